@@ -1,0 +1,1 @@
+"""Arguments in, one operation called, its value shown."""

@@ -1,0 +1,158 @@
+"""Everything that can go wrong in a way somebody acts on; each class owns its exit code.
+
+Codes are stable and listed in docs/errors.md. 1x: what was asked for; 2x: the database;
+3x: the outcome; 4x: other runs; 5x: the repository.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HoldfastError(Exception):
+    """An error with a message for the operator, a remedy and an exit code of its own."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigInvalid(HoldfastError):
+    """The configuration cannot be used; the message names file, line and key."""
+
+    exit_code = 10
+
+
+class UnknownJob(HoldfastError):
+    """No job of that name is configured."""
+
+    exit_code = 11
+
+
+class BackupNotFound(HoldfastError):
+    """No finished backup has that id."""
+
+    exit_code = 12
+
+
+class TargetNotEmpty(HoldfastError):
+    """The restore would land on existing data, and nobody allowed that."""
+
+    exit_code = 13
+
+
+class ToolMissing(HoldfastError):
+    """A program that the job needs is not installed or is too old."""
+
+    exit_code = 14
+
+
+class DatabaseUnreachable(HoldfastError):
+    """The server did not answer or the database does not exist; trying later may work."""
+
+    exit_code = 20
+
+
+class AccessDenied(HoldfastError):
+    """The server refused the login itself."""
+
+    exit_code = 21
+
+
+class GrantMissing(HoldfastError):
+    """The login lacks a right; the hint holds the GRANT that mends it."""
+
+    exit_code = 22
+
+
+class Unsupported(HoldfastError):
+    """The database holds something that this engine cannot keep faithfully."""
+
+    exit_code = 23
+
+
+class SnapshotLost(HoldfastError):
+    """A session that carried the snapshot is gone; going on would mix two moments."""
+
+    exit_code = 24
+
+
+class BackupFailed(HoldfastError):
+    """A part could not be taken; nothing of this run is listed as a backup."""
+
+    exit_code = 30
+
+
+class VerifyFailed(HoldfastError):
+    """What is stored is not what was written; the message names the parts."""
+
+    exit_code = 31
+
+
+class RestoreFailed(HoldfastError):
+    """The restore stopped at the object named; the target is incomplete."""
+
+    exit_code = 32
+
+
+class DeadlineExceeded(HoldfastError):
+    """The run took longer than its job allows and was ended."""
+
+    exit_code = 33
+
+
+class MemoryShort(HoldfastError):
+    """The work does not fit into the memory that the job or the host allows."""
+
+    exit_code = 34
+
+
+class RunInFlight(HoldfastError):
+    """Another run of the same job is under way, so this one was skipped."""
+
+    exit_code = 40
+
+
+class RepositoryUnreachable(HoldfastError):
+    """The store did not answer; trying later may work."""
+
+    exit_code = 50
+
+
+class RepositoryFull(HoldfastError):
+    """The store has no room left."""
+
+    exit_code = 51
+
+
+class RepositoryReadOnly(HoldfastError):
+    """The store refuses writes."""
+
+    exit_code = 52
+
+
+class AlreadyStored(HoldfastError):
+    """The key exists; what is stored is never overwritten."""
+
+    exit_code = 53
+
+
+class ObjectMissing(HoldfastError):
+    """The repository holds nothing under that key."""
+
+    exit_code = 54
+
+
+class ManifestInvalid(HoldfastError):
+    """A manifest cannot be read: damaged, or written by a newer version."""
+
+    exit_code = 55
+
+
+class Interrupted(HoldfastError):
+    """Somebody ended the run: SIGINT or SIGTERM."""
+
+    exit_code = 130

@@ -1,0 +1,142 @@
+"""The nouns of holdfast as frozen values: what a backup is made of, without any I/O."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+Buffer = bytes | bytearray | memoryview
+"""Bytes on their way; a memoryview is only valid until the next one is asked for."""
+
+JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+BACKUP_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+
+
+class Consistency(StrEnum):
+    """What moment the parts of a backup show."""
+
+    SNAPSHOT = "snapshot"
+    PER_DATABASE = "per-database"
+    PER_TABLE = "per-table"
+    MIXED = "mixed"
+
+
+class PartKind(StrEnum):
+    """What a part is for; restores go through the kinds in this order."""
+
+    GLOBALS = "globals"
+    PRE_DATA = "pre-data"
+    DATA = "data"
+    SEQUENCES = "sequences"
+    LARGE_OBJECTS = "large-objects"
+    POST_DATA = "post-data"
+    GRANTS = "grants"
+
+
+class Codec(StrEnum):
+    """How stored parts are compressed."""
+
+    ZSTD = "zstd"
+    GZIP = "gzip"
+    NONE = "none"
+
+
+SUFFIXES = {Codec.ZSTD: ".zst", Codec.GZIP: ".gz", Codec.NONE: ""}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A table by its true names: no quoting, any character."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartPlan:
+    """One part that a source will yield.
+
+    `name` is unique in the backup and safe as a file name on every store:
+    `[a-z0-9._/-]`, ending in the plain suffix (`.sql`, `.copy`).
+    `details` belongs to the source: what restore needs to read the part again.
+    """
+
+    name: str
+    kind: PartKind
+    relation: Relation | None = None
+    estimated_bytes: int = 0
+    details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part as it was kept: both sizes and both fingerprints."""
+
+    name: str
+    key: str
+    kind: PartKind
+    relation: Relation | None
+    rows: int | None
+    plain_bytes: int
+    plain_sha256: str
+    stored_bytes: int
+    stored_sha256: str
+    codec: Codec
+    encryption: str
+    seconds: float
+    details: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The database server that a snapshot came from."""
+
+    kind: str
+    version: str
+    database: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What makes parts a backup; it is written last and deleted first."""
+
+    job: str
+    name: str
+    run_id: str
+    host: str
+    engine: str
+    server: Server
+    consistency: Consistency
+    proof: dict[str, str]
+    tools: dict[str, str]
+    started_at: datetime
+    snapshot_at: datetime
+    finished_at: datetime
+    peak_memory_bytes: int
+    workers: int
+    parts: tuple[Part, ...]
+
+    @property
+    def backup_id(self) -> str:
+        return f"{self.job}/{self.name}"
+
+    @property
+    def plain_bytes(self) -> int:
+        return sum(part.plain_bytes for part in self.parts)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(part.stored_bytes for part in self.parts)
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows or 0 for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        return (self.finished_at - self.started_at).total_seconds()

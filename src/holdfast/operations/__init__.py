@@ -1,0 +1,1 @@
+"""The verbs: they speak to ports only."""

@@ -1,0 +1,62 @@
+"""Standard .zst and .gz streams, so that stock tools can read what we store."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable
+
+import zstandard
+
+from holdfast.model import Buffer, Codec
+from holdfast.pipeline.flow import Stage
+
+# zlib: 15 bits of window, plus 16 for a gzip header and trailer.
+GZIP_WINDOW_BITS = 15 + 16
+
+
+class CompressZstd:
+    """One zstd frame with a checksum of the content."""
+
+    def __init__(self, level: int) -> None:
+        compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
+        self._stream = compressor.compressobj()
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        return _full(self._stream.compress(chunk))
+
+    def finish(self) -> Iterable[Buffer]:
+        return _full(self._stream.flush())
+
+
+class CompressGzip:
+    """One gzip member."""
+
+    def __init__(self, level: int) -> None:
+        self._stream = zlib.compressobj(level, zlib.DEFLATED, GZIP_WINDOW_BITS)
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        return _full(self._stream.compress(chunk))
+
+    def finish(self) -> Iterable[Buffer]:
+        return _full(self._stream.flush())
+
+
+class Pass:
+    """Changes nothing: the codec `none`."""
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        return (chunk,)
+
+    def finish(self) -> Iterable[Buffer]:
+        return ()
+
+
+COMPRESSORS: dict[Codec, Callable[[int], Stage]] = {
+    Codec.ZSTD: CompressZstd,
+    Codec.GZIP: CompressGzip,
+    Codec.NONE: lambda _level: Pass(),
+}
+
+
+def _full(chunk: bytes) -> Iterable[Buffer]:
+    return (chunk,) if chunk else ()

@@ -1,0 +1,78 @@
+"""Standard .zst and .gz streams back into plain bytes, in chunks of a bounded size.
+
+A megabyte of zeros fits into a few compressed bytes, so the output is bounded, not the input:
+a chunk that explodes must not take the memory of the host with it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+
+import zstandard
+
+from holdfast.model import Codec
+from holdfast.pipeline.compress import GZIP_WINDOW_BITS
+
+CHUNK_BYTES = 1 << 20
+# Window of level 19 and below; a stream that wants more was not written by us.
+ZSTD_WINDOW_BYTES = 1 << 27
+
+
+class CorruptStream(Exception):
+    """A compressed stream is damaged or ends too early."""
+
+
+class _Pulled:
+    """An iterator of chunks as the file that a stream reader wants."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        if not self._rest:
+            self._rest = next(self._chunks, b"")
+        head, self._rest = self._rest[:size], self._rest[size:]
+        return head
+
+
+def _zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
+    try:
+        with decompressor.stream_reader(_Pulled(chunks), read_size=CHUNK_BYTES) as reader:  # type: ignore[arg-type]  # its stub wants IO[bytes]; it only reads
+            while chunk := reader.read(CHUNK_BYTES):
+                yield chunk
+    except zstandard.ZstdError as error:
+        raise CorruptStream(str(error)) from error
+
+
+def _gzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    stream = zlib.decompressobj(GZIP_WINDOW_BITS)
+    try:
+        for chunk in chunks:
+            waiting = chunk
+            while waiting:
+                if plain := stream.decompress(waiting, CHUNK_BYTES):
+                    yield plain
+                waiting = stream.unconsumed_tail
+    except zlib.error as error:
+        raise CorruptStream(str(error)) from error
+    if not stream.eof:
+        raise CorruptStream("the gzip member ends too early")
+
+
+DECOMPRESSORS: dict[Codec, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
+    Codec.ZSTD: _zstd,
+    Codec.GZIP: _gzip,
+    Codec.NONE: iter,
+}
+
+
+def decompress(chunks: Iterable[bytes], codec: Codec) -> Iterator[bytes]:
+    """`chunks` without their compression; raises `CorruptStream`.
+
+    A zstd frame that ends early yields fewer bytes without an error: whoever reads compares
+    size and fingerprint with the manifest, which finds that and everything else.
+    """
+    return DECOMPRESSORS[codec](chunks)

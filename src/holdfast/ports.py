@@ -1,0 +1,268 @@
+"""What operations ask of the world: small protocols whose docstrings are promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from holdfast.model import Buffer, Consistency, Part, PartPlan, Relation, Server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """One object in a repository."""
+
+    key: str
+    size_bytes: int
+
+
+class Repository(Protocol):
+    """Where objects are kept under `/`-separated keys: each whole or not at all."""
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        """Keep `chunks` under `key`, all or nothing; durable when this returns.
+
+        Whatever `chunks` raises is raised again and leaves nothing behind.
+        Raises `AlreadyStored`, `RepositoryFull`, `RepositoryReadOnly`, `RepositoryUnreachable`.
+        """
+        ...
+
+    def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
+        """Read `key` in chunks of at most a few MiB; raises `ObjectMissing`."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Every whole object below `prefix`, in order of key; unfinished puts are not seen."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove `key`; removing what is not there is no error."""
+        ...
+
+    def sweep(self, prefix: str) -> int:
+        """Remove what broken puts left below `prefix`; how many. Only for whoever holds the job."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Room left, or None where the store has no such notion."""
+        ...
+
+    def check(self) -> None:
+        """Prove that a put, a read and a delete work now; raises what they would raise."""
+        ...
+
+
+class PartStream(Protocol):
+    """The plain bytes of one part; `rows` is known once they have all been read."""
+
+    @property
+    def rows(self) -> int | None: ...
+
+    def __iter__(self) -> Iterator[Buffer]: ...
+
+
+class Snapshot(Protocol):
+    """One moment of a database, held open by as many sessions as there are workers."""
+
+    @property
+    def server(self) -> Server: ...
+
+    @property
+    def consistency(self) -> Consistency: ...
+
+    @property
+    def taken_at(self) -> datetime: ...
+
+    @property
+    def proof(self) -> dict[str, str]:
+        """Evidence that all sessions see the same moment, in the server's own words."""
+        ...
+
+    @property
+    def tools(self) -> dict[str, str]:
+        """Programs used and their versions."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[PartPlan]:
+        """Every part, biggest first; together they are the whole database."""
+        ...
+
+    def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
+        """Stream one part; called from up to `workers` threads at a time.
+
+        Leaving the block early ends the server's work on it. Raises `SnapshotLost` where
+        the session is gone: never a quiet reconnect. Every child process is reaped on exit.
+        """
+        ...
+
+    def abort(self) -> None:
+        """End all reads under way; from any thread, more than once, never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablePlan:
+    """What would be done with one table, and why."""
+
+    relation: Relation
+    estimated_bytes: int
+    estimated_rows: int
+    method: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePlan:
+    """What a backup would do."""
+
+    server: Server
+    tables: tuple[TablePlan, ...]
+    consistency: Consistency
+    notes: tuple[str, ...] = ()
+
+    @property
+    def estimated_bytes(self) -> int:
+        return sum(table.estimated_bytes for table in self.tables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at before starting; `problem` is empty where all is well."""
+
+    subject: str
+    detail: str
+    problem: str = ""
+    hint: str = ""
+
+
+class Source(Protocol):
+    """A database that can be backed up."""
+
+    engine: str
+
+    def check(self) -> list[Finding]:
+        """Log in and look: version, grants, tools, connections.
+
+        Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`, `ToolMissing`, `Unsupported`:
+        the first one found, and nothing is changed.
+        """
+        ...
+
+    def connections_free(self) -> int:
+        """How many more sessions the server would give us now."""
+        ...
+
+    def plan(self) -> SourcePlan:
+        """Say what a backup would do, without taking a snapshot."""
+        ...
+
+    def open(self, *, workers: int) -> AbstractContextManager[Snapshot]:
+        """Take one snapshot seen by `workers` sessions; leaving ends all of them.
+
+        Raises what `check` raises.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRequest:
+    """What to bring back and how."""
+
+    parts: tuple[Part, ...]
+    tables: tuple[Relation, ...] = ()
+    overwrite: bool = False
+    globals: bool = False
+    workers: int = 1
+
+
+OpenPart = Callable[[Part], AbstractContextManager[Iterator[bytes]]]
+"""Plain bytes of a stored part, proven against its fingerprint: the last chunk is only
+yielded after the whole has been found right, else `VerifyFailed` is raised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoredTable:
+    """One table after a restore, counted by the server itself."""
+
+    relation: Relation
+    rows_expected: int
+    rows_found: int
+
+
+class Target(Protocol):
+    """A database to restore into."""
+
+    @property
+    def name(self) -> str:
+        """The target without its secrets, for messages."""
+        ...
+
+    def restore(
+        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+    ) -> list[RestoredTable]:
+        """Bring the parts back in the order of their kinds, data with `workers` sessions.
+
+        Creates the database where it is missing. Raises `TargetNotEmpty` unless `overwrite`,
+        `RestoreFailed` with the object's name at the first error; the server's work has ended
+        and every child process is reaped by then.
+        """
+        ...
+
+
+class Progress(Protocol):
+    """Somebody who wants to know how far we are; called from worker threads, never blocks."""
+
+    def begin(self, *, total_bytes: int, parts: int) -> None: ...
+
+    def advance(self, size_bytes: int) -> None: ...
+
+    def part_done(self, name: str) -> None: ...
+
+
+class Guard(Protocol):
+    """One run of a job at a time."""
+
+    def hold(self, job: str, *, deadline: datetime | None) -> AbstractContextManager[None]:
+        """Own the job until the block ends, or until this process dies, however it dies.
+
+        Raises `RunInFlight` naming the owner.
+        """
+        ...
+
+    def owner(self, job: str) -> dict[str, str] | None:
+        """Who is running the job now, if anybody."""
+        ...
+
+
+Clock = Callable[[], datetime]
+"""The time now, with time zone UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """How one run of a job ended, good or bad, for `status` and for alarms."""
+
+    job: str
+    run_id: str
+    outcome: str
+    started_at: datetime
+    finished_at: datetime
+    backup: str = ""
+    error: str = ""
+    hint: str = ""
+    exit_code: int = 0
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+class Ledger(Protocol):
+    """The memory of past runs on this host."""
+
+    def record(self, run: RunRecord) -> None: ...
+
+    def last(self, job: str, *, count: int) -> list[RunRecord]:
+        """The newest first."""
+        ...

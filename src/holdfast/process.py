@@ -1,0 +1,162 @@
+"""Child processes that are always reaped, whose stderr is kept, and whose failure is an error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from holdfast.errors import HoldfastError, ToolMissing
+
+CHUNK_BYTES = 1 << 20
+STDERR_LINES_KEPT = 12
+GRACE_SECONDS = 5.0
+
+
+class ChildFailed(HoldfastError):
+    """A program ended with a status other than 0; callers translate it into their own error."""
+
+    def __init__(self, program: str, status: int, stderr: str) -> None:
+        how = f"status {status}" if status >= 0 else signal.Signals(-status).name
+        super().__init__(f"{program} ended with {how}: {stderr or 'no message'}")
+        self.program = program
+        self.status = status
+        self.stderr = stderr
+
+
+class Child:
+    """A running program; made by `running`."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], program: str) -> None:
+        self._popen = popen
+        self.program = program
+        self._tail: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
+        self._drain = threading.Thread(target=self._keep_stderr, daemon=True)
+        self._drain.start()
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        return _pipe(self._popen.stdin)
+
+    def chunks(self, *, size_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+        """What the program prints, then its status: raises `ChildFailed` unless it is 0."""
+        descriptor = _pipe(self._popen.stdout).fileno()
+        while chunk := os.read(descriptor, size_bytes):
+            yield chunk
+        self.finish()
+
+    def finish(self) -> None:
+        """Close its input and wait for it; raises `ChildFailed` unless its status is 0."""
+        if self._popen.stdin is not None and not self._popen.stdin.closed:
+            # A reader that is gone shows in its status, which says more than a broken pipe.
+            with suppress(BrokenPipeError):
+                self._popen.stdin.close()
+        status = self._popen.wait()
+        self._drain.join()
+        if status != 0:
+            raise ChildFailed(self.program, status, self.stderr)
+
+    @property
+    def stderr(self) -> str:
+        """The last lines it wrote to stderr, joined."""
+        return " | ".join(self._tail)
+
+    def end(self) -> None:
+        """Stop it and its children if they still run, and reap it; from any thread."""
+        if self._popen.poll() is None:
+            self._signal(signal.SIGTERM)
+            try:
+                self._popen.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._signal(signal.SIGKILL)
+                self._popen.wait()
+        self._drain.join(GRACE_SECONDS)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, number)
+
+    def _keep_stderr(self) -> None:
+        for line in _pipe(self._popen.stderr):
+            text = line.decode(errors="replace").strip()
+            if text:
+                self._tail.append(text)
+
+
+@contextmanager
+def running(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: bool = False,
+    stdout: bool = True,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[Child]:
+    """Run `argv`, never a shell line, for the length of the block; ended and reaped after it.
+
+    Its own process group keeps a Ctrl-C at the terminal ours to handle. Secrets go by `env`
+    or `pass_fds`. Raises `ToolMissing` where the program is not there.
+    """
+    try:
+        popen = subprocess.Popen(
+            list(argv),
+            env=dict(env) if env is not None else None,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=tuple(pass_fds),
+            process_group=0,
+        )
+    except FileNotFoundError as error:
+        raise ToolMissing(
+            f"cannot run '{argv[0]}': it is not installed",
+            hint=f"install the package that holds '{Path(argv[0]).name}'",
+        ) from error
+    child = Child(popen, Path(argv[0]).name)
+    try:
+        yield child
+    finally:
+        child.end()
+        for stream in (popen.stdin, popen.stdout, popen.stderr):
+            _close(stream)
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise ValueError("this child was started without that pipe")
+    return stream
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is None:
+        return
+    # What was still buffered for a program that is gone has nowhere to go.
+    with suppress(BrokenPipeError, ValueError):
+        stream.close()
+
+
+def output_of(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    translate: Callable[[ChildFailed], HoldfastError] | None = None,
+) -> str:
+    """All that a program prints, for short answers only."""
+    try:
+        with running(argv, env=env, pass_fds=pass_fds) as child:
+            return b"".join(child.chunks()).decode(errors="replace")
+    except ChildFailed as error:
+        if translate is None:
+            raise
+        raise translate(error) from error

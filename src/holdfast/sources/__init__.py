@@ -1,0 +1,1 @@
+"""Databases as streams of parts: one module per server kind and engine."""
