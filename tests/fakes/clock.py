@@ -1,0 +1,23 @@
+"""Time that moves only when it is told to, or by a fixed step for each look."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2026, 11, 20, 2, 0, 0, tzinfo=UTC)
+
+
+class FakeClock:
+    """Obeys `ports.Clock`."""
+
+    def __init__(self, now: datetime = START, *, step: timedelta = timedelta(0)) -> None:
+        self.now = now
+        self._step = step
+
+    def __call__(self) -> datetime:
+        now = self.now
+        self.now += self._step
+        return now
+
+    def advance(self, span: timedelta) -> None:
+        self.now += span

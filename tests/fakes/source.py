@@ -1,0 +1,229 @@
+"""A database in memory, and one to restore into: small parts, and every way to fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tests.fakes.clock import START
+
+from holdfast.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
+from holdfast.model import Buffer, Consistency, Part, PartKind, PartPlan, Relation, Server
+from holdfast.ports import (
+    Finding,
+    OpenPart,
+    Progress,
+    RestoredTable,
+    RestoreRequest,
+    SourcePlan,
+    TablePlan,
+)
+
+SERVER = Server(kind="fake", version="1.0", database="shop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeTable:
+    """A table with its rows; reading it raises `fails_with` after the first row.
+
+    With `waits_for`, a read stands still until that event is set, or until `abort`.
+    """
+
+    relation: Relation
+    rows: tuple[bytes, ...]
+    fails_with: BaseException | None = None
+    waits_for: threading.Event | None = None
+
+    @property
+    def part_name(self) -> str:
+        return f"data/{self.relation.schema}.{self.relation.name}.copy".lower()
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(row) + 1 for row in self.rows)
+
+
+def table(name: str, *rows: str, fails_with: BaseException | None = None) -> FakeTable:
+    """A table of schema `public`."""
+    return FakeTable(
+        relation=Relation(schema="public", name=name),
+        rows=tuple(row.encode() for row in rows),
+        fails_with=fails_with,
+    )
+
+
+class FakeStream:
+    """The rows of one table, one per line, in a buffer that is used again as real ones are."""
+
+    def __init__(self, source: FakeTable, aborted: threading.Event) -> None:
+        self._table = source
+        self._aborted = aborted
+        self.rows: int | None = None
+
+    def __iter__(self) -> Iterator[Buffer]:
+        buffer = bytearray(max((len(row) + 1 for row in self._table.rows), default=1))
+        if self._table.waits_for is not None:
+            self._table.waits_for.wait()
+        for number, row in enumerate(self._table.rows):
+            if self._aborted.is_set():
+                raise SnapshotLost(f"cannot read table '{self._table.relation}': aborted")
+            if number and self._table.fails_with is not None:
+                raise self._table.fails_with
+            size = len(row) + 1
+            buffer[:size] = row + b"\n"
+            yield memoryview(buffer)[:size]
+        if self._table.fails_with is not None:
+            raise self._table.fails_with
+        self.rows = len(self._table.rows)
+
+
+@dataclass
+class FakeSnapshot:
+    """One moment of the tables."""
+
+    tables: tuple[FakeTable, ...]
+    server: Server = SERVER
+    consistency: Consistency = Consistency.SNAPSHOT
+    taken_at: datetime = START
+    proof: dict[str, str] = field(default_factory=lambda: {"snapshot": "00000003-0000001B-1"})
+    tools: dict[str, str] = field(default_factory=lambda: {"fake_dump": "1.0"})
+    aborted: threading.Event = field(default_factory=threading.Event)
+    reading: int = 0
+    reading_peak: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def parts(self) -> Sequence[PartPlan]:
+        plans = (
+            PartPlan(
+                name=each.part_name,
+                kind=PartKind.DATA,
+                relation=each.relation,
+                estimated_bytes=each.size_bytes,
+                details={"format": "text"},
+            )
+            for each in self.tables
+        )
+        return sorted(plans, key=lambda plan: -plan.estimated_bytes)
+
+    @contextmanager
+    def read(self, part: PartPlan) -> Iterator[FakeStream]:
+        with self._lock:
+            self.reading += 1
+            self.reading_peak = max(self.reading_peak, self.reading)
+        try:
+            found = next(each for each in self.tables if each.part_name == part.name)
+            yield FakeStream(found, self.aborted)
+        finally:
+            with self._lock:
+                self.reading -= 1
+
+    def abort(self) -> None:
+        self.aborted.set()
+        for each in self.tables:
+            if each.waits_for is not None:
+                each.waits_for.set()
+
+
+class FakeSource:
+    """Obeys `ports.Source`; `refuse_with` is a server that is down or says no."""
+
+    engine = "fake"
+
+    def __init__(
+        self,
+        *tables: FakeTable,
+        refuse_with: HoldfastError | None = None,
+        connections_free: int = 20,
+    ) -> None:
+        self.tables = tables
+        self.refuse_with = refuse_with
+        self.opened = 0
+        self.closed = 0
+        self.snapshots: list[FakeSnapshot] = []
+        self._connections_free = connections_free
+
+    def check(self) -> list[Finding]:
+        self._refuse()
+        return [Finding(subject="server", detail=f"{SERVER.kind} {SERVER.version}")]
+
+    def connections_free(self) -> int:
+        self._refuse()
+        return self._connections_free
+
+    def plan(self) -> SourcePlan:
+        self._refuse()
+        plans = tuple(
+            TablePlan(
+                relation=each.relation,
+                estimated_bytes=each.size_bytes,
+                estimated_rows=len(each.rows),
+                method="text",
+                reason="the only way a fake knows",
+            )
+            for each in self.tables
+        )
+        return SourcePlan(server=SERVER, tables=plans, consistency=Consistency.SNAPSHOT)
+
+    @contextmanager
+    def open(self, *, workers: int) -> Iterator[FakeSnapshot]:
+        self._refuse()
+        self.opened += 1
+        snapshot = FakeSnapshot(self.tables)
+        self.snapshots.append(snapshot)
+        try:
+            yield snapshot
+        finally:
+            self.closed += 1
+
+    def _refuse(self) -> None:
+        if self.refuse_with is not None:
+            raise self.refuse_with
+
+
+class FakeTarget:
+    """Obeys `ports.Target`; what came back is in `tables`, by relation."""
+
+    def __init__(self, *, name: str = "fake://target/shop", existing: Sequence[str] = ()) -> None:
+        self.name = name
+        self.tables: dict[str, bytes] = dict.fromkeys(existing, b"")
+        self.requests: list[RestoreRequest] = []
+
+    def restore(
+        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+    ) -> list[RestoredTable]:
+        self.requests.append(request)
+        if self.tables and not request.overwrite:
+            raise TargetNotEmpty(
+                f"cannot restore into '{self.name}': it contains tables",
+                hint="name an empty database, or pass --overwrite if that is intended",
+            )
+        wanted = [part for part in request.parts if _is_wanted(part, request.tables)]
+        progress.begin(total_bytes=sum(part.plain_bytes for part in wanted), parts=len(wanted))
+        return [self._load(part, open_part(part), progress) for part in wanted]
+
+    def _load(
+        self,
+        part: Part,
+        opened: AbstractContextManager[Iterator[bytes]],
+        progress: Progress,
+    ) -> RestoredTable:
+        if part.relation is None:
+            raise RestoreFailed(f"cannot restore '{part.name}': a fake knows tables only")
+        with opened as chunks:
+            content = b"".join(chunks)
+        self.tables[str(part.relation)] = content
+        progress.advance(len(content))
+        progress.part_done(part.name)
+        return RestoredTable(
+            relation=part.relation,
+            rows_expected=part.rows or 0,
+            rows_found=content.count(b"\n"),
+        )
+
+
+def _is_wanted(part: Part, tables: Sequence[Relation]) -> bool:
+    return part.kind is PartKind.DATA and (not tables or part.relation in tables)
