@@ -1,0 +1,65 @@
+"""Look at everything a run would need, before the night it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from holdfast.errors import HoldfastError, RepositoryFull
+from holdfast.operations.plugs import Plugs
+from holdfast.ports import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What was found for one job; the exit code is that of the first problem."""
+
+    job: str
+    findings: tuple[Finding, ...]
+    exit_code: int
+
+
+def check(plugs: Plugs) -> CheckReport:
+    """Log in to the source, write to the repository, compare the room: nothing stays behind."""
+    findings: list[Finding] = []
+    codes: list[int] = []
+    for subject, look in (
+        ("repository", lambda: _repository(plugs)),
+        ("source", lambda: plugs.source.check()),
+        ("room", lambda: _room(plugs)),
+    ):
+        _collect(subject, look, findings, codes)
+    return CheckReport(
+        job=plugs.job.name, findings=tuple(findings), exit_code=codes[0] if codes else 0
+    )
+
+
+def _collect(
+    subject: str, look: Callable[[], list[Finding]], findings: list[Finding], codes: list[int]
+) -> None:
+    """One problem does not hide the next: the operator mends them all in one go."""
+    try:
+        findings.extend(look())
+    except HoldfastError as error:
+        findings.append(Finding(subject=subject, detail="", problem=error.message, hint=error.hint))
+        codes.append(error.exit_code)
+
+
+def _repository(plugs: Plugs) -> list[Finding]:
+    plugs.repository.check()
+    return [Finding(subject="repository", detail="a put, a read and a delete work")]
+
+
+def _room(plugs: Plugs) -> list[Finding]:
+    """Compressed sizes are not known beforehand, so the plain estimate is what must fit."""
+    needed = plugs.source.plan().estimated_bytes
+    free = plugs.repository.free_bytes()
+    if free is None:
+        return [Finding(subject="room", detail="the store does not tell")]
+    if free < needed:
+        raise RepositoryFull(
+            f"cannot be sure of room for job '{plugs.job.name}': "
+            f"{free} bytes are free, up to {needed} are needed",
+            hint="free some room, prune old backups (holdfast prune), or use a larger store",
+        )
+    return [Finding(subject="room", detail=f"{free} bytes free, at most {needed} needed")]

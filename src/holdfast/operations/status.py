@@ -1,0 +1,49 @@
+"""How the jobs stand: the last good backup, the last run, and who is running now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.model import Manifest
+from holdfast.operations.plugs import Plugs
+from holdfast.ports import RunRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """One job at a glance."""
+
+    job: str
+    newest: Manifest | None
+    age: timedelta | None
+    backups: int
+    damaged: int
+    last_run: RunRecord | None
+    skipped_in_a_row: int
+    owner: dict[str, str] | None
+
+
+def status(plugs: Plugs) -> JobStatus:
+    """Read the repository, the ledger and the lock of one job; changes nothing."""
+    survey = Catalog(plugs.repository).survey(plugs.job.name)
+    newest = survey.manifests[0] if survey.manifests else None
+    runs = plugs.ledger.last(plugs.job.name, count=50)
+    return JobStatus(
+        job=plugs.job.name,
+        newest=newest,
+        age=plugs.clock() - newest.snapshot_at if newest else None,
+        backups=len(survey.manifests),
+        damaged=len(survey.damaged),
+        last_run=runs[0] if runs else None,
+        skipped_in_a_row=_skipped_in_a_row(runs),
+        owner=plugs.guard.owner(plugs.job.name),
+    )
+
+
+def _skipped_in_a_row(newest_first: list[RunRecord]) -> int:
+    for count, run in enumerate(newest_first):
+        if run.outcome != "skipped":
+            return count
+    return len(newest_first)
