@@ -1,0 +1,121 @@
+"""Reads and writes kernel keys, and knows which of them a container may call its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.module_utils.mount_table import Mount, covering
+from ansible.module_utils.sysctl_files import key_path, normalised
+
+# Kept per network, IPC, UTS, user or message-queue namespace; every other key is the machine's.
+NAMESPACED = (
+    "net/", "user/", "fs/mqueue/", "kernel/hostname", "kernel/domainname",
+    "kernel/msg", "kernel/sem", "kernel/shm",
+)  # fmt: skip
+# Writing one of a pair zeroes the other, so going back means writing the one that was not zero.
+COUNTERPARTS = {
+    "vm/dirty_ratio": "vm/dirty_bytes",
+    "vm/dirty_bytes": "vm/dirty_ratio",
+    "vm/dirty_background_ratio": "vm/dirty_background_bytes",
+    "vm/dirty_background_bytes": "vm/dirty_background_ratio",
+}
+KEY = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_-]+)+")
+
+
+class KeyRefused(Exception):
+    """The kernel did not take, or did not show, a value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """The keys under `folder`, seen from inside a container of that kind, or from none."""
+
+    folder: Path
+    container: str | None
+    mounts: tuple[Mount, ...]
+
+    def path(self, key: str) -> Path:
+        """Where the key lies."""
+        return self.folder / str(key_path(key))
+
+    def not_ours(self, key: str) -> str:
+        """Why this host must leave the key alone; empty where it is the host's own."""
+        if self.container is None:
+            return ""
+        if not key_path(key).startswith(NAMESPACED) and self._is_the_machines(key):
+            return f"not this container's own ({self.container}): it would change the machine below"
+        if self._is_the_machines(key) and not os.access(self.path(key), os.W_OK):
+            return f"absent or read-only in this container ({self.container})"
+        return ""
+
+    def read(self, key: str) -> str:
+        """The live value, blanks made one; raises `KeyRefused`."""
+        try:
+            return str(normalised(self.path(key).read_text()))
+        except OSError as error:
+            raise KeyRefused(f"cannot read '{key}': {error.strerror}") from error
+
+    def write(self, key: str, value: str) -> None:
+        """Set the live value; raises `KeyRefused` with the kernel's own reason."""
+        try:
+            # Never O_CREAT: on a private copy of /proc/sys a misspelt key would come into being.
+            descriptor = os.open(self.path(key), os.O_WRONLY | os.O_TRUNC)
+            try:
+                os.write(descriptor, f"{value}\n".encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise KeyRefused(f"cannot set '{key}' to '{value}': {error.strerror}") from error
+
+    def _is_the_machines(self, key: str) -> bool:
+        # A private copy laid over /proc/sys is no procfs: what is written there stays there.
+        mount = covering(self.mounts, str(self.path(key)))
+        return mount is None or mount.kind == "proc"
+
+
+def invalid_settings(settings: Mapping[str, object]) -> list[str]:
+    """What no kernel could be asked for: odd names, and values that YAML made into others."""
+    names = [
+        f"cannot use '{key}': it is not the name of a kernel key"
+        for key in settings
+        if not KEY.fullmatch(key)
+    ]
+    values = [
+        f"cannot set '{key}' to '{value}': {_not_a_value(value)}"
+        for key, value in settings.items()
+        if _not_a_value(value)
+    ]
+    return names + values
+
+
+def write_all(kernel: Kernel, wanted: Mapping[str, str]) -> None:
+    """Set every key, or leave all as they were and raise `KeyRefused`."""
+    undo: list[tuple[str, str]] = []
+    for key, value in wanted.items():
+        try:
+            before = _way_back(kernel, key)
+            kernel.write(key, value)
+        except KeyRefused:
+            for earlier_key, earlier_value in reversed(undo):
+                kernel.write(earlier_key, earlier_value)
+            raise
+        undo.append(before)
+
+
+def _way_back(kernel: Kernel, key: str) -> tuple[str, str]:
+    value, counterpart = kernel.read(key), COUNTERPARTS.get(key_path(key))
+    if counterpart and value == "0" and kernel.read(counterpart) != "0":
+        return counterpart, kernel.read(counterpart)
+    return key, value
+
+
+def _not_a_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "YAML read it as a boolean; write 1 or 0"
+    if not isinstance(value, (int, str)) or normalised(value) == "":
+        return "it is neither a number nor a word"
+    return ""
