@@ -206,7 +206,8 @@ class Target(Protocol):
     ) -> list[RestoredTable]:
         """Bring the parts back in the order of their kinds, data with `workers` sessions.
 
-        Creates the database where it is missing. Raises `TargetNotEmpty` unless `overwrite`,
+        Creates the database where it is missing. `progress` wants `part_done` from here only:
+        bytes are counted where `open_part` reads them. Raises `TargetNotEmpty` unless `overwrite`,
         `RestoreFailed` with the object's name at the first error; the server's work has ended
         and every child process is reaped by then.
         """

@@ -202,7 +202,6 @@ class FakeTarget:
                 hint="name an empty database, or pass --overwrite if that is intended",
             )
         wanted = [part for part in request.parts if _is_wanted(part, request.tables)]
-        progress.begin(total_bytes=sum(part.plain_bytes for part in wanted), parts=len(wanted))
         return [self._load(part, open_part(part), progress) for part in wanted]
 
     def _load(
@@ -216,7 +215,6 @@ class FakeTarget:
         with opened as chunks:
             content = b"".join(chunks)
         self.tables[str(part.relation)] = content
-        progress.advance(len(content))
         progress.part_done(part.name)
         return RestoredTable(
             relation=part.relation,

@@ -1,0 +1,48 @@
+"""A manifest to start from."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from holdfast.model import Codec, Consistency, Manifest, Part, PartKind, Relation, Server
+
+STARTED = datetime(2026, 11, 20, 2, tzinfo=UTC)
+
+
+def part(name: str = "data/00001-orders.copy") -> Part:
+    return Part(
+        name=name,
+        key=f"shop/20261120T020000Z-0a0b0c0d/parts/{name}.zst",
+        kind=PartKind.DATA,
+        relation=Relation(schema="public", name="orders"),
+        rows=3,
+        plain_bytes=30,
+        plain_sha256="a" * 64,
+        stored_bytes=20,
+        stored_sha256="b" * 64,
+        codec=Codec.ZSTD,
+        encryption="none",
+        seconds=0.25,
+        details={"format": "text"},
+    )
+
+
+def manifest(name: str = "20261120T020000Z-0a0b0c0d", *, age: timedelta = timedelta(0)) -> Manifest:
+    started = STARTED - age
+    return Manifest(
+        job="shop",
+        name=name,
+        run_id="0a0b0c0d" * 4,
+        host="db1",
+        engine="native",
+        server=Server(kind="postgres", version="17.2", database="shop"),
+        consistency=Consistency.SNAPSHOT,
+        proof={"snapshot": "00000003-0000001B-1"},
+        tools={"pg_dump": "17.2"},
+        started_at=started,
+        snapshot_at=started + timedelta(seconds=1),
+        finished_at=started + timedelta(seconds=9),
+        peak_memory_bytes=60 << 20,
+        workers=2,
+        parts=(part(),),
+    )

@@ -1,0 +1,118 @@
+"""What is particular to a folder: modes, leftovers, full and read-only disks."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import RepositoryUnreachable
+from holdfast.repositories.local import UNFINISHED, LocalRepository
+
+
+def test_only_the_owner_can_read_what_is_stored(tmp_path: Path) -> None:
+    LocalRepository(tmp_path).put("job/b/parts/x", [b"secret"])
+    modes = {
+        path.relative_to(tmp_path).as_posix(): stat.S_IMODE(path.stat().st_mode)
+        for path in tmp_path.rglob("*")
+    }
+    assert modes == {"job": 0o700, "job/b": 0o700, "job/b/parts": 0o700, "job/b/parts/x": 0o600}
+
+
+def test_what_is_being_written_is_not_listed(tmp_path: Path) -> None:
+    repository = LocalRepository(tmp_path)
+    seen: list[list[str]] = []
+
+    def chunks() -> Iterator[bytes]:
+        yield b"half"
+        seen.append([path.name for path in (tmp_path / "job").iterdir()])
+        assert list(repository.list("job")) == []
+
+    repository.put("job/x", chunks())
+    assert len(seen[0]) == 1
+    assert seen[0][0].startswith(UNFINISHED)
+
+
+def test_a_killed_put_leaves_a_file_that_sweeping_removes(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib, sys\n"
+        "from holdfast.repositories.local import LocalRepository\n"
+        "def chunks():\n"
+        "    yield b'half'\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "LocalRepository(pathlib.Path(sys.argv[1])).put('job/b/parts/x', chunks())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert ended.returncode == -9
+    repository = LocalRepository(tmp_path)
+    assert len(list((tmp_path / "job/b/parts").iterdir())) == 1
+    assert list(repository.list("job")) == []
+    assert repository.sweep("job") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_grow_is_a_full_repository(tmp_path: Path) -> None:
+    """The file size limit stands in for a full disk: both refuse the write half way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Without a handler the kernel would end the process instead of refusing the write.
+    program = (
+        "import pathlib, resource, signal, sys\n"
+        "from holdfast.errors import RepositoryFull\n"
+        "from holdfast.repositories.local import LocalRepository\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, resource.RLIM_INFINITY))\n"
+        "try:\n"
+        "    LocalRepository(pathlib.Path(sys.argv[1])).put('job/x', [bytes(60000)] * 3)\n"
+        "except RepositoryFull as error:\n"
+        "    print(error.message, '|', error.hint)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.startswith(f"cannot store 'job/x' in '{tmp_path}': File too large | ")
+    assert "holdfast prune" in ended.stdout
+    assert list((tmp_path / "job").iterdir()) == []
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == (soft, hard)
+
+
+def test_a_folder_that_is_not_there_is_an_unreachable_repository(tmp_path: Path) -> None:
+    repository = LocalRepository(tmp_path / "unmounted")
+    for attempt in (
+        lambda: repository.put("job/x", [b"x"]),
+        lambda: list(repository.list("job")),
+        repository.check,
+        repository.free_bytes,
+    ):
+        with pytest.raises(RepositoryUnreachable, match="No such file or directory") as caught:
+            attempt()
+        assert "is '" in caught.value.hint
+    assert not (tmp_path / "unmounted").exists()
+
+
+def test_a_folder_of_somebody_else_is_a_read_only_repository() -> None:
+    program = (
+        "import os, pathlib, sys\n"
+        "from holdfast.errors import RepositoryReadOnly\n"
+        "from holdfast.repositories.local import LocalRepository\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "try:\n"
+        "    LocalRepository(pathlib.Path(sys.argv[1])).check()\n"
+        "except RepositoryReadOnly as error:\n"
+        "    print(error.message, '|', error.hint)\n"
+    )
+    assert os.geteuid() == 0, "these tests run as root, as scripts/test does"
+    # Not `tmp_path`: nobody else may even look below pytest's own folder.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        ended = subprocess.run(
+            [sys.executable, "-c", program, folder], capture_output=True, text=True, check=True
+        )
+    assert "Permission denied" in ended.stdout
+    assert "must be writable" in ended.stdout

@@ -1,0 +1,97 @@
+"""Retention is arithmetic: every rule, their sum, and what it never does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.retention import Candidate, Policy, plan
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def daily_backups(days: int) -> list[Candidate]:
+    return [
+        Candidate(backup_id=f"shop/{day:03}", taken_at=NOON - timedelta(days=day))
+        for day in range(days)
+    ]
+
+
+def kept(candidates: list[Candidate], policy: Policy) -> list[str]:
+    return [each.candidate.backup_id for each in plan(candidates, policy) if each.keep]
+
+
+@pytest.mark.parametrize(
+    ("policy", "count"),
+    [
+        (Policy(last=3), 3),
+        (Policy(daily=7), 7),
+        (Policy(weekly=4), 4),
+        (Policy(monthly=12), 12),
+        (Policy(yearly=5), 2),
+        (Policy(last=500), 400),
+        (Policy(), 400),
+    ],
+)
+def test_each_rule_keeps_its_number_of_400_daily_backups(policy: Policy, count: int) -> None:
+    assert len(kept(daily_backups(400), policy)) == count
+
+
+def test_two_backups_of_a_day_count_as_one_day_and_the_newer_stays() -> None:
+    morning = Candidate(backup_id="morning", taken_at=NOON - timedelta(hours=6))
+    noon = Candidate(backup_id="noon", taken_at=NOON)
+    yesterday = Candidate(backup_id="yesterday", taken_at=NOON - timedelta(days=1))
+    assert kept([morning, yesterday, noon], Policy(daily=2)) == ["noon", "yesterday"]
+
+
+def test_order_is_by_time_and_not_by_name() -> None:
+    late = Candidate(backup_id="a", taken_at=NOON)
+    early = Candidate(backup_id="z", taken_at=NOON - timedelta(days=1))
+    assert kept([early, late], Policy(last=1)) == ["a"]
+
+
+def test_every_verdict_says_why() -> None:
+    verdicts = plan(daily_backups(3), Policy(daily=1, weekly=2))
+    assert [each.because for each in verdicts] == [
+        "daily 1 of 1, weekly 1 of 2",
+        "no rule keeps it",
+        "no rule keeps it",
+    ]
+
+
+def test_a_week_runs_over_the_turn_of_the_year() -> None:
+    last_of_2026 = Candidate(backup_id="december", taken_at=datetime(2026, 12, 31, tzinfo=UTC))
+    first_of_2027 = Candidate(backup_id="january", taken_at=datetime(2027, 1, 1, tzinfo=UTC))
+    assert kept([last_of_2026, first_of_2027], Policy(weekly=5)) == ["january"]
+
+
+moments = st.lists(
+    st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2030, 1, 1)),  # noqa: DTZ001  # hypothesis wants naive bounds
+    min_size=1,
+    max_size=60,
+    unique=True,
+)
+policies = st.builds(
+    Policy,
+    last=st.integers(0, 5),
+    daily=st.integers(0, 9),
+    weekly=st.integers(0, 6),
+    monthly=st.integers(0, 14),
+    yearly=st.integers(0, 3),
+)
+
+
+@given(moments, policies)
+def test_the_newest_is_always_kept_and_pruning_twice_changes_nothing(
+    times: list[datetime], policy: Policy
+) -> None:
+    candidates = [
+        Candidate(backup_id=str(number), taken_at=at.replace(tzinfo=UTC))
+        for number, at in enumerate(times)
+    ]
+    survivors = [each.candidate for each in plan(candidates, policy) if each.keep]
+    assert max(candidates, key=lambda each: each.taken_at) in survivors
+    assert all(each.keep for each in plan(survivors, policy))
