@@ -1,0 +1,136 @@
+"""A bounded number of threads that end together: on the last item, or on the first error."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+from holdfast.errors import Interrupted
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def run_all(
+    items: Iterable[Item],
+    work: Callable[[Item], Result],
+    *,
+    workers: int,
+    abort: Callable[[], None],
+) -> list[Result]:
+    """`work` on every item, at most `workers` at a time; the results in the order of the items.
+
+    The first error is the one that is raised: no new item is begun, `abort` is called once so
+    that work under way ends, and what that work then raises is its consequence, not the cause.
+    An interruption of the calling thread counts as an error. No work outlives this call.
+    """
+    crew = _Crew(items, work, abort)
+    threads = [
+        threading.Thread(target=crew.serve, name=f"slot-{number}")
+        for number in range(1, workers + 1)
+    ]
+    try:
+        _start(threads)
+        crew.wait()
+    except BaseException as error:  # noqa: BLE001 - raised again by `outcome`, after the work has ended
+        crew.fail(error)
+    crew.wait_in_any_case()
+    for thread in threads:
+        if thread.is_alive():
+            thread.join()
+    return crew.outcome()
+
+
+def _start(threads: list[threading.Thread]) -> None:
+    """Where the host refuses another thread, those that we have do the work."""
+    for number, thread in enumerate(threads):
+        try:
+            thread.start()
+        except RuntimeError:
+            if number == 0:
+                raise
+            return
+
+
+class _Crew(Generic[Item, Result]):
+    """What the threads share; each pulls its next item itself, so nothing queues up.
+
+    Waiting goes by what the threads are doing, not by joining them: a signal's error may leave
+    `Thread.start` before we know whether the thread runs, and CPython takes a thread for ended
+    when an error interrupts its `join`.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Item],
+        work: Callable[[Item], Result],
+        abort: Callable[[], None],
+    ) -> None:
+        self._items: Iterator[tuple[int, Item]] = iter(enumerate(items))
+        self._work = work
+        self._abort = abort
+        self._changed = threading.Condition()
+        self._no_more = False
+        self._working = 0
+        self._results: dict[int, Result] = {}
+        self._cause: BaseException | None = None
+
+    def serve(self) -> None:
+        while (task := self._begin()) is not None:
+            position, item = task
+            try:
+                result = self._work(item)
+            except BaseException as error:  # noqa: BLE001 - raised again by `outcome` in the caller's thread
+                self.fail(error)
+                self._end()
+            else:
+                self._results[position] = result
+                self._end()
+
+    def wait(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._no_more and self._working == 0)
+
+    def wait_in_any_case(self) -> None:
+        """Also while somebody keeps pressing Ctrl-C: work must not be left behind."""
+        while True:
+            try:
+                return self.wait()
+            except (KeyboardInterrupt, Interrupted) as error:
+                self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        with self._changed:
+            if self._cause is not None:
+                return
+            self._cause = error
+            self._no_more = True
+            self._changed.notify_all()
+        self._abort()
+
+    def outcome(self) -> list[Result]:
+        if isinstance(self._cause, KeyboardInterrupt):
+            raise Interrupted("cannot go on: somebody pressed Ctrl-C") from self._cause
+        if self._cause is not None:
+            raise self._cause
+        return [self._results[position] for position in sorted(self._results)]
+
+    def _begin(self) -> tuple[int, Item] | None:
+        try:
+            with self._changed:
+                task = None if self._no_more else next(self._items, None)
+                if task is None:
+                    self._no_more = True
+                    self._changed.notify_all()
+                else:
+                    self._working += 1
+        except Exception as error:  # noqa: BLE001 - the items may come from afar; raised again by `outcome`
+            self.fail(error)
+            return None
+        return task
+
+    def _end(self) -> None:
+        with self._changed:
+            self._working -= 1
+            self._changed.notify_all()

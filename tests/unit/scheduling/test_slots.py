@@ -1,0 +1,145 @@
+"""Threads that end together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+from holdfast.errors import BackupFailed, Interrupted, SnapshotLost
+from holdfast.scheduling.slots import run_all
+
+WAIT_SECONDS = 10.0
+
+
+def nothing() -> None:
+    """Work that needs no cancelling."""
+
+
+def slot_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("slot-")]
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    second_done = threading.Event()
+
+    def work(item: int) -> int:
+        if item == 1:
+            assert second_done.wait(WAIT_SECONDS)
+        if item == 2:
+            second_done.set()
+        return item * 10
+
+    assert run_all([1, 2, 3], work, workers=2, abort=nothing) == [10, 20, 30]
+
+
+def test_no_items_is_no_work() -> None:
+    assert run_all([], lambda item: item, workers=4, abort=nothing) == []
+
+
+def test_never_more_than_the_given_number_work_at_once() -> None:
+    lock, at_once, peak = threading.Lock(), 0, 0
+    both_in = threading.Barrier(2)
+
+    def work(item: int) -> None:
+        nonlocal at_once, peak
+        with lock:
+            at_once += 1
+            peak = max(peak, at_once)
+        both_in.wait(WAIT_SECONDS)
+        with lock:
+            at_once -= 1
+
+    run_all(range(10), work, workers=2, abort=nothing)
+    assert peak == 2
+
+
+def test_items_are_taken_only_when_a_slot_is_free() -> None:
+    taken: list[int] = []
+    finished: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            assert len(taken) - len(finished) <= 3
+            yield number
+
+    run_all(items(), finished.append, workers=3, abort=nothing)
+    assert len(finished) == 100
+
+
+def test_the_first_error_outranks_those_that_the_abort_induces() -> None:
+    aborted = threading.Event()
+    both_in = threading.Barrier(2)
+
+    def work(item: str) -> None:
+        both_in.wait(WAIT_SECONDS)
+        if item == "cause":
+            raise BackupFailed("cannot back up 'public.orders': disk error")
+        assert aborted.wait(WAIT_SECONDS)
+        raise SnapshotLost("cannot read 'public.lines': the session is gone")
+
+    with pytest.raises(BackupFailed, match=r"public\.orders"):
+        run_all(["consequence", "cause"], work, workers=2, abort=aborted.set)
+    assert slot_threads() == []
+
+
+def test_after_an_error_no_new_item_is_begun_and_abort_is_called_once() -> None:
+    begun: list[int] = []
+    aborts: list[bool] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        raise BackupFailed(f"cannot back up '{item}'")
+
+    with pytest.raises(BackupFailed):
+        run_all(range(100), work, workers=1, abort=lambda: aborts.append(True))
+    assert begun == [0]
+    assert aborts == [True]
+
+
+def test_an_error_of_the_items_themselves_is_an_error_of_the_run() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise BackupFailed("cannot list the parts")
+
+    aborted = threading.Event()
+    with pytest.raises(BackupFailed, match="cannot list"):
+        run_all(items(), lambda item: item, workers=2, abort=aborted.set)
+    assert aborted.is_set()
+
+
+def test_ctrl_c_ends_the_work_and_is_an_interruption() -> None:
+    aborted = threading.Event()
+
+    def work(item: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert aborted.wait(WAIT_SECONDS)
+
+    with pytest.raises(Interrupted):
+        run_all([1, 2], work, workers=2, abort=aborted.set)
+    assert slot_threads() == []
+
+
+def test_an_error_raised_by_a_signal_handler_is_the_cause() -> None:
+    aborted = threading.Event()
+
+    def refuse(number: int, frame: FrameType | None) -> None:
+        raise Interrupted("cannot go on: SIGTERM")
+
+    def work(item: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert aborted.wait(WAIT_SECONDS)
+        raise SnapshotLost("cannot read: aborted")
+
+    before = signal.signal(signal.SIGTERM, refuse)
+    try:
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            run_all([1], work, workers=1, abort=aborted.set)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert slot_threads() == []
