@@ -1,0 +1,97 @@
+"""The arguments that make podman start a container which behaves like a host; pure."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.fleet import Host
+from lab.machine import Machine
+
+INIT = "/usr/local/sbin/lab-init"
+SIGRTMIN_PLUS_3 = 37  # how systemd as PID 1 is asked to shut down
+OWNER_LABEL = "holdfast.lab"
+SPEC_LABEL = "holdfast.lab.spec"
+DEVICE_LABEL = "holdfast.lab.device"
+VOLUME_LABEL = "holdfast.lab.volume"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A file of the machine behind a loop device, mounted somewhere in a host."""
+
+    file: Path
+    device: str
+    path: str
+
+
+def limit_arguments(machine: Machine) -> list[str]:
+    """Podman asks for more than the machine allows unless told; that may fail."""
+    if machine.may_raise_limits:
+        return []
+    limits = {"nofile": machine.open_files, "nproc": machine.processes}
+    return [
+        f"--ulimit={name}={limit}:{limit}" for name, limit in limits.items() if limit is not None
+    ]
+
+
+def systemd_arguments(machine: Machine) -> list[str]:
+    """How systemd comes up as PID 1 on this kind of machine."""
+    if machine.unified_cgroups:
+        return ["--systemd=always"]
+    # `--systemd=always` would mount the machine's whole systemd hierarchy into each container.
+    return [
+        "--runtime=runc",
+        "--cgroupns=private",
+        "--systemd=false",
+        f"--stop-signal={SIGRTMIN_PLUS_3}",
+        "--tmpfs=/run:rw,mode=755",
+        "--tmpfs=/run/lock:rw,mode=1777",
+        "--tmpfs=/tmp:rw,exec,mode=1777",
+        "--env=container=podman",
+        # The systemd of Debian 13 needs to be asked for cgroup v1; older ones ignore it.
+        "--env=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
+    ]
+
+
+def create_arguments(
+    host: Host, *, network: str, image: str, machine: Machine, volume: Volume | None
+) -> list[str]:
+    """Everything after `podman create`."""
+    return [
+        f"--name={host.container(network)}",
+        f"--hostname={host.name}",
+        f"--network={network}",
+        f"--ip={host.address}",
+        # Podman would bind-mount both files, and no tool could replace them by renaming.
+        "--no-hosts",
+        "--dns=none",
+        "--shm-size=256m",
+        "--cap-add=SYS_ADMIN",
+        # AppArmor's profile for containers forbids every mount, ours included.
+        "--security-opt=apparmor=unconfined",
+        f"--label={OWNER_LABEL}={network}",
+        *systemd_arguments(machine),
+        *limit_arguments(machine),
+        *(["--env=LAB_OWN_SYSCTL=1"] if host.own_sysctl else []),
+        *(volume_arguments(volume) if volume else []),
+        image,
+        INIT,
+    ]
+
+
+def volume_arguments(volume: Volume) -> list[str]:
+    """The labels are how `down` knows which loop device is ours."""
+    return [
+        f"--device={volume.device}",
+        f"--env=LAB_VOLUME_PATH={volume.path}",
+        f"--label={DEVICE_LABEL}={volume.device}",
+        f"--label={VOLUME_LABEL}={volume.file}",
+    ]
+
+
+def fingerprint(arguments: list[str], files: dict[str, bytes]) -> str:
+    """Tells whether a container on this machine is still what the inventory asks for."""
+    digest = hashlib.sha256("\0".join(arguments).encode())
+    for path, content in sorted(files.items()):
+        digest.update(path.encode() + b"\0" + content + b"\0")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,103 @@
+"""An Ansible inventory read as a fleet of throw-away hosts: no other description exists."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+from lab import command
+from lab.errors import LabError, attempting
+
+VOLUME_PATH = "/var/lib/holdfast"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One host as its inventory variables describe it."""
+
+    name: str
+    address: str
+    image: str
+    own_sysctl: bool = False
+    volume_mb: int = 0
+    volume_path: str = VOLUME_PATH
+
+    def container(self, network: str) -> str:
+        """The name podman knows this host by."""
+        return f"{network}-{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The hosts of one inventory on their own network."""
+
+    network: str
+    subnet: str
+    hosts: tuple[Host, ...]
+
+    def only(self, names: list[str]) -> "Fleet":
+        """The same fleet with fewer hosts; all of them for no names."""
+        for name in names:
+            self.host(name)
+        return replace(
+            self, hosts=tuple(host for host in self.hosts if not names or host.name in names)
+        )
+
+    def host(self, name: str) -> Host:
+        """The host of that name."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise LabError(
+            f"cannot find host '{name}': it is not in the inventory",
+            hint=f"there are {', '.join(host.name for host in self.hosts)}",
+        )
+
+
+def read(inventory: Path) -> Fleet:
+    """Let Ansible read the inventory: variables then mean what they mean to playbooks."""
+    if not inventory.exists():
+        raise LabError(f"cannot read inventory '{inventory}': no such folder")
+    program = Path(sys.executable).with_name("ansible-inventory")
+    with attempting("read inventory", str(inventory)):
+        listing = command.run([str(program), "--inventory", str(inventory.resolve()), "--list"])
+    return from_listing(json.loads(listing), name=str(inventory))
+
+
+def from_listing(listing: Mapping[str, Any], *, name: str) -> Fleet:
+    """Turn the output of `ansible-inventory --list` into a fleet."""
+    variables: Mapping[str, Mapping[str, Any]] = listing["_meta"]["hostvars"]
+    if not variables:
+        raise LabError(f"cannot read inventory '{name}': it has no hosts")
+    first = next(iter(variables.values()))
+    network, subnet = (required(first, key, where=name) for key in ("lab_network", "lab_subnet"))
+    hosts = tuple(host_from(host, values) for host, values in sorted(variables.items()))
+    for host in hosts:
+        if ip_address(host.address) not in ip_network(subnet):
+            raise LabError(f"cannot place host '{host.name}': {host.address} is not in {subnet}")
+    return Fleet(network=network, subnet=subnet, hosts=hosts)
+
+
+def host_from(name: str, values: Mapping[str, Any]) -> Host:
+    """Read one host's variables."""
+    return Host(
+        name=name,
+        address=required(values, "ansible_host", where=name),
+        image=required(values, "lab_image", where=name),
+        own_sysctl=bool(values.get("lab_own_sysctl", False)),
+        volume_mb=int(values.get("lab_volume_mb", 0)),
+        volume_path=str(values.get("lab_volume_path", VOLUME_PATH)),
+    )
+
+
+def required(values: Mapping[str, Any], key: str, *, where: str) -> str:
+    """A variable that must be set."""
+    if key not in values:
+        raise LabError(
+            f"cannot use '{where}' as throw-away hosts: {key} is not set",
+            hint="set it in hosts.yml or group_vars/all/lab.yml",
+        )
+    return str(values[key])

@@ -1,0 +1,135 @@
+"""Recipes become podman images: a base from Debian's packages, database servers as layers on it."""
+
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+
+from lab import command, machine, recipes
+from lab.container import limit_arguments
+from lab.errors import attempting
+from lab.machine import Machine
+from lab.progress import say
+from lab.recipes import GUEST, Recipe
+from lab.state import LOGS, STATE
+
+STORE = Path("/var/lib/containers")
+LOCK = Path("/run/lock/holdfast-lab-images.lock")
+NEEDED_MEBIBYTES = 4096
+AT_ONCE = 2
+
+
+def build(wanted: Sequence[Recipe], *, here: Machine) -> None:
+    """Make the images that do not exist yet, those of different releases side by side."""
+    with only_builder():
+        lacking = [recipe for recipe in wanted if not exists(recipe)]
+        if not lacking:
+            return
+        machine.require_space(STORE, mebibytes=NEEDED_MEBIBYTES)
+        generations: dict[int, dict[str, Recipe]] = {}
+        for recipe in (ancestor for each in lacking for ancestor in each.lineage()):
+            generations.setdefault(len(recipe.lineage()), {})[recipe.name] = recipe
+        with ThreadPoolExecutor(AT_ONCE) as builders:
+            for _, generation in sorted(generations.items()):
+                for _ in builders.map(lambda recipe: make(recipe, here=here), generation.values()):
+                    pass
+
+
+@contextmanager
+def only_builder() -> Iterator[None]:
+    """The image store is the machine's: a second builder waits and then finds the work done."""
+    with LOCK.open("w") as lock:
+        flock(lock, LOCK_EX)
+        yield
+
+
+def exists(recipe: Recipe) -> bool:
+    """Whether podman has this very content already."""
+    return command.succeeds(["podman", "image", "exists", recipe.tag()])
+
+
+def make(recipe: Recipe, *, here: Machine) -> None:
+    """Build one image unless it is there."""
+    if exists(recipe):
+        return
+    say(f"image {recipe.name}: building ({len(recipe.packages)} packages)")
+    began = time.monotonic()
+    log = LOGS / f"image-{recipe.name}.log"
+    with attempting("build image", recipe.name):
+        if recipe.parent:
+            add_layer(recipe, recipe.parent, here=here, log=log)
+        else:
+            import_base(recipe, log=log)
+    say(f"image {recipe.name}: built in {time.monotonic() - began:.0f} s")
+
+
+def import_base(recipe: Recipe, *, log: Path) -> None:
+    """Unpack Debian's packages into a root file system and hand it to podman."""
+    archive = STATE / "build" / f"{recipe.name}.tar"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        command.run_logged(mmdebstrap_arguments(recipe, archive=archive), log=log)
+        command.run(
+            [
+                "podman",
+                "import",
+                "--quiet",
+                "--change",
+                'CMD ["/sbin/init"]',
+                str(archive),
+                recipe.tag(),
+            ]
+        )
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def mmdebstrap_arguments(recipe: Recipe, *, archive: Path) -> list[str]:
+    """No mirror is named: mmdebstrap then uses Debian's, updates and security included."""
+    prepare = f'chroot "$1" sh -s < {shlex.quote(str(GUEST / "prepare"))}'
+    return [
+        "mmdebstrap",
+        "--variant=minbase",
+        f"--include={','.join(recipe.packages)}",
+        *(f"--aptopt={option}" for option in recipe.apt_options),
+        f"--customize-hook={prepare}",
+        recipe.suite,
+        str(archive),
+    ]
+
+
+def add_layer(recipe: Recipe, parent: Recipe, *, here: Machine, log: Path) -> None:
+    """Install the packages in a container of the parent image and keep the difference."""
+    builder = f"holdfast-build-{recipe.name}"
+    command.run(["podman", "rm", "--force", "--ignore", builder])
+    script = (GUEST / "install").read_bytes()
+    try:
+        command.run_logged(
+            [
+                *[
+                    "podman",
+                    "run",
+                    "--interactive",
+                    f"--name={builder}",
+                    "--network=host",
+                    *limit_arguments(here),
+                ],
+                *[f"--runtime={here.runtime}", parent.tag(), "sh", "-s", "--", *recipe.packages],
+            ],
+            log=log,
+            feed=script,
+        )
+        command.run(
+            ["podman", "commit", "--quiet", "--change", 'CMD ["/sbin/init"]', builder, recipe.tag()]
+        )
+    finally:
+        command.run(["podman", "rm", "--force", "--ignore", builder])
+
+
+def by_name(names: Sequence[str]) -> list[Recipe]:
+    """The recipes of these names, or all of them for none."""
+    known = recipes.load()
+    return [recipes.find(name, known) for name in names] or list(known.values())

@@ -1,0 +1,36 @@
+"""A fleet's own podman network, with the addresses its inventory promises."""
+
+import json
+
+from lab import command
+from lab.errors import LabError, attempting
+
+
+def ensure(name: str, *, subnet: str) -> None:
+    """Make the network unless it is there with this very subnet."""
+    if exists(name):
+        found = json.loads(command.run(["podman", "network", "inspect", name]))[0]["subnets"][0][
+            "subnet"
+        ]
+        if found != subnet:
+            raise LabError(
+                f"cannot use network '{name}': it has {found}, the inventory wants {subnet}",
+                hint=f"remove the fleet that uses it, then `podman network rm {name}`",
+            )
+        return
+    with attempting(
+        "make network", name, hint=f"another network of this machine may use {subnet}: `ip route`"
+    ):
+        command.run(["podman", "network", "create", "--disable-dns", f"--subnet={subnet}", name])
+
+
+def exists(name: str) -> bool:
+    """Whether podman knows the network."""
+    return command.succeeds(["podman", "network", "exists", name])
+
+
+def remove(name: str) -> None:
+    """Drop the network; none is no error."""
+    if exists(name):
+        with attempting("remove network", name, hint="`podman ps --all` shows who still uses it"):
+            command.run(["podman", "network", "rm", name])

@@ -1,0 +1,73 @@
+"""Recipes as values: what an image consists of, and when it must be made again."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.errors import LabError
+
+RECIPES = Path(__file__).with_name("recipes.yml")
+GUEST = Path(__file__).with_name("guest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One image: a `suite` of Debian or a `parent` recipe, and packages on top."""
+
+    name: str
+    packages: tuple[str, ...]
+    suite: str = ""
+    parent: "Recipe | None" = None
+    apt_options: tuple[str, ...] = ()
+
+    def lineage(self) -> tuple["Recipe", ...]:
+        """This recipe after all it is built on."""
+        return (*(self.parent.lineage() if self.parent else ()), self)
+
+    def digest(self) -> str:
+        """Changes whenever the image would come out differently by our doing."""
+        content = json.dumps(asdict(self), sort_keys=True).encode()
+        scripts = b"".join((GUEST / script).read_bytes() for script in ("prepare", "install"))
+        return hashlib.sha256(content + scripts).hexdigest()[:12]
+
+    def tag(self) -> str:
+        """The image's full name in podman's store."""
+        return f"localhost/holdfast/{self.name}:{self.digest()}"
+
+
+def load(path: Path = RECIPES) -> dict[str, Recipe]:
+    """Read all recipes; parents stand before their children in the file."""
+    document = yaml.safe_load(path.read_text())
+    recipes: dict[str, Recipe] = {}
+    for name, entry in document["images"].items():
+        recipes[name] = resolve(name, entry, sets=document["package_sets"], known=recipes)
+    return recipes
+
+
+def resolve(
+    name: str, entry: dict[str, Any], *, sets: dict[str, list[str]], known: dict[str, Recipe]
+) -> Recipe:
+    """Make one entry of the file whole."""
+    if ("suite" in entry) == ("parent" in entry):
+        raise LabError(f"cannot read recipe '{name}': it needs either a suite or a parent")
+    return Recipe(
+        name=name,
+        packages=tuple(package for chosen in entry["sets"] for package in sets[chosen]),
+        suite=entry.get("suite", ""),
+        parent=known[entry["parent"]] if "parent" in entry else None,
+        apt_options=tuple(entry.get("apt_options", ())),
+    )
+
+
+def find(name: str, recipes: dict[str, Recipe]) -> Recipe:
+    """The recipe of that name, or an error that lists the names there are."""
+    if name not in recipes:
+        raise LabError(
+            f"cannot find recipe '{name}': no such image",
+            hint=f"there are {', '.join(sorted(recipes))}",
+        )
+    return recipes[name]
