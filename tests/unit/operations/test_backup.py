@@ -1,0 +1,137 @@
+"""A backup is whole or not there at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from datetime import timedelta
+
+import pytest
+from tests.fakes.source import table
+from tests.unit.operations.worlds import World
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.errors import (
+    BackupFailed,
+    DatabaseUnreachable,
+    DeadlineExceeded,
+    HoldfastError,
+    Interrupted,
+    RepositoryFull,
+    RunInFlight,
+    SnapshotLost,
+)
+from holdfast.model import Consistency
+from holdfast.operations.backup import backup
+
+
+def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:
+    world = World()
+    manifest = backup(world.plugs)
+    assert world.stored_names() == [
+        "manifest.json",
+        "parts/data/public.empty.copy.zst",
+        "parts/data/public.items.copy.zst",
+        "parts/data/public.orders.copy.zst",
+    ]
+    assert [(str(part.relation), part.rows, part.plain_bytes) for part in manifest.parts] == [
+        ("public.orders", 3, 18),
+        ("public.items", 1, 4),
+        ("public.empty", 0, 0),
+    ]
+    assert manifest.consistency is Consistency.SNAPSHOT
+    assert Catalog(world.repository).find("shop/latest") == manifest
+    assert world.progress.done_bytes == manifest.plain_bytes == 22
+
+
+def test_the_ledger_remembers_a_good_run() -> None:
+    world = World()
+    manifest = backup(world.plugs)
+    (run,) = world.ledger.records
+    assert (run.outcome, run.backup, run.exit_code) == ("ok", manifest.backup_id, 0)
+    assert run.run_id == manifest.run_id
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (SnapshotLost("cannot read table 'public.items': the session is gone"), SnapshotLost),
+        (OSError("the disk of the server is gone"), BackupFailed),
+    ],
+)
+def test_a_table_that_fails_fails_the_backup_and_leaves_the_previous_one(
+    error: Exception, raised: type[HoldfastError]
+) -> None:
+    world = World()
+    previous = backup(world.plugs)
+    kept = dict(world.repository.objects)
+    world.source.tables = (
+        table("orders", "1", "2"),
+        table("items", "1", "2", fails_with=error),
+    )
+    with pytest.raises(raised, match=r"public\.items"):
+        backup(world.plugs)
+    assert world.repository.objects == kept
+    assert Catalog(world.repository).find("shop/latest") == previous
+    run = world.ledger.last("shop", count=1)[0]
+    assert (run.outcome, run.backup, run.exit_code) == ("failed", "", raised.exit_code)
+    assert "public.items" in run.error
+    assert world.source.opened == world.source.closed == 2
+    assert world.guard.owners == {}
+
+
+def test_a_full_repository_leaves_nothing_of_the_run() -> None:
+    world = World()
+    world.repository.refuse_puts_with = RepositoryFull("cannot store: no space", hint="prune")
+    with pytest.raises(RepositoryFull):
+        backup(world.plugs)
+    assert world.repository.objects == {}
+    assert world.ledger.records[0].hint == "prune"
+
+
+def test_a_server_that_is_down_is_in_the_ledger_with_its_code() -> None:
+    world = World()
+    world.source.refuse_with = DatabaseUnreachable("cannot reach 'db'", hint="start it")
+    with pytest.raises(DatabaseUnreachable):
+        backup(world.plugs)
+    assert world.ledger.records[0].exit_code == DatabaseUnreachable.exit_code
+
+
+def test_a_second_run_is_skipped_and_counted_but_touches_nothing() -> None:
+    world = World()
+    with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
+        backup(world.plugs)
+    assert world.source.opened == 0
+    assert world.ledger.records[0].outcome == "skipped"
+
+
+def test_leftovers_of_a_killed_run_are_gone_after_the_next_one() -> None:
+    world = World()
+    world.repository.put("shop/20261119T020000Z-deadbeef/parts/data/x.copy.zst", [b"half"])
+    world.repository.unfinished.add("shop/20261119T020000Z-deadbeef/parts/data/y.copy.zst")
+    manifest = backup(world.plugs)
+    assert {key.split("/")[1] for key in world.repository.objects} == {manifest.name}
+    assert world.repository.unfinished == set()
+
+
+def test_an_interrupt_leaves_nothing_of_the_run_and_is_recorded() -> None:
+    world = World(table("orders", "1", "2", fails_with=KeyboardInterrupt()))
+    with pytest.raises(Interrupted):
+        backup(world.plugs)
+    assert world.repository.objects == {}
+    assert world.ledger.records[0].outcome == "failed"
+
+
+def test_a_run_that_outlives_its_deadline_is_ended_and_says_so() -> None:
+    stuck = dataclasses.replace(table("orders", "1"), waits_for=threading.Event())
+    world = World(stuck, timeout=timedelta(milliseconds=50))
+    with pytest.raises(DeadlineExceeded, match=r"took longer than 0:00:00\.05") as caught:
+        backup(world.plugs)
+    assert caught.value.hint
+    assert world.repository.objects == {}
+
+
+def test_names_of_backups_tell_when_and_which_run() -> None:
+    world = World()
+    manifest = backup(world.plugs)
+    assert manifest.name == f"{manifest.started_at:%Y%m%dT%H%M%SZ}-{manifest.run_id[:8]}"

@@ -1,0 +1,35 @@
+"""A check finds all problems at once and carries the code of the first."""
+
+from __future__ import annotations
+
+from tests.fakes.repository import MemoryRepository
+from tests.unit.operations.worlds import World
+
+from holdfast.errors import AccessDenied, RepositoryReadOnly
+from holdfast.operations.check import check
+
+
+def test_a_job_that_would_run_has_no_problem() -> None:
+    report = check(World().plugs)
+    assert report.exit_code == 0
+    assert [finding.subject for finding in report.findings] == ["repository", "server", "room"]
+    assert not any(finding.problem for finding in report.findings)
+
+
+def test_one_problem_does_not_hide_the_other() -> None:
+    world = World()
+    world.repository.refuse_puts_with = RepositoryReadOnly("cannot store: read-only", hint="rw")
+    world.source.refuse_with = AccessDenied("cannot log in", hint="grant it")
+    report = check(world.plugs)
+    problems = [(each.subject, each.problem, each.hint) for each in report.findings]
+    assert ("repository", "cannot store: read-only", "rw") in problems
+    assert ("source", "cannot log in", "grant it") in problems
+    assert report.exit_code == RepositoryReadOnly.exit_code
+
+
+def test_too_little_room_is_said_with_both_numbers() -> None:
+    world = World()
+    world.repository = MemoryRepository(free_bytes=10)
+    report = check(world.plugs)
+    assert "10 bytes are free, up to 22 are needed" in report.findings[-1].problem
+    assert report.exit_code == 51

@@ -1,0 +1,66 @@
+"""What is restored was proven first, and the operator's names are understood."""
+
+from __future__ import annotations
+
+import pytest
+from tests.fakes.progress import FakeProgress
+from tests.fakes.source import FakeTarget, table
+from tests.unit.operations.worlds import World
+
+from holdfast.errors import BackupNotFound, TargetNotEmpty, VerifyFailed
+from holdfast.operations.backup import backup
+from holdfast.operations.restore import RestoreChoice, RestoreReport, restore
+
+
+def restored(world: World, target: FakeTarget, *tables: str) -> RestoreReport:
+    choice = RestoreChoice(backup_id="shop/latest", tables=tables, workers=2)
+    return restore(world.repository, target, choice, progress=world.progress)
+
+
+def test_everything_comes_back_and_is_counted() -> None:
+    world = World()
+    manifest = backup(world.plugs)
+    world.progress = FakeProgress()
+    target = FakeTarget()
+    report = restored(world, target)
+    assert target.tables == {
+        "public.orders": b"1,ann\n2,bob\n3,eve\n",
+        "public.items": b"1,9\n",
+        "public.empty": b"",
+    }
+    assert (report.rows, report.plain_bytes) == (4, manifest.plain_bytes)
+    assert world.progress.done_bytes == world.progress.total_bytes == 22
+
+
+@pytest.mark.parametrize("name", ["public.items", "items"])
+def test_one_table_may_be_named_with_or_without_its_schema(name: str) -> None:
+    world = World()
+    backup(world.plugs)
+    target = FakeTarget()
+    restored(world, target, name)
+    assert list(target.tables) == ["public.items"]
+
+
+def test_a_table_that_the_backup_does_not_hold_is_named() -> None:
+    world = World()
+    backup(world.plugs)
+    with pytest.raises(BackupNotFound, match=r"'public\.nothing'.*holds no such table"):
+        restored(world, FakeTarget(), "public.nothing")
+
+
+def test_a_damaged_part_is_not_loaded_to_its_end() -> None:
+    world = World(table("orders", *[f"{number},row" for number in range(1000)]))
+    manifest = backup(world.plugs)
+    world.repository.flip_bit(manifest.parts[0].key, at=manifest.parts[0].stored_bytes - 1)
+    target = FakeTarget()
+    with pytest.raises(VerifyFailed, match=r"public\.orders"):
+        restored(world, target)
+    assert target.tables == {}
+
+
+def test_a_target_that_holds_something_is_refused() -> None:
+    world = World()
+    backup(world.plugs)
+    target = FakeTarget(existing=["public.orders"])
+    with pytest.raises(TargetNotEmpty):
+        restored(world, target)

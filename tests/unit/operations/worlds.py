@@ -1,0 +1,61 @@
+"""A whole world in memory for one job."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.guard import MemoryGuard
+from tests.fakes.ledger import MemoryLedger
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import FakeSource, FakeTable, table
+
+from holdfast.model import Codec
+from holdfast.operations.plugs import JobSpec, Plugs
+from holdfast.retention import Policy
+
+
+class World:
+    """The plugs of job `shop`, each at hand for a test to break or to look at."""
+
+    def __init__(self, *tables: FakeTable, timeout: timedelta | None = None) -> None:
+        shop = (table("orders", "1,ann", "2,bob", "3,eve"), table("items", "1,9"), table("empty"))
+        self.source = FakeSource(*(tables or shop))
+        self.repository = MemoryRepository(free_bytes=1 << 30)
+        self.guard = MemoryGuard()
+        self.ledger = MemoryLedger()
+        self.progress = FakeProgress()
+        self.clock = FakeClock(step=timedelta(seconds=1))
+        self.timeout = timeout
+        self.retention = Policy(last=2)
+        self._runs = 0
+
+    @property
+    def plugs(self) -> Plugs:
+        return Plugs(
+            job=JobSpec(
+                name="shop",
+                codec=Codec.ZSTD,
+                level=3,
+                timeout=self.timeout,
+                retention=self.retention,
+            ),
+            source=self.source,
+            repository=self.repository,
+            guard=self.guard,
+            ledger=self.ledger,
+            progress=self.progress,
+            clock=self.clock,
+            host="db1",
+            choose_workers=lambda: 2,
+            new_run_id=self._new_run_id,
+            peak_memory_bytes=lambda: 50 << 20,
+        )
+
+    def _new_run_id(self) -> str:
+        self._runs += 1
+        return f"{self._runs:032x}"[::-1]
+
+    def stored_names(self) -> list[str]:
+        return sorted(key.split("/", 2)[2] for key in self.repository.objects)

@@ -1,0 +1,79 @@
+"""Children are reaped, heard and never left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import ToolMissing
+from holdfast.process import STDERR_LINES_KEPT, ChildFailed, output_of, running
+
+
+def python(program: str) -> list[str]:
+    return [sys.executable, "-c", program]
+
+
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_what_a_program_prints_arrives_whole() -> None:
+    with running(python("print('x' * 3_000_000)")) as child:
+        assert sum(len(chunk) for chunk in child.chunks()) == 3_000_001
+
+
+def test_a_failed_program_says_why_with_its_last_lines_only() -> None:
+    noisy = "import sys\nfor n in range(50): print('line', n, file=sys.stderr)\nsys.exit(3)"
+    with pytest.raises(ChildFailed) as caught, running(python(noisy)) as child:
+        list(child.chunks())
+    assert caught.value.status == 3
+    assert caught.value.stderr.count("|") == STDERR_LINES_KEPT - 1
+    assert caught.value.stderr.endswith("line 49")
+
+
+def test_output_before_a_failure_does_not_make_it_a_success() -> None:
+    with pytest.raises(ChildFailed, match="SIGKILL"):
+        output_of(python("import os; print('good so far', flush=True); os.kill(os.getpid(), 9)"))
+
+
+def test_a_program_left_early_is_ended_with_its_own_children_and_reaped() -> None:
+    program = (
+        "import subprocess, sys, time\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(p.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with running(python(program)) as child:
+        grandchild = int(next(iter(child.chunks())))
+        pid = child.pid
+        assert is_running(grandchild)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+    status = Path(f"/proc/{grandchild}/status")
+    assert not status.exists() or re.search(r"State:\s+Z", status.read_text())
+
+
+def test_stdin_reaches_the_program_and_closing_it_ends_it(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    program = f"import sys; open({str(copy)!r}, 'wb').write(sys.stdin.buffer.read())"
+    with running(python(program), stdin=True) as child:
+        child.stdin.write(b"rows")
+        child.finish()
+    assert copy.read_bytes() == b"rows"
+
+
+def test_a_program_that_is_not_installed_is_named_with_a_hint() -> None:
+    with pytest.raises(ToolMissing, match="cannot run 'no-such-dump'") as caught:
+        output_of(["no-such-dump", "--version"])
+    assert "no-such-dump" in caught.value.hint
+
+
+def test_nothing_stays_open_after_many_runs() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        output_of(["true"])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
