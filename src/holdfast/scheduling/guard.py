@@ -1,0 +1,146 @@
+"""One run of a job at a time on this host: a lock that dies with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from holdfast.errors import RunInFlight
+from holdfast.ports import Clock, Guard
+from holdfast.scheduling.state import make_folder, open_private
+
+POLL_SECONDS = 1.0
+
+
+class FlockGuard:
+    """A `flock` on `FOLDER/JOB.lock`; the file says who holds it.
+
+    The kernel frees the lock when its process ends in whatever way, and children do not
+    inherit it. The file stays: removing it would let two runs lock two files of one name.
+    """
+
+    def __init__(self, folder: Path, *, clock: Clock, run_id: str) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._run_id = run_id
+
+    @contextmanager
+    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[None]:
+        make_folder(self._folder)
+        descriptor = open_private(self._path(job), os.O_RDWR)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise self._in_flight(job) from error
+            _write(descriptor, self._describe(deadline))
+            try:
+                yield
+            finally:
+                _write(descriptor, {})
+        finally:
+            os.close(descriptor)
+
+    def owner(self, job: str) -> dict[str, str] | None:
+        """Read, never locked: a look must not make a run that starts right now skip."""
+        described = self._described(job)
+        return described if described and _is_alive(described) else None
+
+    def _in_flight(self, job: str) -> RunInFlight:
+        described = self._described(job)
+        who = (
+            f"process {described['pid']} has been running it since {described['started_at']}"
+            if described
+            else "another process is just starting it"
+        )
+        return RunInFlight(
+            f"cannot run job '{job}': {who}",
+            hint=f"holdfast status {job} shows the run; this one was skipped",
+        )
+
+    def _describe(self, deadline: datetime | None) -> dict[str, str]:
+        pid = os.getpid()
+        return {
+            "pid": str(pid),
+            "boot_id": _boot_id(),
+            "process_started": _start_ticks(pid),
+            "run_id": self._run_id,
+            "started_at": self._clock().isoformat(timespec="seconds"),
+            "deadline": deadline.isoformat(timespec="seconds") if deadline else "",
+        }
+
+    def _described(self, job: str) -> dict[str, str]:
+        """What the file says; a reader may come in the middle of a write, which says nothing."""
+        try:
+            described: dict[str, str] = json.loads(self._path(job).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return described
+
+    def _path(self, job: str) -> Path:
+        return self._folder / f"{job}.lock"
+
+
+class WaitingGuard:
+    """Waits for the run in flight, up to a limit, instead of skipping at once."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        at_most: timedelta,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._guard = guard
+        self._at_most = at_most
+        self._sleep = sleep
+        self._monotonic = monotonic
+
+    @contextmanager
+    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[None]:
+        give_up_at = self._monotonic() + self._at_most.total_seconds()
+        with ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(self._guard.hold(job, deadline=deadline))
+                    break
+                except RunInFlight:
+                    if self._monotonic() >= give_up_at:
+                        raise
+                self._sleep(POLL_SECONDS)
+            yield
+
+    def owner(self, job: str) -> dict[str, str] | None:
+        return self._guard.owner(job)
+
+
+def _write(descriptor: int, owner: dict[str, str]) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(owner).encode() + b"\n", 0)
+
+
+def _is_alive(owner: dict[str, str]) -> bool:
+    """The same process of the same boot: a pid alone may have been given to somebody else."""
+    return owner.get("boot_id") == _boot_id() and owner.get("process_started") == _start_ticks(
+        int(owner["pid"])
+    )
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _start_ticks(pid: int) -> str:
+    """Field 22 of proc_pid_stat(5); the second one is in brackets and may hold anything."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    except OSError:
+        return "gone"
+    return after_name.split()[19]

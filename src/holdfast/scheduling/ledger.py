@@ -1,0 +1,75 @@
+"""How the last runs of each job ended: one file of JSON lines per job, written whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from holdfast.ports import RunRecord
+from holdfast.scheduling.state import make_folder, open_private, state_errors
+
+RUNS_KEPT = 50
+
+_adapter = TypeAdapter(RunRecord)
+
+
+class FileLedger:
+    """`FOLDER/JOB.jsonl`, the newest run last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def record(self, run: RunRecord) -> None:
+        make_folder(self._folder)
+        # A skipped run writes while the run in flight may be writing too.
+        with self._alone():
+            lines = [*self._lines(run.job), _adapter.dump_json(run)][-RUNS_KEPT:]
+            self._replace(self._path(run.job), b"".join(line + b"\n" for line in lines))
+
+    def last(self, job: str, *, count: int) -> list[RunRecord]:
+        runs = (_parse(line) for line in reversed(self._lines(job)))
+        return [run for run in runs if run is not None][:count]
+
+    def _lines(self, job: str) -> list[bytes]:
+        path = self._path(job)
+        with state_errors(path):
+            return path.read_bytes().splitlines() if path.exists() else []
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        """Whole or not at all: a killed run must not cost us the memory of the others."""
+        unfinished = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+        descriptor = open_private(unfinished, os.O_WRONLY | os.O_EXCL)
+        try:
+            with state_errors(path), os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                unfinished.rename(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        descriptor = open_private(self._folder / ".lock", os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _path(self, job: str) -> Path:
+        return self._folder / f"{job}.jsonl"
+
+
+def _parse(line: bytes) -> RunRecord | None:
+    """A line that a newer or a broken version wrote is left out: the others still count."""
+    try:
+        return _adapter.validate_json(line)
+    except ValidationError:
+        return None

@@ -1,0 +1,86 @@
+"""The one formula for slots."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.scheduling.budget import Budget, Ceiling, Limits, process_budget, tasks_for
+
+
+def limits(*, cpus: int = 64, pids_max: int | None = None, used: int = 0) -> Limits:
+    ceilings = (
+        (Ceiling(name="pids.max of /job", most=pids_max, used=used),)
+        if pids_max is not None
+        else ()
+    )
+    return Limits(cpus=cpus, ceilings=ceilings, pids_max=pids_max)
+
+
+def budget(
+    given: Limits, *, asked: int | None = None, connections_free: int | None = None
+) -> Budget:
+    return process_budget(given, asked=asked, connections_free=connections_free)
+
+
+@pytest.mark.parametrize(
+    ("given", "slots", "decided_by"),
+    [
+        (limits(), 10, "auto"),
+        (limits(cpus=2), 4, "cpus"),
+        (limits(pids_max=4096), 10, "auto"),
+        (limits(pids_max=112), 4, "pids.max of /job"),
+        (limits(pids_max=4096, used=3981), 5, "pids.max of /job"),
+        (limits(pids_max=40), 1, "pids.max of /job"),
+    ],
+)
+def test_auto_is_the_least_of_what_each_input_allows(
+    given: Limits, slots: int, decided_by: str
+) -> None:
+    result = budget(given)
+    assert (result.slots, result.decided_by) == (slots, decided_by)
+
+
+@pytest.mark.parametrize(
+    ("pids_max", "band"),
+    [(500, (5, 133)), (1000, (10, 300)), (2000, (20, 633)), (4000, (50, 1300))],
+)
+def test_the_upper_bound_covers_the_bands_that_operators_know(
+    pids_max: int, band: tuple[int, int]
+) -> None:
+    low, bound = band
+    result = budget(limits(pids_max=pids_max), asked=100_000)
+    assert low <= result.slots == bound
+
+
+def test_a_number_that_was_asked_for_is_not_held_to_the_cpus() -> None:
+    assert budget(limits(cpus=2), asked=30).slots == 30
+
+
+def test_a_number_that_was_asked_for_is_lowered_to_what_the_limits_leave() -> None:
+    result = budget(limits(pids_max=130), asked=30)
+    assert (result.slots, result.decided_by) == (10, "pids.max of /job")
+
+
+def test_the_server_gives_no_more_sessions_than_it_has() -> None:
+    result = budget(limits(), asked=30, connections_free=3)
+    assert (result.slots, result.decided_by) == (3, "connections")
+
+
+def test_there_is_always_one_slot() -> None:
+    assert budget(limits(pids_max=10, used=10), connections_free=0).slots == 1
+
+
+def test_every_input_is_shown() -> None:
+    result = budget(limits(cpus=8, pids_max=4096, used=96), connections_free=90)
+    assert result.allowed == {
+        "auto": 10,
+        "cpus": 16,
+        "pids.max of /job": 1300,
+        "upper_bound": 1332,
+        "connections": 90,
+    }
+    assert result.headline == "Initialized process semaphore with max 10 concurrent processes"
+
+
+def test_tasks_for_is_the_formula_read_backwards() -> None:
+    assert budget(limits(pids_max=tasks_for(7)), asked=100).slots == 7
