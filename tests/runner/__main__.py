@@ -1,0 +1,40 @@
+"""`python -m tests.runner [SUITE...]`: run suites, print one count."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.runner.steps import Outcome, say
+from tests.runner.suites import SUITES
+
+
+def main(argv: list[str]) -> int:
+    """Run what was asked for; the last line is the count that a machine reads."""
+    parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__)
+    parser.add_argument(
+        "suites",
+        nargs="*",
+        metavar="SUITE",
+        help=f"{', '.join(SUITES)}, or full; all of them by default",
+    )
+    wanted = parser.parse_args(argv).suites or list(SUITES)
+    unknown = [name for name in wanted if name not in {*SUITES, "full"}]
+    if unknown:
+        parser.error(f"there is no suite '{unknown[0]}'; there are {', '.join(SUITES)}")
+    began = time.monotonic()
+    outcomes: list[Outcome] = []
+    for name in SUITES if "full" in wanted else wanted:
+        say(f"== {name}")
+        outcomes.extend(SUITES[name]())
+    passed = sum(outcome.passed for outcome in outcomes)
+    failed = sum(outcome.failed for outcome in outcomes)
+    skipped = sum(len(outcome.skipped) for outcome in outcomes)
+    say(f"== {time.monotonic() - began:.0f} s, logs in .lab/logs/tests")
+    say(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

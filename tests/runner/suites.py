@@ -1,0 +1,96 @@
+"""The suites by name, each a function that runs its steps and returns their outcomes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.runner import engine
+from tests.runner.steps import LOGS, Outcome, Step, run, show
+
+MOLECULE_STEPS = ("create", "prepare", "check", "converge", "idempotence", "verify")
+
+
+def lint() -> list[Outcome]:
+    """Every checker of the house; each counts as one test."""
+    return [
+        _ran(Step(name="ruff check", argv=["ruff", "check"])),
+        _ran(Step(name="ruff format", argv=["ruff", "format", "--check"])),
+        _ran(Step(name="mypy strict", argv=["mypy"])),
+        _ran(Step(name="import contracts", argv=["lint-imports"])),
+        _ran(Step(name="yamllint", argv=["yamllint", "--strict", "."])),
+        _ran(Step(name="ansible-lint production", argv=["ansible-lint", "--offline"])),
+    ]
+
+
+def unit() -> list[Outcome]:
+    """Pure code, and the rules of the house as tests."""
+    return [_ran(_pytest("unit", "tests/unit", "tests/house"))]
+
+
+def contract() -> list[Outcome]:
+    """One suite per port, every driver through the same one."""
+    return [_ran(_pytest("contract", "tests/contract"))]
+
+
+def engines() -> list[Outcome]:
+    """Real PostgreSQL and MariaDB servers, on both releases of Debian."""
+    return engine.outcomes()
+
+
+def molecule() -> list[Outcome]:
+    """The whole site on four hosts."""
+    return _scenario("default")
+
+
+def vm() -> list[Outcome]:
+    """A real kernel: what containers cannot prove."""
+    return _scenario("vm")
+
+
+SUITES: dict[str, Callable[[], list[Outcome]]] = {
+    "lint": lint,
+    "unit": unit,
+    "contract": contract,
+    "engine": engines,
+    "molecule": molecule,
+    "vm": vm,
+}
+
+
+def _pytest(name: str, *paths: str) -> Step:
+    junit = LOGS / f"{name}.xml"
+    argv = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={junit}", *paths]
+    return Step(name=name, argv=argv, junit=junit)
+
+
+def _scenario(name: str) -> list[Outcome]:
+    """Step by step, so that each is timed and counted; what was created is destroyed anyway."""
+    outcomes: list[Outcome] = []
+    try:
+        for step in MOLECULE_STEPS:
+            outcomes.append(_ran(_molecule(name, step)))
+            if outcomes[-1].failed:
+                break
+        else:
+            outcomes.extend(_testinfra(name))
+    finally:
+        outcomes.append(_ran(_molecule(name, "destroy")))
+    return outcomes
+
+
+def _molecule(scenario: str, step: str) -> Step:
+    return Step(name=f"molecule {scenario} {step}", argv=["molecule", step, "-s", scenario])
+
+
+def _testinfra(scenario: str) -> Iterable[Outcome]:
+    folder = Path("molecule") / scenario / "tests"
+    if folder.is_dir():
+        yield _ran(_pytest(f"molecule {scenario} testinfra", str(folder)))
+
+
+def _ran(step: Step) -> Outcome:
+    outcome = run(step)
+    show(outcome)
+    return outcome
