@@ -1,0 +1,102 @@
+"""YAML as plain values that remember their lines; a key that is written twice is an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from holdfast.config.problems import Problem
+
+KeyPath = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """The values of a file, and on which line each key stands."""
+
+    data: Any
+    lines: dict[KeyPath, int]
+    problems: tuple[Problem, ...] = ()
+
+    def line_of(self, path: KeyPath) -> int:
+        """The line of `path`, or of the nearest thing around it that is written down."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 0)
+
+
+def parse(text: str) -> Document:
+    """`text` as a document; what is wrong with the YAML itself stands in its problems."""
+    try:
+        # A safe loader: only plain values, no Python objects.
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return _broken(Problem(line=0, where="", what="the file is empty"))
+        doubles = tuple(_doubles(root))
+        data = loader.construct_document(root)
+    except yaml.MarkedYAMLError as error:
+        return _broken(_of_yaml(error))
+    except yaml.YAMLError as error:
+        return _broken(Problem(line=0, where="", what=f"it is not YAML: {error}"))
+    lines: dict[KeyPath, int] = {}
+    _note_lines(root, (), lines, frozenset())
+    return Document(data=data, lines=lines, problems=doubles)
+
+
+def _broken(problem: Problem) -> Document:
+    return Document(data=None, lines={}, problems=(problem,))
+
+
+def _of_yaml(error: yaml.MarkedYAMLError) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    return Problem(
+        line=mark.line + 1 if mark else 0,
+        where="",
+        what=f"it is not YAML: {error.problem or error.context}",
+        hint="YAML indents by spaces, never tabs; a text with ': ' or '#' in it needs quotes",
+    )
+
+
+def _doubles(
+    node: yaml.Node, path: str = "", inside: frozenset[int] = frozenset()
+) -> list[Problem]:
+    """Keys written twice: YAML would let the last one win in silence."""
+    if id(node) in inside:
+        return []
+    inside |= {id(node)}
+    found: list[Problem] = []
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            found += _doubles(item, path, inside)
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            where = f"{path}.{name}" if path else name
+            if name in seen:
+                what = f"written twice: on line {seen[name]} and here"
+                found.append(Problem(line=line, where=where, what=what, hint="keep one of them"))
+            seen.setdefault(name, line)
+            found += _doubles(value, where, inside)
+    return found
+
+
+def _note_lines(
+    node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], inside: frozenset[int]
+) -> None:
+    """Runs after construction, when `<<` has been merged: own keys come last and win."""
+    if id(node) in inside:
+        return
+    inside |= {id(node)}
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            _note_lines(item, (*path, str(position)), lines, inside)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            below = (*path, str(key.value))
+            lines[below] = key.start_mark.line + 1
+            _note_lines(value, below, lines, inside)

@@ -1,0 +1,88 @@
+"""A password that cannot be printed, from a file that others cannot read."""
+
+from __future__ import annotations
+
+import grp
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.errors import ConfigInvalid
+
+GROUP = "holdfast"
+# Nothing for others; the group may read at most.
+FORBIDDEN_BITS = 0o037
+
+
+class Secret:
+    """Shows as `***` wherever it is printed; `reveal` is for the driver that needs it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
+
+
+class NotPrivate(Exception):
+    """A file with a password is not there, or others can read it."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+
+def require_private(path: Path) -> None:
+    """Raise `NotPrivate` unless `path` is a regular file of 0640 or less.
+
+    The group may be root's, ours, or `holdfast`.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise NotPrivate(f"cannot read '{path}': {os.strerror(error.errno or 0)}", _HINT) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise NotPrivate(f"'{path}' is not a regular file", _HINT)
+    if found.st_mode & FORBIDDEN_BITS:
+        mode = stat.S_IMODE(found.st_mode)
+        raise NotPrivate(f"'{path}' is open to others (mode {mode:04o})", _mend(path))
+    if found.st_mode & stat.S_IRGRP and found.st_gid not in _own_groups():
+        raise NotPrivate(f"'{path}' can be read by the foreign group {found.st_gid}", _mend(path))
+
+
+def read_secret(path: Path) -> Secret:
+    """The first line of `path`; looked at again, because it may have changed since the load."""
+    try:
+        require_private(path)
+        return Secret(path.read_text().partition("\n")[0])
+    except NotPrivate as error:
+        raise ConfigInvalid(f"cannot use password file: {error.what}", hint=error.hint) from error
+    except (OSError, UnicodeDecodeError) as error:
+        cause = os.strerror(error.errno or 0) if isinstance(error, OSError) else "it is not text"
+        raise ConfigInvalid(f"cannot read password file '{path}': {cause}", hint=_HINT) from error
+
+
+_HINT = "password_file names a file that holds nothing but the password"
+
+
+def _mend(path: Path) -> str:
+    return f"chown root:{GROUP} {path} && chmod 0640 {path}"
+
+
+def _own_groups() -> set[int]:
+    groups = {0, os.getegid()}
+    with suppress(KeyError):  # a host without that group gives nobody access by it
+        groups.add(grp.getgrnam(GROUP).gr_gid)
+    return groups

@@ -1,0 +1,133 @@
+"""What may stand in holdfast.yaml: frozen, typed, and nothing else is accepted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from holdfast.config.dsn import Dsn, MysqlDsn
+from holdfast.config.values import (
+    AbsolutePath,
+    Count,
+    Duration,
+    Name,
+    Processes,
+    SecretPath,
+    problem,
+)
+from holdfast.model import Codec
+
+STATE_DIRECTORY = Path("/var/lib/holdfast-state")
+TIMEOUT = timedelta(hours=2)
+# Above 19 zstd wants a window that stock tools refuse without being asked for it.
+LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.NONE: (0, 0)}
+DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.NONE: 0}
+
+
+class Strict(BaseModel):
+    """A part of the file: no key is ignored, no type is guessed, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_known_keys(cls, data: Any, info: ValidationInfo) -> Any:
+        """Let whoever explains an unknown key know which ones this mapping may have."""
+        if isinstance(data, dict) and isinstance(info.context, dict):
+            info.context[id(data)] = frozenset(cls.model_fields)
+        return data
+
+
+class LocalSettings(Strict):
+    """Backups in a folder of this host."""
+
+    kind: Literal["local"]
+    path: AbsolutePath
+
+
+# The next kind of store joins here: `Annotated[LocalSettings | S3Settings, Field(discriminator)]`.
+RepositorySettings = Annotated[LocalSettings, Field()]
+
+
+class PostgresSettings(Strict):
+    """A PostgreSQL database: `dsn` is a libpq connection string or URL."""
+
+    kind: Literal["postgres"]
+    engine: Literal["native"] = "native"
+    dsn: Dsn
+    password_file: SecretPath | None = None
+
+
+class MysqlSettings(Strict):
+    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`."""
+
+    kind: Literal["mysql"]
+    engine: Literal["native"] = "native"
+    dsn: MysqlDsn
+    password_file: SecretPath | None = None
+
+
+SourceSettings = Annotated[PostgresSettings | MysqlSettings, Field(discriminator="kind")]
+
+
+class CompressionSettings(Strict):
+    """How stored parts are compressed."""
+
+    codec: Annotated[Codec, Field(strict=False)] = Codec.ZSTD
+    level: int | None = None
+
+    @field_validator("level")
+    @classmethod
+    def _suits_codec(cls, level: int | None, info: ValidationInfo) -> int | None:
+        if level is None or "codec" not in info.data:
+            return level
+        low, high = LEVELS[info.data["codec"]]
+        if not low <= level <= high:
+            raise problem(f"{level} is not a level of this codec", hint=f"from {low} to {high}")
+        return level
+
+    @property
+    def effective_level(self) -> int:
+        return DEFAULT_LEVELS[self.codec] if self.level is None else self.level
+
+
+class RetentionSettings(Strict):
+    """How many backups of each kind `prune` keeps; the newest one always stays."""
+
+    last: Count = 0
+    daily: Count = 0
+    weekly: Count = 0
+    monthly: Count = 0
+    yearly: Count = 0
+
+
+class JobSettings(Strict):
+    """One database, where its backups go, and under which limits."""
+
+    source: SourceSettings
+    repository: Name
+    compression: CompressionSettings = CompressionSettings()
+    max_concurrent_processes: Processes = None
+    schedule: Annotated[str, Field(min_length=1)] | None = None
+    retention: RetentionSettings = RetentionSettings()
+    overlap: Literal["skip", "wait"] = "skip"
+    wait_at_most: Duration = TIMEOUT
+    timeout: Duration = TIMEOUT
+
+
+class Settings(Strict):
+    """The whole file."""
+
+    state_directory: AbsolutePath = STATE_DIRECTORY
+    repositories: dict[Name, RepositorySettings]
+    jobs: dict[Name, JobSettings]

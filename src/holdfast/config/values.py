@@ -1,0 +1,86 @@
+"""Values as people write them: durations, names, numbers or `auto`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from holdfast.config.secret import NotPrivate, require_private
+from holdfast.model import JOB_NAME
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(?:\d+[smhd])+")
+_DURATION_STEP = re.compile(r"(\d+)([smhd])")
+MOST_PROCESSES = 1000
+
+
+def problem(what: str, *, hint: str = "") -> PydanticCustomError:
+    """An error of ours for pydantic to collect; braces in `what` are only text."""
+    return PydanticCustomError("holdfast", "{what}", {"what": what, "hint": hint})
+
+
+def parse_duration(value: Any) -> timedelta:
+    """`2h`, `90m`, `45s`, `1h30m`, as a time span above zero."""
+    if not isinstance(value, str) or not _DURATION.fullmatch(value):
+        raise problem(
+            f"{shown(value)} is not a duration", hint="write a number and a unit: 45s, 90m, 2h, 1d"
+        )
+    seconds = sum(int(number) * UNITS[unit] for number, unit in _DURATION_STEP.findall(value))
+    if seconds == 0:
+        raise problem("a duration must be longer than nothing", hint="leave the key out")
+    return timedelta(seconds=seconds)
+
+
+def _auto_or_number(value: Any) -> int | None:
+    if value == "auto":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PROCESSES:
+        raise problem(
+            f"{shown(value)} is not a number of processes",
+            hint=f"write auto, or a whole number from 1 to {MOST_PROCESSES}",
+        )
+    return value
+
+
+def _name(value: str) -> str:
+    if not JOB_NAME.fullmatch(value):
+        raise problem(
+            f"{shown(value)} is not a name",
+            hint="a name has a-z, 0-9, - and _, begins with a letter or digit, 63 at most",
+        )
+    return value
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise problem(f"'{path}' is not an absolute path", hint="begin it with /")
+    return path
+
+
+def _private_file(path: Path) -> Path:
+    try:
+        require_private(path)
+    except NotPrivate as error:
+        raise problem(error.what, hint=error.hint) from error
+    return path
+
+
+def shown(value: Any) -> str:
+    """A value as an operator wrote it, cut short."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Processes = Annotated[int | None, BeforeValidator(_auto_or_number)]
+Name = Annotated[str, AfterValidator(_name)]
+Count = Annotated[int, Field(ge=0, le=10_000)]
+AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
+SecretPath = Annotated[AbsolutePath, AfterValidator(_private_file)]

@@ -1,0 +1,282 @@
+"""The configuration file: what is accepted, and how what is not is explained."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from holdfast.config.load import load
+from holdfast.config.settings import JobSettings, LocalSettings, MysqlSettings, PostgresSettings
+from holdfast.errors import ConfigInvalid
+from holdfast.model import Codec
+
+WHOLE = """\
+state_directory: /srv/state
+repositories:
+  main: {kind: local, path: /var/lib/holdfast}
+jobs:
+  shop:
+    source: {kind: postgres, engine: native, dsn: "host=/run/postgresql dbname=shop user=holdfast"}
+    repository: main
+    compression: {codec: gzip, level: 4}
+    max_concurrent_processes: 6
+    schedule: "*-*-* 02:00:00"
+    retention: {daily: 7, weekly: 4, monthly: 6}
+    overlap: wait
+    wait_at_most: 1h30m
+    timeout: 45m
+  stock:
+    source: {kind: mysql, dsn: "mysql://holdfast@localhost/stock?unix_socket=/run/mysqld/mysqld.sock"}
+    repository: main
+"""
+
+HEAD = """\
+repositories:
+  main: {kind: local, path: /var/lib/holdfast}
+jobs:
+  shop:
+"""
+SOURCE = '    source: {kind: postgres, dsn: "dbname=shop"}\n'
+REPOSITORY = "    repository: main\n"
+JOB = HEAD + SOURCE + REPOSITORY
+ALL_KEYS = (
+    "known: compression, max_concurrent_processes, overlap, repository, retention, "
+    "schedule, source, timeout, wait_at_most"
+)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "holdfast.yaml"
+    path.write_text(text)
+    return path
+
+
+def job(folder: Path, text: str) -> JobSettings:
+    return load(written(folder, text)).jobs["shop"]
+
+
+def refused(folder: Path, text: str) -> tuple[str, str]:
+    """What is said about `text` after the name of the file, and the hint."""
+    path = written(folder, text)
+    with pytest.raises(ConfigInvalid) as error:
+        load(path)
+    start = f"cannot use configuration '{path}': "
+    assert error.value.message.startswith(start)
+    return error.value.message.removeprefix(start), error.value.hint
+
+
+def test_the_whole_example_becomes_frozen_typed_values(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, WHOLE))
+    shop = settings.jobs["shop"]
+    assert settings.state_directory == Path("/srv/state")
+    assert settings.repositories["main"] == LocalSettings(
+        kind="local", path=Path("/var/lib/holdfast")
+    )
+    assert isinstance(shop.source, PostgresSettings)
+    assert (shop.compression.codec, shop.compression.effective_level) == (Codec.GZIP, 4)
+    assert shop.max_concurrent_processes == 6
+    assert (shop.retention.daily, shop.retention.yearly) == (7, 0)
+    assert (shop.overlap, shop.wait_at_most) == ("wait", timedelta(minutes=90))
+    assert shop.timeout == timedelta(minutes=45)
+    with pytest.raises(ValueError, match="frozen"):
+        shop.__setattr__("timeout", timedelta(0))
+
+
+def test_a_job_needs_only_a_source_and_a_repository(tmp_path: Path) -> None:
+    stock = load(written(tmp_path, WHOLE)).jobs["stock"]
+    assert isinstance(stock.source, MysqlSettings)
+    assert stock.source.engine == "native"
+    assert (stock.compression.codec, stock.compression.effective_level) == (Codec.ZSTD, 3)
+    assert stock.max_concurrent_processes is None
+    assert stock.schedule is None
+    assert (stock.overlap, stock.timeout) == ("skip", timedelta(hours=2))
+
+
+def test_anchors_and_merges_are_understood(tmp_path: Path) -> None:
+    text = (
+        JOB.replace("  shop:\n", "  shop: &base\n") + "  stock:\n    <<: *base\n    timeout: 5m\n"
+    )
+    jobs = load(written(tmp_path, text)).jobs
+    assert jobs["stock"].source == jobs["shop"].source
+    assert jobs["stock"].timeout == timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "hint"),
+    [
+        (
+            HEAD + SOURCE.replace("source", "sorce") + REPOSITORY,
+            "line 5: jobs.shop.sorce: unknown key",
+            "did you mean 'source'?",
+        ),
+        (
+            JOB + "    zzz: 1\n",
+            "line 7: jobs.shop.zzz: unknown key",
+            ALL_KEYS,
+        ),
+        (
+            HEAD + SOURCE.replace("dsn", "dns") + REPOSITORY,
+            "line 5: jobs.shop.source.dns: unknown key",
+            "did you mean 'dsn'?",
+        ),
+        (HEAD + SOURCE, "line 4: jobs.shop.repository: missing", "add this key"),
+        (
+            HEAD + SOURCE + "    repository: mian\n",
+            "line 6: jobs.shop.repository: there is no repository 'mian'",
+            "did you mean 'main'?",
+        ),
+        (
+            HEAD + SOURCE.replace("postgres", "postgress") + REPOSITORY,
+            "line 5: jobs.shop.source.kind: 'postgress' is not one of postgres, mysql",
+            "did you mean 'postgres'?",
+        ),
+        (
+            HEAD + '    source: {dsn: "dbname=shop"}\n' + REPOSITORY,
+            "line 5: jobs.shop.source.kind: missing",
+            "add this key",
+        ),
+        (
+            JOB + "    compression: {codec: zst}\n",
+            "line 7: jobs.shop.compression.codec: 'zst' is not one of zstd, gzip, none",
+            "did you mean 'zstd'?",
+        ),
+        (
+            JOB + "    compression: {codec: gzip, level: 12}\n",
+            "line 7: jobs.shop.compression.level: 12 is not a level of this codec",
+            "from 1 to 9",
+        ),
+        (
+            JOB + "    compression: fast\n",
+            "line 7: jobs.shop.compression: must hold keys and values",
+            "indent its keys below it",
+        ),
+        (
+            JOB + "    max_concurrent_processes: many\n",
+            "line 7: jobs.shop.max_concurrent_processes: 'many' is not a number of processes",
+            "write auto, or a whole number from 1 to 1000",
+        ),
+        (
+            JOB + "    timeout: 120\n",
+            "line 7: jobs.shop.timeout: 120 is not a duration",
+            "write a number and a unit: 45s, 90m, 2h, 1d",
+        ),
+        (
+            JOB + "    retention: {daily: -1}\n",
+            "line 7: jobs.shop.retention.daily: must be at least 0",
+            "",
+        ),
+        (
+            JOB + "    retention: {daily: yes}\n",
+            "line 7: jobs.shop.retention.daily: must be a whole number, not true",
+            "",
+        ),
+        (
+            JOB + "    schedule: 12:00\n",
+            "line 7: jobs.shop.schedule: must be text, not 720",
+            "put it in quotes",
+        ),
+        (
+            JOB + REPOSITORY,
+            "line 7: jobs.shop.repository: written twice: on line 6 and here",
+            "keep one of them",
+        ),
+        (
+            JOB.replace("  shop:", "  Shop:"),
+            "line 4: jobs.Shop: 'Shop' is not a name",
+            "a name has a-z, 0-9, - and _, begins with a letter or digit, 63 at most",
+        ),
+        (
+            "state_directory: state\n" + JOB,
+            "line 1: state_directory: 'state' is not an absolute path",
+            "begin it with /",
+        ),
+        ("", "the file is empty", ""),
+        ("- a\n- b\n", "line 1: must hold keys and values", "indent its keys below it"),
+        (
+            "jobs:\n\tshop: 1\n",
+            "line 2: it is not YAML: found character '\\t' that cannot start any token",
+            "YAML indents by spaces, never tabs; a text with ': ' or '#' in it needs quotes",
+        ),
+    ],
+)
+def test_each_mistake_is_named_with_line_key_and_remedy(
+    tmp_path: Path, text: str, what: str, hint: str
+) -> None:
+    assert refused(tmp_path, text) == (what, hint)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '{kind: postgres, dsn: "dbname=shop password=hunter2"}',
+        '{kind: postgres, dsn: "postgresql://holdfast:hunter2@db/shop"}',
+        '{kind: postgres, dsn: "postgresql://holdfast@db/shop?password=hunter2"}',
+        '{kind: mysql, dsn: "mysql://holdfast:hunter2@localhost/shop"}',
+        '{kind: mysql, dsn: "mysql://holdfast@localhost/shop?passwd=hunter2"}',
+    ],
+)
+def test_a_password_in_a_dsn_is_refused_and_not_repeated(tmp_path: Path, source: str) -> None:
+    what, hint = refused(tmp_path, f"{HEAD}    source: {source}\n{REPOSITORY}")
+    assert what.startswith("line 5: jobs.shop.source.dsn: a password does not belong in a dsn")
+    assert "password_file" in hint
+    assert "hunter2" not in what + hint
+
+
+def test_a_mysql_dsn_must_name_a_database(tmp_path: Path) -> None:
+    source = '    source: {kind: mysql, dsn: "mysql://holdfast@localhost"}\n'
+    what, hint = refused(tmp_path, HEAD + source + REPOSITORY)
+    assert what == "line 5: jobs.shop.source.dsn: it is not a URL with a database"
+    assert hint.startswith("mysql://")
+
+
+def test_several_mistakes_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    what, hint = refused(tmp_path, JOB + "    timeout: soon\n    overlap: skipp\n")
+    assert what == (
+        "2 problems\n"
+        "  line 7: jobs.shop.timeout: 'soon' is not a duration "
+        "(write a number and a unit: 45s, 90m, 2h, 1d)\n"
+        "  line 8: jobs.shop.overlap: 'skipp' is not one of skip, wait (did you mean 'skip'?)"
+    )
+    assert hint == f"mend them all, then run: holdfast config check {tmp_path}/holdfast.yaml"
+
+
+def test_a_password_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("hunter2\n")
+    secret.chmod(0o644)
+    line = SOURCE.replace("}", f", password_file: {secret}}}")
+    what, hint = refused(tmp_path, HEAD + line + REPOSITORY)
+    assert what == (
+        f"line 5: jobs.shop.source.password_file: '{secret}' is open to others (mode 0644)"
+    )
+    assert hint == f"chown root:holdfast {secret} && chmod 0640 {secret}"
+    secret.chmod(0o640)
+    assert job(tmp_path, HEAD + line + REPOSITORY).source.password_file == secret
+
+
+def test_a_missing_file_is_said_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid) as error:
+        load(tmp_path / "nowhere.yaml")
+    assert error.value.message == (
+        f"cannot read configuration '{tmp_path}/nowhere.yaml': No such file or directory"
+    )
+    assert error.value.hint == "name another file with --config FILE"
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "holdfast.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigInvalid, match="not UTF-8"):
+        load(path)
+
+
+def test_yaml_that_would_make_python_objects_is_refused(tmp_path: Path) -> None:
+    what, _ = refused(tmp_path, "jobs: !!python/object/apply:os.system ['true']\n")
+    assert "could not determine a constructor" in what
+
+
+def test_yaml_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    what, _ = refused(tmp_path, "jobs: &a\n  shop: *a\nrepositories: {}\n")
+    assert "jobs.shop" in what

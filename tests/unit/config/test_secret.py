@@ -1,0 +1,60 @@
+"""Passwords that stay out of sight."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from holdfast.config.secret import NotPrivate, Secret, read_secret, require_private
+from holdfast.errors import ConfigInvalid
+
+
+def test_a_secret_shows_as_stars_wherever_it_is_printed() -> None:
+    secret = Secret("hunter2")
+    assert {repr(secret), str(secret), f"{secret}", f"{secret!r}", f"{[secret]}"} == {
+        "***",
+        "[***]",
+    }
+    assert secret.reveal() == "hunter2"
+
+
+def test_only_the_first_line_is_the_password(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("hunter 2 \n# a comment\n")
+    path.chmod(0o600)
+    assert read_secret(path).reveal() == "hunter 2 "
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o660, 0o644, 0o610])
+def test_a_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "password"
+    path.write_text("hunter2")
+    path.chmod(mode)
+    with pytest.raises(NotPrivate, match=f"mode {mode:04o}"):
+        require_private(path)
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o640, 0o440])
+def test_a_file_for_its_owner_and_its_group_is_accepted(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "password"
+    path.write_text("hunter2")
+    path.chmod(mode)
+    require_private(path)
+
+
+def test_a_folder_or_a_pipe_is_no_password_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(NotPrivate, match="not a regular file"):
+            require_private(path)
+
+
+def test_a_file_that_was_opened_to_others_after_the_load_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("hunter2")
+    path.chmod(0o644)
+    with pytest.raises(ConfigInvalid, match="cannot use password file") as refused:
+        read_secret(path)
+    assert "chmod 0640" in refused.value.hint
