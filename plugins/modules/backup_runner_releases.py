@@ -1,0 +1,102 @@
+"""Ansible module: read which releases of the runner a host has, and what it needs for a new one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: backup_runner_releases
+short_description: Read which releases of the runner a host has
+description:
+- Only reads. A release counts as installed when it holds its mark, which is written last.
+options:
+  folder:
+    description: Folder that holds the releases.
+    type: path
+    required: true
+  mark:
+    description: File inside a release that says it is complete.
+    type: str
+    required: true
+  python:
+    description: Interpreter that new releases are made with.
+    type: path
+    required: true
+author: holdfast
+"""
+EXAMPLES = r"""
+- name: Read what is installed
+  backup_runner_releases:
+    folder: /opt/holdfast
+    mark: .complete
+    python: /usr/bin/python3
+"""
+RETURN = r"""
+installed:
+  description: Names of complete releases, newest first.
+  returned: always
+  type: list
+  elements: str
+current:
+  description: Name of the release in use; empty where there is none.
+  returned: always
+  type: str
+previous:
+  description: Name of the release in use before; empty where there is none.
+  returned: always
+  type: str
+python:
+  description: Version of the interpreter, such as 3.13.
+  returned: always
+  type: str
+machine:
+  description: Machine that wheels have to be made for, such as x86_64.
+  returned: always
+  type: str
+"""
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "folder": {"type": "path", "required": True},
+    "mark": {"type": "str", "required": True},
+    "python": {"type": "path", "required": True},
+}
+# The venv module is asked for here, because some systems pack it apart from the interpreter.
+QUESTION = (
+    "import json, platform, sys, venv;"
+    "print(json.dumps({'python': '%d.%d' % sys.version_info[:2], 'machine': platform.machine()}))"
+)
+
+
+def installed(folder: Path, mark: str) -> list[str]:
+    """Complete releases, newest first."""
+    marks = [path for path in folder.glob(f"*/{mark}") if not path.parent.is_symlink()]
+    newest_first = sorted(marks, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.parent.name for path in newest_first]
+
+
+def target(link: Path) -> str:
+    """The name of the release that a link points to; empty where there is no such link."""
+    return link.readlink().name if link.is_symlink() else ""
+
+
+def main() -> None:
+    """Answer with the releases and with the kind of host."""
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    python, folder = module.params["python"], Path(module.params["folder"])
+    code, output, errors = module.run_command([python, "-c", QUESTION])
+    if code != 0:
+        module.fail_json(msg=f"cannot use the interpreter '{python}': {errors.strip() or output}")
+    module.exit_json(
+        changed=False,
+        installed=installed(folder, module.params["mark"]),
+        current=target(folder / "current"),
+        previous=target(folder / "previous"),
+        **json.loads(output),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Ansible module: have exactly the systemd units of the wanted jobs, all of them in one call."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: backup_runner_units
+short_description: Have exactly the systemd units of the wanted jobs
+description:
+- Writes what differs, stops and removes the units of jobs no longer wanted, lets systemd read the
+  folder again, then enables and starts the timers. A backup under way is never ended.
+options:
+  folder:
+    description: Folder of the units.
+    type: path
+    default: /etc/systemd/system
+  prefix:
+    description: Beginning of the name of every unit that is ours; others are left alone.
+    type: str
+    required: true
+  units:
+    description: Text of each wanted unit, by name.
+    type: dict
+    required: true
+  timers_enabled:
+    description: Whether timers run; else they are there but stopped.
+    type: bool
+    default: true
+author: holdfast
+"""
+EXAMPLES = r"""
+- name: Have one service and one timer
+  backup_runner_units:
+    prefix: holdfast-backup-
+    units:
+      holdfast-backup-shop.service: "..."
+      holdfast-backup-shop.timer: "..."
+"""
+RETURN = r"""
+written:
+  description: Units that were written.
+  returned: always
+  type: list
+  elements: str
+removed:
+  description: Units that were removed.
+  returned: always
+  type: list
+  elements: str
+switched:
+  description: Timers that were started or stopped.
+  returned: always
+  type: list
+  elements: str
+"""
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "folder": {"type": "path", "default": "/etc/systemd/system"},
+    "prefix": {"type": "str", "required": True},
+    "units": {"type": "dict", "required": True},
+    "timers_enabled": {"type": "bool", "default": True},
+}
+
+
+class SystemdRefused(Exception):
+    """systemctl did not do what it was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFolder:
+    """The units in a folder whose names begin with our prefix."""
+
+    folder: Path
+    prefix: str
+
+    def present(self) -> dict[str, str]:
+        """Text of each of our units; drop-in folders and other units are none of them."""
+        ours = re.compile(re.escape(self.prefix) + r"[a-z0-9][a-z0-9_-]*\.(service|timer)")
+        return {
+            path.name: path.read_text(errors="replace")
+            for path in sorted(self.folder.glob(f"{self.prefix}*"))
+            if ours.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+        }
+
+    def write(self, name: str, text: str) -> None:
+        """Put the unit in place, whole or not at all."""
+        with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=".", delete=False) as file:
+            file.write(text)
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(self.folder / name)
+
+
+@dataclass(frozen=True, slots=True)
+class Systemd:
+    """The service manager, spoken to through systemctl."""
+
+    run: Callable[[Sequence[str]], tuple[int, str, str]]
+
+    def tell(self, *words: str) -> str:
+        """Give one order; raises `SystemdRefused` with what systemctl says."""
+        code, output, errors = self.run(["systemctl", *words])
+        if code != 0:
+            raise SystemdRefused(f"cannot run 'systemctl {' '.join(words)}': {errors.strip()}")
+        return str(output)
+
+    def running(self, timers: Iterable[str]) -> set[str]:
+        """Those of the timers that are enabled, and started; half of it does not count."""
+        names = list(timers)
+        if not names:
+            return set()
+        told = self.tell("show", "--property=Id,ActiveState,UnitFileState", "--", *names)
+        units = [
+            dict(line.split("=", 1) for line in block.splitlines()) for block in told.split("\n\n")
+        ]
+        return {
+            unit["Id"]
+            for unit in units
+            if unit.get("ActiveState") == "active" and unit.get("UnitFileState") == "enabled"
+        }
+
+
+def differing(present: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Names of units to write, and of units to remove."""
+    write = [name for name in sorted(wanted) if present.get(name) != wanted[name]]
+    return write, sorted(present.keys() - wanted.keys())
+
+
+def timers_of(names: Iterable[str]) -> list[str]:
+    """Those that are timers."""
+    return sorted(name for name in names if name.endswith(".timer"))
+
+
+def main() -> None:
+    """Find what differs; outside check mode mend it."""
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    units = UnitFolder(folder=Path(module.params["folder"]), prefix=module.params["prefix"])
+    systemd = Systemd(module.run_command)
+    present, wanted = units.present(), module.params["units"]
+    write, remove = differing(present, wanted)
+    timers = timers_of(wanted)
+    try:
+        running = systemd.running(timers)
+        switch = [name for name in timers if (name in running) != module.params["timers_enabled"]]
+        if not module.check_mode:
+            bring_about(units, systemd, wanted=wanted, write=write, remove=remove)
+            if switch:
+                order = "enable" if module.params["timers_enabled"] else "disable"
+                systemd.tell(order, "--now", "--", *switch)
+    except (SystemdRefused, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(write or remove or switch),
+        written=write,
+        removed=remove,
+        switched=switch,
+        diff=[
+            {"before": present.get(name, ""), "after": wanted.get(name, ""), "before_header": name,
+             "after_header": name} for name in (*write, *remove)
+        ],
+    )  # fmt: skip
+
+
+def bring_about(
+    units: UnitFolder,
+    systemd: Systemd,
+    *,
+    wanted: Mapping[str, str],
+    write: Sequence[str],
+    remove: Sequence[str],
+) -> None:
+    """Make the folder what is wanted, and have systemd know it."""
+    if gone := timers_of(remove):
+        systemd.tell("disable", "--now", "--", *gone)
+    for name in remove:
+        (units.folder / name).unlink()
+    for name in write:
+        units.write(name, wanted[name])
+    if write or remove:
+        systemd.tell("daemon-reload")
+
+
+if __name__ == "__main__":
+    main()

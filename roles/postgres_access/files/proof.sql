@@ -1,0 +1,10 @@
+-- Asked as the backup's own user: who am I, and may I do what a backup needs. Comes with memberships.
+SELECT json_build_object(
+  'role', current_user,
+  'superuser', current_setting('is_superuser') = 'on',
+  'bypasses_row_security', (SELECT rolbypassrls FROM pg_roles WHERE rolname = current_user),
+  'lacks', (
+    SELECT COALESCE(json_agg(membership), '[]') FROM unnest(string_to_array(:'memberships', ',')) AS membership
+    WHERE NOT pg_has_role(current_user, membership::name, 'USAGE')
+  )
+);
