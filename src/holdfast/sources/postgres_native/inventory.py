@@ -1,0 +1,196 @@
+"""What is in a database, as its catalogs tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import class_row
+
+from holdfast.model import Relation
+from holdfast.sources.postgres_native.table_part import TablePart
+
+# An extension's own tables come back with CREATE EXTENSION; only those that it declared as
+# configuration (extconfig) hold rows that are the user's.
+_TABLES = """
+SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
+       c.relkind = 'f' AS is_foreign, c.relpersistence = 'u' AS is_unlogged,
+       coalesce(pg_table_size(c.oid), 0) AS size_bytes,
+       greatest(c.reltuples, 0)::bigint AS estimated_rows,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attnum > 0
+               AND NOT a.attisdropped AND a.attgenerated = ''
+             ORDER BY a.attnum) AS columns,
+       coalesce(e.extname::text, '') AS extension,
+       coalesce(config.condition, '') AS condition,
+       ARRAY(SELECT ARRAY[pn.nspname::text, p.relname::text]
+             FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS above (oid, level)
+             JOIN pg_class p ON p.oid = above.oid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+             WHERE above.oid <> c.oid ORDER BY above.level) AS ancestors,
+       EXISTS (SELECT FROM pg_partition_ancestors(c.oid) AS above (oid)
+               JOIN pg_partitioned_table split ON split.partrelid = above.oid
+               JOIN pg_attribute a ON a.attrelid = above.oid AND a.attnum = ANY (split.partattrs)
+               JOIN pg_type t ON t.oid = a.atttypid
+               WHERE split.partstrat = 'h' AND t.typtype = 'e') AS is_routed_by_enum
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
+     AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+LEFT JOIN pg_extension e ON e.oid = d.refobjid
+LEFT JOIN LATERAL unnest(e.extconfig, e.extcondition) AS config (oid, condition)
+     ON config.oid = c.oid
+WHERE c.relkind IN ('r', 'f') AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND (e.oid IS NULL OR config.oid IS NOT NULL)
+ORDER BY size_bytes DESC, schema, name
+"""
+
+_NAMED = """
+SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind::text = ANY (%s) AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (
+      SELECT FROM pg_depend d
+      JOIN pg_extension e ON e.oid = d.refobjid AND NOT c.oid = ANY (coalesce(e.extconfig, '{}'))
+      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+        AND d.refclassid = 'pg_extension'::regclass)
+ORDER BY schema, name
+"""
+
+_SERVER = """
+SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
+       current_setting('server_version_num')::int AS version_number,
+       current_database()::text AS database, current_user::text AS login,
+       pg_encoding_to_char(d.encoding)::text AS encoding,
+       pg_is_in_recovery() AS is_standby,
+       EXISTS (SELECT FROM pg_largeobject_metadata) AS has_large_objects,
+       pg_table_size('pg_largeobject') AS large_object_bytes,
+       has_table_privilege('pg_authid', 'SELECT') AS may_read_passwords,
+       (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
+       (SELECT count(*) FROM pg_subscription s WHERE s.subdbid = d.oid) AS subscriptions
+FROM pg_database d WHERE d.datname = current_database()
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The server and the database as this login sees them."""
+
+    version: str
+    version_number: int
+    database: str
+    login: str
+    encoding: str
+    is_standby: bool
+    has_large_objects: bool
+    large_object_bytes: int
+    may_read_passwords: bool
+    is_superuser: bool
+    subscriptions: int
+
+    @property
+    def major(self) -> int:
+        return self.version_number // 10000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One table with rows of its own: ordinary, partition, foreign or an extension's."""
+
+    oid: int
+    schema: str
+    name: str
+    is_foreign: bool
+    is_unlogged: bool
+    size_bytes: int
+    estimated_rows: int
+    columns: list[str]
+    extension: str
+    condition: str
+    ancestors: list[list[str]]
+    is_routed_by_enum: bool
+
+    @property
+    def relation(self) -> Relation:
+        return Relation(schema=self.schema, name=self.name)
+
+    def part(self, encoding: str) -> TablePart:
+        ancestors = tuple(Relation(schema=schema, name=name) for schema, name in self.ancestors)
+        return TablePart(
+            relation=self.relation,
+            columns=tuple(self.columns),
+            encoding=encoding,
+            condition=self.condition,
+            ancestors=ancestors,
+            load_through=ancestors[-1] if self.is_routed_by_enum else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A table or sequence by number and by name."""
+
+    oid: int
+    schema: str
+    name: str
+
+    @property
+    def relation(self) -> Relation:
+        return Relation(schema=self.schema, name=self.name)
+
+
+def facts(connection: psycopg.Connection) -> Facts:
+    with connection.cursor(row_factory=class_row(Facts)) as cursor:
+        found = cursor.execute(_SERVER).fetchone()
+    if found is None:
+        raise psycopg.OperationalError("the server does not know its own database")
+    return found
+
+
+def tables(connection: psycopg.Connection) -> list[Table]:
+    """Biggest first; every table whose rows somebody put there."""
+    with connection.cursor(row_factory=class_row(Table)) as cursor:
+        return cursor.execute(_TABLES).fetchall()
+
+
+def has_rows_to_take(table: Table, found: Facts) -> bool:
+    """Foreign rows live elsewhere; unlogged ones do not exist on a standby."""
+    return not table.is_foreign and not (table.is_unlogged and found.is_standby)
+
+
+def lockable(connection: psycopg.Connection) -> list[Named]:
+    """Every table that must not change while rows are read.
+
+    Partitioned tables hold no rows, but pg_dump and the shape of the partitions need them.
+    """
+    return _named(connection, "r", "p")
+
+
+def sequences(connection: psycopg.Connection) -> list[Named]:
+    return _named(connection, "S")
+
+
+def _named(connection: psycopg.Connection, *kinds: str) -> list[Named]:
+    with connection.cursor(row_factory=class_row(Named)) as cursor:
+        return cursor.execute(_NAMED, [list(kinds)]).fetchall()
+
+
+def notes(found: Facts, listed: Sequence[Table]) -> tuple[str, ...]:
+    """What the backup will not hold, in words."""
+    said = [
+        f"rows of foreign table '{table.relation}' are not taken: they live on another server"
+        for table in listed
+        if table.is_foreign
+    ]
+    said += [
+        f"rows of unlogged table '{table.relation}' are not taken: a standby has none"
+        for table in listed
+        if table.is_unlogged and found.is_standby
+    ]
+    if found.subscriptions and not found.is_superuser:
+        said.append("subscriptions are not taken: only a superuser may read them")
+    if not found.may_read_passwords:
+        said.append("passwords of roles are not taken: the login may not read them")
+    return tuple(said)

@@ -1,0 +1,148 @@
+"""Who logs in where: connection settings with the password kept apart."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from holdfast.errors import ConfigInvalid
+from holdfast.sources.postgres_native import failures
+
+# Without these a server that vanished is noticed after two hours, or never.
+PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "60",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+}
+# Ours must be idle for long, must not be steered by the role's or database's own settings,
+# and must print values the same way whatever the locale. 0 is "never" for every timeout.
+SESSION_SETTINGS = {
+    "search_path": "",
+    "row_security": "off",
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+    "synchronize_seqscans": "off",
+    "client_min_messages": "warning",
+    "default_transaction_isolation": "read committed",
+}
+# Nobody waits for ever behind a lock: an ALTER TABLE queues behind our snapshot, and we
+# would queue behind it, which no deadlock detector sees.
+LOCK_WAIT_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Connection settings; the password never shows in a repr, a message or an argument list."""
+
+    settings: dict[str, str]
+    password: str | None = field(default=None, repr=False)
+
+    @staticmethod
+    def parse(dsn: str, *, password: str | None, application_name: str) -> Login:
+        """Read a libpq connection string or URI; a password inside it is taken out."""
+        try:
+            found = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
+        except psycopg.ProgrammingError as error:
+            # The driver's message may repeat the string, and with it a password.
+            raise ConfigInvalid(
+                "cannot read the PostgreSQL connection string: it is neither key=value nor a URI",
+                hint='example: "host=/run/postgresql dbname=shop user=holdfast"',
+            ) from error
+        inside = found.pop("password", None)
+        return Login(
+            settings=PATIENCE | {"application_name": application_name} | found,
+            password=password if password is not None else inside,
+        )
+
+    def with_settings(self, **settings: str) -> Login:
+        return replace(self, settings=self.settings | settings)
+
+    def in_database(self, name: str) -> Login:
+        return self.with_settings(dbname=name)
+
+    @property
+    def database(self) -> str:
+        """libpq's own rule: the database is called like the user unless said otherwise."""
+        return self.settings.get("dbname") or os.environ.get("PGDATABASE") or self.user
+
+    @property
+    def user(self) -> str:
+        return self.settings.get("user") or os.environ.get("PGUSER") or _system_user()
+
+    @property
+    def server(self) -> str:
+        host = self.settings.get("host") or os.environ.get("PGHOST") or "the local socket"
+        port = self.settings.get("port")
+        return f"{host}:{port}" if port else host
+
+    def conninfo(self) -> str:
+        """For argument lists: everything but the password."""
+        return make_conninfo(**self.settings)
+
+    def environment(self) -> dict[str, str]:
+        """For child processes: the password, and messages in the language we parse."""
+        found = dict(os.environ) | {"LC_ALL": "C"}
+        if self.password is not None:
+            found["PGPASSWORD"] = self.password
+        return found
+
+    @contextmanager
+    def session(self) -> Iterator[psycopg.Connection]:
+        """One configured session in autocommit mode, closed after the block."""
+        connection = self.connect()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def connect(self) -> psycopg.Connection:
+        """Raises `DatabaseUnreachable`, `AccessDenied` or `GrantMissing`."""
+        try:
+            connection = psycopg.connect(
+                self.conninfo(), autocommit=True, client_encoding="UTF8", password=self.password
+            )
+        except psycopg.Error as error:
+            raise failures.connecting(error, self) from error
+        try:
+            _configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _configure(connection: psycopg.Connection) -> None:
+    wanted = SESSION_SETTINGS | {"lock_timeout": f"{LOCK_WAIT_SECONDS}s"}
+    connection.prepare_threshold = None
+    # A setting that this version does not have yet has nothing to neutralise.
+    connection.execute(
+        "SELECT set_config(wanted.name, wanted.value, false)"
+        " FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)"
+        " WHERE EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE lower(s.name) = wanted.name)",
+        [list(wanted), list(wanted.values())],
+    )
+
+
+def _system_user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -1,0 +1,155 @@
+"""A PostgreSQL database as a source of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from holdfast.model import Consistency, Server
+from holdfast.ports import Finding, Snapshot, SourcePlan
+from holdfast.sources.postgres_native import (
+    database_properties,
+    failures,
+    holder,
+    inventory,
+    layout,
+    preflight,
+    tools,
+)
+from holdfast.sources.postgres_native.dump import Dumper
+from holdfast.sources.postgres_native.holder import Exported
+from holdfast.sources.postgres_native.inventory import Facts
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.sessions import Sessions
+from holdfast.sources.postgres_native.snapshot import KIND, PostgresSnapshot
+from holdfast.sources.postgres_native.tools import Tool
+
+APPLICATION_NAME = "holdfast"
+
+
+class PostgresSource:
+    """Obeys `ports.Source`.
+
+    A backup uses one session to hold the snapshot, one per worker, and one more for each
+    pg_dump under way. `tool_folders` replaces the search for the client programs.
+    """
+
+    engine = "native"
+
+    def __init__(
+        self,
+        *,
+        dsn: str,
+        password: str | None = None,
+        application_name: str = APPLICATION_NAME,
+        tool_folders: Sequence[Path] = (),
+    ) -> None:
+        self._login = Login.parse(dsn, password=password, application_name=application_name)
+        self._tool_folders = tuple(tool_folders)
+
+    def check(self) -> list[Finding]:
+        with self._session() as connection:
+            found = self._examined(connection)
+            used = self._tools(found)
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                connection.execute("SELECT pg_export_snapshot()")
+            return preflight.findings(
+                found,
+                used,
+                free=preflight.connections_free(connection),
+                tables=len(inventory.tables(connection)),
+            )
+
+    def connections_free(self) -> int:
+        with self._session() as connection:
+            return preflight.connections_free(connection)
+
+    def plan(self) -> SourcePlan:
+        with self._session() as connection:
+            found = inventory.facts(connection)
+            listed = inventory.tables(connection)
+        return SourcePlan(
+            server=Server(kind=KIND, version=found.version, database=found.database),
+            tables=layout.table_plans(found, listed),
+            consistency=Consistency.SNAPSHOT,
+            notes=inventory.notes(found, listed),
+        )
+
+    @contextmanager
+    def open(self, *, workers: int) -> Iterator[Snapshot]:
+        # The holder is only touched before the workers start; after that it just lives.
+        with self._login.session() as held:
+            with self._translated(held):
+                found = self._examined(held)
+                used = self._tools(found)
+                exported = holder.take_snapshot(held, database=found.database, user=found.login)
+                sessions = Sessions(snapshot=exported.name, seen=exported.seen)
+            with sessions.opened(self._login, count=workers):
+                with self._translated(held):
+                    snapshot = self._snapshot(held, found, exported, sessions, used)
+                try:
+                    yield snapshot
+                finally:
+                    snapshot.abort()
+
+    def _snapshot(
+        self,
+        held: psycopg.Connection,
+        found: Facts,
+        exported: Exported,
+        sessions: Sessions,
+        used: Sequence[Tool],
+    ) -> PostgresSnapshot:
+        listed = inventory.tables(held)
+        numbered = [each.relation for each in inventory.sequences(held)]
+        parts = layout.parts(found, listed, numbered, database_properties.creation_options(held))
+        by_relation = {table.relation: table.part(found.encoding) for table in listed}
+        pg_dump, pg_dumpall = used
+        return PostgresSnapshot(
+            found=found,
+            exported=exported,
+            sessions=sessions,
+            dumper=Dumper(
+                self._login,
+                pg_dump=pg_dump,
+                pg_dumpall=pg_dumpall,
+                snapshot=exported.name,
+                found=found,
+            ),
+            tools=used,
+            parts=parts,
+            tables={part.name: by_relation[part.relation] for part in parts if part.relation},
+            sequences=numbered,
+            notes=inventory.notes(found, listed),
+        )
+
+    def _examined(self, connection: psycopg.Connection) -> Facts:
+        found = inventory.facts(connection)
+        preflight.require_supported(found)
+        preflight.require_grants(connection, found)
+        return found
+
+    def _tools(self, found: Facts) -> list[Tool]:
+        return [
+            tools.find(name, found.major, found.version, self._tool_folders)
+            for name in ("pg_dump", "pg_dumpall")
+        ]
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection]:
+        with self._login.session() as connection, self._translated(connection):
+            yield connection
+
+    @contextmanager
+    def _translated(self, connection: psycopg.Connection) -> Iterator[None]:
+        """A server that fails while it is asked about itself."""
+        try:
+            yield
+        except psycopg.Error as error:
+            gone = failures.session_is_gone(error, connection)
+            subject = f"the catalogs of database '{self._login.database}'"
+            raise failures.reading(error, subject, gone=gone, user=self._login.user) from error
