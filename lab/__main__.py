@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab import fleet, hosts, images, machine
 from lab.errors import LabError
+from lab.vm import inventory, machines
 
 
 def main(argv: list[str]) -> int:
@@ -42,10 +43,17 @@ def parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=what)
         command.add_argument("inventory", type=Path, metavar="INVENTORY_DIR")
-        command.add_argument(
-            "--limit", type=lambda text: text.split(","), default=[], metavar="HOST,..."
-        )
+        add_limit(command)
         command.set_defaults(action=action)
+
+    vm = commands.add_parser("vm", help="the same with virtual machines").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    for name, act in (("up", machines.up), ("down", machines.down), ("reboot", machines.reboot)):
+        command = vm.add_parser(name)
+        command.add_argument("inventory", type=Path, metavar="INVENTORY_DIR")
+        add_limit(command)
+        command.set_defaults(action=on_machines, act=act)
 
     command = commands.add_parser("exec", help="run a command in a host")
     command.add_argument("inventory", type=Path, metavar="INVENTORY_DIR")
@@ -53,6 +61,13 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("argv", nargs="+", metavar="-- COMMAND")
     command.set_defaults(action=execute)
     return root
+
+
+def add_limit(command: argparse.ArgumentParser) -> None:
+    """Every command on an inventory can be told to leave the other hosts alone."""
+    command.add_argument(
+        "--limit", type=lambda text: text.split(","), default=[], metavar="HOST,..."
+    )
 
 
 def build_images(arguments: argparse.Namespace) -> None:
@@ -76,6 +91,12 @@ def bring_up(arguments: argparse.Namespace) -> None:
 def take_down(arguments: argparse.Namespace) -> None:
     """`down`."""
     hosts.down(fleet.read(arguments.inventory), limit=arguments.limit)
+
+
+def on_machines(arguments: argparse.Namespace) -> None:
+    """`vm up`, `vm down`, `vm reboot`: one machine after another, each wants the processor."""
+    for virtual_machine in inventory.read(arguments.inventory, limit=arguments.limit):
+        arguments.act(virtual_machine)
 
 
 def execute(arguments: argparse.Namespace) -> None:

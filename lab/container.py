@@ -11,7 +11,6 @@ INIT = "/usr/local/sbin/lab-init"
 SIGRTMIN_PLUS_3 = 37  # how systemd as PID 1 is asked to shut down
 OWNER_LABEL = "holdfast.lab"
 SPEC_LABEL = "holdfast.lab.spec"
-DEVICE_LABEL = "holdfast.lab.device"
 VOLUME_LABEL = "holdfast.lab.volume"
 
 
@@ -66,6 +65,8 @@ def create_arguments(
         "--no-hosts",
         "--dns=none",
         "--shm-size=256m",
+        # Podman's own ceiling would stand above every TasksMax that a role sets.
+        "--pids-limit=-1",
         "--cap-add=SYS_ADMIN",
         # AppArmor's profile for containers forbids every mount, ours included.
         "--security-opt=apparmor=unconfined",
@@ -80,11 +81,10 @@ def create_arguments(
 
 
 def volume_arguments(volume: Volume) -> list[str]:
-    """The labels are how `down` knows which loop device is ours."""
+    """The label is how `down` knows which file and loop device are ours."""
     return [
         f"--device={volume.device}",
         f"--env=LAB_VOLUME_PATH={volume.path}",
-        f"--label={DEVICE_LABEL}={volume.device}",
         f"--label={VOLUME_LABEL}={volume.file}",
     ]
 

@@ -58,20 +58,25 @@ class Fleet:
 
 
 def read(inventory: Path) -> Fleet:
+    """The fleet of an inventory."""
+    return from_variables(listing(inventory), name=str(inventory))
+
+
+def listing(inventory: Path) -> Mapping[str, Mapping[str, Any]]:
     """Let Ansible read the inventory: variables then mean what they mean to playbooks."""
     if not inventory.exists():
         raise LabError(f"cannot read inventory '{inventory}': no such folder")
     program = Path(sys.executable).with_name("ansible-inventory")
     with attempting("read inventory", str(inventory)):
-        listing = command.run([str(program), "--inventory", str(inventory.resolve()), "--list"])
-    return from_listing(json.loads(listing), name=str(inventory))
-
-
-def from_listing(listing: Mapping[str, Any], *, name: str) -> Fleet:
-    """Turn the output of `ansible-inventory --list` into a fleet."""
-    variables: Mapping[str, Mapping[str, Any]] = listing["_meta"]["hostvars"]
+        output = command.run([str(program), "--inventory", str(inventory.resolve()), "--list"])
+    variables: Mapping[str, Mapping[str, Any]] = json.loads(output)["_meta"]["hostvars"]
     if not variables:
-        raise LabError(f"cannot read inventory '{name}': it has no hosts")
+        raise LabError(f"cannot read inventory '{inventory}': it has no hosts")
+    return variables
+
+
+def from_variables(variables: Mapping[str, Mapping[str, Any]], *, name: str) -> Fleet:
+    """Turn the variables of each host into a fleet."""
     first = next(iter(variables.values()))
     network, subnet = (required(first, key, where=name) for key in ("lab_network", "lab_subnet"))
     hosts = tuple(host_from(host, values) for host, values in sorted(variables.items()))

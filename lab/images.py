@@ -2,15 +2,14 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 from lab import command, machine, recipes
 from lab.container import limit_arguments
 from lab.errors import attempting
+from lab.locks import only_one
 from lab.machine import Machine
 from lab.progress import say
 from lab.recipes import GUEST, Recipe
@@ -24,7 +23,8 @@ AT_ONCE = 2
 
 def build(wanted: Sequence[Recipe], *, here: Machine) -> None:
     """Make the images that do not exist yet, those of different releases side by side."""
-    with only_builder():
+    # The image store is the machine's: two clones of the project may want the same image.
+    with only_one(LOCK):
         lacking = [recipe for recipe in wanted if not exists(recipe)]
         if not lacking:
             return
@@ -36,14 +36,6 @@ def build(wanted: Sequence[Recipe], *, here: Machine) -> None:
             for _, generation in sorted(generations.items()):
                 for _ in builders.map(lambda recipe: make(recipe, here=here), generation.values()):
                     pass
-
-
-@contextmanager
-def only_builder() -> Iterator[None]:
-    """The image store is the machine's: a second builder waits and then finds the work done."""
-    with LOCK.open("w") as lock:
-        flock(lock, LOCK_EX)
-        yield
 
 
 def exists(recipe: Recipe) -> bool:
@@ -71,7 +63,9 @@ def import_base(recipe: Recipe, *, log: Path) -> None:
     archive = STATE / "build" / f"{recipe.name}.tar"
     archive.parent.mkdir(parents=True, exist_ok=True)
     try:
-        command.run_logged(mmdebstrap_arguments(recipe, archive=archive), log=log)
+        command.run_logged(
+            mmdebstrap_arguments(recipe, scripts=["prepare"], target=archive), log=log
+        )
         command.run(
             [
                 "podman",
@@ -87,17 +81,17 @@ def import_base(recipe: Recipe, *, log: Path) -> None:
         archive.unlink(missing_ok=True)
 
 
-def mmdebstrap_arguments(recipe: Recipe, *, archive: Path) -> list[str]:
+def mmdebstrap_arguments(recipe: Recipe, *, scripts: Sequence[str], target: Path) -> list[str]:
     """No mirror is named: mmdebstrap then uses Debian's, updates and security included."""
-    prepare = f'chroot "$1" sh -s < {shlex.quote(str(GUEST / "prepare"))}'
+    inside = [f'chroot "$1" sh -s < {shlex.quote(str(GUEST / script))}' for script in scripts]
     return [
         "mmdebstrap",
         "--variant=minbase",
         f"--include={','.join(recipe.packages)}",
         *(f"--aptopt={option}" for option in recipe.apt_options),
-        f"--customize-hook={prepare}",
+        *(f"--customize-hook={hook}" for hook in inside),
         recipe.suite,
-        str(archive),
+        str(target),
     ]
 
 

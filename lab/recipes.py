@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from lab.errors import LabError
 
 RECIPES = Path(__file__).with_name("recipes.yml")
 GUEST = Path(__file__).with_name("guest")
+IMAGE_SCRIPTS = ("prepare", "install")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,22 +30,22 @@ class Recipe:
         """This recipe after all it is built on."""
         return (*(self.parent.lineage() if self.parent else ()), self)
 
-    def digest(self) -> str:
-        """Changes whenever the image would come out differently by our doing."""
+    def digest(self, *, scripts: Sequence[str] = IMAGE_SCRIPTS) -> str:
+        """Changes whenever the result would come out differently by our doing."""
         content = json.dumps(asdict(self), sort_keys=True).encode()
-        scripts = b"".join((GUEST / script).read_bytes() for script in ("prepare", "install"))
-        return hashlib.sha256(content + scripts).hexdigest()[:12]
+        programs = b"".join((GUEST / script).read_bytes() for script in scripts)
+        return hashlib.sha256(content + programs).hexdigest()[:12]
 
     def tag(self) -> str:
         """The image's full name in podman's store."""
         return f"localhost/holdfast/{self.name}:{self.digest()}"
 
 
-def load(path: Path = RECIPES) -> dict[str, Recipe]:
-    """Read all recipes; parents stand before their children in the file."""
+def load(kind: str = "images", *, path: Path = RECIPES) -> dict[str, Recipe]:
+    """Read the recipes of images or disks; parents stand before their children in the file."""
     document = yaml.safe_load(path.read_text())
     recipes: dict[str, Recipe] = {}
-    for name, entry in document["images"].items():
+    for name, entry in document[kind].items():
         recipes[name] = resolve(name, entry, sets=document["package_sets"], known=recipes)
     return recipes
 

@@ -17,7 +17,7 @@ def attach(host: Host, *, network: str, loop_devices: bool) -> Volume | None:
     if not loop_devices:
         say(f"{host.name}: no volume at {host.volume_path}, this machine has no loop devices")
         return None
-    file = fleet_folder(network) / "volumes" / f"{host.name}.img"
+    file = file_of(host, network=network)
     with attempting(
         "attach volume of host", host.name, hint="`losetup --list` shows the loop devices in use"
     ):
@@ -27,6 +27,11 @@ def attach(host: Host, *, network: str, loop_devices: bool) -> Volume | None:
             attached_device(file) or command.run(["losetup", "--find", "--show", str(file)]).strip()
         )
     return Volume(file=file, device=device, path=host.volume_path)
+
+
+def file_of(host: Host, *, network: str) -> Path:
+    """Where the content of a host's volume is kept."""
+    return fleet_folder(network) / "volumes" / f"{host.name}.img"
 
 
 def make_file_system(file: Path, *, mebibytes: int) -> None:
@@ -45,8 +50,11 @@ def attached_device(file: Path) -> str:
     ).strip()
 
 
-def detach(device: str, file: Path) -> None:
-    """Give a loop device back and drop the file, but only if the device still is that file's."""
-    if attached_device(file) == device:
-        command.run(["losetup", "--detach", device])
-    file.unlink(missing_ok=True)
+def release(file: Path) -> None:
+    """Give the file's own loop device back, if it has one, and drop the file."""
+    if not file.exists():
+        return
+    with attempting("release volume", str(file)):
+        if device := attached_device(file):
+            command.run(["losetup", "--detach", device])
+    file.unlink()

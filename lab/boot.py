@@ -1,0 +1,62 @@
+"""From a started container to a host that a test may rely on; or its log, and why it is none."""
+
+from pathlib import Path
+
+from lab import command, keys, podman
+from lab.errors import CommandFailed, LabError
+from lab.fleet import Host
+from lab.state import LOGS
+from lab.waiting import wait_until
+
+BOOT_SECONDS = 90
+# Four sleeping children in a unit that may have three tasks: the shell must fail to fork.
+FORK_BEYOND_LIMIT = "for child in 1 2 3 4; do sleep 1 & done; wait"
+
+
+def settle(host: Host, *, network: str) -> None:
+    """Wait until the host has booted, answers over ssh and keeps the limits of its units."""
+    name = host.container(network)
+    login = keys.ssh_arguments(network, host.address)
+    try:
+        wait_until(lambda: require_running(name), deadline_seconds=BOOT_SECONDS)
+        wait_until(lambda: command.run([*login, "true"]), deadline_seconds=BOOT_SECONDS)
+        require_enforced_limits(name)
+    except LabError as error:
+        log = keep_log(name)
+        raise LabError(f"cannot start host '{host.name}': {error}", hint=f"read {log}") from error
+
+
+def require_running(name: str) -> None:
+    """Raise `CommandFailed` while the host boots, `LabError` once it cannot get well."""
+    if command.run(["podman", "inspect", "--format={{.State.Status}}", name]).strip() != "running":
+        raise LabError("its first process has ended")
+    state = podman.ask(
+        name, ["systemctl", "is-system-running", "--wait"], timeout_seconds=BOOT_SECONDS
+    )
+    if state == "degraded":
+        failed = podman.ask(name, ["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
+        units = ", ".join(line.split()[0] for line in failed.splitlines())
+        raise LabError(f"failed units: {units}")
+    if state != "running":
+        raise CommandFailed(f"systemd is '{state or 'not there yet'}'")
+
+
+def require_enforced_limits(name: str) -> None:
+    """A host that ignores pids.max would let every test of process limits pass for nothing."""
+    unit = ["systemd-run", "--wait", "--quiet", "--collect", "--property=TasksMax=3"]
+    if command.succeeds(["podman", "exec", name, *unit, "sh", "-c", FORK_BEYOND_LIMIT]):
+        raise LabError("it does not enforce pids.max: its cgroups are read-only or shared")
+
+
+def keep_log(name: str) -> Path:
+    """Everything the container and its journal say, in one file."""
+    log = LOGS / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for argv in (["logs", name], ["exec", name, "journalctl", "--boot", "--no-pager"]):
+        try:
+            parts.append(command.run(["podman", *argv]))
+        except CommandFailed as error:
+            parts.append(f"{error}\n")
+    log.write_text("\n".join(parts))
+    return log
