@@ -38,7 +38,7 @@ def _take(plugs: Plugs, catalog: Catalog, run_id: str, started_at: datetime) -> 
     name = backup_name(started_at, run_id)
     backup_id = f"{plugs.job.name}/{name}"
     try:
-        workers = plugs.choose_workers()
+        workers = plugs.choose_workers().slots
         with plugs.source.open(workers=workers) as snapshot:
             parts = _store_parts(plugs, snapshot, backup_id, workers)
             manifest = Manifest(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from holdfast.operations.plugs import JobSpec, Plugs
 from holdfast.ports import SourcePlan
+from holdfast.scheduling.budget import Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +15,7 @@ class PlanReport:
 
     job: JobSpec
     source: SourcePlan
-    workers: int
+    budget: Budget
     free_bytes: int | None
 
 
@@ -24,6 +25,6 @@ def plan(plugs: Plugs) -> PlanReport:
     return PlanReport(
         job=plugs.job,
         source=source,
-        workers=plugs.choose_workers(),
+        budget=plugs.choose_workers(),
         free_bytes=plugs.repository.free_bytes(),
     )

@@ -9,6 +9,7 @@ from datetime import timedelta
 from holdfast.model import Codec
 from holdfast.ports import Clock, Guard, Ledger, Progress, Repository, Source
 from holdfast.retention import Policy
+from holdfast.scheduling.budget import Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,6 @@ class Plugs:
     progress: Progress
     clock: Clock
     host: str
-    choose_workers: Callable[[], int]
+    choose_workers: Callable[[], Budget]
     new_run_id: Callable[[], str]
     peak_memory_bytes: Callable[[], int]

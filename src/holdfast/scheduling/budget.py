@@ -13,6 +13,8 @@ TASKS_PER_SLOT = 3
 RESERVED_TASKS = 100
 # What `auto` takes at most: more must be asked for by number.
 AUTO_SLOTS = 10
+# Sessions beside those of the slots: the one that holds the snapshot, and a schema dump's.
+RESERVED_CONNECTIONS = 2
 # The database works too while we compress, so two per CPU keep all CPUs busy.
 SLOTS_PER_CPU = 2
 
@@ -71,7 +73,7 @@ def process_budget(limits: Limits, *, asked: int | None, connections_free: int |
     if limits.pids_max is not None:
         allowed["upper_bound"] = (limits.pids_max - RESERVED_TASKS) // TASKS_PER_SLOT
     if connections_free is not None:
-        allowed["connections"] = connections_free
+        allowed["connections"] = connections_free - RESERVED_CONNECTIONS
     allowed = {name: max(1, slots) for name, slots in allowed.items()}
     decided_by = min(allowed, key=lambda name: allowed[name])
     return Budget(

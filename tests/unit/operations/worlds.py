@@ -14,6 +14,7 @@ from tests.fakes.source import FakeSource, FakeTable, table
 from holdfast.model import Codec
 from holdfast.operations.plugs import JobSpec, Plugs
 from holdfast.retention import Policy
+from holdfast.scheduling.budget import Budget
 
 
 class World:
@@ -48,7 +49,9 @@ class World:
             progress=self.progress,
             clock=self.clock,
             host="db1",
-            choose_workers=lambda: 2,
+            choose_workers=lambda: Budget(
+                slots=2, decided_by="asked", allowed={"asked": 2}, ceilings=()
+            ),
             new_run_id=self._new_run_id,
             peak_memory_bytes=lambda: 50 << 20,
         )
