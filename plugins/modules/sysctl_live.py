@@ -152,7 +152,7 @@ def _row(kernel: Kernel, key: str, wanted: str, *, chosen: bool) -> Row:
 def _shown(kernel: Kernel, key: str) -> str:
     # A skipped key may be absent: then there is nothing to show.
     try:
-        return kernel.read(key)
+        return str(kernel.read(key))
     except KeyRefused:
         return ""
 

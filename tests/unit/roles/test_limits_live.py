@@ -1,0 +1,99 @@
+"""Limits of logins and services, and what a host can grant."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ansible.module_utils.process_limits import (
+    Limit,
+    limits_of,
+    login_limits,
+    parse_limits,
+    ungranted,
+)
+from ansible.module_utils.systemd_units import Run, Unit
+from plugins.modules.limits_live import login_row, service_row
+
+TEXT = """Limit                     Soft Limit           Hard Limit           Units
+Max processes             31000                31000                processes
+Max open files            1024                 20000                files
+Max pending signals       96387                unlimited            signals
+"""
+FULL = {"nofile": Limit("65536", "65536")}
+
+
+def answering(output: str, *, code: int = 0) -> Run:
+    def run(_: Sequence[str]) -> tuple[int, str, str]:
+        return code, output, ""
+
+    return run
+
+
+def service(*, promised: str) -> Unit:
+    return Unit(
+        name="mariadb.service",
+        active=True,
+        main_pid=7,
+        control_group="/system.slice/mariadb.service",
+        properties={"LimitNOFILE": promised, "LimitNOFILESoft": promised},
+    )
+
+
+def test_the_kernels_table_is_read_by_name_not_by_place() -> None:
+    assert parse_limits(TEXT) == {
+        "nproc": Limit("31000", "31000"),
+        "nofile": Limit("1024", "20000"),
+    }
+
+
+def test_a_process_that_has_just_ended_has_no_limits(tmp_path: Path) -> None:
+    assert limits_of(7, proc=tmp_path) == {}
+
+
+def test_a_session_that_cannot_be_opened_has_no_limits() -> None:
+    assert login_limits(answering("", code=1), "postgres") == {}
+
+
+def test_a_host_that_grants_less_is_found_out() -> None:
+    impossible = {"nofile": 2**31 - 1}
+    assert ungranted(answering(TEXT), impossible) == {"nofile": "20000"}
+
+
+def test_a_host_where_the_unit_does_not_even_start_grants_nothing() -> None:
+    impossible = {"nofile": 2**31 - 1}
+    assert ungranted(answering("", code=205), impossible) == {
+        "nofile": "nothing: the unit does not start"
+    }
+
+
+def test_a_limit_the_first_process_has_already_needs_no_trial() -> None:
+    assert ungranted(answering("", code=1), {"nofile": 1}) == {}
+
+
+def test_soft_and_hard_both_have_to_be_right() -> None:
+    row = login_row("postgres", "nofile", wanted=65536, live={"nofile": Limit("1024", "65536")})
+    assert (row.state, row.live) == ("differs", "1024:65536")
+    assert login_row("postgres", "nofile", wanted=65536, live=FULL).state == "ok"
+
+
+def test_a_login_that_is_refused_is_named() -> None:
+    row = login_row("postgres", "nofile", wanted=65536, live={})
+    assert (row.state, row.reason) == ("differs", "no session could be opened for 'postgres'")
+
+
+def test_a_running_service_with_the_old_limit_waits_for_a_restart() -> None:
+    row = service_row(
+        service(promised="65536"), wanted=65536, live={"nofile": Limit("32768", "32768")}
+    )
+    assert (row.state, row.live, row.reason) == (
+        "pending",
+        "32768",
+        "needs a restart of the service",
+    )
+
+
+def test_a_service_is_right_when_its_process_is() -> None:
+    assert service_row(service(promised="65536"), wanted=65536, live=FULL).state == "ok"
+
+
+def test_a_service_without_our_drop_in_differs() -> None:
+    assert service_row(service(promised="32768"), wanted=65536, live={}).state == "differs"

@@ -1,0 +1,90 @@
+"""Who has the last word on a kernel key at boot."""
+
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.sysctl_files import (
+    key_name,
+    key_path,
+    later_assignments,
+    overrides,
+    parse_assignments,
+)
+
+OURS = Path("/etc/sysctl.d/99-dbbackup.conf")
+WANTED = {"vm.swappiness": "10"}
+
+
+def put(root: Path, name: str, text: str) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def winners(root: Path, wanted: dict[str, str] = WANTED) -> list[tuple[str, int, str]]:
+    found = overrides(wanted, later_assignments(OURS, root=root))
+    return [(str(Path(item.path).relative_to(root)), item.line, item.value) for item in found]
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("vm.swappiness", "vm/swappiness"),
+        ("net.ipv4.conf.eth0/100.forwarding", "net/ipv4/conf/eth0.100/forwarding"),
+        ("net/ipv4/conf/eth0.100/forwarding", "net/ipv4/conf/eth0.100/forwarding"),
+    ],
+)
+def test_slash_and_dot_change_places_as_sysctl_does_it(key: str, path: str) -> None:
+    assert key_path(key) == path
+
+
+def test_a_path_has_one_name() -> None:
+    assert key_name("net/ipv4/conf/eth0.100/forwarding") == "net.ipv4.conf.eth0/100.forwarding"
+
+
+def test_comments_patterns_and_lines_without_a_value_assign_nothing() -> None:
+    text = "# vm.swappiness=1\n; vm.swappiness=2\nnet.ipv4.conf.*.forwarding=1\n-vm.swappiness\n\n"
+    assert list(parse_assignments(text, path="f")) == []
+
+
+def test_a_leading_minus_and_blanks_belong_to_no_name() -> None:
+    (found,) = parse_assignments("\n - vm.dirty_ratio =  1\t 2 \n", path="f")
+    assert (found.key, found.value, found.line) == ("vm/dirty_ratio", "1 2", 2)
+
+
+def test_a_later_file_with_another_value_is_named_with_its_line(tmp_path: Path) -> None:
+    put(tmp_path, "etc/sysctl.d/zz-site.conf", "# why\nvm/swappiness = 60\n")
+    assert winners(tmp_path) == [("etc/sysctl.d/zz-site.conf", 2, "60")]
+
+
+def test_an_earlier_file_and_an_equal_value_do_not_matter(tmp_path: Path) -> None:
+    put(tmp_path, "etc/sysctl.d/10-site.conf", "vm.swappiness = 60\n")
+    put(tmp_path, "usr/lib/sysctl.d/zz-vendor.conf", "vm.swappiness=10\n")
+    assert winners(tmp_path) == []
+
+
+def test_one_is_not_eleven(tmp_path: Path) -> None:
+    put(tmp_path, "etc/sysctl.d/zz-site.conf", "vm.swappiness = 1\n")
+    assert winners(tmp_path, {"vm.swappiness": "11"}) == [("etc/sysctl.d/zz-site.conf", 1, "1")]
+
+
+def test_a_file_in_etc_hides_the_vendors_file_of_the_same_name(tmp_path: Path) -> None:
+    put(tmp_path, "usr/lib/sysctl.d/zz-vendor.conf", "vm.swappiness = 60\n")
+    put(tmp_path, "etc/sysctl.d/zz-vendor.conf", "# switched off here\n")
+    assert winners(tmp_path) == []
+
+
+def test_the_old_sysctl_conf_comes_last_whether_linked_or_not(tmp_path: Path) -> None:
+    old = put(tmp_path, "etc/sysctl.conf", "vm.swappiness = 60\n")
+    assert winners(tmp_path) == [("etc/sysctl.conf", 1, "60")]
+    (tmp_path / "etc/sysctl.d").mkdir()
+    (tmp_path / "etc/sysctl.d/99-sysctl.conf").symlink_to(old)
+    assert winners(tmp_path) == [("etc/sysctl.d/99-sysctl.conf", 1, "60")]
+
+
+def test_a_link_to_nothing_switches_a_file_off(tmp_path: Path) -> None:
+    put(tmp_path, "usr/lib/sysctl.d/zz-vendor.conf", "vm.swappiness = 60\n")
+    (tmp_path / "etc/sysctl.d").mkdir(parents=True)
+    (tmp_path / "etc/sysctl.d/zz-vendor.conf").symlink_to("/dev/null")
+    assert winners(tmp_path) == []
