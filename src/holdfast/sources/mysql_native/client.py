@@ -1,0 +1,130 @@
+"""The server's own command-line client, fed with scripts; it parses them at the speed of C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from holdfast.errors import ToolMissing
+from holdfast.process import Child, ChildFailed, running
+from holdfast.sources.mysql_native.address import Address
+
+CLIENTS = ("mariadb", "mysql")
+PACKAGES = "mariadb-client or default-mysql-client"
+
+
+class Stopped(Exception):
+    """The restore is over because of another script; this one did not fail by itself."""
+
+
+def find_client() -> str:
+    """The path of a client; raises `ToolMissing`."""
+    for name in CLIENTS:
+        if path := shutil.which(name):
+            return path
+    raise ToolMissing(f"cannot run '{CLIENTS[0]}': it is not installed", hint=f"install {PACKAGES}")
+
+
+class Clients:
+    """Clients at work on one database; all of them can be ended at once."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._program = find_client()
+        self._running: set[Child] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, script: Iterable[bytes]) -> None:
+        """Carry out `script` to its end; raises `ChildFailed`, or `Stopped` after `stop`."""
+        with _login_file(self._address) as descriptor:
+            argv = _command(self._program, descriptor, self._address)
+            with running(argv, stdin=True, stdout=False, pass_fds=(descriptor,)) as child:
+                with self._listed(child):
+                    self._feed(child, script)
+
+    def stop(self) -> None:
+        """End every client, and let none begin; from any thread."""
+        with self._lock:
+            self._stopped = True
+            children = list(self._running)
+        for child in children:
+            child.end()
+
+    @contextmanager
+    def _listed(self, child: Child) -> Iterator[None]:
+        with self._lock:
+            if self._stopped:
+                raise Stopped
+            self._running.add(child)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(child)
+
+    def _feed(self, child: Child, script: Iterable[bytes]) -> None:
+        try:
+            # A client that is gone tells why by its status, not by a broken pipe.
+            with suppress(BrokenPipeError):
+                for chunk in script:
+                    child.stdin.write(chunk)
+                child.stdin.flush()
+            child.finish()
+        except ChildFailed:
+            if self._stopped:
+                raise Stopped from None
+            raise
+
+
+def _command(program: str, descriptor: int, address: Address) -> list[str]:
+    return [
+        program,
+        # First by the client's own rule; nothing of the host's files is read besides.
+        f"--defaults-file=/dev/fd/{descriptor}",
+        f"--database={address.database}",
+        "--default-character-set=utf8mb4",
+        "--max-allowed-packet=1G",
+        "--binary-mode",
+        "--comments",
+        "--batch",
+        "--skip-reconnect",
+    ]
+
+
+@contextmanager
+def _login_file(address: Address) -> Iterator[int]:
+    """A file in memory that only this process and its children can read."""
+    descriptor = os.memfd_create("holdfast-login")
+    try:
+        # The client ignores a file that anybody may write to.
+        os.fchmod(descriptor, 0o600)
+        os.write(descriptor, login_options(address).encode())
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def login_options(address: Address) -> str:
+    """An option file for the client."""
+    options = {"user": address.user, "password": address.password}
+    if address.unix_socket:
+        options |= {"protocol": "socket", "socket": address.unix_socket}
+    else:
+        options |= {"protocol": "tcp", "host": address.host, "port": str(address.port)}
+    if address.ssl_ca:
+        options["ssl-ca"] = address.ssl_ca
+    else:
+        # As our own sessions do: encrypted where offered, proven only where a CA is given.
+        options["loose-ssl-verify-server-cert"] = "0"
+    lines = [f'{name}="{_escaped(value)}"' for name, value in options.items()]
+    return "\n".join(["[client]", *lines, ""])
+
+
+def _escaped(value: str) -> str:
+    for plain, written in (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        value = value.replace(plain, written)
+    return value

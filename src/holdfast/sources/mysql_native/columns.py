@@ -1,0 +1,117 @@
+"""How the server is asked to write each type down, so that reading it back loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.sources.mysql_native.names import quoted
+
+WHOLE_NUMBERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal"}
+FRACTIONS = {"float", "double"}
+# As numbers: exact in every character set, and 0 stays the error value that it is.
+NUMBERED = {"bit", "enum", "set"}
+TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext"}
+BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "vector"}
+SHAPES = {
+    "geometry",
+    "point",
+    "linestring",
+    "polygon",
+    "multipoint",
+    "multilinestring",
+    "multipolygon",
+    "geometrycollection",
+    "geomcollection",
+}
+LONG = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json", *SHAPES}
+# In these every character has one code and one character in Unicode; in others (sjis, gbk,
+# cp932 ...) some have two, so their bytes are written down instead.
+READABLE_CHARSETS = {"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii"}
+KEY_TYPES = WHOLE_NUMBERS | {
+    "char",
+    "varchar",
+    "binary",
+    "varbinary",
+    "date",
+    "time",
+    "datetime",
+    "timestamp",
+    "year",
+    "uuid",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column that takes part in INSERT."""
+
+    name: str
+    data_type: str
+    charset: str = ""
+    collation: str = ""
+    nullable: bool = True
+
+    @property
+    def long(self) -> bool:
+        """Whether one value alone may be larger than a statement should be."""
+        return self.data_type in LONG
+
+    @property
+    def usable_as_key(self) -> bool:
+        return self.data_type in KEY_TYPES
+
+    @property
+    def literal(self) -> str:
+        """An expression whose text is this column's value as SQL, NULL included."""
+        name = quoted(self.name)
+        if self.data_type in WHOLE_NUMBERS:
+            return self._or_null(name)
+        if self.data_type in FRACTIONS:
+            # Alone a FLOAT is printed with six digits; as a DOUBLE with all it needs.
+            return self._or_null(f"{name}+0e0")
+        if self.data_type in NUMBERED:
+            return self._or_null(f"CAST({name} AS UNSIGNED)")
+        if self.data_type in TEXTS and self.charset in READABLE_CHARSETS:
+            return f"QUOTE({name})"
+        if self.data_type in BYTES | SHAPES | TEXTS:
+            return self._or_null(f"CONCAT('x''',HEX({name}),'''')")
+        if self.data_type == "json":
+            return f"QUOTE(CAST({name} AS CHAR CHARACTER SET utf8mb4))"
+        return f"QUOTE({name})"
+
+    @property
+    def raw(self) -> str:
+        """An expression for the bytes of a long value, in the column's own character set."""
+        name = quoted(self.name)
+        if self.data_type == "json":
+            return f"CAST({name} AS CHAR CHARACTER SET utf8mb4)"
+        return f"CAST({name} AS BINARY)" if self.data_type in TEXTS else name
+
+    def restored(self, variable: str) -> str:
+        """What to INSERT where a user variable holds the bytes that `raw` gave."""
+        return f"CONVERT({variable} USING utf8mb4)" if self.data_type == "json" else variable
+
+    @property
+    def bound(self) -> str:
+        """An expression whose text is this key column's value as a literal to compare with."""
+        name = quoted(self.name)
+        if self.data_type in TEXTS:
+            prefix = f"_{self.charset} x''"
+            return f"CONCAT('{prefix}',HEX({name}),''' COLLATE {self.collation}')"
+        if self.data_type in BYTES:
+            return f"CONCAT('x''',HEX({name}),'''')"
+        return f"CONCAT({name})" if self.data_type in WHOLE_NUMBERS else f"QUOTE({name})"
+
+    def _or_null(self, expression: str) -> str:
+        return f"IFNULL({expression},'NULL')" if self.nullable else expression
+
+
+def row_text(columns: Sequence[Column]) -> str:
+    """An expression for a whole row: `(1,'a',NULL)`."""
+    values = ",',',".join(column.literal for column in columns)
+    return f"CONCAT('(',{values},')')" if values else "'()'"
+
+
+def column_list(columns: Sequence[Column]) -> str:
+    return "(" + ",".join(quoted(column.name) for column in columns) + ")"

@@ -1,0 +1,83 @@
+"""The parts of one database: names, order, and what restore must know of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from holdfast.model import PartKind, PartPlan
+from holdfast.sources.mysql_native.accounts import Access
+from holdfast.sources.mysql_native.definitions import Definitions
+from holdfast.sources.mysql_native.insert_text import Limits
+from holdfast.sources.mysql_native.names import slug
+from holdfast.sources.mysql_native.snapshot import Contents
+from holdfast.sources.mysql_native.tables import Table
+
+
+def contents(
+    tables: Sequence[Table], definitions: Definitions, access: Access, limits: Limits
+) -> Contents:
+    """Every part, biggest first."""
+    data = {
+        _data_name(number, table): table
+        for number, table in enumerate(sorted(tables, key=_by_size), start=1)
+    }
+    texts = {
+        name: text
+        for name, text in (
+            ("pre-data.sql", definitions.pre_data),
+            ("sequences.sql", definitions.sequences),
+            ("post-data.sql", definitions.post_data),
+            ("grants.sql", access.grants),
+            ("globals.sql", access.globals),
+        )
+        if text
+    }
+    return Contents(
+        plans=(
+            *(_data_plan(name, table) for name, table in data.items()),
+            *_text_plans(texts, definitions, access, limits),
+        ),
+        tables=data,
+        texts=texts,
+    )
+
+
+def _by_size(table: Table) -> tuple[int, str]:
+    return -table.data_bytes, table.relation.name
+
+
+def _data_name(number: int, table: Table) -> str:
+    return f"data/{number:05d}-{slug(table.relation.name)}.sql"
+
+
+def _data_plan(name: str, table: Table) -> PartPlan:
+    return PartPlan(
+        name=name,
+        kind=PartKind.DATA,
+        relation=table.relation,
+        estimated_bytes=table.data_bytes,
+        details={"method": table.method},
+    )
+
+
+def _text_plans(
+    texts: dict[str, bytes], definitions: Definitions, access: Access, limits: Limits
+) -> Iterable[PartPlan]:
+    details = {
+        "pre-data.sql": {
+            "character_set": definitions.character_set,
+            "collation": definitions.collation,
+            "longest_statement_bytes": str(limits.longest_bytes),
+        },
+        "grants.sql": {
+            "accounts": json.dumps([[each.user, each.host] for each in access.accounts])
+        },
+    }
+    for name, text in texts.items():
+        yield PartPlan(
+            name=name,
+            kind=PartKind(name.removesuffix(".sql")),
+            estimated_bytes=len(text),
+            details=details.get(name, {}),
+        )

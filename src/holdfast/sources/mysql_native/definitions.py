@@ -1,0 +1,230 @@
+"""What a database is besides its rows: tables, sequences, views, routines, triggers, events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from holdfast.errors import BackupFailed
+from holdfast.sources.mysql_native import rewriting
+from holdfast.sources.mysql_native.failures import StatementFailed
+from holdfast.sources.mysql_native.names import quoted, select
+from holdfast.sources.mysql_native.scripting import Item, script, stored_program
+from holdfast.sources.mysql_native.session import Session
+from holdfast.sources.mysql_native.tables import Table
+
+HEAD = """\
+SET NAMES utf8mb4;
+SET SESSION time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0;
+SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
+/*!80030 SET SESSION sql_generate_invisible_primary_key = 0 */;
+"""
+ROUTINE_KINDS = ("FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definitions:
+    """The scripts of one database, and what is worth knowing about them."""
+
+    pre_data: bytes
+    sequences: bytes
+    post_data: bytes
+    character_set: str
+    collation: str
+    broken_views: tuple[str, ...]
+
+
+def read_definitions(session: Session, database: str, tables: Sequence[Table]) -> Definitions:
+    """Everything but rows and grants, as it is now."""
+    with _as_stored(session):
+        character_set, collation = session.text(
+            "SELECT default_character_set_name, default_collation_name "
+            "FROM information_schema.schemata WHERE schema_name = %s",
+            database,
+        )[0]
+        sequences = _sequence_names(session, database)
+        views, broken = _views(session, database)
+        programs = [
+            *_routines(session, database, collation),
+            *views,
+            *_triggers(session, database),
+            *_events(session, database),
+        ]
+        return Definitions(
+            pre_data=script(
+                [
+                    *(_sequence(session, name) for name in sequences),
+                    *(_table(session, database, table) for table in tables),
+                ],
+                head=HEAD,
+            ),
+            sequences=script([_sequence_state(session, name) for name in sequences]),
+            post_data=script(programs, head="SET NAMES utf8mb4;\n") if programs else b"",
+            character_set=character_set,
+            collation=collation,
+            broken_views=broken,
+        )
+
+
+@contextmanager
+def _as_stored(session: Session) -> Iterator[None]:
+    """Definitions in the bytes that their authors sent: converted, some could not come back."""
+    session.run("SET character_set_results = binary")
+    try:
+        yield
+    finally:
+        session.run("SET NAMES utf8mb4")
+
+
+def _shown(session: Session, kind: str, name: str, *, column: int) -> tuple[bytes, list[bytes]]:
+    """The statement that SHOW CREATE gives, and all its columns."""
+    try:
+        rows, _ = session.fetch(f"SHOW CREATE {kind} {quoted(name)}")
+    except StatementFailed as error:
+        raise BackupFailed(
+            f"cannot read the definition of {kind.lower()} '{name}': {error.message}",
+            hint="it may have been dropped this moment; run the backup again",
+        ) from error
+    values = [value or b"" for value in rows[0]]
+    if not values[column]:
+        raise BackupFailed(
+            f"cannot read the definition of {kind.lower()} '{name}': the server hides its text",
+            hint="holdfast check names the missing grant",
+        )
+    return values[column], values
+
+
+def _table(session: Session, database: str, table: Table) -> Item:
+    name = table.relation.name
+    sql, _ = _shown(session, "TABLE", name, column=1)
+    sql = rewriting.without_database(sql, database)
+    return Item(kind="table", name=name, table=name, sql=sql + b";\n")
+
+
+def _sequence_names(session: Session, database: str) -> list[str]:
+    rows = session.text(
+        "SELECT table_name FROM information_schema.tables "
+        "WHERE table_schema = %s AND table_type = 'SEQUENCE' ORDER BY table_name",
+        database,
+    )
+    return [name for (name,) in rows]
+
+
+def _sequence(session: Session, name: str) -> Item:
+    sql, _ = _shown(session, "SEQUENCE", name, column=1)
+    return Item(kind="sequence", name=name, table=name, sql=sql + b";\n")
+
+
+def _sequence_state(session: Session, name: str) -> Item:
+    """Where the sequence goes on: values once cached by the server are never given twice."""
+    state = session.text(select("next_not_cached_value, cycle_count", name))
+    following, cycles = state[0]
+    sql = f"DO SETVAL({quoted(name)}, {following}, 0, {cycles});\n"
+    return Item(kind="sequence-state", name=name, table=name, sql=sql.encode())
+
+
+def _routines(session: Session, database: str, collation: str) -> list[Item]:
+    rows = session.text(
+        "SELECT routine_name, routine_type FROM information_schema.routines "
+        "WHERE routine_schema = %s ORDER BY routine_name",
+        database,
+    )
+    found = sorted(rows, key=lambda row: (ROUTINE_KINDS.index(row[1]), row[0]))
+    return [_routine(session, name, kind, collation) for name, kind in found]
+
+
+def _routine(session: Session, name: str, kind: str, collation: str) -> Item:
+    body, values = _shown(session, kind, name, column=2)
+    sql = stored_program(
+        body,
+        sql_mode=values[1].decode(),
+        charset=values[3].decode(),
+        collation=values[4].decode(),
+    )
+    made_under = values[5].decode()
+    if made_under != collation:
+        # Parameters without a character set take the database's own of that day.
+        sql = b"".join(
+            (
+                f"ALTER DATABASE COLLATE = {made_under};\n".encode(),
+                sql,
+                f"ALTER DATABASE COLLATE = {collation};\n".encode(),
+            )
+        )
+    return Item(kind=kind.lower(), name=name, sql=sql)
+
+
+def _views(session: Session, database: str) -> tuple[list[Item], tuple[str, ...]]:
+    names = [
+        name
+        for (name,) in session.text(
+            "SELECT table_name FROM information_schema.views WHERE table_schema = %s", database
+        )
+    ]
+    shown = {name: _shown(session, "VIEW", name, column=1) for name in names}
+    broken = {name for name in names if _broken(session, name)}
+    order = rewriting.in_order({name: sql for name, (sql, _) in shown.items()})
+    made = [_view(name, *shown[name], database=database, broken=name in broken) for name in order]
+    return made, tuple(sorted(broken))
+
+
+def _broken(session: Session, name: str) -> bool:
+    """Whether the view reads what is no longer there: SHOW CREATE then warns."""
+    _, warnings = session.fetch(f"SHOW CREATE VIEW {quoted(name)}")
+    return warnings > 0
+
+
+def _view(name: str, sql: bytes, values: list[bytes], *, database: str, broken: bool) -> Item:
+    client, connection = values[2].decode(), values[3].decode()
+    text = rewriting.without_database(sql, database)
+    settings = (
+        f"SET SESSION sql_mode = '', time_zone = '+00:00';\n"
+        f"SET character_set_client = {client}, collation_connection = {connection};\n"
+    ).encode()
+    if broken:
+        # No server would create it; the text is kept for whoever mends it.
+        lines = b"\n".join(b"-- " + line for line in text.splitlines())
+        return Item(kind="broken-view", name=name, sql=lines + b"\n")
+    return Item(kind="view", name=name, table=name, sql=settings + text + b";\n")
+
+
+def _triggers(session: Session, database: str) -> list[Item]:
+    """In the order in which they fire."""
+    rows = session.text(
+        "SELECT trigger_name, event_object_table FROM information_schema.triggers "
+        "WHERE trigger_schema = %s "
+        "ORDER BY event_object_table, action_timing, event_manipulation, action_order",
+        database,
+    )
+    made = []
+    for name, table in rows:
+        body, values = _shown(session, "TRIGGER", name, column=2)
+        sql = stored_program(
+            rewriting.trigger_here(body),
+            sql_mode=values[1].decode(),
+            charset=values[3].decode(),
+            collation=values[4].decode(),
+        )
+        made.append(Item(kind="trigger", name=name, table=table, sql=sql))
+    return made
+
+
+def _events(session: Session, database: str) -> list[Item]:
+    rows = session.text(
+        "SELECT event_name FROM information_schema.events WHERE event_schema = %s "
+        "ORDER BY event_name",
+        database,
+    )
+    made = []
+    for (name,) in rows:
+        body, values = _shown(session, "EVENT", name, column=3)
+        sql = stored_program(
+            body,
+            sql_mode=values[1].decode(),
+            time_zone=values[2].decode(),
+            charset=values[4].decode(),
+            collation=values[5].decode(),
+        )
+        made.append(Item(kind="event", name=name, sql=sql))
+    return made

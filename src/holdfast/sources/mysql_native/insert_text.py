@@ -1,0 +1,110 @@
+"""INSERT statements of bounded size: what every way of reading a table ends in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holdfast.errors import BackupFailed
+from holdfast.sources.mysql_native.columns import column_list
+from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.names import quoted, select
+from holdfast.sources.mysql_native.session import Session
+from holdfast.sources.mysql_native.tables import Table
+
+MIB = 1 << 20
+HEADER = """\
+SET NAMES utf8mb4;
+SET SESSION time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0;
+SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
+/*M!100201 SET SESSION check_constraint_checks = 0 */;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some whole rows as SQL; `sql` is cut where one statement would be too much to hold."""
+
+    sql: bytes
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How large things may become."""
+
+    statement_bytes: int
+    """What is aimed at: larger gains nothing and costs memory on both sides."""
+    longest_bytes: int
+    """What no statement exceeds; also the server's `group_concat_max_len`."""
+    piece_bytes: int
+    """Raw bytes of a long value that one statement carries; twice that in hexadecimal."""
+
+    @classmethod
+    def of(cls, edition: Edition) -> Limits:
+        # Half a packet: at restore the statement's head needs room in the same packet.
+        longest = min(edition.max_allowed_packet // 2, 4 * MIB)
+        return cls(
+            statement_bytes=min(MIB, longest // 2),
+            longest_bytes=longest,
+            piece_bytes=longest // 4,
+        )
+
+
+def header(table: Table) -> bytes:
+    """What makes a data part a complete script for any client."""
+    name = json.dumps(table.relation.name)
+    return f"-- holdfast: rows of table {name}\n{HEADER}".encode()
+
+
+def insert_head(table: Table) -> bytes:
+    into = f"INSERT INTO {quoted(table.relation.name)} {column_list(table.columns)} VALUES\n"
+    return into.encode()
+
+
+def statement(table: Table, rows: bytes) -> bytes:
+    """One INSERT of formatted rows.
+
+    A bare carriage return can only stand inside a string here, and clients that are not in
+    binary mode would drop it before a line feed.
+    """
+    return b"".join((insert_head(table), rows.replace(b"\r", b"\\r"), b";\n"))
+
+
+def raw_rows(session: Session, table: Table, where: str, limits: Limits) -> Iterator[Batch]:
+    """Rows too long for one statement: long values gathered in user variables, piece by piece."""
+    what = ",".join(column.raw if column.long else column.literal for column in table.columns)
+    with session.streamed(select(what, table.relation.name, where)) as rows:
+        for row in rows:
+            yield from long_row(table, row, limits)
+
+
+def long_row(table: Table, row: tuple[bytes | None, ...], limits: Limits) -> Iterator[Batch]:
+    """One row whose long columns are given as raw bytes, all others as SQL."""
+    values: list[bytes] = []
+    for number, (column, value) in enumerate(zip(table.columns, row, strict=True)):
+        if not column.long:
+            values.append(present(table, value))
+        elif value is None:
+            values.append(b"NULL")
+        else:
+            variable = f"@holdfast_{number}"
+            yield from _gathered(variable, value, limits.piece_bytes)
+            values.append(column.restored(variable).encode())
+    yield Batch(statement(table, b"(" + b",".join(values) + b")"), 1)
+
+
+def _gathered(variable: str, value: bytes, piece_bytes: int) -> Iterator[Batch]:
+    yield Batch(f"SET {variable} = x'{value[:piece_bytes].hex()}';\n".encode(), 0)
+    for start in range(piece_bytes, len(value), piece_bytes):
+        piece = value[start : start + piece_bytes].hex()
+        yield Batch(f"SET {variable} = CONCAT({variable}, x'{piece}');\n".encode(), 0)
+
+
+def present(table: Table, value: bytes | None) -> bytes:
+    if value is None:
+        raise BackupFailed(
+            f"cannot read table '{table.relation}': the server left out a value of a row"
+        )
+    return value

@@ -1,0 +1,98 @@
+"""Parts into a database in the order of their kinds; rows by several clients at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+
+from holdfast.errors import RestoreFailed
+from holdfast.model import Part, PartKind
+from holdfast.ports import OpenPart, Progress, RestoreRequest
+from holdfast.process import ChildFailed
+from holdfast.sources.mysql_native.client import Clients, Stopped
+from holdfast.sources.mysql_native.scripting import ScriptDamaged, items, script
+
+# Scripts of many objects, of which single tables can be taken out.
+SCRIPTED = (PartKind.PRE_DATA, PartKind.SEQUENCES, PartKind.POST_DATA)
+
+
+class Loading:
+    """One restore under way."""
+
+    def __init__(
+        self, clients: Clients, request: RestoreRequest, open_part: OpenPart, progress: Progress
+    ) -> None:
+        self._clients = clients
+        self._request = request
+        self._open_part = open_part
+        self._progress = progress
+        self._names = {relation.name for relation in request.tables}
+
+    def load(self) -> None:
+        """Everything asked for; raises `RestoreFailed` naming the first object that failed."""
+        for kind in PartKind:
+            parts = [
+                part for part in self._request.parts if part.kind is kind and self._asked(part)
+            ]
+            if kind is PartKind.DATA:
+                self._at_once(parts)
+            else:
+                for part in parts:
+                    self._one(part)
+
+    def _asked(self, part: Part) -> bool:
+        if part.kind is PartKind.GLOBALS:
+            return self._request.globals
+        if not self._names:
+            return True
+        if part.kind is PartKind.DATA:
+            return part.relation in self._request.tables
+        return part.kind in SCRIPTED
+
+    def _at_once(self, parts: Sequence[Part]) -> None:
+        """As many clients as there are workers; the first failure ends all of them."""
+        biggest_first = sorted(parts, key=lambda part: -part.plain_bytes)
+        with ThreadPoolExecutor(max_workers=max(1, self._request.workers)) as pool:
+            running = [pool.submit(self._one, part) for part in biggest_first]
+            try:
+                wait(running, return_when=FIRST_EXCEPTION)
+                if any(_failed(future) for future in running):
+                    self._stop(running)
+            except BaseException:
+                self._stop(running)
+                raise
+        for future in running:
+            if not future.cancelled() and not isinstance(future.exception(), Stopped):
+                future.result()
+
+    def _stop(self, running: Sequence[Future[None]]) -> None:
+        for future in running:
+            future.cancel()
+        self._clients.stop()
+
+    def _one(self, part: Part) -> None:
+        try:
+            with self._open_part(part) as chunks:
+                self._clients.run(self._script(part, chunks))
+        except ChildFailed as error:
+            raise RestoreFailed(
+                f"cannot restore {_described(part)}: {error.stderr or error.message}"
+            ) from error
+        except ScriptDamaged as error:
+            raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
+        self._progress.part_done(part.name)
+
+    def _script(self, part: Part, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        if not self._names or part.kind not in SCRIPTED:
+            yield from chunks
+            return
+        head, found = items(b"".join(chunks))
+        yield head + script([item for item in found if item.table in self._names])
+
+
+def _failed(future: Future[None]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is not None
+
+
+def _described(part: Part) -> str:
+    return f"table '{part.relation}'" if part.relation else f"'{part.name}'"

@@ -1,0 +1,64 @@
+"""What can be known to fail before a restore changes anything."""
+
+from __future__ import annotations
+
+import json
+
+from holdfast.errors import GrantMissing, RestoreFailed
+from holdfast.model import PartKind
+from holdfast.ports import RestoreRequest
+from holdfast.sources.mysql_native.accounts import Account
+from holdfast.sources.mysql_native.address import Address
+from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.privileges import EVERYTHING, Held, held
+from holdfast.sources.mysql_native.session import Session
+
+# A statement is sent whole: its longest text, and its head.
+HEAD_BYTES = 1 << 16
+
+
+def require(asking: Session, address: Address, request: RestoreRequest) -> None:
+    """Raise `GrantMissing` or `RestoreFailed` where `request` cannot succeed here."""
+    _require_rights(asking, address)
+    _require_packet(asking, address, request)
+    if not request.tables and not request.globals:
+        _require_accounts(asking, address, request)
+
+
+def _require_rights(asking: Session, address: Address) -> None:
+    """Definers, grants and accounts belong to others: only an administrator can bring them back."""
+    if Held(EVERYTHING, "*") in held(asking):
+        return
+    # MySQL 8 spells ALL out, and so do administrators made by hand.
+    spelt_out = {right.right for right in held(asking) if right.database == "*"}
+    if not {"CREATE", "DROP", "INSERT", "CREATE VIEW", "TRIGGER", "EVENT"} <= spelt_out:
+        user = asking.value("SELECT CURRENT_USER()")
+        raise GrantMissing(
+            f"cannot restore into '{address}': {user} may not create databases, views, triggers",
+            hint="restore as root, or as a login with ALL PRIVILEGES ON *.* WITH GRANT OPTION",
+        )
+
+
+def _require_packet(asking: Session, address: Address, request: RestoreRequest) -> None:
+    allowed = Edition.of(asking).max_allowed_packet
+    for part in request.parts:
+        longest = int(part.details.get("longest_statement_bytes", "0"))
+        if longest and longest + HEAD_BYTES > allowed:
+            raise RestoreFailed(
+                f"cannot restore into '{address}': max_allowed_packet is {allowed} bytes, "
+                f"the backup may hold statements of {longest}",
+                hint="SET GLOBAL max_allowed_packet = 67108864",
+            )
+
+
+def _require_accounts(asking: Session, address: Address, request: RestoreRequest) -> None:
+    known = {Account(*row) for row in asking.text("SELECT User, Host FROM mysql.user")}
+    for part in request.parts:
+        if part.kind is PartKind.GRANTS:
+            wanted = [Account(*each) for each in json.loads(part.details.get("accounts", "[]"))]
+            absent = [str(account) for account in wanted if account not in known]
+            if absent:
+                raise RestoreFailed(
+                    f"cannot restore the grants of '{address}': no account {', '.join(absent)}",
+                    hint="create them, or pass --globals to bring them back from the backup",
+                )

@@ -1,0 +1,123 @@
+"""Which rights a backup needs, which the login has, and the GRANT that would mend the rest."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.errors import GrantMissing
+from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.names import quoted, unquoted
+from holdfast.sources.mysql_native.session import Session
+
+EVERYTHING = "ALL PRIVILEGES"
+_GRANT = re.compile(
+    r"GRANT (?P<rights>.+?) ON (?P<scope>\*|`(?:[^`]|``)*`)\.(?P<object>\*|`(?:[^`]|``)*`) TO ",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One right; `database` is empty where it must hold for the whole server."""
+
+    right: str
+    database: str
+    why: str
+    instead: tuple[str, ...] = ()
+    """Rights of which one does as well, server-wide."""
+
+    def grant_to(self, login: str) -> str:
+        scope = f"{quoted(self.database)}.*" if self.database else "*.*"
+        return f"GRANT {self.right} ON {scope} TO {login}"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One right at one scope, as SHOW GRANTS tells it; `database` may hold wildcards."""
+
+    right: str
+    database: str
+
+    def covers(self, need: Need) -> bool:
+        if self.database == "*" and self.right in need.instead:
+            return True
+        return self.right in (need.right, EVERYTHING) and self._reaches(need.database)
+
+    def _reaches(self, database: str) -> bool:
+        if self.database == "*":
+            return True
+        return bool(database) and fnmatch.fnmatchcase(database, _as_glob(self.database))
+
+
+def needs(edition: Edition, database: str) -> tuple[Need, ...]:
+    """The least that a whole and consistent backup takes."""
+    of_database = (
+        ("SELECT", "to read the rows"),
+        ("SHOW VIEW", "to read the definitions of views"),
+        ("TRIGGER", "to read the definitions of triggers"),
+        ("EVENT", "to read the definitions of events"),
+    )
+    whole_server = [Need(right="RELOAD", database="", why="to hold one moment for all sessions")]
+    if not edition.mariadb:
+        whole_server += [
+            Need(right="BACKUP_ADMIN", database="", why="to hold off DDL meanwhile"),
+            Need(
+                right="SHOW_ROUTINE",
+                database="",
+                why="to read the definitions of routines",
+                instead=("SELECT",),
+            ),
+        ]
+    return (
+        *whole_server,
+        *(Need(right=right, database=database, why=why) for right, why in of_database),
+        Need(right="SELECT", database="mysql", why="to read routines, accounts and their grants"),
+    )
+
+
+def held(session: Session) -> list[Held]:
+    """What the login may do on whole databases; rights on single tables do not count."""
+    rights = []
+    for (line,) in session.text("SHOW GRANTS"):
+        match = _GRANT.match(line)
+        if match and match["object"] == "*":
+            scope = unquoted(match["scope"])
+            rights += [Held(right.strip(), scope) for right in match["rights"].split(",")]
+    return rights
+
+
+def missing(wanted: Sequence[Need], rights: Sequence[Held]) -> list[Need]:
+    return [need for need in wanted if not any(right.covers(need) for right in rights)]
+
+
+def require_grants(session: Session, edition: Edition, database: str) -> list[Held]:
+    """Raise `GrantMissing` unless the login may read all of `database`."""
+    rights = held(session)
+    lacking = missing(needs(edition, database), rights)
+    if lacking:
+        user, _, host = session.value("SELECT CURRENT_USER()").rpartition("@")
+        login = f"{quoted(user)}@{quoted(host)}"
+        reasons = ", ".join(
+            f"{need.right} on {need.database or '*'} {need.why}" for need in lacking
+        )
+        raise GrantMissing(
+            f"cannot back up database '{database}': {login} lacks {reasons}",
+            hint="; ".join(f"{need.grant_to(login)}" for need in lacking),
+        )
+    return rights
+
+
+def _as_glob(pattern: str) -> str:
+    """The server's pattern (`%`, `_`, escaped by `\\`) as one of fnmatch."""
+    glob = []
+    for escaped, wildcard, plain in re.findall(r"\\(.)|([%_])|(.)", pattern, re.DOTALL):
+        if wildcard:
+            glob.append("*" if wildcard == "%" else "?")
+        else:
+            glob.append(
+                f"[{escaped or plain}]" if (escaped or plain) in "*?[" else escaped or plain
+            )
+    return "".join(glob)

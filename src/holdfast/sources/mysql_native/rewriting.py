@@ -1,0 +1,92 @@
+"""Definitions as the server prints them, made to fit a database of any name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from holdfast.sources.mysql_native.names import quoted, unquoted
+
+_IDENTIFIER = rb"`(?:[^`]|``)*`"
+_STRING = rb"'(?:[^'\\]|\\.|'')*'"
+_PLAIN_NAME = rb"[^\s`.();,]+"
+_NAME = rb"(?:" + _IDENTIFIER + rb"|" + _PLAIN_NAME + rb")"
+_TRIGGER = re.compile(
+    rb"CREATE\s+(?P<definer>DEFINER\s*=\s*\S+\s+)?TRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    rb"(?:" + _NAME + rb"\s*\.\s*)?(?P<name>" + _NAME + rb")\s+"
+    rb"(?P<when>(?:BEFORE|AFTER)\s+(?:INSERT|UPDATE|DELETE))\s+ON\s+"
+    rb"(?:" + _NAME + rb"\s*\.\s*)?(?P<table>" + _NAME + rb")\s+"
+    rb"FOR\s+EACH\s+ROW\s+(?P<body>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_REFERENCE = re.compile(
+    _STRING + rb"|(?:\bfrom|\bjoin)[\s(]+(" + _IDENTIFIER + rb")|" + _IDENTIFIER,
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def without_database(sql: bytes, database: str) -> bytes:
+    """A printed definition without its own database's name, strings left alone.
+
+    The server names it before sequences, and throughout a view that also reads another
+    database: before tables, and as the first of three in a column's name.
+    """
+    own = re.escape(quoted(database).encode())
+    pattern = re.compile(
+        rb"(?P<before>\b(?:nextval|lastval|setval)\(|(?:\bfrom|\bjoin)[\s(]+)" + own + rb"\."
+        rb"|" + own + rb"\.(?P<column>" + _IDENTIFIER + rb"\." + _IDENTIFIER + rb")"
+        rb"|" + _STRING + rb"|" + _IDENTIFIER,
+        re.IGNORECASE | re.DOTALL,
+    )
+
+    def shortened(match: re.Match[bytes]) -> bytes:
+        before, column = match["before"], match["column"]
+        return before or column or match[0]
+
+    return pattern.sub(shortened, sql)
+
+
+def trigger_here(sql: bytes) -> bytes:
+    """A trigger as its author typed it, without database names in its head."""
+    match = _TRIGGER.fullmatch(sql)
+    if match is None:
+        return sql
+    definer = match["definer"] or b""
+    return b"".join(
+        (
+            b"CREATE " + definer + b"TRIGGER " + match["name"] + b" ",
+            match["when"] + b" ON " + match["table"] + b" FOR EACH ROW ",
+            match["body"],
+        )
+    )
+
+
+def tables_read(view: bytes) -> set[str]:
+    """Tables and views that a printed view names after FROM or JOIN."""
+    return {
+        unquoted(match[1].decode(errors="replace"))
+        for match in _REFERENCE.finditer(view)
+        if match[1]
+    }
+
+
+def in_order(views: Mapping[str, bytes]) -> list[str]:
+    """Names of `views` so that each comes after those that it reads."""
+    ordered: dict[str, None] = {}
+    waiting: set[str] = set()
+
+    def place(name: str) -> None:
+        if name in ordered or name in waiting:
+            return
+        waiting.add(name)
+        for other in _sorted_views(tables_read(views[name]), views):
+            place(other)
+        ordered[name] = None
+
+    for name in sorted(views):
+        place(name)
+    return list(ordered)
+
+
+def _sorted_views(names: Iterable[str], views: Mapping[str, bytes]) -> list[str]:
+    return sorted(name for name in names if name in views)

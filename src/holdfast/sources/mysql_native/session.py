@@ -1,0 +1,155 @@
+"""One connection to the server, in bytes, that can be cut from another thread."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pymysql
+import pymysql.converters
+from pymysql.cursors import SSCursor
+
+from holdfast.sources.mysql_native.address import Address
+from holdfast.sources.mysql_native.failures import cannot_connect, translated
+
+CONNECT_SECONDS = 10.0
+# Idle sessions carry the snapshot, and a full repository disk may stall a read for long.
+PATIENCE_SECONDS = 7 * 86400
+
+Row = tuple[bytes | None, ...]
+
+# Values go in as literals and come out as the server's own bytes: no decoders.
+_ENCODERS: dict[int | type[Any], Callable[[Any], str] | Callable[[str], Any]] = dict(
+    pymysql.converters.encoders.items()
+)
+
+
+class _Connection(pymysql.Connection[Any]):
+    """PyMySQL's connection, which can also be cut."""
+
+    def cut(self) -> None:
+        """Shut the socket down under whoever is reading from it.
+
+        A duplicate, because the socket object itself belongs to the reading thread.
+        """
+        # None where it was closed meanwhile.
+        with suppress(OSError, AttributeError):
+            descriptor = os.dup(self._sock.fileno())  # type: ignore[attr-defined]  # not in the stubs
+            with socket.socket(fileno=descriptor) as duplicate:
+                duplicate.shutdown(socket.SHUT_RDWR)
+
+
+class Session:
+    """One login: short questions as text, large answers as bytes."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        self._cut = False
+
+    @classmethod
+    def open(cls, address: Address, *, database: str | None = None) -> Session:
+        """Log in; raises `DatabaseUnreachable`, `AccessDenied` or `GrantMissing`."""
+        try:
+            connection = _Connection(
+                user=address.user,
+                password=address.password.encode(),
+                host=address.host,
+                port=address.port,
+                unix_socket=address.unix_socket or None,
+                database=address.database if database is None else database or None,
+                ssl_ca=address.ssl_ca or None,
+                ssl_disabled=True if address.unix_socket else None,
+                charset="utf8mb4",
+                use_unicode=False,
+                conv=dict(_ENCODERS),
+                autocommit=True,
+                sql_mode="",
+                connect_timeout=CONNECT_SECONDS,
+            )
+        except (pymysql.Error, OSError, RuntimeError) as error:
+            raise cannot_connect(address, error) from error
+        return cls(connection)
+
+    def configure(self, **values: str | int) -> None:
+        """Set session variables; a value is SQL text."""
+        for name, value in values.items():
+            self.run(f"SET SESSION {name} = {value}")
+
+    def run(self, sql: str) -> None:
+        """Carry out a statement that answers nothing of interest."""
+        self.fetch(sql)
+
+    def text(self, sql: str, *values: str) -> list[tuple[str, ...]]:
+        """All rows as text; NULL is an empty string. For names and numbers."""
+        rows, _ = self.fetch(sql, values)
+        return [tuple((value or b"").decode() for value in row) for row in rows]
+
+    def value(self, sql: str, *values: str) -> str:
+        """The first column of the first row as text, or an empty string."""
+        rows = self.text(sql, *values)
+        return rows[0][0] if rows else ""
+
+    def variable(self, name: str) -> str:
+        """A session variable, or an empty string where this server has none of that name."""
+        rows = self.text("SHOW VARIABLES LIKE %s", name.replace("_", r"\_"))
+        return rows[0][1] if rows else ""
+
+    def fetch(self, sql: str, values: Sequence[str] = ()) -> tuple[list[Row], int]:
+        """All rows as bytes, and how many warnings the server had."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql, tuple(values) or None)
+                rows: list[Row] = list(cursor.fetchall())
+                return rows, int(cursor.warning_count)
+        except (pymysql.Error, OSError) as error:
+            raise translated(error) from error
+
+    @contextmanager
+    def streamed(self, sql: str) -> Iterator[Iterator[Row]]:
+        """Rows as the server sends them; leaving before the end cuts the connection."""
+        ended = False
+
+        def rows() -> Iterator[Row]:
+            nonlocal ended
+            try:
+                cursor.execute(sql)
+                yield from cursor.fetchall_unbuffered()
+                ended = True
+            except (pymysql.Error, OSError) as error:
+                raise translated(error) from error
+
+        cursor = self._connection.cursor(SSCursor)
+        try:
+            yield rows()
+        finally:
+            if not ended:
+                # What is still on its way could only be read to its end: that may be hours.
+                self.cut()
+            with suppress(pymysql.Error, OSError):
+                cursor.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._connection.open and not self._cut
+
+    def cut(self) -> None:
+        """End the connection under a running statement; from any thread."""
+        self._cut = True
+        self._connection.cut()
+
+    def close(self) -> None:
+        with suppress(pymysql.Error, OSError):
+            self._connection.close()
+
+
+@contextmanager
+def session(address: Address, *, database: str | None = None) -> Iterator[Session]:
+    """A session for the length of the block; `database=""` is none at all."""
+    opened = Session.open(address, database=database)
+    try:
+        yield opened
+    finally:
+        opened.close()

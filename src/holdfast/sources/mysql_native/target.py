@@ -1,0 +1,157 @@
+"""A MySQL or MariaDB database to restore into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty
+from holdfast.model import Part, PartKind, Relation
+from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.sources.mysql_native import preflight
+from holdfast.sources.mysql_native.address import Address
+from holdfast.sources.mysql_native.client import Clients
+from holdfast.sources.mysql_native.loading import Loading
+from holdfast.sources.mysql_native.names import quoted, select
+from holdfast.sources.mysql_native.session import Session, session
+
+OBJECTS = """
+    SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s)
+         + (SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = %s)
+         + (SELECT COUNT(*) FROM information_schema.events WHERE event_schema = %s)"""
+TABLES_NAMED = 8
+
+
+class MysqlTarget:
+    """One database, filled by as many clients as the request has workers."""
+
+    def __init__(self, url: str, *, password: str | None = None) -> None:
+        self._address = Address.parse(url, password=password)
+
+    @property
+    def name(self) -> str:
+        return str(self._address)
+
+    def restore(
+        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+    ) -> list[RestoredTable]:
+        clients = Clients(self._address)
+        with session(self._address, database="") as asking:
+            preflight.require(asking, self._address, request)
+            make_room = self._room_for_tables if request.tables else self._whole_database
+            with make_room(asking, request):
+                loading = Loading(clients, request, open_part, progress)
+                loading.load()
+                asking.run(f"USE {quoted(self._address.database)}")
+                return self._counted(asking, request)
+
+    @contextmanager
+    def _whole_database(self, asking: Session, request: RestoreRequest) -> Iterator[None]:
+        """An empty database; gone again where it was ours and could not be filled."""
+        database = self._address.database
+        exists = _exists(asking, database)
+        if exists and _objects(asking, database) and not request.overwrite:
+            raise TargetNotEmpty(
+                f"cannot restore into '{self.name}': it is not empty",
+                hint="name another database, or pass --overwrite to drop this one first",
+            )
+        if exists and request.overwrite:
+            asking.run(f"DROP DATABASE {quoted(database)}")
+            exists = False
+        if not exists:
+            asking.run(f"CREATE DATABASE {quoted(database)}{_as_recorded(request.parts)}")
+        try:
+            yield
+        except BaseException as error:
+            self._clear_away(asking, error, ours=not exists)
+            raise
+
+    def _clear_away(self, asking: Session, error: BaseException, *, ours: bool) -> None:
+        database = self._address.database
+        note = f"database '{database}' is incomplete: drop it before using that name again"
+        if ours:
+            try:
+                asking.run(f"DROP DATABASE IF EXISTS {quoted(database)}")
+                note = f"database '{database}' was dropped again, as it was incomplete"
+            except HoldfastError as failure:
+                note = f"{note} ({failure.message})"
+        if isinstance(error, HoldfastError):
+            error.hint = f"{error.hint}; {note}" if error.hint else note
+
+    @contextmanager
+    def _room_for_tables(self, asking: Session, request: RestoreRequest) -> Iterator[None]:
+        """The database as it is, without the tables that are to come back."""
+        database = self._address.database
+        if not _exists(asking, database):
+            asking.run(f"CREATE DATABASE {quoted(database)}{_as_recorded(request.parts)}")
+        asking.run(f"USE {quoted(database)}")
+        there = _existing(asking, database, request.tables)
+        if there and not request.overwrite:
+            raise TargetNotEmpty(
+                f"cannot restore into '{self.name}': it has {_named(there)}",
+                hint="name another database, or pass --overwrite to drop these tables first",
+            )
+        asking.run("SET SESSION foreign_key_checks = 0")
+        for name in there:
+            asking.run(f"DROP TABLE {quoted(name)}")
+        try:
+            yield
+        except HoldfastError as error:
+            names = _named([relation.name for relation in request.tables])
+            note = f"incomplete in '{database}': {names}"
+            error.hint = f"{error.hint}; {note}" if error.hint else note
+            raise
+
+    def _counted(self, asking: Session, request: RestoreRequest) -> list[RestoredTable]:
+        """Rows as the server counts them; raises `RestoreFailed` where any are missing."""
+        expected: dict[Relation, int] = {}
+        for part in request.parts:
+            wanted = not request.tables or part.relation in request.tables
+            if part.kind is PartKind.DATA and part.relation and wanted:
+                expected[part.relation] = expected.get(part.relation, 0) + (part.rows or 0)
+        counted = [
+            RestoredTable(
+                relation=relation,
+                rows_expected=rows,
+                rows_found=int(asking.value(select("COUNT(*)", relation.name))),
+            )
+            for relation, rows in sorted(expected.items(), key=lambda item: str(item[0]))
+        ]
+        wrong = [table for table in counted if table.rows_found != table.rows_expected]
+        if wrong:
+            shown = ", ".join(
+                f"'{table.relation}' has {table.rows_found} rows instead of {table.rows_expected}"
+                for table in wrong[:TABLES_NAMED]
+            )
+            raise RestoreFailed(f"cannot restore into '{self.name}': {shown}")
+        return counted
+
+
+def _exists(asking: Session, database: str) -> bool:
+    question = "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = %s"
+    return asking.value(question, database) != "0"
+
+
+def _objects(asking: Session, database: str) -> bool:
+    return asking.value(OBJECTS, database, database, database) != "0"
+
+
+def _existing(asking: Session, database: str, tables: Sequence[Relation]) -> list[str]:
+    rows = asking.text(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", database
+    )
+    there = {name for (name,) in rows}
+    return [relation.name for relation in tables if relation.name in there]
+
+
+def _as_recorded(parts: Sequence[Part]) -> str:
+    """The character set that the source's database had: tables made later inherit it."""
+    for part in parts:
+        if part.kind is PartKind.PRE_DATA and (charset := part.details.get("character_set")):
+            return f" CHARACTER SET {charset} COLLATE {part.details['collation']}"
+    return ""
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:TABLES_NAMED])
+    return shown + (f" and {len(names) - TABLES_NAMED} more" if len(names) > TABLES_NAMED else "")
