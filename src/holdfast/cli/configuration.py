@@ -1,0 +1,39 @@
+"""`holdfast config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.session import JsonOption, print_document, session_of
+from holdfast.config.check import check_file
+
+commands = typer.Typer(help="Look at a configuration file.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="The file to check.", metavar="FILE")]
+
+
+@commands.command()
+def check(context: typer.Context, file: File, *, as_json: JsonOption = False) -> None:
+    """Check FILE without touching any database or repository: every mistake, with its line.
+
+    \b
+    holdfast config check /etc/holdfast/holdfast.yaml
+    """
+    checked = check_file(file)
+    jobs, repositories = list(checked.settings.jobs), list(checked.settings.repositories)
+    if as_json:
+        content = {
+            "file": str(file),
+            "jobs": jobs,
+            "repositories": repositories,
+            "notes": list(checked.notes),
+        }
+        print_document("config-check", content)
+        return
+    session = session_of(context)
+    session.say(f"'{file}' can be used: jobs {', '.join(jobs) or 'none'}")
+    for note in checked.notes:
+        session.say(f"note: {note}")

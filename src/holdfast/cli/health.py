@@ -1,0 +1,125 @@
+"""`holdfast check` and `holdfast status`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from holdfast import wiring
+from holdfast.cli import documents
+from holdfast.cli.progress import Meter
+from holdfast.cli.session import JsonOption, Session, SomeJob, print_document, session_of
+from holdfast.cli.tables import span, table_of, time_of
+from holdfast.errors import HoldfastError
+from holdfast.operations.check import CheckReport
+from holdfast.operations.check import check as check_job
+from holdfast.operations.plugs import Plugs
+from holdfast.operations.status import JobStatus
+from holdfast.operations.status import status as status_of
+from holdfast.ports import Finding
+from holdfast.scheduling.timers import next_run
+
+
+def check(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
+    """Try everything that a backup of JOB (or of every job) needs, and leave nothing behind.
+
+    Configuration, repository, login, grants, tools, room: every problem comes with its remedy,
+    and the exit code is that of the first one.
+
+    \b
+    holdfast check
+    holdfast check shop --json
+    """
+    session = session_of(context)
+    reports = [_checked(session, name) for name in session.jobs(job)]
+    exit_code = next((report.exit_code for report in reports if report.exit_code), 0)
+    if as_json:
+        jobs = [documents.of_check(report) for report in reports]
+        print_document("check", {"exit_code": exit_code, "jobs": jobs})
+    else:
+        rows = [
+            (report.job, found.subject, "problem" if found.problem else "ok", _said(found))
+            for report in reports
+            for found in report.findings
+        ]
+        session.show(table_of(("JOB", "SUBJECT", "RESULT", "DETAIL"), rows))
+    if exit_code:
+        raise typer.Exit(exit_code)
+
+
+def _checked(session: Session, job: str) -> CheckReport:
+    """A job that cannot even be built must not hide what is wrong with the others."""
+    wiring.job_settings(session.settings, job)
+    try:
+        plugs = _plugs(session, job)
+    except HoldfastError as error:
+        found = Finding(subject="config", detail="", problem=error.message, hint=error.hint)
+        return CheckReport(job=job, findings=(found,), exit_code=error.exit_code)
+    report = check_job(plugs)
+    usable = Finding(subject="config", detail=f"'{session.config}' can be used")
+    return CheckReport(job=job, findings=(usable, *report.findings), exit_code=report.exit_code)
+
+
+def _said(found: Finding) -> str:
+    if not found.problem:
+        return found.detail
+    return f"{found.problem}\nhint: {found.hint}" if found.hint else found.problem
+
+
+def status(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
+    """Show how each job stands: last good backup, last run and its error, who is running now.
+
+    \b
+    holdfast status
+    holdfast status --json | jq '.jobs[] | select(.age_seconds > 90000)'
+    """
+    session = session_of(context)
+    found = [status_of(_plugs(session, name)) for name in session.jobs(job)]
+    if as_json:
+        jobs = [documents.of_status(each, next_run(each.job)) for each in found]
+        print_document("status", {"jobs": jobs})
+        return
+    rows = [tuple(tell(each) for tell in STATUS_COLUMNS.values()) for each in found]
+    session.show(table_of(tuple(STATUS_COLUMNS), rows))
+    for each in found:
+        if each.last_run and each.last_run.error:
+            session.say(f"{each.job}: {each.last_run.error}")
+            session.say(f"  hint: {each.last_run.hint}" if each.last_run.hint else "")
+
+
+def _age(found: JobStatus) -> str:
+    return "none" if found.age is None else f"{span(found.age)} ago"
+
+
+def _last_run(found: JobStatus) -> str:
+    if found.last_run is None:
+        return "never"
+    skipped = f", {found.skipped_in_a_row} in a row" if found.skipped_in_a_row > 1 else ""
+    return f"{found.last_run.outcome} {time_of(found.last_run.finished_at)}{skipped}"
+
+
+def _running(found: JobStatus) -> str:
+    if not found.owner:
+        return "no"
+    return f"process {found.owner['pid']} since {found.owner.get('started_at', 'just now')}"
+
+
+def _next(found: JobStatus) -> str:
+    moment = next_run(found.job)
+    return time_of(moment) if moment else "no timer"
+
+
+STATUS_COLUMNS: dict[str, Callable[[JobStatus], str]] = {
+    "JOB": lambda found: found.job,
+    "LAST GOOD": _age,
+    "BACKUPS": lambda found: str(found.backups),
+    "DAMAGED": lambda found: str(found.damaged),
+    "LAST RUN": _last_run,
+    "RUNNING": _running,
+    "NEXT": _next,
+}
+
+
+def _plugs(session: Session, job: str) -> Plugs:
+    return wiring.plugs_for(session.settings, job, progress=Meter())

@@ -1,0 +1,44 @@
+"""Signals that end a run: the first one is an error in the main thread, later ones are ignored."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from holdfast.errors import Interrupted
+
+# A closed terminal must not leave a half-cleaned run behind either.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside the block a signal raises `Interrupted` once, so that clean-up runs undisturbed.
+
+    Later signals meet a handler that does nothing, not SIG_IGN: children would inherit that,
+    and could then not be ended themselves.
+    """
+    before = {number: signal.getsignal(number) for number in ENDING}
+
+    def raise_once(number: int, _frame: FrameType | None) -> None:
+        for each in ENDING:
+            signal.signal(each, _already_ending)
+        name = signal.Signals(number).name
+        raise Interrupted(
+            f"cannot go on: interrupted by {name}",
+            hint="nothing of this run was kept; run it again",
+        )
+
+    for number in ENDING:
+        signal.signal(number, raise_once)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _already_ending(_number: int, _frame: FrameType | None) -> None:
+    """The first signal is being obeyed."""

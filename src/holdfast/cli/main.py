@@ -1,0 +1,98 @@
+"""The program: options before the command, one table of commands, one place where errors end."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import configuration, health, keeping, making, reading, restoring
+from holdfast.cli.interruption import interruptible
+from holdfast.cli.logs import LogFormat, set_up
+from holdfast.cli.session import CONFIG, Session, print_document, printable
+from holdfast.errors import HoldfastError
+
+EPILOG = "Exit codes: 0 done; each kind of error has its own, listed in docs/errors.md."
+
+app = typer.Typer(
+    name="holdfast",
+    help="Backups of PostgreSQL and MySQL/MariaDB that are whole or not there, and can be proven.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "plan": making.plan,
+    "backup": making.backup,
+    "list": reading.list_backups,
+    "show": reading.show,
+    "verify": reading.verify,
+    "restore": restoring.restore,
+    "prune": keeping.prune,
+    "check": health.check,
+    "status": health.status,
+}
+for command_name, command in COMMANDS.items():
+    app.command(command_name)(command)
+app.add_typer(configuration.commands, name="config")
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if wanted:
+        typer.echo(f"holdfast {version('holdfast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    *,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="The configuration file.")] = CONFIG,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Logs on stderr; auto: console on a terminal, else JSON.")
+    ] = LogFormat.AUTO,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="More events, and where an error came from.")
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before the command's name."""
+    set_up(log_format, verbose=verbose)
+    context.obj = Session(config=config)
+
+
+def main() -> None:
+    """Run the command that was asked for; every error of ours ends here, as text or as JSON."""
+    arguments = sys.argv[1:]
+    try:
+        with interruptible():
+            app(args=arguments)
+    except HoldfastError as error:
+        _end(arguments, error.message, error.hint, error.exit_code, error)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: told, and never swallowed
+        what = f"cannot go on: {type(error).__name__}: {error}"
+        _end(arguments, what, "this is a bug of holdfast: please report it with -v", 1, error)
+
+
+def _end(arguments: list[str], what: str, hint: str, exit_code: int, error: Exception) -> None:
+    """Tell what went wrong, once, where whoever asked will look, and leave with its code."""
+    if "--verbose" in arguments or "-v" in arguments:
+        traceback.print_exception(error)
+    if "--json" in arguments:
+        print_document("error", {"error": what, "hint": hint, "exit_code": exit_code})
+    else:
+        sys.stderr.write(f"error: {printable(what)}\n")
+        if hint:
+            sys.stderr.write(f"hint: {printable(hint)}\n")
+    sys.exit(exit_code)

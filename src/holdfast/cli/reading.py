@@ -1,0 +1,134 @@
+"""`holdfast list`, `holdfast show` and `holdfast verify`."""
+
+from __future__ import annotations
+
+import structlog
+import typer
+
+from holdfast import wiring
+from holdfast.catalog.catalog import Catalog, Damaged
+from holdfast.catalog.manifest import as_json as manifest_json
+from holdfast.cli import documents
+from holdfast.cli.progress import metered
+from holdfast.cli.session import BackupId, JsonOption, SomeJob, print_document, session_of
+from holdfast.cli.tables import BACKUP_COLUMNS, backup_row, size, table_of, time_of
+from holdfast.model import Manifest
+from holdfast.operations.verify import verify as verify_backup
+from holdfast.ports import Repository
+
+log = structlog.get_logger()
+
+
+def list_backups(
+    context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False
+) -> None:
+    """List finished backups, newest first: those of JOB, or of every repository.
+
+    A backup whose manifest is damaged is shown as such, never as good.
+
+    \b
+    holdfast list
+    holdfast list shop --json | jq -r '.backups[0].backup'
+    """
+    session = session_of(context)
+    if job is not None:
+        repositories = [wiring.repository_of(session.settings, job)]
+    else:
+        repositories = list(wiring.all_repositories(session.settings).values())
+    manifests, damaged = _surveyed(repositories, job or "")
+    if as_json:
+        backups = [documents.of_backup(each) for each in manifests]
+        print_document("list", {"backups": backups, "damaged": documents.of_damaged(damaged)})
+        return
+    if manifests:
+        session.show(table_of(BACKUP_COLUMNS, [backup_row(each) for each in manifests]))
+    elif not damaged:
+        session.say("there are no backups yet; make one: holdfast backup JOB")
+    for broken in damaged:
+        session.say(f"damaged: {broken.backup_id}: {broken.problem}")
+
+
+def _surveyed(
+    repositories: list[Repository], job: str
+) -> tuple[list[Manifest], tuple[Damaged, ...]]:
+    surveys = [Catalog(repository).survey(job) for repository in repositories]
+    manifests = [manifest for survey in surveys for manifest in survey.manifests]
+    manifests.sort(key=lambda each: each.snapshot_at, reverse=True)
+    return manifests, tuple(each for survey in surveys for each in survey.damaged)
+
+
+def show(context: typer.Context, backup_id: BackupId, *, as_json: JsonOption = False) -> None:
+    """Show one backup: its server, its moment and the proof of it, and every part.
+
+    \b
+    holdfast show shop/latest
+    holdfast show shop/latest --json | jq '.manifest.parts[] | {name, rows, stored_sha256}'
+    """
+    session = session_of(context)
+    manifest = Catalog(_repository(context, backup_id)).find(backup_id)
+    if as_json:
+        print_document("show", {"manifest": manifest_json(manifest)})
+        return
+    rows = [
+        (
+            str(part.relation or part.name),
+            part.kind.value,
+            "" if part.rows is None else str(part.rows),
+            size(part.plain_bytes),
+            size(part.stored_bytes),
+            part.stored_sha256[:12],
+        )
+        for part in manifest.parts
+    ]
+    session.show(table_of(("PART", "KIND", "ROWS", "SIZE", "STORED", "SHA-256"), rows))
+    for line in _summary(manifest):
+        session.say(line)
+
+
+def _summary(manifest: Manifest) -> list[str]:
+    server = manifest.server
+    took = f"{manifest.seconds:.1f} s with {manifest.workers} workers"
+    return [
+        f"backup       {manifest.backup_id}",
+        f"database     {server.database} on {server.kind} {server.version}, host {manifest.host}",
+        f"consistency  {manifest.consistency} at {time_of(manifest.snapshot_at)}",
+        *(f"proof        {name} {value}" for name, value in manifest.proof.items()),
+        *(f"tool         {name} {version}" for name, version in manifest.tools.items()),
+        f"took         {took}, peak memory {size(manifest.peak_memory_bytes)}",
+        f"run          {manifest.run_id}",
+    ]
+
+
+def verify(context: typer.Context, backup_id: BackupId, *, as_json: JsonOption = False) -> None:
+    """Read every stored byte of a backup and compare sizes and fingerprints with its manifest.
+
+    Every damaged part is named; the exit code is then 31.
+
+    \b
+    holdfast verify shop/latest
+    """
+    session = session_of(context)
+    repository = _repository(context, backup_id)
+    budget = wiring.reading_budget(session.settings, _job_of(backup_id))
+    with metered(f"verify {backup_id}") as meter:
+        report = verify_backup(repository, backup_id, workers=budget.slots, progress=meter)
+    if as_json:
+        print_document("verify", documents.of_verify(report))
+    elif report.bad:
+        session.show(table_of(("PART", "PROBLEM"), [(bad.name, bad.problem) for bad in report.bad]))
+        session.say(f"{report.manifest.backup_id}: {len(report.bad)} of {report.parts} parts bad")
+    else:
+        session.say(
+            f"{report.manifest.backup_id}: all {report.parts} parts are what was written "
+            f"({size(report.stored_bytes)} stored, {size(report.plain_bytes)} plain)"
+        )
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+def _repository(context: typer.Context, backup_id: str) -> Repository:
+    return wiring.repository_of(session_of(context).settings, _job_of(backup_id))
+
+
+def _job_of(backup_id: str) -> str:
+    return backup_id.partition("/")[0]

@@ -1,0 +1,79 @@
+"""What every command shares: the options before its name, the settings, and stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from holdfast.config.load import load
+from holdfast.config.settings import Settings
+
+CONFIG = Path("/etc/holdfast/holdfast.yaml")
+# Rich would fold everything at 80 columns where stdout is a pipe, and nobody could grep it.
+PIPE_COLUMNS = 200
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document (docs/json.md) instead of text.")
+]
+BackupId = Annotated[
+    str, typer.Argument(help="JOB/20261120T020000Z-1a2b3c4d, or JOB/latest.", metavar="BACKUP_ID")
+]
+JobName = Annotated[str, typer.Argument(help="A job of the configuration.", metavar="JOB")]
+SomeJob = Annotated[
+    str | None, typer.Argument(help="A job of the configuration; all without it.", metavar="[JOB]")
+]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One call of the program."""
+
+    config: Path
+
+    @cached_property
+    def settings(self) -> Settings:
+        return load(self.config)
+
+    @cached_property
+    def console(self) -> Console:
+        """Names come from databases: they are never read as markup, nor sent as they are."""
+        width = None if sys.stdout.isatty() else PIPE_COLUMNS
+        return Console(markup=False, emoji=False, highlight=False, width=width, soft_wrap=True)
+
+    def jobs(self, chosen: str | None) -> list[str]:
+        return [chosen] if chosen else list(self.settings.jobs)
+
+    def say(self, line: str) -> None:
+        self.console.print(printable(line))
+
+    def show(self, table: Table) -> None:
+        self.console.print(table, soft_wrap=False)
+
+
+def session_of(context: typer.Context) -> Session:
+    session = context.obj
+    if not isinstance(session, Session):
+        raise TypeError("a command was called without its session")
+    return session
+
+
+def print_document(command: str, content: dict[str, Any]) -> None:
+    """The one JSON document of a call; its schema carries the version of its shape."""
+    document = {"schema": f"holdfast.{command}/1", **content}
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def printable(text: str) -> str:
+    """`text` with control characters spelled out: a table's name may hold an escape sequence."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )

@@ -1,0 +1,198 @@
+"""Settings into objects: the only place that knows every class.
+
+Drivers are imported by the function that builds them: a `holdfast list` on a MySQL host does
+not wait for the PostgreSQL driver to load.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from holdfast.config.problems import did_you_mean
+from holdfast.config.secret import read_secret
+from holdfast.config.settings import (
+    JobSettings,
+    LocalSettings,
+    MysqlSettings,
+    PostgresSettings,
+    RepositorySettings,
+    Settings,
+    SourceSettings,
+)
+from holdfast.errors import UnknownJob, Unsupported
+from holdfast.metrics import peak_memory_bytes
+from holdfast.operations.plugs import JobSpec, Plugs
+from holdfast.ports import Guard, Progress, Repository, Source, Target
+from holdfast.repositories.local import LocalRepository
+from holdfast.retention import Policy
+from holdfast.scheduling.budget import Budget, process_budget
+from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from holdfast.scheduling.ledger import FileLedger
+from holdfast.scheduling.limits import live_limits
+
+log = structlog.get_logger()
+
+
+def plugs_for(settings: Settings, name: str, *, progress: Progress) -> Plugs:
+    """Everything for one run of job `name`; nothing is connected yet. Raises `UnknownJob`."""
+    job = job_settings(settings, name)
+    source = _source(job.source)
+    run_id = secrets.token_hex(16)
+    return Plugs(
+        job=_spec(name, job),
+        source=source,
+        repository=_repository(settings.repositories[job.repository]),
+        guard=_guard(settings, job, run_id),
+        ledger=FileLedger(settings.state_directory / "runs"),
+        progress=progress,
+        clock=now,
+        host=socket.gethostname(),
+        choose_workers=lambda: _announced(
+            process_budget(
+                live_limits(),
+                asked=job.max_concurrent_processes,
+                connections_free=source.connections_free(),
+            )
+        ),
+        new_run_id=lambda: run_id,
+        peak_memory_bytes=peak_memory_bytes,
+    )
+
+
+def job_settings(settings: Settings, name: str) -> JobSettings:
+    """The job called `name`; raises `UnknownJob` with the nearest one."""
+    if name not in settings.jobs:
+        raise UnknownJob(
+            f"cannot find job '{name}': it is not configured",
+            hint=did_you_mean(name, settings.jobs) or "add it to the configuration",
+        )
+    return settings.jobs[name]
+
+
+def repository_of(settings: Settings, job: str) -> Repository:
+    """Where backups of `job` are; a job that is no longer configured is looked for in the
+    only repository there is."""
+    if job not in settings.jobs and len(settings.repositories) == 1:
+        (only,) = settings.repositories.values()
+        return _repository(only)
+    return _repository(settings.repositories[job_settings(settings, job).repository])
+
+
+def all_repositories(settings: Settings) -> dict[str, Repository]:
+    return {name: _repository(each) for name, each in settings.repositories.items()}
+
+
+def reading_budget(settings: Settings, job: str) -> Budget:
+    """The slots for reading a backup of `job` back, where no server limits the sessions."""
+    configured = settings.jobs.get(job)
+    asked = configured.max_concurrent_processes if configured else None
+    return _announced(process_budget(live_limits(), asked=asked, connections_free=None))
+
+
+def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
+    """A database to restore a backup of server kind `kind` into. Raises `Unsupported`."""
+    scheme = urlsplit(url).scheme if "://" in url else ""
+    if scheme not in TARGETS:
+        raise Unsupported(
+            f"cannot restore into a '{scheme or url}' target: no engine knows it",
+            hint="--to takes postgresql://USER@/DATABASE or mysql://USER@HOST/DATABASE",
+        )
+    make, kinds = TARGETS[scheme]
+    if kind not in kinds:
+        raise Unsupported(
+            f"cannot restore into a '{scheme}' target: the backup is of a {kind} server",
+            hint="name a database of the same kind with --to",
+        )
+    return make(url, _password(password_file))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _spec(name: str, job: JobSettings) -> JobSpec:
+    keep = job.retention
+    return JobSpec(
+        name=name,
+        codec=job.compression.codec,
+        level=job.compression.effective_level,
+        timeout=job.timeout,
+        retention=Policy(
+            last=keep.last,
+            daily=keep.daily,
+            weekly=keep.weekly,
+            monthly=keep.monthly,
+            yearly=keep.yearly,
+        ),
+    )
+
+
+def _guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
+    guard = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
+    return WaitingGuard(guard, at_most=job.wait_at_most) if job.overlap == "wait" else guard
+
+
+def _announced(budget: Budget) -> Budget:
+    log.info(budget.headline, decided_by=budget.decided_by, allowed=budget.allowed)
+    return budget
+
+
+def _password(file: Path | None) -> str | None:
+    return read_secret(file).reveal() if file else None
+
+
+def _repository(settings: RepositorySettings) -> Repository:
+    return REPOSITORIES[type(settings)](settings)
+
+
+def _source(settings: SourceSettings) -> Source:
+    return SOURCES[type(settings)](settings)
+
+
+def _local_repository(settings: LocalSettings) -> Repository:
+    return LocalRepository(settings.path)
+
+
+def _postgres_source(settings: PostgresSettings) -> Source:
+    from holdfast.sources.postgres_native.source import PostgresSource
+
+    return PostgresSource(dsn=settings.dsn, password=_password(settings.password_file))
+
+
+def _mysql_source(settings: MysqlSettings) -> Source:
+    from holdfast.sources.mysql_native.source import MysqlSource
+
+    return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
+
+
+def _postgres_target(url: str, password: str | None) -> Target:
+    from holdfast.sources.postgres_native.target import PostgresTarget
+
+    return PostgresTarget(url=url, password=password)
+
+
+def _mysql_target(url: str, password: str | None) -> Target:
+    from holdfast.sources.mysql_native.target import MysqlTarget
+
+    return MysqlTarget(url=url, password=password)
+
+
+# Each constructor takes the one type that is its key, which a dictionary's type cannot say.
+REPOSITORIES: dict[type, Callable[[Any], Repository]] = {LocalSettings: _local_repository}
+SOURCES: dict[type, Callable[[Any], Source]] = {
+    PostgresSettings: _postgres_source,
+    MysqlSettings: _mysql_source,
+}
+
+MakeTarget = Callable[[str, str | None], Target]
+_POSTGRES: tuple[MakeTarget, frozenset[str]] = (_postgres_target, frozenset({"postgres"}))
+_MYSQL: tuple[MakeTarget, frozenset[str]] = (_mysql_target, frozenset({"mysql", "mariadb"}))
+TARGETS = {"postgres": _POSTGRES, "postgresql": _POSTGRES, "mysql": _MYSQL, "mariadb": _MYSQL}
