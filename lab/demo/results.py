@@ -1,0 +1,76 @@
+"""What the demo found out, as one table."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lab.demo.equality import Comparison
+
+COLUMNS = (
+    "host",
+    "tuned keys (live)",
+    "backup",
+    "size",
+    "ratio",
+    "seconds",
+    "peak memory",
+    "verified",
+    "restored equal",
+)
+MB = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """One backup of one host; filled stage by stage."""
+
+    host: str
+    job: str
+    tuned: str = "-"
+    manifest: dict[str, Any] = field(default_factory=dict)
+    verified: bool | None = None
+    compared: Comparison | None = None
+
+    def cells(self) -> list[str]:
+        plain, stored = self.manifest["plain_bytes"], self.manifest["stored_bytes"]
+        return [
+            self.host,
+            self.tuned,
+            self.manifest["backup_id"],
+            f"{stored / MB:.1f} MB",
+            f"{plain / stored:.1f}",
+            f"{self.manifest['seconds']:.1f}",
+            f"{self.manifest['peak_memory_bytes'] / MB:.0f} MB",
+            "-" if self.verified is None else "yes" if self.verified else "NO",
+            self._equality(),
+        ]
+
+    def _equality(self) -> str:
+        if self.compared is None:
+            return "-"
+        if not self.compared.equal:
+            return "NO"
+        return f"yes, {self.compared.tables} tables, {self.compared.rows} rows"
+
+
+def tuned_keys(report: list[dict[str, str]]) -> str:
+    """How many keys are live as wanted, and how many were left alone."""
+    live = sum(row["state"] in ("ok", "changed") for row in report)
+    skipped = sum(row["state"] == "skipped" for row in report)
+    pending = sum(row["state"] == "pending" for row in report)
+    others = [
+        f"{count} {word}" for count, word in ((skipped, "skipped"), (pending, "pending")) if count
+    ]
+    return ", ".join([f"{live} live", *others])
+
+
+def show(rows: list[Row], console: Console) -> None:
+    """The one table at the end."""
+    table = Table(title="holdfast demo", title_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, justify="right" if column in COLUMNS[3:7] else "left")
+    for row in rows:
+        table.add_row(*row.cells())
+    console.print(table)
