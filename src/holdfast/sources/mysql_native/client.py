@@ -42,9 +42,9 @@ class Clients:
         """Carry out `script` to its end; raises `ChildFailed`, or `Stopped` after `stop`."""
         with _login_file(self._address) as descriptor:
             argv = _command(self._program, descriptor, self._address)
-            with running(argv, stdin=True, stdout=False, pass_fds=(descriptor,)) as child:
-                with self._listed(child):
-                    self._feed(child, script)
+            client = running(argv, stdin=True, stdout=False, pass_fds=(descriptor,))
+            with client as child, self._listed(child):
+                self._feed(child, script)
 
     def stop(self) -> None:
         """End every client, and let none begin; from any thread."""

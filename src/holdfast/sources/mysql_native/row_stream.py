@@ -15,25 +15,25 @@ TEXT_PER_STORED_BYTE = 4
 
 
 def read(session: Session, table: Table, limits: Limits) -> Iterator[Batch]:
-    """Every row once; rows that would make too long a text come as separate columns."""
+    """Every row once, in the server's order; one that is too long comes column by column."""
     gathered: list[bytes] = []
     size_bytes = 0
     with session.streamed(_select(table, limits)) as rows:
         for text, *columns in rows:
+            if text is not None:
+                gathered.append(text)
+                size_bytes += len(text)
+            if text is None or size_bytes >= limits.statement_bytes:
+                yield from _joined(table, gathered)
+                gathered, size_bytes = [], 0
             if text is None:
                 yield from long_row(table, _row(table, columns), limits)
-                continue
-            gathered.append(text)
-            size_bytes += len(text)
-            if size_bytes >= limits.statement_bytes:
-                yield _joined(table, gathered)
-                gathered, size_bytes = [], 0
-    if gathered:
-        yield _joined(table, gathered)
+    yield from _joined(table, gathered)
 
 
-def _joined(table: Table, rows: Sequence[bytes]) -> Batch:
-    return Batch(statement(table, b",\n".join(rows)), len(rows))
+def _joined(table: Table, rows: Sequence[bytes]) -> Iterator[Batch]:
+    if rows:
+        yield Batch(statement(table, b",\n".join(rows)), len(rows))
 
 
 def _row(table: Table, columns: Sequence[bytes | None]) -> Row:

@@ -27,7 +27,7 @@ _ENCODERS: dict[int | type[Any], Callable[[Any], str] | Callable[[str], Any]] = 
 )
 
 
-class _Connection(pymysql.Connection[Any]):
+class _Connection(pymysql.Connection):
     """PyMySQL's connection, which can also be cut."""
 
     def cut(self) -> None:
