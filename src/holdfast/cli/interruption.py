@@ -20,10 +20,12 @@ def interruptible() -> Iterator[None]:
     Later signals meet a handler that does nothing, not SIG_IGN: children would inherit that,
     and could then not be ended themselves.
     """
-    before = {number: signal.getsignal(number) for number in ENDING}
+    # What our parent had ignored (nohup, a shell's background job) stays ignored.
+    handlers = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: each for number, each in handlers.items() if each is not signal.SIG_IGN}
 
     def raise_once(number: int, _frame: FrameType | None) -> None:
-        for each in ENDING:
+        for each in before:
             signal.signal(each, _already_ending)
         name = signal.Signals(number).name
         raise Interrupted(
@@ -31,7 +33,7 @@ def interruptible() -> Iterator[None]:
             hint="nothing of this run was kept; run it again",
         )
 
-    for number in ENDING:
+    for number in before:
         signal.signal(number, raise_once)
     try:
         yield

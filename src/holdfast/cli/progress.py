@@ -89,7 +89,7 @@ def metered(doing: str) -> Iterator[Meter]:
         with _bar(doing) as draw, _every(TERMINAL_SECONDS, lambda: draw(meter.read())):
             yield meter
     else:
-        with _every(JOURNAL_SECONDS, lambda: _log(doing, meter.read())):
+        with _every(JOURNAL_SECONDS, lambda: log_reading(doing, meter.read())):
             yield meter
 
 
@@ -136,7 +136,8 @@ def _bar(doing: str) -> Iterator[Callable[[Reading], None]]:
         yield draw
 
 
-def _log(doing: str, reading: Reading) -> None:
+def log_reading(doing: str, reading: Reading) -> None:
+    """One event for the journal, with numbers that a machine can add up."""
     left = reading.seconds_left
     log.info(
         "progress",

@@ -1,0 +1,98 @@
+"""An operator's desk: a configuration on disk, a database in memory, and the program to call."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes.progress import FakeProgress
+from tests.fakes.source import FakeSource, FakeTarget, table
+
+from holdfast import wiring
+from holdfast.cli.main import main
+from holdfast.config.load import load
+from holdfast.config.settings import PostgresSettings
+from holdfast.operations.plugs import Plugs
+from holdfast.ports import Target
+
+CONFIG = """\
+state_directory: {folder}/state
+repositories:
+  main: {{kind: local, path: {folder}/repository}}
+jobs:
+  shop:
+    source: {{kind: postgres, dsn: "dbname=shop"}}
+    repository: main
+    max_concurrent_processes: 2
+    retention: {{last: 1}}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one call of the program said, and its exit code."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.stdout)
+        return document
+
+
+class Desk:
+    """Calls the program as `main` is called, with drivers of ours in the table of drivers."""
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.folder = folder
+        self.repository = folder / "repository"
+        self.repository.mkdir()
+        (folder / "state").mkdir()
+        self.config = folder / "holdfast.yaml"
+        self.config.write_text(CONFIG.format(folder=folder))
+        self.source = FakeSource(table("orders", "1,ann", "2,bob"), table("items", "1,9"))
+        self.target = FakeTarget()
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        monkeypatch.setitem(wiring.SOURCES, PostgresSettings, lambda _settings: self.source)
+        monkeypatch.setitem(wiring.TARGETS, "fake", (self._make_target, frozenset({"fake"})))
+
+    def _make_target(self, _url: str, _password: str | None) -> Target:
+        return self.target
+
+    def holdfast(self, *arguments: str) -> Answer:
+        """`holdfast --config THE_FILE arguments...`"""
+        return self.bare("--config", str(self.config), *arguments)
+
+    def bare(self, *arguments: str) -> Answer:
+        self._monkeypatch.setattr(sys, "argv", ["holdfast", *arguments])
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = self._capsys.readouterr()
+        code = ended.value.code
+        return Answer(
+            exit_code=code if isinstance(code, int) else 0, stdout=said.out, stderr=said.err
+        )
+
+    def plugs(self, job: str) -> Plugs:
+        return wiring.plugs_for(load(self.config), job, progress=FakeProgress())
+
+    def stored(self, name: str) -> Path:
+        """The one stored file of the only backup whose name ends so."""
+        (found,) = self.repository.rglob(f"*{name}")
+        return found
+
+
+def flip_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))

@@ -1,0 +1,102 @@
+"""The program as a whole: options, help, and how every error ends."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.cli.desk import Desk
+
+from holdfast.cli.main import COMMANDS
+from holdfast.errors import DatabaseUnreachable
+
+
+def test_an_unknown_job_ends_with_its_code_and_the_nearest_name(desk: Desk) -> None:
+    answer = desk.holdfast("backup", "shopp")
+    assert answer.exit_code == 11
+    assert answer.stdout == ""
+    assert answer.stderr.splitlines() == [
+        "error: cannot find job 'shopp': it is not configured",
+        "hint: did you mean 'shop'?",
+    ]
+
+
+def test_with_json_an_error_is_a_document_on_stdout(desk: Desk) -> None:
+    answer = desk.holdfast("status", "shopp", "--json")
+    assert answer.exit_code == 11
+    assert answer.document == {
+        "schema": "holdfast.error/1",
+        "error": "cannot find job 'shopp': it is not configured",
+        "hint": "did you mean 'shop'?",
+        "exit_code": 11,
+    }
+
+
+def test_a_misspelled_configuration_is_told_with_file_line_and_key(desk: Desk) -> None:
+    desk.config.write_text(desk.config.read_text().replace("source:", "sorce:"))
+    answer = desk.holdfast("list")
+    assert answer.exit_code == 10
+    assert answer.stderr.splitlines() == [
+        f"error: cannot use configuration '{desk.config}': line 6: jobs.shop.sorce: unknown key",
+        "hint: did you mean 'source'?",
+    ]
+
+
+def test_a_missing_configuration_says_how_to_name_another(desk: Desk) -> None:
+    answer = desk.bare("--config", "/nowhere/holdfast.yaml", "list")
+    assert answer.exit_code == 10
+    assert "cannot read configuration '/nowhere/holdfast.yaml'" in answer.stderr
+    assert "hint: name another file with --config FILE" in answer.stderr
+
+
+def test_an_error_of_the_database_keeps_its_own_code(desk: Desk) -> None:
+    desk.source.refuse_with = DatabaseUnreachable(
+        "cannot reach database 'shop': connection refused", hint="is the server running?"
+    )
+    answer = desk.holdfast("backup", "shop")
+    assert answer.exit_code == 20
+    assert "error: cannot reach database 'shop': connection refused\n" in answer.stderr
+    assert "hint: is the server running?\n" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_bug_ends_with_1_and_shows_where_only_when_asked(desk: Desk) -> None:
+    desk.source.plan = lambda: 1 / 0  # type: ignore[assignment,method-assign,return-value]  # a broken driver
+    answer = desk.holdfast("plan", "shop")
+    assert answer.exit_code == 1
+    assert "error: cannot go on: ZeroDivisionError: division by zero\n" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    verbose = desk.bare("-v", "--config", str(desk.config), "plan", "shop")
+    assert "Traceback" in verbose.stderr
+
+
+def test_a_wrong_command_line_ends_with_2_and_shows_the_usage(desk: Desk) -> None:
+    answer = desk.holdfast("backup")
+    assert answer.exit_code == 2
+    assert "Missing argument" in answer.stderr
+
+
+def test_control_characters_of_an_error_do_not_reach_the_terminal(desk: Desk) -> None:
+    answer = desk.holdfast("backup", "\x1b[31mshop")
+    assert "\x1b" not in answer.stderr
+    assert "\\x1b[31mshop" in answer.stderr
+
+
+def test_the_version_is_said(desk: Desk) -> None:
+    answer = desk.bare("--version")
+    assert answer.exit_code == 0
+    assert answer.stdout.startswith("holdfast 0.")
+
+
+@pytest.mark.parametrize(
+    "command", [[name] for name in COMMANDS] + [["config", "check"]], ids=" ".join
+)
+def test_the_help_of_every_command_shows_how_it_is_used(desk: Desk, command: list[str]) -> None:
+    answer = desk.bare(*command, "--help")
+    assert answer.exit_code == 0
+    assert f"holdfast {' '.join(command)}" in answer.stdout.split("Usage:")[1].split("\n", 1)[1]
+    assert "--json" in answer.stdout
+
+
+def test_the_help_of_the_program_lists_its_commands_and_the_exit_codes(desk: Desk) -> None:
+    answer = desk.bare("--help")
+    assert all(name in answer.stdout for name in COMMANDS)
+    assert "docs/errors.md" in answer.stdout

@@ -1,0 +1,61 @@
+"""How far the work is, for a person and for the journal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from holdfast.cli import progress
+from holdfast.cli.logs import LogFormat, set_up
+from holdfast.cli.progress import Meter, Reading, log_reading
+
+
+def test_a_meter_counts_and_knows_its_speed() -> None:
+    now = 100.0
+    meter = Meter(monotonic=lambda: now)
+    meter.begin(total_bytes=1000, parts=4)
+    meter.advance(200)
+    meter.advance(50)
+    meter.part_done("data/public.orders.copy")
+    now = 105.0
+    reading = meter.read()
+    assert (reading.done_bytes, reading.done_parts, reading.parts) == (250, 1, 4)
+    assert reading.bytes_per_second == 50.0
+    assert reading.seconds_left == 15.0
+
+
+def test_an_estimate_that_was_too_low_grows_with_the_work() -> None:
+    meter = Meter()
+    meter.begin(total_bytes=10, parts=1)
+    meter.advance(25)
+    assert meter.read().total_bytes == 25
+
+
+def test_before_the_first_byte_nobody_knows_how_long_it_takes() -> None:
+    assert Meter(monotonic=lambda: 0.0).read().seconds_left is None
+
+
+def test_the_journal_gets_an_event_with_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(LogFormat.JSON, verbose=False)
+    log_reading(
+        "backup shop",
+        Reading(total_bytes=1000, done_bytes=250, parts=4, done_parts=1, seconds=5.0),
+    )
+    event = json.loads(capsys.readouterr().err)
+    assert event.pop("timestamp")
+    assert event == {
+        "event": "progress",
+        "level": "info",
+        "doing": "backup shop",
+        "done_bytes": 250,
+        "total_bytes": 1000,
+        "done_parts": 1,
+        "parts": 4,
+        "bytes_per_second": 50,
+        "seconds_left": 15,
+    }
+
+
+def test_the_journal_is_told_every_few_seconds() -> None:
+    assert progress.JOURNAL_SECONDS == 10.0

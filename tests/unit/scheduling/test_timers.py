@@ -1,0 +1,32 @@
+"""When systemd will start a job next, as a stand-in of `systemctl` tells it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from holdfast.scheduling.timers import next_run
+
+
+@pytest.mark.parametrize(
+    ("program", "moment"),
+    [
+        ('echo "@1795140000"', datetime(2026, 11, 20, 2, 0, tzinfo=UTC)),
+        ("echo", None),
+        ("echo n/a", None),
+        ("exit 1", None),
+        (None, None),
+    ],
+)
+def test_the_answer_is_a_time_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, moment: datetime | None
+) -> None:
+    if program is not None:
+        systemctl = tmp_path / "systemctl"
+        asked = '[ "$5" = "holdfast-backup-shop.timer" ] || [ "$5" = "--value" ] || exit 9'
+        systemctl.write_text(f"#!/bin/sh\n{asked}\n{program}\n")
+        systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert next_run("shop") == moment

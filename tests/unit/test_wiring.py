@@ -1,0 +1,105 @@
+"""Settings become the right objects; nothing is connected by that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.fakes.progress import FakeProgress
+
+from holdfast import wiring
+from holdfast.config.load import load
+from holdfast.config.settings import Settings
+from holdfast.errors import UnknownJob, Unsupported
+from holdfast.model import Codec
+from holdfast.repositories.local import LocalRepository
+from holdfast.retention import Policy
+from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+
+TEXT = """\
+state_directory: {folder}
+repositories:
+  main: {{kind: local, path: /var/lib/holdfast}}
+jobs:
+  shop:
+    source: {{kind: postgres, dsn: "host=/run/postgresql dbname=shop user=holdfast"}}
+    repository: main
+    retention: {{daily: 7, last: 2}}
+  stock:
+    source: {{kind: mysql, dsn: "mysql://holdfast@localhost/stock?unix_socket=/run/x.sock"}}
+    repository: main
+    compression: {{codec: gzip}}
+    overlap: wait
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    path = tmp_path / "holdfast.yaml"
+    path.write_text(TEXT.format(folder=tmp_path))
+    return load(path)
+
+
+@pytest.mark.parametrize(
+    ("job", "source", "guard", "codec", "level"),
+    [
+        ("shop", "PostgresSource", FlockGuard, Codec.ZSTD, 3),
+        ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
+    ],
+)
+def test_a_job_gets_the_plugs_that_its_settings_name(
+    settings: Settings, job: str, source: str, guard: type, codec: Codec, level: int
+) -> None:
+    plugs = wiring.plugs_for(settings, job, progress=FakeProgress())
+    assert type(plugs.source).__name__ == source
+    assert isinstance(plugs.repository, LocalRepository)
+    assert isinstance(plugs.guard, guard)
+    assert (plugs.job.codec, plugs.job.level) == (codec, level)
+
+
+def test_retention_reaches_the_job(settings: Settings) -> None:
+    plugs = wiring.plugs_for(settings, "shop", progress=FakeProgress())
+    assert plugs.job.retention == Policy(daily=7, last=2)
+
+
+def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings) -> None:
+    first, second = (wiring.plugs_for(settings, "shop", progress=FakeProgress()) for _ in "12")
+    assert len(first.new_run_id()) == 32
+    assert first.new_run_id() != second.new_run_id()
+    with first.guard.hold("shop", deadline=None):
+        owner = first.guard.owner("shop")
+    assert owner is not None
+    assert owner["run_id"] == first.new_run_id()
+
+
+def test_backups_of_a_job_that_is_gone_are_looked_for_in_the_only_repository(
+    settings: Settings,
+) -> None:
+    assert isinstance(wiring.repository_of(settings, "bygone"), LocalRepository)
+
+
+def test_with_two_repositories_a_job_that_is_gone_is_unknown(settings: Settings) -> None:
+    main = settings.repositories["main"]
+    two = settings.model_copy(update={"repositories": {"main": main, "other": main}})
+    with pytest.raises(UnknownJob, match="cannot find job 'bygone'"):
+        wiring.repository_of(two, "bygone")
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "target"),
+    [
+        ("postgresql:///copy", "postgres", "PostgresTarget"),
+        ("postgres://restorer@db/copy", "postgres", "PostgresTarget"),
+        ("mysql://root@localhost/copy", "mariadb", "MysqlTarget"),
+        ("mysql://root@localhost/copy", "mysql", "MysqlTarget"),
+    ],
+)
+def test_the_scheme_of_a_url_chooses_the_target(url: str, kind: str, target: str) -> None:
+    made = wiring.target_for(url, kind=kind, password_file=None)
+    assert type(made).__name__ == target
+
+
+@pytest.mark.parametrize("url", ["mysql://root@localhost/copy", "sqlite:///copy", "copy"])
+def test_a_target_that_cannot_hold_the_backup_is_refused(url: str) -> None:
+    with pytest.raises(Unsupported, match="cannot restore into a"):
+        wiring.target_for(url, kind="postgres", password_file=None)
