@@ -28,10 +28,10 @@ ORDER BY acl.grantee, acl.privilege_type
 """  # noqa: S608  # constants only
 _SETTINGS = f"""
 SELECT CASE WHEN s.setrole = 0 THEN NULL ELSE pg_get_userbyid(s.setrole)::text END,
-       split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)
+       split_part(config.said, '=', 1), substr(config.said, strpos(config.said, '=') + 1)
 FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
-     unnest(s.setconfig) AS setting
-WHERE {_HERE} ORDER BY s.setrole, setting
+     unnest(s.setconfig) WITH ORDINALITY AS config (said, position)
+WHERE {_HERE} ORDER BY s.setrole, config.position
 """  # noqa: S608  # constants only
 
 # The server stores these as lists of quoted names, which must not become one string.

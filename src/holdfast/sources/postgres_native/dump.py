@@ -12,7 +12,7 @@ from holdfast.process import Child, ChildFailed, running
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.inventory import Facts
-from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
+from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
 
 
@@ -64,7 +64,7 @@ class Dumper:
             str(self._pg_dump.path),
             "--no-password",
             f"--snapshot={self._snapshot}",
-            f"--lock-wait-timeout={LOCK_WAIT_SECONDS}s",
+            f"--lock-wait-timeout={self._login.lock_wait_seconds}s",
             *_SECTIONS[kind],
             f"--dbname={self._login.conninfo()}",
         ]

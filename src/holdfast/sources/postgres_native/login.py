@@ -42,6 +42,7 @@ SESSION_SETTINGS = {
     "synchronize_seqscans": "off",
     "client_min_messages": "warning",
     "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
 }
 # Nobody waits for ever behind a lock: an ALTER TABLE queues behind our snapshot, and we
 # would queue behind it, which no deadlock detector sees.
@@ -54,9 +55,16 @@ class Login:
 
     settings: dict[str, str]
     password: str | None = field(default=None, repr=False)
+    lock_wait_seconds: int = LOCK_WAIT_SECONDS
 
     @staticmethod
-    def parse(dsn: str, *, password: str | None, application_name: str) -> Login:
+    def parse(
+        dsn: str,
+        *,
+        password: str | None,
+        application_name: str,
+        lock_wait_seconds: int = LOCK_WAIT_SECONDS,
+    ) -> Login:
         """Read a libpq connection string or URI; a password inside it is taken out."""
         try:
             found = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
@@ -70,6 +78,7 @@ class Login:
         return Login(
             settings=PATIENCE | {"application_name": application_name} | found,
             password=password if password is not None else inside,
+            lock_wait_seconds=lock_wait_seconds,
         )
 
     def with_settings(self, **settings: str) -> Login:
@@ -122,15 +131,15 @@ class Login:
         except psycopg.Error as error:
             raise failures.connecting(error, self) from error
         try:
-            _configure(connection)
+            _configure(connection, lock_wait_seconds=self.lock_wait_seconds)
         except BaseException:
             connection.close()
             raise
         return connection
 
 
-def _configure(connection: psycopg.Connection) -> None:
-    wanted = SESSION_SETTINGS | {"lock_timeout": f"{LOCK_WAIT_SECONDS}s"}
+def _configure(connection: psycopg.Connection, *, lock_wait_seconds: int) -> None:
+    wanted = SESSION_SETTINGS | {"lock_timeout": f"{lock_wait_seconds}s"}
     connection.prepare_threshold = None
     # A setting that this version does not have yet has nothing to neutralise.
     connection.execute(

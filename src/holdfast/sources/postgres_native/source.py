@@ -22,7 +22,7 @@ from holdfast.sources.postgres_native import (
 from holdfast.sources.postgres_native.dump import Dumper
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
-from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
 from holdfast.sources.postgres_native.sessions import Sessions
 from holdfast.sources.postgres_native.snapshot import KIND, PostgresSnapshot
 from holdfast.sources.postgres_native.tools import Tool
@@ -46,8 +46,14 @@ class PostgresSource:
         password: str | None = None,
         application_name: str = APPLICATION_NAME,
         tool_folders: Sequence[Path] = (),
+        lock_wait_seconds: int = LOCK_WAIT_SECONDS,
     ) -> None:
-        self._login = Login.parse(dsn, password=password, application_name=application_name)
+        self._login = Login.parse(
+            dsn,
+            password=password,
+            application_name=application_name,
+            lock_wait_seconds=lock_wait_seconds,
+        )
         self._tool_folders = tuple(tool_folders)
 
     def check(self) -> list[Finding]:

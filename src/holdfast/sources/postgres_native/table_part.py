@@ -41,7 +41,7 @@ class TablePart:
         return f"COPY {into}{self._column_list()} FROM STDIN ({options})"
 
     @property
-    def may_be_emptied_first(self) -> bool:
+    def owns_every_row(self) -> bool:
         """Whether the table holds nothing but what this part brings."""
         return not self.condition and self.load_through is None
 

@@ -1,0 +1,140 @@
+"""Making, looking into and replacing databases of the target server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+import psycopg
+from psycopg import sql
+
+from holdfast.errors import DatabaseUnreachable, RestoreFailed
+from holdfast.sources.postgres_native import failures
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.quoting import identifier, literal
+
+# Where one logs in to make another database.
+MAINTENANCE = ("postgres", "template1")
+_NAMES_OF_OPTIONS = {"LOCALE_PROVIDER"}
+
+# Anything that a restore could collide with. Extensions' own objects count through them.
+_FIRST_OBJECT = """
+WITH own AS (
+    SELECT oid, nspname FROM pg_namespace
+    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')
+SELECT found FROM (
+    SELECT 'relation ' || n.nspname || '.' || c.relname AS found
+      FROM pg_class c JOIN own n ON n.oid = c.relnamespace
+    UNION ALL
+    SELECT 'function ' || n.nspname || '.' || p.proname
+      FROM pg_proc p JOIN own n ON n.oid = p.pronamespace
+    UNION ALL
+    SELECT 'type ' || n.nspname || '.' || t.typname
+      FROM pg_type t JOIN own n ON n.oid = t.typnamespace
+    UNION ALL
+    SELECT 'schema ' || nspname FROM own WHERE nspname <> 'public'
+    UNION ALL
+    SELECT 'extension ' || extname FROM pg_extension WHERE extname <> 'plpgsql'
+    UNION ALL
+    SELECT 'large object ' || oid FROM pg_largeobject_metadata
+    UNION ALL
+    SELECT 'event trigger ' || evtname FROM pg_event_trigger
+    UNION ALL
+    SELECT 'publication ' || pubname FROM pg_publication
+    UNION ALL
+    SELECT 'foreign server ' || srvname FROM pg_foreign_server
+) AS anything LIMIT 1
+"""
+_TERMINATE = """
+SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity
+WHERE application_name = %s AND pid <> pg_backend_pid()
+"""
+TERMINATE_MILLISECONDS = 10_000
+
+
+class Cluster:
+    """The target's server, through a database that is not the target."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    @property
+    def major(self) -> int:
+        return self._connection.info.server_version // 10000
+
+    @property
+    def version(self) -> str:
+        return self._connection.info.parameter_status("server_version") or str(self.major)
+
+    def exists(self, database: str) -> bool:
+        row = self._connection.execute(
+            "SELECT FROM pg_database WHERE datname = %s", [database]
+        ).fetchone()
+        return row is not None
+
+    def create(self, database: str, options: Mapping[str, str]) -> None:
+        """An empty one from template0, so that nothing site-local gets in the way."""
+        said = " ".join(
+            f"{option} {value if option in _NAMES_OF_OPTIONS else literal(value)}"
+            for option, value in options.items()
+        )
+        statement = f"CREATE DATABASE {identifier(database)} TEMPLATE template0 {said}"
+        try:
+            self._connection.execute(statement.encode())
+        except psycopg.Error as error:
+            raise failures.restoring(failures.said(error), f"database '{database}'") from error
+
+    def drop(self, database: str) -> None:
+        """With its sessions: only ever one that we made, or that the operator gave up."""
+        name = sql.Identifier(database)
+        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name), database)
+
+    def rename(self, database: str, *, to: str) -> None:
+        names = sql.Identifier(database), sql.Identifier(to)
+        self._execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names), to)
+
+    def end_sessions(self, application_name: str) -> None:
+        """End what is left of a restore: a killed psql leaves its statement running."""
+        # Where the server itself is gone, so are they.
+        with suppress(psycopg.OperationalError):
+            self._connection.execute(_TERMINATE, [TERMINATE_MILLISECONDS, application_name])
+
+    def existing_roles(self) -> set[str]:
+        return {row[0] for row in self._connection.execute("SELECT rolname::text FROM pg_roles")}
+
+    def existing_tablespaces(self) -> set[str]:
+        found = self._connection.execute("SELECT spcname::text FROM pg_tablespace")
+        return {row[0] for row in found}
+
+    def _execute(self, statement: sql.Composed, database: str) -> None:
+        try:
+            self._connection.execute(statement)
+        except psycopg.Error as error:
+            raise RestoreFailed(
+                f"cannot replace database '{database}': {failures.said(error)}",
+                hint="only its owner or a superuser may; is somebody else connected to it?",
+            ) from error
+
+
+@contextmanager
+def connected(login: Login, *, beside: str) -> Iterator[tuple[Cluster, Login]]:
+    """Log in to the server through a database other than `beside`."""
+    failed: DatabaseUnreachable | None = None
+    for name in MAINTENANCE:
+        if name == beside:
+            continue
+        try:
+            connection = login.in_database(name).connect()
+        except DatabaseUnreachable as error:
+            failed = error
+            continue
+        with connection:
+            yield Cluster(connection), login.in_database(name)
+        return
+    raise failed or DatabaseUnreachable(f"cannot connect to '{login.server}'")
+
+
+def first_object(connection: psycopg.Connection) -> str:
+    """One thing that makes a database not empty, in words; nothing where it is empty."""
+    row = connection.execute(_FIRST_OBJECT).fetchone()
+    return str(row[0]) if row else ""

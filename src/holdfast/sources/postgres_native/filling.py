@@ -1,0 +1,86 @@
+"""A restored database appears whole or not at all: it is filled under another name."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from holdfast.errors import HoldfastError, TargetNotEmpty
+from holdfast.sources.postgres_native.cluster import Cluster, first_object
+from holdfast.sources.postgres_native.login import Login
+
+# The server cuts names at 63 bytes, which would make two of them one.
+NAME_BYTES = 63
+
+
+@contextmanager
+def filling(
+    server: Cluster, login: Login, options: Mapping[str, str], *, overwrite: bool
+) -> Iterator[Login]:
+    """Yield the login to an empty database, which is the target's once the block succeeds.
+
+    A database that exists and is empty is filled in place; one that does not exist, or is to
+    be overwritten, is made beside it and takes its name at the end, so what was there before
+    lives until its replacement is complete. Raises `TargetNotEmpty`.
+    """
+    found = content(server, login)
+    if found is None or (found and overwrite):
+        with _beside(server, login, options) as unfinished:
+            yield unfinished
+    elif not found:
+        with _in_place(server, login):
+            yield login
+    else:
+        raise TargetNotEmpty(
+            f"cannot restore into database '{login.database}': it holds {found}",
+            hint="restore into a new database, or pass --overwrite to replace this one",
+        )
+
+
+def content(server: Cluster, login: Login) -> str | None:
+    """Something that the database holds, nothing where it is empty, None where there is none."""
+    if not server.exists(login.database):
+        return None
+    with login.session() as connection:
+        return first_object(connection)
+
+
+@contextmanager
+def _in_place(server: Cluster, login: Login) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        server.end_sessions(login.settings["application_name"])
+        if isinstance(error, HoldfastError):
+            error.hint = f"{error.hint}; database '{login.database}' is left incomplete"
+        raise
+
+
+@contextmanager
+def _beside(server: Cluster, login: Login, options: Mapping[str, str]) -> Iterator[Login]:
+    unfinished = _unfinished(login.database)
+    server.create(unfinished, options)
+    try:
+        yield login.in_database(unfinished)
+    except BaseException as error:
+        _discard(server, unfinished, error)
+        raise
+    # From here on the new one is complete: whatever fails now, it is never dropped.
+    server.drop(login.database)
+    server.rename(unfinished, to=login.database)
+
+
+def _unfinished(database: str) -> str:
+    """Says what it is, should we be killed."""
+    suffix = f"_incomplete_{secrets.token_hex(4)}"
+    room = NAME_BYTES - len(suffix)
+    return database.encode()[:room].decode(errors="ignore") + suffix
+
+
+def _discard(server: Cluster, database: str, error: BaseException) -> None:
+    try:
+        server.drop(database)
+    except HoldfastError:
+        if isinstance(error, HoldfastError):
+            error.hint = f"{error.hint}; drop the incomplete database '{database}'"

@@ -1,0 +1,91 @@
+"""Feeding SQL text to psql, and saying which object it stopped at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from holdfast.errors import RestoreFailed
+from holdfast.model import Buffer
+from holdfast.process import Child, ChildFailed, running
+from holdfast.sources.postgres_native import failures
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.tools import Tool
+
+# pg_dump announces each object in a comment before its statements.
+_HEADING = re.compile(rb"^-- (?:Data for )?Name: (.*?); Type: (.*?); Schema: (.*?); Owner:", re.M)
+_STOPPED_AT = re.compile(r"<stdin>:(\d+): (?:ERROR|FATAL):\s+([^|]*)")
+_ANY_ERROR = re.compile(r"(?:ERROR|FATAL|error):\s+([^|]*)")
+
+
+class Headings:
+    """Which object each line belongs to; grows with the number of objects, not with the data."""
+
+    def __init__(self) -> None:
+        self._starts: list[tuple[int, str]] = []
+        self._lines = 0
+        self._rest = b""
+
+    def feed(self, chunk: Buffer) -> None:
+        # Whole lines only: a heading may be cut by the end of a chunk.
+        head, newline, rest = (self._rest + bytes(chunk)).rpartition(b"\n")
+        self._rest = rest
+        if not newline:
+            return
+        counted, line = 0, self._lines + 1
+        for match in _HEADING.finditer(head):
+            line += head.count(b"\n", counted, match.start())
+            counted = match.start()
+            self._starts.append((line, _object(match)))
+        self._lines += head.count(b"\n") + 1
+
+    def at(self, line: int) -> str:
+        """The object that `line` belongs to, or nothing."""
+        before = [name for start, name in self._starts if start <= line]
+        return before[-1] if before else ""
+
+
+def _object(match: re.Match[bytes]) -> str:
+    name, kind, schema = (part.decode(errors="replace") for part in match.groups())
+    where = "" if schema == "-" else f"{schema}."
+    return f"{kind.lower()} '{where}{name}'"
+
+
+def run(psql: Tool, login: Login, chunks: Iterable[Buffer]) -> None:
+    """Run a script up to its first error; raises `RestoreFailed` naming the object."""
+    headings = Headings()
+    argv = [
+        str(psql.path),
+        "--no-psqlrc",
+        "--quiet",
+        "--no-password",
+        "--set=ON_ERROR_STOP=1",
+        # Without it psql does not tell the line of an error in what it reads from a pipe.
+        "--file=-",
+        f"--dbname={login.conninfo()}",
+    ]
+    try:
+        with running(argv, env=login.environment(), stdin=True, stdout=False) as child:
+            _feed(child, chunks, headings)
+            child.finish()
+    except ChildFailed as error:
+        raise _failure(error, headings) from error
+
+
+def _feed(child: Child, chunks: Iterable[Buffer], headings: Headings) -> None:
+    for chunk in chunks:
+        headings.feed(chunk)
+        try:
+            child.stdin.write(chunk)
+        except BrokenPipeError:
+            # It stopped reading: its status and its last words say why.
+            return
+
+
+def _failure(error: ChildFailed, headings: Headings) -> RestoreFailed:
+    stopped = _STOPPED_AT.search(error.stderr)
+    if stopped:
+        subject = headings.at(int(stopped[1])) or f"line {stopped[1]} of the script"
+        return failures.restoring(stopped[2], subject)
+    said = _ANY_ERROR.search(error.stderr)
+    return failures.restoring(said[1] if said else error.message, "the schema")

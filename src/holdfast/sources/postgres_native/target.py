@@ -1,0 +1,129 @@
+"""A PostgreSQL database as a place to restore into."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+
+from holdfast.errors import TargetNotEmpty, Unsupported
+from holdfast.model import PartKind, Relation
+from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.sources.postgres_native import cluster, failures, selection, tools
+from holdfast.sources.postgres_native.cluster import Cluster
+from holdfast.sources.postgres_native.filling import content, filling
+from holdfast.sources.postgres_native.layout import CREATION, SERVER_VERSION
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.quoting import qualified
+from holdfast.sources.postgres_native.restore import Restore
+from holdfast.sources.postgres_native.table_part import TablePart
+from holdfast.sources.postgres_native.tools import Tool
+
+APPLICATION_NAME = "holdfast-restore"
+
+
+class PostgresTarget:
+    """Obeys `ports.Target`.
+
+    With `tables`, a database that is missing or empty gets the whole schema, the rows of those
+    tables, and every foreign key whose both sides are complete; one that is not empty gets only
+    the rows, into tables that must be there and hold none (or lose them, with `overwrite`).
+    """
+
+    def __init__(
+        self, *, url: str, password: str | None = None, tool_folders: Sequence[Path] = ()
+    ) -> None:
+        # A name of its own for each restore: what is left of it can be found and ended.
+        name = f"{APPLICATION_NAME}-{secrets.token_hex(4)}"
+        login = Login.parse(url, password=password, application_name=name)
+        self._login = login.with_settings(application_name=name, dbname=login.database)
+        self._tool_folders = tuple(tool_folders)
+
+    @property
+    def name(self) -> str:
+        return f"database '{self._login.database}' on '{self._login.server}'"
+
+    def restore(
+        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+    ) -> list[RestoredTable]:
+        selection.data_parts(request)
+        with cluster.connected(self._login, beside=self._login.database) as (server, maintenance):
+            psql = self._psql_for(server, request)
+            steps = Restore(
+                request=request,
+                open_part=open_part,
+                progress=progress,
+                psql=psql,
+                login=self._login,
+            )
+            if request.tables and content(server, self._login):
+                self._require_tables(request)
+                return steps.rows_only()
+            with filling(
+                server, self._login, _creation(request), overwrite=request.overwrite
+            ) as login:
+                return steps.into(login).everything(server, maintenance)
+
+    def _psql_for(self, server: Cluster, request: RestoreRequest) -> Tool:
+        made_by = _server_version(request) // 10000
+        if made_by > server.major:
+            raise Unsupported(
+                f"cannot restore into {self.name}: it runs version {server.version},"
+                f" the backup was made by version {made_by}",
+                hint=f"restore into a server of version {made_by} or later",
+            )
+        return tools.find("psql", server.major, server.version, self._tool_folders)
+
+    def _require_tables(self, request: RestoreRequest) -> None:
+        with self._login.session() as connection:
+            for part in selection.data_parts(request):
+                self._require_table(connection, TablePart.of(part), overwrite=request.overwrite)
+
+    def _require_table(
+        self, connection: psycopg.Connection, table: TablePart, *, overwrite: bool
+    ) -> None:
+        into = table.load_through or table.relation
+        if not _exists(connection, into):
+            raise TargetNotEmpty(
+                f"cannot restore into {self.name}: it is not empty and has no table '{into}'",
+                hint="restore into a new database, or create the table there first",
+            )
+        if table.owns_every_row and not overwrite and _has_rows(connection, into):
+            raise TargetNotEmpty(
+                f"cannot restore table '{into}' into {self.name}: it holds rows",
+                hint="restore into a new database, or pass --overwrite to replace its rows",
+            )
+
+
+def _exists(connection: psycopg.Connection, relation: Relation) -> bool:
+    found = connection.execute(
+        "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')",
+        [relation.schema, relation.name],
+    )
+    return found.fetchone() is not None
+
+
+def _has_rows(connection: psycopg.Connection, relation: Relation) -> bool:
+    statement = f"SELECT FROM ONLY {qualified(relation)} LIMIT 1"  # quoted name
+    try:
+        return connection.execute(statement.encode()).fetchone() is not None
+    except psycopg.Error as error:
+        raise failures.restoring(failures.said(error), f"table '{relation}'") from error
+
+
+def _details(request: RestoreRequest) -> dict[str, str]:
+    found = selection.of_kind(request.parts, PartKind.PRE_DATA)
+    return found[0].details if found else {}
+
+
+def _creation(request: RestoreRequest) -> dict[str, str]:
+    options: dict[str, str] = json.loads(_details(request).get(CREATION, "{}"))
+    return options
+
+
+def _server_version(request: RestoreRequest) -> int:
+    return int(_details(request).get(SERVER_VERSION, "0"))

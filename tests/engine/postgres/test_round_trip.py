@@ -1,0 +1,272 @@
+"""What comes back is what was there, by the word of pg_dump and of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.engine.postgres.conftest import Laboratory
+from tests.engine.postgres.equality import checksums, dump
+from tests.engine.postgres.loop import bring_back, keep
+
+from holdfast.errors import RestoreFailed, TargetNotEmpty
+from holdfast.model import Consistency, PartKind, Relation
+from holdfast.sources.postgres_native.source import PostgresSource
+from holdfast.sources.postgres_native.target import PostgresTarget
+
+
+def table(name: str) -> Relation:
+    return Relation(schema="public", name=name)
+
+
+def test_the_corpus_comes_back_equal(
+    lab: Laboratory, corpus: Callable[[], str], tmp_path: Path
+) -> None:
+    database, restored = corpus(), lab.name()
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    tables = bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
+    assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
+    assert all(each.rows_found == each.rows_expected for each in tables)
+    counted = {each.relation: each.rows_found for each in tables}
+    assert counted[table("no_columns")] == 2
+    assert counted[table("no_rows")] == 0
+    assert table("elsewhere") not in counted
+
+
+def test_every_table_with_rows_of_its_own_is_a_part(
+    lab: Laboratory, corpus: Callable[[], str]
+) -> None:
+    database = corpus()
+    source = PostgresSource(dsn=lab.conninfo(database))
+    with source.open(workers=1) as snapshot:
+        taken = {
+            (part.relation.schema, part.relation.name)
+            for part in snapshot.parts
+            if part.kind is PartKind.DATA and part.relation
+        }
+        assert snapshot.consistency is Consistency.SNAPSHOT
+        assert "foreign table 'public.elsewhere'" in snapshot.proof["not_taken"]
+    in_catalog = lab.ask(
+        database,
+        "SELECT schemaname::text, tablename::text FROM pg_tables t JOIN pg_class c"
+        " ON c.oid = format('%I.%I', schemaname, tablename)::regclass AND c.relkind = 'r'"
+        " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
+    )
+    assert taken == set(in_catalog)
+
+
+def test_a_plan_names_every_table_and_says_why(lab: Laboratory, corpus: Callable[[], str]) -> None:
+    plan = PostgresSource(dsn=lab.conninfo(corpus())).plan()
+    methods = {each.relation.name: (each.method, each.reason) for each in plan.tables}
+    assert methods["types"] == ("copy text over wire", "text restores into any later version")
+    assert methods["elsewhere"] == ("schema only", "its rows live on another server")
+    assert any("elsewhere" in note for note in plan.notes)
+
+
+def test_rows_hashed_by_an_enum_find_their_partition_again(lab: Laboratory, tmp_path: Path) -> None:
+    moods = "CREATE TYPE mood AS ENUM ('a', 'b', 'c', 'd', 'e', 'f');"
+    hashed = (
+        "CREATE TABLE hashed (m mood, n int) PARTITION BY HASH (m);"
+        "CREATE TABLE hashed_0 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0);"
+        "CREATE TABLE hashed_1 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1);"
+        "INSERT INTO hashed SELECT m, row_number() OVER () FROM unnest(enum_range(NULL::mood)) m;"
+    )
+    database, restored = lab.database(moods, hashed), lab.name()
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    query = "SELECT m::text, n FROM hashed ORDER BY n"
+    assert lab.ask(restored, query) == lab.ask(database, query)
+
+
+def test_what_belongs_to_the_database_itself_comes_back(lab: Laboratory, tmp_path: Path) -> None:
+    role = lab.role()
+    database, restored = lab.database(), lab.name()
+    for statement in (
+        'ALTER DATABASE {} SET search_path TO "$user", \'odd "schema\', public',
+        "ALTER DATABASE {} SET my.own_setting TO 'it''s \\ x'",
+        'ALTER ROLE "{role}" IN DATABASE {} SET work_mem TO 65536',
+        "COMMENT ON DATABASE {} IS 'it''s ours'",
+        "REVOKE CONNECT ON DATABASE {} FROM PUBLIC",
+        'GRANT CREATE ON DATABASE {} TO "{role}" WITH GRANT OPTION',
+        'ALTER DATABASE {} OWNER TO "{role}"',
+    ):
+        lab.run("postgres", statement.format(f'"{database}"', role=role))
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    own = (
+        "SELECT pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), encoding,"
+        " datcollate, ARRAY(SELECT a::text FROM unnest(datacl) a ORDER BY 1),"
+        " ARRAY(SELECT (setrole, setconfig)::text FROM pg_db_role_setting"
+        "       WHERE setdatabase = d.oid ORDER BY 1)"
+        " FROM pg_database d WHERE datname = current_database()"
+    )
+    assert lab.ask(restored, own) == lab.ask(database, own)
+
+
+def test_a_database_that_is_not_empty_is_left_alone(lab: Laboratory, tmp_path: Path) -> None:
+    database = lab.database("CREATE TABLE a AS SELECT 1 AS x")
+    other = lab.database("CREATE VIEW precious AS SELECT 1")
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    with pytest.raises(TargetNotEmpty) as caught:
+        bring_back(PostgresTarget(url=lab.conninfo(other)), parts, tmp_path)
+    assert caught.value.message == (
+        f"cannot restore into database '{other}': it holds relation public.precious"
+    )
+    assert "--overwrite" in caught.value.hint
+    assert lab.ask(other, "SELECT * FROM precious") == [(1,)]
+
+
+def test_overwriting_replaces_a_database_with_somebody_in_it(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    database = lab.database("CREATE TABLE a AS SELECT 1 AS x")
+    other = lab.database("CREATE VIEW precious AS SELECT 1")
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    bring_back(PostgresTarget(url=lab.conninfo(other)), parts, tmp_path, overwrite=True)
+    assert dump(lab.conninfo(other)) == dump(lab.conninfo(database))
+
+
+def test_a_failed_restore_leaves_no_database_and_keeps_the_one_it_would_replace(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    database = lab.database(
+        "CREATE TABLE good AS SELECT g FROM generate_series(1, 1000) g;"
+        "CREATE TABLE bad AS SELECT g FROM generate_series(1, 10) g"
+    )
+    other = lab.database("CREATE TABLE precious AS SELECT 1 AS x")
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    (damaged,) = (part for part in parts if part.relation == table("bad"))
+    (tmp_path / damaged.key).write_text("1\nnot a number\n")
+    before = lab.databases()
+    with pytest.raises(RestoreFailed) as caught:
+        bring_back(PostgresTarget(url=lab.conninfo(other)), parts, tmp_path, overwrite=True)
+    assert caught.value.message == (
+        "cannot restore table 'public.bad': invalid input syntax for type integer: \"not a number\""
+    )
+    assert lab.databases() == before
+    assert lab.ask(other, "SELECT x FROM precious") == [(1,)]
+
+
+def test_missing_rows_fail_the_restore(lab: Laboratory, tmp_path: Path) -> None:
+    database = lab.database("CREATE TABLE a AS SELECT g FROM generate_series(1, 3) g")
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    (part,) = (part for part in parts if part.kind is PartKind.DATA)
+    (tmp_path / part.key).write_text("1\n2\n")
+    with pytest.raises(RestoreFailed, match=r"table 'public\.a': 3 rows were stored, 2 arrived"):
+        bring_back(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path)
+
+
+def test_an_existing_empty_database_is_filled_in_place(lab: Laboratory, tmp_path: Path) -> None:
+    database, restored = lab.database("CREATE TABLE a AS SELECT 1 AS x"), lab.database()
+    oid = "SELECT oid FROM pg_database WHERE datname = current_database()"
+    before = lab.ask(restored, oid)
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    assert lab.ask(restored, oid) == before
+    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
+
+
+def test_a_schema_error_names_the_object_and_how_to_mend_it(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    role = lab.role()
+    database = lab.database("CREATE TABLE a AS SELECT 1 AS x", f'ALTER TABLE a OWNER TO "{role}"')
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    lab.run(database, "ALTER TABLE a OWNER TO CURRENT_USER")
+    lab.run("postgres", f'DROP ROLE "{role}"')
+    with pytest.raises(RestoreFailed) as caught:
+        bring_back(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path)
+    assert caught.value.message == (
+        f"cannot restore table 'public.a': role \"{role}\" does not exist"
+    )
+    assert "--globals" in caught.value.hint
+
+
+def test_roles_come_back_on_request_and_existing_ones_stay_as_they_are(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    lost, changed = lab.role(options="CREATEDB"), lab.role()
+    database = lab.database("CREATE TABLE a AS SELECT 1 AS x", f'ALTER TABLE a OWNER TO "{lost}"')
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    lab.run(database, "ALTER TABLE a OWNER TO CURRENT_USER")
+    lab.run("postgres", f'DROP ROLE "{lost}"')
+    lab.run("postgres", f'ALTER ROLE "{changed}" CONNECTION LIMIT 7')
+    restored = lab.name()
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path, with_globals=True)
+    roles = lab.ask(
+        "postgres",
+        f"SELECT rolcreatedb, rolconnlimit FROM pg_roles WHERE rolname IN ('{lost}', '{changed}')"
+        " ORDER BY rolcreatedb",
+    )
+    assert roles == [(False, 7), (True, -1)]
+    assert lab.ask(restored, "SELECT tableowner FROM pg_tables WHERE tablename = 'a'") == [(lost,)]
+
+
+SHOP = """
+CREATE TABLE customers (id int PRIMARY KEY, name text);
+CREATE TABLE orders (id serial PRIMARY KEY, customer int REFERENCES customers);
+CREATE TABLE lines (order_id int REFERENCES orders, n int);
+INSERT INTO customers VALUES (1, 'a'), (2, 'b');
+INSERT INTO orders (customer) VALUES (1), (2), (2);
+INSERT INTO lines VALUES (1, 1), (3, 1);
+"""
+
+
+def foreign_keys(lab: Laboratory, database: str) -> set[object]:
+    found = lab.ask(database, "SELECT conname::text FROM pg_constraint WHERE contype = 'f'")
+    return {row[0] for row in found}
+
+
+def test_chosen_tables_come_with_the_whole_schema_into_a_new_database(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    database, restored = lab.database(SHOP), lab.name()
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    found = bring_back(
+        PostgresTarget(url=lab.conninfo(restored)),
+        parts,
+        tmp_path,
+        tables=[table("orders"), table("lines")],
+    )
+    assert {each.relation.name: each.rows_found for each in found} == {"orders": 3, "lines": 2}
+    assert lab.ask(restored, "SELECT count(*) FROM customers") == [(0,)]
+    assert foreign_keys(lab, restored) == {"lines_order_id_fkey"}
+    assert lab.ask(restored, "SELECT nextval('orders_id_seq')") == [(4,)]
+
+
+def test_a_chosen_partitioned_table_brings_all_its_partitions(
+    lab: Laboratory, corpus: Callable[[], str], tmp_path: Path
+) -> None:
+    database, restored = corpus(), lab.name()
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    target = PostgresTarget(url=lab.conninfo(restored))
+    bring_back(target, parts, tmp_path, tables=[table("measured")])
+    query = "SELECT sum(value), count(*) FROM measured"
+    assert lab.ask(restored, query) == lab.ask(database, query)
+    assert lab.ask(restored, "SELECT count(*) FROM dropped") == [(0,)]
+
+
+def test_chosen_tables_fill_the_empty_ones_of_a_database_in_use(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    database = lab.database(SHOP)
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    target = PostgresTarget(url=lab.conninfo(database))
+    with pytest.raises(TargetNotEmpty, match=r"cannot restore table 'public\.lines' into"):
+        bring_back(target, parts, tmp_path, tables=[table("lines")])
+    lab.run(database, "DELETE FROM lines")
+    bring_back(target, parts, tmp_path, tables=[table("lines")])
+    lab.run(database, "UPDATE lines SET n = 9")
+    bring_back(target, parts, tmp_path, tables=[table("lines")], overwrite=True)
+    assert lab.ask(database, "SELECT sum(n), count(*) FROM lines") == [(2, 2)]
+    assert lab.ask(database, "SELECT count(*) FROM orders") == [(3,)]
+
+
+def test_a_table_that_the_backup_does_not_hold_is_named(lab: Laboratory, tmp_path: Path) -> None:
+    database = lab.database(SHOP)
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    target = PostgresTarget(url=lab.conninfo(lab.name()))
+    with pytest.raises(RestoreFailed, match=r"table 'public\.nothing'"):
+        bring_back(target, parts, tmp_path, tables=[table("nothing")])
