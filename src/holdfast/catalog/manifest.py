@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,12 +14,16 @@ from holdfast.model import Manifest
 
 SCHEMA = "holdfast.manifest/1"
 
-_adapter = TypeAdapter(Manifest)
+
+@cache
+def _adapter() -> TypeAdapter[Manifest]:
+    """Built at the first use: `holdfast --help` should not wait for it."""
+    return TypeAdapter(Manifest)
 
 
 def encode(manifest: Manifest) -> bytes:
     """`manifest` as the bytes that are stored; equal manifests give equal bytes."""
-    body = _adapter.dump_python(manifest, mode="json")
+    body = _adapter().dump_python(manifest, mode="json")
     document = {"schema": SCHEMA, "sha256": _fingerprint(body), "manifest": body}
     return json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
@@ -42,14 +47,14 @@ def decode(data: bytes, *, key: str) -> Manifest:
             hint="it was changed after it was written: trust another backup",
         )
     try:
-        return _adapter.validate_python(body, strict=False)
+        return _adapter().validate_python(body, strict=False)
     except ValidationError as error:
         raise ManifestInvalid(f"cannot read manifest '{key}': {error}") from error
 
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
     """`manifest` as plain JSON values, for output."""
-    body: dict[str, Any] = _adapter.dump_python(manifest, mode="json")
+    body: dict[str, Any] = _adapter().dump_python(manifest, mode="json")
     return body
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.session import JsonOption, print_document, session_of
-from holdfast.config.check import check_file
 
 commands = typer.Typer(help="Look at a configuration file.", no_args_is_help=True)
 
@@ -22,6 +21,8 @@ def check(context: typer.Context, file: File, *, as_json: JsonOption = False) ->
     \b
     holdfast config check /etc/holdfast/holdfast.yaml
     """
+    from holdfast.config.check import check_file  # heavy, as in `Session`
+
     checked = check_file(file)
     jobs, repositories = list(checked.settings.jobs), list(checked.settings.repositories)
     if as_json:

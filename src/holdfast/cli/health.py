@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import typer
 
-from holdfast import wiring
 from holdfast.cli import documents
 from holdfast.cli.progress import Meter
 from holdfast.cli.session import JsonOption, Session, SomeJob, print_document, session_of
@@ -14,7 +13,6 @@ from holdfast.cli.tables import span, table_of, time_of
 from holdfast.errors import HoldfastError
 from holdfast.operations.check import CheckReport
 from holdfast.operations.check import check as check_job
-from holdfast.operations.plugs import Plugs
 from holdfast.operations.status import JobStatus
 from holdfast.operations.status import status as status_of
 from holdfast.ports import Finding
@@ -50,9 +48,8 @@ def check(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = 
 
 def _checked(session: Session, job: str) -> CheckReport:
     """A job that cannot even be built must not hide what is wrong with the others."""
-    wiring.job_settings(session.settings, job)
     try:
-        plugs = _plugs(session, job)
+        plugs = session.plugs(job, Meter())
     except HoldfastError as error:
         found = Finding(subject="config", detail="", problem=error.message, hint=error.hint)
         return CheckReport(job=job, findings=(found,), exit_code=error.exit_code)
@@ -75,7 +72,7 @@ def status(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption =
     holdfast status --json | jq '.jobs[] | select(.age_seconds > 90000)'
     """
     session = session_of(context)
-    found = [status_of(_plugs(session, name)) for name in session.jobs(job)]
+    found = [status_of(session.plugs(name, Meter())) for name in session.jobs(job)]
     if as_json:
         jobs = [documents.of_status(each, next_run(each.job)) for each in found]
         print_document("status", {"jobs": jobs})
@@ -119,7 +116,3 @@ STATUS_COLUMNS: dict[str, Callable[[JobStatus], str]] = {
     "RUNNING": _running,
     "NEXT": _next,
 }
-
-
-def _plugs(session: Session, job: str) -> Plugs:
-    return wiring.plugs_for(session.settings, job, progress=Meter())

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from holdfast import wiring
 from holdfast.cli import documents
 from holdfast.cli.progress import Meter
 from holdfast.cli.session import JsonOption, Session, SomeJob, print_document, session_of
@@ -35,7 +34,7 @@ def prune(
     session = session_of(context)
     reports = []
     for name in session.jobs(job):
-        plugs = wiring.plugs_for(session.settings, name, progress=Meter())
+        plugs = session.plugs(name, Meter())
         reports.append(prune_job(plugs.repository, plugs.guard, plugs.job, dry_run=dry_run))
     if as_json:
         jobs = [documents.of_prune(report) for report in reports]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +44,8 @@ app.add_typer(configuration.commands, name="config")
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
     if wanted:
+        from importlib.metadata import version  # a tenth of the start-up time, for one option
+
         typer.echo(f"holdfast {version('holdfast')}")
         raise typer.Exit
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import structlog
 import typer
 
-from holdfast import wiring
 from holdfast.cli import documents
 from holdfast.cli.progress import Meter, metered
 from holdfast.cli.session import JobName, JsonOption, print_document, session_of
@@ -25,7 +24,7 @@ def plan(context: typer.Context, job: JobName, *, as_json: JsonOption = False) -
     holdfast plan shop --json | jq '.tables[] | {table, method, reason}'
     """
     session = session_of(context)
-    report = make_plan(wiring.plugs_for(session.settings, job, progress=Meter()))
+    report = make_plan(session.plugs(job, Meter()))
     if as_json:
         print_document("plan", documents.of_plan(report))
         return
@@ -65,7 +64,7 @@ def backup(context: typer.Context, job: JobName, *, as_json: JsonOption = False)
     """
     session = session_of(context)
     with metered(f"backup {job}") as meter:
-        plugs = wiring.plugs_for(session.settings, job, progress=meter)
+        plugs = session.plugs(job, meter)
         log.info("backup_begun", job=job)
         manifest = take_backup(plugs)
     log.info(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import structlog
 import typer
 
-from holdfast import wiring
 from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli import documents
@@ -31,10 +30,7 @@ def list_backups(
     holdfast list shop --json | jq -r '.backups[0].backup'
     """
     session = session_of(context)
-    if job is not None:
-        repositories = [wiring.repository_of(session.settings, job)]
-    else:
-        repositories = list(wiring.all_repositories(session.settings).values())
+    repositories = session.repositories() if job is None else [session.repository(job)]
     manifests, damaged = _surveyed(repositories, job or "")
     if as_json:
         backups = [documents.of_backup(each) for each in manifests]
@@ -65,7 +61,7 @@ def show(context: typer.Context, backup_id: BackupId, *, as_json: JsonOption = F
     holdfast show shop/latest --json | jq '.manifest.parts[] | {name, rows, stored_sha256}'
     """
     session = session_of(context)
-    manifest = Catalog(_repository(context, backup_id)).find(backup_id)
+    manifest = Catalog(session.repository(_job_of(backup_id))).find(backup_id)
     if as_json:
         print_document("show", {"manifest": manifest_json(manifest)})
         return
@@ -108,10 +104,10 @@ def verify(context: typer.Context, backup_id: BackupId, *, as_json: JsonOption =
     holdfast verify shop/latest
     """
     session = session_of(context)
-    repository = _repository(context, backup_id)
-    budget = wiring.reading_budget(session.settings, _job_of(backup_id))
+    repository = session.repository(_job_of(backup_id))
+    slots = session.reading_slots(_job_of(backup_id))
     with metered(f"verify {backup_id}") as meter:
-        report = verify_backup(repository, backup_id, workers=budget.slots, progress=meter)
+        report = verify_backup(repository, backup_id, workers=slots, progress=meter)
     if as_json:
         print_document("verify", documents.of_verify(report))
     elif report.bad:
@@ -124,10 +120,6 @@ def verify(context: typer.Context, backup_id: BackupId, *, as_json: JsonOption =
         )
     if report.exit_code:
         raise typer.Exit(report.exit_code)
-
-
-def _repository(context: typer.Context, backup_id: str) -> Repository:
-    return wiring.repository_of(session_of(context).settings, _job_of(backup_id))
 
 
 def _job_of(backup_id: str) -> str:

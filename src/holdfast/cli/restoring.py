@@ -8,7 +8,6 @@ from typing import Annotated
 import structlog
 import typer
 
-from holdfast import wiring
 from holdfast.catalog.catalog import Catalog
 from holdfast.cli import documents
 from holdfast.cli.progress import metered
@@ -63,16 +62,16 @@ def restore(
     """
     session = session_of(context)
     job = backup_id.partition("/")[0]
-    repository = wiring.repository_of(session.settings, job)
+    repository = session.repository(job)
     manifest = Catalog(repository).find(backup_id)
-    target = wiring.target_for(to, kind=manifest.server.kind, password_file=password_file)
+    target = session.target(to, kind=manifest.server.kind, password_file=password_file)
     choice = RestoreChoice(
         # By its full name: what is latest may change while we work.
         backup_id=manifest.backup_id,
         tables=table or (),
         overwrite=overwrite,
         globals=globals_too,
-        workers=wiring.reading_budget(session.settings, job).slots,
+        workers=session.reading_slots(job),
     )
     with metered(f"restore {manifest.backup_id}") as meter:
         log.info("restore_begun", backup=manifest.backup_id, target=target.name)

@@ -7,14 +7,17 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from holdfast.config.load import load
-from holdfast.config.settings import Settings
+from holdfast.operations.plugs import Plugs
+from holdfast.ports import Progress, Repository, Target
+
+if TYPE_CHECKING:
+    from holdfast.config.settings import Settings
 
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
 # Rich would fold everything at 80 columns where stdout is a pipe, and nobody could grep it.
@@ -34,22 +37,59 @@ SomeJob = Annotated[
 
 @dataclass(frozen=True)
 class Session:
-    """One call of the program."""
+    """One call of the program; what it builds is built when a command asks for it.
+
+    The imports inside are the heavy half of the program: `holdfast --help`, a shell's first
+    question, is answered without them.
+    """
 
     config: Path
 
     @cached_property
     def settings(self) -> Settings:
+        from holdfast.config.load import load
+
         return load(self.config)
+
+    def jobs(self, chosen: str | None) -> list[str]:
+        """The job that was chosen, or all; raises `UnknownJob`."""
+        from holdfast import wiring
+
+        if chosen is None:
+            return list(self.settings.jobs)
+        wiring.job_settings(self.settings, chosen)
+        return [chosen]
+
+    def plugs(self, job: str, progress: Progress) -> Plugs:
+        from holdfast import wiring
+
+        return wiring.plugs_for(self.settings, job, progress=progress)
+
+    def repository(self, job: str) -> Repository:
+        from holdfast import wiring
+
+        return wiring.repository_of(self.settings, job)
+
+    def repositories(self) -> list[Repository]:
+        from holdfast import wiring
+
+        return list(wiring.all_repositories(self.settings).values())
+
+    def reading_slots(self, job: str) -> int:
+        from holdfast import wiring
+
+        return wiring.reading_budget(self.settings, job).slots
+
+    def target(self, url: str, *, kind: str, password_file: Path | None) -> Target:
+        from holdfast import wiring
+
+        return wiring.target_for(url, kind=kind, password_file=password_file)
 
     @cached_property
     def console(self) -> Console:
         """Names come from databases: they are never read as markup, nor sent as they are."""
         width = None if sys.stdout.isatty() else PIPE_COLUMNS
         return Console(markup=False, emoji=False, highlight=False, width=width, soft_wrap=True)
-
-    def jobs(self, chosen: str | None) -> list[str]:
-        return [chosen] if chosen else list(self.settings.jobs)
 
     def say(self, line: str) -> None:
         self.console.print(printable(line))

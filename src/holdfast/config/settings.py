@@ -37,7 +37,8 @@ DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.NONE: 0}
 class Strict(BaseModel):
     """A part of the file: no key is ignored, no type is guessed, nothing changes afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    # Built at the first use: `holdfast --help` should not wait for it.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,7 +17,11 @@ from holdfast.scheduling.state import make_folder, open_private, state_errors
 
 RUNS_KEPT = 50
 
-_adapter = TypeAdapter(RunRecord)
+
+@cache
+def _adapter() -> TypeAdapter[RunRecord]:
+    """Built at the first use: `holdfast --help` should not wait for it."""
+    return TypeAdapter(RunRecord)
 
 
 class FileLedger:
@@ -29,7 +34,7 @@ class FileLedger:
         make_folder(self._folder)
         # A skipped run writes while the run in flight may be writing too.
         with self._alone():
-            lines = [*self._lines(run.job), _adapter.dump_json(run)][-RUNS_KEPT:]
+            lines = [*self._lines(run.job), _adapter().dump_json(run)][-RUNS_KEPT:]
             self._replace(self._path(run.job), b"".join(line + b"\n" for line in lines))
 
     def last(self, job: str, *, count: int) -> list[RunRecord]:
@@ -70,6 +75,6 @@ class FileLedger:
 def _parse(line: bytes) -> RunRecord | None:
     """A line that a newer or a broken version wrote is left out: the others still count."""
     try:
-        return _adapter.validate_json(line)
+        return _adapter().validate_json(line)
     except ValidationError:
         return None
