@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ installed:
   returned: always
   type: list
   elements: str
+unfinished:
+  description: Names of releases that a run left half done.
+  returned: always
+  type: list
+  elements: str
 current:
   description: Name of the release in use; empty where there is none.
   returned: always
@@ -63,6 +69,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "mark": {"type": "str", "required": True},
     "python": {"type": "path", "required": True},
 }
+RELEASE = re.compile(r"[0-9][^-]*-[0-9a-f]{12}")
 # The venv module is asked for here, because some systems pack it apart from the interpreter.
 QUESTION = (
     "import json, platform, sys, venv;"
@@ -75,6 +82,12 @@ def installed(folder: Path, mark: str) -> list[str]:
     marks = [path for path in folder.glob(f"*/{mark}") if not path.parent.is_symlink()]
     newest_first = sorted(marks, key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent.name for path in newest_first]
+
+
+def unfinished(folder: Path, mark: str) -> list[str]:
+    """Folders with a release's name and without its mark; whatever else lies there is not ours."""
+    named = [path for path in folder.glob("*-*") if RELEASE.fullmatch(path.name)]
+    return sorted(path.name for path in named if not (path / mark).exists())
 
 
 def target(link: Path) -> str:
@@ -92,6 +105,7 @@ def main() -> None:
     module.exit_json(
         changed=False,
         installed=installed(folder, module.params["mark"]),
+        unfinished=unfinished(folder, module.params["mark"]),
         current=target(folder / "current"),
         previous=target(folder / "previous"),
         **json.loads(output),

@@ -1,6 +1,6 @@
 -- Answers with one document: where the server keeps its access files, and which statements are still missing
 -- until the backup's role is what is wanted. Changes nothing. Comes with psql variables:
---   role, memberships and databases (comma-separated), restore (on or off), restore_role.
+--   role, memberships and databases (comma-separated), large_objects and restore (on or off), restore_role.
 WITH wanted AS (
   SELECT :'role' AS name, string_to_array(:'memberships', ',')::name[] AS memberships,
          string_to_array(:'databases', ',')::name[] AS databases
@@ -11,6 +11,10 @@ held AS (
   FROM pg_auth_members AS membership
   JOIN present ON present.oid = membership.member
   JOIN pg_roles AS parent ON parent.oid = membership.roleid
+),
+compatible AS (
+  SELECT FROM pg_db_role_setting AS setting JOIN present ON present.oid = setting.setrole
+  WHERE setting.setdatabase = 0 AND 'lo_compat_privileges=on' = ANY (setting.setconfig)
 ),
 restorer AS (SELECT * FROM pg_authid WHERE rolname = :'restore_role'),
 missing (position, statement) AS (
@@ -32,13 +36,19 @@ missing (position, statement) AS (
   FROM wanted JOIN pg_database ON datname = ANY (databases)
   WHERE NOT COALESCE(has_database_privilege((SELECT oid FROM present), pg_database.oid, 'CONNECT'), false)
   UNION ALL
-  SELECT 7, format('CREATE ROLE %I LOGIN SUPERUSER', :'restore_role')
+  SELECT 7, format('ALTER ROLE %I SET lo_compat_privileges = on', name) FROM wanted
+  WHERE :'large_objects' = 'on' AND NOT EXISTS (SELECT FROM compatible)
+  UNION ALL
+  SELECT 8, format('ALTER ROLE %I RESET lo_compat_privileges', name) FROM wanted
+  WHERE :'large_objects' = 'off' AND EXISTS (SELECT FROM compatible)
+  UNION ALL
+  SELECT 9, format('CREATE ROLE %I LOGIN SUPERUSER', :'restore_role')
   WHERE :'restore' = 'on' AND NOT EXISTS (SELECT FROM restorer)
   UNION ALL
-  SELECT 8, format('ALTER ROLE %I LOGIN SUPERUSER PASSWORD NULL', rolname) FROM restorer
+  SELECT 10, format('ALTER ROLE %I LOGIN SUPERUSER PASSWORD NULL', rolname) FROM restorer
   WHERE :'restore' = 'on' AND (NOT rolcanlogin OR NOT rolsuper OR rolpassword IS NOT NULL)
   UNION ALL
-  SELECT 9, format('ALTER ROLE %I NOLOGIN NOSUPERUSER', rolname) FROM restorer
+  SELECT 11, format('ALTER ROLE %I NOLOGIN NOSUPERUSER', rolname) FROM restorer
   WHERE :'restore' = 'off' AND (rolcanlogin OR rolsuper)
 )
 SELECT json_build_object(

@@ -3,6 +3,7 @@ SELECT json_build_object(
   'role', current_user,
   'superuser', current_setting('is_superuser') = 'on',
   'bypasses_row_security', (SELECT rolbypassrls FROM pg_roles WHERE rolname = current_user),
+  'any_large_object', current_setting('lo_compat_privileges') = 'on',
   'lacks', (
     SELECT COALESCE(json_agg(membership), '[]') FROM unnest(string_to_array(:'memberships', ',')) AS membership
     WHERE NOT pg_has_role(current_user, membership::name, 'USAGE')
