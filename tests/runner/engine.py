@@ -80,6 +80,8 @@ def outcomes() -> list[Outcome]:
     results = [ready]
     try:
         if not ready.failed:
+            for python in sorted({bench.python for bench in BENCHES}):
+                _wheels(python)
             with ThreadPoolExecutor(max_workers=2) as benches:
                 for result in benches.map(_tested, BENCHES):
                     show(result)
