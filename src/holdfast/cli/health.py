@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 import typer
 
@@ -99,7 +100,9 @@ def _last_run(found: JobStatus) -> str:
 def _running(found: JobStatus) -> str:
     if not found.owner:
         return "no"
-    return f"process {found.owner['pid']} since {found.owner.get('started_at', 'just now')}"
+    since = found.owner.get("started_at")
+    started = time_of(datetime.fromisoformat(since)) if since else "just now"
+    return f"process {found.owner['pid']} since {started}"
 
 
 def _next(found: JobStatus) -> str:

@@ -30,7 +30,7 @@ def interruptible() -> Iterator[None]:
         name = signal.Signals(number).name
         raise Interrupted(
             f"cannot go on: interrupted by {name}",
-            hint="nothing of this run was kept; run it again",
+            hint="start it again when ready",
         )
 
     for number in before:

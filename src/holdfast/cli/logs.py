@@ -7,7 +7,7 @@ import sys
 from enum import StrEnum
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 class LogFormat(StrEnum):
@@ -16,6 +16,12 @@ class LogFormat(StrEnum):
     AUTO = "auto"
     JSON = "json"
     CONSOLE = "console"
+
+
+def _most_telling_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """People read the journal too: when, how bad, what; the fields after that."""
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
+    return {**first, **event}
 
 
 def set_up(log_format: LogFormat, *, verbose: bool) -> None:
@@ -33,6 +39,7 @@ def set_up(log_format: LogFormat, *, verbose: bool) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _most_telling_first,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(

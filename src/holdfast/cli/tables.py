@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from rich import box
 from rich.table import Table
 
 from holdfast.cli.session import printable
 from holdfast.model import Manifest
 
 STEP = 1024
-BACKUP_COLUMNS = ("BACKUP", "TAKEN", "PARTS", "ROWS", "SIZE", "STORED", "RATIO", "SECONDS")
+# Together they fit into a terminal of 80 columns; the name of a backup holds its time.
+BACKUP_COLUMNS = ("BACKUP", "ROWS", "SIZE", "STORED", "RATIO", "SECONDS")
+# What people copy and paste is never folded.
+UNFOLDED = {"BACKUP", "JOB"}
 NUMBERS = {"PARTS", "ROWS", "SIZE", "STORED", "RATIO", "SECONDS", "EXPECTED", "FOUND", "BACKUPS"}
 
 
 def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Plain columns; those that hold numbers lean to the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in NUMBERS else "left",
+            overflow="fold",
+            no_wrap=column in UNFOLDED,
+        )
     for row in rows:
         table.add_row(*(printable(cell) for cell in row))
     return table
@@ -29,8 +36,6 @@ def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 def backup_row(manifest: Manifest) -> tuple[str, ...]:
     return (
         manifest.backup_id,
-        time_of(manifest.snapshot_at),
-        str(len(manifest.parts)),
         str(manifest.rows),
         size(manifest.plain_bytes),
         size(manifest.stored_bytes),
