@@ -80,6 +80,7 @@ def bring_up(host: Host, *, fleet: Fleet, here: Machine) -> None:
             command.run(["podman", "rm", "--force", "--time=0", name])
             found = None
         if found is None:
+            say(f"{host.name}: starting {host.image}")
             podman.create([f"--label={SPEC_LABEL}={spec}", *arguments], name=name, files=files)
         command.run(["podman", "start", name])
     boot.settle(host, network=fleet.network)
@@ -104,6 +105,7 @@ def host_files(host: Host, *, fleet: Fleet, volume: Volume | None) -> dict[str, 
 def down(fleet: Fleet, *, limit: list[str]) -> None:
     """Remove containers, volumes and, unless limited, the network; nothing there is no error."""
     if shutil.which("podman") is None:
+        say("0 hosts removed: there is no podman here")
         return
     names = {host.container(fleet.network) for host in fleet.only(limit).hosts}
     with only_one(fleet_folder(fleet.network) / "lock"):

@@ -73,7 +73,9 @@ def machine_files(machine: VirtualMachine) -> dict[str, bytes]:
     """What makes a disk this machine: name, keys, file systems."""
     mounts = "LABEL=root / ext4 errors=remount-ro 0 1\n"
     if machine.volume_mb:
-        mounts += f"LABEL={VOLUME_LABEL} {machine.volume_path} ext4 defaults 0 2\n"
+        # An emulated processor may need longer than systemd's 90 seconds until udev has seen the disk.
+        options = "defaults,x-systemd.device-timeout=10min"
+        mounts += f"LABEL={VOLUME_LABEL} {machine.volume_path} ext4 {options} 0 2\n"
     key = keys.host_key(machine.network, machine.name)
     return {
         "/etc/fstab": mounts.encode(),
@@ -134,12 +136,12 @@ def reboot(machine: VirtualMachine) -> None:
 def down(machine: VirtualMachine) -> None:
     """End the machine and drop its disks; none is no error."""
     with only_one(fleet_folder(machine.network) / "lock"):
-        remove(machine)
-    say(f"{machine.name}: removed")
+        if machine.folder.exists():
+            remove(machine)
+            say(f"{machine.name}: removed")
 
 
 def remove(machine: VirtualMachine) -> None:
     """What `down` does, for whoever holds the lock."""
     qemu.stop(machine)
-    if machine.folder.exists():
-        shutil.rmtree(machine.folder)
+    shutil.rmtree(machine.folder, ignore_errors=True)

@@ -18,7 +18,7 @@ KVM = Path("/dev/kvm")
 # A kernel that runs at all prints its version within a fraction of a second.
 PROBE_SECONDS = 5
 STOP_SECONDS = 20
-EMULATED = ("-accel", "tcg,thread=multi", "-cpu", "max,svm=off")
+EMULATED = ("-accel", "tcg,thread=multi", "-cpu", "max")
 NATIVE = ("-accel", "kvm", "-cpu", "host")
 
 
