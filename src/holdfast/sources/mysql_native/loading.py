@@ -75,9 +75,7 @@ class Loading:
             with self._open_part(part) as chunks:
                 self._clients.run(self._script(part, chunks))
         except ChildFailed as error:
-            raise RestoreFailed(
-                f"cannot restore {_described(part)}: {error.stderr or error.message}"
-            ) from error
+            raise RestoreFailed(f"cannot restore {_described(part)}: {_cause(error)}") from error
         except ScriptDamaged as error:
             raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
         self._progress.part_done(part.name)
@@ -92,6 +90,12 @@ class Loading:
 
 def _failed(future: Future[None]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is not None
+
+
+def _cause(error: ChildFailed) -> str:
+    """The client's error without the statement that it prints before: that holds rows."""
+    _, mark, cause = error.stderr.rpartition("ERROR ")
+    return mark + cause if mark else error.message
 
 
 def _described(part: Part) -> str:

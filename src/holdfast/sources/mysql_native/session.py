@@ -41,6 +41,12 @@ class _Connection(pymysql.Connection):
             with socket.socket(fileno=descriptor) as duplicate:
                 duplicate.shutdown(socket.SHUT_RDWR)
 
+    def forget_result(self) -> None:
+        """Else PyMySQL would want the rest of an unfinished result when it is collected."""
+        result = self._result  # type: ignore[attr-defined]  # not in the stubs
+        if result is not None:
+            result.unbuffered_active = False
+
 
 class Session:
     """One login: short questions as text, large answers as bytes."""
@@ -128,6 +134,7 @@ class Session:
             if not ended:
                 # What is still on its way could only be read to its end: that may be hours.
                 self.cut()
+                self._connection.forget_result()
             with suppress(pymysql.Error, OSError):
                 cursor.close()
 

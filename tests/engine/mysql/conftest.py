@@ -1,0 +1,57 @@
+"""A real server: HOLDFAST_TEST_MYSQL is the address of its administrator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.engine.mysql.laboratory import PASSWORD, Laboratory, ticked
+from tests.engine.postgres.loop import keep
+
+from holdfast.model import Part
+from holdfast.sources.mysql_native.source import MysqlSource
+
+
+@contextmanager
+def laboratory() -> Iterator[Laboratory]:
+    url = os.environ.get("HOLDFAST_TEST_MYSQL")
+    if not url:
+        pytest.fail("set HOLDFAST_TEST_MYSQL to the address of the server's administrator")
+    opened = Laboratory(url)
+    try:
+        yield opened
+    finally:
+        opened.clean()
+
+
+@pytest.fixture
+def lab() -> Iterator[Laboratory]:
+    with laboratory() as opened:
+        yield opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A backup of the corpus, read by an account with the documented grants and no other."""
+
+    database: str
+    parts: tuple[Part, ...]
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    folder = tmp_path_factory.mktemp("kept")
+    with laboratory() as lab:
+        other = lab.database("CREATE TABLE far (id int PRIMARY KEY)")
+        original = lab.corpus()
+        joined = f"parent p JOIN {ticked(other)}.far f ON f.id = p.id"
+        lab.run(original, f"CREATE VIEW across AS SELECT p.id, 'from' AS w FROM {joined}")
+        source = MysqlSource(lab.url(original, user=lab.reader(original)), password=PASSWORD)
+        assert all(not finding.problem for finding in source.check())
+        assert source.connections_free() > 0
+        yield Kept(database=original, parts=keep(source, folder), folder=folder)

@@ -1,0 +1,165 @@
+"""Databases and accounts on the real server, gone after the test."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from itertools import islice, zip_longest
+from pathlib import Path
+from urllib.parse import quote
+
+import pymysql
+
+from holdfast.sources.mysql_native.address import Address
+
+CORPUS = Path(__file__).with_name("corpus.sql")
+PASSWORD = 'secret # \\ "quoted" é'
+STOCK_CLIENT = ("mariadb", "--binary-mode", "--comments")
+
+JUDGE = (
+    *("mariadb-dump", "--routines", "--events", "--triggers", "--hex-blob"),
+    *("--skip-extended-insert", "--order-by-primary", "--skip-dump-date", "--skip-comments"),
+    *("--default-character-set=utf8mb4", "--max-allowed-packet=1G"),
+)
+
+
+class Laboratory:
+    """A server whose administrator we are."""
+
+    def __init__(self, url: str) -> None:
+        # The address of the server names no database; ours always do.
+        self._address = Address.parse(url.replace("/?", "/mysql?"))
+        self._databases: list[str] = []
+        self._accounts: list[str] = []
+
+    def url(self, database: str, *, user: str = "") -> str:
+        """The address of `database`, as the administrator or as an account made by `account`."""
+        login = quote(user or self._address.user, safe="")
+        socket = quote(self._address.unix_socket, safe="/")
+        return f"mysql://{login}@localhost/{quote(database, safe='')}?unix_socket={socket}"
+
+    def connect(self, database: str = "mysql") -> pymysql.Connection:
+        return pymysql.connect(
+            user=self._address.user,
+            password=self._address.password,
+            unix_socket=self._address.unix_socket,
+            database=database,
+            charset="utf8mb4",
+            autocommit=True,
+        )
+
+    def run(self, database: str, *statements: str) -> None:
+        with self.connect(database) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def ask(self, database: str, query: str) -> list[tuple[str, ...]]:
+        with self.connect(database) as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            return [tuple(str(value) for value in row) for row in cursor.fetchall()]
+
+    def tool(self, *argv: str, stdin: bytes = b"") -> bytes:
+        """What one of the server's own programs prints."""
+        program, *options = argv
+        login = [f"--user={self._address.user}", f"--socket={self._address.unix_socket}"]
+        done = subprocess.run([program, *login, *options], input=stdin, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        return done.stdout
+
+    def load(self, database: str, script: bytes) -> None:
+        """By the stock client, as docs/restore-mysql.md tells an operator to."""
+        self.tool(*STOCK_CLIENT, database, stdin=script)
+
+    def name(self) -> str:
+        """A name for a database that a test may make; dropped afterwards all the same."""
+        # No quotes of any kind: mariadb-dump, our judge, cannot dump events of such a database.
+        name = f"Our shöp 100%s; {secrets.token_hex(4)}"
+        self._databases.append(name)
+        return name
+
+    def database(self, *statements: str) -> str:
+        name = self.name()
+        self.run(
+            "mysql",
+            f"CREATE DATABASE {ticked(name)} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci",
+        )
+        self.run(name, *statements)
+        return name
+
+    def corpus(self) -> str:
+        name = self.database()
+        self.load(name, CORPUS.read_bytes())
+        return name
+
+    def reader(self, database: str) -> str:
+        """An account with exactly the grants that docs/restore-mysql.md asks for."""
+        return self.account(
+            "RELOAD ON *.*",
+            of_database(database, "SELECT", "SHOW VIEW", "TRIGGER", "EVENT"),
+            "SELECT ON `mysql`.*",
+        )
+
+    def account(self, *grants: str) -> str:
+        """A local account; each of `grants` is what stands between GRANT and TO."""
+        name = f"user {secrets.token_hex(4)}"
+        self._accounts.append(name)
+        login = f"{ticked(name)}@localhost"
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE USER {login} IDENTIFIED BY %s", [PASSWORD])
+        self.run("mysql", *(f"GRANT {grant} TO {login}" for grant in grants))
+        return name
+
+    def forget(self, account: str) -> None:
+        self.run("mysql", f"DROP USER IF EXISTS {ticked(account)}@localhost")
+
+    def checksums(self, database: str) -> dict[str, str]:
+        """The server's own checksum of every table."""
+        tables = self.ask(
+            database,
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'",
+        )
+        sums = {}
+        for (table,) in tables:
+            ((_, checksum),) = self.ask(database, f"CHECKSUM TABLE {ticked(table)}")
+            sums[table] = checksum
+        return sums
+
+    def differences(self, one: str, other: str) -> list[str]:
+        """What an independent tool says of two databases where it does not say the same."""
+        lines = [self.tool(*JUDGE, name).splitlines() for name in (one, other)]
+        neutral = [
+            [line.replace(ticked(name).encode(), b"`DATABASE`") for line in said]
+            for name, said in zip((one, other), lines, strict=True)
+        ]
+        if neutral[0] == neutral[1]:
+            return []
+        pairs = zip_longest(*neutral, fillvalue=b"nothing")
+        different = (pair for pair in pairs if pair[0] != pair[1])
+        return [f"{left[:200]!r} / {right[:200]!r}" for left, right in islice(different, 5)]
+
+    def sessions(self, user: str) -> list[str]:
+        rows = self.ask("mysql", "SELECT ID, USER FROM information_schema.PROCESSLIST")
+        return [number for number, name in rows if name == user]
+
+    def kill(self, user: str) -> None:
+        for number in self.sessions(user):
+            self.run("mysql", f"KILL {number}")
+
+    def databases(self) -> set[str]:
+        return {name for (name,) in self.ask("mysql", "SHOW DATABASES")}
+
+    def clean(self) -> None:
+        for name in self._databases:
+            self.run("mysql", f"DROP DATABASE IF EXISTS {ticked(name)}")
+        for name in self._accounts:
+            self.forget(name)
+
+
+def ticked(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def of_database(database: str, *rights: str) -> str:
+    pattern = database.replace("_", r"\_").replace("%", r"\%")
+    return f"{', '.join(rights)} ON {ticked(pattern)}.*"

@@ -1,0 +1,119 @@
+"""Each thing that is wrong has its own error, and says what would mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.engine.mysql.laboratory import PASSWORD, Laboratory, of_database
+from tests.engine.postgres.loop import bring_back, keep
+
+from holdfast.errors import (
+    AccessDenied,
+    DatabaseUnreachable,
+    GrantMissing,
+    RestoreFailed,
+    TargetNotEmpty,
+    Unsupported,
+)
+from holdfast.model import Relation
+from holdfast.sources.mysql_native.source import MysqlSource
+from holdfast.sources.mysql_native.target import MysqlTarget
+
+ONE_TABLE = ("CREATE TABLE t (id int PRIMARY KEY, a int)", "INSERT INTO t VALUES (1, 1), (2, 2)")
+WHOLE_SERVER = "RELOAD ON *.*"
+DATABASE_RIGHTS = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
+
+
+@pytest.mark.parametrize("absent", ["RELOAD", *DATABASE_RIGHTS])
+def test_a_missing_grant_is_named_with_the_statement_that_gives_it(
+    lab: Laboratory, absent: str
+) -> None:
+    original = lab.database(*ONE_TABLE)
+    rights = [right for right in DATABASE_RIGHTS if right != absent]
+    whole_server = [WHOLE_SERVER] if absent != "RELOAD" else []
+    user = lab.account(*whole_server, of_database(original, *rights), "SELECT ON `mysql`.*")
+    source = MysqlSource(lab.url(original, user=user), password=PASSWORD)
+    with pytest.raises(GrantMissing, match=f"lacks {absent} ") as failure:
+        source.check()
+    lab.run("mysql", failure.value.hint)
+    source.check()
+
+
+def test_a_wrong_password_is_told_from_a_server_that_is_down(lab: Laboratory) -> None:
+    original = lab.database(*ONE_TABLE)
+    user = lab.account()
+    with pytest.raises(AccessDenied, match="cannot connect"):
+        MysqlSource(lab.url(original, user=user), password="guess").check()
+    nowhere = "mysql://root@localhost/shop?unix_socket=/nonexistent/mysqld.sock"
+    with pytest.raises(DatabaseUnreachable, match="nonexistent"):
+        MysqlSource(nowhere).check()
+    with pytest.raises(DatabaseUnreachable, match="no such database"):
+        MysqlSource(lab.url("no such database")).check()
+
+
+def test_tables_that_no_snapshot_holds_still_are_refused_by_name(lab: Laboratory) -> None:
+    original = lab.database(*ONE_TABLE, "CREATE TABLE loose (id int) ENGINE=MyISAM")
+    for attempt in (MysqlSource(lab.url(original)).check, MysqlSource(lab.url(original)).plan):
+        with pytest.raises(Unsupported, match=r"loose' \(MyISAM\)"):
+            attempt()
+    lab.run(original, "DROP TABLE loose", "ALTER TABLE t ADD SYSTEM VERSIONING")
+    with pytest.raises(Unsupported, match="history would be lost"):
+        MysqlSource(lab.url(original)).check()
+
+
+def test_the_plan_says_how_each_table_is_read_and_why(lab: Laboratory) -> None:
+    original = lab.database(*ONE_TABLE, "CREATE TABLE bag (a int)")
+    plan = MysqlSource(lab.url(original)).plan()
+    methods = {table.relation.name: table.method for table in plan.tables}
+    assert methods == {"t": "key-ranges", "bag": "streamed-rows"}
+    assert "no unique key" in next(t.reason for t in plan.tables if t.relation.name == "bag")
+    assert plan.server.kind == "mariadb"
+
+
+def test_existing_data_is_never_overwritten_unasked(lab: Laboratory, tmp_path: Path) -> None:
+    original, full = lab.database(*ONE_TABLE), lab.database("CREATE TABLE mine (id int)")
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    target = MysqlTarget(lab.url(full))
+    with pytest.raises(TargetNotEmpty, match="it is not empty"):
+        bring_back(target, parts, tmp_path)
+    assert lab.ask(full, "SHOW TABLES") == [("mine",)]
+    bring_back(target, parts, tmp_path, overwrite=True)
+    assert lab.ask(full, "SHOW TABLES") == [("t",)]
+    with pytest.raises(TargetNotEmpty, match="it has 't'"):
+        bring_back(target, parts, tmp_path, tables=[Relation(schema=original, name="t")])
+
+
+def test_a_part_that_fails_names_its_table_and_leaves_no_database(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    original, copy = lab.database(*ONE_TABLE, "CREATE TABLE u (id int)"), lab.name()
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    (broken,) = [part for part in parts if part.relation and part.relation.name == "t"]
+    file = tmp_path / broken.key
+    file.write_bytes(file.read_bytes().replace(b"(2,", b"(1,"))
+    with pytest.raises(RestoreFailed, match=r"cannot restore table .*\.t': ERROR") as failure:
+        bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    assert "was dropped again" in failure.value.hint
+    assert copy not in lab.databases()
+
+
+def test_rows_that_went_missing_are_noticed(lab: Laboratory, tmp_path: Path) -> None:
+    original, copy = lab.database(*ONE_TABLE), lab.name()
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    (data,) = [part for part in parts if part.relation]
+    file = tmp_path / data.key
+    file.write_bytes(file.read_bytes().replace(b",\n(2,2)", b""))
+    with pytest.raises(RestoreFailed, match="has 1 rows instead of 2"):
+        bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+
+
+def test_a_login_without_the_rights_to_restore_is_refused_before_anything_changes(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    original, copy = lab.database(*ONE_TABLE), lab.name()
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    user = lab.account("SELECT ON *.*")
+    with pytest.raises(GrantMissing, match="may not create databases"):
+        bring_back(MysqlTarget(lab.url(copy, user=user), password=PASSWORD), parts, tmp_path)
+    assert copy not in lab.databases()

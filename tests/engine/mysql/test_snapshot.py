@@ -1,0 +1,199 @@
+"""One moment for all sessions, whatever happens to them meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Self
+
+import pymysql
+import pytest
+from tests.engine.mysql.laboratory import PASSWORD, Laboratory
+from tests.engine.postgres.loop import bring_back, keep
+
+from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
+from holdfast.model import PartKind
+from holdfast.ports import Snapshot
+from holdfast.sources.mysql_native.source import MysqlSource
+from holdfast.sources.mysql_native.target import MysqlTarget
+
+ACCOUNTS = 200
+ACCOUNT_TABLES = tuple(
+    statement
+    for table in ("debit", "credit", "unkeyed")
+    for statement in (
+        f"CREATE TABLE {table} (id int{'' if table == 'unkeyed' else ' PRIMARY KEY'}, amount int)",
+        f"INSERT INTO {table} SELECT seq, 1000 FROM seq_1_to_{ACCOUNTS}",
+    )
+)
+WIDE_TABLE = (
+    "CREATE TABLE wide (id int PRIMARY KEY, a varchar(1000))",
+    "INSERT INTO wide SELECT seq, REPEAT('a', 1000) FROM seq_1_to_20000",
+)
+
+
+class Transfers:
+    """Moves amounts between tables, in transactions that keep the sum, until told to stop."""
+
+    def __init__(self, lab: Laboratory, database: str) -> None:
+        self._connection = lab.connect(database)
+        self._over = threading.Event()
+        self._some = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._some.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        number = 0
+        with self._connection.cursor() as cursor:
+            while not self._over.is_set():
+                number += 1
+                account = 1 + number % ACCOUNTS
+                cursor.execute("START TRANSACTION")
+                for table, change in (("debit", -2), ("credit", 1), ("unkeyed", 1)):
+                    cursor.execute(f"UPDATE {table} SET amount=amount+{change} WHERE id={account}")
+                cursor.execute("COMMIT")
+                if number > 20:
+                    self._some.set()
+
+
+def test_every_snapshot_under_writes_keeps_the_invariant(lab: Laboratory, tmp_path: Path) -> None:
+    original, copy = lab.database(*ACCOUNT_TABLES), lab.name()
+    proofs: list[dict[str, str]] = []
+    with Transfers(lab, original):
+        for attempt in range(5):
+            folder = tmp_path / str(attempt)
+            parts = keep(
+                MysqlSource(lab.url(original)),
+                folder,
+                workers=4,
+                meanwhile=lambda snapshot: proofs.append(snapshot.proof),
+            )
+            bring_back(MysqlTarget(lab.url(copy)), parts, folder, overwrite=True)
+            ((total,),) = lab.ask(
+                copy,
+                "SELECT (SELECT SUM(amount) FROM debit) + (SELECT SUM(amount) FROM credit)"
+                " + (SELECT SUM(amount) FROM unkeyed)",
+            )
+            assert int(total) == 3 * ACCOUNTS * 1000
+    assert all(proof["sessions"] == "4" and proof["same_moment"] for proof in proofs)
+    assert all(float(proof["lock_held_milliseconds"]) < 2000 for proof in proofs)
+
+
+def test_a_killed_session_loses_the_snapshot_and_is_never_replaced(lab: Laboratory) -> None:
+    original = lab.database(*WIDE_TABLE)
+    user = lab.account("ALL ON *.*")
+    source = MysqlSource(lab.url(original, user=user), password=PASSWORD)
+    with source.open(workers=1) as snapshot:
+        (wide,) = [part for part in snapshot.parts if part.kind is PartKind.DATA]
+        lost = pytest.raises(SnapshotLost, match="cannot go on reading the snapshot")
+        with lost, snapshot.read(wide) as stream:
+            for number, _ in enumerate(stream):
+                if number == 0:
+                    lab.kill(user)
+        with pytest.raises(SnapshotLost, match="no session"), snapshot.read(wide):
+            pass
+    assert lab.sessions(user) == []
+
+
+@pytest.mark.parametrize("key", ["PRIMARY KEY", ""])
+def test_leaving_a_part_early_ends_the_work_on_it_only(lab: Laboratory, key: str) -> None:
+    original = lab.database(
+        f"CREATE TABLE wide (id int {key}, a varchar(1000))",
+        "INSERT INTO wide SELECT seq, REPEAT('a', 1000) FROM seq_1_to_20000",
+    )
+    with MysqlSource(lab.url(original)).open(workers=2) as snapshot:
+        (wide,) = [part for part in snapshot.parts if part.kind is PartKind.DATA]
+        with snapshot.read(wide) as stream:
+            chunks = iter(stream)
+            next(chunks), next(chunks)
+        assert stream.rows is None
+        with snapshot.read(wide) as again:
+            assert sum(len(chunk) for chunk in again) > 20_000_000
+        assert again.rows == 20000
+
+
+def test_abort_ends_a_read_from_another_thread(lab: Laboratory) -> None:
+    original = lab.database(*WIDE_TABLE)
+    failures: list[HoldfastError] = []
+
+    def read(snapshot: Snapshot, started: threading.Event, go_on: threading.Event) -> None:
+        (wide,) = [part for part in snapshot.parts if part.kind is PartKind.DATA]
+        try:
+            with snapshot.read(wide) as stream:
+                for _ in stream:
+                    started.set()
+                    assert go_on.wait(10)
+        except HoldfastError as error:
+            failures.append(error)
+
+    with MysqlSource(lab.url(original)).open(workers=1) as snapshot:
+        started, go_on = threading.Event(), threading.Event()
+        reader = threading.Thread(target=read, args=(snapshot, started, go_on))
+        reader.start()
+        assert started.wait(10)
+        snapshot.abort()
+        snapshot.abort()
+        go_on.set()
+        reader.join(10)
+        assert not reader.is_alive()
+    assert [type(error) for error in failures] == [SnapshotLost]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lab, name: lab.run(name, "ALTER TABLE wide ADD INDEX (a), FORCE"),
+        lambda lab, name: lab.run(name, "TRUNCATE TABLE wide"),
+        lambda lab, name: lab.run(name, "RENAME TABLE wide TO narrow"),
+    ],
+    ids=["rebuilt", "emptied", "renamed"],
+)
+def test_a_table_changed_after_the_snapshot_fails_by_name(
+    lab: Laboratory, tmp_path: Path, change: Callable[[Laboratory, str], None]
+) -> None:
+    original = lab.database(*WIDE_TABLE)
+    with pytest.raises(BackupFailed, match="wide") as failure:
+        keep(MysqlSource(lab.url(original)), tmp_path, meanwhile=lambda _: change(lab, original))
+    assert "altered after the snapshot" in failure.value.hint
+
+
+def test_a_table_that_was_read_is_free_for_ddl_unless_the_binary_log_holds_it(
+    lab: Laboratory,
+) -> None:
+    original = lab.database(*WIDE_TABLE)
+    ((binary_log,),) = lab.ask("mysql", "SELECT @@log_bin")
+    # MariaDB keeps metadata locks over ROLLBACK TO SAVEPOINT where it writes a binary log.
+    waits = pytest.raises(pymysql.OperationalError, match="1205")
+    with MysqlSource(lab.url(original)).open(workers=1) as snapshot:
+        (wide,) = [part for part in snapshot.parts if part.kind is PartKind.DATA]
+        with snapshot.read(wide) as stream:
+            for _ in stream:
+                pass
+        with waits if binary_log == "1" else nullcontext():
+            lab.run(original, "SET lock_wait_timeout = 2", "ALTER TABLE wide ADD COLUMN b int")
+
+
+def test_a_lock_that_is_not_granted_fails_within_its_time(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.sources.mysql_native.lock.WAIT_SECONDS", 1)
+    original = lab.database(*WIDE_TABLE)
+    with lab.connect() as other, other.cursor() as cursor:
+        cursor.execute("BACKUP STAGE START")
+        refused = pytest.raises(BackupFailed, match="was not granted in 1 seconds")
+        with refused, MysqlSource(lab.url(original)).open(workers=1):
+            pass
+        cursor.execute("BACKUP STAGE END")
+    with MysqlSource(lab.url(original)).open(workers=1) as snapshot:
+        assert snapshot.parts
