@@ -34,10 +34,10 @@ class Laboratory:
         with psycopg.connect(self.conninfo(database), autocommit=True) as connection:
             return connection.execute(query.encode()).fetchall()
 
-    def database(self, *statements: str) -> str:
+    def database(self, *statements: str, options: str = "") -> str:
         """A new one, filled by `statements`."""
         name = self.name()
-        self.run("postgres", f'CREATE DATABASE "{name}" TEMPLATE template0')
+        self.run("postgres", f'CREATE DATABASE "{name}" TEMPLATE template0 {options}')
         for statement in statements:
             self.run(name, statement)
         return name
@@ -66,9 +66,11 @@ class Laboratory:
         return {str(row[0]) for row in self.ask("postgres", "SELECT datname FROM pg_database")}
 
     def sessions(self, application: str) -> int:
+        """How many sessions call themselves so; `%` stands for anything."""
         with psycopg.connect(self.superuser, autocommit=True) as connection:
             row = connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [application]
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s",
+                [application],
             ).fetchone()
         assert row is not None
         return int(row[0])

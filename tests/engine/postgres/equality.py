@@ -16,7 +16,7 @@ _DRAWN_EACH_TIME = ("\\restrict ", "\\unrestrict ")
 def dump(conninfo: str) -> list[str]:
     """The whole database as pg_dump tells it, rows included."""
     finished = subprocess.run(
-        [_pg_dump(conninfo), f"--dbname={conninfo}"],
+        [program("pg_dump", conninfo), f"--dbname={conninfo}"],
         check=True,
         capture_output=True,
         env=os.environ | {"LC_ALL": "C"},
@@ -25,11 +25,12 @@ def dump(conninfo: str) -> list[str]:
     return [line for line in lines if not line.startswith(_DRAWN_EACH_TIME)]
 
 
-def _pg_dump(conninfo: str) -> str:
+def program(name: str, conninfo: str) -> str:
+    """The server's own version of a client program, past Debian's slow wrapper."""
     with psycopg.connect(conninfo) as connection:
         major = connection.info.server_version // 10000
-    own = Path(f"/usr/lib/postgresql/{major}/bin/pg_dump")
-    return str(own) if own.exists() else "pg_dump"
+    own = Path(f"/usr/lib/postgresql/{major}/bin/{name}")
+    return str(own) if own.exists() else name
 
 
 def checksums(conninfo: str) -> dict[tuple[str, str], tuple[int, int]]:

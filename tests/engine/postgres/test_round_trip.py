@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
-from tests.engine.postgres.loop import bring_back, keep
+from tests.engine.postgres.loop import Unwatched, bring_back, keep, opener
 
-from holdfast.errors import RestoreFailed, TargetNotEmpty
-from holdfast.model import Consistency, PartKind, Relation
+from holdfast.errors import Interrupted, RestoreFailed, TargetNotEmpty
+from holdfast.model import Consistency, Part, PartKind, Relation
+from holdfast.ports import OpenPart, RestoreRequest
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
 
@@ -204,69 +206,70 @@ def test_roles_come_back_on_request_and_existing_ones_stay_as_they_are(
     assert lab.ask(restored, "SELECT tableowner FROM pg_tables WHERE tablename = 'a'") == [(lost,)]
 
 
-SHOP = """
-CREATE TABLE customers (id int PRIMARY KEY, name text);
-CREATE TABLE orders (id serial PRIMARY KEY, customer int REFERENCES customers);
-CREATE TABLE lines (order_id int REFERENCES orders, n int);
-INSERT INTO customers VALUES (1, 'a'), (2, 'b');
-INSERT INTO orders (customer) VALUES (1), (2), (2);
-INSERT INTO lines VALUES (1, 1), (3, 1);
-"""
-
-
-def foreign_keys(lab: Laboratory, database: str) -> set[object]:
-    found = lab.ask(database, "SELECT conname::text FROM pg_constraint WHERE contype = 'f'")
-    return {row[0] for row in found}
-
-
-def test_chosen_tables_come_with_the_whole_schema_into_a_new_database(
-    lab: Laboratory, tmp_path: Path
+@pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP", "SQL_ASCII"])
+def test_rows_keep_their_bytes_in_every_encoding(
+    lab: Laboratory, tmp_path: Path, encoding: str
 ) -> None:
-    database, restored = lab.database(SHOP), lab.name()
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
-    found = bring_back(
-        PostgresTarget(url=lab.conninfo(restored)),
-        parts,
-        tmp_path,
-        tables=[table("orders"), table("lines")],
+    database = lab.database(
+        "CREATE TABLE t AS SELECT 'caf' || convert_from('\\xe9e9', getdatabaseencoding()) AS a"
+        if encoding != "EUC_JP"
+        else "CREATE TABLE t AS SELECT convert_from('\\xc6fccbdc', 'EUC_JP') AS a",
+        options=f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'",
     )
-    assert {each.relation.name: each.rows_found for each in found} == {"orders": 3, "lines": 2}
-    assert lab.ask(restored, "SELECT count(*) FROM customers") == [(0,)]
-    assert foreign_keys(lab, restored) == {"lines_order_id_fkey"}
-    assert lab.ask(restored, "SELECT nextval('orders_id_seq')") == [(4,)]
-
-
-def test_a_chosen_partitioned_table_brings_all_its_partitions(
-    lab: Laboratory, corpus: Callable[[], str], tmp_path: Path
-) -> None:
-    database, restored = corpus(), lab.name()
+    restored = lab.name()
     parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
-    target = PostgresTarget(url=lab.conninfo(restored))
-    bring_back(target, parts, tmp_path, tables=[table("measured")])
-    query = "SELECT sum(value), count(*) FROM measured"
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    query = "SELECT getdatabaseencoding()::text, convert_to(a, getdatabaseencoding()) FROM t"
     assert lab.ask(restored, query) == lab.ask(database, query)
-    assert lab.ask(restored, "SELECT count(*) FROM dropped") == [(0,)]
+    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
 
 
-def test_chosen_tables_fill_the_empty_ones_of_a_database_in_use(
+def test_only_the_users_rows_of_an_extensions_table_are_taken(
     lab: Laboratory, tmp_path: Path
 ) -> None:
-    database = lab.database(SHOP)
+    database = lab.database(
+        "CREATE EXTENSION hstore",
+        "CREATE TABLE config (a int, builtin bool); CREATE TABLE inner_workings (a int)",
+        "ALTER EXTENSION hstore ADD TABLE config",
+        "ALTER EXTENSION hstore ADD TABLE inner_workings",
+        "INSERT INTO config VALUES (1, true), (2, false)",
+        # What pg_extension_config_dump() does in an extension's own script.
+        "UPDATE pg_extension SET extconfig = ARRAY['config'::regclass::oid],"
+        " extcondition = ARRAY['WHERE NOT builtin'] WHERE extname = 'hstore'",
+    )
     parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
-    target = PostgresTarget(url=lab.conninfo(database))
-    with pytest.raises(TargetNotEmpty, match=r"cannot restore table 'public\.lines' into"):
-        bring_back(target, parts, tmp_path, tables=[table("lines")])
-    lab.run(database, "DELETE FROM lines")
-    bring_back(target, parts, tmp_path, tables=[table("lines")])
-    lab.run(database, "UPDATE lines SET n = 9")
-    bring_back(target, parts, tmp_path, tables=[table("lines")], overwrite=True)
-    assert lab.ask(database, "SELECT sum(n), count(*) FROM lines") == [(2, 2)]
-    assert lab.ask(database, "SELECT count(*) FROM orders") == [(3,)]
+    (part,) = (part for part in parts if part.kind is PartKind.DATA)
+    assert (part.relation, part.rows) == (table("config"), 1)
+    assert (tmp_path / part.key).read_text() == "2\tf\n"
 
 
-def test_a_table_that_the_backup_does_not_hold_is_named(lab: Laboratory, tmp_path: Path) -> None:
-    database = lab.database(SHOP)
+@pytest.mark.parametrize("kind", [PartKind.PRE_DATA, PartKind.DATA, PartKind.POST_DATA])
+def test_an_interrupted_restore_leaves_nothing_behind(
+    lab: Laboratory, tmp_path: Path, kind: PartKind
+) -> None:
+    database = lab.database("CREATE TABLE a AS SELECT g FROM generate_series(1, 1000) g")
     parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
-    target = PostgresTarget(url=lab.conninfo(lab.name()))
-    with pytest.raises(RestoreFailed, match=r"table 'public\.nothing'"):
-        bring_back(target, parts, tmp_path, tables=[table("nothing")])
+    target, before = PostgresTarget(url=lab.conninfo(lab.name())), lab.databases()
+    with pytest.raises(Interrupted):
+        target.restore(
+            RestoreRequest(parts=parts, workers=2),
+            interrupted_at(opener(tmp_path), kind),
+            Unwatched(),
+        )
+    assert lab.databases() == before
+    assert lab.sessions("holdfast-restore-%") == 0
+
+
+def interrupted_at(open_part: OpenPart, kind: PartKind) -> OpenPart:
+    """The operator's Ctrl-C comes when part of a part has been read."""
+
+    @contextmanager
+    def interrupting(part: Part) -> Iterator[Iterator[bytes]]:
+        def some(chunks: Iterator[bytes]) -> Iterator[bytes]:
+            yield next(chunks)[:100]
+            raise Interrupted("ended by SIGINT")
+
+        with open_part(part) as chunks:
+            yield some(chunks) if part.kind is kind else chunks
+
+    return interrupting

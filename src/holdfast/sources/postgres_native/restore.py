@@ -32,7 +32,7 @@ class Restore:
     def everything(self, server: Cluster, maintenance: Login) -> list[RestoredTable]:
         """Constraints, indexes and triggers come after the rows, so no order of tables matters."""
         data = selection.data_parts(self.request)
-        self._begin(data)
+        self._begin([*self._scripted(), *data])
         if self.request.globals:
             self._globals(server, maintenance)
         self._scripts(PartKind.PRE_DATA)
@@ -54,9 +54,11 @@ class Restore:
         before = Before.DELETE if self.request.overwrite else Before.NOTHING
         return self._load(data, before=before)
 
-    def _begin(self, data: list[Part]) -> None:
-        others = [part for part in self.request.parts if part.kind is not PartKind.DATA]
-        parts = data if self.request.tables else [*others, *data]
+    def _scripted(self) -> list[Part]:
+        left_out = {PartKind.DATA} if self.request.globals else {PartKind.DATA, PartKind.GLOBALS}
+        return [part for part in self.request.parts if part.kind not in left_out]
+
+    def _begin(self, parts: list[Part]) -> None:
         total = sum(part.plain_bytes for part in parts)
         self.progress.begin(total_bytes=total, parts=len(parts))
 

@@ -56,6 +56,8 @@ class TablePart:
             "format": TEXT,
             "encoding": self.encoding,
             "columns": json.dumps(self.columns),
+            # Not for us: whoever has only the files and psql need not quote anything himself.
+            "statement": self.copy_in(freeze=False),
         }
         if self.condition:
             found["condition"] = self.condition

@@ -27,13 +27,15 @@ class Tool:
 def find(name: str, server_major: int, server_version: str, folders: Sequence[Path]) -> Tool:
     """The one of the server's own major version, else the oldest that is newer.
 
-    Raises `ToolMissing` naming both versions. With no `folders`, Debian's versioned ones
-    come before PATH: /usr/bin/pg_dump there is a wrapper that picks a cluster by itself.
+    Raises `ToolMissing` naming both versions. Where no `folders` are named, Debian's versioned
+    ones come before PATH: its /usr/bin/pg_dump is a slow wrapper that picks a cluster by itself.
     """
-    found = [_asked(path) for path in _candidates(name, folders)]
-    fitting = sorted((tool for tool in found if tool.major >= server_major), key=_age)
-    if fitting:
-        return fitting[0]
+    found: list[Tool] = []
+    for candidates in _candidates(name, folders):
+        found += [_asked(path) for path in candidates]
+        fitting = sorted((tool for tool in found if tool.major >= server_major), key=_age)
+        if fitting:
+            return fitting[0]
     hint = f"install the client package, on Debian: apt install postgresql-client-{server_major}"
     if not found:
         raise ToolMissing(f"cannot run '{name}': it is not installed", hint=hint)
@@ -49,14 +51,15 @@ def _age(tool: Tool) -> int:
     return tool.major
 
 
-def _candidates(name: str, folders: Sequence[Path]) -> Iterator[Path]:
+def _candidates(name: str, folders: Sequence[Path]) -> Iterator[list[Path]]:
+    """Places in the order in which they are preferred, the next only where one is not enough."""
     if folders:
-        yield from (folder / name for folder in folders if (folder / name).is_file())
+        yield [folder / name for folder in folders if (folder / name).is_file()]
         return
-    yield from sorted(DEBIAN_BINARIES.glob(f"*/bin/{name}"))
+    yield list(DEBIAN_BINARIES.glob(f"*/bin/{name}"))
     on_path = shutil.which(name)
     if on_path is not None:
-        yield Path(on_path)
+        yield [Path(on_path)]
 
 
 def _asked(path: Path) -> Tool:

@@ -1,0 +1,42 @@
+"""What docs/restore-postgres.md promises: psql alone brings a backup back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tests.engine.postgres.conftest import Laboratory
+from tests.engine.postgres.equality import checksums, dump, program
+from tests.engine.postgres.loop import keep
+
+from holdfast.model import Part, PartKind
+from holdfast.sources.postgres_native.source import PostgresSource
+
+
+def test_psql_alone_brings_the_corpus_back(
+    lab: Laboratory, corpus: Callable[[], str], tmp_path: Path
+) -> None:
+    database, restored = corpus(), lab.database()
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    psql = [program("psql", lab.conninfo(restored)), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+    for part in in_order(parts):
+        statement = part.details.get("statement")
+        arguments = ["-c", statement] if statement else []
+        with (tmp_path / part.key).open("rb") as stream:
+            subprocess.run(
+                [*psql, "-d", lab.conninfo(restored), *arguments],
+                stdin=stream,
+                stdout=subprocess.DEVNULL,
+                check=True,
+                env=os.environ | {"PGOPTIONS": "-c lc_monetary=C"},
+            )
+    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
+    assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
+
+
+def in_order(parts: Sequence[Part]) -> Iterator[Part]:
+    for kind in PartKind:
+        if kind is not PartKind.GLOBALS:
+            yield from (part for part in parts if part.kind is kind)
