@@ -10,7 +10,7 @@ from tests.fakes.progress import FakeProgress
 from holdfast import wiring
 from holdfast.config.load import load
 from holdfast.config.settings import Settings
-from holdfast.errors import UnknownJob, Unsupported
+from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
 from holdfast.model import Codec
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
@@ -103,3 +103,14 @@ def test_the_scheme_of_a_url_chooses_the_target(url: str, kind: str, target: str
 def test_a_target_that_cannot_hold_the_backup_is_refused(url: str) -> None:
     with pytest.raises(Unsupported, match="cannot restore into a"):
         wiring.target_for(url, kind="postgres", password_file=None)
+
+
+def test_a_password_file_for_a_target_must_be_private(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("hunter2\n")
+    secret.chmod(0o644)
+    url = "postgresql:///copy"
+    with pytest.raises(ConfigInvalid, match=r"is open to others \(mode 0644\)"):
+        wiring.target_for(url, kind="postgres", password_file=secret)
+    secret.chmod(0o600)
+    assert "hunter2" not in wiring.target_for(url, kind="postgres", password_file=secret).name

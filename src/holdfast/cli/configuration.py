@@ -11,7 +11,8 @@ from holdfast.cli.session import JsonOption, print_document, session_of
 
 commands = typer.Typer(help="Look at a configuration file.", no_args_is_help=True)
 
-File = Annotated[Path, typer.Argument(help="The file to check.", metavar="FILE")]
+# Not looked at by typer (`readable=False`): our own error has a code and a remedy.
+File = Annotated[Path, typer.Argument(help="The file to check.", metavar="FILE", readable=False)]
 
 
 @commands.command()

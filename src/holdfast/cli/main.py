@@ -54,7 +54,9 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with 
 def options(
     context: typer.Context,
     *,
-    config: Annotated[Path, typer.Option(metavar="FILE", help="The configuration file.")] = CONFIG,
+    config: Annotated[
+        Path, typer.Option(metavar="FILE", readable=False, help="The configuration file.")
+    ] = CONFIG,
     log_format: Annotated[
         LogFormat, typer.Option(help="Logs on stderr; auto: console on a terminal, else JSON.")
     ] = LogFormat.AUTO,

@@ -34,7 +34,10 @@ Globals = Annotated[
 PasswordFile = Annotated[
     Path | None,
     typer.Option(
-        "--password-file", metavar="FILE", help="The password for --to, so that no list shows it."
+        "--password-file",
+        metavar="FILE",
+        readable=False,
+        help="The password for --to, so that no list shows it.",
     ),
 ]
 

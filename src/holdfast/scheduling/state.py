@@ -22,7 +22,11 @@ def make_folder(path: Path) -> None:
     with state_errors(path):
         if not path.is_dir():
             path.mkdir(mode=FOLDER_MODE, exist_ok=True)
-            give_to_owner(path, like=path.parent)
+            descriptor = os.open(path, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                give_to_owner(descriptor, like=path.parent)
+            finally:
+                os.close(descriptor)
 
 
 def open_private(path: Path, flags: int) -> int:
@@ -33,11 +37,14 @@ def open_private(path: Path, flags: int) -> int:
         return descriptor
 
 
-def give_to_owner(target: Path | int, *, like: Path) -> None:
-    """Where root works in somebody else's folder, what it makes becomes theirs."""
+def give_to_owner(descriptor: int, *, like: Path) -> None:
+    """Where root works in somebody else's folder, what it makes becomes theirs.
+
+    By descriptor, never by name: the folder's owner could have put a link in its place.
+    """
     if os.geteuid() == 0:
         owner = like.stat()
-        os.chown(target, owner.st_uid, owner.st_gid)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 @contextmanager

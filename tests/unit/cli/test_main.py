@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from tests.unit.cli.desk import Desk
 
 from holdfast.cli.main import COMMANDS
 from holdfast.errors import DatabaseUnreachable
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may read everything, so tests that are run by root step down for a moment."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 def test_an_unknown_job_ends_with_its_code_and_the_nearest_name(desk: Desk) -> None:
@@ -45,6 +61,21 @@ def test_a_missing_configuration_says_how_to_name_another(desk: Desk) -> None:
     assert answer.exit_code == 10
     assert "cannot read configuration '/nowhere/holdfast.yaml'" in answer.stderr
     assert "hint: name another file with --config FILE" in answer.stderr
+
+
+@pytest.mark.parametrize("command", [["list"], ["config", "check", "holdfast.yaml"]], ids=" ".join)
+def test_a_configuration_that_may_not_be_read_says_who_may(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    desk.config.chmod(0)
+    monkeypatch.chdir(desk.folder)
+    with as_nobody():
+        answer = desk.bare("--config", "holdfast.yaml", *command)
+    assert answer.exit_code == 10
+    assert answer.stderr.splitlines() == [
+        "error: cannot read configuration 'holdfast.yaml': Permission denied",
+        "hint: run holdfast as the user it belongs to: sudo -u holdfast holdfast ...",
+    ]
 
 
 def test_an_error_of_the_database_keeps_its_own_code(desk: Desk) -> None:
