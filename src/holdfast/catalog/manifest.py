@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import ManifestInvalid
 from holdfast.model import Manifest
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = "holdfast.manifest/1"
 
 
 @cache
 def _adapter() -> TypeAdapter[Manifest]:
-    """Built at the first use: `holdfast --help` should not wait for it."""
+    """Loaded and built at the first use: `holdfast --help` should not wait for it."""
+    from pydantic import TypeAdapter
+
     return TypeAdapter(Manifest)
 
 
@@ -48,7 +51,7 @@ def decode(data: bytes, *, key: str) -> Manifest:
         )
     try:
         return _adapter().validate_python(body, strict=False)
-    except ValidationError as error:
+    except ValueError as error:
         raise ManifestInvalid(f"cannot read manifest '{key}': {error}") from error
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import structlog
 import typer
 
-from holdfast.cli import documents
+from holdfast.cli import documents, logs
 from holdfast.cli.progress import Meter, metered
 from holdfast.cli.session import JobName, JsonOption, print_document, session_of
 from holdfast.cli.tables import BACKUP_COLUMNS, backup_row, size, table_of
 from holdfast.operations.backup import backup as take_backup
 from holdfast.operations.plan import PlanReport
 from holdfast.operations.plan import plan as make_plan
-
-log = structlog.get_logger()
 
 
 def plan(context: typer.Context, job: JobName, *, as_json: JsonOption = False) -> None:
@@ -65,9 +62,9 @@ def backup(context: typer.Context, job: JobName, *, as_json: JsonOption = False)
     session = session_of(context)
     with metered(f"backup {job}") as meter:
         plugs = session.plugs(job, meter)
-        log.info("backup_begun", job=job)
+        logs.info("backup_begun", job=job)
         manifest = take_backup(plugs)
-    log.info(
+    logs.info(
         "backup_done",
         job=job,
         backup=manifest.backup_id,

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import structlog
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,10 +19,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from holdfast.cli import logs
+
 TERMINAL_SECONDS = 0.2
 JOURNAL_SECONDS = 10.0
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ class Meter:
     def part_done(self, name: str) -> None:
         with self._lock:
             self._done_parts += 1
-        log.debug("part_done", part=name)
+        logs.debug("part_done", part=name)
 
     def read(self) -> Reading:
         with self._lock:
@@ -139,7 +138,7 @@ def _bar(doing: str) -> Iterator[Callable[[Reading], None]]:
 def log_reading(doing: str, reading: Reading) -> None:
     """One event for the journal, with numbers that a machine can add up."""
     left = reading.seconds_left
-    log.info(
+    logs.info(
         "progress",
         doing=doing,
         done_bytes=reading.done_bytes,

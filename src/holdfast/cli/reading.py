@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import structlog
 import typer
 
 from holdfast.catalog.catalog import Catalog, Damaged
@@ -14,8 +13,6 @@ from holdfast.cli.tables import BACKUP_COLUMNS, backup_row, size, table_of, time
 from holdfast.model import Manifest
 from holdfast.operations.verify import verify as verify_backup
 from holdfast.ports import Repository
-
-log = structlog.get_logger()
 
 
 def list_backups(

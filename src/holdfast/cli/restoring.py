@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.cli import documents
+from holdfast.cli import documents, logs
 from holdfast.cli.progress import metered
 from holdfast.cli.session import BackupId, JsonOption, print_document, session_of
 from holdfast.cli.tables import size, table_of
 from holdfast.operations.restore import RestoreChoice
 from holdfast.operations.restore import restore as restore_backup
-
-log = structlog.get_logger()
 
 To = Annotated[
     str, typer.Option("--to", metavar="URL", help="The database to restore into; made if missing.")
@@ -77,9 +74,9 @@ def restore(
         workers=session.reading_slots(job),
     )
     with metered(f"restore {manifest.backup_id}") as meter:
-        log.info("restore_begun", backup=manifest.backup_id, target=target.name)
+        logs.info("restore_begun", backup=manifest.backup_id, target=target.name)
         report = restore_backup(repository, target, choice, progress=meter)
-    log.info("restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds)
+    logs.info("restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds)
     if as_json:
         print_document("restore", documents.of_restore(report))
         return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -131,3 +133,11 @@ def test_the_help_of_the_program_lists_its_commands_and_the_exit_codes(desk: Des
     answer = desk.bare("--help")
     assert all(name in answer.stdout for name in COMMANDS)
     assert "docs/errors.md" in answer.stdout
+
+
+def test_help_does_not_wait_for_what_only_a_command_needs() -> None:
+    program = "import sys, holdfast.cli.main; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert not {"psycopg", "pymysql", "pydantic", "structlog"} & set(loaded)
