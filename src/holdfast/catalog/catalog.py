@@ -80,6 +80,7 @@ class Catalog:
         """Remove all that is stored of a backup that has no manifest."""
         for stored in list(self._repository.list(backup_id)):
             self._repository.delete(stored.key)
+        self._repository.sweep(backup_id)
 
     def sweep(self, job: str) -> list[str]:
         """Remove what runs that died left of `job`; their ids. Only for whoever holds the job."""

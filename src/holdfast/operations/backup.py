@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from holdfast.catalog.catalog import Catalog
@@ -143,10 +143,9 @@ def _recorded(
 
     try:
         yield taken.append
-    except RunInFlight as error:
-        record("skipped", error)
-        raise
     except BaseException as error:
-        record("failed", error)
+        # A ledger that cannot be written must not hide what went wrong before.
+        with suppress(HoldfastError):
+            record("skipped" if isinstance(error, RunInFlight) else "failed", error)
         raise
     record("ok")

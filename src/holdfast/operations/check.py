@@ -23,12 +23,11 @@ def check(plugs: Plugs) -> CheckReport:
     """Log in to the source, write to the repository, compare the room: nothing stays behind."""
     findings: list[Finding] = []
     codes: list[int] = []
-    for subject, look in (
-        ("repository", lambda: _repository(plugs)),
-        ("source", lambda: plugs.source.check()),
-        ("room", lambda: _room(plugs)),
-    ):
-        _collect(subject, look, findings, codes)
+    _collect("repository", lambda: _repository(plugs), findings, codes)
+    _collect("source", plugs.source.check, findings, codes)
+    if not codes:
+        # The room needs both: where one of them fails, that is already said.
+        _collect("room", lambda: _room(plugs), findings, codes)
     return CheckReport(
         job=plugs.job.name, findings=tuple(findings), exit_code=codes[0] if codes else 0
     )
@@ -59,7 +58,15 @@ def _room(plugs: Plugs) -> list[Finding]:
     if free < needed:
         raise RepositoryFull(
             f"cannot be sure of room for job '{plugs.job.name}': "
-            f"{free} bytes are free, up to {needed} are needed",
+            f"{_megabytes(free)} are free, up to {_megabytes(needed)} are needed",
             hint="free some room, prune old backups (holdfast prune), or use a larger store",
         )
-    return [Finding(subject="room", detail=f"{free} bytes free, at most {needed} needed")]
+    return [
+        Finding(
+            subject="room", detail=f"{_megabytes(free)} free, at most {_megabytes(needed)} needed"
+        )
+    ]
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"

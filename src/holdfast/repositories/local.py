@@ -58,6 +58,7 @@ class LocalRepository:
         with self._errors_of("store", key):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = os.open(path, flags, FILE_MODE)
+            self._give_to_owner(descriptor)
         try:
             for chunk in chunks:
                 with self._errors_of("store", key):
@@ -143,7 +144,18 @@ class LocalRepository:
             folder = folder.parent
         for step in reversed(missing):
             step.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            descriptor = os.open(step, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                self._give_to_owner(descriptor)
+            finally:
+                os.close(descriptor)
             _sync_folder(step.parent)
+
+    def _give_to_owner(self, descriptor: int) -> None:
+        """What root stores by hand belongs to the user whose timers will prune it."""
+        if os.geteuid() == 0:
+            owner = self._root.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
     def _drop_empty_folders(self, folder: Path) -> None:
         while folder != self._root:

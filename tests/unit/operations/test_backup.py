@@ -7,12 +7,14 @@ import threading
 from datetime import timedelta
 
 import pytest
+from tests.fakes.ledger import MemoryLedger
 from tests.fakes.source import table
 from tests.unit.operations.worlds import World
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import (
     BackupFailed,
+    ConfigInvalid,
     DatabaseUnreachable,
     DeadlineExceeded,
     HoldfastError,
@@ -23,6 +25,7 @@ from holdfast.errors import (
 )
 from holdfast.model import Consistency
 from holdfast.operations.backup import backup
+from holdfast.ports import RunRecord
 
 
 def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:
@@ -95,6 +98,18 @@ def test_a_server_that_is_down_is_in_the_ledger_with_its_code() -> None:
     with pytest.raises(DatabaseUnreachable):
         backup(world.plugs)
     assert world.ledger.records[0].exit_code == DatabaseUnreachable.exit_code
+
+
+def test_a_ledger_that_cannot_be_written_does_not_hide_what_went_wrong() -> None:
+    class FullLedger(MemoryLedger):
+        def record(self, run: RunRecord) -> None:
+            raise ConfigInvalid("cannot write the ledger: no space")
+
+    world = World()
+    world.ledger = FullLedger()
+    world.source.refuse_with = DatabaseUnreachable("cannot reach 'db'")
+    with pytest.raises(DatabaseUnreachable):
+        backup(world.plugs)
 
 
 def test_a_second_run_is_skipped_and_counted_but_touches_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import table
 from tests.unit.operations.worlds import World
 
 from holdfast.errors import AccessDenied, RepositoryReadOnly
@@ -28,8 +29,8 @@ def test_one_problem_does_not_hide_the_other() -> None:
 
 
 def test_too_little_room_is_said_with_both_numbers() -> None:
-    world = World()
+    world = World(table("orders", "x" * 29_999_999))
     world.repository = MemoryRepository(free_bytes=10)
     report = check(world.plugs)
-    assert "10 bytes are free, up to 22 are needed" in report.findings[-1].problem
+    assert "0.0 MB are free, up to 30.0 MB are needed" in report.findings[-1].problem
     assert report.exit_code == 51

@@ -26,6 +26,13 @@ def test_only_the_owner_can_read_what_is_stored(tmp_path: Path) -> None:
     assert modes == {"job": 0o700, "job/b": 0o700, "job/b/parts": 0o700, "job/b/parts/x": 0o600}
 
 
+def test_what_root_stores_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    assert os.geteuid() == 0, "these tests run as root, as scripts/test does"
+    os.chown(tmp_path, 65534, 65534)
+    LocalRepository(tmp_path).put("job/b/parts/x", [b"x"])
+    assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {65534}
+
+
 def test_what_is_being_written_is_not_listed(tmp_path: Path) -> None:
     repository = LocalRepository(tmp_path)
     seen: list[list[str]] = []
