@@ -41,6 +41,7 @@ class Kept:
     database: str
     parts: tuple[Part, ...]
     folder: Path
+    description: list[bytes]
 
 
 @pytest.fixture(scope="session")
@@ -54,4 +55,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         source = MysqlSource(lab.url(original, user=lab.reader(original)), password=PASSWORD)
         assert all(not finding.problem for finding in source.check())
         assert source.connections_free() > 0
-        yield Kept(database=original, parts=keep(source, folder), folder=folder)
+        yield Kept(
+            database=original,
+            parts=keep(source, folder),
+            folder=folder,
+            description=lab.described(original),
+        )

@@ -51,9 +51,9 @@ INSERT INTO bytes_of_all_kinds VALUES
  (1, '', '', '', '', '', ''),
  (2, NULL, NULL, NULL, NULL, NULL, NULL),
  (3, 'ab', UNHEX('00FF0A0D1A5C2722'), UNHEX('00'), UNHEX('C3'), UNHEX('0D0A'), REPEAT(UNHEX('000102FF'), 100000)),
- (4, UNHEX('FF00'), 'text', '0', ' ', '  ', REPEAT('x', 9000000)),
+ (4, UNHEX('FF00'), 'text', '0', ' ', '  ', REPEAT('x', 5000000)),
  (5, 'a', 'a', 'a', 'a', 'a', 'small again'),
- (6, 'a', 'a', 'a', 'a', 'a', REPEAT(UNHEX('00'), 15000000));
+ (6, 'a', 'a', 'a', 'a', 'a', REPEAT(UNHEX('00'), 70000));
 
 CREATE TABLE moments (
   id int PRIMARY KEY, day date, clock time, precise_clock time(6), stamp timestamp NULL,
@@ -93,23 +93,23 @@ INSERT INTO identified SELECT CAST(CONCAT(LEFT(SHA2(seq, 256), 8), '-1111-4111-8
 INSERT INTO identified VALUES ('00000000-0000-0000-0000-000000000000', NULL, NULL), ('ffffffff-ffff-ffff-ffff-ffffffffffff', 'fe80::1', '');
 
 CREATE TABLE many_rows (id int NOT NULL AUTO_INCREMENT PRIMARY KEY, k int, c varchar(200), KEY (k));
-INSERT INTO many_rows (k, c) SELECT seq % 1000, SHA2(seq, 512) FROM seq_1_to_60000;
+INSERT INTO many_rows (k, c) SELECT seq % 1000, SHA2(seq, 512) FROM seq_1_to_25000;
 UPDATE many_rows SET id = -id WHERE id % 7 = 0;
 UPDATE many_rows SET id = 2000000000 + id WHERE id % 11 = 0 AND id > 0;
 UPDATE many_rows SET c = REPEAT(c, 20000 / 128) WHERE id % 5000 = 1;
 
 CREATE TABLE composite_key (a varchar(20) COLLATE utf8mb4_unicode_ci, b int, c datetime(3), v varchar(300), PRIMARY KEY (a, b DESC, c));
-INSERT INTO composite_key SELECT ELT(1 + seq % 6, 'alpha', 'Élan', 'zz''top', '', 'ß', '😀'), CAST(seq AS SIGNED) % 500 - 250, '2024-01-01' + INTERVAL seq SECOND, REPEAT('v', 250) FROM seq_1_to_20000;
+INSERT INTO composite_key SELECT ELT(1 + seq % 6, 'alpha', 'Élan', 'zz''top', '', 'ß', '😀'), CAST(seq AS SIGNED) % 500 - 250, '2024-01-01' + INTERVAL seq SECOND, REPEAT('v', 250) FROM seq_1_to_8000;
 CREATE TABLE latin_key (name varchar(50) CHARACTER SET latin1 COLLATE latin1_german2_ci PRIMARY KEY, v varchar(500));
-INSERT INTO latin_key SELECT CONCAT(ELT(1 + seq % 5, 'ä', 'ae', 'z', 'Ö', '\\'), seq), REPEAT('x', 400) FROM seq_1_to_9000;
+INSERT INTO latin_key SELECT CONCAT(ELT(1 + seq % 5, 'ä', 'ae', 'z', 'Ö', '\\'), seq), REPEAT('x', 400) FROM seq_1_to_4000;
 CREATE TABLE binary_key (h binary(20) PRIMARY KEY, v varchar(500));
-INSERT INTO binary_key SELECT UNHEX(SHA1(seq)), REPEAT('x', 400) FROM seq_1_to_9000;
+INSERT INTO binary_key SELECT UNHEX(SHA1(seq)), REPEAT('x', 400) FROM seq_1_to_4000;
 CREATE TABLE stamp_key (at timestamp(6) NOT NULL, n decimal(20,5) NOT NULL, v varchar(500), UNIQUE KEY (n, at));
-INSERT INTO stamp_key SELECT '2024-01-01' + INTERVAL seq * 1000 MICROSECOND, seq / 7, REPEAT('y', 400) FROM seq_1_to_9000;
+INSERT INTO stamp_key SELECT '2024-01-01' + INTERVAL seq * 1000 MICROSECOND, seq / 7, REPEAT('y', 400) FROM seq_1_to_4000;
 
 CREATE TABLE no_key (a int, b varchar(400), c mediumblob);
-INSERT INTO no_key SELECT seq % 10, REPEAT(seq, 50), NULL FROM seq_1_to_9000;
-INSERT INTO no_key VALUES (1, 'twin', ''), (1, 'twin', ''), (NULL, NULL, NULL), (2, 'huge', REPEAT(UNHEX('DEADBEEF'), 2000000)), (3, 'after', 'x');
+INSERT INTO no_key SELECT seq % 10, REPEAT(seq, 50), NULL FROM seq_1_to_4000;
+INSERT INTO no_key VALUES (1, 'twin', ''), (1, 'twin', ''), (NULL, NULL, NULL), (2, 'huge', REPEAT(UNHEX('DEADBEEF'), 700000)), (3, 'after', 'x');
 CREATE TABLE nullable_unique (a int, UNIQUE KEY (a));
 INSERT INTO nullable_unique VALUES (NULL), (NULL), (1);
 CREATE TABLE prefix_key (a varchar(200), PRIMARY KEY (a(3)));

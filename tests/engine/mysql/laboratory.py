@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+from collections.abc import Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 from urllib.parse import quote
@@ -18,7 +19,7 @@ STOCK_CLIENT = ("mariadb", "--binary-mode", "--comments")
 
 JUDGE = (
     *("mariadb-dump", "--routines", "--events", "--triggers", "--hex-blob"),
-    *("--skip-extended-insert", "--order-by-primary", "--skip-dump-date", "--skip-comments"),
+    *("--order-by-primary", "--skip-dump-date", "--skip-comments"),
     *("--default-character-set=utf8mb4", "--max-allowed-packet=1G"),
 )
 
@@ -125,18 +126,11 @@ class Laboratory:
             sums[table] = checksum
         return sums
 
-    def differences(self, one: str, other: str) -> list[str]:
-        """What an independent tool says of two databases where it does not say the same."""
-        lines = [self.tool(*JUDGE, name).splitlines() for name in (one, other)]
-        neutral = [
-            [line.replace(ticked(name).encode(), b"`DATABASE`") for line in said]
-            for name, said in zip((one, other), lines, strict=True)
-        ]
-        if neutral[0] == neutral[1]:
-            return []
-        pairs = zip_longest(*neutral, fillvalue=b"nothing")
-        different = (pair for pair in pairs if pair[0] != pair[1])
-        return [f"{left[:200]!r} / {right[:200]!r}" for left, right in islice(different, 5)]
+    def described(self, database: str) -> list[bytes]:
+        """All of a database in the words of an independent tool, without its name."""
+        name = ticked(database).encode()
+        lines = self.tool(*JUDGE, database).splitlines()
+        return [line.replace(name, b"`DATABASE`") for line in lines]
 
     def sessions(self, user: str) -> list[str]:
         rows = self.ask("mysql", "SELECT ID, USER FROM information_schema.PROCESSLIST")
@@ -163,3 +157,10 @@ def ticked(name: str) -> str:
 def of_database(database: str, *rights: str) -> str:
     pattern = database.replace("_", r"\_").replace("%", r"\%")
     return f"{', '.join(rights)} ON {ticked(pattern)}.*"
+
+
+def differences(one: Sequence[bytes], other: Sequence[bytes]) -> list[str]:
+    """The first lines that differ, short enough for a test report."""
+    pairs = zip_longest(one, other, fillvalue=b"nothing")
+    different = (pair for pair in pairs if pair[0] != pair[1])
+    return [f"{left[:200]!r} / {right[:200]!r}" for left, right in islice(different, 5)]
