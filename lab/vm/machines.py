@@ -16,8 +16,9 @@ from lab.vm.inventory import VirtualMachine
 from lab.waiting import wait_until
 
 # Emulated processors are slow, and slower still while others use the machine.
-BOOT_SECONDS = 300
+BOOT_SECONDS = 600
 LOGIN_SECONDS = 60
+EMERGENCY = b"You are in emergency mode"
 VOLUME_LABEL = "holdfast"
 PACKAGES = {
     "qemu-system-x86": [f"/usr/bin/{qemu.PROGRAM}"],
@@ -73,7 +74,7 @@ def machine_files(machine: VirtualMachine) -> dict[str, bytes]:
     """What makes a disk this machine: name, keys, file systems."""
     mounts = "LABEL=root / ext4 errors=remount-ro 0 1\n"
     if machine.volume_mb:
-        # An emulated processor may need longer than systemd's 90 seconds until udev has seen the disk.
+        # An emulated processor may need longer than systemd allows until udev sees the disk.
         options = "defaults,x-systemd.device-timeout=10min"
         mounts += f"LABEL={VOLUME_LABEL} {machine.volume_path} ext4 {options} 0 2\n"
     key = keys.host_key(machine.network, machine.name)
@@ -93,6 +94,9 @@ def settle(machine: VirtualMachine, *, other_than: str = "") -> None:
     def look() -> None:
         if qemu.process_of(machine) is None:
             raise LabError("qemu has ended")
+        # Nobody can log in there any more, so waiting would only hide the reason.
+        if EMERGENCY in (machine.folder / "console.log").read_bytes():
+            raise LabError("it has stopped in emergency mode")
         if boot_id(machine) == other_than:
             raise CommandFailed("it has not restarted yet")
         state = inside(machine, "systemctl is-system-running --wait || true").strip()
