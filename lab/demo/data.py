@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.demo.shell import POSTGRES, Shell
-from lab.state import PROJECT
+from lab.project import DATA
 
 HERE = Path(__file__).parent
-CHINOOK = PROJECT.parent / "shared" / "data"
+CHINOOK = DATA
 CHINOOK_SCRIPTS = {"postgres": "chinook_postgresql.sql", "mariadb": "chinook_mysql.sql"}
 
 

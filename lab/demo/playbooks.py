@@ -26,11 +26,16 @@ class Played:
 
 
 def play(
-    name: str, inventory: Path, *, variables: Mapping[str, str], say: Callable[[str], None]
+    name: str,
+    inventory: Path,
+    *,
+    variables: Mapping[str, str],
+    log: str,
+    say: Callable[[str], None],
 ) -> Played:
     """Run `playbooks/NAME.yml`; raises `LabError` naming host, cause and log."""
-    log = LOGS / "demo" / f"{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    path = LOGS / "demo" / f"{log}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
     programs = Path(sys.executable).parent
     argv = [str(programs / "ansible-playbook"), "-i", str(inventory), f"playbooks/{name}.yml"]
     argv += [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
@@ -41,7 +46,7 @@ def play(
         "PYTHONUNBUFFERED": "1",
     }
     with (
-        log.open("w") as out,
+        path.open("w") as out,
         subprocess.Popen(
             argv,
             cwd=PROJECT,
@@ -56,11 +61,11 @@ def play(
             out.write(line)
             if line.startswith(("TASK [", "PLAY [")):
                 say(line.split("[", 1)[1].rsplit("]", 1)[0])
-    text = COLOURS.sub("", log.read_text())
+    text = COLOURS.sub("", path.read_text())
     if playing.returncode != 0:
-        raise LabError(_cause(name, text), hint=f"read {log}")
+        raise LabError(_cause(name, text), hint=f"read {path}")
     return Played(
-        changed={found["host"]: int(found["changed"]) for found in RECAP.finditer(text)}, log=log
+        changed={found["host"]: int(found["changed"]) for found in RECAP.finditer(text)}, log=path
     )
 
 

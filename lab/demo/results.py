@@ -38,7 +38,7 @@ class Row:
         return [
             self.host,
             self.tuned,
-            self.manifest["backup_id"],
+            self.manifest["backup"],
             f"{stored / MB:.1f} MB",
             f"{plain / stored:.1f}",
             f"{self.manifest['seconds']:.1f}",

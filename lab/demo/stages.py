@@ -94,7 +94,7 @@ class Demo:
             listed = json.loads(shell.run(["holdfast", "list", database.job, "--json"]))
             (manifest,) = listed["backups"]
             if manifest["consistency"] != "snapshot":
-                raise LabError(f"cannot trust '{manifest['backup_id']}': {manifest['consistency']}")
+                raise LabError(f"cannot trust '{manifest['backup']}': {manifest['consistency']}")
             self._row(shell, database).manifest = manifest
 
     def _verify(self) -> str:
@@ -104,22 +104,20 @@ class Demo:
         return f"{len(self.rows)} backups read back, every byte matched"
 
     def _restore(self) -> str:
-        for job in sorted({job for _, job in self.rows}):
-            for kind in sorted({shell.kind for shell in self._shells}):
-                self._restore_job(job, kind)
+        self._on_every_host(self._restore_all)
         return f"{len(self.rows)} databases"
 
-    def _restore_job(self, job: str, kind: str) -> None:
-        shell = next(shell for shell in self._shells if shell.kind == kind)
-        database = next(each for each in data.databases(shell) if each.job == job)
-        self._play(
-            "restore",
-            {
-                "restore_hosts": kind,
-                "restore_backup": f"{job}/latest",
-                "restore_to": _restore_address(kind, database.restored),
-            },
-        )
+    def _restore_all(self, shell: Shell) -> None:
+        for database in data.databases(shell):
+            self._play(
+                "restore",
+                {
+                    "restore_host": shell.host.name,
+                    "restore_backup": f"{database.job}/latest",
+                    "restore_to": _restore_address(shell.kind, database.restored),
+                },
+                log=f"restore-{shell.host.name}-{database.job}",
+            )
 
     def _compare(self) -> str:
         for shell, compared in self._on_every_host(_compare_all):
@@ -143,8 +141,8 @@ class Demo:
             )
         return "no change"
 
-    def _play(self, name: str, variables: Mapping[str, str]) -> Played:
-        return play(name, INVENTORY, variables=variables, say=self._say)
+    def _play(self, name: str, variables: Mapping[str, str], *, log: str = "") -> Played:
+        return play(name, INVENTORY, variables=variables, log=log or name, say=self._say)
 
     def _row(self, shell: Shell, database: data.Database) -> Row:
         return self.rows[(shell.host.name, database.job)]

@@ -1,0 +1,81 @@
+"""The project as it is now inside a host, with an environment filled without any network."""
+
+import hashlib
+import io
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from platform import machine
+
+from lab import command
+from lab.progress import say
+from lab.state import PROJECT, STATE
+
+LOCK = PROJECT / "requirements" / "engine.txt"
+PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+PYTHONS = {"debian-12": "3.11", "debian-13": "3.13"}
+# One place beside the project where real data may lie; hosts get a copy of it.
+DATA = PROJECT.parent / "shared" / "data"
+INSTALL = """
+set -e
+[ ! -x /opt/engine/bin/pytest ] || exit 0
+python3 -m venv /opt/engine
+/opt/engine/bin/pip install --quiet --no-index --find-links /opt/wheels \
+  --require-hashes -r /project/requirements/engine.txt
+"""
+
+
+def install(container: str, *, image: str) -> None:
+    """Put the project into /project and its dependencies into /opt/engine."""
+    send(container, "/project", project_files())
+    if DATA.is_dir():
+        send(container, "/data", [(path, path.name) for path in sorted(DATA.iterdir())])
+    house = wheels(image)
+    send(container, "/opt/wheels", [(path, path.name) for path in sorted(house.iterdir())])
+    command.run(["podman", "exec", container, "sh", "-c", INSTALL])
+
+
+def project_files() -> list[tuple[Path, str]]:
+    """Every file that git knows or would know, as it is in the working tree."""
+    listed = command.run(
+        ["git", "-C", str(PROJECT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    )
+    names = [name for name in listed.split("\0") if name]
+    return [(PROJECT / name, name) for name in names if (PROJECT / name).is_file()]
+
+
+def send(container: str, folder: str, files: Iterable[tuple[Path, str]]) -> None:
+    """Replace a folder of the host by these files, readable for everybody there."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for path, name in files:
+            entry = archive.gettarinfo(path, arcname=name)
+            entry.uid = entry.gid = 0
+            entry.mode |= 0o444
+            with path.open("rb") as content:
+                archive.addfile(entry, content)
+    unpack = f"rm -rf {folder} && mkdir -p {folder} && tar -x -C {folder}"
+    command.run(["podman", "exec", "-i", container, "sh", "-c", unpack], feed=packed.getvalue())
+
+
+def wheels(image: str) -> Path:
+    """The locked wheels for the Python of an image, downloaded once per lock."""
+    python = next(version for release, version in PYTHONS.items() if image.startswith(release))
+    folder = STATE / "wheels" / f"{python}-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
+    if folder.is_dir():
+        return folder
+    say(f"downloading wheels for Python {python}")
+    unfinished = folder.with_name(f".{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    platforms = [f"--platform={name}_{machine()}" for name in PLATFORMS]
+    command.run(
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"),
+            *("--only-binary=:all:", "--implementation=cp", f"--python-version={python}"),
+            *(*platforms, f"--dest={unfinished}", f"--requirement={LOCK}"),
+        ]
+    )
+    unfinished.rename(folder)
+    return folder
