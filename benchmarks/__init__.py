@@ -1,0 +1,1 @@
+"""Speed and memory against other tools: ratios in one run on one machine."""
