@@ -6,11 +6,12 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 CORPUS = Path(__file__).with_name("corpus.sql")
 
@@ -25,6 +26,12 @@ class Laboratory:
 
     def conninfo(self, database: str) -> str:
         return make_conninfo(self.superuser, dbname=database)
+
+    def url(self, database: str) -> str:
+        """The same as a URI, which is what a person types."""
+        settings = conninfo_to_dict(self.superuser)
+        del settings["dbname"]
+        return f"postgresql:///{quote(database, safe='')}?{urlencode(settings, quote_via=quote)}"
 
     def run(self, database: str, statement: str) -> None:
         with psycopg.connect(self.conninfo(database), autocommit=True) as connection:
@@ -52,6 +59,10 @@ class Laboratory:
         name = f"role {secrets.token_hex(4)}"
         self._roles.append(name)
         self.run("postgres", f"CREATE ROLE \"{name}\" LOGIN {options} PASSWORD '{password}'")
+        return name
+
+    def will_have_database(self, name: str) -> str:
+        self._databases.append(name)
         return name
 
     def will_have_role(self, name: str) -> None:

@@ -186,6 +186,20 @@ def test_a_schema_error_names_the_object_and_how_to_mend_it(
     assert "--globals" in caught.value.hint
 
 
+def test_a_role_that_only_the_database_needs_is_missed_before_any_row_is_loaded(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    role, database = lab.role(), lab.database("CREATE TABLE a AS SELECT 1 AS x")
+    lab.run("postgres", f'ALTER DATABASE "{database}" OWNER TO "{role}"')
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    lab.run("postgres", f'ALTER DATABASE "{database}" OWNER TO CURRENT_USER; DROP ROLE "{role}"')
+    (rows,) = (part for part in parts if part.kind is PartKind.DATA)
+    (tmp_path / rows.key).unlink()
+    with pytest.raises(RestoreFailed, match=f'role "{role}" does not exist') as caught:
+        bring_back(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path)
+    assert "--globals" in caught.value.hint
+
+
 def test_roles_come_back_on_request_and_existing_ones_stay_as_they_are(
     lab: Laboratory, tmp_path: Path
 ) -> None:

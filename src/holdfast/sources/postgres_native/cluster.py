@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 from psycopg import sql
 
-from holdfast.errors import DatabaseUnreachable, RestoreFailed
+from holdfast.errors import DatabaseUnreachable, GrantMissing, HoldfastError, RestoreFailed
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import identifier, literal
@@ -119,13 +119,13 @@ class Cluster:
 @contextmanager
 def connected(login: Login, *, beside: str) -> Iterator[tuple[Cluster, Login]]:
     """Log in to the server through a database other than `beside`."""
-    failed: DatabaseUnreachable | None = None
+    failed: HoldfastError | None = None
     for name in MAINTENANCE:
         if name == beside:
             continue
         try:
             connection = login.in_database(name).connect()
-        except DatabaseUnreachable as error:
+        except (DatabaseUnreachable, GrantMissing) as error:
             failed = error
             continue
         with connection:

@@ -67,8 +67,12 @@ def _beside(server: Cluster, login: Login, options: Mapping[str, str]) -> Iterat
         _discard(server, unfinished, error)
         raise
     # From here on the new one is complete: whatever fails now, it is never dropped.
-    server.drop(login.database)
-    server.rename(unfinished, to=login.database)
+    try:
+        server.drop(login.database)
+        server.rename(unfinished, to=login.database)
+    except HoldfastError as error:
+        error.hint = f"{error.hint}; all that was restored stands in database '{unfinished}'"
+        raise
 
 
 def _unfinished(database: str) -> str:

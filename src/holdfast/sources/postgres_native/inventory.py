@@ -50,6 +50,7 @@ _NAMED = """
 SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind::text = ANY (%s) AND c.relpersistence <> 't'
+  AND NOT (c.relkind = 'S' AND c.relpersistence = 'u' AND pg_is_in_recovery())
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (
       SELECT FROM pg_depend d

@@ -48,10 +48,11 @@ class Loader:
     def load(self, parts: Sequence[Part], *, workers: int) -> list[RestoredTable]:
         """Every table with its rows as counted by the server; raises `RestoreFailed`."""
         waiting = deque(sorted(parts, key=lambda part: part.plain_bytes, reverse=True))
-        with ThreadPoolExecutor(max_workers=workers) as pool:
+        sessions = max(1, min(workers, len(waiting)))
+        with ThreadPoolExecutor(max_workers=sessions) as pool:
             try:
                 for done in as_completed(
-                    [pool.submit(self._work, waiting) for _ in range(workers)]
+                    [pool.submit(self._work, waiting) for _ in range(sessions)]
                 ):
                     done.result()
             except BaseException as error:

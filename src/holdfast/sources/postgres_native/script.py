@@ -69,7 +69,7 @@ def run(psql: Tool, login: Login, chunks: Iterable[Buffer]) -> None:
             _feed(child, chunks, headings)
             child.finish()
     except ChildFailed as error:
-        raise _failure(error, headings) from error
+        raise _failure(error, headings, login) from error
 
 
 def _feed(child: Child, chunks: Iterable[Buffer], headings: Headings) -> None:
@@ -82,10 +82,10 @@ def _feed(child: Child, chunks: Iterable[Buffer], headings: Headings) -> None:
             return
 
 
-def _failure(error: ChildFailed, headings: Headings) -> RestoreFailed:
+def _failure(error: ChildFailed, headings: Headings, login: Login) -> RestoreFailed:
     stopped = _STOPPED_AT.search(error.stderr)
     if stopped:
-        subject = headings.at(int(stopped[1])) or f"line {stopped[1]} of the script"
+        subject = headings.at(int(stopped[1])) or f"database '{login.database}'"
         return failures.restoring(stopped[2], subject)
     said = _ANY_ERROR.search(error.stderr)
-    return failures.restoring(said[1] if said else error.message, "the schema")
+    return failures.restoring(said[1] if said else error.message, f"database '{login.database}'")
