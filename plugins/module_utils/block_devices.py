@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ansible.module_utils.systemd_units import Run
 
 # Best first: the serial number follows the disk to another slot, the path follows the slot.
 STABLE_IDENTITIES = ("ID_SERIAL", "ID_PATH")
 # Names of before the multi-queue layer, and what they are called today.
 ALIASES = {"deadline": "mq-deadline", "noop": "none", "cfq": "bfq"}
+DRY_MODPROBE = ("modprobe", "--dry-run", "--quiet")
 # The kernel itself takes these; the others it refuses.
 ACCEPTED_ALIASES = frozenset({"deadline"})
 
@@ -36,6 +39,8 @@ class BlockTree:
 
     sysfs: Path = Path("/sys/block")
     udev: Path = Path("/run/udev/data")
+    # Schedulers the kernel lists only once their module is loaded, which setting one does.
+    loadable: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
         """Every whole device with a medium; empty loop and ram devices are no news to anybody."""
@@ -49,7 +54,7 @@ class BlockTree:
         offered, active = parse_schedulers(_text(folder / "queue/scheduler"))
         return Disk(
             name=name,
-            schedulers=offered,
+            schedulers=tuple(dict.fromkeys(offered + self.loadable)) if offered else (),
             scheduler=active,
             add_random=_text(folder / "queue/add_random"),
             identity=self._identity(_text(folder / "dev")),
@@ -95,6 +100,12 @@ def parse_schedulers(text: str) -> tuple[tuple[str, ...], str]:
     offered = tuple(word.strip("[]") for word in words)
     active = next((word.strip("[]") for word in words if word.startswith("[")), "")
     return offered, active or (offered[0] if len(offered) == 1 else "")
+
+
+def loadable_schedulers(run: Run, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of `names` that this kernel has as a module, loaded or not."""
+    wanted = dict.fromkeys(map(todays_name, names))
+    return tuple(name for name in wanted if run([*DRY_MODPROBE, f"{name}-iosched"])[0] == 0)
 
 
 def todays_name(scheduler: str) -> str:

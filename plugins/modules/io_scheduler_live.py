@@ -14,6 +14,7 @@ from ansible.module_utils.block_devices import (
     Disk,
     QueueRefused,
     chosen_scheduler,
+    loadable_schedulers,
     stable_match,
 )
 from ansible.module_utils.host_kind import container_kind
@@ -170,13 +171,14 @@ def main() -> None:
         reason = f"the disks belong to the machine below this container ({kind})"
         row = _row("scheduler", module.params["preferences"][0], "", state="skipped", reason=reason)
         module.exit_json(changed=False, rows=as_dicts([row]), rules=[])
-    tree = BlockTree()
     wanted = Wanted(
         preferences=tuple(module.params["preferences"]),
         nvme_preferences=tuple(module.params["nvme_preferences"]),
         add_random=str(module.params["add_random"]),
     )
     _warn_of_old_names(module, wanted)
+    preferences = wanted.preferences + wanted.nvme_preferences
+    tree = BlockTree(loadable=loadable_schedulers(module.run_command, preferences))
     try:
         disks = named_disks(tree, module.params["devices"])
         rows = [row for disk in disks for row in disk_rows(disk, wanted)]

@@ -1,5 +1,7 @@
 """Which disks are tuned, to what, and how udev knows them again; on trees that stand for /sys."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from ansible.module_utils.block_devices import (
     Disk,
     QueueRefused,
     chosen_scheduler,
+    loadable_schedulers,
     parse_schedulers,
     stable_match,
 )
@@ -103,6 +106,16 @@ def test_a_disk_that_offers_nothing_we_want_is_trouble_with_a_reason(tree: Block
     add(tree, "sda", queue__scheduler="[none]")
     scheduler, _ = disk_rows(tree.disk("sda"), WANTED)
     assert (scheduler.state, scheduler.reason) == ("differs", "the kernel offers only none")
+
+
+def test_a_scheduler_whose_module_is_not_loaded_yet_is_on_offer(tree: BlockTree) -> None:
+    def modprobe(argv: Sequence[str]) -> tuple[int, str, str]:
+        return (0 if argv[-1] == "mq-deadline-iosched" else 1), "", ""
+
+    add(tree, "sda", queue__scheduler="[none]")
+    loadable = loadable_schedulers(modprobe, ["deadline", "bfq"])
+    disk = replace(tree, loadable=loadable).disk("sda")
+    assert (disk.schedulers, disk.scheduler) == (("none", "mq-deadline"), "none")
 
 
 def test_a_kernel_without_the_entropy_setting_is_not_asked_for_it(tree: BlockTree) -> None:
