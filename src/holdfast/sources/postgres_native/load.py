@@ -124,7 +124,6 @@ class Loader:
                     if self._endings.aborted.is_set():
                         raise RestoreFailed(f"cannot restore '{part.name}': the run was ended")
                     copy.write(chunk)
-                    self._progress.advance(len(chunk))
             return cursor.rowcount
 
 

@@ -1,8 +1,10 @@
-"""One restore under way: the parts in the order that their kinds demand."""
+"""One restore under way: the parts in the order that their kinds demand.
+
+Whoever opens the parts counts their bytes; we only say which parts are done.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -32,7 +34,6 @@ class Restore:
     def everything(self, server: Cluster, maintenance: Login) -> list[RestoredTable]:
         """Constraints, indexes and triggers come after the rows, so no order of tables matters."""
         data = selection.data_parts(self.request)
-        self._begin([*self._scripted(), *data])
         if self.request.globals:
             self._globals(server, maintenance)
         self._rehearse(PartKind.GRANTS)
@@ -51,17 +52,8 @@ class Restore:
     def rows_only(self) -> list[RestoredTable]:
         """Into tables that stand already, with whatever constraints and triggers they have."""
         data = selection.data_parts(self.request)
-        self._begin(data)
         before = Before.DELETE if self.request.overwrite else Before.NOTHING
         return self._load(data, before=before)
-
-    def _scripted(self) -> list[Part]:
-        left_out = {PartKind.DATA} if self.request.globals else {PartKind.DATA, PartKind.GLOBALS}
-        return [part for part in self.request.parts if part.kind not in left_out]
-
-    def _begin(self, parts: list[Part]) -> None:
-        total = sum(part.plain_bytes for part in parts)
-        self.progress.begin(total_bytes=total, parts=len(parts))
 
     def _load(self, data: list[Part], *, before: Before) -> list[RestoredTable]:
         loader = Loader(self._hasty, self.open_part, self.progress, before=before)
@@ -70,7 +62,7 @@ class Restore:
     def _scripts(self, kind: PartKind) -> None:
         for part in selection.of_kind(self.request.parts, kind):
             with self.open_part(part) as chunks:
-                script.run(self.psql, self._hasty, self._counted(chunks))
+                script.run(self.psql, self._hasty, chunks)
             self.progress.part_done(part.name)
 
     def _rehearse(self, kind: PartKind) -> None:
@@ -116,13 +108,8 @@ class Restore:
     def _text(self, part: Part) -> str:
         # What is no UTF-8 comes out again as it went in; only names that we compare suffer.
         with self.open_part(part) as chunks:
-            whole = b"".join(self._counted(chunks))
+            whole = b"".join(chunks)
         return whole.decode("utf-8", errors="surrogateescape")
-
-    def _counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            yield chunk
-            self.progress.advance(len(chunk))
 
 
 def _bytes(text: str) -> bytes:
