@@ -78,6 +78,11 @@ class Laboratory:
         self._databases.append(name)
         return name
 
+    def will_have_database(self, name: str) -> str:
+        """One that a script makes; dropped afterwards all the same."""
+        self._databases.append(name)
+        return name
+
     def database(self, *statements: str) -> str:
         name = self.name()
         self.run(

@@ -68,8 +68,9 @@ class Column:
         if self.data_type in WHOLE_NUMBERS:
             return self._or_null(name)
         if self.data_type in FRACTIONS:
-            # Alone a FLOAT is printed with six digits; as a DOUBLE with all it needs.
-            return self._or_null(f"{name}+0e0")
+            # A FLOAT alone is printed with six digits, as a DOUBLE with all it needs; quoted,
+            # because the number -0 has lost its sign before it is stored.
+            return f"QUOTE({name}*1e0)"
         if self.data_type in NUMBERED:
             return self._or_null(f"CAST({name} AS UNSIGNED)")
         if self.data_type in TEXTS and self.charset in READABLE_CHARSETS:
