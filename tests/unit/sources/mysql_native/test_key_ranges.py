@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import itertools
+import sqlite3
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.model import Relation
+from holdfast.sources.mysql_native.columns import Column
+from holdfast.sources.mysql_native.insert_text import Limits
+from holdfast.sources.mysql_native.key_ranges import Pace, between
+from holdfast.sources.mysql_native.tables import Key, Table
+
+COLUMNS = tuple(Column(name=name, data_type="int", nullable=False) for name in "abc")
+ROWS = list(itertools.product(range(3), repeat=3))
+keys = st.sampled_from(ROWS)
+
+
+@given(first=keys, second=keys)
+def test_ranges_follow_each_other_without_gap_or_overlap(
+    first: tuple[int, int, int], second: tuple[int, int, int]
+) -> None:
+    low, high = sorted((first, second))
+    bounds = [None, tuple(map(str, low)), tuple(map(str, high)), None]
+    with sqlite3.connect(":memory:") as database:
+        database.execute("CREATE TABLE t (a, b, c)")
+        database.executemany("INSERT INTO t VALUES (?, ?, ?)", ROWS)
+        found = [
+            row
+            for start, end in itertools.pairwise(bounds)
+            for row in database.execute(
+                f"SELECT * FROM t {between(COLUMNS, start, end)} ORDER BY a, b, c"
+            )
+        ]
+    assert found == ROWS
+
+
+def table(*, row_bytes: int) -> Table:
+    return Table(
+        relation=Relation(schema="s", name="t"),
+        kind="BASE TABLE",
+        engine="InnoDB",
+        columns=COLUMNS,
+        key=Key(index="PRIMARY", columns=COLUMNS[:1]),
+        rows=10,
+        row_bytes=row_bytes,
+        data_bytes=10 * row_bytes,
+    )
+
+
+LIMITS = Limits(statement_bytes=1000, longest_bytes=4000, piece_bytes=500)
+
+
+def test_the_first_guess_comes_from_the_servers_own_estimate() -> None:
+    assert Pace(table(row_bytes=50), LIMITS).rows == 10
+    assert Pace(table(row_bytes=1_000_000), LIMITS).rows == 1
+
+
+def test_the_pace_follows_what_rows_weigh_and_grows_slowly() -> None:
+    pace = Pace(table(row_bytes=50), LIMITS)
+    pace.learn(rows=10, size_bytes=2000)
+    assert pace.rows == 5
+    pace.learn(rows=5, size_bytes=5)
+    assert pace.rows == 20
+
+
+def test_a_range_that_was_cut_is_asked_for_in_halves_down_to_one_row() -> None:
+    pace = Pace(table(row_bytes=50), LIMITS)
+    pace.halve(9)
+    assert pace.rows == 4
+    pace.halve(1)
+    assert pace.rows == 1

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.privileges import Held, Need, missing, needs
+
+MARIADB = Edition(kind="mariadb", version="11.8", release=(11, 8), max_allowed_packet=1)
+MYSQL = Edition(kind="mysql", version="9.7", release=(9, 7), max_allowed_packet=1)
+
+
+def need(right: str, database: str = "shop") -> Need:
+    return Need(right=right, database=database, why="")
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "covered"),
+    [
+        (Held("SELECT", "*"), need("SELECT"), True),
+        (Held("ALL PRIVILEGES", "shop"), need("SELECT"), True),
+        (Held("ALL PRIVILEGES", "shop"), need("RELOAD", ""), False),
+        (Held("SELECT", "sh_p"), need("SELECT"), True),
+        (Held("SELECT", "s%"), need("SELECT"), True),
+        (Held("SELECT", r"my\_shop"), need("SELECT", "my_shop"), True),
+        (Held("SELECT", r"my\_shop"), need("SELECT", "myxshop"), False),
+        (Held("SELECT", "[s]hop"), need("SELECT"), False),
+        (Held("EVENT", "shop"), need("SELECT"), False),
+    ],
+)
+def test_a_right_reaches_as_far_as_its_scope(held: Held, wanted: Need, covered: bool) -> None:
+    assert held.covers(wanted) is covered
+
+
+def test_what_is_missing_comes_with_the_statement_that_gives_it() -> None:
+    lacking = missing(needs(MARIADB, "a`b"), [Held("SELECT", "*"), Held("RELOAD", "*")])
+    assert [each.grant_to("`u`@`h`") for each in lacking] == [
+        "GRANT SHOW VIEW ON `a``b`.* TO `u`@`h`",
+        "GRANT TRIGGER ON `a``b`.* TO `u`@`h`",
+        "GRANT EVENT ON `a``b`.* TO `u`@`h`",
+    ]
+
+
+def test_mysql_wants_its_own_rights_for_its_own_lock() -> None:
+    names = {each.right for each in needs(MYSQL, "shop")} - {
+        each.right for each in needs(MARIADB, "shop")
+    }
+    assert names == {"BACKUP_ADMIN", "SHOW_ROUTINE"}

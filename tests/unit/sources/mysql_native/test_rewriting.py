@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from holdfast.sources.mysql_native.rewriting import (
+    in_order,
+    tables_read,
+    trigger_here,
+    without_database,
+)
+
+
+@pytest.mark.parametrize(
+    ("printed", "neutral"),
+    [
+        (b"`id` int DEFAULT nextval(`shop`.`s`)", b"`id` int DEFAULT nextval(`s`)"),
+        (b"COMMENT 'nextval(`shop`.`s`)'", b"COMMENT 'nextval(`shop`.`s`)'"),
+        (b"COMMENT 'it''s \\' nextval(`shop`.`s`)'", b"COMMENT 'it''s \\' nextval(`shop`.`s`)'"),
+        (
+            b"select `shop`.`t`.`id` AS `id` from (`shop`.`t` join `far`.`u`)",
+            b"select `t`.`id` AS `id` from (`t` join `far`.`u`)",
+        ),
+        # A table's alias may be called like the database: two names are alias and column.
+        (
+            b"select `shop`.`id` AS `id` from `t` `shop`",
+            b"select `shop`.`id` AS `id` from `t` `shop`",
+        ),
+        (b"select ' from `shop`.`t`'", b"select ' from `shop`.`t`'"),
+    ],
+)
+def test_a_definition_loses_its_own_database_and_nothing_else(
+    printed: bytes, neutral: bytes
+) -> None:
+    assert without_database(printed, "shop") == neutral
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"trigger shop.tr before insert on shop.t\nfor each row",
+        b"TRIGGER `shop`.`tr` BEFORE INSERT ON `shop` . `t` FOR EACH ROW",
+        b"TRIGGER IF NOT EXISTS `tr` BEFORE INSERT ON t FOR  EACH ROW",
+    ],
+)
+def test_a_trigger_is_put_into_whatever_database_it_is_restored_to(head: bytes) -> None:
+    made = trigger_here(b"CREATE DEFINER=`a b`@`%` " + head + b" SET NEW.a = 'shop.t'")
+    assert b"shop." not in made.replace(b"'shop.t'", b"")
+    assert made.startswith(b"CREATE DEFINER=`a b`@`%` TRIGGER ")
+    assert made.endswith(b" FOR EACH ROW SET NEW.a = 'shop.t'")
+
+
+def test_a_view_comes_after_the_views_that_it_reads() -> None:
+    views = {
+        "a": b"select `m`.`x` AS `z` from (`m` join `t`)",
+        "m": b"select (select count(0) from `z`) AS `a` from (`t` left join `z` on(1))",
+        "z": b"select `t`.`m` AS `m`,' from `a`' AS `text` from `t`",
+    }
+    assert in_order(views) == ["z", "m", "a"]
+    assert tables_read(views["z"]) == {"t"}
+
+
+def test_views_that_seem_to_read_each_other_still_come_once_each() -> None:
+    assert in_order({"a": b"select 1 from `b`", "b": b"select 1 from `a`"}) == ["b", "a"]
