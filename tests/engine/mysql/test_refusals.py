@@ -10,6 +10,7 @@ from tests.engine.postgres.loop import bring_back, keep
 
 from holdfast.errors import (
     AccessDenied,
+    BackupFailed,
     DatabaseUnreachable,
     GrantMissing,
     RestoreFailed,
@@ -117,3 +118,21 @@ def test_a_login_without_the_rights_to_restore_is_refused_before_anything_change
     with pytest.raises(GrantMissing, match="may not create databases"):
         bring_back(MysqlTarget(lab.url(copy, user=user), password=PASSWORD), parts, tmp_path)
     assert copy not in lab.databases()
+
+
+@pytest.mark.parametrize("key", ["PRIMARY KEY", ""])
+def test_a_value_larger_than_any_packet_fails_by_its_table_and_is_never_left_out(
+    lab: Laboratory, tmp_path: Path, key: str
+) -> None:
+    original = lab.database(f"CREATE TABLE giants (id int {key}, story longtext)")
+    with lab.connect() as administrator, administrator.cursor() as cursor:
+        cursor.execute("SELECT @@GLOBAL.max_allowed_packet")
+        ((usual,),) = cursor.fetchall()
+        cursor.execute(f"SET GLOBAL max_allowed_packet = {4 * usual}")
+        try:
+            lab.run(original, f"INSERT INTO giants VALUES (1, REPEAT('x', {usual} + 1000))")
+        finally:
+            cursor.execute(f"SET GLOBAL max_allowed_packet = {usual}")
+    with pytest.raises(BackupFailed, match="giants") as failure:
+        keep(MysqlSource(lab.url(original)), tmp_path)
+    assert "max_allowed_packet" in failure.value.hint

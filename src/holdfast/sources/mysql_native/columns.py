@@ -27,7 +27,8 @@ SHAPES = {
 LONG = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json", *SHAPES}
 # In these every character has one code and one character in Unicode; in others (sjis, gbk,
 # cp932 ...) some have two, so their bytes are written down instead.
-READABLE_CHARSETS = {"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii"}
+UTF8_CHARSETS = {"utf8mb4", "utf8mb3", "utf8", "ascii"}
+READABLE_CHARSETS = {*UTF8_CHARSETS, "latin1"}
 KEY_TYPES = WHOLE_NUMBERS | {
     "char",
     "varchar",
@@ -74,7 +75,8 @@ class Column:
         if self.data_type in NUMBERED:
             return self._or_null(f"CAST({name} AS UNSIGNED)")
         if self.data_type in TEXTS and self.charset in READABLE_CHARSETS:
-            return f"QUOTE({name})"
+            # As bytes: QUOTE looks at text character by character, at a third more of CPU time.
+            return f"QUOTE(CAST({self._as_utf8(name)} AS BINARY))"
         if self.data_type in BYTES | SHAPES | TEXTS:
             return self._or_null(f"CONCAT('x''',HEX({name}),'''')")
         if self.data_type == "json":
@@ -103,6 +105,11 @@ class Column:
         if self.data_type in BYTES:
             return f"CONCAT('x''',HEX({name}),'''')"
         return f"CONCAT({name})" if self.data_type in WHOLE_NUMBERS else f"QUOTE({name})"
+
+    def _as_utf8(self, expression: str) -> str:
+        if self.charset in UTF8_CHARSETS:
+            return expression
+        return f"CONVERT({expression} USING utf8mb4)"
 
     def _or_null(self, expression: str) -> str:
         return f"IFNULL({expression},'NULL')" if self.nullable else expression

@@ -20,6 +20,8 @@ PRIVILEGE_DENIED = {1142, 1143, 1227, 1370}
 LOCK_TIMEOUT = 1205
 TABLE_GONE = 1146
 TABLE_CHANGED = 1412
+# Warnings, not errors: GROUP_CONCAT was cut; a result was larger than max_allowed_packet.
+VALUE_CUT = {1260, 1301}
 # Gone away, lost, shut down, killed (MariaDB), idle too long (MySQL), and PyMySQL's own 0.
 CONNECTION_LOST = {0, 1053, 1927, 2006, 2013, 2014, 2055, 4031}
 
@@ -92,4 +94,6 @@ def table_failed(table: str, error: StatementFailed) -> BackupFailed:
         return BackupFailed(
             what, hint="it was altered after the snapshot; run the backup again when that is over"
         )
+    if error.code in VALUE_CUT:
+        return BackupFailed(what, hint="raise max_allowed_packet above the longest value")
     return BackupFailed(what)

@@ -13,7 +13,12 @@ import pymysql.converters
 from pymysql.cursors import SSCursor
 
 from holdfast.sources.mysql_native.address import Address
-from holdfast.sources.mysql_native.failures import cannot_connect, translated
+from holdfast.sources.mysql_native.failures import (
+    VALUE_CUT,
+    StatementFailed,
+    cannot_connect,
+    translated,
+)
 
 CONNECT_SECONDS = 10.0
 # Idle sessions carry the snapshot, and a full repository disk may stall a read for long.
@@ -115,7 +120,10 @@ class Session:
 
     @contextmanager
     def streamed(self, sql: str) -> Iterator[Iterator[Row]]:
-        """Rows as the server sends them; leaving before the end cuts the connection."""
+        """Rows as the server sends them; leaving before the end cuts the connection.
+
+        Raises `StatementFailed` at the end where a value was too large for the server itself.
+        """
         ended = False
 
         def rows() -> Iterator[Row]:
@@ -124,8 +132,11 @@ class Session:
                 cursor.execute(sql)
                 yield from cursor.fetchall_unbuffered()
                 ended = True
+                warned = cursor.warning_count > 0
             except (pymysql.Error, OSError) as error:
                 raise translated(error) from error
+            if warned:
+                self._refuse_cut_values()
 
         cursor = self._connection.cursor(SSCursor)
         try:
@@ -137,6 +148,12 @@ class Session:
                 self._connection.forget_result()
             with suppress(pymysql.Error, OSError):
                 cursor.close()
+
+    def _refuse_cut_values(self) -> None:
+        """Raise `StatementFailed` where the server gave NULL for what it could not hold."""
+        for _, code, text in self.text("SHOW WARNINGS"):
+            if int(code) in VALUE_CUT:
+                raise StatementFailed(int(code), text)
 
     @property
     def alive(self) -> bool:
