@@ -1,0 +1,190 @@
+"""The deployed runner, asked over ssh: who may do what, and what systemd makes of the jobs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+import yaml
+from testinfra.host import Host
+
+SCENARIO = Path(__file__).parents[1]
+PROJECT = SCENARIO.parents[1]
+JOBS = ("chinook", "shop")
+CONFIG = "/etc/holdfast/holdfast.yaml"
+REPOSITORY = "/var/lib/holdfast"
+STATE = "/var/lib/holdfast-state"
+AS_BACKUP = "setpriv --reuid=holdfast --regid=holdfast --init-groups --reset-env"
+AS_NOBODY = "setpriv --reuid=nobody --regid=nogroup --clear-groups --reset-env"
+# How each server is asked, and a statement that only somebody with too many rights could run.
+LOGIN = {
+    "postgres": "psql --no-psqlrc --host=/run/postgresql --username={user} --dbname=shop --command",
+    "mariadb": "mariadb --no-defaults --protocol=socket --user={user} --database=shop --execute",
+}
+FORBIDDEN = {
+    "postgres": "CREATE TABLE public.mine (id integer)",
+    "mariadb": "CREATE TABLE mine (id integer)",
+}
+
+
+def groups() -> dict[str, Any]:
+    """The database groups of the inventory."""
+    hosts = yaml.safe_load((SCENARIO / "inventory/hosts.yml").read_text())["all"]["children"]
+    found: dict[str, Any] = hosts["databases"]["children"]
+    return found
+
+
+HOSTS = {
+    name: {**variables, "database": group}
+    for group, content in groups().items()
+    for name, variables in content["hosts"].items()
+}
+
+
+@pytest.fixture(params=sorted(HOSTS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def database(name: str) -> str:
+    return str(HOSTS[name]["database"])
+
+
+@pytest.fixture
+def host(name: str) -> Host:
+    lab = yaml.safe_load((SCENARIO / "inventory/group_vars/all/lab.yml").read_text())
+    known = PROJECT / ".lab/fleets" / lab["lab_network"] / "known_hosts"
+    return testinfra.get_host(
+        f"ssh://root@{HOSTS[name]['ansible_host']}",
+        ssh_identity_file=str(PROJECT / ".lab/ssh/id_ed25519"),
+        ssh_extra_args=f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes",
+        # One connection for all tests of a host.
+        controlpersist=60,
+    )
+
+
+def properties(host: Host, unit: str) -> dict[str, str]:
+    """What systemd itself says about a unit."""
+    shown = host.check_output("systemctl show %s", unit)
+    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+
+def test_nobody_can_log_in_as_the_backups_user(host: Host) -> None:
+    user = host.user("holdfast")
+    assert user.shell == "/usr/sbin/nologin"
+    assert user.home == STATE
+    assert user.uid < 1000
+    assert host.run("su -s /bin/sh nobody -c 'su holdfast -c id' </dev/null").failed
+
+
+@pytest.mark.parametrize("folder", [REPOSITORY, STATE])
+def test_backups_and_run_records_belong_to_the_backups_user_alone(host: Host, folder: str) -> None:
+    found = host.file(folder)
+    assert (found.user, found.group, found.mode) == ("holdfast", "holdfast", 0o700)
+
+
+def test_the_configuration_is_for_root_and_the_backups_group_only(host: Host) -> None:
+    found = host.file(CONFIG)
+    assert (found.user, found.group, found.mode) == ("root", "holdfast", 0o640)
+    assert host.run(f"{AS_NOBODY} cat {CONFIG}").failed
+    assert host.run(f"{AS_BACKUP} test -w {CONFIG}").failed
+
+
+def test_the_release_in_use_is_complete_and_nobody_but_root_can_change_it(host: Host) -> None:
+    release = host.check_output("readlink /opt/holdfast/current")
+    assert host.file(f"/opt/holdfast/{release}/.complete").exists
+    assert not host.file(f"/opt/holdfast/{release}/wheels").exists
+    assert (
+        host.check_output(f"find /opt/holdfast/{release} ! -user root -o -perm /022 ! -type l")
+        == ""
+    )
+    version = host.check_output("holdfast --version")
+    assert release.startswith(version.split()[-1] + "-")
+
+
+def test_what_a_backup_imports_is_compiled_already(host: Host) -> None:
+    for module in ("holdfast.operations.backup", "psycopg", "pymysql"):
+        asked = f"import {module} as it; print(it.__cached__)"
+        cached = host.check_output("/opt/holdfast/current/bin/python -B -c %s", asked)
+        assert host.file(cached).exists, module
+
+
+def test_every_job_has_a_timer_that_will_fire(host: Host) -> None:
+    for job in JOBS:
+        timer = properties(host, f"holdfast-backup-{job}.timer")
+        assert (timer["ActiveState"], timer["UnitFileState"]) == ("active", "enabled")
+        assert timer["Persistent"] == "yes"
+        assert timer["NextElapseUSecRealtime"]
+
+
+def test_a_backup_runs_without_any_right_it_does_not_need(host: Host) -> None:
+    for job in JOBS:
+        service = properties(host, f"holdfast-backup-{job}.service")
+        assert (service["User"], service["Type"]) == ("holdfast", "oneshot")
+        assert service["ProtectSystem"] == "strict"
+        assert service["ReadWritePaths"].split() == [STATE, REPOSITORY]
+        assert service["NoNewPrivileges"] == "yes"
+        assert service.get("CapabilityBoundingSet", "") == ""
+        assert service["SuccessExitStatus"] == "40"
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(host: Host) -> None:
+    units = " ".join(
+        f"holdfast-backup-{job}.{kind}" for job in JOBS for kind in ("service", "timer")
+    )
+    judged = host.run(f"systemd-analyze --man=no verify {units}")
+    assert judged.succeeded
+    assert "holdfast" not in judged.stderr
+
+
+def test_the_backups_user_gets_in_without_a_password_and_cannot_write(
+    host: Host, database: str
+) -> None:
+    login = f"{AS_BACKUP} {LOGIN[database].format(user='holdfast')}"
+    assert host.run(f"{login} 'SELECT 1'").succeeded
+    refused = host.run(f"{login} '{FORBIDDEN[database]}'")
+    assert refused.failed
+    assert "denied" in refused.stderr
+
+
+def test_no_other_user_gets_in_as_the_backups_user(host: Host, database: str) -> None:
+    assert host.run(f"{AS_NOBODY} {LOGIN[database].format(user='holdfast')} 'SELECT 1'").failed
+
+
+def test_the_server_knows_no_password_of_the_backups_user(host: Host, database: str) -> None:
+    if database == "postgres":
+        asked = "SELECT rolpassword, rolsuper FROM pg_authid WHERE rolname = $$holdfast$$"
+        login = "cd / && runuser -u postgres -- psql --no-align --tuples-only --command"
+        assert host.check_output(f"{login} '{asked}'") == "|f"
+    else:
+        told = host.check_output(
+            "mariadb --skip-column-names --execute 'SHOW CREATE USER holdfast@localhost'"
+        )
+        assert told.endswith("IDENTIFIED VIA unix_socket")
+
+
+def test_only_root_may_log_in_to_restore(host: Host, database: str) -> None:
+    user = {"postgres": "holdfast_restore", "mariadb": "root"}[database]
+    login = LOGIN[database].format(user=user)
+    assert host.run(f"{login} 'SELECT 1'").succeeded
+    assert host.run(f"{AS_BACKUP} {login} 'SELECT 1'").failed
+
+
+def test_the_runner_finds_every_job_ready(host: Host) -> None:
+    answer = json.loads(host.check_output(f"{AS_BACKUP} holdfast check --json"))
+    assert {job["job"] for job in answer["jobs"]} == set(JOBS)
+    assert [
+        finding for job in answer["jobs"] for finding in job["findings"] if finding["problem"]
+    ] == []
+
+
+def test_a_configuration_with_a_mistake_is_named_and_not_taken(host: Host) -> None:
+    host.check_output(f"sed s/repository:/repositry:/ {CONFIG} > /run/mistaken.yaml")
+    mistaken = host.run("holdfast config check /run/mistaken.yaml")
+    assert mistaken.rc == 10
+    assert "repositry" in mistaken.stderr
+    assert "repository" in mistaken.stderr
