@@ -1,0 +1,60 @@
+"""The main job on MariaDB and MySQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.engine.main_job import CHINOOK, MainJob
+from tests.engine.mysql.laboratory import Laboratory, ticked
+
+
+class MysqlDatabases:
+    """Obeys `main_job.Databases`."""
+
+    def __init__(self, lab: Laboratory, sockets: Path) -> None:
+        self._lab = lab
+        self._sockets = sockets
+
+    def make(self, *, rows: int = 0) -> str:
+        noise = ",".join(f"md5(concat(seq, '/', {number}))" for number in range(16))
+        return self._lab.database(
+            "CREATE TABLE filler (id bigint PRIMARY KEY, noise text)",
+            f"INSERT INTO filler SELECT seq, concat({noise}) FROM seq_1_to_{rows or 1}",
+        )
+
+    def source(self, database: str) -> dict[str, str]:
+        return {"kind": "mysql", "dsn": self._lab.url(database)}
+
+    def refused_source(self, database: str) -> dict[str, str]:
+        return {"kind": "mysql", "dsn": self._lab.url(database, user=self._lab.account())}
+
+    def silent_source(self) -> dict[str, str]:
+        socket = self._sockets / "no.sock"
+        return {"kind": "mysql", "dsn": f"mysql://root@localhost/shop?unix_socket={socket}"}
+
+    def url(self, database: str) -> str:
+        return self._lab.url(database)
+
+    def new_name(self) -> str:
+        return self._lab.name()
+
+    def checksums(self, database: str) -> dict[str, str]:
+        sums = self._lab.checksums(database)
+        return {
+            table: f"{self._lab.ask(database, f'SELECT count(*) FROM {ticked(table)}')} {checksum}"
+            for table, checksum in sums.items()
+        }
+
+    def load_chinook(self) -> str:
+        self._lab.load("mysql", (CHINOOK / "chinook_mysql.sql").read_bytes())
+        return self._lab.will_have_database("Chinook")
+
+
+@pytest.fixture
+def databases(lab: Laboratory, tmp_path: Path) -> MysqlDatabases:
+    return MysqlDatabases(lab, tmp_path)
+
+
+class TestMysqlMainJob(MainJob):
+    """All of it."""

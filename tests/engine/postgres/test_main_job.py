@@ -1,0 +1,67 @@
+"""The main job on PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from psycopg.conninfo import make_conninfo
+from tests.engine.main_job import CHINOOK, MainJob
+from tests.engine.postgres.conftest import Laboratory
+from tests.engine.postgres.equality import checksums, program
+
+
+class PostgresDatabases:
+    """Obeys `main_job.Databases`."""
+
+    def __init__(self, lab: Laboratory, sockets: Path) -> None:
+        self._lab = lab
+        self._sockets = sockets
+
+    def make(self, *, rows: int = 0) -> str:
+        return self._lab.database(
+            "CREATE TABLE filler (id bigint PRIMARY KEY, noise text)",
+            "INSERT INTO filler SELECT n, (SELECT string_agg(md5(n::text || k), '')"
+            f" FROM generate_series(1, 16) k) FROM generate_series(1, {rows}) n",
+        )
+
+    def source(self, database: str) -> dict[str, str]:
+        return {"kind": "postgres", "dsn": self._lab.conninfo(database)}
+
+    def refused_source(self, database: str) -> dict[str, str]:
+        role = self._lab.role(password="the right one")
+        return {"kind": "postgres", "dsn": self._lab.over_tcp(database, user=role)}
+
+    def silent_source(self) -> dict[str, str]:
+        return {"kind": "postgres", "dsn": make_conninfo(host=str(self._sockets), dbname="shop")}
+
+    def url(self, database: str) -> str:
+        return f"postgresql:///{quote(database, safe='')}?host=/run/postgresql&user=postgres"
+
+    def new_name(self) -> str:
+        return self._lab.name()
+
+    def checksums(self, database: str) -> dict[str, str]:
+        found = checksums(self._lab.conninfo(database))
+        return {".".join(table): str(value) for table, value in found.items()}
+
+    def load_chinook(self) -> str:
+        script = CHINOOK / "chinook_postgresql.sql"
+        psql = program("psql", self._lab.superuser)
+        subprocess.run(
+            [psql, "-qX", "-v", "ON_ERROR_STOP=1", "-d", self._lab.superuser, "-f", str(script)],
+            check=True,
+            capture_output=True,
+        )
+        return self._lab.will_have_database("chinook")
+
+
+@pytest.fixture
+def databases(lab: Laboratory, tmp_path: Path) -> PostgresDatabases:
+    return PostgresDatabases(lab, tmp_path)
+
+
+class TestPostgresMainJob(MainJob):
+    """All of it."""
