@@ -63,12 +63,14 @@ class PartPlan:
 
     `name` is unique in the backup and safe as a file name on every store:
     `[a-z0-9._/-]`, ending in the plain suffix (`.sql`, `.copy`).
+    `ancestors` are the partitioned tables above a partition, nearest first.
     `details` belongs to the source: what restore needs to read the part again.
     """
 
     name: str
     kind: PartKind
     relation: Relation | None = None
+    ancestors: tuple[Relation, ...] = ()
     estimated_bytes: int = 0
     details: dict[str, str] = field(default_factory=dict)
 
@@ -81,6 +83,7 @@ class Part:
     key: str
     kind: PartKind
     relation: Relation | None
+    ancestors: tuple[Relation, ...] = ()
     rows: int | None
     plain_bytes: int
     plain_sha256: str
@@ -90,6 +93,11 @@ class Part:
     encryption: str
     seconds: float
     details: dict[str, str]
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """Every table that this part's rows are rows of, its own first."""
+        return (self.relation, *self.ancestors) if self.relation else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -224,4 +224,4 @@ class FakeTarget:
 
 
 def _is_wanted(part: Part, tables: Sequence[Relation]) -> bool:
-    return part.kind is PartKind.DATA and (not tables or part.relation in tables)
+    return part.kind is PartKind.DATA and (not tables or bool(set(tables) & set(part.relations)))

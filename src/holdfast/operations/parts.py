@@ -34,6 +34,7 @@ def store_part(plugs: Plugs, snapshot: Snapshot, backup_id: str, part: PartPlan)
         key=key,
         kind=part.kind,
         relation=part.relation,
+        ancestors=part.ancestors,
         rows=rows,
         plain_bytes=plain.size_bytes,
         plain_sha256=plain.sha256,

@@ -58,7 +58,7 @@ def restore(
         globals=choice.globals,
         workers=choice.workers,
     )
-    wanted = [part for part in manifest.parts if not tables or part.relation in tables]
+    wanted = [part for part in manifest.parts if not tables or set(tables) & set(part.relations)]
     plain_bytes = sum(part.plain_bytes for part in wanted)
     progress.begin(total_bytes=plain_bytes, parts=len(wanted))
 
@@ -78,7 +78,7 @@ def restore(
 
 def _relation(manifest: Manifest, name: str) -> Relation:
     """The table that an operator calls `SCHEMA.NAME`, or `NAME` where only one is called that."""
-    relations = {part.relation for part in manifest.parts if part.relation}
+    relations = {relation for part in manifest.parts for relation in part.relations}
     found = [each for each in relations if name in (str(each), each.name)]
     exact = [each for each in found if str(each) == name]
     if len(exact or found) == 1:

@@ -52,6 +52,7 @@ def keep_part(snapshot: Snapshot, plan: PartPlan, folder: Path) -> Part:
         key=plan.name,
         kind=plan.kind,
         relation=plan.relation,
+        ancestors=plan.ancestors,
         rows=rows,
         plain_bytes=size,
         plain_sha256=digest.hexdigest(),

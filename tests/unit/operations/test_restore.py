@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from tests.fakes.progress import FakeProgress
 from tests.fakes.source import FakeTarget, table
 from tests.unit.operations.worlds import World
 
+from holdfast.catalog.catalog import Catalog
 from holdfast.errors import BackupNotFound, TargetNotEmpty, VerifyFailed
+from holdfast.model import Relation
 from holdfast.operations.backup import backup
 from holdfast.operations.restore import RestoreChoice, RestoreReport, restore
 
@@ -39,6 +43,19 @@ def test_one_table_may_be_named_with_or_without_its_schema(name: str) -> None:
     target = FakeTarget()
     restored(world, target, name)
     assert list(target.tables) == ["public.items"]
+
+
+def test_a_partitioned_table_may_be_named_though_only_its_partitions_have_rows() -> None:
+    world = World()
+    manifest = backup(world.plugs)
+    root = Relation(schema="public", name="sales")
+    world.repository.delete(f"{manifest.backup_id}/manifest.json")
+    parts = tuple(dataclasses.replace(part, ancestors=(root,)) for part in manifest.parts)
+    Catalog(world.repository).commit(dataclasses.replace(manifest, parts=parts))
+    target = FakeTarget()
+    restored(world, target, "sales")
+    assert target.requests[0].tables == (root,)
+    assert len(target.tables) == 3
 
 
 def test_a_table_that_the_backup_does_not_hold_is_named() -> None:

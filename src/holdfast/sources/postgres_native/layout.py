@@ -57,6 +57,7 @@ def _data(found: Facts, tables: Sequence[Table]) -> list[PartPlan]:
             kind=PartKind.DATA,
             relation=table.relation,
             estimated_bytes=table.size_bytes,
+            ancestors=table.part(found.encoding).ancestors,
             details=table.part(found.encoding).details(),
         )
         for number, table in enumerate(taken, start=1)

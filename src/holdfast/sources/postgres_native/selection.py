@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from holdfast.errors import RestoreFailed
 from holdfast.model import Part, PartKind, Relation
 from holdfast.ports import RestoreRequest
-from holdfast.sources.postgres_native.table_part import TablePart
 
 
 def of_kind(parts: Sequence[Part], kind: PartKind) -> list[Part]:
@@ -22,7 +21,7 @@ def data_parts(request: RestoreRequest) -> list[Part]:
     parts = of_kind(request.parts, PartKind.DATA)
     if not request.tables:
         return parts
-    known = {relation for part in parts for relation in _names(part)}
+    known = {relation for part in parts for relation in part.relations}
     for relation in request.tables:
         if relation not in known:
             raise RestoreFailed(
@@ -30,17 +29,12 @@ def data_parts(request: RestoreRequest) -> list[Part]:
                 hint="see the tables with: holdfast show BACKUP_ID",
             )
     wanted = set(request.tables)
-    return [part for part in parts if wanted.intersection(_names(part))]
+    return [part for part in parts if wanted.intersection(part.relations)]
 
 
 def filled_relations(request: RestoreRequest, chosen: Sequence[Part]) -> set[Relation]:
     """Every table that has all of its rows once `chosen` are loaded."""
     names = {part.name for part in chosen}
     others = [part for part in of_kind(request.parts, PartKind.DATA) if part.name not in names]
-    filled = {relation for part in chosen for relation in _names(part)}
-    return filled - {relation for part in others for relation in _names(part)}
-
-
-def _names(part: Part) -> list[Relation]:
-    table = TablePart.of(part)
-    return [table.relation, *table.ancestors]
+    filled = {relation for part in chosen for relation in part.relations}
+    return filled - {relation for part in others for relation in part.relations}

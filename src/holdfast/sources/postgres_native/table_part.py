@@ -61,25 +61,22 @@ class TablePart:
         }
         if self.condition:
             found["condition"] = self.condition
-        if self.ancestors:
-            found["ancestors"] = json.dumps([(each.schema, each.name) for each in self.ancestors])
         if self.load_through is not None:
             found["load_through"] = json.dumps((self.load_through.schema, self.load_through.name))
         return found
 
     @staticmethod
     def of(part: Part) -> TablePart:
-        """Read back what `details` wrote into the manifest."""
+        """Read back what `details` and the plan wrote into the manifest."""
         if part.relation is None:
             raise ValueError(f"part '{part.name}' names no table")
         through = part.details.get("load_through")
-        ancestors = json.loads(part.details.get("ancestors", "[]"))
         return TablePart(
             relation=part.relation,
             columns=tuple(json.loads(part.details["columns"])),
             encoding=part.details["encoding"],
             condition=part.details.get("condition", ""),
-            ancestors=tuple(Relation(schema=schema, name=name) for schema, name in ancestors),
+            ancestors=part.ancestors,
             load_through=_relation(json.loads(through)) if through else None,
         )
 

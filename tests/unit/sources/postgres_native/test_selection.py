@@ -25,6 +25,7 @@ def part(name: str, *ancestors: str, number: int = 1) -> Part:
         key="",
         kind=PartKind.DATA,
         relation=table.relation,
+        ancestors=table.ancestors,
         rows=0,
         plain_bytes=0,
         plain_sha256="",

@@ -14,6 +14,7 @@ def kept(part: TablePart) -> Part:
         key="data/00001-orders.copy",
         kind=PartKind.DATA,
         relation=part.relation,
+        ancestors=part.ancestors,
         rows=0,
         plain_bytes=0,
         plain_sha256="",
