@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.engine.mysql.laboratory import PASSWORD, Laboratory, ticked
-from tests.engine.postgres.loop import keep
+from tests.engine.loop import keep
 
 from holdfast.model import Part
 from holdfast.sources.mysql_native.source import MysqlSource

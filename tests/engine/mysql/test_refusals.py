@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.engine.mysql.laboratory import PASSWORD, Laboratory, of_database
-from tests.engine.postgres.loop import bring_back, keep
+from tests.engine.loop import bring_back, keep
 
 from holdfast.errors import (
     AccessDenied,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.engine.mysql.conftest import Kept
 from tests.engine.mysql.laboratory import Laboratory, differences
-from tests.engine.postgres.loop import bring_back, keep
+from tests.engine.loop import bring_back, keep
 
 from holdfast.model import PartKind, Relation
 from holdfast.sources.mysql_native.source import MysqlSource

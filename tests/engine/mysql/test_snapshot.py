@@ -11,7 +11,7 @@ from typing import Self
 import pymysql
 import pytest
 from tests.engine.mysql.laboratory import PASSWORD, Laboratory
-from tests.engine.postgres.loop import bring_back, keep
+from tests.engine.loop import bring_back, keep
 
 from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
 from holdfast.model import PartKind

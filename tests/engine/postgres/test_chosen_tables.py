@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.engine.postgres.conftest import Laboratory
-from tests.engine.postgres.loop import bring_back, keep
+from tests.engine.loop import bring_back, keep
 
 from holdfast.errors import RestoreFailed, TargetNotEmpty
 from holdfast.model import Relation

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.engine.postgres.conftest import Laboratory
-from tests.engine.postgres.loop import bring_back, keep
+from tests.engine.loop import bring_back, keep
 
 from holdfast.ports import Snapshot
 from holdfast.sources.postgres_native.source import PostgresSource

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump
-from tests.engine.postgres.loop import bring_back, keep
+from tests.engine.loop import bring_back, keep
 
 from holdfast.errors import (
     AccessDenied,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
-from tests.engine.postgres.loop import Unwatched, bring_back, keep, opener
+from tests.engine.loop import Unwatched, bring_back, keep, opener
 
 from holdfast.errors import Interrupted, RestoreFailed, TargetNotEmpty
 from holdfast.model import Consistency, Part, PartKind, Relation

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump, program
-from tests.engine.postgres.loop import keep
+from tests.engine.loop import keep
 
 from holdfast.model import Part, PartKind
 from holdfast.sources.postgres_native.source import PostgresSource
