@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab import command, fleet, hosts, project
-from lab.fleet import Fleet
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.workloads import HERE, OUT, WORKLOADS, Contender, Workload
+from lab import command, fleet, hosts, project
+from lab.fleet import Fleet
 
 INVENTORY = HERE / "inventory"
 MB = 1e6

@@ -12,12 +12,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.fakes.clock import START, FakeClock
-from tests.fakes.guard import MemoryGuard
 
 from holdfast.errors import ConfigInvalid, RunInFlight
 from holdfast.ports import Guard
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from tests.fakes.clock import START, FakeClock
+from tests.fakes.guard import MemoryGuard
 
 OWNER_PROGRAM = """
 import sys

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.fakes.repository import MemoryRepository
 
 from holdfast.errors import AlreadyStored, ObjectMissing
 from holdfast.ports import Repository
 from holdfast.repositories.local import LocalRepository
+from tests.fakes.repository import MemoryRepository
 
 MIB = 1 << 20
 

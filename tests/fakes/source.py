@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tests.fakes.clock import START
-
 from holdfast.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
 from holdfast.model import Buffer, Consistency, Part, PartKind, PartPlan, Relation, Server
 from holdfast.ports import (
@@ -21,6 +19,7 @@ from holdfast.ports import (
     SourcePlan,
     TablePlan,
 )
+from tests.fakes.clock import START
 
 SERVER = Server(kind="fake", version="1.0", database="shop")
 

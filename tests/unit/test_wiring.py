@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.fakes.progress import FakeProgress
 
 from holdfast import wiring
 from holdfast.config.load import load
@@ -15,6 +14,7 @@ from holdfast.model import Codec
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from tests.fakes.progress import FakeProgress
 
 TEXT = """\
 state_directory: {folder}

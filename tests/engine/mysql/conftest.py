@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.engine.mysql.laboratory import PASSWORD, Laboratory, ticked
-from tests.engine.loop import keep
 
 from holdfast.model import Part
 from holdfast.sources.mysql_native.source import MysqlSource
+from tests.engine.loop import keep
+from tests.engine.mysql.laboratory import PASSWORD, Laboratory, ticked
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.engine.mysql.laboratory import PASSWORD, Laboratory, of_database, ticked
-from tests.engine.loop import bring_back, keep
 
 from holdfast.errors import RestoreFailed
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
+from tests.engine.loop import bring_back, keep
+from tests.engine.mysql.laboratory import PASSWORD, Laboratory, of_database, ticked
 
 OBJECTS = (
     "CREATE TABLE t (id int PRIMARY KEY, a int)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.engine.main_job import CHINOOK, MainJob
 from tests.engine.mysql.laboratory import Laboratory, ticked
 

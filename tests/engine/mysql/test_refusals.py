@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.engine.mysql.laboratory import PASSWORD, Laboratory, of_database
-from tests.engine.loop import bring_back, keep
 
 from holdfast.errors import (
     AccessDenied,
@@ -20,6 +18,8 @@ from holdfast.errors import (
 from holdfast.model import Relation
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
+from tests.engine.loop import bring_back, keep
+from tests.engine.mysql.laboratory import PASSWORD, Laboratory, of_database
 
 ONE_TABLE = ("CREATE TABLE t (id int PRIMARY KEY, a int)", "INSERT INTO t VALUES (1, 1), (2, 2)")
 WHOLE_SERVER = "RELOAD ON *.*"

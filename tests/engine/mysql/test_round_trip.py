@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.engine.mysql.conftest import Kept
-from tests.engine.mysql.laboratory import Laboratory, differences
-from tests.engine.loop import bring_back, keep
 
 from holdfast.model import PartKind, Relation
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
+from tests.engine.loop import bring_back, keep
+from tests.engine.mysql.conftest import Kept
+from tests.engine.mysql.laboratory import Laboratory, differences
 
 CHINOOK = [
     folder / "chinook_mysql.sql"

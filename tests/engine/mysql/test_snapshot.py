@@ -10,14 +10,14 @@ from typing import Self
 
 import pymysql
 import pytest
-from tests.engine.mysql.laboratory import PASSWORD, Laboratory
-from tests.engine.loop import bring_back, keep
 
 from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
 from holdfast.model import PartKind
 from holdfast.ports import Snapshot
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
+from tests.engine.loop import bring_back, keep
+from tests.engine.mysql.laboratory import PASSWORD, Laboratory
 
 ACCOUNTS = 200
 ACCOUNT_TABLES = tuple(

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.engine.postgres.conftest import Laboratory
-from tests.engine.loop import bring_back, keep
 
 from holdfast.errors import RestoreFailed, TargetNotEmpty
 from holdfast.model import Relation
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
+from tests.engine.loop import bring_back, keep
+from tests.engine.postgres.conftest import Laboratory
 
 SHOP = """
 CREATE TABLE customers (id int PRIMARY KEY, name text);

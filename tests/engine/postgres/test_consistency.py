@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.engine.postgres.conftest import Laboratory
-from tests.engine.loop import bring_back, keep
 
 from holdfast.ports import Snapshot
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
+from tests.engine.loop import bring_back, keep
+from tests.engine.postgres.conftest import Laboratory
 
 TRANSFERS_SEEN = 20
 TOTAL = 1_000_000

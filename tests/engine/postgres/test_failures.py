@@ -8,9 +8,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.engine.postgres.conftest import Laboratory
-from tests.engine.postgres.equality import dump
-from tests.engine.loop import bring_back, keep
 
 from holdfast.errors import (
     AccessDenied,
@@ -24,6 +21,9 @@ from holdfast.model import PartKind, PartPlan
 from holdfast.ports import Snapshot
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
+from tests.engine.loop import bring_back, keep
+from tests.engine.postgres.conftest import Laboratory
+from tests.engine.postgres.equality import dump
 
 # More than every buffer between the server and us can hold.
 BIG = "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 40000) g"

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from psycopg.conninfo import make_conninfo
+
 from tests.engine.main_job import CHINOOK, MainJob
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, program

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.engine.postgres.conftest import Laboratory
-from tests.engine.postgres.equality import checksums, dump
-from tests.engine.loop import Unwatched, bring_back, keep, opener
 
 from holdfast.errors import Interrupted, RestoreFailed, TargetNotEmpty
 from holdfast.model import Consistency, Part, PartKind, Relation
 from holdfast.ports import OpenPart, RestoreRequest
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
+from tests.engine.loop import Unwatched, bring_back, keep, opener
+from tests.engine.postgres.conftest import Laboratory
+from tests.engine.postgres.equality import checksums, dump
 
 
 def table(name: str) -> Relation:

@@ -7,12 +7,11 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.engine.postgres.conftest import Laboratory
-from tests.engine.postgres.equality import checksums, dump, program
-from tests.engine.loop import keep
-
 from holdfast.model import Part, PartKind
 from holdfast.sources.postgres_native.source import PostgresSource
+from tests.engine.loop import keep
+from tests.engine.postgres.conftest import Laboratory
+from tests.engine.postgres.equality import checksums, dump, program
 
 
 def test_psql_alone_brings_the_corpus_back(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.fakes.repository import MemoryRepository
-from tests.unit.manifests import manifest
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import AlreadyStored, BackupNotFound
+from tests.fakes.repository import MemoryRepository
+from tests.unit.manifests import manifest
 
 OLD = manifest("20261101T020000Z-00000001", age=timedelta(days=19))
 # Its name sorts before the older one's: a clock that was set back must not decide.

@@ -7,10 +7,10 @@ import json
 import re
 
 import pytest
-from tests.unit.manifests import manifest
 
 from holdfast.catalog.manifest import SCHEMA, decode, encode
 from holdfast.errors import ManifestInvalid
+from tests.unit.manifests import manifest
 
 
 def test_a_manifest_comes_back_as_it_was() -> None:

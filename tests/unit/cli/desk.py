@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.progress import FakeProgress
-from tests.fakes.source import FakeSource, FakeTarget, table
 
 from holdfast import wiring
 from holdfast.cli.main import main
@@ -18,6 +16,8 @@ from holdfast.config.load import load
 from holdfast.config.settings import PostgresSettings
 from holdfast.operations.plugs import Plugs
 from holdfast.ports import Target
+from tests.fakes.progress import FakeProgress
+from tests.fakes.source import FakeSource, FakeTarget, table
 
 CONFIG = """\
 state_directory: {folder}/state

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from holdfast.errors import AccessDenied, BackupFailed
 from tests.fakes.source import FakeSource, table
 from tests.unit.cli.desk import Desk, flip_bit
-
-from holdfast.errors import AccessDenied, BackupFailed
 
 
 def test_a_backup_is_made_listed_shown_and_verified(desk: Desk) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.unit.cli.desk import Desk
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/json.md").read_text()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from tests.unit.cli.desk import Desk
 
 PROJECT = Path(__file__).resolve().parents[3]

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.unit.cli.desk import Desk
 
 from holdfast.cli.main import COMMANDS
 from holdfast.errors import DatabaseUnreachable
+from tests.unit.cli.desk import Desk
 
 
 @contextmanager

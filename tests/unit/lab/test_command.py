@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from lab import command
 from lab.errors import CommandFailed, LabError, attempting
 

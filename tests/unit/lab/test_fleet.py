@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lab import fleet
 from lab.errors import LabError
 from lab.fleet import Host

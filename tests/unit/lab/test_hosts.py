@@ -4,6 +4,7 @@ import io
 import tarfile
 
 import pytest
+
 from lab import hosts, podman
 from lab.errors import LabError
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from lab import machine
 from tests.unit.lab.machines import A_LAPTOP, A_MIXED_MACHINE
 

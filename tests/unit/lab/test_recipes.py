@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from lab import recipes
 from lab.errors import LabError
 from lab.recipes import Recipe

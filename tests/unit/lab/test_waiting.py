@@ -1,6 +1,7 @@
 """Waiting ends with success, with the last reason, or at once."""
 
 import pytest
+
 from lab.errors import CommandFailed, LabError
 from lab.waiting import wait_until
 

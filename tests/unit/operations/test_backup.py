@@ -7,9 +7,6 @@ import threading
 from datetime import timedelta
 
 import pytest
-from tests.fakes.ledger import MemoryLedger
-from tests.fakes.source import table
-from tests.unit.operations.worlds import World
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import (
@@ -26,6 +23,9 @@ from holdfast.errors import (
 from holdfast.model import Consistency
 from holdfast.operations.backup import backup
 from holdfast.ports import RunRecord
+from tests.fakes.ledger import MemoryLedger
+from tests.fakes.source import table
+from tests.unit.operations.worlds import World
 
 
 def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:

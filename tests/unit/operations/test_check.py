@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from holdfast.errors import AccessDenied, RepositoryReadOnly
+from holdfast.operations.check import check
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import table
 from tests.unit.operations.worlds import World
-
-from holdfast.errors import AccessDenied, RepositoryReadOnly
-from holdfast.operations.check import check
 
 
 def test_a_job_that_would_run_has_no_problem() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.operations.worlds import World
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import RunInFlight
 from holdfast.operations.backup import backup
 from holdfast.operations.prune import PruneReport, prune
+from tests.unit.operations.worlds import World
 
 
 def pruned(world: World, *, dry_run: bool = False) -> PruneReport:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from tests.fakes.progress import FakeProgress
-from tests.fakes.source import FakeTarget, table
-from tests.unit.operations.worlds import World
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import BackupNotFound, TargetNotEmpty, VerifyFailed
 from holdfast.model import Relation
 from holdfast.operations.backup import backup
 from holdfast.operations.restore import RestoreChoice, RestoreReport, restore
+from tests.fakes.progress import FakeProgress
+from tests.fakes.source import FakeTarget, table
+from tests.unit.operations.worlds import World
 
 
 def restored(world: World, target: FakeTarget, *tables: str) -> RestoreReport:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.unit.operations.worlds import World
 
 from holdfast.errors import DatabaseUnreachable, RunInFlight
 from holdfast.operations.backup import backup
 from holdfast.operations.status import status
+from tests.unit.operations.worlds import World
 
 
 def test_a_job_that_never_ran_has_nothing_to_show() -> None:

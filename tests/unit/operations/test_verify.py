@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.fakes.progress import FakeProgress
-from tests.fakes.repository import MemoryRepository
-from tests.unit.operations.worlds import World
 
 from holdfast.errors import BackupNotFound, RepositoryUnreachable
 from holdfast.model import Manifest
 from holdfast.operations.backup import backup
 from holdfast.operations.verify import VerifyReport, verify
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import MemoryRepository
+from tests.unit.operations.worlds import World
 
 
 def verified(world: World) -> VerifyReport:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from holdfast.model import Codec
+from holdfast.operations.plugs import JobSpec, Plugs
+from holdfast.retention import Policy
+from holdfast.scheduling.budget import Budget
 from tests.fakes.clock import FakeClock
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, FakeTable, table
-
-from holdfast.model import Codec
-from holdfast.operations.plugs import JobSpec, Plugs
-from holdfast.retention import Policy
-from holdfast.scheduling.budget import Budget
 
 
 class World:

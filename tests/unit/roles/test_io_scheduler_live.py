@@ -14,6 +14,7 @@ from ansible.module_utils.block_devices import (
     parse_schedulers,
     stable_match,
 )
+
 from plugins.modules.io_scheduler_live import Wanted, disk_rows, named_disks, rules_for
 
 WANTED = Wanted(preferences=("deadline",), nvme_preferences=("none",), add_random="0")

@@ -11,6 +11,7 @@ from ansible.module_utils.process_limits import (
     ungranted,
 )
 from ansible.module_utils.systemd_units import Run, Unit
+
 from plugins.modules.limits_live import login_row, service_row
 
 TEXT = """Limit                     Soft Limit           Hard Limit           Units

@@ -10,6 +10,7 @@ from ansible.module_utils.mount_options import (
     unsafe,
 )
 from ansible.module_utils.mount_table import Mount
+
 from plugins.modules.mount_options_live import option_row
 
 WANTED = ["noatime", "nodiratime"]

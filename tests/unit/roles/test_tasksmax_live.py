@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.mount_table import Mount
 from ansible.module_utils.systemd_units import Unit
+
 from plugins.modules.tasksmax_live import rows_for
 
 NOTHING: frozenset[str] = frozenset()

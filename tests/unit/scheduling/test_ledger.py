@@ -6,11 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.fakes.clock import START
 
 from holdfast.errors import ConfigInvalid
 from holdfast.ports import RunRecord
 from holdfast.scheduling.ledger import RUNS_KEPT, FileLedger
+from tests.fakes.clock import START
 
 
 def run(number: int, job: str = "shop") -> RunRecord:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from lab.errors import LabError
 from lab.state import PROJECT
 from lab.vm import disk, inventory, qemu
