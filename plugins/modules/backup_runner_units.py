@@ -179,6 +179,8 @@ def bring_about(
     if gone := timers_of(remove):
         systemd.tell("disable", "--now", "--", *gone)
     for name in remove:
+        # As a pattern: a unit that systemd has forgotten by now is no error then.
+        systemd.tell("reset-failed", f"{name}*")
         (units.folder / name).unlink()
     for name in write:
         units.write(name, wanted[name])
