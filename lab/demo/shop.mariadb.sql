@@ -1,4 +1,4 @@
--- A small shop with one of everything: about 90 MB of tables when loaded, the same rows every time.
+-- A small shop with one of everything: about 70 MB of tables when loaded, the same rows every time.
 SET NAMES utf8mb4;
 SET SESSION time_zone = '+00:00';
 SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION';
@@ -79,7 +79,7 @@ CREATE SEQUENCE invoice_number START WITH 100000 INCREMENT BY 7;
 INSERT INTO customers (name, email, born, joined, credit, flags)
 SELECT concat('Customer ', seq), concat('c', seq, '@example.org'), date '1950-01-01' + INTERVAL seq % 20000 DAY,
        timestamp '2025-01-01 00:00:00' + INTERVAL seq * 10 MINUTE, (seq * 13 % 100000) / 100, seq % 8
-FROM seq_1_to_40000;
+FROM seq_1_to_30000;
 INSERT INTO products
 SELECT lpad(seq, 8, '0'), concat('Product ', md5(seq)), (seq % 1000) * 1.01, seq / 7,
        json_object('colour', md5(seq), 'sizes', json_array(seq, seq + 1)) FROM seq_1_to_3000;
@@ -88,12 +88,12 @@ SET SESSION group_concat_max_len = 1048576;
 INSERT INTO pictures
 SELECT lpad(p.seq, 8, '0'), 1, CASE p.seq % 10 WHEN 0 THEN '' WHEN 1 THEN NULL ELSE
   (SELECT unhex(group_concat(md5(concat(p.seq, '/', k.seq)) ORDER BY k.seq SEPARATOR '')) FROM seq_1_to_1024 k) END
-FROM seq_1_to_2000 p;
+FROM seq_1_to_1500 p;
 INSERT INTO orders (customer_id, placed, state, note)
-SELECT 1 + seq % 40000, timestamp '2025-01-01 00:00:00' + INTERVAL seq * 4 MINUTE, 1 + seq % 4, IF(seq % 3 = 0, md5(seq), NULL)
-FROM seq_1_to_150000;
+SELECT 1 + seq % 30000, timestamp '2025-01-01 00:00:00' + INTERVAL seq * 4 MINUTE, 1 + seq % 4, IF(seq % 3 = 0, md5(seq), NULL)
+FROM seq_1_to_100000;
 INSERT INTO order_items
-SELECT 1 + seq DIV 3, seq % 3, lpad(1 + seq % 3000, 8, '0'), 1 + seq % 5, seq / 3 FROM seq_0_to_449999;
+SELECT 1 + seq DIV 3, seq % 3, lpad(1 + seq % 3000, 8, '0'), 1 + seq % 5, seq / 3 FROM seq_0_to_299999;
 DO nextval(invoice_number);
 DO nextval(invoice_number);
 

@@ -73,6 +73,7 @@ class Demo:
         return ", ".join(told) + chinook
 
     def _deploy(self) -> str:
+        REPORTS.mkdir(parents=True, exist_ok=True)
         played = self._play("site", {"tune_report_directory": str(REPORTS)})
         for shell in self._shells:
             report = json.loads((REPORTS / f"{shell.host.name}.json").read_text())
