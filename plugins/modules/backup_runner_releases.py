@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,11 @@ options:
     description: Interpreter that new releases are made with.
     type: path
     required: true
+  folders:
+    description: Folders that should be there, each with C(path), C(owner), C(group) and C(mode).
+    type: list
+    elements: dict
+    default: []
 author: holdfast
 """
 EXAMPLES = r"""
@@ -37,6 +44,11 @@ EXAMPLES = r"""
     python: /usr/bin/python3
 """
 RETURN = r"""
+missing:
+  description: Those of the folders that are not there, or not as they should be.
+  returned: always
+  type: list
+  elements: dict
 installed:
   description: Names of complete releases, newest first.
   returned: always
@@ -68,6 +80,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "folder": {"type": "path", "required": True},
     "mark": {"type": "str", "required": True},
     "python": {"type": "path", "required": True},
+    "folders": {"type": "list", "elements": "dict", "default": []},
 }
 RELEASE = re.compile(r"[0-9][^-]*-[0-9a-f]{12}")
 # The venv module is asked for here, because some systems pack it apart from the interpreter.
@@ -95,6 +108,17 @@ def target(link: Path) -> str:
     return link.readlink().name if link.is_symlink() else ""
 
 
+def is_as_wanted(folder: Mapping[str, str]) -> bool:
+    """Whether the folder is there, with that owner, group and mode."""
+    path = Path(folder["path"])
+    try:
+        found = (path.owner(), path.group(), stat.S_IMODE(path.stat().st_mode))
+    except (FileNotFoundError, NotADirectoryError, KeyError):
+        # KeyError: it belongs to somebody whom the system no longer knows by name.
+        return False
+    return path.is_dir() and found == (folder["owner"], folder["group"], int(folder["mode"], 8))
+
+
 def main() -> None:
     """Answer with the releases and with the kind of host."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
@@ -104,6 +128,7 @@ def main() -> None:
         module.fail_json(msg=f"cannot use the interpreter '{python}': {errors.strip() or output}")
     module.exit_json(
         changed=False,
+        missing=[wanted for wanted in module.params["folders"] if not is_as_wanted(wanted)],
         installed=installed(folder, module.params["mark"]),
         unfinished=unfinished(folder, module.params["mark"]),
         current=target(folder / "current"),

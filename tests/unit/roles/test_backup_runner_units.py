@@ -1,0 +1,80 @@
+"""The units of the jobs: which to write, which to remove, in which order systemd hears of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from plugins.modules.backup_runner_units import (
+    Systemd,
+    SystemdRefused,
+    UnitFolder,
+    bring_about,
+    differing,
+)
+
+PREFIX = "holdfast-backup-"
+
+
+class Systemctl:
+    """Stands for the program: remembers what it was asked, answers what it was told to."""
+
+    def __init__(self, answer: str = "", *, code: int = 0) -> None:
+        self.asked: list[list[str]] = []
+        self._answer, self._code = answer, code
+
+    def __call__(self, argv: Sequence[str]) -> tuple[int, str, str]:
+        self.asked.append(list(argv[1:]))
+        return self._code, self._answer, "no" if self._code else ""
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> UnitFolder:
+    return UnitFolder(folder=tmp_path, prefix=PREFIX)
+
+
+def test_units_of_others_are_not_seen(units: UnitFolder) -> None:
+    (units.folder / f"{PREFIX}shop.timer").write_text("ours")
+    (units.folder / "cron.service").write_text("theirs")
+    (units.folder / f"{PREFIX}shop.service.d").mkdir()
+    (units.folder / f"{PREFIX}linked.service").symlink_to("/dev/null")
+    assert units.present() == {f"{PREFIX}shop.timer": "ours"}
+
+
+def test_what_is_the_same_is_neither_written_nor_removed() -> None:
+    present = {"a.service": "1", "b.service": "2", "c.service": "3"}
+    wanted = {"a.service": "1", "b.service": "new", "d.service": "4"}
+    assert differing(present, wanted) == (["b.service", "d.service"], ["c.service"])
+
+
+def test_a_job_that_is_gone_is_stopped_before_its_units_are_removed(units: UnitFolder) -> None:
+    gone, kept = f"{PREFIX}gone.timer", f"{PREFIX}kept.service"
+    (units.folder / gone).write_text("old")
+    systemctl = Systemctl()
+    bring_about(units, Systemd(systemctl), wanted={kept: "new"}, write=[kept], remove=[gone])
+    assert units.present() == {kept: "new"}
+    assert systemctl.asked == [
+        ["disable", "--now", "--", gone],
+        ["reset-failed", f"{gone}*"],
+        ["daemon-reload"],
+    ]
+
+
+def test_nothing_is_reloaded_when_nothing_changed(units: UnitFolder) -> None:
+    systemctl = Systemctl()
+    bring_about(units, Systemd(systemctl), wanted={}, write=[], remove=[])
+    assert systemctl.asked == []
+
+
+def test_a_timer_that_is_started_but_not_enabled_does_not_count_as_running() -> None:
+    answer = (
+        "Id=a.timer\nActiveState=active\nUnitFileState=enabled\n\n"
+        "Id=b.timer\nActiveState=active\nUnitFileState=disabled\n\n"
+        "Id=c.timer\nActiveState=inactive\nUnitFileState=enabled\n"
+    )
+    assert Systemd(Systemctl(answer)).running(["a.timer", "b.timer", "c.timer"]) == {"a.timer"}
+
+
+def test_a_refusal_tells_the_order_and_the_reason() -> None:
+    with pytest.raises(SystemdRefused, match="cannot run 'systemctl daemon-reload': no"):
+        Systemd(Systemctl(code=1)).tell("daemon-reload")
