@@ -43,6 +43,8 @@ def compare(shell: Shell, database: Database) -> Comparison:
 def differences(source: dict[str, str], restored: dict[str, str]) -> list[str]:
     """One line a fact that is not the same on both sides."""
     found = []
+    if not any(name.startswith("table ") for name in source):
+        found.append("tables: none were seen in the source, so nothing was compared")
     for name in sorted(source.keys() | restored.keys()):
         here, there = source.get(name), restored.get(name)
         if here is None or there is None:
@@ -67,23 +69,18 @@ def _postgres_facts(shell: Shell, database: str) -> dict[str, str]:
 
 
 def _mariadb_facts(shell: Shell, database: str) -> dict[str, str]:
-    facts: dict[str, str] = {}
     # Base64: a name may hold line breaks, and the client would escape them.
-    names = shell.sql(
-        "SELECT to_base64(table_name) FROM information_schema.tables"
-        f" WHERE table_schema = '{database}' AND table_type = 'BASE TABLE';"
-    )
-    for name in (_decoded(line) for line in names.splitlines()):
-        quoted = f"`{database}`.`{name.replace('`', '``')}`"
-        count = shell.sql(f"SELECT count(*) FROM {quoted};").strip()  # quoted above
-        checksum = shell.sql(f"CHECKSUM TABLE {quoted} EXTENDED;").split("\t")[-1].strip()
-        facts[f"table {name}"] = f"{count} {checksum}"
+    statements = shell.sql(_about("checksums.mariadb.sql", database)).splitlines()
+    rows = shell.sql("\n".join(_decoded(statement) for statement in statements))
+    facts = _lines_as_facts(f"{rows}\n")
     dump = ["mariadb-dump", "--no-data", "--routines", "--events", "--skip-dump-date", database]
     facts["definitions"] = _without_noise(shell.run(dump), database)
-    facts["grants"] = shell.sql(
-        (HERE / "facts.mariadb.sql").read_text().replace("DATABASE", database)
-    )
+    facts["grants"] = shell.sql(_about("facts.mariadb.sql", database))
     return facts
+
+
+def _about(script: str, database: str) -> str:
+    return (HERE / script).read_text().replace("DATABASE", database)
 
 
 def _lines_as_facts(text: str) -> dict[str, str]:
@@ -105,5 +102,5 @@ def _without_noise(dump: str, database: str) -> str:
     return "\n".join(kept)
 
 
-def _decoded(name: str) -> str:
-    return b64decode(name.replace("\\n", "")).decode()
+def _decoded(text: str) -> str:
+    return b64decode(text.replace("\\n", "")).decode()
