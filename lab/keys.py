@@ -18,7 +18,10 @@ def host_key(network: str, host: str) -> Path:
 
 def ensure_key(path: Path, *, comment: str) -> Path:
     """Make an ed25519 key pair unless it is there."""
-    if not path.exists():
+    if path.exists():
+        # ssh refuses a key that others may read, and a copied tree may have other modes.
+        path.chmod(0o600)
+    else:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         command.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
     return path

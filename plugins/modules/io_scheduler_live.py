@@ -68,11 +68,11 @@ EXAMPLES = r"""
   io_scheduler_live:
     action: probe
     devices:
-    - auto
+      - auto
     preferences:
-    - deadline
+      - deadline
     nvme_preferences:
-    - none
+      - none
     add_random: 0
 """
 RETURN = r"""

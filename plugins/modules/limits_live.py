@@ -68,10 +68,10 @@ EXAMPLES = r"""
   limits_live:
     action: probe
     users:
-    - postgres
+      - postgres
     runner_user: holdfast
     services:
-    - postgresql@.service
+      - postgresql@.service
     nofile: 65536
     nproc: 32768
 """

@@ -61,8 +61,8 @@ EXAMPLES = r"""
     action: probe
     path: /var/lib/holdfast
     options:
-    - noatime
-    - nodiratime
+      - noatime
+      - nodiratime
 """
 RETURN = r"""
 rows:

@@ -52,7 +52,7 @@ EXAMPLES = r"""
   tasksmax_live:
     action: probe
     units:
-    - cron.service
+      - cron.service
     maximum: 4096
 """
 RETURN = r"""
