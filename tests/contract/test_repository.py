@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import AlreadyStored, ObjectMissing
+from holdfast.model import Buffer
 from holdfast.ports import Repository
 from holdfast.repositories.local import LocalRepository
 from tests.fakes.repository import MemoryRepository
@@ -43,7 +44,7 @@ def keys(repository: Repository, prefix: str = "") -> list[str]:
 
 
 def test_what_is_put_comes_back(repository: Repository) -> None:
-    chunks = [b"", b"one", bytearray(b"two"), memoryview(b"three"), b"x" * (3 * MIB)]
+    chunks: list[Buffer] = [b"", b"one", bytearray(b"two"), memoryview(b"three"), b"x" * (3 * MIB)]
     stored = repository.put("job/b/parts/data/x.copy", chunks)
     assert stored.size_bytes == 11 + 3 * MIB
     assert content(repository, "job/b/parts/data/x.copy") == b"onetwothree" + b"x" * (3 * MIB)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 from holdfast.errors import ToolMissing
 from holdfast.process import ChildFailed, output_of
+
+MICROSECONDS = 1_000_000
 
 
 def unit_name(job: str) -> str:
@@ -14,17 +17,11 @@ def unit_name(job: str) -> str:
 
 def next_run(job: str) -> datetime | None:
     """The next time of the job's timer; None where there is no systemd, no timer, or no time."""
-    argv = [
-        "systemctl",
-        "show",
-        "--timestamp=unix",
-        "--property=NextElapseUSecRealtime",
-        "--value",
-        f"{unit_name(job)}.timer",
-    ]
+    # Not `systemctl show`: it prints this one time for people only, whatever --timestamp asks for.
+    argv = ["systemctl", "list-timers", "--output=json", f"{unit_name(job)}.timer"]
     try:
-        answer = output_of(argv).strip()
-    except (ToolMissing, ChildFailed):
+        timers = json.loads(output_of(argv))
+        due = next((timer["next"] for timer in timers), None)
+    except (ToolMissing, ChildFailed, ValueError, KeyError):
         return None
-    seconds = answer.removeprefix("@")
-    return datetime.fromtimestamp(int(seconds), UTC) if seconds.isdigit() else None
+    return datetime.fromtimestamp(due // MICROSECONDS, UTC) if due else None

@@ -55,9 +55,14 @@ def a_backup_that_reads(desk: Desk) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_backup_cleanly_with_130(desk: Desk, number: signal.Signals) -> None:
-    with a_backup_that_reads(desk) as process:
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=30)
+    # Whoever runs these tests under nohup ignores SIGHUP, and a child would inherit that.
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with a_backup_that_reads(desk) as process:
+            process.send_signal(number)
+            _, stderr = process.communicate(timeout=30)
+    finally:
+        signal.signal(number, before)
     assert process.returncode == 130
     assert f"error: cannot go on: interrupted by {number.name}\n" in stderr
     assert "Traceback" not in stderr
