@@ -9,7 +9,6 @@ import time
 from tests.runner.steps import Outcome, say
 from tests.runner.suites import SUITES
 
-
 # Without hardware acceleration its boots alone may take longer than everything else together.
 SLOW = "vm"
 
