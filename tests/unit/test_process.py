@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,19 @@ from holdfast.errors import ToolMissing
 from holdfast.process import STDERR_LINES_KEPT, ChildFailed, output_of, running
 
 
+WAIT_SECONDS = 30.0
+
+
 def python(program: str) -> list[str]:
     return [sys.executable, "-c", program]
 
 
 def is_running(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Whether there is such a process that is more than an entry waiting to be reaped."""
+    try:
+        return not re.search(r"State:\s+Z", Path(f"/proc/{pid}/status").read_text())
+    except FileNotFoundError:
+        return False
 
 
 def test_what_a_program_prints_arrives_whole() -> None:
@@ -53,8 +61,10 @@ def test_a_program_left_early_is_ended_with_its_own_children_and_reaped() -> Non
         assert is_running(grandchild)
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, 0)
-    status = Path(f"/proc/{grandchild}/status")
-    assert not status.exists() or re.search(r"State:\s+Z", status.read_text())
+    ends = time.monotonic() + WAIT_SECONDS
+    while is_running(grandchild):
+        assert time.monotonic() < ends, "the grandchild outlived its parent"
+        time.sleep(0.01)
 
 
 def test_stdin_reaches_the_program_and_closing_it_ends_it(tmp_path: Path) -> None:
