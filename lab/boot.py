@@ -8,7 +8,7 @@ from lab.fleet import Host
 from lab.state import LOGS
 from lab.waiting import wait_until
 
-BOOT_SECONDS = 90
+BOOT_SECONDS = 300
 # Four sleeping children in a unit that may have three tasks: the shell must fail to fork.
 FORK_BEYOND_LIMIT = "for child in 1 2 3 4; do sleep 1 & done; wait"
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 PROGRAM = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 PAUSE_SECONDS = 0.01
 # A host of the tests has a copy of the real data where there is any.
 CHINOOK = Path("/data")

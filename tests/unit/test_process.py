@@ -13,7 +13,6 @@ import pytest
 from holdfast.errors import ToolMissing
 from holdfast.process import STDERR_LINES_KEPT, ChildFailed, output_of, running
 
-
 WAIT_SECONDS = 30.0
 
 

@@ -45,7 +45,7 @@ class Transfers:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._some.wait(10)
+        assert self._some.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,7 +133,7 @@ def test_abort_ends_a_read_from_another_thread(lab: Laboratory) -> None:
             with snapshot.read(wide) as stream:
                 for _ in stream:
                     started.set()
-                    assert go_on.wait(10)
+                    assert go_on.wait(60)
         except HoldfastError as error:
             failures.append(error)
 
@@ -141,7 +141,7 @@ def test_abort_ends_a_read_from_another_thread(lab: Laboratory) -> None:
         started, go_on = threading.Event(), threading.Event()
         reader = threading.Thread(target=read, args=(snapshot, started, go_on))
         reader.start()
-        assert started.wait(10)
+        assert started.wait(60)
         snapshot.abort()
         snapshot.abort()
         go_on.set()

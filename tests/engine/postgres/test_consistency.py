@@ -60,7 +60,7 @@ def test_a_transfer_under_way_is_never_half_in_a_backup(
 
         def wait_for_writes(_: Snapshot) -> None:
             for _transfer in range(TRANSFERS_SEEN):
-                assert done.acquire(timeout=30)
+                assert done.acquire(timeout=120)
 
         source = PostgresSource(dsn=lab.conninfo(database))
         parts = keep(source, tmp_path, workers=3, meanwhile=wait_for_writes)

@@ -217,7 +217,7 @@ def test_an_abort_from_another_thread_ends_a_read_at_once(lab: Laboratory) -> No
             with snapshot.read(data_part(snapshot)) as stream:
                 for _ in stream:
                     reading.set()
-                    aborted.wait(30)
+                    aborted.wait(120)
         except BackupFailed as error:
             failed.append(error.message)
 
@@ -225,7 +225,7 @@ def test_an_abort_from_another_thread_ends_a_read_at_once(lab: Laboratory) -> No
     with source.open(workers=1) as snapshot:
         thread = threading.Thread(target=read, args=[snapshot])
         thread.start()
-        assert reading.wait(30)
+        assert reading.wait(120)
         snapshot.abort()
         snapshot.abort()
         aborted.set()

@@ -60,7 +60,7 @@ def test_a_signal_ends_a_backup_cleanly_with_130(desk: Desk, number: signal.Sign
     try:
         with a_backup_that_reads(desk) as process:
             process.send_signal(number)
-            _, stderr = process.communicate(timeout=30)
+            _, stderr = process.communicate(timeout=120)
     finally:
         signal.signal(number, before)
     assert process.returncode == 130
@@ -77,7 +77,7 @@ def test_under_nohup_a_closed_terminal_ends_nothing(desk: Desk) -> None:
         with a_backup_that_reads(desk) as process:
             process.send_signal(signal.SIGHUP)
             process.send_signal(signal.SIGTERM)
-            _, stderr = process.communicate(timeout=30)
+            _, stderr = process.communicate(timeout=120)
     finally:
         signal.signal(signal.SIGHUP, before)
     assert "interrupted by SIGTERM" in stderr

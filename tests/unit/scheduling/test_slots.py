@@ -13,7 +13,7 @@ import pytest
 from holdfast.errors import BackupFailed, Interrupted, SnapshotLost
 from holdfast.scheduling.slots import run_all
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 def nothing() -> None:
