@@ -25,9 +25,11 @@ from lab.machine import Machine
 from lab.progress import say
 from lab.recipes import GUEST
 from lab.state import fleet_folder
+from lab.waiting import wait_until
 
 AT_ONCE = 8
 Item = TypeVar("Item")
+REMOVE_SECONDS = 60
 
 
 def up(fleet: Fleet, *, limit: list[str]) -> None:
@@ -123,9 +125,13 @@ def down(fleet: Fleet, *, limit: list[str]) -> None:
 
 
 def remove(name: str) -> None:
-    """Remove one container at once: nothing in it is worth a shutdown."""
+    """Remove one container at once: nothing in it is worth a shutdown.
+
+    On a machine without a free moment podman gives up on processes that are only slow to die.
+    """
+    removing = ["podman", "rm", "--force", "--ignore", "--time=0", name]
     with attempting("remove host", name):
-        command.run(["podman", "rm", "--force", "--time=0", name])
+        wait_until(lambda: command.run(removing), deadline_seconds=REMOVE_SECONDS)
 
 
 def execute(fleet: Fleet, *, host: str, argv: list[str]) -> NoReturn:

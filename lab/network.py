@@ -4,6 +4,7 @@ import json
 
 from lab import command
 from lab.errors import LabError, attempting
+from lab.waiting import wait_until
 
 
 def ensure(name: str, *, subnet: str) -> None:
@@ -33,4 +34,4 @@ def remove(name: str) -> None:
     """Drop the network; none is no error."""
     if exists(name):
         with attempting("remove network", name, hint="`podman ps --all` shows who still uses it"):
-            command.run(["podman", "network", "rm", name])
+            wait_until(lambda: command.run(["podman", "network", "rm", name]), deadline_seconds=60)
