@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import RestoreFailed
-from holdfast.model import Codec, Part, PartKind, Relation
+from holdfast.model import Part, Relation
 from holdfast.ports import RestoreRequest
 from holdfast.sources.postgres_native import selection
 from holdfast.sources.postgres_native.table_part import TablePart
+from tests.unit.sources.postgres_native.kept_parts import kept
 
 
 def public(name: str) -> Relation:
@@ -20,22 +21,7 @@ def part(name: str, *ancestors: str, number: int = 1) -> Part:
         encoding="UTF8",
         ancestors=tuple(public(ancestor) for ancestor in ancestors),
     )
-    return Part(
-        name=f"data/{name}-{number}.copy",
-        key="",
-        kind=PartKind.DATA,
-        relation=table.relation,
-        ancestors=table.ancestors,
-        rows=0,
-        plain_bytes=0,
-        plain_sha256="",
-        stored_bytes=0,
-        stored_sha256="",
-        codec=Codec.NONE,
-        encryption="none",
-        seconds=0.0,
-        details=table.details(),
-    )
+    return kept(table, name=f"data/{name}-{number}.copy")
 
 
 PARTS = (part("a"), part("b"), part("y2020", "year"), part("y2021", "year"))

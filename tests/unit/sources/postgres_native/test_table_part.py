@@ -2,29 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.model import Codec, Part, PartKind, Relation
+from holdfast.model import Relation
 from holdfast.sources.postgres_native.table_part import TablePart
+from tests.unit.sources.postgres_native.kept_parts import kept
 
 ORDERS = Relation(schema="public", name="orders")
-
-
-def kept(part: TablePart) -> Part:
-    return Part(
-        name="data/00001-orders.copy",
-        key="data/00001-orders.copy",
-        kind=PartKind.DATA,
-        relation=part.relation,
-        ancestors=part.ancestors,
-        rows=0,
-        plain_bytes=0,
-        plain_sha256="",
-        stored_bytes=0,
-        stored_sha256="",
-        codec=Codec.NONE,
-        encryption="none",
-        seconds=0.0,
-        details=part.details(),
-    )
 
 
 def test_a_table_is_copied_column_by_column_in_its_own_encoding() -> None:
