@@ -120,8 +120,13 @@ def test_ctrl_c_ends_the_work_and_is_an_interruption() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert aborted.wait(WAIT_SECONDS)
 
-    with pytest.raises(Interrupted):
-        run_all([1, 2], work, workers=2, abort=aborted.set)
+    # A shell without job control lets its background jobs ignore Ctrl-C, and we inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(Interrupted):
+            run_all([1, 2], work, workers=2, abort=aborted.set)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert slot_threads() == []
 
 
