@@ -164,7 +164,11 @@ def _local_repository(settings: LocalSettings) -> Repository:
 def _postgres_source(settings: PostgresSettings) -> Source:
     from holdfast.sources.postgres_native.source import PostgresSource
 
-    return PostgresSource(dsn=settings.dsn, password=_password(settings.password_file))
+    return PostgresSource(
+        dsn=settings.dsn,
+        password=_password(settings.password_file),
+        transport=settings.transport,
+    )
 
 
 def _mysql_source(settings: MysqlSettings) -> Source:

@@ -65,6 +65,7 @@ class PostgresSettings(Strict):
 
     kind: Literal["postgres"]
     engine: Literal["native"] = "native"
+    transport: Literal["auto", "fifo", "wire"] = "auto"
     dsn: Dsn
     password_file: SecretPath | None = None
 

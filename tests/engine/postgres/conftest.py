@@ -13,6 +13,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from holdfast.sources.postgres_native.transport import Wanted
+
 CORPUS = Path(__file__).with_name("corpus.sql")
 
 
@@ -110,6 +112,13 @@ def lab(superuser: str) -> Iterator[Laboratory]:
         yield laboratory
     finally:
         laboratory.clean()
+
+
+@pytest.fixture(params=["fifo", "wire"])
+def way(request: pytest.FixtureRequest) -> Wanted:
+    """Both ways that rows can travel."""
+    wanted: Wanted = request.param
+    return wanted
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from holdfast.model import PartKind, PartPlan
 from holdfast.ports import Snapshot
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
+from holdfast.sources.postgres_native.transport import Wanted
 from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump
@@ -153,9 +154,11 @@ def test_pg_dump_that_is_too_old_is_told_with_both_versions(
     )
 
 
-def test_a_session_that_is_terminated_loses_the_snapshot(lab: Laboratory) -> None:
+def test_a_session_that_is_terminated_loses_the_snapshot(lab: Laboratory, way: Wanted) -> None:
     database = lab.database(BIG)
-    source = PostgresSource(dsn=lab.conninfo(database), application_name="test-terminated")
+    source = PostgresSource(
+        dsn=lab.conninfo(database), application_name="test-terminated", transport=way
+    )
     with source.open(workers=1) as snapshot:
         part = data_part(snapshot)
         with snapshot.read(part) as stream:
@@ -187,10 +190,12 @@ def test_a_holder_that_is_terminated_fails_the_parts_that_need_it(lab: Laborator
 
 
 def test_a_read_that_is_left_early_ends_on_the_server_and_can_be_made_again(
-    lab: Laboratory,
+    lab: Laboratory, way: Wanted
 ) -> None:
     database = lab.database(BIG)
-    source = PostgresSource(dsn=lab.conninfo(database), application_name="test-early")
+    source = PostgresSource(
+        dsn=lab.conninfo(database), application_name="test-early", transport=way
+    )
     with source.open(workers=1) as snapshot:
         part = data_part(snapshot)
         with snapshot.read(part) as stream:
@@ -206,9 +211,11 @@ def test_a_read_that_is_left_early_ends_on_the_server_and_can_be_made_again(
             assert stream.rows == BIG_ROWS
 
 
-def test_an_abort_from_another_thread_ends_a_read_at_once(lab: Laboratory) -> None:
+def test_an_abort_from_another_thread_ends_a_read_at_once(lab: Laboratory, way: Wanted) -> None:
     database = lab.database(BIG)
-    source = PostgresSource(dsn=lab.conninfo(database), application_name="test-abort")
+    source = PostgresSource(
+        dsn=lab.conninfo(database), application_name="test-abort", transport=way
+    )
     reading = threading.Event()
     failed: list[str] = []
 

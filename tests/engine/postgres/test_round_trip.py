@@ -13,6 +13,7 @@ from holdfast.model import Consistency, Part, PartKind, Relation
 from holdfast.ports import OpenPart, RestoreRequest
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
+from holdfast.sources.postgres_native.transport import Wanted
 from tests.engine.loop import Unwatched, bring_back, keep, opener
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
@@ -23,10 +24,10 @@ def table(name: str) -> Relation:
 
 
 def test_the_corpus_comes_back_equal(
-    lab: Laboratory, corpus: Callable[[], str], tmp_path: Path
+    lab: Laboratory, corpus: Callable[[], str], tmp_path: Path, way: Wanted
 ) -> None:
     database, restored = corpus(), lab.name()
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    parts = keep(PostgresSource(dsn=lab.conninfo(database), transport=way), tmp_path)
     tables = bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
     assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
     assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
@@ -62,7 +63,7 @@ def test_every_table_with_rows_of_its_own_is_a_part(
 def test_a_plan_names_every_table_and_says_why(lab: Laboratory, corpus: Callable[[], str]) -> None:
     plan = PostgresSource(dsn=lab.conninfo(corpus())).plan()
     methods = {each.relation.name: (each.method, each.reason) for each in plan.tables}
-    assert methods["types"] == ("copy text over wire", "text restores into any later version")
+    assert methods["types"] == ("copy text over fifo", "text restores into any later version")
     assert methods["elsewhere"] == ("schema only", "its rows live on another server")
     assert any("elsewhere" in note for note in plan.notes)
 
@@ -222,7 +223,7 @@ def test_roles_come_back_on_request_and_existing_ones_stay_as_they_are(
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP", "SQL_ASCII"])
 def test_rows_keep_their_bytes_in_every_encoding(
-    lab: Laboratory, tmp_path: Path, encoding: str
+    lab: Laboratory, tmp_path: Path, encoding: str, way: Wanted
 ) -> None:
     database = lab.database(
         "CREATE TABLE t AS SELECT 'caf' || convert_from('\\xe9e9', getdatabaseencoding()) AS a"
@@ -231,7 +232,7 @@ def test_rows_keep_their_bytes_in_every_encoding(
         options=f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'",
     )
     restored = lab.name()
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    parts = keep(PostgresSource(dsn=lab.conninfo(database), transport=way), tmp_path)
     bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
     query = "SELECT getdatabaseencoding()::text, convert_to(a, getdatabaseencoding()) FROM t"
     assert lab.ask(restored, query) == lab.ask(database, query)

@@ -9,7 +9,13 @@ import psycopg
 from psycopg.rows import class_row
 
 from holdfast.model import Relation
-from holdfast.sources.postgres_native.table_part import TablePart
+from holdfast.sources.postgres_native.table_part import BINARY, TEXT, TablePart
+
+# Types whose binary form has been the same in every supported version and on every platform.
+_STABLE_IN_BINARY = """
+bool bytea int2 int4 int8 oid float4 float8 numeric text varchar bpchar uuid json jsonb
+date time timestamp timestamptz
+"""
 
 # An extension's own tables come back with CREATE EXTENSION; only those that it declared as
 # configuration (extconfig) hold rows that are the user's.
@@ -17,6 +23,13 @@ _TABLES = """
 SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
        c.relkind = 'f' AS is_foreign, c.relpersistence = 'u' AS is_unlogged,
        coalesce(pg_table_size(c.oid), 0) AS size_bytes,
+       coalesce(pg_table_size(nullif(c.reltoastrelid, 0)), 0) AS toast_bytes,
+       EXISTS (SELECT FROM pg_attribute a
+               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                 AND a.atttypid = 'bytea'::regtype) AS has_bytea,
+       NOT EXISTS (SELECT FROM pg_attribute a
+               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                 AND a.atttypid <> ALL (%s::regtype[])) AS is_stable_in_binary,
        greatest(c.reltuples, 0)::bigint AS estimated_rows,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0
@@ -75,6 +88,9 @@ FROM pg_database d WHERE d.datname = current_database()
 """
 
 
+UTF8 = "UTF8"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """The server and the database as this login sees them."""
@@ -106,6 +122,9 @@ class Table:
     is_foreign: bool
     is_unlogged: bool
     size_bytes: int
+    toast_bytes: int
+    has_bytea: bool
+    is_stable_in_binary: bool
     estimated_rows: int
     columns: list[str]
     extension: str
@@ -117,12 +136,22 @@ class Table:
     def relation(self) -> Relation:
         return Relation(schema=self.schema, name=self.name)
 
+    def format(self, encoding: str) -> str:
+        """Binary where long values make up most of a table with bytea: text would double them.
+
+        Only where every type has one binary form everywhere, and text needs no conversion:
+        binary text comes in the session's encoding, which is UTF-8.
+        """
+        is_mostly_long = self.has_bytea and self.toast_bytes * 2 > self.size_bytes
+        return BINARY if is_mostly_long and self.is_stable_in_binary and encoding == UTF8 else TEXT
+
     def part(self, encoding: str) -> TablePart:
         ancestors = tuple(Relation(schema=schema, name=name) for schema, name in self.ancestors)
         return TablePart(
             relation=self.relation,
             columns=tuple(self.columns),
             encoding=encoding,
+            format=self.format(encoding),
             condition=self.condition,
             ancestors=ancestors,
             load_through=ancestors[-1] if self.is_routed_by_enum else None,
@@ -153,7 +182,7 @@ def facts(connection: psycopg.Connection) -> Facts:
 def tables(connection: psycopg.Connection) -> list[Table]:
     """Biggest first; every table whose rows somebody put there."""
     with connection.cursor(row_factory=class_row(Table)) as cursor:
-        return cursor.execute(_TABLES).fetchall()
+        return cursor.execute(_TABLES, [_STABLE_IN_BINARY.split()]).fetchall()
 
 
 def has_rows_to_take(table: Table, found: Facts) -> bool:

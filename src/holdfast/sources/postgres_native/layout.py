@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from holdfast.model import PartKind, PartPlan, Relation
 from holdfast.ports import TablePlan
-from holdfast.sources.postgres_native import wire
 from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres_native.quoting import slug
-from holdfast.sources.postgres_native.table_part import TEXT
+from holdfast.sources.postgres_native.table_part import BINARY
+from holdfast.sources.postgres_native.transport import Transport
 
 CREATION = "creation"
+TRANSPORT = "transport"
 SERVER_VERSION = "server_version_number"
 
 
@@ -21,6 +22,8 @@ def parts(
     tables: Sequence[Table],
     sequences: Sequence[Relation],
     creation: dict[str, str],
+    *,
+    transport: str,
 ) -> list[PartPlan]:
     """The tools' parts first, then data, biggest first.
 
@@ -33,7 +36,7 @@ def parts(
         PartPlan(name="post-data.sql", kind=PartKind.POST_DATA),
         PartPlan(name="globals.sql", kind=PartKind.GLOBALS),
     ]
-    bulk = _data(found, tables)
+    bulk = _data(found, tables, transport)
     if found.has_large_objects:
         bulk.append(
             PartPlan(
@@ -49,7 +52,7 @@ def parts(
     return [*tools, *bulk, *last]
 
 
-def _data(found: Facts, tables: Sequence[Table]) -> list[PartPlan]:
+def _data(found: Facts, tables: Sequence[Table], transport: str) -> list[PartPlan]:
     taken = [table for table in tables if has_rows_to_take(table, found)]
     return [
         PartPlan(
@@ -58,27 +61,31 @@ def _data(found: Facts, tables: Sequence[Table]) -> list[PartPlan]:
             relation=table.relation,
             estimated_bytes=table.size_bytes,
             ancestors=table.part(found.encoding).ancestors,
-            details=table.part(found.encoding).details(),
+            details=table.part(found.encoding).details() | {TRANSPORT: transport},
         )
         for number, table in enumerate(taken, start=1)
     ]
 
 
-def table_plans(found: Facts, tables: Sequence[Table]) -> tuple[TablePlan, ...]:
+def table_plans(
+    found: Facts, tables: Sequence[Table], transport: Transport
+) -> tuple[TablePlan, ...]:
     return tuple(
         TablePlan(
             relation=table.relation,
             estimated_bytes=table.size_bytes if has_rows_to_take(table, found) else 0,
             estimated_rows=table.estimated_rows,
-            method=_method(found, table),
+            method=_method(found, table, transport),
             reason=_reason(found, table),
         )
         for table in tables
     )
 
 
-def _method(found: Facts, table: Table) -> str:
-    return f"copy {TEXT} over {wire.NAME}" if has_rows_to_take(table, found) else "schema only"
+def _method(found: Facts, table: Table, transport: Transport) -> str:
+    if not has_rows_to_take(table, found):
+        return "schema only"
+    return f"copy {table.format(found.encoding)} over {transport.name}"
 
 
 def _reason(found: Facts, table: Table) -> str:
@@ -88,4 +95,6 @@ def _reason(found: Facts, table: Table) -> str:
         return "a standby has no rows of unlogged tables"
     if table.extension:
         return f"configuration of extension '{table.extension}'"
+    if table.format(found.encoding) == BINARY:
+        return "mostly long bytea: text would take twice the bytes"
     return "text restores into any later version"

@@ -14,11 +14,11 @@ from holdfast.errors import RestoreFailed
 from holdfast.model import Part, Relation
 from holdfast.ports import OpenPart, Progress, RestoredTable
 from holdfast.sources.postgres_native import failures
+from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import qualified
 from holdfast.sources.postgres_native.table_part import TablePart
-from holdfast.sources.postgres_native.wire import CANCEL_SECONDS
 
 
 class Before(Enum):

@@ -13,6 +13,7 @@ from holdfast.sources.postgres_native import inventory
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.quoting import identifier, qualified
 from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres_native.transport import Transport
 
 # TID range scans, idle_session_timeout and pg_read_all_data begin here.
 OLDEST_SERVER = 140000
@@ -127,7 +128,9 @@ def connections_free(connection: psycopg.Connection) -> int:
     return max(0, int(row[0])) if row else 0
 
 
-def findings(found: Facts, tools: Sequence[Tool], *, free: int, tables: int) -> list[Finding]:
+def findings(
+    found: Facts, tools: Sequence[Tool], *, free: int, tables: int, transport: Transport
+) -> list[Finding]:
     """What was found where all is well."""
     place = "a standby" if found.is_standby else "a primary"
     return [
@@ -140,4 +143,5 @@ def findings(found: Facts, tools: Sequence[Tool], *, free: int, tables: int) -> 
         ),
         Finding(subject="connections", detail=f"{free} free"),
         Finding(subject="snapshot", detail="can be exported"),
+        Finding(subject="transport", detail=f"{transport.name}: {transport.reason}"),
     ]

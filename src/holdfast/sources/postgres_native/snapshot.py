@@ -11,6 +11,7 @@ import psycopg
 from holdfast.model import Buffer, Consistency, PartKind, PartPlan, Relation, Server
 from holdfast.ports import PartStream
 from holdfast.sources.postgres_native import database_properties, failures, sequences
+from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres_native.dump import Dumper
 from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.holder import Exported
@@ -18,7 +19,7 @@ from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.sessions import Sessions
 from holdfast.sources.postgres_native.table_part import TablePart
 from holdfast.sources.postgres_native.tools import Tool
-from holdfast.sources.postgres_native.wire import CANCEL_SECONDS, CopyOut
+from holdfast.sources.postgres_native.transport import Transport
 
 KIND = "postgres"
 
@@ -55,6 +56,7 @@ class PostgresSnapshot:
         found: Facts,
         exported: Exported,
         sessions: Sessions,
+        transport: Transport,
         dumper: Dumper,
         tools: Sequence[Tool],
         parts: Sequence[PartPlan],
@@ -65,6 +67,7 @@ class PostgresSnapshot:
         self._found = found
         self._exported = exported
         self._sessions = sessions
+        self._transport = transport
         self._dumper = dumper
         self._tools = tools
         self._parts = tuple(parts)
@@ -120,18 +123,17 @@ class PostgresSnapshot:
     @contextmanager
     def _read_table(self, part: PartPlan) -> Iterator[PartStream]:
         subject = f"table '{part.relation}'"
-        with self._lent(subject) as session:
-            stream = CopyOut(
+        with (
+            self._lent(subject) as session,
+            self._transport.reading(
                 session,
-                self._tables[part.name].copy_out(),
+                self._tables[part.name].copy_out,
                 subject=subject,
                 user=self._found.login,
                 aborted=self._endings.aborted,
-            )
-            try:
-                yield stream
-            finally:
-                stream.close()
+            ) as stream,
+        ):
+            yield stream
 
     @contextmanager
     def _read_sequences(self) -> Iterator[PartStream]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -18,6 +18,7 @@ from holdfast.sources.postgres_native import (
     layout,
     preflight,
     tools,
+    transport,
 )
 from holdfast.sources.postgres_native.dump import Dumper
 from holdfast.sources.postgres_native.holder import Exported
@@ -26,6 +27,7 @@ from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
 from holdfast.sources.postgres_native.sessions import Sessions
 from holdfast.sources.postgres_native.snapshot import KIND, PostgresSnapshot
 from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres_native.transport import Transport, Wanted
 
 APPLICATION_NAME = "holdfast"
 
@@ -47,6 +49,7 @@ class PostgresSource:
         application_name: str = APPLICATION_NAME,
         tool_folders: Sequence[Path] = (),
         lock_wait_seconds: int = LOCK_WAIT_SECONDS,
+        transport: Wanted = "auto",
     ) -> None:
         self._login = Login.parse(
             dsn,
@@ -55,6 +58,7 @@ class PostgresSource:
             lock_wait_seconds=lock_wait_seconds,
         )
         self._tool_folders = tuple(tool_folders)
+        self._wanted = transport
 
     def check(self) -> list[Finding]:
         with self._session() as connection:
@@ -63,12 +67,14 @@ class PostgresSource:
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 connection.execute("SELECT pg_export_snapshot()")
-            return preflight.findings(
-                found,
-                used,
-                free=preflight.connections_free(connection),
-                tables=len(inventory.tables(connection)),
-            )
+            with transport.chosen(self._wanted, connection) as way:
+                return preflight.findings(
+                    found,
+                    used,
+                    free=preflight.connections_free(connection),
+                    tables=len(inventory.tables(connection)),
+                    transport=way,
+                )
 
     def connections_free(self) -> int:
         with self._session() as connection:
@@ -78,25 +84,31 @@ class PostgresSource:
         with self._session() as connection:
             found = inventory.facts(connection)
             listed = inventory.tables(connection)
-        return SourcePlan(
-            server=Server(kind=KIND, version=found.version, database=found.database),
-            tables=layout.table_plans(found, listed),
-            consistency=Consistency.SNAPSHOT,
-            notes=inventory.notes(found, listed),
-        )
+            with transport.chosen(self._wanted, connection) as way:
+                return SourcePlan(
+                    server=Server(kind=KIND, version=found.version, database=found.database),
+                    tables=layout.table_plans(found, listed, way),
+                    consistency=Consistency.SNAPSHOT,
+                    notes=(
+                        f"rows travel over {way.name}: {way.reason}",
+                        *inventory.notes(found, listed),
+                    ),
+                )
 
     @contextmanager
     def open(self, *, workers: int) -> Iterator[Snapshot]:
         # The holder is only touched before the workers start; after that it just lives.
-        with self._login.session() as held:
+        with self._login.session() as held, ExitStack() as stack:
             with self._translated(held):
                 found = self._examined(held)
                 used = self._tools(found)
+                # Before the snapshot: a trial that fails would end its transaction.
+                way = stack.enter_context(transport.chosen(self._wanted, held))
                 exported = holder.take_snapshot(held, database=found.database, user=found.login)
                 sessions = Sessions(snapshot=exported.name, seen=exported.seen)
             with sessions.opened(self._login, count=workers):
                 with self._translated(held):
-                    snapshot = self._snapshot(held, found, exported, sessions, used)
+                    snapshot = self._snapshot(held, found, exported, sessions, used, way)
                 try:
                     yield snapshot
                 finally:
@@ -109,16 +121,19 @@ class PostgresSource:
         exported: Exported,
         sessions: Sessions,
         used: Sequence[Tool],
+        way: Transport,
     ) -> PostgresSnapshot:
         listed = inventory.tables(held)
         numbered = [each.relation for each in inventory.sequences(held)]
-        parts = layout.parts(found, listed, numbered, database_properties.creation_options(held))
+        creation = database_properties.creation_options(held)
+        parts = layout.parts(found, listed, numbered, creation, transport=way.name)
         by_relation = {table.relation: table.part(found.encoding) for table in listed}
         pg_dump, pg_dumpall = used
         return PostgresSnapshot(
             found=found,
             exported=exported,
             sessions=sessions,
+            transport=way,
             dumper=Dumper(
                 self._login,
                 pg_dump=pg_dump,

@@ -9,6 +9,7 @@ from holdfast.model import Part, Relation
 from holdfast.sources.postgres_native.quoting import identifier, literal, qualified
 
 TEXT = "text"
+BINARY = "binary"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +24,14 @@ class TablePart:
     relation: Relation
     columns: tuple[str, ...]
     encoding: str
+    format: str = TEXT
     condition: str = ""
     ancestors: tuple[Relation, ...] = ()
     load_through: Relation | None = None
 
-    def copy_out(self) -> str:
-        options = f"TO STDOUT (FORMAT {TEXT}, ENCODING {literal(self.encoding)})"
+    def copy_out(self, destination: str) -> str:
+        """`destination` is `STDOUT` or a path as a string constant."""
+        options = f"TO {destination} (FORMAT {self.format}, ENCODING {literal(self.encoding)})"
         if not self.condition:
             return f"COPY {qualified(self.relation)}{self._column_list()} {options}"
         columns = ", ".join(identifier(column) for column in self.columns)
@@ -37,7 +40,8 @@ class TablePart:
 
     def copy_in(self, *, freeze: bool) -> str:
         into = qualified(self.load_through or self.relation)
-        options = f"FORMAT {TEXT}, ENCODING {literal(self.encoding)}{', FREEZE' if freeze else ''}"
+        options = f"FORMAT {self.format}, ENCODING {literal(self.encoding)}"
+        options += ", FREEZE" if freeze else ""
         return f"COPY {into}{self._column_list()} FROM STDIN ({options})"
 
     @property
@@ -53,7 +57,7 @@ class TablePart:
 
     def details(self) -> dict[str, str]:
         found = {
-            "format": TEXT,
+            "format": self.format,
             "encoding": self.encoding,
             "columns": json.dumps(self.columns),
             # Not for us: whoever has only the files and psql need not quote anything himself.
@@ -75,6 +79,7 @@ class TablePart:
             relation=part.relation,
             columns=tuple(json.loads(part.details["columns"])),
             encoding=part.details["encoding"],
+            format=part.details["format"],
             condition=part.details.get("condition", ""),
             ancestors=part.ancestors,
             load_through=_relation(json.loads(through)) if through else None,

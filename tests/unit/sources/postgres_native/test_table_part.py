@@ -11,7 +11,7 @@ ORDERS = Relation(schema="public", name="orders")
 
 def test_a_table_is_copied_column_by_column_in_its_own_encoding() -> None:
     part = TablePart(relation=ORDERS, columns=("id", 'odd "name"'), encoding="LATIN1")
-    assert part.copy_out() == (
+    assert part.copy_out("STDOUT") == (
         'COPY "public"."orders" ("id", "odd ""name""") TO STDOUT (FORMAT text, ENCODING \'LATIN1\')'
     )
     assert part.copy_in(freeze=True) == (
@@ -22,14 +22,16 @@ def test_a_table_is_copied_column_by_column_in_its_own_encoding() -> None:
 
 def test_a_table_without_columns_is_copied_without_a_list() -> None:
     part = TablePart(relation=ORDERS, columns=(), encoding="UTF8")
-    assert part.copy_out() == ('COPY "public"."orders" TO STDOUT (FORMAT text, ENCODING \'UTF8\')')
+    assert part.copy_out("STDOUT") == (
+        'COPY "public"."orders" TO STDOUT (FORMAT text, ENCODING \'UTF8\')'
+    )
 
 
 def test_only_the_users_rows_of_an_extension_table_are_copied() -> None:
     part = TablePart(
         relation=ORDERS, columns=("id",), encoding="UTF8", condition="WHERE NOT builtin"
     )
-    assert part.copy_out() == (
+    assert part.copy_out("STDOUT") == (
         'COPY (SELECT "id" FROM ONLY "public"."orders" WHERE NOT builtin)'
         " TO STDOUT (FORMAT text, ENCODING 'UTF8')"
     )

@@ -1,0 +1,158 @@
+"""The named pipe brings what the wire brings, is chosen only where it works, and is not left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from holdfast.errors import BackupFailed, Unsupported
+from holdfast.model import PartKind, PartPlan
+from holdfast.ports import Snapshot
+from holdfast.sources.postgres_native.pipe import PREFIX
+from holdfast.sources.postgres_native.source import PostgresSource
+from holdfast.sources.postgres_native.target import PostgresTarget
+from tests.engine.loop import bring_back, keep
+from tests.engine.postgres.conftest import Laboratory
+from tests.engine.postgres.equality import checksums, dump
+
+# Random bytes do not shrink, so they are TOASTed as long as they are.
+PICTURES = """
+CREATE TABLE pictures (id int PRIMARY KEY, name text, picture bytea, taken timestamptz);
+INSERT INTO pictures
+SELECT n, 'n' || n,
+       (SELECT string_agg(sha512((n || '/' || k)::bytea), ''::bytea) FROM generate_series(1, 64) k),
+       now() FROM generate_series(1, 50) n;
+INSERT INTO pictures VALUES (0, NULL, '', NULL), (-1, E'tab\\t', NULL, 'infinity');
+ANALYZE pictures;
+"""
+BIG = "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 40000) g"
+
+
+def pipes_left() -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob(f"{PREFIX}{os.getpid()}-*"))
+
+
+def test_both_ways_bring_the_same_bytes(
+    lab: Laboratory, corpus: Callable[[], str], tmp_path: Path
+) -> None:
+    database = lab.conninfo(corpus())
+    brought = {
+        name: keep(PostgresSource(dsn=database, transport=name), tmp_path / name)
+        for name in ("fifo", "wire")
+    }
+    found = {
+        name: {
+            part.name: (part.rows, part.plain_sha256)
+            for part in parts
+            if part.kind is PartKind.DATA
+        }
+        for name, parts in brought.items()
+    }
+    assert found["fifo"] == found["wire"]
+    assert {part.details.get("transport") for part in brought["fifo"]} == {"fifo", None}
+    assert pipes_left() == []
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(lab: Laboratory) -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    left = Path(tempfile.gettempdir()) / f"{PREFIX}{child.pid}-x"
+    left.mkdir()
+    os.mkfifo(left / "0.pipe")
+    PostgresSource(dsn=lab.conninfo("postgres"), transport="fifo").plan()
+    assert not left.exists()
+
+
+def test_more_than_a_pipe_holds_comes_whole(lab: Laboratory, tmp_path: Path) -> None:
+    database = lab.conninfo(lab.database(BIG))
+    keep(PostgresSource(dsn=database, transport="fifo"), tmp_path / "fifo", workers=1)
+    keep(PostgresSource(dsn=database, transport="wire"), tmp_path / "wire", workers=1)
+    (through_pipe,) = (tmp_path / "fifo/data").iterdir()
+    (over_wire,) = (tmp_path / "wire/data").iterdir()
+    assert through_pipe.stat().st_size > 30 << 20
+    assert through_pipe.read_bytes() == over_wire.read_bytes()
+
+
+@pytest.mark.parametrize("transport", ["fifo", "wire"])
+def test_long_bytea_travels_in_binary_and_comes_back_equal(
+    lab: Laboratory, tmp_path: Path, transport: str
+) -> None:
+    database, restored = lab.database(PICTURES), lab.name()
+    source = PostgresSource(
+        dsn=lab.conninfo(database), transport="fifo" if transport == "fifo" else "wire"
+    )
+    (table,) = source.plan().tables
+    assert table.method == f"copy binary over {transport}"
+    parts = keep(source, tmp_path)
+    (part,) = (part for part in parts if part.kind is PartKind.DATA)
+    assert (part.rows, part.details["format"]) == (52, "binary")
+    assert part.plain_bytes < 250_000  # text would be more than 400,000
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
+    assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
+
+
+def test_a_login_without_the_right_takes_the_wire_and_is_told_why(lab: Laboratory) -> None:
+    role = lab.role(options="IN ROLE pg_read_all_data")
+    escaped = role.replace(" ", "\\ ")
+    dsn = make_conninfo(lab.conninfo(lab.database()), options=f"-c role={escaped}")
+    (note,) = (n for n in PostgresSource(dsn=dsn).plan().notes if n.startswith("rows travel"))
+    assert note == (
+        "rows travel over wire: the login may not write server files"
+        f' (GRANT pg_write_server_files TO "{role}")'
+    )
+    with pytest.raises(Unsupported, match="cannot read through a named pipe") as refused:
+        PostgresSource(dsn=dsn, transport="fifo").plan()
+    assert "transport: auto" in refused.value.hint
+
+
+def test_a_server_over_the_network_is_read_over_the_wire(lab: Laboratory) -> None:
+    role = lab.role(password="x", options="IN ROLE pg_read_all_data, pg_write_server_files")
+    source = PostgresSource(dsn=lab.over_tcp(lab.database(), user=role), password="x")
+    assert (
+        "rows travel over wire: the server is not reached through a socket of this host"
+        in source.plan().notes
+    )
+
+
+def test_a_pipe_that_the_server_cannot_reach_is_no_way(
+    lab: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is one that the server cannot say; a private folder would do the same."""
+    hidden = tmp_path / "日本"
+    hidden.mkdir()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(hidden))
+    latin = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
+    source = PostgresSource(dsn=lab.conninfo(lab.database(BIG, options=latin)))
+    (note,) = (n for n in source.plan().notes if n.startswith("rows travel over wire"))
+    assert "has no equivalent in encoding" in note
+    parts = keep(source, tmp_path)
+    assert [part.rows for part in parts if part.kind is PartKind.DATA] == [40_000]
+
+
+def test_a_query_that_is_cancelled_fails_the_part_and_leaves_no_pipe(lab: Laboratory) -> None:
+    database = lab.database(BIG)
+    source = PostgresSource(
+        dsn=lab.conninfo(database), application_name="test-cancelled", transport="fifo"
+    )
+    with source.open(workers=1) as snapshot:
+        (part,) = (part for part in snapshot.parts if part.kind is PartKind.DATA)
+        with pytest.raises(BackupFailed, match="canceling statement"):
+            read_and_cancel(lab, snapshot, part)
+    assert pipes_left() == []
+
+
+def read_and_cancel(lab: Laboratory, snapshot: Snapshot, part: PartPlan) -> None:
+    with snapshot.read(part) as stream:
+        for _ in stream:
+            lab.run(
+                "postgres",
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'test-cancelled' AND query LIKE 'COPY%'",
+            )
