@@ -195,3 +195,21 @@ def test_a_configuration_with_a_mistake_is_named_and_not_taken(host: Host) -> No
     assert mistaken.rc == 10
     assert "repositry" in mistaken.stderr
     assert "repository" in mistaken.stderr
+
+
+def test_rows_travel_through_a_pipe_where_the_server_may_write_one(host: Host, name: str) -> None:
+    """Asked of the backup that the timer started: a unit with private folders and a user of its
+    own, and a server that is another user."""
+    shown = json.loads(host.check_output("holdfast show shop/latest --json"))
+    ways = {
+        part["details"].get("transport")
+        for part in shown["manifest"]["parts"]
+        if part["kind"] == "data"
+    }
+    if HOSTS[name]["database"] != "postgres":
+        assert ways == {None}
+    elif "pg_write_server_files" in HOSTS[name].get("postgres_access_memberships", []):
+        assert ways == {"fifo"}
+    else:
+        assert ways == {"wire"}
+    assert host.run("find /run/holdfast /tmp -name '*.pipe'").stdout == ""

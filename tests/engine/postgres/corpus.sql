@@ -165,3 +165,10 @@ SELECT lo_from_bytea(70001, decode(repeat('deadbeef', 5000), 'hex'));
 SELECT lo_create(70002);
 COMMENT ON LARGE OBJECT 70002 IS 'empty';
 GRANT SELECT ON LARGE OBJECT 70001 TO "corpus_role";
+
+-- Mostly long bytea: its rows travel in binary.
+CREATE TABLE pictures (id int PRIMARY KEY, picture bytea, name text, taken timestamptz, price numeric);
+INSERT INTO pictures
+SELECT n, (SELECT string_agg(sha512((n || '/' || k)::bytea), ''::bytea) FROM generate_series(1, 64) k),
+       'tab' || chr(9) || 'ü' || n, '2026-02-28 23:59:59.999999+00', n / 7.0 FROM generate_series(1, 20) n;
+INSERT INTO pictures VALUES (0, '', NULL, 'infinity', 'NaN'), (-1, NULL, '', '-infinity', -0.10);
