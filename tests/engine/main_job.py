@@ -9,8 +9,7 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,9 +17,9 @@ from typing import Any, Protocol
 import pytest
 import yaml
 
+from tests.engine.waiting import WAIT_SECONDS, until
+
 PROGRAM = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
-WAIT_SECONDS = 180.0
-PAUSE_SECONDS = 0.01
 # A host of the tests has a copy of the real data where there is any.
 CHINOOK = Path("/data")
 
@@ -113,13 +112,6 @@ class Site:
             finally:
                 if running.poll() is None:
                     running.kill()
-
-
-def until(seen: Callable[[], bool]) -> None:
-    ends = time.monotonic() + WAIT_SECONDS
-    while not seen():
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(PAUSE_SECONDS)
 
 
 class MainJob:

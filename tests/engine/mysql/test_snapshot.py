@@ -18,6 +18,7 @@ from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import PASSWORD, Laboratory
+from tests.engine.waiting import until
 
 ACCOUNTS = 200
 ACCOUNT_TABLES = tuple(
@@ -103,7 +104,7 @@ def test_a_killed_session_loses_the_snapshot_and_is_never_replaced(lab: Laborato
                     lab.kill(user)
         with pytest.raises(SnapshotLost, match="no session"), snapshot.read(wide):
             pass
-    assert lab.sessions(user) == []
+    until(lambda: lab.sessions(user) == [])
 
 
 @pytest.mark.parametrize("key", ["PRIMARY KEY", ""])

@@ -17,6 +17,7 @@ from holdfast.sources.postgres_native.transport import Wanted
 from tests.engine.loop import Unwatched, bring_back, keep, opener
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
+from tests.engine.waiting import until
 
 
 def table(name: str) -> Relation:
@@ -272,7 +273,7 @@ def test_an_interrupted_restore_leaves_nothing_behind(
             Unwatched(),
         )
     assert lab.databases() == before
-    assert lab.sessions("holdfast-restore-%") == 0
+    until(lambda: lab.sessions("holdfast-restore-%") == 0)
 
 
 def interrupted_at(open_part: OpenPart, kind: PartKind) -> OpenPart:
