@@ -31,6 +31,7 @@ class PartKind(StrEnum):
     DATA = "data"
     SEQUENCES = "sequences"
     LARGE_OBJECTS = "large-objects"
+    BLOBS = "blobs"
     POST_DATA = "post-data"
     GRANTS = "grants"
 
@@ -58,6 +59,26 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One table's rows inside a part that holds several.
+
+    `offset` is where its rows begin in the plain part, `plain_bytes` how long they are.
+    `details` is to the table what `PartPlan.details` is to a part of its own.
+    """
+
+    relation: Relation
+    ancestors: tuple[Relation, ...] = ()
+    rows: int
+    offset: int
+    plain_bytes: int
+    details: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        return (self.relation, *self.ancestors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartPlan:
     """One part that a source will yield.
 
@@ -77,7 +98,10 @@ class PartPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part as it was kept: both sizes and both fingerprints."""
+    """One part as it was kept: both sizes and both fingerprints.
+
+    `members` are the tables of a part that holds several, in the order of their rows.
+    """
 
     name: str
     key: str
@@ -93,11 +117,22 @@ class Part:
     encryption: str
     seconds: float
     details: dict[str, str]
+    members: tuple[Member, ...] = ()
 
     @property
     def relations(self) -> tuple[Relation, ...]:
         """Every table that this part's rows are rows of, its own first."""
-        return (self.relation, *self.ancestors) if self.relation else ()
+        own = (self.relation, *self.ancestors) if self.relation else ()
+        return own + tuple(relation for each in self.members for relation in each.relations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """One long value, kept once for all backups of a job under the name of its content."""
+
+    key: str
+    sha256: str
+    plain_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +163,9 @@ class Manifest:
     peak_memory_bytes: int
     workers: int
     parts: tuple[Part, ...]
+    blobs: tuple[Blob, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def backup_id(self) -> str:

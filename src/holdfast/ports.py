@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from holdfast.model import Buffer, Consistency, Part, PartPlan, Relation, Server
+from holdfast.model import Buffer, Consistency, Member, Part, PartPlan, Relation, Server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +56,29 @@ class Repository(Protocol):
 
 
 class PartStream(Protocol):
-    """The plain bytes of one part; `rows` is known once they have all been read."""
+    """The plain bytes of one part; the rest is known once they have all been read."""
 
     @property
     def rows(self) -> int | None: ...
 
+    @property
+    def members(self) -> Sequence[Member]:
+        """The tables of a part that holds several; their `plain_bytes` add up to no more."""
+        ...
+
     def __iter__(self) -> Iterator[Buffer]: ...
+
+
+class Blobs(Protocol):
+    """Where long values are kept beside the parts, each once, named by its SHA-256."""
+
+    def keep(self, sha256: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
+        """Have the value kept; `read` is only called where it is not kept already.
+
+        What is kept already is read back and proven first. Called from worker threads.
+        Raises what `Repository.put` raises, and `BackupFailed` where `read` brings other bytes.
+        """
+        ...
 
 
 class Snapshot(Protocol):
@@ -160,23 +177,38 @@ class Source(Protocol):
         """Say what a backup would do, without taking a snapshot."""
         ...
 
-    def open(self, *, workers: int) -> AbstractContextManager[Snapshot]:
+    def open(self, *, workers: int, blobs: Blobs | None = None) -> AbstractContextManager[Snapshot]:
         """Take one snapshot seen by `workers` sessions; leaving ends all of them.
+
+        Reading its parts hands long values to `blobs`; without it they stay in the rows.
 
         Raises what `check` raises.
         """
         ...
 
 
+OpenBlob = Callable[[str], AbstractContextManager[Iterator[bytes]]]
+"""The long value with that SHA-256, proven as parts are. Raises `VerifyFailed`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
-    """What to bring back and how."""
+    """What to bring back and how.
+
+    `data_only` fills tables that stand already. `triggers` are fired by rows that come into
+    such tables, foreign keys included. `owners` and `privileges` are those of the backup.
+    """
 
     parts: tuple[Part, ...]
     tables: tuple[Relation, ...] = ()
     overwrite: bool = False
     globals: bool = False
     workers: int = 1
+    data_only: bool = False
+    triggers: bool = True
+    owners: bool = True
+    privileges: bool = True
+    open_blob: OpenBlob | None = None
 
 
 OpenPart = Callable[[Part], AbstractContextManager[Iterator[bytes]]]

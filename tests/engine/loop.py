@@ -45,7 +45,7 @@ def keep_part(snapshot: Snapshot, plan: PartPlan, folder: Path) -> Part:
         for chunk in stream:
             digest.update(chunk)
             file.write(chunk)
-        rows = stream.rows
+        rows, members = stream.rows, tuple(stream.members)
     size = path.stat().st_size
     return Part(
         name=plan.name,
@@ -62,6 +62,7 @@ def keep_part(snapshot: Snapshot, plan: PartPlan, folder: Path) -> Part:
         encryption="none",
         seconds=0.0,
         details=plan.details,
+        members=members,
     )
 
 

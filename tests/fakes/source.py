@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from holdfast.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
-from holdfast.model import Buffer, Consistency, Part, PartKind, PartPlan, Relation, Server
+from holdfast.model import Buffer, Consistency, Member, Part, PartKind, PartPlan, Relation, Server
 from holdfast.ports import (
+    Blobs,
     Finding,
     OpenPart,
     Progress,
@@ -61,6 +62,7 @@ class FakeStream:
         self._table = source
         self._aborted = aborted
         self.rows: int | None = None
+        self.members: tuple[Member, ...] = ()
 
     def __iter__(self) -> Iterator[Buffer]:
         buffer = bytearray(max((len(row) + 1 for row in self._table.rows), default=1))
@@ -168,7 +170,7 @@ class FakeSource:
         return SourcePlan(server=SERVER, tables=plans, consistency=Consistency.SNAPSHOT)
 
     @contextmanager
-    def open(self, *, workers: int) -> Iterator[FakeSnapshot]:
+    def open(self, *, workers: int, blobs: Blobs | None = None) -> Iterator[FakeSnapshot]:
         self._refuse()
         self.opened += 1
         snapshot = FakeSnapshot(self.tables)

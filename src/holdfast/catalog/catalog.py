@@ -12,6 +12,8 @@ from holdfast.ports import Repository, Stored
 
 MANIFEST = "manifest.json"
 LATEST = "latest"
+# No backup is called so: its name begins with a digit.
+BLOBS = "blobs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,11 @@ def manifest_key(backup_id: str) -> str:
 
 def part_key(backup_id: str, name: str) -> str:
     return f"{backup_id}/parts/{name}"
+
+
+def blob_key(job: str, sha256: str, suffix: str) -> str:
+    """Blobs of all backups of a job lie together, in folders that stay small."""
+    return f"{job}/{BLOBS}/{sha256[:2]}/{sha256}{suffix}"
 
 
 def _backup_of(stored: Stored) -> str:

@@ -27,7 +27,7 @@ def store_part(plugs: Plugs, snapshot: Snapshot, backup_id: str, part: PartPlan)
     key = part_key(backup_id, part.name + SUFFIXES[codec])
     with _named(part), snapshot.read(part) as stream:
         plugs.repository.put(key, flow(stream, stages))
-        rows = stream.rows
+        rows, members = stream.rows, tuple(stream.members)
     plugs.progress.part_done(part.name)
     return Part(
         name=part.name,
@@ -44,6 +44,7 @@ def store_part(plugs: Plugs, snapshot: Snapshot, backup_id: str, part: PartPlan)
         encryption="none",
         seconds=round(time.monotonic() - began, 3),
         details=part.details,
+        members=members,
     )
 
 
@@ -80,13 +81,13 @@ def proven(
             for _ in seen:
                 pass
     except (CorruptStream, ObjectMissing) as error:
-        raise VerifyFailed(f"cannot trust part '{part.name}': {error}", hint=_HINT) from error
+        raise VerifyFailed(f"cannot trust part '{part.name}': {error}", hint=HINT) from error
     _compare(part, plain, stored)
     if last:
         yield last
 
 
-_HINT = "this backup is damaged: restore from another one"
+HINT = "this backup is damaged: restore from another one"
 
 
 def _compare(part: Part, plain: Fingerprint, stored: Fingerprint) -> None:
@@ -99,5 +100,5 @@ def _compare(part: Part, plain: Fingerprint, stored: Fingerprint) -> None:
         if found != expected:
             raise VerifyFailed(
                 f"cannot trust part '{part.name}': {what} is {found}, the manifest says {expected}",
-                hint=_HINT,
+                hint=HINT,
             )

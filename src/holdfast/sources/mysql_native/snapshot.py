@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.errors import HoldfastError, SnapshotLost
-from holdfast.model import Buffer, Consistency, PartPlan, Server
+from holdfast.model import Buffer, Consistency, Member, PartPlan, Server
 from holdfast.ports import PartStream
 from holdfast.sources.mysql_native.failures import ConnectionLost
 from holdfast.sources.mysql_native.insert_text import Limits, header
@@ -82,6 +82,7 @@ class TableStream:
     """The script of one table's rows; read once."""
 
     rows: int | None = None
+    members: Sequence[Member] = ()
 
     def __init__(self, session: Session, table: Table, limits: Limits) -> None:
         self._script = self._read(session, table, limits)
@@ -108,6 +109,7 @@ class TextStream:
     """A script that was read when the snapshot was taken."""
 
     rows: int | None = None
+    members: Sequence[Member] = ()
 
     def __init__(self, text: bytes) -> None:
         self._text = text

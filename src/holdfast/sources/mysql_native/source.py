@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from holdfast.errors import SnapshotLost, Unsupported
 from holdfast.model import Consistency
-from holdfast.ports import Finding, SourcePlan, TablePlan
+from holdfast.ports import Blobs, Finding, SourcePlan, TablePlan
 from holdfast.sources.mysql_native import moment
 from holdfast.sources.mysql_native.accounts import read_access
 from holdfast.sources.mysql_native.address import Address
@@ -86,7 +86,12 @@ class MysqlSource:
             )
 
     @contextmanager
-    def open(self, *, workers: int) -> Iterator[MysqlSnapshot]:
+    def open(
+        self,
+        *,
+        workers: int,
+        blobs: Blobs | None = None,  # noqa: ARG002  # long values stay in their rows here
+    ) -> Iterator[MysqlSnapshot]:
         with ExitStack() as opened:
             # Every connection is there before the lock is asked for: logging in takes longest.
             holder = opened.enter_context(session(self._address))

@@ -11,7 +11,7 @@ from psycopg import pq
 from psycopg.pq.abc import PGconn, PGresult
 
 from holdfast.errors import BackupFailed
-from holdfast.model import Buffer
+from holdfast.model import Buffer, Member
 from holdfast.sources.postgres_native import failures
 
 # Long enough to cost nothing, short enough that an abort is felt at once on a dead network.
@@ -41,6 +41,7 @@ class CopyCommand:
         self._under_way = False
         self._idle_polls_left: int | None = None
         self.rows: int | None = None
+        self.members: list[Member] = []
 
     def __iter__(self) -> Iterator[Buffer]:
         try:
@@ -77,9 +78,31 @@ class CopyCommand:
         if result is None or result.status != pq.ExecStatus.COMMAND_OK:
             raise self._error_in(result)
         self.rows = result.command_tuples
+        self._finish()
+
+    def _finish(self) -> None:
         while self._result() is not None:
             pass
         self._under_way = False
+
+    def _expect_rows(self) -> None:
+        """The first answer to a COPY to the client; `_fill` takes the rows that follow."""
+        result = self._result()
+        if result is None or result.status != pq.ExecStatus.COPY_OUT:
+            raise self._error_in(result)
+
+    def _fill(self, buffer: bytearray, size_bytes: int) -> bool:
+        """Append rows until `buffer` holds `size_bytes`; False once there are no more."""
+        get_copy_data = self._pgconn.get_copy_data
+        while len(buffer) < size_bytes:
+            size, row = get_copy_data(1)
+            if size > 0:
+                buffer += row
+            elif size == 0:
+                self._wait(select.POLLIN)
+            else:
+                return False
+        return True
 
     def _swallow(self) -> None:
         while (result := self._result()) is not None:

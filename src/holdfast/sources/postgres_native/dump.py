@@ -1,13 +1,13 @@
-"""Parts that pg_dump and pg_dumpall write: the schema, the roles, the large objects."""
+"""Parts that pg_dump and pg_dumpall write: the schema and the roles."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from holdfast.errors import BackupFailed
-from holdfast.model import Buffer, PartKind, PartPlan
+from holdfast.model import Buffer, Member, PartKind, PartPlan
 from holdfast.process import Child, ChildFailed, running
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.endings import Endings
@@ -20,6 +20,7 @@ class Dump:
     """The plain output of one child; iterate once."""
 
     rows = None
+    members: Sequence[Member] = ()
 
     def __init__(self, child: Child, subject: str, aborted: threading.Event) -> None:
         self._child = child
@@ -63,6 +64,8 @@ class Dumper:
         return [
             str(self._pg_dump.path),
             "--no-password",
+            # Large objects are ours to take (-B: the long name changed in version 16).
+            "-B",
             f"--snapshot={self._snapshot}",
             f"--lock-wait-timeout={self._login.lock_wait_seconds}s",
             *_SECTIONS[kind],
@@ -81,10 +84,7 @@ class Dumper:
         return argv if self._found.may_read_passwords else [*argv, "--no-role-passwords"]
 
 
-# With every table's and sequence's data left out, what remains of the data section are the
-# large objects; `*.*` because a bare `*` only matches what the search path shows.
 _SECTIONS = {
     PartKind.PRE_DATA: ["--section=pre-data"],
     PartKind.POST_DATA: ["--section=post-data"],
-    PartKind.LARGE_OBJECTS: ["--section=data", "--exclude-table-data=*.*"],
 }

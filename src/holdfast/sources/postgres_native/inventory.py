@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from holdfast.model import Relation
-from holdfast.sources.postgres_native.table_part import BINARY, TEXT, TablePart
+from holdfast.sources.postgres_native.table_part import BINARY, TEXT, External, TablePart
 
 # Types whose binary form has been the same in every supported version and on every platform.
 _STABLE_IN_BINARY = """
@@ -24,9 +24,12 @@ SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
        c.relkind = 'f' AS is_foreign, c.relpersistence = 'u' AS is_unlogged,
        coalesce(pg_table_size(c.oid), 0) AS size_bytes,
        coalesce(pg_table_size(nullif(c.reltoastrelid, 0)), 0) AS toast_bytes,
-       EXISTS (SELECT FROM pg_attribute a
-               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                 AND a.atttypid = 'bytea'::regtype) AS has_bytea,
+       CASE WHEN am.amname = 'heap'
+            THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+               AND a.attgenerated = '' AND a.atttypid = 'bytea'::regtype
+             ORDER BY a.attnum) AS bytea_columns,
        NOT EXISTS (SELECT FROM pg_attribute a
                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                  AND a.atttypid <> ALL (%s::regtype[])) AS is_stable_in_binary,
@@ -48,6 +51,7 @@ SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
                WHERE split.partstrat = 'h' AND t.typtype = 'e') AS is_routed_by_enum
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_am am ON am.oid = c.relam
 LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
      AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 LEFT JOIN pg_extension e ON e.oid = d.refobjid
@@ -81,6 +85,8 @@ SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
        pg_is_in_recovery() AS is_standby,
        EXISTS (SELECT FROM pg_largeobject_metadata) AS has_large_objects,
        pg_table_size('pg_largeobject') AS large_object_bytes,
+       pg_database_size(d.oid) AS database_bytes,
+       has_table_privilege('pg_largeobject', 'SELECT') AS may_read_pages_of_large_objects,
        has_table_privilege('pg_authid', 'SELECT') AS may_read_passwords,
        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
        (SELECT count(*) FROM pg_subscription s WHERE s.subdbid = d.oid) AS subscriptions
@@ -103,6 +109,8 @@ class Facts:
     is_standby: bool
     has_large_objects: bool
     large_object_bytes: int
+    database_bytes: int
+    may_read_pages_of_large_objects: bool
     may_read_passwords: bool
     is_superuser: bool
     subscriptions: int
@@ -114,7 +122,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """One table with rows of its own: ordinary, partition, foreign or an extension's."""
+    """One table with rows of its own: ordinary, partition, foreign or an extension's.
+
+    `pages` are those of the heap itself, 0 where rows have no page that could be asked for.
+    """
 
     oid: int
     schema: str
@@ -123,7 +134,8 @@ class Table:
     is_unlogged: bool
     size_bytes: int
     toast_bytes: int
-    has_bytea: bool
+    pages: int
+    bytea_columns: list[str]
     is_stable_in_binary: bool
     estimated_rows: int
     columns: list[str]
@@ -142,19 +154,23 @@ class Table:
         Only where every type has one binary form everywhere, and text needs no conversion:
         binary text comes in the session's encoding, which is UTF-8.
         """
-        is_mostly_long = self.has_bytea and self.toast_bytes * 2 > self.size_bytes
+        is_mostly_long = self.bytea_columns and self.toast_bytes * 2 > self.size_bytes
         return BINARY if is_mostly_long and self.is_stable_in_binary and encoding == UTF8 else TEXT
 
-    def part(self, encoding: str) -> TablePart:
+    def part(self, encoding: str, *, form: str = "", external: External | None = None) -> TablePart:
+        """All rows as one part; `form` overrules the choice, values to keep as blobs need text."""
+        if external is not None:
+            form = TEXT
         ancestors = tuple(Relation(schema=schema, name=name) for schema, name in self.ancestors)
         return TablePart(
             relation=self.relation,
             columns=tuple(self.columns),
             encoding=encoding,
-            format=self.format(encoding),
+            format=form or self.format(encoding),
             condition=self.condition,
             ancestors=ancestors,
             load_through=ancestors[-1] if self.is_routed_by_enum else None,
+            external=external,
         )
 
 

@@ -1,30 +1,91 @@
-"""Which parts a database becomes, and in which order they are best read."""
+"""Which parts a database becomes, and in which order they are best read.
+
+What is huge is split into ranges of pages, so that no worker is left alone with it at the end;
+what is small is packed, so that ten thousand tables are a few dozen parts.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from holdfast.model import PartKind, PartPlan, Relation
 from holdfast.ports import TablePlan
 from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
+from holdfast.sources.postgres_native.large_objects import Slice
 from holdfast.sources.postgres_native.quoting import slug
-from holdfast.sources.postgres_native.table_part import BINARY
+from holdfast.sources.postgres_native.table_part import BINARY, TEXT, External, Pages, TablePart
 from holdfast.sources.postgres_native.transport import Transport
 
 CREATION = "creation"
 TRANSPORT = "transport"
 SERVER_VERSION = "server_version_number"
+BLOBS_OF_LARGE_OBJECTS = "blobs/large-objects.txt"
+
+GIB = 1 << 30
+# From here on a database is big: parts of a GiB each are enough to keep all workers busy, and
+# below it they would leave a single big table to a single worker.
+BIG_DATABASE_BYTES = 5 * 10**9
+CHUNK_BYTES = GIB
+CHUNK_BYTES_OF_SMALL = GIB // 4
+# A table below this is over before a part of its own would have paid for itself.
+SMALL_TABLE_BYTES = 1 << 20
+PACK_BYTES = 16 << 20
+TABLES_IN_PACK = 500
 
 
-def parts(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How rows become parts: sizes as the tables have them in the database.
+
+    `keeps_blobs` says that long large objects are kept aside; `external_bytes` from which size
+    on values of type bytea are, None that they never are.
+    """
+
+    chunk_bytes: int
+    reason: str = ""
+    keeps_blobs: bool = False
+    external_bytes: int | None = None
+    marker: bytes = b""
+
+    def external(self, table: Table) -> External | None:
+        if self.external_bytes is None or not table.bytea_columns or not table.toast_bytes:
+            return None
+        return External(
+            columns=tuple(table.bytea_columns), size_bytes=self.external_bytes, marker=self.marker
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The parts in the order of reading, and by a part's name what is behind it."""
+
+    parts: tuple[PartPlan, ...]
+    tables: dict[str, tuple[TablePart, ...]]
+    slices: dict[str, Slice]
+    with_blobs: dict[str, TablePart]
+
+
+def chunk_bytes(found: Facts, asked: int | None) -> tuple[int, str]:
+    """The size above which a table is split, and why."""
+    if asked is not None:
+        return asked, "asked for"
+    if found.database_bytes < BIG_DATABASE_BYTES:
+        return CHUNK_BYTES_OF_SMALL, "the database is below 5 GB"
+    return CHUNK_BYTES, "the database has 5 GB or more"
+
+
+def lay_out(
     found: Facts,
     tables: Sequence[Table],
     sequences: Sequence[Relation],
+    slices: Sequence[Slice],
     creation: dict[str, str],
     *,
+    shape: Shape,
     transport: str,
-) -> list[PartPlan]:
+) -> Layout:
     """The tools' parts first, then data, biggest first.
 
     pg_dump asks the catalogs of now for what a view or an index looks like, not those of the
@@ -36,65 +97,171 @@ def parts(
         PartPlan(name="post-data.sql", kind=PartKind.POST_DATA),
         PartPlan(name="globals.sql", kind=PartKind.GLOBALS),
     ]
-    bulk = _data(found, tables, transport)
-    if found.has_large_objects:
-        bulk.append(
-            PartPlan(
-                name="large-objects.sql",
-                kind=PartKind.LARGE_OBJECTS,
-                estimated_bytes=found.large_object_bytes,
-            )
+    taken = [table for table in tables if has_rows_to_take(table, found)]
+    rows = {
+        plan.name: (plan, of)
+        for plan, of in (
+            *_of_big_tables(found, taken, shape, transport),
+            *_of_small_tables(found, taken, shape),
         )
+    }
+    objects = [_large_objects(number, each) for number, each in enumerate(slices, start=1)]
+    bulk = [plan for plan, _ in rows.values()] + objects
     bulk.sort(key=lambda part: part.estimated_bytes, reverse=True)
+    aside = dict(_with_blobs(found, taken, shape))
+    blobs = [
+        PartPlan(name=name, kind=PartKind.BLOBS, relation=part.relation, ancestors=part.ancestors)
+        for name, part in aside.items()
+    ]
+    if found.has_large_objects and shape.keeps_blobs:
+        blobs.append(PartPlan(name=BLOBS_OF_LARGE_OBJECTS, kind=PartKind.BLOBS))
     last = [PartPlan(name="database.sql", kind=PartKind.GRANTS)]
+    if found.has_large_objects:
+        last.append(PartPlan(name="large-objects.sql", kind=PartKind.LARGE_OBJECTS))
     if sequences:
         last.append(PartPlan(name="sequences.sql", kind=PartKind.SEQUENCES))
-    return [*tools, *bulk, *last]
+    return Layout(
+        parts=(*tools, *bulk, *blobs, *last),
+        tables={name: of for name, (_, of) in rows.items()},
+        slices={plan.name: each for plan, each in zip(objects, slices, strict=True)},
+        with_blobs=aside,
+    )
 
 
-def _data(found: Facts, tables: Sequence[Table], transport: str) -> list[PartPlan]:
-    taken = [table for table in tables if has_rows_to_take(table, found)]
+def is_packed(table: Table, shape: Shape) -> bool:
+    return table.size_bytes < min(SMALL_TABLE_BYTES, shape.chunk_bytes)
+
+
+def pages_of(table: Table, shape: Shape) -> list[Pages]:
+    """Ranges of about `chunk_bytes` each; none where one read is enough."""
+    pieces = min(-(-table.size_bytes // shape.chunk_bytes), table.pages)
+    if pieces < 2 or table.condition or not table.columns:
+        return []
+    bounds = [table.pages * piece // pieces for piece in range(pieces)]
     return [
-        PartPlan(
-            name=f"data/{number:05d}-{slug(table.relation)}.copy",
-            kind=PartKind.DATA,
-            relation=table.relation,
-            estimated_bytes=table.size_bytes,
-            ancestors=table.part(found.encoding).ancestors,
-            details=table.part(found.encoding).details() | {TRANSPORT: transport},
-        )
-        for number, table in enumerate(taken, start=1)
+        Pages(first=first, after=after)
+        for first, after in zip(bounds, [*bounds[1:], None], strict=True)
     ]
 
 
+def _of_big_tables(
+    found: Facts, taken: Sequence[Table], shape: Shape, transport: str
+) -> Iterator[tuple[PartPlan, tuple[TablePart, ...]]]:
+    big = [table for table in taken if not is_packed(table, shape)]
+    for number, table in enumerate(big, start=1):
+        whole = table.part(found.encoding, external=shape.external(table))
+        ranges = pages_of(table, shape)
+        name = f"data/{number:05d}-{slug(table.relation)}"
+        if not ranges:
+            yield _plan(f"{name}.copy", whole, table.size_bytes, transport), (whole,)
+        for piece, pages in enumerate(ranges, start=1):
+            part = whole.in_pages(pages)
+            size_bytes = table.size_bytes // len(ranges)
+            yield _plan(f"{name}-{piece:04d}.copy", part, size_bytes, transport), (part,)
+
+
+def _plan(name: str, part: TablePart, size_bytes: int, transport: str) -> PartPlan:
+    return PartPlan(
+        name=name,
+        kind=PartKind.DATA,
+        relation=part.relation,
+        ancestors=part.ancestors,
+        estimated_bytes=size_bytes,
+        details=part.details() | {TRANSPORT: transport},
+    )
+
+
+def _of_small_tables(
+    found: Facts, taken: Sequence[Table], shape: Shape
+) -> Iterator[tuple[PartPlan, tuple[TablePart, ...]]]:
+    small = [table for table in taken if is_packed(table, shape)]
+    for number, pack in enumerate(_packs(small), start=1):
+        plan = PartPlan(
+            name=f"data/pack-{number:05d}.sql",
+            kind=PartKind.DATA,
+            estimated_bytes=sum(table.size_bytes for table in pack),
+            details={TRANSPORT: "wire"},
+        )
+        yield (
+            plan,
+            tuple(
+                table.part(found.encoding, form=TEXT, external=shape.external(table))
+                for table in pack
+            ),
+        )
+
+
+def _packs(small: Sequence[Table]) -> Iterator[list[Table]]:
+    pack: list[Table] = []
+    size_bytes = 0
+    for table in small:
+        if pack and (size_bytes + table.size_bytes > PACK_BYTES or len(pack) == TABLES_IN_PACK):
+            yield pack
+            pack, size_bytes = [], 0
+        pack.append(table)
+        size_bytes += table.size_bytes
+    if pack:
+        yield pack
+
+
+def _large_objects(number: int, objects: Slice) -> PartPlan:
+    return PartPlan(
+        name=f"large-objects/{number:05d}.copy",
+        kind=PartKind.LARGE_OBJECTS,
+        estimated_bytes=objects.estimated_bytes,
+        details={"format": BINARY},
+    )
+
+
+def _with_blobs(
+    found: Facts, taken: Sequence[Table], shape: Shape
+) -> Iterator[tuple[str, TablePart]]:
+    """Tables whose long values are kept aside; their bytes are counted with the rows."""
+    for number, table in enumerate(taken, start=1):
+        external = shape.external(table)
+        if external is not None:
+            name = f"blobs/{number:05d}-{slug(table.relation)}.txt"
+            yield name, table.part(found.encoding, external=external)
+
+
 def table_plans(
-    found: Facts, tables: Sequence[Table], transport: Transport
+    found: Facts, tables: Sequence[Table], transport: Transport, shape: Shape
 ) -> tuple[TablePlan, ...]:
     return tuple(
         TablePlan(
             relation=table.relation,
             estimated_bytes=table.size_bytes if has_rows_to_take(table, found) else 0,
             estimated_rows=table.estimated_rows,
-            method=_method(found, table, transport),
-            reason=_reason(found, table),
+            method=_method(found, table, transport, shape),
+            reason=_reason(found, table, shape),
         )
         for table in tables
     )
 
 
-def _method(found: Facts, table: Table, transport: Transport) -> str:
+def _method(found: Facts, table: Table, transport: Transport, shape: Shape) -> str:
     if not has_rows_to_take(table, found):
         return "schema only"
-    return f"copy {table.format(found.encoding)} over {transport.name}"
+    if is_packed(table, shape):
+        return "copy text over wire, packed"
+    part = table.part(found.encoding, external=shape.external(table))
+    ranges = pages_of(table, shape)
+    pieces = f", {len(ranges)} ranges" if ranges else ""
+    aside = ", blobs aside" if part.external else ""
+    return f"copy {part.format} over {transport.name}{pieces}{aside}"
 
 
-def _reason(found: Facts, table: Table) -> str:
+def _reason(found: Facts, table: Table, shape: Shape) -> str:
     if table.is_foreign:
         return "its rows live on another server"
     if table.is_unlogged and found.is_standby:
         return "a standby has no rows of unlogged tables"
     if table.extension:
         return f"configuration of extension '{table.extension}'"
+    if is_packed(table, shape):
+        return "small tables share a part"
+    if shape.external(table):
+        return "values that were kept before are not stored again"
     if table.format(found.encoding) == BINARY:
         return "mostly long bytea: text would take twice the bytes"
     return "text restores into any later version"

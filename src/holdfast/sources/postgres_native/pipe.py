@@ -34,7 +34,7 @@ PREFIX = "holdfast-pipes-"
 _ACL = "system.posix_acl_access"
 _VERSION, _NOBODY = 2, 0xFFFFFFFF
 _OWNER, _USER, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
-_READ_WRITE_ENTER, _WRITE, _ENTER = 7, 2, 1
+_READ_WRITE_ENTER, READ, WRITE, _ENTER = 7, 4, 2, 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,25 +43,37 @@ class Pipes:
 
     folder: Path
     server_uid: int
+    server_may: int
+
+    @contextmanager
+    def made(self) -> Iterator[Path]:
+        """A new pipe that the server may open, gone after the block."""
+        path = self.folder / f"{secrets.token_hex(8)}.pipe"
+        os.mkfifo(path, 0o600)
+        try:
+            _let_in(path, self.server_uid, self.server_may)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Path, FileIO]]:
         """A new pipe, open for reading already, so that the server's open never waits for ours."""
-        path = self.folder / f"{secrets.token_hex(8)}.pipe"
-        os.mkfifo(path, 0o600)
-        try:
-            _let_in(path, self.server_uid, _WRITE)
-            with FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as pipe:
-                # Where the user's pipes hold too much already, a smaller one does the same work.
-                with suppress(OSError):
-                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        with self.made() as path:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with FileIO(widened(descriptor)) as pipe:
                 yield path, pipe
-        finally:
-            path.unlink(missing_ok=True)
+
+
+def widened(descriptor: int) -> int:
+    """The pipe with more room; where its user's pipes hold too much, it works with less."""
+    with suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return descriptor
 
 
 @contextmanager
-def pipes_for(server_uid: int) -> Iterator[Pipes]:
+def pipes_for(server_uid: int, *, server_may: int = WRITE) -> Iterator[Pipes]:
     """A folder of our own for the pipes, gone after the block.
 
     systemd's runtime folder where there is one: a unit's private /tmp would hide the pipes from
@@ -75,7 +87,7 @@ def pipes_for(server_uid: int) -> Iterator[Pipes]:
         if parent:
             _let_in(Path(parent), server_uid, _ENTER)
         _let_in(path, server_uid, _ENTER)
-        yield Pipes(folder=path, server_uid=server_uid)
+        yield Pipes(folder=path, server_uid=server_uid, server_may=server_may)
 
 
 def _sweep(parent: Path) -> None:

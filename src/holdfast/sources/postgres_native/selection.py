@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from holdfast.errors import RestoreFailed
-from holdfast.model import Part, PartKind, Relation
+from holdfast.model import Member, Part, PartKind, Relation
 from holdfast.ports import RestoreRequest
 
 
@@ -32,9 +32,20 @@ def data_parts(request: RestoreRequest) -> list[Part]:
     return [part for part in parts if wanted.intersection(part.relations)]
 
 
-def filled_relations(request: RestoreRequest, chosen: Sequence[Part]) -> set[Relation]:
-    """Every table that has all of its rows once `chosen` are loaded."""
-    names = {part.name for part in chosen}
-    others = [part for part in of_kind(request.parts, PartKind.DATA) if part.name not in names]
-    filled = {relation for part in chosen for relation in part.relations}
-    return filled - {relation for part in others for relation in part.relations}
+def is_wanted(of: Part | Member, request: RestoreRequest) -> bool:
+    return not request.tables or not set(request.tables).isdisjoint(of.relations)
+
+
+def pieces(parts: Sequence[Part]) -> Iterator[Part | Member]:
+    """The tables, or ranges of tables, that the parts hold."""
+    for part in parts:
+        yield from part.members or (part,)
+
+
+def filled_relations(request: RestoreRequest) -> set[Relation]:
+    """Every table that has all of its rows once what is wanted is loaded."""
+    every = list(pieces(of_kind(request.parts, PartKind.DATA)))
+    filled = {relation for each in every if is_wanted(each, request) for relation in each.relations}
+    return filled - {
+        relation for each in every if not is_wanted(each, request) for relation in each.relations
+    }

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 
 import psycopg
 
-from holdfast.model import Buffer, Consistency, PartKind, PartPlan, Relation, Server
-from holdfast.ports import PartStream
-from holdfast.sources.postgres_native import database_properties, failures, sequences
+from holdfast.model import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
+from holdfast.ports import Blobs, PartStream
+from holdfast.sources.postgres_native import (
+    database_properties,
+    failures,
+    large_objects,
+    long_values,
+    sequences,
+)
 from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres_native.dump import Dumper
 from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
+from holdfast.sources.postgres_native.layout import Layout
+from holdfast.sources.postgres_native.pack import CopyPack
 from holdfast.sources.postgres_native.sessions import Sessions
-from holdfast.sources.postgres_native.table_part import TablePart
 from holdfast.sources.postgres_native.tools import Tool
-from holdfast.sources.postgres_native.transport import Transport
+from holdfast.sources.postgres_native.transport import CopyOut, Transport
 
 KIND = "postgres"
+
+Write = Callable[[psycopg.Connection, PartPlan], Iterator[Buffer]]
+"""Who writes the text of a part, in a session inside the snapshot."""
 
 
 class Texts:
     """A short SQL text that we write ourselves; iterate once."""
 
     rows = None
+    members: Sequence[Member] = ()
 
     def __init__(
         self, session: psycopg.Connection, chunks: Iterator[Buffer], subject: str, *, user: str
@@ -59,9 +70,10 @@ class PostgresSnapshot:
         transport: Transport,
         dumper: Dumper,
         tools: Sequence[Tool],
-        parts: Sequence[PartPlan],
-        tables: dict[str, TablePart],
+        layout: Layout,
         sequences: Sequence[Relation],
+        long_objects: Sequence[int],
+        blobs: Blobs | None,
         notes: Sequence[str],
     ) -> None:
         self._found = found
@@ -70,9 +82,10 @@ class PostgresSnapshot:
         self._transport = transport
         self._dumper = dumper
         self._tools = tools
-        self._parts = tuple(parts)
-        self._tables = tables
+        self._layout = layout
         self._sequences = sequences
+        self._long_objects = long_objects
+        self._blobs = blobs
         self._notes = notes
         self._endings = Endings()
 
@@ -106,28 +119,47 @@ class PostgresSnapshot:
 
     @property
     def parts(self) -> Sequence[PartPlan]:
-        return self._parts
+        return self._layout.parts
 
     def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
         if part.kind is PartKind.DATA:
-            return self._read_table(part)
-        if part.kind is PartKind.SEQUENCES:
-            return self._read_sequences()
-        if part.kind is PartKind.GRANTS:
-            return self._read_properties()
+            return self._read_rows(part)
+        if part.kind is PartKind.LARGE_OBJECTS and part.name in self._layout.slices:
+            return self._read_slice(part)
+        if part.kind in self._written_here:
+            return self._read_text(part)
         return self._dumper.read(part, self._endings)
 
     def abort(self) -> None:
         self._endings.abort()
 
     @contextmanager
-    def _read_table(self, part: PartPlan) -> Iterator[PartStream]:
-        subject = f"table '{part.relation}'"
+    def _read_rows(self, part: PartPlan) -> Iterator[PartStream]:
+        tables = self._layout.tables[part.name]
+        if part.relation is None:
+            with self._lent(f"table '{tables[0].relation}'") as session:
+                pack = CopyPack(
+                    session, tables, user=self._found.login, aborted=self._endings.aborted
+                )
+                with closing(pack):
+                    yield pack
+            return
+        with self._copied(tables[0].copy_out, f"table '{part.relation}'") as stream:
+            yield stream
+
+    @contextmanager
+    def _read_slice(self, part: PartPlan) -> Iterator[PartStream]:
+        copy_out = self._layout.slices[part.name].copy_out
+        with self._copied(copy_out, f"large objects of database '{self._found.database}'") as rows:
+            yield rows
+
+    @contextmanager
+    def _copied(self, copy_out: CopyOut, subject: str) -> Iterator[PartStream]:
         with (
             self._lent(subject) as session,
             self._transport.reading(
                 session,
-                self._tables[part.name].copy_out,
+                copy_out,
                 subject=subject,
                 user=self._found.login,
                 aborted=self._endings.aborted,
@@ -135,19 +167,42 @@ class PostgresSnapshot:
         ):
             yield stream
 
-    @contextmanager
-    def _read_sequences(self) -> Iterator[PartStream]:
-        subject = f"sequences of database '{self._found.database}'"
-        with self._lent(subject) as session:
-            chunks = sequences.statements(session, self._sequences)
-            yield Texts(session, chunks, subject, user=self._found.login)
+    @property
+    def _written_here(self) -> dict[PartKind, tuple[str, Write]]:
+        """What each part is called in messages, and who writes it."""
+        return {
+            PartKind.SEQUENCES: (
+                "sequences",
+                lambda session, _: sequences.statements(session, self._sequences),
+            ),
+            PartKind.GRANTS: (
+                "settings",
+                lambda session, _: database_properties.statements(session),
+            ),
+            PartKind.LARGE_OBJECTS: (
+                "large objects",
+                lambda session, _: large_objects.statements(session),
+            ),
+            PartKind.BLOBS: ("long values", self._keep_long_values),
+        }
 
     @contextmanager
-    def _read_properties(self) -> Iterator[PartStream]:
-        subject = f"settings of database '{self._found.database}'"
+    def _read_text(self, part: PartPlan) -> Iterator[PartStream]:
+        what, write = self._written_here[part.kind]
+        subject = (
+            f"table '{part.relation}'"
+            if part.relation
+            else f"{what} of database '{self._found.database}'"
+        )
         with self._lent(subject) as session:
-            chunks = database_properties.statements(session)
-            yield Texts(session, chunks, subject, user=self._found.login)
+            yield Texts(session, write(session, part), subject, user=self._found.login)
+
+    def _keep_long_values(self, session: psycopg.Connection, part: PartPlan) -> Iterator[Buffer]:
+        if self._blobs is None:
+            raise ValueError("a snapshot without a place for blobs has no parts of them")
+        if part.relation is None:
+            return long_values.of_large_objects(session, self._long_objects, self._blobs)
+        return long_values.of_table(session, self._layout.with_blobs[part.name], self._blobs)
 
     @contextmanager
     def _lent(self, subject: str) -> Iterator[psycopg.Connection]:

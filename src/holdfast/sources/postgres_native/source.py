@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import psycopg
 
 from holdfast.model import Consistency, Server
-from holdfast.ports import Finding, Snapshot, SourcePlan
+from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan
 from holdfast.sources.postgres_native import (
     database_properties,
     failures,
     holder,
     inventory,
+    large_objects,
     layout,
     preflight,
     tools,
@@ -23,6 +25,7 @@ from holdfast.sources.postgres_native import (
 from holdfast.sources.postgres_native.dump import Dumper
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
+from holdfast.sources.postgres_native.layout import Shape
 from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
 from holdfast.sources.postgres_native.sessions import Sessions
 from holdfast.sources.postgres_native.snapshot import KIND, PostgresSnapshot
@@ -30,13 +33,17 @@ from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_native.transport import Transport, Wanted
 
 APPLICATION_NAME = "holdfast"
+# A large object above this is kept once for all backups that hold it.
+LONG_OBJECT_BYTES = 1 << 20
 
 
 class PostgresSource:
     """Obeys `ports.Source`.
 
     A backup uses one session to hold the snapshot, one per worker, and one more for each
-    pg_dump under way. `tool_folders` replaces the search for the client programs.
+    pg_dump under way. `tool_folders` replaces the search for the client programs. Tables above
+    `chunk_bytes` are split (None chooses by the size of the database); values of type bytea from
+    `external_bytes` up are kept aside (None: never).
     """
 
     engine = "native"
@@ -50,6 +57,8 @@ class PostgresSource:
         tool_folders: Sequence[Path] = (),
         lock_wait_seconds: int = LOCK_WAIT_SECONDS,
         transport: Wanted = "auto",
+        chunk_bytes: int | None = None,
+        external_bytes: int | None = None,
     ) -> None:
         self._login = Login.parse(
             dsn,
@@ -59,6 +68,8 @@ class PostgresSource:
         )
         self._tool_folders = tuple(tool_folders)
         self._wanted = transport
+        self._chunk_bytes = chunk_bytes
+        self._external_bytes = external_bytes
 
     def check(self) -> list[Finding]:
         with self._session() as connection:
@@ -84,19 +95,21 @@ class PostgresSource:
         with self._session() as connection:
             found = inventory.facts(connection)
             listed = inventory.tables(connection)
+            shape = self._shape(found, keeps_blobs=True)
             with transport.chosen(self._wanted, connection) as way:
                 return SourcePlan(
                     server=Server(kind=KIND, version=found.version, database=found.database),
-                    tables=layout.table_plans(found, listed, way),
+                    tables=layout.table_plans(found, listed, way, shape),
                     consistency=Consistency.SNAPSHOT,
                     notes=(
                         f"rows travel over {way.name}: {way.reason}",
+                        f"tables are split above {shape.chunk_bytes} bytes: {shape.reason}",
                         *inventory.notes(found, listed),
                     ),
                 )
 
     @contextmanager
-    def open(self, *, workers: int) -> Iterator[Snapshot]:
+    def open(self, *, workers: int, blobs: Blobs | None = None) -> Iterator[Snapshot]:
         # The holder is only touched before the workers start; after that it just lives.
         with self._login.session() as held, ExitStack() as stack:
             with self._translated(held):
@@ -108,7 +121,7 @@ class PostgresSource:
                 sessions = Sessions(snapshot=exported.name, seen=exported.seen)
             with sessions.opened(self._login, count=workers):
                 with self._translated(held):
-                    snapshot = self._snapshot(held, found, exported, sessions, used, way)
+                    snapshot = self._snapshot(held, found, exported, sessions, used, way, blobs)
                 try:
                     yield snapshot
                 finally:
@@ -122,12 +135,16 @@ class PostgresSource:
         sessions: Sessions,
         used: Sequence[Tool],
         way: Transport,
+        blobs: Blobs | None,
     ) -> PostgresSnapshot:
         listed = inventory.tables(held)
         numbered = [each.relation for each in inventory.sequences(held)]
         creation = database_properties.creation_options(held)
-        parts = layout.parts(found, listed, numbered, creation, transport=way.name)
-        by_relation = {table.relation: table.part(found.encoding) for table in listed}
+        shape = self._shape(found, keeps_blobs=blobs is not None)
+        aside = (
+            large_objects.long_objects(held, found, LONG_OBJECT_BYTES) if shape.keeps_blobs else []
+        )
+        pieces = large_objects.slices(held, found, chunk_bytes=shape.chunk_bytes, without=aside)
         pg_dump, pg_dumpall = used
         return PostgresSnapshot(
             found=found,
@@ -142,10 +159,23 @@ class PostgresSource:
                 found=found,
             ),
             tools=used,
-            parts=parts,
-            tables={part.name: by_relation[part.relation] for part in parts if part.relation},
+            layout=layout.lay_out(
+                found, listed, numbered, pieces, creation, shape=shape, transport=way.name
+            ),
             sequences=numbered,
+            long_objects=aside,
+            blobs=blobs,
             notes=inventory.notes(found, listed),
+        )
+
+    def _shape(self, found: Facts, *, keeps_blobs: bool) -> Shape:
+        size_bytes, reason = layout.chunk_bytes(found, self._chunk_bytes)
+        return Shape(
+            chunk_bytes=size_bytes,
+            reason=reason,
+            keeps_blobs=keeps_blobs,
+            external_bytes=self._external_bytes if keeps_blobs else None,
+            marker=b"holdfast blob " + secrets.token_bytes(16),
         )
 
     def _examined(self, connection: psycopg.Connection) -> Facts:

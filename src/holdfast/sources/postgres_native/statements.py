@@ -37,6 +37,18 @@ _CONSTRAINT_COMMENT = re.compile(
     rf"{_BETWEEN}COMMENT ON CONSTRAINT (?P<constraint>{_NAME}) "
     rf"ON (?P<schema>{_NAME})\.(?P<table>{_NAME}) IS "
 )
+_INDEX = re.compile(
+    rf"{_BETWEEN}(?P<statement>(?:CREATE (?:UNIQUE )?INDEX (?P<index>{_NAME}) ON "
+    rf"|ALTER TABLE (?:ONLY )?{_NAME}\.{_NAME}\s+ADD CONSTRAINT (?P<constraint>{_NAME}) "
+    r"(?:PRIMARY KEY|UNIQUE|EXCLUDE)).*)",
+    re.DOTALL,
+)
+_TABLESPACE_NOW = re.compile(rf"{_BETWEEN}SET default_tablespace = (?P<name>{_NAME}|'')")
+_OWNER = re.compile(rf"{_BETWEEN}ALTER [A-Z ]+\s.*\sOWNER TO {_NAME};$", re.DOTALL)
+_PRIVILEGE = re.compile(
+    rf"{_BETWEEN}(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES|SET SESSION AUTHORIZATION"
+    r"|RESET SESSION AUTHORIZATION)\b"
+)
 _ROLE = re.compile(rf"{_BETWEEN}(?:CREATE|ALTER|COMMENT ON) ROLE (?P<role>{_NAME})")
 _MEMBERSHIP = re.compile(rf"{_BETWEEN}GRANT {_NAME} TO (?P<role>{_NAME})")
 _TABLESPACE = re.compile(
@@ -49,6 +61,41 @@ class _Constraint:
     schema: str
     table: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index, or a constraint that is one, which needs nothing but its table's rows."""
+
+    name: str
+    tablespace: str
+    statement: str
+
+
+def indexes_apart(text: str) -> tuple[list[Index], str]:
+    """The indexes of a post-data section in their order, and `text` without them."""
+    indexes: list[Index] = []
+    rest: list[str] = []
+    tablespace = ""
+    for statement in split(text):
+        if now := _TABLESPACE_NOW.match(statement):
+            tablespace = "" if now["name"] == "''" else unquoted(now["name"])
+        if made := _INDEX.match(statement):
+            name = unquoted(made["index"] or made["constraint"])
+            indexes.append(Index(name=name, tablespace=tablespace, statement=made["statement"]))
+        else:
+            rest.append(statement)
+    return indexes, "".join(rest)
+
+
+def without_rights(text: str, *, owners: bool, privileges: bool) -> str:
+    """`text` less who owns what, or less who may do what, where that is not wanted."""
+    return "".join(
+        statement
+        for statement in split(text)
+        if (owners or not _OWNER.match(statement))
+        and (privileges or not _PRIVILEGE.match(statement))
+    )
 
 
 def split(text: str) -> Iterator[str]:

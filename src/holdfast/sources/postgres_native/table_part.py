@@ -3,13 +3,62 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from holdfast.model import Part, Relation
+from holdfast.model import Member, Part, Relation
 from holdfast.sources.postgres_native.quoting import identifier, literal, qualified
 
 TEXT = "text"
 BINARY = "binary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages:
+    """A range of a table's pages: from `first` up to, without, `after`; None is the end.
+
+    The last range has no end, so that rows which went behind the pages that were counted are
+    still in exactly one range: a row's place (ctid) does not change within a snapshot.
+    """
+
+    first: int
+    after: int | None
+
+    def condition(self) -> str:
+        lower = f"ctid >= '({self.first},0)'"
+        return lower if self.after is None else f"{lower} AND ctid < '({self.after},0)'"
+
+    def __str__(self) -> str:
+        return f"{self.first}-{'' if self.after is None else self.after}"
+
+    @staticmethod
+    def parse(text: str) -> Pages:
+        first, _, after = text.partition("-")
+        return Pages(first=int(first), after=int(after) if after else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """Values of `columns` (all bytea) from `size_bytes` up, which are kept as blobs.
+
+    In the rows stands `marker` and the value's SHA-256 instead. The marker is drawn anew for
+    each snapshot: no value that anybody stored before can look like it.
+    """
+
+    columns: tuple[str, ...]
+    size_bytes: int
+    marker: bytes
+
+    def expression(self, column: str) -> str:
+        name = identifier(column)
+        if column not in self.columns:
+            return name
+        mark = f"'\\x{self.marker.hex()}'::pg_catalog.bytea"
+        short = f"pg_catalog.octet_length({name}) < {self.size_bytes}"
+        # Nothing (NULL) is not shorter than anything, so it is asked for by itself.
+        return (
+            f"CASE WHEN {name} IS NULL OR {short} THEN {name}"
+            f" ELSE {mark} || pg_catalog.sha256({name}) END"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +67,8 @@ class TablePart:
 
     `condition` is the WHERE clause of an extension's configuration table. `ancestors` are the
     partitioned tables above a partition, nearest first. `load_through` is set where rows must
-    be routed anew: the hash of an enum differs from one database to the next.
+    be routed anew: the hash of an enum differs from one database to the next. With `pages` it
+    is only a range of the table.
     """
 
     relation: Relation
@@ -28,26 +78,36 @@ class TablePart:
     condition: str = ""
     ancestors: tuple[Relation, ...] = ()
     load_through: Relation | None = None
+    pages: Pages | None = None
+    external: External | None = None
 
     def copy_out(self, destination: str) -> str:
         """`destination` is `STDOUT` or a path as a string constant."""
         options = f"TO {destination} (FORMAT {self.format}, ENCODING {literal(self.encoding)})"
-        if not self.condition:
+        where = self.condition or (f"WHERE {self.pages.condition()}" if self.pages else "")
+        if not where and self.external is None:
             return f"COPY {qualified(self.relation)}{self._column_list()} {options}"
-        columns = ", ".join(identifier(column) for column in self.columns)
-        rows = f"SELECT {columns} FROM ONLY {qualified(self.relation)} {self.condition}"  # noqa: S608  # the condition is the extension author's own SQL
+        columns = ", ".join(self._expression(column) for column in self.columns)
+        rows = f"SELECT {columns} FROM ONLY {qualified(self.relation)} {where}".rstrip()  # noqa: S608  # names are quoted, the condition is the extension author's own SQL
         return f"COPY ({rows}) {options}"
 
-    def copy_in(self, *, freeze: bool) -> str:
+    def copy_in(self, *, freeze: bool = False, source: str = "STDIN") -> str:
+        """`source` is `STDIN` or a path as a string constant."""
         into = qualified(self.load_through or self.relation)
         options = f"FORMAT {self.format}, ENCODING {literal(self.encoding)}"
         options += ", FREEZE" if freeze else ""
-        return f"COPY {into}{self._column_list()} FROM STDIN ({options})"
+        return f"COPY {into}{self._column_list()} FROM {source} ({options})"
 
     @property
     def owns_every_row(self) -> bool:
-        """Whether the table holds nothing but what this part brings."""
+        """Whether the table holds nothing but what its parts bring."""
         return not self.condition and self.load_through is None
+
+    def in_pages(self, pages: Pages) -> TablePart:
+        return replace(self, pages=pages)
+
+    def _expression(self, column: str) -> str:
+        return self.external.expression(column) if self.external else identifier(column)
 
     def _column_list(self) -> str:
         # Without a list the server leaves generated columns out by itself; `()` is no SQL.
@@ -56,34 +116,56 @@ class TablePart:
         return f" ({', '.join(identifier(column) for column in self.columns)})"
 
     def details(self) -> dict[str, str]:
+        """What `of` reads; `statement` is for whoever has only the files and psql."""
+        return self.member_details() | {"statement": self.copy_in()}
+
+    def member_details(self) -> dict[str, str]:
+        """The same for a part that holds the statement itself."""
         found = {
             "format": self.format,
             "encoding": self.encoding,
             "columns": json.dumps(self.columns),
-            # Not for us: whoever has only the files and psql need not quote anything himself.
-            "statement": self.copy_in(freeze=False),
         }
         if self.condition:
             found["condition"] = self.condition
         if self.load_through is not None:
             found["load_through"] = json.dumps((self.load_through.schema, self.load_through.name))
+        if self.pages is not None:
+            found["pages"] = str(self.pages)
+        if self.external is not None:
+            found["blobs_in"] = json.dumps(self.external.columns)
+            found["blobs_from_bytes"] = str(self.external.size_bytes)
+            found["blob_marker"] = self.external.marker.hex()
         return found
 
     @staticmethod
-    def of(part: Part) -> TablePart:
+    def of(part: Part | Member) -> TablePart:
         """Read back what `details` and the plan wrote into the manifest."""
         if part.relation is None:
-            raise ValueError(f"part '{part.name}' names no table")
-        through = part.details.get("load_through")
+            raise ValueError("the part names no table")
+        details = part.details
+        through, pages = details.get("load_through"), details.get("pages")
         return TablePart(
             relation=part.relation,
-            columns=tuple(json.loads(part.details["columns"])),
-            encoding=part.details["encoding"],
-            format=part.details["format"],
-            condition=part.details.get("condition", ""),
+            columns=tuple(json.loads(details["columns"])),
+            encoding=details["encoding"],
+            format=details["format"],
+            condition=details.get("condition", ""),
             ancestors=part.ancestors,
             load_through=_relation(json.loads(through)) if through else None,
+            pages=Pages.parse(pages) if pages else None,
+            external=_external(details),
         )
+
+
+def _external(details: dict[str, str]) -> External | None:
+    if "blob_marker" not in details:
+        return None
+    return External(
+        columns=tuple(json.loads(details["blobs_in"])),
+        size_bytes=int(details["blobs_from_bytes"]),
+        marker=bytes.fromhex(details["blob_marker"]),
+    )
 
 
 def _relation(pair: list[str]) -> Relation:

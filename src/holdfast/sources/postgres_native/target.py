@@ -31,6 +31,7 @@ class PostgresTarget:
     With `tables`, a database that is missing or empty gets the whole schema, the rows of those
     tables, and every foreign key whose both sides are complete; one that is not empty gets only
     the rows, into tables that must be there and hold none (or lose them, with `overwrite`).
+    With `data_only` any database gets only rows.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class PostgresTarget:
                 psql=psql,
                 login=self._login,
             )
-            if request.tables and content(server, self._login):
+            if request.data_only or (request.tables and content(server, self._login)):
                 self._require_tables(request)
                 return steps.rows_only()
             with filling(
@@ -79,8 +80,10 @@ class PostgresTarget:
 
     def _require_tables(self, request: RestoreRequest) -> None:
         with self._login.session() as connection:
-            for part in selection.data_parts(request):
-                self._require_table(connection, TablePart.of(part), overwrite=request.overwrite)
+            for piece in selection.pieces(selection.data_parts(request)):
+                if selection.is_wanted(piece, request):
+                    table = TablePart.of(piece)
+                    self._require_table(connection, table, overwrite=request.overwrite)
 
     def _require_table(
         self, connection: psycopg.Connection, table: TablePart, *, overwrite: bool

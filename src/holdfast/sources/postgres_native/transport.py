@@ -117,7 +117,7 @@ def chosen(wanted: Wanted, session: psycopg.Connection) -> Iterator[Transport]:
         return
     obstacle = _obstacle(session)
     if not obstacle:
-        with pipes_for(_peer_uid(session)) as pipes:
+        with pipes_for(peer_uid(session)) as pipes:
             fifo = Fifo(pipes)
             obstacle = _failure_of(fifo, session)
             if not obstacle:
@@ -133,7 +133,7 @@ def chosen(wanted: Wanted, session: psycopg.Connection) -> Iterator[Transport]:
 
 def _obstacle(session: psycopg.Connection) -> str:
     """What keeps the pipe from being tried at all."""
-    if not session.info.host.startswith(("/", "@")):
+    if not is_local(session):
         return "the server is not reached through a socket of this host"
     row = session.execute(_MAY_WRITE).fetchone()
     if row is None or not row[0]:
@@ -142,7 +142,12 @@ def _obstacle(session: psycopg.Connection) -> str:
     return ""
 
 
-def _peer_uid(session: psycopg.Connection) -> int:
+def is_local(session: psycopg.Connection) -> bool:
+    """Whether the server is reached through a socket of this host."""
+    return session.info.host.startswith(("/", "@"))
+
+
+def peer_uid(session: psycopg.Connection) -> int:
     """The server's own user: whoever listens on the socket."""
     with socket.socket(fileno=os.dup(session.pgconn.socket)) as peer:
         found = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)

@@ -2,14 +2,27 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from holdfast.model import PartKind, Relation
 from holdfast.sources.postgres_native import layout
 from holdfast.sources.postgres_native.inventory import Facts, Table
+from holdfast.sources.postgres_native.large_objects import Slice
+from holdfast.sources.postgres_native.layout import Layout, Shape
+from holdfast.sources.postgres_native.table_part import Pages
 from holdfast.sources.postgres_native.transport import Wire
+
+MIB = 1 << 20
+SHAPE = Shape(chunk_bytes=100 * MIB)
+SLICE = Slice(first=1, after=None, without=(), by_pages=True, estimated_bytes=5 * MIB)
 
 
 def facts(
-    *, is_standby: bool = False, has_large_objects: bool = False, encoding: str = "UTF8"
+    *,
+    is_standby: bool = False,
+    has_large_objects: bool = False,
+    encoding: str = "UTF8",
+    database_bytes: int = 10**9,
 ) -> Facts:
     return Facts(
         version="17.2",
@@ -20,6 +33,8 @@ def facts(
         is_standby=is_standby,
         has_large_objects=has_large_objects,
         large_object_bytes=500,
+        database_bytes=database_bytes,
+        may_read_pages_of_large_objects=True,
         may_read_passwords=True,
         is_superuser=False,
         subscriptions=0,
@@ -33,7 +48,10 @@ def table(
     is_foreign: bool = False,
     is_unlogged: bool = False,
     toast_bytes: int = 0,
-    has_bytea: bool = False,
+    pages: int = 1000,
+    bytea_columns: tuple[str, ...] = (),
+    columns: tuple[str, ...] = ("id",),
+    condition: str = "",
     is_stable_in_binary: bool = True,
 ) -> Table:
     return Table(
@@ -44,63 +62,152 @@ def table(
         is_unlogged=is_unlogged,
         size_bytes=size_bytes,
         toast_bytes=toast_bytes,
-        has_bytea=has_bytea,
+        pages=pages,
+        bytea_columns=list(bytea_columns),
         is_stable_in_binary=is_stable_in_binary,
         estimated_rows=0,
-        columns=["id"],
+        columns=list(columns),
         extension="",
-        condition="",
+        condition=condition,
         ancestors=[],
         is_routed_by_enum=False,
     )
 
 
+def laid_out(
+    tables: list[Table],
+    *,
+    found: Facts | None = None,
+    shape: Shape = SHAPE,
+    slices: tuple[Slice, ...] = (),
+    sequences: tuple[Relation, ...] = (),
+) -> Layout:
+    return layout.lay_out(
+        found or facts(), tables, sequences, slices, {}, shape=shape, transport="fifo"
+    )
+
+
 def test_bulk_is_read_biggest_first_after_the_schema() -> None:
-    tables = [table("Huge one", 1000), table("small", 10)]
-    sequences = [Relation(schema="public", name="s")]
-    parts = layout.parts(facts(has_large_objects=True), tables, sequences, {}, transport="wire")
-    assert [part.name for part in parts] == [
+    made = laid_out(
+        [table("Huge one", 90 * MIB), table("small", 2 * MIB), table("tiny", 10)],
+        found=facts(has_large_objects=True),
+        slices=(SLICE,),
+        sequences=(Relation(schema="public", name="s"),),
+    )
+    assert [part.name for part in made.parts] == [
         "pre-data.sql",
         "post-data.sql",
         "globals.sql",
         "data/00001-public-huge-one.copy",
-        "large-objects.sql",
+        "large-objects/00001.copy",
         "data/00002-public-small.copy",
+        "data/pack-00001.sql",
         "database.sql",
+        "large-objects.sql",
         "sequences.sql",
     ]
-    assert all(re.fullmatch(r"[a-z0-9._/-]+", part.name) for part in parts)
+    assert all(re.fullmatch(r"[a-z0-9._/-]+", part.name) for part in made.parts)
 
 
-def test_an_empty_table_is_a_part_and_tables_alike_by_slug_are_two() -> None:
-    parts = layout.parts(facts(), [table("日"), table("本")], [], {}, transport="wire")
-    names = [part.name for part in parts if part.kind is PartKind.DATA]
+def test_tables_alike_by_slug_are_two_parts() -> None:
+    made = laid_out([table("日", 2 * MIB), table("本", 2 * MIB)])
+    names = [part.name for part in made.parts if part.kind is PartKind.DATA]
     assert names == ["data/00001-public.copy", "data/00002-public.copy"]
+
+
+def test_ten_thousand_small_tables_are_twenty_parts_and_none_is_lost() -> None:
+    made = laid_out([table(f"t{number}", number % 3 * 8192) for number in range(10_000)])
+    packs = [of for name, of in made.tables.items() if "pack" in name]
+    assert len(packs) == 20
+    assert len({part.relation for pack in packs for part in pack}) == 10_000
+    assert all(part.format == "text" for pack in packs for part in pack)
+
+
+def test_a_pack_is_full_by_size_too() -> None:
+    made = laid_out([table(f"t{number}", MIB - 1) for number in range(40)])
+    assert [len(of) for of in made.tables.values()] == [16, 16, 8]
+
+
+def test_a_huge_table_is_split_into_ranges_that_leave_no_page_out() -> None:
+    made = laid_out([table("huge", 350 * MIB, pages=1001)])
+    (ranges,) = [[part.pages for (part,) in made.tables.values()]]
+    assert ranges == [
+        Pages(first=0, after=250),
+        Pages(first=250, after=500),
+        Pages(first=500, after=750),
+        Pages(first=750, after=None),
+    ]
+    assert [part.name for part in made.parts if part.kind is PartKind.DATA] == [
+        f"data/00001-public-huge-000{number}.copy" for number in (1, 2, 3, 4)
+    ]
+
+
+@pytest.mark.parametrize(
+    "unsplittable",
+    [
+        table("configuration", 350 * MIB, condition="WHERE mine"),
+        table("without columns", 350 * MIB, columns=()),
+        table("one page, the rest is TOAST", 350 * MIB, pages=1),
+        table("not a heap", 350 * MIB, pages=0),
+    ],
+    ids=lambda each: each.name,
+)
+def test_a_table_that_cannot_be_split_is_one_part(unsplittable: Table) -> None:
+    assert len(laid_out([unsplittable]).tables) == 1
+
+
+def test_the_size_of_the_database_decides_the_size_of_a_part() -> None:
+    assert layout.chunk_bytes(facts(database_bytes=10**9), None) == (
+        256 * MIB,
+        "the database is below 5 GB",
+    )
+    assert layout.chunk_bytes(facts(database_bytes=5 * 10**9), None)[0] == 1024 * MIB
+    assert layout.chunk_bytes(facts(), 7) == (7, "asked for")
 
 
 def test_rows_that_live_elsewhere_are_planned_but_no_part() -> None:
     standby = facts(is_standby=True)
     tables = [table("far", 7, is_foreign=True), table("brief", 7, is_unlogged=True)]
-    parts = layout.parts(standby, tables, [], {}, transport="wire")
-    assert not [part for part in parts if part.kind is PartKind.DATA]
-    plans = layout.table_plans(standby, tables, Wire("asked for"))
+    assert not laid_out(tables, found=standby).tables
+    plans = layout.table_plans(standby, tables, Wire("asked for"), SHAPE)
     assert [(plan.method, plan.estimated_bytes) for plan in plans] == [("schema only", 0)] * 2
     assert plans[0].reason == "its rows live on another server"
     assert plans[1].reason == "a standby has no rows of unlogged tables"
 
 
 def test_binary_is_chosen_only_where_long_bytea_rules_and_every_type_is_stable() -> None:
-    long = table("long", 100, toast_bytes=60, has_bytea=True)
+    size = 100 * MIB
+    long = table("long", size, toast_bytes=60 * MIB, bytea_columns=("id",))
     others = [
-        table("short", 100, toast_bytes=40, has_bytea=True),
-        table("texts", 100, toast_bytes=60),
-        table("odd", 100, toast_bytes=60, has_bytea=True, is_stable_in_binary=False),
+        table("short", size, toast_bytes=40 * MIB, bytea_columns=("id",)),
+        table("texts", size, toast_bytes=60 * MIB),
+        table("odd", size, toast_bytes=60 * MIB, bytea_columns=("id",), is_stable_in_binary=False),
     ]
-    plans = layout.table_plans(facts(), [long, *others], Wire("asked for"))
+    plans = layout.table_plans(facts(), [long, *others], Wire("asked for"), SHAPE)
     assert [plan.method for plan in plans] == [
         "copy binary over wire",
         *(["copy text over wire"] * 3),
     ]
     assert "twice the bytes" in plans[0].reason
-    (latin,) = layout.table_plans(facts(encoding="LATIN1"), [long], Wire("asked for"))
+    (latin,) = layout.table_plans(facts(encoding="LATIN1"), [long], Wire("asked for"), SHAPE)
     assert latin.method == "copy text over wire"
+
+
+def test_the_plan_says_what_is_split_packed_and_kept_aside() -> None:
+    shape = Shape(chunk_bytes=100 * MIB, keeps_blobs=True, external_bytes=MIB, marker=b"m")
+    tables = [
+        table("huge", 350 * MIB),
+        table("tiny", 10),
+        table("files", 50 * MIB, toast_bytes=49 * MIB, bytea_columns=("body",)),
+    ]
+    plans = layout.table_plans(facts(), tables, Wire("asked for"), shape)
+    assert [plan.method for plan in plans] == [
+        "copy text over wire, 4 ranges",
+        "copy text over wire, packed",
+        "copy text over wire, blobs aside",
+    ]
+    made = laid_out(tables, found=facts(has_large_objects=True), shape=shape)
+    assert [part.name for part in made.parts if part.kind is PartKind.BLOBS] == [
+        "blobs/00003-public-files.txt",
+        "blobs/large-objects.txt",
+    ]

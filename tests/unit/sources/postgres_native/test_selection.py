@@ -42,7 +42,7 @@ def test_a_partitioned_table_is_full_only_with_all_its_partitions(
     request = RestoreRequest(parts=PARTS, tables=tuple(public(name) for name in wanted))
     chosen = selection.data_parts(request)
     assert {each.relation for each in chosen} == {public(name) for name in brought}
-    assert selection.filled_relations(request, chosen) == {public(name) for name in filled}
+    assert selection.filled_relations(request) == {public(name) for name in filled}
 
 
 def test_a_table_that_is_not_in_the_backup_is_refused() -> None:
