@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from holdfast.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
@@ -139,13 +139,29 @@ class FakeSource:
         *tables: FakeTable,
         refuse_with: HoldfastError | None = None,
         connections_free: int = 20,
+        name: str = SERVER.database,
     ) -> None:
+        self.name = name
+        self.others: list[FakeSource] = []
+        self.held = ""
+        self.lag: float | None = None
         self.tables = tables
         self.refuse_with = refuse_with
         self.opened = 0
         self.closed = 0
         self.snapshots: list[FakeSnapshot] = []
         self._connections_free = connections_free
+
+    @property
+    def database(self) -> str:
+        return self.name
+
+    def databases(self) -> Sequence[FakeSource]:
+        self._refuse()
+        return self.others or [self]
+
+    def lag_seconds(self) -> float | None:
+        return self.lag
 
     def check(self) -> list[Finding]:
         self._refuse()
@@ -170,10 +186,14 @@ class FakeSource:
         return SourcePlan(server=SERVER, tables=plans, consistency=Consistency.SNAPSHOT)
 
     @contextmanager
-    def open(self, *, workers: int, blobs: Blobs | None = None) -> Iterator[FakeSnapshot]:
+    def open(
+        self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
+    ) -> Iterator[FakeSnapshot]:
         self._refuse()
+        if rejoin and rejoin != self.held:
+            raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
         self.opened += 1
-        snapshot = FakeSnapshot(self.tables)
+        snapshot = FakeSnapshot(self.tables, server=replace(SERVER, database=self.name))
         self.snapshots.append(snapshot)
         try:
             yield snapshot

@@ -10,6 +10,7 @@ import structlog
 
 from holdfast.catalog.catalog import blob_key
 from holdfast.errors import BackupFailed, ObjectMissing, VerifyFailed
+from holdfast.failpoints import reached
 from holdfast.model import SUFFIXES, Blob, Buffer, Codec
 from holdfast.operations.parts import HINT
 from holdfast.pipeline.compress import COMPRESSORS
@@ -91,6 +92,7 @@ class BlobKeeper:
         stages = [plain, COMPRESSORS[self._codec](self._level)]
         self._repository.put(blob.key, _as_named(flow(read(), stages), plain, blob))
         self.stored += 1
+        reached("blob-stored")
 
 
 def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, blob: Blob) -> Iterator[Buffer]:

@@ -30,7 +30,7 @@ from tests.unit.operations.worlds import World
 
 def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:
     world = World()
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     assert world.stored_names() == [
         "manifest.json",
         "parts/data/public.empty.copy.zst",
@@ -49,7 +49,7 @@ def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:
 
 def test_the_ledger_remembers_a_good_run() -> None:
     world = World()
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     (run,) = world.ledger.records
     assert (run.outcome, run.backup, run.exit_code) == ("ok", manifest.backup_id, 0)
     assert run.run_id == manifest.run_id
@@ -66,7 +66,7 @@ def test_a_table_that_fails_fails_the_backup_and_leaves_the_previous_one(
     error: Exception, raised: type[HoldfastError]
 ) -> None:
     world = World()
-    previous = backup(world.plugs)
+    previous = backup(world.plugs).manifest
     kept = dict(world.repository.objects)
     world.source.tables = (
         table("orders", "1", "2"),
@@ -124,7 +124,7 @@ def test_leftovers_of_a_killed_run_are_gone_after_the_next_one() -> None:
     world = World()
     world.repository.put("shop/20261119T020000Z-deadbeef/parts/data/x.copy.zst", [b"half"])
     world.repository.unfinished.add("shop/20261119T020000Z-deadbeef/parts/data/y.copy.zst")
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     assert {key.split("/")[1] for key in world.repository.objects} == {manifest.name}
     assert world.repository.unfinished == set()
 
@@ -148,5 +148,5 @@ def test_a_run_that_outlives_its_deadline_is_ended_and_says_so() -> None:
 
 def test_names_of_backups_tell_when_and_which_run() -> None:
     world = World()
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     assert manifest.name == f"{manifest.started_at:%Y%m%dT%H%M%SZ}-{manifest.run_id[:8]}"

@@ -8,8 +8,11 @@ from holdfast.model import Codec
 from holdfast.operations.plugs import JobSpec, Plugs
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
+from holdfast.scheduling.pace import Pace
 from tests.fakes.clock import FakeClock
+from tests.fakes.gauges import MemoryGauges
 from tests.fakes.guard import MemoryGuard
+from tests.fakes.journal import MemoryJournal
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
@@ -29,6 +32,11 @@ class World:
         self.clock = FakeClock(step=timedelta(seconds=1))
         self.timeout = timeout
         self.retention = Policy(last=2)
+        self.stall_timeout: timedelta | None = None
+        self.resumable = False
+        self.journal = MemoryJournal()
+        self.gauges = MemoryGauges()
+        self.pace = Pace()
         self._runs = 0
 
     @property
@@ -40,6 +48,8 @@ class World:
                 level=3,
                 timeout=self.timeout,
                 retention=self.retention,
+                stall_timeout=self.stall_timeout,
+                resumable=self.resumable,
             ),
             source=self.source,
             repository=self.repository,
@@ -48,11 +58,15 @@ class World:
             progress=self.progress,
             clock=self.clock,
             host="db1",
-            choose_workers=lambda: Budget(
+            choose_workers=lambda _source: Budget(
                 slots=2, decided_by="asked", allowed={"asked": 2}, ceilings=()
             ),
             new_run_id=self._new_run_id,
             peak_memory_bytes=lambda: 50 << 20,
+            cpu_seconds=lambda: 1.5,
+            journal=self.journal,
+            gauges=self.gauges,
+            pace=lambda _source: self.pace,
         )
 
     def _new_run_id(self) -> str:
