@@ -8,12 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-import structlog
-
+from holdfast import events
 from holdfast.model import Manifest, Part
 from holdfast.ports import RunRecord
-
-log = structlog.get_logger()
 
 KIB = 1024
 
@@ -103,7 +100,7 @@ class TextfileGauges:
             write_to_textfile(str(path), registry)
         except OSError as error:
             # A monitor that sees nothing new raises its own alarm; the backup is still good.
-            log.warning("metrics_not_written", path=str(path), error=error.strerror)
+            events.warning("metrics_not_written", path=str(path), error=error.strerror)
 
 
 def _by_table(parts: Iterable[Part]) -> dict[str, dict[str, float]]:

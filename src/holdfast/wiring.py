@@ -6,7 +6,6 @@ not wait for the PostgreSQL driver to load.
 
 from __future__ import annotations
 
-import itertools
 import os
 import secrets
 import socket
@@ -16,8 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
-
+from holdfast import events
 from holdfast.config.problems import did_you_mean
 from holdfast.config.secret import read_secret
 from holdfast.config.settings import (
@@ -44,8 +42,6 @@ from holdfast.scheduling.ledger import FileLedger
 from holdfast.scheduling.limits import live_limits
 from holdfast.scheduling.pace import Limit, Pace
 
-log = structlog.get_logger()
-
 
 def plugs_for(
     settings: Settings, name: str, *, progress: Progress, chunk_bytes: int | None = None
@@ -57,7 +53,6 @@ def plugs_for(
     job = job_settings(settings, name)
     source = _source(_chunked(job.source, chunk_bytes))
     run_id = secrets.token_hex(16)
-    run_ids = itertools.chain([run_id], iter(lambda: secrets.token_hex(16), ""))
     return Plugs(
         job=_spec(name, job),
         source=source,
@@ -75,7 +70,7 @@ def plugs_for(
                 memory=_memory(job),
             )
         ),
-        new_run_id=lambda: next(run_ids),
+        new_run_id=lambda: run_id,
         peak_memory_bytes=peak_memory_bytes,
         cpu_seconds=cpu_seconds,
         journal=FileJournal(settings.state_directory / "unfinished"),
@@ -208,7 +203,7 @@ def _guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
 
 
 def _announced(budget: Budget) -> Budget:
-    log.info(budget.headline, decided_by=budget.decided_by, allowed=budget.allowed)
+    events.info(budget.headline, decided_by=budget.decided_by, allowed=budget.allowed)
     return budget
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import documents, logs
+from holdfast import events
+from holdfast.cli import documents
 from holdfast.cli.options import size_option
 from holdfast.cli.progress import Meter, metered
 from holdfast.cli.session import JobName, JsonOption, print_document, session_of
@@ -121,7 +122,7 @@ def backup(
     session = session_of(context)
     with metered(f"backup {job}") as meter:
         plugs = session.plugs(job, meter, chunk_bytes=chunk_size)
-        logs.info("backup_begun", job=job)
+        events.info("backup_begun", job=job)
         choice = BackupChoice(resume=resume, allow_mixed=allow_mixed)
         report = take_backup(plugs, choice)
     for manifest in report.manifests:
@@ -141,7 +142,7 @@ def backup(
 
 
 def _tell(manifest: Manifest) -> None:
-    logs.info(
+    events.info(
         "backup_done",
         job=manifest.job,
         database=manifest.server.database,

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from holdfast import events
 from holdfast.catalog.catalog import Catalog
-from holdfast.cli import documents, logs
+from holdfast.cli import documents
 from holdfast.cli.progress import metered
 from holdfast.cli.session import (
     BackupId,
@@ -22,6 +23,7 @@ from holdfast.cli.tables import size, table_of
 from holdfast.model import Manifest
 from holdfast.operations.restore import RestoreChoice, planned_steps
 from holdfast.operations.restore import restore as restore_backup
+from holdfast.ports import Target
 
 To = Annotated[
     str,
@@ -118,10 +120,19 @@ def restore(
     if not to:
         raise typer.BadParameter("name the database to restore into", param_hint="--to")
     target = session.target(to, kind=manifest.server.kind, password_file=password_file)
+    _restore(session, manifest, choice, target, as_json=as_json)
+
+
+def _restore(
+    session: Session, manifest: Manifest, choice: RestoreChoice, target: Target, *, as_json: bool
+) -> None:
+    repository = session.repository(manifest.job)
     with metered(f"restore {manifest.backup_id}") as meter:
-        logs.info("restore_begun", backup=manifest.backup_id, target=target.name)
+        events.info("restore_begun", backup=manifest.backup_id, target=target.name)
         report = restore_backup(repository, target, choice, progress=meter)
-    logs.info("restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds)
+    events.info(
+        "restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds
+    )
     if as_json:
         print_document("restore", documents.of_restore(report))
         return

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 
-import structlog
-
+from holdfast import events
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import (
     BackupFailed,
@@ -24,8 +24,6 @@ from holdfast.operations.retrying import Recoveries
 from holdfast.operations.status import skipped_in_a_row
 from holdfast.operations.taking import BackupChoice, take
 from holdfast.ports import RunRecord, Source
-
-log = structlog.get_logger()
 
 RUNS_SEEN = 50
 
@@ -113,7 +111,7 @@ def _sweep(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice) -> Non
 
 def _take_each(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice, run: _Run) -> None:
     for source in sources:
-        name_id = run.run_id if len(sources) == 1 else plugs.new_run_id()
+        name_id = run.run_id if len(sources) == 1 else _name_id(run.run_id, source.database)
         try:
             manifest = take(plugs, source, choice, run_id=run.run_id, name_id=name_id)
         except Interrupted:
@@ -121,10 +119,15 @@ def _take_each(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice, ru
         except HoldfastError as error:
             if len(sources) == 1:
                 raise
-            log.error("database_failed", database=source.database, error=error.message)
+            events.error("database_failed", database=source.database, error=error.message)
             run.failures.append(FailedDatabase(database=source.database, error=error))
         else:
             run.manifests.append(manifest)
+
+
+def _name_id(run_id: str, database: str) -> str:
+    """Two databases of a run may be begun in the same second."""
+    return sha256(f"{run_id}/{database}".encode()).hexdigest()
 
 
 @contextmanager

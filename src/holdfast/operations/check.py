@@ -25,7 +25,7 @@ def check(plugs: Plugs) -> CheckReport:
     codes: list[int] = []
     _collect("repository", lambda: _repository(plugs), findings, codes)
     sources: list[Source] = []
-    _collect("databases", lambda: _databases(plugs, sources), findings, codes)
+    _collect("source", lambda: _databases(plugs, sources), findings, codes)
     for source in sources:
         _collect(_subject("source", source, sources), source.check, findings, codes)
     if not codes:

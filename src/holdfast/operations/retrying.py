@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import stamina
-import structlog
-
+from holdfast import events
 from holdfast.errors import HoldfastError
-
-log = structlog.get_logger()
 
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 60.0
@@ -27,6 +23,9 @@ class Recoveries:
 
     def trying(self, act: Callable[[], Answer], *, on: type[HoldfastError], what: str) -> Answer:
         """`act`, again after an `on`, with waits that double; the last error is raised."""
+        # Loaded where it is used: a short command has no time to lose.
+        import stamina
+
         answers: list[Answer] = []
         for attempt in stamina.retry_context(
             on=on,
@@ -38,6 +37,6 @@ class Recoveries:
             with attempt:
                 if attempt.num > 1:
                     self.count += 1
-                    log.warning("trying_again", what=what, attempt=attempt.num)
+                    events.warning("trying_again", what=what, attempt=attempt.num)
                 answers.append(act())
         return answers[-1]

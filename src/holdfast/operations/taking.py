@@ -9,8 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-import structlog
-
+from holdfast import events
 from holdfast.catalog.catalog import Catalog, part_key
 from holdfast.catalog.failure import Failure
 from holdfast.errors import (
@@ -32,8 +31,6 @@ from holdfast.operations.watch import Watch
 from holdfast.ports import Snapshot, Source, Unfinished
 from holdfast.scheduling.pace import Pace
 from holdfast.scheduling.slots import run_all
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +106,7 @@ def _begun(
     started_at = plugs.clock()
     earlier = plugs.journal.read(plugs.job.name, source.database) if choice.resume else None
     if choice.resume and earlier is None:
-        log.info("nothing_to_resume", job=plugs.job.name, database=source.database)
+        events.info("nothing_to_resume", job=plugs.job.name, database=source.database)
     pace = plugs.pace(source)
     return Taking(
         plugs=plugs,
@@ -266,7 +263,7 @@ def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPl
 
 
 def _tell(part: Part) -> None:
-    log.info(
+    events.info(
         "part_stored",
         part=part.name,
         relation=str(part.relation) if part.relation else None,

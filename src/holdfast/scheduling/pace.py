@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import structlog
-
-log = structlog.get_logger()
+from holdfast import events
 
 LOOK_SECONDS = 5.0
 # What may be sent at once after a pause: enough to keep a pipe full, too little to be a burst.
@@ -109,11 +107,11 @@ class Pace:
         if self._clear.is_set() and not self._ended.is_set():
             self._clear.clear()
             self._paused_since = self._monotonic()
-            log.warning("paused", because=limit.name, value=round(value, 2), most=limit.most)
+            events.warning("paused", because=limit.name, value=round(value, 2), most=limit.most)
 
     def _go_on(self) -> None:
         if not self._clear.is_set():
             self._paused_seconds = self.paused_seconds
             self._paused_since = None
             self._clear.set()
-            log.info("going_on", paused_seconds=round(self._paused_seconds, 1))
+            events.info("going_on", paused_seconds=round(self._paused_seconds, 1))
