@@ -99,8 +99,7 @@ def restore(
     """
     session = session_of(context)
     job = backup_id.partition("/")[0]
-    repository = session.repository(job)
-    manifest = Catalog(repository).find(backup_id, database=database)
+    manifest = Catalog(session.repository(job)).find(backup_id, database=database)
     choice = RestoreChoice(
         # By its full name: what is latest may change while we work.
         backup_id=manifest.backup_id,
@@ -116,11 +115,11 @@ def restore(
     )
     if list_only:
         _list(session, manifest, choice, as_json=as_json)
-        return
-    if not to:
+    elif to:
+        target = session.target(to, kind=manifest.server.kind, password_file=password_file)
+        _restore(session, manifest, choice, target, as_json=as_json)
+    else:
         raise typer.BadParameter("name the database to restore into", param_hint="--to")
-    target = session.target(to, kind=manifest.server.kind, password_file=password_file)
-    _restore(session, manifest, choice, target, as_json=as_json)
 
 
 def _restore(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.failure import Failure
 from holdfast.model import Codec
 from holdfast.operations.plugs import JobSpec, Plugs
 from holdfast.retention import Policy
@@ -34,6 +36,7 @@ class World:
         self.retention = Policy(last=2)
         self.stall_timeout: timedelta | None = None
         self.resumable = False
+        self.workers = 2
         self.journal = MemoryJournal()
         self.gauges = MemoryGauges()
         self.pace = Pace()
@@ -59,7 +62,10 @@ class World:
             clock=self.clock,
             host="db1",
             choose_workers=lambda _source: Budget(
-                slots=2, decided_by="asked", allowed={"asked": 2}, ceilings=()
+                slots=self.workers,
+                decided_by="asked",
+                allowed={"asked": self.workers},
+                ceilings=(),
             ),
             new_run_id=self._new_run_id,
             peak_memory_bytes=lambda: 50 << 20,
@@ -72,6 +78,13 @@ class World:
     def _new_run_id(self) -> str:
         self._runs += 1
         return f"{self._runs:032x}"[::-1]
+
+    def forget_failure(self) -> Failure:
+        """The only record of a failure, which is gone afterwards."""
+        catalog = Catalog(self.repository)
+        (failure,) = catalog.survey("shop").failures
+        self.repository.delete(f"{failure.backup_id}/failed.json")
+        return failure
 
     def stored_names(self) -> list[str]:
         return sorted(key.split("/", 2)[2] for key in self.repository.objects)
