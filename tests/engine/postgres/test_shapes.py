@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from holdfast.errors import RestoreFailed, TargetNotEmpty
 from holdfast.model import PartKind, Relation
+from holdfast.sources.postgres_native.layout import SMALL_TABLE_BYTES
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
 from holdfast.sources.postgres_native.transport import Wanted
@@ -28,8 +29,9 @@ UPDATED = (
 FILES = (
     "CREATE TABLE files (id int PRIMARY KEY, body bytea, name text, other bytea NOT NULL)",
     "ALTER TABLE files ALTER body SET STORAGE EXTERNAL",
-    "INSERT INTO files SELECT n, (SELECT string_agg(sha512((n % 5 || '/' || k)::bytea), ''::bytea)"
-    " FROM generate_series(1, 40000) k), 'file ' || n, '' FROM generate_series(1, 12) n",
+    """INSERT INTO files SELECT n, (
+        SELECT string_agg(sha512((n % 5 || '/' || k)::bytea), ''::bytea)
+        FROM generate_series(1, 40000) k), 'file ' || n, '' FROM generate_series(1, 12) n""",
     "INSERT INTO files VALUES (100, NULL, 'nothing', 'x'), (101, '', E'tab\\there', '\\x00ff')",
 )
 
@@ -47,10 +49,11 @@ def laboratory_objects(lab: Laboratory, database: str) -> None:
     lab.run(database, "GRANT SELECT ON LARGE OBJECT 1003 TO PUBLIC")
 
 
-SHAPES: dict[str, dict[str, int]] = {
-    "packed": {},
-    "apart": {"small_bytes": 0},
-    "split": {"small_bytes": 0, "chunk_bytes": BLOCK},
+# The sizes below which tables are packed, and above which they are split.
+SHAPES = {
+    "packed": (SMALL_TABLE_BYTES, None),
+    "apart": (0, None),
+    "split": (0, BLOCK),
 }
 
 
@@ -62,12 +65,17 @@ def test_the_corpus_comes_back_equal_in_every_shape(
     for statement in UPDATED:
         lab.run(database, statement)
     laboratory_objects(lab, database)
-    source = PostgresSource(dsn=lab.conninfo(database), transport=way, **SHAPES[shape])
+    small, chunk = SHAPES[shape]
+    source = PostgresSource(
+        dsn=lab.conninfo(database), transport=way, small_bytes=small, chunk_bytes=chunk
+    )
     parts = keep(source, tmp_path)
     if shape == "split":
         assert len([part for part in parts if part.relation == public("moved")]) > 100
     tables = bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
-    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
+    there, here = dump(lab.conninfo(restored)), dump(lab.conninfo(database))
+    # Ranges of a table come back side by side: all rows, in no order.
+    assert sorted(there) == sorted(here) if shape == "split" else there == here
     assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
     (moved,) = (each for each in tables if each.relation == public("moved"))
     assert [(moved.rows_expected,)] == lab.ask(database, "SELECT count(*) FROM moved")
@@ -168,7 +176,7 @@ def test_rows_alone_fill_a_database_that_stands(lab: Laboratory, tmp_path: Path)
     )
     parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
     into = PostgresTarget(url=lab.conninfo(target))
-    with pytest.raises(RestoreFailed, match="does a trigger|foreign key|rows were stored"):
+    with pytest.raises(RestoreFailed, match=r"foreign key|rows were stored"):
         bring_back(into, parts, tmp_path, data_only=True)
     lab.run(target, "TRUNCATE a, b")
     bring_back(into, parts, tmp_path, data_only=True, triggers=False)
