@@ -19,13 +19,13 @@ import structlog
 from holdfast.config.problems import did_you_mean
 from holdfast.config.secret import read_secret
 from holdfast.config.settings import (
+    CompressionSettings,
     JobSettings,
     LocalSettings,
     MysqlSettings,
     PostgresSettings,
     RepositorySettings,
     Settings,
-    SourceSettings,
 )
 from holdfast.errors import UnknownJob, Unsupported
 from holdfast.metrics import peak_memory_bytes
@@ -44,7 +44,7 @@ log = structlog.get_logger()
 def plugs_for(settings: Settings, name: str, *, progress: Progress) -> Plugs:
     """Everything for one run of job `name`; nothing is connected yet. Raises `UnknownJob`."""
     job = job_settings(settings, name)
-    source = _source(job.source)
+    source = _source(job)
     run_id = secrets.token_hex(16)
     return Plugs(
         job=_spec(name, job),
@@ -153,15 +153,17 @@ def _repository(settings: RepositorySettings) -> Repository:
     return REPOSITORIES[type(settings)](settings)
 
 
-def _source(settings: SourceSettings) -> Source:
-    return SOURCES[type(settings)](settings)
+def _source(job: JobSettings) -> Source:
+    return SOURCES[type(job.source)](job.source, job.compression)
 
 
 def _local_repository(settings: LocalSettings) -> Repository:
     return LocalRepository(settings.path)
 
 
-def _postgres_source(settings: PostgresSettings) -> Source:
+def _postgres_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
+    if settings.engine == "tools":
+        return _postgres_tools_source(settings, compression)
     from holdfast.sources.postgres_native.source import PostgresSource
 
     return PostgresSource(
@@ -171,7 +173,18 @@ def _postgres_source(settings: PostgresSettings) -> Source:
     )
 
 
-def _mysql_source(settings: MysqlSettings) -> Source:
+def _postgres_tools_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
+    from holdfast.sources.postgres_tools.source import PostgresToolsSource
+
+    return PostgresToolsSource(
+        dsn=settings.dsn,
+        password=_password(settings.password_file),
+        codec=compression.codec,
+        level=compression.effective_level,
+    )
+
+
+def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) -> Source:
     from holdfast.sources.mysql_native.source import MysqlSource
 
     return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
@@ -191,7 +204,7 @@ def _mysql_target(url: str, password: str | None) -> Target:
 
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
 REPOSITORIES: dict[type, Callable[[Any], Repository]] = {LocalSettings: _local_repository}
-SOURCES: dict[type, Callable[[Any], Source]] = {
+SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
     PostgresSettings: _postgres_source,
     MysqlSettings: _mysql_source,
 }

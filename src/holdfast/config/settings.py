@@ -64,7 +64,7 @@ class PostgresSettings(Strict):
     """A PostgreSQL database: `dsn` is a libpq connection string or URL."""
 
     kind: Literal["postgres"]
-    engine: Literal["native"] = "native"
+    engine: Literal["native", "tools"] = "native"
     transport: Literal["auto", "fifo", "wire"] = "auto"
     dsn: Dsn
     password_file: SecretPath | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import BackupNotFound
-from holdfast.model import Manifest, Part, Relation
+from holdfast.model import Manifest, Part, PartKind, Relation
 from holdfast.operations.parts import proven
 from holdfast.ports import Progress, Repository, RestoredTable, RestoreRequest, Target
 
@@ -58,7 +58,11 @@ def restore(
         globals=choice.globals,
         workers=choice.workers,
     )
-    wanted = [part for part in manifest.parts if not tables or set(tables) & set(part.relations)]
+    wanted = [
+        part
+        for part in manifest.parts
+        if not tables or part.kind is PartKind.ARCHIVE or set(tables) & set(part.relations)
+    ]
     plain_bytes = sum(part.plain_bytes for part in wanted)
     progress.begin(total_bytes=plain_bytes, parts=len(wanted))
 
@@ -78,6 +82,10 @@ def restore(
 
 def _relation(manifest: Manifest, name: str) -> Relation:
     """The table that an operator calls `SCHEMA.NAME`, or `NAME` where only one is called that."""
+    if any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
+        # Only the target looks into an archive; it refuses what it does not find there.
+        schema, _, table = name.rpartition(".")
+        return Relation(schema=schema, name=table)
     relations = {relation for part in manifest.parts for relation in part.relations}
     found = [each for each in relations if name in (str(each), each.name)]
     exact = [each for each in found if str(each) == name]
