@@ -12,20 +12,22 @@ from holdfast.errors import RestoreFailed
 from holdfast.process import Child, ChildFailed, running
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.statements import unquoted
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_tools.spool import Artefact
 
 # It repeats the statement that failed after the error: a function may have many lines.
 STDERR_LINES = 2000
-_AT_ENTRY = re.compile(r"from TOC entry \d+; \d+ \d+ (?P<said>[^|]*?)(?: \||$)")
-# Kinds are upper case and so may names be: longer kinds first.
-_KINDS = re.compile(
-    r"(MATERIALIZED VIEW DATA|MATERIALIZED VIEW|TABLE DATA|TABLE ATTACH|FK CONSTRAINT"
-    r"|CHECK CONSTRAINT|INDEX ATTACH|SEQUENCE SET|SEQUENCE OWNED BY|DEFAULT ACL|EVENT TRIGGER"
-    r"|FOREIGN TABLE|FOREIGN DATA WRAPPER|FOREIGN SERVER|USER MAPPING|ROW SECURITY|BLOB METADATA"
-    r"|TEXT SEARCH \w+|OPERATOR CLASS|OPERATOR FAMILY|ACCESS METHOD|PUBLICATION TABLE|[A-Z]+) (.*)"
-)
 _ERROR = re.compile(r"error: (?:could not execute query: )?(?:ERROR:\s+)?([^|]*)")
+_ROWS = re.compile(r"COPY failed for table \"(.*)\": (?:ERROR:\s+)?(.*)")
+_STATEMENT = re.compile(r"Command was: ([^|]*)")
+# What pg_dump does not quote is in lower case, so words in upper case are not a name.
+_NAME = r'(?:"(?:[^"]|"")*"|[a-z_][a-z0-9_$]*|\d+)'
+_MADE = re.compile(
+    r"(?:CREATE(?: OR REPLACE)?|ALTER|COMMENT ON|REFRESH)"
+    r" (?P<kind>[A-Z]+(?: [A-Z]+)*?)(?: ONLY| IF NOT EXISTS)?"
+    rf" (?P<name>{_NAME}(?:\.{_NAME})?)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,19 +107,22 @@ def _feed(child: Child, chunks: Iterator[bytes]) -> None:
 
 
 def failure(error: ChildFailed, database: str) -> RestoreFailed:
-    """The first error, at the entry that it was working on."""
-    said = _ERROR.search(error.stderr)
-    before = error.stderr[: said.start()] if said else error.stderr
-    subject = f"database '{database}'"
-    for entry in _AT_ENTRY.finditer(before):
-        subject = _object(entry["said"]) or subject
-    return failures.restoring(said[1] if said else error.message, subject)
+    """The first error, and the object of the statement that met it."""
+    subject, cause = f"database '{database}'", error.message
+    if said := _ERROR.search(error.stderr):
+        cause = said[1].strip()
+        statement = _STATEMENT.search(error.stderr, said.end())
+        if rows := _ROWS.match(cause):
+            subject, cause = f"table '{rows[1]}'", rows[2]
+        elif statement:
+            subject = _object(statement[1].strip())
+    return failures.restoring(cause, subject)
 
 
-def _object(said: str) -> str:
-    """`TABLE orders owner` as "table 'orders'"; an owner of several words leaves some behind."""
-    kind = _KINDS.match(said.strip())
-    if kind is None:
-        return ""
-    name = kind[2].rpartition(" ")[0] or kind[2]
-    return f"{kind[1].lower()} '{name}'"
+def _object(statement: str) -> str:
+    """What it makes or changes; where that is not clear, the statement's first line."""
+    made = _MADE.match(statement)
+    if made is None:
+        return f"'{statement}'"
+    name = re.sub(_NAME, lambda each: unquoted(each[0]), made["name"])
+    return f"{made['kind'].lower()} '{name}'"

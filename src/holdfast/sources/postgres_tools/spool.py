@@ -46,7 +46,8 @@ def at_hand(opened: OpenChunks, *, size_bytes: int, workers: int) -> Iterator[Ar
     if folder is None:
         yield Artefact(opened=opened, workers=1, reason=reason)
         return
-    with tempfile.TemporaryFile(dir=folder) as file:
+    # Without a buffer of its own, which would only fail at the end, once more.
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         _fill(file, opened, folder)
         yield Artefact(opened=opened, workers=workers, reason=reason, file=file)
 
@@ -55,16 +56,13 @@ def _fill(file: IO[bytes], opened: OpenChunks, folder: Path) -> None:
     with opened() as chunks:
         for chunk in chunks:
             _write(file, chunk, folder)
-    _write(file, b"", folder)
 
 
 def _write(file: IO[bytes], chunk: bytes, folder: Path) -> None:
-    """Nothing to write means to have written all of it."""
+    left = memoryview(chunk)
     try:
-        if chunk:
-            file.write(chunk)
-        else:
-            file.flush()
+        while left:
+            left = left[file.write(left) :]
     except OSError as error:
         raise RestoreFailed(
             f"cannot spool the dump in '{folder}': {error.strerror}",
