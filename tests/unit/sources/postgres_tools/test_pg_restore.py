@@ -12,7 +12,7 @@ QUERY = "pg_restore: error: could not execute query: ERROR:  "
     ("said", "message"),
     [
         (
-            f'{QUERY}role "bob" does not exist | Command was: ALTER TABLE public.orders OWNER TO x;',
+            f'{QUERY}role "bob" does not exist | Command was: ALTER TABLE public.orders OWNER TO;',
             "cannot restore table 'public.orders': role \"bob\" does not exist",
         ),
         (
