@@ -30,6 +30,7 @@ class PartKind(StrEnum):
 
     GLOBALS = "globals"
     PRE_DATA = "pre-data"
+    ARCHIVE = "archive"
     DATA = "data"
     SEQUENCES = "sequences"
     LARGE_OBJECTS = "large-objects"
@@ -111,6 +112,7 @@ class PartPlan:
     `[a-z0-9._/-]`, ending in the plain suffix (`.sql`, `.copy`).
     `ancestors` are the partitioned tables above a partition, nearest first.
     `details` belongs to the source: what restore needs to read the part again.
+    Without `compress` it is compressed already; `compress_threads` share the work where it is not.
     """
 
     name: str
@@ -119,6 +121,8 @@ class PartPlan:
     ancestors: tuple[Relation, ...] = ()
     estimated_bytes: int = 0
     details: dict[str, str] = field(default_factory=dict)
+    compress: bool = True
+    compress_threads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

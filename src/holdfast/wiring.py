@@ -19,6 +19,7 @@ from holdfast import events
 from holdfast.config.problems import did_you_mean
 from holdfast.config.secret import read_secret
 from holdfast.config.settings import (
+    CompressionSettings,
     JobSettings,
     LocalSettings,
     MysqlSettings,
@@ -51,7 +52,7 @@ def plugs_for(
     `chunk_bytes` overrules the configured size above which tables are split.
     """
     job = job_settings(settings, name)
-    source = _source(_chunked(job.source, chunk_bytes))
+    source = _source(job, chunk_bytes)
     run_id = secrets.token_hex(16)
     return Plugs(
         job=_spec(name, job),
@@ -215,15 +216,18 @@ def _repository(settings: RepositorySettings) -> Repository:
     return REPOSITORIES[type(settings)](settings)
 
 
-def _source(settings: SourceSettings) -> Source:
-    return SOURCES[type(settings)](settings)
+def _source(job: JobSettings, chunk_bytes: int | None) -> Source:
+    settings = _chunked(job.source, chunk_bytes)
+    return SOURCES[type(settings)](settings, job.compression)
 
 
 def _local_repository(settings: LocalSettings) -> Repository:
     return LocalRepository(settings.path)
 
 
-def _postgres_source(settings: PostgresSettings) -> Source:
+def _postgres_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
+    if settings.engine == "tools":
+        return _postgres_tools_source(settings, compression)
     from holdfast.sources.postgres_native.source import PostgresSource
 
     return PostgresSource(
@@ -243,7 +247,19 @@ def _selection(settings: PostgresSettings) -> Selection | None:
     return Selection(include=include, exclude=settings.exclude_databases)
 
 
-def _mysql_source(settings: MysqlSettings) -> Source:
+def _postgres_tools_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
+    from holdfast.sources.postgres_tools.source import PostgresToolsSource
+
+    return PostgresToolsSource(
+        dsn=settings.dsn,
+        password=_password(settings.password_file),
+        codec=compression.codec,
+        level=compression.effective_level,
+        selection=_selection(settings),
+    )
+
+
+def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) -> Source:
     from holdfast.sources.mysql_native.source import MysqlSource
 
     return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
@@ -263,7 +279,7 @@ def _mysql_target(url: str, password: str | None) -> Target:
 
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
 REPOSITORIES: dict[type, Callable[[Any], Repository]] = {LocalSettings: _local_repository}
-SOURCES: dict[type, Callable[[Any], Source]] = {
+SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
     PostgresSettings: _postgres_source,
     MysqlSettings: _mysql_source,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -74,7 +74,7 @@ class PostgresSettings(Strict):
     """
 
     kind: Literal["postgres"]
-    engine: Literal["native"] = "native"
+    engine: Literal["native", "tools"] = "native"
     transport: Literal["auto", "fifo", "wire"] = "auto"
     databases: Literal["all"] | tuple[Pattern, ...] | None = None
     exclude_databases: tuple[Pattern, ...] = ()
@@ -83,6 +83,17 @@ class PostgresSettings(Strict):
     blob_size: Size = BLOB_BYTES
     dsn: Dsn
     password_file: SecretPath | None = None
+
+    @model_validator(mode="after")
+    def _suits_engine(self) -> Self:
+        """What only the native engine can do is not silently left undone by the other."""
+        if self.engine == "tools":
+            for key in ("transport", "chunk_size", "blobs", "blob_size"):
+                if key in self.model_fields_set:
+                    raise problem(
+                        f"'{key}' means nothing to engine tools", hint="leave it out, or use native"
+                    )
+        return self
 
 
 class MysqlSettings(Strict):

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from holdfast.catalog.catalog import part_key
 from holdfast.errors import BackupFailed, HoldfastError, ObjectMissing, VerifyFailed
-from holdfast.model import SUFFIXES, Part, PartPlan
+from holdfast.model import SUFFIXES, Codec, Part, PartPlan
 from holdfast.operations.plugs import Plugs
-from holdfast.pipeline.compress import COMPRESSORS
+from holdfast.pipeline.compress import compressor
 from holdfast.pipeline.decompress import CorruptStream, decompress
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
@@ -30,10 +30,11 @@ def store_part(
     `advance` is told of every plain byte, and may hold it back.
     """
     began = time.monotonic()
-    codec = plugs.job.codec
+    codec = plugs.job.codec if part.compress else Codec.NONE
     plain = Fingerprint(advance=advance)
     stored = Fingerprint()
-    stages = [plain, COMPRESSORS[codec](plugs.job.level), stored]
+    compress = compressor(codec, plugs.job.level, threads=part.compress_threads)
+    stages = [plain, compress, stored]
     key = part_key(backup_id, part.name + SUFFIXES[codec])
     with _named(part), snapshot.read(part) as stream:
         plugs.repository.put(key, flow(stream, stages))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import BackupNotFound, VerifyFailed
+from holdfast.errors import BackupNotFound, Unsupported, VerifyFailed
 from holdfast.failpoints import reached
 from holdfast.model import Manifest, Part, PartKind, Relation
 from holdfast.operations.blobs import proven_blob
@@ -100,6 +100,11 @@ def restore(
 def chosen_tables(manifest: Manifest, choice: RestoreChoice) -> tuple[Relation, ...]:
     """The tables that were asked for by name or by schema; none means all."""
     named = [_relation(manifest, name) for name in choice.tables]
+    if choice.schemas and any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
+        raise Unsupported(
+            f"cannot restore one schema of '{manifest.backup_id}': pg_dump wrote it in one piece",
+            hint="name its tables with --table, or use pg_restore --schema on the stored dump",
+        )
     for schema in choice.schemas:
         found = {
             relation
@@ -165,7 +170,9 @@ def _steps_of(part: Part) -> Iterator[tuple[Step, tuple[Relation, ...]]]:
 def wanted_parts(manifest: Manifest, tables: Sequence[Relation]) -> list[Part]:
     """The parts that rows of these tables are in; all where none is named."""
     return [
-        part for part in manifest.parts if not tables or not set(tables).isdisjoint(part.relations)
+        part
+        for part in manifest.parts
+        if not tables or part.kind is PartKind.ARCHIVE or not set(tables).isdisjoint(part.relations)
     ]
 
 
@@ -186,6 +193,10 @@ def _blob_opener(repository: Repository, manifest: Manifest) -> OpenBlob:
 
 def _relation(manifest: Manifest, name: str) -> Relation:
     """The table that an operator calls `SCHEMA.NAME`, or `NAME` where only one is called that."""
+    if any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
+        # Only the target looks into an archive; it refuses what it does not find there.
+        schema, _, table = name.rpartition(".")
+        return Relation(schema=schema, name=table)
     relations = {relation for part in manifest.parts for relation in part.relations}
     found = [each for each in relations if name in (str(each), each.name)]
     exact = [each for each in found if str(each) == name]

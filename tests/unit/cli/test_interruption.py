@@ -30,7 +30,7 @@ class Telling(threading.Event):
         return super().wait(timeout)
 
 stuck = dataclasses.replace(table("orders", "1", "2"), waits_for=Telling())
-wiring.SOURCES[PostgresSettings] = lambda settings: FakeSource(stuck)
+wiring.SOURCES[PostgresSettings] = lambda *_: FakeSource(stuck)
 main()
 """
 

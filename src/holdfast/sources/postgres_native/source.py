@@ -8,14 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
-from holdfast.errors import DatabaseUnreachable, HoldfastError
 from holdfast.model import Consistency, Selection, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan
 from holdfast.sources.postgres_native import (
-    cluster,
     database_properties,
+    databases,
     failures,
     holder,
     inventory,
@@ -78,9 +76,9 @@ class PostgresSource:
         self._small_bytes = small_bytes
         self._selection = selection
 
-        def one_of(name: str) -> PostgresSource:
+        def one_of(dsn: str) -> PostgresSource:
             return PostgresSource(
-                dsn=make_conninfo(dsn, dbname=name),
+                dsn=dsn,
                 password=password,
                 application_name=application_name,
                 tool_folders=tool_folders,
@@ -91,6 +89,7 @@ class PostgresSource:
                 small_bytes=small_bytes,
             )
 
+        self._dsn = dsn
         self._one_of = one_of
 
     @property
@@ -100,24 +99,10 @@ class PostgresSource:
     def databases(self) -> Sequence[PostgresSource]:
         if self._selection is None:
             return [self]
-        login = self._login
-        if "dbname" not in login.settings:
-            login = login.in_database(cluster.MAINTENANCE[0])
-        with login.session() as connection:
-            names = self._selection.of(inventory.databases(connection))
-        if not names:
-            raise DatabaseUnreachable(
-                "cannot find a database to back up: none has a name that was asked for",
-                hint="see databases and exclude_databases of the job; psql --list shows the names",
-            )
-        return [self._one_of(name) for name in names]
+        return databases.each_of(self._selection, self._login, self._dsn, self._one_of)
 
     def lag_seconds(self) -> float | None:
-        try:
-            with self._login.session() as connection:
-                return preflight.lag_seconds(connection)
-        except (psycopg.Error, HoldfastError):
-            return None
+        return databases.lag_seconds(self._login)
 
     def check(self) -> list[Finding]:
         with self._session() as connection:
