@@ -75,8 +75,7 @@ def show(
     holdfast show shop/latest --json | jq '.manifest.parts[] | {name, rows, stored_sha256}'
     """
     session = session_of(context)
-    repository = session.repository(_job_of(backup_id))
-    manifest = Catalog(repository).find(backup_id, database=database)
+    manifest = session.manifest(backup_id, database)
     if as_json:
         print_document("show", {"manifest": manifest_json(manifest)})
         return

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from holdfast import events
-from holdfast.catalog.catalog import Catalog
 from holdfast.cli import documents
 from holdfast.cli.progress import metered
 from holdfast.cli.session import (
@@ -98,8 +97,7 @@ def restore(
     holdfast restore shop/latest --list --schema sales
     """
     session = session_of(context)
-    job = backup_id.partition("/")[0]
-    manifest = Catalog(session.repository(job)).find(backup_id, database=database)
+    manifest = session.manifest(backup_id, database)
     choice = RestoreChoice(
         # By its full name: what is latest may change while we work.
         backup_id=manifest.backup_id,
@@ -107,7 +105,7 @@ def restore(
         schemas=schema or (),
         overwrite=overwrite,
         globals=globals_too,
-        workers=session.reading_slots(job),
+        workers=session.reading_slots(manifest.job),
         data_only=data_only,
         triggers=not disable_triggers,
         owners=not no_owner,

@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from holdfast.catalog.catalog import Catalog
+from holdfast.model import Manifest
 from holdfast.operations.plugs import Plugs
 from holdfast.ports import Progress, Repository, Target
 
@@ -75,6 +77,11 @@ class Session:
         from holdfast import wiring
 
         return wiring.repository_of(self.settings, job)
+
+    def manifest(self, backup_id: str, database: str) -> Manifest:
+        """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
+        repository = self.repository(backup_id.partition("/")[0])
+        return Catalog(repository).find(backup_id, database=database)
 
     def repositories(self) -> list[Repository]:
         from holdfast import wiring
