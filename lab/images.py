@@ -64,7 +64,10 @@ def import_base(recipe: Recipe, *, log: Path) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     try:
         command.run_logged(
-            mmdebstrap_arguments(recipe, scripts=["prepare"], target=archive), log=log
+            mmdebstrap_arguments(
+                recipe, scripts=["prepare"] if recipe.boots else [], target=archive
+            ),
+            log=log,
         )
         command.run(
             [
