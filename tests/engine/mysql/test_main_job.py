@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.main_job import CHINOOK, MainJob
-from tests.engine.mysql.laboratory import Laboratory, ticked
+from tests.engine.mysql.laboratory import Laboratory, numbers, ticked
 
 
 class MysqlDatabases:
@@ -21,7 +21,7 @@ class MysqlDatabases:
         noise = ",".join(f"md5(concat(seq, '/', {number}))" for number in range(16))
         return self._lab.database(
             "CREATE TABLE filler (id bigint PRIMARY KEY, noise text)",
-            f"INSERT INTO filler SELECT seq, concat({noise}) FROM seq_1_to_{rows or 1}",
+            f"INSERT INTO filler SELECT seq, concat({noise}) FROM {numbers(rows or 1)}",
         )
 
     def source(self, database: str) -> dict[str, str]:
