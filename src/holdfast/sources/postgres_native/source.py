@@ -42,8 +42,8 @@ class PostgresSource:
 
     A backup uses one session to hold the snapshot, one per worker, and one more for each
     pg_dump under way. `tool_folders` replaces the search for the client programs. Tables above
-    `chunk_bytes` are split (None chooses by the size of the database); values of type bytea from
-    `external_bytes` up are kept aside (None: never).
+    `chunk_bytes` are split (None chooses by the size of the database), those below `small_bytes`
+    packed; values of type bytea from `external_bytes` up are kept aside (None: never).
     """
 
     engine = "native"
@@ -59,6 +59,7 @@ class PostgresSource:
         transport: Wanted = "auto",
         chunk_bytes: int | None = None,
         external_bytes: int | None = None,
+        small_bytes: int = layout.SMALL_TABLE_BYTES,
     ) -> None:
         self._login = Login.parse(
             dsn,
@@ -70,6 +71,7 @@ class PostgresSource:
         self._wanted = transport
         self._chunk_bytes = chunk_bytes
         self._external_bytes = external_bytes
+        self._small_bytes = small_bytes
 
     def check(self) -> list[Finding]:
         with self._session() as connection:
@@ -173,6 +175,7 @@ class PostgresSource:
         return Shape(
             chunk_bytes=size_bytes,
             reason=reason,
+            small_bytes=self._small_bytes,
             keeps_blobs=keeps_blobs,
             external_bytes=self._external_bytes if keeps_blobs else None,
             marker=b"holdfast blob " + secrets.token_bytes(16),
