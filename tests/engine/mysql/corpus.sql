@@ -16,6 +16,9 @@ INSERT INTO numbers (id, tiny, small, medium, plain, big, exact, price, f, d, ro
  (2, 127, 0, 8388607, 0, 9223372036854775807, 0.000000000000000000000000000001, -0.01, 3.4028234e38, 1.7976931348623157e308, -0.01, -1234567890123.4567, false, 0, 0),
  (3, 0, 1, 0, 99999999, 0, 1, 1, 1.1754944e-38, 2.2250738585072014e-308, 0, 0, 1, 1, 1),
  (4, 1, 1, 1, 1, 1, 1, 1, 16777217, 9007199254740993, 0.3, 0.3, 1, 39, 7),
+ (6, 1, 1, 1, 1, 1, 1, 1, -1.1754944e-38, -1.7976931348623157e308, -1, -1, 1, 1, 1),
+ (7, 1, 1, 1, 1, 1, 1, 1, -3.4028234e38, -2.2250738585072014e-308, 1e7, 12345678901234.5678, 1, 1, 1),
+ (8, 1, 1, 1, 1, 1, 1, 1, 1e-45, -1.2345678901234567e-101, 1, 1, 1, 1, 1),
  (5, 1, 1, 1, 1, 1, 1, 1, -0e0, -0e0, 0, 0, 1, 10, 13),
  (18446744073709551614, 1, 1, 1, 1, 1, 1, 1, 0.333333333, 0.1234567890123456789, 2.675, 2.675, 1, 92, 3);
 
@@ -102,7 +105,7 @@ INSERT INTO composite_key SELECT ELT(1 + seq % 6, 'alpha', 'Élan', 'zz''top', '
 CREATE TABLE latin_key (name varchar(50) CHARACTER SET latin1 COLLATE latin1_german2_ci PRIMARY KEY, v varchar(500));
 INSERT INTO latin_key SELECT CONCAT(ELT(1 + seq % 5, 'ä', 'ae', 'z', 'Ö', '\\'), seq), REPEAT('x', 400) FROM counted WHERE seq <= 4000;
 CREATE TABLE binary_key (h binary(20) PRIMARY KEY, v varchar(500));
-INSERT INTO binary_key SELECT UNHEX(SHA1(seq)), REPEAT('x', 400) FROM counted WHERE seq <= 4000;
+INSERT INTO binary_key SELECT UNHEX(LEFT(SHA2(seq, 256), 40)), REPEAT('x', 400) FROM counted WHERE seq <= 4000;
 CREATE TABLE stamp_key (at timestamp(6) NOT NULL, n decimal(20,5) NOT NULL, v varchar(500), UNIQUE KEY (n, at));
 INSERT INTO stamp_key SELECT '2024-01-01' + INTERVAL seq * 1000 MICROSECOND, seq / 7, REPEAT('y', 400) FROM counted WHERE seq <= 4000;
 

@@ -18,7 +18,7 @@ class MysqlDatabases:
         self._sockets = sockets
 
     def make(self, *, rows: int = 0) -> str:
-        noise = ",".join(f"md5(concat(seq, '/', {number}))" for number in range(16))
+        noise = ",".join(f"sha2(concat(seq, '/', {number}), 256)" for number in range(8))
         return self._lab.database(
             "CREATE TABLE filler (id bigint PRIMARY KEY, noise text)",
             f"INSERT INTO filler SELECT seq, concat({noise}) FROM {numbers(rows or 1)}",

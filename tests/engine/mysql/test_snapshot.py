@@ -17,7 +17,7 @@ from holdfast.ports import Snapshot
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
 from tests.engine.loop import bring_back, keep
-from tests.engine.mysql.laboratory import PASSWORD, Laboratory, numbers
+from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
 from tests.engine.waiting import until
 
 ACCOUNTS = 200
@@ -159,7 +159,7 @@ def test_abort_ends_a_read_from_another_thread(lab: Laboratory) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda lab, name: lab.run(name, "ALTER TABLE wide ADD INDEX (a), FORCE"),
+        lambda lab, name: lab.run(name, "ALTER TABLE wide ADD INDEX (a(10)), FORCE"),
         lambda lab, name: lab.run(name, "TRUNCATE TABLE wide"),
         lambda lab, name: lab.run(name, "RENAME TABLE wide TO narrow"),
     ],
@@ -186,7 +186,7 @@ def test_a_table_that_was_read_is_free_for_ddl_unless_the_binary_log_holds_it(
         with snapshot.read(wide) as stream:
             for _ in stream:
                 pass
-        with waits if binary_log == "1" else nullcontext():
+        with waits if lab.brand is MARIADB and binary_log == "1" else nullcontext():
             lab.run(original, "SET lock_wait_timeout = 2", "ALTER TABLE wide ADD COLUMN b int")
 
 
