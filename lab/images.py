@@ -17,7 +17,7 @@ from lab.state import LOGS, STATE
 
 STORE = Path("/var/lib/containers")
 LOCK = Path("/run/lock/holdfast-lab-images.lock")
-NEEDED_MEBIBYTES = 4096
+NEEDED_MEBIBYTES = 6144
 AT_ONCE = 2
 
 

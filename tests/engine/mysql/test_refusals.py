@@ -21,7 +21,7 @@ from holdfast.model import Relation
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
 from tests.engine.loop import bring_back, keep
-from tests.engine.mysql.laboratory import MARIADB, MYSQL, PASSWORD, Laboratory, of_database
+from tests.engine.mysql.laboratory import MARIADB, MYSQL, PASSWORD, Laboratory, numbers, of_database
 
 ONE_TABLE = ("CREATE TABLE t (id int PRIMARY KEY, a int)", "INSERT INTO t VALUES (1, 1), (2, 2)")
 DATABASE_RIGHTS = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
@@ -74,6 +74,14 @@ def test_the_plan_says_how_each_table_is_read_and_why(lab: Laboratory) -> None:
     assert methods == {"t": "key-ranges", "bag": "streamed-rows"}
     assert "no unique key" in next(t.reason for t in plan.tables if t.relation.name == "bag")
     assert plan.server.kind == lab.brand.name
+
+
+def test_the_plan_sees_what_came_since_the_last_one(lab: Laboratory) -> None:
+    original = lab.database("CREATE TABLE t (id int PRIMARY KEY)")
+    source = MysqlSource(lab.url(original))
+    assert source.plan().tables[0].estimated_rows == 0
+    lab.run(original, f"INSERT INTO t SELECT seq FROM {numbers(5000)}")
+    assert source.plan().tables[0].estimated_rows > 2500
 
 
 def test_existing_data_is_never_overwritten_unasked(lab: Laboratory, tmp_path: Path) -> None:
