@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 Buffer = bytes | bytearray | memoryview
 """Bytes on their way; a memoryview is only valid until the next one is asked for."""
@@ -45,6 +47,29 @@ class Codec(StrEnum):
 
 
 SUFFIXES = {Codec.ZSTD: ".zst", Codec.GZIP: ".gz", Codec.NONE: ""}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Some of many by name: patterns with `*` and `?` as a shell has them, case and all."""
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+    def of(self, names: Iterable[str]) -> list[str]:
+        """Those that are wanted, in their order; then what was asked for by its plain name and is
+        not there, so that whoever asked hears of it."""
+        known = list(names)
+        found = [name for name in known if _any(name, self.include) and not self.excludes(name)]
+        plain = [each for each in self.include if not set(each) & set("*?[")]
+        return found + [each for each in plain if each not in known and not self.excludes(each)]
+
+    def excludes(self, name: str) -> bool:
+        return _any(name, self.exclude)
+
+
+def _any(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ Each server subclasses `MainJob` and says how its databases are made; the tests 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -59,7 +60,7 @@ class Databases(Protocol):
 class Site:
     """A configuration with one job, a repository and a state folder of its own."""
 
-    def __init__(self, folder: Path, source: dict[str, str], *, level: int = 3) -> None:
+    def __init__(self, folder: Path, source: dict[str, Any], *, level: int = 3) -> None:
         self.folder = folder
         self.repository = folder / "repository"
         self.repository.mkdir(mode=0o700)
@@ -82,13 +83,25 @@ class Site:
         config.write_text(yaml.safe_dump(self.settings))
         return [*PROGRAM, "--config", str(config), *arguments]
 
-    def run(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+    @property
+    def job(self) -> dict[str, Any]:
+        """The settings of the job, to be changed before a command is run."""
+        job: dict[str, Any] = self.settings["jobs"]["shop"]
+        return job
+
+    def run(
+        self, *arguments: str, code: int = 0, environment: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         """One command with --json; its document, once its exit code is the expected one."""
         done = subprocess.run(
-            self.argv(*arguments, "--json"), capture_output=True, text=True, check=False
+            self.argv(*arguments, "--json"),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | (environment or {}),
         )
         assert done.returncode == code, done.stdout + done.stderr
-        document: dict[str, Any] = json.loads(done.stdout)
+        document: dict[str, Any] = json.loads(done.stdout or "{}")
         return document
 
     def backups(self) -> list[dict[str, Any]]:

@@ -29,6 +29,12 @@ JsonOption = Annotated[
 BackupId = Annotated[
     str, typer.Argument(help="JOB/20261120T020000Z-1a2b3c4d, or JOB/latest.", metavar="BACKUP_ID")
 ]
+Database = Annotated[
+    str,
+    typer.Option(
+        "--database", metavar="NAME", help="Which database JOB/latest is of, if JOB has several."
+    ),
+]
 JobName = Annotated[str, typer.Argument(help="A job of the configuration.", metavar="JOB")]
 SomeJob = Annotated[
     str | None, typer.Argument(help="A job of the configuration; all without it.", metavar="[JOB]")
@@ -60,10 +66,10 @@ class Session:
         wiring.job_settings(self.settings, chosen)
         return [chosen]
 
-    def plugs(self, job: str, progress: Progress) -> Plugs:
+    def plugs(self, job: str, progress: Progress, *, chunk_bytes: int | None = None) -> Plugs:
         from holdfast import wiring
 
-        return wiring.plugs_for(self.settings, job, progress=progress)
+        return wiring.plugs_for(self.settings, job, progress=progress, chunk_bytes=chunk_bytes)
 
     def repository(self, job: str) -> Repository:
         from holdfast import wiring

@@ -23,14 +23,20 @@ from holdfast.config.values import (
     Name,
     Processes,
     SecretPath,
+    Size,
     problem,
 )
 from holdfast.model import Codec
 
+Pattern = Annotated[str, Field(min_length=1)]
+
+BLOB_BYTES = 1 << 20
+STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
 TIMEOUT = timedelta(hours=2)
 # Above 19 zstd wants a window that stock tools refuse without being asked for it.
 LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.NONE: (0, 0)}
+LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.NONE: 0}
 DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.NONE: 0}
 
 
@@ -61,11 +67,20 @@ RepositorySettings = Annotated[LocalSettings, Field()]
 
 
 class PostgresSettings(Strict):
-    """A PostgreSQL database: `dsn` is a libpq connection string or URL."""
+    """A PostgreSQL database: `dsn` is a libpq connection string or URL.
+
+    With `databases` it is several: `all`, or names and patterns (`shop_*`), less those of
+    `exclude_databases`; the dsn's own is then only where the list is asked for.
+    """
 
     kind: Literal["postgres"]
     engine: Literal["native"] = "native"
     transport: Literal["auto", "fifo", "wire"] = "auto"
+    databases: Literal["all"] | tuple[Pattern, ...] | None = None
+    exclude_databases: tuple[Pattern, ...] = ()
+    chunk_size: Size | None = None
+    blobs: Literal["inline", "external"] = "inline"
+    blob_size: Size = BLOB_BYTES
     dsn: Dsn
     password_file: SecretPath | None = None
 
@@ -83,10 +98,15 @@ SourceSettings = Annotated[PostgresSettings | MysqlSettings, Field(discriminator
 
 
 class CompressionSettings(Strict):
-    """How stored parts are compressed."""
+    """How stored parts are compressed.
+
+    A level above `level_cap` is lowered to it: beyond the default cap a backup takes a database
+    host's processors for hours to save a few percent.
+    """
 
     codec: Annotated[Codec, Field(strict=False)] = Codec.ZSTD
     level: int | None = None
+    level_cap: int | None = None
 
     @field_validator("level")
     @classmethod
@@ -100,7 +120,15 @@ class CompressionSettings(Strict):
 
     @property
     def effective_level(self) -> int:
+        return min(self.asked_level, self.effective_cap)
+
+    @property
+    def asked_level(self) -> int:
         return DEFAULT_LEVELS[self.codec] if self.level is None else self.level
+
+    @property
+    def effective_cap(self) -> int:
+        return LEVEL_CAPS[self.codec] if self.level_cap is None else self.level_cap
 
 
 class RetentionSettings(Strict):
@@ -114,7 +142,11 @@ class RetentionSettings(Strict):
 
 
 class JobSettings(Strict):
-    """One database, where its backups go, and under which limits."""
+    """One database or several, where their backups go, and under which limits.
+
+    `timeout` is for each database, `stall_timeout` since its last byte. `max_rate` is in bytes
+    a second over all workers. `attempts` counts tries of what is safe to try again.
+    """
 
     source: SourceSettings
     repository: Name
@@ -125,11 +157,19 @@ class JobSettings(Strict):
     overlap: Literal["skip", "wait"] = "skip"
     wait_at_most: Duration = TIMEOUT
     timeout: Duration = TIMEOUT
+    stall_timeout: Duration = STALL_TIMEOUT
+    memory_limit_mb: Annotated[int, Field(ge=1)] | None = None
+    max_rate: Size | None = None
+    pause_above_load: Annotated[float, Field(gt=0, strict=False)] | None = None
+    pause_above_lag: Duration | None = None
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    resumable: bool = False
 
 
 class Settings(Strict):
     """The whole file."""
 
     state_directory: AbsolutePath = STATE_DIRECTORY
+    metrics_directory: AbsolutePath | None = None
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]

@@ -17,18 +17,27 @@ from holdfast.pipeline.flow import flow
 from holdfast.ports import Repository, Snapshot
 
 
-def store_part(plugs: Plugs, snapshot: Snapshot, backup_id: str, part: PartPlan) -> Part:
-    """Stream `part` into the repository; raises what went wrong, naming the part."""
+def store_part(
+    plugs: Plugs,
+    snapshot: Snapshot,
+    backup_id: str,
+    part: PartPlan,
+    *,
+    advance: Callable[[int], None],
+) -> Part:
+    """Stream `part` into the repository; raises what went wrong, naming the part.
+
+    `advance` is told of every plain byte, and may hold it back.
+    """
     began = time.monotonic()
     codec = plugs.job.codec
-    plain = Fingerprint(advance=plugs.progress.advance)
+    plain = Fingerprint(advance=advance)
     stored = Fingerprint()
     stages = [plain, COMPRESSORS[codec](plugs.job.level), stored]
     key = part_key(backup_id, part.name + SUFFIXES[codec])
     with _named(part), snapshot.read(part) as stream:
         plugs.repository.put(key, flow(stream, stages))
         rows, members = stream.rows, tuple(stream.members)
-    plugs.progress.part_done(part.name)
     return Part(
         name=part.name,
         key=key,

@@ -58,5 +58,16 @@ COMPRESSORS: dict[Codec, Callable[[int], Stage]] = {
 }
 
 
+def context_bytes(codec: Codec, level: int) -> int:
+    """The memory that one stream of this codec needs.
+
+    zstd tells it itself; deflate needs (1 << 17) + (1 << 18) bytes at its defaults (zconf.h).
+    """
+    if codec is Codec.ZSTD:
+        parameters = zstandard.ZstdCompressionParameters.from_level(level)
+        return parameters.estimated_compression_context_size()
+    return (1 << 17) + (1 << 18) if codec is Codec.GZIP else 0
+
+
 def _full(chunk: bytes) -> Iterable[Buffer]:
     return (chunk,) if chunk else ()

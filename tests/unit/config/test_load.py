@@ -42,8 +42,9 @@ SOURCE = '    source: {kind: postgres, dsn: "dbname=shop"}\n'
 REPOSITORY = "    repository: main\n"
 JOB = HEAD + SOURCE + REPOSITORY
 ALL_KEYS = (
-    "known: compression, max_concurrent_processes, overlap, repository, retention, "
-    "schedule, source, timeout, wait_at_most"
+    "known: attempts, compression, max_concurrent_processes, max_rate, memory_limit_mb, "
+    "overlap, pause_above_lag, pause_above_load, repository, resumable, retention, "
+    "schedule, source, stall_timeout, timeout, wait_at_most"
 )
 
 

@@ -195,6 +195,15 @@ def facts(connection: psycopg.Connection) -> Facts:
     return found
 
 
+def databases(connection: psycopg.Connection) -> list[str]:
+    """Every database that somebody may log in to; templates are made of nothing but defaults."""
+    found = connection.execute(
+        "SELECT datname::text FROM pg_database WHERE datallowconn AND NOT datistemplate"
+        " ORDER BY pg_database_size(oid) DESC, datname"
+    )
+    return [str(row[0]) for row in found]
+
+
 def tables(connection: psycopg.Connection) -> list[Table]:
     """Biggest first; every table whose rows somebody put there."""
     with connection.cursor(row_factory=class_row(Table)) as cursor:

@@ -39,8 +39,8 @@ TABLES_IN_PACK = 500
 class Shape:
     """How rows become parts: sizes as the tables have them in the database.
 
-    Tables below `small_bytes` are packed. `keeps_blobs` says that long large objects are kept aside; `external_bytes` from which size
-    on values of type bytea are, None that they never are.
+    Tables below `small_bytes` are packed. `keeps_blobs` says that long large objects are kept
+    aside; `external_bytes` from which size on values of type bytea are, None that they never are.
     """
 
     chunk_bytes: int

@@ -8,10 +8,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
-from holdfast.model import Consistency, Server
+from holdfast.errors import DatabaseUnreachable, HoldfastError
+from holdfast.model import Consistency, Selection, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan
 from holdfast.sources.postgres_native import (
+    cluster,
     database_properties,
     failures,
     holder,
@@ -60,6 +63,7 @@ class PostgresSource:
         chunk_bytes: int | None = None,
         external_bytes: int | None = None,
         small_bytes: int = layout.SMALL_TABLE_BYTES,
+        selection: Selection | None = None,
     ) -> None:
         self._login = Login.parse(
             dsn,
@@ -72,6 +76,48 @@ class PostgresSource:
         self._chunk_bytes = chunk_bytes
         self._external_bytes = external_bytes
         self._small_bytes = small_bytes
+        self._selection = selection
+
+        def one_of(name: str) -> PostgresSource:
+            return PostgresSource(
+                dsn=make_conninfo(dsn, dbname=name),
+                password=password,
+                application_name=application_name,
+                tool_folders=tool_folders,
+                lock_wait_seconds=lock_wait_seconds,
+                transport=transport,
+                chunk_bytes=chunk_bytes,
+                external_bytes=external_bytes,
+                small_bytes=small_bytes,
+            )
+
+        self._one_of = one_of
+
+    @property
+    def database(self) -> str:
+        return self._login.database
+
+    def databases(self) -> Sequence[PostgresSource]:
+        if self._selection is None:
+            return [self]
+        login = self._login
+        if "dbname" not in login.settings:
+            login = login.in_database(cluster.MAINTENANCE[0])
+        with login.session() as connection:
+            names = self._selection.of(inventory.databases(connection))
+        if not names:
+            raise DatabaseUnreachable(
+                "cannot find a database to back up: none has a name that was asked for",
+                hint="see databases and exclude_databases of the job; psql --list shows the names",
+            )
+        return [self._one_of(name) for name in names]
+
+    def lag_seconds(self) -> float | None:
+        try:
+            with self._login.session() as connection:
+                return preflight.lag_seconds(connection)
+        except (psycopg.Error, HoldfastError):
+            return None
 
     def check(self) -> list[Finding]:
         with self._session() as connection:
@@ -111,7 +157,9 @@ class PostgresSource:
                 )
 
     @contextmanager
-    def open(self, *, workers: int, blobs: Blobs | None = None) -> Iterator[Snapshot]:
+    def open(
+        self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
+    ) -> Iterator[Snapshot]:
         # The holder is only touched before the workers start; after that it just lives.
         with self._login.session() as held, ExitStack() as stack:
             with self._translated(held):
@@ -119,7 +167,11 @@ class PostgresSource:
                 used = self._tools(found)
                 # Before the snapshot: a trial that fails would end its transaction.
                 way = stack.enter_context(transport.chosen(self._wanted, held))
-                exported = holder.take_snapshot(held, database=found.database, user=found.login)
+                exported = (
+                    holder.rejoin_snapshot(held, rejoin, database=found.database, user=found.login)
+                    if rejoin
+                    else holder.take_snapshot(held, database=found.database, user=found.login)
+                )
                 sessions = Sessions(snapshot=exported.name, seen=exported.seen)
             with sessions.opened(self._login, count=workers):
                 with self._translated(held):
