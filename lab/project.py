@@ -20,10 +20,12 @@ PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 DATA = PROJECT.parent / "shared" / "data"
 INSTALL = """
 set -e
-[ ! -x /opt/engine/bin/pytest ] || exit 0
-python3 -m venv /opt/engine
+lock=$(sha256sum </project/requirements/engine.txt)
+[ "$(cat /opt/engine/lock 2>/dev/null)" != "$lock" ] || exit 0
+python3 -m venv --clear /opt/engine
 /opt/engine/bin/pip install --quiet --no-index --find-links /opt/wheels \
   --require-hashes -r /project/requirements/engine.txt
+echo "$lock" >/opt/engine/lock
 """
 
 

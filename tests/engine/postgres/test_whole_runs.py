@@ -225,12 +225,12 @@ def test_a_restore_that_is_killed_leaves_a_database_that_says_what_it_is(
 
 def test_limits_are_said_and_kept(lab: Laboratory, tmp_path: Path) -> None:
     site = site_of(lab, tmp_path, lab.database(*TABLES))
-    site.job |= {
-        "compression": {"codec": "gzip", "level": 9},
-        "memory_limit_mb": 100,
-        "max_concurrent_processes": 8,
-        "max_rate": "1MB",
-    }
+    site.job.update(
+        compression={"codec": "gzip", "level": 9},
+        memory_limit_mb=100,
+        max_concurrent_processes=8,
+        max_rate="1MB",
+    )
     planned = site.run("plan", "shop")
     assert (planned["workers"], planned["budget"]["decided_by"]) == (2, "memory")
     assert "compression level 9 was lowered to 6: see level_cap" in planned["notes"]
