@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
 def measured(workload: Workload, machines: Fleet, console: Console) -> None:
     host = machines.host(workload.host)
     container = host.container(machines.network)
-    project.install(container, image=host.image)
+    project.install(container)
     _prepare(workload, container, console)
     for what, contenders in (("backup", workload.backups), ("restore", workload.restores)):
         table = Table(title=f"{workload.name}: {what}", title_justify="left")
