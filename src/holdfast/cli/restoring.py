@@ -99,7 +99,6 @@ def restore(
     session = session_of(context)
     manifest = session.manifest(backup_id, database)
     choice = RestoreChoice(
-        # By its full name: what is latest may change while we work.
         backup_id=manifest.backup_id,
         tables=table or (),
         schemas=schema or (),
