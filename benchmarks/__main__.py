@@ -11,12 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.workloads import HERE, OUT, WORKLOADS, Contender, Workload
+from benchmarks.workloads import HERE, OUT, USUAL, WORKLOADS, Contender, Workload
 from lab import command, fleet, hosts, project
 from lab.fleet import Fleet
 
 INVENTORY = HERE / "inventory"
 MB = 1e6
+COLUMNS = ("", "seconds", "ratio", "client CPU s", "server CPU s", "memory", "tasks", "stored")
 ENVIRONMENT = (
     "PATH=/opt/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "PYTHONPATH=/project/src",
@@ -28,7 +29,7 @@ def main(argv: list[str]) -> int:
     """Each workload on its own host, one after another: nothing else should run meanwhile."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
-    wanted = parser.parse_args(argv).workloads or list(WORKLOADS)
+    wanted = parser.parse_args(argv).workloads or list(USUAL)
     unknown = [name for name in wanted if name not in WORKLOADS]
     if unknown:
         parser.error(f"there is no workload '{unknown[0]}'; there are {', '.join(WORKLOADS)}")
@@ -50,8 +51,10 @@ def measured(workload: Workload, machines: Fleet, console: Console) -> None:
     project.install(container)
     _prepare(workload, container, console)
     for what, contenders in (("backup", workload.backups), ("restore", workload.restores)):
+        if not contenders:
+            continue
         table = Table(title=f"{workload.name}: {what}", title_justify="left")
-        for column in ("", "seconds", "ratio", "client CPU s", "peak of a process", "stored"):
+        for column in COLUMNS:
             table.add_column(column, justify="left" if not column else "right")
         base = 0.0
         for contender in contenders:
@@ -68,15 +71,16 @@ def _cells(contender: Contender, cost: dict[str, Any], base: float) -> list[str]
         f"{cost['seconds']:.1f}",
         f"{cost['seconds'] / base:.2f}",
         f"{cost['client_cpu_seconds']:.1f}",
+        f"{cost['server_cpu_seconds']:.1f}",
         f"{cost['peak_bytes'] / MB:.0f} MB",
+        str(cost["peak_tasks"]),
         f"{cost['stored'] / MB:.0f} MB" if "stored" in cost else "",
     ]
 
 
 def _prepare(workload: Workload, container: str, console: Console) -> None:
     console.print(f"{workload.name}: loading")
-    kind = "postgres" if workload.user == "postgres" else "mariadb"
-    script = Path(HERE / f"bench.{kind}.sql").read_text()
+    script = Path(HERE / workload.script).read_text()
     folders = " ".join(f"{OUT}/{name}" for name in ("", "state", "repository"))
     make = f"install -d -m 0700 -o {workload.user} {folders}"
     _podman(container, "root", make)
