@@ -197,3 +197,39 @@ def test_owners_and_rights_stay_behind_when_they_are_not_wanted(
     target = PostgresTarget(url=lab.conninfo(restored))
     bring_back(target, parts, tmp_path, owners=False, privileges=False)
     assert lab.ask(restored, "SELECT relacl IS NULL FROM pg_class WHERE relname = 'a'") == [(True,)]
+
+
+def test_two_thousand_tables_are_a_few_parts_and_all_come_back(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    database, restored = lab.database(), lab.name()
+    lab.run(
+        database,
+        "DO $$ BEGIN FOR n IN 1..2000 LOOP EXECUTE format("
+        "'CREATE TABLE t_%s (id int PRIMARY KEY, name text)', n);"
+        "EXECUTE format('INSERT INTO t_%s SELECT k, md5(k::text)"
+        " FROM generate_series(1, %s) k', n, n % 7); END LOOP; END $$",
+    )
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    assert len([part for part in parts if part.kind is PartKind.DATA]) == 4
+    tables = bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    assert len(tables) == 2000
+    assert sum(table.rows_found for table in tables) == sum(n % 7 for n in range(1, 2001))
+    assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
+
+
+def test_a_very_long_value_travels_in_pieces(lab: Laboratory, tmp_path: Path, way: Wanted) -> None:
+    """A quarter of a GiB: twice that in text, and the server refuses lines above one."""
+    database, restored = lab.database("CREATE TABLE huge (body bytea)"), lab.name()
+    lab.run(database, "ALTER TABLE huge ALTER body SET STORAGE EXTERNAL")
+    lab.run(
+        database,
+        "INSERT INTO huge SELECT decode(repeat(md5('x'), 1 << 24), 'hex')",
+    )
+    blobs = FolderBlobs(tmp_path / "blobs")
+    source = PostgresSource(dsn=lab.conninfo(database), transport=way, external_bytes=1 << 20)
+    parts = keep(source, tmp_path / "parts", blobs=blobs)
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path / "parts", blobs=blobs)
+    found = "SELECT octet_length(body), sha256(body) FROM huge"
+    assert lab.ask(restored, found) == lab.ask(database, found)
+    assert lab.ask(restored, "SELECT octet_length(body) FROM huge") == [(1 << 28,)]

@@ -181,7 +181,9 @@ class PostgresSource:
         creation = database_properties.creation_options(held)
         shape = self._shape(found, keeps_blobs=blobs is not None)
         aside = (
-            large_objects.long_objects(held, found, LONG_OBJECT_BYTES) if shape.keeps_blobs else []
+            large_objects.long_objects(held, found, LONG_OBJECT_BYTES)
+            if shape.keeps_blobs and found.has_large_objects
+            else []
         )
         pieces = large_objects.slices(held, found, chunk_bytes=shape.chunk_bytes, without=aside)
         pg_dump, pg_dumpall = used
