@@ -28,7 +28,8 @@ from holdfast.config.values import (
 )
 from holdfast.model import Codec
 
-Pattern = Annotated[str, Field(min_length=1)]
+# YAML knows lists only; nothing changes afterwards all the same.
+Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 BLOB_BYTES = 1 << 20
 STALL_TIMEOUT = timedelta(minutes=15)
@@ -76,8 +77,8 @@ class PostgresSettings(Strict):
     kind: Literal["postgres"]
     engine: Literal["native", "tools"] = "native"
     transport: Literal["auto", "fifo", "wire"] = "auto"
-    databases: Literal["all"] | tuple[Pattern, ...] | None = None
-    exclude_databases: tuple[Pattern, ...] = ()
+    databases: Literal["all"] | Patterns | None = None
+    exclude_databases: Patterns = ()
     chunk_size: Size | None = None
     blobs: Literal["inline", "external"] = "inline"
     blob_size: Size = BLOB_BYTES
