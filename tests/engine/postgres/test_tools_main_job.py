@@ -36,7 +36,7 @@ def databases(lab: Laboratory, tmp_path: Path) -> ToolsDatabases:
 class TestToolsMainJob(MainJob):
     """All of it, and what only this engine can meet."""
 
-    def test_a_pg_dump_that_is_killed_leaves_nothing_in_the_repository(
+    def test_a_pg_dump_that_is_killed_leaves_only_the_record_of_its_failure(
         self, databases: ToolsDatabases, tmp_path: Path
     ) -> None:
         site = Site(tmp_path, databases.source(databases.make(rows=80_000)), level=6)
@@ -45,7 +45,7 @@ class TestToolsMainJob(MainJob):
             os.kill(pid, signal.SIGKILL)
             running.send_signal(signal.SIGCONT)
             assert running.wait(120) == 30
-        assert site.files() == []
+        assert [path.name for path in site.files()] == ["failed.json"]
         assert site.run("status", "shop")["jobs"][0]["last_run"]["exit_code"] == 30
 
     def test_the_dump_is_stored_as_pg_dump_compressed_it(
