@@ -152,6 +152,12 @@ class ManifestInvalid(HoldfastError):
     exit_code = 55
 
 
+class RepositoryRefused(HoldfastError):
+    """The store refuses our login, our rights or our clock, or lacks what we need of it."""
+
+    exit_code = 56
+
+
 class Interrupted(HoldfastError):
     """Somebody ended the run: SIGINT or SIGTERM."""
 

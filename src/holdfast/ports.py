@@ -19,8 +19,26 @@ class Stored:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Chunks for `Repository.put` that can be read again, so that a failed put may be retried.
+
+    What is known of them beforehand a store can keep with the object: `sha256` in hex.
+    """
+
+    size_bytes: int
+    sha256: str
+    read: Callable[[], Iterable[Buffer]]
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return iter(self.read())
+
+
 class Repository(Protocol):
-    """Where objects are kept under `/`-separated keys: each whole or not at all."""
+    """Where objects are kept under `/`-separated keys: each whole or not at all.
+
+    Whatever a store refuses for its own reasons is `RepositoryRefused`.
+    """
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         """Keep `chunks` under `key`, all or nothing; durable when this returns.
@@ -32,6 +50,13 @@ class Repository(Protocol):
 
     def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
         """Read `key` in chunks of at most a few MiB; raises `ObjectMissing`."""
+        ...
+
+    def sha256_of(self, key: str) -> str | None:
+        """What the store keeps as the SHA-256 of `key`; None where it keeps none.
+
+        Raises `ObjectMissing`. It was right when it was put: only reading proves that it still is.
+        """
         ...
 
     def list(self, prefix: str) -> Iterator[Stored]:

@@ -21,10 +21,8 @@ from holdfast.config.secret import read_secret
 from holdfast.config.settings import (
     CompressionSettings,
     JobSettings,
-    LocalSettings,
     MysqlSettings,
     PostgresSettings,
-    RepositorySettings,
     Settings,
     SourceSettings,
 )
@@ -34,7 +32,6 @@ from holdfast.model import Selection
 from holdfast.operations.plugs import JobSpec, Plugs
 from holdfast.pipeline.compress import context_bytes
 from holdfast.ports import Gauges, Guard, Progress, Repository, Source, Target
-from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
@@ -42,6 +39,7 @@ from holdfast.scheduling.journal import FileJournal
 from holdfast.scheduling.ledger import FileLedger
 from holdfast.scheduling.limits import live_limits
 from holdfast.scheduling.pace import Limit, Pace
+from holdfast.wiring_stores import repository
 
 
 def plugs_for(
@@ -57,7 +55,7 @@ def plugs_for(
     return Plugs(
         job=_spec(name, job),
         source=source,
-        repository=_repository(settings.repositories[job.repository]),
+        repository=repository(settings.repositories[job.repository]),
         guard=_guard(settings, job, run_id),
         ledger=FileLedger(settings.state_directory / "runs"),
         progress=progress,
@@ -95,12 +93,12 @@ def repository_of(settings: Settings, job: str) -> Repository:
     only repository there is."""
     if job not in settings.jobs and len(settings.repositories) == 1:
         (only,) = settings.repositories.values()
-        return _repository(only)
-    return _repository(settings.repositories[job_settings(settings, job).repository])
+        return repository(only)
+    return repository(settings.repositories[job_settings(settings, job).repository])
 
 
 def all_repositories(settings: Settings) -> dict[str, Repository]:
-    return {name: _repository(each) for name, each in settings.repositories.items()}
+    return {name: repository(each) for name, each in settings.repositories.items()}
 
 
 def reading_budget(settings: Settings, job: str) -> Budget:
@@ -212,17 +210,9 @@ def _password(file: Path | None) -> str | None:
     return read_secret(file).reveal() if file else None
 
 
-def _repository(settings: RepositorySettings) -> Repository:
-    return REPOSITORIES[type(settings)](settings)
-
-
 def _source(job: JobSettings, chunk_bytes: int | None) -> Source:
     settings = _chunked(job.source, chunk_bytes)
     return SOURCES[type(settings)](settings, job.compression)
-
-
-def _local_repository(settings: LocalSettings) -> Repository:
-    return LocalRepository(settings.path)
 
 
 def _postgres_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
@@ -278,7 +268,6 @@ def _mysql_target(url: str, password: str | None) -> Target:
 
 
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
-REPOSITORIES: dict[type, Callable[[Any], Repository]] = {LocalSettings: _local_repository}
 SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
     PostgresSettings: _postgres_source,
     MysqlSettings: _mysql_source,

@@ -42,6 +42,12 @@ class MemoryRepository:
             content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES)
         )
 
+    def sha256_of(self, key: str) -> str | None:
+        self._refuse()
+        if key not in self.objects:
+            raise ObjectMissing(f"cannot read '{key}' in memory: No such file or directory")
+        return None
+
     def list(self, prefix: str) -> Iterator[Stored]:
         self._refuse()
         below = f"{prefix.rstrip('/')}/" if prefix else ""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -16,6 +14,8 @@ from pydantic import (
 )
 
 from holdfast.config.dsn import Dsn, MysqlDsn
+from holdfast.config.repositories import RepositorySettings
+from holdfast.config.strict import Strict
 from holdfast.config.values import (
     AbsolutePath,
     Count,
@@ -39,32 +39,6 @@ TIMEOUT = timedelta(hours=2)
 LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.NONE: (0, 0)}
 LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.NONE: 0}
 DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.NONE: 0}
-
-
-class Strict(BaseModel):
-    """A part of the file: no key is ignored, no type is guessed, nothing changes afterwards."""
-
-    # Built at the first use: `holdfast --help` should not wait for it.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tell_known_keys(cls, data: Any, info: ValidationInfo) -> Any:
-        """Let whoever explains an unknown key know which ones this mapping may have."""
-        if isinstance(data, dict) and isinstance(info.context, dict):
-            info.context[id(data)] = frozenset(cls.model_fields)
-        return data
-
-
-class LocalSettings(Strict):
-    """Backups in a folder of this host."""
-
-    kind: Literal["local"]
-    path: AbsolutePath
-
-
-# The next kind of store joins here: `Annotated[LocalSettings | S3Settings, Field(discriminator)]`.
-RepositorySettings = Annotated[LocalSettings, Field()]
 
 
 class PostgresSettings(Strict):

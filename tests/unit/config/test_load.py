@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.config.load import load
-from holdfast.config.settings import JobSettings, LocalSettings, MysqlSettings, PostgresSettings
+from holdfast.config.repositories import LocalSettings
+from holdfast.config.settings import JobSettings, MysqlSettings, PostgresSettings
 from holdfast.errors import ConfigInvalid
 from holdfast.model import Codec
 
