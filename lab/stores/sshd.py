@@ -66,6 +66,7 @@ def sftp_server(folder: Path, *, subsystem: str = "internal-sftp") -> Iterator[S
             stdout=log,
             stderr=log,
             start_new_session=True,
+            restore_signals=False,  # a file that grows too long is then an error, not the end
         )
     try:
         wait_until(lambda: _require_open(port), deadline_seconds=START_SECONDS)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.config.repositories import (
     AzureSettings,
@@ -23,7 +24,11 @@ from holdfast.repositories.paced import PacedRepository
 from holdfast.repositories.retrying import RetryingRepository
 from holdfast.scheduling.pace import Pace
 
+if TYPE_CHECKING:
+    from holdfast.repositories.s3_requests import S3Keys
+
 LOCAL_UPLOADS = 4
+AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def repository(settings: RepositorySettings) -> Repository:
@@ -47,25 +52,34 @@ def _local(settings: LocalSettings) -> Repository:
 
 def _s3(settings: S3Settings) -> Repository:
     from holdfast.repositories.clouds import s3_repository
-    from holdfast.repositories.s3_requests import S3Keys
 
-    access_key = _revealed(settings.access_key, "access_key")
-    keys = S3Keys(
-        access_key=access_key,
-        secret_key=_revealed(settings.secret_key, "secret_key"),
-        session_token=_revealed(settings.session_token, "session_token"),
-    )
     return s3_repository(
         bucket=settings.bucket,
         prefix=settings.prefix,
         region=settings.region,
         endpoint=settings.endpoint,
-        keys=keys if access_key else None,
+        keys=_s3_keys(settings),
         clock=lambda: datetime.now(UTC),
         ca_file=settings.ca_file,
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
     )
+
+
+def _s3_keys(settings: S3Settings) -> S3Keys | None:
+    """Those of the configuration, or AWS's own variables; None leaves it to roles."""
+    from holdfast.repositories.s3_requests import S3Keys
+
+    if settings.access_key is not None:
+        return S3Keys(
+            access_key=_revealed(settings.access_key, "access_key"),
+            secret_key=_revealed(settings.secret_key, "secret_key"),
+            session_token=_revealed(settings.session_token, "session_token"),
+        )
+    access_key, secret_key, session_token = (os.environ.get(name, "") for name in AWS_VARIABLES)
+    if not access_key:
+        return None
+    return S3Keys(access_key=access_key, secret_key=secret_key, session_token=session_token)
 
 
 def _gcs(settings: GcsSettings) -> Repository:

@@ -4,33 +4,65 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from holdfast.errors import AlreadyStored, ObjectMissing
 from holdfast.model import Buffer
-from holdfast.ports import Repository
+from holdfast.ports import Content, Repository
 from holdfast.repositories.local import LocalRepository
+from holdfast.repositories.paced import PacedRepository
+from holdfast.repositories.retrying import RetryingRepository
+from holdfast.repositories.sftp import SftpRepository
+from lab.stores.sshd import SftpServer
+from tests.contract.stores import Bucket, login_to
 from tests.fakes.repository import MemoryRepository
 
 MIB = 1 << 20
 
 
-def memory(_: Path) -> Repository:
+def memory(_request: pytest.FixtureRequest, _folder: Path) -> Repository:
     return MemoryRepository()
 
 
-def local(folder: Path) -> Repository:
+def local(_request: pytest.FixtureRequest, folder: Path) -> Repository:
     return LocalRepository(folder)
 
 
-MAKERS: list[Callable[[Path], Repository]] = [memory, local]
+def s3(request: pytest.FixtureRequest, folder: Path) -> Repository:
+    bucket: Bucket = request.getfixturevalue("bucket")
+    return bucket.repository(prefix=folder.name)
+
+
+def sftp(request: pytest.FixtureRequest, folder: Path) -> Repository:
+    server: SftpServer = request.getfixturevalue("ssh_server")
+    return SftpRepository(login_to(server), root=str(folder))
+
+
+def patient(_request: pytest.FixtureRequest, folder: Path) -> Repository:
+    return RetryingRepository(LocalRepository(folder))
+
+
+def paced(_request: pytest.FixtureRequest, folder: Path) -> Repository:
+    return PacedRepository(LocalRepository(folder), lambda _: None)
+
+
+MAKERS: list[Callable[[pytest.FixtureRequest, Path], Repository]] = [
+    memory,
+    local,
+    s3,
+    sftp,
+    patient,
+    paced,
+]
 
 
 @pytest.fixture(params=MAKERS, ids=lambda make: make.__name__)
 def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Repository:
-    made: Repository = request.param(tmp_path)
+    made: Repository = request.param(request, tmp_path)
     return made
 
 
@@ -48,6 +80,65 @@ def test_what_is_put_comes_back(repository: Repository) -> None:
     stored = repository.put("job/b/parts/data/x.copy", chunks)
     assert stored.size_bytes == 11 + 3 * MIB
     assert content(repository, "job/b/parts/data/x.copy") == b"onetwothree" + b"x" * (3 * MIB)
+
+
+@pytest.mark.parametrize("size_bytes", [11, 21 * MIB], ids=["short", "long"])
+def test_content_is_kept_with_its_fingerprint_or_without_any(
+    repository: Repository, size_bytes: int
+) -> None:
+    data = b"x" * size_bytes
+    digest = sha256(data).hexdigest()
+    content_ = Content(size_bytes=size_bytes, sha256=digest, read=lambda: [data])
+    assert repository.put("job/known", content_).size_bytes == size_bytes
+    assert repository.sha256_of("job/known") in (digest, None)
+    assert sha256(content(repository, "job/known")).hexdigest() == digest
+    with pytest.raises(AlreadyStored):
+        repository.put("job/known", content_)
+
+
+def test_asking_for_the_fingerprint_of_nothing_says_that_it_is_missing(
+    repository: Repository,
+) -> None:
+    with pytest.raises(ObjectMissing):
+        repository.sha256_of("job/nothing")
+
+
+def test_a_long_stream_comes_back_and_is_never_replaced(repository: Repository) -> None:
+    pieces = [bytes([number]) * MIB for number in range(20)]
+    assert repository.put("job/long", iter(pieces)).size_bytes == 20 * MIB
+    assert content(repository, "job/long") == b"".join(pieces)
+    with pytest.raises(AlreadyStored):
+        repository.put("job/long", iter(pieces))
+    assert [each.size_bytes for each in repository.list("job")] == [20 * MIB]
+
+
+def test_a_long_stream_that_breaks_off_leaves_nothing_for_a_sweep_either(
+    repository: Repository,
+) -> None:
+    def broken() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b"x" * MIB
+        raise ValueError("the source's own trouble")
+
+    with pytest.raises(ValueError, match="the source's own trouble"):
+        repository.put("job/b/long", broken())
+    assert keys(repository) == []
+    assert repository.sweep("job") == 0
+
+
+def test_many_threads_put_at_once_and_one_of_them_wins_each_key(repository: Repository) -> None:
+    def put(number: int) -> bool:
+        try:
+            repository.put(f"job/{number % 8}", [bytes([number])])
+        except AlreadyStored:
+            return False
+        return True
+
+    with ThreadPoolExecutor(24) as pool:
+        won = list(pool.map(put, range(24)))
+    assert won.count(True) == 8
+    winners = {number % 8: bytes([number]) for number in range(24) if won[number]}
+    assert {int(key[4:]): content(repository, key) for key in keys(repository)} == winners
 
 
 def test_an_empty_object_is_an_object(repository: Repository) -> None:

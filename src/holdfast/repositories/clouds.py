@@ -18,7 +18,7 @@ from holdfast.repositories.part_sizes import PART_BYTES
 from holdfast.repositories.s3_requests import S3Keys, S3Refused, S3Requests
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
 REQUEST_TIMEOUT = timedelta(minutes=5)
@@ -52,18 +52,22 @@ def s3_repository(
     containers and web identities); unfinished uploads are then left to the bucket's own rules.
     """
     address = endpoint or f"https://s3.{region}.amazonaws.com"
-    given = {"access_key_id": keys.access_key, "secret_access_key": keys.secret_key} if keys else {}
+    config: S3Config = {
+        "endpoint": address,
+        "region": region,
+        "disable_bulk_delete": True,  # not every store knows it, and deletes here are few
+    }
+    if keys:
+        config["access_key_id"] = keys.access_key
+        config["secret_access_key"] = keys.secret_key
     if keys and keys.session_token:
-        given["session_token"] = keys.session_token
+        config["session_token"] = keys.session_token
     store = S3Store(
         bucket,
         prefix=prefix or None,
         client_options=_client(address, ca_file, request_timeout),
         retry_config=RETRIES,
-        endpoint=address,
-        region=region,
-        disable_bulk_delete=True,  # not every store knows it, and deletes here are few
-        **given,
+        config=config,
     )
     name = f"s3://{bucket}/{prefix}".rstrip("/")
     uploads = None
@@ -89,13 +93,15 @@ def gcs_repository(
     part_bytes: int = PART_BYTES,
 ) -> ObjectStoreRepository:
     """A bucket of Google Cloud Storage; without a key the machine's own account is used."""
-    key = {"service_account_key": service_account_key} if service_account_key else {}
+    config: GCSConfig = {}
+    if service_account_key:
+        config["service_account_key"] = service_account_key
     store = GCSStore(
         bucket,
         prefix=prefix or None,
         client_options=_client("", None, request_timeout),
         retry_config=RETRIES,
-        **key,
+        config=config,
     )
     name = f"gs://{bucket}/{prefix}".rstrip("/")
     return ObjectStoreRepository(store, name=name, part_bytes=part_bytes)
@@ -112,14 +118,17 @@ def azure_repository(
     part_bytes: int = PART_BYTES,
 ) -> ObjectStoreRepository:
     """A container of Azure Blob Storage; without key and token the machine's identity is used."""
-    given = {"account_key": account_key, "sas_key": sas_token}
+    config: AzureConfig = {"account_name": account}
+    if account_key:
+        config["account_key"] = account_key
+    if sas_token:
+        config["sas_key"] = sas_token
     store = AzureStore(
         container,
         prefix=prefix or None,
         client_options=_client("", None, request_timeout),
         retry_config=RETRIES,
-        account_name=account,
-        **{name: value for name, value in given.items() if value},
+        config=config,
     )
     name = f"azure://{account}/{container}/{prefix}".rstrip("/")
     return ObjectStoreRepository(store, name=name, part_bytes=part_bytes)

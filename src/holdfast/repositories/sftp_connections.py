@@ -119,17 +119,17 @@ class SshConnections:
     def _opened(self, connection: _Connection) -> SftpSession:
         transport = connection.client.get_transport()
         try:
-            session = SftpSession.from_transport(transport) if transport else None
+            opened: SftpSession | None = transport and SftpSession.from_transport(transport)
         except paramiko.ChannelException:
             raise
         except (EOFError, OSError, SFTPError, paramiko.SSHException) as error:
             raise self._unreachable(error) from error
-        if session is None:
+        if opened is None:
             raise self._unreachable("the connection is closed")
-        session.get_channel().settimeout(self._login.timeout.total_seconds())
-        if FSYNC not in session.extensions:
+        opened.get_channel().settimeout(self._login.timeout.total_seconds())
+        if FSYNC not in opened.extensions:
             events.warning("no_fsync", server=self._login.server)
-        return session
+        return opened
 
     def _connected(self) -> _Connection:
         client = paramiko.SSHClient()
