@@ -11,16 +11,17 @@ from lab.stores.wire import running
 
 READ_BYTES = 1 << 18
 HEAD_END = b"\r\n\r\n"
-Kind = Literal["reset", "answer-lost", "status", "truncated", "wrong-etag", "stalled"]
+Kind = Literal["reset", "answer-lost", "status", "truncated", "wrong-etag", "stalled", "damaged"]
 
 
 @dataclass
 class Fault:
-    """What happens to the next `times` requests whose line fits `requests`.
+    """What happens to `times` requests whose line fits `requests`, after the first `after`.
 
     `reset`: cut before the server hears of it. `answer-lost`: cut after the server has done it.
     `status`: answered by us with `status` and `code`. `truncated`: half of the answer's body.
     `wrong-etag`: another ETag in the answer. `stalled`: nobody answers for `seconds`.
+    `damaged`: a bit of the request's body is another one when it arrives.
     """
 
     kind: Kind
@@ -29,10 +30,14 @@ class Fault:
     status: int = 503
     code: str = "ServiceUnavailable"
     seconds: float = 0.0
+    after: int = 0
     done: int = 0
 
     def strikes(self, line: str) -> bool:
         if self.done >= self.times or not re.search(self.requests, line):
+            return False
+        if self.after:
+            self.after -= 1
             return False
         self.done += 1
         return True
@@ -104,6 +109,8 @@ async def _one_request(
             if not content:
                 return
             length -= len(content)
+            if fault and fault.kind == "damaged":
+                content = bytes([content[0] ^ 1]) + content[1:]
             back.write(content)
             await back.drain()
         await _hand_back(there, writer, fault)
@@ -140,6 +147,6 @@ def _length(head: bytes) -> int:
 def _answer(fault: Fault) -> bytes:
     document = f"<Error><Code>{fault.code}</Code><Message>said the proxy</Message></Error>"
     return (
-        f"HTTP/1.1 {fault.status} Fault\r\nContent-Type: application/xml\r\n"
+        f'HTTP/1.1 {fault.status} Fault\r\nContent-Type: application/xml\r\nETag: "-"\r\n'
         f"Content-Length: {len(document)}\r\nConnection: close\r\n\r\n{document}"
     ).encode()

@@ -17,11 +17,13 @@ class Wire:
     """Where it begins; what was sent over it, and when to cut it, once for each number given.
 
     `cut_at` are counts of bytes that clients may still send, one for each connection to be cut.
+    While it is `silent` nothing arrives, and nobody is told.
     """
 
     port: int = 0
     connections: int = 0
     cut_at: list[int] = field(default_factory=list)
+    silent: bool = False
 
 
 @contextmanager
@@ -63,8 +65,8 @@ async def _serve(laid: Wire, target: int, seconds: float) -> asyncio.Server:
         with suppress(OSError):
             there, back = await asyncio.open_connection("127.0.0.1", target)
             await asyncio.gather(
-                _carry(reader, back, seconds, cut_at, [writer, back]),
-                _carry(there, writer, seconds, None, [writer, back]),
+                _carry(laid, reader, back, seconds, cut_at, [writer, back]),
+                _carry(laid, there, writer, seconds, None, [writer, back]),
             )
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=READ_BYTES)
@@ -73,6 +75,7 @@ async def _serve(laid: Wire, target: int, seconds: float) -> asyncio.Server:
 
 
 async def _carry(
+    laid: Wire,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     seconds: float,
@@ -92,7 +95,8 @@ async def _carry(
                     for end in ends:
                         end.transport.abort()
                     return
-            await on_its_way.put((loop.time() + seconds, content))
+            if not laid.silent:
+                await on_its_way.put((loop.time() + seconds, content))
     except OSError:
         return
     finally:

@@ -24,6 +24,10 @@ Name = Literal[
     "parts-stored",
     "manifest-stored",
     "prune-manifest-dropped",
+    "copy-locked",
+    "object-copied",
+    "copy-parts-stored",
+    "copy-manifest-stored",
     "restore-begun",
     "restore-part-loaded",
 ]

@@ -17,6 +17,8 @@ class Stored:
 
     key: str
     size_bytes: int
+    sha256: str = ""
+    """Of its content, in hex, where the store keeps it and gives it with a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +54,10 @@ class Repository(Protocol):
         """Read `key` in chunks of at most a few MiB; raises `ObjectMissing`."""
         ...
 
-    def sha256_of(self, key: str) -> str | None:
-        """What the store keeps as the SHA-256 of `key`; None where it keeps none.
+    def stat(self, key: str) -> Stored:
+        """The size of `key`, and its SHA-256 where the store keeps one; raises `ObjectMissing`.
 
-        Raises `ObjectMissing`. It was right when it was put: only reading proves that it still is.
+        The fingerprint was right when it was put: only reading proves that it still is.
         """
         ...
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from holdfast import events
 from holdfast.config.problems import did_you_mean
+from holdfast.config.repositories import RepositorySettings
 from holdfast.config.secret import read_secret
 from holdfast.config.settings import (
     CompressionSettings,
@@ -26,10 +27,10 @@ from holdfast.config.settings import (
     Settings,
     SourceSettings,
 )
-from holdfast.errors import UnknownJob, Unsupported
+from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
 from holdfast.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
 from holdfast.model import Selection
-from holdfast.operations.plugs import JobSpec, Plugs
+from holdfast.operations.plugs import Copying, JobSpec, Plugs
 from holdfast.pipeline.compress import context_bytes
 from holdfast.ports import Gauges, Guard, Progress, Repository, Source, Target
 from holdfast.retention import Policy
@@ -39,7 +40,7 @@ from holdfast.scheduling.journal import FileJournal
 from holdfast.scheduling.ledger import FileLedger
 from holdfast.scheduling.limits import live_limits
 from holdfast.scheduling.pace import Limit, Pace
-from holdfast.wiring_stores import repository
+from holdfast.wiring_stores import repository, uploads_at_once
 
 
 def plugs_for(
@@ -88,13 +89,42 @@ def job_settings(settings: Settings, name: str) -> JobSettings:
     return settings.jobs[name]
 
 
-def repository_of(settings: Settings, job: str) -> Repository:
-    """Where backups of `job` are; a job that is no longer configured is looked for in the
-    only repository there is."""
+def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Repository:
+    """Where backups of `job` are, or the repository `chosen` by name; a job that is no longer
+    configured is looked for in the only repository there is."""
+    if chosen:
+        return repository(repository_settings(settings, chosen))
     if job not in settings.jobs and len(settings.repositories) == 1:
         (only,) = settings.repositories.values()
         return repository(only)
     return repository(settings.repositories[job_settings(settings, job).repository])
+
+
+def repository_settings(settings: Settings, name: str) -> RepositorySettings:
+    """The repository called `name`; raises `ConfigInvalid` with the nearest one."""
+    if name not in settings.repositories:
+        raise ConfigInvalid(
+            f"cannot find repository '{name}': it is not configured",
+            hint=did_you_mean(name, settings.repositories),
+        )
+    return settings.repositories[name]
+
+
+def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> Copying:
+    """What one copy of `job` to the repository `to` touches. Raises `ConfigInvalid`."""
+    kept_in = chosen or job_settings(settings, job).repository
+    target = repository_settings(settings, to)
+    if kept_in == to:
+        raise ConfigInvalid(
+            f"cannot copy job '{job}': its backups are in '{to}' already",
+            hint="--to names another repository of the configuration",
+        )
+    return Copying(
+        source=repository_of(settings, job, chosen=kept_in),
+        target=repository(target),
+        guard=_guard(settings, job_settings(settings, job), secrets.token_hex(16)),
+        at_once=uploads_at_once(target),
+    )
 
 
 def all_repositories(settings: Settings) -> dict[str, Repository]:

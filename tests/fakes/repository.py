@@ -42,11 +42,11 @@ class MemoryRepository:
             content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES)
         )
 
-    def sha256_of(self, key: str) -> str | None:
+    def stat(self, key: str) -> Stored:
         self._refuse()
         if key not in self.objects:
             raise ObjectMissing(f"cannot read '{key}' in memory: No such file or directory")
-        return None
+        return Stored(key=key, size_bytes=len(self.objects[key]))
 
     def list(self, prefix: str) -> Iterator[Stored]:
         self._refuse()

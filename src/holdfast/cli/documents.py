@@ -12,6 +12,7 @@ from holdfast.cli.tables import ratio
 from holdfast.model import Manifest, Relation, Server
 from holdfast.operations.backup import RunReport
 from holdfast.operations.check import CheckReport
+from holdfast.operations.copying import CopyReport
 from holdfast.operations.plan import PlanReport
 from holdfast.operations.prune import PruneReport
 from holdfast.operations.restore import RestoreReport, Step
@@ -164,6 +165,27 @@ def of_steps(manifest: Manifest, steps: Sequence[Step]) -> Document:
             {"kind": each.kind.value, "what": each.what, "rows": each.rows, "bytes": each.size}
             for each in steps
         ],
+    }
+
+
+def of_copy(report: CopyReport) -> Document:
+    return {
+        "job": report.job,
+        "exit_code": report.exit_code,
+        "backups": [
+            {
+                "backup": each.backup_id,
+                "was_there": each.was_there,
+                "sent": each.sent,
+                "sent_bytes": each.sent_bytes,
+                "found": each.found,
+                "replaced": each.replaced,
+                "problem": each.problem,
+                "exit_code": each.exit_code,
+            }
+            for each in report.backups
+        ],
+        "swept": list(report.swept),
     }
 
 

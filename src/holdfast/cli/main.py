@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import configuration, health, keeping, making, reading, restoring
+from holdfast.cli import configuration, copying, health, keeping, making, reading, restoring
 from holdfast.cli.interruption import interruptible
 from holdfast.cli.logs import LogFormat, set_up
 from holdfast.cli.session import CONFIG, Session, print_document, printable
@@ -33,6 +33,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": reading.show,
     "verify": reading.verify,
     "restore": restoring.restore,
+    "copy": copying.copy,
     "prune": keeping.prune,
     "check": health.check,
     "status": health.status,
@@ -63,6 +64,13 @@ def options(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="More events, and where an error came from.")
     ] = False,
+    repository: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Where list, show, verify, restore and copy look, instead of the job's own.",
+        ),
+    ] = "",
     _version: Annotated[
         bool,
         typer.Option(
@@ -72,7 +80,7 @@ def options(
 ) -> None:
     """Options that stand before the command's name."""
     set_up(log_format, verbose=verbose)
-    context.obj = Session(config=config)
+    context.obj = Session(config=config, chosen_repository=repository)
 
 
 def main() -> None:

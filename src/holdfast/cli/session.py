@@ -15,7 +15,7 @@ from rich.table import Table
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.model import Manifest
-from holdfast.operations.plugs import Plugs
+from holdfast.operations.plugs import Copying, Plugs
 from holdfast.ports import Progress, Repository, Target
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Session:
     """
 
     config: Path
+    chosen_repository: str = ""
 
     @cached_property
     def settings(self) -> Settings:
@@ -76,7 +77,12 @@ class Session:
     def repository(self, job: str) -> Repository:
         from holdfast import wiring
 
-        return wiring.repository_of(self.settings, job)
+        return wiring.repository_of(self.settings, job, chosen=self.chosen_repository)
+
+    def copying(self, job: str, *, to: str) -> Copying:
+        from holdfast import wiring
+
+        return wiring.copying(self.settings, job, to=to, chosen=self.chosen_repository)
 
     def manifest(self, backup_id: str, database: str) -> Manifest:
         """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
@@ -86,6 +92,8 @@ class Session:
     def repositories(self) -> list[Repository]:
         from holdfast import wiring
 
+        if self.chosen_repository:
+            return [self.repository("")]
         return list(wiring.all_repositories(self.settings).values())
 
     def reading_slots(self, job: str) -> int:

@@ -33,6 +33,16 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Copying:
+    """What a copy from one repository to another touches; `at_once` small objects at a time."""
+
+    source: Repository
+    target: Repository
+    guard: Guard
+    at_once: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plugs:
     """Everything that a run of one job touches."""
 

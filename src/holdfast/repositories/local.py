@@ -81,10 +81,9 @@ class LocalRepository:
             while chunk := os.read(descriptor, CHUNK_BYTES):
                 yield chunk
 
-    def sha256_of(self, key: str) -> None:
-        """A folder keeps no fingerprints; whether the object is there is all there is to say."""
+    def stat(self, key: str) -> Stored:
         with self._errors_of("read", key):
-            self._path(key).stat()
+            return Stored(key=key, size_bytes=self._path(key).stat().st_size)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         folder = self._path(prefix) if prefix else self._root

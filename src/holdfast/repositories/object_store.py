@@ -25,6 +25,7 @@ from holdfast.repositories.object_errors import errors_of
 from holdfast.repositories.part_sizes import PART_BYTES, PARTS_AT_ONCE, Counted, part_bytes_for
 
 if TYPE_CHECKING:
+    from obstore import Attributes, GetResult
     from obstore.store import ObjectStore
 
 CHUNK_BYTES = 1 << 20
@@ -32,6 +33,7 @@ SINGLE_BYTES = 16 << 20
 PAGE = 1000
 # Metadata's names are lower case on every store.
 SHA256 = "sha256"
+PUT_ID = "put-id"
 _MD5_DIGITS = 32
 
 
@@ -78,18 +80,26 @@ class ObjectStoreRepository:
 
     def _put_whole(self, key: str, content: bytes) -> Stored:
         """One request, whose signature covers the content: the store refuses what was damaged."""
-        digest = sha256(content).hexdigest()
-        with errors_of("store", key, self._name):
-            answer = obstore.put(
-                self._store,
-                key,
-                content,
-                mode="create",
-                use_multipart=False,
-                attributes={SHA256: digest},
-            )
+        put_id = secrets.token_hex(8)
+        attributes: Attributes = {SHA256: sha256(content).hexdigest(), PUT_ID: put_id}
+        stored = Stored(key=key, size_bytes=len(content))
+        try:
+            with errors_of("store", key, self._name):
+                answer = obstore.put(
+                    self._store,
+                    key,
+                    content,
+                    mode="create",
+                    use_multipart=False,
+                    attributes=attributes,
+                )
+        except AlreadyStored:
+            # obstore sends again what got no answer, and is then told of its own object.
+            if self._head(key).attributes.get(PUT_ID) == put_id:
+                return stored
+            raise
         self._require_arrived(key, content, answer["e_tag"] or "")
-        return Stored(key=key, size_bytes=len(content))
+        return stored
 
     def _require_arrived(self, key: str, content: bytes, etag: str) -> None:
         """Where an ETag looks like an MD5 and is not the content's, read back what is there.
@@ -145,8 +155,7 @@ class ObjectStoreRepository:
 
     def _size_of(self, key: str) -> int | None:
         try:
-            with errors_of("look for", key, self._name):
-                return obstore.head(self._store, key)["size"]
+            return self.stat(key).size_bytes
         except ObjectMissing:
             return None
 
@@ -157,7 +166,7 @@ class ObjectStoreRepository:
             answer = obstore.get(self._store, key)
         yield self._chunks(key, answer)
 
-    def _chunks(self, key: str, answer: obstore.GetResult) -> Iterator[bytes]:
+    def _chunks(self, key: str, answer: GetResult) -> Iterator[bytes]:
         expected, seen = answer.meta["size"], 0
         stream = iter(answer.stream(min_chunk_size=CHUNK_BYTES))
         while True:
@@ -173,10 +182,16 @@ class ObjectStoreRepository:
                 hint="trying again may work",
             )
 
-    def sha256_of(self, key: str) -> str | None:
+    def stat(self, key: str) -> Stored:
         require_plain(key)
+        found = self._head(key)
+        return Stored(
+            key=key, size_bytes=found.meta["size"], sha256=found.attributes.get(SHA256, "")
+        )
+
+    def _head(self, key: str) -> GetResult:
         with errors_of("look for", key, self._name):
-            return obstore.get(self._store, key, options={"head": True}).attributes.get(SHA256)
+            return obstore.get(self._store, key, options={"head": True})
 
     def list(self, prefix: str) -> Iterator[Stored]:
         pages = iter(obstore.list(self._store, prefix or None, chunk_size=PAGE))

@@ -32,8 +32,8 @@ class PacedRepository:
     def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
         return self._repository.open(key)
 
-    def sha256_of(self, key: str) -> str | None:
-        return self._repository.sha256_of(key)
+    def stat(self, key: str) -> Stored:
+        return self._repository.stat(key)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         return self._repository.list(prefix)

@@ -82,8 +82,8 @@ class RetryingRepository:
         while chunk := self._trying(reading.next_chunk, what=f"reading '{reading.key}'"):
             yield chunk
 
-    def sha256_of(self, key: str) -> str | None:
-        return self._trying(lambda: self._repository.sha256_of(key), what=f"asking for '{key}'")
+    def stat(self, key: str) -> Stored:
+        return self._trying(lambda: self._repository.stat(key), what=f"looking at '{key}'")
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """A list that breaks off is begun anew, and what was told already is passed over."""

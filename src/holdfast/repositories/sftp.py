@@ -26,7 +26,6 @@ from holdfast.repositories.sftp_connections import SshConnections, SshLogin
 from holdfast.repositories.sftp_session import SftpSession, WriteFailed
 
 CHUNK_BYTES = 1 << 20
-READS_AT_ONCE = 64
 # Nobody else gets into our folders, so the files' own modes cost no question to the server.
 FOLDER_MODE = 0o700
 # No job begins with a dot, so no key can collide with what is not finished yet.
@@ -46,25 +45,33 @@ class SftpRepository:
         path = self._path(key)
         folder = dirname(path)
         unfinished = f"{folder}/{UNFINISHED}{secrets.token_hex(8)}"
-        with self._connections.session() as session:
-            source = _Source(chunks)
-            try:
-                with self._errors_of("store", key):
-                    file = self._created(session, unfinished)
-                    try:
-                        size_bytes = session.write_all(file, source)
-                        session.fsync(file)
-                    finally:
-                        file.close()
-                    self._name_it(session, unfinished, path)
-            except BaseException:
-                with suppress(EOFError, OSError, paramiko.SSHException):
-                    session.remove(unfinished)
-                if source.error is not None:
-                    # What the chunks raise is not the store's trouble.
-                    raise source.error from None
-                raise
+        source = _Source(chunks)
+        try:
+            with self._connections.session() as session, self._errors_of("store", key):
+                size_bytes = self._written(session, source, unfinished, path)
+        except BaseException:
+            if source.error is not None:
+                # What the chunks raise is not the store's trouble.
+                raise source.error from None
+            raise
         return Stored(key=key, size_bytes=size_bytes)
+
+    def _written(
+        self, session: SftpSession, source: Iterable[Buffer], unfinished: str, path: str
+    ) -> int:
+        try:
+            file = self._created(session, unfinished)
+            try:
+                size_bytes = session.write_all(file, source)
+                session.fsync(file)
+            finally:
+                file.close()
+            self._name_it(session, unfinished, path)
+        except BaseException:
+            with suppress(EOFError, OSError, paramiko.SSHException):
+                session.remove(unfinished)
+            raise
+        return size_bytes
 
     def _created(self, session: SftpSession, path: str) -> paramiko.SFTPFile:
         """The folder is believed to be there until it is found missing."""
@@ -109,29 +116,31 @@ class SftpRepository:
             with self._errors_of("read", key):
                 file = session.open(path, "rb")
             try:
-                yield self._chunks(key, file)
+                yield self._chunks(session, file, key)
             finally:
                 with suppress(EOFError, OSError, paramiko.SSHException):
                     file.close()
 
-    def _chunks(self, key: str, file: paramiko.SFTPFile) -> Iterator[bytes]:
-        with self._errors_of("read", key):
-            size_bytes, seen = file.stat().st_size, 0
-            file.prefetch(size_bytes, max_concurrent_requests=READS_AT_ONCE)
-            while chunk := file.read(CHUNK_BYTES):
-                seen += len(chunk)
-                yield chunk
+    def _chunks(self, session: SftpSession, file: paramiko.SFTPFile, key: str) -> Iterator[bytes]:
+        with self._connections.told(), self._errors_of("read", key):
+            size_bytes, seen = file.stat().st_size or 0, 0
+            gathered = bytearray()
+            for piece in session.read_all(file, size_bytes):
+                gathered += piece
+                seen += len(piece)
+                if len(gathered) >= CHUNK_BYTES or seen == size_bytes:
+                    yield bytes(gathered)
+                    gathered.clear()
         if seen != size_bytes:
             raise RepositoryUnreachable(
                 f"cannot read '{key}' in '{self._name}': {seen} of {size_bytes} bytes came",
                 hint="trying again may work",
             )
 
-    def sha256_of(self, key: str) -> None:
-        """SFTP keeps no fingerprints; whether the object is there is all there is to say."""
+    def stat(self, key: str) -> Stored:
         path = self._path(key)
         with self._connections.session() as session, self._errors_of("read", key):
-            session.stat(path)
+            return Stored(key=key, size_bytes=session.stat(path).st_size or 0)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         folder = self._path(prefix) if prefix else self._root
@@ -143,7 +152,7 @@ class SftpRepository:
 
     def _walk(self, session: SftpSession, folder: str, what: str) -> Iterator[tuple[str, int]]:
         """Every file below `folder`, one folder in memory at a time."""
-        with self._errors_of("list", what):
+        with self._connections.told(), self._errors_of("list", what):
             try:
                 entries = session.listdir_attr(folder)
             except FileNotFoundError:

@@ -81,17 +81,28 @@ class SshConnections:
         """
         connection, session = self._taken()
         try:
-            yield session
-        except (EOFError, SFTPError, paramiko.SSHException, TimeoutError, ConnectionError) as error:
+            with self.told():
+                yield session
+        except RepositoryUnreachable:
             self._drop(connection)
-            raise self._unreachable(error) from error
+            raise
         except BaseException:
             # An answer may still be on its way: nobody else must get it.
             self._close(connection, session)
             raise
-        else:
-            with self._lock:
-                self._idle.append((connection, session))
+        if session.is_busy:
+            self._close(connection, session)
+            return
+        with self._lock:
+            self._idle.append((connection, session))
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Errors of the connection in our words."""
+        try:
+            yield
+        except (EOFError, SFTPError, paramiko.SSHException, TimeoutError, ConnectionError) as error:
+            raise self._unreachable(error) from error
 
     def _taken(self) -> tuple[_Connection, SftpSession]:
         with self._lock:
