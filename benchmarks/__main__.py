@@ -1,4 +1,7 @@
-"""`python -m benchmarks [postgres|mysql ...]`: measure, and print ratios to our own time."""
+"""`python -m benchmarks [postgres|mysql ...]`: measure, and print ratios to our own time.
+
+`python -m benchmarks upload ...` is another one, about stores: `benchmarks.upload`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import upload
 from benchmarks.workloads import HERE, OUT, USUAL, WORKLOADS, Contender, Workload
 from lab import command, fleet, hosts, project
 from lab.fleet import Fleet
@@ -27,6 +31,8 @@ ENVIRONMENT = (
 
 def main(argv: list[str]) -> int:
     """Each workload on its own host, one after another: nothing else should run meanwhile."""
+    if argv[:1] == ["upload"]:
+        return upload.main(argv[1:])
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
     wanted = parser.parse_args(argv).workloads or list(USUAL)

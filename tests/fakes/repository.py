@@ -13,17 +13,23 @@ CHUNK_BYTES = 1 << 16
 
 
 class MemoryRepository:
-    """Objects in memory; `refuse_puts_with` and `refuse_all_with` make it a broken store."""
+    """Objects in memory; `refuse_puts_with` and `refuse_all_with` make it a broken store.
+
+    `refuse_key_with` refuses only puts of keys that end so.
+    """
 
     def __init__(self, *, free_bytes: int | None = None) -> None:
         self.objects: dict[str, bytes] = {}
         self.unfinished: set[str] = set()
         self.refuse_puts_with: HoldfastError | None = None
         self.refuse_all_with: HoldfastError | None = None
+        self.refuse_key_with: tuple[str, HoldfastError] | None = None
         self._free_bytes = free_bytes
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         self._refuse(self.refuse_puts_with)
+        if self.refuse_key_with is not None and key.endswith(self.refuse_key_with[0]):
+            raise self.refuse_key_with[1]
         _require_plain(key)
         content = b"".join(bytes(chunk) for chunk in chunks)
         if key in self.objects:
