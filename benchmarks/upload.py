@@ -34,7 +34,7 @@ PACKAGES = {"rclone": ["/usr/bin/rclone"], "restic": ["/usr/bin/restic"]}
 ONE_WAY_SECONDS = 0.01
 AT_ONCE = 8
 SMALL_BYTES = 10_000
-LARGE_BYTES = 16 << 20
+LARGE_BYTES = 512 << 20
 A_FOLDER = 500
 BUCKET = "bench"
 MB = 1e6
@@ -50,10 +50,8 @@ class Case:
     sample: int
 
 
-CASES = {
-    "small": Case(files=400, size_bytes=SMALL_BYTES, sample=100),
-    "large": Case(files=4, size_bytes=LARGE_BYTES, sample=4),
-}
+SETS = {"small", "large", "memory"}
+SMALL_FILES = 20_000
 MEMORY_FILES = (1_000, 100_000)
 
 
@@ -171,17 +169,26 @@ def restic(place: Place, files: Path) -> Sequence[str]:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench upload", description=__doc__)
     parser.add_argument("what", nargs="*", help="s3 sftp small large memory")
-    wanted = parser.parse_args(argv).what
+    parser.add_argument("--files", type=int, default=SMALL_FILES, help="how many small ones")
+    chosen = parser.parse_args(argv)
+    wanted = chosen.what
     stores = [name for name in PLACES if name in wanted] or list(PLACES)
     install(missing(PACKAGES))
     console = Console(highlight=False, width=120)
-    for name, case in CASES.items():
-        if name in wanted or not set(wanted) & {*CASES, "memory"}:
+    for name, case in cases(chosen.files).items():
+        if name in wanted or not set(wanted) & SETS:
             for store in stores:
                 console.print(compared(store, name, case, console))
-    if "memory" in wanted or not set(wanted) & {*CASES, "memory"}:
+    if "memory" in wanted or not set(wanted) & SETS:
         console.print(memory(console))
     return 0
+
+
+def cases(small_files: int) -> dict[str, Case]:
+    return {
+        "small": Case(files=small_files, size_bytes=SMALL_BYTES, sample=min(1_000, small_files)),
+        "large": Case(files=4, size_bytes=LARGE_BYTES, sample=4),
+    }
 
 
 def compared(store: str, name: str, case: Case, console: Console) -> Table:
