@@ -31,7 +31,8 @@ PasswordAuthentication no
 PermitRootLogin prohibit-password
 PidFile none
 MaxStartups 200
-Subsystem sftp {sftp}
+MaxSessions {channels}
+Subsystem sftp internal-sftp
 """
 
 
@@ -47,8 +48,11 @@ class SftpServer:
 
 
 @contextmanager
-def sftp_server(folder: Path, *, subsystem: str = "internal-sftp") -> Iterator[SftpServer]:
-    """Start sshd with its files in `folder`; it and all its sessions end with the block."""
+def sftp_server(folder: Path, *, channels: int = 10) -> Iterator[SftpServer]:
+    """Start sshd with its files in `folder`; it and all its sessions end with the block.
+
+    At most `channels` may share a connection, ten as it is everywhere.
+    """
     install(missing(PACKAGES))
     folder.mkdir(parents=True)
     if os.geteuid() == 0:
@@ -59,7 +63,7 @@ def sftp_server(folder: Path, *, subsystem: str = "internal-sftp") -> Iterator[S
     (folder / "authorized_keys").write_bytes((folder / "client_key.pub").read_bytes())
     port = _free_port()
     configuration = folder / "sshd_config"
-    configuration.write_text(CONFIGURATION.format(folder=folder, port=port, sftp=subsystem))
+    configuration.write_text(CONFIGURATION.format(folder=folder, port=port, channels=channels))
     with (folder / "sshd.log").open("wb") as log:
         server = subprocess.Popen(
             [PROGRAM, "-D", "-e", "-f", str(configuration)],

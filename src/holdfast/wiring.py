@@ -44,11 +44,17 @@ from holdfast.wiring_stores import repository, uploads_at_once
 
 
 def plugs_for(
-    settings: Settings, name: str, *, progress: Progress, chunk_bytes: int | None = None
+    settings: Settings,
+    name: str,
+    *,
+    progress: Progress,
+    chunk_bytes: int | None = None,
+    chosen: str = "",
 ) -> Plugs:
     """Everything for one run of job `name`; nothing is connected yet. Raises `UnknownJob`.
 
-    `chunk_bytes` overrules the configured size above which tables are split.
+    `chunk_bytes` overrules the configured size above which tables are split, `chosen` the name
+    of the job's repository.
     """
     job = job_settings(settings, name)
     source = _source(job, chunk_bytes)
@@ -56,7 +62,7 @@ def plugs_for(
     return Plugs(
         job=_spec(name, job),
         source=source,
-        repository=repository(settings.repositories[job.repository]),
+        repository=repository_of(settings, name, chosen=chosen),
         guard=_guard(settings, job, run_id),
         ledger=FileLedger(settings.state_directory / "runs"),
         progress=progress,

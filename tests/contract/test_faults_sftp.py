@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -139,6 +141,22 @@ def test_a_full_disk_is_told_as_one_and_leaves_nothing(tmp_path: Path, root: Pat
         assert "quota" in raised.value.hint
         assert [each.key for each in store.list("")] == ["job/b/short"]
         assert store.sweep("job") == 0
+
+
+def test_a_server_that_lets_few_channels_share_a_connection_gets_more_connections(
+    tmp_path: Path, root: Path, plain: Repository
+) -> None:
+    with sftp_server(tmp_path / "narrow", channels=2) as server:
+        store = SftpRepository(login_to(server), root=str(root))
+        meeting = Barrier(6, timeout=60)
+
+        def chunks() -> Iterator[bytes]:
+            meeting.wait()
+            yield b"x"
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(lambda number: store.put(f"job/{number}", chunks()), range(6)))
+    assert len(list(plain.list("job"))) == 6
 
 
 def test_a_server_whose_key_is_another_one_is_refused(ssh_server: SftpServer) -> None:

@@ -68,7 +68,7 @@ def options(
         str,
         typer.Option(
             metavar="NAME",
-            help="Where list, show, verify, restore and copy look, instead of the job's own.",
+            help="Work with this repository of the configuration instead of the job's own.",
         ),
     ] = "",
     _version: Annotated[

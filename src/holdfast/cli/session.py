@@ -72,7 +72,13 @@ class Session:
     def plugs(self, job: str, progress: Progress, *, chunk_bytes: int | None = None) -> Plugs:
         from holdfast import wiring
 
-        return wiring.plugs_for(self.settings, job, progress=progress, chunk_bytes=chunk_bytes)
+        return wiring.plugs_for(
+            self.settings,
+            job,
+            progress=progress,
+            chunk_bytes=chunk_bytes,
+            chosen=self.chosen_repository,
+        )
 
     def repository(self, job: str) -> Repository:
         from holdfast import wiring

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -149,7 +148,7 @@ class SftpSettings(Transfers):
     user: Text
     path: AbsolutePath
     host_keys: Lines = ()
-    known_hosts: Path | None = Field(default=None, strict=False)
+    known_hosts: AbsolutePath | None = None
     private_key: SecretSource | None = None
     passphrase: SecretSource | None = None
     password: SecretSource | None = None

@@ -49,11 +49,8 @@ class SftpRepository:
         try:
             with self._connections.session() as session, self._errors_of("store", key):
                 size_bytes = self._written(session, source, unfinished, path)
-        except BaseException:
-            if source.error is not None:
-                # What the chunks raise is not the store's trouble.
-                raise source.error from None
-            raise
+        except _SourceBroke:
+            raise source.error from None
         return Stored(key=key, size_bytes=size_bytes)
 
     def _written(
@@ -254,12 +251,16 @@ class SftpRepository:
         return RepositoryUnreachable(what, hint=f"make the folder '{self._root}' there first")
 
 
+class _SourceBroke(Exception):
+    """The chunks raised something: their own trouble, whatever its class, and not the store's."""
+
+
 class _Source:
-    """Chunks that remember what they raised, to be told from errors of the store."""
+    """Chunks that remember what they raised."""
 
     def __init__(self, chunks: Iterable[Buffer]) -> None:
         self._chunks = chunks
-        self.error: BaseException | None = None
+        self.error: BaseException = _SourceBroke()
 
     def __iter__(self) -> Iterator[Buffer]:
         try:
@@ -268,7 +269,7 @@ class _Source:
             raise
         except BaseException as error:
             self.error = error
-            raise
+            raise _SourceBroke from error
 
 
 def _is_folder(session: SftpSession, path: str) -> bool:

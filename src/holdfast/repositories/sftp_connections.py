@@ -26,6 +26,8 @@ KEEPALIVE_SECONDS = 30
 CHANNELS_A_CONNECTION = 8
 # What goes wrong is raised: without a handler paramiko's tracebacks would go to stderr as well.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
+# What says that a connection is of no use any more.
+BROKEN = (EOFError, SFTPError, paramiko.SSHException, TimeoutError, ConnectionError)
 _KEY_KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 
@@ -63,6 +65,14 @@ class _Connection:
         transport = self.client.get_transport()
         return transport is not None and transport.is_active()
 
+    @property
+    def is_shared(self) -> bool:
+        return self.is_alive and self.channels > 1
+
+
+class _ChannelRefused(Exception):
+    """The connection is fine, and the server lets no more channels share it."""
+
 
 class SshConnections:
     """Channels for as many threads as ask; each is one thread's until it gives it back."""
@@ -72,6 +82,7 @@ class SshConnections:
         self._lock = threading.Lock()
         self._idle: list[tuple[_Connection, SftpSession]] = []
         self._connections: list[_Connection] = []
+        self._warned = False
 
     @contextmanager
     def session(self) -> Iterator[SftpSession]:
@@ -81,11 +92,10 @@ class SshConnections:
         """
         connection, session = self._taken()
         try:
-            with self.told():
-                yield session
-        except RepositoryUnreachable:
+            yield session
+        except BROKEN as error:
             self._drop(connection)
-            raise
+            raise self._unreachable(error) from error
         except BaseException:
             # An answer may still be on its way: nobody else must get it.
             self._close(connection, session)
@@ -98,10 +108,10 @@ class SshConnections:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Errors of the connection in our words."""
+        """Errors of the connection in our words, where the caller works between two answers."""
         try:
             yield
-        except (EOFError, SFTPError, paramiko.SSHException, TimeoutError, ConnectionError) as error:
+        except BROKEN as error:
             raise self._unreachable(error) from error
 
     def _taken(self) -> tuple[_Connection, SftpSession]:
@@ -116,12 +126,11 @@ class SshConnections:
             connection.channels += 1
         try:
             return connection, self._opened(connection)
-        except paramiko.ChannelException as error:
+        except _ChannelRefused:
             # This server lets fewer channels share a connection: the next one gets another.
-            connection.channels -= 1
-            connection.most_channels = connection.channels
-            if connection.channels == 0:
-                raise self._unreachable(error) from error
+            with self._lock:
+                connection.channels -= 1
+                connection.most_channels = connection.channels
             return self._taken()
         except HoldfastError:
             self._drop(connection)
@@ -131,14 +140,16 @@ class SshConnections:
         transport = connection.client.get_transport()
         try:
             opened: SftpSession | None = transport and SftpSession.from_transport(transport)
-        except paramiko.ChannelException:
-            raise
         except (EOFError, OSError, SFTPError, paramiko.SSHException) as error:
+            # paramiko gives the refusal's own class to one of several threads only.
+            if isinstance(error, paramiko.SSHException) and connection.is_shared:
+                raise _ChannelRefused from error
             raise self._unreachable(error) from error
         if opened is None:
             raise self._unreachable("the connection is closed")
         opened.get_channel().settimeout(self._login.timeout.total_seconds())
-        if FSYNC not in opened.extensions:
+        if FSYNC not in opened.extensions and not self._warned:
+            self._warned = True
             events.warning("no_fsync", server=self._login.server)
         return opened
 
@@ -147,7 +158,7 @@ class SshConnections:
         self._know_host(client)
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
         login = self._login
-        try:
+        with self._refusals_told():
             client.connect(
                 login.host,
                 port=login.port,
@@ -160,6 +171,21 @@ class SshConnections:
                 banner_timeout=CONNECT_SECONDS,
                 auth_timeout=CONNECT_SECONDS,
             )
+        transport = client.get_transport()
+        if transport:
+            transport.set_keepalive(KEEPALIVE_SECONDS)
+            # A server that fell silent would keep whoever asks for a channel waiting for an hour.
+            transport.channel_timeout = login.timeout.total_seconds()
+        connection = _Connection(client)
+        self._connections.append(connection)
+        return connection
+
+    @contextmanager
+    def _refusals_told(self) -> Iterator[None]:
+        """What keeps us from logging in: who is to blame, and what mends it."""
+        login = self._login
+        try:
+            yield
         except paramiko.BadHostKeyException as error:
             raise self._refused(
                 "the server shows another key than the one that is known",
@@ -180,12 +206,6 @@ class SshConnections:
             raise self._unreachable(error) from error
         except (EOFError, OSError) as error:
             raise self._unreachable(error) from error
-        transport = client.get_transport()
-        if transport:
-            transport.set_keepalive(KEEPALIVE_SECONDS)
-        connection = _Connection(client)
-        self._connections.append(connection)
-        return connection
 
     def _know_host(self, client: paramiko.SSHClient) -> None:
         login = self._login

@@ -31,6 +31,17 @@ def test_a_copy_can_be_listed_and_verified_where_it_is(two: Desk) -> None:
     assert two.holdfast("verify", "shop/latest").exit_code == 31
 
 
+def test_copies_are_checked_and_pruned_where_they_are(two: Desk) -> None:
+    assert two.holdfast("--repository", "offsite", "check", "shop").exit_code == 0
+    for _ in range(2):
+        two.holdfast("backup", "shop")
+    two.holdfast("copy", "shop", "--to", "offsite")
+    verdicts = two.holdfast("--repository", "offsite", "prune", "--json").document["jobs"][0]
+    assert [each["keep"] for each in verdicts["verdicts"]] == [True, False, False]
+    assert len(two.holdfast("--repository", "offsite", "list", "--json").document["backups"]) == 1
+    assert len(two.holdfast("list", "shop", "--json").document["backups"]) == 3
+
+
 def test_a_second_copy_says_that_it_was_there(two: Desk) -> None:
     two.holdfast("copy", "shop", "--to", "offsite")
     assert "was there already" in two.holdfast("copy", "shop", "--to", "offsite").stdout
