@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from holdfast.cli.progress import Meter
 from holdfast.operations.uploading import Item, upload
 from holdfast.ports import Repository
 from holdfast.repositories.clouds import s3_repository
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> int:
             yield Item(key=stored.key, size_bytes=stored.size_bytes)
 
     target = RetryingRepository(store_of(json.loads(os.environ[STORE])))
-    tally = upload(walk, source, target, at_once=at_once, is_fresh=True, advance=lambda _: None)
+    tally = upload(walk, source, target, at_once=at_once, is_fresh=True, progress=Meter())
     print(f"{tally.sent} objects, {tally.sent_bytes} bytes")
     return 0
 

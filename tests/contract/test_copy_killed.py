@@ -38,7 +38,7 @@ jobs:
     repository: main
 """
 # Above 5 MiB compressed: it goes alone, after the small ones.
-LONG = os.urandom(9 << 20).hex()
+LONG = os.urandom(6 << 20).hex()
 STEPS = ["copy-locked", "object-copied", "object-copied:3", "copy-parts-stored"]
 
 

@@ -120,7 +120,7 @@ def _parts_copied(manifest: Manifest, plugs: Copying, progress: Progress) -> Tal
             target,
             at_once=plugs.at_once,
             is_fresh=is_fresh,
-            advance=progress.advance,
+            progress=progress,
         )
     except ObjectMissing as error:
         raise VerifyFailed(

@@ -10,7 +10,7 @@ from hashlib import sha256
 from holdfast.errors import AlreadyStored, Interrupted, ObjectMissing, VerifyFailed
 from holdfast.failpoints import reached
 from holdfast.model import Buffer
-from holdfast.ports import Content, Repository
+from holdfast.ports import Content, Progress, Repository
 from holdfast.scheduling.slots import run_all
 
 # What is longer fills the wire alone: two of them at once would only need more memory.
@@ -47,7 +47,7 @@ def upload(
     *,
     at_once: int,
     is_fresh: bool,
-    advance: Callable[[int], None],
+    progress: Progress,
 ) -> Tally:
     """Copy every item that `walk` brings; at most `at_once` small ones are on their way at a time.
 
@@ -55,11 +55,11 @@ def upload(
     holds none of them, so that nobody needs to look. The first error ends all of it. Raises
     `VerifyFailed` where the source holds other bytes than the item says.
     """
-    crew = _Crew(walk(), source, target, is_fresh=is_fresh, advance=advance)
+    crew = _Crew(walk(), source, target, is_fresh=is_fresh, progress=progress)
     run_all(range(at_once), lambda _: crew.serve(), workers=at_once, abort=crew.end)
-    for item in walk():
-        if item.size_bytes >= SMALL_BYTES:
-            crew.bring(item)
+    long = (item for item in walk() if item.size_bytes >= SMALL_BYTES)
+    # In a thread as well: this one must hear of Ctrl-C while a long object is on its way.
+    run_all(long, crew.bring, workers=1, abort=crew.end)
     return crew.tally
 
 
@@ -73,13 +73,13 @@ class _Crew:
         target: Repository,
         *,
         is_fresh: bool,
-        advance: Callable[[int], None],
+        progress: Progress,
     ) -> None:
         self._small = (item for item in items if item.size_bytes < SMALL_BYTES)
         self._source = source
         self._target = target
         self._is_fresh = is_fresh
-        self._advance = advance
+        self._progress = progress
         self._lock = threading.Lock()
         self._ended = False
         self.tally = Tally()
@@ -95,15 +95,15 @@ class _Crew:
         """Put the item where it is missing, and in the place of what is not it."""
         content = self._content(item)
         if not self._is_fresh and self._is_there(item, content):
-            self._advance(item.size_bytes)
-            self._count(found=1)
+            self._progress.advance(item.size_bytes)
+            self._count(item, found=1)
             return
         try:
             self._target.put(item.key, content)
         except AlreadyStored:
             if not self._is_there(item, content):
                 self._target.put(item.key, content)
-        self._count(sent=1, sent_bytes=item.size_bytes)
+        self._count(item, sent=1, sent_bytes=item.size_bytes)
         reached("object-copied")
 
     def _next(self) -> Item | None:
@@ -127,7 +127,7 @@ class _Crew:
                     raise Interrupted(f"cannot copy '{key}': another upload failed")
                 found.update(chunk)
                 seen += len(chunk)
-                self._advance(len(chunk))
+                self._progress.advance(len(chunk))
                 yield chunk
         if (seen, found.hexdigest()) != (size_bytes, digest):
             raise VerifyFailed(
@@ -155,17 +155,16 @@ class _Crew:
                 hint="holdfast verify tells which of the two is damaged; delete that one",
             )
         self._target.delete(item.key)
-        self._count(replaced=1)
+        with self._lock:
+            self.tally.replaced += 1
         return False
 
-    def _count(
-        self, *, sent: int = 0, sent_bytes: int = 0, found: int = 0, replaced: int = 0
-    ) -> None:
+    def _count(self, item: Item, *, sent: int = 0, sent_bytes: int = 0, found: int = 0) -> None:
         with self._lock:
             self.tally.sent += sent
             self.tally.sent_bytes += sent_bytes
             self.tally.found += found
-            self.tally.replaced += replaced
+        self._progress.part_done(item.key)
 
 
 def _fingerprint(repository: Repository, key: str) -> str:

@@ -12,6 +12,7 @@ from holdfast.errors import RepositoryFull
 from holdfast.model import Buffer
 from holdfast.operations.uploading import SMALL_BYTES, Item, Tally, upload
 from holdfast.ports import Stored
+from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 
 
@@ -55,7 +56,7 @@ def uploaded(source: MemoryRepository, target: MemoryRepository, *, at_once: int
         target,
         at_once=at_once,
         is_fresh=False,
-        advance=lambda _: None,
+        progress=FakeProgress(),
     )
 
 
@@ -93,6 +94,6 @@ def test_the_walk_is_never_run_ahead_of_the_uploads() -> None:
             ahead = max(ahead, count - len(target.objects))
             yield Item(key=key, size_bytes=len(data), sha256=sha256(data).hexdigest())
 
-    upload(walk, source, target, at_once=3, is_fresh=True, advance=lambda _: None)
+    upload(walk, source, target, at_once=3, is_fresh=True, progress=FakeProgress())
     # The second walk looks for long objects only, when all are there.
     assert ahead <= 3
