@@ -88,6 +88,8 @@ def test_a_part_that_is_damaged_at_the_source_is_not_copied_and_spares_other_bac
 ) -> None:
     damaged = parts(world.repository)[0]
     world.repository.flip_bit(damaged)
+    orphan = "shop/20200101T000000Z-deadbeef/parts/data/x.copy.zst"
+    offsite.objects[orphan] = b"left by an earlier copy"
     backup(world.plugs)
     report = copy("shop", plugs(world, offsite), FakeProgress())
     newer, older = report.backups
@@ -98,6 +100,7 @@ def test_a_part_that_is_damaged_at_the_source_is_not_copied_and_spares_other_bac
         newer.backup_id
     ]
     assert damaged not in offsite.objects
+    assert orphan in offsite.objects
 
 
 def test_a_part_that_is_missing_at_the_source_is_told_with_the_backup(
