@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -174,6 +175,8 @@ class SshConnections:
         transport = client.get_transport()
         if transport:
             transport.set_keepalive(KEEPALIVE_SECONDS)
+            # Small questions one after another would each wait for the acknowledgement of the last.
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # A server that fell silent would keep whoever asks for a channel waiting for an hour.
             transport.channel_timeout = login.timeout.total_seconds()
         connection = _Connection(client)
