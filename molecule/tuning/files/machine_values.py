@@ -4,9 +4,17 @@ import json
 from pathlib import Path
 
 KEYS = (
-    "vm/overcommit_memory", "vm/overcommit_ratio", "vm/swappiness", "vm/dirty_ratio", "vm/dirty_bytes",
-    "vm/dirty_background_ratio", "vm/dirty_background_bytes", "fs/aio-max-nr", "fs/file-max", "fs/nr_open",
-)  # fmt: skip
+    "vm/overcommit_memory",
+    "vm/overcommit_ratio",
+    "vm/swappiness",
+    "vm/dirty_ratio",
+    "vm/dirty_bytes",
+    "vm/dirty_background_ratio",
+    "vm/dirty_background_bytes",
+    "fs/aio-max-nr",
+    "fs/file-max",
+    "fs/nr_open",
+)
 QUEUE = ("scheduler", "add_random", "read_ahead_kb")
 found = {key: Path("/proc/sys", key).read_text().strip() for key in KEYS}
 for name in QUEUE:
