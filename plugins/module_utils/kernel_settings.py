@@ -13,7 +13,7 @@ from ansible.module_utils.kernel_profiles import (
     overcommit_danger,
     with_conflicts,
 )
-from ansible.module_utils.sysctl_files import key_name, key_path, normalised
+from ansible.module_utils.sysctl_files import normalised, one_name
 from ansible.module_utils.tuning_report import Choice
 
 # Writing one of a pair zeroes the other: both wanted at once is no state a kernel can be in.
@@ -26,7 +26,7 @@ EXCLUSIVE = (
 
 def laid_over(profile: str, settings: Mapping[str, object], facts: HostFacts) -> KernelPlan:
     """The profile's plan with the operator's own values in front; aliases of a key count as it."""
-    own = {key_name(key_path(key)): normalised(value) for key, value in settings.items()}
+    own = {one_name(key): normalised(value) for key, value in settings.items()}
     plan = kernel_plan(profile, facts)
     shadowed = {other for pair in EXCLUSIVE for key in pair if key in own for other in pair}
     kept = {key: choice for key, choice in plan.choices.items() if key not in shadowed | set(own)}

@@ -54,6 +54,11 @@ def key_name(path: str) -> str:
     return path.translate(SWAPPED)
 
 
+def one_name(key: str) -> str:
+    """The one spelling of a key that rows and snapshots use."""
+    return key_name(key_path(key))
+
+
 def parse_assignments(text: str, *, path: str) -> Iterator[Assignment]:
     """The assignments of one file; patterns are left out, for they never beat a key spelt out."""
     for number, raw in enumerate(text.splitlines(), start=1):

@@ -166,6 +166,7 @@ def _answer(module: AnsibleModule, choices: dict[str, Choice]) -> dict[str, Any]
         refused=refused,
         file=Path(module.params["file"]),
         dropin=module.params["dropin"],
+        own_kernel=container_kind() is None,
     )
     users = looker.logins(module.params["users"], runner=module.params["runner_user"])
     services, units = looker.services(module.params["services"])

@@ -21,6 +21,7 @@ from ansible.module_utils.kernel_rows import (
 from ansible.module_utils.kernel_settings import contradictions, laid_over
 from ansible.module_utils.mount_table import MOUNT_TABLE, parse_mounts
 from ansible.module_utils.original_state import Original, load, unrecorded
+from ansible.module_utils.sysctl_files import one_name
 from ansible.module_utils.systemd_units import SystemdSilent
 from ansible.module_utils.tuning_report import Row, as_dicts, concluded
 
@@ -140,7 +141,7 @@ def main() -> None:
 
 def _plan(module: AnsibleModule, facts: HostFacts) -> KernelPlan:
     plan = laid_over(module.params["profile"], module.params["settings"], facts)
-    skipped = module.params["skip"]
+    skipped = {one_name(key) for key in module.params["skip"]}
     meant = {key: choice for key, choice in plan.choices.items() if key not in skipped}
     if refused := contradictions(meant, facts):
         module.fail_json(msg="; ".join(refused))
@@ -152,8 +153,8 @@ def _answer(module: AnsibleModule, kernel: Kernel, plan: KernelPlan) -> dict[str
     looker = Looker(
         kernel=kernel,
         file=file,
-        skip=tuple(module.params["skip"]),
-        raise_only=tuple(module.params["raise_only"]),
+        skip=tuple(map(one_name, module.params["skip"])),
+        raise_only=tuple(map(one_name, module.params["raise_only"])),
     )
     originals = load("sysctl").originals
     rows, purged = looker.rows(plan), looker.purged(plan, originals)

@@ -1,9 +1,11 @@
 """Limits of logins and services, and what a host can grant."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ansible.module_utils.limit_rows import login_row, service_row
+import pytest
+from ansible.module_utils.limit_rows import LimitLooker, login_row, service_row
 from ansible.module_utils.login_limits import entries, last_words, outvoted, told
 from ansible.module_utils.process_limits import (
     Limit,
@@ -13,6 +15,7 @@ from ansible.module_utils.process_limits import (
     ungranted,
 )
 from ansible.module_utils.systemd_units import Run, Unit
+from ansible.module_utils.tuning_report import Choice
 
 TEXT = """Limit                     Soft Limit           Hard Limit           Units
 Max processes             31000                31000                processes
@@ -122,3 +125,20 @@ def test_a_later_file_with_another_limit_is_named_with_its_line(tmp_path: Path) 
     file = str(tmp_path / "etc/security/limits.d/dbbackup.conf")
     assert "limits.d/zz.conf:2 is read after" in outvoted(words, file=file, wanted="65536")
     assert outvoted(words, file="/etc/security/limits.d/zzz.conf", wanted="65536") == ""
+
+
+@pytest.mark.parametrize(("own_kernel", "state"), [(True, "differs"), (False, "skipped")])
+def test_a_limit_that_is_not_granted_fails_a_machine_and_is_left_alone_in_a_container(
+    own_kernel: bool, state: str
+) -> None:
+    looker = LimitLooker(
+        run=answering(""),
+        choices={"nofile": Choice(value="65536")},
+        refused={"nofile": "20000"},
+        file=Path("/etc/security/limits.d/dbbackup.conf"),
+        dropin="50-ours.conf",
+        own_kernel=own_kernel,
+    )
+    unit = replace(service(promised="65536"), main_pid=0)
+    (row,) = looker.service_rows([unit])
+    assert (row.state, row.reason) == (state, "this host grants no more than 20000")
