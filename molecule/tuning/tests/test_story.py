@@ -131,7 +131,9 @@ def test_overcommit_1_beside_a_postgresql_is_told_as_the_conflict_it_is() -> Non
 
 
 def test_drift_is_found_by_the_audit_foreseen_by_check_mode_and_repaired_by_a_run() -> None:
-    on("own12", "sysctl -w vm.swappiness=11 && mount -o remount,relatime /var/lib/holdfast")
+    # A plain remount would mix the options of fstab in, and be no drift.
+    remount = "mount --options-mode=ignore -o remount,bind,rw,relatime /var/lib/holdfast"
+    on("own12", f"sysctl -w vm.swappiness=11 && {remount}")
     looked = play("audit", "own12")
     assert looked.code == 2
     drifted = failing("own12")
