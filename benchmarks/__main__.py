@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import fleet as tuned_fleet
-from benchmarks.workloads import HERE, OUT, WORKLOADS, Contender, Workload
+from benchmarks.workloads import HERE, OUT, USUAL, WORKLOADS, Contender, Workload
 from lab import command, fleet, hosts, project
 from lab.fleet import Fleet
 
@@ -20,6 +20,7 @@ INVENTORY = HERE / "inventory"
 MB = 1e6
 # No database is measured there, so it is asked for by name only.
 FLEET = "fleet"
+COLUMNS = ("", "seconds", "ratio", "client CPU s", "server CPU s", "memory", "tasks", "stored")
 ENVIRONMENT = (
     "PATH=/opt/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "PYTHONPATH=/project/src",
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "workloads", nargs="*", metavar="WORKLOAD", help=", ".join([*WORKLOADS, FLEET])
     )
-    wanted = parser.parse_args(argv).workloads or list(WORKLOADS)
+    wanted = parser.parse_args(argv).workloads or list(USUAL)
     unknown = [name for name in wanted if name not in {*WORKLOADS, FLEET}]
     if unknown:
         known = ", ".join([*WORKLOADS, FLEET])
@@ -56,11 +57,13 @@ def main(argv: list[str]) -> int:
 def measured(workload: Workload, machines: Fleet, console: Console) -> None:
     host = machines.host(workload.host)
     container = host.container(machines.network)
-    project.install(container, image=host.image)
+    project.install(container)
     _prepare(workload, container, console)
     for what, contenders in (("backup", workload.backups), ("restore", workload.restores)):
+        if not contenders:
+            continue
         table = Table(title=f"{workload.name}: {what}", title_justify="left")
-        for column in ("", "seconds", "ratio", "client CPU s", "peak of a process", "stored"):
+        for column in COLUMNS:
             table.add_column(column, justify="left" if not column else "right")
         base = 0.0
         for contender in contenders:
@@ -77,15 +80,16 @@ def _cells(contender: Contender, cost: dict[str, Any], base: float) -> list[str]
         f"{cost['seconds']:.1f}",
         f"{cost['seconds'] / base:.2f}",
         f"{cost['client_cpu_seconds']:.1f}",
+        f"{cost['server_cpu_seconds']:.1f}",
         f"{cost['peak_bytes'] / MB:.0f} MB",
+        str(cost["peak_tasks"]),
         f"{cost['stored'] / MB:.0f} MB" if "stored" in cost else "",
     ]
 
 
 def _prepare(workload: Workload, container: str, console: Console) -> None:
     console.print(f"{workload.name}: loading")
-    kind = "postgres" if workload.user == "postgres" else "mariadb"
-    script = Path(HERE / f"bench.{kind}.sql").read_text()
+    script = Path(HERE / workload.script).read_text()
     folders = " ".join(f"{OUT}/{name}" for name in ("", "state", "repository"))
     make = f"install -d -m 0700 -o {workload.user} {folders}"
     _podman(container, "root", make)

@@ -7,16 +7,20 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 OUT = "/var/tmp/bench"  # noqa: S108  # inside a throw-away host
-LEVEL = 3
 CONFIG = """\
 state_directory: {out}/state
 repositories:
   main: {{kind: local, path: {out}/repository}}
 jobs:
-  bench:
+  zstd1:
     source: {{kind: {kind}, engine: native, dsn: "{dsn}"}}
     repository: main
-    compression: {{codec: zstd, level: {level}}}
+    compression: {{codec: zstd, level: 1}}
+    max_concurrent_processes: 2
+  zstd3:
+    source: {{kind: {kind}, engine: native, dsn: "{dsn}"}}
+    repository: main
+    compression: {{codec: zstd, level: 3}}
     max_concurrent_processes: 2
 """
 
@@ -37,6 +41,7 @@ class Workload:
     name: str
     host: str
     user: str
+    script: str
     load: str
     config: str
     backups: tuple[Contender, ...]
@@ -48,62 +53,108 @@ def _holdfast(arguments: str) -> str:
     return f'python -c "{program}" --config {OUT}/holdfast.yaml {arguments}'
 
 
-_BACKUP = Contender(
-    name="holdfast, 2 workers, zstd 3", command=_holdfast("backup bench"), size="repository"
+def _ours(level: int) -> Contender:
+    return Contender(
+        name=f"holdfast, 2 workers, zstd {level}",
+        command=_holdfast(f"backup zstd{level}"),
+        size=f"repository/zstd{level}",
+    )
+
+
+def _pg_dump(name: str, *options: str) -> Contender:
+    folder = name.replace(" ", "-")
+    return Contender(
+        name=f"pg_dump -Fd -j2, {name}",
+        command=f"pg_dump -Fd -j2 {' '.join(options)} -f {OUT}/{folder} bench",
+        size=folder,
+    )
+
+
+_POSTGRES_CONFIG = CONFIG.format(
+    out=OUT, kind="postgres", dsn="host=/run/postgresql dbname=bench user=postgres"
+)
+_POSTGRES_LOAD = f"createdb bench && psql -qX -v ON_ERROR_STOP=1 -d bench -f {OUT}/load.sql"
+# Twice a lock for each table, which no server's default has room for.
+_MORE_LOCKS = (
+    "psql -qX -c 'ALTER SYSTEM SET max_locks_per_transaction = 1024'"
+    " && pg_ctlcluster --mode fast 17 main restart"
+)
+_ZSTD_1 = _pg_dump("zstd 1", "--compress=zstd:1")
+_ZSTD_3 = _pg_dump("zstd 3", "--compress=zstd:3")
+_RESTORES = (
+    Contender(
+        name="holdfast",
+        command=_holdfast(
+            "restore zstd1/latest --to 'postgresql://postgres@/again?host=/run/postgresql'"
+        ),
+    ),
+    Contender(
+        name="pg_restore -j2",
+        command=f"sh -c 'createdb other && pg_restore -j2 -d other {OUT}/zstd-1'",
+    ),
 )
 
 POSTGRES = Workload(
     name="PostgreSQL",
     host="pg13",
     user="postgres",
-    load=f"createdb bench && psql -qX -v ON_ERROR_STOP=1 -d bench -f {OUT}/load.sql",
-    config=CONFIG.format(
-        out=OUT,
-        kind="postgres",
-        dsn="host=/run/postgresql dbname=bench user=postgres",
-        level=LEVEL,
-    ),
-    backups=(
-        _BACKUP,
-        Contender(
-            name="pg_dump -Fd -j2, zstd 3",
-            command=f"pg_dump -Fd -j2 --compress=zstd:3 -f {OUT}/directory bench",
-            size="directory",
-        ),
-        Contender(
-            name="pg_dump -Fd -j2, its default gzip",
-            command=f"pg_dump -Fd -j2 -f {OUT}/gzip bench",
-            size="gzip",
-        ),
-    ),
-    restores=(
-        Contender(
-            name="holdfast",
-            command=_holdfast(
-                "restore bench/latest --to 'postgresql://postgres@/again?host=/run/postgresql'"
-            ),
-        ),
-        Contender(
-            name="pg_restore -j2",
-            command=f"sh -c 'createdb other && pg_restore -j2 -d other {OUT}/directory'",
-        ),
-    ),
+    script="bench.postgres.sql",
+    load=_POSTGRES_LOAD,
+    config=_POSTGRES_CONFIG,
+    backups=(_ours(1), _ZSTD_1, _ours(3), _ZSTD_3, _pg_dump("its default gzip")),
+    restores=_RESTORES,
 )
+POSTGRES_TABLES = Workload(
+    name="PostgreSQL, 10,000 tables",
+    host="pg13",
+    user="postgres",
+    script="bench.postgres-tables.sql",
+    load=f"{_MORE_LOCKS} && {_POSTGRES_LOAD}",
+    config=_POSTGRES_CONFIG,
+    backups=(_ours(1), _ZSTD_1),
+    restores=_RESTORES,
+)
+POSTGRES_OBJECTS = Workload(
+    name="PostgreSQL, 2 GB of large objects",
+    host="pg13",
+    user="postgres",
+    script="bench.postgres-objects.sql",
+    load=_POSTGRES_LOAD,
+    config=_POSTGRES_CONFIG,
+    backups=(_ours(1), _ZSTD_1),
+    restores=_RESTORES,
+)
+
+
+def _of_size(gigabytes: int) -> Workload:
+    """Whether memory grows with the database."""
+    rows = gigabytes * 10_000_000
+    return Workload(
+        name=f"PostgreSQL, {gigabytes} GB",
+        host="pg13",
+        user="postgres",
+        script="bench.postgres-size.sql",
+        load=f"createdb bench && psql -qX -v rows={rows} -d bench -f {OUT}/load.sql",
+        config=_POSTGRES_CONFIG,
+        backups=(_ours(1),),
+        restores=(),
+    )
+
 
 _MARIADB_DUMP = "mariadb-dump --single-transaction bench"
 MARIADB = Workload(
     name="MariaDB",
     host="maria13",
     user="root",
+    script="bench.mariadb.sql",
     load=f"mariadb -e 'CREATE DATABASE bench' && mariadb bench < {OUT}/load.sql",
     config=CONFIG.format(
         out=OUT,
         kind="mysql",
         dsn="mysql://root@localhost/bench?unix_socket=/run/mysqld/mysqld.sock",
-        level=LEVEL,
     ),
     backups=(
-        _BACKUP,
+        _ours(3),
         Contender(
             name="mariadb-dump | zstd -3",
             command=f"sh -c '{_MARIADB_DUMP} | zstd -q -3 > {OUT}/dump.zst'",
@@ -119,7 +170,7 @@ MARIADB = Workload(
         Contender(
             name="holdfast",
             command=_holdfast(
-                "restore bench/latest --to "
+                "restore zstd3/latest --to "
                 "'mysql://root@localhost/again?unix_socket=/run/mysqld/mysqld.sock'"
             ),
         ),
@@ -133,4 +184,14 @@ MARIADB = Workload(
     ),
 )
 
-WORKLOADS = {"postgres": POSTGRES, "mysql": MARIADB}
+WORKLOADS = {
+    "postgres": POSTGRES,
+    "postgres-tables": POSTGRES_TABLES,
+    "postgres-objects": POSTGRES_OBJECTS,
+    "postgres-1gb": _of_size(1),
+    "postgres-4gb": _of_size(4),
+    "postgres-16gb": _of_size(16),
+    "mysql": MARIADB,
+}
+# What one call without a name measures; the others take a big disk and a long time.
+USUAL = ("postgres", "postgres-tables", "postgres-objects", "mysql")

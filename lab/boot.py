@@ -1,5 +1,7 @@
 """From a started container to a host that a test may rely on; or its log, and why it is none."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab import command, keys, podman
@@ -11,25 +13,51 @@ from lab.waiting import wait_until
 BOOT_SECONDS = 300
 # Four sleeping children in a unit that may have three tasks: the shell must fail to fork.
 FORK_BEYOND_LIMIT = "for child in 1 2 3 4; do sleep 1 & done; wait"
+SERVING = "/run/lab-serving"
 
 
 def settle(host: Host, *, network: str) -> None:
     """Wait until the host has booted, answers over ssh and keeps the limits of its units."""
     name = host.container(network)
     login = keys.ssh_arguments(network, host.address)
-    try:
+    with log_kept(host, name):
         wait_until(lambda: require_running(name), deadline_seconds=BOOT_SECONDS)
         wait_until(lambda: command.run([*login, "true"]), deadline_seconds=BOOT_SECONDS)
         require_enforced_limits(name)
+
+
+def settle_plain(host: Host, *, network: str) -> None:
+    """Wait until the one server of a host without systemd answers."""
+    name = host.container(network)
+    with log_kept(host, name):
+        wait_until(lambda: require_serving(name), deadline_seconds=BOOT_SECONDS)
+
+
+@contextmanager
+def log_kept(host: Host, name: str) -> Iterator[None]:
+    """A host that does not come up leaves its log."""
+    try:
+        yield
     except LabError as error:
         log = keep_log(name)
         raise LabError(f"cannot start host '{host.name}': {error}", hint=f"read {log}") from error
 
 
-def require_running(name: str) -> None:
-    """Raise `CommandFailed` while the host boots, `LabError` once it cannot get well."""
+def require_serving(name: str) -> None:
+    """Raise `CommandFailed` while the server starts, `LabError` once it has given up."""
+    require_first_process(name)
+    command.run(["podman", "exec", name, "test", "-e", SERVING])
+
+
+def require_first_process(name: str) -> None:
+    """Raise `LabError` where the container is over."""
     if command.run(["podman", "inspect", "--format={{.State.Status}}", name]).strip() != "running":
         raise LabError("its first process has ended")
+
+
+def require_running(name: str) -> None:
+    """Raise `CommandFailed` while the host boots, `LabError` once it cannot get well."""
+    require_first_process(name)
     state = podman.ask(
         name, ["systemctl", "is-system-running", "--wait"], timeout_seconds=BOOT_SECONDS
     )

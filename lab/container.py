@@ -8,6 +8,7 @@ from lab.fleet import Host
 from lab.machine import Machine
 
 INIT = "/usr/local/sbin/lab-init"
+SERVE = "/usr/local/sbin/lab-serve"
 SIGRTMIN_PLUS_3 = 37  # how systemd as PID 1 is asked to shut down
 OWNER_LABEL = "holdfast.lab"
 SPEC_LABEL = "holdfast.lab.spec"
@@ -53,7 +54,13 @@ def systemd_arguments(machine: Machine) -> list[str]:
 
 
 def create_arguments(
-    host: Host, *, network: str, image: str, machine: Machine, volume: Volume | None
+    host: Host,
+    *,
+    network: str,
+    image: str,
+    boots: bool = True,
+    machine: Machine,
+    volume: Volume | None,
 ) -> list[str]:
     """Everything after `podman create`."""
     return [
@@ -77,6 +84,7 @@ def create_arguments(
         *(volume_arguments(volume) if volume else []),
         image,
         INIT,
+        *([] if boots else [SERVE]),
     ]
 
 

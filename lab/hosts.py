@@ -12,6 +12,7 @@ from lab import boot, command, images, keys, machine, network, podman, recipes, 
 from lab.container import (
     INIT,
     OWNER_LABEL,
+    SERVE,
     SPEC_LABEL,
     VOLUME_LABEL,
     Volume,
@@ -66,10 +67,12 @@ def bring_up(host: Host, *, fleet: Fleet, here: Machine) -> None:
     began = time.monotonic()
     name = host.container(fleet.network)
     volume = volumes.attach(host, network=fleet.network, loop_devices=here.loop_devices)
+    recipe = recipes.find(host.image, recipes.load())
     arguments = create_arguments(
         host,
         network=fleet.network,
-        image=recipes.find(host.image, recipes.load()).tag(),
+        image=recipe.tag(),
+        boots=recipe.boots,
         machine=here,
         volume=volume,
     )
@@ -85,7 +88,10 @@ def bring_up(host: Host, *, fleet: Fleet, here: Machine) -> None:
             say(f"{host.name}: starting {host.image}")
             podman.create([f"--label={SPEC_LABEL}={spec}", *arguments], name=name, files=files)
         command.run(["podman", "start", name])
-    boot.settle(host, network=fleet.network)
+    if recipe.boots:
+        boot.settle(host, network=fleet.network)
+    else:
+        boot.settle_plain(host, network=fleet.network)
     say(f"{host.name}: running at {host.address} ({time.monotonic() - began:.1f} s)")
 
 
@@ -96,6 +102,7 @@ def host_files(host: Host, *, fleet: Fleet, volume: Volume | None) -> dict[str, 
     key = keys.host_key(fleet.network, host.name)
     return {
         INIT: (GUEST / "init").read_bytes(),
+        SERVE: (GUEST / "serve").read_bytes(),
         "/etc/fstab": mounts.encode(),
         "/etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n{neighbours}".encode(),
         "/etc/ssh/ssh_host_ed25519_key": key.read_bytes(),

@@ -17,7 +17,7 @@ from lab.state import LOGS, STATE
 
 STORE = Path("/var/lib/containers")
 LOCK = Path("/run/lock/holdfast-lab-images.lock")
-NEEDED_MEBIBYTES = 4096
+NEEDED_MEBIBYTES = 6144
 AT_ONCE = 2
 
 
@@ -64,7 +64,10 @@ def import_base(recipe: Recipe, *, log: Path) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     try:
         command.run_logged(
-            mmdebstrap_arguments(recipe, scripts=["prepare"], target=archive), log=log
+            mmdebstrap_arguments(
+                recipe, scripts=["prepare"] if recipe.boots else [], target=archive
+            ),
+            log=log,
         )
         command.run(
             [

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab import command
-from lab.container import INIT
+from lab.container import INIT, SERVE
 
+PROGRAMS = {INIT, SERVE}
 READABLE_BY_ALL = {"/etc/fstab", "/etc/hosts", "/etc/ssh/ssh_host_ed25519_key.pub"}
 
 
@@ -40,7 +41,7 @@ def archive(files: Mapping[str, bytes]) -> bytes:
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.size = len(content)
             entry.mtime = time.time()
-            entry.mode = 0o755 if path == INIT else 0o644 if path in READABLE_BY_ALL else 0o600
+            entry.mode = 0o755 if path in PROGRAMS else 0o644 if path in READABLE_BY_ALL else 0o600
             tar.addfile(entry, io.BytesIO(content))
     return packed.getvalue()
 

@@ -10,29 +10,31 @@ from pathlib import Path
 from platform import machine
 
 from lab import command
+from lab.locks import only_one
 from lab.progress import say
 from lab.state import PROJECT, STATE
 
 LOCK = PROJECT / "requirements" / "engine.txt"
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
-PYTHONS = {"debian-12": "3.11", "debian-13": "3.13"}
 # One place beside the project where real data may lie; hosts get a copy of it.
 DATA = PROJECT.parent / "shared" / "data"
 INSTALL = """
 set -e
-[ ! -x /opt/engine/bin/pytest ] || exit 0
-python3 -m venv /opt/engine
+lock=$(sha256sum </project/requirements/engine.txt)
+[ "$(cat /opt/engine/lock 2>/dev/null)" != "$lock" ] || exit 0
+python3 -m venv --clear /opt/engine
 /opt/engine/bin/pip install --quiet --no-index --find-links /opt/wheels \
   --require-hashes -r /project/requirements/engine.txt
+echo "$lock" >/opt/engine/lock
 """
 
 
-def install(container: str, *, image: str) -> None:
+def install(container: str) -> None:
     """Put the project into /project and its dependencies into /opt/engine."""
     send(container, "/project", project_files())
     if DATA.is_dir():
         send(container, "/data", [(path, path.name) for path in sorted(DATA.iterdir())])
-    house = wheels(image)
+    house = wheels(python_of(container))
     send(container, "/opt/wheels", [(path, path.name) for path in sorted(house.iterdir())])
     command.run(["podman", "exec", container, "sh", "-c", INSTALL])
 
@@ -60,12 +62,24 @@ def send(container: str, folder: str, files: Iterable[tuple[Path, str]]) -> None
     command.run(["podman", "exec", "-i", container, "sh", "-c", unpack], feed=packed.getvalue())
 
 
-def wheels(image: str) -> Path:
-    """The locked wheels for the Python of an image, downloaded once per lock."""
-    python = next(version for release, version in PYTHONS.items() if image.startswith(release))
+def python_of(container: str) -> str:
+    """The release of a host's own Python; sid's moves on without us."""
+    version = command.run(["podman", "exec", container, "python3", "--version"]).split()[1]
+    return version.rpartition(".")[0]
+
+
+def wheels(python: str) -> Path:
+    """The locked wheels for a release of Python, downloaded once per lock."""
     folder = STATE / "wheels" / f"{python}-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
-    if folder.is_dir():
-        return folder
+    # Two hosts of one release may want them at the same time.
+    with only_one(folder.with_name(f"{folder.name}.lock")):
+        if not folder.is_dir():
+            download(folder, python)
+    return folder
+
+
+def download(folder: Path, python: str) -> None:
+    """Fill a folder with what the lock names; it is there only once it is whole."""
     say(f"downloading wheels for Python {python}")
     unfinished = folder.with_name(f".{folder.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -78,4 +92,3 @@ def wheels(image: str) -> Path:
         ]
     )
     unfinished.rename(folder)
-    return folder

@@ -30,6 +30,11 @@ class Recipe:
         """This recipe after all it is built on."""
         return (*(self.parent.lineage() if self.parent else ()), self)
 
+    @property
+    def boots(self) -> bool:
+        """Whether systemd is its first process; else a plain server runs under a shell."""
+        return any("systemd-sysv" in each.packages for each in self.lineage())
+
     def digest(self, *, scripts: Sequence[str] = IMAGE_SCRIPTS) -> str:
         """Changes whenever the result would come out differently by our doing."""
         content = json.dumps(asdict(self), sort_keys=True).encode()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 Buffer = bytes | bytearray | memoryview
 """Bytes on their way; a memoryview is only valid until the next one is asked for."""
@@ -28,6 +30,7 @@ class PartKind(StrEnum):
 
     GLOBALS = "globals"
     PRE_DATA = "pre-data"
+    ARCHIVE = "archive"
     DATA = "data"
     SEQUENCES = "sequences"
     LARGE_OBJECTS = "large-objects"
@@ -45,6 +48,29 @@ class Codec(StrEnum):
 
 
 SUFFIXES = {Codec.ZSTD: ".zst", Codec.GZIP: ".gz", Codec.NONE: ""}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Some of many by name: patterns with `*` and `?` as a shell has them, case and all."""
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+    def of(self, names: Iterable[str]) -> list[str]:
+        """Those that are wanted, in their order; then what was asked for by its plain name and is
+        not there, so that whoever asked hears of it."""
+        known = list(names)
+        found = [name for name in known if _any(name, self.include) and not self.excludes(name)]
+        plain = [each for each in self.include if not set(each) & set("*?[")]
+        return found + [each for each in plain if each not in known and not self.excludes(each)]
+
+    def excludes(self, name: str) -> bool:
+        return _any(name, self.exclude)
+
+
+def _any(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +112,7 @@ class PartPlan:
     `[a-z0-9._/-]`, ending in the plain suffix (`.sql`, `.copy`).
     `ancestors` are the partitioned tables above a partition, nearest first.
     `details` belongs to the source: what restore needs to read the part again.
+    Without `compress` it is compressed already; `compress_threads` share the work where it is not.
     """
 
     name: str
@@ -94,6 +121,8 @@ class PartPlan:
     ancestors: tuple[Relation, ...] = ()
     estimated_bytes: int = 0
     details: dict[str, str] = field(default_factory=dict)
+    compress: bool = True
+    compress_threads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

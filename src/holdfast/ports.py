@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from holdfast.model import Buffer, Consistency, Member, Part, PartPlan, Relation, Server
+from holdfast.model import Buffer, Consistency, Manifest, Member, Part, PartPlan, Relation, Server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +157,28 @@ class Finding:
 
 
 class Source(Protocol):
-    """A database that can be backed up."""
+    """A database that can be backed up, or a server with several of them."""
 
     engine: str
+
+    @property
+    def database(self) -> str:
+        """The name of the database, for messages and records."""
+        ...
+
+    def databases(self) -> Sequence[Source]:
+        """Each database that the job covers, as a source of its own; `self` where it is one.
+
+        Raises what `check` raises.
+        """
+        ...
+
+    def lag_seconds(self) -> float | None:
+        """How far the server, or the standby furthest behind it, lags; None without replication.
+
+        Never raises: what cannot be seen is None.
+        """
+        ...
 
     def check(self) -> list[Finding]:
         """Log in and look: version, grants, tools, connections.
@@ -177,10 +196,14 @@ class Source(Protocol):
         """Say what a backup would do, without taking a snapshot."""
         ...
 
-    def open(self, *, workers: int, blobs: Blobs | None = None) -> AbstractContextManager[Snapshot]:
+    def open(
+        self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
+    ) -> AbstractContextManager[Snapshot]:
         """Take one snapshot seen by `workers` sessions; leaving ends all of them.
 
         Reading its parts hands long values to `blobs`; without it they stay in the rows.
+        `rejoin` names a snapshot (its proof's `snapshot`) that somebody else still holds, to be
+        seen instead of a new one. Raises `SnapshotLost` where nobody does.
 
         Raises what `check` raises.
         """
@@ -269,6 +292,50 @@ class Guard(Protocol):
     def owner(self, job: str) -> dict[str, str] | None:
         """Who is running the job now, if anybody."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """A backup that was begun: what it saw, and the parts that it has stored so far."""
+
+    job: str
+    name: str
+    run_id: str
+    database: str
+    snapshot: str
+    started_at: datetime
+    snapshot_at: datetime
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def backup_id(self) -> str:
+        return f"{self.job}/{self.name}"
+
+
+class Journal(Protocol):
+    """What unfinished backups have stored, so that a later run may go on; survives a crash."""
+
+    def begin(self, unfinished: Unfinished) -> None:
+        """Forget what was known of this job and database, and know this."""
+        ...
+
+    def add(self, job: str, database: str, part: Part) -> None:
+        """One part more is stored; called from worker threads, one call at a time."""
+        ...
+
+    def read(self, job: str, database: str) -> Unfinished | None: ...
+
+    def end(self, job: str, database: str) -> None:
+        """Forget it: the backup is finished, or its parts are gone."""
+        ...
+
+
+class Gauges(Protocol):
+    """Where numbers about runs are left for a monitor; never fails a run."""
+
+    def show_backup(self, manifest: Manifest) -> None: ...
+
+    def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
 
 
 Clock = Callable[[], datetime]

@@ -33,10 +33,10 @@ class ChildFailed(HoldfastError):
 class Child:
     """A running program; made by `running`."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], program: str) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], program: str, *, stderr_lines: int) -> None:
         self._popen = popen
         self.program = program
-        self._tail: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
+        self._tail: deque[str] = deque(maxlen=stderr_lines)
         self._drain = threading.Thread(target=self._keep_stderr, daemon=True)
         self._drain.start()
 
@@ -101,6 +101,7 @@ def running(
     stdin: bool = False,
     stdout: bool = True,
     pass_fds: Sequence[int] = (),
+    stderr_lines: int = STDERR_LINES_KEPT,
 ) -> Iterator[Child]:
     """Run `argv`, never a shell line, for the length of the block; ended and reaped after it.
 
@@ -122,7 +123,7 @@ def running(
             f"cannot run '{argv[0]}': it is not installed",
             hint=f"install the package that holds '{Path(argv[0]).name}'",
         ) from error
-    child = Child(popen, Path(argv[0]).name)
+    child = Child(popen, Path(argv[0]).name, stderr_lines=stderr_lines)
     try:
         yield child
     finally:

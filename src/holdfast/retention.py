@@ -28,10 +28,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A finished backup as retention sees it."""
+    """A finished backup as retention sees it; each `group` (a database) is judged by itself."""
 
     backup_id: str
     taken_at: datetime
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +55,11 @@ RULES: tuple[tuple[str, Callable[[Policy], int], Period], ...] = (
 
 
 def plan(candidates: Iterable[Candidate], policy: Policy) -> list[Verdict]:
-    """A verdict on every candidate, newest first; the newest one is always kept."""
+    """A verdict on every candidate, newest first; the newest one of a group is always kept."""
     newest_first = sorted(candidates, key=lambda each: each.taken_at, reverse=True)
-    reasons = _reasons(newest_first, policy)
+    reasons: dict[str, list[str]] = {}
+    for group in {each.group for each in newest_first}:
+        reasons |= _reasons([each for each in newest_first if each.group == group], policy)
     return [
         Verdict(
             candidate=candidate,

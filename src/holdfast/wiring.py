@@ -6,6 +6,7 @@ not wait for the PostgreSQL driver to load.
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from collections.abc import Callable
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
-
+from holdfast import events
 from holdfast.config.problems import did_you_mean
 from holdfast.config.secret import read_secret
 from holdfast.config.settings import (
+    CompressionSettings,
     JobSettings,
     LocalSettings,
     MysqlSettings,
@@ -28,23 +29,30 @@ from holdfast.config.settings import (
     SourceSettings,
 )
 from holdfast.errors import UnknownJob, Unsupported
-from holdfast.metrics import peak_memory_bytes
+from holdfast.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
+from holdfast.model import Selection
 from holdfast.operations.plugs import JobSpec, Plugs
-from holdfast.ports import Guard, Progress, Repository, Source, Target
+from holdfast.pipeline.compress import context_bytes
+from holdfast.ports import Gauges, Guard, Progress, Repository, Source, Target
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
-from holdfast.scheduling.budget import Budget, process_budget
+from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from holdfast.scheduling.journal import FileJournal
 from holdfast.scheduling.ledger import FileLedger
 from holdfast.scheduling.limits import live_limits
+from holdfast.scheduling.pace import Limit, Pace
 
-log = structlog.get_logger()
 
+def plugs_for(
+    settings: Settings, name: str, *, progress: Progress, chunk_bytes: int | None = None
+) -> Plugs:
+    """Everything for one run of job `name`; nothing is connected yet. Raises `UnknownJob`.
 
-def plugs_for(settings: Settings, name: str, *, progress: Progress) -> Plugs:
-    """Everything for one run of job `name`; nothing is connected yet. Raises `UnknownJob`."""
+    `chunk_bytes` overrules the configured size above which tables are split.
+    """
     job = job_settings(settings, name)
-    source = _source(job.source)
+    source = _source(job, chunk_bytes)
     run_id = secrets.token_hex(16)
     return Plugs(
         job=_spec(name, job),
@@ -55,15 +63,20 @@ def plugs_for(settings: Settings, name: str, *, progress: Progress) -> Plugs:
         progress=progress,
         clock=now,
         host=socket.gethostname(),
-        choose_workers=lambda: _announced(
+        choose_workers=lambda each: _announced(
             process_budget(
                 live_limits(),
                 asked=job.max_concurrent_processes,
-                connections_free=source.connections_free(),
+                connections_free=each.connections_free(),
+                memory=_memory(job),
             )
         ),
         new_run_id=lambda: run_id,
         peak_memory_bytes=peak_memory_bytes,
+        cpu_seconds=cpu_seconds,
+        journal=FileJournal(settings.state_directory / "unfinished"),
+        gauges=_gauges(settings),
+        pace=lambda each: _pace(job, each),
     )
 
 
@@ -125,6 +138,10 @@ def _spec(name: str, job: JobSettings) -> JobSpec:
         codec=job.compression.codec,
         level=job.compression.effective_level,
         timeout=job.timeout,
+        stall_timeout=job.stall_timeout,
+        attempts=job.attempts,
+        resumable=job.resumable,
+        notes=_notes(job),
         retention=Policy(
             last=keep.last,
             daily=keep.daily,
@@ -135,13 +152,59 @@ def _spec(name: str, job: JobSettings) -> JobSpec:
     )
 
 
+def _chunked(source: SourceSettings, chunk_bytes: int | None) -> SourceSettings:
+    if chunk_bytes is None:
+        return source
+    if not isinstance(source, PostgresSettings):
+        raise Unsupported(
+            f"cannot split tables of a {source.kind} source at a size of your choice",
+            hint="leave --chunk-size out",
+        )
+    return source.model_copy(update={"chunk_size": chunk_bytes})
+
+
+def _memory(job: JobSettings) -> MemoryRoom | None:
+    if job.memory_limit_mb is None:
+        return None
+    level = job.compression.effective_level
+    return MemoryRoom(
+        limit_bytes=job.memory_limit_mb << 20,
+        compressor_bytes=context_bytes(job.compression.codec, level),
+    )
+
+
+def _pace(job: JobSettings, source: Source) -> Pace:
+    limits: list[Limit] = []
+    if job.pause_above_load is not None:
+        limits.append(
+            Limit(name="load", most=job.pause_above_load, look=lambda: os.getloadavg()[0])
+        )
+    if job.pause_above_lag is not None:
+        most = job.pause_above_lag.total_seconds()
+        limits.append(Limit(name="replication lag", most=most, look=source.lag_seconds))
+    return Pace(bytes_per_second=job.max_rate, limits=limits)
+
+
+def _gauges(settings: Settings) -> Gauges:
+    folder = settings.metrics_directory
+    return NoGauges() if folder is None else TextfileGauges(folder)
+
+
+def _notes(job: JobSettings) -> tuple[str, ...]:
+    """What was asked for and is not done so."""
+    asked, level = job.compression.asked_level, job.compression.effective_level
+    if asked == level:
+        return ()
+    return (f"compression level {asked} was lowered to {level}: see level_cap",)
+
+
 def _guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
     guard = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
     return WaitingGuard(guard, at_most=job.wait_at_most) if job.overlap == "wait" else guard
 
 
 def _announced(budget: Budget) -> Budget:
-    log.info(budget.headline, decided_by=budget.decided_by, allowed=budget.allowed)
+    events.info(budget.headline, decided_by=budget.decided_by, allowed=budget.allowed)
     return budget
 
 
@@ -153,25 +216,50 @@ def _repository(settings: RepositorySettings) -> Repository:
     return REPOSITORIES[type(settings)](settings)
 
 
-def _source(settings: SourceSettings) -> Source:
-    return SOURCES[type(settings)](settings)
+def _source(job: JobSettings, chunk_bytes: int | None) -> Source:
+    settings = _chunked(job.source, chunk_bytes)
+    return SOURCES[type(settings)](settings, job.compression)
 
 
 def _local_repository(settings: LocalSettings) -> Repository:
     return LocalRepository(settings.path)
 
 
-def _postgres_source(settings: PostgresSettings) -> Source:
+def _postgres_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
+    if settings.engine == "tools":
+        return _postgres_tools_source(settings, compression)
     from holdfast.sources.postgres_native.source import PostgresSource
 
     return PostgresSource(
         dsn=settings.dsn,
         password=_password(settings.password_file),
         transport=settings.transport,
+        chunk_bytes=settings.chunk_size,
+        external_bytes=settings.blob_size if settings.blobs == "external" else None,
+        selection=_selection(settings),
     )
 
 
-def _mysql_source(settings: MysqlSettings) -> Source:
+def _selection(settings: PostgresSettings) -> Selection | None:
+    if settings.databases is None:
+        return None
+    include = ("*",) if settings.databases == "all" else settings.databases
+    return Selection(include=include, exclude=settings.exclude_databases)
+
+
+def _postgres_tools_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
+    from holdfast.sources.postgres_tools.source import PostgresToolsSource
+
+    return PostgresToolsSource(
+        dsn=settings.dsn,
+        password=_password(settings.password_file),
+        codec=compression.codec,
+        level=compression.effective_level,
+        selection=_selection(settings),
+    )
+
+
+def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) -> Source:
     from holdfast.sources.mysql_native.source import MysqlSource
 
     return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
@@ -191,7 +279,7 @@ def _mysql_target(url: str, password: str | None) -> Target:
 
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
 REPOSITORIES: dict[type, Callable[[Any], Repository]] = {LocalSettings: _local_repository}
-SOURCES: dict[type, Callable[[Any], Source]] = {
+SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
     PostgresSettings: _postgres_source,
     MysqlSettings: _mysql_source,
 }

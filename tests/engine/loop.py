@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from holdfast.model import Codec, Part, PartPlan, Relation
+from holdfast.model import Buffer, Codec, Part, PartPlan, Relation
 from holdfast.ports import OpenPart, RestoredTable, RestoreRequest, Snapshot, Source, Target
 
 CHUNK_BYTES = 100_003
@@ -24,15 +24,42 @@ class Unwatched:
     def part_done(self, name: str) -> None: ...
 
 
+class FolderBlobs:
+    """Obeys `ports.Blobs`: long values as files named by their SHA-256."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+        self.read = 0
+
+    def keep(self, sha256: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
+        path = self._folder / sha256
+        if path.exists():
+            return
+        self.read += 1
+        value = b"".join(bytes(chunk) for chunk in read())
+        assert (len(value), hashlib.sha256(value).hexdigest()) == (size_bytes, sha256)
+        path.write_bytes(value)
+
+    @contextmanager
+    def open(self, sha256: str) -> Iterator[Iterator[bytes]]:
+        with (self._folder / sha256).open("rb") as file:
+            yield iter(lambda: file.read(CHUNK_BYTES), b"")
+
+
 def keep(
     source: Source,
     folder: Path,
     *,
     workers: int = 2,
     meanwhile: Callable[[Snapshot], None] = lambda _: None,
+    blobs: FolderBlobs | None = None,
 ) -> tuple[Part, ...]:
     """Every part as a file in `folder`; `meanwhile` runs when the snapshot has been taken."""
-    with source.open(workers=workers) as snapshot, ThreadPoolExecutor(workers) as pool:
+    with (
+        source.open(workers=workers, blobs=blobs) as snapshot,
+        ThreadPoolExecutor(workers) as pool,
+    ):
         meanwhile(snapshot)
         return tuple(pool.map(lambda plan: keep_part(snapshot, plan, folder), snapshot.parts))
 
@@ -83,6 +110,11 @@ def bring_back(
     tables: Sequence[Relation] = (),
     overwrite: bool = False,
     with_globals: bool = False,
+    data_only: bool = False,
+    triggers: bool = True,
+    owners: bool = True,
+    privileges: bool = True,
+    blobs: FolderBlobs | None = None,
 ) -> list[RestoredTable]:
     request = RestoreRequest(
         parts=tuple(parts),
@@ -90,5 +122,10 @@ def bring_back(
         overwrite=overwrite,
         globals=with_globals,
         workers=2,
+        data_only=data_only,
+        triggers=triggers,
+        owners=owners,
+        privileges=privileges,
+        open_blob=blobs.open if blobs else None,
     )
     return target.restore(request, opener(folder), Unwatched())

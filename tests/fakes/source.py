@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import sha256
 
 from holdfast.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
 from holdfast.model import Buffer, Consistency, Member, Part, PartKind, PartPlan, Relation, Server
@@ -94,6 +95,7 @@ class FakeSnapshot:
     aborted: threading.Event = field(default_factory=threading.Event)
     reading: int = 0
     reading_peak: int = 0
+    read_names: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -115,6 +117,7 @@ class FakeSnapshot:
         with self._lock:
             self.reading += 1
             self.reading_peak = max(self.reading_peak, self.reading)
+            self.read_names.append(part.name)
         try:
             found = next(each for each in self.tables if each.part_name == part.name)
             yield FakeStream(found, self.aborted)
@@ -139,13 +142,30 @@ class FakeSource:
         *tables: FakeTable,
         refuse_with: HoldfastError | None = None,
         connections_free: int = 20,
+        name: str = SERVER.database,
     ) -> None:
+        self.name = name
+        self.others: list[FakeSource] = []
+        self.held = ""
+        self.values: set[bytes] = set()
+        self.lag: float | None = None
         self.tables = tables
         self.refuse_with = refuse_with
         self.opened = 0
         self.closed = 0
         self.snapshots: list[FakeSnapshot] = []
         self._connections_free = connections_free
+
+    @property
+    def database(self) -> str:
+        return self.name
+
+    def databases(self) -> Sequence[FakeSource]:
+        self._refuse()
+        return self.others or [self]
+
+    def lag_seconds(self) -> float | None:
+        return self.lag
 
     def check(self) -> list[Finding]:
         self._refuse()
@@ -170,11 +190,18 @@ class FakeSource:
         return SourcePlan(server=SERVER, tables=plans, consistency=Consistency.SNAPSHOT)
 
     @contextmanager
-    def open(self, *, workers: int, blobs: Blobs | None = None) -> Iterator[FakeSnapshot]:
+    def open(
+        self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
+    ) -> Iterator[FakeSnapshot]:
         self._refuse()
+        if rejoin and rejoin != self.held:
+            raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
         self.opened += 1
-        snapshot = FakeSnapshot(self.tables)
+        snapshot = FakeSnapshot(self.tables, server=replace(SERVER, database=self.name))
         self.snapshots.append(snapshot)
+        if blobs is not None:
+            for value in self.values:
+                blobs.keep(sha256(value).hexdigest(), len(value), [value].copy)
         try:
             yield snapshot
         finally:

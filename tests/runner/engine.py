@@ -30,6 +30,12 @@ class Bench:
     address: str
 
 
+MYSQL = Bench(
+    tests="tests/engine/mysql",
+    user="root",
+    variable="HOLDFAST_TEST_MYSQL",
+    address="mysql://root@localhost/?unix_socket=/run/mysqld/mysqld.sock",
+)
 BENCHES = {
     "postgres": Bench(
         tests="tests/engine/postgres",
@@ -37,12 +43,8 @@ BENCHES = {
         variable="HOLDFAST_TEST_POSTGRES",
         address="host=/run/postgresql user=postgres",
     ),
-    "mariadb": Bench(
-        tests="tests/engine/mysql",
-        user="root",
-        variable="HOLDFAST_TEST_MYSQL",
-        address="mysql://root@localhost/?unix_socket=/run/mysqld/mysqld.sock",
-    ),
+    "mariadb": MYSQL,
+    "mysql": MYSQL,
 }
 
 
@@ -68,9 +70,6 @@ def outcomes() -> list[Outcome]:
 
 
 def _all_tested(hosts: Fleet) -> list[Outcome]:
-    for image in sorted({host.image for host in hosts.hosts}):
-        # Before two hosts of one release want them at the same time.
-        project.wheels(image)
     results: list[Outcome] = []
     with ThreadPoolExecutor(max_workers=AT_ONCE) as benches:
         for result in benches.map(lambda host: _tested(host, hosts), hosts.hosts):
@@ -84,7 +83,7 @@ def _tested(host: Host, hosts: Fleet) -> Outcome:
     bench = BENCHES[host.image.rpartition("-")[2]]
     name = f"engine {host.name}"
     try:
-        project.install(container, image=host.image)
+        project.install(container)
         scratch = ["install", "-d", "-m", "0700", "-o", bench.user, SCRATCH]
         command.run(["podman", "exec", container, *scratch])
     except LabError as error:

@@ -38,7 +38,7 @@ def contract() -> list[Outcome]:
 
 
 def engines() -> list[Outcome]:
-    """Real PostgreSQL and MariaDB servers, on both releases of Debian."""
+    """Real servers: PostgreSQL and MariaDB of both Debian releases, PostgreSQL and MySQL of sid."""
     return engine.outcomes()
 
 

@@ -25,6 +25,9 @@ jobs:
     source: {{kind: postgres, dsn: "host=/run/postgresql dbname=shop user=holdfast"}}
     repository: main
     retention: {{daily: 7, last: 2}}
+  artefacts:
+    source: {{kind: postgres, engine: tools, dsn: "dbname=shop"}}
+    repository: main
   stock:
     source: {{kind: mysql, dsn: "mysql://holdfast@localhost/stock?unix_socket=/run/x.sock"}}
     repository: main
@@ -44,6 +47,7 @@ def settings(tmp_path: Path) -> Settings:
     ("job", "source", "guard", "codec", "level"),
     [
         ("shop", "PostgresSource", FlockGuard, Codec.ZSTD, 3),
+        ("artefacts", "PostgresToolsSource", FlockGuard, Codec.ZSTD, 3),
         ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
     ],
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from holdfast.catalog import failure as failed
+from holdfast.catalog.failure import FAILURE, Failure
 from holdfast.catalog.manifest import decode, encode
 from holdfast.errors import BackupNotFound, ManifestInvalid, ObjectMissing
+from holdfast.failpoints import reached
 from holdfast.model import BACKUP_NAME, JOB_NAME, Manifest
 from holdfast.ports import Repository, Stored
 
@@ -30,6 +33,7 @@ class Survey:
 
     manifests: tuple[Manifest, ...]
     damaged: tuple[Damaged, ...]
+    failures: tuple[Failure, ...] = ()
 
 
 class Catalog:
@@ -41,21 +45,41 @@ class Catalog:
     def commit(self, manifest: Manifest) -> None:
         """Make the parts that are already stored a backup: the very last write of a run."""
         self._repository.put(manifest_key(manifest.backup_id), [encode(manifest)])
+        self._repository.delete(failure_key(manifest.backup_id))
+
+    def record(self, failure: Failure) -> None:
+        """Leave word of a backup that failed, where its manifest would have been."""
+        key = failure_key(failure.backup_id)
+        self._repository.delete(key)
+        self._repository.put(key, [failed.encode(failure)])
+
+    def forget(self, failure: Failure) -> None:
+        """Remove the record and whatever was kept for a later run to go on with."""
+        self.discard(failure.backup_id)
 
     def survey(self, job: str = "") -> Survey:
         """Every backup, of one job or of all; a damaged manifest does not hide the others."""
         manifests: list[Manifest] = []
         damaged: list[Damaged] = []
-        for backup_id in self._finished(job):
+        failures: list[Failure] = []
+        finished, broken = self._ends(job)
+        for backup_id in sorted(finished | broken):
             try:
-                manifests.append(self._read(backup_id))
+                if backup_id in finished:
+                    manifests.append(self._read(backup_id))
+                else:
+                    failures.append(self._read_failure(backup_id))
             except ManifestInvalid as error:
                 damaged.append(Damaged(backup_id=backup_id, problem=error.message))
         manifests.sort(key=lambda each: (each.snapshot_at, each.name), reverse=True)
-        return Survey(manifests=tuple(manifests), damaged=tuple(damaged))
+        failures.sort(key=lambda each: each.failed_at, reverse=True)
+        return Survey(manifests=tuple(manifests), damaged=tuple(damaged), failures=tuple(failures))
 
-    def find(self, backup_id: str) -> Manifest:
-        """The backup `JOB/NAME` or `JOB/latest`; raises `BackupNotFound`."""
+    def find(self, backup_id: str, *, database: str = "") -> Manifest:
+        """The backup `JOB/NAME` or `JOB/latest`; raises `BackupNotFound`.
+
+        A job of several databases has a latest backup of each: `database` says which is meant.
+        """
         job, _, name = backup_id.partition("/")
         if not JOB_NAME.fullmatch(job) or not (name == LATEST or BACKUP_NAME.fullmatch(name)):
             raise BackupNotFound(
@@ -64,7 +88,7 @@ class Catalog:
                 hint="holdfast list shows what there is",
             )
         if name == LATEST:
-            return self._newest(job)
+            return self._newest(job, database)
         try:
             return self._read(backup_id)
         except ObjectMissing as error:
@@ -76,6 +100,7 @@ class Catalog:
     def drop(self, manifest: Manifest) -> None:
         """Manifest first: if we are killed half way, what is left is not listed as a backup."""
         self._repository.delete(manifest_key(manifest.backup_id))
+        reached("prune-manifest-dropped")
         self.discard(manifest.backup_id)
 
     def discard(self, backup_id: str) -> None:
@@ -84,18 +109,52 @@ class Catalog:
             self._repository.delete(stored.key)
         self._repository.sweep(backup_id)
 
-    def sweep(self, job: str) -> list[str]:
-        """Remove what runs that died left of `job`; their ids. Only for whoever holds the job."""
-        finished = set(self._finished(job))
-        begun = {_backup_of(stored) for stored in self._repository.list(job)}
-        unfinished = sorted(begun - finished)
+    def sweep(self, job: str, *, spare: Collection[str] = ()) -> list[str]:
+        """Remove what unfinished runs left of `job`; their ids. Only for whoever holds the job.
+
+        Records of failures stay, as do the backups that somebody means to go on with (`spare`).
+        """
+        finished, _ = self._ends(job)
+        begun = {
+            _backup_of(stored)
+            for stored in self._repository.list(job)
+            if not stored.key.endswith(f"/{FAILURE}") and not _is_blob(stored)
+        }
+        unfinished = sorted(begun - finished - set(spare))
         for backup_id in unfinished:
-            self.discard(backup_id)
+            self.discard_parts(backup_id)
         self._repository.sweep(job)
         return unfinished
 
-    def _newest(self, job: str) -> Manifest:
+    def discard_parts(self, backup_id: str) -> None:
+        """Remove all that is stored of an unfinished backup but the record of its failure."""
+        for stored in list(self._repository.list(backup_id)):
+            if stored.key != failure_key(backup_id):
+                self._repository.delete(stored.key)
+        self._repository.sweep(backup_id)
+
+    def drop_blobs(self, job: str, *, keep: Collection[str]) -> int:
+        """Remove every blob of `job` whose key is not in `keep`; how many bytes were freed.
+
+        Only for whoever holds the job: a run under way refers to blobs before its manifest does.
+        """
+        freed = 0
+        for stored in list(self._repository.list(f"{job}/{BLOBS}")):
+            if stored.key not in keep:
+                self._repository.delete(stored.key)
+                freed += stored.size_bytes
+        return freed
+
+    def _newest(self, job: str, database: str) -> Manifest:
         manifests = self.survey(job).manifests
+        known = sorted({each.server.database for each in manifests})
+        if database:
+            manifests = tuple(each for each in manifests if each.server.database == database)
+        elif len(known) > 1:
+            raise BackupNotFound(
+                f"cannot tell which backup '{job}/{LATEST}' is: the job has several databases",
+                hint=f"say which with --database: {', '.join(known)}",
+            )
         if not manifests:
             raise BackupNotFound(
                 f"cannot find backup '{job}/{LATEST}': the job has no finished backup",
@@ -103,11 +162,19 @@ class Catalog:
             )
         return manifests[0]
 
-    def _finished(self, job: str) -> Iterator[str]:
+    def _ends(self, job: str) -> tuple[set[str], set[str]]:
+        """The backups that are finished, and those of which only a failure is known."""
+        ends: dict[str, set[str]] = {MANIFEST: set(), FAILURE: set()}
         for stored in self._repository.list(job):
             backup_id, _, file = stored.key.rpartition("/")
-            if file == MANIFEST and backup_id.count("/") == 1:
-                yield backup_id
+            if file in ends and backup_id.count("/") == 1:
+                ends[file].add(backup_id)
+        return ends[MANIFEST], ends[FAILURE] - ends[MANIFEST]
+
+    def _read_failure(self, backup_id: str) -> Failure:
+        key = failure_key(backup_id)
+        with self._repository.open(key) as chunks:
+            return failed.decode(b"".join(chunks), key=key)
 
     def _read(self, backup_id: str) -> Manifest:
         key = manifest_key(backup_id)
@@ -119,6 +186,10 @@ def manifest_key(backup_id: str) -> str:
     return f"{backup_id}/{MANIFEST}"
 
 
+def failure_key(backup_id: str) -> str:
+    return f"{backup_id}/{FAILURE}"
+
+
 def part_key(backup_id: str, name: str) -> str:
     return f"{backup_id}/parts/{name}"
 
@@ -126,6 +197,10 @@ def part_key(backup_id: str, name: str) -> str:
 def blob_key(job: str, sha256: str, suffix: str) -> str:
     """Blobs of all backups of a job lie together, in folders that stay small."""
     return f"{job}/{BLOBS}/{sha256[:2]}/{sha256}{suffix}"
+
+
+def _is_blob(stored: Stored) -> bool:
+    return stored.key.split("/")[1] == BLOBS
 
 
 def _backup_of(stored: Stored) -> str:

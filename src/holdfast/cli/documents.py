@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from holdfast.catalog.catalog import Damaged
+from holdfast.catalog.failure import Failure
 from holdfast.cli.tables import ratio
 from holdfast.model import Manifest, Relation, Server
+from holdfast.operations.backup import RunReport
 from holdfast.operations.check import CheckReport
 from holdfast.operations.plan import PlanReport
 from holdfast.operations.prune import PruneReport
-from holdfast.operations.restore import RestoreReport
+from holdfast.operations.restore import RestoreReport, Step
 from holdfast.operations.status import JobStatus
 from holdfast.operations.verify import VerifyReport
 from holdfast.ports import RunRecord
@@ -41,11 +44,58 @@ def of_backup(manifest: Manifest) -> Document:
         "ratio": round(ratio(manifest), 3),
         "peak_memory_bytes": manifest.peak_memory_bytes,
         "workers": manifest.workers,
+        "blobs": len(manifest.blobs),
+        "metrics": manifest.metrics,
+        "notes": list(manifest.notes),
     }
+
+
+def of_run_report(report: RunReport) -> Document:
+    """The backups of one run; of a job with one database its own fields too."""
+    only = of_backup(report.manifest) if len(report.manifests) == 1 else {}
+    return {
+        **only,
+        "job": report.job,
+        "run_id": report.run_id,
+        "backups": [of_backup(manifest) for manifest in report.manifests],
+        "failed": [
+            {
+                "database": each.database,
+                "error": each.error.message,
+                "hint": each.error.hint,
+                "exit_code": each.error.exit_code,
+            }
+            for each in report.failures
+        ],
+    }
+
+
+def of_failures(failures: Sequence[Failure]) -> list[Document]:
+    return [
+        {
+            "backup": each.backup_id,
+            "database": each.database,
+            "failed_at": moment(each.failed_at),
+            "part": each.part or None,
+            "table": each.relation or None,
+            "error": each.error,
+            "hint": each.hint or None,
+            "exit_code": each.exit_code,
+            "parts_kept": each.parts_kept,
+        }
+        for each in failures
+    ]
 
 
 def of_damaged(damaged: tuple[Damaged, ...]) -> list[Document]:
     return [{"backup": each.backup_id, "problem": each.problem} for each in damaged]
+
+
+def of_plans(reports: list[PlanReport]) -> Document:
+    """Of a job with several databases one below the other, else the one itself."""
+    if len(reports) == 1:
+        return of_plan(reports[0])
+    return {"databases": [of_plan(report) for report in reports]}
 
 
 def of_plan(report: PlanReport) -> Document:
@@ -58,18 +108,22 @@ def of_plan(report: PlanReport) -> Document:
         "workers": report.budget.slots,
         "budget": {"decided_by": report.budget.decided_by, "allowed": report.budget.allowed},
         "estimated_bytes": source.estimated_bytes,
+        "estimated_seconds": round(report.seconds_for(source.estimated_bytes), 1),
+        "bytes_per_second": round(report.bytes_per_second),
+        "is_measured": report.is_measured,
         "free_bytes": report.free_bytes,
         "tables": [
             {
                 **of_relation(table.relation),
                 "estimated_bytes": table.estimated_bytes,
+                "estimated_seconds": round(report.seconds_for(table.estimated_bytes), 1),
                 "estimated_rows": table.estimated_rows,
                 "method": table.method,
                 "reason": table.reason,
             }
             for table in source.tables
         ],
-        "notes": list(source.notes),
+        "notes": [*source.notes, *report.job.notes],
     }
 
 
@@ -103,6 +157,16 @@ def of_restore(report: RestoreReport) -> Document:
     }
 
 
+def of_steps(manifest: Manifest, steps: Sequence[Step]) -> Document:
+    return {
+        "backup": manifest.backup_id,
+        "steps": [
+            {"kind": each.kind.value, "what": each.what, "rows": each.rows, "bytes": each.size}
+            for each in steps
+        ],
+    }
+
+
 def of_prune(report: PruneReport) -> Document:
     return {
         "job": report.job,
@@ -116,6 +180,7 @@ def of_prune(report: PruneReport) -> Document:
             for verdict in report.verdicts
         ],
         "damaged": of_damaged(report.damaged),
+        "forgotten": [each.backup_id for each in report.forgotten],
         "freed_bytes": report.freed_bytes,
     }
 
@@ -143,6 +208,7 @@ def of_status(found: JobStatus, next_run: datetime | None) -> Document:
         "age_seconds": round(found.age.total_seconds()) if found.age is not None else None,
         "backups": found.backups,
         "damaged": found.damaged,
+        "failures": found.failures,
         "last_run": of_run(found.last_run) if found.last_run else None,
         "skipped_in_a_row": found.skipped_in_a_row,
         "owner": found.owner,

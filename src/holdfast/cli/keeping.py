@@ -59,5 +59,7 @@ def _show(session: Session, report: PruneReport) -> None:
         session.show(table_of(("BACKUP", "TAKEN", "VERDICT", "BECAUSE"), rows))
     for broken in report.damaged:
         session.say(f"damaged, left alone: {broken.backup_id}: {broken.problem}")
+    for failure in report.forgotten:
+        session.say(f"failed run, forgotten: {failure.backup_id}")
     freed = "would free" if report.dry_run else "freed"
     session.say(f"{report.job}: {freed} {size(report.freed_bytes)}")

@@ -50,17 +50,3 @@ def set_up(log_format: LogFormat, *, verbose: bool) -> None:
         ),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
-
-
-def info(event: str, **fields: object) -> None:
-    """One event for whoever runs the fleet."""
-    import structlog
-
-    structlog.get_logger().info(event, **fields)
-
-
-def debug(event: str, **fields: object) -> None:
-    """One event for whoever asked for more with `-v`."""
-    import structlog
-
-    structlog.get_logger().debug(event, **fields)

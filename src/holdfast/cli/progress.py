@@ -19,7 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from holdfast.cli import logs
+from holdfast import events
 
 TERMINAL_SECONDS = 0.2
 JOURNAL_SECONDS = 10.0
@@ -67,7 +67,7 @@ class Meter:
     def part_done(self, name: str) -> None:
         with self._lock:
             self._done_parts += 1
-        logs.debug("part_done", part=name)
+        events.debug("part_done", part=name)
 
     def read(self) -> Reading:
         with self._lock:
@@ -138,7 +138,7 @@ def _bar(doing: str) -> Iterator[Callable[[Reading], None]]:
 def log_reading(doing: str, reading: Reading) -> None:
     """One event for the journal, with numbers that a machine can add up."""
     left = reading.seconds_left
-    logs.info(
+    events.info(
         "progress",
         doing=doing,
         done_bytes=reading.done_bytes,

@@ -7,20 +7,48 @@ from typing import Annotated
 
 import typer
 
-from holdfast.catalog.catalog import Catalog
-from holdfast.cli import documents, logs
+from holdfast import events
+from holdfast.cli import documents
 from holdfast.cli.progress import metered
-from holdfast.cli.session import BackupId, JsonOption, print_document, session_of
+from holdfast.cli.session import (
+    BackupId,
+    Database,
+    JsonOption,
+    Session,
+    print_document,
+    session_of,
+)
 from holdfast.cli.tables import size, table_of
-from holdfast.operations.restore import RestoreChoice
+from holdfast.model import Manifest
+from holdfast.operations.restore import RestoreChoice, planned_steps
 from holdfast.operations.restore import restore as restore_backup
+from holdfast.ports import Target
 
 To = Annotated[
-    str, typer.Option("--to", metavar="URL", help="The database to restore into; made if missing.")
+    str,
+    typer.Option("--to", metavar="URL", help="The database to restore into; made if missing."),
 ]
 Tables = Annotated[
     list[str] | None,
     typer.Option("--table", metavar="SCHEMA.NAME", help="Only this table; may be repeated."),
+]
+Schemas = Annotated[
+    list[str] | None,
+    typer.Option("--schema", metavar="NAME", help="Only this schema's tables; may be repeated."),
+]
+DataOnly = Annotated[
+    bool, typer.Option("--data-only", help="Only rows, into tables that stand already.")
+]
+NoTriggers = Annotated[
+    bool,
+    typer.Option(
+        "--disable-triggers", help="Rows for standing tables fire no trigger or foreign key."
+    ),
+]
+NoOwner = Annotated[bool, typer.Option("--no-owner", help="All objects belong to who restores.")]
+NoPrivileges = Annotated[bool, typer.Option("--no-privileges", help="Bring back no GRANT.")]
+ListOnly = Annotated[
+    bool, typer.Option("--list", help="Only show what would be restored, in its order.")
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what the database already holds.")
@@ -43,8 +71,15 @@ def restore(
     context: typer.Context,
     backup_id: BackupId,
     *,
-    to: To,
+    to: To = "",
+    database: Database = "",
     table: Tables = None,
+    schema: Schemas = None,
+    data_only: DataOnly = False,
+    disable_triggers: NoTriggers = False,
+    no_owner: NoOwner = False,
+    no_privileges: NoPrivileges = False,
+    list_only: ListOnly = False,
     overwrite: Overwrite = False,
     globals_too: Globals = False,
     password_file: PasswordFile = None,
@@ -59,24 +94,41 @@ def restore(
     holdfast restore shop/latest --to postgresql:///shop_check?host=/run/postgresql
     holdfast restore stock/latest --to mysql://root@localhost/stock_check
     holdfast restore shop/latest --to postgresql:///shop --table public.orders --overwrite
+    holdfast restore shop/latest --list --schema sales
     """
     session = session_of(context)
-    job = backup_id.partition("/")[0]
-    repository = session.repository(job)
-    manifest = Catalog(repository).find(backup_id)
-    target = session.target(to, kind=manifest.server.kind, password_file=password_file)
+    manifest = session.manifest(backup_id, database)
     choice = RestoreChoice(
-        # By its full name: what is latest may change while we work.
         backup_id=manifest.backup_id,
         tables=table or (),
+        schemas=schema or (),
         overwrite=overwrite,
         globals=globals_too,
-        workers=session.reading_slots(job),
+        workers=session.reading_slots(manifest.job),
+        data_only=data_only,
+        triggers=not disable_triggers,
+        owners=not no_owner,
+        privileges=not no_privileges,
     )
+    if list_only:
+        _list(session, manifest, choice, as_json=as_json)
+    elif to:
+        target = session.target(to, kind=manifest.server.kind, password_file=password_file)
+        _restore(session, manifest, choice, target, as_json=as_json)
+    else:
+        raise typer.BadParameter("name the database to restore into", param_hint="--to")
+
+
+def _restore(
+    session: Session, manifest: Manifest, choice: RestoreChoice, target: Target, *, as_json: bool
+) -> None:
+    repository = session.repository(manifest.job)
     with metered(f"restore {manifest.backup_id}") as meter:
-        logs.info("restore_begun", backup=manifest.backup_id, target=target.name)
+        events.info("restore_begun", backup=manifest.backup_id, target=target.name)
         report = restore_backup(repository, target, choice, progress=meter)
-    logs.info("restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds)
+    events.info(
+        "restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds
+    )
     if as_json:
         print_document("restore", documents.of_restore(report))
         return
@@ -89,3 +141,16 @@ def restore(
         f"restored {manifest.backup_id} into {report.target}: {report.rows} rows, "
         f"{size(report.plain_bytes)} in {report.seconds:.1f} s"
     )
+
+
+def _list(session: Session, manifest: Manifest, choice: RestoreChoice, *, as_json: bool) -> None:
+    steps = planned_steps(manifest, choice)
+    if as_json:
+        print_document("restore-list", documents.of_steps(manifest, steps))
+        return
+    rows = [
+        (each.kind.value, each.what, "" if each.rows is None else str(each.rows), size(each.size))
+        for each in steps
+    ]
+    session.show(table_of(("STEP", "WHAT", "ROWS", "SIZE"), rows))
+    session.say(f"would restore {manifest.backup_id}: {len(steps)} steps")

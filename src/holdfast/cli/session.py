@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from holdfast.catalog.catalog import Catalog
+from holdfast.model import Manifest
 from holdfast.operations.plugs import Plugs
 from holdfast.ports import Progress, Repository, Target
 
@@ -28,6 +30,12 @@ JsonOption = Annotated[
 ]
 BackupId = Annotated[
     str, typer.Argument(help="JOB/20261120T020000Z-1a2b3c4d, or JOB/latest.", metavar="BACKUP_ID")
+]
+Database = Annotated[
+    str,
+    typer.Option(
+        "--database", metavar="NAME", help="Which database JOB/latest is of, if JOB has several."
+    ),
 ]
 JobName = Annotated[str, typer.Argument(help="A job of the configuration.", metavar="JOB")]
 SomeJob = Annotated[
@@ -60,15 +68,20 @@ class Session:
         wiring.job_settings(self.settings, chosen)
         return [chosen]
 
-    def plugs(self, job: str, progress: Progress) -> Plugs:
+    def plugs(self, job: str, progress: Progress, *, chunk_bytes: int | None = None) -> Plugs:
         from holdfast import wiring
 
-        return wiring.plugs_for(self.settings, job, progress=progress)
+        return wiring.plugs_for(self.settings, job, progress=progress, chunk_bytes=chunk_bytes)
 
     def repository(self, job: str) -> Repository:
         from holdfast import wiring
 
         return wiring.repository_of(self.settings, job)
+
+    def manifest(self, backup_id: str, database: str) -> Manifest:
+        """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
+        repository = self.repository(backup_id.partition("/")[0])
+        return Catalog(repository).find(backup_id, database=database)
 
     def repositories(self) -> list[Repository]:
         from holdfast import wiring

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -23,14 +23,21 @@ from holdfast.config.values import (
     Name,
     Processes,
     SecretPath,
+    Size,
     problem,
 )
 from holdfast.model import Codec
 
+# YAML knows lists only; nothing changes afterwards all the same.
+Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+
+BLOB_BYTES = 1 << 20
+STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
 TIMEOUT = timedelta(hours=2)
 # Above 19 zstd wants a window that stock tools refuse without being asked for it.
 LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.NONE: (0, 0)}
+LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.NONE: 0}
 DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.NONE: 0}
 
 
@@ -61,13 +68,33 @@ RepositorySettings = Annotated[LocalSettings, Field()]
 
 
 class PostgresSettings(Strict):
-    """A PostgreSQL database: `dsn` is a libpq connection string or URL."""
+    """A PostgreSQL database: `dsn` is a libpq connection string or URL.
+
+    With `databases` it is several: `all`, or names and patterns (`shop_*`), less those of
+    `exclude_databases`; the dsn's own is then only where the list is asked for.
+    """
 
     kind: Literal["postgres"]
-    engine: Literal["native"] = "native"
+    engine: Literal["native", "tools"] = "native"
     transport: Literal["auto", "fifo", "wire"] = "auto"
+    databases: Literal["all"] | Patterns | None = None
+    exclude_databases: Patterns = ()
+    chunk_size: Size | None = None
+    blobs: Literal["inline", "external"] = "inline"
+    blob_size: Size = BLOB_BYTES
     dsn: Dsn
     password_file: SecretPath | None = None
+
+    @model_validator(mode="after")
+    def _suits_engine(self) -> Self:
+        """What only the native engine can do is not silently left undone by the other."""
+        if self.engine == "tools":
+            for key in ("transport", "chunk_size", "blobs", "blob_size"):
+                if key in self.model_fields_set:
+                    raise problem(
+                        f"'{key}' means nothing to engine tools", hint="leave it out, or use native"
+                    )
+        return self
 
 
 class MysqlSettings(Strict):
@@ -83,10 +110,15 @@ SourceSettings = Annotated[PostgresSettings | MysqlSettings, Field(discriminator
 
 
 class CompressionSettings(Strict):
-    """How stored parts are compressed."""
+    """How stored parts are compressed.
+
+    A level above `level_cap` is lowered to it: beyond the default cap a backup takes a database
+    host's processors for hours to save a few percent.
+    """
 
     codec: Annotated[Codec, Field(strict=False)] = Codec.ZSTD
     level: int | None = None
+    level_cap: int | None = None
 
     @field_validator("level")
     @classmethod
@@ -100,7 +132,15 @@ class CompressionSettings(Strict):
 
     @property
     def effective_level(self) -> int:
+        return min(self.asked_level, self.effective_cap)
+
+    @property
+    def asked_level(self) -> int:
         return DEFAULT_LEVELS[self.codec] if self.level is None else self.level
+
+    @property
+    def effective_cap(self) -> int:
+        return LEVEL_CAPS[self.codec] if self.level_cap is None else self.level_cap
 
 
 class RetentionSettings(Strict):
@@ -114,7 +154,11 @@ class RetentionSettings(Strict):
 
 
 class JobSettings(Strict):
-    """One database, where its backups go, and under which limits."""
+    """One database or several, where their backups go, and under which limits.
+
+    `timeout` is for each database, `stall_timeout` since its last byte. `max_rate` is in bytes
+    a second over all workers. `attempts` counts tries of what is safe to try again.
+    """
 
     source: SourceSettings
     repository: Name
@@ -125,11 +169,19 @@ class JobSettings(Strict):
     overlap: Literal["skip", "wait"] = "skip"
     wait_at_most: Duration = TIMEOUT
     timeout: Duration = TIMEOUT
+    stall_timeout: Duration = STALL_TIMEOUT
+    memory_limit_mb: Annotated[int, Field(ge=1)] | None = None
+    max_rate: Size | None = None
+    pause_above_load: Annotated[float, Field(gt=0, strict=False)] | None = None
+    pause_above_lag: Duration | None = None
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    resumable: bool = False
 
 
 class Settings(Strict):
     """The whole file."""
 
     state_directory: AbsolutePath = STATE_DIRECTORY
+    metrics_directory: AbsolutePath | None = None
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]

@@ -14,6 +14,18 @@ from holdfast.config.secret import NotPrivate, require_private
 from holdfast.model import JOB_NAME
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SIZES = {
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+    "TiB": 1 << 40,
+}
+_SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")
 _DURATION = re.compile(r"(?:\d+[smhd])+")
 _DURATION_STEP = re.compile(r"(\d+)([smhd])")
 MOST_PROCESSES = 1000
@@ -34,6 +46,20 @@ def parse_duration(value: Any) -> timedelta:
     if seconds == 0:
         raise problem("a duration must be longer than nothing", hint="leave the key out")
     return timedelta(seconds=seconds)
+
+
+def parse_size(value: Any) -> int:
+    """`500MB`, `64MiB`, `1GiB` or a plain number of bytes, as bytes above zero."""
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        size_bytes = value
+    elif match:
+        size_bytes = int(float(match[1]) * SIZES[match[2]])
+    else:
+        raise problem(f"{shown(value)} is not a size", hint="write 500MB, 64MiB or 1GiB")
+    if size_bytes <= 0:
+        raise problem("a size must be more than nothing", hint="leave the key out")
+    return size_bytes
 
 
 def _auto_or_number(value: Any) -> int | None:
@@ -79,6 +105,7 @@ def shown(value: Any) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
 Processes = Annotated[int | None, BeforeValidator(_auto_or_number)]
 Name = Annotated[str, AfterValidator(_name)]
 Count = Annotated[int, Field(ge=0, le=10_000)]

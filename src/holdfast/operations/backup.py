@@ -1,151 +1,170 @@
-"""Take one snapshot, keep its parts, and only then say that there is a backup."""
+"""Back up every database of a job: each whole or not at all, and one that fails spares the rest."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
 
+from holdfast import events
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import DeadlineExceeded, HoldfastError, Interrupted, RunInFlight
-from holdfast.model import Manifest, Part
-from holdfast.operations.parts import store_part
-from holdfast.operations.plugs import JobSpec, Plugs
-from holdfast.ports import RunRecord, Snapshot
-from holdfast.scheduling.slots import run_all
+from holdfast.errors import (
+    BackupFailed,
+    DatabaseUnreachable,
+    HoldfastError,
+    Interrupted,
+    RunInFlight,
+)
+from holdfast.failpoints import reached
+from holdfast.model import Manifest
+from holdfast.operations.plugs import Plugs
+from holdfast.operations.retrying import Recoveries
+from holdfast.operations.status import skipped_in_a_row
+from holdfast.operations.taking import BackupChoice, take
+from holdfast.ports import RunRecord, Source
+
+RUNS_SEEN = 50
 
 
-def backup(plugs: Plugs) -> Manifest:
-    """Back up one job; the manifest that was committed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedDatabase:
+    """A database of the job that has no backup from this run."""
 
-    Whatever goes wrong, nothing of this run stays in the repository, and the ledger says what
-    it was. Raises `RunInFlight` where another run owns the job.
-    """
-    started_at = plugs.clock()
-    run_id = plugs.new_run_id()
-    with _recorded(plugs, run_id, started_at) as done:
-        deadline = started_at + plugs.job.timeout if plugs.job.timeout else None
-        with plugs.guard.hold(plugs.job.name, deadline=deadline):
-            catalog = Catalog(plugs.repository)
-            catalog.sweep(plugs.job.name)
-            manifest = _take(plugs, catalog, run_id, started_at)
-        done(manifest)
-    return manifest
+    database: str
+    error: HoldfastError
 
 
-def _take(plugs: Plugs, catalog: Catalog, run_id: str, started_at: datetime) -> Manifest:
-    name = backup_name(started_at, run_id)
-    backup_id = f"{plugs.job.name}/{name}"
-    try:
-        workers = plugs.choose_workers().slots
-        with plugs.source.open(workers=workers) as snapshot:
-            parts = _store_parts(plugs, snapshot, backup_id, workers)
-            manifest = Manifest(
-                job=plugs.job.name,
-                name=name,
-                run_id=run_id,
-                host=plugs.host,
-                engine=plugs.source.engine,
-                server=snapshot.server,
-                consistency=snapshot.consistency,
-                proof=snapshot.proof,
-                tools=snapshot.tools,
-                started_at=started_at,
-                snapshot_at=snapshot.taken_at,
-                finished_at=plugs.clock(),
-                peak_memory_bytes=plugs.peak_memory_bytes(),
-                workers=workers,
-                parts=tuple(parts),
-            )
-        catalog.commit(manifest)
-    except BaseException:
-        catalog.discard(backup_id)
-        raise
-    return manifest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """What one run of a job made, database by database."""
 
+    job: str
+    run_id: str
+    manifests: tuple[Manifest, ...]
+    failures: tuple[FailedDatabase, ...] = ()
 
-def _store_parts(plugs: Plugs, snapshot: Snapshot, backup_id: str, workers: int) -> list[Part]:
-    plugs.progress.begin(
-        total_bytes=sum(part.estimated_bytes for part in snapshot.parts), parts=len(snapshot.parts)
-    )
-    with _deadline(plugs.job, snapshot.abort):
-        return run_all(
-            snapshot.parts,
-            lambda part: store_part(plugs, snapshot, backup_id, part),
-            workers=workers,
-            abort=snapshot.abort,
+    @property
+    def manifest(self) -> Manifest:
+        """The backup of a job with one database."""
+        (only,) = self.manifests
+        return only
+
+    @property
+    def error(self) -> HoldfastError | None:
+        """Why the run as a whole failed: the one cause, or how many there were."""
+        if len(self.failures) <= 1:
+            return self.failures[0].error if self.failures else None
+        names = ", ".join(f"'{each.database}'" for each in self.failures)
+        return BackupFailed(
+            f"cannot back up job '{self.job}': {len(self.failures)} databases failed: {names}",
+            hint="holdfast list shows why each of them did",
         )
 
 
-def backup_name(started_at: datetime, run_id: str) -> str:
-    """A name that sorts by time for people; order is always taken from the manifest."""
-    return f"{started_at:%Y%m%dT%H%M%SZ}-{run_id[:8]}"
+@dataclass
+class _Run:
+    """One run under way, for the ledger."""
+
+    run_id: str
+    started_at: datetime
+    manifests: list[Manifest] = field(default_factory=list)
+    failures: list[FailedDatabase] = field(default_factory=list)
 
 
-@contextmanager
-def _deadline(job: JobSpec, abort: Callable[[], None]) -> Iterator[None]:
-    """End the reads when the job's time is up, and say that this was the cause."""
-    if job.timeout is None:
-        yield
-        return
-    expired = threading.Event()
+def backup(plugs: Plugs, choice: BackupChoice | None = None) -> RunReport:
+    """Back up one job.
 
-    def expire() -> None:
-        expired.set()
-        abort()
-
-    timer = threading.Timer(job.timeout.total_seconds(), expire)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except HoldfastError as error:
-        if expired.is_set() and not isinstance(error, Interrupted):
-            raise _too_long(job.name, job.timeout) from error
-        raise
-    finally:
-        timer.cancel()
-        timer.join()
-    if expired.is_set():
-        raise _too_long(job.name, job.timeout)
-
-
-def _too_long(job: str, timeout: timedelta) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        f"cannot back up job '{job}': it took longer than {timeout}",
-        hint="raise the job's timeout, or give it more processes",
+    Whatever goes wrong, the ledger says what it was. Raises `RunInFlight` where another run
+    owns the job, and what went wrong where the job has one database; where it has several the
+    report holds the failures beside the good ones.
+    """
+    choice = choice or BackupChoice()
+    run = _Run(run_id=plugs.new_run_id(), started_at=plugs.clock())
+    with _recorded(plugs, run):
+        deadline = run.started_at + plugs.job.timeout if plugs.job.timeout else None
+        with plugs.guard.hold(plugs.job.name, deadline=deadline):
+            reached("backup-locked")
+            sources = Recoveries(plugs.job.attempts).trying(
+                plugs.source.databases, on=DatabaseUnreachable, what="listing the databases"
+            )
+            _sweep(plugs, sources, choice)
+            reached("backup-swept")
+            _take_each(plugs, sources, choice, run)
+    return RunReport(
+        job=plugs.job.name,
+        run_id=run.run_id,
+        manifests=tuple(run.manifests),
+        failures=tuple(run.failures),
     )
 
 
+def _sweep(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice) -> None:
+    """What dead runs left, but for what is to be gone on with."""
+    spare: list[str] = []
+    if choice.resume:
+        found = [plugs.journal.read(plugs.job.name, source.database) for source in sources]
+        spare = [each.backup_id for each in found if each is not None]
+    Catalog(plugs.repository).sweep(plugs.job.name, spare=spare)
+
+
+def _take_each(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice, run: _Run) -> None:
+    for source in sources:
+        name_id = run.run_id if len(sources) == 1 else _name_id(run.run_id, source.database)
+        try:
+            manifest = take(plugs, source, choice, run_id=run.run_id, name_id=name_id)
+        except Interrupted:
+            raise
+        except HoldfastError as error:
+            if len(sources) == 1:
+                raise
+            events.error("database_failed", database=source.database, error=error.message)
+            run.failures.append(FailedDatabase(database=source.database, error=error))
+        else:
+            run.manifests.append(manifest)
+
+
+def _name_id(run_id: str, database: str) -> str:
+    """Two databases of a run may be begun in the same second."""
+    return sha256(f"{run_id}/{database}".encode()).hexdigest()
+
+
 @contextmanager
-def _recorded(
-    plugs: Plugs, run_id: str, started_at: datetime
-) -> Iterator[Callable[[Manifest], None]]:
+def _recorded(plugs: Plugs, run: _Run) -> Iterator[None]:
     """Write how the run ended, however it ends, into the ledger."""
-    taken: list[Manifest] = []
 
     def record(outcome: str, error: BaseException | None = None) -> None:
         known = error if isinstance(error, HoldfastError) else None
-        plugs.ledger.record(
-            RunRecord(
-                job=plugs.job.name,
-                run_id=run_id,
-                outcome=outcome,
-                started_at=started_at,
-                finished_at=plugs.clock(),
-                backup=taken[0].backup_id if taken else "",
-                error=str(error) if error else "",
-                hint=known.hint if known else "",
-                exit_code=(known.exit_code if known else 1) if error else 0,
-            )
+        written = RunRecord(
+            job=plugs.job.name,
+            run_id=run.run_id,
+            outcome=outcome,
+            started_at=run.started_at,
+            finished_at=plugs.clock(),
+            backup=run.manifests[-1].backup_id if run.manifests else "",
+            error=str(error) if error else "",
+            hint=known.hint if known else "",
+            exit_code=(known.exit_code if known else 1) if error else 0,
+            facts={
+                "databases": str(len(run.manifests) + len(run.failures)),
+                "failed": ", ".join(each.database for each in run.failures),
+            }
+            if run.failures or len(run.manifests) > 1
+            else {},
         )
+        plugs.ledger.record(written)
+        runs = plugs.ledger.last(plugs.job.name, count=RUNS_SEEN)
+        plugs.gauges.show_run(written, skipped_in_a_row=skipped_in_a_row(runs))
 
     try:
-        yield taken.append
+        yield
     except BaseException as error:
         # A ledger that cannot be written must not hide what went wrong before.
         with suppress(HoldfastError):
             record("skipped" if isinstance(error, RunInFlight) else "failed", error)
         raise
-    record("ok")
+    report = RunReport(
+        job=plugs.job.name, run_id=run.run_id, manifests=(), failures=tuple(run.failures)
+    )
+    record("failed" if run.failures else "ok", report.error)

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-import structlog
-
+from holdfast import events
 from holdfast.catalog.catalog import blob_key
 from holdfast.errors import BackupFailed, ObjectMissing, VerifyFailed
+from holdfast.failpoints import reached
 from holdfast.model import SUFFIXES, Blob, Buffer, Codec
 from holdfast.operations.parts import HINT
 from holdfast.pipeline.compress import COMPRESSORS
@@ -17,8 +17,6 @@ from holdfast.pipeline.decompress import CorruptStream, decompress
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
 from holdfast.ports import Repository
-
-log = structlog.get_logger()
 
 
 class BlobKeeper:
@@ -80,7 +78,7 @@ class BlobKeeper:
         except VerifyFailed as error:
             if isinstance(error.__cause__, ObjectMissing):
                 return False
-            log.warning("blob_damaged", blob=blob.key, problem=error.message)
+            events.warning("blob_damaged", blob=blob.key, problem=error.message)
             self._repository.delete(blob.key)
             self.healed += 1
             return False
@@ -91,6 +89,7 @@ class BlobKeeper:
         stages = [plain, COMPRESSORS[self._codec](self._level)]
         self._repository.put(blob.key, _as_named(flow(read(), stages), plain, blob))
         self.stored += 1
+        reached("blob-stored")
 
 
 def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, blob: Blob) -> Iterator[Buffer]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import HoldfastError, RepositoryFull
 from holdfast.operations.plugs import Plugs
-from holdfast.ports import Finding
+from holdfast.ports import Finding, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +24,13 @@ def check(plugs: Plugs) -> CheckReport:
     findings: list[Finding] = []
     codes: list[int] = []
     _collect("repository", lambda: _repository(plugs), findings, codes)
-    _collect("source", plugs.source.check, findings, codes)
+    sources: list[Source] = []
+    _collect("source", lambda: _databases(plugs, sources), findings, codes)
+    for source in sources:
+        _collect(_subject("source", source, sources), source.check, findings, codes)
     if not codes:
         # The room needs both: where one of them fails, that is already said.
-        _collect("room", lambda: _room(plugs), findings, codes)
+        _collect("room", lambda: _room(plugs, sources), findings, codes)
     return CheckReport(
         job=plugs.job.name, findings=tuple(findings), exit_code=codes[0] if codes else 0
     )
@@ -49,9 +52,21 @@ def _repository(plugs: Plugs) -> list[Finding]:
     return [Finding(subject="repository", detail="a put, a read and a delete work")]
 
 
-def _room(plugs: Plugs) -> list[Finding]:
+def _databases(plugs: Plugs, sources: list[Source]) -> list[Finding]:
+    sources += plugs.source.databases()
+    if len(sources) == 1:
+        return []
+    names = ", ".join(f"'{source.database}'" for source in sources)
+    return [Finding(subject="databases", detail=f"{len(sources)}: {names}")]
+
+
+def _subject(what: str, source: Source, sources: Sequence[Source]) -> str:
+    return what if len(sources) == 1 else f"{what} '{source.database}'"
+
+
+def _room(plugs: Plugs, sources: Sequence[Source]) -> list[Finding]:
     """Compressed sizes are not known beforehand, so the plain estimate is what must fit."""
-    needed = plugs.source.plan().estimated_bytes
+    needed = sum(source.plan().estimated_bytes for source in sources)
     free = plugs.repository.free_bytes()
     if free is None:
         return [Finding(subject="room", detail="the store does not tell")]

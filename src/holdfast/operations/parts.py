@@ -8,27 +8,37 @@ from contextlib import contextmanager
 
 from holdfast.catalog.catalog import part_key
 from holdfast.errors import BackupFailed, HoldfastError, ObjectMissing, VerifyFailed
-from holdfast.model import SUFFIXES, Part, PartPlan
+from holdfast.model import SUFFIXES, Codec, Part, PartPlan
 from holdfast.operations.plugs import Plugs
-from holdfast.pipeline.compress import COMPRESSORS
+from holdfast.pipeline.compress import compressor
 from holdfast.pipeline.decompress import CorruptStream, decompress
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
 from holdfast.ports import Repository, Snapshot
 
 
-def store_part(plugs: Plugs, snapshot: Snapshot, backup_id: str, part: PartPlan) -> Part:
-    """Stream `part` into the repository; raises what went wrong, naming the part."""
+def store_part(
+    plugs: Plugs,
+    snapshot: Snapshot,
+    backup_id: str,
+    part: PartPlan,
+    *,
+    advance: Callable[[int], None],
+) -> Part:
+    """Stream `part` into the repository; raises what went wrong, naming the part.
+
+    `advance` is told of every plain byte, and may hold it back.
+    """
     began = time.monotonic()
-    codec = plugs.job.codec
-    plain = Fingerprint(advance=plugs.progress.advance)
+    codec = plugs.job.codec if part.compress else Codec.NONE
+    plain = Fingerprint(advance=advance)
     stored = Fingerprint()
-    stages = [plain, COMPRESSORS[codec](plugs.job.level), stored]
+    compress = compressor(codec, plugs.job.level, threads=part.compress_threads)
+    stages = [plain, compress, stored]
     key = part_key(backup_id, part.name + SUFFIXES[codec])
     with _named(part), snapshot.read(part) as stream:
         plugs.repository.put(key, flow(stream, stages))
         rows, members = stream.rows, tuple(stream.members)
-    plugs.progress.part_done(part.name)
     return Part(
         name=part.name,
         key=key,

@@ -8,10 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import BackupNotFound
-from holdfast.model import Manifest, Part, Relation
-from holdfast.operations.parts import proven
-from holdfast.ports import Progress, Repository, RestoredTable, RestoreRequest, Target
+from holdfast.errors import BackupNotFound, Unsupported, VerifyFailed
+from holdfast.failpoints import reached
+from holdfast.model import Manifest, Part, PartKind, Relation
+from holdfast.operations.blobs import proven_blob
+from holdfast.operations.parts import HINT, proven
+from holdfast.ports import (
+    OpenBlob,
+    Progress,
+    Repository,
+    RestoredTable,
+    RestoreRequest,
+    Target,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +44,14 @@ class RestoreChoice:
 
     backup_id: str
     tables: Sequence[str] = ()
+    schemas: Sequence[str] = ()
     overwrite: bool = False
     globals: bool = False
     workers: int = 1
+    data_only: bool = False
+    triggers: bool = True
+    owners: bool = True
+    privileges: bool = True
 
 
 def restore(
@@ -50,22 +64,29 @@ def restore(
     """
     began = time.monotonic()
     manifest = Catalog(repository).find(choice.backup_id)
-    tables = tuple(_relation(manifest, name) for name in choice.tables)
+    tables = chosen_tables(manifest, choice)
     request = RestoreRequest(
         parts=manifest.parts,
         tables=tables,
         overwrite=choice.overwrite,
         globals=choice.globals,
         workers=choice.workers,
+        data_only=choice.data_only,
+        triggers=choice.triggers,
+        owners=choice.owners,
+        privileges=choice.privileges,
+        open_blob=_blob_opener(repository, manifest),
     )
-    wanted = [part for part in manifest.parts if not tables or set(tables) & set(part.relations)]
+    wanted = wanted_parts(manifest, tables)
     plain_bytes = sum(part.plain_bytes for part in wanted)
     progress.begin(total_bytes=plain_bytes, parts=len(wanted))
 
     @contextmanager
     def open_part(part: Part) -> Iterator[Iterator[bytes]]:
         yield proven(repository, part, advance=progress.advance)
+        reached("restore-part-loaded")
 
+    reached("restore-begun")
     restored = target.restore(request, open_part, progress)
     return RestoreReport(
         manifest=manifest,
@@ -76,8 +97,106 @@ def restore(
     )
 
 
+def chosen_tables(manifest: Manifest, choice: RestoreChoice) -> tuple[Relation, ...]:
+    """The tables that were asked for by name or by schema; none means all."""
+    named = [_relation(manifest, name) for name in choice.tables]
+    if choice.schemas and any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
+        raise Unsupported(
+            f"cannot restore one schema of '{manifest.backup_id}': pg_dump wrote it in one piece",
+            hint="name its tables with --table, or use pg_restore --schema on the stored dump",
+        )
+    for schema in choice.schemas:
+        found = {
+            relation
+            for part in manifest.parts
+            for relation in part.relations
+            if relation.schema == schema
+        }
+        if not found:
+            raise BackupNotFound(
+                f"cannot restore schema '{schema}' of '{manifest.backup_id}':"
+                " the backup holds no table of it",
+                hint=f"holdfast show {manifest.backup_id} lists its tables",
+            )
+        named += sorted(found, key=str)
+    return tuple(dict.fromkeys(named))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that a restore would do; `size` is in plain bytes."""
+
+    kind: PartKind
+    what: str
+    rows: int | None
+    size: int
+
+
+# What a restore of rows alone leaves out.
+_DEFINITIONS = {PartKind.PRE_DATA, PartKind.POST_DATA, PartKind.GRANTS}
+
+
+def planned_steps(manifest: Manifest, choice: RestoreChoice) -> list[Step]:
+    """What `restore` would do, in its order; raises `BackupNotFound` for a table not there."""
+    tables = set(chosen_tables(manifest, choice))
+    steps: list[Step] = []
+    order = list(PartKind)
+    for part in sorted(manifest.parts, key=lambda each: order.index(each.kind)):
+        if part.kind is PartKind.GLOBALS and not choice.globals:
+            continue
+        if choice.data_only and part.kind in _DEFINITIONS:
+            continue
+        steps += [
+            step
+            for step, relations in _steps_of(part)
+            if not tables or not relations or not tables.isdisjoint(relations)
+        ]
+    return steps
+
+
+def _steps_of(part: Part) -> Iterator[tuple[Step, tuple[Relation, ...]]]:
+    for member in part.members:
+        what = str(member.relation)
+        step = Step(kind=part.kind, what=what, rows=member.rows, size=member.plain_bytes)
+        yield step, member.relations
+    if not part.members:
+        what = str(part.relation or part.name)
+        yield (
+            Step(kind=part.kind, what=what, rows=part.rows, size=part.plain_bytes),
+            part.relations,
+        )
+
+
+def wanted_parts(manifest: Manifest, tables: Sequence[Relation]) -> list[Part]:
+    """The parts that rows of these tables are in; all where none is named."""
+    return [
+        part
+        for part in manifest.parts
+        if not tables or part.kind is PartKind.ARCHIVE or not set(tables).isdisjoint(part.relations)
+    ]
+
+
+def _blob_opener(repository: Repository, manifest: Manifest) -> OpenBlob:
+    blobs = {blob.sha256: blob for blob in manifest.blobs}
+
+    @contextmanager
+    def open_blob(sha256: str) -> Iterator[Iterator[bytes]]:
+        if sha256 not in blobs:
+            raise VerifyFailed(
+                f"cannot find blob '{sha256}': the manifest of '{manifest.backup_id}' names none",
+                hint=HINT,
+            )
+        yield proven_blob(repository, blobs[sha256])
+
+    return open_blob
+
+
 def _relation(manifest: Manifest, name: str) -> Relation:
     """The table that an operator calls `SCHEMA.NAME`, or `NAME` where only one is called that."""
+    if any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
+        # Only the target looks into an archive; it refuses what it does not find there.
+        schema, _, table = name.rpartition(".")
+        return Relation(schema=schema, name=table)
     relations = {relation for part in manifest.parts for relation in part.relations}
     found = [each for each in relations if name in (str(each), each.name)]
     exact = [each for each in found if str(each) == name]

@@ -22,6 +22,7 @@ class JobStatus:
     damaged: int
     last_run: RunRecord | None
     skipped_in_a_row: int
+    failures: int = 0
     owner: dict[str, str] | None
 
 
@@ -37,12 +38,14 @@ def status(plugs: Plugs) -> JobStatus:
         backups=len(survey.manifests),
         damaged=len(survey.damaged),
         last_run=runs[0] if runs else None,
-        skipped_in_a_row=_skipped_in_a_row(runs),
+        skipped_in_a_row=skipped_in_a_row(runs),
+        failures=len(survey.failures),
         owner=plugs.guard.owner(plugs.job.name),
     )
 
 
-def _skipped_in_a_row(newest_first: list[RunRecord]) -> int:
+def skipped_in_a_row(newest_first: list[RunRecord]) -> int:
+    """How many runs, counted from the newest back, found another one under way."""
     for count, run in enumerate(newest_first):
         if run.outcome != "skipped":
             return count

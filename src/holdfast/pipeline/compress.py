@@ -15,10 +15,10 @@ GZIP_WINDOW_BITS = 15 + 16
 
 
 class CompressZstd:
-    """One zstd frame with a checksum of the content."""
+    """One zstd frame with a checksum of the content; `threads` beside the caller's, or none."""
 
-    def __init__(self, level: int) -> None:
-        compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
+    def __init__(self, level: int, *, threads: int = 0) -> None:
+        compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, threads=threads)
         self._stream = compressor.compressobj()
 
     def feed(self, chunk: Buffer) -> Iterable[Buffer]:
@@ -56,6 +56,24 @@ COMPRESSORS: dict[Codec, Callable[[int], Stage]] = {
     Codec.GZIP: CompressGzip,
     Codec.NONE: lambda _level: Pass(),
 }
+
+
+def context_bytes(codec: Codec, level: int) -> int:
+    """The memory that one stream of this codec needs.
+
+    zstd tells it itself; deflate needs (1 << 17) + (1 << 18) bytes at its defaults (zconf.h).
+    """
+    if codec is Codec.ZSTD:
+        parameters = zstandard.ZstdCompressionParameters.from_level(level)
+        return parameters.estimated_compression_context_size()
+    return (1 << 17) + (1 << 18) if codec is Codec.GZIP else 0
+
+
+def compressor(codec: Codec, level: int, *, threads: int = 0) -> Stage:
+    """The stage for `codec`; `threads` are used where the codec knows how to."""
+    if codec is Codec.ZSTD:
+        return CompressZstd(level, threads=threads)
+    return COMPRESSORS[codec](level)
 
 
 def _full(chunk: bytes) -> Iterable[Buffer]:

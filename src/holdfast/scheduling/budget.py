@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from holdfast.errors import MemoryShort
+
 TASKS_PER_SLOT = 3
 # Tasks left alone for whoever else lives under the same limit: shells, hooks, the session itself.
 RESERVED_TASKS = 100
@@ -56,12 +58,47 @@ class Budget:
         return f"Initialized process semaphore with max {self.slots} concurrent processes"
 
 
-def process_budget(limits: Limits, *, asked: int | None, connections_free: int | None) -> Budget:
+# Measured: the interpreter with a driver, and what a slot holds beside its compressor: the
+# buffers of its pipe and its read, and a share of the schema dumps (docs/benchmarks.md).
+PROGRAM_BYTES = 80 << 20
+SLOT_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRoom:
+    """What a run may use, and what one compressor needs, in bytes."""
+
+    limit_bytes: int
+    compressor_bytes: int
+
+    @property
+    def slots(self) -> int:
+        return (self.limit_bytes - PROGRAM_BYTES) // (SLOT_BYTES + self.compressor_bytes)
+
+    @property
+    def least_bytes(self) -> int:
+        return PROGRAM_BYTES + SLOT_BYTES + self.compressor_bytes
+
+
+def process_budget(
+    limits: Limits,
+    *,
+    asked: int | None,
+    connections_free: int | None,
+    memory: MemoryRoom | None = None,
+) -> Budget:
     """The slots for a run: what was asked for (None is `auto`), lowered to what is possible.
 
     Never less than one: a run that is too tight is ended by the kernel's own refusal, which
-    names the limit better than a guess beforehand.
+    names the limit better than a guess beforehand. But raises `MemoryShort` where not even one
+    fits into the memory, which the kernel would not refuse but kill for.
     """
+    if memory is not None and memory.slots < 1:
+        raise MemoryShort(
+            f"cannot run in {memory.limit_bytes >> 20} MiB of memory: one worker with its"
+            f" compressor needs {-(-memory.least_bytes >> 20)} MiB",
+            hint="raise the job's memory_limit_mb, or lower its compression level",
+        )
     allowed: dict[str, int] = {}
     if asked is None:
         allowed["auto"] = AUTO_SLOTS
@@ -74,6 +111,8 @@ def process_budget(limits: Limits, *, asked: int | None, connections_free: int |
         allowed["upper_bound"] = (limits.pids_max - RESERVED_TASKS) // TASKS_PER_SLOT
     if connections_free is not None:
         allowed["connections"] = connections_free - RESERVED_CONNECTIONS
+    if memory is not None:
+        allowed["memory"] = memory.slots
     allowed = {name: max(1, slots) for name, slots in allowed.items()}
     decided_by = min(allowed, key=lambda name: allowed[name])
     return Budget(

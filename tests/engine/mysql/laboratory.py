@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
 from urllib.parse import quote
@@ -13,15 +15,43 @@ import pymysql
 
 from holdfast.sources.mysql_native.address import Address
 
-CORPUS = Path(__file__).with_name("corpus.sql")
+HERE = Path(__file__).parent
 PASSWORD = 'secret # \\ "quoted" é'
-STOCK_CLIENT = ("mariadb", "--binary-mode", "--comments")
-
-JUDGE = (
-    *("mariadb-dump", "--routines", "--events", "--triggers", "--hex-blob"),
+CLIENT_OPTIONS = ("--binary-mode", "--comments")
+JUDGE_OPTIONS = (
+    *("--routines", "--events", "--triggers", "--hex-blob"),
     *("--order-by-primary", "--skip-dump-date", "--skip-comments"),
     *("--default-character-set=utf8mb4", "--max-allowed-packet=1G"),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brand:
+    """What the two servers call differently."""
+
+    name: str
+    client: str
+    judge: tuple[str, ...]
+    whole_server: tuple[str, ...]
+    """Rights on `*.*` that docs/restore-mysql.md asks for."""
+
+
+MARIADB = Brand(
+    name="mariadb",
+    client="mariadb",
+    judge=("mariadb-dump", *JUDGE_OPTIONS),
+    whole_server=("RELOAD",),
+)
+MYSQL = Brand(
+    name="mysql",
+    client="mysql",
+    judge=("mysqldump", *JUDGE_OPTIONS, "--set-gtid-purged=OFF"),
+    whole_server=("RELOAD", "BACKUP_ADMIN", "SHOW_ROUTINE"),
+)
+# Such a table's CHECKSUM differs from one call to the next.
+ARRAY_INDEXES = """
+    SELECT DISTINCT table_name FROM information_schema.statistics
+    WHERE table_schema = DATABASE() AND expression LIKE '% array)%'"""
 
 
 class Laboratory:
@@ -30,6 +60,8 @@ class Laboratory:
     def __init__(self, url: str) -> None:
         # The address of the server names no database; ours always do.
         self._address = Address.parse(url.replace("/?", "/mysql?"))
+        ((version,),) = self.ask("mysql", "SELECT VERSION()")
+        self.brand = MARIADB if "MariaDB" in version else MYSQL
         self._databases: list[str] = []
         self._accounts: list[str] = []
 
@@ -69,11 +101,11 @@ class Laboratory:
 
     def load(self, database: str, script: bytes) -> None:
         """By the stock client, as docs/restore-mysql.md tells an operator to."""
-        self.tool(*STOCK_CLIENT, database, stdin=script)
+        self.tool(self.brand.client, *CLIENT_OPTIONS, database, stdin=script)
 
     def name(self) -> str:
         """A name for a database that a test may make; dropped afterwards all the same."""
-        # No quotes of any kind: mariadb-dump, our judge, cannot dump events of such a database.
+        # No quotes of any kind: the dump program, our judge, cannot dump events of such a database.
         name = f"Our shöp 100%s; {secrets.token_hex(4)}"
         self._databases.append(name)
         return name
@@ -94,13 +126,14 @@ class Laboratory:
 
     def corpus(self) -> str:
         name = self.database()
-        self.load(name, CORPUS.read_bytes())
+        for script in ("corpus.sql", f"corpus.{self.brand.name}.sql"):
+            self.load(name, (HERE / script).read_bytes())
         return name
 
     def reader(self, database: str) -> str:
         """An account with exactly the grants that docs/restore-mysql.md asks for."""
         return self.account(
-            "RELOAD ON *.*",
+            f"{', '.join(self.brand.whole_server)} ON *.*",
             of_database(database, "SELECT", "SHOW VIEW", "TRIGGER", "EVENT"),
             "SELECT ON `mysql`.*",
         )
@@ -119,27 +152,30 @@ class Laboratory:
         self.run("mysql", f"DROP USER IF EXISTS {ticked(account)}@localhost")
 
     def checksums(self, database: str) -> dict[str, str]:
-        """The server's own checksum of every table."""
+        """The server's own checksum of every table; its rows where there is no such thing."""
         tables = self.ask(
             database,
             "SELECT table_name FROM information_schema.tables "
             "WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'",
         )
+        unsteady = self.ask(database, ARRAY_INDEXES) if self.brand is MYSQL else []
         sums = {}
         for (table,) in tables:
-            ((_, checksum),) = self.ask(database, f"CHECKSUM TABLE {ticked(table)}")
-            sums[table] = checksum
+            ask = "SELECT * FROM" if (table,) in unsteady else "CHECKSUM TABLE"
+            rows = self.ask(database, f"{ask} {ticked(table)}")
+            sums[table] = str(rows) if (table,) in unsteady else rows[0][1]
         return sums
 
     def described(self, database: str) -> list[bytes]:
         """All of a database in the words of an independent tool, without its name."""
         name = ticked(database).encode()
-        lines = self.tool(*JUDGE, database).splitlines()
-        return [line.replace(name, b"`DATABASE`") for line in lines]
+        text = self.tool(*self.brand.judge, database).replace(name, b"`DATABASE`")
+        # MySQL remembers whether a character set was given or implied: that says nothing more.
+        return re.sub(rb" CHARACTER SET \w+(?= COLLATE)", b"", text).splitlines()
 
     def sessions(self, user: str) -> list[str]:
-        rows = self.ask("mysql", "SELECT ID, USER FROM information_schema.PROCESSLIST")
-        return [number for number, name in rows if name == user]
+        rows = self.ask("mysql", "SHOW PROCESSLIST")
+        return [number for number, name, *_ in rows if name == user]
 
     def kill(self, user: str) -> None:
         for number in self.sessions(user):
@@ -157,6 +193,12 @@ class Laboratory:
 
 def ticked(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
+
+
+def numbers(most: int) -> str:
+    """A table of the numbers from 1 to `most`, called `seq`, as both servers understand it."""
+    array = f"CONCAT('[', REPEAT('1,', {most - 1}), '1]')"
+    return f"JSON_TABLE({array}, '$[*]' COLUMNS (seq FOR ORDINALITY)) AS numbers"
 
 
 def of_database(database: str, *rights: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.main_job import CHINOOK, MainJob
-from tests.engine.mysql.laboratory import Laboratory, ticked
+from tests.engine.mysql.laboratory import Laboratory, numbers, ticked
 
 
 class MysqlDatabases:
@@ -18,10 +18,10 @@ class MysqlDatabases:
         self._sockets = sockets
 
     def make(self, *, rows: int = 0) -> str:
-        noise = ",".join(f"md5(concat(seq, '/', {number}))" for number in range(16))
+        noise = ",".join(f"sha2(concat(seq, '/', {number}), 256)" for number in range(8))
         return self._lab.database(
             "CREATE TABLE filler (id bigint PRIMARY KEY, noise text)",
-            f"INSERT INTO filler SELECT seq, concat({noise}) FROM seq_1_to_{rows or 1}",
+            f"INSERT INTO filler SELECT seq, concat({noise}) FROM {numbers(rows or 1)}",
         )
 
     def source(self, database: str) -> dict[str, str]:

@@ -121,6 +121,13 @@ def way(request: pytest.FixtureRequest) -> Wanted:
     return wanted
 
 
+@pytest.fixture(params=[1 << 60, 0], ids=["custom", "plain"])
+def plain_from_bytes(request: pytest.FixtureRequest) -> int:
+    """Both formats of pg_dump, whatever the size of the database."""
+    mark: int = request.param
+    return mark
+
+
 @pytest.fixture
 def corpus(lab: Laboratory) -> Callable[[], str]:
     """Makes databases full of everything that was ever hard to dump."""

@@ -43,7 +43,7 @@ def transfers(conninfo: str) -> Iterator[threading.Semaphore]:
         thread.join()
 
 
-@pytest.mark.parametrize("attempt", range(4))
+@pytest.mark.parametrize("attempt", range(20))
 def test_a_transfer_under_way_is_never_half_in_a_backup(
     lab: Laboratory, tmp_path: Path, attempt: int
 ) -> None:

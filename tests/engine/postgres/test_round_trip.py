@@ -45,11 +45,12 @@ def test_every_table_with_rows_of_its_own_is_a_part(
     database = corpus()
     source = PostgresSource(dsn=lab.conninfo(database))
     with source.open(workers=1) as snapshot:
-        taken = {
-            (part.relation.schema, part.relation.name)
-            for part in snapshot.parts
-            if part.kind is PartKind.DATA and part.relation
-        }
+        taken = set()
+        for part in snapshot.parts:
+            if part.kind is PartKind.DATA:
+                with snapshot.read(part) as stream:
+                    assert b"".join(bytes(chunk) for chunk in stream)
+                taken |= {(each.relation.schema, each.relation.name) for each in stream.members}
         assert snapshot.consistency is Consistency.SNAPSHOT
         assert "foreign table 'public.elsewhere'" in snapshot.proof["not_taken"]
     in_catalog = lab.ask(
@@ -62,9 +63,14 @@ def test_every_table_with_rows_of_its_own_is_a_part(
 
 
 def test_a_plan_names_every_table_and_says_why(lab: Laboratory, corpus: Callable[[], str]) -> None:
-    plan = PostgresSource(dsn=lab.conninfo(corpus())).plan()
+    dsn = lab.conninfo(corpus())
+    apart = PostgresSource(dsn=dsn, small_bytes=0).plan()
+    (types,) = (each for each in apart.tables if each.relation.name == "types")
+    assert types.method == "copy text over fifo"
+    assert types.reason == "text restores into any later version"
+    plan = PostgresSource(dsn=dsn).plan()
     methods = {each.relation.name: (each.method, each.reason) for each in plan.tables}
-    assert methods["types"] == ("copy text over fifo", "text restores into any later version")
+    assert methods["types"] == ("copy text over wire, packed", "small tables share a part")
     assert methods["elsewhere"] == ("schema only", "its rows live on another server")
     assert any("elsewhere" in note for note in plan.notes)
 
@@ -140,7 +146,7 @@ def test_a_failed_restore_leaves_no_database_and_keeps_the_one_it_would_replace(
         "CREATE TABLE bad AS SELECT g FROM generate_series(1, 10) g"
     )
     other = lab.database("CREATE TABLE precious AS SELECT 1 AS x")
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    parts = keep(PostgresSource(dsn=lab.conninfo(database), small_bytes=0), tmp_path)
     (damaged,) = (part for part in parts if part.relation == table("bad"))
     (tmp_path / damaged.key).write_text("1\nnot a number\n")
     before = lab.databases()
@@ -155,7 +161,7 @@ def test_a_failed_restore_leaves_no_database_and_keeps_the_one_it_would_replace(
 
 def test_missing_rows_fail_the_restore(lab: Laboratory, tmp_path: Path) -> None:
     database = lab.database("CREATE TABLE a AS SELECT g FROM generate_series(1, 3) g")
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    parts = keep(PostgresSource(dsn=lab.conninfo(database), small_bytes=0), tmp_path)
     (part,) = (part for part in parts if part.kind is PartKind.DATA)
     (tmp_path / part.key).write_text("1\n2\n")
     with pytest.raises(RestoreFailed, match=r"table 'public\.a': 3 rows were stored, 2 arrived"):
@@ -253,7 +259,7 @@ def test_only_the_users_rows_of_an_extensions_table_are_taken(
         "UPDATE pg_extension SET extconfig = ARRAY['config'::regclass::oid],"
         " extcondition = ARRAY['WHERE NOT builtin'] WHERE extname = 'hstore'",
     )
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    parts = keep(PostgresSource(dsn=lab.conninfo(database), small_bytes=0), tmp_path)
     (part,) = (part for part in parts if part.kind is PartKind.DATA)
     assert (part.relation, part.rows) == (table("config"), 1)
     assert (tmp_path / part.key).read_text() == "2\tf\n"

@@ -43,7 +43,7 @@ def test_both_ways_bring_the_same_bytes(
 ) -> None:
     database = lab.conninfo(corpus())
     brought = {
-        name: keep(PostgresSource(dsn=database, transport=name), tmp_path / name)
+        name: keep(PostgresSource(dsn=database, transport=name, small_bytes=0), tmp_path / name)
         for name in ("fifo", "wire")
     }
     found = {
@@ -85,7 +85,9 @@ def test_long_bytea_travels_in_binary_and_comes_back_equal(
 ) -> None:
     database, restored = lab.database(PICTURES), lab.name()
     source = PostgresSource(
-        dsn=lab.conninfo(database), transport="fifo" if transport == "fifo" else "wire"
+        dsn=lab.conninfo(database),
+        transport="fifo" if transport == "fifo" else "wire",
+        small_bytes=0,
     )
     (table,) = source.plan().tables
     assert table.method == f"copy binary over {transport}"

@@ -62,7 +62,7 @@ class Desk:
         self.target = FakeTarget()
         self._monkeypatch = monkeypatch
         self._capsys = capsys
-        monkeypatch.setitem(wiring.SOURCES, PostgresSettings, lambda _settings: self.source)
+        monkeypatch.setitem(wiring.SOURCES, PostgresSettings, lambda *_: self.source)
         monkeypatch.setitem(wiring.TARGETS, "fake", (self._make_target, frozenset({"fake"})))
 
     def _make_target(self, _url: str, _password: str | None) -> Target:

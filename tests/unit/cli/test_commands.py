@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from holdfast.errors import AccessDenied, BackupFailed
 from tests.fakes.source import FakeSource, table
 from tests.unit.cli.desk import Desk, flip_bit
@@ -34,7 +36,13 @@ def test_a_failed_backup_is_not_listed_and_status_tells_why(desk: Desk) -> None:
     error = BackupFailed("cannot back up 'public.orders': disk error", hint="look at the disk")
     desk.source = FakeSource(table("orders", "1", "2", fails_with=error))
     assert desk.holdfast("backup", "shop").exit_code == 30
-    assert "there are no backups yet" in desk.holdfast("list").stdout
+    (line,) = desk.holdfast("list").stdout.splitlines()
+    assert re.fullmatch(
+        r"failed: shop/\S+ at 'public\.orders': cannot back up 'public\.orders': disk error", line
+    )
+    (failed,) = desk.holdfast("list", "--json").document["failed"]
+    assert (failed["table"], failed["exit_code"]) == ("public.orders", 30)
+    assert desk.holdfast("show", "shop/latest").exit_code == 12
     status = desk.holdfast("status", "shop").stdout
     assert "failed" in status
     assert "shop: cannot back up 'public.orders': disk error" in status

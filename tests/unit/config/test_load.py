@@ -42,8 +42,9 @@ SOURCE = '    source: {kind: postgres, dsn: "dbname=shop"}\n'
 REPOSITORY = "    repository: main\n"
 JOB = HEAD + SOURCE + REPOSITORY
 ALL_KEYS = (
-    "known: compression, max_concurrent_processes, overlap, repository, retention, "
-    "schedule, source, timeout, wait_at_most"
+    "known: attempts, compression, max_concurrent_processes, max_rate, memory_limit_mb, "
+    "overlap, pause_above_lag, pause_above_load, repository, resumable, retention, "
+    "schedule, source, stall_timeout, timeout, wait_at_most"
 )
 
 
@@ -280,3 +281,49 @@ def test_yaml_that_would_make_python_objects_is_refused(tmp_path: Path) -> None:
 def test_yaml_that_contains_itself_is_refused(tmp_path: Path) -> None:
     what, _ = refused(tmp_path, "jobs: &a\n  shop: *a\nrepositories: {}\n")
     assert "jobs.shop" in what
+
+
+LIMITED = """\
+    stall_timeout: 10m
+    memory_limit_mb: 150
+    max_rate: 20MB
+    pause_above_load: 8
+    pause_above_lag: 30s
+    attempts: 5
+    resumable: true
+    compression: {codec: zstd, level: 15}
+"""
+
+
+def test_databases_sizes_and_limits_are_read(tmp_path: Path) -> None:
+    source = (
+        '    source: {kind: postgres, dsn: "host=/run/postgresql", databases: [shop, "wiki_*"],\n'
+        "             exclude_databases: [wiki_old], chunk_size: 64MiB, blobs: external}\n"
+    )
+    found = job(tmp_path, HEAD + source + REPOSITORY + LIMITED)
+    assert isinstance(found.source, PostgresSettings)
+    assert found.source.databases == ("shop", "wiki_*")
+    assert found.source.exclude_databases == ("wiki_old",)
+    assert (found.source.chunk_size, found.source.blob_size) == (64 << 20, 1 << 20)
+    assert (found.max_rate, found.pause_above_load, found.attempts) == (20_000_000, 8.0, 5)
+    assert found.stall_timeout == timedelta(minutes=10)
+    assert (found.compression.asked_level, found.compression.effective_level) == (15, 9)
+
+
+def test_all_databases_of_a_server_are_one_word(tmp_path: Path) -> None:
+    source = '    source: {kind: postgres, dsn: "host=/run/postgresql", databases: all}\n'
+    found = job(tmp_path, HEAD + source + REPOSITORY)
+    assert isinstance(found.source, PostgresSettings)
+    assert found.source.databases == "all"
+
+
+def test_what_the_tools_cannot_do_is_refused_and_not_left_undone(tmp_path: Path) -> None:
+    source = '    source: {kind: postgres, engine: tools, dsn: "dbname=a", blobs: external}\n'
+    what, _ = refused(tmp_path, HEAD + source + REPOSITORY)
+    assert "'blobs' means nothing to engine tools" in what
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "10 apples", "true", "[]", "1.5.2MB"])
+def test_what_is_no_size_is_refused(tmp_path: Path, size: str) -> None:
+    what, _ = refused(tmp_path, JOB + f"    max_rate: {size}\n")
+    assert "max_rate" in what

@@ -31,6 +31,13 @@ def test_the_image_and_the_first_process_come_last() -> None:
     assert arguments(PG12, A_LAPTOP)[-2:] == ["localhost/x:1", "/usr/local/sbin/lab-init"]
 
 
+def test_without_systemd_the_first_process_becomes_the_server() -> None:
+    chosen = create_arguments(
+        PG12, network="n", image="localhost/x:1", boots=False, machine=A_LAPTOP, volume=None
+    )
+    assert chosen[-2:] == ["/usr/local/sbin/lab-init", "/usr/local/sbin/lab-serve"]
+
+
 def test_unified_cgroups_take_the_plain_way() -> None:
     chosen = arguments(PG12, A_LAPTOP)
     assert "--systemd=always" in chosen

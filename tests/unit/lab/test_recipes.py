@@ -20,6 +20,8 @@ def test_every_recipe_of_the_project_can_be_read() -> None:
         "debian-12-mariadb": "debian-12",
         "debian-13-postgres": "debian-13",
         "debian-13-mariadb": "debian-13",
+        "debian-sid-postgres": "debian-sid",
+        "debian-sid-mysql": "debian-sid",
     }
     assert {"linux-image-cloud-amd64", "openssh-server"} <= set(
         recipes.load("disks")["vm-debian-13"].packages
@@ -43,6 +45,12 @@ def test_whatever_shapes_an_image_changes_its_tag(changed: Recipe) -> None:
 def test_an_unchanged_recipe_keeps_its_tag() -> None:
     assert replace(LAYER).tag() == LAYER.tag()
     assert LAYER.tag().startswith("localhost/holdfast/debian-13-postgres:")
+
+
+def test_only_an_image_with_systemd_boots() -> None:
+    images = recipes.load()
+    assert images["debian-13-postgres"].boots
+    assert not images["debian-sid-postgres"].boots
 
 
 def test_a_lineage_begins_with_the_oldest_ancestor() -> None:

@@ -11,6 +11,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import (
     BackupFailed,
+    BackupNotFound,
     ConfigInvalid,
     DatabaseUnreachable,
     DeadlineExceeded,
@@ -24,13 +25,14 @@ from holdfast.model import Consistency
 from holdfast.operations.backup import backup
 from holdfast.ports import RunRecord
 from tests.fakes.ledger import MemoryLedger
-from tests.fakes.source import table
+from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import FakeSource, table
 from tests.unit.operations.worlds import World
 
 
 def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:
     world = World()
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     assert world.stored_names() == [
         "manifest.json",
         "parts/data/public.empty.copy.zst",
@@ -49,7 +51,7 @@ def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:
 
 def test_the_ledger_remembers_a_good_run() -> None:
     world = World()
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     (run,) = world.ledger.records
     assert (run.outcome, run.backup, run.exit_code) == ("ok", manifest.backup_id, 0)
     assert run.run_id == manifest.run_id
@@ -66,7 +68,7 @@ def test_a_table_that_fails_fails_the_backup_and_leaves_the_previous_one(
     error: Exception, raised: type[HoldfastError]
 ) -> None:
     world = World()
-    previous = backup(world.plugs)
+    previous = backup(world.plugs).manifest
     kept = dict(world.repository.objects)
     world.source.tables = (
         table("orders", "1", "2"),
@@ -74,6 +76,8 @@ def test_a_table_that_fails_fails_the_backup_and_leaves_the_previous_one(
     )
     with pytest.raises(raised, match=r"public\.items"):
         backup(world.plugs)
+    failure = world.forget_failure()
+    assert (failure.relation, failure.part) == ("public.items", "data/public.items.copy")
     assert world.repository.objects == kept
     assert Catalog(world.repository).find("shop/latest") == previous
     run = world.ledger.last("shop", count=1)[0]
@@ -124,7 +128,7 @@ def test_leftovers_of_a_killed_run_are_gone_after_the_next_one() -> None:
     world = World()
     world.repository.put("shop/20261119T020000Z-deadbeef/parts/data/x.copy.zst", [b"half"])
     world.repository.unfinished.add("shop/20261119T020000Z-deadbeef/parts/data/y.copy.zst")
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     assert {key.split("/")[1] for key in world.repository.objects} == {manifest.name}
     assert world.repository.unfinished == set()
 
@@ -133,6 +137,7 @@ def test_an_interrupt_leaves_nothing_of_the_run_and_is_recorded() -> None:
     world = World(table("orders", "1", "2", fails_with=KeyboardInterrupt()))
     with pytest.raises(Interrupted):
         backup(world.plugs)
+    world.forget_failure()
     assert world.repository.objects == {}
     assert world.ledger.records[0].outcome == "failed"
 
@@ -143,10 +148,90 @@ def test_a_run_that_outlives_its_deadline_is_ended_and_says_so() -> None:
     with pytest.raises(DeadlineExceeded, match=r"took longer than 0:00:00\.05") as caught:
         backup(world.plugs)
     assert caught.value.hint
+    world.forget_failure()
     assert world.repository.objects == {}
 
 
 def test_names_of_backups_tell_when_and_which_run() -> None:
     world = World()
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     assert manifest.name == f"{manifest.started_at:%Y%m%dT%H%M%SZ}-{manifest.run_id[:8]}"
+
+
+def test_a_read_that_brings_no_byte_for_too_long_is_ended_and_says_so() -> None:
+    stuck = dataclasses.replace(table("orders", "1"), waits_for=threading.Event())
+    world = World(stuck)
+    world.stall_timeout = timedelta(milliseconds=50)
+    with pytest.raises(DeadlineExceeded, match=r"no byte came for 0:00:00\.05") as caught:
+        backup(world.plugs)
+    assert "locks" in caught.value.hint
+
+
+def test_a_backup_that_cannot_fit_is_refused_before_its_first_byte() -> None:
+    world = World(table("orders", *(["x" * 100] * 100)))
+    world.repository = MemoryRepository(free_bytes=100)
+    with pytest.raises(RepositoryFull, match="cannot store a backup of database 'shop'"):
+        backup(world.plugs)
+    assert world.source.snapshots[0].reading_peak == 0
+
+
+def test_numbers_of_the_run_stand_in_the_manifest_and_are_shown() -> None:
+    world = World()
+    manifest = backup(world.plugs).manifest
+    assert world.gauges.backups == [manifest]
+    assert [run.outcome for run, _ in world.gauges.runs] == ["ok"]
+    assert manifest.metrics["recoveries"] == 0
+    assert manifest.metrics["compression_ratio"] == round(
+        manifest.plain_bytes / manifest.stored_bytes, 3
+    )
+
+
+class TestSeveralDatabases:
+    """A job of a whole server."""
+
+    def world(self) -> World:
+        world = World()
+        refused = DatabaseUnreachable("cannot connect to database 'stock'", hint="start it")
+        world.source.others = [
+            FakeSource(table("orders", "1"), name="shop"),
+            FakeSource(refuse_with=refused, name="stock"),
+            FakeSource(table("pages", "1", "2"), name="wiki"),
+        ]
+        return world
+
+    def test_one_that_fails_does_not_keep_the_others_and_fails_the_run(self) -> None:
+        world = self.world()
+        report = backup(world.plugs)
+        assert [each.server.database for each in report.manifests] == ["shop", "wiki"]
+        assert len({each.name for each in report.manifests}) == 2
+        assert {each.run_id for each in report.manifests} == {report.run_id}
+        assert [each.database for each in report.failures] == ["stock"]
+        assert isinstance(report.error, DatabaseUnreachable)
+        (run,) = world.ledger.records
+        assert (run.outcome, run.exit_code) == ("failed", DatabaseUnreachable.exit_code)
+        assert run.facts == {"databases": "3", "failed": "stock"}
+
+    def test_two_that_fail_are_told_together(self) -> None:
+        world = self.world()
+        world.source.others[2].refuse_with = SnapshotLost("gone")
+        report = backup(world.plugs)
+        assert isinstance(report.error, BackupFailed)
+        assert "'stock', 'wiki'" in report.error.message
+
+    def test_the_latest_is_asked_for_by_database(self) -> None:
+        world = self.world()
+        backup(world.plugs)
+        catalog = Catalog(world.repository)
+        with pytest.raises(BackupNotFound, match="has several databases") as caught:
+            catalog.find("shop/latest")
+        assert "--database: shop, wiki" in caught.value.hint
+        assert catalog.find("shop/latest", database="wiki").rows == 2
+        with pytest.raises(BackupNotFound):
+            catalog.find("shop/latest", database="stock")
+
+    def test_an_interruption_ends_them_all(self) -> None:
+        world = self.world()
+        world.source.others[0].tables = (table("orders", "1", fails_with=KeyboardInterrupt()),)
+        with pytest.raises(Interrupted):
+            backup(world.plugs)
+        assert world.source.others[2].opened == 0

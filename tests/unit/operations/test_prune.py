@@ -17,7 +17,7 @@ def pruned(world: World, *, dry_run: bool = False) -> PruneReport:
 
 def test_what_no_rule_keeps_is_removed_with_all_its_parts() -> None:
     world = World()
-    made = [backup(world.plugs) for _ in range(4)]
+    made = [backup(world.plugs).manifest for _ in range(4)]
     report = pruned(world)
     assert [each.keep for each in report.verdicts] == [True, True, False, False]
     assert report.freed_bytes == made[0].stored_bytes + made[1].stored_bytes
@@ -38,7 +38,7 @@ def test_a_dry_run_says_the_same_and_removes_nothing() -> None:
 
 def test_a_damaged_manifest_is_reported_and_left_alone() -> None:
     world = World()
-    made = [backup(world.plugs) for _ in range(3)]
+    made = [backup(world.plugs).manifest for _ in range(3)]
     world.repository.flip_bit(f"{made[0].backup_id}/manifest.json", at=200)
     report = pruned(world)
     assert [each.backup_id for each in report.damaged] == [made[0].backup_id]

@@ -23,7 +23,7 @@ def restored(world: World, target: FakeTarget, *tables: str) -> RestoreReport:
 
 def test_everything_comes_back_and_is_counted() -> None:
     world = World()
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     world.progress = FakeProgress()
     target = FakeTarget()
     report = restored(world, target)
@@ -47,7 +47,7 @@ def test_one_table_may_be_named_with_or_without_its_schema(name: str) -> None:
 
 def test_a_partitioned_table_may_be_named_though_only_its_partitions_have_rows() -> None:
     world = World()
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     root = Relation(schema="public", name="sales")
     world.repository.delete(f"{manifest.backup_id}/manifest.json")
     parts = tuple(dataclasses.replace(part, ancestors=(root,)) for part in manifest.parts)
@@ -67,7 +67,7 @@ def test_a_table_that_the_backup_does_not_hold_is_named() -> None:
 
 def test_a_damaged_part_is_not_loaded_to_its_end() -> None:
     world = World(table("orders", *[f"{number},row" for number in range(1000)]))
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     world.repository.flip_bit(manifest.parts[0].key, at=manifest.parts[0].stored_bytes - 1)
     target = FakeTarget()
     with pytest.raises(VerifyFailed, match=r"public\.orders"):

@@ -19,7 +19,7 @@ def test_a_job_that_never_ran_has_nothing_to_show() -> None:
 
 def test_a_failed_run_does_not_hide_the_last_good_backup() -> None:
     world = World()
-    manifest = backup(world.plugs)
+    manifest = backup(world.plugs).manifest
     world.clock.advance(timedelta(days=1))
     world.source.refuse_with = DatabaseUnreachable("cannot reach 'db'")
     with pytest.raises(DatabaseUnreachable):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.failure import Failure
 from holdfast.model import Codec
 from holdfast.operations.plugs import JobSpec, Plugs
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
+from holdfast.scheduling.pace import Pace
 from tests.fakes.clock import FakeClock
+from tests.fakes.gauges import MemoryGauges
 from tests.fakes.guard import MemoryGuard
+from tests.fakes.journal import MemoryJournal
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
@@ -29,6 +34,12 @@ class World:
         self.clock = FakeClock(step=timedelta(seconds=1))
         self.timeout = timeout
         self.retention = Policy(last=2)
+        self.stall_timeout: timedelta | None = None
+        self.resumable = False
+        self.workers = 2
+        self.journal = MemoryJournal()
+        self.gauges = MemoryGauges()
+        self.pace = Pace()
         self._runs = 0
 
     @property
@@ -40,6 +51,8 @@ class World:
                 level=3,
                 timeout=self.timeout,
                 retention=self.retention,
+                stall_timeout=self.stall_timeout,
+                resumable=self.resumable,
             ),
             source=self.source,
             repository=self.repository,
@@ -48,16 +61,30 @@ class World:
             progress=self.progress,
             clock=self.clock,
             host="db1",
-            choose_workers=lambda: Budget(
-                slots=2, decided_by="asked", allowed={"asked": 2}, ceilings=()
+            choose_workers=lambda _source: Budget(
+                slots=self.workers,
+                decided_by="asked",
+                allowed={"asked": self.workers},
+                ceilings=(),
             ),
             new_run_id=self._new_run_id,
             peak_memory_bytes=lambda: 50 << 20,
+            cpu_seconds=lambda: 1.5,
+            journal=self.journal,
+            gauges=self.gauges,
+            pace=lambda _source: self.pace,
         )
 
     def _new_run_id(self) -> str:
         self._runs += 1
         return f"{self._runs:032x}"[::-1]
+
+    def forget_failure(self) -> Failure:
+        """The only record of a failure, which is gone afterwards."""
+        catalog = Catalog(self.repository)
+        (failure,) = catalog.survey("shop").failures
+        self.repository.delete(f"{failure.backup_id}/failed.json")
+        return failure
 
     def stored_names(self) -> list[str]:
         return sorted(key.split("/", 2)[2] for key in self.repository.objects)

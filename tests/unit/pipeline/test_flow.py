@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.model import Codec
-from holdfast.pipeline.compress import COMPRESSORS
+from holdfast.pipeline.compress import COMPRESSORS, compressor
 from holdfast.pipeline.decompress import CorruptStream, decompress
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
@@ -88,3 +88,10 @@ def test_a_stream_that_explodes_is_read_in_bounded_memory(codec: Codec) -> None:
     tracemalloc.stop()
     assert size_bytes == 200 * MIB
     assert peak < 16 * MIB
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_threads_change_nothing_about_what_comes_back(codec: Codec) -> None:
+    chunks = [bytes([number]) * 100_000 for number in range(50)]
+    stored = b"".join(bytes(each) for each in flow(chunks, [compressor(codec, 3, threads=2)]))
+    assert b"".join(decompress([stored], codec)) == b"".join(chunks)

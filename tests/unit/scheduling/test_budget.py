@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.scheduling.budget import Budget, Ceiling, Limits, process_budget, tasks_for
+from holdfast.errors import MemoryShort
+from holdfast.scheduling.budget import (
+    Budget,
+    Ceiling,
+    Limits,
+    MemoryRoom,
+    process_budget,
+    tasks_for,
+)
 
 
 def limits(*, cpus: int = 64, pids_max: int | None = None, used: int = 0) -> Limits:
@@ -84,3 +92,21 @@ def test_every_input_is_shown() -> None:
 
 def test_tasks_for_is_the_formula_read_backwards() -> None:
     assert budget(limits(pids_max=tasks_for(7)), asked=100).slots == 7
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("limit_mb", "slots", "decided_by"), [(200, 10, "asked"), (150, 7, "memory"), (98, 1, "memory")]
+)
+def test_as_many_slots_as_fit_into_the_memory(limit_mb: int, slots: int, decided_by: str) -> None:
+    memory = MemoryRoom(limit_bytes=limit_mb * MIB, compressor_bytes=2 * MIB)
+    found = process_budget(limits(), asked=10, connections_free=None, memory=memory)
+    assert (found.slots, found.decided_by) == (slots, decided_by)
+
+
+def test_where_not_even_one_slot_fits_it_is_refused_with_the_number_that_would_do() -> None:
+    memory = MemoryRoom(limit_bytes=50 * MIB, compressor_bytes=2 * MIB)
+    with pytest.raises(MemoryShort, match=r"cannot run in 50 MiB .* needs 90 MiB"):
+        process_budget(limits(), asked=None, connections_free=None, memory=memory)

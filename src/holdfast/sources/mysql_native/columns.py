@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from holdfast.sources.mysql_native.names import quoted
 
 WHOLE_NUMBERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal"}
-FRACTIONS = {"float", "double"}
 # As numbers: exact in every character set, and 0 stays the error value that it is.
 NUMBERED = {"bit", "enum", "set"}
 TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext"}
@@ -68,10 +67,13 @@ class Column:
         name = quoted(self.name)
         if self.data_type in WHOLE_NUMBERS:
             return self._or_null(name)
-        if self.data_type in FRACTIONS:
-            # A FLOAT alone is printed with six digits, as a DOUBLE with all it needs; quoted,
+        if self.data_type == "float":
+            # Alone it is printed with six digits, as a DOUBLE with all it needs; quoted,
             # because the number -0 has lost its sign before it is stored.
             return f"QUOTE({name}*1e0)"
+        if self.data_type == "double":
+            # Alone: MySQL prints a computed DOUBLE in 22 characters, which may take 24.
+            return f"QUOTE({name})"
         if self.data_type in NUMBERED:
             return self._or_null(f"CAST({name} AS UNSIGNED)")
         if self.data_type in TEXTS and self.charset in READABLE_CHARSETS:

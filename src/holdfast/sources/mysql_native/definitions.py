@@ -20,6 +20,9 @@ SET SESSION time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0;
 SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
 /*!80030 SET SESSION sql_generate_invisible_primary_key = 0 */;
 """
+LIBRARIES = """
+    SELECT library_name FROM information_schema.libraries WHERE library_schema = %s
+    ORDER BY library_name"""
 ROUTINE_KINDS = ("FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY")
 
 
@@ -46,6 +49,7 @@ def read_definitions(session: Session, database: str, tables: Sequence[Table]) -
         sequences = _sequence_names(session, database)
         views, broken = _views(session, database)
         programs = [
+            *_libraries(session, database),
             *_routines(session, database, collation),
             *views,
             *_triggers(session, database),
@@ -124,6 +128,19 @@ def _sequence_state(session: Session, name: str) -> Item:
     return Item(kind="sequence-state", name=name, table=name, sql=sql.encode())
 
 
+def _libraries(session: Session, database: str) -> list[Item]:
+    """What MySQL's routines in other languages may import; MariaDB has no such thing."""
+    known = session.text("SHOW TABLES FROM information_schema LIKE 'LIBRARIES'")
+    names = session.text(LIBRARIES, database) if known else []
+    return [_library(session, name) for (name,) in names]
+
+
+def _library(session: Session, name: str) -> Item:
+    body, values = _shown(session, "LIBRARY", name, column=2)
+    sql = stored_program(body, sql_mode=values[1].decode(), charset="utf8mb4")
+    return Item(kind="library", name=name, sql=sql)
+
+
 def _routines(session: Session, database: str, collation: str) -> list[Item]:
     rows = session.text(
         "SELECT routine_name, routine_type FROM information_schema.routines "
@@ -131,13 +148,13 @@ def _routines(session: Session, database: str, collation: str) -> list[Item]:
         database,
     )
     found = sorted(rows, key=lambda row: (ROUTINE_KINDS.index(row[1]), row[0]))
-    return [_routine(session, name, kind, collation) for name, kind in found]
+    return [_routine(session, database, name, kind, collation) for name, kind in found]
 
 
-def _routine(session: Session, name: str, kind: str, collation: str) -> Item:
+def _routine(session: Session, database: str, name: str, kind: str, collation: str) -> Item:
     body, values = _shown(session, kind, name, column=2)
     sql = stored_program(
-        body,
+        rewriting.own_libraries(body, database),
         sql_mode=values[1].decode(),
         charset=values[3].decode(),
         collation=values[4].decode(),

@@ -100,6 +100,18 @@ def _gathered(variable: str, value: bytes, piece_bytes: int) -> Iterator[Batch]:
     for start in range(piece_bytes, len(value), piece_bytes):
         piece = value[start : start + piece_bytes].hex()
         yield Batch(f"SET {variable} = CONCAT({variable}, x'{piece}');\n".encode(), 0)
+    if len(value) > piece_bytes:
+        yield Batch(_whole(variable, len(value)), 0)
+
+
+def _whole(variable: str, size_bytes: int) -> bytes:
+    """An error unless the value is all there: CONCAT only warns, and gives NULL.
+
+    What is no statement fails wherever it is prepared, and the client shows its text.
+    """
+    cause = f"max_allowed_packet is too small for a value of {size_bytes} bytes"
+    check = f"SET @holdfast_check = IF(LENGTH({variable}) <=> {size_bytes}, 'DO 0', '{cause}');"
+    return f"{check}\nPREPARE holdfast_check FROM @holdfast_check;\n".encode()
 
 
 def present(table: Table, value: bytes | None) -> bytes:

@@ -20,6 +20,10 @@ _TRIGGER = re.compile(
     rb"FOR\s+EACH\s+ROW\s+(?P<body>.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_LIBRARY = _IDENTIFIER + rb"\." + _IDENTIFIER + rb"(?: AS " + _IDENTIFIER + rb")?"
+_LIBRARIES = re.compile(
+    rb"\n    LANGUAGE \w+\n    USING \((?P<libraries>" + _LIBRARY + rb"(?:, " + _LIBRARY + rb")*)\)"
+)
 _REFERENCE = re.compile(
     _STRING + rb"|(?:\bfrom|\bjoin)[\s(]+(" + _IDENTIFIER + rb")|" + _IDENTIFIER,
     re.IGNORECASE | re.DOTALL,
@@ -45,6 +49,16 @@ def without_database(sql: bytes, database: str) -> bytes:
         return before or column or match[0]
 
     return pattern.sub(shortened, sql)
+
+
+def own_libraries(routine: bytes, database: str) -> bytes:
+    """A routine in another language, with its libraries of the same database unqualified."""
+    match = _LIBRARIES.search(routine)
+    if match is None:
+        return routine
+    own = rb"(?P<own>" + re.escape(quoted(database).encode()) + rb"\.)|" + _IDENTIFIER
+    listed = re.sub(own, lambda name: b"" if name["own"] else name[0], match["libraries"])
+    return routine[: match.start("libraries")] + listed + routine[match.end("libraries") :]
 
 
 def trigger_here(sql: bytes) -> bytes:

@@ -55,7 +55,12 @@ def items(text: bytes) -> tuple[bytes, list[Item]]:
 
 
 def stored_program(
-    body: bytes, *, sql_mode: str, charset: str, collation: str, time_zone: str = "+00:00"
+    body: bytes,
+    *,
+    sql_mode: str,
+    charset: str,
+    collation: str = "utf8mb4_general_ci",
+    time_zone: str = "+00:00",
 ) -> bytes:
     """A routine, trigger or event under the settings it was made with.
 

@@ -52,6 +52,16 @@ class MysqlSource:
         self._address = Address.parse(dsn, password=password)
         self._clock = clock
 
+    @property
+    def database(self) -> str:
+        return self._address.database
+
+    def databases(self) -> Sequence[MysqlSource]:
+        return [self]
+
+    def lag_seconds(self) -> float | None:
+        return None
+
     def check(self) -> list[Finding]:
         with session(self._address) as asking:
             edition = Edition.of(asking)
@@ -91,7 +101,11 @@ class MysqlSource:
         *,
         workers: int,
         blobs: Blobs | None = None,  # noqa: ARG002  # long values stay in their rows here
+        rejoin: str = "",
     ) -> Iterator[MysqlSnapshot]:
+        if rejoin:
+            # MySQL has no way to join a snapshot that another session holds.
+            raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
         with ExitStack() as opened:
             # Every connection is there before the lock is asked for: logging in takes longest.
             holder = opened.enter_context(session(self._address))

@@ -8,10 +8,10 @@ from datetime import datetime
 
 import psycopg
 
-from holdfast.errors import BackupFailed, HoldfastError
+from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
 from holdfast.sources.postgres_native import failures, inventory
 from holdfast.sources.postgres_native.inventory import Named
-from holdfast.sources.postgres_native.quoting import qualified
+from holdfast.sources.postgres_native.quoting import literal, qualified
 from holdfast.sources.postgres_native.sessions import BEGIN
 
 TABLES_PER_LOCK = 500
@@ -19,13 +19,14 @@ ATTEMPTS = 5
 UNDEFINED_TABLE = "42P01"
 UNDEFINED_SCHEMA = "3F000"
 
-_EXPORT = """
-SELECT pg_export_snapshot(), pg_current_snapshot()::text,
+_SEEN = """
+SELECT pg_current_snapshot()::text,
        pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text,
        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
              ELSE pg_current_wal_insert_lsn() END)::text,
        clock_timestamp()
 """
+_EXPORT = _SEEN.replace("SELECT", "SELECT pg_export_snapshot(),", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,28 @@ def take_snapshot(connection: psycopg.Connection, *, database: str, user: str) -
         " while they were being locked",
         hint="run the backup when fewer tables are created and dropped",
     )
+
+
+def rejoin_snapshot(
+    connection: psycopg.Connection, name: str, *, database: str, user: str
+) -> Exported:
+    """See what `name` shows, which another session still holds. Raises `SnapshotLost`."""
+    connection.execute(BEGIN)
+    try:
+        connection.execute(f"SET TRANSACTION SNAPSHOT {literal(name)}".encode())
+    except psycopg.Error as error:
+        connection.execute("ROLLBACK")
+        raise SnapshotLost(
+            f"nobody holds snapshot '{name}' any more: {failures.said(error)}"
+        ) from error
+    listed = inventory.lockable(connection)
+    if not _lock(connection, listed, database=database, user=user):
+        raise SnapshotLost(f"a table that snapshot '{name}' shows was dropped")
+    row = connection.execute(_SEEN).fetchone()
+    if row is None:
+        raise psycopg.OperationalError("the server does not know its own snapshot")
+    seen, xmin, xmax, lsn, taken_at = row
+    return Exported(name=name, seen=seen, xmin=xmin, xmax=xmax, lsn=lsn, taken_at=taken_at)
 
 
 def _oids(tables: Sequence[Named]) -> set[int]:

@@ -39,12 +39,13 @@ TABLES_IN_PACK = 500
 class Shape:
     """How rows become parts: sizes as the tables have them in the database.
 
-    `keeps_blobs` says that long large objects are kept aside; `external_bytes` from which size
-    on values of type bytea are, None that they never are.
+    Tables below `small_bytes` are packed. `keeps_blobs` says that long large objects are kept
+    aside; `external_bytes` from which size on values of type bytea are, None that they never are.
     """
 
     chunk_bytes: int
     reason: str = ""
+    small_bytes: int = SMALL_TABLE_BYTES
     keeps_blobs: bool = False
     external_bytes: int | None = None
     marker: bytes = b""
@@ -129,7 +130,7 @@ def lay_out(
 
 
 def is_packed(table: Table, shape: Shape) -> bool:
-    return table.size_bytes < min(SMALL_TABLE_BYTES, shape.chunk_bytes)
+    return table.size_bytes < min(shape.small_bytes, shape.chunk_bytes)
 
 
 def pages_of(table: Table, shape: Shape) -> list[Pages]:

@@ -109,6 +109,8 @@ class Loader:
                             self._fill(connection, piece, rows, emptied, freeze=batch.freeze)
         except psycopg.Error as error:
             raise failures.restoring(failures.said(error), subject) from error
+        except EOFError as error:
+            raise failures.restoring(f"its part is cut short: {error}", subject) from error
         for part in batch.parts:
             self._progress.part_done(part.name)
 

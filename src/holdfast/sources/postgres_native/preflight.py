@@ -59,6 +59,14 @@ SELECT least(
      FROM pg_roles WHERE rolname = current_user))::int
 """
 
+# An idle primary sends nothing to replay, so a standby that has replayed all of it does not lag.
+_LAG = """
+SELECT CASE WHEN NOT pg_is_in_recovery()
+            THEN (SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication)
+            WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+            ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END
+"""
+
 
 def require_supported(found: Facts) -> None:
     if found.version_number < OLDEST_SERVER:
@@ -121,6 +129,12 @@ def _hidden_large_objects(oids: Sequence[int], found: Facts) -> HoldfastError:
 
 def _and_more(count: int) -> str:
     return f" (and {count - 1} more)" if count > 1 else ""
+
+
+def lag_seconds(connection: psycopg.Connection) -> float | None:
+    """How far this standby, or the one furthest behind this primary, is."""
+    row = connection.execute(_LAG).fetchone()
+    return float(row[0]) if row and row[0] is not None else None
 
 
 def connections_free(connection: psycopg.Connection) -> int:

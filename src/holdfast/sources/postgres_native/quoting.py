@@ -25,7 +25,7 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def slug(relation: Relation) -> str:
+def slug(named: Relation | str) -> str:
     """What is left of a name on the narrowest store; unique only together with a number."""
-    plain = unicodedata.normalize("NFKD", str(relation)).encode("ascii", "ignore").decode()
+    plain = unicodedata.normalize("NFKD", str(named)).encode("ascii", "ignore").decode()
     return _NOT_PLAIN.sub("-", plain.lower()).strip("-")[:SLUG_LENGTH].strip("-") or "table"

@@ -14,6 +14,7 @@ from holdfast.sources.postgres_native.tools import Tool
 
 # pg_dump announces each object in a comment before its statements.
 _HEADING = re.compile(rb"^-- (?:Data for )?Name: (.*?); Type: (.*?); Schema: (.*?); Owner:", re.M)
+LONGEST_HEADING_BYTES = 1 << 16
 _STOPPED_AT = re.compile(r"<stdin>:(\d+): (?:ERROR|FATAL):\s+([^|]*)")
 _ANY_ERROR = re.compile(r"(?:ERROR|FATAL|error):\s+([^|]*)")
 
@@ -29,7 +30,8 @@ class Headings:
     def feed(self, chunk: Buffer) -> None:
         # Whole lines only: a heading may be cut by the end of a chunk.
         head, newline, rest = (self._rest + bytes(chunk)).rpartition(b"\n")
-        self._rest = rest
+        # A value of a GiB is one line; only its beginning could be a heading.
+        self._rest = rest[:LONGEST_HEADING_BYTES]
         if not newline:
             return
         counted, line = 0, self._lines + 1

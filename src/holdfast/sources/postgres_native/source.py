@@ -9,10 +9,11 @@ from pathlib import Path
 
 import psycopg
 
-from holdfast.model import Consistency, Server
+from holdfast.model import Consistency, Selection, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan
 from holdfast.sources.postgres_native import (
     database_properties,
+    databases,
     failures,
     holder,
     inventory,
@@ -42,8 +43,8 @@ class PostgresSource:
 
     A backup uses one session to hold the snapshot, one per worker, and one more for each
     pg_dump under way. `tool_folders` replaces the search for the client programs. Tables above
-    `chunk_bytes` are split (None chooses by the size of the database); values of type bytea from
-    `external_bytes` up are kept aside (None: never).
+    `chunk_bytes` are split (None chooses by the size of the database), those below `small_bytes`
+    packed; values of type bytea from `external_bytes` up are kept aside (None: never).
     """
 
     engine = "native"
@@ -59,6 +60,8 @@ class PostgresSource:
         transport: Wanted = "auto",
         chunk_bytes: int | None = None,
         external_bytes: int | None = None,
+        small_bytes: int = layout.SMALL_TABLE_BYTES,
+        selection: Selection | None = None,
     ) -> None:
         self._login = Login.parse(
             dsn,
@@ -70,6 +73,36 @@ class PostgresSource:
         self._wanted = transport
         self._chunk_bytes = chunk_bytes
         self._external_bytes = external_bytes
+        self._small_bytes = small_bytes
+        self._selection = selection
+
+        def one_of(dsn: str) -> PostgresSource:
+            return PostgresSource(
+                dsn=dsn,
+                password=password,
+                application_name=application_name,
+                tool_folders=tool_folders,
+                lock_wait_seconds=lock_wait_seconds,
+                transport=transport,
+                chunk_bytes=chunk_bytes,
+                external_bytes=external_bytes,
+                small_bytes=small_bytes,
+            )
+
+        self._dsn = dsn
+        self._one_of = one_of
+
+    @property
+    def database(self) -> str:
+        return self._login.database
+
+    def databases(self) -> Sequence[PostgresSource]:
+        if self._selection is None:
+            return [self]
+        return databases.each_of(self._selection, self._login, self._dsn, self._one_of)
+
+    def lag_seconds(self) -> float | None:
+        return databases.lag_seconds(self._login)
 
     def check(self) -> list[Finding]:
         with self._session() as connection:
@@ -109,7 +142,9 @@ class PostgresSource:
                 )
 
     @contextmanager
-    def open(self, *, workers: int, blobs: Blobs | None = None) -> Iterator[Snapshot]:
+    def open(
+        self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
+    ) -> Iterator[Snapshot]:
         # The holder is only touched before the workers start; after that it just lives.
         with self._login.session() as held, ExitStack() as stack:
             with self._translated(held):
@@ -117,7 +152,11 @@ class PostgresSource:
                 used = self._tools(found)
                 # Before the snapshot: a trial that fails would end its transaction.
                 way = stack.enter_context(transport.chosen(self._wanted, held))
-                exported = holder.take_snapshot(held, database=found.database, user=found.login)
+                exported = (
+                    holder.rejoin_snapshot(held, rejoin, database=found.database, user=found.login)
+                    if rejoin
+                    else holder.take_snapshot(held, database=found.database, user=found.login)
+                )
                 sessions = Sessions(snapshot=exported.name, seen=exported.seen)
             with sessions.opened(self._login, count=workers):
                 with self._translated(held):
@@ -142,7 +181,9 @@ class PostgresSource:
         creation = database_properties.creation_options(held)
         shape = self._shape(found, keeps_blobs=blobs is not None)
         aside = (
-            large_objects.long_objects(held, found, LONG_OBJECT_BYTES) if shape.keeps_blobs else []
+            large_objects.long_objects(held, found, LONG_OBJECT_BYTES)
+            if shape.keeps_blobs and found.has_large_objects
+            else []
         )
         pieces = large_objects.slices(held, found, chunk_bytes=shape.chunk_bytes, without=aside)
         pg_dump, pg_dumpall = used
@@ -173,6 +214,7 @@ class PostgresSource:
         return Shape(
             chunk_bytes=size_bytes,
             reason=reason,
+            small_bytes=self._small_bytes,
             keeps_blobs=keeps_blobs,
             external_bytes=self._external_bytes if keeps_blobs else None,
             marker=b"holdfast blob " + secrets.token_bytes(16),

@@ -21,6 +21,7 @@ from holdfast.sources.postgres_native.quoting import qualified
 from holdfast.sources.postgres_native.restore import Restore
 from holdfast.sources.postgres_native.table_part import TablePart
 from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres_tools.restore import ArtefactRestore
 
 APPLICATION_NAME = "holdfast-restore"
 
@@ -50,9 +51,20 @@ class PostgresTarget:
     def restore(
         self, request: RestoreRequest, open_part: OpenPart, progress: Progress
     ) -> list[RestoredTable]:
-        selection.data_parts(request)
+        is_artefact = bool(selection.of_kind(request.parts, PartKind.ARCHIVE))
+        if not is_artefact:
+            selection.data_parts(request)
         with cluster.connected(self._login, beside=self._login.database) as (server, maintenance):
             psql = self._psql_for(server, request)
+            if is_artefact:
+                return ArtefactRestore(
+                    request=request,
+                    open_part=open_part,
+                    progress=progress,
+                    psql=psql,
+                    login=self._login,
+                    tool_folders=self._tool_folders,
+                ).run(server, maintenance, _creation(request))
             steps = Restore(
                 request=request,
                 open_part=open_part,
@@ -120,6 +132,7 @@ def _has_rows(connection: psycopg.Connection, relation: Relation) -> bool:
 
 def _details(request: RestoreRequest) -> dict[str, str]:
     found = selection.of_kind(request.parts, PartKind.PRE_DATA)
+    found += selection.of_kind(request.parts, PartKind.ARCHIVE)
     return found[0].details if found else {}
 
 

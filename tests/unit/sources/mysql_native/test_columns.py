@@ -10,6 +10,7 @@ from holdfast.sources.mysql_native.columns import Column, row_text
     [
         ("int", "", "IFNULL(`c`,'NULL')"),
         ("float", "", "QUOTE(`c`*1e0)"),
+        ("double", "", "QUOTE(`c`)"),
         ("bit", "", "IFNULL(CAST(`c` AS UNSIGNED),'NULL')"),
         ("enum", "latin1", "IFNULL(CAST(`c` AS UNSIGNED),'NULL')"),
         ("varchar", "utf8mb4", "QUOTE(CAST(`c` AS BINARY))"),

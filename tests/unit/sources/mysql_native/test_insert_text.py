@@ -21,6 +21,7 @@ TABLE = Table(
     row_bytes=0,
     data_bytes=0,
 )
+TOO_LARGE = "max_allowed_packet is too small for a value of 5 bytes"
 LIMITS = Limits(statement_bytes=100, longest_bytes=100, piece_bytes=2)
 
 
@@ -38,11 +39,13 @@ def test_no_name_of_a_table_can_leave_the_comment_that_it_stands_in() -> None:
 
 def test_a_long_value_is_gathered_piece_by_piece() -> None:
     batches = list(long_row(TABLE, (b"7", b"\x00\x01\x02\x03\x04"), LIMITS))
-    assert [batch.rows for batch in batches] == [0, 0, 0, 1]
+    assert [batch.rows for batch in batches] == [0, 0, 0, 0, 1]
     assert b"".join(batch.sql for batch in batches).decode().splitlines() == [
         "SET @holdfast_1 = x'0001';",
         "SET @holdfast_1 = CONCAT(@holdfast_1, x'0203');",
         "SET @holdfast_1 = CONCAT(@holdfast_1, x'04');",
+        f"SET @holdfast_check = IF(LENGTH(@holdfast_1) <=> 5, 'DO 0', '{TOO_LARGE}');",
+        "PREPARE holdfast_check FROM @holdfast_check;",
         "INSERT INTO `a``b",
         "; --` (`id`,`body`) VALUES",
         "(7,@holdfast_1);",

@@ -4,6 +4,7 @@ import pytest
 
 from holdfast.sources.mysql_native.rewriting import (
     in_order,
+    own_libraries,
     tables_read,
     trigger_here,
     without_database,
@@ -32,6 +33,24 @@ def test_a_definition_loses_its_own_database_and_nothing_else(
     printed: bytes, neutral: bytes
 ) -> None:
     assert without_database(printed, "shop") == neutral
+
+
+JAVASCRIPT = (
+    b"CREATE FUNCTION `f`(n int) RETURNS int\n    LANGUAGE JAVASCRIPT\n    USING (%b)\nAS $$ %b $$"
+)
+
+
+def test_a_routine_finds_its_libraries_in_whatever_database_it_is_restored_to() -> None:
+    body = b"x.f(n) // USING (`shop`.`l`)"
+    printed = JAVASCRIPT % (b"`shop`.`l` AS `a ``shop`, `far`.`l`, `shop`.`shop`", body)
+    assert own_libraries(printed, "shop") == (
+        JAVASCRIPT % (b"`l` AS `a ``shop`, `far`.`l`, `shop`", body)
+    )
+
+
+def test_a_routine_without_libraries_stays_as_it_is() -> None:
+    printed = b"CREATE PROCEDURE `p`() SELECT * FROM a JOIN b USING (`shop`)"
+    assert own_libraries(printed, "shop") == printed
 
 
 @pytest.mark.parametrize(

@@ -98,3 +98,61 @@ def test_roles_and_tablespaces_that_exist_are_left_alone() -> None:
         'GRANT old TO "new Role" GRANTED BY postgres;',
         "CREATE TABLESPACE elsewhere OWNER old LOCATION '/new';",
     ]
+
+
+INDEXES = """\
+--
+-- Name: orders orders_pkey; Type: CONSTRAINT; Schema: public; Owner: shop
+--
+
+SET default_tablespace = '';
+
+ALTER TABLE ONLY public.orders
+    ADD CONSTRAINT orders_pkey PRIMARY KEY (id);
+
+SET default_tablespace = "fast disks";
+
+CREATE UNIQUE INDEX "odd; name" ON public.orders USING btree (lower((name)::text));
+ALTER TABLE public.orders CLUSTER ON orders_pkey;
+ALTER TABLE ONLY public.items
+    ADD CONSTRAINT items_no_overlap EXCLUDE USING gist (during WITH &&);
+ALTER INDEX public.year_pkey ATTACH PARTITION public.y2020_pkey;
+ALTER TABLE ONLY public.items
+    ADD CONSTRAINT items_order_fkey FOREIGN KEY (order_id) REFERENCES public.orders(id);
+CREATE TRIGGER t BEFORE INSERT ON public.orders EXECUTE FUNCTION f();
+"""
+
+
+def test_indexes_are_taken_out_with_the_tablespace_that_each_was_made_in() -> None:
+    indexes, rest = statements.indexes_apart(INDEXES)
+    assert [(each.name, each.tablespace) for each in indexes] == [
+        ("orders_pkey", ""),
+        ("odd; name", "fast disks"),
+        ("items_no_overlap", "fast disks"),
+    ]
+    assert indexes[0].statement.startswith("ALTER TABLE ONLY public.orders\n")
+    for kept in ("CLUSTER ON", "ATTACH PARTITION", "FOREIGN KEY", "CREATE TRIGGER"):
+        assert kept in rest
+    assert "PRIMARY KEY" not in rest
+
+
+RIGHTS = """\
+CREATE TABLE public.a (b text DEFAULT 'x OWNER TO y;');
+ALTER TABLE public.a OWNER TO "odd role";
+ALTER FUNCTION public.f(a integer) OWNER TO shop;
+GRANT SELECT ON TABLE public.a TO reader;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE shop GRANT SELECT ON TABLES TO reader;
+ALTER TABLE public.a ENABLE ROW LEVEL SECURITY;
+"""
+
+
+@pytest.mark.parametrize(
+    ("owners", "privileges", "left"),
+    [(True, True, 7), (False, True, 5), (True, False, 4), (False, False, 2)],
+)
+def test_owners_and_rights_can_be_left_out(owners: bool, privileges: bool, left: int) -> None:
+    text = statements.without_rights(RIGHTS, owners=owners, privileges=privileges)
+    assert text.count(";\n") == left
+    assert "CREATE TABLE" in text
+    assert "ROW LEVEL SECURITY" in text

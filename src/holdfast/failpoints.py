@@ -1,0 +1,43 @@
+"""Named places where a test may have this process die, as a power cut would have it.
+
+`HOLDFAST_FAILPOINT=NAME` kills at the first time that NAME is reached, `NAME:3` at the third.
+Nothing is caught, flushed or cleaned up: what a run leaves then is what the next one must mend.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from typing import Literal
+
+VARIABLE = "HOLDFAST_FAILPOINT"
+
+Name = Literal[
+    "backup-locked",
+    "backup-swept",
+    "snapshot-taken",
+    "part-begun",
+    "part-stored",
+    "blob-stored",
+    "parts-stored",
+    "manifest-stored",
+    "prune-manifest-dropped",
+    "restore-begun",
+    "restore-part-loaded",
+]
+
+_seen: Counter[str] = Counter()
+_lock = threading.Lock()
+
+
+def reached(name: Name) -> None:
+    """Die here if that was asked for."""
+    wanted, _, count = os.environ.get(VARIABLE, "").partition(":")
+    if wanted != name:
+        return
+    with _lock:
+        _seen[name] += 1
+        if _seen[name] == int(count or 1):
+            os.kill(os.getpid(), signal.SIGKILL)

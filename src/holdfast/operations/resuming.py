@@ -1,0 +1,86 @@
+"""Parts of an unfinished backup that the next run need not take again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from holdfast.errors import HoldfastError
+from holdfast.model import Part, PartKind, PartPlan
+from holdfast.pipeline.fingerprint import Fingerprint
+from holdfast.pipeline.flow import flow
+from holdfast.ports import Repository, Unfinished
+
+# What these hold would not fit the rows of another moment: they are always taken anew. Blobs
+# are found again by their content.
+_OF_ONE_MOMENT = {
+    PartKind.PRE_DATA,
+    PartKind.POST_DATA,
+    PartKind.SEQUENCES,
+    PartKind.GRANTS,
+    PartKind.GLOBALS,
+    PartKind.BLOBS,
+}
+
+
+class Reusable:
+    """The parts that are there already; each is read back before it is believed."""
+
+    def __init__(
+        self, repository: Repository, earlier: Unfinished | None, *, is_mixed: bool
+    ) -> None:
+        self._repository = repository
+        self._resumes = earlier is not None
+        self._parts = {part.name: part for part in earlier.parts} if earlier else {}
+        self._is_mixed = is_mixed
+        self._used: list[str] = []
+        self._lock = threading.Lock()
+
+    @property
+    def used_mixed(self) -> bool:
+        return self._is_mixed and bool(self._used)
+
+    def proof(self) -> dict[str, str]:
+        """What the manifest has to say about them."""
+        if not self._used:
+            return {}
+        found = {"resumed_parts": str(len(self._used))}
+        if self._is_mixed:
+            found["mixed"] = ", ".join(sorted(self._used)) + " are of an earlier snapshot"
+        return found
+
+    def part_for(self, plan: PartPlan, key: str, *, advance: Callable[[int], None]) -> Part | None:
+        """The part that `plan` would become, where it is stored and whole; else `key` is free."""
+        part = self._parts.get(plan.name)
+        if part is not None and self._fits(part, plan) and self._is_whole(part, advance):
+            with self._lock:
+                self._used.append(part.name)
+            return part
+        if self._resumes:
+            # Stored but never written down, or not to be trusted.
+            self._repository.delete(key)
+        return None
+
+    def _fits(self, part: Part, plan: PartPlan) -> bool:
+        if plan.kind in _OF_ONE_MOMENT:
+            return False
+        # A marker of blobs belongs to its own snapshot; all else must be the same part.
+        return (part.kind, part.relation, _lasting(part.details)) == (
+            plan.kind,
+            plan.relation,
+            _lasting(plan.details),
+        )
+
+    def _is_whole(self, part: Part, advance: Callable[[int], None]) -> bool:
+        stored = Fingerprint(advance=advance)
+        try:
+            with self._repository.open(part.key) as chunks:
+                for _ in flow(chunks, [stored]):
+                    pass
+        except HoldfastError:
+            return False
+        return (stored.size_bytes, stored.sha256) == (part.stored_bytes, part.stored_sha256)
+
+
+def _lasting(details: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in details.items() if name != "blob_marker"}

@@ -1,0 +1,331 @@
+"""One database: one snapshot, its parts kept, and only then a backup."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from holdfast import events
+from holdfast.catalog.catalog import Catalog, part_key
+from holdfast.catalog.failure import Failure
+from holdfast.errors import (
+    DatabaseUnreachable,
+    HoldfastError,
+    RepositoryFull,
+    RepositoryUnreachable,
+    SnapshotLost,
+)
+from holdfast.failpoints import reached
+from holdfast.model import SUFFIXES, Consistency, Manifest, Part, PartPlan
+from holdfast.operations.blobs import BlobKeeper
+from holdfast.operations.parts import store_part
+from holdfast.operations.plugs import Plugs
+from holdfast.operations.resuming import Reusable
+from holdfast.operations.retrying import Recoveries
+from holdfast.operations.room import require_room
+from holdfast.operations.watch import Watch
+from holdfast.ports import Snapshot, Source, Unfinished
+from holdfast.scheduling.pace import Pace
+from holdfast.scheduling.slots import run_all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupChoice:
+    """What the operator asked for: go on with what an earlier run left, even at another moment."""
+
+    resume: bool = False
+    allow_mixed: bool = False
+
+
+@dataclass
+class Taking:
+    """One backup under way, and what is known of it should it fail."""
+
+    plugs: Plugs
+    source: Source
+    choice: BackupChoice
+    run_id: str
+    name: str
+    started_at: datetime
+    earlier: Unfinished | None
+    pace: Pace
+    recoveries: Recoveries
+    watch: Watch
+    failed_at: PartPlan | None = None
+    stored: list[Part] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def backup_id(self) -> str:
+        return f"{self.plugs.job.name}/{self.name}"
+
+    def key_of(self, plan: PartPlan) -> str:
+        return part_key(self.backup_id, plan.name + SUFFIXES[self.plugs.job.codec])
+
+    def advance(self, size_bytes: int) -> None:
+        """Bytes came from the server: told to whoever watches, and held back where asked."""
+        self.watch.beat()
+        self.plugs.progress.advance(size_bytes)
+        self.pace.spend(size_bytes)
+
+
+def take(
+    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str
+) -> Manifest:
+    """Back up one database; the manifest that was committed.
+
+    Whatever goes wrong, nothing half made stays that could be taken for a backup: the parts
+    are removed, or kept for a later run to go on with where the job says so, and a record of
+    the failure names what stopped it.
+    """
+    taking = _begun(plugs, source, choice, run_id=run_id, name_id=name_id)
+    catalog = Catalog(plugs.repository)
+    try:
+        manifest = _taken(taking, catalog)
+    except BaseException as error:
+        _clean_up(taking, catalog, error)
+        raise
+    plugs.journal.end(plugs.job.name, source.database)
+    with suppress(HoldfastError):
+        plugs.gauges.show_backup(manifest)
+    return manifest
+
+
+def backup_name(started_at: datetime, name_id: str) -> str:
+    """A name that sorts by time for people; order is always taken from the manifest."""
+    return f"{started_at:%Y%m%dT%H%M%SZ}-{name_id[:8]}"
+
+
+def _begun(
+    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str
+) -> Taking:
+    started_at = plugs.clock()
+    earlier = plugs.journal.read(plugs.job.name, source.database) if choice.resume else None
+    if choice.resume and earlier is None:
+        events.info("nothing_to_resume", job=plugs.job.name, database=source.database)
+    pace = plugs.pace(source)
+    return Taking(
+        plugs=plugs,
+        source=source,
+        choice=choice,
+        run_id=earlier.run_id if earlier else run_id,
+        name=earlier.name if earlier else backup_name(started_at, name_id),
+        started_at=earlier.started_at if earlier else started_at,
+        earlier=earlier,
+        pace=pace,
+        recoveries=Recoveries(plugs.job.attempts),
+        watch=Watch(plugs.job, pace),
+    )
+
+
+def _taken(taking: Taking, catalog: Catalog) -> Manifest:
+    plugs = taking.plugs
+    began, cpu_before = time.monotonic(), plugs.cpu_seconds()
+    workers = taking.recoveries.trying(
+        lambda: plugs.choose_workers(taking.source),
+        on=DatabaseUnreachable,
+        what="counting the server's free connections",
+    ).slots
+    blobs = BlobKeeper(
+        plugs.repository,
+        job=plugs.job.name,
+        codec=plugs.job.codec,
+        level=plugs.job.level,
+        advance=taking.advance,
+    )
+    with taking.pace.kept(), _opened(taking, workers, blobs) as (snapshot, is_mixed):
+        reached("snapshot-taken")
+        reusable = _reusable(taking, is_mixed=is_mixed)
+        parts = _store_parts(taking, snapshot, reusable, workers)
+        manifest = Manifest(
+            job=plugs.job.name,
+            name=taking.name,
+            run_id=taking.run_id,
+            host=plugs.host,
+            engine=taking.source.engine,
+            server=snapshot.server,
+            consistency=Consistency.MIXED if reusable.used_mixed else snapshot.consistency,
+            proof=snapshot.proof | reusable.proof(),
+            tools=snapshot.tools,
+            started_at=taking.started_at,
+            snapshot_at=snapshot.taken_at,
+            finished_at=plugs.clock(),
+            peak_memory_bytes=plugs.peak_memory_bytes(),
+            workers=workers,
+            parts=tuple(parts),
+            blobs=blobs.kept,
+            notes=plugs.job.notes,
+        )
+    reached("parts-stored")
+    seconds = time.monotonic() - began
+    manifest = replace(
+        manifest,
+        metrics=_metrics(taking, manifest, blobs, seconds, plugs.cpu_seconds() - cpu_before),
+    )
+    taking.recoveries.trying(
+        lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest"
+    )
+    reached("manifest-stored")
+    return manifest
+
+
+@contextmanager
+def _opened(taking: Taking, workers: int, blobs: BlobKeeper) -> Iterator[tuple[Snapshot, bool]]:
+    """The snapshot, and whether it is another one than that of the parts to go on with."""
+    with ExitStack() as stack:
+
+        def enter(rejoin: str) -> Snapshot:
+            return taking.recoveries.trying(
+                lambda: stack.enter_context(
+                    taking.source.open(workers=workers, blobs=blobs, rejoin=rejoin)
+                ),
+                on=DatabaseUnreachable,
+                what="taking the snapshot",
+            )
+
+        if taking.earlier is None:
+            yield enter(""), False
+            return
+        try:
+            snapshot, is_mixed = enter(taking.earlier.snapshot), False
+        except SnapshotLost as error:
+            if not taking.choice.allow_mixed:
+                raise SnapshotLost(
+                    f"cannot resume backup '{taking.backup_id}': {error.message}",
+                    hint="--allow-mixed keeps its parts and takes the others from a new snapshot;"
+                    " without --resume everything is taken anew",
+                ) from error
+            snapshot, is_mixed = enter(""), True
+        yield snapshot, is_mixed
+
+
+def _reusable(taking: Taking, *, is_mixed: bool) -> Reusable:
+    return Reusable(taking.plugs.repository, taking.earlier, is_mixed=is_mixed)
+
+
+def _store_parts(
+    taking: Taking, snapshot: Snapshot, reusable: Reusable, workers: int
+) -> list[Part]:
+    plugs, plans = taking.plugs, snapshot.parts
+    require_room(plugs, taking.source.database, plans)
+    plugs.progress.begin(total_bytes=sum(part.estimated_bytes for part in plans), parts=len(plans))
+    plugs.journal.begin(
+        Unfinished(
+            job=plugs.job.name,
+            name=taking.name,
+            run_id=taking.run_id,
+            database=taking.source.database,
+            snapshot=snapshot.proof.get("snapshot", ""),
+            started_at=taking.started_at,
+            snapshot_at=snapshot.taken_at,
+        )
+    )
+
+    def end() -> None:
+        taking.pace.end()
+        snapshot.abort()
+
+    with taking.watch.over(end):
+        return run_all(
+            plans,
+            lambda part: _stored(taking, snapshot, reusable, part),
+            workers=workers,
+            abort=end,
+        )
+
+
+def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPlan) -> Part:
+    plugs = taking.plugs
+    reached("part-begun")
+    try:
+        part = reusable.part_for(plan, taking.key_of(plan), advance=taking.advance)
+        if part is None:
+            part = taking.recoveries.trying(
+                lambda: store_part(plugs, snapshot, taking.backup_id, plan, advance=taking.advance),
+                on=RepositoryUnreachable,
+                what=f"storing '{plan.name}'",
+            )
+    except BaseException:
+        with taking.lock:
+            taking.failed_at = taking.failed_at or plan
+        raise
+    with taking.lock:
+        taking.stored.append(part)
+        plugs.journal.add(plugs.job.name, taking.source.database, part)
+    plugs.progress.part_done(part.name)
+    _tell(part)
+    reached("part-stored")
+    return part
+
+
+def _tell(part: Part) -> None:
+    events.info(
+        "part_stored",
+        part=part.name,
+        relation=str(part.relation) if part.relation else None,
+        rows=part.rows,
+        plain_bytes=part.plain_bytes,
+        stored_bytes=part.stored_bytes,
+        seconds=part.seconds,
+        bytes_per_second=round(part.plain_bytes / part.seconds) if part.seconds else None,
+    )
+
+
+def _metrics(
+    taking: Taking, manifest: Manifest, blobs: BlobKeeper, seconds: float, cpu_seconds: float
+) -> dict[str, float]:
+    """Numbers of the whole run; those of a table stand with its part."""
+    seconds = max(seconds, 0.001)
+    stored = manifest.stored_bytes
+    return {
+        "seconds": round(seconds, 3),
+        "cpu_seconds": round(cpu_seconds, 3),
+        "cpu_percent": round(100 * cpu_seconds / seconds, 1),
+        "read_bytes_per_second": round(manifest.plain_bytes / seconds),
+        "written_bytes_per_second": round(stored / seconds),
+        "compression_ratio": round(manifest.plain_bytes / stored, 3) if stored else 1.0,
+        "recoveries": taking.recoveries.count + blobs.healed,
+        "paused_seconds": round(taking.pace.paused_seconds, 1),
+        "blobs": len(manifest.blobs),
+        "blobs_stored": blobs.stored,
+    }
+
+
+def _clean_up(taking: Taking, catalog: Catalog, error: BaseException) -> None:
+    """Remove or keep the parts, and leave word; never hides `error`."""
+    plugs, database = taking.plugs, taking.source.database
+    keep = plugs.job.resumable and bool(taking.stored) and not isinstance(error, RepositoryFull)
+    if taking.earlier is not None and not taking.stored:
+        # A resume that was refused must not cost what it could not use.
+        keep = True
+    with suppress(HoldfastError):
+        if not keep:
+            catalog.discard_parts(taking.backup_id)
+            plugs.journal.end(plugs.job.name, database)
+    with suppress(HoldfastError):
+        catalog.record(_failure(taking, error, parts_kept=len(taking.stored) if keep else 0))
+
+
+def _failure(taking: Taking, error: BaseException, *, parts_kept: int) -> Failure:
+    known = error if isinstance(error, HoldfastError) else None
+    at = taking.failed_at
+    return Failure(
+        job=taking.plugs.job.name,
+        name=taking.name,
+        run_id=taking.run_id,
+        host=taking.plugs.host,
+        engine=taking.source.engine,
+        database=taking.source.database,
+        started_at=taking.started_at,
+        failed_at=taking.plugs.clock(),
+        error=str(error) or type(error).__name__,
+        hint=known.hint if known else "",
+        exit_code=known.exit_code if known else 1,
+        part=at.name if at else "",
+        relation=str(at.relation) if at and at.relation else "",
+        parts_kept=parts_kept,
+    )

@@ -1,0 +1,90 @@
+"""What an unfinished backup has stored so far: one line a part on this host, synced at once."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import TypeAdapter, ValidationError
+
+from holdfast.model import Part
+from holdfast.ports import Unfinished
+from holdfast.scheduling.state import make_folder, open_private, state_errors
+
+
+@cache
+def _head() -> TypeAdapter[Unfinished]:
+    return TypeAdapter(Unfinished)
+
+
+@cache
+def _part() -> TypeAdapter[Part]:
+    return TypeAdapter(Part)
+
+
+class FileJournal:
+    """Obeys `ports.Journal`: `FOLDER/JOB/DATABASE.jsonl`, the head in its first line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def begin(self, unfinished: Unfinished) -> None:
+        path = self._path(unfinished.job, unfinished.database)
+        make_folder(self._folder)
+        make_folder(path.parent)
+        lines = [_head().dump_json(unfinished, exclude={"parts"})]
+        lines += [_part().dump_json(part) for part in unfinished.parts]
+        self._append(path, lines, os.O_TRUNC)
+
+    def add(self, job: str, database: str, part: Part) -> None:
+        self._append(self._path(job, database), [_part().dump_json(part)], os.O_APPEND)
+
+    def read(self, job: str, database: str) -> Unfinished | None:
+        path = self._path(job, database)
+        with state_errors(path):
+            lines = path.read_bytes().splitlines() if path.exists() else []
+        try:
+            head = _head().validate_json(lines[0])
+        except (IndexError, ValidationError):
+            return None
+        return Unfinished(
+            job=head.job,
+            name=head.name,
+            run_id=head.run_id,
+            database=head.database,
+            snapshot=head.snapshot,
+            started_at=head.started_at,
+            snapshot_at=head.snapshot_at,
+            parts=tuple(_readable(lines[1:])),
+        )
+
+    def end(self, job: str, database: str) -> None:
+        path = self._path(job, database)
+        with state_errors(path):
+            path.unlink(missing_ok=True)
+
+    def _append(self, path: Path, lines: list[bytes], how: int) -> None:
+        with state_errors(path):
+            descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | how)
+            try:
+                os.write(descriptor, b"".join(line + b"\n" for line in lines))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _path(self, job: str, database: str) -> Path:
+        # A name may hold anything; a file name may not, and must not be too long either.
+        return self._folder / job / f"{quote(database, safe='')[:200]}.jsonl"
+
+
+def _readable(lines: list[bytes]) -> list[Part]:
+    """A crash may have cut the last line short: its part is then taken again."""
+    parts: list[Part] = []
+    for line in lines:
+        try:
+            parts.append(_part().validate_json(line))
+        except ValidationError:
+            break
+    return parts

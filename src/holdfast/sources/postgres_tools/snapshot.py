@@ -1,0 +1,101 @@
+"""One moment of a PostgreSQL database, as one pg_dump sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import psycopg
+
+from holdfast.model import Consistency, PartKind, PartPlan, Server
+from holdfast.ports import PartStream
+from holdfast.process import running
+from holdfast.sources.postgres_native import database_properties
+from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
+from holdfast.sources.postgres_native.dump import Dump, Dumper
+from holdfast.sources.postgres_native.endings import Endings
+from holdfast.sources.postgres_native.holder import Exported
+from holdfast.sources.postgres_native.inventory import Facts
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.snapshot import KIND, Texts
+from holdfast.sources.postgres_native.tools import Tool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolsSnapshot:
+    """Obeys `ports.Snapshot`; made by `PostgresToolsSource.open`, which ends its session.
+
+    `held` is the session with the snapshot; `argv` is the pg_dump that joins it.
+    """
+
+    found: Facts
+    exported: Exported
+    held: psycopg.Connection
+    login: Login
+    argv: Sequence[str]
+    dumper: Dumper
+    used: Sequence[Tool]
+    parts: Sequence[PartPlan]
+    notes: Sequence[str]
+    consistency: Consistency = Consistency.SNAPSHOT
+    endings: Endings = field(default_factory=Endings)
+
+    @property
+    def server(self) -> Server:
+        return Server(kind=KIND, version=self.found.version, database=self.found.database)
+
+    @property
+    def taken_at(self) -> datetime:
+        return self.exported.taken_at.astimezone(UTC)
+
+    @property
+    def proof(self) -> dict[str, str]:
+        passwords = "with" if self.found.may_read_passwords else "without"
+        return {
+            "snapshot": self.exported.name,
+            "visible": self.exported.seen,
+            "xmin": self.exported.xmin,
+            "xmax": self.exported.xmax,
+            "lsn": self.exported.lsn,
+            "isolation": "repeatable read, read only",
+            "sessions": f"one pg_dump inside snapshot {self.exported.name}",
+            "server": self.found.version,
+            **self.tools,
+            "taken_at": self.taken_at.isoformat(),
+            "outside": f"roles ({passwords} passwords) and sequences are read as of now",
+            "not_taken": "; ".join(self.notes),
+        }
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {tool.path.name: tool.version for tool in self.used}
+
+    def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
+        if part.kind is PartKind.ARCHIVE:
+            return self._read_archive()
+        if part.kind is PartKind.GRANTS:
+            return self._read_settings()
+        return self.dumper.read(part, self.endings)
+
+    def abort(self) -> None:
+        self.endings.abort()
+
+    @contextmanager
+    def _read_archive(self) -> Iterator[PartStream]:
+        with (
+            running(self.argv, env=self.login.environment()) as child,
+            self.endings.registered(child.end),
+        ):
+            yield Dump(child, f"database '{self.found.database}'", self.endings.aborted)
+
+    @contextmanager
+    def _read_settings(self) -> Iterator[PartStream]:
+        with self.endings.registered(lambda: self.held.cancel_safe(timeout=CANCEL_SECONDS)):
+            yield Texts(
+                self.held,
+                database_properties.statements(self.held),
+                f"settings of database '{self.found.database}'",
+                user=self.found.login,
+            )

@@ -1,0 +1,240 @@
+"""A PostgreSQL database as the stock artefacts of pg_dump and pg_dumpall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from holdfast.errors import SnapshotLost
+from holdfast.model import Codec, Consistency, Selection, Server
+from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
+from holdfast.sources.postgres_native import (
+    database_properties,
+    databases,
+    failures,
+    holder,
+    inventory,
+    preflight,
+    tools,
+)
+from holdfast.sources.postgres_native.dump import Dumper
+from holdfast.sources.postgres_native.holder import Exported
+from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
+from holdfast.sources.postgres_native.layout import BIG_DATABASE_BYTES
+from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
+from holdfast.sources.postgres_native.snapshot import KIND
+from holdfast.sources.postgres_native.source import APPLICATION_NAME
+from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres_tools import artefact, pg_dump
+from holdfast.sources.postgres_tools.pg_dump import HIGHEST_LEVEL, Compression
+from holdfast.sources.postgres_tools.snapshot import ToolsSnapshot
+
+
+class PostgresToolsSource:
+    """Obeys `ports.Source`.
+
+    A backup uses one session to hold the snapshot, one for pg_dump and one for pg_dumpall.
+    From `plain_from_bytes` up a database is dumped as plain SQL, which the pipeline compresses;
+    below it pg_dump compresses with `codec` and `level`. Long values stay in the dump.
+    """
+
+    engine = "tools"
+
+    def __init__(
+        self,
+        *,
+        dsn: str,
+        password: str | None = None,
+        application_name: str = APPLICATION_NAME,
+        tool_folders: Sequence[Path] = (),
+        lock_wait_seconds: int = LOCK_WAIT_SECONDS,
+        plain_from_bytes: int = BIG_DATABASE_BYTES,
+        codec: Codec = Codec.GZIP,
+        level: int = HIGHEST_LEVEL,
+        selection: Selection | None = None,
+    ) -> None:
+        self._login = Login.parse(
+            dsn,
+            password=password,
+            application_name=application_name,
+            lock_wait_seconds=lock_wait_seconds,
+        )
+        self._tool_folders = tuple(tool_folders)
+        self._plain_from_bytes = plain_from_bytes
+        self._compression = Compression(codec=codec, level=level)
+        self._selection = selection
+
+        def one_of(dsn: str) -> PostgresToolsSource:
+            return PostgresToolsSource(
+                dsn=dsn,
+                password=password,
+                application_name=application_name,
+                tool_folders=tool_folders,
+                lock_wait_seconds=lock_wait_seconds,
+                plain_from_bytes=plain_from_bytes,
+                codec=codec,
+                level=level,
+            )
+
+        self._dsn = dsn
+        self._one_of = one_of
+
+    @property
+    def database(self) -> str:
+        return self._login.database
+
+    def databases(self) -> Sequence[PostgresToolsSource]:
+        if self._selection is None:
+            return [self]
+        return databases.each_of(self._selection, self._login, self._dsn, self._one_of)
+
+    def lag_seconds(self) -> float | None:
+        return databases.lag_seconds(self._login)
+
+    def check(self) -> list[Finding]:
+        with self._session() as connection:
+            found = self._examined(connection)
+            used = self._tools(found)
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                connection.execute("SELECT pg_export_snapshot()")
+            place = "a standby" if found.is_standby else "a primary"
+            versions = ", ".join(f"{tool.path.name} {tool.version}" for tool in used)
+            free = preflight.connections_free(connection)
+            form, reason = self._form(found)
+        return [
+            Finding(subject="server", detail=f"PostgreSQL {found.version}, {place}"),
+            Finding(subject="login", detail=f"'{found.login}' in database '{found.database}'"),
+            Finding(subject="grants", detail="all tables, sequences and large objects"),
+            Finding(subject="tools", detail=versions),
+            Finding(subject="connections", detail=f"{free} free"),
+            Finding(subject="snapshot", detail="can be exported"),
+            Finding(subject="format", detail=f"{form}: {reason}"),
+        ]
+
+    def connections_free(self) -> int:
+        with self._session() as connection:
+            return preflight.connections_free(connection)
+
+    def plan(self) -> SourcePlan:
+        with self._session() as connection:
+            found = inventory.facts(connection)
+            listed = inventory.tables(connection)
+            form, reason = self._form(found)
+            return SourcePlan(
+                server=Server(kind=KIND, version=found.version, database=found.database),
+                tables=tuple(_planned(table, found, form) for table in listed),
+                consistency=Consistency.SNAPSHOT,
+                notes=(
+                    f"one pg_dump writes the whole database in format {form}: {reason}",
+                    self._who_compresses(form),
+                    *inventory.notes(found, listed),
+                ),
+            )
+
+    @contextmanager
+    def open(
+        self,
+        *,
+        workers: int,
+        blobs: Blobs | None = None,  # noqa: ARG002  # a stock artefact holds all of its values
+        rejoin: str = "",
+    ) -> Iterator[Snapshot]:
+        if rejoin:
+            raise SnapshotLost(
+                "a dump that pg_dump writes in one piece cannot be gone on with half way"
+            )
+        with self._login.session() as held:
+            with self._translated(held):
+                found = self._examined(held)
+                used = self._tools(found)
+                exported = holder.take_snapshot(held, database=found.database, user=found.login)
+                snapshot = self._snapshot(held, found, exported, used, workers)
+            try:
+                yield snapshot
+            finally:
+                snapshot.abort()
+
+    def _snapshot(
+        self,
+        held: psycopg.Connection,
+        found: Facts,
+        exported: Exported,
+        used: Sequence[Tool],
+        workers: int,
+    ) -> ToolsSnapshot:
+        dump, dumpall = used
+        form, _ = self._form(found)
+        listed = inventory.tables(held)
+        creation = database_properties.creation_options(held)
+        return ToolsSnapshot(
+            found=found,
+            exported=exported,
+            held=held,
+            login=self._login,
+            argv=pg_dump.arguments(
+                dump,
+                self._login,
+                form=form,
+                snapshot=exported.name,
+                compression=self._compression,
+            ),
+            dumper=Dumper(
+                self._login, pg_dump=dump, pg_dumpall=dumpall, snapshot=exported.name, found=found
+            ),
+            used=used,
+            parts=artefact.parts_of(
+                found, listed, creation, form=form, pg_dump=dump, workers=workers
+            ),
+            notes=inventory.notes(found, listed),
+        )
+
+    def _form(self, found: Facts) -> tuple[str, str]:
+        return artefact.format_for(found, plain_from_bytes=self._plain_from_bytes)
+
+    def _who_compresses(self, form: str) -> str:
+        if form == artefact.PLAIN:
+            return "the dump is compressed by us, as the job says"
+        level = min(self._compression.level, HIGHEST_LEVEL)
+        return f"pg_dump compresses by itself, at level {level} (never above {HIGHEST_LEVEL})"
+
+    def _examined(self, connection: psycopg.Connection) -> Facts:
+        found = inventory.facts(connection)
+        preflight.require_supported(found)
+        preflight.require_grants(connection, found)
+        return found
+
+    def _tools(self, found: Facts) -> list[Tool]:
+        return [
+            tools.find(name, found.major, found.version, self._tool_folders)
+            for name in ("pg_dump", "pg_dumpall")
+        ]
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection]:
+        with self._login.session() as connection, self._translated(connection):
+            yield connection
+
+    @contextmanager
+    def _translated(self, connection: psycopg.Connection) -> Iterator[None]:
+        """A server that fails while it is asked about itself."""
+        try:
+            yield
+        except psycopg.Error as error:
+            gone = failures.session_is_gone(error, connection)
+            subject = f"the catalogs of database '{self._login.database}'"
+            raise failures.reading(error, subject, gone=gone, user=self._login.user) from error
+
+
+def _planned(table: Table, found: Facts, form: str) -> TablePlan:
+    taken = has_rows_to_take(table, found)
+    return TablePlan(
+        relation=table.relation,
+        estimated_bytes=table.size_bytes if taken else 0,
+        estimated_rows=table.estimated_rows,
+        method=f"pg_dump {form}" if taken else "schema only",
+        reason="the engine is tools" if taken else "it has no rows here",
+    )

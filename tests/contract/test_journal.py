@@ -1,0 +1,86 @@
+"""What `ports.Journal` promises, asked of every journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from holdfast.ports import Journal, Unfinished
+from holdfast.scheduling.journal import FileJournal
+from tests.fakes.clock import START
+from tests.fakes.journal import MemoryJournal
+from tests.unit.manifests import manifest
+
+PART = manifest().parts[0]
+
+DATABASES = ["shop", "Shop's / \x1b[31m \n ä", "x" * 300]
+
+
+@pytest.fixture(params=["file", "memory"])
+def open_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Journal]:
+    """Opens the same journal each time, as two runs do."""
+    memory = MemoryJournal()
+    return (lambda: FileJournal(tmp_path / "j")) if request.param == "file" else lambda: memory
+
+
+def unfinished(database: str) -> Unfinished:
+    return Unfinished(
+        job="shop",
+        name="20261120T020000Z-1a2b3c4d",
+        run_id="1a2b3c4d" * 4,
+        database=database,
+        snapshot="00000003-0000001B-1",
+        started_at=START,
+        snapshot_at=START + timedelta(seconds=1),
+    )
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_what_was_stored_is_known_to_the_next_run(
+    open_journal: Callable[[], Journal], database: str
+) -> None:
+    begun = unfinished(database)
+    open_journal().begin(begun)
+    open_journal().add("shop", database, PART)
+    found = open_journal().read("shop", database)
+    assert found is not None
+    assert (found.name, found.snapshot, found.snapshot_at) == (
+        begun.name,
+        begun.snapshot,
+        begun.snapshot_at,
+    )
+    assert found.parts == (PART,)
+    assert open_journal().read("stock", database) is None
+    open_journal().end("shop", database)
+    assert open_journal().read("shop", database) is None
+    open_journal().end("shop", database)
+
+
+def test_a_new_beginning_forgets_the_old(open_journal: Callable[[], Journal]) -> None:
+    open_journal().begin(unfinished("shop"))
+    open_journal().add("shop", "shop", PART)
+    open_journal().begin(unfinished("shop"))
+    found = open_journal().read("shop", "shop")
+    assert found is not None
+    assert found.parts == ()
+
+
+def test_a_line_that_was_cut_short_costs_its_own_part_only(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path / "j")
+    journal.begin(unfinished("shop"))
+    journal.add("shop", "shop", PART)
+    (path,) = (tmp_path / "j").rglob("*.jsonl")
+    with path.open("ab") as file:
+        file.write(b'{"name": "data/0')
+    found = journal.read("shop", "shop")
+    assert found is not None
+    assert found.parts == (PART,)
+
+
+def test_it_is_for_its_owner_only(tmp_path: Path) -> None:
+    FileJournal(tmp_path / "j").begin(unfinished("shop"))
+    (path,) = (tmp_path / "j").rglob("*.jsonl")
+    assert path.stat().st_mode & 0o077 == 0

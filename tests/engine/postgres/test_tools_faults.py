@@ -1,0 +1,180 @@
+"""What goes wrong around pg_dump and pg_restore is told, and nothing half stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from holdfast.errors import (
+    AccessDenied,
+    BackupFailed,
+    RestoreFailed,
+    SnapshotLost,
+    VerifyFailed,
+)
+from holdfast.model import Part, PartKind
+from holdfast.ports import RestoreRequest
+from holdfast.sources.postgres_native.target import PostgresTarget
+from holdfast.sources.postgres_tools.source import PostgresToolsSource
+from tests.engine.loop import Unwatched, keep, opener
+from tests.engine.postgres.artefacts import ALWAYS_PLAIN, BIG, archive_plan, children, restored_with
+from tests.engine.postgres.conftest import Laboratory
+from tests.engine.postgres.equality import program
+from tests.engine.waiting import until
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_object_that_cannot_come_back_is_named_and_nothing_stays(
+    lab: Laboratory, tmp_path: Path, workers: int, plain_from_bytes: int
+) -> None:
+    role = lab.role()
+    columns = ", ".join(f"column_{number} int" for number in range(60))
+    database = lab.database(f"CREATE TABLE a ({columns})", f'ALTER TABLE a OWNER TO "{role}"')
+    source = PostgresToolsSource(dsn=lab.conninfo(database), plain_from_bytes=plain_from_bytes)
+    parts = keep(source, tmp_path)
+    lab.run(database, "ALTER TABLE a OWNER TO CURRENT_USER")
+    lab.run("postgres", f'DROP ROLE "{role}"')
+    before = lab.databases()
+    with pytest.raises(RestoreFailed) as caught:
+        restored_with(lab, RestoreRequest(parts=parts, workers=workers), tmp_path, lab.name())
+    assert caught.value.message.startswith("cannot restore table '")
+    assert f'role "{role}" does not exist' in caught.value.message
+    assert "--globals" in caught.value.hint
+    assert lab.databases() == before
+
+
+def test_a_part_that_turns_out_damaged_leaves_no_database(
+    lab: Laboratory, tmp_path: Path, plain_from_bytes: int
+) -> None:
+    database = lab.database(BIG)
+    source = PostgresToolsSource(dsn=lab.conninfo(database), plain_from_bytes=plain_from_bytes)
+    parts, before = keep(source, tmp_path), lab.databases()
+
+    class Damaged:
+        def __init__(self, part: Part) -> None:
+            self._part = part
+
+        def __enter__(self) -> Iterator[bytes]:
+            return self._chunks()
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def _chunks(self) -> Iterator[bytes]:
+            with opener(tmp_path)(self._part) as chunks:
+                yield next(chunks)
+            if self._part.kind is PartKind.ARCHIVE:
+                raise VerifyFailed(f"cannot trust part '{self._part.name}'")
+
+    target = PostgresTarget(url=lab.conninfo(lab.name()))
+    with pytest.raises(VerifyFailed):
+        target.restore(RestoreRequest(parts=parts, workers=1), Damaged, Unwatched())
+    assert lab.databases() == before
+    until(lambda: lab.sessions("holdfast-restore-%") == 0)
+
+
+def test_a_wrong_password_is_refused_and_never_repeated(lab: Laboratory) -> None:
+    role = lab.role(password="right")
+    dsn = lab.over_tcp("postgres", user=role)
+    with pytest.raises(AccessDenied) as caught:
+        PostgresToolsSource(dsn=dsn, password="wr0ng-secret").check()
+    assert "wr0ng-secret" not in caught.value.message + caught.value.hint
+
+
+def test_a_password_reaches_pg_dump_by_environment_alone(lab: Laboratory, tmp_path: Path) -> None:
+    role = lab.role(password="the-s3cret", options="SUPERUSER")
+    database = lab.database(BIG)
+    source = PostgresToolsSource(dsn=lab.over_tcp(database, user=role), password="the-s3cret")
+    with source.open(workers=1) as snapshot, snapshot.read(archive_plan(snapshot)) as stream:
+        next(iter(stream))
+        (pid,) = children("pg_dump", of=os.getpid())
+        assert b"the-s3cret" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert children("pg_dump", of=os.getpid()) == []
+
+
+def test_a_pg_dump_that_is_killed_fails_the_part(lab: Laboratory) -> None:
+    source = PostgresToolsSource(
+        dsn=lab.conninfo(lab.database(BIG)),
+        application_name="test-killed",
+        plain_from_bytes=ALWAYS_PLAIN,
+    )
+    with source.open(workers=1) as snapshot, snapshot.read(archive_plan(snapshot)) as stream:
+        chunks = iter(stream)
+        next(chunks)
+        (pid,) = children("pg_dump", of=os.getpid())
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(BackupFailed, match=r"cannot read database .*SIGKILL"):
+            list(chunks)
+    until(lambda: lab.sessions("test-killed") == 0)
+
+
+def test_an_abort_ends_pg_dump(lab: Laboratory) -> None:
+    source = PostgresToolsSource(
+        dsn=lab.conninfo(lab.database(BIG)),
+        application_name="test-aborted",
+        plain_from_bytes=ALWAYS_PLAIN,
+    )
+    with source.open(workers=1) as snapshot, snapshot.read(archive_plan(snapshot)) as stream:
+        chunks = iter(stream)
+        next(chunks)
+        snapshot.abort()
+        snapshot.abort()
+        with pytest.raises(BackupFailed, match="the run was ended"):
+            list(chunks)
+        with pytest.raises(BackupFailed), snapshot.read(archive_plan(snapshot)):
+            pass
+        assert children("pg_dump", of=os.getpid()) == []
+    until(lambda: lab.sessions("test-aborted") == 0)
+
+
+@pytest.fixture
+def own_server(lab: Laboratory, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """A server for this test alone, in its folder's socket; yields what stops it at once."""
+    data, socket = tmp_path / "data", tmp_path
+    initdb, pg_ctl = (program(name, lab.superuser) for name in ("initdb", "pg_ctl"))
+    subprocess.run(
+        [initdb, "-A", "trust", "-N", "-U", "postgres", "-D", str(data)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    options = f"-k {socket} -h '' -c fsync=off"
+    log = str(tmp_path / "log")
+    subprocess.run(
+        [pg_ctl, "-w", "-D", str(data), "-o", options, "-l", log, "start"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+    def stop() -> None:
+        subprocess.run(
+            [pg_ctl, "-w", "-D", str(data), "-m", "immediate", "stop"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    try:
+        yield stop
+    finally:
+        if (data / "postmaster.pid").exists():
+            stop()
+
+
+def test_a_server_that_stops_midway_fails_the_part(
+    own_server: Callable[[], None], tmp_path: Path
+) -> None:
+    dsn = make_conninfo(host=str(tmp_path), user="postgres", dbname="postgres")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(BIG)
+    source = PostgresToolsSource(dsn=dsn, plain_from_bytes=ALWAYS_PLAIN)
+    with source.open(workers=1) as snapshot, snapshot.read(archive_plan(snapshot)) as stream:
+        chunks = iter(stream)
+        next(chunks)
+        own_server()
+        with pytest.raises(SnapshotLost, match="cannot read database 'postgres'"):
+            list(chunks)

@@ -1,0 +1,20 @@
+"""Numbers for a monitor, in memory."""
+
+from __future__ import annotations
+
+from holdfast.model import Manifest
+from holdfast.ports import RunRecord
+
+
+class MemoryGauges:
+    """Obeys `ports.Gauges`."""
+
+    def __init__(self) -> None:
+        self.backups: list[Manifest] = []
+        self.runs: list[tuple[RunRecord, int]] = []
+
+    def show_backup(self, manifest: Manifest) -> None:
+        self.backups.append(manifest)
+
+    def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None:
+        self.runs.append((run, skipped_in_a_row))

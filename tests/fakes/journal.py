@@ -1,0 +1,28 @@
+"""What unfinished backups have stored, in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.model import Part
+from holdfast.ports import Unfinished
+
+
+class MemoryJournal:
+    """Obeys `ports.Journal`."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], Unfinished] = {}
+
+    def begin(self, unfinished: Unfinished) -> None:
+        self.known[unfinished.job, unfinished.database] = unfinished
+
+    def add(self, job: str, database: str, part: Part) -> None:
+        found = self.known[job, database]
+        self.known[job, database] = replace(found, parts=(*found.parts, part))
+
+    def read(self, job: str, database: str) -> Unfinished | None:
+        return self.known.get((job, database))
+
+    def end(self, job: str, database: str) -> None:
+        self.known.pop((job, database), None)

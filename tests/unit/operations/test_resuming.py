@@ -1,0 +1,106 @@
+"""What an unfinished backup has stored is used again only where that is honest."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.errors import BackupFailed, RepositoryFull, SnapshotLost
+from holdfast.model import Consistency
+from holdfast.operations.backup import backup
+from holdfast.operations.taking import BackupChoice
+from holdfast.operations.verify import verify
+from tests.fakes.progress import FakeProgress
+from tests.fakes.source import table
+from tests.unit.operations.worlds import World
+
+RESUME = BackupChoice(resume=True)
+MIXED = BackupChoice(resume=True, allow_mixed=True)
+SNAPSHOT = "00000003-0000001B-1"
+
+
+def failed_world(*, resumable: bool = True) -> World:
+    """`orders` was stored, `items` failed; the next run finds both well."""
+    error = BackupFailed("cannot read table 'public.items'")
+    world = World(
+        table("orders", "1,ann", "2,bob", "3,eve"), table("items", "1", "2", fails_with=error)
+    )
+    world.resumable = resumable
+    world.workers = 1
+    with pytest.raises(BackupFailed):
+        backup(world.plugs)
+    world.source.tables = (table("orders", "1,ann", "2,bob", "3,eve"), table("items", "1", "2"))
+    return world
+
+
+def reads(world: World) -> list[str]:
+    return world.source.snapshots[-1].read_names
+
+
+def test_with_the_snapshot_still_held_only_what_is_missing_is_read() -> None:
+    world = failed_world()
+    world.source.held = SNAPSHOT
+    manifest = backup(world.plugs, RESUME).manifest
+    assert reads(world) == ["data/public.items.copy"]
+    assert manifest.consistency is Consistency.SNAPSHOT
+    assert manifest.proof["resumed_parts"] == "1"
+    report = verify(world.repository, manifest.backup_id, workers=1, progress=FakeProgress())
+    assert report.bad == ()
+    assert Catalog(world.repository).survey("shop").failures == ()
+    assert world.journal.known == {}
+
+
+def test_where_the_snapshot_is_gone_it_is_refused_and_costs_nothing() -> None:
+    world = failed_world()
+    stored = set(world.repository.objects)
+    with pytest.raises(SnapshotLost, match="cannot resume backup 'shop/") as caught:
+        backup(world.plugs, RESUME)
+    assert "--allow-mixed" in caught.value.hint
+    assert set(world.repository.objects) == stored
+
+
+def test_mixed_is_said_and_the_parts_are_named() -> None:
+    world = failed_world()
+    manifest = backup(world.plugs, MIXED).manifest
+    assert reads(world) == ["data/public.items.copy"]
+    assert manifest.consistency is Consistency.MIXED
+    assert manifest.proof["mixed"] == "data/public.orders.copy are of an earlier snapshot"
+
+
+def test_a_part_that_was_damaged_meanwhile_is_taken_again() -> None:
+    world = failed_world()
+    (key,) = (key for key in world.repository.objects if key.endswith("orders.copy.zst"))
+    world.repository.flip_bit(key, at=3)
+    manifest = backup(world.plugs, MIXED).manifest
+    assert sorted(reads(world)) == ["data/public.items.copy", "data/public.orders.copy"]
+    assert manifest.consistency is Consistency.SNAPSHOT
+    report = verify(world.repository, manifest.backup_id, workers=1, progress=FakeProgress())
+    assert report.bad == ()
+
+
+def test_without_being_asked_for_a_new_run_takes_everything_anew() -> None:
+    world = failed_world()
+    manifest = backup(world.plugs).manifest
+    assert len(reads(world)) == 2
+    assert {key.split("/")[1] for key in world.repository.objects if "parts" in key} == {
+        manifest.name
+    }
+
+
+def test_a_job_that_does_not_say_resumable_keeps_no_parts() -> None:
+    world = failed_world(resumable=False)
+    assert [key.rsplit("/", 1)[1] for key in world.repository.objects] == ["failed.json"]
+    assert world.journal.known == {}
+
+
+def test_a_full_repository_is_not_filled_with_parts_for_later() -> None:
+    world = World(table("orders", "1"), table("items", fails_with=RepositoryFull("no space")))
+    world.resumable = True
+    with pytest.raises(RepositoryFull):
+        backup(world.plugs)
+    assert [key.rsplit("/", 1)[1] for key in world.repository.objects] == ["failed.json"]
+
+
+def test_with_nothing_to_resume_a_whole_backup_is_made() -> None:
+    world = World()
+    assert backup(world.plugs, RESUME).manifest.consistency is Consistency.SNAPSHOT

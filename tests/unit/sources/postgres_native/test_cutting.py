@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.sources.postgres_native.cutting import Cutter
+
+
+@given(st.lists(st.binary(max_size=9)), st.lists(st.integers(0, 5)))
+def test_whatever_the_chunks_the_pieces_are_the_same(chunks: list[bytes], sizes: list[int]) -> None:
+    whole = b"".join(chunks)
+    cutter, position = Cutter(iter(chunk for chunk in chunks if chunk)), 0
+    for size in sizes:
+        if position + size > len(whole):
+            break
+        assert bytes(cutter.exactly(size)) == whole[position : position + size]
+        position += size
+    assert cutter.position == position
+    cutter.drain()
+
+
+def test_what_lies_between_is_skipped() -> None:
+    cutter = Cutter([b"head", b"er,row", b"s,tail"])
+    cutter.skip_to(7)
+    assert b"".join(cutter.take(4)) == b"rows"
+    assert cutter.position == 11
+
+
+def test_a_stream_that_ends_too_early_says_where() -> None:
+    with pytest.raises(EOFError, match="after 3 bytes"):
+        list(Cutter([b"abc"]).take(4))

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from holdfast.process import ChildFailed
+from holdfast.sources.postgres_tools.pg_restore import failure
+
+QUERY = "pg_restore: error: could not execute query: ERROR:  "
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            f'{QUERY}role "bob" does not exist | Command was: ALTER TABLE public.orders OWNER TO;',
+            "cannot restore table 'public.orders': role \"bob\" does not exist",
+        ),
+        (
+            f'{QUERY}no | DETAIL: x | HINT: y | Command was: CREATE TABLE public."A ""b""" ( | id',
+            "cannot restore table 'public.A \"b\"': no",
+        ),
+        (
+            f"{QUERY}no | Command was: ALTER TABLE ONLY public.child |     ADD CONSTRAINT far",
+            "cannot restore table 'public.child': no",
+        ),
+        (
+            f"{QUERY}no | Command was: CREATE UNIQUE INDEX one ON public.t USING btree (id);",
+            "cannot restore unique index 'one': no",
+        ),
+        (
+            f"{QUERY}no | Command was: CREATE EXTENSION IF NOT EXISTS hstore WITH SCHEMA public;",
+            "cannot restore extension 'hstore': no",
+        ),
+        (
+            f"{QUERY}no | Command was: GRANT SELECT ON TABLE public.a TO x;",
+            "cannot restore 'GRANT SELECT ON TABLE public.a TO x;': no",
+        ),
+        (
+            'pg_restore: error: COPY failed for table "a": ERROR:  violates "c" | CONTEXT:  COPY',
+            "cannot restore table 'a': violates \"c\"",
+        ),
+        (
+            "pg_restore: error: could not read from input file: end of file",
+            "cannot restore database 'shop': could not read from input file: end of file",
+        ),
+        ("", "cannot restore database 'shop': pg_restore ended with status 1: no message"),
+    ],
+)
+def test_the_object_that_it_stopped_at_is_named(said: str, message: str) -> None:
+    assert failure(ChildFailed("pg_restore", 1, said), "shop").message == message
