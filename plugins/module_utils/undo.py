@@ -195,13 +195,18 @@ class Undo:
 
 
 def _replace(path: Path, content: bytes, *, mode: int, owner: int, group: int) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-        os.fchmod(out.fileno(), mode)
-        os.fchown(out.fileno(), owner, group)
-    Path(out.name).rename(path)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+            os.fchmod(out.fileno(), mode)
+            os.fchown(out.fileno(), owner, group)
+        Path(name).rename(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _nothing_to_do(_: Original) -> None:
