@@ -1,4 +1,4 @@
-"""`python -m benchmarks [postgres|mysql ...]`: measure, and print ratios to our own time."""
+"""`python -m benchmarks [postgres|mysql|fleet ...]`: measure, and print ratios to our own time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import fleet as tuned_fleet
 from benchmarks.workloads import HERE, OUT, USUAL, WORKLOADS, Contender, Workload
 from lab import command, fleet, hosts, project
 from lab.fleet import Fleet
 
 INVENTORY = HERE / "inventory"
 MB = 1e6
+# No database is measured there, so it is asked for by name only.
+FLEET = "fleet"
 COLUMNS = ("", "seconds", "ratio", "client CPU s", "server CPU s", "memory", "tasks", "stored")
 ENVIRONMENT = (
     "PATH=/opt/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -28,14 +31,20 @@ ENVIRONMENT = (
 def main(argv: list[str]) -> int:
     """Each workload on its own host, one after another: nothing else should run meanwhile."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument(
+        "workloads", nargs="*", metavar="WORKLOAD", help=", ".join([*WORKLOADS, FLEET])
+    )
     wanted = parser.parse_args(argv).workloads or list(USUAL)
-    unknown = [name for name in wanted if name not in WORKLOADS]
+    unknown = [name for name in wanted if name not in {*WORKLOADS, FLEET}]
     if unknown:
-        parser.error(f"there is no workload '{unknown[0]}'; there are {', '.join(WORKLOADS)}")
+        known = ", ".join([*WORKLOADS, FLEET])
+        parser.error(f"there is no workload '{unknown[0]}'; there are {known}")
     machines = fleet.read(INVENTORY)
     console = Console(highlight=False)
     for name in wanted:
+        if name == FLEET:
+            tuned_fleet.measure(console)
+            continue
         workload = WORKLOADS[name]
         try:
             hosts.up(machines, limit=[workload.host])
