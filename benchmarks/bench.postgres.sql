@@ -5,8 +5,10 @@ ALTER TABLE narrow ADD PRIMARY KEY (id);
 CREATE INDEX ON narrow (customer);
 CREATE TABLE pictures (id integer PRIMARY KEY, picture bytea);
 ALTER TABLE pictures ALTER picture SET STORAGE EXTERNAL;
-INSERT INTO pictures SELECT n, (SELECT string_agg(sha512((n || '/' || k)::bytea), ''::bytea) FROM generate_series(1, 4096) k)
+CREATE EXTENSION pgcrypto;
+INSERT INTO pictures SELECT n, (SELECT string_agg(gen_random_bytes(1024), ''::bytea) FROM generate_series(1, 256 + n - n) k)
   FROM generate_series(1, 2700) n;
+DROP EXTENSION pgcrypto;
 DO $$ BEGIN
   FOR n IN 1..500 LOOP
     EXECUTE format('CREATE TABLE small_%s AS SELECT k AS id, md5(k::text) AS name FROM generate_series(1, 1000) k', n);
