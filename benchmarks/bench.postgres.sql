@@ -6,6 +6,7 @@ CREATE INDEX ON narrow (customer);
 CREATE TABLE pictures (id integer PRIMARY KEY, picture bytea);
 ALTER TABLE pictures ALTER picture SET STORAGE EXTERNAL;
 CREATE EXTENSION pgcrypto;
+-- Without `n - n` the subquery would be asked once, and all pictures be the same.
 INSERT INTO pictures SELECT n, (SELECT string_agg(gen_random_bytes(1024), ''::bytea) FROM generate_series(1, 256 + n - n) k)
   FROM generate_series(1, 2700) n;
 DROP EXTENSION pgcrypto;
