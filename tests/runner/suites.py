@@ -43,8 +43,11 @@ def engines() -> list[Outcome]:
 
 
 def molecule() -> list[Outcome]:
-    """The whole site on four hosts."""
-    return _scenario("default", [*BEFORE, "verify"])
+    """The whole site on four hosts, and tuning on containers that differ in what is their own."""
+    return [
+        *_scenario("default", [*BEFORE, "verify"]),
+        *_scenario("tuning", [*BEFORE, "verify"]),
+    ]
 
 
 def vm() -> list[Outcome]:
