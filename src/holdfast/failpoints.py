@@ -23,7 +23,13 @@ Name = Literal[
     "blob-stored",
     "parts-stored",
     "manifest-stored",
+    "prune-marked",
     "prune-manifest-dropped",
+    "prune-part-dropped",
+    "prune-backup-dropped",
+    "prune-blob-dropped",
+    "lease-put",
+    "lease-held",
     "restore-begun",
     "restore-part-loaded",
 ]

@@ -17,6 +17,8 @@ class Stored:
 
     key: str
     size_bytes: int
+    sha256: str = ""
+    """Of its content, in hex, where the store keeps it and gives it with a list."""
 
 
 class Repository(Protocol):
@@ -279,13 +281,29 @@ class Progress(Protocol):
     def part_done(self, name: str) -> None: ...
 
 
+class Hold(Protocol):
+    """A job that is ours."""
+
+    @property
+    def lost(self) -> str:
+        """Why others may by now have taken it; empty while it is ours. Asks nobody."""
+        ...
+
+    def prove(self) -> None:
+        """Ask whoever would know: after this nobody else has it for the next `lease_time`.
+
+        Raises `LeaseLost`, `RepositoryUnreachable`.
+        """
+        ...
+
+
 class Guard(Protocol):
     """One run of a job at a time."""
 
-    def hold(self, job: str, *, deadline: datetime | None) -> AbstractContextManager[None]:
+    def hold(self, job: str, *, deadline: datetime | None) -> AbstractContextManager[Hold]:
         """Own the job until the block ends, or until this process dies, however it dies.
 
-        Raises `RunInFlight` naming the owner.
+        Raises `RunInFlight` naming the owner, `RepositoryBusy`.
         """
         ...
 

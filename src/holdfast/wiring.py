@@ -39,8 +39,11 @@ from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
 from holdfast.scheduling.journal import FileJournal
+from holdfast.scheduling.lease import Terms
+from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard, slots_of
 from holdfast.scheduling.ledger import FileLedger
 from holdfast.scheduling.limits import live_limits
+from holdfast.scheduling.owner import this_process
 from holdfast.scheduling.pace import Limit, Pace
 
 
@@ -140,6 +143,7 @@ def _spec(name: str, job: JobSettings) -> JobSpec:
         timeout=job.timeout,
         stall_timeout=job.stall_timeout,
         attempts=job.attempts,
+        overlap_alarm=job.overlap_alarm,
         resumable=job.resumable,
         notes=_notes(job),
         retention=Policy(
@@ -199,8 +203,20 @@ def _notes(job: JobSettings) -> tuple[str, ...]:
 
 
 def _guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
-    guard = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
-    return WaitingGuard(guard, at_most=job.wait_at_most) if job.overlap == "wait" else guard
+    """This host's lock, the repository's lease, and a slot where they are counted."""
+    store = settings.repositories[job.repository]
+    repository = _repository(store)
+    terms = Terms(
+        me=this_process(), run_id=run_id, lease_seconds=store.lease_time.total_seconds(), clock=now
+    )
+    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
+    guard: Guard = LeasedGuard(here, repository, terms)
+    if job.overlap == "wait":
+        guard = WaitingGuard(guard, at_most=job.wait_at_most)
+    if store.repository_slots is None:
+        return guard
+    slots = slots_of(repository, store.repository_slots, terms)
+    return WritersGuard(guard, slots, terms, at_most=job.wait_at_most)
 
 
 def _announced(budget: Budget) -> Budget:

@@ -13,13 +13,14 @@ CHUNK_BYTES = 1 << 16
 
 
 class MemoryRepository:
-    """Objects in memory; `refuse_puts_with` and `refuse_all_with` make it a broken store."""
+    """Objects in memory; the `refuse_*_with` make it a broken store."""
 
     def __init__(self, *, free_bytes: int | None = None) -> None:
         self.objects: dict[str, bytes] = {}
         self.unfinished: set[str] = set()
         self.refuse_puts_with: HoldfastError | None = None
         self.refuse_all_with: HoldfastError | None = None
+        self.refuse_deletes_with: HoldfastError | None = None
         self._free_bytes = free_bytes
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
@@ -50,7 +51,7 @@ class MemoryRepository:
                 yield Stored(key=key, size_bytes=len(self.objects[key]))
 
     def delete(self, key: str) -> None:
-        self._refuse()
+        self._refuse(self.refuse_deletes_with)
         _require_plain(key)
         self.objects.pop(key, None)
 

@@ -8,12 +8,13 @@ import pytest
 
 from holdfast import wiring
 from holdfast.config.load import load
-from holdfast.config.settings import Settings
+from holdfast.config.settings import LocalSettings, Settings
 from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
 from holdfast.model import Codec
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
-from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from holdfast.scheduling.guard import WaitingGuard
+from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard
 from tests.fakes.progress import FakeProgress
 
 TEXT = """\
@@ -46,8 +47,8 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize(
     ("job", "source", "guard", "codec", "level"),
     [
-        ("shop", "PostgresSource", FlockGuard, Codec.ZSTD, 3),
-        ("artefacts", "PostgresToolsSource", FlockGuard, Codec.ZSTD, 3),
+        ("shop", "PostgresSource", LeasedGuard, Codec.ZSTD, 3),
+        ("artefacts", "PostgresToolsSource", LeasedGuard, Codec.ZSTD, 3),
         ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
     ],
 )
@@ -66,7 +67,9 @@ def test_retention_reaches_the_job(settings: Settings) -> None:
     assert plugs.job.retention == Policy(daily=7, last=2)
 
 
-def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings) -> None:
+def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings, tmp_path: Path) -> None:
+    store = LocalSettings(kind="local", path=tmp_path)
+    settings = settings.model_copy(update={"repositories": {"main": store}})
     first, second = (wiring.plugs_for(settings, "shop", progress=FakeProgress()) for _ in "12")
     assert len(first.new_run_id()) == 32
     assert first.new_run_id() != second.new_run_id()
@@ -74,6 +77,13 @@ def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings) -> None:
         owner = first.guard.owner("shop")
     assert owner is not None
     assert owner["run_id"] == first.new_run_id()
+
+
+def test_a_repository_with_slots_has_its_writers_counted(settings: Settings) -> None:
+    store = LocalSettings(kind="local", path=Path("/srv"), repository_slots=2)
+    counted = settings.model_copy(update={"repositories": {"main": store}})
+    guard = wiring.plugs_for(counted, "shop", progress=FakeProgress()).guard
+    assert isinstance(guard, WritersGuard)
 
 
 def test_backups_of_a_job_that_is_gone_are_looked_for_in_the_only_repository(

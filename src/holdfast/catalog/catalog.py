@@ -47,6 +47,10 @@ class Catalog:
         self._repository.put(manifest_key(manifest.backup_id), [encode(manifest)])
         self._repository.delete(failure_key(manifest.backup_id))
 
+    def withdraw(self, manifest: Manifest) -> None:
+        """Take back what `commit` did; the parts stay."""
+        self._repository.delete(manifest_key(manifest.backup_id))
+
     def record(self, failure: Failure) -> None:
         """Leave word of a backup that failed, where its manifest would have been."""
         key = failure_key(failure.backup_id)

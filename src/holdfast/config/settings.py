@@ -20,6 +20,7 @@ from holdfast.config.values import (
     AbsolutePath,
     Count,
     Duration,
+    LeaseTime,
     Name,
     Processes,
     SecretPath,
@@ -33,6 +34,7 @@ Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(stri
 
 BLOB_BYTES = 1 << 20
 STALL_TIMEOUT = timedelta(minutes=15)
+LEASE_TIME = timedelta(seconds=90)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
 TIMEOUT = timedelta(hours=2)
 # Above 19 zstd wants a window that stock tools refuse without being asked for it.
@@ -56,7 +58,14 @@ class Strict(BaseModel):
         return data
 
 
-class LocalSettings(Strict):
+class StoreSettings(Strict):
+    """What every kind of repository has; hosts that share one should agree about it."""
+
+    lease_time: LeaseTime = LEASE_TIME
+    repository_slots: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+class LocalSettings(StoreSettings):
     """Backups in a folder of this host."""
 
     kind: Literal["local"]
@@ -175,6 +184,7 @@ class JobSettings(Strict):
     pause_above_load: Annotated[float, Field(gt=0, strict=False)] | None = None
     pause_above_lag: Duration | None = None
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    overlap_alarm: Annotated[int, Field(ge=1, le=50)] = 3
     resumable: bool = False
 
 

@@ -18,7 +18,8 @@ class JobSpec:
     """One job as the operations see it.
 
     `timeout` is for each database, `stall_timeout` since its last byte. `attempts` counts tries
-    of what may be tried again. `notes` say what was lowered from what was asked for.
+    of what may be tried again. With `overlap_alarm` runs skipped in a row the last of them is an
+    alarm. `notes` say what was lowered from what was asked for.
     """
 
     name: str
@@ -30,6 +31,7 @@ class JobSpec:
     attempts: int = 1
     resumable: bool = False
     notes: tuple[str, ...] = ()
+    overlap_alarm: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
