@@ -32,8 +32,9 @@ from holdfast.errors import UnknownJob, Unsupported
 from holdfast.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
 from holdfast.model import Selection
 from holdfast.operations.plugs import JobSpec, Plugs
+from holdfast.operations.verify import Reader
 from holdfast.pipeline.compress import context_bytes
-from holdfast.ports import Gauges, Guard, Progress, Repository, Source, Target
+from holdfast.ports import Gauges, Guard, Progress, Proofs, Repository, Source, Target
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
@@ -45,6 +46,7 @@ from holdfast.scheduling.ledger import FileLedger
 from holdfast.scheduling.limits import live_limits
 from holdfast.scheduling.owner import this_process
 from holdfast.scheduling.pace import Limit, Pace
+from holdfast.scheduling.proofs import FileProofs
 
 
 def plugs_for(
@@ -77,6 +79,7 @@ def plugs_for(
         new_run_id=lambda: run_id,
         peak_memory_bytes=peak_memory_bytes,
         cpu_seconds=cpu_seconds,
+        proofs=proofs_of(settings),
         journal=FileJournal(settings.state_directory / "unfinished"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
@@ -104,6 +107,20 @@ def repository_of(settings: Settings, job: str) -> Repository:
 
 def all_repositories(settings: Settings) -> dict[str, Repository]:
     return {name: _repository(each) for name, each in settings.repositories.items()}
+
+
+def reader_of(settings: Settings, job: str, *, progress: Progress) -> Reader:
+    """What reads backups of `job` back."""
+    return Reader(
+        repository=repository_of(settings, job),
+        proofs=proofs_of(settings),
+        clock=now,
+        progress=progress,
+    )
+
+
+def proofs_of(settings: Settings) -> Proofs:
+    return FileProofs(settings.state_directory / "proofs.sqlite")
 
 
 def reading_budget(settings: Settings, job: str) -> Budget:
@@ -144,10 +161,12 @@ def _spec(name: str, job: JobSettings) -> JobSpec:
         stall_timeout=job.stall_timeout,
         attempts=job.attempts,
         overlap_alarm=job.overlap_alarm,
+        blob_grace=job.blob_grace,
         resumable=job.resumable,
         notes=_notes(job),
         retention=Policy(
             last=keep.last,
+            within=keep.within,
             daily=keep.daily,
             weekly=keep.weekly,
             monthly=keep.monthly,

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from holdfast.catalog import failure as failed
 from holdfast.catalog.failure import FAILURE, Failure
 from holdfast.catalog.manifest import decode, encode
-from holdfast.errors import BackupNotFound, ManifestInvalid, ObjectMissing
+from holdfast.errors import (
+    AlreadyStored,
+    BackupNotFound,
+    ManifestInvalid,
+    ObjectMissing,
+    RepositoryReadOnly,
+)
 from holdfast.failpoints import reached
 from holdfast.model import BACKUP_NAME, JOB_NAME, Manifest
 from holdfast.ports import Repository, Stored
 
 MANIFEST = "manifest.json"
 LATEST = "latest"
+MARK = "pruned"
 # No backup is called so: its name begins with a digit.
 BLOBS = "blobs"
 
@@ -102,15 +110,49 @@ class Catalog:
             ) from error
 
     def drop(self, manifest: Manifest) -> None:
-        """Manifest first: if we are killed half way, what is left is not listed as a backup."""
-        self._repository.delete(manifest_key(manifest.backup_id))
+        """Mark first, manifest next: if we are killed half way, what is left is no backup, and
+        the mark says what it is.
+
+        Raises `RepositoryReadOnly` where the store keeps what is locked; the manifest is the
+        youngest object of a backup, so where it goes the others go too.
+        """
+        mark = mark_key(manifest.backup_id)
+        with suppress(AlreadyStored):
+            self._repository.put(mark, [b"holdfast prune is removing this backup\n"])
+        reached("prune-marked")
+        try:
+            self._repository.delete(manifest_key(manifest.backup_id))
+        except RepositoryReadOnly:
+            self._repository.delete(mark)
+            raise
         reached("prune-manifest-dropped")
         self.discard(manifest.backup_id)
 
+    def finish_drops(self, job: str) -> list[str]:
+        """Do what interrupted prunes of `job` left undone; their ids. Only for whoever holds it.
+
+        A mark beside a manifest is taken back: whether that backup goes is judged anew.
+        """
+        finished, _ = self._ends(job)
+        marked = [
+            each.key.rpartition("/")[0]
+            for each in self._repository.list(job)
+            if each.key.endswith(f"/{MARK}") and each.key.count("/") == 2
+        ]
+        for backup_id in marked:
+            if backup_id in finished:
+                self._repository.delete(mark_key(backup_id))
+            else:
+                self.discard(backup_id)
+        return [backup_id for backup_id in marked if backup_id not in finished]
+
     def discard(self, backup_id: str) -> None:
         """Remove all that is stored of a backup that has no manifest."""
-        for stored in list(self._repository.list(backup_id)):
-            self._repository.delete(stored.key)
+        keys = [stored.key for stored in self._repository.list(backup_id)]
+        # The mark of a prune goes last: as long as anything is left it says what that is.
+        for key in sorted(keys, key=lambda key: key == mark_key(backup_id)):
+            self._repository.delete(key)
+            reached("prune-part-dropped")
         self._repository.sweep(backup_id)
 
     def sweep(self, job: str, *, spare: Collection[str] = ()) -> list[str]:
@@ -137,16 +179,21 @@ class Catalog:
                 self._repository.delete(stored.key)
         self._repository.sweep(backup_id)
 
-    def drop_blobs(self, job: str, *, keep: Collection[str]) -> int:
-        """Remove every blob of `job` whose key is not in `keep`; how many bytes were freed.
+    def unreferenced(self, job: str, *, kept: Collection[str]) -> list[Stored]:
+        """Blobs of `job` whose key is not in `kept`."""
+        blobs = self._repository.list(f"{job}/{BLOBS}")
+        return [stored for stored in blobs if stored.key not in kept]
+
+    def drop_blobs(self, blobs: Iterable[Stored]) -> int:
+        """Remove `blobs`; how many bytes were freed.
 
         Only for whoever holds the job: a run under way refers to blobs before its manifest does.
         """
         freed = 0
-        for stored in list(self._repository.list(f"{job}/{BLOBS}")):
-            if stored.key not in keep:
-                self._repository.delete(stored.key)
-                freed += stored.size_bytes
+        for stored in blobs:
+            self._repository.delete(stored.key)
+            freed += stored.size_bytes
+            reached("prune-blob-dropped")
         return freed
 
     def _newest(self, job: str, database: str) -> Manifest:
@@ -188,6 +235,10 @@ class Catalog:
 
 def manifest_key(backup_id: str) -> str:
     return f"{backup_id}/{MANIFEST}"
+
+
+def mark_key(backup_id: str) -> str:
+    return f"{backup_id}/{MARK}"
 
 
 def failure_key(backup_id: str) -> str:

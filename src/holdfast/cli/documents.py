@@ -14,6 +14,8 @@ from holdfast.operations.backup import RunReport
 from holdfast.operations.check import CheckReport
 from holdfast.operations.plan import PlanReport
 from holdfast.operations.prune import PruneReport
+from holdfast.operations.repair import RepairReport
+from holdfast.operations.rereading import RereadReport
 from holdfast.operations.restore import RestoreReport, Step
 from holdfast.operations.status import JobStatus
 from holdfast.operations.verify import VerifyReport
@@ -130,11 +132,29 @@ def of_plan(report: PlanReport) -> Document:
 def of_verify(report: VerifyReport) -> Document:
     return {
         "backup": report.manifest.backup_id,
+        "level": report.level,
         "verified": not report.bad,
         "parts": report.parts,
         "plain_bytes": report.plain_bytes,
         "stored_bytes": report.stored_bytes,
         "bad": [{"part": each.name, "problem": each.problem} for each in report.bad],
+        "exit_code": report.exit_code,
+    }
+
+
+def of_reread(report: RereadReport) -> Document:
+    return {
+        "job": report.job,
+        "verified": not report.exit_code,
+        "parts": report.pieces,
+        "plain_bytes": report.plain_bytes,
+        "left": report.left,
+        "oldest": moment(report.oldest) if report.oldest else None,
+        "bad": [
+            {"backup": backup_id, "part": each.name, "problem": each.problem}
+            for backup_id, each in report.bad
+        ],
+        "damaged": of_damaged(report.damaged),
         "exit_code": report.exit_code,
     }
 
@@ -181,7 +201,28 @@ def of_prune(report: PruneReport) -> Document:
         ],
         "damaged": of_damaged(report.damaged),
         "forgotten": [each.backup_id for each in report.forgotten],
+        "refused": [{"backup": each.backup_id, "problem": each.problem} for each in report.refused],
+        "finished": list(report.finished),
         "freed_bytes": report.freed_bytes,
+    }
+
+
+def of_repair(report: RepairReport) -> Document:
+    return {
+        "job": report.job,
+        "leftovers": [
+            {
+                "what": each.what,
+                "fate": each.fate.value,
+                "because": each.because,
+                "objects": each.objects,
+                "bytes": each.size_bytes,
+            }
+            for each in report.leftovers
+        ],
+        "unfinished_puts": report.unfinished_puts,
+        "freed_bytes": report.freed_bytes,
+        "exit_code": report.exit_code,
     }
 
 

@@ -1,4 +1,4 @@
-"""`holdfast list`, `holdfast show` and `holdfast verify`."""
+"""`holdfast list` and `holdfast show`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.catalog.failure import Failure
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli import documents
-from holdfast.cli.progress import metered
 from holdfast.cli.session import BackupId, Database, JsonOption, SomeJob, print_document, session_of
 from holdfast.cli.tables import BACKUP_COLUMNS, backup_row, size, table_of, time_of
 from holdfast.model import Manifest, Part
-from holdfast.operations.verify import verify as verify_backup
 from holdfast.ports import Repository
 
 
@@ -116,42 +114,3 @@ def _summary(manifest: Manifest) -> list[str]:
         *(f"note         {note}" for note in manifest.notes),
         f"run          {manifest.run_id}",
     ]
-
-
-def verify(
-    context: typer.Context,
-    backup_id: BackupId,
-    *,
-    database: Database = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Read every stored byte of a backup and compare sizes and fingerprints with its manifest.
-
-    Every damaged part is named; the exit code is then 31.
-
-    \b
-    holdfast verify shop/latest
-    """
-    session = session_of(context)
-    repository = session.repository(_job_of(backup_id))
-    slots = session.reading_slots(_job_of(backup_id))
-    with metered(f"verify {backup_id}") as meter:
-        report = verify_backup(
-            repository, backup_id, workers=slots, progress=meter, database=database
-        )
-    if as_json:
-        print_document("verify", documents.of_verify(report))
-    elif report.bad:
-        session.show(table_of(("PART", "PROBLEM"), [(bad.name, bad.problem) for bad in report.bad]))
-        session.say(f"{report.manifest.backup_id}: {len(report.bad)} of {report.parts} parts bad")
-    else:
-        session.say(
-            f"{report.manifest.backup_id}: all {report.parts} parts are what was written "
-            f"({size(report.stored_bytes)} stored, {size(report.plain_bytes)} plain)"
-        )
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
-
-
-def _job_of(backup_id: str) -> str:
-    return backup_id.partition("/")[0]

@@ -16,6 +16,7 @@ from rich.table import Table
 from holdfast.catalog.catalog import Catalog
 from holdfast.model import Manifest
 from holdfast.operations.plugs import Plugs
+from holdfast.operations.verify import Reader
 from holdfast.ports import Progress, Repository, Target
 
 if TYPE_CHECKING:
@@ -87,6 +88,12 @@ class Session:
         from holdfast import wiring
 
         return list(wiring.all_repositories(self.settings).values())
+
+    def reader(self, job: str, progress: Progress) -> Reader:
+        """Reads the backups of `job` and remembers when."""
+        from holdfast import wiring
+
+        return wiring.reader_of(self.settings, job, progress=progress)
 
     def reading_slots(self, job: str) -> int:
         from holdfast import wiring

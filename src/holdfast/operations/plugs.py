@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from holdfast.model import Codec
-from holdfast.ports import Clock, Gauges, Guard, Journal, Ledger, Progress, Repository, Source
+from holdfast.ports import (
+    Clock,
+    Gauges,
+    Guard,
+    Journal,
+    Ledger,
+    Progress,
+    Proofs,
+    Repository,
+    Source,
+)
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
 from holdfast.scheduling.pace import Pace
@@ -32,6 +42,7 @@ class JobSpec:
     resumable: bool = False
     notes: tuple[str, ...] = ()
     overlap_alarm: int = 3
+    blob_grace: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,5 +62,6 @@ class Plugs:
     peak_memory_bytes: Callable[[], int]
     cpu_seconds: Callable[[], float]
     journal: Journal
+    proofs: Proofs
     gauges: Gauges
     pace: Callable[[Source], Pace]

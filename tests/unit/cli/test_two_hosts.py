@@ -218,7 +218,7 @@ def test_with_one_slot_the_second_host_waits_for_its_turn(hosts: Hosts) -> None:
             hosts.go.touch()
             first.communicate(timeout=120)
             second.communicate(timeout=120)
-    assert (first.returncode, second.returncode) == (0, 0)
+    assert [run.returncode for run in (first, second)] == [0, 0]
     assert len(list(hosts.repository.glob("*/*/manifest.json"))) == 2
 
 

@@ -141,11 +141,14 @@ def test_a_process_that_is_gone_from_this_kernel_is_followed_at_once(meeting: Me
     assert claim.because == f"process {dead.pid} on this host has ended"
 
 
-@pytest.mark.parametrize("elsewhere", [{"boot_id": "other"}, {"pid_space": "pid:[1]"}], ids=str)
+DEAD = replace(this_process(), started="1")
+ELSEWHERE = [replace(DEAD, boot_id="other"), replace(DEAD, pid_space="pid:[1]")]
+
+
+@pytest.mark.parametrize("dead", ELSEWHERE, ids=["reboot", "container"])
 def test_a_pid_says_nothing_after_a_reboot_or_in_another_container(
-    meeting: Meeting, elsewhere: dict[str, str]
+    meeting: Meeting, dead: Process
 ) -> None:
-    dead = replace(this_process(), started="1", **elsewhere)
     assert meeting.lease("here", process=dead).attempt(deadline=None)
     assert not meeting.lease("here", process=this_process()).attempt(deadline=None)
 
