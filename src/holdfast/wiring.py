@@ -34,7 +34,8 @@ from holdfast.model import Selection
 from holdfast.operations.plugs import JobSpec, Plugs
 from holdfast.operations.verify import Reader
 from holdfast.pipeline.compress import context_bytes
-from holdfast.ports import Gauges, Guard, Progress, Proofs, Repository, Source, Target
+from holdfast.ports import Gauges, Guard, Progress, Repository, Source, Target
+from holdfast.proving import Proofs
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget

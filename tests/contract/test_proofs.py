@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.ports import Proofs, Reread
+from holdfast.proving import Proofs, Reread
 from holdfast.scheduling.proofs import FileProofs
 from tests.fakes.clock import START
 from tests.fakes.proofs import MemoryProofs

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from holdfast.errors import LeaseLost, RunInFlight
-from holdfast.ports import Hold
+from holdfast.proving import Hold
 
 
 class MemoryHold:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
-from holdfast.ports import Reread
+from holdfast.proving import Reread
 
 
 class MemoryProofs:

@@ -7,17 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from holdfast.model import Codec
-from holdfast.ports import (
-    Clock,
-    Gauges,
-    Guard,
-    Journal,
-    Ledger,
-    Progress,
-    Proofs,
-    Repository,
-    Source,
-)
+from holdfast.ports import Clock, Gauges, Guard, Journal, Ledger, Progress, Repository, Source
+from holdfast.proving import Proofs
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
 from holdfast.scheduling.pace import Pace

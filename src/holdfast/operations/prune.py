@@ -13,7 +13,8 @@ from holdfast.failpoints import reached
 from holdfast.model import Manifest
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.rereading import proven_at
-from holdfast.ports import Hold, Stored
+from holdfast.ports import Stored
+from holdfast.proving import Hold
 from holdfast.retention import Candidate, Verdict
 
 

@@ -12,7 +12,7 @@ from holdfast.errors import VerifyFailed
 from holdfast.model import Manifest
 from holdfast.operations.completeness import BadPart, gaps
 from holdfast.operations.verify import Piece, Reader, home_of, nothing, pieces_of
-from holdfast.ports import Proofs, Reread
+from holdfast.proving import Proofs, Reread
 from holdfast.scheduling.slots import run_all
 
 

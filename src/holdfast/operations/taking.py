@@ -29,7 +29,8 @@ from holdfast.operations.resuming import Reusable
 from holdfast.operations.retrying import Recoveries
 from holdfast.operations.room import require_room
 from holdfast.operations.watch import Watch
-from holdfast.ports import Hold, Snapshot, Source, Unfinished
+from holdfast.ports import Snapshot, Source, Unfinished
+from holdfast.proving import Hold
 from holdfast.scheduling.pace import Pace
 from holdfast.scheduling.slots import run_all
 

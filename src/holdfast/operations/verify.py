@@ -13,7 +13,8 @@ from holdfast.model import Blob, Manifest, Part
 from holdfast.operations.blobs import proven_blob
 from holdfast.operations.completeness import BadPart, gaps
 from holdfast.operations.parts import HINT, proven
-from holdfast.ports import Clock, Progress, Proofs, Repository, Reread
+from holdfast.ports import Clock, Progress, Repository
+from holdfast.proving import Proofs, Reread
 from holdfast.scheduling.slots import run_all
 
 Level = Literal["quick", "full"]

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from holdfast.errors import DeadlineExceeded, HoldfastError, Interrupted, LeaseLost
 from holdfast.operations.plugs import JobSpec
-from holdfast.ports import Hold
+from holdfast.proving import Hold
 from holdfast.scheduling.pace import Pace
 
 MOST_SECONDS_BETWEEN_LOOKS = 1.0

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from holdfast.errors import RunInFlight
-from holdfast.ports import Clock, Guard, Hold
+from holdfast.ports import Clock, Guard
+from holdfast.proving import Hold
 from holdfast.scheduling.owner import Process, has_ended, this_process
 from holdfast.scheduling.state import make_folder, open_private
 

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from holdfast import events
 from holdfast.errors import HoldfastError, LeaseLost, RepositoryBusy, RunInFlight
-from holdfast.ports import Guard, Hold, Repository
+from holdfast.ports import Guard, Repository
+from holdfast.proving import Hold
 from holdfast.scheduling.lease import Lease, Terms
 
 LEASES = "_leases"

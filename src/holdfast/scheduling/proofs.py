@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from holdfast import events
-from holdfast.ports import Reread
+from holdfast.proving import Reread
 from holdfast.scheduling.state import open_private, state_errors
 
 TABLES = """

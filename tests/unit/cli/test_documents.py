@@ -51,7 +51,7 @@ def described(schema: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments"), CALLS, ids=lambda each: "" if isinstance(each, list) else each
+    ("command", "arguments"), CALLS, ids=["-".join(arguments) for _, arguments in CALLS]
 )
 def test_every_field_is_described(desk: Desk, command: str, arguments: list[str]) -> None:
     desk.holdfast("backup", "shop")

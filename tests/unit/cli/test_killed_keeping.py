@@ -97,13 +97,10 @@ def pruned_desk(desk: Desk) -> Desk:
 
 STEPS = [
     "prune-marked",
-    "prune-marked:2",
     "prune-manifest-dropped",
     "prune-manifest-dropped:3",
     "prune-part-dropped",
-    "prune-part-dropped:2",
     "prune-part-dropped:4",
-    "prune-backup-dropped",
     "prune-backup-dropped:3",
     "lease-put",
     "lease-held",
