@@ -31,6 +31,7 @@ from holdfast.config.settings import (
 from holdfast.errors import UnknownJob, Unsupported
 from holdfast.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
 from holdfast.model import Selection
+from holdfast.operations.overview import Index
 from holdfast.operations.plugs import JobSpec, Plugs
 from holdfast.operations.verify import Reader
 from holdfast.pipeline.compress import context_bytes
@@ -108,6 +109,23 @@ def repository_of(settings: Settings, job: str) -> Repository:
 
 def all_repositories(settings: Settings) -> dict[str, Repository]:
     return {name: _repository(each) for name, each in settings.repositories.items()}
+
+
+def index_of(settings: Settings, job: str) -> Index:
+    """Overviews of the repository that has the backups of `job`."""
+    repository = repository_of(settings, job)
+    configured = settings.jobs.get(job)
+    name = configured.repository if configured else next(iter(settings.repositories))
+    return _index(settings, name, repository)
+
+
+def all_indexes(settings: Settings) -> list[Index]:
+    found = all_repositories(settings)
+    return [_index(settings, name, repository) for name, repository in found.items()]
+
+
+def _index(settings: Settings, name: str, repository: Repository) -> Index:
+    return Index(repository, settings.state_directory / "index" / f"{name}.sqlite")
 
 
 def reader_of(settings: Settings, job: str, *, progress: Progress) -> Reader:

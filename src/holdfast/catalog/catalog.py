@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from holdfast.catalog import failure as failed
 from holdfast.catalog.failure import FAILURE, Failure
@@ -17,7 +18,7 @@ from holdfast.errors import (
     RepositoryReadOnly,
 )
 from holdfast.failpoints import reached
-from holdfast.model import BACKUP_NAME, JOB_NAME, Manifest
+from holdfast.model import BACKUP_NAME, JOB_NAME, Manifest, Summary
 from holdfast.ports import Repository, Stored
 
 MANIFEST = "manifest.json"
@@ -80,7 +81,7 @@ class Catalog:
                 if backup_id in finished:
                     manifests.append(self._read(backup_id))
                 else:
-                    failures.append(self._read_failure(backup_id))
+                    failures.append(self.failure(backup_id))
             except ManifestInvalid as error:
                 damaged.append(Damaged(backup_id=backup_id, problem=error.message))
         manifests.sort(key=lambda each: (each.snapshot_at, each.name), reverse=True)
@@ -197,21 +198,7 @@ class Catalog:
         return freed
 
     def _newest(self, job: str, database: str) -> Manifest:
-        manifests = self.survey(job).manifests
-        known = sorted({each.server.database for each in manifests})
-        if database:
-            manifests = tuple(each for each in manifests if each.server.database == database)
-        elif len(known) > 1:
-            raise BackupNotFound(
-                f"cannot tell which backup '{job}/{LATEST}' is: the job has several databases",
-                hint=f"say which with --database: {', '.join(known)}",
-            )
-        if not manifests:
-            raise BackupNotFound(
-                f"cannot find backup '{job}/{LATEST}': the job has no finished backup",
-                hint=f"make one: holdfast backup {job}",
-            )
-        return manifests[0]
+        return newest_of(self.survey(job).manifests, job, database)
 
     def _ends(self, job: str) -> tuple[set[str], set[str]]:
         """The backups that are finished, and those of which only a failure is known."""
@@ -222,7 +209,8 @@ class Catalog:
                 ends[file].add(backup_id)
         return ends[MANIFEST], ends[FAILURE] - ends[MANIFEST]
 
-    def _read_failure(self, backup_id: str) -> Failure:
+    def failure(self, backup_id: str) -> Failure:
+        """The record that a failed run left; raises `ManifestInvalid`, `ObjectMissing`."""
         key = failure_key(backup_id)
         with self._repository.open(key) as chunks:
             return failed.decode(b"".join(chunks), key=key)
@@ -231,6 +219,26 @@ class Catalog:
         key = manifest_key(backup_id)
         with self._repository.open(key) as chunks:
             return decode(b"".join(chunks), key=key)
+
+
+Listed = TypeVar("Listed", Manifest, Summary)
+
+
+def newest_of(newest_first: Sequence[Listed], job: str, database: str) -> Listed:
+    """What `JOB/latest` stands for; raises `BackupNotFound`."""
+    known = sorted({each.server.database for each in newest_first})
+    if not database and len(known) > 1:
+        raise BackupNotFound(
+            f"cannot tell which backup '{job}/{LATEST}' is: the job has several databases",
+            hint=f"say which with --database: {', '.join(known)}",
+        )
+    for each in newest_first:
+        if not database or each.server.database == database:
+            return each
+    raise BackupNotFound(
+        f"cannot find backup '{job}/{LATEST}': the job has no finished backup",
+        hint=f"make one: holdfast backup {job}",
+    )
 
 
 def manifest_key(backup_id: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.catalog.catalog import Damaged
 from holdfast.catalog.failure import Failure
 from holdfast.cli.tables import ratio
-from holdfast.model import Manifest, Relation, Server
+from holdfast.model import Manifest, Relation, Server, Summary
 from holdfast.operations.backup import RunReport
 from holdfast.operations.check import CheckReport
 from holdfast.operations.plan import PlanReport
@@ -18,13 +18,14 @@ from holdfast.operations.repair import RepairReport
 from holdfast.operations.rereading import RereadReport
 from holdfast.operations.restore import RestoreReport, Step
 from holdfast.operations.status import JobStatus
+from holdfast.operations.usage import JobUsage
 from holdfast.operations.verify import VerifyReport
 from holdfast.ports import RunRecord
 
 Document = dict[str, Any]
 
 
-def of_backup(manifest: Manifest) -> Document:
+def of_backup(manifest: Summary) -> Document:
     """One finished backup without its parts."""
     return {
         "backup": manifest.backup_id,
@@ -39,14 +40,14 @@ def of_backup(manifest: Manifest) -> Document:
         "snapshot_at": moment(manifest.snapshot_at),
         "finished_at": moment(manifest.finished_at),
         "seconds": manifest.seconds,
-        "parts": len(manifest.parts),
+        "parts": manifest.parts,
         "rows": manifest.rows,
         "plain_bytes": manifest.plain_bytes,
         "stored_bytes": manifest.stored_bytes,
         "ratio": round(ratio(manifest), 3),
         "peak_memory_bytes": manifest.peak_memory_bytes,
         "workers": manifest.workers,
-        "blobs": len(manifest.blobs),
+        "blobs": manifest.blobs,
         "metrics": manifest.metrics,
         "notes": list(manifest.notes),
     }
@@ -54,12 +55,12 @@ def of_backup(manifest: Manifest) -> Document:
 
 def of_run_report(report: RunReport) -> Document:
     """The backups of one run; of a job with one database its own fields too."""
-    only = of_backup(report.manifest) if len(report.manifests) == 1 else {}
+    only = of_backup(report.manifest.summary) if len(report.manifests) == 1 else {}
     return {
         **only,
         "job": report.job,
         "run_id": report.run_id,
-        "backups": [of_backup(manifest) for manifest in report.manifests],
+        "backups": [of_backup(manifest.summary) for manifest in report.manifests],
         "failed": [
             {
                 "database": each.database,
@@ -226,6 +227,18 @@ def of_repair(report: RepairReport) -> Document:
     }
 
 
+def of_usage(usage: JobUsage) -> Document:
+    return {
+        "job": usage.job,
+        "backups": usage.backups,
+        "backup_bytes": usage.backup_bytes,
+        "blob_bytes": usage.blob_bytes,
+        "unfinished_bytes": usage.unfinished_bytes,
+        "bytes": usage.size_bytes,
+        "objects": usage.objects,
+    }
+
+
 def of_check(report: CheckReport) -> Document:
     return {
         "job": report.job,
@@ -245,7 +258,7 @@ def of_check(report: CheckReport) -> Document:
 def of_status(found: JobStatus, next_run: datetime | None) -> Document:
     return {
         "job": found.job,
-        "newest": of_backup(found.newest) if found.newest else None,
+        "newest": of_backup(found.newest.summary) if found.newest else None,
         "age_seconds": round(found.age.total_seconds()) if found.age is not None else None,
         "backups": found.backups,
         "damaged": found.damaged,

@@ -33,6 +33,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": reading.show,
     "verify": verifying.verify,
     "restore": restoring.restore,
+    "du": reading.du,
     "prune": keeping.prune,
     "repair": keeping.repair,
     "check": health.check,

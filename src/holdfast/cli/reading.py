@@ -1,17 +1,15 @@
-"""`holdfast list` and `holdfast show`."""
+"""`holdfast list`, `holdfast show` and `holdfast du`."""
 
 from __future__ import annotations
 
 import typer
 
-from holdfast.catalog.catalog import Catalog, Damaged
-from holdfast.catalog.failure import Failure
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli import documents
 from holdfast.cli.session import BackupId, Database, JsonOption, SomeJob, print_document, session_of
 from holdfast.cli.tables import BACKUP_COLUMNS, backup_row, size, table_of, time_of
 from holdfast.model import Manifest, Part
-from holdfast.ports import Repository
+from holdfast.operations.usage import usage
 
 
 def list_backups(
@@ -26,18 +24,21 @@ def list_backups(
     holdfast list shop --json | jq -r '.backups[0].backup'
     """
     session = session_of(context)
-    repositories = session.repositories() if job is None else [session.repository(job)]
-    manifests, damaged, failures = _surveyed(repositories, job or "")
+    overviews = session.overviews(job)
+    summaries = [each for overview in overviews for each in overview.summaries]
+    summaries.sort(key=lambda each: each.snapshot_at, reverse=True)
+    damaged = tuple(each for overview in overviews for each in overview.damaged)
+    failures = [each for overview in overviews for each in overview.failures]
     if as_json:
         content = {
-            "backups": [documents.of_backup(each) for each in manifests],
+            "backups": [documents.of_backup(each) for each in summaries],
             "failed": documents.of_failures(failures),
             "damaged": documents.of_damaged(damaged),
         }
         print_document("list", content)
         return
-    if manifests:
-        session.show(table_of(BACKUP_COLUMNS, [backup_row(each) for each in manifests]))
+    if summaries:
+        session.show(table_of(BACKUP_COLUMNS, [backup_row(each) for each in summaries]))
     elif not damaged and not failures:
         session.say("there are no backups yet; make one: holdfast backup JOB")
     for failed in failures:
@@ -47,16 +48,6 @@ def list_backups(
         session.say(f"failed: {failed.backup_id}{where}: {failed.error}{kept}")
     for broken in damaged:
         session.say(f"damaged: {broken.backup_id}: {broken.problem}")
-
-
-def _surveyed(
-    repositories: list[Repository], job: str
-) -> tuple[list[Manifest], tuple[Damaged, ...], list[Failure]]:
-    surveys = [Catalog(repository).survey(job) for repository in repositories]
-    manifests = [manifest for survey in surveys for manifest in survey.manifests]
-    manifests.sort(key=lambda each: each.snapshot_at, reverse=True)
-    failures = [each for survey in surveys for each in survey.failures]
-    return manifests, tuple(each for survey in surveys for each in survey.damaged), failures
 
 
 def show(
@@ -114,3 +105,30 @@ def _summary(manifest: Manifest) -> list[str]:
         *(f"note         {note}" for note in manifest.notes),
         f"run          {manifest.run_id}",
     ]
+
+
+def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
+    """Say how much room the backups of JOB, or of every job, take in their repositories.
+
+    \b
+    holdfast du
+    holdfast du shop --json | jq '.jobs[0].bytes'
+    """
+    session = session_of(context)
+    repositories = session.repositories() if job is None else [session.repository(job)]
+    found = [each for repository in repositories for each in usage(repository, job or "")]
+    if as_json:
+        print_document("du", {"jobs": [documents.of_usage(each) for each in found]})
+        return
+    rows = [
+        (
+            each.job,
+            str(each.backups),
+            size(each.backup_bytes),
+            size(each.blob_bytes),
+            size(each.unfinished_bytes),
+            size(each.size_bytes),
+        )
+        for each in found
+    ]
+    session.show(table_of(("JOB", "BACKUPS", "DATA", "VALUES", "UNFINISHED", "SIZE"), rows))

@@ -13,8 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from holdfast.catalog.catalog import Catalog
-from holdfast.model import Manifest
+from holdfast.catalog.catalog import LATEST, Catalog, newest_of
+from holdfast.model import JOB_NAME, Manifest
+from holdfast.operations.overview import Overview
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.verify import Reader
 from holdfast.ports import Progress, Repository, Target
@@ -82,7 +83,25 @@ class Session:
     def manifest(self, backup_id: str, database: str) -> Manifest:
         """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
         repository = self.repository(backup_id.partition("/")[0])
-        return Catalog(repository).find(backup_id, database=database)
+        return Catalog(repository).find(self.named(backup_id, database), database=database)
+
+    def named(self, backup_id: str, database: str) -> str:
+        """`JOB/latest` by its name, without reading every manifest; raises `BackupNotFound`."""
+        job, _, name = backup_id.partition("/")
+        if name != LATEST or not JOB_NAME.fullmatch(job):
+            return backup_id
+        from holdfast import wiring
+
+        summaries = wiring.index_of(self.settings, job).overview(job).summaries
+        return newest_of(summaries, job, database).backup_id
+
+    def overviews(self, job: str | None) -> list[Overview]:
+        """Of the repository of `job`, or of all."""
+        from holdfast import wiring
+
+        if job is None:
+            return [index.overview() for index in wiring.all_indexes(self.settings)]
+        return [wiring.index_of(self.settings, job).overview(job)]
 
     def repositories(self) -> list[Repository]:
         from holdfast import wiring

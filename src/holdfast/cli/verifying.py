@@ -81,6 +81,7 @@ def verify(
 
 def _verified(session: Session, backup_id: str, level: Depth, database: str) -> VerifyReport:
     job = backup_id.partition("/")[0]
+    backup_id = session.named(backup_id, database)
     if level is Depth.QUICK:
         return quick(session.repository(job), backup_id, database=database)
     slots = session.reading_slots(job)

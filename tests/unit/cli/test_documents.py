@@ -24,6 +24,7 @@ CALLS = [
     ("restore", ["restore", "shop/latest", "--to", "fake://target"]),
     ("verify", ["verify", "shop/latest", "--level", "quick"]),
     ("verify-ledger", ["verify", "shop", "--level", "ledger", "--budget", "1m"]),
+    ("du", ["du"]),
     ("prune", ["prune", "--dry-run"]),
     ("repair", ["repair", "--dry-run"]),
     ("check", ["check"]),
