@@ -11,12 +11,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import catalog
 from benchmarks.workloads import HERE, OUT, USUAL, WORKLOADS, Contender, Workload
 from lab import command, fleet, hosts, project
 from lab.fleet import Fleet
 
 INVENTORY = HERE / "inventory"
 MB = 1e6
+CATALOG = "catalog"
 COLUMNS = ("", "seconds", "ratio", "client CPU s", "server CPU s", "memory", "tasks", "stored")
 ENVIRONMENT = (
     "PATH=/opt/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -28,8 +30,11 @@ ENVIRONMENT = (
 def main(argv: list[str]) -> int:
     """Each workload on its own host, one after another: nothing else should run meanwhile."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    known = (*WORKLOADS, CATALOG)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(known))
     wanted = parser.parse_args(argv).workloads or list(USUAL)
+    if wanted == [CATALOG]:
+        return catalog.main()
     unknown = [name for name in wanted if name not in WORKLOADS]
     if unknown:
         parser.error(f"there is no workload '{unknown[0]}'; there are {', '.join(WORKLOADS)}")
