@@ -141,11 +141,10 @@ class Index:
     def _forget(self, error: Exception) -> None:
         """Begun anew the next time; whoever may not write here reads everything every time."""
         events.debug("index_not_used", path=str(self._path), problem=str(error))
-        # Locked, full or not writable is no damage; a table that is not ours is.
-        is_usable = isinstance(error, sqlite3.OperationalError) and (
-            error.sqlite_errorcode != sqlite3.SQLITE_ERROR
-        )
-        if not is_usable and not isinstance(error, ConfigInvalid):
+        # Locked, full or not writable is no damage; a table or text that is not ours is.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        is_whole = isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
+        if not is_whole and not isinstance(error, ConfigInvalid):
             self._path.unlink(missing_ok=True)
 
 
