@@ -15,6 +15,7 @@ from holdfast.errors import (
     BackupNotFound,
     ManifestInvalid,
     ObjectMissing,
+    RepositoryFull,
     RepositoryReadOnly,
 )
 from holdfast.failpoints import reached
@@ -118,7 +119,8 @@ class Catalog:
         youngest object of a backup, so where it goes the others go too.
         """
         mark = mark_key(manifest.backup_id)
-        with suppress(AlreadyStored):
+        # Where there is no room for a mark there is all the more need to go on.
+        with suppress(AlreadyStored, RepositoryFull):
             self._repository.put(mark, [b"holdfast prune is removing this backup\n"])
         reached("prune-marked")
         try:

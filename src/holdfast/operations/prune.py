@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast import retention
 from holdfast.catalog.catalog import Catalog, Damaged, Survey
 from holdfast.catalog.failure import Failure
-from holdfast.errors import HoldfastError, LeaseLost, RepositoryReadOnly
+from holdfast.errors import (
+    HoldfastError,
+    LeaseLost,
+    RepositoryFull,
+    RepositoryReadOnly,
+    RunInFlight,
+)
 from holdfast.failpoints import reached
 from holdfast.model import Manifest
 from holdfast.operations.plugs import Plugs
@@ -56,9 +62,46 @@ def prune(plugs: Plugs, *, dry_run: bool) -> PruneReport:
     """
     if dry_run:
         return _planned(plugs)
-    with plugs.guard.hold(plugs.job.name, deadline=None) as hold:
-        finished = _finished(plugs)
-        return _carried_out(plugs, hold, finished)
+    made_room: list[tuple[Verdict, Manifest]] = []
+    while True:
+        try:
+            with plugs.guard.hold(plugs.job.name, deadline=None) as hold:
+                report = _carried_out(plugs, hold, _finished(plugs))
+        except RepositoryFull:
+            made_room += _make_room(plugs)
+        else:
+            return replace(
+                report,
+                verdicts=(*report.verdicts, *(verdict for verdict, _ in reversed(made_room))),
+                freed_bytes=report.freed_bytes + _size_of([each for _, each in made_room]),
+            )
+
+
+def _make_room(plugs: Plugs) -> list[tuple[Verdict, Manifest]]:
+    """Drop the oldest backup that is to go, where the store has no room for a lease even.
+
+    Nobody else owns the job, and nobody can before there is room. Raises `RepositoryFull` where
+    nothing is to go, `RunInFlight` where somebody owns it all the same.
+    """
+    name = plugs.job.name
+    if plugs.guard.owner(name) is not None:
+        raise RunInFlight(
+            f"cannot prune job '{name}': a run of it is under way",
+            hint=f"holdfast status {name} shows the run",
+        )
+    survey = Catalog(plugs.repository).survey(name)
+    verdicts = _verdicts(plugs, survey)
+    drop = _to_drop(survey, verdicts)
+    if not drop:
+        raise RepositoryFull(
+            f"cannot prune job '{name}': its repository is full, and every backup is to stay",
+            hint="keep fewer backups, or give the repository more room",
+        )
+    oldest = drop[-1]
+    Catalog(plugs.repository).drop(oldest)
+    plugs.proofs.forget(oldest.backup_id)
+    verdict = next(each for each in verdicts if each.candidate.backup_id == oldest.backup_id)
+    return [(verdict, oldest)]
 
 
 def _planned(plugs: Plugs) -> PruneReport:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import LeaseLost, RunInFlight
+from holdfast.errors import LeaseLost, RepositoryFull, RunInFlight
+from holdfast.model import Buffer
 from holdfast.operations.backup import backup
+from holdfast.operations.plugs import Plugs
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.quick import quick
 from holdfast.operations.verify import verify
+from holdfast.ports import Stored
+from holdfast.retention import Policy
+from holdfast.scheduling.lease import Terms
+from holdfast.scheduling.leased_guard import LeasedGuard
+from holdfast.scheduling.owner import this_process
+from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.worlds import World
 
 
@@ -108,3 +119,49 @@ def test_a_prune_that_lost_the_job_removes_nothing_more() -> None:
     with pytest.raises(LeaseLost):
         pruned(world)
     assert world.repository.objects == before
+
+
+class SmallRepository(MemoryRepository):
+    """Has room for so many objects."""
+
+    def __init__(self, *, objects: int) -> None:
+        super().__init__(free_bytes=1 << 30)
+        self.room_for = objects
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        if len(self.objects) >= self.room_for:
+            raise RepositoryFull(f"cannot store '{key}' in memory: No space left on device")
+        return super().put(key, chunks)
+
+
+def full_world() -> tuple[World, SmallRepository]:
+    """No room for another object, and a guard that wants to store one."""
+    world = World()
+    store = SmallRepository(objects=1000)
+    world.repository = store
+    for _ in range(4):
+        backup(world.plugs)
+    store.room_for = len(store.objects)
+    return world, store
+
+
+def with_lease(world: World) -> Plugs:
+    terms = Terms(me=this_process(), run_id="r", lease_seconds=60, clock=world.clock)
+    return replace(world.plugs, guard=LeasedGuard(world.guard, world.repository, terms))
+
+
+def test_a_full_store_can_be_pruned_though_it_has_no_room_for_a_lease() -> None:
+    world, store = full_world()
+    report = prune(with_lease(world), dry_run=False)
+    assert [each.keep for each in report.verdicts] == [True, True, False, False]
+    assert len(Catalog(store).survey("shop").manifests) == 2
+    assert len([key for key in store.objects if key.startswith("_leases/")]) == 1
+
+
+def test_a_full_store_of_which_everything_is_to_stay_says_so() -> None:
+    world, store = full_world()
+    world.retention = Policy(last=9)
+    before = dict(store.objects)
+    with pytest.raises(RepositoryFull, match="every backup is to stay"):
+        prune(with_lease(world), dry_run=False)
+    assert store.objects == before
