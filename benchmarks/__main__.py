@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
         return catalog.main()
     unknown = [name for name in wanted if name not in WORKLOADS]
     if unknown:
-        parser.error(f"there is no workload '{unknown[0]}'; there are {', '.join(WORKLOADS)}")
+        parser.error(f"there is no workload '{unknown[0]}'; there are {', '.join(known)}")
     machines = fleet.read(INVENTORY)
     console = Console(highlight=False)
     for name in wanted:

@@ -146,7 +146,7 @@ class WritersGuard:
                     return slot
             if self._terms.seconds() >= give_up_at:
                 raise RepositoryBusy(
-                    f"cannot run job '{job}': {len(turned)} hosts are writing to its repository",
+                    f"cannot run job '{job}': all {len(turned)} slots of its repository are taken",
                     hint="repository_slots and wait_at_most set how many may, and for how long "
                     "others wait",
                 )

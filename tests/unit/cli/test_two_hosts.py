@@ -233,4 +233,4 @@ def test_a_slot_that_never_comes_free_is_a_skip_of_its_own_kind(desk: Desk) -> N
     with desk.plugs("shop").guard.hold("stock", deadline=None):
         answer = desk.holdfast("backup", "shop", "--json")
     assert answer.exit_code == 42
-    assert "1 hosts are writing" in answer.document["error"]
+    assert "all 1 slots of its repository are taken" in answer.document["error"]
