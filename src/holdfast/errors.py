@@ -116,6 +116,24 @@ class RunInFlight(HoldfastError):
     exit_code = 40
 
 
+class SkippedTooOften(RunInFlight):
+    """Runs of this job were skipped one after another: the one under way takes far too long."""
+
+    exit_code = 41
+
+
+class RepositoryBusy(HoldfastError):
+    """As many hosts as `repository_slots` allows were writing all the time that we waited."""
+
+    exit_code = 42
+
+
+class LeaseLost(HoldfastError):
+    """Another host has taken the job over, so this run was ended before it became a backup."""
+
+    exit_code = 43
+
+
 class RepositoryUnreachable(HoldfastError):
     """The store did not answer; trying later may work."""
 

@@ -215,3 +215,60 @@ class Manifest:
     @property
     def seconds(self) -> float:
         return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(
+            job=self.job,
+            name=self.name,
+            run_id=self.run_id,
+            host=self.host,
+            engine=self.engine,
+            server=self.server,
+            consistency=self.consistency,
+            started_at=self.started_at,
+            snapshot_at=self.snapshot_at,
+            finished_at=self.finished_at,
+            peak_memory_bytes=self.peak_memory_bytes,
+            workers=self.workers,
+            parts=len(self.parts),
+            blobs=len(self.blobs),
+            rows=self.rows,
+            plain_bytes=self.plain_bytes,
+            stored_bytes=self.stored_bytes,
+            metrics=self.metrics,
+            notes=self.notes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A manifest without its parts and blobs, which are counted: what a list of many shows."""
+
+    job: str
+    name: str
+    run_id: str
+    host: str
+    engine: str
+    server: Server
+    consistency: Consistency
+    started_at: datetime
+    snapshot_at: datetime
+    finished_at: datetime
+    peak_memory_bytes: int
+    workers: int
+    parts: int
+    blobs: int
+    rows: int
+    plain_bytes: int
+    stored_bytes: int
+    metrics: dict[str, float]
+    notes: tuple[str, ...]
+
+    @property
+    def backup_id(self) -> str:
+        return f"{self.job}/{self.name}"
+
+    @property
+    def seconds(self) -> float:
+        return (self.finished_at - self.started_at).total_seconds()

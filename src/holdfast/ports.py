@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from holdfast.model import Buffer, Consistency, Manifest, Member, Part, PartPlan, Relation, Server
+from holdfast.proving import Hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,10 +310,10 @@ class Progress(Protocol):
 class Guard(Protocol):
     """One run of a job at a time."""
 
-    def hold(self, job: str, *, deadline: datetime | None) -> AbstractContextManager[None]:
+    def hold(self, job: str, *, deadline: datetime | None) -> AbstractContextManager[Hold]:
         """Own the job until the block ends, or until this process dies, however it dies.
 
-        Raises `RunInFlight` naming the owner.
+        Raises `RunInFlight` naming the owner, `RepositoryBusy`.
         """
         ...
 
@@ -351,6 +352,10 @@ class Journal(Protocol):
         ...
 
     def read(self, job: str, database: str) -> Unfinished | None: ...
+
+    def unfinished(self, job: str) -> list[Unfinished]:
+        """All of this job, whatever their database; those that cannot be read are left out."""
+        ...
 
     def end(self, job: str, database: str) -> None:
         """Forget it: the backup is finished, or its parts are gone."""

@@ -17,7 +17,6 @@ from holdfast.operations.verify import verify
 from holdfast.ports import Repository
 from holdfast.repositories.local import LocalRepository
 from tests.contract.stores import Bucket
-from tests.fakes.progress import FakeProgress
 from tests.fakes.source import table
 from tests.unit.operations.worlds import World
 
@@ -82,7 +81,7 @@ def test_a_copy_that_was_killed_is_no_backup_and_the_next_one_ends_it(
     assert Catalog(offsite).survey("shop").manifests == ()
     assert copy(folder, bucket) == 0
     assert_same(offsite, LocalRepository(folder / "main"))
-    assert verify(offsite, "shop/latest", workers=2, progress=FakeProgress()).exit_code == 0
+    assert verify(World().reader_of(offsite), "shop/latest", workers=2).exit_code == 0
     assert offsite.sweep("shop") == 0
 
 
@@ -91,7 +90,7 @@ def test_a_copy_that_was_killed_behind_its_manifest_is_a_backup(
 ) -> None:
     offsite = bucket.repository(prefix=folder.name)
     assert copy(folder, bucket, "copy-manifest-stored") == -signal.SIGKILL
-    assert verify(offsite, "shop/latest", workers=2, progress=FakeProgress()).exit_code == 0
+    assert verify(World().reader_of(offsite), "shop/latest", workers=2).exit_code == 0
 
 
 def assert_same(one: Repository, other: Repository) -> None:

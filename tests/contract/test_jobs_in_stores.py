@@ -48,7 +48,7 @@ def test_a_job_lives_in_a_store(
     plugs = replace(world.plugs, repository=store)
     assert check(plugs).exit_code == 0
     made = [backup(plugs).manifest.backup_id for _ in range(3)]
-    assert verify(store, "shop/latest", workers=3, progress=FakeProgress()).exit_code == 0
+    assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
 
     broken = FakeSource(table("orders", "1,ann", fails_with=ValueError("the disk is on fire")))
     with pytest.raises(BackupFailed, match="on fire"):
@@ -62,8 +62,8 @@ def test_a_job_lives_in_a_store(
     assert copy("shop", away, FakeProgress()).exit_code == 0
     assert len(Catalog(elsewhere).survey("shop").manifests) == 3
 
-    prune(store, world.guard, plugs.job, dry_run=False)
+    prune(plugs, dry_run=False)
     kept = {each.backup_id for each in Catalog(store).survey("shop").manifests}
     assert kept == set(made[1:])
     assert {stored.key.rsplit("/", 3)[0] for stored in store.list("shop")} >= kept
-    assert verify(store, "shop/latest", workers=3, progress=FakeProgress()).exit_code == 0
+    assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0

@@ -84,3 +84,15 @@ def test_it_is_for_its_owner_only(tmp_path: Path) -> None:
     FileJournal(tmp_path / "j").begin(unfinished("shop"))
     (path,) = (tmp_path / "j").rglob("*.jsonl")
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_what_is_unfinished_of_a_job_is_known_without_its_databases(
+    open_journal: Callable[[], Journal],
+) -> None:
+    assert open_journal().unfinished("shop") == []
+    for database in ("a", "b"):
+        open_journal().begin(unfinished(database))
+    open_journal().add("shop", "b", PART)
+    found = open_journal().unfinished("shop")
+    assert sorted((each.database, len(each.parts)) for each in found) == [("a", 0), ("b", 1)]
+    assert open_journal().unfinished("stock") == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.paced import PacedRepository
 from holdfast.repositories.retrying import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository
+from holdfast.scheduling.lease import Lease, Terms
+from holdfast.scheduling.leased_guard import LEASES, SLOTS
+from holdfast.scheduling.owner import this_process
 from lab.stores.sshd import SftpServer
 from tests.contract.stores import Bucket, login_to
+from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
 
 MIB = 1 << 20
@@ -205,6 +210,31 @@ def test_deleting_is_final_and_may_be_done_twice(repository: Repository) -> None
 def test_the_check_leaves_nothing_behind(repository: Repository) -> None:
     repository.check()
     assert keys(repository) == []
+
+
+def lease_of(repository: Repository, folder: str, host: int) -> Lease:
+    me = replace(this_process(), host=f"host{host}", boot_id=f"boot{host}")
+    terms = Terms(me=me, run_id=f"run{host}", lease_seconds=60, clock=FakeClock())
+    return Lease(repository, folder, terms)
+
+
+@pytest.mark.parametrize("folder", [f"{LEASES}/job", f"{SLOTS}/1"])
+def test_a_lease_has_one_owner_of_five_hosts_that_ask_at_once(
+    repository: Repository, folder: str
+) -> None:
+    leases = [lease_of(repository, folder, number) for number in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        won = list(pool.map(lambda lease: lease.attempt(deadline=None), leases))
+    assert won.count(True) == 1
+    owner = leases[won.index(True)]
+    owner.renew()
+    claim = leases[won.index(False)].holder()
+    assert claim is not None
+    assert claim.run_id == f"run{won.index(True)}"
+    owner.release()
+    assert lease_of(repository, folder, 5).attempt(deadline=None)
+    assert len(keys(repository, folder)) == 1
+    assert keys(repository, "job") == []
 
 
 @pytest.mark.parametrize("key", ["../up", "a/../../up", "/root", "a//b", ".hidden", "a/.b", ""])

@@ -24,5 +24,8 @@ class MemoryJournal:
     def read(self, job: str, database: str) -> Unfinished | None:
         return self.known.get((job, database))
 
+    def unfinished(self, job: str) -> list[Unfinished]:
+        return [found for (of, _), found in self.known.items() if of == job]
+
     def end(self, job: str, database: str) -> None:
         self.known.pop((job, database), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from holdfast.errors import AlreadyStored, HoldfastError, ObjectMissing
+from holdfast.errors import AlreadyStored, HoldfastError, ObjectMissing, RepositoryReadOnly
 from holdfast.model import Buffer
 from holdfast.ports import Stored
 
@@ -24,6 +24,9 @@ class MemoryRepository:
         self.refuse_puts_with: HoldfastError | None = None
         self.refuse_all_with: HoldfastError | None = None
         self.refuse_key_with: tuple[str, HoldfastError] | None = None
+        self.refuse_deletes_with: HoldfastError | None = None
+        self.locked: set[str] = set()
+        self.sha256_given: dict[str, str] = {}
         self._free_bytes = free_bytes
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
@@ -59,11 +62,14 @@ class MemoryRepository:
         below = f"{prefix.rstrip('/')}/" if prefix else ""
         for key in sorted(self.objects, key=lambda key: key.split("/")):
             if key.startswith(below):
-                yield Stored(key=key, size_bytes=len(self.objects[key]))
+                sha256 = self.sha256_given.get(key, "")
+                yield Stored(key=key, size_bytes=len(self.objects[key]), sha256=sha256)
 
     def delete(self, key: str) -> None:
-        self._refuse()
+        self._refuse(self.refuse_deletes_with)
         _require_plain(key)
+        if key in self.locked:
+            raise RepositoryReadOnly(f"cannot delete '{key}' in memory: it is locked")
         self.objects.pop(key, None)
 
     def sweep(self, prefix: str) -> int:

@@ -10,7 +10,16 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import configuration, copying, health, keeping, making, reading, restoring
+from holdfast.cli import (
+    configuration,
+    copying,
+    health,
+    keeping,
+    making,
+    reading,
+    restoring,
+    verifying,
+)
 from holdfast.cli.interruption import interruptible
 from holdfast.cli.logs import LogFormat, set_up
 from holdfast.cli.session import CONFIG, Session, print_document, printable
@@ -31,10 +40,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "backup": making.backup,
     "list": reading.list_backups,
     "show": reading.show,
-    "verify": reading.verify,
+    "verify": verifying.verify,
     "restore": restoring.restore,
     "copy": copying.copy,
+    "du": reading.du,
     "prune": keeping.prune,
+    "repair": keeping.repair,
     "check": health.check,
     "status": health.status,
 }

@@ -131,7 +131,7 @@ def backup(
         print_document("backup", documents.of_run_report(report))
     else:
         if report.manifests:
-            rows = [backup_row(manifest) for manifest in report.manifests]
+            rows = [backup_row(manifest.summary) for manifest in report.manifests]
             session.show(table_of(BACKUP_COLUMNS, rows))
         for failed in report.failures:
             session.say(f"failed: database '{failed.database}': {failed.error.message}")

@@ -13,9 +13,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from holdfast.catalog.catalog import Catalog
-from holdfast.model import Manifest
+from holdfast.catalog.catalog import LATEST, Catalog, newest_of
+from holdfast.model import JOB_NAME, Manifest
+from holdfast.operations.overview import Overview
 from holdfast.operations.plugs import Copying, Plugs
+from holdfast.operations.verify import Reader
 from holdfast.ports import Progress, Repository, Target
 
 if TYPE_CHECKING:
@@ -93,7 +95,30 @@ class Session:
     def manifest(self, backup_id: str, database: str) -> Manifest:
         """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
         repository = self.repository(backup_id.partition("/")[0])
-        return Catalog(repository).find(backup_id, database=database)
+        return Catalog(repository).find(self.named(backup_id, database), database=database)
+
+    def named(self, backup_id: str, database: str) -> str:
+        """`JOB/latest` by its name, without reading every manifest; raises `BackupNotFound`."""
+        job, _, name = backup_id.partition("/")
+        if name != LATEST or not JOB_NAME.fullmatch(job):
+            return backup_id
+        from holdfast import wiring
+
+        summaries = (
+            wiring.index_of(self.settings, job, chosen=self.chosen_repository)
+            .overview(job)
+            .summaries
+        )
+        return newest_of(summaries, job, database).backup_id
+
+    def overviews(self, job: str | None) -> list[Overview]:
+        """Of the repository of `job`, or of all."""
+        from holdfast import wiring
+
+        if job is None and not self.chosen_repository:
+            return [index.overview() for index in wiring.all_indexes(self.settings)]
+        index = wiring.index_of(self.settings, job or "", chosen=self.chosen_repository)
+        return [index.overview(job or "")]
 
     def repositories(self) -> list[Repository]:
         from holdfast import wiring
@@ -102,15 +127,23 @@ class Session:
             return [self.repository("")]
         return list(wiring.all_repositories(self.settings).values())
 
+    def reader(self, job: str, progress: Progress) -> Reader:
+        """Reads the backups of `job` and remembers when."""
+        from holdfast import wiring
+
+        return wiring.reader_of(
+            self.settings, job, progress=progress, chosen=self.chosen_repository
+        )
+
     def reading_slots(self, job: str) -> int:
         from holdfast import wiring
 
         return wiring.reading_budget(self.settings, job).slots
 
     def target(self, url: str, *, kind: str, password_file: Path | None) -> Target:
-        from holdfast import wiring
+        from holdfast import wiring_sources
 
-        return wiring.target_for(url, kind=kind, password_file=password_file)
+        return wiring_sources.target_for(url, kind=kind, password_file=password_file)
 
     @cached_property
     def console(self) -> Console:

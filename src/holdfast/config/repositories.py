@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from holdfast.config.strict import Strict
-from holdfast.config.values import AbsolutePath, Duration, SecretPath, Size, problem
+from holdfast.config.values import AbsolutePath, Duration, LeaseTime, SecretPath, Size, problem
 
 UPLOADS = 8
 SMALLEST_PART_BYTES = 5 << 20
 PART_BYTES = 8 << 20
 REQUEST_TIMEOUT = timedelta(minutes=5)
+LEASE_TIME = timedelta(seconds=90)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Text = Annotated[str, Field(min_length=1)]
@@ -59,7 +60,14 @@ class SecretSource(Strict):
         return self
 
 
-class Transfers(Strict):
+class StoreSettings(Strict):
+    """What every kind of repository has; hosts that share one should agree about it."""
+
+    lease_time: LeaseTime = LEASE_TIME
+    repository_slots: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+class Transfers(StoreSettings):
     """How uploads to a store behind a network are done.
 
     `upload_concurrency` is how many small objects are on their way at once, `upload_rate` bytes a
@@ -71,7 +79,7 @@ class Transfers(Strict):
     request_timeout: Duration = REQUEST_TIMEOUT
 
 
-class LocalSettings(Strict):
+class LocalSettings(StoreSettings):
     """Backups in a folder of this host."""
 
     kind: Literal["local"]

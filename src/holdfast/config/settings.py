@@ -32,6 +32,7 @@ from holdfast.model import Codec
 Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 BLOB_BYTES = 1 << 20
+BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
 TIMEOUT = timedelta(hours=2)
@@ -121,6 +122,7 @@ class RetentionSettings(Strict):
     """How many backups of each kind `prune` keeps; the newest one always stays."""
 
     last: Count = 0
+    within: Duration | None = None
     daily: Count = 0
     weekly: Count = 0
     monthly: Count = 0
@@ -149,6 +151,8 @@ class JobSettings(Strict):
     pause_above_load: Annotated[float, Field(gt=0, strict=False)] | None = None
     pause_above_lag: Duration | None = None
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    blob_grace: Duration = BLOB_GRACE
+    overlap_alarm: Annotated[int, Field(ge=1, le=50)] = 3
     resumable: bool = False
 
 

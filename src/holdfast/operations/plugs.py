@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from holdfast.model import Codec
 from holdfast.ports import Clock, Gauges, Guard, Journal, Ledger, Progress, Repository, Source
+from holdfast.proving import Proofs
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
 from holdfast.scheduling.pace import Pace
@@ -18,7 +19,8 @@ class JobSpec:
     """One job as the operations see it.
 
     `timeout` is for each database, `stall_timeout` since its last byte. `attempts` counts tries
-    of what may be tried again. `notes` say what was lowered from what was asked for.
+    of what may be tried again. With `overlap_alarm` runs skipped in a row the last of them is an
+    alarm. `notes` say what was lowered from what was asked for.
     """
 
     name: str
@@ -30,6 +32,8 @@ class JobSpec:
     attempts: int = 1
     resumable: bool = False
     notes: tuple[str, ...] = ()
+    overlap_alarm: int = 3
+    blob_grace: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,5 +63,6 @@ class Plugs:
     peak_memory_bytes: Callable[[], int]
     cpu_seconds: Callable[[], float]
     journal: Journal
+    proofs: Proofs
     gauges: Gauges
     pace: Callable[[Source], Pace]

@@ -15,6 +15,7 @@ from holdfast.catalog.failure import Failure
 from holdfast.errors import (
     DatabaseUnreachable,
     HoldfastError,
+    LeaseLost,
     RepositoryFull,
     RepositoryUnreachable,
     SnapshotLost,
@@ -29,6 +30,7 @@ from holdfast.operations.retrying import Recoveries
 from holdfast.operations.room import require_room
 from holdfast.operations.watch import Watch
 from holdfast.ports import Snapshot, Source, Unfinished
+from holdfast.proving import Hold
 from holdfast.scheduling.pace import Pace
 from holdfast.scheduling.slots import run_all
 
@@ -53,6 +55,7 @@ class Taking:
     started_at: datetime
     earlier: Unfinished | None
     pace: Pace
+    hold: Hold
     recoveries: Recoveries
     watch: Watch
     failed_at: PartPlan | None = None
@@ -74,7 +77,7 @@ class Taking:
 
 
 def take(
-    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str
+    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
 ) -> Manifest:
     """Back up one database; the manifest that was committed.
 
@@ -82,7 +85,7 @@ def take(
     are removed, or kept for a later run to go on with where the job says so, and a record of
     the failure names what stopped it.
     """
-    taking = _begun(plugs, source, choice, run_id=run_id, name_id=name_id)
+    taking = _begun(plugs, source, choice, run_id=run_id, name_id=name_id, hold=hold)
     catalog = Catalog(plugs.repository)
     try:
         manifest = _taken(taking, catalog)
@@ -101,7 +104,7 @@ def backup_name(started_at: datetime, name_id: str) -> str:
 
 
 def _begun(
-    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str
+    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
 ) -> Taking:
     started_at = plugs.clock()
     earlier = plugs.journal.read(plugs.job.name, source.database) if choice.resume else None
@@ -117,8 +120,9 @@ def _begun(
         started_at=earlier.started_at if earlier else started_at,
         earlier=earlier,
         pace=pace,
+        hold=hold,
         recoveries=Recoveries(plugs.job.attempts),
-        watch=Watch(plugs.job, pace),
+        watch=Watch(plugs.job, pace, hold),
     )
 
 
@@ -166,11 +170,23 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
         manifest,
         metrics=_metrics(taking, manifest, blobs, seconds, plugs.cpu_seconds() - cpu_before),
     )
-    taking.recoveries.trying(
-        lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest"
-    )
+    _commit(taking, catalog, manifest)
     reached("manifest-stored")
     return manifest
+
+
+def _commit(taking: Taking, catalog: Catalog, manifest: Manifest) -> None:
+    """Only while the job is ours: whoever takes it over removes what has no manifest yet."""
+    trying, hold = taking.recoveries.trying, taking.hold
+    trying(hold.prove, on=RepositoryUnreachable, what="proving that the job is still ours")
+    trying(lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest")
+    if hold.lost:
+        # We slept for a whole lease_time right here: the parts may be gone already.
+        catalog.withdraw(manifest)
+        raise LeaseLost(
+            f"cannot finish backup '{manifest.backup_id}': {hold.lost}",
+            hint="run the backup again, unless another host has done so",
+        )
 
 
 @contextmanager

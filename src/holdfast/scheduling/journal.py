@@ -42,7 +42,9 @@ class FileJournal:
         self._append(self._path(job, database), [_part().dump_json(part)], os.O_APPEND)
 
     def read(self, job: str, database: str) -> Unfinished | None:
-        path = self._path(job, database)
+        return self._read(self._path(job, database))
+
+    def _read(self, path: Path) -> Unfinished | None:
         with state_errors(path):
             lines = path.read_bytes().splitlines() if path.exists() else []
         try:
@@ -59,6 +61,13 @@ class FileJournal:
             snapshot_at=head.snapshot_at,
             parts=tuple(_readable(lines[1:])),
         )
+
+    def unfinished(self, job: str) -> list[Unfinished]:
+        folder = self._folder / job
+        with state_errors(folder):
+            paths = sorted(folder.glob("*.jsonl"))
+        found = [self._read(path) for path in paths]
+        return [each for each in found if each is not None]
 
     def end(self, job: str, database: str) -> None:
         path = self._path(job, database)

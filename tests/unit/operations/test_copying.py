@@ -51,7 +51,7 @@ def test_a_copy_is_byte_by_byte_what_was_copied_and_verifies(
     done = copied(world, offsite)
     assert offsite.objects == world.repository.objects
     assert done.sent == len(parts(offsite))
-    assert verify(offsite, "shop/latest", workers=1, progress=FakeProgress()).exit_code == 0
+    assert verify(world.reader_of(offsite), "shop/latest", workers=1).exit_code == 0
 
 
 def test_a_second_copy_sends_nothing(world: World, offsite: MemoryRepository) -> None:
