@@ -50,6 +50,12 @@ class ToolMissing(HoldfastError):
     exit_code = 14
 
 
+class IdentityNeeded(HoldfastError):
+    """The backup is encrypted, and no identity was given that opens it."""
+
+    exit_code = 15
+
+
 class DatabaseUnreachable(HoldfastError):
     """The server did not answer or the database does not exist; trying later may work."""
 
@@ -150,6 +156,12 @@ class ManifestInvalid(HoldfastError):
     """A manifest cannot be read: damaged, or written by a newer version."""
 
     exit_code = 55
+
+
+class ManifestUntrusted(ManifestInvalid):
+    """Nobody whom the configuration trusts has signed this manifest as it is, for this place."""
+
+    exit_code = 56
 
 
 class Interrupted(HoldfastError):

@@ -306,6 +306,7 @@ class Unfinished:
     started_at: datetime
     snapshot_at: datetime
     parts: tuple[Part, ...] = ()
+    recipients: tuple[str, ...] = ()
 
     @property
     def backup_id(self) -> str:

@@ -29,6 +29,7 @@ from holdfast.config.settings import (
     SourceSettings,
 )
 from holdfast.errors import UnknownJob, Unsupported
+from holdfast.keyring import authenticated
 from holdfast.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
 from holdfast.model import Selection
 from holdfast.operations.plugs import JobSpec, Plugs
@@ -39,9 +40,12 @@ from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
 from holdfast.scheduling.journal import FileJournal
+from holdfast.scheduling.lasting_secret import lasting_secret
 from holdfast.scheduling.ledger import FileLedger
 from holdfast.scheduling.limits import live_limits
 from holdfast.scheduling.pace import Limit, Pace
+
+BLOB_SECRET = "blob-names.key"  # noqa: S105 - the name of a file
 
 
 def plugs_for(
@@ -54,10 +58,11 @@ def plugs_for(
     job = job_settings(settings, name)
     source = _source(job, chunk_bytes)
     run_id = secrets.token_hex(16)
+    store = settings.repositories[job.repository]
     return Plugs(
-        job=_spec(name, job),
+        job=_spec(name, job, store),
         source=source,
-        repository=_repository(settings.repositories[job.repository]),
+        repository=_repository(store),
         guard=_guard(settings, job, run_id),
         ledger=FileLedger(settings.state_directory / "runs"),
         progress=progress,
@@ -77,6 +82,7 @@ def plugs_for(
         journal=FileJournal(settings.state_directory / "unfinished"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
+        blob_secret=lambda: lasting_secret(settings.state_directory / BLOB_SECRET),
     )
 
 
@@ -131,7 +137,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _spec(name: str, job: JobSettings) -> JobSpec:
+def _spec(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
     keep = job.retention
     return JobSpec(
         name=name,
@@ -142,6 +148,7 @@ def _spec(name: str, job: JobSettings) -> JobSpec:
         attempts=job.attempts,
         resumable=job.resumable,
         notes=_notes(job),
+        recipients=store.encryption.everybody if store.encryption else (),
         retention=Policy(
             last=keep.last,
             daily=keep.daily,
@@ -213,7 +220,8 @@ def _password(file: Path | None) -> str | None:
 
 
 def _repository(settings: RepositorySettings) -> Repository:
-    return REPOSITORIES[type(settings)](settings)
+    repository = REPOSITORIES[type(settings)](settings)
+    return authenticated(repository, settings.authentication)
 
 
 def _source(job: JobSettings, chunk_bytes: int | None) -> Source:

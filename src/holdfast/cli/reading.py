@@ -9,8 +9,23 @@ from holdfast.catalog.failure import Failure
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli import documents
 from holdfast.cli.progress import metered
-from holdfast.cli.session import BackupId, Database, JsonOption, SomeJob, print_document, session_of
-from holdfast.cli.tables import BACKUP_COLUMNS, backup_row, size, table_of, time_of
+from holdfast.cli.session import (
+    BackupId,
+    Database,
+    Identity,
+    JsonOption,
+    SomeJob,
+    print_document,
+    session_of,
+)
+from holdfast.cli.tables import (
+    BACKUP_COLUMNS,
+    backup_row,
+    encryption_line,
+    size,
+    table_of,
+    time_of,
+)
 from holdfast.model import Manifest, Part
 from holdfast.operations.verify import verify as verify_backup
 from holdfast.ports import Repository
@@ -109,6 +124,7 @@ def _summary(manifest: Manifest) -> list[str]:
         f"backup       {manifest.backup_id}",
         f"database     {server.database} on {server.kind} {server.version}, host {manifest.host}",
         f"consistency  {manifest.consistency} at {time_of(manifest.snapshot_at)}",
+        f"encryption   {encryption_line(manifest.recipients)}",
         *(f"proof        {name} {value}" for name, value in manifest.proof.items()),
         *(f"tool         {name} {version}" for name, version in manifest.tools.items()),
         f"took         {took}, peak memory {size(manifest.peak_memory_bytes)}",
@@ -123,21 +139,30 @@ def verify(
     backup_id: BackupId,
     *,
     database: Database = "",
+    identity: Identity = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read every stored byte of a backup and compare sizes and fingerprints with its manifest.
 
-    Every damaged part is named; the exit code is then 31.
+    Every damaged part is named; the exit code is then 31. Of an encrypted backup only what is
+    stored is compared, unless an identity opens it.
 
     \b
     holdfast verify shop/latest
+    holdfast verify shop/latest --identity /root/restore.key
     """
     session = session_of(context)
+    identities = session.identities(identity)
     repository = session.repository(_job_of(backup_id))
     slots = session.reading_slots(_job_of(backup_id))
     with metered(f"verify {backup_id}") as meter:
         report = verify_backup(
-            repository, backup_id, workers=slots, progress=meter, database=database
+            repository,
+            backup_id,
+            workers=slots,
+            progress=meter,
+            database=database,
+            identities=identities,
         )
     if as_json:
         print_document("verify", documents.of_verify(report))
@@ -149,6 +174,11 @@ def verify(
             f"{report.manifest.backup_id}: all {report.parts} parts are what was written "
             f"({size(report.stored_bytes)} stored, {size(report.plain_bytes)} plain)"
         )
+        if report.unopened:
+            session.say(
+                f"{report.unopened} of them are encrypted, and only what is stored was compared:"
+                " --identity FILE opens them"
+            )
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 

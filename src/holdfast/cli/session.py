@@ -20,6 +20,7 @@ from holdfast.ports import Progress, Repository, Target
 
 if TYPE_CHECKING:
     from holdfast.config.settings import Settings
+    from holdfast.pipeline.decrypt import Identities
 
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
 # Rich would fold everything at 80 columns where stdout is a pipe, and nobody could grep it.
@@ -35,6 +36,16 @@ Database = Annotated[
     str,
     typer.Option(
         "--database", metavar="NAME", help="Which database JOB/latest is of, if JOB has several."
+    ),
+]
+Identity = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        metavar="FILE",
+        readable=False,
+        help="What opens an encrypted backup; else HOLDFAST_IDENTITY_FILE, or the credential"
+        " holdfast-identity.",
     ),
 ]
 JobName = Annotated[str, typer.Argument(help="A job of the configuration.", metavar="JOB")]
@@ -92,6 +103,11 @@ class Session:
         from holdfast import wiring
 
         return wiring.reading_budget(self.settings, job).slots
+
+    def identities(self, file: Path | None) -> Identities | None:
+        from holdfast import keyring
+
+        return keyring.identities_from(file)
 
     def target(self, url: str, *, kind: str, password_file: Path | None) -> Target:
         from holdfast import wiring

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from holdfast.config.dsn import Dsn, MysqlDsn
+from holdfast.config.recipients import PublicKey, Recipient, RecipientsPath, read_recipients
 from holdfast.config.values import (
     AbsolutePath,
     Count,
@@ -56,7 +57,49 @@ class Strict(BaseModel):
         return data
 
 
-class LocalSettings(Strict):
+class EncryptionSettings(Strict):
+    """For whom the parts of new backups are sealed: age recipients, which are public."""
+
+    recipients: Annotated[tuple[Recipient, ...], Field(strict=False)] = ()
+    recipients_file: RecipientsPath | None = None
+
+    @model_validator(mode="after")
+    def _has_recipients(self) -> Self:
+        if not self.recipients and self.recipients_file is None:
+            raise problem("it names no recipient", hint="add recipients: [age1...]")
+        return self
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """All recipients, each once, in their order; the file is read now."""
+        listed = read_recipients(self.recipients_file) if self.recipients_file else ()
+        return tuple(dict.fromkeys((*self.recipients, *listed)))
+
+
+class AuthenticationSettings(Strict):
+    """Who signs manifests, and whose signatures are believed: our own and the `public_keys`.
+
+    Without a `key_file` this host can read what others have signed, and not back up.
+    """
+
+    key_file: SecretPath | None = None
+    public_keys: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> Self:
+        if not self.public_keys and self.key_file is None:
+            raise problem("it names no key", hint="add a key_file, or public_keys: [ed25519:...]")
+        return self
+
+
+class StoreSettings(Strict):
+    """What every kind of repository has."""
+
+    encryption: EncryptionSettings | None = None
+    authentication: AuthenticationSettings | None = None
+
+
+class LocalSettings(StoreSettings):
     """Backups in a folder of this host."""
 
     kind: Literal["local"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from holdfast.model import Codec
+from holdfast.model import Codec, Encryption
 from holdfast.ports import Clock, Gauges, Guard, Journal, Ledger, Progress, Repository, Source
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
@@ -18,7 +18,8 @@ class JobSpec:
     """One job as the operations see it.
 
     `timeout` is for each database, `stall_timeout` since its last byte. `attempts` counts tries
-    of what may be tried again. `notes` say what was lowered from what was asked for.
+    of what may be tried again. `notes` say what was lowered from what was asked for. Parts are
+    sealed for the `recipients`, or not at all where there is none.
     """
 
     name: str
@@ -30,11 +31,19 @@ class JobSpec:
     attempts: int = 1
     resumable: bool = False
     notes: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+
+    @property
+    def encryption(self) -> Encryption:
+        return "age" if self.recipients else "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugs:
-    """Everything that a run of one job touches."""
+    """Everything that a run of one job touches.
+
+    `blob_secret` is what this host names sealed blobs with: the same at every run.
+    """
 
     job: JobSpec
     source: Source
@@ -51,3 +60,4 @@ class Plugs:
     journal: Journal
     gauges: Gauges
     pace: Callable[[Source], Pace]
+    blob_secret: Callable[[], bytes]

@@ -58,6 +58,7 @@ class FileJournal:
             started_at=head.started_at,
             snapshot_at=head.snapshot_at,
             parts=tuple(_readable(lines[1:])),
+            recipients=head.recipients,
         )
 
     def end(self, job: str, database: str) -> None:

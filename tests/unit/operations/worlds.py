@@ -36,6 +36,7 @@ class World:
         self.retention = Policy(last=2)
         self.stall_timeout: timedelta | None = None
         self.resumable = False
+        self.recipients: tuple[str, ...] = ()
         self.workers = 2
         self.journal = MemoryJournal()
         self.gauges = MemoryGauges()
@@ -53,6 +54,7 @@ class World:
                 retention=self.retention,
                 stall_timeout=self.stall_timeout,
                 resumable=self.resumable,
+                recipients=self.recipients,
             ),
             source=self.source,
             repository=self.repository,
@@ -73,6 +75,7 @@ class World:
             journal=self.journal,
             gauges=self.gauges,
             pace=lambda _source: self.pace,
+            blob_secret=lambda: b"of this host",
         )
 
     def _new_run_id(self) -> str:
