@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.engine.main_job import CHINOOK, MainJob
+from tests.engine.encrypted_job import EncryptedJob, encrypted_site
+from tests.engine.main_job import CHINOOK, MainJob, Site
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, program
 
@@ -44,6 +48,17 @@ class PostgresDatabases:
     def new_name(self) -> str:
         return self._lab.name()
 
+    def empty(self) -> str:
+        return self._lab.database()
+
+    def stock_client(self, database: str, part: dict[str, Any]) -> list[str]:
+        psql = program("psql", self._lab.superuser)
+        statement = part["details"].get("statement")
+        return [
+            *(psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self._lab.conninfo(database)),
+            *(["-c", statement] if statement else []),
+        ]
+
     def checksums(self, database: str) -> dict[str, str]:
         found = checksums(self._lab.conninfo(database))
         return {".".join(table): str(value) for table, value in found.items()}
@@ -66,3 +81,40 @@ def databases(lab: Laboratory, tmp_path: Path) -> PostgresDatabases:
 
 class TestPostgresMainJob(MainJob):
     """All of it."""
+
+
+class TestPostgresEncryptedJob(EncryptedJob):
+    """All of it."""
+
+
+def test_a_sealed_large_object_is_kept_once_and_found_by_what_its_owner_knows(
+    lab: Laboratory, databases: PostgresDatabases, tmp_path: Path
+) -> None:
+    content = os.urandom(3 << 20)
+    database = lab.database(f"SELECT lo_from_bytea(4711, '\\x{content.hex()}')")
+    site = encrypted_site(tmp_path, databases.source(database))
+    first, second = site.run("backup", "shop"), site.run("backup", "shop")
+    assert (first["metrics"]["blobs_stored"], second["metrics"]["blobs_stored"]) == (1, 0)
+    identity = tmp_path / "identity"
+    assert site.run("verify", "shop/latest", "--identity", str(identity))["verified"] is True
+    restored = databases.new_name()
+    to = ("--to", databases.url(restored))
+    site.run("restore", "shop/latest", *to, "--identity", str(identity))
+    assert lab.ask(restored, "SELECT lo_get(4711)") == [(content,)]
+    assert _by_stock_tools(site, identity, content) == content
+
+
+def _by_stock_tools(site: Site, identity: Path, content: bytes) -> bytes:
+    """The way of docs/encryption.md from a value's SHA-256 to the value."""
+    manifest = max(site.repository.glob("shop/*/manifest.json"))
+    script = Path(__file__).parents[3] / "docs" / "encryption.md"
+    (name,) = [block for block in script.read_text().split("```sh\n") if "hmac" in block]
+    sha256 = hashlib.sha256(content).hexdigest()
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", name.partition("```")[0]],
+        cwd=manifest.parent,
+        env=os.environ | {"identity": str(identity), "sha256": sha256},
+        capture_output=True,
+        check=True,
+    )
+    return done.stdout
