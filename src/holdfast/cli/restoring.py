@@ -97,8 +97,6 @@ def restore(
     holdfast restore shop/latest --to postgresql:///shop_check?host=/run/postgresql
     holdfast restore stock/latest --to mysql://root@localhost/stock_check
     holdfast restore shop/latest --to postgresql:///shop --table public.orders --overwrite
-    holdfast restore shop/latest --list --schema sales
-    holdfast restore shop/latest --to postgresql:///shop_check --identity /root/restore.key
     """
     session = session_of(context)
     manifest = session.manifest(backup_id, database)
@@ -118,8 +116,7 @@ def restore(
         _list(session, manifest, choice, as_json=as_json)
     elif to:
         target = session.target(to, kind=manifest.server.kind, password_file=password_file)
-        identities = session.identities(identity)
-        _restore(session, manifest, choice, target, identities, as_json=as_json)
+        _restore(session, manifest, choice, target, session.identities(identity), as_json=as_json)
     else:
         raise typer.BadParameter("name the database to restore into", param_hint="--to")
 

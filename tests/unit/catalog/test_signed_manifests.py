@@ -22,6 +22,7 @@ from tests.fakes.repository import MemoryRepository
 from tests.unit.manifests import manifest
 
 OURS, THIEF = Signer.generate(), Signer.generate()
+ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 OTHER_NAME = "20261121T020000Z-0a0b0c0d"
 
 
@@ -78,6 +79,22 @@ def test_one_flipped_bit_at_any_place_of_a_signed_manifest_is_found(
             read(store, kept.backup_id)
         store.flip_bit(key, at=at)
     assert read(store, kept.backup_id) == kept
+
+
+def test_another_spelling_of_the_same_signature_is_refused(
+    store: MemoryRepository, kept: Manifest
+) -> None:
+    key = manifest_key(kept.backup_id)
+    content = store.objects[key]
+    end = content.rindex(b'=="')
+    # The last letter has four bits that stand for nothing.
+    last = ALPHABET.index(content[end - 1])
+    store.objects[key] = content[: end - 1] + ALPHABET[last + 1 :][:1] + content[end:]
+    assert base64.b64decode(content[end - 86 : end + 2]) == base64.b64decode(
+        store.objects[key][end - 86 : end + 2]
+    )
+    with pytest.raises(ManifestUntrusted):
+        read(store, kept.backup_id)
 
 
 def _drop_a_part(each: Manifest) -> Manifest:

@@ -21,7 +21,7 @@ from holdfast.operations.taking import BackupChoice
 from holdfast.operations.verify import VerifyReport, verify
 from holdfast.pipeline.decrypt import Identities
 from tests.fakes.progress import FakeProgress
-from tests.fakes.repository import MemoryRepository
+from tests.fakes.repository import CHUNK_BYTES, MemoryRepository
 from tests.fakes.source import FakeTarget, table
 from tests.unit.operations.worlds import World
 
@@ -142,6 +142,19 @@ def test_a_part_that_is_whole_but_for_somebody_else_is_not_called_damaged() -> N
     world = sealed_world()
     part = backup(world.plugs).manifest.parts[0]
     with pytest.raises(IdentityNeeded, match="is that of age1"):
+        list(proven(world.repository, part, identities=NEW))
+    world.repository.flip_bit(part.key, at=-1)
+    with pytest.raises(VerifyFailed, match="stored SHA-256"):
+        list(proven(world.repository, part, identities=NEW))
+
+
+def test_so_is_one_that_is_longer_than_what_is_read_at_once() -> None:
+    noise = [sha256(str(number).encode()).hexdigest() for number in range(10_000)]
+    world = World(table("orders", *noise))
+    world.recipients = OURS.recipients
+    (part,) = backup(world.plugs).manifest.parts
+    assert part.stored_bytes > 4 * CHUNK_BYTES
+    with pytest.raises(IdentityNeeded):
         list(proven(world.repository, part, identities=NEW))
     world.repository.flip_bit(part.key, at=-1)
     with pytest.raises(VerifyFailed, match="stored SHA-256"):
