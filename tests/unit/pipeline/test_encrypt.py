@@ -21,6 +21,7 @@ from holdfast.pipeline.flow import flow
 
 MIB = 1 << 20
 CHUNKS = 96
+AGE_BLOCK_BYTES = 64 << 10
 OURS, OTHERS = Identities.generate(), Identities.generate()
 
 
@@ -127,6 +128,26 @@ def test_memory_is_that_of_one_chunk_however_long_the_stream() -> None:
     assert counted.size_bytes == CHUNKS * MIB
     assert peak < 8 * MIB
     assert max(seen[1:]) - min(seen[1:]) < MIB
+
+
+def test_nobody_holds_back_more_than_a_block_of_age() -> None:
+    fed, sealed_bytes, opened = Fingerprint(), Fingerprint(), Fingerprint()
+    held: list[tuple[int, int]] = []
+
+    def chunks() -> Iterator[Buffer]:
+        for _ in range(CHUNKS):
+            yield bytes(MIB)
+            # All that was fed has come out again, but for what the library itself still holds.
+            waiting = (fed.size_bytes - sealed_bytes.size_bytes, fed.size_bytes - opened.size_bytes)
+            held.append(waiting)
+
+    with encryption(OURS.recipients) as seal_stage, OURS.decryption() as open_stage:
+        for _ in flow(chunks(), [fed, seal_stage, sealed_bytes, open_stage, opened]):
+            pass
+    assert len(held) == CHUNKS
+    assert max(waiting for waiting, _ in held) <= AGE_BLOCK_BYTES
+    assert max(waiting for _, waiting in held) <= 3 * AGE_BLOCK_BYTES
+    assert opened.size_bytes == fed.size_bytes == CHUNKS * MIB
 
 
 def test_a_stream_that_is_left_in_the_middle_leaves_no_thread() -> None:
