@@ -43,12 +43,7 @@ def identities_from(file: Path | None) -> Identities | None:
     path = file or _identity_file()
     if path is None:
         return None
-    if path.name.upper().startswith(SECRET_PREFIX):
-        raise ConfigInvalid(
-            "cannot use --identity: it names no file but holds the identity itself, which every"
-            " list of processes shows",
-            hint="make a new identity, and name its file",
-        )
+    _require_name(path)
     text = read_private(path, what="identity file").decode(errors="replace")
     try:
         return Identities.parse(text)
@@ -62,10 +57,21 @@ def identities_from(file: Path | None) -> Identities | None:
 def public_half(path: Path) -> str:
     """What may be known of the key in `path`: its recipients, or the key that proves its
     signatures. Raises `ConfigInvalid`."""
+    _require_name(path)
     if read_private(path, what="key").startswith(PEM):
         return _signer(path).public_key
     identities = identities_from(path)
     return "\n".join(identities.recipients) if identities else ""
+
+
+def _require_name(path: Path) -> None:
+    """An identity where its file should be named is not repeated in an error as well."""
+    if path.name.upper().startswith(SECRET_PREFIX):
+        raise ConfigInvalid(
+            "cannot use an identity from the command line or the environment: both are shown by"
+            " every list of processes",
+            hint="make a new identity, and name its file",
+        )
 
 
 def _identity_file() -> Path | None:

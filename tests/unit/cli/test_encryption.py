@@ -117,10 +117,10 @@ def test_an_identity_that_others_can_read_is_refused(sealed: Desk, mode: int) ->
 def test_an_identity_on_the_command_line_itself_is_refused_and_not_repeated(sealed: Desk) -> None:
     sealed.holdfast("backup", "shop")
     secret = (sealed.folder / "identity").read_text().splitlines()[-1]
-    answer = restored(sealed, "--identity", secret)
-    assert answer.exit_code == 10
-    assert "holds the identity itself" in answer.stderr
-    assert secret not in answer.stdout + answer.stderr
+    for answer in (restored(sealed, "--identity", secret), sealed.bare("keys", "public", secret)):
+        assert answer.exit_code == 10
+        assert "cannot use an identity from the command line" in answer.stderr
+        assert secret not in answer.stdout + answer.stderr
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "AGE-SECRET-KEY-1BROKEN\n"])
