@@ -68,8 +68,7 @@ def _require_name(path: Path) -> None:
     """An identity where its file should be named is not repeated in an error as well."""
     if path.name.upper().startswith(SECRET_PREFIX):
         raise ConfigInvalid(
-            "cannot use an identity from the command line or the environment: both are shown by"
-            " every list of processes",
+            "cannot use an identity from the command line: every list of processes shows it",
             hint="make a new identity, and name its file",
         )
 
