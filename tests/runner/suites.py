@@ -12,7 +12,7 @@ from lab import machine
 from tests.runner import engine
 from tests.runner.steps import LOGS, Outcome, Step, run, show
 
-STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "openssl", "zstd")}
+STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "jq", "openssl", "zstd")}
 # First of all destroy: molecule remembers hosts that somebody else may have taken away since.
 BEFORE = ("destroy", "create", "prepare", "check", "converge", "idempotence")
 

@@ -7,12 +7,15 @@ import shutil
 import stat
 import subprocess
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from holdfast.catalog.manifest import decode, encode
 from tests.unit.cli.desk import Answer, Desk
 
+MANUAL = Path(__file__).resolve().parents[3] / "docs/encryption.md"
 TARGET = ("--to", "fake://target")
 
 
@@ -169,6 +172,26 @@ def test_the_stock_tools_alone_read_a_part(sealed: Desk) -> None:
         env={"PATH": os.environ["PATH"]},
     )
     assert read.stdout == b"1,ann\n2,bob\n"
+
+
+def test_the_way_of_the_manual_to_a_long_value_leads_there(sealed: Desk) -> None:
+    value = b"a scanned contract" * 1000
+    sealed.source.values = {value}
+    backup_id = sealed.holdfast("backup", "shop", "--json").document["backup"]
+    blocks = MANUAL.read_text().split("```sh\n")
+    (recipe,) = [block.partition("```")[0] for block in blocks if "hmac" in block]
+    read = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", recipe],
+        cwd=sealed.repository / backup_id,
+        env={
+            "PATH": os.environ["PATH"],
+            "identity": str(sealed.folder / "identity"),
+            "sha256": sha256(value).hexdigest(),
+        },
+        capture_output=True,
+        check=True,
+    )
+    assert read.stdout == value
 
 
 # Manifests that somebody changed.
