@@ -50,6 +50,12 @@ class ToolMissing(HoldfastError):
     exit_code = 14
 
 
+class IdentityNeeded(HoldfastError):
+    """The backup is encrypted, and no identity was given that opens it."""
+
+    exit_code = 15
+
+
 class DatabaseUnreachable(HoldfastError):
     """The server did not answer or the database does not exist; trying later may work."""
 
@@ -170,10 +176,16 @@ class ManifestInvalid(HoldfastError):
     exit_code = 55
 
 
+class ManifestUntrusted(ManifestInvalid):
+    """Nobody whom the configuration trusts has signed this manifest as it is, for this place."""
+
+    exit_code = 56
+
+
 class RepositoryRefused(HoldfastError):
     """The store refuses our login, our rights or our clock, or lacks what we need of it."""
 
-    exit_code = 56
+    exit_code = 57
 
 
 class Interrupted(HoldfastError):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from holdfast import events
 from holdfast.errors import SkippedTooOften
 from holdfast.model import Manifest, Part
-from holdfast.ports import RunRecord
+from holdfast.remembering import RunRecord
 
 KIB = 1024
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Literal
 
 Buffer = bytes | bytearray | memoryview
 """Bytes on their way; a memoryview is only valid until the next one is asked for."""
@@ -48,6 +49,10 @@ class Codec(StrEnum):
 
 
 SUFFIXES = {Codec.ZSTD: ".zst", Codec.GZIP: ".gz", Codec.NONE: ""}
+
+Encryption = Literal["none", "age"]
+"""How stored parts are sealed."""
+AGE_SUFFIX = ".age"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +148,7 @@ class Part:
     stored_bytes: int
     stored_sha256: str
     codec: Codec
-    encryption: str
+    encryption: Encryption
     seconds: float
     details: dict[str, str]
     members: tuple[Member, ...] = ()
@@ -157,11 +162,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """One long value, kept once for all backups of a job under the name of its content."""
+    """One long value, kept once for all backups of a job under the name of its content.
+
+    Of one that is sealed `sha256` is empty: its name is all that may be known of the content, and
+    what is stored has a fingerprint of its own.
+    """
 
     key: str
     sha256: str
     plain_bytes: int
+    encryption: Encryption = "none"
+    stored_bytes: int = 0
+    stored_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +187,11 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What makes parts a backup; it is written last and deleted first."""
+    """What makes parts a backup; it is written last and deleted first.
+
+    `recipients` are who can open it where it is sealed; `blob_secret`, sealed for them too and in
+    Base64, is what its blobs are named with.
+    """
 
     job: str
     name: str
@@ -195,10 +211,16 @@ class Manifest:
     blobs: tuple[Blob, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    blob_secret: str = ""
 
     @property
     def backup_id(self) -> str:
         return f"{self.job}/{self.name}"
+
+    @property
+    def encryption(self) -> Encryption:
+        return "age" if self.recipients else "none"
 
     @property
     def plain_bytes(self) -> int:
@@ -238,6 +260,7 @@ class Manifest:
             stored_bytes=self.stored_bytes,
             metrics=self.metrics,
             notes=self.notes,
+            recipients=self.recipients,
         )
 
 
@@ -264,10 +287,15 @@ class Summary:
     stored_bytes: int
     metrics: dict[str, float]
     notes: tuple[str, ...]
+    recipients: tuple[str, ...]
 
     @property
     def backup_id(self) -> str:
         return f"{self.job}/{self.name}"
+
+    @property
+    def encryption(self) -> Encryption:
+        return "age" if self.recipients else "none"
 
     @property
     def seconds(self) -> float:

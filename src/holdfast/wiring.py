@@ -10,23 +10,28 @@ import os
 import secrets
 import socket
 from datetime import UTC, datetime
+from functools import partial
 
 from holdfast import events
 from holdfast.config.problems import did_you_mean
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.errors import ConfigInvalid, UnknownJob
+from holdfast.keyring import believed_keys, require_believed
 from holdfast.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
 from holdfast.operations.overview import Index
 from holdfast.operations.plugs import Copying, JobSpec, Plugs
 from holdfast.operations.verify import Reader
 from holdfast.pipeline.compress import context_bytes
-from holdfast.ports import Gauges, Guard, Progress, Repository, Source
+from holdfast.pipeline.decrypt import Identities
+from holdfast.ports import Guard, Progress, Repository, Source
 from holdfast.proving import Proofs
+from holdfast.remembering import Gauges
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
 from holdfast.scheduling.journal import FileJournal
+from holdfast.scheduling.lasting_secret import lasting_secret
 from holdfast.scheduling.lease import Terms
 from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard, slots_of
 from holdfast.scheduling.ledger import FileLedger
@@ -35,7 +40,9 @@ from holdfast.scheduling.owner import this_process
 from holdfast.scheduling.pace import Limit, Pace
 from holdfast.scheduling.proofs import FileProofs
 from holdfast.wiring_sources import source_of
-from holdfast.wiring_stores import repository, uploads_at_once
+from holdfast.wiring_stores import raw_repository, repository, uploads_at_once
+
+BLOB_SECRET = "blob-names.key"  # noqa: S105 - the name of a file
 
 
 def plugs_for(
@@ -57,7 +64,7 @@ def plugs_for(
     kept_in = store_name(settings, name, chosen=chosen)
     store = repository_settings(settings, kept_in)
     return Plugs(
-        job=_spec(name, job),
+        job=_spec(name, job, store),
         source=source,
         repository=repository(store),
         guard=_guard(settings, job, store, run_id),
@@ -80,6 +87,7 @@ def plugs_for(
         journal=FileJournal(settings.state_directory / "unfinished"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
+        blob_secret=lambda: lasting_secret(settings.state_directory / BLOB_SECRET),
     )
 
 
@@ -123,9 +131,12 @@ def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> Copyi
             f"cannot copy job '{job}': its backups are in '{to}' already",
             hint="--to names another repository of the configuration",
         )
+    source, there = repository_settings(settings, kept_in), raw_repository(target)
     return Copying(
-        source=repository(repository_settings(settings, kept_in)),
-        target=repository(target),
+        source=raw_repository(source),
+        target=there,
+        believed=repository(source),
+        require_believed=partial(require_believed, there, target.authentication),
         guard=_guard(settings, job_settings(settings, job), target, secrets.token_hex(16)),
         at_once=uploads_at_once(target),
     )
@@ -150,11 +161,22 @@ def all_indexes(settings: Settings) -> list[Index]:
 
 
 def _index(settings: Settings, name: str) -> Index:
-    found = repository(repository_settings(settings, name))
-    return Index(found, settings.state_directory / "index" / f"{name}.sqlite")
+    store = repository_settings(settings, name)
+    return Index(
+        repository(store),
+        settings.state_directory / "index" / f"{name}.sqlite",
+        believed=believed_keys(store.authentication),
+    )
 
 
-def reader_of(settings: Settings, job: str, *, progress: Progress, chosen: str = "") -> Reader:
+def reader_of(
+    settings: Settings,
+    job: str,
+    *,
+    progress: Progress,
+    identities: Identities | None = None,
+    chosen: str = "",
+) -> Reader:
     """What reads backups of `job` back."""
     name = store_name(settings, job, chosen=chosen)
     return Reader(
@@ -162,6 +184,7 @@ def reader_of(settings: Settings, job: str, *, progress: Progress, chosen: str =
         proofs=_proofs(settings, name),
         clock=now,
         progress=progress,
+        identities=identities,
     )
 
 
@@ -181,7 +204,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _spec(name: str, job: JobSettings) -> JobSpec:
+def _spec(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
     keep = job.retention
     return JobSpec(
         name=name,
@@ -194,6 +217,7 @@ def _spec(name: str, job: JobSettings) -> JobSpec:
         blob_grace=job.blob_grace,
         resumable=job.resumable,
         notes=_notes(job),
+        recipients=store.encryption.everybody if store.encryption else (),
         retention=Policy(
             last=keep.last,
             within=keep.within,
@@ -243,7 +267,7 @@ def _notes(job: JobSettings) -> tuple[str, ...]:
 def _guard(settings: Settings, job: JobSettings, store: RepositorySettings, run_id: str) -> Guard:
     """This host's lock, a lease in the repository that is written to, and a slot where they are
     counted."""
-    written = repository(store)
+    written = raw_repository(store)
     terms = Terms(
         me=this_process(), run_id=run_id, lease_seconds=store.lease_time.total_seconds(), clock=now
     )

@@ -18,6 +18,7 @@ from holdfast.config.repositories import (
     Transfers,
 )
 from holdfast.config.secret_source import secret_of
+from holdfast.keyring import authenticated
 from holdfast.ports import Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.paced import PacedRepository
@@ -32,7 +33,13 @@ AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKE
 
 
 def repository(settings: RepositorySettings) -> Repository:
-    """The store that `settings` describe; nothing is connected yet. Raises `ConfigInvalid`."""
+    """The store that `settings` describe, its manifests signed and proven where that is asked for;
+    nothing is connected yet. Raises `ConfigInvalid`."""
+    return authenticated(raw_repository(settings), settings.authentication)
+
+
+def raw_repository(settings: RepositorySettings) -> Repository:
+    """The store as it is: for leases, which nobody signs, and for copies byte by byte."""
     made = REPOSITORIES[type(settings)](settings)
     if not isinstance(settings, Transfers):
         return made

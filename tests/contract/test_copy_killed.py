@@ -95,6 +95,6 @@ def test_a_copy_that_was_killed_behind_its_manifest_is_a_backup(
 
 def assert_same(one: Repository, other: Repository) -> None:
     def listed(repository: Repository) -> list[tuple[str, int]]:
-        return sorted((each.key, each.size_bytes) for each in repository.list(""))
+        return sorted((each.key, each.size_bytes) for each in repository.list("shop"))
 
     assert listed(one) == listed(other)

@@ -58,7 +58,7 @@ def test_a_job_lives_in_a_store(
     assert len(survey.failures) == 1
 
     elsewhere = MemoryRepository()
-    away = Copying(source=store, target=elsewhere, guard=world.guard, at_once=4)
+    away = Copying(source=store, target=elsewhere, believed=store, guard=world.guard, at_once=4)
     assert copy("shop", away, FakeProgress()).exit_code == 0
     assert len(Catalog(elsewhere).survey("shop").manifests) == 3
 

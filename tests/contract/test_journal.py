@@ -1,4 +1,4 @@
-"""What `ports.Journal` promises, asked of every journal."""
+"""What `remembering.Journal` promises, asked of every journal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.ports import Journal, Unfinished
+from holdfast.remembering import Journal, Unfinished
 from holdfast.scheduling.journal import FileJournal
 from tests.fakes.clock import START
 from tests.fakes.journal import MemoryJournal

@@ -1,4 +1,4 @@
-"""What `ports.Proofs` promises, asked of the file and of the fake."""
+"""What `proving.Proofs` promises, asked of the file and of the fake."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.catalog.signed_manifests import SignedManifests
+from holdfast.catalog.signing import Signer
 from holdfast.errors import AlreadyStored, ObjectMissing
 from holdfast.model import Buffer
 from holdfast.ports import Content, Repository
@@ -56,6 +58,11 @@ def paced(_request: pytest.FixtureRequest, folder: Path) -> Repository:
     return PacedRepository(LocalRepository(folder), lambda _: None)
 
 
+def signed(_request: pytest.FixtureRequest, folder: Path) -> Repository:
+    signer = Signer.generate()
+    return SignedManifests(LocalRepository(folder), signer=lambda: signer, trusted=())
+
+
 MAKERS: list[Callable[[pytest.FixtureRequest, Path], Repository]] = [
     memory,
     local,
@@ -63,6 +70,7 @@ MAKERS: list[Callable[[pytest.FixtureRequest, Path], Repository]] = [
     sftp,
     patient,
     paced,
+    signed,
 ]
 
 

@@ -11,7 +11,7 @@ from holdfast.proving import Hold
 
 
 class MemoryHold:
-    """Obeys `ports.Hold`: ours until a test says in `lost` why it is not."""
+    """Obeys `proving.Hold`: ours until a test says in `lost` why it is not."""
 
     def __init__(self) -> None:
         self.lost = ""

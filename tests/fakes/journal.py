@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.model import Part
-from holdfast.ports import Unfinished
+from holdfast.remembering import Unfinished
 
 
 class MemoryJournal:
-    """Obeys `ports.Journal`."""
+    """Obeys `remembering.Journal`."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], Unfinished] = {}

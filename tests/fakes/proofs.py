@@ -10,7 +10,7 @@ from holdfast.proving import Reread
 
 
 class MemoryProofs:
-    """Obeys `ports.Proofs`."""
+    """Obeys `proving.Proofs`."""
 
     def __init__(self) -> None:
         self.known: defaultdict[str, dict[str, Reread]] = defaultdict(dict)

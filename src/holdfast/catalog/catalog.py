@@ -220,7 +220,14 @@ class Catalog:
     def _read(self, backup_id: str) -> Manifest:
         key = manifest_key(backup_id)
         with self._repository.open(key) as chunks:
-            return decode(b"".join(chunks), key=key)
+            manifest = decode(b"".join(chunks), key=key)
+        if manifest.backup_id != backup_id:
+            # Good in itself: somebody has copied a backup to where another one was, or would be.
+            raise ManifestInvalid(
+                f"cannot read manifest '{key}': it is that of backup '{manifest.backup_id}'",
+                hint="it was moved after it was written: trust another backup",
+            )
+        return manifest
 
 
 Listed = TypeVar("Listed", Manifest, Summary)

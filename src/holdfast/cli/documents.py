@@ -21,7 +21,7 @@ from holdfast.operations.restore import RestoreReport, Step
 from holdfast.operations.status import JobStatus
 from holdfast.operations.usage import JobUsage
 from holdfast.operations.verify import VerifyReport
-from holdfast.ports import RunRecord
+from holdfast.remembering import RunRecord
 
 Document = dict[str, Any]
 
@@ -49,6 +49,8 @@ def of_backup(manifest: Summary) -> Document:
         "peak_memory_bytes": manifest.peak_memory_bytes,
         "workers": manifest.workers,
         "blobs": manifest.blobs,
+        "encryption": manifest.encryption,
+        "recipients": list(manifest.recipients),
         "metrics": manifest.metrics,
         "notes": list(manifest.notes),
     }
@@ -109,6 +111,8 @@ def of_plan(report: PlanReport) -> Document:
         "server": of_server(source.server),
         "consistency": source.consistency.value,
         "compression": {"codec": report.job.codec.value, "level": report.job.level},
+        "encryption": report.job.encryption,
+        "recipients": list(report.job.recipients),
         "workers": report.budget.slots,
         "budget": {"decided_by": report.budget.decided_by, "allowed": report.budget.allowed},
         "estimated_bytes": source.estimated_bytes,
@@ -137,6 +141,7 @@ def of_verify(report: VerifyReport) -> Document:
         "level": report.level,
         "verified": not report.bad,
         "parts": report.parts,
+        "unopened": report.unopened,
         "plain_bytes": report.plain_bytes,
         "stored_bytes": report.stored_bytes,
         "bad": [{"part": each.name, "problem": each.problem} for each in report.bad],
@@ -149,6 +154,7 @@ def of_reread(report: RereadReport) -> Document:
         "job": report.job,
         "verified": not report.exit_code,
         "parts": report.pieces,
+        "unopened": report.unopened,
         "plain_bytes": report.plain_bytes,
         "left": report.left,
         "oldest": moment(report.oldest) if report.oldest else None,

@@ -15,6 +15,7 @@ from holdfast.cli import (
     copying,
     health,
     keeping,
+    keys,
     making,
     reading,
     restoring,
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 for command_name, command in COMMANDS.items():
     app.command(command_name)(command)
 app.add_typer(configuration.commands, name="config")
+app.add_typer(keys.commands, name="keys")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value

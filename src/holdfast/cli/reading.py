@@ -7,7 +7,14 @@ import typer
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli import documents
 from holdfast.cli.session import BackupId, Database, JsonOption, SomeJob, print_document, session_of
-from holdfast.cli.tables import BACKUP_COLUMNS, backup_row, size, table_of, time_of
+from holdfast.cli.tables import (
+    BACKUP_COLUMNS,
+    backup_row,
+    encryption_line,
+    size,
+    table_of,
+    time_of,
+)
 from holdfast.model import Manifest, Part
 from holdfast.operations.usage import usage
 
@@ -98,6 +105,7 @@ def _summary(manifest: Manifest) -> list[str]:
         f"backup       {manifest.backup_id}",
         f"database     {server.database} on {server.kind} {server.version}, host {manifest.host}",
         f"consistency  {manifest.consistency} at {time_of(manifest.snapshot_at)}",
+        f"encryption   {encryption_line(manifest.recipients)}",
         *(f"proof        {name} {value}" for name, value in manifest.proof.items()),
         *(f"tool         {name} {version}" for name, version in manifest.tools.items()),
         f"took         {took}, peak memory {size(manifest.peak_memory_bytes)}",

@@ -22,6 +22,7 @@ from holdfast.ports import Progress, Repository, Target
 
 if TYPE_CHECKING:
     from holdfast.config.settings import Settings
+    from holdfast.pipeline.decrypt import Identities
 
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
 # Rich would fold everything at 80 columns where stdout is a pipe, and nobody could grep it.
@@ -37,6 +38,16 @@ Database = Annotated[
     str,
     typer.Option(
         "--database", metavar="NAME", help="Which database JOB/latest is of, if JOB has several."
+    ),
+]
+Identity = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        metavar="FILE",
+        readable=False,
+        help="What opens an encrypted backup; else HOLDFAST_IDENTITY_FILE, or the credential"
+        " holdfast-identity.",
     ),
 ]
 JobName = Annotated[str, typer.Argument(help="A job of the configuration.", metavar="JOB")]
@@ -127,18 +138,27 @@ class Session:
             return [self.repository("")]
         return list(wiring.all_repositories(self.settings).values())
 
-    def reader(self, job: str, progress: Progress) -> Reader:
+    def reader(self, job: str, progress: Progress, identities: Identities | None = None) -> Reader:
         """Reads the backups of `job` and remembers when."""
         from holdfast import wiring
 
         return wiring.reader_of(
-            self.settings, job, progress=progress, chosen=self.chosen_repository
+            self.settings,
+            job,
+            progress=progress,
+            identities=identities,
+            chosen=self.chosen_repository,
         )
 
     def reading_slots(self, job: str) -> int:
         from holdfast import wiring
 
         return wiring.reading_budget(self.settings, job).slots
+
+    def identities(self, file: Path | None) -> Identities | None:
+        from holdfast import keyring
+
+        return keyring.identities_from(file)
 
     def target(self, url: str, *, kind: str, password_file: Path | None) -> Target:
         from holdfast import wiring_sources

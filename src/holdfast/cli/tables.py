@@ -49,6 +49,10 @@ def ratio(manifest: Summary) -> float:
     return manifest.plain_bytes / manifest.stored_bytes if manifest.stored_bytes else 1.0
 
 
+def encryption_line(recipients: Sequence[str]) -> str:
+    return f"age, for {', '.join(recipients)}" if recipients else "none"
+
+
 def size(count: int | None) -> str:
     if count is None:
         return "unknown"

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from holdfast.config.encryption import AuthenticationSettings, EncryptionSettings
 from holdfast.config.strict import Strict
 from holdfast.config.values import AbsolutePath, Duration, LeaseTime, SecretPath, Size, problem
 
@@ -65,6 +66,8 @@ class StoreSettings(Strict):
 
     lease_time: LeaseTime = LEASE_TIME
     repository_slots: Annotated[int, Field(ge=1, le=1000)] | None = None
+    encryption: EncryptionSettings | None = None
+    authentication: AuthenticationSettings | None = None
 
 
 class Transfers(StoreSettings):

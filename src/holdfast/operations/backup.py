@@ -26,8 +26,9 @@ from holdfast.operations.plugs import Plugs
 from holdfast.operations.retrying import Recoveries
 from holdfast.operations.status import skipped_in_a_row
 from holdfast.operations.taking import BackupChoice, take
-from holdfast.ports import RunRecord, Source
+from holdfast.ports import Source
 from holdfast.proving import Hold
+from holdfast.remembering import RunRecord
 
 RUNS_SEEN = 50
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from holdfast import events
 from holdfast.catalog.catalog import Catalog, manifest_key
-from holdfast.errors import AlreadyStored, HoldfastError, ObjectMissing, VerifyFailed
+from holdfast.errors import (
+    AlreadyStored,
+    HoldfastError,
+    ManifestUntrusted,
+    ObjectMissing,
+    VerifyFailed,
+)
 from holdfast.failpoints import reached
 from holdfast.model import Manifest
 from holdfast.operations.plugs import Copying
@@ -52,7 +58,7 @@ def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
     """
     with plugs.guard.hold(job, deadline=None):
         reached("copy-locked")
-        survey = Catalog(plugs.source).survey(job)
+        survey = Catalog(plugs.believed).survey(job)
         # Only pieces without a name of their own: parts that came through whole are gone on with.
         plugs.target.sweep(job)
         done = [_copied(manifest, plugs, progress) for manifest in survey.manifests]
@@ -70,13 +76,16 @@ def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
 def _copied(manifest: Manifest, plugs: Copying, progress: Progress) -> CopiedBackup:
     backup_id, source, target = manifest.backup_id, plugs.source, plugs.target
     try:
-        if _is_finished_there(backup_id, source, target):
+        key = manifest_key(backup_id)
+        content = _content(source, key)
+        plugs.require_believed(key, content)
+        if _is_finished_there(backup_id, content, target):
             return CopiedBackup(backup_id=backup_id, was_there=True)
         tally = _parts_copied(manifest, plugs, progress)
         reached("copy-parts-stored")
-        target.put(manifest_key(backup_id), [_content(source, manifest_key(backup_id))])
+        target.put(key, [content])
         reached("copy-manifest-stored")
-    except (VerifyFailed, AlreadyStored) as error:
+    except (VerifyFailed, AlreadyStored, ManifestUntrusted) as error:
         return _failed(backup_id, error)
     return CopiedBackup(
         backup_id=backup_id,
@@ -92,14 +101,13 @@ def _failed(backup_id: str, error: HoldfastError) -> CopiedBackup:
     return CopiedBackup(backup_id=backup_id, problem=error.message, exit_code=error.exit_code)
 
 
-def _is_finished_there(backup_id: str, source: Repository, target: Repository) -> bool:
+def _is_finished_there(backup_id: str, content: bytes, target: Repository) -> bool:
     """Raises `AlreadyStored` where a backup of that name is another one."""
-    key = manifest_key(backup_id)
     try:
-        theirs = _content(target, key)
+        theirs = _content(target, manifest_key(backup_id))
     except ObjectMissing:
         return False
-    if theirs != _content(source, key):
+    if theirs != content:
         raise AlreadyStored(
             f"cannot copy '{backup_id}': the target has another backup of that name",
             hint="holdfast verify tells which of the two is whole; delete the other one",
@@ -135,9 +143,15 @@ def _walk(manifest: Manifest, source: Repository) -> Callable[[], Iterator[Item]
         for part in manifest.parts:
             yield Item(key=part.key, size_bytes=part.stored_bytes, sha256=part.stored_sha256)
         for blob in manifest.blobs:
-            size_bytes = source.stat(blob.key).size_bytes
+            # Of one that is not sealed only the content is known, not how it is stored.
+            size_bytes = blob.stored_bytes or source.stat(blob.key).size_bytes
             # Other backups there refer to it too: it is never taken away, not for a moment.
-            yield Item(key=blob.key, size_bytes=size_bytes, replaceable=False)
+            yield Item(
+                key=blob.key,
+                size_bytes=size_bytes,
+                sha256=blob.stored_sha256,
+                replaceable=False,
+            )
 
     return walk
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -51,12 +51,16 @@ Row = tuple[int, str, object, str]
 
 
 class Index:
-    """Overviews of one repository; without a file that it may use it reads everything."""
+    """Overviews of one repository; without a file that it may use it reads everything.
 
-    def __init__(self, repository: Repository, path: Path) -> None:
+    What was read when other keys were `believed` than now is read again.
+    """
+
+    def __init__(self, repository: Repository, path: Path, *, believed: Sequence[str] = ()) -> None:
         self._repository = repository
         self._catalog = Catalog(repository)
         self._path = path
+        self._believed = " ".join(believed)
 
     def overview(self, job: str = "") -> Overview:
         """Every backup, of one job or of all; a damaged manifest does not hide the others."""
@@ -66,11 +70,11 @@ class Index:
         damaged: list[Damaged] = []
         fresh: dict[str, Row] = {}
         for backup_id, stored in manifests.items():
-            summary = _remembered(stored, known.get(stored.key))
+            summary = _remembered(stored, known.get(stored.key), self._believed)
             try:
                 if summary is None:
                     summary = self._catalog.find(backup_id).summary
-                    fresh[stored.key] = _row(stored, summary)
+                    fresh[stored.key] = _row(stored, summary, self._believed)
                 summaries.append(summary)
             except ManifestInvalid as error:
                 damaged.append(Damaged(backup_id=backup_id, problem=error.message))
@@ -148,14 +152,14 @@ class Index:
             self._path.unlink(missing_ok=True)
 
 
-def _remembered(stored: Stored, row: Row | None) -> Summary | None:
+def _remembered(stored: Stored, row: Row | None, believed: str) -> Summary | None:
     """None where what is there now is not what was read then, or where the memory is damaged."""
     if row is None:
         return None
     size_bytes, hashed, summary, seal = row
     if (size_bytes, hashed) != (stored.size_bytes, stored.sha256):
         return None
-    if not isinstance(summary, bytes) or seal != _seal(stored, summary):
+    if not isinstance(summary, bytes) or seal != _seal(stored, summary, believed):
         return None
     try:
         return _adapter().validate_json(summary)
@@ -163,14 +167,14 @@ def _remembered(stored: Stored, row: Row | None) -> Summary | None:
         return None
 
 
-def _row(stored: Stored, summary: Summary) -> Row:
+def _row(stored: Stored, summary: Summary, believed: str) -> Row:
     content = _adapter().dump_json(summary)
-    return stored.size_bytes, stored.sha256, content, _seal(stored, content)
+    return stored.size_bytes, stored.sha256, content, _seal(stored, content, believed)
 
 
-def _seal(stored: Stored, summary: bytes) -> str:
+def _seal(stored: Stored, summary: bytes, believed: str) -> str:
     """Over all of a row: a bit that flips in the index must not show in a list."""
-    head = f"{stored.key}\n{stored.size_bytes}\n{stored.sha256}\n".encode()
+    head = f"{stored.key}\n{stored.size_bytes}\n{stored.sha256}\n{believed}\n".encode()
     return sha256(head + summary).hexdigest()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.catalog.catalog import BLOBS, Catalog
-from holdfast.model import Manifest, Part
+from holdfast.model import Blob, Manifest, Part
 from holdfast.operations.completeness import BadPart, gaps
+from holdfast.operations.opening import called
 from holdfast.operations.verify import VerifyReport
 from holdfast.ports import Repository, Stored
 
@@ -33,25 +34,27 @@ def _bad_parts(manifest: Manifest, there: dict[str, Stored]) -> Iterator[BadPart
     for part in manifest.parts:
         problem = _wrong(part, there.get(part.key))
         if problem:
-            yield BadPart(name=part.name, problem=f"cannot trust part '{part.name}': {problem}")
+            yield BadPart(name=part.name, problem=f"cannot trust {called(part)}: {problem}")
 
 
-def _wrong(part: Part, stored: Stored | None) -> str:
+def _wrong(piece: Part | Blob, stored: Stored | None) -> str:
     if stored is None:
         return "it is not there"
-    if stored.size_bytes != part.stored_bytes:
-        return f"stored size is {stored.size_bytes}, the manifest says {part.stored_bytes}"
-    if stored.sha256 and stored.sha256 != part.stored_sha256:
-        return f"stored SHA-256 is {stored.sha256}, the manifest says {part.stored_sha256}"
+    if isinstance(piece, Blob) and not piece.stored_sha256:
+        # Of one that is not sealed only the content is known, not how it is stored.
+        return ""
+    if stored.size_bytes != piece.stored_bytes:
+        return f"stored size is {stored.size_bytes}, the manifest says {piece.stored_bytes}"
+    if stored.sha256 and stored.sha256 != piece.stored_sha256:
+        return f"stored SHA-256 is {stored.sha256}, the manifest says {piece.stored_sha256}"
     return ""
 
 
 def _bad_blobs(repository: Repository, manifest: Manifest) -> Iterator[BadPart]:
     if not manifest.blobs:
         return
-    there = {each.key for each in repository.list(f"{manifest.job}/{BLOBS}")}
+    there = {each.key: each for each in repository.list(f"{manifest.job}/{BLOBS}")}
     for blob in manifest.blobs:
-        if blob.key not in there:
-            yield BadPart(
-                name=blob.key, problem=f"cannot trust blob '{blob.sha256}': it is not there"
-            )
+        problem = _wrong(blob, there.get(blob.key))
+        if problem:
+            yield BadPart(name=blob.key, problem=f"cannot trust {called(blob)}: {problem}")

@@ -20,7 +20,8 @@ from holdfast.scheduling.slots import run_all
 class RereadReport:
     """What was read in the time given, and what has not been read for longest now.
 
-    `oldest` is when that was, None where something was never read.
+    `oldest` is when that was, None where something was never read. `unopened` counts the pieces of
+    which only what is stored was looked at.
     """
 
     job: str
@@ -30,6 +31,7 @@ class RereadReport:
     oldest: datetime | None
     bad: tuple[tuple[str, BadPart], ...]
     damaged: tuple[Damaged, ...]
+    unopened: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -50,18 +52,18 @@ def reread(
     known = _known(survey.manifests, reader.proofs)
     bad = [(each.backup_id, gap) for each in survey.manifests for gap in gaps(each)]
     queue = _oldest_first(survey.manifests, known)
-    read: list[Piece] = []
+    read: list[Due] = []
 
-    def in_time() -> Iterator[tuple[str, Piece]]:
-        for backup_id, piece in queue:
+    def in_time() -> Iterator[Due]:
+        for due in queue:
             if seconds() >= ends:
                 return
-            read.append(piece)
-            yield backup_id, piece
+            read.append(due)
+            yield due
 
     problems = run_all(
         in_time(),
-        lambda each: (each[0], reader.problem(*each)),
+        lambda due: (due[0].backup_id, reader.problem(*due)),
         workers=workers,
         abort=nothing,
     )
@@ -70,11 +72,12 @@ def reread(
     return RereadReport(
         job=job,
         pieces=len(read),
-        plain_bytes=sum(piece.plain_bytes for piece in read),
+        plain_bytes=sum(piece.plain_bytes for _, piece in read),
         left=len(remaining),
         oldest=_read_at(known, *remaining[0]) if remaining else reader.clock(),
         bad=tuple(bad),
         damaged=survey.damaged,
+        unopened=sum(not reader.opens(*due) for due in read),
     )
 
 
@@ -88,6 +91,7 @@ def proven_at(manifest: Manifest, proofs: Proofs) -> datetime | None:
 
 
 Known = dict[tuple[str, str], Reread]
+Due = tuple[Manifest, Piece]
 
 
 def _known(manifests: tuple[Manifest, ...], proofs: Proofs) -> Known:
@@ -95,17 +99,17 @@ def _known(manifests: tuple[Manifest, ...], proofs: Proofs) -> Known:
     return {(home, key): found for home in homes for key, found in proofs.of(home).items()}
 
 
-def _oldest_first(manifests: tuple[Manifest, ...], known: Known) -> list[tuple[str, Piece]]:
+def _oldest_first(manifests: tuple[Manifest, ...], known: Known) -> list[Due]:
     """Every piece once, also a blob that many backups refer to; what was never read comes first."""
-    pieces = {piece.key: (each.backup_id, piece) for each in manifests for piece in pieces_of(each)}
+    pieces = {piece.key: (each, piece) for each in manifests for piece in pieces_of(each)}
 
-    def age(found: tuple[str, Piece]) -> tuple[bool, float]:
-        at = _read_at(known, *found)
+    def age(due: Due) -> tuple[bool, float]:
+        at = _read_at(known, *due)
         return (at is not None, at.timestamp() if at else 0.0)
 
     return sorted(pieces.values(), key=age)
 
 
-def _read_at(known: Known, backup_id: str, piece: Piece) -> datetime | None:
-    found = known.get((home_of(backup_id, piece), piece.key))
+def _read_at(known: Known, manifest: Manifest, piece: Piece) -> datetime | None:
+    found = known.get((home_of(manifest.backup_id, piece), piece.key))
     return found.at if found else None

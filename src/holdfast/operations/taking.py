@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from holdfast import events
-from holdfast.catalog.catalog import Catalog, part_key
+from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.failure import Failure
 from holdfast.errors import (
     DatabaseUnreachable,
@@ -21,16 +21,18 @@ from holdfast.errors import (
     SnapshotLost,
 )
 from holdfast.failpoints import reached
-from holdfast.model import SUFFIXES, Consistency, Manifest, Part, PartPlan
+from holdfast.model import Blob, Consistency, Manifest, Part, PartPlan
+from holdfast.operations.blob_names import BlobNames
 from holdfast.operations.blobs import BlobKeeper
-from holdfast.operations.parts import store_part
+from holdfast.operations.parts import key_of, store_part
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.resuming import Reusable
 from holdfast.operations.retrying import Recoveries
 from holdfast.operations.room import require_room
 from holdfast.operations.watch import Watch
-from holdfast.ports import Snapshot, Source, Unfinished
+from holdfast.ports import Snapshot, Source
 from holdfast.proving import Hold
+from holdfast.remembering import Unfinished
 from holdfast.scheduling.pace import Pace
 from holdfast.scheduling.slots import run_all
 
@@ -67,7 +69,7 @@ class Taking:
         return f"{self.plugs.job.name}/{self.name}"
 
     def key_of(self, plan: PartPlan) -> str:
-        return part_key(self.backup_id, plan.name + SUFFIXES[self.plugs.job.codec])
+        return key_of(self.plugs.job, self.backup_id, plan)
 
     def advance(self, size_bytes: int) -> None:
         """Bytes came from the server: told to whoever watches, and held back where asked."""
@@ -134,13 +136,7 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
         on=DatabaseUnreachable,
         what="counting the server's free connections",
     ).slots
-    blobs = BlobKeeper(
-        plugs.repository,
-        job=plugs.job.name,
-        codec=plugs.job.codec,
-        level=plugs.job.level,
-        advance=taking.advance,
-    )
+    blobs = _blobs(taking, catalog)
     with taking.pace.kept(), _opened(taking, workers, blobs) as (snapshot, is_mixed):
         reached("snapshot-taken")
         reusable = _reusable(taking, is_mixed=is_mixed)
@@ -163,6 +159,8 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
             parts=tuple(parts),
             blobs=blobs.kept,
             notes=plugs.job.notes,
+            recipients=plugs.job.recipients,
+            blob_secret=blobs.secret,
         )
     reached("parts-stored")
     seconds = time.monotonic() - began
@@ -219,8 +217,33 @@ def _opened(taking: Taking, workers: int, blobs: BlobKeeper) -> Iterator[tuple[S
         yield snapshot, is_mixed
 
 
+def _blobs(taking: Taking, catalog: Catalog) -> BlobKeeper:
+    job = taking.plugs.job
+
+    def known() -> dict[str, Blob]:
+        manifests = catalog.survey(job.name).manifests
+        return {blob.key: blob for manifest in manifests for blob in manifest.blobs}
+
+    secret = taking.plugs.blob_secret() if job.recipients else b""
+    return BlobKeeper(
+        taking.plugs.repository,
+        job=job.name,
+        codec=job.codec,
+        level=job.level,
+        advance=taking.advance,
+        names=BlobNames(secret, job.recipients),
+        known=known,
+    )
+
+
 def _reusable(taking: Taking, *, is_mixed: bool) -> Reusable:
-    return Reusable(taking.plugs.repository, taking.earlier, is_mixed=is_mixed)
+    plugs = taking.plugs
+    return Reusable(
+        plugs.repository,
+        taking.earlier,
+        is_mixed=is_mixed,
+        recipients=plugs.job.recipients,
+    )
 
 
 def _store_parts(
@@ -238,6 +261,7 @@ def _store_parts(
             snapshot=snapshot.proof.get("snapshot", ""),
             started_at=taking.started_at,
             snapshot_at=snapshot.taken_at,
+            recipients=plugs.job.recipients,
         )
     )
 

@@ -21,7 +21,7 @@ POLL_SECONDS = 1.0
 
 
 class HeldHere:
-    """Obeys `ports.Hold`: the kernel keeps the lock as long as this process lives."""
+    """Obeys `proving.Hold`: the kernel keeps the lock as long as this process lives."""
 
     lost = ""
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter, ValidationError
 
 from holdfast.model import Part
-from holdfast.ports import Unfinished
+from holdfast.remembering import Unfinished
 from holdfast.scheduling.state import make_folder, open_private, state_errors
 
 
@@ -25,7 +25,7 @@ def _part() -> TypeAdapter[Part]:
 
 
 class FileJournal:
-    """Obeys `ports.Journal`: `FOLDER/JOB/DATABASE.jsonl`, the head in its first line."""
+    """Obeys `remembering.Journal`: `FOLDER/JOB/DATABASE.jsonl`, the head in its first line."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -60,6 +60,7 @@ class FileJournal:
             started_at=head.started_at,
             snapshot_at=head.snapshot_at,
             parts=tuple(_readable(lines[1:])),
+            recipients=head.recipients,
         )
 
     def unfinished(self, job: str) -> list[Unfinished]:

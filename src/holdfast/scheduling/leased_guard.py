@@ -24,7 +24,7 @@ Sleep = Callable[[float], None]
 
 
 class LeasedHold:
-    """Obeys `ports.Hold` for a lease whose heartbeat a thread of this process puts."""
+    """Obeys `proving.Hold` for a lease whose heartbeat a thread of this process puts."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease

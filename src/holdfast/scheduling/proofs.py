@@ -26,7 +26,7 @@ WAIT_SECONDS = 30.0
 
 
 class FileProofs:
-    """Obeys `ports.Proofs`. A damaged file is begun anew: then everything is to be read again."""
+    """Obeys `proving.Proofs`. A damaged file is begun anew: then everything is to be read again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

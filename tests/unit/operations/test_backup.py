@@ -25,7 +25,8 @@ from holdfast.errors import (
 )
 from holdfast.model import Buffer, Consistency
 from holdfast.operations.backup import backup
-from holdfast.ports import RunRecord, Stored
+from holdfast.ports import Stored
+from holdfast.remembering import RunRecord
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table

@@ -33,7 +33,13 @@ def offsite() -> MemoryRepository:
 
 
 def plugs(world: World, offsite: MemoryRepository) -> Copying:
-    return Copying(source=world.repository, target=offsite, guard=world.guard, at_once=3)
+    return Copying(
+        source=world.repository,
+        target=offsite,
+        believed=world.repository,
+        guard=world.guard,
+        at_once=3,
+    )
 
 
 def copied(world: World, offsite: MemoryRepository) -> CopiedBackup:

@@ -39,6 +39,7 @@ class World:
         self.retention = Policy(last=2)
         self.stall_timeout: timedelta | None = None
         self.resumable = False
+        self.recipients: tuple[str, ...] = ()
         self.workers = 2
         self.journal = MemoryJournal()
         self.proofs = MemoryProofs()
@@ -59,6 +60,7 @@ class World:
                 stall_timeout=self.stall_timeout,
                 resumable=self.resumable,
                 blob_grace=self.blob_grace,
+                recipients=self.recipients,
             ),
             source=self.source,
             repository=self.repository,
@@ -80,6 +82,7 @@ class World:
             proofs=self.proofs,
             gauges=self.gauges,
             pace=lambda _source: self.pace,
+            blob_secret=lambda: b"of this host",
         )
 
     @property
