@@ -11,13 +11,12 @@ from tests.unit.cli.desk import Desk
 
 @pytest.fixture
 def two(desk: Desk) -> Desk:
-    """Two signed and sealed backups in `main`; `offsite` believes what `blocks` of it say."""
+    """Two signed and sealed backups in `main`; `offsite` only believes their key."""
     recipient = _made(desk, "identity")
     public = _made(desk, "signing")
     (desk.folder / "offsite").mkdir()
-    _configure(
-        desk, recipient, f"key_file: {desk.folder / 'signing'}", f'public_keys: ["{public}"]'
-    )
+    key_file = f"key_file: {desk.folder / 'signing'}"
+    _configure(desk, recipient, main=key_file, offsite=f'public_keys: ["{public}"]')
     for _ in "12":
         assert desk.holdfast("backup", "shop").exit_code == 0
     return desk
@@ -27,7 +26,7 @@ def _made(desk: Desk, kind: str, name: str = "") -> str:
     return desk.bare("keys", kind, str(desk.folder / (name or kind))).stdout.strip()
 
 
-def _configure(desk: Desk, recipient: str, main: str, offsite: str) -> None:
+def _configure(desk: Desk, recipient: str, *, main: str, offsite: str) -> None:
     jobs = desk.config.read_text().partition("\njobs:")[2]
     sealed = f"encryption: {{recipients: [{recipient}]}}"
     desk.config.write_text(
@@ -62,9 +61,10 @@ def test_what_the_target_would_not_believe_is_not_copied(two: Desk) -> None:
     text = two.config.read_text()
     before, after = text.split('public_keys: ["')
     two.config.write_text(f'{before}public_keys: ["{stranger}"]{after.partition("]")[2]}')
-    answer = two.holdfast("copy", "shop", "--to", "offsite")
+    answer = two.holdfast("copy", "shop", "--to", "offsite", "--json")
     assert answer.exit_code == 56
-    assert "whom nobody told to trust" in answer.stdout
+    problems = [each["problem"] for each in answer.document["backups"]]
+    assert all("whom nobody told to trust" in problem for problem in problems)
     assert not (two.folder / "offsite" / "shop").exists()
 
 
