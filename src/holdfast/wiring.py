@@ -20,7 +20,7 @@ from holdfast.errors import ConfigInvalid, UnknownJob
 from holdfast.keyring import believed_keys, require_believed
 from holdfast.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
 from holdfast.operations.overview import Index
-from holdfast.operations.plugs import Copying, JobSpec, Plugs
+from holdfast.operations.plugs import Copying, JobSpec, Mirror, Plugs
 from holdfast.operations.verify import Reader
 from holdfast.pipeline.compress import context_bytes
 from holdfast.pipeline.decrypt import Identities
@@ -29,7 +29,7 @@ from holdfast.proving import Proofs
 from holdfast.remembering import Gauges
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
-from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from holdfast.scheduling.guard import FlockGuard, OwnedGuard, WaitingGuard
 from holdfast.scheduling.journal import FileJournal
 from holdfast.scheduling.lasting_secret import lasting_secret
 from holdfast.scheduling.lease import Terms
@@ -63,6 +63,7 @@ def plugs_for(
     run_id = secrets.token_hex(16)
     kept_in = store_name(settings, name, chosen=chosen)
     store = repository_settings(settings, kept_in)
+    mirrors = () if chosen else job.mirrors
     return Plugs(
         job=_spec(name, job, store),
         source=source,
@@ -87,6 +88,8 @@ def plugs_for(
         journal=FileJournal(settings.state_directory / "unfinished"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
+        repository_name=kept_in,
+        mirrors=tuple(_mirror(settings, job, each, run_id) for each in mirrors),
         blob_secret=lambda: lasting_secret(settings.state_directory / BLOB_SECRET),
     )
 
@@ -267,11 +270,15 @@ def _notes(job: JobSettings) -> tuple[str, ...]:
 def _guard(settings: Settings, job: JobSettings, store: RepositorySettings, run_id: str) -> Guard:
     """This host's lock, a lease in the repository that is written to, and a slot where they are
     counted."""
+    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
+    return _leased(here, job, store, run_id)
+
+
+def _leased(here: Guard, job: JobSettings, store: RepositorySettings, run_id: str) -> Guard:
     written = raw_repository(store)
     terms = Terms(
         me=this_process(), run_id=run_id, lease_seconds=store.lease_time.total_seconds(), clock=now
     )
-    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
     guard: Guard = LeasedGuard(here, written, terms)
     if job.overlap == "wait":
         guard = WaitingGuard(guard, at_most=job.wait_at_most)
@@ -279,6 +286,15 @@ def _guard(settings: Settings, job: JobSettings, store: RepositorySettings, run_
         return guard
     slots = slots_of(written, store.repository_slots, terms)
     return WritersGuard(guard, slots, terms, at_most=job.wait_at_most)
+
+
+def _mirror(settings: Settings, job: JobSettings, name: str, run_id: str) -> Mirror:
+    store = repository_settings(settings, name)
+    return Mirror(
+        name=name,
+        repository=repository(store),
+        guard=_leased(OwnedGuard(), job, store, run_id),
+    )
 
 
 def _announced(budget: Budget) -> Budget:

@@ -73,6 +73,15 @@ def of_run_report(report: RunReport) -> Document:
             }
             for each in report.failures
         ],
+        "without": [
+            {
+                "repository": each.name,
+                "error": each.error.message,
+                "hint": each.error.hint,
+                "exit_code": each.error.exit_code,
+            }
+            for each in report.without
+        ],
     }
 
 

@@ -145,6 +145,9 @@ def backup(
             session.say(f"failed: database '{failed.database}': {failed.error.message}")
             if failed.error.hint:
                 session.say(f"hint: {failed.error.hint}")
+        if report.without and report.error is not None:
+            session.say(f"failed: {report.error.message}")
+            session.say(f"hint: {report.error.hint}")
     if report.error is not None:
         raise typer.Exit(report.error.exit_code)
 

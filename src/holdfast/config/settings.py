@@ -133,11 +133,13 @@ class JobSettings(Strict):
     """One database or several, where their backups go, and under which limits.
 
     `timeout` is for each database, `stall_timeout` since its last byte. `max_rate` is in bytes
-    a second over all workers. `attempts` counts tries of what is safe to try again.
+    a second over all workers. `attempts` counts tries of what is safe to try again. The `mirrors`
+    are other repositories that get the same in the same read.
     """
 
     source: SourceSettings
     repository: Name
+    mirrors: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     compression: CompressionSettings = CompressionSettings()
     max_concurrent_processes: Processes = None
     schedule: Annotated[str, Field(min_length=1)] | None = None
@@ -155,6 +157,22 @@ class JobSettings(Strict):
     overlap_alarm: Annotated[int, Field(ge=1, le=50)] = 3
     resumable: bool = False
 
+    @model_validator(mode="after")
+    def _suits_mirrors(self) -> Self:
+        """What is found in one repository need not be in the other."""
+        if len({self.repository, *self.mirrors}) <= len(self.mirrors):
+            raise problem(
+                "a mirror is named twice", hint="name each repository once: repository, mirrors"
+            )
+        external = isinstance(self.source, PostgresSettings) and self.source.blobs == "external"
+        for key, is_set in (("resumable: true", self.resumable), ("blobs: external", external)):
+            if self.mirrors and is_set:
+                raise problem(
+                    f"'{key}' does not go with mirrors",
+                    hint="leave one of them out; holdfast copy brings backups to a second place",
+                )
+        return self
+
 
 class Settings(Strict):
     """The whole file."""
@@ -163,3 +181,15 @@ class Settings(Strict):
     metrics_directory: AbsolutePath | None = None
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]
+
+    @model_validator(mode="after")
+    def _mirrors_are_sealed_alike(self) -> Self:
+        for name, job in self.jobs.items():
+            stores = [self.repositories.get(each) for each in (job.repository, *job.mirrors)]
+            sealed = [each.encryption for each in stores if each is not None]
+            if any(each != sealed[0] for each in sealed):
+                raise problem(
+                    f"the mirrors of job '{name}' are sealed for others than its repository",
+                    hint="mirrors hold the same bytes: give them the same encryption",
+                )
+        return self

@@ -22,6 +22,13 @@ from holdfast.errors import (
 )
 from holdfast.failpoints import reached
 from holdfast.model import Manifest
+from holdfast.operations.mirroring import (
+    FailedStore,
+    failed_stores,
+    failed_with,
+    in_each_store,
+    mirrored,
+)
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.retrying import Recoveries
 from holdfast.operations.status import skipped_in_a_row
@@ -43,12 +50,13 @@ class FailedDatabase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What one run of a job made, database by database."""
+    """What one run of a job made, database by database, and which repositories go `without`."""
 
     job: str
     run_id: str
     manifests: tuple[Manifest, ...]
     failures: tuple[FailedDatabase, ...] = ()
+    without: tuple[FailedStore, ...] = ()
 
     @property
     def manifest(self) -> Manifest:
@@ -59,8 +67,10 @@ class RunReport:
     @property
     def error(self) -> HoldfastError | None:
         """Why the run as a whole failed: the one cause, or how many there were."""
-        if len(self.failures) <= 1:
-            return self.failures[0].error if self.failures else None
+        if not self.failures:
+            return failed_with(self.job, self.without)
+        if len(self.failures) == 1:
+            return self.failures[0].error
         names = ", ".join(f"'{each.database}'" for each in self.failures)
         return BackupFailed(
             f"cannot back up job '{self.job}': {len(self.failures)} databases failed: {names}",
@@ -76,6 +86,7 @@ class _Run:
     started_at: datetime
     manifests: list[Manifest] = field(default_factory=list)
     failures: list[FailedDatabase] = field(default_factory=list)
+    without: tuple[FailedStore, ...] = ()
 
 
 def backup(plugs: Plugs, choice: BackupChoice | None = None) -> RunReport:
@@ -84,25 +95,31 @@ def backup(plugs: Plugs, choice: BackupChoice | None = None) -> RunReport:
     Whatever goes wrong, the ledger says what it was. Raises `RunInFlight` where another run
     owns the job (`SkippedTooOften` where that goes on), `RepositoryBusy`, `LeaseLost`, and what
     went wrong where the job has one database; where it has several the report holds the
-    failures beside the good ones.
+    failures beside the good ones. A repository of several that fails has no backup, and the
+    report says so; the others have theirs.
     """
     choice = choice or BackupChoice()
     run = _Run(run_id=plugs.new_run_id(), started_at=plugs.clock())
     with _recorded(plugs, run):
         deadline = run.started_at + plugs.job.timeout if plugs.job.timeout else None
-        with plugs.guard.hold(plugs.job.name, deadline=deadline) as hold:
+        with (
+            plugs.guard.hold(plugs.job.name, deadline=deadline) as own,
+            mirrored(plugs, own, deadline=deadline) as (everywhere, hold),
+        ):
             reached("backup-locked")
             sources = Recoveries(plugs.job.attempts).trying(
                 plugs.source.databases, on=DatabaseUnreachable, what="listing the databases"
             )
-            _sweep(plugs, sources, choice)
+            _sweep(everywhere, sources, choice)
             reached("backup-swept")
-            _take_each(plugs, sources, choice, run, hold)
+            _take_each(everywhere, sources, choice, run, hold)
+            run.without = failed_stores(everywhere.repository)
     return RunReport(
         job=plugs.job.name,
         run_id=run.run_id,
         manifests=tuple(run.manifests),
         failures=tuple(run.failures),
+        without=run.without,
     )
 
 
@@ -112,7 +129,7 @@ def _sweep(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice) -> Non
     if choice.resume:
         found = [plugs.journal.read(plugs.job.name, source.database) for source in sources]
         spare = [each.backup_id for each in found if each is not None]
-    Catalog(plugs.repository).sweep(plugs.job.name, spare=spare)
+    in_each_store(plugs.repository, lambda store: Catalog(store).sweep(plugs.job.name, spare=spare))
 
 
 def _take_each(
@@ -193,6 +210,10 @@ def _recorded(plugs: Plugs, run: _Run) -> Iterator[None]:
             record("failed", error)
         raise
     report = RunReport(
-        job=plugs.job.name, run_id=run.run_id, manifests=(), failures=tuple(run.failures)
+        job=plugs.job.name,
+        run_id=run.run_id,
+        manifests=(),
+        failures=tuple(run.failures),
+        without=run.without,
     )
-    record("failed" if run.failures else "ok", report.error)
+    record("failed" if report.error else "ok", report.error)

@@ -61,10 +61,20 @@ class Copying:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """Another repository that gets the same; `guard` holds the job there, and only there."""
+
+    name: str
+    repository: Repository
+    guard: Guard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plugs:
     """Everything that a run of one job touches.
 
-    `blob_secret` is what this host names sealed blobs with: the same at every run.
+    `repository` is called `repository_name` in the configuration. `blob_secret` is what this host
+    names sealed blobs with: the same at every run.
     """
 
     job: JobSpec
@@ -84,3 +94,5 @@ class Plugs:
     gauges: Gauges
     pace: Callable[[Source], Pace]
     blob_secret: Callable[[], bytes]
+    repository_name: str = ""
+    mirrors: tuple[Mirror, ...] = ()

@@ -102,6 +102,15 @@ class SftpSession(paramiko.SFTPClient):
         self.extensions = frozenset(offered)
         return version
 
+    def _send_packet(self, kind: int, packet: Any) -> None:
+        """A connection that is gone is told as such: paramiko has one class for that and a file."""
+        try:
+            super()._send_packet(kind, packet)
+        except OSError as error:
+            if isinstance(error, TimeoutError | ConnectionError):
+                raise
+            raise ConnectionError(str(error)) from error
+
     def send(self, answers: object, kind: int, *arguments: object) -> int:
         """Ask without waiting; `answers` hears of the answer by the number that is given."""
         number: int = self._async_request(answers, kind, *arguments)
