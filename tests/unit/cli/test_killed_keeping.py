@@ -33,6 +33,12 @@ main()
 
 def killed(desk: Desk, failpoint: str, *arguments: str) -> None:
     """A real process that dies at `failpoint`."""
+    code, stderr = ended(desk, failpoint, *arguments)
+    assert code == -signal.SIGKILL, stderr
+
+
+def ended(desk: Desk, failpoint: str, *arguments: str) -> tuple[int, str]:
+    """How a real process ended that dies at `failpoint` if it comes by, and what it said."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, "--config", str(desk.config), *arguments],
         cwd=PROJECT,
@@ -41,7 +47,7 @@ def killed(desk: Desk, failpoint: str, *arguments: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    return done.returncode, done.stderr
 
 
 def files(desk: Desk) -> set[str]:
@@ -118,9 +124,29 @@ def test_a_prune_killed_anywhere_is_finished_by_the_next(pruned_desk: Desk, fail
     repaired(pruned_desk)
 
 
+def test_a_prune_killed_among_values_is_finished_by_the_next(pruned_desk: Desk) -> None:
+    pruned_desk.holdfast("prune", "shop")
+    # Only after the grace time there is a value to drop, and somewhere to die.
+    until(lambda: ended(pruned_desk, "prune-blob-dropped", "prune", "shop")[0] == -signal.SIGKILL)
+    of_good_backups(pruned_desk)
+    assert pruned_desk.holdfast("prune", "shop").exit_code == 0
+    repaired(pruned_desk)
+
+
 @pytest.mark.parametrize(
     "failpoint",
-    ["backup-swept", "part-begun", "part-stored", "blob-stored", "parts-stored", "manifest-stored"],
+    [
+        "lease-put",
+        "lease-held",
+        "backup-locked",
+        "backup-swept",
+        "snapshot-taken",
+        "part-begun",
+        "part-stored",
+        "blob-stored",
+        "parts-stored",
+        "manifest-stored",
+    ],
 )
 def test_after_an_upload_killed_anywhere_repair_leaves_no_leftover(
     desk: Desk, failpoint: str
