@@ -13,7 +13,7 @@ from holdfast.errors import BackupFailed
 from holdfast.operations.backup import backup
 from holdfast.operations.check import check
 from holdfast.operations.copying import copy
-from holdfast.operations.plugs import Copying
+from holdfast.operations.plugs import Copying, Mirror
 from holdfast.operations.prune import prune
 from holdfast.operations.verify import verify
 from holdfast.ports import Repository
@@ -21,6 +21,7 @@ from holdfast.repositories.retrying import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
 from tests.contract.stores import Bucket, login_to
+from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
@@ -67,3 +68,28 @@ def test_a_job_lives_in_a_store(
     assert kept == set(made[1:])
     assert {stored.key.rsplit("/", 3)[0] for stored in store.list("shop")} >= kept
     assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
+
+
+def test_one_read_goes_to_a_bucket_and_behind_ssh_and_one_may_die(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    bucket = RetryingRepository(s3(request, tmp_path))
+    server: SftpServer = request.getfixturevalue("ssh_server")
+    folder = tmp_path / "behind-ssh"
+    folder.mkdir()
+    behind = RetryingRepository(
+        SftpRepository(login_to(server), root=str(folder)), first_wait_seconds=0.01
+    )
+    world = World()
+    mirror = Mirror(name="behind", repository=behind, guard=MemoryGuard())
+    plugs = replace(world.plugs, repository=bucket, repository_name="main", mirrors=(mirror,))
+    assert backup(plugs).error is None
+    for store in (bucket, behind):
+        assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
+
+    folder.rename(tmp_path / "lost")
+    report = backup(plugs)
+    assert [each.name for each in report.without] == ["behind"]
+    assert len(Catalog(bucket).survey("shop").manifests) == 2
+    (tmp_path / "lost").rename(folder)
+    assert len(Catalog(behind).survey("shop").manifests) == 1
