@@ -150,20 +150,9 @@ def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Reposito
     return repository(repository_settings(settings, store_name(settings, job, chosen=chosen)))
 
 
-def all_repositories(settings: Settings) -> dict[str, Repository]:
-    return {name: repository(each) for name, each in settings.repositories.items()}
-
-
 def index_of(settings: Settings, job: str, *, chosen: str = "") -> Index:
     """Overviews of the repository that has the backups of `job`."""
-    return _index(settings, store_name(settings, job, chosen=chosen))
-
-
-def all_indexes(settings: Settings) -> list[Index]:
-    return [_index(settings, name) for name in settings.repositories]
-
-
-def _index(settings: Settings, name: str) -> Index:
+    name = store_name(settings, job, chosen=chosen)
     store = repository_settings(settings, name)
     return Index(
         repository(store),

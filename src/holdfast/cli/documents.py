@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from holdfast.model import Manifest, Relation, Server, Summary
 from holdfast.operations.backup import RunReport
 from holdfast.operations.check import CheckReport
 from holdfast.operations.copying import CopyReport
+from holdfast.operations.overview import Overview
 from holdfast.operations.plan import PlanReport
 from holdfast.operations.prune import PruneReport
 from holdfast.operations.repair import RepairReport
@@ -53,6 +54,19 @@ def of_backup(manifest: Summary) -> Document:
         "recipients": list(manifest.recipients),
         "metrics": manifest.metrics,
         "notes": list(manifest.notes),
+    }
+
+
+def of_list(overviews: Mapping[str, Overview]) -> Document:
+    """What several repositories hold, newest first, by their names."""
+    summaries = [(name, each) for name, found in overviews.items() for each in found.summaries]
+    summaries.sort(key=lambda named: named[1].snapshot_at, reverse=True)
+    failures = [each for found in overviews.values() for each in found.failures]
+    damaged = tuple(each for found in overviews.values() for each in found.damaged)
+    return {
+        "backups": [{**of_backup(each), "repository": name} for name, each in summaries],
+        "failed": of_failures(failures),
+        "damaged": of_damaged(damaged),
     }
 
 
@@ -264,9 +278,10 @@ def of_repair(report: RepairReport) -> Document:
     }
 
 
-def of_usage(usage: JobUsage) -> Document:
+def of_usage(usage: JobUsage, repository: str) -> Document:
     return {
         "job": usage.job,
+        "repository": repository,
         "backups": usage.backups,
         "backup_bytes": usage.backup_bytes,
         "blob_bytes": usage.blob_bytes,

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import typer
+from rich.table import Table
 
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli import documents
-from holdfast.cli.session import BackupId, Database, JsonOption, SomeJob, print_document, session_of
+from holdfast.cli.session import (
+    BackupId,
+    Database,
+    JsonOption,
+    Session,
+    SomeJob,
+    print_document,
+    session_of,
+)
 from holdfast.cli.tables import (
     BACKUP_COLUMNS,
     backup_row,
@@ -15,8 +24,8 @@ from holdfast.cli.tables import (
     table_of,
     time_of,
 )
-from holdfast.model import Manifest, Part
-from holdfast.operations.usage import usage
+from holdfast.model import Manifest, Part, Summary
+from holdfast.operations.overview import Overview
 
 
 def list_backups(
@@ -31,29 +40,35 @@ def list_backups(
     holdfast list shop --json | jq -r '.backups[0].backup'
     """
     session = session_of(context)
-    overviews = session.overviews(job)
-    summaries = [each for overview in overviews for each in overview.summaries]
-    summaries.sort(key=lambda each: each.snapshot_at, reverse=True)
-    damaged = tuple(each for overview in overviews for each in overview.damaged)
-    failures = [each for overview in overviews for each in overview.failures]
+    overviews = {name: session.overview(name, job) for name in session.repositories(job)}
     if as_json:
-        content = {
-            "backups": [documents.of_backup(each) for each in summaries],
-            "failed": documents.of_failures(failures),
-            "damaged": documents.of_damaged(damaged),
-        }
-        print_document("list", content)
+        print_document("list", documents.of_list(overviews))
         return
+    summaries = [(name, each) for name, found in overviews.items() for each in found.summaries]
     if summaries:
-        session.show(table_of(BACKUP_COLUMNS, [backup_row(each) for each in summaries]))
-    elif not damaged and not failures:
+        session.show(_listed(summaries, one_repository=len(overviews) == 1))
+    elif not any(each.damaged or each.failures for each in overviews.values()):
         session.say("there are no backups yet; make one: holdfast backup JOB")
-    for failed in failures:
+    for overview in overviews.values():
+        _tell_bad(session, overview)
+
+
+def _listed(summaries: list[tuple[str, Summary]], *, one_repository: bool) -> Table:
+    """Newest first; where there are several repositories each row says of which it is."""
+    summaries.sort(key=lambda named: named[1].snapshot_at, reverse=True)
+    if one_repository:
+        return table_of(BACKUP_COLUMNS, [backup_row(each) for _, each in summaries])
+    rows = [(*backup_row(each), name) for name, each in summaries]
+    return table_of((*BACKUP_COLUMNS, "REPOSITORY"), rows)
+
+
+def _tell_bad(session: Session, overview: Overview) -> None:
+    for failed in overview.failures:
         at = failed.relation or failed.part
         where = f" at '{at}'" if at else ""
         kept = f" ({failed.parts_kept} parts kept for --resume)" if failed.parts_kept else ""
         session.say(f"failed: {failed.backup_id}{where}: {failed.error}{kept}")
-    for broken in damaged:
+    for broken in overview.damaged:
         session.say(f"damaged: {broken.backup_id}: {broken.problem}")
 
 
@@ -123,10 +138,10 @@ def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = Fal
     holdfast du shop --json | jq '.jobs[0].bytes'
     """
     session = session_of(context)
-    repositories = session.repositories() if job is None else [session.repository(job)]
-    found = [each for repository in repositories for each in usage(repository, job or "")]
+    names = session.repositories(job)
+    found = [(name, each) for name in names for each in session.usage(name, job)]
     if as_json:
-        print_document("du", {"jobs": [documents.of_usage(each) for each in found]})
+        print_document("du", {"jobs": [documents.of_usage(each, name) for name, each in found]})
         return
     rows = [
         (
@@ -136,7 +151,9 @@ def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = Fal
             size(each.blob_bytes),
             size(each.unfinished_bytes),
             size(each.size_bytes),
+            name,
         )
-        for each in found
+        for name, each in found
     ]
-    session.show(table_of(("JOB", "BACKUPS", "DATA", "VALUES", "UNFINISHED", "SIZE"), rows))
+    columns = ("JOB", "BACKUPS", "DATA", "VALUES", "UNFINISHED", "SIZE", "REPOSITORY")
+    session.show(table_of(columns, rows))

@@ -17,6 +17,7 @@ from holdfast.catalog.catalog import LATEST, Catalog, newest_of
 from holdfast.model import JOB_NAME, Manifest
 from holdfast.operations.overview import Overview
 from holdfast.operations.plugs import Copying, Plugs
+from holdfast.operations.usage import JobUsage, usage
 from holdfast.operations.verify import Reader
 from holdfast.ports import Progress, Repository, Target
 
@@ -122,21 +123,26 @@ class Session:
         )
         return newest_of(summaries, job, database).backup_id
 
-    def overviews(self, job: str | None) -> list[Overview]:
-        """Of the repository of `job`, or of all."""
+    def repositories(self, job: str | None) -> list[str]:
+        """The names of the repository of `job`, or of all."""
         from holdfast import wiring
 
         if job is None and not self.chosen_repository:
-            return [index.overview() for index in wiring.all_indexes(self.settings)]
-        index = wiring.index_of(self.settings, job or "", chosen=self.chosen_repository)
-        return [index.overview(job or "")]
+            return list(self.settings.repositories)
+        return [wiring.store_name(self.settings, job or "", chosen=self.chosen_repository)]
 
-    def repositories(self) -> list[Repository]:
+    def overview(self, repository: str, job: str | None) -> Overview:
+        """What one repository holds of `job`, or of all."""
         from holdfast import wiring
 
-        if self.chosen_repository:
-            return [self.repository("")]
-        return list(wiring.all_repositories(self.settings).values())
+        return wiring.index_of(self.settings, job or "", chosen=repository).overview(job or "")
+
+    def usage(self, repository: str, job: str | None) -> list[JobUsage]:
+        """What takes room in one repository."""
+        from holdfast import wiring
+
+        found = wiring.repository_of(self.settings, job or "", chosen=repository)
+        return usage(found, job or "")
 
     def reader(self, job: str, progress: Progress, identities: Identities | None = None) -> Reader:
         """Reads the backups of `job` and remembers when."""

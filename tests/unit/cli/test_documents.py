@@ -80,6 +80,7 @@ def test_an_error_is_described(desk: Desk) -> None:
 def test_a_listed_backup_carries_its_consistency_and_its_size(desk: Desk) -> None:
     made = desk.holdfast("backup", "shop", "--json").document
     (listed,) = desk.holdfast("list", "--json").document["backups"]
+    assert listed.pop("repository") == "main"
     assert made["backups"] == [listed]
     assert listed.items() <= made.items()
     assert (listed["consistency"], listed["parts"], listed["rows"]) == ("snapshot", 2, 3)

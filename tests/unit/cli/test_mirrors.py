@@ -37,6 +37,19 @@ def test_both_repositories_have_the_backup(two: Desk) -> None:
     assert two.source.opened == 1
 
 
+def test_lists_of_several_repositories_say_which_one_a_line_is_of(two: Desk) -> None:
+    two.holdfast("backup", "shop")
+    listed = two.holdfast("list", "--json").document["backups"]
+    assert sorted(each["repository"] for each in listed) == ["main", "offsite"]
+    assert "REPOSITORY" in two.holdfast("list").stdout
+    assert "REPOSITORY" not in two.holdfast("list", "shop").stdout
+    used = two.holdfast("du", "--json").document["jobs"]
+    assert [(each["job"], each["repository"]) for each in used] == [
+        ("shop", "main"),
+        ("shop", "offsite"),
+    ]
+
+
 def test_a_mirror_that_is_gone_is_named_and_a_copy_mends_it(two: Desk) -> None:
     (two.folder / "offsite").rmdir()
     answer = two.holdfast("backup", "shop")
