@@ -53,20 +53,21 @@ Run = subprocess.Popen[str]
 
 
 class Hosts:
-    """Hosts with a state directory each, and one repository."""
+    """Hosts with a state directory each, and one repository: a folder, or another `store`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, store: str = "") -> None:
         self.folder = folder
         self.repository = folder / "repository"
         self.repository.mkdir()
         self.go = folder / "go"
+        self._store = store or f"kind: local, path: {self.repository}"
 
     def config(self, host: str) -> Path:
         path = self.folder / f"{host}.yaml"
         if not path.exists():
             (self.folder / host / "state").mkdir(parents=True)
             text = CONFIG.format(folder=self.folder / host)
-            store = f"{{kind: local, path: {self.repository}, lease_time: {LEASE_SECONDS}s}}"
+            store = f"{{{self._store}, lease_time: {LEASE_SECONDS}s}}"
             path.write_text(
                 text.replace(f"{{kind: local, path: {self.folder / host}/repository}}", store)
             )
