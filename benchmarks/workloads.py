@@ -47,6 +47,8 @@ class Workload:
     config: str
     backups: tuple[Contender, ...]
     restores: tuple[Contender, ...]
+    settings: str = ""
+    """A command of root's that sets the server up before anything is loaded."""
 
 
 def _holdfast(arguments: str) -> str:
@@ -79,8 +81,8 @@ _POSTGRES_CONFIG = CONFIG.format(
 _POSTGRES_LOAD = f"createdb bench && psql -qX -v ON_ERROR_STOP=1 -d bench -f {OUT}/load.sql"
 # Twice a lock for each table, which no server's default has room for.
 _MORE_LOCKS = (
-    "psql -qX -c 'ALTER SYSTEM SET max_locks_per_transaction = 1024'"
-    " && pg_ctlcluster --mode fast 17 main restart"
+    "runuser -u postgres -- psql -qX -c 'ALTER SYSTEM SET max_locks_per_transaction = 1024'"
+    " && systemctl restart postgresql@17-main"
 )
 _ZSTD_1 = _pg_dump("zstd 1", "--compress=zstd:1")
 _ZSTD_3 = _pg_dump("zstd 3", "--compress=zstd:3")
@@ -114,7 +116,8 @@ POSTGRES_TABLES = Workload(
     host="pg13",
     user="postgres",
     script="bench.postgres-tables.sql",
-    load=f"{_MORE_LOCKS} && {_POSTGRES_LOAD}",
+    settings=_MORE_LOCKS,
+    load=_POSTGRES_LOAD,
     config=_POSTGRES_CONFIG,
     backups=(_ours(1), _ZSTD_1),
     restores=_RESTORES,

@@ -154,14 +154,14 @@ def _of_big_tables(
         ranges = pages_of(table, shape)
         name = f"data/{number:05d}-{slug(table.relation)}"
         if not ranges:
-            yield _plan(f"{name}.copy", whole, table.size_bytes, transport), (whole,)
+            yield _plan(f"{name}.copy", table, whole, table.size_bytes, transport), (whole,)
         for piece, pages in enumerate(ranges, start=1):
             part = whole.in_pages(pages)
             size_bytes = table.size_bytes // len(ranges)
-            yield _plan(f"{name}-{piece:04d}.copy", part, size_bytes, transport), (part,)
+            yield _plan(f"{name}-{piece:04d}.copy", table, part, size_bytes, transport), (part,)
 
 
-def _plan(name: str, part: TablePart, size_bytes: int, transport: str) -> PartPlan:
+def _plan(name: str, table: Table, part: TablePart, size_bytes: int, transport: str) -> PartPlan:
     return PartPlan(
         name=name,
         kind=PartKind.DATA,
@@ -169,7 +169,12 @@ def _plan(name: str, part: TablePart, size_bytes: int, transport: str) -> PartPl
         ancestors=part.ancestors,
         estimated_bytes=size_bytes,
         details=part.details() | {TRANSPORT: transport},
+        compress=not _is_stored_plain(table, part),
     )
+
+
+def _is_stored_plain(table: Table, part: TablePart) -> bool:
+    return table.is_incompressible and part.format == BINARY
 
 
 def _of_small_tables(
@@ -249,7 +254,8 @@ def _method(found: Facts, table: Table, transport: Transport, shape: Shape) -> s
     ranges = pages_of(table, shape)
     pieces = f", {len(ranges)} ranges" if ranges else ""
     aside = ", blobs aside" if part.external else ""
-    return f"copy {part.format} over {transport.name}{pieces}{aside}"
+    plain = ", not compressed" if _is_stored_plain(table, part) else ""
+    return f"copy {part.format} over {transport.name}{pieces}{aside}{plain}"
 
 
 def _reason(found: Facts, table: Table, shape: Shape) -> str:
@@ -263,6 +269,8 @@ def _reason(found: Facts, table: Table, shape: Shape) -> str:
         return "small tables share a part"
     if shape.external(table):
         return "values that were kept before are not stored again"
+    if table.is_incompressible:
+        return "mostly long bytea, and a sample of it does not become smaller"
     if table.format(found.encoding) == BINARY:
         return "mostly long bytea: text would take twice the bytes"
     return "text restores into any later version"

@@ -19,6 +19,7 @@ from holdfast.sources.postgres_native import (
     large_objects,
     layout,
     preflight,
+    sampling,
     transport,
 )
 from holdfast.sources.postgres_native.dump import Dumper
@@ -128,7 +129,7 @@ class PostgresSource:
     def plan(self) -> SourcePlan:
         with self._examiner.session() as connection:
             found = inventory.facts(connection)
-            listed = inventory.tables(connection)
+            listed = sampling.sampled(connection, inventory.tables(connection), found)
             shape = self._shape(found, keeps_blobs=True)
             with transport.chosen(self._wanted, connection) as way:
                 return SourcePlan(
@@ -177,7 +178,7 @@ class PostgresSource:
         way: Transport,
         blobs: Blobs | None,
     ) -> PostgresSnapshot:
-        listed = inventory.tables(held)
+        listed = sampling.sampled(held, inventory.tables(held), found)
         numbered = [each.relation for each in inventory.sequences(held)]
         creation = database_properties.creation_options(held)
         shape = self._shape(found, keeps_blobs=blobs is not None)

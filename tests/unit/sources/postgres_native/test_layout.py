@@ -53,6 +53,7 @@ def table(
     columns: tuple[str, ...] = ("id",),
     condition: str = "",
     is_stable_in_binary: bool = True,
+    is_incompressible: bool = False,
 ) -> Table:
     return Table(
         oid=1,
@@ -71,6 +72,7 @@ def table(
         condition=condition,
         ancestors=[],
         is_routed_by_enum=False,
+        is_incompressible=is_incompressible,
     )
 
 
@@ -107,6 +109,34 @@ def test_bulk_is_read_biggest_first_after_the_schema() -> None:
         "sequences.sql",
     ]
     assert all(re.fullmatch(r"[a-z0-9._/-]+", part.name) for part in made.parts)
+
+
+def test_what_does_not_become_smaller_is_not_compressed_in_any_of_its_ranges() -> None:
+    pictures = table(
+        "pictures",
+        3 * SHAPE.chunk_bytes,
+        toast_bytes=3 * SHAPE.chunk_bytes,
+        bytea_columns=("id",),
+        is_incompressible=True,
+    )
+    made = laid_out([pictures, table("words", 2 * MIB)])
+    data = [part for part in made.parts if part.kind is PartKind.DATA]
+    assert [part.compress for part in data] == [False, False, False, True]
+    (plan, _) = layout.table_plans(facts(), [pictures, table("words")], Wire("asked for"), SHAPE)
+    assert plan.method.endswith("3 ranges, not compressed")
+    assert plan.reason == "mostly long bytea, and a sample of it does not become smaller"
+
+
+def test_text_of_what_does_not_become_smaller_is_compressed() -> None:
+    odd = table(
+        "odd",
+        2 * MIB,
+        toast_bytes=2 * MIB,
+        bytea_columns=("id",),
+        is_stable_in_binary=False,
+        is_incompressible=True,
+    )
+    assert all(part.compress for part in laid_out([odd]).parts)
 
 
 def test_tables_alike_by_slug_are_two_parts() -> None:
