@@ -36,12 +36,13 @@ from holdfast.pipeline.compress import context_bytes
 from holdfast.ports import Gauges, Guard, Progress, Repository, Source, Target
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
-from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
+from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget, slots_now
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
 from holdfast.scheduling.journal import FileJournal
 from holdfast.scheduling.ledger import FileLedger
-from holdfast.scheduling.limits import live_limits
+from holdfast.scheduling.limits import live_limits, refused_tasks
 from holdfast.scheduling.pace import Limit, Pace
+from holdfast.scheduling.room import Room
 
 
 def plugs_for(
@@ -77,6 +78,8 @@ def plugs_for(
         journal=FileJournal(settings.state_directory / "unfinished"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
+        room=lambda slots: Room(slots, look=_slots_now),
+        refused_tasks=refused_tasks,
     )
 
 
@@ -204,8 +207,17 @@ def _guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
 
 
 def _announced(budget: Budget) -> Budget:
-    events.info(budget.headline, decided_by=budget.decided_by, allowed=budget.allowed)
+    events.info(
+        budget.headline,
+        decided_by=budget.decided_by,
+        allowed=budget.allowed,
+        tasks={each.name: f"{each.used} of {each.most}" for each in budget.ceilings},
+    )
     return budget
+
+
+def _slots_now(working: int, threads: int) -> int:
+    return slots_now(live_limits(), working=working, threads=threads)
 
 
 def _password(file: Path | None) -> str | None:
@@ -240,7 +252,7 @@ def _postgres_source(settings: PostgresSettings, compression: CompressionSetting
     )
 
 
-def _selection(settings: PostgresSettings) -> Selection | None:
+def _selection(settings: PostgresSettings | MysqlSettings) -> Selection | None:
     if settings.databases is None:
         return None
     include = ("*",) if settings.databases == "all" else settings.databases
@@ -260,9 +272,25 @@ def _postgres_tools_source(settings: PostgresSettings, compression: CompressionS
 
 
 def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) -> Source:
+    from holdfast.sources.mysql_native.choices import Choices
     from holdfast.sources.mysql_native.source import MysqlSource
 
-    return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
+    tables = None
+    if settings.tables is not None or settings.exclude_tables:
+        tables = Selection(include=settings.tables or ("*",), exclude=settings.exclude_tables)
+    choices = Choices(
+        databases=_selection(settings),
+        tables=tables,
+        ddl=settings.ddl,
+        loose_tables=settings.loose_tables,
+        long_query_seconds=settings.long_query.total_seconds(),
+        most_lag_seconds=settings.lag_limit.total_seconds(),
+        wait_seconds=settings.lock_wait.total_seconds(),
+        hold_seconds=settings.lock_hold.total_seconds(),
+    )
+    return MysqlSource(
+        dsn=settings.dsn, password=_password(settings.password_file), choices=choices
+    )
 
 
 def _postgres_target(url: str, password: str | None) -> Target:

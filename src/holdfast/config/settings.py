@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from holdfast.config.dsn import Dsn, MysqlDsn
+from holdfast.config.dsn import Dsn, mysql_url
 from holdfast.config.values import (
     AbsolutePath,
     Count,
@@ -98,12 +98,32 @@ class PostgresSettings(Strict):
 
 
 class MysqlSettings(Strict):
-    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`."""
+    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`.
+
+    With `databases` it is several, and the dsn need not name one. Patterns of tables are of
+    their names, or of `database.table`. The lock is asked for while no statement is older than
+    `long_query` and no replication further behind than `lag_limit`, for at most `lock_wait`.
+    """
 
     kind: Literal["mysql"]
     engine: Literal["native"] = "native"
-    dsn: MysqlDsn
+    databases: Literal["all"] | Patterns | None = None
+    exclude_databases: Patterns = ()
+    tables: Patterns | None = None
+    exclude_tables: Patterns = ()
+    ddl: Literal["block", "detect", "ignore"] = "detect"
+    loose_tables: Literal["refuse", "lock"] = "refuse"
+    long_query: Duration = timedelta(minutes=1)
+    lag_limit: Duration = timedelta(minutes=10)
+    lock_wait: Duration = timedelta(minutes=1)
+    lock_hold: Duration = timedelta(seconds=10)
+    dsn: Dsn
     password_file: SecretPath | None = None
+
+    @field_validator("dsn")
+    @classmethod
+    def _names_a_database(cls, dsn: str, info: ValidationInfo) -> str:
+        return mysql_url(dsn, needs_database=info.data.get("databases") is None)
 
 
 SourceSettings = Annotated[PostgresSettings | MysqlSettings, Field(discriminator="kind")]

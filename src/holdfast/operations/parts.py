@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from holdfast.catalog.catalog import part_key
-from holdfast.errors import BackupFailed, HoldfastError, ObjectMissing, VerifyFailed
+from holdfast.errors import (
+    BackupFailed,
+    HoldfastError,
+    ObjectMissing,
+    TasksRefused,
+    VerifyFailed,
+)
 from holdfast.model import SUFFIXES, Codec, Part, PartPlan
 from holdfast.operations.plugs import Plugs
 from holdfast.pipeline.compress import compressor
@@ -15,6 +21,7 @@ from holdfast.pipeline.decompress import CorruptStream, decompress
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
 from holdfast.ports import Repository, Snapshot
+from holdfast.process import is_refusal
 
 
 def store_part(
@@ -67,6 +74,11 @@ def _named(part: PartPlan) -> Iterator[None]:
         raise
     except Exception as error:
         what = part.relation or part.name
+        if is_refusal(error):
+            raise TasksRefused(
+                f"cannot back up '{what}': the kernel refused another process or thread",
+                hint="raise TasksMax= of the service, or give the job fewer processes",
+            ) from error
         raise BackupFailed(f"cannot back up '{what}': {error}") from error
 
 

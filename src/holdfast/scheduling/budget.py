@@ -19,6 +19,8 @@ AUTO_SLOTS = 10
 RESERVED_CONNECTIONS = 2
 # The database works too while we compress, so two per CPU keep all CPUs busy.
 SLOTS_PER_CPU = 2
+# Where no limit can be read.
+MOST_SLOTS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,13 @@ def process_budget(
         allowed=allowed,
         ceilings=limits.ceilings,
     )
+
+
+def slots_now(limits: Limits, *, working: int, threads: int) -> int:
+    """How many may work now; tasks of our own threads and slots are not counted against us."""
+    own = threads + working * (TASKS_PER_SLOT - 1)
+    free = [ceiling.free + own for ceiling in limits.ceilings]
+    return max(1, (min(free) - RESERVED_TASKS) // TASKS_PER_SLOT) if free else MOST_SLOTS
 
 
 def tasks_for(slots: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from holdfast.model import PartKind, PartPlan
 from holdfast.sources.mysql_native.accounts import Access
 from holdfast.sources.mysql_native.definitions import Definitions
+from holdfast.sources.mysql_native.faithful import TRANSACTIONAL
 from holdfast.sources.mysql_native.insert_text import Limits
 from holdfast.sources.mysql_native.names import slug
 from holdfast.sources.mysql_native.snapshot import Contents
@@ -17,10 +18,10 @@ from holdfast.sources.mysql_native.tables import Table
 def contents(
     tables: Sequence[Table], definitions: Definitions, access: Access, limits: Limits
 ) -> Contents:
-    """Every part, biggest first."""
+    """Every part, biggest first; before them the tables that are locked while we read them."""
     data = {
         _data_name(number, table): table
-        for number, table in enumerate(sorted(tables, key=_by_size), start=1)
+        for number, table in enumerate(sorted(tables, key=_in_turn), start=1)
     }
     texts = {
         name: text
@@ -43,8 +44,8 @@ def contents(
     )
 
 
-def _by_size(table: Table) -> tuple[int, str]:
-    return -table.data_bytes, table.relation.name
+def _in_turn(table: Table) -> tuple[bool, int, str]:
+    return table.engine == TRANSACTIONAL, -table.data_bytes, table.relation.name
 
 
 def _data_name(number: int, table: Table) -> str:

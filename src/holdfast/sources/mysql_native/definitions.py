@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast.errors import BackupFailed
+from holdfast.model import Relation
 from holdfast.sources.mysql_native import rewriting
+from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.failures import StatementFailed
 from holdfast.sources.mysql_native.names import quoted, select
 from holdfast.sources.mysql_native.scripting import Item, script, stored_program
@@ -36,30 +38,52 @@ class Definitions:
     character_set: str
     collation: str
     broken_views: tuple[str, ...]
+    tables: Mapping[str, bytes]
+    """How the server itself prints each table."""
 
 
-def read_definitions(session: Session, database: str, tables: Sequence[Table]) -> Definitions:
-    """Everything but rows and grants, as it is now."""
+def read_definitions(
+    session: Session,
+    database: str,
+    tables: Sequence[Table],
+    *,
+    choices: Choices,
+    left_out: Collection[str] = (),
+) -> Definitions:
+    """Everything but rows and grants, as it is now.
+
+    Views that read tables which are `left_out` are kept as text, as no server could make them.
+    """
     with _as_stored(session):
         character_set, collation = session.text(
             "SELECT default_character_set_name, default_collation_name "
             "FROM information_schema.schemata WHERE schema_name = %s",
             database,
         )[0]
-        sequences = _sequence_names(session, database)
-        views, broken = _views(session, database)
-        programs = [
-            *_libraries(session, database),
-            *_routines(session, database, collation),
-            *views,
-            *_triggers(session, database),
-            *_events(session, database),
+        sequences = [
+            name
+            for name in _sequence_names(session, database)
+            if choices.wants(Relation(schema=database, name=name))
         ]
+        shown = {
+            table.relation.name: _shown(session, "TABLE", table.relation.name, column=1)[0]
+            for table in tables
+        }
+        broken: tuple[str, ...] = ()
+        programs: list[Item] = []
+        if choices.takes_all_objects:
+            views, broken = _views(session, database, choices, left_out)
+            programs += _libraries(session, database)
+            programs += _routines(session, database, collation)
+            programs += views
+        programs += _triggers(session, database, {table.relation.name for table in tables})
+        if choices.takes_all_objects:
+            programs += _events(session, database)
         return Definitions(
             pre_data=script(
                 [
                     *(_sequence(session, name) for name in sequences),
-                    *(_table(session, database, table) for table in tables),
+                    *(_table(database, name, sql) for name, sql in shown.items()),
                 ],
                 head=HEAD,
             ),
@@ -68,6 +92,7 @@ def read_definitions(session: Session, database: str, tables: Sequence[Table]) -
             character_set=character_set,
             collation=collation,
             broken_views=broken,
+            tables=shown,
         )
 
 
@@ -99,9 +124,13 @@ def _shown(session: Session, kind: str, name: str, *, column: int) -> tuple[byte
     return values[column], values
 
 
-def _table(session: Session, database: str, table: Table) -> Item:
-    name = table.relation.name
-    sql, _ = _shown(session, "TABLE", name, column=1)
+def table_definition(session: Session, name: str) -> bytes:
+    """One table as the server prints it now, to be compared with `Definitions.tables`."""
+    with _as_stored(session):
+        return _shown(session, "TABLE", name, column=1)[0]
+
+
+def _table(database: str, name: str, sql: bytes) -> Item:
     sql = rewriting.without_database(sql, database)
     return Item(kind="table", name=name, table=name, sql=sql + b";\n")
 
@@ -172,16 +201,23 @@ def _routine(session: Session, database: str, name: str, kind: str, collation: s
     return Item(kind=kind.lower(), name=name, sql=sql)
 
 
-def _views(session: Session, database: str) -> tuple[list[Item], tuple[str, ...]]:
+def _views(
+    session: Session, database: str, choices: Choices, left_out: Collection[str]
+) -> tuple[list[Item], tuple[str, ...]]:
     names = [
         name
         for (name,) in session.text(
             "SELECT table_name FROM information_schema.views WHERE table_schema = %s", database
         )
+        if choices.wants(Relation(schema=database, name=name))
     ]
     shown = {name: _shown(session, "VIEW", name, column=1) for name in names}
     broken = {name for name in names if _broken(session, name)}
     order = rewriting.in_order({name: sql for name, (sql, _) in shown.items()})
+    for name in order:
+        # In this order, a view on such a view comes after it.
+        if not rewriting.tables_read(shown[name][0]).isdisjoint({*left_out, *broken}):
+            broken.add(name)
     made = [_view(name, *shown[name], database=database, broken=name in broken) for name in order]
     return made, tuple(sorted(broken))
 
@@ -206,7 +242,7 @@ def _view(name: str, sql: bytes, values: list[bytes], *, database: str, broken: 
     return Item(kind="view", name=name, table=name, sql=settings + text + b";\n")
 
 
-def _triggers(session: Session, database: str) -> list[Item]:
+def _triggers(session: Session, database: str, tables: Collection[str]) -> list[Item]:
     """In the order in which they fire."""
     rows = session.text(
         "SELECT trigger_name, event_object_table FROM information_schema.triggers "
@@ -216,6 +252,8 @@ def _triggers(session: Session, database: str) -> list[Item]:
     )
     made = []
     for name, table in rows:
+        if table not in tables:
+            continue
         body, values = _shown(session, "TRIGGER", name, column=2)
         sql = stored_program(
             rewriting.trigger_here(body),

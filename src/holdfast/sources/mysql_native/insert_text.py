@@ -66,10 +66,11 @@ def insert_head(table: Table) -> bytes:
 def statement(table: Table, rows: bytes) -> bytes:
     """One INSERT of formatted rows.
 
-    A bare carriage return can only stand inside a string here, and clients that are not in
-    binary mode would drop it before a line feed.
+    A bare carriage return or zero byte can only stand inside a string here; clients that are
+    not in binary mode would drop the one before a line feed and refuse the other.
     """
-    return b"".join((insert_head(table), rows.replace(b"\r", b"\\r"), b";\n"))
+    escaped = rows.replace(b"\r", b"\\r").replace(b"\0", b"\\0")
+    return b"".join((insert_head(table), escaped, b";\n"))
 
 
 def raw_rows(session: Session, table: Table, where: str, limits: Limits) -> Iterator[Batch]:

@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from holdfast.errors import BackupFailed, HoldfastError
+from holdfast.sources.mysql_native.choices import DdlPolicy
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.failures import LOCK_TIMEOUT, StatementFailed
 from holdfast.sources.mysql_native.session import Session
 
 WAIT_SECONDS = 20
-HOLD_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +42,25 @@ READ_AND_INSTANCE_LOCK = LockKind(
     take=("LOCK INSTANCE FOR BACKUP", "FLUSH TABLES WITH READ LOCK"),
     release=("UNLOCK TABLES", "UNLOCK INSTANCE"),
 )
+READ_LOCK_AND_NO_DDL = LockKind(
+    name="LOCK INSTANCE FOR BACKUP until the end, FLUSH TABLES WITH READ LOCK",
+    take=READ_AND_INSTANCE_LOCK.take,
+    release=("UNLOCK TABLES",),
+)
+STOPPED = LockKind(name="none, as this is a stopped replica", take=(), release=())
 
 
-def shortest_lock(edition: Edition) -> LockKind:
+def shortest_lock(
+    edition: Edition, *, ddl: DdlPolicy = "detect", stopped: bool = False
+) -> LockKind:
+    """What this server needs; nothing where nobody writes to it."""
+    if stopped:
+        return STOPPED
     if edition.backup_stages:
         return BACKUP_STAGE
-    return READ_LOCK if edition.mariadb else READ_AND_INSTANCE_LOCK
+    if edition.mariadb:
+        return READ_LOCK
+    return READ_LOCK_AND_NO_DDL if ddl == "block" else READ_AND_INSTANCE_LOCK
 
 
 class HeldLock:

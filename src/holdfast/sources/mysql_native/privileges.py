@@ -52,14 +52,16 @@ class Held:
         return bool(database) and fnmatch.fnmatchcase(database, _as_glob(self.database))
 
 
-def needs(edition: Edition, database: str) -> tuple[Need, ...]:
+def needs(edition: Edition, database: str, *, locks_tables: bool = False) -> tuple[Need, ...]:
     """The least that a whole and consistent backup takes."""
-    of_database = (
+    of_database = [
         ("SELECT", "to read the rows"),
         ("SHOW VIEW", "to read the definitions of views"),
         ("TRIGGER", "to read the definitions of triggers"),
         ("EVENT", "to read the definitions of events"),
-    )
+    ]
+    if locks_tables:
+        of_database.append(("LOCK TABLES", "to keep tables still that have no snapshot"))
     whole_server = [Need(right="RELOAD", database="", why="to hold one moment for all sessions")]
     if not edition.mariadb:
         whole_server += [
@@ -93,10 +95,12 @@ def missing(wanted: Sequence[Need], rights: Sequence[Held]) -> list[Need]:
     return [need for need in wanted if not any(right.covers(need) for right in rights)]
 
 
-def require_grants(session: Session, edition: Edition, database: str) -> list[Held]:
+def require_grants(
+    session: Session, edition: Edition, database: str, *, locks_tables: bool = False
+) -> list[Held]:
     """Raise `GrantMissing` unless the login may read all of `database`."""
     rights = held(session)
-    lacking = missing(needs(edition, database), rights)
+    lacking = missing(needs(edition, database, locks_tables=locks_tables), rights)
     if lacking:
         user, _, host = session.value("SELECT CURRENT_USER()").rpartition("@")
         login = f"{quoted(user)}@{quoted(host)}"

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from holdfast.errors import HoldfastError, SnapshotLost
 from holdfast.model import Buffer, Consistency, Member, PartPlan, Server
@@ -78,13 +79,22 @@ def _lost(cause: str) -> SnapshotLost:
     )
 
 
+class Guarded(Protocol):
+    """Somebody who looks at a table once its rows have been read."""
+
+    def after_reading(self, session: Session, table: Table) -> None:
+        """Raises `BackupFailed` where the table is no longer what it was at the snapshot."""
+        ...
+
+
 class TableStream:
     """The script of one table's rows; read once."""
 
     rows: int | None = None
     members: Sequence[Member] = ()
 
-    def __init__(self, session: Session, table: Table, limits: Limits) -> None:
+    def __init__(self, session: Session, table: Table, limits: Limits, guard: Guarded) -> None:
+        self._guard = guard
         self._script = self._read(session, table, limits)
 
     def __iter__(self) -> Iterator[Buffer]:
@@ -102,6 +112,7 @@ class TableStream:
         for batch in read_rows(session, table, limits):
             rows += batch.rows
             yield batch.sql
+        self._guard.after_reading(session, table)
         self.rows = rows
 
 
@@ -124,7 +135,14 @@ class MysqlSnapshot:
     consistency = Consistency.SNAPSHOT
 
     def __init__(
-        self, *, server: Server, moment: Moment, contents: Contents, pool: Pool, limits: Limits
+        self,
+        *,
+        server: Server,
+        moment: Moment,
+        contents: Contents,
+        pool: Pool,
+        limits: Limits,
+        guard: Guarded,
     ) -> None:
         self.server = server
         self.tools: dict[str, str] = {}
@@ -132,6 +150,7 @@ class MysqlSnapshot:
         self._contents = contents
         self._pool = pool
         self._limits = limits
+        self._guard = guard
 
     @property
     def taken_at(self) -> datetime:
@@ -152,7 +171,9 @@ class MysqlSnapshot:
             yield TextStream(text)
             return
         with self._pool.session() as session:
-            stream = TableStream(session, self._contents.tables[part.name], self._limits)
+            stream = TableStream(
+                session, self._contents.tables[part.name], self._limits, self._guard
+            )
             try:
                 yield stream
             finally:
