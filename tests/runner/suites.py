@@ -43,8 +43,11 @@ def engines() -> list[Outcome]:
 
 
 def molecule() -> list[Outcome]:
-    """The whole site on four hosts."""
-    return _scenario("default", [*BEFORE, "verify"])
+    """The whole site on four hosts; and the incident, on one."""
+    return [
+        *_scenario("default", [*BEFORE, "verify"]),
+        *_scenario("incident", ["destroy", "create", "prepare", "converge", "verify"]),
+    ]
 
 
 def vm() -> list[Outcome]:

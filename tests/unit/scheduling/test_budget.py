@@ -11,6 +11,7 @@ from holdfast.scheduling.budget import (
     Limits,
     MemoryRoom,
     process_budget,
+    slots_now,
     tasks_for,
 )
 
@@ -110,3 +111,13 @@ def test_where_not_even_one_slot_fits_it_is_refused_with_the_number_that_would_d
     memory = MemoryRoom(limit_bytes=50 * MIB, compressor_bytes=2 * MIB)
     with pytest.raises(MemoryShort, match=r"cannot run in 50 MiB .* needs 90 MiB"):
         process_budget(limits(), asked=None, connections_free=None, memory=memory)
+
+
+def test_our_own_tasks_are_not_counted_against_us() -> None:
+    def limits(used: int) -> Limits:
+        return Limits(cpus=2, ceilings=(Ceiling(name="pids.max", most=200, used=used),))
+
+    # 112 were free before four threads were there, two of which have two children each.
+    assert slots_now(limits(88 + 4 + 4), working=2, threads=4) == 4
+    assert slots_now(limits(88 + 4 + 4 + 30), working=2, threads=4) == 1
+    assert slots_now(Limits(cpus=2), working=1, threads=4) > 100

@@ -8,10 +8,10 @@ from hashlib import sha256
 
 from holdfast.errors import BackupFailed
 from holdfast.sources.mysql_native.choices import DdlPolicy
-from holdfast.sources.mysql_native.definitions import table_definition
 from holdfast.sources.mysql_native.faithful import KeptStill
 from holdfast.sources.mysql_native.names import select
 from holdfast.sources.mysql_native.session import Session
+from holdfast.sources.mysql_native.show_create import table_definition
 from holdfast.sources.mysql_native.tables import Table
 
 # Every INSERT moves it on; that is no change of the table.

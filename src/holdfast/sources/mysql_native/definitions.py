@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from holdfast.errors import BackupFailed
 from holdfast.model import Relation
 from holdfast.sources.mysql_native import rewriting
 from holdfast.sources.mysql_native.choices import Choices
-from holdfast.sources.mysql_native.failures import StatementFailed
 from holdfast.sources.mysql_native.names import quoted, select
 from holdfast.sources.mysql_native.scripting import Item, script, stored_program
 from holdfast.sources.mysql_native.session import Session
+from holdfast.sources.mysql_native.show_create import as_stored, shown_by_server
 from holdfast.sources.mysql_native.tables import Table
+from holdfast.sources.mysql_native.views import read_views
 
 HEAD = """\
 SET NAMES utf8mb4;
@@ -54,7 +53,7 @@ def read_definitions(
 
     Views that read tables which are `left_out` are kept as text, as no server could make them.
     """
-    with _as_stored(session):
+    with as_stored(session):
         character_set, collation = session.text(
             "SELECT default_character_set_name, default_collation_name "
             "FROM information_schema.schemata WHERE schema_name = %s",
@@ -66,13 +65,13 @@ def read_definitions(
             if choices.wants(Relation(schema=database, name=name))
         ]
         shown = {
-            table.relation.name: _shown(session, "TABLE", table.relation.name, column=1)[0]
+            table.relation.name: shown_by_server(session, "TABLE", table.relation.name, column=1)[0]
             for table in tables
         }
         broken: tuple[str, ...] = ()
         programs: list[Item] = []
         if choices.takes_all_objects:
-            views, broken = _views(session, database, choices, left_out)
+            views, broken = read_views(session, database, choices, left_out)
             programs += _libraries(session, database)
             programs += _routines(session, database, collation)
             programs += views
@@ -96,40 +95,6 @@ def read_definitions(
         )
 
 
-@contextmanager
-def _as_stored(session: Session) -> Iterator[None]:
-    """Definitions in the bytes that their authors sent: converted, some could not come back."""
-    session.run("SET character_set_results = binary")
-    try:
-        yield
-    finally:
-        session.run("SET NAMES utf8mb4")
-
-
-def _shown(session: Session, kind: str, name: str, *, column: int) -> tuple[bytes, list[bytes]]:
-    """The statement that SHOW CREATE gives, and all its columns."""
-    try:
-        rows, _ = session.fetch(f"SHOW CREATE {kind} {quoted(name)}")
-    except StatementFailed as error:
-        raise BackupFailed(
-            f"cannot read the definition of {kind.lower()} '{name}': {error.message}",
-            hint="it may have been dropped this moment; run the backup again",
-        ) from error
-    values = [value or b"" for value in rows[0]]
-    if not values[column]:
-        raise BackupFailed(
-            f"cannot read the definition of {kind.lower()} '{name}': the server hides its text",
-            hint="holdfast check names the missing grant",
-        )
-    return values[column], values
-
-
-def table_definition(session: Session, name: str) -> bytes:
-    """One table as the server prints it now, to be compared with `Definitions.tables`."""
-    with _as_stored(session):
-        return _shown(session, "TABLE", name, column=1)[0]
-
-
 def _table(database: str, name: str, sql: bytes) -> Item:
     sql = rewriting.without_database(sql, database)
     return Item(kind="table", name=name, table=name, sql=sql + b";\n")
@@ -145,7 +110,7 @@ def _sequence_names(session: Session, database: str) -> list[str]:
 
 
 def _sequence(session: Session, name: str) -> Item:
-    sql, _ = _shown(session, "SEQUENCE", name, column=1)
+    sql, _ = shown_by_server(session, "SEQUENCE", name, column=1)
     return Item(kind="sequence", name=name, table=name, sql=sql + b";\n")
 
 
@@ -165,7 +130,7 @@ def _libraries(session: Session, database: str) -> list[Item]:
 
 
 def _library(session: Session, name: str) -> Item:
-    body, values = _shown(session, "LIBRARY", name, column=2)
+    body, values = shown_by_server(session, "LIBRARY", name, column=2)
     sql = stored_program(body, sql_mode=values[1].decode(), charset="utf8mb4")
     return Item(kind="library", name=name, sql=sql)
 
@@ -181,7 +146,7 @@ def _routines(session: Session, database: str, collation: str) -> list[Item]:
 
 
 def _routine(session: Session, database: str, name: str, kind: str, collation: str) -> Item:
-    body, values = _shown(session, kind, name, column=2)
+    body, values = shown_by_server(session, kind, name, column=2)
     sql = stored_program(
         rewriting.own_libraries(body, database),
         sql_mode=values[1].decode(),
@@ -201,47 +166,6 @@ def _routine(session: Session, database: str, name: str, kind: str, collation: s
     return Item(kind=kind.lower(), name=name, sql=sql)
 
 
-def _views(
-    session: Session, database: str, choices: Choices, left_out: Collection[str]
-) -> tuple[list[Item], tuple[str, ...]]:
-    names = [
-        name
-        for (name,) in session.text(
-            "SELECT table_name FROM information_schema.views WHERE table_schema = %s", database
-        )
-        if choices.wants(Relation(schema=database, name=name))
-    ]
-    shown = {name: _shown(session, "VIEW", name, column=1) for name in names}
-    broken = {name for name in names if _broken(session, name)}
-    order = rewriting.in_order({name: sql for name, (sql, _) in shown.items()})
-    for name in order:
-        # In this order, a view on such a view comes after it.
-        if not rewriting.tables_read(shown[name][0]).isdisjoint({*left_out, *broken}):
-            broken.add(name)
-    made = [_view(name, *shown[name], database=database, broken=name in broken) for name in order]
-    return made, tuple(sorted(broken))
-
-
-def _broken(session: Session, name: str) -> bool:
-    """Whether the view reads what is no longer there: SHOW CREATE then warns."""
-    _, warnings = session.fetch(f"SHOW CREATE VIEW {quoted(name)}")
-    return warnings > 0
-
-
-def _view(name: str, sql: bytes, values: list[bytes], *, database: str, broken: bool) -> Item:
-    client, connection = values[2].decode(), values[3].decode()
-    text = rewriting.without_database(sql, database)
-    settings = (
-        f"SET SESSION sql_mode = '', time_zone = '+00:00';\n"
-        f"SET character_set_client = {client}, collation_connection = {connection};\n"
-    ).encode()
-    if broken:
-        # No server would create it; the text is kept for whoever mends it.
-        lines = b"\n".join(b"-- " + line for line in text.splitlines())
-        return Item(kind="broken-view", name=name, sql=lines + b"\n")
-    return Item(kind="view", name=name, table=name, sql=settings + text + b";\n")
-
-
 def _triggers(session: Session, database: str, tables: Collection[str]) -> list[Item]:
     """In the order in which they fire."""
     rows = session.text(
@@ -254,7 +178,7 @@ def _triggers(session: Session, database: str, tables: Collection[str]) -> list[
     for name, table in rows:
         if table not in tables:
             continue
-        body, values = _shown(session, "TRIGGER", name, column=2)
+        body, values = shown_by_server(session, "TRIGGER", name, column=2)
         sql = stored_program(
             rewriting.trigger_here(body),
             sql_mode=values[1].decode(),
@@ -273,7 +197,7 @@ def _events(session: Session, database: str) -> list[Item]:
     )
     made = []
     for (name,) in rows:
-        body, values = _shown(session, "EVENT", name, column=3)
+        body, values = shown_by_server(session, "EVENT", name, column=3)
         sql = stored_program(
             body,
             sql_mode=values[1].decode(),
