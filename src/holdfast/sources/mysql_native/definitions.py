@@ -59,33 +59,34 @@ def read_definitions(
             "FROM information_schema.schemata WHERE schema_name = %s",
             database,
         )[0]
-        sequences = [
-            name
-            for name in _sequence_names(session, database)
-            if choices.wants(Relation(schema=database, name=name))
-        ]
         shown = {
             table.relation.name: shown_by_server(session, "TABLE", table.relation.name, column=1)[0]
             for table in tables
         }
-        broken: tuple[str, ...] = ()
-        programs: list[Item] = []
-        if choices.takes_all_objects:
-            views, broken = read_views(session, database, choices, left_out)
-            programs += _libraries(session, database)
-            programs += _routines(session, database, collation)
-            programs += views
-        programs += _triggers(session, database, {table.relation.name for table in tables})
-        if choices.takes_all_objects:
-            programs += _events(session, database)
+        views, broken = (
+            read_views(session, database, choices, left_out)
+            if choices.takes_all_objects
+            else ([], ())
+        )
+        triggers = _triggers(session, database, set(shown))
+        programs = (
+            [
+                *_libraries(session, database),
+                *_routines(session, database, collation),
+                *views,
+                *triggers,
+                *_events(session, database),
+            ]
+            if choices.takes_all_objects
+            else triggers
+        )
+        sequences = _sequence_names(session, database, choices)
+        made = [
+            *(_sequence(session, name) for name in sequences),
+            *(_table(database, name, sql) for name, sql in shown.items()),
+        ]
         return Definitions(
-            pre_data=script(
-                [
-                    *(_sequence(session, name) for name in sequences),
-                    *(_table(database, name, sql) for name, sql in shown.items()),
-                ],
-                head=HEAD,
-            ),
+            pre_data=script(made, head=HEAD),
             sequences=script([_sequence_state(session, name) for name in sequences]),
             post_data=script(programs, head="SET NAMES utf8mb4;\n") if programs else b"",
             character_set=character_set,
@@ -100,13 +101,13 @@ def _table(database: str, name: str, sql: bytes) -> Item:
     return Item(kind="table", name=name, table=name, sql=sql + b";\n")
 
 
-def _sequence_names(session: Session, database: str) -> list[str]:
+def _sequence_names(session: Session, database: str, choices: Choices) -> list[str]:
     rows = session.text(
         "SELECT table_name FROM information_schema.tables "
         "WHERE table_schema = %s AND table_type = 'SEQUENCE' ORDER BY table_name",
         database,
     )
-    return [name for (name,) in rows]
+    return [name for (name,) in rows if choices.wants(Relation(schema=database, name=name))]
 
 
 def _sequence(session: Session, name: str) -> Item:

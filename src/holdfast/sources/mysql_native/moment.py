@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,6 +61,8 @@ def begin(
             hint="run the backup again; if it repeats, report it with the server's version",
         )
     proof = {
+        # No server can be asked for it again: a run that resumes must learn that it is gone.
+        "snapshot": secrets.token_hex(8),
         "lock": kind.name,
         "lock_held_milliseconds": str(lock.milliseconds),
         "sessions": str(len(sessions)),
