@@ -30,8 +30,14 @@ SHOP = (
 )
 
 
-def source(lab: Laboratory, database: str = "", **chosen: Selection) -> MysqlSource:
-    return MysqlSource(lab.url(database), choices=Choices(**chosen))
+def source(
+    lab: Laboratory,
+    database: str = "",
+    *,
+    databases: Selection | None = None,
+    tables: Selection | None = None,
+) -> MysqlSource:
+    return MysqlSource(lab.url(database), choices=Choices(databases=databases, tables=tables))
 
 
 def test_all_databases_of_a_server_are_those_that_are_not_its_own(lab: Laboratory) -> None:

@@ -327,3 +327,25 @@ def test_what_the_tools_cannot_do_is_refused_and_not_left_undone(tmp_path: Path)
 def test_what_is_no_size_is_refused(tmp_path: Path, size: str) -> None:
     what, _ = refused(tmp_path, JOB + f"    max_rate: {size}\n")
     assert "max_rate" in what
+
+
+def test_databases_tables_and_policies_of_mysql_are_read(tmp_path: Path) -> None:
+    source = (
+        '    source: {kind: mysql, dsn: "mysql://u@localhost", databases: [shop, "wiki_*"],\n'
+        '             exclude_databases: [wiki_old], tables: ["*"], exclude_tables: ["log_*"],\n'
+        "             ddl: block, loose_tables: lock, long_query: 30s, lock_wait: 2m}\n"
+    )
+    found = job(tmp_path, HEAD + source + REPOSITORY).source
+    assert isinstance(found, MysqlSettings)
+    assert found.databases == ("shop", "wiki_*")
+    assert (found.tables, found.exclude_tables) == (("*",), ("log_*",))
+    assert (found.ddl, found.loose_tables) == ("block", "lock")
+    assert (found.long_query, found.lock_wait) == (timedelta(seconds=30), timedelta(minutes=2))
+    assert (found.lag_limit, found.lock_hold) == (timedelta(minutes=10), timedelta(seconds=10))
+
+
+def test_a_policy_that_is_not_known_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    source = '    source: {kind: mysql, dsn: "mysql://u@localhost/shop", ddl: blok}\n'
+    what, hint = refused(tmp_path, HEAD + source + REPOSITORY)
+    assert what == "line 5: jobs.shop.source.ddl: 'blok' is not one of block, detect, ignore"
+    assert hint == "did you mean 'block'?"

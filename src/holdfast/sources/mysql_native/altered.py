@@ -37,6 +37,9 @@ class Unaltered:
         self._kept = kept
         self._ddl = ddl
 
+    def before_reading(self, table: Table) -> None:
+        self._kept.before_reading(table)
+
     def after_reading(self, session: Session, table: Table) -> None:
         if self._ddl != "ignore":
             # No ALTER can come between: what was read stays locked against it until we move on.
@@ -46,4 +49,4 @@ class Unaltered:
                     f"cannot back up table '{table.relation}': it was altered after the snapshot",
                     hint="run the backup again when that is over, or hold it off: ddl: block",
                 )
-        self._kept.done_with(table)
+        self._kept.after_reading(table)

@@ -63,28 +63,22 @@ def read_definitions(
             table.relation.name: shown_by_server(session, "TABLE", table.relation.name, column=1)[0]
             for table in tables
         }
-        views, broken = (
-            read_views(session, database, choices, left_out)
-            if choices.takes_all_objects
-            else ([], ())
-        )
-        triggers = _triggers(session, database, set(shown))
-        programs = (
-            [
-                *_libraries(session, database),
-                *_routines(session, database, collation),
-                *views,
-                *triggers,
-                *_events(session, database),
-            ]
-            if choices.takes_all_objects
-            else triggers
-        )
         sequences = _sequence_names(session, database, choices)
         made = [
             *(_sequence(session, name) for name in sequences),
             *(_table(database, name, sql) for name, sql in shown.items()),
         ]
+        broken: tuple[str, ...] = ()
+        programs = _triggers(session, database, set(shown))
+        if choices.takes_all_objects:
+            views, broken = read_views(session, database, choices, left_out)
+            programs = [
+                *_libraries(session, database),
+                *_routines(session, database, collation),
+                *views,
+                *programs,
+                *_events(session, database),
+            ]
         return Definitions(
             pre_data=script(made, head=HEAD),
             sequences=script([_sequence_state(session, name) for name in sequences]),

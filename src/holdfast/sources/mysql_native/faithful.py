@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 
-from holdfast.errors import BackupFailed, HoldfastError, Unsupported
+from holdfast.errors import BackupFailed, SnapshotLost, Unsupported
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.names import quoted
 from holdfast.sources.mysql_native.session import Session
@@ -71,26 +70,34 @@ class KeptStill:
 
     def __init__(self, keeper: Session, tables: Sequence[Table]) -> None:
         self._keeper = keeper
-        self._left = {table.relation for table in loose(tables)}
+        self._locked = {table.relation for table in loose(tables)}
+        self._left = set(self._locked)
         self._lock = threading.Lock()
 
     @property
     def names(self) -> list[str]:
-        return sorted(str(relation) for relation in self._left)
+        return sorted(str(relation) for relation in self._locked)
 
     def begin(self) -> None:
         """Writes to them wait from now on; asked for while the whole server is held."""
-        if self._left:
-            locks = ", ".join(f"{quoted(each.name)} READ" for each in sorted(self._left, key=str))
-            self._keeper.run(f"LOCK TABLES {locks}")
+        if self._locked:
+            names = sorted(quoted(relation.name) for relation in self._locked)
+            self._keeper.run(f"LOCK TABLES {', '.join(f'{name} READ' for name in names)}")
 
-    def done_with(self, table: Table) -> None:
-        """It has been read; after the last one writes go on."""
+    def before_reading(self, table: Table) -> None:
+        """Raises `SnapshotLost` where the table is no longer locked: writes may have gone on."""
+        with self._lock:
+            if table.relation in self._locked and not self._left:
+                raise SnapshotLost(
+                    f"cannot read table '{table.relation}' again: its lock was given back",
+                    hint="run the backup again",
+                )
+
+    def after_reading(self, table: Table) -> None:
+        """After the last one writes go on; raises `ConnectionLost` where they did before."""
         with self._lock:
             if table.relation not in self._left:
                 return
+            # An answer proves that the session, and with it the lock, was still there.
+            self._keeper.run("UNLOCK TABLES" if self._left == {table.relation} else "DO 0")
             self._left.discard(table.relation)
-            if not self._left:
-                # A session that is gone has given its locks back already.
-                with suppress(HoldfastError):
-                    self._keeper.run("UNLOCK TABLES")

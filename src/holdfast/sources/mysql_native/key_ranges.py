@@ -9,6 +9,7 @@ from holdfast.errors import BackupFailed
 from holdfast.sources.mysql_native import bare_text
 from holdfast.sources.mysql_native.bare_text import Luck
 from holdfast.sources.mysql_native.columns import WHOLE_NUMBERS, Column, row_text
+from holdfast.sources.mysql_native.failures import COLLATIONS_MIXED, StatementFailed
 from holdfast.sources.mysql_native.insert_text import Batch, Limits, raw_rows, statement
 from holdfast.sources.mysql_native.names import quoted, select
 from holdfast.sources.mysql_native.session import Session
@@ -94,11 +95,20 @@ def _range(session: Session, table: Table, where: str, luck: Luck) -> tuple[int,
         return _escaped_range(session, table, where)
     text = f"GROUP_CONCAT({bare_text.arguments(columns)} SEPARATOR ',\n')"
     what = ",".join(("COUNT(*)", text, *bare_text.counts(columns)))
-    answer, warnings = session.fetch(select(what, table.relation.name, where))
+    try:
+        answer, warnings = session.fetch(select(what, table.relation.name, where))
+    except StatementFailed as error:
+        if error.code not in COLLATIONS_MIXED:
+            raise
+        # The escaped text is bytes throughout, and has no collation to agree on.
+        luck.learn(was_true=False)
+        return _escaped_range(session, table, where)
     count, value, *counted = answer[0]
     rows, numbers = int(count or b"0"), [int(each or b"0") for each in counted]
-    if warnings or value is None:
+    if warnings or not rows:
         return rows, value, warnings
+    if value is None:
+        return _escaped_range(session, table, where)
     is_true = bare_text.is_true(value, rows=rows, counted=numbers, columns=columns)
     luck.learn(was_true=is_true)
     return (rows, value, 0) if is_true else _escaped_range(session, table, where)

@@ -80,7 +80,11 @@ def _lost(cause: str) -> SnapshotLost:
 
 
 class Guarded(Protocol):
-    """Somebody who looks at a table once its rows have been read."""
+    """Somebody who looks at a table before and after its rows are read."""
+
+    def before_reading(self, table: Table) -> None:
+        """Raises `SnapshotLost` where it cannot be read as of the snapshot any more."""
+        ...
 
     def after_reading(self, session: Session, table: Table) -> None:
         """Raises `BackupFailed` where the table is no longer what it was at the snapshot."""
@@ -107,6 +111,7 @@ class TableStream:
     def _read(
         self, session: Session, table: Table, limits: Limits
     ) -> Generator[Buffer, None, None]:
+        self._guard.before_reading(table)
         yield header(table)
         rows = 0
         for batch in read_rows(session, table, limits):

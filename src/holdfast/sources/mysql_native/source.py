@@ -56,10 +56,10 @@ class MysqlSource:
         database: str | None = None,
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
-        self._choices = choices or Choices()
-        self._several = self._choices.databases if database is None else None
+        self.choices = choices or Choices()
+        self._several = self.choices.databases if database is None else None
         address = Address.parse(
-            dsn, password=password, whole_server=self._choices.databases is not None
+            dsn, password=password, whole_server=self.choices.databases is not None
         )
         self._address = address if database is None else replace(address, database=database)
         self._clock = clock
@@ -111,13 +111,13 @@ class MysqlSource:
     def _examined(self, asking: Session) -> tuple[Edition, list[Table]]:
         """The server and the tables to take; raises what would keep them from being taken."""
         edition, database = Edition.of(asking), self._address.database
-        tables = faithful.wanted(read_tables(asking, database), self._choices, database)
+        tables = faithful.wanted(read_tables(asking, database), self.choices, database)
         require_grants(asking, edition, database, locks_tables=bool(faithful.loose(tables)))
         return edition, tables
 
     def _lock_name(self, asking: Session, edition: Edition) -> str:
         stopped = moment.is_stopped_replica(asking, edition)
-        return shortest_lock(edition, ddl=self._choices.ddl, stopped=stopped).name
+        return shortest_lock(edition, ddl=self.choices.ddl, stopped=stopped).name
 
     @contextmanager
     def open(
@@ -135,18 +135,19 @@ class MysqlSource:
             holder = opened.enter_context(session(self._address))
             edition, tables = self._examined(holder)
             limits = Limits.of(edition)
-            kept = KeptStill(opened.enter_context(session(self._address)), tables)
+            keeper = opened.enter_context(session(self._address))
+            kept = KeptStill(keeper, tables)
             readers = [opened.enter_context(session(self._address)) for _ in range(workers)]
             try:
-                for reader in (holder, *readers):
-                    _prepare(reader, edition, limits)
-                wait_until_quiet(holder, edition, self._choices)
+                for each in (holder, keeper, *readers):
+                    _prepare(each, edition, limits)
+                wait_until_quiet(holder, edition, self.choices)
                 taken = moment.begin(
                     readers,
                     holder,
                     edition,
                     self._clock,
-                    choices=self._choices,
+                    choices=self.choices,
                     while_held=kept.begin,
                 )
                 snapshot = self._described(holder, readers, edition, taken, kept)
@@ -163,7 +164,7 @@ class MysqlSource:
         kept: KeptStill,
     ) -> MysqlSnapshot:
         """The snapshot with its parts: definitions are as of right after it was taken."""
-        database, limits, choices = self._address.database, Limits.of(edition), self._choices
+        database, limits, choices = self._address.database, Limits.of(edition), self.choices
         found = read_tables(holder, database)
         tables = faithful.wanted(found, choices, database)
         if choices.ddl == "block" and edition.mariadb:
