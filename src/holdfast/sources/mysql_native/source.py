@@ -169,7 +169,8 @@ class MysqlSource:
         tables = faithful.wanted(found, choices, database)
         if choices.ddl == "block" and edition.mariadb:
             hold_definitions(holder, tables)
-        left_out = sorted({each.relation.name for each in found if each not in tables})
+        taken_names = {each.relation.name for each in tables}
+        left_out = sorted({each.relation.name for each in found} - taken_names)
         definitions = read_definitions(holder, database, tables, choices=choices, left_out=left_out)
         access = read_access(holder, database, edition)
         seen = {name: digest(sql) for name, sql in definitions.tables.items()}

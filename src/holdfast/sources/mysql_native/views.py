@@ -21,19 +21,17 @@ def read_views(
     A view that reads what is `left_out`, or such a view, is one of them. The session must give
     definitions as they are stored.
     """
-    names = [
-        name
-        for (name,) in session.text(
-            "SELECT table_name FROM information_schema.views WHERE table_schema = %s", database
-        )
-        if choices.wants(Relation(schema=database, name=name))
-    ]
+    question = "SELECT table_name FROM information_schema.views WHERE table_schema = %s"
+    known = [name for (name,) in session.text(question, database)]
+    names = [name for name in known if choices.wants(Relation(schema=database, name=name))]
+    absent = {*left_out, *known} - set(names)
     shown = {name: shown_by_server(session, "VIEW", name, column=1) for name in names}
     broken = {name for name in names if _broken(session, name)}
     order = rewriting.in_order({name: sql for name, (sql, _) in shown.items()})
     for name in order:
         # In this order, a view on such a view comes after it.
-        if not rewriting.tables_read(shown[name][0]).isdisjoint({*left_out, *broken}):
+        here = rewriting.without_database(shown[name][0], database)
+        if not rewriting.tables_read(here).isdisjoint(absent | broken):
             broken.add(name)
     made = [_view(name, *shown[name], database=database, broken=name in broken) for name in order]
     return made, tuple(sorted(broken))
