@@ -90,9 +90,11 @@ def locked(session: Session, kind: LockKind, *, hold_seconds: float) -> Iterator
         began = _take(session, kind)
         watchdog.start()
         yield lock
-    except BaseException:
+    except BaseException as error:
         with suppress(HoldfastError):
             _release(session, kind, lock)
+        if lock.expired and isinstance(error, HoldfastError):
+            raise _given_up() from error
         raise
     finally:
         watchdog.cancel()
@@ -124,7 +126,11 @@ def _release(session: Session, kind: LockKind, lock: HeldLock) -> None:
     except HoldfastError as error:
         if not lock.expired:
             raise
-        raise BackupFailed(
-            "cannot take the snapshot: opening it took too long, so its lock was given up",
-            hint="the server is overloaded; try again when it is quieter, or with fewer workers",
-        ) from error
+        raise _given_up() from error
+
+
+def _given_up() -> BackupFailed:
+    return BackupFailed(
+        "cannot take the snapshot: opening it took too long, so its lock was given up",
+        hint="the server is overloaded; try again when it is quieter, or with fewer workers",
+    )
