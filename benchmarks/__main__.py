@@ -1,22 +1,27 @@
-"""`python -m benchmarks [postgres|mysql ...]`: measure, and print ratios to our own time."""
+"""`python -m benchmarks [postgres|mysql|fleet ...]`: measure, and print ratios to our own time."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import fleet as tuned_fleet
 from benchmarks.workloads import HERE, OUT, USUAL, WORKLOADS, Contender, Workload
 from lab import command, fleet, hosts, project
 from lab.fleet import Fleet
 
 INVENTORY = HERE / "inventory"
 MB = 1e6
+Cost = dict[str, float]
+# No database is measured there, so it is asked for by name only.
+FLEET = "fleet"
 COLUMNS = ("", "seconds", "ratio", "client CPU s", "server CPU s", "memory", "tasks", "stored")
 ENVIRONMENT = (
     "PATH=/opt/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -28,24 +33,35 @@ ENVIRONMENT = (
 def main(argv: list[str]) -> int:
     """Each workload on its own host, one after another: nothing else should run meanwhile."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
-    wanted = parser.parse_args(argv).workloads or list(USUAL)
-    unknown = [name for name in wanted if name not in WORKLOADS]
+    parser.add_argument(
+        "workloads", nargs="*", metavar="WORKLOAD", help=", ".join([*WORKLOADS, FLEET])
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="everybody's turns; what is told is the median"
+    )
+    chosen = parser.parse_args(argv)
+    wanted = chosen.workloads or list(USUAL)
+    unknown = [name for name in wanted if name not in {*WORKLOADS, FLEET}]
     if unknown:
-        parser.error(f"there is no workload '{unknown[0]}'; there are {', '.join(WORKLOADS)}")
+        known = ", ".join([*WORKLOADS, FLEET])
+        parser.error(f"there is no workload '{unknown[0]}'; there are {known}")
     machines = fleet.read(INVENTORY)
     console = Console(highlight=False)
     for name in wanted:
+        if name == FLEET:
+            tuned_fleet.measure(console)
+            continue
         workload = WORKLOADS[name]
         try:
             hosts.up(machines, limit=[workload.host])
-            measured(workload, machines, console)
+            measured(workload, machines, console, rounds=chosen.rounds)
         finally:
             hosts.down(machines, limit=[workload.host])
     return 0
 
 
-def measured(workload: Workload, machines: Fleet, console: Console) -> None:
+def measured(workload: Workload, machines: Fleet, console: Console, *, rounds: int) -> None:
+    """Everybody in turn, round after round, so that a slow minute strikes all alike."""
     host = machines.host(workload.host)
     container = host.container(machines.network)
     project.install(container)
@@ -53,27 +69,42 @@ def measured(workload: Workload, machines: Fleet, console: Console) -> None:
     for what, contenders in (("backup", workload.backups), ("restore", workload.restores)):
         if not contenders:
             continue
-        table = Table(title=f"{workload.name}: {what}", title_justify="left")
-        for column in COLUMNS:
-            table.add_column(column, justify="left" if not column else "right")
-        base = 0.0
-        for contender in contenders:
-            console.print(f"  {what}: {contender.name}")
-            cost = _cost(workload, container, contender)
-            base = base or cost["seconds"]
-            table.add_row(*_cells(contender, cost, base))
-        console.print(table)
+        costs: dict[str, list[Cost]] = {contender.name: [] for contender in contenders}
+        for number in range(1, rounds + 1):
+            for contender in contenders:
+                console.print(f"  {what} {number} of {rounds}: {contender.name}")
+                costs[contender.name].append(_cost(workload, container, contender))
+        _show(f"{workload.name}: {what}", contenders, costs, console)
 
 
-def _cells(contender: Contender, cost: dict[str, Any], base: float) -> list[str]:
+def _show(
+    title: str,
+    contenders: Sequence[Contender],
+    costs: Mapping[str, Sequence[Cost]],
+    console: Console,
+) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if not column else "right")
+    middle = {name: _median(each) for name, each in costs.items()}
+    base = middle[contenders[0].name]["seconds"]
+    for contender in contenders:
+        table.add_row(contender.name, *_cells(middle[contender.name], base))
+    console.print(table)
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    return {name: statistics.median(cost[name] for cost in costs) for name in costs[0]}
+
+
+def _cells(cost: Cost, base: float) -> list[str]:
     return [
-        contender.name,
         f"{cost['seconds']:.1f}",
         f"{cost['seconds'] / base:.2f}",
         f"{cost['client_cpu_seconds']:.1f}",
         f"{cost['server_cpu_seconds']:.1f}",
         f"{cost['peak_bytes'] / MB:.0f} MB",
-        str(cost["peak_tasks"]),
+        f"{cost['peak_tasks']:.0f}",
         f"{cost['stored'] / MB:.0f} MB" if "stored" in cost else "",
     ]
 
@@ -89,9 +120,11 @@ def _prepare(workload: Workload, container: str, console: Console) -> None:
     _podman(container, workload.user, workload.load)
 
 
-def _cost(workload: Workload, container: str, contender: Contender) -> dict[str, Any]:
+def _cost(workload: Workload, container: str, contender: Contender) -> Cost:
+    if contender.reset:
+        _podman(container, workload.user, contender.reset)
     measure = f"python /project/benchmarks/measure.py {contender.command}"
-    cost: dict[str, Any] = json.loads(_podman(container, workload.user, measure))
+    cost: Cost = json.loads(_podman(container, workload.user, measure))
     if contender.size:
         size = _podman(container, workload.user, f"du -sb {OUT}/{contender.size}")
         cost["stored"] = int(size.split()[0])

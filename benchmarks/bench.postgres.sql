@@ -1,13 +1,19 @@
--- A narrow table, incompressible bytea, and many small tables: about 900 MB.
+-- About 2.3 GB: ten million narrow rows, 700 MB of incompressible bytea, and 500 small tables.
 CREATE TABLE narrow AS
-  SELECT n AS id, n % 1000 AS customer, md5(n::text) AS token, n / 7.0 AS amount FROM generate_series(1, 4000000) n;
+  SELECT n AS id, n % 1000 AS customer, md5(n::text) AS token, n / 7.0 AS amount FROM generate_series(1, 10000000) n;
+ALTER TABLE narrow ADD PRIMARY KEY (id);
+CREATE INDEX ON narrow (customer);
 CREATE TABLE pictures (id integer PRIMARY KEY, picture bytea);
 ALTER TABLE pictures ALTER picture SET STORAGE EXTERNAL;
-INSERT INTO pictures SELECT n, (SELECT string_agg(sha512((n || '/' || k)::bytea), ''::bytea) FROM generate_series(1, 4096) k)
-  FROM generate_series(1, 800) n;
+CREATE EXTENSION pgcrypto;
+-- Without `n - n` the subquery would be asked once, and all pictures be the same.
+INSERT INTO pictures SELECT n, (SELECT string_agg(gen_random_bytes(1024), ''::bytea) FROM generate_series(1, 256 + n - n) k)
+  FROM generate_series(1, 2700) n;
+DROP EXTENSION pgcrypto;
 DO $$ BEGIN
-  FOR n IN 1..300 LOOP
-    EXECUTE format('CREATE TABLE small_%s AS SELECT k AS id, md5(k::text) AS name FROM generate_series(1, 200) k', n);
+  FOR n IN 1..500 LOOP
+    EXECUTE format('CREATE TABLE small_%s AS SELECT k AS id, md5(k::text) AS name FROM generate_series(1, 1000) k', n);
+    EXECUTE format('ALTER TABLE small_%s ADD PRIMARY KEY (id)', n);
   END LOOP;
 END $$;
 VACUUM ANALYZE;

@@ -27,11 +27,12 @@ jobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """One command; `size` is a folder or file that it leaves behind."""
+    """One command; `size` is a folder or file that it leaves behind, `reset` makes room for it."""
 
     name: str
     command: str
     size: str = ""
+    reset: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ def _ours(level: int) -> Contender:
         name=f"holdfast, 2 workers, zstd {level}",
         command=_holdfast(f"backup zstd{level}"),
         size=f"repository/zstd{level}",
+        reset=f"rm -rf {OUT}/repository/zstd{level}",
     )
 
 
@@ -67,6 +69,7 @@ def _pg_dump(name: str, *options: str) -> Contender:
         name=f"pg_dump -Fd -j2, {name}",
         command=f"pg_dump -Fd -j2 {' '.join(options)} -f {OUT}/{folder} bench",
         size=folder,
+        reset=f"rm -rf {OUT}/{folder}",
     )
 
 
@@ -87,10 +90,12 @@ _RESTORES = (
         command=_holdfast(
             "restore zstd1/latest --to 'postgresql://postgres@/again?host=/run/postgresql'"
         ),
+        reset="dropdb --if-exists again",
     ),
     Contender(
         name="pg_restore -j2",
         command=f"sh -c 'createdb other && pg_restore -j2 -d other {OUT}/zstd-1'",
+        reset="dropdb --if-exists other",
     ),
 )
 
@@ -207,6 +212,7 @@ MARIADB = Workload(
                 "restore zstd1/latest --to "
                 "'mysql://root@localhost/again?unix_socket=/run/mysqld/mysqld.sock'"
             ),
+            reset="mariadb -e 'DROP DATABASE IF EXISTS again'",
         ),
         Contender(
             name="zstd -dc | mariadb",
@@ -214,6 +220,7 @@ MARIADB = Workload(
                 f'sh -c \'mariadb -e "CREATE DATABASE other" && '
                 f"zstd -dc {OUT}/dump.zst | mariadb other'"
             ),
+            reset="mariadb -e 'DROP DATABASE IF EXISTS other'",
         ),
     ),
 )

@@ -29,6 +29,8 @@ class Disk:
     schedulers: tuple[str, ...] = ()
     scheduler: str = ""
     add_random: str = ""
+    read_ahead_kb: str = ""
+    rotational: str = ""
     identity: Mapping[str, str] = field(default_factory=dict)
     unfit: str = ""
 
@@ -57,6 +59,8 @@ class BlockTree:
             schedulers=tuple(dict.fromkeys(offered + self.loadable)) if offered else (),
             scheduler=active,
             add_random=_text(folder / "queue/add_random"),
+            read_ahead_kb=_text(folder / "queue/read_ahead_kb"),
+            rotational=_text(folder / "queue/rotational"),
             identity=self._identity(_text(folder / "dev")),
             unfit=self._unfit(folder),
         )
@@ -116,6 +120,19 @@ def todays_name(scheduler: str) -> str:
 def chosen_scheduler(disk: Disk, preferences: Sequence[str]) -> str | None:
     """The first wanted scheduler that the device offers."""
     return next((name for name in map(todays_name, preferences) if name in disk.schedulers), None)
+
+
+def known_to_udev(disk: Disk) -> dict[str, str]:
+    """What udev's rules may ask of the disk, as far as we know the answer."""
+    properties = {f"ENV{{{name}}}": value for name, value in disk.identity.items()}
+    return {
+        "KERNEL": disk.name,
+        "SUBSYSTEM": "block",
+        "ACTION": "add",
+        "ENV{DEVTYPE}": "disk",
+        "ATTR{queue/rotational}": disk.rotational,
+        **properties,
+    }
 
 
 def stable_match(disk: Disk, others: Sequence[Disk]) -> tuple[str, str] | None:

@@ -9,20 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.mount_table import Mount, covering
-from ansible.module_utils.sysctl_files import key_path, normalised
+from ansible.module_utils.sysctl_files import COUNTERPARTS, key_name, key_path, normalised
 
 # Kept per network, IPC, UTS, user or message-queue namespace; every other key is the machine's.
 NAMESPACED = (
     "net/", "user/", "fs/mqueue/", "kernel/hostname", "kernel/domainname",
     "kernel/msg", "kernel/sem", "kernel/shm",
 )  # fmt: skip
-# Writing one of a pair zeroes the other, so going back means writing the one that was not zero.
-COUNTERPARTS = {
-    "vm/dirty_ratio": "vm/dirty_bytes",
-    "vm/dirty_bytes": "vm/dirty_ratio",
-    "vm/dirty_background_ratio": "vm/dirty_background_bytes",
-    "vm/dirty_background_bytes": "vm/dirty_background_ratio",
-}
 KEY = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_-]+)+")
 
 
@@ -43,12 +36,12 @@ class Kernel:
         return self.folder / str(key_path(key))
 
     def not_ours(self, key: str) -> str:
-        """Why this host must leave the key alone; empty where it is the host's own."""
-        if self.container is None:
-            return ""
-        if not key_path(key).startswith(NAMESPACED) and self._is_the_machines(key):
+        """Why this host must leave the key alone; empty where it is the host's own to set."""
+        if self.container is None or not self._is_the_machines(key):
+            return self._unsettable(key)
+        if not key_path(key).startswith(NAMESPACED):
             return f"not this container's own ({self.container}): it would change the machine below"
-        if self._is_the_machines(key) and not os.access(self.path(key), os.W_OK):
+        if self._unsettable(key):
             return f"absent or read-only in this container ({self.container})"
         return ""
 
@@ -71,6 +64,11 @@ class Kernel:
         except OSError as error:
             raise KeyRefused(f"cannot set '{key}' to '{value}': {error.strerror}") from error
 
+    def _unsettable(self, key: str) -> str:
+        if not self.path(key).exists():
+            return "this kernel has no such key"
+        return "" if os.access(self.path(key), os.W_OK) else "read-only on this host"
+
     def _is_the_machines(self, key: str) -> bool:
         # A private copy laid over /proc/sys is no procfs: what is written there stays there.
         mount = covering(self.mounts, str(self.path(key)))
@@ -92,25 +90,29 @@ def invalid_settings(settings: Mapping[str, object]) -> list[str]:
     return names + values
 
 
+def state_of(kernel: Kernel, key: str) -> tuple[str, str]:
+    """The key and value to write in order to be where the kernel is now."""
+    value, counterpart = kernel.read(key), COUNTERPARTS.get(key_path(key))
+    if counterpart and value == "0":
+        other = key_name(counterpart)
+        # An old kernel may lack the counterpart; then there is nothing but the zero to go back to.
+        if kernel.path(other).exists() and kernel.read(other) != "0":
+            return other, kernel.read(other)
+    return key, value
+
+
 def write_all(kernel: Kernel, wanted: Mapping[str, str]) -> None:
     """Set every key, or leave all as they were and raise `KeyRefused`."""
     undo: list[tuple[str, str]] = []
     for key, value in wanted.items():
         try:
-            before = _way_back(kernel, key)
+            before = state_of(kernel, key)
             kernel.write(key, value)
         except KeyRefused:
             for earlier_key, earlier_value in reversed(undo):
                 kernel.write(earlier_key, earlier_value)
             raise
         undo.append(before)
-
-
-def _way_back(kernel: Kernel, key: str) -> tuple[str, str]:
-    value, counterpart = kernel.read(key), COUNTERPARTS.get(key_path(key))
-    if counterpart and value == "0" and kernel.read(counterpart) != "0":
-        return counterpart, kernel.read(counterpart)
-    return key, value
 
 
 def _not_a_value(value: object) -> str:

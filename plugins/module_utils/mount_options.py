@@ -73,6 +73,16 @@ def remount_options(mount: Mount, wanted: Sequence[str]) -> str:
     return ",".join(["remount", "bind", *sorted(merged_options(mount.options, flags))])
 
 
+def undoing_options(before: Sequence[str]) -> str:
+    """What to remount with in order to have exactly the flags of before.
+
+    A flag that is only left out of a remount stays: it has to be taken away by name.
+    """
+    taken = [] if "nodiratime" in before else ["diratime"]
+    taken += [] if ACCESS_TIME & set(before) else ["strictatime"]
+    return ",".join(["remount", "bind", *sorted(before), *taken])
+
+
 def unsafe(options: Sequence[str], mount: Mount, *, acknowledged: bool) -> str:
     """Why the options must not be set on this file system; empty when they may."""
     modes = [option for option in options if option.startswith(DATA_MODE)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 Run = Callable[[Sequence[str]], tuple[int, str, str]]
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "MainPID", "ControlGroup",
-    "TasksMax", "LimitNOFILE", "LimitNOFILESoft",
+    "TasksMax", "LimitNOFILE", "LimitNOFILESoft", "FragmentPath", "DropInPaths",
 )  # fmt: skip
 
 

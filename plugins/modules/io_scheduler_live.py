@@ -1,8 +1,7 @@
-"""Ansible module: probe, apply and verify the I/O scheduler of whole disks."""
+"""Ansible module: probe, apply and verify the queues of whole disks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,18 @@ from ansible.module_utils.block_devices import (
     BlockTree,
     Disk,
     QueueRefused,
-    chosen_scheduler,
     loadable_schedulers,
-    stable_match,
 )
 from ansible.module_utils.host_kind import container_kind
-from ansible.module_utils.tuning_report import Row, as_dicts, refusals, settled
+from ansible.module_utils.kernel_profiles import PROFILES
+from ansible.module_utils.original_state import original_file, unrecorded
+from ansible.module_utils.queue_rows import QueueLooker, queue_originals
+from ansible.module_utils.tuning_report import Row, as_dicts, concluded
+from ansible.module_utils.udev_rules import queue_rules
 
 DOCUMENTATION = r"""
 module: io_scheduler_live
-short_description: Probe, apply and verify the I/O scheduler of whole disks
+short_description: Probe, apply and verify the queues of whole disks
 description:
 - Never touches a device from a container, where /sys shows the disks of the machine below.
 options:
@@ -42,12 +43,26 @@ options:
     elements: str
     required: true
   add_random:
-    description: Whether a disk's timing feeds the entropy pool.
-    type: int
-    choices:
-    - 0
-    - 1
+    description: Whether a disk's timing feeds the entropy pool; C(auto) is the profile's.
+    type: str
     required: true
+  read_ahead_kb:
+    description: How far the kernel reads ahead; C(auto) is the profile's.
+    type: str
+    required: true
+  profile:
+    description: What holds where nothing is given.
+    type: str
+    choices: [recipe, postgresql, mariadb, backup_throughput, none]
+    default: none
+  file:
+    description: Our rules for udev.
+    type: path
+    required: true
+  report:
+    description: Only tell what differs; verify then never fails.
+    type: bool
+    default: false
   action:
     description: What to do.
     type: str
@@ -73,7 +88,9 @@ EXAMPLES = r"""
       - deadline
     nvme_preferences:
       - none
-    add_random: 0
+    add_random: "0"
+    read_ahead_kb: auto
+    file: /etc/udev/rules.d/61-holdfast-io-scheduler.rules
 """
 RETURN = r"""
 rows:
@@ -86,66 +103,24 @@ rules:
   returned: always
   type: list
   elements: dict
+unrecorded:
+  description: What the snapshot of the original state does not hold yet.
+  returned: always
+  type: list
+  elements: dict
 """
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "devices": {"type": "list", "elements": "str", "required": True},
     "preferences": {"type": "list", "elements": "str", "required": True},
     "nvme_preferences": {"type": "list", "elements": "str", "required": True},
-    "add_random": {"type": "int", "choices": [0, 1], "required": True},
+    "add_random": {"type": "str", "required": True},
+    "read_ahead_kb": {"type": "str", "required": True},
+    "profile": {"type": "str", "choices": list(PROFILES), "default": "none"},
+    "file": {"type": "path", "required": True},
+    "report": {"type": "bool", "default": False},
     "action": {"type": "str", "choices": ["probe", "apply", "verify"], "required": True},
     "before": {"type": "list", "elements": "dict", "default": []},
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What each disk should be set to."""
-
-    preferences: tuple[str, ...]
-    nvme_preferences: tuple[str, ...]
-    add_random: str
-
-    def schedulers(self, disk: Disk) -> tuple[str, ...]:
-        """The preference list that holds for this disk."""
-        return self.nvme_preferences if disk.name.startswith("nvme") else self.preferences
-
-
-def disk_rows(disk: Disk, wanted: Wanted) -> list[Row]:
-    """The scheduler and the entropy flag of one disk, or the reason why it is left alone."""
-    if disk.unfit:
-        return [_row(disk.name, "", "", state="skipped", reason=disk.unfit)]
-    preferences = wanted.schedulers(disk)
-    choice = chosen_scheduler(disk, preferences)
-    if choice is None:
-        offer = f"the kernel offers only {', '.join(disk.schedulers) or 'no scheduler at all'}"
-        scheduler = _row(
-            f"{disk.name} scheduler", " or ".join(preferences), disk.scheduler, reason=offer
-        )
-    else:
-        scheduler = _row(f"{disk.name} scheduler", choice, disk.scheduler)
-    if not disk.add_random:
-        absent = "this kernel has no such setting for the device"
-        return [
-            scheduler,
-            _row(f"{disk.name} add_random", wanted.add_random, "", state="skipped", reason=absent),
-        ]
-    return [scheduler, _row(f"{disk.name} add_random", wanted.add_random, disk.add_random)]
-
-
-def rules_for(disks: list[Disk], wanted: Wanted) -> list[dict[str, str]]:
-    """What udev has to do when one of the disks appears, told by a name that survives hot plug."""
-    rules = []
-    for disk in disks:
-        choice = chosen_scheduler(disk, wanted.schedulers(disk))
-        if disk.unfit or choice is None:
-            continue
-        found = stable_match(disk, disks)
-        match = f'ENV{{{found[0]}}}=="{found[1]}"' if found else f'KERNEL=="{disk.name}"'
-        add_random = wanted.add_random if disk.add_random else ""
-        rules.append(
-            {"device": disk.name, "match": match, "scheduler": choice, "add_random": add_random}
-        )
-    return rules
 
 
 def named_disks(tree: BlockTree, devices: list[str]) -> list[Disk]:
@@ -167,40 +142,53 @@ def named_disks(tree: BlockTree, devices: list[str]) -> list[Disk]:
 def main() -> None:
     """Do what the task asks, and answer with rows and rules."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    if kind := container_kind():
-        reason = f"the disks belong to the machine below this container ({kind})"
-        row = _row("scheduler", module.params["preferences"][0], "", state="skipped", reason=reason)
-        module.exit_json(changed=False, rows=as_dicts([row]), rules=[])
-    wanted = Wanted(
+    _warn_of_old_names(module)
+    looker = QueueLooker(
+        profile=module.params["profile"],
         preferences=tuple(module.params["preferences"]),
         nvme_preferences=tuple(module.params["nvme_preferences"]),
-        add_random=str(module.params["add_random"]),
+        add_random=module.params["add_random"],
+        read_ahead_kb=module.params["read_ahead_kb"],
+        file=Path(module.params["file"]),
+        rules=tuple(queue_rules()),
     )
-    _warn_of_old_names(module, wanted)
-    preferences = wanted.preferences + wanted.nvme_preferences
-    tree = BlockTree(loadable=loadable_schedulers(module.run_command, preferences))
+    if not looker.wants_anything():
+        module.exit_json(changed=False, rows=[], rules=[], unrecorded=[])
+    if kind := container_kind():
+        reason = f"the disks belong to the machine below this container ({kind})"
+        row = Row(role="io_scheduler", key="scheduler", wanted=" or ".join(looker.asked()),
+                  live="", state="skipped", reason=reason)  # fmt: skip
+        module.exit_json(changed=False, rows=as_dicts([row]), rules=[], unrecorded=[])
     try:
-        disks = named_disks(tree, module.params["devices"])
-        rows = [row for disk in disks for row in disk_rows(disk, wanted)]
-        result = (
-            _apply(tree, rows, check_mode=module.check_mode)
-            if module.params["action"] == "apply"
-            else {}
-        )
+        module.exit_json(**_answer(module, looker))
     except QueueRefused as error:
         module.fail_json(msg=str(error))
+
+
+def _answer(module: AnsibleModule, looker: QueueLooker) -> dict[str, Any]:
+    tree = BlockTree(loadable=loadable_schedulers(module.run_command, looker.asked()))
+    disks = named_disks(tree, module.params["devices"])
+    rows = [row for disk in disks for row in looker.rows(disk, disks)]
+    result: dict[str, Any] = {}
+    if module.params["action"] == "apply":
+        result = _apply(tree, rows, check_mode=module.check_mode)
     if module.params["action"] == "verify":
-        rows = settled(rows, before=module.params["before"], check_mode=module.check_mode)
-        if failed := refusals(rows):
-            module.fail_json(msg="; ".join(failed), rows=as_dicts(rows))
-    module.exit_json(
-        **{"changed": False, "rows": as_dicts(rows), "rules": rules_for(disks, wanted), **result}
-    )
+        rows = concluded(module, rows)
+    originals = [*queue_originals(disks, rows), *original_file(looker.file)]
+    return {
+        "changed": False,
+        "rows": as_dicts(rows),
+        "rules": looker.wanted_rules(disks),
+        "unrecorded": unrecorded("io_scheduler", originals),
+        **result,
+    }
 
 
 def _apply(tree: BlockTree, rows: list[Row], *, check_mode: bool) -> dict[str, Any]:
-    # A row with a reason has no scheduler to set: verify tells it, in check mode too.
-    differing = [row for row in rows if row.state == "differs" and not row.reason]
+    # Rows with a reason have nothing to set: verify tells them, in check mode too.
+    differing = [
+        row for row in rows if row.state == "differs" and not row.reason and row.live != row.wanted
+    ]
     for row in differing if not check_mode else []:
         name, setting = row.key.split()
         tree.set(name, setting, row.wanted)
@@ -212,15 +200,11 @@ def _apply(tree: BlockTree, rows: list[Row], *, check_mode: bool) -> dict[str, A
     }
 
 
-def _warn_of_old_names(module: AnsibleModule, wanted: Wanted) -> None:
-    for name in dict.fromkeys(wanted.preferences + wanted.nvme_preferences):
+def _warn_of_old_names(module: AnsibleModule) -> None:
+    asked = module.params["preferences"] + module.params["nvme_preferences"]
+    for name in dict.fromkeys(asked):
         if name in ALIASES and name not in ACCEPTED_ALIASES:
             module.warn(f"scheduler '{name}' is called '{ALIASES[name]}' today: that one is used")
-
-
-def _row(key: str, wanted: str, live: str, *, state: str = "", reason: str = "") -> Row:
-    told = state or ("ok" if live == wanted else "differs")
-    return Row(role="io_scheduler", key=key, wanted=wanted, live=live, state=told, reason=reason)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.host_profiles import mount_choices
+from ansible.module_utils.kernel_profiles import PROFILES
 from ansible.module_utils.mount_options import (
     DATA_MODE,
     FstabLine,
@@ -16,7 +18,8 @@ from ansible.module_utils.mount_options import (
     unsafe,
 )
 from ansible.module_utils.mount_table import MOUNT_TABLE, Mount, covering, parse_mounts
-from ansible.module_utils.tuning_report import Row, as_dicts, refusals, settled
+from ansible.module_utils.original_state import Original, unrecorded
+from ansible.module_utils.tuning_report import Choice, Row, as_dicts, concluded, explained
 
 DOCUMENTATION = r"""
 module: mount_options_live
@@ -29,10 +32,19 @@ options:
     type: path
     required: true
   options:
-    description: Wanted options.
+    description: Wanted options; none stands for the profile's.
     type: list
     elements: str
     required: true
+  profile:
+    description: Where the options come from when none are given.
+    type: str
+    choices: [recipe, postgresql, mariadb, backup_throughput, none]
+    default: none
+  report:
+    description: Only tell what differs; verify then never fails.
+    type: bool
+    default: false
   acknowledge_data_writeback:
     description: Whether stale blocks after a crash are accepted.
     type: bool
@@ -78,6 +90,11 @@ fstab_wanted:
   description: What to replace it with.
   returned: always
   type: str
+unrecorded:
+  description: What the snapshot of the original state does not hold yet.
+  returned: always
+  type: list
+  elements: dict
 remount:
   description: Options for the remount; empty when none is needed.
   returned: always
@@ -86,6 +103,8 @@ remount:
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "path": {"type": "path", "required": True},
     "options": {"type": "list", "elements": "str", "required": True},
+    "profile": {"type": "str", "choices": list(PROFILES), "default": "none"},
+    "report": {"type": "bool", "default": False},
     "acknowledge_data_writeback": {"type": "bool", "default": False},
     "fstab": {"type": "path", "default": "/etc/fstab"},
     "action": {"type": "str", "choices": ["probe", "verify"], "required": True},
@@ -93,35 +112,54 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+NOTHING = {"fstab_line": "", "fstab_wanted": "", "remount": "", "unrecorded": []}
+
+
 def option_row(option: str, mount: Mount, line: FstabLine) -> Row:
     """One option: whether it is live, and whether it will be after a boot."""
     live = is_live(option, mount)
+    kept = option if option in line.options else ",".join(line.options)
     row = Row(
         role="mount_options",
         key=f"{mount.point} {option}",
         wanted=option,
         live=_shown(option, mount),
         state="ok",
+        file=kept,
+        boot=kept,
     )
     if option not in line.options:
         return replace(row, state="differs")
     if live:
         return row
     if option.startswith(DATA_MODE):
-        return replace(
-            row, state="pending", reason="holds from the next fresh mount of the file system"
-        )
+        reason = "holds from the next fresh mount of the file system"
+        return replace(row, state="pending", reason=reason)
     return replace(row, state="differs")
+
+
+def originals_of(mount: Mount, line: FstabLine) -> list[Original]:
+    """The mount and its line as they are; other lines are nobody's business here."""
+    options = ",".join(sorted(mount.options))
+    return [
+        Original(kind="mount", name=mount.point, before={"options": options}),
+        Original(kind="fstab_line", name=mount.point, before={"text": line.text}),
+    ]
 
 
 def main() -> None:
     """Answer with rows and with what would mend them; when verifying, fail for what differs."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    path, options = module.params["path"].rstrip("/") or "/", module.params["options"]
+    path = module.params["path"].rstrip("/") or "/"
+    choices = mount_choices(module.params["profile"], module.params["options"])
+    if not choices:
+        module.exit_json(changed=False, rows=[], **NOTHING)
+        return
     mount = covering(parse_mounts(Path(MOUNT_TABLE).read_text()), path)
     if mount is None or mount.point != path:
-        _leave_alone(module, path, reason="not a mount point of its own")
+        _leave_alone(module, path, choices)
         return
+    options = list(choices)
     danger = unsafe(options, mount, acknowledged=module.params["acknowledge_data_writeback"])
     if danger:
         module.fail_json(msg=f"cannot mount '{path}' with '{','.join(options)}': {danger}")
@@ -131,12 +169,12 @@ def main() -> None:
             msg=f"cannot keep '{path}' as it is over a boot: no line in {module.params['fstab']}"
         )
         return
-    rows = [option_row(option, mount, line) for option in options]
+    rows = [explained(option_row(option, mount, line), choices[option]) for option in options]
     if module.params["action"] == "verify":
-        rows = settled(rows, before=module.params["before"], check_mode=module.check_mode)
-        if failed := refusals(rows):
-            module.fail_json(msg="; ".join(failed), rows=as_dicts(rows))
-    module.exit_json(changed=False, rows=as_dicts(rows), **_mending(options, mount, line))
+        rows = concluded(module, rows)
+    kept = unrecorded("mount_options", originals_of(mount, line))
+    mending = _mending(options, mount, line)
+    module.exit_json(changed=False, rows=as_dicts(rows), unrecorded=kept, **mending)
 
 
 def _mending(options: list[str], mount: Mount, line: FstabLine) -> dict[str, str]:
@@ -149,14 +187,16 @@ def _mending(options: list[str], mount: Mount, line: FstabLine) -> dict[str, str
     }
 
 
-def _leave_alone(module: AnsibleModule, path: str, *, reason: str) -> None:
-    wanted = ",".join(module.params["options"])
+def _leave_alone(module: AnsibleModule, path: str, choices: dict[str, Choice]) -> None:
     row = Row(
-        role="mount_options", key=path, wanted=wanted, live="", state="skipped", reason=reason
+        role="mount_options",
+        key=path,
+        wanted=",".join(choices),
+        live="",
+        state="skipped",
+        reason="not a mount point of its own",
     )
-    module.exit_json(
-        changed=False, rows=as_dicts([row]), fstab_line="", fstab_wanted="", remount=""
-    )
+    module.exit_json(changed=False, rows=as_dicts([row]), **NOTHING)
 
 
 def _shown(option: str, mount: Mount) -> str:

@@ -1,26 +1,45 @@
-"""Ansible module: probe, apply and verify live kernel keys."""
+"""Ansible module: plan, apply and verify kernel keys, live and at boot."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.host_facts import HostFacts, gather
 from ansible.module_utils.host_kind import container_kind
 from ansible.module_utils.kernel_keys import Kernel, KeyRefused, invalid_settings, write_all
+from ansible.module_utils.kernel_profiles import PROFILES, KernelPlan
+from ansible.module_utils.kernel_rows import (
+    Looker,
+    lines_for,
+    originals_of,
+    purged_since,
+    values_to_write,
+)
+from ansible.module_utils.kernel_settings import contradictions, laid_over
 from ansible.module_utils.mount_table import MOUNT_TABLE, parse_mounts
-from ansible.module_utils.sysctl_files import key_name, later_assignments, normalised, overrides
-from ansible.module_utils.tuning_report import Row, as_dicts, refusals, settled
+from ansible.module_utils.original_state import Original, load, unrecorded
+from ansible.module_utils.sysctl_files import one_name
+from ansible.module_utils.systemd_units import SystemdSilent
+from ansible.module_utils.tuning_report import Row, as_dicts, concluded
 
 DOCUMENTATION = r"""
 module: sysctl_live
-short_description: Probe, apply and verify live kernel keys
+short_description: Plan, apply and verify kernel keys, live and at boot
 description:
-- Compares live values exactly, after making runs of blanks one blank.
-- Leaves keys alone that a container does not own, and says why.
+- Expands a profile from the host's facts, and compares every layer exactly, after making runs of
+  blanks one blank.
+- Leaves keys alone that the host does not have or a container does not own, and says why.
 options:
+  profile:
+    description: Where the keys come from.
+    type: str
+    choices: [recipe, postgresql, mariadb, backup_throughput, none]
+    default: none
   settings:
-    description: Wanted value of each key.
+    description: Values of single keys, in front of the profile's.
     type: dict
     required: true
   skip:
@@ -28,16 +47,22 @@ options:
     type: list
     elements: str
     default: []
+  raise_only:
+    description: Keys whose live value stays where it is higher already.
+    type: list
+    elements: str
+    default: []
   action:
     description: What to do.
     type: str
-    choices:
-    - probe
-    - apply
-    - verify
+    choices: [probe, apply, verify]
     required: true
+  report:
+    description: Only tell what differs; verify then never fails.
+    type: bool
+    default: false
   file:
-    description: Our file in sysctl.d; verify names later files that override it.
+    description: Our file in sysctl.d.
     type: path
     required: true
   before:
@@ -61,26 +86,36 @@ rows:
   returned: always
   type: list
   elements: dict
+lines:
+  description: What our file shall say.
+  returned: always
+  type: list
+  elements: str
+unrecorded:
+  description: What the snapshot of the original state does not hold yet.
+  returned: always
+  type: list
+  elements: dict
 """
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "profile": {"type": "str", "choices": list(PROFILES), "default": "none"},
     "settings": {"type": "dict", "required": True},
     "skip": {"type": "list", "elements": "str", "default": []},
+    "raise_only": {"type": "list", "elements": "str", "default": []},
     "action": {"type": "str", "choices": ["probe", "apply", "verify"], "required": True},
+    "report": {"type": "bool", "default": False},
     "file": {"type": "path", "required": True},
     "before": {"type": "list", "elements": "dict", "default": []},
 }
 
 
-def probe(kernel: Kernel, settings: dict[str, str], *, skip: list[str]) -> list[Row]:
-    """What each key is now, and whether it is ours to set."""
-    return [_row(kernel, key, value, chosen=key not in skip) for key, value in settings.items()]
-
-
-def apply(kernel: Kernel, rows: list[Row], *, check_mode: bool) -> dict[str, Any]:
+def apply(
+    kernel: Kernel, rows: list[Row], originals: Iterable[Original], *, check_mode: bool
+) -> dict[str, Any]:
     """Set the keys that differ, all or none; answers with the difference."""
-    differing = [row for row in rows if row.state == "differs"]
+    differing = [row for row in rows if row.state == "differs" and row.live != row.wanted]
     if not check_mode:
-        write_all(kernel, {row.key: row.wanted for row in differing})
+        write_all(kernel, values_to_write(differing, originals))
     before = "".join(f"{row.key} = {row.live}\n" for row in differing)
     after = "".join(f"{row.key} = {row.wanted}\n" for row in differing)
     return {
@@ -89,72 +124,53 @@ def apply(kernel: Kernel, rows: list[Row], *, check_mode: bool) -> dict[str, Any
     }
 
 
-def boot_refusals(rows: list[Row], *, file: Path, root: Path = Path("/")) -> list[str]:
-    """One sentence for each key that another file would take away from us at the next boot."""
-    ours = {row.key: row.wanted for row in rows if row.state != "skipped"}
-    return [
-        f"cannot keep '{key_name(found.key)}' over a boot: "
-        f"{found.path}:{found.line} is read after {file} and sets '{found.value}'"
-        for found in overrides(ours, later_assignments(file, root=root))
-    ]
-
-
 def main() -> None:
     """Do what the task asks, and answer with rows."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    invalid = invalid_settings(module.params["settings"])
-    if invalid:
+    if invalid := invalid_settings(module.params["settings"]):
         module.fail_json(msg="; ".join(invalid))
     mounts = tuple(parse_mounts(Path(MOUNT_TABLE).read_text()))
     kernel = Kernel(folder=Path("/proc/sys"), container=container_kind(), mounts=mounts)
-    settings = {key: normalised(value) for key, value in module.params["settings"].items()}
     try:
-        rows = probe(kernel, settings, skip=module.params["skip"])
-        result = {}
-        if module.params["action"] == "apply":
-            result = apply(kernel, rows, check_mode=module.check_mode)
-    except KeyRefused as error:
+        facts = gather(module.run_command)
+        plan = _plan(module, facts)
+        module.exit_json(**_answer(module, kernel, plan))
+    except (KeyRefused, SystemdSilent) as error:
         module.fail_json(msg=str(error))
-    if module.params["action"] == "verify":
-        _verify(module, rows)
-    module.exit_json(**{"changed": False, "rows": as_dicts(rows), **result})
 
 
-def _verify(module: AnsibleModule, rows: list[Row]) -> None:
-    rows = settled(rows, before=module.params["before"], check_mode=module.check_mode)
-    failed = refusals(rows) + boot_refusals(rows, file=Path(module.params["file"]))
-    if failed:
-        module.fail_json(msg="; ".join(failed), rows=as_dicts(rows))
-    module.exit_json(changed=False, rows=as_dicts(rows))
+def _plan(module: AnsibleModule, facts: HostFacts) -> KernelPlan:
+    plan = laid_over(module.params["profile"], module.params["settings"], facts)
+    skipped = {one_name(key) for key in module.params["skip"]}
+    meant = {key: choice for key, choice in plan.choices.items() if key not in skipped}
+    if refused := contradictions(meant, facts):
+        module.fail_json(msg="; ".join(refused))
+    return plan
 
 
-def _row(kernel: Kernel, key: str, wanted: str, *, chosen: bool) -> Row:
-    reason = kernel.not_ours(key) if chosen else "named in sysctl_skip"
-    if reason:
-        return Row(
-            role="sysctl",
-            key=key,
-            wanted=wanted,
-            live=_shown(kernel, key),
-            state="skipped",
-            reason=reason,
-        )
-    live = kernel.read(key)
-    return Row(
-        role="sysctl",
-        key=key,
-        wanted=wanted,
-        live=live,
-        state="ok" if live == wanted else "differs",
+def _answer(module: AnsibleModule, kernel: Kernel, plan: KernelPlan) -> dict[str, Any]:
+    file = Path(module.params["file"])
+    looker = Looker(
+        kernel=kernel,
+        file=file,
+        skip=tuple(map(one_name, module.params["skip"])),
+        raise_only=tuple(map(one_name, module.params["raise_only"])),
     )
-
-
-def _shown(kernel: Kernel, key: str) -> str:
-    # A skipped key may be absent: then there is nothing to show.
-    try:
-        return str(kernel.read(key))
-    except KeyRefused:
-        return ""
+    originals = load("sysctl").originals
+    rows, purged = looker.rows(plan), looker.purged(plan, originals)
+    result: dict[str, Any] = {}
+    if module.params["action"] == "apply":
+        result = apply(kernel, rows + purged, originals, check_mode=module.check_mode)
+    told = rows + purged
+    if module.params["action"] == "verify":
+        told = concluded(module, told) + purged_since(module.params["before"], told)
+    return {
+        "changed": False,
+        "rows": as_dicts(told),
+        "lines": lines_for(rows),
+        "unrecorded": unrecorded("sysctl", originals_of(kernel, rows, file)),
+        **result,
+    }
 
 
 if __name__ == "__main__":

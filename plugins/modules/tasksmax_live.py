@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.control_groups import (
-    TaskCeiling,
     group_below,
     lowest,
     pids_mount,
     task_ceilings,
 )
+from ansible.module_utils.host_profiles import task_choice, task_danger
+from ansible.module_utils.kernel_profiles import PROFILES
 from ansible.module_utils.mount_table import MOUNT_TABLE, Mount, parse_mounts
+from ansible.module_utils.original_state import original_file, original_units, unrecorded
 from ansible.module_utils.systemd_units import SystemdSilent, Unit, instances_of, loaded_units
-from ansible.module_utils.tuning_report import Row, as_dicts, refusals, settled
+from ansible.module_utils.tuning_report import Choice, Row, as_dicts, concluded, explained
+from ansible.module_utils.unit_files import outvoted, said_by
 
 DOCUMENTATION = r"""
 module: tasksmax_live
@@ -30,9 +33,30 @@ options:
     elements: str
     required: true
   maximum:
-    description: Wanted number of tasks.
+    description: Wanted number of tasks; C(auto) is the profile's.
+    type: str
+    required: true
+  slots:
+    description: How many slots the runner may take.
     type: int
     required: true
+  tasks:
+    description: How many tasks the runner needs for them, by its own formula.
+    type: int
+    required: true
+  profile:
+    description: Where the number comes from.
+    type: str
+    choices: [recipe, postgresql, mariadb, backup_throughput, none]
+    default: none
+  dropin:
+    description: Name of our drop-in.
+    type: str
+    required: true
+  report:
+    description: Only tell what differs; verify then never fails.
+    type: bool
+    default: false
   action:
     description: What to do.
     type: str
@@ -53,7 +77,11 @@ EXAMPLES = r"""
     action: probe
     units:
       - cron.service
-    maximum: 4096
+    maximum: auto
+    slots: 10
+    tasks: 130
+    profile: recipe
+    dropin: 50-holdfast-tasksmax.conf
 """
 RETURN = r"""
 rows:
@@ -61,64 +89,124 @@ rows:
   returned: always
   type: list
   elements: dict
+maximum:
+  description: What the drop-ins shall say; empty where nothing is wanted.
+  returned: always
+  type: str
+unrecorded:
+  description: What the snapshot of the original state does not hold yet.
+  returned: always
+  type: list
+  elements: dict
 """
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "units": {"type": "list", "elements": "str", "required": True},
-    "maximum": {"type": "int", "required": True},
+    "maximum": {"type": "str", "required": True},
+    "slots": {"type": "int", "required": True},
+    "tasks": {"type": "int", "required": True},
+    "profile": {"type": "str", "choices": list(PROFILES), "default": "none"},
+    "dropin": {"type": "str", "required": True},
+    "report": {"type": "bool", "default": False},
     "action": {"type": "str", "choices": ["probe", "verify"], "required": True},
     "before": {"type": "list", "elements": "dict", "default": []},
 }
 
 
-def rows_for(name: str, units: list[Unit], *, wanted: str, mount: Mount | None) -> list[Row]:
-    """A row for each loaded unit that `name` stands for; one that says so where there is none."""
-    if units:
-        return [_row(unit, wanted=wanted, mount=mount) for unit in units]
-    # A prefix is waiting for units to come; a plain name is a service that this host does not have.
-    row = Row(role="tasksmax", key=f"{name} TasksMax", wanted=wanted, live="", state="skipped")
-    if instances_of(name) == name:
-        return [replace(row, reason="no such service on this host")]
-    return [replace(row, state="pending", reason="no such service yet; its drop-in waits for it")]
+DROPINS = Path("/etc/systemd/system")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """The wanted ceiling, what the runner cannot do without, and where it is written."""
+
+    choice: Choice
+    slots: int
+    tasks: int
+    dropin: str
+    mount: Mount | None
+
+    def rows_for(self, name: str, units: list[Unit]) -> list[Row]:
+        """A row for each loaded unit that `name` stands for; one that says so where none is."""
+        if units:
+            return [explained(self._row(unit), self.choice) for unit in units]
+        # A prefix waits for units to come; a plain name is a service that this host does not have.
+        plain = instances_of(name) == name
+        reason = (
+            "no such service on this host" if plain else "no such service yet; its drop-in waits"
+        )
+        row = Row(role="tasksmax", key=f"{name} TasksMax", wanted=self.choice.value, live="",
+                  state="skipped", reason=reason)  # fmt: skip
+        return [explained(row, self.choice)]
+
+    def _row(self, unit: Unit) -> Row:
+        told, wanted = unit.properties["TasksMax"], self.choice.value
+        paths = unit.properties.get("DropInPaths", "").split()
+        ours = next((path for path in paths if Path(path).name == self.dropin), "")
+        row = Row(
+            role="tasksmax",
+            key=f"{unit.name} TasksMax",
+            wanted=wanted,
+            live=told,
+            state="differs",
+            file=said_by(Path(ours), "TasksMax") if ours else "",
+            boot=told,
+        )
+        if told != wanted or row.file != wanted:
+            return replace(row, reason=outvoted(unit, "TasksMax", self.dropin))
+        if not unit.active or not unit.control_group:
+            return replace(row, state="ok", reason="not running: holds from its next start")
+        return self._in_groups(row, unit)
+
+    def _in_groups(self, row: Row, unit: Unit) -> Row:
+        ceilings = task_ceilings(self.mount, unit.control_group) if self.mount else []
+        own = group_below(self.mount, unit.control_group) if self.mount else ""
+        if not ceilings or ceilings[0].group != own:
+            reason = f"'{unit.control_group}' has no pids.max: nothing enforces it"
+            return replace(row, live="", reason=reason)
+        if ceilings[0].maximum != row.wanted:
+            return replace(row, live=ceilings[0].maximum)
+        floor = lowest(ceilings)
+        if floor is None or floor.maximum == ceilings[0].maximum:
+            return replace(row, state="ok")
+        reason = f"its ancestor '{floor.group}' allows no more than {floor.maximum}"
+        if int(floor.maximum) < self.tasks:
+            return replace(row, reason=f"{reason}; {self.slots} slots need {self.tasks}")
+        return replace(row, state="ok", reason=reason)
 
 
 def main() -> None:
     """Answer with rows; when verifying, fail where one is not what was asked for."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    needs = {name: module.params[name] for name in ("slots", "tasks")}
+    choice = task_choice(module.params["profile"], module.params["maximum"], **needs)
+    if choice and (danger := task_danger(choice, **needs)):
+        module.fail_json(msg=danger)
+    if choice is None:
+        module.exit_json(changed=False, rows=[], maximum="", unrecorded=[])
+        return
     mount = pids_mount(parse_mounts(Path(MOUNT_TABLE).read_text()))
-    wanted, rows = str(module.params["maximum"]), []
+    ceiling = Ceiling(choice=choice, dropin=module.params["dropin"], mount=mount, **needs)
     try:
-        for name in module.params["units"]:
-            units = loaded_units(module.run_command, [instances_of(name)])
-            rows += rows_for(name, units, wanted=wanted, mount=mount)
+        module.exit_json(**_answer(module, ceiling))
     except SystemdSilent as error:
         module.fail_json(msg=str(error))
+
+
+def _answer(module: AnsibleModule, ceiling: Ceiling) -> dict[str, Any]:
+    rows, originals = [], []
+    for name in module.params["units"]:
+        units = loaded_units(module.run_command, [instances_of(name)])
+        rows += ceiling.rows_for(name, units)
+        originals += original_file(DROPINS / f"{name}.d" / ceiling.dropin)
+        originals += original_units(units, "TasksMax", dropin=ceiling.dropin)
     if module.params["action"] == "verify":
-        rows = settled(rows, before=module.params["before"], check_mode=module.check_mode)
-        if failed := refusals(rows):
-            module.fail_json(msg="; ".join(failed), rows=as_dicts(rows))
-    module.exit_json(changed=False, rows=as_dicts(rows))
-
-
-def _row(unit: Unit, *, wanted: str, mount: Mount | None) -> Row:
-    row = Row(role="tasksmax", key=f"{unit.name} TasksMax", wanted=wanted, live="", state="differs")
-    told = unit.properties["TasksMax"]
-    if told != wanted:
-        return replace(row, live=told)
-    if not unit.active or not unit.control_group:
-        return replace(row, live=told, state="ok", reason="not running: holds from its next start")
-    ceilings = task_ceilings(mount, unit.control_group) if mount else []
-    if mount is None or not ceilings or ceilings[0].group != group_below(mount, unit.control_group):
-        return replace(row, reason=f"'{unit.control_group}' has no pids.max: nothing enforces it")
-    if ceilings[0].maximum != wanted:
-        return replace(row, live=ceilings[0].maximum)
-    return replace(row, live=wanted, state="ok", reason=_tighter_ancestor(ceilings))
-
-
-def _tighter_ancestor(ceilings: list[TaskCeiling]) -> str:
-    floor = lowest(ceilings)
-    if floor is None or floor.maximum == ceilings[0].maximum:
-        return ""
-    return f"its ancestor '{floor.group}' allows no more than {floor.maximum}"
+        rows = concluded(module, rows)
+    return {
+        "changed": False,
+        "rows": as_dicts(rows),
+        "maximum": ceiling.choice.value,
+        "unrecorded": unrecorded("tasksmax", originals),
+    }
 
 
 if __name__ == "__main__":

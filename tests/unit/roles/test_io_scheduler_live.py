@@ -14,10 +14,23 @@ from ansible.module_utils.block_devices import (
     parse_schedulers,
     stable_match,
 )
+from ansible.module_utils.queue_rows import QueueLooker, queue_originals
+from ansible.module_utils.tuning_report import Row
+from ansible.module_utils.udev_rules import queue_rules
 
-from plugins.modules.io_scheduler_live import Wanted, disk_rows, named_disks, rules_for
+from plugins.modules.io_scheduler_live import named_disks
 
-WANTED = Wanted(preferences=("deadline",), nvme_preferences=("none",), add_random="0")
+RECIPE = QueueLooker(profile="recipe")
+
+
+def disk_rows(disk: Disk, looker: QueueLooker = RECIPE) -> list[Row]:
+    rows: list[Row] = looker.rows(disk, [disk])
+    return rows
+
+
+def rules_for(disks: list[Disk]) -> list[dict[str, str]]:
+    rules: list[dict[str, str]] = RECIPE.wanted_rules(disks)
+    return rules
 
 
 @pytest.fixture
@@ -68,11 +81,12 @@ def test_a_disk_and_an_nvme_disk_want_different_things(tree: BlockTree) -> None:
     add(tree, "sda")
     add(tree, "nvme0n1")
     rows = {row.key: (row.wanted, row.live, row.state) for name in ("sda", "nvme0n1")
-            for row in disk_rows(tree.disk(name), WANTED)}  # fmt: skip
+            for row in disk_rows(tree.disk(name))}  # fmt: skip
     assert rows == {
         "sda scheduler": ("mq-deadline", "none", "differs"),
         "sda add_random": ("0", "1", "differs"),
-        "nvme0n1 scheduler": ("none", "none", "ok"),
+        # Right for now, but no rule keeps it.
+        "nvme0n1 scheduler": ("none", "none", "differs"),
         "nvme0n1 add_random": ("0", "1", "differs"),
     }
 
@@ -98,14 +112,14 @@ def test_what_is_no_plain_disk_is_left_alone_with_the_reason(
     tree: BlockTree, name: str, real: bool, files: dict[str, str], reason: str
 ) -> None:
     add(tree, name, real=real, **files)
-    (row,) = disk_rows(tree.disk(name), WANTED)
+    (row,) = disk_rows(tree.disk(name))
     assert (row.state, row.reason) == ("skipped", reason)
-    assert rules_for([tree.disk(name)], WANTED) == []
+    assert rules_for([tree.disk(name)]) == []
 
 
 def test_a_disk_that_offers_nothing_we_want_is_trouble_with_a_reason(tree: BlockTree) -> None:
     add(tree, "sda", queue__scheduler="[none]")
-    scheduler, _ = disk_rows(tree.disk("sda"), WANTED)
+    scheduler, _ = disk_rows(tree.disk("sda"))
     assert (scheduler.state, scheduler.reason) == ("differs", "the kernel offers only none")
 
 
@@ -122,9 +136,9 @@ def test_a_scheduler_whose_module_is_not_loaded_yet_is_on_offer(tree: BlockTree)
 def test_a_kernel_without_the_entropy_setting_is_not_asked_for_it(tree: BlockTree) -> None:
     add(tree, "sda")
     (tree.sysfs / "sda/queue/add_random").unlink()
-    _, add_random = disk_rows(tree.disk("sda"), WANTED)
+    _, add_random = disk_rows(tree.disk("sda"))
     assert add_random.state == "skipped"
-    assert rules_for([tree.disk("sda")], WANTED)[0]["add_random"] == ""
+    assert rules_for([tree.disk("sda")])[0]["add_random"] == ""
 
 
 def test_devices_without_a_medium_are_no_news(tree: BlockTree) -> None:
@@ -143,12 +157,13 @@ def test_a_disk_that_was_named_and_is_not_there_is_said_so(tree: BlockTree) -> N
 
 def test_a_disk_is_known_by_its_serial_number(tree: BlockTree) -> None:
     add(tree, "sda", identity="S:disk/by-id/x\nE:ID_PATH=pci-0\nE:ID_SERIAL=WD_123\n")
-    assert rules_for([tree.disk("sda")], WANTED) == [
+    assert rules_for([tree.disk("sda")]) == [
         {
             "device": "sda",
             "match": 'ENV{ID_SERIAL}=="WD_123"',
             "scheduler": "mq-deadline",
             "add_random": "0",
+            "read_ahead_kb": "",
         }
     ]
 
@@ -162,9 +177,84 @@ def test_a_serial_number_that_two_disks_share_is_no_name(tree: BlockTree) -> Non
 
 def test_a_serial_number_that_udev_would_take_for_a_pattern_is_no_name(tree: BlockTree) -> None:
     add(tree, "sda", identity="E:ID_SERIAL=A*\n")
-    assert rules_for([tree.disk("sda")], WANTED)[0]["match"] == 'KERNEL=="sda"'
+    assert rules_for([tree.disk("sda")])[0]["match"] == 'KERNEL=="sda"'
 
 
 def test_a_queue_that_refuses_names_disk_setting_and_value(tree: BlockTree) -> None:
     with pytest.raises(QueueRefused, match="cannot set 'sdq scheduler' to 'bfq': No such file"):
         tree.set("sdq", "scheduler", "bfq")
+
+
+def ruled(tree: BlockTree, root: Path, **files: str) -> list[Row]:
+    """The rows of sda, known by its serial number, under these rule files."""
+    add(tree, "sda", identity="E:ID_SERIAL=WD_123\n", queue__scheduler="none [mq-deadline]",
+        queue__add_random="0")  # fmt: skip
+    for name, text in files.items():
+        path = root / "etc/udev/rules.d" / f"{name.replace('_', '-')}.rules"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    file = root / "etc/udev/rules.d/61-holdfast.rules"
+    looker = QueueLooker(profile="recipe", file=file, rules=tuple(queue_rules(root=root)))
+    return disk_rows(tree.disk("sda"), looker)
+
+
+MINE = (
+    'ACTION=="add|change", ENV{ID_SERIAL}=="WD_123", ATTR{queue/scheduler}="mq-deadline"\n'
+    'ACTION=="add|change", ENV{ID_SERIAL}=="WD_123", ATTR{queue/add_random}="0"\n'
+)
+
+
+def test_all_three_layers_right_is_ok(tree: BlockTree, tmp_path: Path) -> None:
+    scheduler, add_random = ruled(tree, tmp_path, **{"61_holdfast": MINE})
+    assert (scheduler.state, scheduler.file, scheduler.boot) == ("ok", "mq-deadline", "mq-deadline")
+    assert add_random.state == "ok"
+
+
+def test_a_later_rule_that_wins_is_named_with_its_line(tree: BlockTree, tmp_path: Path) -> None:
+    later = '# why\nSUBSYSTEM=="block", KERNEL=="sd[a-z]", ATTR{queue/scheduler}="none"\n'
+    scheduler, _ = ruled(tree, tmp_path, **{"61_holdfast": MINE, "99_site": later})
+    assert scheduler.state == "differs"
+    assert "99-site.rules:2 is read after" in scheduler.reason
+    assert scheduler.reason.endswith("and sets 'none'")
+
+
+def test_a_later_rule_for_other_disks_does_not_matter(tree: BlockTree, tmp_path: Path) -> None:
+    later = (
+        'KERNEL=="nvme*", ATTR{queue/scheduler}="none"\n'
+        'KERNEL!="sda", ATTR{queue/scheduler}="bfq"\n'
+        '# KERNEL=="sda", ATTR{queue/scheduler}="bfq"\n'
+    )
+    scheduler, _ = ruled(tree, tmp_path, **{"61_holdfast": MINE, "99_site": later})
+    assert scheduler.state == "ok"
+
+
+def test_a_rule_that_knows_the_disk_only_by_an_unstable_name_is_not_ours(
+    tree: BlockTree, tmp_path: Path
+) -> None:
+    unstable = MINE.replace('ENV{ID_SERIAL}=="WD_123"', 'KERNEL=="sda"')
+    scheduler, _ = ruled(tree, tmp_path, **{"61_holdfast": unstable})
+    assert scheduler.state == "differs"
+
+
+def test_a_rule_over_several_lines_counts_from_its_first(tree: BlockTree, tmp_path: Path) -> None:
+    later = 'KERNEL=="sda", \\\n  ATTR{queue/scheduler}="bfq"\n'
+    scheduler, _ = ruled(tree, tmp_path, **{"61_holdfast": MINE, "99_site": later})
+    assert "99-site.rules:1 " in scheduler.reason
+
+
+def test_the_profile_for_throughput_reads_far_ahead_and_none_wants_nothing() -> None:
+    assert QueueLooker(profile="backup_throughput").wishes(
+        Disk(name="sda")
+    ).read_ahead_kb.value == ("4096")
+    assert not QueueLooker(profile="none").wants_anything()
+    assert QueueLooker(profile="none", read_ahead_kb="512").wants_anything()
+
+
+def test_the_original_of_a_queue_is_kept_under_the_disks_stable_name(tree: BlockTree) -> None:
+    add(tree, "sda", identity="E:ID_SERIAL=WD_123\n")
+    disk = tree.disk("sda")
+    kept = queue_originals([disk], disk_rows(disk))
+    assert [(entry.name, entry.before["value"]) for entry in kept] == [
+        ("ID_SERIAL=WD_123 scheduler", "none"),
+        ("ID_SERIAL=WD_123 add_random", "1"),
+    ]

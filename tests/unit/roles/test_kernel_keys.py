@@ -54,6 +54,10 @@ def test_a_container_owns_its_networks_keys_where_they_exist(sys: Path) -> None:
     )
 
 
+def test_a_key_that_the_kernel_does_not_have_is_left_alone_with_the_reason(sys: Path) -> None:
+    assert kernel(sys).not_ours("vm.zone_reclaim_mode") == "this kernel has no such key"
+
+
 def test_an_absent_key_is_refused_by_name_and_never_made(sys: Path) -> None:
     with pytest.raises(
         KeyRefused, match=r"cannot set 'vm\.nope' to '1': No such file or directory"

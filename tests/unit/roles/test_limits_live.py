@@ -1,8 +1,12 @@
 """Limits of logins and services, and what a host can grant."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from ansible.module_utils.limit_rows import LimitLooker, login_row, service_row
+from ansible.module_utils.login_limits import entries, last_words, outvoted, told
 from ansible.module_utils.process_limits import (
     Limit,
     limits_of,
@@ -11,8 +15,7 @@ from ansible.module_utils.process_limits import (
     ungranted,
 )
 from ansible.module_utils.systemd_units import Run, Unit
-
-from plugins.modules.limits_live import login_row, service_row
+from ansible.module_utils.tuning_report import Choice
 
 TEXT = """Limit                     Soft Limit           Hard Limit           Units
 Max processes             31000                31000                processes
@@ -98,3 +101,44 @@ def test_a_service_is_right_when_its_process_is() -> None:
 
 def test_a_service_without_our_drop_in_differs() -> None:
     assert service_row(service(promised="32768"), wanted=65536, live={}).state == "differs"
+
+
+def put(root: Path, name: str, text: str) -> None:
+    path = root / "etc/security" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_the_last_entry_for_the_user_counts_and_everybodys_never_beats_it(tmp_path: Path) -> None:
+    put(tmp_path, "limits.conf", "postgres - nofile 1024\n")
+    put(tmp_path, "limits.d/dbbackup.conf", "postgres soft nofile 65536 # ours\n")
+    put(tmp_path, "limits.d/zz.conf", "* - nofile 10\n")
+    words = last_words(entries(tmp_path), user="postgres", item="nofile")
+    assert told(words) == "65536:1024"
+    assert told(last_words(entries(tmp_path), user="mysql", item="nofile")) == "10"
+
+
+def test_a_later_file_with_another_limit_is_named_with_its_line(tmp_path: Path) -> None:
+    put(tmp_path, "limits.d/dbbackup.conf", "postgres - nofile 65536\n")
+    put(tmp_path, "limits.d/zz.conf", "# why\npostgres hard nofile 4096\n")
+    words = last_words(entries(tmp_path), user="postgres", item="nofile")
+    file = str(tmp_path / "etc/security/limits.d/dbbackup.conf")
+    assert "limits.d/zz.conf:2 is read after" in outvoted(words, file=file, wanted="65536")
+    assert outvoted(words, file="/etc/security/limits.d/zzz.conf", wanted="65536") == ""
+
+
+@pytest.mark.parametrize(("own_kernel", "state"), [(True, "differs"), (False, "skipped")])
+def test_a_limit_that_is_not_granted_fails_a_machine_and_is_left_alone_in_a_container(
+    own_kernel: bool, state: str
+) -> None:
+    looker = LimitLooker(
+        run=answering(""),
+        choices={"nofile": Choice(value="65536")},
+        refused={"nofile": "20000"},
+        file=Path("/etc/security/limits.d/dbbackup.conf"),
+        dropin="50-ours.conf",
+        own_kernel=own_kernel,
+    )
+    unit = replace(service(promised="65536"), main_pid=0)
+    (row,) = looker.service_rows([unit])
+    assert (row.state, row.reason) == (state, "this host grants no more than 20000")

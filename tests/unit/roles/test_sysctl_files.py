@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.sysctl_files import (
+    boot_assignments,
+    boot_value,
     key_name,
     key_path,
-    later_assignments,
-    overrides,
+    own_values,
     parse_assignments,
 )
 
@@ -23,8 +24,13 @@ def put(root: Path, name: str, text: str) -> Path:
 
 
 def winners(root: Path, wanted: dict[str, str] = WANTED) -> list[tuple[str, int, str]]:
-    found = overrides(wanted, later_assignments(OURS, root=root))
-    return [(str(Path(item.path).relative_to(root)), item.line, item.value) for item in found]
+    assigned = boot_assignments(OURS, own=wanted, root=root)
+    found = [(value, boot_value(key, assigned)) for key, value in wanted.items()]
+    return [
+        (str(Path(item.path).relative_to(root)), item.line, item.value)
+        for value, item in found
+        if item is not None and item.value != value
+    ]
 
 
 @pytest.mark.parametrize(
@@ -88,3 +94,35 @@ def test_a_link_to_nothing_switches_a_file_off(tmp_path: Path) -> None:
     (tmp_path / "etc/sysctl.d").mkdir(parents=True)
     (tmp_path / "etc/sysctl.d/zz-vendor.conf").symlink_to("/dev/null")
     assert winners(tmp_path) == []
+
+
+def test_a_counterpart_that_is_set_later_zeroes_our_key(tmp_path: Path) -> None:
+    put(tmp_path, "etc/sysctl.d/zz-site.conf", "vm.dirty_bytes = 4096\n")
+    assert winners(tmp_path, {"vm.dirty_ratio": "10"}) == [("etc/sysctl.d/zz-site.conf", 1, "0")]
+
+
+def test_a_counterpart_that_is_set_earlier_or_to_zero_is_zeroed_by_ours(tmp_path: Path) -> None:
+    put(tmp_path, "etc/sysctl.d/10-site.conf", "vm.dirty_bytes = 4096\n")
+    put(tmp_path, "etc/sysctl.d/zz-site.conf", "vm.dirty_background_bytes = 0\n")
+    wanted = {"vm.dirty_ratio": "10", "vm.dirty_background_ratio": "5"}
+    assert winners(tmp_path, wanted) == []
+
+
+def test_a_counterpart_that_is_only_said_again_keeps_its_earlier_place(tmp_path: Path) -> None:
+    put(tmp_path, "etc/sysctl.d/10-site.conf", "vm.dirty_bytes = 4096\n")
+    put(tmp_path, "etc/sysctl.d/zz-site.conf", "vm.dirty_bytes = 4096\n")
+    assert winners(tmp_path, {"vm.dirty_ratio": "10"}) == []
+
+
+def test_without_our_file_the_next_boot_is_what_the_others_say(tmp_path: Path) -> None:
+    put(tmp_path, "usr/lib/sysctl.d/10-vendor.conf", "vm.swappiness = 60\n")
+    found = boot_value("vm.swappiness", boot_assignments(OURS, root=tmp_path))
+    assert found is not None
+    assert found.value == "60"
+    assert boot_value("vm.dirty_ratio", boot_assignments(OURS, root=tmp_path)) is None
+
+
+def test_what_our_file_says_now_is_read_from_it(tmp_path: Path) -> None:
+    ours = put(tmp_path, "etc/sysctl.d/99-dbbackup.conf", "# vm.a = 1\nvm.swappiness = 11\n")
+    assert own_values(ours) == {"vm/swappiness": "11"}
+    assert own_values(tmp_path / "absent") == {}

@@ -1,6 +1,15 @@
 """The row that every tuning role answers with."""
 
-from ansible.module_utils.tuning_report import Row, as_dicts, refusals, settled
+from dataclasses import replace
+
+from ansible.module_utils.tuning_report import (
+    Choice,
+    Row,
+    as_dicts,
+    explained,
+    refusals,
+    settled,
+)
 
 WAS = [{"key": "vm.swappiness", "state": "differs", "live": "60"}]
 
@@ -50,5 +59,33 @@ def test_rows_have_the_shape_that_the_audit_reads() -> None:
             "live": "10",
             "state": "ok",
             "reason": "",
+            "file": "",
+            "boot": "",
+            "formula": "",
+            "bounds": "",
+            "why": "",
+            "reference": "",
+            "risk": "",
+            "needs": "",
         }
     ]
+
+
+def test_a_right_live_value_that_no_file_keeps_is_refused_as_that() -> None:
+    unkept = replace(row("differs"), file="", boot="60")
+    assert refusals([unkept]) == [
+        (
+            "cannot keep 'vm.swappiness' at '10': the live value is '10', "
+            "but our file says '' and the next boot '60'"
+        )
+    ]
+
+
+def test_a_choice_explains_its_row() -> None:
+    told = explained(row("ok"), Choice(value="10", formula="constant", risk="none known"))
+    assert (told.wanted, told.formula, told.risk, told.needs) == (
+        "10",
+        "constant",
+        "none known",
+        "nothing",
+    )

@@ -88,6 +88,12 @@ class Login:
         return self.with_settings(dbname=name)
 
     @property
+    def hasty(self) -> Login:
+        """No wait for the disk at every commit: a crash leaves an incomplete database anyway."""
+        options = f"{self.settings.get('options', '')} -c synchronous_commit=off"
+        return self.with_settings(options=options.strip())
+
+    @property
     def database(self) -> str:
         """libpq's own rule: the database is called like the user unless said otherwise."""
         return self.settings.get("dbname") or os.environ.get("PGDATABASE") or self.user

@@ -94,8 +94,10 @@ def _sweep(parent: Path) -> None:
     """What runs that were killed left here."""
     for folder in parent.glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if folder.stat().st_uid == os.geteuid() and not Path("/proc", pid).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        # Its owner may take it away while we look.
+        with suppress(FileNotFoundError):
+            if folder.stat().st_uid == os.geteuid() and not Path("/proc", pid).exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _let_in(path: Path, uid: int, permissions: int) -> None:

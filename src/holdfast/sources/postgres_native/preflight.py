@@ -13,7 +13,6 @@ from holdfast.sources.postgres_native import inventory
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.quoting import identifier, qualified
 from holdfast.sources.postgres_native.tools import Tool
-from holdfast.sources.postgres_native.transport import Transport
 
 # TID range scans, idle_session_timeout and pg_read_all_data begin here.
 OLDEST_SERVER = 140000
@@ -143,19 +142,19 @@ def connections_free(connection: psycopg.Connection) -> int:
 
 
 def findings(
-    found: Facts, tools: Sequence[Tool], *, free: int, tables: int, transport: Transport
+    found: Facts, tools: Sequence[Tool], *, free: int, readable: str, own: Finding
 ) -> list[Finding]:
-    """What was found where all is well."""
+    """What was found where all is well, and what an engine has to say of its `own`."""
     place = "a standby" if found.is_standby else "a primary"
     return [
         Finding(subject="server", detail=f"PostgreSQL {found.version}, {place}"),
         Finding(subject="login", detail=f"'{found.login}' in database '{found.database}'"),
-        Finding(subject="grants", detail=f"all {tables} tables, sequences and large objects"),
+        Finding(subject="grants", detail=readable),
         Finding(
             subject="tools",
             detail=", ".join(f"{tool.path.name} {tool.version}" for tool in tools),
         ),
         Finding(subject="connections", detail=f"{free} free"),
         Finding(subject="snapshot", detail="can be exported"),
-        Finding(subject="transport", detail=f"{transport.name}: {transport.reason}"),
+        own,
     ]

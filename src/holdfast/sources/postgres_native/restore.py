@@ -66,9 +66,9 @@ class Restore:
 
     def _load(self, *, before: Before) -> list[RestoredTable]:
         data = selection.data_parts(self.request)
-        with transport_in.chosen(self._hasty.connect) as inward:
+        with transport_in.chosen(self.login.hasty.connect) as inward:
             loader = Loader(
-                self._hasty, self.request, self.open_part, self.progress, inward, before=before
+                self.login.hasty, self.request, self.open_part, self.progress, inward, before=before
             )
             return loader.load(data, workers=self.request.workers)
 
@@ -78,7 +78,7 @@ class Restore:
 
     def _script(self, part: Part) -> None:
         with self.open_part(part) as chunks:
-            script.run(self.psql, self._hasty, self._permitted(chunks))
+            script.run(self.psql, self.login.hasty, self._permitted(chunks))
         self.progress.part_done(part.name)
 
     def _permitted(self, chunks: Iterator[bytes]) -> Iterable[bytes]:
@@ -108,7 +108,7 @@ class Restore:
             if part.relation is None
         ]
         held.sort(key=lambda part: part.plain_bytes, reverse=True)
-        Crew(self._hasty, self._put_large_objects).run(held, workers=self.request.workers)
+        Crew(self.login.hasty, self._put_large_objects).run(held, workers=self.request.workers)
 
     def _put_large_objects(self, session: psycopg.Connection, part: Part) -> None:
         try:
@@ -133,7 +133,7 @@ class Restore:
         for part in selection.of_kind(self.request.parts, kind):
             with self.open_part(part) as chunks:
                 text = [b"BEGIN;\n", *self._permitted(chunks), b"ROLLBACK;\n"]
-                script.run(self.psql, self._hasty, text)
+                script.run(self.psql, self.login.hasty, text)
 
     def _globals(self, server: Cluster, maintenance: Login) -> None:
         roles, tablespaces = server.existing_roles(), server.existing_tablespaces()
@@ -157,8 +157,8 @@ class Restore:
                     text, unless=lambda table, other: {table, other} <= filled
                 )
             indexes, rest = statements.indexes_apart(text)
-            Crew(self._hasty, _make).run(indexes, workers=self.request.workers)
-            script.run(self.psql, self._hasty, self._permitted(iter([_bytes(rest)])))
+            Crew(self.login.hasty, _make).run(indexes, workers=self.request.workers)
+            script.run(self.psql, self.login.hasty, self._permitted(iter([_bytes(rest)])))
             self.progress.part_done(part.name)
 
     def _analyze(self) -> None:
@@ -166,17 +166,11 @@ class Restore:
         with self.login.session() as connection:
             try:
                 found = [str(row[0]) for row in connection.execute(_TO_ANALYZE)]
-                Crew(self._hasty, _learn).run(found, workers=self.request.workers)
+                Crew(self.login.hasty, _learn).run(found, workers=self.request.workers)
                 connection.execute("SELECT pg_current_xact_id()")
             except psycopg.Error as error:
                 subject = f"statistics of database '{self.login.database}'"
                 raise failures.restoring(failures.said(error), subject) from error
-
-    @property
-    def _hasty(self) -> Login:
-        """No wait for the disk at every commit: a crash leaves an incomplete database anyway."""
-        options = f"{self.login.settings.get('options', '')} -c synchronous_commit=off"
-        return self.login.with_settings(options=options.strip())
 
     def _text(self, part: Part) -> str:
         # What is no UTF-8 comes out again as it went in; only names that we compare suffer.

@@ -14,16 +14,15 @@ from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan
 from holdfast.sources.postgres_native import (
     database_properties,
     databases,
-    failures,
     holder,
     inventory,
     large_objects,
     layout,
     preflight,
-    tools,
     transport,
 )
 from holdfast.sources.postgres_native.dump import Dumper
+from holdfast.sources.postgres_native.examination import Examiner
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.layout import Shape
@@ -63,13 +62,13 @@ class PostgresSource:
         small_bytes: int = layout.SMALL_TABLE_BYTES,
         selection: Selection | None = None,
     ) -> None:
-        self._login = Login.parse(
+        login = Login.parse(
             dsn,
             password=password,
             application_name=application_name,
             lock_wait_seconds=lock_wait_seconds,
         )
-        self._tool_folders = tuple(tool_folders)
+        self._examiner = Examiner(login=login, tool_folders=tuple(tool_folders))
         self._wanted = transport
         self._chunk_bytes = chunk_bytes
         self._external_bytes = external_bytes
@@ -93,6 +92,10 @@ class PostgresSource:
         self._one_of = one_of
 
     @property
+    def _login(self) -> Login:
+        return self._examiner.login
+
+    @property
     def database(self) -> str:
         return self._login.database
 
@@ -105,27 +108,25 @@ class PostgresSource:
         return databases.lag_seconds(self._login)
 
     def check(self) -> list[Finding]:
-        with self._session() as connection:
-            found = self._examined(connection)
-            used = self._tools(found)
-            with connection.transaction():
-                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                connection.execute("SELECT pg_export_snapshot()")
+        with self._examiner.session() as connection:
+            found, used = self._examiner.rehearsed(connection)
             with transport.chosen(self._wanted, connection) as way:
                 return preflight.findings(
                     found,
                     used,
                     free=preflight.connections_free(connection),
-                    tables=len(inventory.tables(connection)),
-                    transport=way,
+                    readable=(
+                        f"all {len(inventory.tables(connection))} tables, sequences and large"
+                        " objects"
+                    ),
+                    own=Finding(subject="transport", detail=f"{way.name}: {way.reason}"),
                 )
 
     def connections_free(self) -> int:
-        with self._session() as connection:
-            return preflight.connections_free(connection)
+        return self._examiner.connections_free()
 
     def plan(self) -> SourcePlan:
-        with self._session() as connection:
+        with self._examiner.session() as connection:
             found = inventory.facts(connection)
             listed = inventory.tables(connection)
             shape = self._shape(found, keeps_blobs=True)
@@ -147,9 +148,9 @@ class PostgresSource:
     ) -> Iterator[Snapshot]:
         # The holder is only touched before the workers start; after that it just lives.
         with self._login.session() as held, ExitStack() as stack:
-            with self._translated(held):
-                found = self._examined(held)
-                used = self._tools(found)
+            with self._examiner.translated(held):
+                found = self._examiner.examined(held)
+                used = self._examiner.tools(found)
                 # Before the snapshot: a trial that fails would end its transaction.
                 way = stack.enter_context(transport.chosen(self._wanted, held))
                 exported = (
@@ -159,7 +160,7 @@ class PostgresSource:
                 )
                 sessions = Sessions(snapshot=exported.name, seen=exported.seen)
             with sessions.opened(self._login, count=workers):
-                with self._translated(held):
+                with self._examiner.translated(held):
                     snapshot = self._snapshot(held, found, exported, sessions, used, way, blobs)
                 try:
                     yield snapshot
@@ -219,30 +220,3 @@ class PostgresSource:
             external_bytes=self._external_bytes if keeps_blobs else None,
             marker=b"holdfast blob " + secrets.token_bytes(16),
         )
-
-    def _examined(self, connection: psycopg.Connection) -> Facts:
-        found = inventory.facts(connection)
-        preflight.require_supported(found)
-        preflight.require_grants(connection, found)
-        return found
-
-    def _tools(self, found: Facts) -> list[Tool]:
-        return [
-            tools.find(name, found.major, found.version, self._tool_folders)
-            for name in ("pg_dump", "pg_dumpall")
-        ]
-
-    @contextmanager
-    def _session(self) -> Iterator[psycopg.Connection]:
-        with self._login.session() as connection, self._translated(connection):
-            yield connection
-
-    @contextmanager
-    def _translated(self, connection: psycopg.Connection) -> Iterator[None]:
-        """A server that fails while it is asked about itself."""
-        try:
-            yield
-        except psycopg.Error as error:
-            gone = failures.session_is_gone(error, connection)
-            subject = f"the catalogs of database '{self._login.database}'"
-            raise failures.reading(error, subject, gone=gone, user=self._login.user) from error

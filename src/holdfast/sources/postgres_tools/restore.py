@@ -62,7 +62,7 @@ class ArtefactRestore:
         self._settings(rehearse=True)
         if self._form == artefact.PLAIN:
             with self.open_part(self._part) as chunks:
-                script.run(self.psql, self._hasty, chunks)
+                script.run(self.psql, self.login.hasty, chunks)
         else:
             self._from_archive(server, wanted)
         self.progress.part_done(self._part.name)
@@ -70,7 +70,7 @@ class ArtefactRestore:
         self._settings()
 
     def _from_archive(self, server: Cluster, wanted: Sequence[Listed]) -> None:
-        pg_restore = self._pg_restore(server, self._hasty)
+        pg_restore = self._pg_restore(server, self.login.hasty)
         with self._at_hand(workers=self.request.workers) as at_hand:
             chosen = ""
             if wanted:
@@ -187,12 +187,6 @@ class ArtefactRestore:
     @property
     def _form(self) -> str:
         return self._part.details[artefact.FORMAT]
-
-    @property
-    def _hasty(self) -> Login:
-        """No wait for the disk at every commit: a crash leaves an incomplete database anyway."""
-        options = f"{self.login.settings.get('options', '')} -c synchronous_commit=off"
-        return self.login.with_settings(options=options.strip())
 
     def _text(self, part: Part) -> str:
         # What is no UTF-8 comes out again as it went in; only names that we compare suffer.

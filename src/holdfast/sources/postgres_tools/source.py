@@ -14,13 +14,12 @@ from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
 from holdfast.sources.postgres_native import (
     database_properties,
     databases,
-    failures,
     holder,
     inventory,
     preflight,
-    tools,
 )
 from holdfast.sources.postgres_native.dump import Dumper
+from holdfast.sources.postgres_native.examination import Examiner
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres_native.layout import BIG_DATABASE_BYTES
@@ -56,13 +55,13 @@ class PostgresToolsSource:
         level: int = HIGHEST_LEVEL,
         selection: Selection | None = None,
     ) -> None:
-        self._login = Login.parse(
+        login = Login.parse(
             dsn,
             password=password,
             application_name=application_name,
             lock_wait_seconds=lock_wait_seconds,
         )
-        self._tool_folders = tuple(tool_folders)
+        self._examiner = Examiner(login=login, tool_folders=tuple(tool_folders))
         self._plain_from_bytes = plain_from_bytes
         self._compression = Compression(codec=codec, level=level)
         self._selection = selection
@@ -83,6 +82,10 @@ class PostgresToolsSource:
         self._one_of = one_of
 
     @property
+    def _login(self) -> Login:
+        return self._examiner.login
+
+    @property
     def database(self) -> str:
         return self._login.database
 
@@ -95,32 +98,22 @@ class PostgresToolsSource:
         return databases.lag_seconds(self._login)
 
     def check(self) -> list[Finding]:
-        with self._session() as connection:
-            found = self._examined(connection)
-            used = self._tools(found)
-            with connection.transaction():
-                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                connection.execute("SELECT pg_export_snapshot()")
-            place = "a standby" if found.is_standby else "a primary"
-            versions = ", ".join(f"{tool.path.name} {tool.version}" for tool in used)
-            free = preflight.connections_free(connection)
+        with self._examiner.session() as connection:
+            found, used = self._examiner.rehearsed(connection)
             form, reason = self._form(found)
-        return [
-            Finding(subject="server", detail=f"PostgreSQL {found.version}, {place}"),
-            Finding(subject="login", detail=f"'{found.login}' in database '{found.database}'"),
-            Finding(subject="grants", detail="all tables, sequences and large objects"),
-            Finding(subject="tools", detail=versions),
-            Finding(subject="connections", detail=f"{free} free"),
-            Finding(subject="snapshot", detail="can be exported"),
-            Finding(subject="format", detail=f"{form}: {reason}"),
-        ]
+            return preflight.findings(
+                found,
+                used,
+                free=preflight.connections_free(connection),
+                readable="all tables, sequences and large objects",
+                own=Finding(subject="format", detail=f"{form}: {reason}"),
+            )
 
     def connections_free(self) -> int:
-        with self._session() as connection:
-            return preflight.connections_free(connection)
+        return self._examiner.connections_free()
 
     def plan(self) -> SourcePlan:
-        with self._session() as connection:
+        with self._examiner.session() as connection:
             found = inventory.facts(connection)
             listed = inventory.tables(connection)
             form, reason = self._form(found)
@@ -148,9 +141,9 @@ class PostgresToolsSource:
                 "a dump that pg_dump writes in one piece cannot be gone on with half way"
             )
         with self._login.session() as held:
-            with self._translated(held):
-                found = self._examined(held)
-                used = self._tools(found)
+            with self._examiner.translated(held):
+                found = self._examiner.examined(held)
+                used = self._examiner.tools(found)
                 exported = holder.take_snapshot(held, database=found.database, user=found.login)
                 snapshot = self._snapshot(held, found, exported, used, workers)
             try:
@@ -200,33 +193,6 @@ class PostgresToolsSource:
             return "the dump is compressed by us, as the job says"
         level = min(self._compression.level, HIGHEST_LEVEL)
         return f"pg_dump compresses by itself, at level {level} (never above {HIGHEST_LEVEL})"
-
-    def _examined(self, connection: psycopg.Connection) -> Facts:
-        found = inventory.facts(connection)
-        preflight.require_supported(found)
-        preflight.require_grants(connection, found)
-        return found
-
-    def _tools(self, found: Facts) -> list[Tool]:
-        return [
-            tools.find(name, found.major, found.version, self._tool_folders)
-            for name in ("pg_dump", "pg_dumpall")
-        ]
-
-    @contextmanager
-    def _session(self) -> Iterator[psycopg.Connection]:
-        with self._login.session() as connection, self._translated(connection):
-            yield connection
-
-    @contextmanager
-    def _translated(self, connection: psycopg.Connection) -> Iterator[None]:
-        """A server that fails while it is asked about itself."""
-        try:
-            yield
-        except psycopg.Error as error:
-            gone = failures.session_is_gone(error, connection)
-            subject = f"the catalogs of database '{self._login.database}'"
-            raise failures.reading(error, subject, gone=gone, user=self._login.user) from error
 
 
 def _planned(table: Table, found: Facts, form: str) -> TablePlan:

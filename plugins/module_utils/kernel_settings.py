@@ -1,0 +1,93 @@
+"""Lays an operator's own kernel settings over a profile, and refuses what contradicts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ansible.module_utils.host_facts import HostFacts
+from ansible.module_utils.kernel_profiles import (
+    COMMIT_RATIO_PERCENT,
+    OVERCOMMIT,
+    KernelPlan,
+    kernel_plan,
+    overcommit_danger,
+    with_conflicts,
+)
+from ansible.module_utils.sysctl_files import normalised, one_name
+from ansible.module_utils.tuning_report import Choice
+
+# Writing one of a pair zeroes the other: both wanted at once is no state a kernel can be in.
+EXCLUSIVE = (
+    ("vm.dirty_bytes", "vm.dirty_ratio"),
+    ("vm.dirty_background_bytes", "vm.dirty_background_ratio"),
+    ("vm.overcommit_kbytes", "vm.overcommit_ratio"),
+)
+
+
+def laid_over(profile: str, settings: Mapping[str, object], facts: HostFacts) -> KernelPlan:
+    """The profile's plan with the operator's own values in front; aliases of a key count as it."""
+    own = {one_name(key): normalised(value) for key, value in settings.items()}
+    plan = kernel_plan(profile, facts)
+    shadowed = {other for pair in EXCLUSIVE for key in pair if key in own for other in pair}
+    kept = {key: choice for key, choice in plan.choices.items() if key not in shadowed | set(own)}
+    chosen = {key: Choice(value=value) for key, value in own.items()}
+    return KernelPlan(
+        choices=with_conflicts({**chosen, **kept}, facts),
+        withheld={key: reason for key, reason in plan.withheld.items() if key not in own},
+    )
+
+
+def contradictions(choices: Mapping[str, Choice], facts: HostFacts) -> list[str]:
+    """One sentence for each wanted state that no kernel should be asked for."""
+    both = [
+        f"cannot set '{one}' beside '{other}': setting one zeroes the other; choose one"
+        for one, other in EXCLUSIVE
+        if {one, other} <= set(choices)
+    ]
+    return both or _background_first(choices, facts) + _overcommit(choices, facts)
+
+
+def lower_than(live: str, wanted: str) -> bool:
+    """Whether every number in `live` is at most the one in `wanted`; words never compare."""
+    ours, theirs = _numbers(wanted), _numbers(live)
+    if not ours or len(ours) != len(theirs):
+        return True
+    return all(now <= then for now, then in zip(theirs, ours, strict=True))
+
+
+def _background_first(choices: Mapping[str, Choice], facts: HostFacts) -> list[str]:
+    foreground = _dirty(choices, facts, "vm.dirty_bytes", "vm.dirty_ratio")
+    background = _dirty(choices, facts, "vm.dirty_background_bytes", "vm.dirty_background_ratio")
+    if foreground is None or background is None or background[1] < foreground[1]:
+        return []
+    why = "writers would wait before flushing has begun"
+    return [f"cannot set '{background[0]}': it must be below '{foreground[0]}', or {why}"]
+
+
+def _dirty(
+    choices: Mapping[str, Choice], facts: HostFacts, in_bytes: str, in_percent: str
+) -> tuple[str, int] | None:
+    for key, unit in ((in_bytes, 1), (in_percent, facts.memory // 100)):
+        if key in choices and choices[key].value.isdigit():
+            return key, int(choices[key].value) * unit
+    return None
+
+
+def _overcommit(choices: Mapping[str, Choice], facts: HostFacts) -> list[str]:
+    wanted = choices.get(OVERCOMMIT)
+    # An absolute limit is the operator's own arithmetic; the kernel's ratio is ours to check.
+    if wanted is None or wanted.value != "2" or "vm.overcommit_kbytes" in choices:
+        return []
+    ratio = choices.get("vm.overcommit_ratio")
+    known = ratio is not None and ratio.value.isdigit()
+    percent = int(ratio.value) if ratio and known else 50
+    danger = overcommit_danger(facts, ratio_percent=percent)
+    hint = f"; vm.overcommit_ratio of {COMMIT_RATIO_PERCENT} may do" if percent == 50 else ""
+    return [f"cannot set '{OVERCOMMIT}' to '2': {danger}{hint}"] if danger else []
+
+
+def _numbers(value: str) -> Sequence[int]:
+    words = value.split()
+    return (
+        [int(word) for word in words] if all(word.lstrip("-").isdigit() for word in words) else []
+    )

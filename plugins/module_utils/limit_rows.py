@@ -1,0 +1,168 @@
+"""Compares limits of logins and services in three layers: our files, all files, the live host."""
+
+from __future__ import annotations
+
+import pwd
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.login_limits import Entry, entries, last_words, told
+from ansible.module_utils.login_limits import outvoted as login_outvoted
+from ansible.module_utils.process_limits import Limit, limits_of, login_limits
+from ansible.module_utils.systemd_units import (
+    Run,
+    Unit,
+    installed_units,
+    instances_of,
+    loaded_units,
+)
+from ansible.module_utils.tuning_report import Choice, Row, explained
+from ansible.module_utils.unit_files import outvoted, said_by
+
+DROPINS = Path("/etc/systemd/system")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitLooker:
+    """The wanted limits, those that this host does not grant, and where ours are written."""
+
+    run: Run
+    choices: dict[str, Choice]
+    refused: dict[str, str]
+    file: Path
+    dropin: str
+    # In a container the ceiling belongs to whoever started it; elsewhere it is ours to mend.
+    own_kernel: bool = True
+
+    def logins(self, users: list[str], *, runner: str) -> list[str]:
+        """The accounts that are there, and the runner's, which may come later."""
+        return [*(user for user in users if user != runner and _exists(user)), runner]
+
+    def services(self, names: list[str]) -> tuple[list[str], list[Unit]]:
+        """Which of the services are installed, and what of them is loaded."""
+        prefixes = [name for name in names if name.endswith("-.service")]
+        others = [name for name in names if name not in prefixes]
+        installed = prefixes + installed_units(self.run, others)
+        return installed, loaded_units(self.run, [instances_of(name) for name in installed])
+
+    def login_rows(self, users: list[str]) -> list[Row]:
+        """What each login has of each limit."""
+        known, rows = entries(), []
+        ours = [entry for entry in known if entry.path == str(self.file)]
+        for user in users:
+            live = login_limits(self.run, user) if _exists(user) else None
+            for kind, choice in self.choices.items():
+                words = last_words(known, user=user, item=kind)
+                row = (
+                    _absent(user, kind, choice)
+                    if live is None
+                    else self._login(user, kind, choice, live, words)
+                )
+                mine = told(last_words(ours, user=user, item=kind))
+                rows.append(_kept(replace(row, file=mine, boot=told(words))))
+        return rows
+
+    def service_rows(self, units: list[Unit]) -> list[Row]:
+        """What each loaded service has, and would have from its next start."""
+        if "nofile" not in self.choices:
+            return []
+        choice, rows = self.choices["nofile"], []
+        for unit in units:
+            live = limits_of(unit.main_pid) if unit.main_pid else {}
+            row = service_row(unit, wanted=int(choice.value), live=live)
+            paths = unit.properties.get("DropInPaths", "").split()
+            ours = next((path for path in paths if Path(path).name == self.dropin), "")
+            row = replace(row, file=said_by(Path(ours), "LimitNOFILE") if ours else "")
+            if row.state == "differs":
+                row = replace(row, reason=outvoted(unit, "LimitNOFILE", self.dropin))
+            rows.append(self._unless_refused("nofile", explained(_kept(row), choice)))
+        return rows
+
+    def entries(self, users: list[str]) -> list[dict[str, Any]]:
+        """Lines for limits.d."""
+        # A line that PAM cannot carry out closes the account: it refuses every session of the user.
+        return [
+            {"user": user, "item": kind, "value": int(choice.value)}
+            for user in users
+            for kind, choice in self.choices.items()
+            if kind not in self.refused
+        ]
+
+    def restarts(self, units: list[Unit]) -> list[str]:
+        """The running services that still have another limit."""
+        if "nofile" not in self.choices or "nofile" in self.refused:
+            return []
+        live = {unit.name: limits_of(unit.main_pid) for unit in units if unit.main_pid}
+        wanted = self.choices["nofile"].value
+        return [name for name, limits in live.items() if limits and str(limits["nofile"]) != wanted]
+
+    def _login(
+        self,
+        user: str,
+        kind: str,
+        choice: Choice,
+        live: dict[str, Limit],
+        words: dict[str, Entry],
+    ) -> Row:
+        row = explained(login_row(user, kind, wanted=int(choice.value), live=live), choice)
+        if row.state == "differs" and not row.reason:
+            row = replace(
+                row, reason=login_outvoted(words, file=str(self.file), wanted=choice.value)
+            )
+        return self._unless_refused(kind, row)
+
+    def _unless_refused(self, kind: str, row: Row) -> Row:
+        if kind not in self.refused:
+            return row
+        reason = f"this host grants no more than {self.refused[kind]}"
+        return replace(row, state="differs" if self.own_kernel else "skipped", reason=reason)
+
+
+def login_row(user: str, kind: str, *, wanted: int, live: dict[str, Limit]) -> Row:
+    """What a login has of one limit, soft and hard."""
+    row = Row(role="limits", key=f"{user} {kind}", wanted=str(wanted), live="", state="differs")
+    if not live:
+        return replace(row, reason=f"no session could be opened for '{user}'")
+    right = live[kind] == Limit(str(wanted), str(wanted))
+    return replace(row, live=str(live[kind]), state="ok" if right else "differs")
+
+
+def service_row(unit: Unit, *, wanted: int, live: dict[str, Limit]) -> Row:
+    """What a service has: as systemd would start it next, and as its main process runs now."""
+    promised = Limit(unit.properties["LimitNOFILESoft"], unit.properties["LimitNOFILE"])
+    row = Row(
+        role="limits",
+        key=f"{unit.name} LimitNOFILE",
+        wanted=str(wanted),
+        live=str(live.get("nofile", promised)),
+        boot=str(promised),
+        state="ok",
+    )
+    if promised != Limit(str(wanted), str(wanted)):
+        return replace(row, state="differs")
+    if not live:
+        return replace(row, reason="not running: holds from its next start")
+    if live["nofile"] != promised:
+        return replace(row, state="pending", reason="needs a restart of the service")
+    return row
+
+
+def _kept(row: Row) -> Row:
+    """A limit that holds only by somebody else's file is not ours yet."""
+    if row.state == "ok" and row.file != row.wanted:
+        return replace(row, state="differs")
+    return row
+
+
+def _absent(user: str, kind: str, choice: Choice) -> Row:
+    row = Row(role="limits", key=f"{user} {kind}", wanted=choice.value, live="", state="skipped")
+    return explained(replace(row, reason="no such account yet; its line waits for it"), choice)
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,146 @@
+"""Compares queues of disks in three layers: our rules, all of udev's rules, and the live disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ansible.module_utils.block_devices import Disk, chosen_scheduler, known_to_udev, stable_match
+from ansible.module_utils.host_profiles import QueueWishes, queue_wishes
+from ansible.module_utils.original_state import Original
+from ansible.module_utils.tuning_report import Choice, Row, explained
+from ansible.module_utils.udev_rules import QueueRule, last_rule, outvoted
+
+NUMBERS = ("add_random", "read_ahead_kb")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLooker:
+    """What is wanted of every disk, where our rules lie, and which rules udev has."""
+
+    profile: str
+    preferences: tuple[str, ...] = ()
+    nvme_preferences: tuple[str, ...] = ()
+    add_random: str = "auto"
+    read_ahead_kb: str = "auto"
+    file: Path = Path("/etc/udev/rules.d/61-holdfast-io-scheduler.rules")
+    rules: tuple[QueueRule, ...] = ()
+
+    def wishes(self, disk: Disk) -> QueueWishes:
+        """What this disk's queue shall be."""
+        nvme = disk.name.startswith("nvme")
+        return queue_wishes(
+            self.profile,
+            nvme=nvme,
+            schedulers=self.nvme_preferences if nvme else self.preferences,
+            add_random=self.add_random,
+            read_ahead_kb=self.read_ahead_kb,
+        )
+
+    def asked(self) -> tuple[str, ...]:
+        """Every scheduler that may be wanted of one disk or another."""
+        kinds = (Disk(name="sda"), Disk(name="nvme0n1"))
+        return tuple(dict.fromkeys(name for kind in kinds for name in self.wishes(kind).schedulers))
+
+    def wants_anything(self) -> bool:
+        """Whether there is anything to set on any disk."""
+        wishes = self.wishes(Disk(name="sda"))
+        return bool(self.asked() or wishes.add_random or wishes.read_ahead_kb)
+
+    def rows(self, disk: Disk, others: list[Disk]) -> list[Row]:
+        """Every setting of one disk, or the reason why it is left alone."""
+        if disk.unfit:
+            return [_row(disk.name, "", "", state="skipped", reason=disk.unfit)]
+        wishes, rows = self.wishes(disk), []
+        if wishes.schedulers:
+            rows.append(self._scheduler(disk, wishes))
+        for setting in NUMBERS:
+            choice: Choice | None = getattr(wishes, setting)
+            if choice:
+                rows.append(_number(disk, setting, choice))
+        return [self._at_boot(row, disk, others) for row in rows]
+
+    def wanted_rules(self, disks: list[Disk]) -> list[dict[str, str]]:
+        """What udev has to do when one of the disks appears, by a name that survives hot plug."""
+        rules = []
+        for disk in disks:
+            settings = self._settings(disk)
+            if disk.unfit or not any(settings.values()):
+                continue
+            found = stable_match(disk, disks)
+            match = f'ENV{{{found[0]}}}=="{found[1]}"' if found else f'KERNEL=="{disk.name}"'
+            rules.append({"device": disk.name, "match": match, **settings})
+        return rules
+
+    def _settings(self, disk: Disk) -> dict[str, str]:
+        wishes = self.wishes(disk)
+        numbers = {
+            setting: choice.value if choice and getattr(disk, setting) else ""
+            for setting in NUMBERS
+            for choice in [getattr(wishes, setting)]
+        }
+        return {"scheduler": chosen_scheduler(disk, wishes.schedulers) or "", **numbers}
+
+    def _scheduler(self, disk: Disk, wishes: QueueWishes) -> Row:
+        key, choice = f"{disk.name} scheduler", chosen_scheduler(disk, wishes.schedulers)
+        told = Choice(
+            value=choice or "",
+            formula=f"first on offer of {', '.join(wishes.schedulers)}",
+            bounds=f"on offer: {', '.join(disk.schedulers) or 'nothing'}",
+            why=wishes.why,
+            reference=wishes.reference,
+        )
+        if choice is None:
+            offer = f"the kernel offers only {', '.join(disk.schedulers) or 'no scheduler at all'}"
+            return explained(
+                _row(key, " or ".join(wishes.schedulers), disk.scheduler, reason=offer), told
+            )
+        return explained(_row(key, choice, disk.scheduler), told)
+
+    def _at_boot(self, row: Row, disk: Disk, others: list[Disk]) -> Row:
+        if row.state == "skipped" or row.reason:
+            return row
+        setting, known = row.key.split()[1], known_to_udev(disk)
+        rule = last_rule(list(self.rules), setting=setting, known=known)
+        ours = [found for found in self.rules if found.path == str(self.file)]
+        mine = last_rule(ours, setting=setting, known=known)
+        row = replace(row, file=mine.value if mine else "", boot=rule.value if rule else "")
+        reason = outvoted(rule, file=self.file, wanted=row.wanted)
+        if reason:
+            return replace(row, state="differs", reason=reason)
+        kept = row.file == row.boot == row.wanted and _by_stable_name(mine, disk, others)
+        return row if kept or row.state != "ok" else replace(row, state="differs")
+
+
+def queue_originals(disks: list[Disk], rows: Iterable[Row]) -> list[Original]:
+    """The settings as they are, by a name of the disk that the next boot will not change."""
+    by_name, found = {disk.name: disk for disk in disks}, []
+    for row in rows:
+        if row.state == "skipped":
+            continue
+        name, setting = row.key.split()
+        stable = stable_match(by_name[name], disks) or ("KERNEL", name)
+        before = {"by": list(stable), "setting": setting, "value": row.live}
+        identity = f"{stable[0]}={stable[1]} {setting}"
+        found.append(Original(kind="queue", name=identity, before=before))
+    return found
+
+
+def _by_stable_name(rule: QueueRule | None, disk: Disk, others: list[Disk]) -> bool:
+    stable = stable_match(disk, others) or ("KERNEL", disk.name)
+    name = f"ENV{{{stable[0]}}}" if stable[0] != "KERNEL" else "KERNEL"
+    return rule is not None and (name, "==", stable[1]) in rule.conditions
+
+
+def _number(disk: Disk, setting: str, choice: Choice) -> Row:
+    live, key = str(getattr(disk, setting)), f"{disk.name} {setting}"
+    if not live:
+        absent = "this kernel has no such setting for the device"
+        return explained(_row(key, choice.value, "", state="skipped", reason=absent), choice)
+    return explained(_row(key, choice.value, live), choice)
+
+
+def _row(key: str, wanted: str, live: str, *, state: str = "", reason: str = "") -> Row:
+    told = state or ("ok" if live == wanted else "differs")
+    return Row(role="io_scheduler", key=key, wanted=wanted, live=live, state=told, reason=reason)

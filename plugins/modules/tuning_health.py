@@ -1,0 +1,74 @@
+"""Ansible module: ask the database servers and the runner of a host whether they are well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.server_health import checks_for, sick
+
+DOCUMENTATION = r"""
+module: tuning_health
+short_description: Ask the database servers and the runner of a host whether they are well
+description:
+- Asks every server that has a socket, and C(holdfast check) where the runner is installed.
+- Fails for what was well before and is not any more.
+options:
+  commands:
+    description: Questions of the operator's own, each a list of arguments.
+    type: list
+    elements: list
+    default: []
+  well_before:
+    description: What was well before the change; an earlier answer's C(well).
+    type: list
+    elements: str
+    default: []
+author: holdfast
+"""
+EXAMPLES = r"""
+- name: Ask
+  tuning_health:
+"""
+RETURN = r"""
+well:
+  description: What answers as it should.
+  returned: always
+  type: list
+  elements: str
+unwell:
+  description: What does not, with its last words.
+  returned: always
+  type: list
+  elements: str
+"""
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "commands": {"type": "list", "elements": "list", "default": []},
+    "well_before": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def main() -> None:
+    """Ask everybody, and compare with what was well before."""
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    checks = checks_for(Path("/"), own=module.params["commands"])
+    well, unwell = [], []
+    for check in checks:
+        code, output, errors = module.run_command(list(check.argv), cwd="/")
+        if code == 0:
+            well.append(check.name)
+        else:
+            unwell.append(f"{check.name}: {_last_words(errors or output) or f'exit status {code}'}")
+    if failed := sick(module.params["well_before"], well=well, unwell=unwell):
+        module.fail_json(msg="; ".join(failed), well=well, unwell=unwell)
+    module.exit_json(changed=False, well=well, unwell=unwell)
+
+
+def _last_words(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Ansible module: measure a host with a short, bounded load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bounded_load import (
+    SCRATCH,
+    by_ourselves,
+    has_room,
+    pressure,
+    told,
+    with_fio,
+)
+from ansible.module_utils.original_state import FOLDER
+
+DOCUMENTATION = r"""
+module: tuning_measure
+short_description: Measure a host with a short, bounded load
+description:
+- Writes and reads a small file with fio (without it, only writes), counts how long tasks stalled
+  meanwhile (PSI), and if asked runs one backup. Keeps the result beside the snapshots.
+options:
+  label:
+    description: What this measurement is called.
+    type: str
+    required: true
+  path:
+    description: Folder whose file system is measured.
+    type: path
+    required: true
+  seconds:
+    description: How long each load may last.
+    type: int
+    default: 5
+  job:
+    description: A backup job to run once; empty runs none.
+    type: str
+    default: ""
+author: holdfast
+"""
+EXAMPLES = r"""
+- name: Measure
+  tuning_measure:
+    label: before
+    path: /var/lib/holdfast
+"""
+RETURN = r"""
+measure:
+  description: What was measured.
+  returned: always
+  type: dict
+told:
+  description: The same in one line.
+  returned: always
+  type: str
+"""
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "label": {"type": "str", "required": True},
+    "path": {"type": "path", "required": True},
+    "seconds": {"type": "int", "default": 5},
+    "job": {"type": "str", "default": ""},
+}
+RUNNER = ["runuser", "-u", "holdfast", "--", "/usr/local/bin/holdfast", "list"]
+
+
+def main() -> None:
+    """Measure, keep and tell; a load that cannot be had is said, never a failure."""
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=False)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    before = pressure()
+    load, skipped = _load(module)
+    backup = _backup(module) if module.params["job"] else {}
+    after = pressure()
+    stalled = {name: (after[name] - before[name]) // 1000 for name in before}
+    measure = {
+        "schema": "holdfast.measure/1",
+        "label": module.params["label"],
+        "taken": now,
+        "load": load,
+        "pressure_ms": stalled,
+        "backup": backup,
+        "skipped": skipped,
+    }
+    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = FOLDER / f"measure-{module.params['label']}-{now.replace(':', '')}.json"
+    kept.write_text(json.dumps(measure, indent=2, sort_keys=True) + "\n")
+    kept.chmod(0o600)
+    module.exit_json(changed=True, measure=measure, told=told(measure))
+
+
+def _load(module: AnsibleModule) -> tuple[dict[str, float], str]:
+    path = Path(module.params["path"])
+    if not path.is_dir():
+        return {}, f"no folder '{path}'"
+    if not has_room(path):
+        return {}, f"too little room on '{path}'"
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=path))
+    try:
+        if module.get_bin_path("fio"):
+            return with_fio(module.run_command, folder, seconds=module.params["seconds"]), ""
+        load = by_ourselves(folder, seconds=module.params["seconds"])
+    except OSError as error:
+        return {}, f"cannot put load on '{path}': {error}"
+    finally:
+        shutil.rmtree(folder)
+    return load, "fio is not installed: only writes were measured"
+
+
+def _backup(module: AnsibleModule) -> dict[str, float | str]:
+    job = module.params["job"]
+    code, _, errors = module.run_command(["systemctl", "start", f"holdfast-backup-{job}.service"])
+    if code:
+        return {"failed": errors.strip()}
+    code, output, errors = module.run_command([*RUNNER, job, "--json"], cwd="/")
+    if code:
+        return {"failed": errors.strip()}
+    newest = json.loads(output)["backups"][0]
+    rate = newest["plain_bytes"] / 1e6 / max(newest["seconds"], 1e-6)
+    return {"seconds": round(newest["seconds"], 1), "plain_mb_per_second": round(rate, 1)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Ansible module: keep how a host was before its first change."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.original_state import Original, extended, keep, load
+
+DOCUMENTATION = r"""
+module: tuning_snapshot
+short_description: Keep how a host was before its first change
+description:
+- Adds what the snapshot of a role does not hold yet; what it holds is never written over.
+- The snapshot lies in C(/var/lib/holdfast-tuning), for root only.
+options:
+  role:
+    description: The role that is about to change something.
+    type: str
+    required: true
+  originals:
+    description: What it found, as its probe told.
+    type: list
+    elements: dict
+    required: true
+author: holdfast
+"""
+EXAMPLES = r"""
+- name: Keep the state of before
+  tuning_snapshot:
+    role: sysctl
+    originals: "{{ probe.unrecorded }}"
+"""
+RETURN = r"""
+snapshot:
+  description: The whole snapshot of the role.
+  returned: always
+  type: dict
+"""
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "role": {"type": "str", "required": True},
+    "originals": {"type": "list", "elements": "dict", "required": True},
+}
+
+
+def main() -> None:
+    """Add what is missing, whole or not at all."""
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    found = [Original(**entry) for entry in module.params["originals"]]
+    old = load(module.params["role"])
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    new = extended(old, found, now=now)
+    if new != old and not module.check_mode:
+        keep(new)
+    module.exit_json(changed=new != old, snapshot=new.document())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Ansible module: put a host back to how it was before it was tuned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.block_devices import BlockTree, QueueRefused
+from ansible.module_utils.host_kind import container_kind
+from ansible.module_utils.kernel_keys import Kernel, KeyRefused
+from ansible.module_utils.mount_table import MOUNT_TABLE, parse_mounts
+from ansible.module_utils.original_state import keep, load
+from ansible.module_utils.systemd_units import SystemdSilent
+from ansible.module_utils.tuning_report import as_dicts, refusals
+from ansible.module_utils.undo import Undo, UndoRefused
+
+DOCUMENTATION = r"""
+module: tuning_undo
+short_description: Put a host back to how it was before it was tuned
+description:
+- Restores files, live kernel keys, queues and mounts from the snapshots on the host, reads
+  everything back, and marks the snapshots as undone. A second call finds nothing to do.
+options:
+  roles:
+    description: Whose changes to undo; the last one that was tuned comes first.
+    type: list
+    elements: str
+    required: true
+author: holdfast
+"""
+EXAMPLES = r"""
+- name: Undo
+  tuning_undo:
+    roles:
+      - sysctl
+"""
+RETURN = r"""
+rows:
+  description: One row per thing that was put back or is as it was found.
+  returned: always
+  type: list
+  elements: dict
+"""
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "roles": {"type": "list", "elements": "str", "required": True}
+}
+
+
+def main() -> None:
+    """Put everything back, prove it, and only then say that it was undone."""
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    mounts = tuple(parse_mounts(Path(MOUNT_TABLE).read_text()))
+    kernel = Kernel(folder=Path("/proc/sys"), container=container_kind(), mounts=mounts)
+    undo = Undo(
+        run=module.run_command, kernel=kernel, disks=BlockTree(), check_mode=module.check_mode
+    )
+    snapshots = [load(role) for role in module.params["roles"]]
+    try:
+        rows = [
+            row
+            for snapshot in snapshots
+            for row in undo.put_back(snapshot.role, snapshot.originals)
+        ]
+    except (KeyRefused, QueueRefused, SystemdSilent, UndoRefused, OSError) as error:
+        module.fail_json(msg=f"cannot undo: {error}")
+        return
+    if failed := refusals(rows):
+        module.fail_json(msg="; ".join(failed), rows=as_dicts(rows))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for snapshot in snapshots:
+        if snapshot.taken and not snapshot.undone and not module.check_mode:
+            keep(replace(snapshot, undone=now))
+    changed = any(row.state == "changed" for row in rows)
+    module.exit_json(changed=changed, rows=as_dicts(rows))
+
+
+if __name__ == "__main__":
+    main()
