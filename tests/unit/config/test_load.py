@@ -140,7 +140,7 @@ def test_anchors_and_merges_are_understood(tmp_path: Path) -> None:
         ),
         (
             JOB + "    compression: {codec: zst}\n",
-            "line 7: jobs.shop.compression.codec: 'zst' is not one of zstd, gzip, none",
+            "line 7: jobs.shop.compression.codec: 'zst' is not one of zstd, gzip, xz, none",
             "did you mean 'zstd'?",
         ),
         (

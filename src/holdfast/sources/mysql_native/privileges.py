@@ -95,8 +95,13 @@ def missing(wanted: Sequence[Need], rights: Sequence[Held]) -> list[Need]:
 
 def require_grants(session: Session, edition: Edition, database: str) -> list[Held]:
     """Raise `GrantMissing` unless the login may read all of `database`."""
+    return require(session, needs(edition, database), f"database '{database}'")
+
+
+def require(session: Session, wanted: Sequence[Need], subject: str) -> list[Held]:
+    """All that the login holds; raises `GrantMissing` with the statements for what it lacks."""
     rights = held(session)
-    lacking = missing(needs(edition, database), rights)
+    lacking = missing(wanted, rights)
     if lacking:
         user, _, host = session.value("SELECT CURRENT_USER()").rpartition("@")
         login = f"{quoted(user)}@{quoted(host)}"
@@ -104,7 +109,7 @@ def require_grants(session: Session, edition: Edition, database: str) -> list[He
             f"{need.right} on {need.database or '*'} {need.why}" for need in lacking
         )
         raise GrantMissing(
-            f"cannot back up database '{database}': {login} lacks {reasons}",
+            f"cannot back up {subject}: {login} lacks {reasons}",
             hint="; ".join(f"{need.grant_to(login)}" for need in lacking),
         )
     return rights

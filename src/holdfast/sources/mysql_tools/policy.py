@@ -1,0 +1,101 @@
+"""What a dump program keeps faithfully, what it does not, and what the operator is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.errors import Unsupported
+from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.privileges import Need, needs
+from holdfast.sources.mysql_native.session import Session
+from holdfast.sources.mysql_native.source import TABLES_NAMED, TRANSACTIONAL, VERSIONED
+from holdfast.sources.mysql_native.tables import Table
+from holdfast.sources.mysql_tools.programs import Program
+
+KEEPS_HISTORY = (10, 11)
+# What the native engine takes to hold one moment for several sessions; a dump has but one.
+ONE_MOMENT = {"RELOAD", "BACKUP_ADMIN"}
+LIBRARIES = """
+    SELECT library_name FROM information_schema.libraries WHERE library_schema = %s
+    ORDER BY library_name"""
+
+
+def transactional(table: Table) -> bool:
+    return table.engine == TRANSACTIONAL
+
+
+def versioned(table: Table) -> bool:
+    return table.kind == VERSIONED
+
+
+def rights(
+    edition: Edition, database: str, tables: Sequence[Table], *, as_tables: bool
+) -> tuple[Need, ...]:
+    """What the login needs, where it dumps these."""
+    least = [need for need in needs(edition, database) if need.right not in ONE_MOMENT]
+    if as_tables and not all(transactional(table) for table in tables):
+        why = f"to hold tables still that are not {TRANSACTIONAL}"
+        least.append(Need(right="LOCK TABLES", database=database, why=why))
+    return tuple(least)
+
+
+def refuse_unfaithful(tables: Sequence[Table], program: Program, *, as_tables: bool) -> None:
+    """Raise `Unsupported` for tables that would come back as something else, or torn."""
+    torn = [] if as_tables else [table for table in tables if not transactional(table)]
+    if torn:
+        raise Unsupported(
+            f"cannot dump tables {named(torn)} in one moment with the others: "
+            f"they are not {TRANSACTIONAL}",
+            hint="backup_as_tables: true locks each of them while it is read; "
+            f"or ALTER TABLE ... ENGINE={TRANSACTIONAL}",
+        )
+    past = [table for table in tables if versioned(table)]
+    if past and program.release < KEEPS_HISTORY:
+        raise Unsupported(
+            f"cannot dump tables {named(past)}: '{program.path}' would lose their history",
+            hint="system-versioned tables want MariaDB 10.11 or later",
+        )
+
+
+def refuse_libraries(asking: Session, database: str, *, as_tables: bool) -> None:
+    """Raise `Unsupported` where routines use libraries, which no dump program knows of."""
+    if as_tables or not asking.text("SHOW TABLES FROM information_schema LIKE 'LIBRARIES'"):
+        return
+    names = [name for (name,) in asking.text(LIBRARIES, database)]
+    if names:
+        raise Unsupported(
+            f"cannot dump database '{database}' whole: mysqldump leaves out its libraries "
+            f"{', '.join(names[:TABLES_NAMED])}",
+            hint="write backup_as_tables: true, or engine: native",
+        )
+
+
+def rounded(tables: Sequence[Table]) -> list[str]:
+    """Columns whose values a dump writes with six digits, though they may have more."""
+    return [
+        f"{table.relation.name}.{column.name}"
+        for table in tables
+        for column in table.columns
+        if column.data_type == "float"
+    ]
+
+
+def notes(tables: Sequence[Table]) -> list[str]:
+    """What is worth knowing before a night relies on it."""
+    said = []
+    if found := rounded(tables):
+        more = f" and {len(found) - TABLES_NAMED} more" if len(found) > TABLES_NAMED else ""
+        shown = ", ".join(found[:TABLES_NAMED])
+        said.append(f"FLOAT is written with six digits: {shown}{more}; engine native writes all")
+    locked = [table for table in tables if not transactional(table)]
+    if locked:
+        said.append(f"writers wait while these are read: {named(locked)}")
+    return said
+
+
+def named(tables: Sequence[Table]) -> str:
+    shown = ", ".join(
+        f"'{table.relation}' ({table.engine or 'no engine'})" for table in tables[:TABLES_NAMED]
+    )
+    more = len(tables) - TABLES_NAMED
+    return shown + (f" and {more} more" if more > 0 else "")

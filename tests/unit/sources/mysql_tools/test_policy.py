@@ -1,0 +1,77 @@
+"""What is dumped how, and what is said about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.errors import Unsupported
+from holdfast.model import Relation
+from holdfast.sources.mysql_native.columns import Column
+from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.tables import Table
+from holdfast.sources.mysql_tools import policy
+from holdfast.sources.mysql_tools.programs import Program
+
+
+def table(name: str, *, engine: str = "InnoDB", kind: str = "BASE TABLE", data: str = "") -> Table:
+    column = Column(name="a", data_type=data, charset="", collation="", nullable=True)
+    return Table(
+        relation=Relation(schema="shop", name=name),
+        kind=kind,
+        engine=engine,
+        columns=(column,) if data else (),
+        key=None,
+        rows=1,
+        row_bytes=1,
+        data_bytes=1,
+    )
+
+
+def program(version: str = "11.8.6") -> Program:
+    return Program(name="mariadb-dump", path="/usr/bin/d", kind="mariadb", version=version)
+
+
+def edition(kind: str) -> Edition:
+    return Edition(kind=kind, version="9.7", release=(9, 7), max_allowed_packet=1)
+
+
+def test_a_dump_needs_no_right_to_stop_the_server() -> None:
+    for kind in ("mariadb", "mysql"):
+        wanted = policy.rights(edition(kind), "shop", [table("t")], as_tables=True)
+        assert not {need.right for need in wanted} & {"RELOAD", "BACKUP_ADMIN", "LOCK TABLES"}
+        assert "TRIGGER" in {need.right for need in wanted}
+
+
+def test_the_right_to_lock_is_only_wanted_for_tables_that_are_locked() -> None:
+    tables = [table("t"), table("u", engine="MyISAM")]
+    apart = policy.rights(edition("mariadb"), "shop", tables, as_tables=True)
+    (lock,) = (need for need in apart if need.right == "LOCK TABLES")
+    assert lock.grant_to("`u`@`h`") == "GRANT LOCK TABLES ON `shop`.* TO `u`@`h`"
+
+
+def test_tables_that_a_transaction_cannot_hold_are_refused_in_one_dump_only() -> None:
+    tables = [table("t"), table("u", engine="MyISAM")]
+    with pytest.raises(Unsupported, match=r"'shop\.u' \(MyISAM\)"):
+        policy.refuse_unfaithful(tables, program(), as_tables=False)
+    policy.refuse_unfaithful(tables, program(), as_tables=True)
+
+
+def test_history_that_would_be_lost_is_refused() -> None:
+    tables = [table("past", kind="SYSTEM VERSIONED")]
+    policy.refuse_unfaithful(tables, program("10.11.19"), as_tables=True)
+    with pytest.raises(Unsupported, match="would lose their history"):
+        policy.refuse_unfaithful(tables, program("10.6.9"), as_tables=True)
+
+
+def test_rounded_columns_and_waiting_writers_are_announced() -> None:
+    tables = [table("f", data="float"), table("u", engine="Aria"), table("d", data="double")]
+    rounded, waiting = policy.notes(tables)
+    assert "f.a" in rounded
+    assert "d.a" not in rounded
+    assert "'shop.u' (Aria)" in waiting
+    assert policy.notes([table("d", data="double")]) == []
+
+
+def test_of_many_tables_only_the_first_are_named() -> None:
+    names = policy.named([table(f"t{number}") for number in range(20)])
+    assert names.endswith("and 12 more")
