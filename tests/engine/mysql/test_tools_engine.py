@@ -39,6 +39,8 @@ PROGRAMS = (
     ),
     "CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DO DELETE FROM child WHERE id < 0",
 )
+# docs/restore-mysql.md names both: dates that no calendar has, and an ENUM with '' for a member.
+BEYOND_A_DUMP = {"moments", "choices"}
 KINDS = pytest.mark.parametrize("as_tables", [False, True], ids=["whole", "by table"])
 
 
@@ -54,21 +56,24 @@ def test_programs_views_events_and_triggers_come_back_and_fired_for_no_row(
 
 
 @KINDS
-def test_the_corpus_comes_back_equal_but_for_the_floats_that_were_announced(
+def test_the_corpus_comes_back_equal_but_for_what_was_announced(
     lab: Laboratory, tmp_path: Path, *, as_tables: bool
 ) -> None:
     original, copy = lab.corpus(), lab.name()
+    lab.run(original, *without_what_is_refused(lab, original, as_tables=as_tables))
     source = MysqlToolsSource(lab.url(original), as_tables=as_tables)
-    if not as_tables:
-        # What is not InnoDB would be torn, and is refused: not what this test is about.
-        lab.run(original, *without_other_engines(lab, original))
     proofs: list[dict[str, str]] = []
     parts = keep(source, tmp_path, meanwhile=lambda taken: proofs.append(taken.proof))
     bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
-    rounded = {column.partition(".")[0] for column in proofs[0]["rounded_columns"].split(", ")}
+    announced = {
+        column.partition(".")[0]
+        for kind in ("rounded_columns", "converted_columns")
+        for column in proofs[0].get(kind, "").split(", ")
+    }
     before, after = lab.checksums(original), lab.checksums(copy)
     assert before.keys() == after.keys()
-    assert {name for name in before if before[name] != after[name]} <= rounded
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= announced | BEYOND_A_DUMP
 
 
 @KINDS
@@ -141,7 +146,7 @@ def test_the_documented_grants_suffice_without_the_lock_of_one_moment(
     whole = [right for right in lab.brand.whole_server if right == "SHOW_ROUTINE"]
     user = lab.account(
         *(f"{right} ON *.*" for right in whole),
-        of_database(database, "SELECT", "SHOW VIEW", "TRIGGER", "EVENT"),
+        of_database(database, "SELECT", "SHOW VIEW", "TRIGGER", "EVENT", "EXECUTE"),
         "SELECT ON `mysql`.*",
     )
     copy = lab.name()
@@ -156,11 +161,12 @@ def test_the_documented_grants_suffice_without_the_lock_of_one_moment(
         assert differences(lab.described(copy), lab.described(database)) == []
 
 
-@pytest.mark.parametrize("lacking", ["SHOW VIEW", "TRIGGER", "EVENT"])
+@pytest.mark.parametrize("lacking", ["SHOW VIEW", "TRIGGER", "EVENT", "EXECUTE"])
 def test_a_missing_grant_is_spelled_out(lab: Laboratory, lacking: str) -> None:
     database = lab.database("CREATE TABLE t (id int)")
     whole = ("SHOW_ROUTINE",) if "SHOW_ROUTINE" in lab.brand.whole_server else ("USAGE",)
-    others = [each for each in ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT") if each != lacking]
+    rights = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT", "EXECUTE")
+    others = [each for each in rights if each != lacking]
     user = lab.account(f"{whole[0]} ON *.*", of_database(database, *others), "SELECT ON `mysql`.*")
     with pytest.raises(GrantMissing) as failure:
         MysqlToolsSource(lab.url(database, user=user), password=PASSWORD).check()
@@ -186,10 +192,26 @@ def test_history_of_versioned_tables_comes_along(lab: Laboratory, tmp_path: Path
     assert lab.ask(copy, asked) == lab.ask(original, asked)
 
 
-def without_other_engines(lab: Laboratory, database: str) -> list[str]:
+def without_what_is_refused(lab: Laboratory, database: str, *, as_tables: bool) -> list[str]:
+    """What drops those; that they are refused is said by tests of their own."""
     found = lab.ask(
         database,
         "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
         " AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND engine <> 'InnoDB'",
     )
-    return [f"DROP TABLE {ticked(name)}" for (name,) in found]
+    dropped = [] if as_tables else [f"DROP TABLE {ticked(name)}" for (name,) in found]
+    if lab.brand is MARIADB:
+        return dropped
+    libraries = lab.ask(
+        database,
+        "SELECT library_name FROM information_schema.libraries WHERE library_schema = DATABASE()",
+    )
+    importing = lab.ask(
+        database,
+        "SELECT routine_name FROM information_schema.routine_libraries"
+        " WHERE routine_schema = DATABASE()",
+    )
+    if not as_tables:
+        dropped += [f"DROP FUNCTION {ticked(name)}" for (name,) in importing]
+        dropped += [f"DROP LIBRARY {ticked(name)}" for (name,) in libraries]
+    return [*dropped, "DROP TABLE only_computed"]

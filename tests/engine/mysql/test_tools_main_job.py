@@ -129,7 +129,7 @@ class TestDumpOfADatabase(MainJob):
         secret.write_text(PASSWORD + "\n")
         secret.chmod(0o600)
         source = databases.source(database) | {
-            "dsn": lab.url(database, user=lab.reader(database)),
+            "dsn": lab.url(database, user=lab.account("ALL ON *.*")),
             "password_file": str(secret),
         }
         site = piped(tmp_path, source, "pigz")

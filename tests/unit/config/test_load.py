@@ -95,6 +95,73 @@ def test_a_job_needs_only_a_source_and_a_repository(tmp_path: Path) -> None:
     assert (stock.overlap, stock.timeout) == ("skip", timedelta(hours=2))
 
 
+MYSQL = '    source: {kind: mysql, engine: tools, dsn: "mysql://u@localhost/shop"}\n'
+
+
+@pytest.mark.parametrize(
+    ("written_", "codec", "level"),
+    [
+        ("{program: gzip}", Codec.GZIP, 6),
+        ("{program: pigz, level: 9, level_cap: 9}", Codec.GZIP, 6),
+        ("{program: zstd, level: 2}", Codec.ZSTD, 2),
+        ("{program: 7z, level: 9}", Codec.XZ, 6),
+        ("{program: pigz, codec: gzip}", Codec.GZIP, 6),
+    ],
+)
+def test_a_program_names_its_codec_and_never_goes_above_level_six(
+    tmp_path: Path, written_: str, codec: Codec, level: int
+) -> None:
+    text = HEAD + MYSQL + REPOSITORY + f"    compression: {written_}\n"
+    compression = job(tmp_path, text).compression
+    assert (compression.codec, compression.effective_level) == (codec, level)
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "hint"),
+    [
+        (
+            HEAD + MYSQL + REPOSITORY + "    compression: {program: pigz, codec: zstd}\n",
+            "line 7: jobs.shop.compression.codec: pigz does not write zstd",
+            "leave it out, or gzip",
+        ),
+        (
+            HEAD + MYSQL + REPOSITORY + "    compression: {program: bzip2}\n",
+            "line 7: jobs.shop.compression.program: 'bzip2' is not one of gzip, pigz, zstd, 7z",
+            "did you mean 'gzip'?",
+        ),
+        (
+            JOB + "    compression: {program: pigz}\n",
+            "line 4: jobs.shop: 'compression.program' is for dumps of kind mysql, engine tools",
+            "leave program out: holdfast compresses itself",
+        ),
+        (
+            HEAD
+            + MYSQL.replace("tools", "tools, method: physical")
+            + REPOSITORY
+            + "    compression: {program: pigz}\n",
+            "line 4: jobs.shop: 'compression.program' is for dumps of kind mysql, engine tools",
+            "leave program out: holdfast compresses itself",
+        ),
+        (
+            HEAD + MYSQL.replace("tools", "native, backup_as_tables: true") + REPOSITORY,
+            "line 5: jobs.shop.source: 'backup_as_tables' means nothing to engine native",
+            "write engine: tools",
+        ),
+        (
+            HEAD
+            + MYSQL.replace("tools", "tools, method: physical, backup_as_tables: true")
+            + REPOSITORY,
+            "line 5: jobs.shop.source: a physical backup has no tables of its own",
+            "leave backup_as_tables out",
+        ),
+    ],
+)
+def test_settings_of_the_stock_tools_that_would_do_nothing_are_refused(
+    tmp_path: Path, text: str, what: str, hint: str
+) -> None:
+    assert refused(tmp_path, text) == (what, hint)
+
+
 def test_anchors_and_merges_are_understood(tmp_path: Path) -> None:
     text = (
         JOB.replace("  shop:\n", "  shop: &base\n") + "  stock:\n    <<: *base\n    timeout: 5m\n"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import MemoryShort
+from holdfast.model import Compressor
 from holdfast.scheduling.budget import (
     Budget,
     Ceiling,
     Limits,
     MemoryRoom,
     process_budget,
+    tasks_beside,
     tasks_for,
 )
 
@@ -110,3 +112,21 @@ def test_where_not_even_one_slot_fits_it_is_refused_with_the_number_that_would_d
     memory = MemoryRoom(limit_bytes=50 * MIB, compressor_bytes=2 * MIB)
     with pytest.raises(MemoryShort, match=r"cannot run in 50 MiB .* needs 90 MiB"):
         process_budget(limits(), asked=None, connections_free=None, memory=memory)
+
+
+@pytest.mark.parametrize(
+    ("compressor", "tasks", "slots"),
+    [(None, 3, 33), (Compressor.PIGZ, 5, 20), (Compressor.ZSTD, 7, 14)],
+)
+def test_a_slot_with_a_program_beside_its_dump_costs_more_tasks(
+    compressor: Compressor | None, tasks: int, slots: int
+) -> None:
+    assert tasks_beside(compressor) == tasks
+    given = process_budget(
+        limits(pids_max=200), asked=50, connections_free=None, tasks_per_slot=tasks
+    )
+    assert given.slots == slots
+
+
+def test_every_compressor_has_its_tasks_counted() -> None:
+    assert all(tasks_beside(each) > tasks_beside(None) for each in Compressor)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.errors import Unsupported
-from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.columns import READABLE_CHARSETS, TEXTS
+from holdfast.sources.mysql_native.edition import MYSQL, Edition
 from holdfast.sources.mysql_native.privileges import Need, needs
 from holdfast.sources.mysql_native.session import Session
 from holdfast.sources.mysql_native.source import TABLES_NAMED, TRANSACTIONAL, VERSIONED
 from holdfast.sources.mysql_native.tables import Table
+from holdfast.sources.mysql_tools.dump_command import AS_STORED, CONVERTED
 from holdfast.sources.mysql_tools.programs import Program
 
 KEEPS_HISTORY = (10, 11)
@@ -33,7 +35,10 @@ def rights(
 ) -> tuple[Need, ...]:
     """What the login needs, where it dumps these."""
     least = [need for need in needs(edition, database) if need.right not in ONE_MOMENT]
-    if as_tables and not all(transactional(table) for table in tables):
+    if not as_tables:
+        why = "to describe views that call functions"
+        least.append(Need(right="EXECUTE", database=database, why=why))
+    elif not all(transactional(table) for table in tables):
         why = f"to hold tables still that are not {TRANSACTIONAL}"
         least.append(Need(right="LOCK TABLES", database=database, why=why))
     return tuple(least)
@@ -48,6 +53,12 @@ def refuse_unfaithful(tables: Sequence[Table], program: Program, *, as_tables: b
             f"they are not {TRANSACTIONAL}",
             hint="backup_as_tables: true locks each of them while it is read; "
             f"or ALTER TABLE ... ENGINE={TRANSACTIONAL}",
+        )
+    empty = [table for table in tables if not table.columns]
+    if empty and program.kind == MYSQL:
+        raise Unsupported(
+            f"cannot dump tables {named(empty)}: mysqldump writes rows without a column wrongly",
+            hint="give them a column that is not generated, or write engine: native",
         )
     past = [table for table in tables if versioned(table)]
     if past and program.release < KEEPS_HISTORY:
@@ -70,23 +81,39 @@ def refuse_libraries(asking: Session, database: str, *, as_tables: bool) -> None
         )
 
 
-def rounded(tables: Sequence[Table]) -> list[str]:
-    """Columns whose values a dump writes with six digits, though they may have more."""
-    return [
-        f"{table.relation.name}.{column.name}"
-        for table in tables
-        for column in table.columns
-        if column.data_type == "float"
-    ]
+def charset(program: Program) -> str:
+    """In which character set the rows of one table are dumped by themselves."""
+    # mysqldump would then take names for latin1, and MySQL makes no JSON out of bytes.
+    return CONVERTED if program.kind == MYSQL else AS_STORED
 
 
-def notes(tables: Sequence[Table]) -> list[str]:
+def inexact(tables: Sequence[Table], program: Program, *, as_tables: bool) -> dict[str, list[str]]:
+    """Columns whose values may come back as others: those that are rounded, those converted."""
+    as_stored = as_tables and charset(program) == AS_STORED
+    found: dict[str, list[str]] = {"rounded_columns": [], "converted_columns": []}
+    for table in tables:
+        for column in table.columns:
+            name = f"{table.relation.name}.{column.name}"
+            if column.data_type == "float":
+                found["rounded_columns"].append(name)
+            elif column.data_type in TEXTS and column.charset not in READABLE_CHARSETS:
+                found["converted_columns"] += [] if as_stored else [name]
+    return {kind: names for kind, names in found.items() if names}
+
+
+SAYING = {
+    "rounded_columns": "FLOAT is written with six digits",
+    "converted_columns": "text goes through utf8mb4, from where not every code comes back",
+}
+
+
+def notes(tables: Sequence[Table], program: Program, *, as_tables: bool) -> list[str]:
     """What is worth knowing before a night relies on it."""
     said = []
-    if found := rounded(tables):
-        more = f" and {len(found) - TABLES_NAMED} more" if len(found) > TABLES_NAMED else ""
-        shown = ", ".join(found[:TABLES_NAMED])
-        said.append(f"FLOAT is written with six digits: {shown}{more}; engine native writes all")
+    for kind, columns in inexact(tables, program, as_tables=as_tables).items():
+        more = f" and {len(columns) - TABLES_NAMED} more" if len(columns) > TABLES_NAMED else ""
+        shown = ", ".join(columns[:TABLES_NAMED])
+        said.append(f"{SAYING[kind]}: {shown}{more}; engine native keeps them exactly")
     locked = [table for table in tables if not transactional(table)]
     if locked:
         said.append(f"writers wait while these are read: {named(locked)}")

@@ -63,8 +63,8 @@ def find(asking: Session, address: Address) -> ServerFiles:
         user = pwd.getpwuid(os.geteuid()).pw_name
         raise GrantMissing(
             f"cannot read '{error.filename}' as user '{user}': {error.strerror}",
-            hint="run the job as mysql or root, or give its unit "
-            "AmbientCapabilities=CAP_DAC_READ_SEARCH (docs/restore-mysql.md)",
+            hint="run it as root or mysql, or give the job's unit "
+            "CAP_DAC_READ_SEARCH as docs/restore-mysql.md shows",
         ) from error
     return ServerFiles(folder=folder, size_bytes=size_bytes)
 

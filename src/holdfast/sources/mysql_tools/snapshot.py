@@ -67,6 +67,7 @@ class DumpSnapshot:
                 table.relation.name,
                 login=login,
                 transactional=policy.transactional(table),
+                charset=policy.charset(self.command.program),
                 history=policy.versioned(table),
             )
 

@@ -13,8 +13,15 @@ from holdfast.sources.mysql_tools import policy
 from holdfast.sources.mysql_tools.programs import Program
 
 
-def table(name: str, *, engine: str = "InnoDB", kind: str = "BASE TABLE", data: str = "") -> Table:
-    column = Column(name="a", data_type=data, charset="", collation="", nullable=True)
+def table(
+    name: str,
+    *,
+    engine: str = "InnoDB",
+    kind: str = "BASE TABLE",
+    data: str = "int",
+    charset: str = "",
+) -> Table:
+    column = Column(name="a", data_type=data, charset=charset)
     return Table(
         relation=Relation(schema="shop", name=name),
         kind=kind,
@@ -63,13 +70,46 @@ def test_history_that_would_be_lost_is_refused() -> None:
         policy.refuse_unfaithful(tables, program("10.6.9"), as_tables=True)
 
 
-def test_rounded_columns_and_waiting_writers_are_announced() -> None:
-    tables = [table("f", data="float"), table("u", engine="Aria"), table("d", data="double")]
-    rounded, waiting = policy.notes(tables)
-    assert "f.a" in rounded
-    assert "d.a" not in rounded
+def test_a_whole_dump_describes_views_and_so_wants_to_execute() -> None:
+    wanted = policy.rights(edition("mariadb"), "shop", [table("t")], as_tables=False)
+    assert "EXECUTE" in {need.right for need in wanted}
+
+
+def test_rows_without_a_column_are_refused_where_they_are_written_wrongly() -> None:
+    only_computed = table("t", data="")
+    mysqldump = Program(name="mysqldump", path="/usr/bin/d", kind="mysql", version="9.7.4")
+    policy.refuse_unfaithful([only_computed], program(), as_tables=True)
+    with pytest.raises(Unsupported, match="rows without a column"):
+        policy.refuse_unfaithful([only_computed], mysqldump, as_tables=True)
+
+
+def test_values_that_may_come_back_as_others_are_announced() -> None:
+    tables = [
+        table("f", data="float"),
+        table("d", data="double"),
+        table("j", data="varchar", charset="sjis"),
+        table("l", data="varchar", charset="latin1"),
+    ]
+    whole = policy.inexact(tables, program(), as_tables=False)
+    assert whole == {"rounded_columns": ["f.a"], "converted_columns": ["j.a"]}
+    assert policy.inexact(tables, program(), as_tables=True) == {"rounded_columns": ["f.a"]}
+    rounded, converted = policy.notes(tables, program(), as_tables=False)
+    assert "six digits: f.a;" in rounded
+    assert "utf8mb4" in converted
+
+
+def test_waiting_writers_are_announced() -> None:
+    (waiting,) = policy.notes([table("u", engine="Aria")], program(), as_tables=True)
     assert "'shop.u' (Aria)" in waiting
-    assert policy.notes([table("d", data="double")]) == []
+    assert policy.notes([table("t")], program(), as_tables=True) == []
+
+
+def test_text_travels_as_it_is_stored_where_the_program_can_do_that() -> None:
+    mysqldump = Program(name="mysqldump", path="/usr/bin/d", kind="mysql", version="9.7.4")
+    assert (policy.charset(program()), policy.charset(mysqldump)) == ("binary", "utf8mb4")
+    japanese = [table("j", data="varchar", charset="sjis")]
+    assert policy.inexact(japanese, program(), as_tables=True) == {}
+    assert policy.inexact(japanese, mysqldump, as_tables=True) == {"converted_columns": ["j.a"]}
 
 
 def test_of_many_tables_only_the_first_are_named() -> None:
