@@ -12,6 +12,7 @@ COMPLETED = b"-- Dump completed"
 # `--complete-insert`: rows name their columns, so invisible and generated ones come out right.
 # No DROP TABLE: a dump piped into the wrong database must not empty it.
 EVERY_DUMP = (
+    "--default-character-set=utf8mb4",
     "--max-allowed-packet=1G",
     "--quick",
     "--hex-blob",
@@ -23,9 +24,6 @@ EVERY_DUMP = (
 )
 ONLY_ROWS = ("--no-create-info", "--skip-triggers")
 WHOLE_DATABASE = ("--routines", "--events", "--triggers")
-CONVERTED = "utf8mb4"
-# Text in the bytes that are stored: converted, some could not come back.
-AS_STORED = "binary"
 ONE_TRANSACTION = "--single-transaction"
 LOCKED = "--lock-tables"
 WITH_HISTORY = "--dump-history"
@@ -39,33 +37,26 @@ class DumpCommand:
     database: str
 
     def rows_of(
-        self,
-        table: str,
-        *,
-        login: int,
-        transactional: bool,
-        charset: str = AS_STORED,
-        history: bool = False,
+        self, table: str, *, login: int, transactional: bool, history: bool = False
     ) -> list[str]:
         """The rows of one table; one without transactions is locked while it is read."""
         how = (ONE_TRANSACTION,) if transactional else (LOCKED,)
         past = (WITH_HISTORY,) if history else ()
-        return [*self._head(login, charset), *ONLY_ROWS, *how, *past, "--", self.database, table]
+        return [*self._head(login), *ONLY_ROWS, *how, *past, "--", self.database, table]
 
     def whole(self, *, login: int, history: bool = False) -> list[str]:
         """Everything in the database, as of one moment."""
         past = (WITH_HISTORY,) if history else ()
         how = (*WHOLE_DATABASE, ONE_TRANSACTION, *past)
-        return [*self._head(login, CONVERTED), *how, "--", self.database]
+        return [*self._head(login), *how, "--", self.database]
 
-    def _head(self, login: int, charset: str) -> list[str]:
+    def _head(self, login: int) -> list[str]:
         # A dump into another server must not change what that server thinks it has replicated.
         own = ("--set-gtid-purged=OFF",) if self.program.kind == MYSQL else ()
         # First by the program's own rule; nothing of the host's files is read besides.
         return [
             self.program.path,
             f"--defaults-file=/dev/fd/{login}",
-            f"--default-character-set={charset}",
             *EVERY_DUMP,
             *own,
         ]

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.errors import Unsupported
-from holdfast.sources.mysql_native.columns import READABLE_CHARSETS, TEXTS
+from holdfast.sources.mysql_native.columns import TEXTS
 from holdfast.sources.mysql_native.edition import MYSQL, Edition
 from holdfast.sources.mysql_native.privileges import Need, needs
 from holdfast.sources.mysql_native.session import Session
 from holdfast.sources.mysql_native.source import TABLES_NAMED, TRANSACTIONAL, VERSIONED
 from holdfast.sources.mysql_native.tables import Table
-from holdfast.sources.mysql_tools.dump_command import AS_STORED, CONVERTED
 from holdfast.sources.mysql_tools.programs import Program
 
 KEEPS_HISTORY = (10, 11)
 # What the native engine takes to hold one moment for several sessions; a dump has but one.
 ONE_MOMENT = {"RELOAD", "BACKUP_ADMIN"}
+# In these some characters have two codes, and come back from utf8mb4 as one of them.
+AMBIGUOUS_CHARSETS = frozenset(
+    ("big5", "cp932", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "sjis", "ujis")
+)
 LIBRARIES = """
     SELECT library_name FROM information_schema.libraries WHERE library_schema = %s
     ORDER BY library_name"""
@@ -81,36 +84,29 @@ def refuse_libraries(asking: Session, database: str, *, as_tables: bool) -> None
         )
 
 
-def charset(program: Program) -> str:
-    """In which character set the rows of one table are dumped by themselves."""
-    # mysqldump would then take names for latin1, and MySQL makes no JSON out of bytes.
-    return CONVERTED if program.kind == MYSQL else AS_STORED
-
-
-def inexact(tables: Sequence[Table], program: Program, *, as_tables: bool) -> dict[str, list[str]]:
+def inexact(tables: Sequence[Table]) -> dict[str, list[str]]:
     """Columns whose values may come back as others: those that are rounded, those converted."""
-    as_stored = as_tables and charset(program) == AS_STORED
     found: dict[str, list[str]] = {"rounded_columns": [], "converted_columns": []}
     for table in tables:
         for column in table.columns:
             name = f"{table.relation.name}.{column.name}"
             if column.data_type == "float":
                 found["rounded_columns"].append(name)
-            elif column.data_type in TEXTS and column.charset not in READABLE_CHARSETS:
-                found["converted_columns"] += [] if as_stored else [name]
+            elif column.data_type in TEXTS and column.charset in AMBIGUOUS_CHARSETS:
+                found["converted_columns"].append(name)
     return {kind: names for kind, names in found.items() if names}
 
 
 SAYING = {
     "rounded_columns": "FLOAT is written with six digits",
-    "converted_columns": "text goes through utf8mb4, from where not every code comes back",
+    "converted_columns": "of two codes for one character one comes back",
 }
 
 
-def notes(tables: Sequence[Table], program: Program, *, as_tables: bool) -> list[str]:
+def notes(tables: Sequence[Table]) -> list[str]:
     """What is worth knowing before a night relies on it."""
     said = []
-    for kind, columns in inexact(tables, program, as_tables=as_tables).items():
+    for kind, columns in inexact(tables).items():
         more = f" and {len(columns) - TABLES_NAMED} more" if len(columns) > TABLES_NAMED else ""
         shown = ", ".join(columns[:TABLES_NAMED])
         said.append(f"{SAYING[kind]}: {shown}{more}; engine native keeps them exactly")

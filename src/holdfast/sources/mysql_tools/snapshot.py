@@ -67,7 +67,6 @@ class DumpSnapshot:
                 table.relation.name,
                 login=login,
                 transactional=policy.transactional(table),
-                charset=policy.charset(self.command.program),
                 history=policy.versioned(table),
             )
 

@@ -112,7 +112,7 @@ class MysqlToolsSource:
                 f"one {name} for each table, each of a moment of its own"
                 if self._as_tables
                 else f"one {name} for the whole database, in one transaction",
-                *policy.notes(found.tables, found.program, as_tables=self._as_tables),
+                *policy.notes(found.tables),
             ),
         )
 
@@ -181,7 +181,7 @@ class MysqlToolsSource:
             if self._as_tables
             else "all tables are of one transaction; routines, events and grants are as of now"
         )
-        inexact = policy.inexact(found.tables, found.program, as_tables=self._as_tables)
+        inexact = policy.inexact(found.tables)
         return {"moment": moment} | {kind: ", ".join(names) for kind, names in inexact.items()}
 
     def _compressor(self) -> dict[str, str]:

@@ -41,12 +41,6 @@ def test_a_whole_dump_brings_all_programs_along() -> None:
     assert "--dump-history" not in command().whole(login=3)
 
 
-def test_rows_come_in_the_bytes_that_are_stored_and_definitions_as_text() -> None:
-    rows = command().rows_of("t", login=3, transactional=True)
-    assert "--default-character-set=binary" in rows
-    assert "--default-character-set=utf8mb4" in command().whole(login=3)
-
-
 def test_a_dump_from_mysql_says_nothing_about_replication() -> None:
     assert "--set-gtid-purged=OFF" in command("mysql").whole(login=3)
     assert "--set-gtid-purged=OFF" not in command("mariadb").whole(login=3)

@@ -89,27 +89,19 @@ def test_values_that_may_come_back_as_others_are_announced() -> None:
         table("d", data="double"),
         table("j", data="varchar", charset="sjis"),
         table("l", data="varchar", charset="latin1"),
+        table("w", data="varchar", charset="utf16"),
     ]
-    whole = policy.inexact(tables, program(), as_tables=False)
-    assert whole == {"rounded_columns": ["f.a"], "converted_columns": ["j.a"]}
-    assert policy.inexact(tables, program(), as_tables=True) == {"rounded_columns": ["f.a"]}
-    rounded, converted = policy.notes(tables, program(), as_tables=False)
+    found = policy.inexact(tables)
+    assert found == {"rounded_columns": ["f.a"], "converted_columns": ["j.a"]}
+    rounded, converted = policy.notes(tables)
     assert "six digits: f.a;" in rounded
-    assert "utf8mb4" in converted
+    assert "two codes for one character" in converted
 
 
 def test_waiting_writers_are_announced() -> None:
-    (waiting,) = policy.notes([table("u", engine="Aria")], program(), as_tables=True)
+    (waiting,) = policy.notes([table("u", engine="Aria")])
     assert "'shop.u' (Aria)" in waiting
-    assert policy.notes([table("t")], program(), as_tables=True) == []
-
-
-def test_text_travels_as_it_is_stored_where_the_program_can_do_that() -> None:
-    mysqldump = Program(name="mysqldump", path="/usr/bin/d", kind="mysql", version="9.7.4")
-    assert (policy.charset(program()), policy.charset(mysqldump)) == ("binary", "utf8mb4")
-    japanese = [table("j", data="varchar", charset="sjis")]
-    assert policy.inexact(japanese, program(), as_tables=True) == {}
-    assert policy.inexact(japanese, mysqldump, as_tables=True) == {"converted_columns": ["j.a"]}
+    assert policy.notes([table("t")]) == []
 
 
 def test_of_many_tables_only_the_first_are_named() -> None:
