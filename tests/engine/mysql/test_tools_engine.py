@@ -163,6 +163,8 @@ def test_the_documented_grants_suffice_without_the_lock_of_one_moment(
 
 @pytest.mark.parametrize("lacking", ["SHOW VIEW", "TRIGGER", "EVENT", "EXECUTE"])
 def test_a_missing_grant_is_spelled_out(lab: Laboratory, lacking: str) -> None:
+    if lacking == "EXECUTE" and lab.brand is not MARIADB:
+        pytest.skip("mysqldump describes views without running them")
     database = lab.database("CREATE TABLE t (id int)")
     whole = ("SHOW_ROUTINE",) if "SHOW_ROUTINE" in lab.brand.whole_server else ("USAGE",)
     rights = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT", "EXECUTE")

@@ -38,10 +38,10 @@ def rights(
 ) -> tuple[Need, ...]:
     """What the login needs, where it dumps these."""
     least = [need for need in needs(edition, database) if need.right not in ONE_MOMENT]
-    if not as_tables:
+    if edition.mariadb and not as_tables:
         why = "to describe views that call functions"
         least.append(Need(right="EXECUTE", database=database, why=why))
-    elif not all(transactional(table) for table in tables):
+    if as_tables and not all(transactional(table) for table in tables):
         why = f"to hold tables still that are not {TRANSACTIONAL}"
         least.append(Need(right="LOCK TABLES", database=database, why=why))
     return tuple(least)

@@ -70,9 +70,15 @@ def test_history_that_would_be_lost_is_refused() -> None:
         policy.refuse_unfaithful(tables, program("10.6.9"), as_tables=True)
 
 
-def test_a_whole_dump_describes_views_and_so_wants_to_execute() -> None:
-    wanted = policy.rights(edition("mariadb"), "shop", [table("t")], as_tables=False)
-    assert "EXECUTE" in {need.right for need in wanted}
+@pytest.mark.parametrize(
+    ("kind", "as_tables", "executes"),
+    [("mariadb", False, True), ("mariadb", True, False), ("mysql", False, False)],
+)
+def test_only_a_whole_dump_of_mariadb_wants_to_execute(
+    kind: str, as_tables: bool, executes: bool
+) -> None:
+    wanted = policy.rights(edition(kind), "shop", [table("t")], as_tables=as_tables)
+    assert ("EXECUTE" in {need.right for need in wanted}) is executes
 
 
 def test_rows_without_a_column_are_refused_where_they_are_written_wrongly() -> None:
