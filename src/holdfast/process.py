@@ -49,6 +49,11 @@ class Child:
     def stdin(self) -> IO[bytes]:
         return _pipe(self._popen.stdin)
 
+    @property
+    def stdout(self) -> IO[bytes]:
+        """For whoever reads and writes at the same time; else `chunks` is what you want."""
+        return _pipe(self._popen.stdout)
+
     def chunks(self, *, size_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
         """What the program prints, then its status: raises `ChildFailed` unless it is 0."""
         descriptor = _pipe(self._popen.stdout).fileno()

@@ -36,7 +36,13 @@ from holdfast.pipeline.compress import context_bytes
 from holdfast.ports import Gauges, Guard, Progress, Repository, Source, Target
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
-from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget, slots_now
+from holdfast.scheduling.budget import (
+    Budget,
+    MemoryRoom,
+    process_budget,
+    slots_now,
+    tasks_beside,
+)
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
 from holdfast.scheduling.journal import FileJournal
 from holdfast.scheduling.ledger import FileLedger
@@ -55,6 +61,7 @@ def plugs_for(
     job = job_settings(settings, name)
     source = _source(job, chunk_bytes)
     run_id = secrets.token_hex(16)
+    tasks_per_slot = tasks_beside(job.compression.program)
     return Plugs(
         job=_spec(name, job),
         source=source,
@@ -70,6 +77,7 @@ def plugs_for(
                 asked=job.max_concurrent_processes,
                 connections_free=each.connections_free(),
                 memory=_memory(job),
+                tasks_per_slot=tasks_per_slot,
             )
         ),
         new_run_id=lambda: run_id,
@@ -78,7 +86,7 @@ def plugs_for(
         journal=FileJournal(settings.state_directory / "unfinished"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
-        room=lambda slots: Room(slots, look=_slots_now),
+        room=lambda slots: _room(slots, tasks_per_slot=tasks_per_slot),
         refused_tasks=refused_tasks,
     )
 
@@ -119,7 +127,8 @@ def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
     if scheme not in TARGETS:
         raise Unsupported(
             f"cannot restore into a '{scheme or url}' target: no engine knows it",
-            hint="--to takes postgresql://USER@/DATABASE or mysql://USER@HOST/DATABASE",
+            hint="--to takes postgresql://USER@/DATABASE, mysql://USER@HOST/DATABASE, or "
+            "file:///DIRECTORY for a physical backup",
         )
     make, kinds = TARGETS[scheme]
     if kind not in kinds:
@@ -216,8 +225,13 @@ def _announced(budget: Budget) -> Budget:
     return budget
 
 
-def _slots_now(working: int, threads: int) -> int:
-    return slots_now(live_limits(), working=working, threads=threads)
+def _room(slots: int, *, tasks_per_slot: int) -> Room:
+    def look(working: int, threads: int) -> int:
+        return slots_now(
+            live_limits(), working=working, threads=threads, tasks_per_slot=tasks_per_slot
+        )
+
+    return Room(slots, look=look)
 
 
 def _password(file: Path | None) -> str | None:
@@ -271,7 +285,9 @@ def _postgres_tools_source(settings: PostgresSettings, compression: CompressionS
     )
 
 
-def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) -> Source:
+def _mysql_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
+    if settings.engine == "tools":
+        return _mysql_tools_source(settings, compression)
     from holdfast.sources.mysql_native.choices import Choices
     from holdfast.sources.mysql_native.source import MysqlSource
 
@@ -293,6 +309,25 @@ def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) ->
     )
 
 
+def _mysql_tools_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
+    from holdfast.sources.mysql_tools.compressors import Compressing
+    from holdfast.sources.mysql_tools.physical import MysqlPhysicalSource
+    from holdfast.sources.mysql_tools.source import MysqlToolsSource
+
+    if settings.method == "physical":
+        return MysqlPhysicalSource(settings.dsn, password=_password(settings.password_file))
+    program = compression.program
+    return MysqlToolsSource(
+        settings.dsn,
+        password=_password(settings.password_file),
+        selection=_selection(settings),
+        as_tables=settings.backup_as_tables,
+        compressing=Compressing(program=program, level=compression.effective_level)
+        if program
+        else None,
+    )
+
+
 def _postgres_target(url: str, password: str | None) -> Target:
     from holdfast.sources.postgres_native.target import PostgresTarget
 
@@ -305,6 +340,12 @@ def _mysql_target(url: str, password: str | None) -> Target:
     return MysqlTarget(url=url, password=password)
 
 
+def _directory_target(url: str, _password: str | None) -> Target:
+    from holdfast.sources.mysql_tools.datadir import DatadirTarget
+
+    return DatadirTarget(url)
+
+
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
 REPOSITORIES: dict[type, Callable[[Any], Repository]] = {LocalSettings: _local_repository}
 SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
@@ -315,4 +356,11 @@ SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
 MakeTarget = Callable[[str, str | None], Target]
 _POSTGRES: tuple[MakeTarget, frozenset[str]] = (_postgres_target, frozenset({"postgres"}))
 _MYSQL: tuple[MakeTarget, frozenset[str]] = (_mysql_target, frozenset({"mysql", "mariadb"}))
-TARGETS = {"postgres": _POSTGRES, "postgresql": _POSTGRES, "mysql": _MYSQL, "mariadb": _MYSQL}
+_DIRECTORY: tuple[MakeTarget, frozenset[str]] = (_directory_target, frozenset({"mariadb"}))
+TARGETS = {
+    "postgres": _POSTGRES,
+    "postgresql": _POSTGRES,
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+    "file": _DIRECTORY,
+}

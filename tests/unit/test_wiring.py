@@ -35,6 +35,14 @@ jobs:
     repository: main
     compression: {{codec: gzip}}
     overlap: wait
+  dumps:
+    source:
+      {{kind: mysql, engine: tools, backup_as_tables: true, dsn: "mysql://u@localhost/stock"}}
+    repository: main
+    compression: {{program: 7z}}
+  files:
+    source: {{kind: mysql, engine: tools, method: physical, dsn: "mysql://u@localhost/mysql"}}
+    repository: main
 """
 
 
@@ -51,6 +59,8 @@ def settings(tmp_path: Path) -> Settings:
         ("shop", "PostgresSource", FlockGuard, Codec.ZSTD, 3),
         ("artefacts", "PostgresToolsSource", FlockGuard, Codec.ZSTD, 3),
         ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
+        ("dumps", "MysqlToolsSource", FlockGuard, Codec.XZ, 6),
+        ("files", "MysqlPhysicalSource", FlockGuard, Codec.ZSTD, 3),
     ],
 )
 def test_a_job_gets_the_plugs_that_its_settings_name(

@@ -19,8 +19,8 @@ from holdfast.operations.plugs import Plugs
 from holdfast.pipeline.compress import compressor
 from holdfast.pipeline.decompress import CorruptStream, decompress
 from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import flow
-from holdfast.ports import Repository, Snapshot
+from holdfast.pipeline.flow import Stage, flow
+from holdfast.ports import PartStream, Repository, SelfCompressing, Snapshot
 from holdfast.process import is_refusal
 
 
@@ -40,11 +40,10 @@ def store_part(
     codec = plugs.job.codec if part.compress else Codec.NONE
     plain = Fingerprint(advance=advance)
     stored = Fingerprint()
-    compress = compressor(codec, plugs.job.level, threads=part.compress_threads)
-    stages = [plain, compress, stored]
     key = part_key(backup_id, part.name + SUFFIXES[codec])
     with _named(part), snapshot.read(part) as stream:
-        plugs.repository.put(key, flow(stream, stages))
+        compress = _compression(stream, codec, level=plugs.job.level, part=part)
+        plugs.repository.put(key, flow(stream, [plain, compress, stored]))
         rows, members = stream.rows, tuple(stream.members)
     return Part(
         name=part.name,
@@ -63,6 +62,13 @@ def store_part(
         details=part.details,
         members=members,
     )
+
+
+def _compression(stream: PartStream, codec: Codec, *, level: int, part: PartPlan) -> Stage:
+    """What the part brings itself, else a compressor of ours."""
+    if isinstance(stream, SelfCompressing):
+        return stream.compression
+    return compressor(codec, level, threads=part.compress_threads)
 
 
 @contextmanager

@@ -71,9 +71,7 @@ def _text_plans(
             "collation": definitions.collation,
             "longest_statement_bytes": str(limits.longest_bytes),
         },
-        "grants.sql": {
-            "accounts": json.dumps([[each.user, each.host] for each in access.accounts])
-        },
+        "grants.sql": {"accounts": accounts_of(access)},
     }
     for name, text in texts.items():
         yield PartPlan(
@@ -82,3 +80,8 @@ def _text_plans(
             estimated_bytes=len(text),
             details=details.get(name, {}),
         )
+
+
+def accounts_of(access: Access) -> str:
+    """Who must exist before the grants can be given, for the details of their part."""
+    return json.dumps([[each.user, each.host] for each in access.accounts])

@@ -42,7 +42,7 @@ def _refuse_unfaithful(tables: Sequence[Table], choices: Choices) -> None:
         foreign = [table for table in foreign if not table.engine]
     if foreign:
         raise Unsupported(
-            f"cannot back up tables {_named(foreign, with_engine=True)}: "
+            f"cannot back up tables {named(foreign, with_engine=True)}: "
             f"only {TRANSACTIONAL} keeps a snapshot",
             hint=f"ALTER TABLE ... ENGINE={TRANSACTIONAL}, name them in exclude_tables, or have"
             " writes to them wait while they are read: loose_tables: lock",
@@ -50,13 +50,14 @@ def _refuse_unfaithful(tables: Sequence[Table], choices: Choices) -> None:
     versioned = [table for table in tables if table.kind == VERSIONED]
     if versioned:
         raise Unsupported(
-            f"cannot back up tables {_named(versioned)}: their history would be lost",
+            f"cannot back up tables {named(versioned)}: their history would be lost",
             hint="system-versioned tables need mariadb-dump --dump-history; exclude_tables"
             " leaves them out",
         )
 
 
-def _named(tables: Sequence[Table], *, with_engine: bool = False) -> str:
+def named(tables: Sequence[Table], *, with_engine: bool = False) -> str:
+    """The first few of them, for a message."""
     shown = [
         f"'{table.relation}'" + (f" ({table.engine or 'no engine'})" if with_engine else "")
         for table in tables[:TABLES_NAMED]

@@ -99,8 +99,14 @@ def require_grants(
     session: Session, edition: Edition, database: str, *, locks_tables: bool = False
 ) -> list[Held]:
     """Raise `GrantMissing` unless the login may read all of `database`."""
+    wanted = needs(edition, database, locks_tables=locks_tables)
+    return require(session, wanted, f"database '{database}'")
+
+
+def require(session: Session, wanted: Sequence[Need], subject: str) -> list[Held]:
+    """All that the login holds; raises `GrantMissing` with the statements for what it lacks."""
     rights = held(session)
-    lacking = missing(needs(edition, database, locks_tables=locks_tables), rights)
+    lacking = missing(wanted, rights)
     if lacking:
         user, _, host = session.value("SELECT CURRENT_USER()").rpartition("@")
         login = f"{quoted(user)}@{quoted(host)}"
@@ -108,7 +114,7 @@ def require_grants(
             f"{need.right} on {need.database or '*'} {need.why}" for need in lacking
         )
         raise GrantMissing(
-            f"cannot back up database '{database}': {login} lacks {reasons}",
+            f"cannot back up {subject}: {login} lacks {reasons}",
             hint="; ".join(f"{need.grant_to(login)}" for need in lacking),
         )
     return rights

@@ -61,7 +61,7 @@ class MysqlSource:
         address = Address.parse(
             dsn, password=password, whole_server=self.choices.databases is not None
         )
-        self._address = address if database is None else replace(address, database=database)
+        self.address = address if database is None else replace(address, database=database)
         self._clock = clock
 
         def one_of(name: str) -> MysqlSource:
@@ -71,18 +71,18 @@ class MysqlSource:
 
     @property
     def database(self) -> str:
-        return self._address.database
+        return self.address.database
 
     def databases(self) -> Sequence[MysqlSource]:
         if self._several is None:
             return [self]
-        return [self._one_of(name) for name in databases.chosen(self._several, self._address)]
+        return [self._one_of(name) for name in databases.chosen(self._several, self.address)]
 
     def lag_seconds(self) -> float | None:
-        return databases.lag_seconds(self._address)
+        return databases.lag_seconds(self.address)
 
     def check(self) -> list[Finding]:
-        with session(self._address) as asking:
+        with session(self.address) as asking:
             edition, tables = self._examined(asking)
             return [
                 Finding(subject="server", detail=f"{edition.kind} {edition.version}"),
@@ -95,14 +95,14 @@ class MysqlSource:
             ]
 
     def connections_free(self) -> int:
-        with session(self._address) as asking:
+        with session(self.address) as asking:
             return _connections_free(asking)
 
     def plan(self) -> SourcePlan:
-        with session(self._address) as asking:
+        with session(self.address) as asking:
             edition, tables = self._examined(asking)
             return SourcePlan(
-                server=edition.server(self._address.database),
+                server=edition.server(self.address.database),
                 tables=tuple(_planned(table) for table in tables),
                 consistency=Consistency.SNAPSHOT,
                 notes=(f"one snapshot under lock: {self._lock_name(asking, edition)}",),
@@ -110,7 +110,7 @@ class MysqlSource:
 
     def _examined(self, asking: Session) -> tuple[Edition, list[Table]]:
         """The server and the tables to take; raises what would keep them from being taken."""
-        edition, database = Edition.of(asking), self._address.database
+        edition, database = Edition.of(asking), self.address.database
         tables = faithful.wanted(read_tables(asking, database), self.choices, database)
         require_grants(asking, edition, database, locks_tables=bool(faithful.loose(tables)))
         return edition, tables
@@ -132,12 +132,12 @@ class MysqlSource:
             raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
         with ExitStack() as opened:
             # Every connection is there before the lock is asked for: logging in takes longest.
-            holder = opened.enter_context(session(self._address))
+            holder = opened.enter_context(session(self.address))
             edition, tables = self._examined(holder)
             limits = Limits.of(edition)
-            keeper = opened.enter_context(session(self._address))
+            keeper = opened.enter_context(session(self.address))
             kept = KeptStill(keeper, tables)
-            readers = [opened.enter_context(session(self._address)) for _ in range(workers)]
+            readers = [opened.enter_context(session(self.address)) for _ in range(workers)]
             try:
                 for each in (holder, keeper, *readers):
                     _prepare(each, edition, limits)
@@ -164,7 +164,7 @@ class MysqlSource:
         kept: KeptStill,
     ) -> MysqlSnapshot:
         """The snapshot with its parts: definitions are as of right after it was taken."""
-        database, limits, choices = self._address.database, Limits.of(edition), self.choices
+        database, limits, choices = self.address.database, Limits.of(edition), self.choices
         found = read_tables(holder, database)
         tables = faithful.wanted(found, choices, database)
         if choices.ddl == "block" and edition.mariadb:

@@ -107,9 +107,11 @@ class MysqlTarget:
         expected: dict[Relation, int] = {}
         for part in request.parts:
             wanted = not request.tables or part.relation in request.tables
-            if part.kind is PartKind.DATA and part.relation and wanted:
+            # A dump program does not say how many rows it wrote.
+            counted = part.rows is not None and part.kind is PartKind.DATA
+            if counted and part.relation and wanted:
                 expected[part.relation] = expected.get(part.relation, 0) + (part.rows or 0)
-        counted = [
+        found = [
             RestoredTable(
                 relation=relation,
                 rows_expected=rows,
@@ -117,14 +119,14 @@ class MysqlTarget:
             )
             for relation, rows in sorted(expected.items(), key=lambda item: str(item[0]))
         ]
-        wrong = [table for table in counted if table.rows_found != table.rows_expected]
+        wrong = [table for table in found if table.rows_found != table.rows_expected]
         if wrong:
             shown = ", ".join(
                 f"'{table.relation}' has {table.rows_found} rows instead of {table.rows_expected}"
                 for table in wrong[:TABLES_NAMED]
             )
             raise RestoreFailed(f"cannot restore into '{self.name}': {shown}")
-        return counted
+        return found
 
 
 def _exists(asking: Session, database: str) -> bool:
@@ -147,7 +149,7 @@ def _existing(asking: Session, database: str, tables: Sequence[Relation]) -> lis
 def _as_recorded(parts: Sequence[Part]) -> str:
     """The character set that the source's database had: tables made later inherit it."""
     for part in parts:
-        if part.kind is PartKind.PRE_DATA and (charset := part.details.get("character_set")):
+        if charset := part.details.get("character_set"):
             return f" CHARACTER SET {charset} COLLATE {part.details['collation']}"
     return ""
 
