@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -225,6 +225,17 @@ MARIADB = Workload(
     ),
 )
 
+MARIADB_TABLES = replace(
+    MARIADB,
+    name="MariaDB, 10,000 tables",
+    script="bench.mariadb-tables.sql",
+    backups=(
+        _ours(1),
+        _piped("mariadb-dump | zstd -1", f"{_MARIADB_DUMP} bench | zstd -q -1", "dump.zst"),
+        _mydumper("uncompressed", ""),
+    ),
+)
+
 WORKLOADS = {
     "postgres": POSTGRES,
     "postgres-tables": POSTGRES_TABLES,
@@ -233,6 +244,7 @@ WORKLOADS = {
     "postgres-4gb": _of_size(4),
     "postgres-16gb": _of_size(16),
     "mysql": MARIADB,
+    "mysql-tables": MARIADB_TABLES,
 }
 # What one call without a name measures; the others take a big disk and a long time.
 USUAL = ("postgres", "postgres-tables", "postgres-objects", "mysql")

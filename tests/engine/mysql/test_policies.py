@@ -11,13 +11,13 @@ import pymysql
 import pytest
 
 from holdfast.errors import BackupFailed, GrantMissing, SnapshotLost
-from holdfast.model import PartKind, PartPlan
+from holdfast.model import Part, PartKind, PartPlan
 from holdfast.ports import Snapshot
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
 from tests.engine.loop import bring_back, keep
-from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, of_database
+from tests.engine.mysql.laboratory import MARIADB, MYSQL, PASSWORD, Laboratory, of_database
 from tests.engine.waiting import until
 
 ONE_TABLE = ("CREATE TABLE t (id int PRIMARY KEY, a int)", "INSERT INTO t VALUES (1, 1), (2, 2)")
@@ -26,7 +26,8 @@ LOOSE = (
     "CREATE TABLE loose (id int PRIMARY KEY, a int) ENGINE=MyISAM",
     "INSERT INTO loose VALUES (1, 10)",
 )
-# Neither server rebuilds the table for it, so reading goes on as if nothing had been.
+# Neither server rebuilds the table for it. MariaDB goes on reading as if nothing had been, MySQL
+# refuses to read a table of which the snapshot has an older definition (error 1412).
 INSTANT = "ALTER TABLE t ADD COLUMN b int DEFAULT 7, ALGORITHM=INSTANT"
 
 
@@ -51,21 +52,26 @@ def test_a_column_added_after_the_snapshot_fails_the_table_by_its_name(lab: Labo
     original = lab.database(*ONE_TABLE)
     with source(lab, original, Choices()).open(workers=1) as snapshot:
         lab.run(original, INSTANT)
-        with pytest.raises(BackupFailed, match=rf"'{original}\.t'.* altered after") as failure:
+        with pytest.raises(BackupFailed, match=rf"'{original}\.t'") as failure:
             read(snapshot, "t")
+        assert "altered after the snapshot" in failure.value.message + failure.value.hint
         assert "run the backup again" in failure.value.hint
 
 
-def test_whoever_ignores_ddl_gets_the_rows_of_the_snapshot_in_its_columns(
+def test_whoever_ignores_ddl_gets_the_rows_of_the_snapshot_where_the_server_still_reads_them(
     lab: Laboratory, tmp_path: Path
 ) -> None:
     original, copy = lab.database(*ONE_TABLE), lab.name()
-    parts = keep(
-        source(lab, original, Choices(ddl="ignore")),
-        tmp_path,
-        meanwhile=lambda _: lab.run(original, INSTANT),
-    )
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+
+    def kept() -> tuple[Part, ...]:
+        ignoring = source(lab, original, Choices(ddl="ignore"))
+        return keep(ignoring, tmp_path, meanwhile=lambda _: lab.run(original, INSTANT))
+
+    if lab.brand is MYSQL:
+        with pytest.raises(BackupFailed, match=rf"'{original}\.t'.*1412"):
+            kept()
+        return
+    bring_back(MysqlTarget(lab.url(copy)), kept(), tmp_path)
     assert lab.ask(copy, "SELECT * FROM t") == [("1", "1"), ("2", "2")]
 
 

@@ -11,7 +11,7 @@ from holdfast.sources.mysql_native.choices import DdlPolicy
 from holdfast.sources.mysql_native.faithful import KeptStill
 from holdfast.sources.mysql_native.names import select
 from holdfast.sources.mysql_native.session import Session
-from holdfast.sources.mysql_native.show_create import table_definition
+from holdfast.sources.mysql_native.show_create import as_stored, shown_by_server
 from holdfast.sources.mysql_native.tables import Table
 
 # Every INSERT moves it on; that is no change of the table.
@@ -30,7 +30,7 @@ def hold_definitions(holder: Session, tables: Sequence[Table]) -> None:
 
 
 class Unaltered:
-    """Obeys `snapshot.Guarded`: compares definitions unless DDL is to be ignored."""
+    """Obeys `streams.Guarded`: compares definitions unless DDL is to be ignored."""
 
     def __init__(self, seen: Mapping[str, bytes], kept: KeptStill, *, ddl: DdlPolicy) -> None:
         self._seen = seen
@@ -40,13 +40,20 @@ class Unaltered:
     def before_reading(self, table: Table) -> None:
         self._kept.before_reading(table)
 
-    def after_reading(self, session: Session, table: Table) -> None:
+    def after_reading(self, session: Session, tables: Sequence[Table]) -> None:
         if self._ddl != "ignore":
             # No ALTER can come between: what was read stays locked against it until we move on.
-            now = digest(table_definition(session, table.relation.name))
-            if now != self._seen[table.relation.name]:
-                raise BackupFailed(
-                    f"cannot back up table '{table.relation}': it was altered after the snapshot",
-                    hint="run the backup again when that is over, or hold it off: ddl: block",
-                )
-        self._kept.after_reading(table)
+            with as_stored(session):
+                for table in tables:
+                    self._require_unaltered(session, table)
+        for table in tables:
+            self._kept.after_reading(table)
+
+    def _require_unaltered(self, session: Session, table: Table) -> None:
+        name = table.relation.name
+        now, _ = shown_by_server(session, "TABLE", name, column=1)
+        if digest(now) != self._seen[name]:
+            raise BackupFailed(
+                f"cannot back up table '{table.relation}': it was altered after the snapshot",
+                hint="run the backup again when that is over, or hold it off: ddl: block",
+            )

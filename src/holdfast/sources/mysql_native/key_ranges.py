@@ -69,8 +69,12 @@ def read(session: Session, table: Table, key: Key, limits: Limits) -> Iterator[B
     """Every row once: the ranges follow each other without a gap or an overlap."""
     pace, steps, luck = Pace(table, limits), Steps(key), Luck()
     start: Bound | None = None
+    at_once = table.data_bytes * TEXT_PER_STORED_BYTE <= limits.statement_bytes
     while True:
-        end = steps.after(start, pace.rows) or _bound_after(session, table, key, start, pace.rows)
+        end = steps.after(start, pace.rows)
+        if end is None and not at_once:
+            end = _bound_after(session, table, key, start, pace.rows)
+        at_once = False
         where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
         rows, value, warned = _range(session, table, where, luck)
         steps.learn(start, end, rows)

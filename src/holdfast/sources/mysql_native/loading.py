@@ -11,6 +11,7 @@ from holdfast.ports import OpenPart, Progress, RestoreRequest
 from holdfast.process import ChildFailed
 from holdfast.sources.mysql_native.client import Clients, Stopped
 from holdfast.sources.mysql_native.scripting import ScriptDamaged, items, script
+from holdfast.sources.mysql_native.unpacking import Unpacked
 
 # Scripts of many objects, of which single tables can be taken out.
 SCRIPTED = (PartKind.PRE_DATA, PartKind.SEQUENCES, PartKind.POST_DATA)
@@ -46,7 +47,7 @@ class Loading:
         if not self._names:
             return True
         if part.kind is PartKind.DATA:
-            return part.relation in self._request.tables
+            return not set(self._request.tables).isdisjoint(part.relations)
         return part.kind in SCRIPTED
 
     def _at_once(self, parts: Sequence[Part]) -> None:
@@ -73,12 +74,26 @@ class Loading:
     def _one(self, part: Part) -> None:
         try:
             with self._open_part(part) as chunks:
-                self._clients.run(self._script(part, chunks))
+                if part.members:
+                    self._pack(Unpacked(part, chunks, self._request.tables), part)
+                else:
+                    self._clients.run(self._script(part, chunks))
         except ChildFailed as error:
             raise RestoreFailed(f"cannot restore {_described(part)}: {_cause(error)}") from error
         except ScriptDamaged as error:
             raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
         self._progress.part_done(part.name)
+
+    def _pack(self, script: Unpacked, part: Part) -> None:
+        try:
+            self._clients.run(script)
+        except ChildFailed as error:
+            cause = _cause(error)
+            table = script.failed(cause)
+            what = f"table '{table}'" if table else _described(part)
+            raise RestoreFailed(f"cannot restore {what}: {cause}") from error
+        except EOFError as error:
+            raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
 
     def _script(self, part: Part, chunks: Iterator[bytes]) -> Iterator[bytes]:
         if not self._names or part.kind not in SCRIPTED:

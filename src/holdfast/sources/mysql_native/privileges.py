@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import GrantMissing
+from holdfast.ports import Finding
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.names import quoted, unquoted
 from holdfast.sources.mysql_native.session import Session
@@ -80,6 +81,17 @@ def needs(edition: Edition, database: str, *, locks_tables: bool = False) -> tup
     )
 
 
+def helpful(edition: Edition) -> tuple[Need, ...]:
+    """Without these a backup works, but takes its lock without knowing what it waits for."""
+    monitor = "REPLICATION CLIENT"
+    if edition.mariadb and edition.release >= (10, 5):
+        monitor = "SLAVE MONITOR"
+    return (
+        Need(right="PROCESS", database="", why="to see the long statements of others"),
+        Need(right=monitor, database="", why="to see how far a replica is behind"),
+    )
+
+
 def held(session: Session) -> list[Held]:
     """What the login may do on whole databases; rights on single tables do not count."""
     rights = []
@@ -108,8 +120,7 @@ def require(session: Session, wanted: Sequence[Need], subject: str) -> list[Held
     rights = held(session)
     lacking = missing(wanted, rights)
     if lacking:
-        user, _, host = session.value("SELECT CURRENT_USER()").rpartition("@")
-        login = f"{quoted(user)}@{quoted(host)}"
+        login = _login(session)
         reasons = ", ".join(
             f"{need.right} on {need.database or '*'} {need.why}" for need in lacking
         )
@@ -118,6 +129,23 @@ def require(session: Session, wanted: Sequence[Need], subject: str) -> list[Held
             hint="; ".join(f"{need.grant_to(login)}" for need in lacking),
         )
     return rights
+
+
+def sight(session: Session, edition: Edition) -> Finding:
+    """What the login sees of others before it locks; a problem where that is not enough."""
+    lacking = missing(helpful(edition), held(session))
+    login = _login(session)
+    return Finding(
+        subject="sight",
+        detail="statements of others and the lag of a replica" if not lacking else "its own",
+        problem="; ".join(f"{login} lacks {need.right} {need.why}" for need in lacking),
+        hint="; ".join(need.grant_to(login) for need in lacking),
+    )
+
+
+def _login(session: Session) -> str:
+    user, _, host = session.value("SELECT CURRENT_USER()").rpartition("@")
+    return f"{quoted(user)}@{quoted(host)}"
 
 
 def _as_glob(pattern: str) -> str:

@@ -39,9 +39,3 @@ def shown_by_server(
             hint="holdfast check names the missing grant",
         )
     return values[column], values
-
-
-def table_definition(session: Session, name: str) -> bytes:
-    """One table as the server prints it now."""
-    with as_stored(session):
-        return shown_by_server(session, "TABLE", name, column=1)[0]

@@ -23,7 +23,7 @@ from holdfast.sources.mysql_native.faithful import KeptStill
 from holdfast.sources.mysql_native.insert_text import Limits
 from holdfast.sources.mysql_native.lock import shortest_lock
 from holdfast.sources.mysql_native.moment import Moment
-from holdfast.sources.mysql_native.privileges import require_grants
+from holdfast.sources.mysql_native.privileges import require_grants, sight
 from holdfast.sources.mysql_native.quiet import wait_until_quiet
 from holdfast.sources.mysql_native.session import PATIENCE_SECONDS, Session, session
 from holdfast.sources.mysql_native.snapshot import MysqlSnapshot, Pool
@@ -88,6 +88,7 @@ class MysqlSource:
                 Finding(subject="server", detail=f"{edition.kind} {edition.version}"),
                 Finding(subject="login", detail=asking.value("SELECT CURRENT_USER()")),
                 Finding(subject="grants", detail="all that a whole backup needs"),
+                sight(asking, edition),
                 Finding(subject="lock", detail=self._lock_name(asking, edition)),
                 Finding(subject="tables", detail=_counted(tables)),
                 _packet(edition),

@@ -104,13 +104,7 @@ class MysqlTarget:
 
     def _counted(self, asking: Session, request: RestoreRequest) -> list[RestoredTable]:
         """Rows as the server counts them; raises `RestoreFailed` where any are missing."""
-        expected: dict[Relation, int] = {}
-        for part in request.parts:
-            wanted = not request.tables or part.relation in request.tables
-            # A dump program does not say how many rows it wrote.
-            counted = part.rows is not None and part.kind is PartKind.DATA
-            if counted and part.relation and wanted:
-                expected[part.relation] = expected.get(part.relation, 0) + (part.rows or 0)
+        expected = _expected(request)
         found = [
             RestoredTable(
                 relation=relation,
@@ -118,6 +112,7 @@ class MysqlTarget:
                 rows_found=int(asking.value(select("COUNT(*)", relation.name))),
             )
             for relation, rows in sorted(expected.items(), key=lambda item: str(item[0]))
+            if not request.tables or relation in request.tables
         ]
         wrong = [table for table in found if table.rows_found != table.rows_expected]
         if wrong:
@@ -127,6 +122,16 @@ class MysqlTarget:
             )
             raise RestoreFailed(f"cannot restore into '{self.name}': {shown}")
         return found
+
+
+def _expected(request: RestoreRequest) -> dict[Relation, int]:
+    """How many rows each table had, where that is known: a dump program does not tell."""
+    expected: dict[Relation, int] = {}
+    for part in request.parts:
+        if part.kind is PartKind.DATA and part.relation and part.rows is not None:
+            expected[part.relation] = part.rows
+        expected |= {member.relation: member.rows for member in part.members}
+    return expected
 
 
 def _exists(asking: Session, database: str) -> bool:

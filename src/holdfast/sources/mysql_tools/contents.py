@@ -44,7 +44,7 @@ def by_table(
     The digest of its definition stands with each part: a resumed run takes a table that was
     altered since anew.
     """
-    found = native_contents(tables, definitions, access, limits)
+    found = native_contents(tables, definitions, access, limits, packed=False)
 
     def said(plan: PartPlan) -> PartPlan:
         if plan.kind is not PartKind.DATA or plan.relation is None:
@@ -53,7 +53,8 @@ def by_table(
         return replace(plan, details=details)
 
     plans = tuple(said(plan) for plan in found.plans)
-    return Dumped(plans=plans, tables=found.tables, texts=found.texts)
+    one_each = {name: table for name, (table,) in found.tables.items()}
+    return Dumped(plans=plans, tables=one_each, texts=found.texts)
 
 
 def whole(

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from holdfast.model import Consistency, PartKind, PartPlan, Server
 from holdfast.ports import PartStream
-from holdfast.sources.mysql_native.snapshot import TextStream
+from holdfast.sources.mysql_native.streams import TextStream
 from holdfast.sources.mysql_native.tables import Table
 from holdfast.sources.mysql_tools import policy
 from holdfast.sources.mysql_tools.contents import Dumped

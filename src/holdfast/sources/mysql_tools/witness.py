@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import threading
 from collections.abc import Sequence
 
 from holdfast.errors import BackupFailed
+from holdfast.sources.mysql_native.altered import digest
 from holdfast.sources.mysql_native.failures import ConnectionLost, StatementFailed, table_failed
 from holdfast.sources.mysql_native.names import quoted
 from holdfast.sources.mysql_native.session import Session
 from holdfast.sources.mysql_native.tables import Table
-
-# New rows move it; that is no other table.
-_COUNTER = re.compile(rb" AUTO_INCREMENT=\d+")
 
 
 class Witness:
@@ -49,4 +45,4 @@ class Witness:
             raise BackupFailed(
                 f"cannot tell whether table '{table.relation}' was altered: {error.message}"
             ) from error
-        return hashlib.sha256(_COUNTER.sub(b"", rows[0][1] or b"")).hexdigest()
+        return digest(rows[0][1] or b"").hex()
