@@ -32,6 +32,7 @@ class PartKind(StrEnum):
     PRE_DATA = "pre-data"
     ARCHIVE = "archive"
     DATA = "data"
+    INDEXES = "indexes"
     SEQUENCES = "sequences"
     LARGE_OBJECTS = "large-objects"
     BLOBS = "blobs"

@@ -134,7 +134,7 @@ class Step:
 
 
 # What a restore of rows alone leaves out.
-_DEFINITIONS = {PartKind.PRE_DATA, PartKind.POST_DATA, PartKind.GRANTS}
+_DEFINITIONS = {PartKind.PRE_DATA, PartKind.INDEXES, PartKind.POST_DATA, PartKind.GRANTS}
 
 
 def planned_steps(manifest: Manifest, choice: RestoreChoice) -> list[Step]:

@@ -37,6 +37,7 @@ def contents(
         name: text
         for name, text in (
             ("pre-data.sql", definitions.pre_data),
+            ("indexes.sql", definitions.indexes),
             ("sequences.sql", definitions.sequences),
             ("post-data.sql", definitions.post_data),
             ("grants.sql", access.grants),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.model import Relation
-from holdfast.sources.mysql_native import rewriting
+from holdfast.sources.mysql_native import late_indexes, rewriting
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.names import quoted, select
 from holdfast.sources.mysql_native.scripting import Item, script, stored_program
@@ -32,6 +32,7 @@ class Definitions:
     """The scripts of one database, and what is worth knowing about them."""
 
     pre_data: bytes
+    indexes: bytes
     sequences: bytes
     post_data: bytes
     character_set: str
@@ -64,10 +65,8 @@ def read_definitions(
             for table in tables
         }
         sequences = _sequence_names(session, database, choices)
-        made = [
-            *(_sequence(session, name) for name in sequences),
-            *(_table(database, name, sql) for name, sql in shown.items()),
-        ]
+        empty, late = _tables(database, tables, shown)
+        made = [*(_sequence(session, name) for name in sequences), *empty]
         broken: tuple[str, ...] = ()
         programs = _triggers(session, database, set(shown))
         if choices.takes_all_objects:
@@ -81,6 +80,7 @@ def read_definitions(
             ]
         return Definitions(
             pre_data=script(made, head=HEAD),
+            indexes=script(late, head=HEAD) if late else b"",
             sequences=script([_sequence_state(session, name) for name in sequences]),
             post_data=script(programs, head="SET NAMES utf8mb4;\n") if programs else b"",
             character_set=character_set,
@@ -90,9 +90,20 @@ def read_definitions(
         )
 
 
-def _table(database: str, name: str, sql: bytes) -> Item:
-    sql = rewriting.without_database(sql, database)
-    return Item(kind="table", name=name, table=name, sql=sql + b";\n")
+def _tables(
+    database: str, tables: Sequence[Table], shown: Mapping[str, bytes]
+) -> tuple[list[Item], list[Item]]:
+    """Tables by name, and the indexes that wait for their rows, those of the biggest first."""
+    made: list[Item] = []
+    late: list[Item] = []
+    for table in sorted(tables, key=lambda each: -each.data_bytes):
+        name = table.relation.name
+        sql = rewriting.without_database(shown[name], database)
+        sql, keys = late_indexes.split(sql) if late_indexes.waits(table) else (sql, ())
+        made.append(Item(kind="table", name=name, table=name, sql=sql + b";\n"))
+        if keys:
+            late.append(late_indexes.built(name, keys))
+    return sorted(made, key=lambda item: item.name), late
 
 
 def _sequence_names(session: Session, database: str, choices: Choices) -> list[str]:
