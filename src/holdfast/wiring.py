@@ -36,12 +36,19 @@ from holdfast.pipeline.compress import context_bytes
 from holdfast.ports import Gauges, Guard, Progress, Repository, Source, Target
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
-from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
+from holdfast.scheduling.budget import (
+    Budget,
+    MemoryRoom,
+    process_budget,
+    slots_now,
+    tasks_beside,
+)
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
 from holdfast.scheduling.journal import FileJournal
 from holdfast.scheduling.ledger import FileLedger
-from holdfast.scheduling.limits import live_limits
+from holdfast.scheduling.limits import live_limits, refused_tasks
 from holdfast.scheduling.pace import Limit, Pace
+from holdfast.scheduling.room import Room
 
 
 def plugs_for(
@@ -54,6 +61,7 @@ def plugs_for(
     job = job_settings(settings, name)
     source = _source(job, chunk_bytes)
     run_id = secrets.token_hex(16)
+    tasks_per_slot = tasks_beside(job.compression.program)
     return Plugs(
         job=_spec(name, job),
         source=source,
@@ -69,6 +77,7 @@ def plugs_for(
                 asked=job.max_concurrent_processes,
                 connections_free=each.connections_free(),
                 memory=_memory(job),
+                tasks_per_slot=tasks_per_slot,
             )
         ),
         new_run_id=lambda: run_id,
@@ -77,6 +86,8 @@ def plugs_for(
         journal=FileJournal(settings.state_directory / "unfinished"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
+        room=lambda slots: _room(slots, tasks_per_slot=tasks_per_slot),
+        refused_tasks=refused_tasks,
     )
 
 
@@ -116,7 +127,8 @@ def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
     if scheme not in TARGETS:
         raise Unsupported(
             f"cannot restore into a '{scheme or url}' target: no engine knows it",
-            hint="--to takes postgresql://USER@/DATABASE or mysql://USER@HOST/DATABASE",
+            hint="--to takes postgresql://USER@/DATABASE, mysql://USER@HOST/DATABASE, or "
+            "file:///DIRECTORY for a physical backup",
         )
     make, kinds = TARGETS[scheme]
     if kind not in kinds:
@@ -204,8 +216,22 @@ def _guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
 
 
 def _announced(budget: Budget) -> Budget:
-    events.info(budget.headline, decided_by=budget.decided_by, allowed=budget.allowed)
+    events.info(
+        budget.headline,
+        decided_by=budget.decided_by,
+        allowed=budget.allowed,
+        tasks={each.name: f"{each.used} of {each.most}" for each in budget.ceilings},
+    )
     return budget
+
+
+def _room(slots: int, *, tasks_per_slot: int) -> Room:
+    def look(working: int, threads: int) -> int:
+        return slots_now(
+            live_limits(), working=working, threads=threads, tasks_per_slot=tasks_per_slot
+        )
+
+    return Room(slots, look=look)
 
 
 def _password(file: Path | None) -> str | None:
@@ -240,7 +266,7 @@ def _postgres_source(settings: PostgresSettings, compression: CompressionSetting
     )
 
 
-def _selection(settings: PostgresSettings) -> Selection | None:
+def _selection(settings: PostgresSettings | MysqlSettings) -> Selection | None:
     if settings.databases is None:
         return None
     include = ("*",) if settings.databases == "all" else settings.databases
@@ -259,10 +285,47 @@ def _postgres_tools_source(settings: PostgresSettings, compression: CompressionS
     )
 
 
-def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) -> Source:
+def _mysql_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
+    if settings.engine == "tools":
+        return _mysql_tools_source(settings, compression)
+    from holdfast.sources.mysql_native.choices import Choices
     from holdfast.sources.mysql_native.source import MysqlSource
 
-    return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
+    tables = None
+    if settings.tables is not None or settings.exclude_tables:
+        tables = Selection(include=settings.tables or ("*",), exclude=settings.exclude_tables)
+    choices = Choices(
+        databases=_selection(settings),
+        tables=tables,
+        ddl=settings.ddl,
+        loose_tables=settings.loose_tables,
+        long_query_seconds=settings.long_query.total_seconds(),
+        most_lag_seconds=settings.lag_limit.total_seconds(),
+        wait_seconds=settings.lock_wait.total_seconds(),
+        hold_seconds=settings.lock_hold.total_seconds(),
+    )
+    return MysqlSource(
+        dsn=settings.dsn, password=_password(settings.password_file), choices=choices
+    )
+
+
+def _mysql_tools_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
+    from holdfast.sources.mysql_tools.compressors import Compressing
+    from holdfast.sources.mysql_tools.physical import MysqlPhysicalSource
+    from holdfast.sources.mysql_tools.source import MysqlToolsSource
+
+    if settings.method == "physical":
+        return MysqlPhysicalSource(settings.dsn, password=_password(settings.password_file))
+    program = compression.program
+    return MysqlToolsSource(
+        settings.dsn,
+        password=_password(settings.password_file),
+        selection=_selection(settings),
+        as_tables=settings.backup_as_tables,
+        compressing=Compressing(program=program, level=compression.effective_level)
+        if program
+        else None,
+    )
 
 
 def _postgres_target(url: str, password: str | None) -> Target:
@@ -277,6 +340,12 @@ def _mysql_target(url: str, password: str | None) -> Target:
     return MysqlTarget(url=url, password=password)
 
 
+def _directory_target(url: str, _password: str | None) -> Target:
+    from holdfast.sources.mysql_tools.datadir import DatadirTarget
+
+    return DatadirTarget(url)
+
+
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
 REPOSITORIES: dict[type, Callable[[Any], Repository]] = {LocalSettings: _local_repository}
 SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
@@ -287,4 +356,11 @@ SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
 MakeTarget = Callable[[str, str | None], Target]
 _POSTGRES: tuple[MakeTarget, frozenset[str]] = (_postgres_target, frozenset({"postgres"}))
 _MYSQL: tuple[MakeTarget, frozenset[str]] = (_mysql_target, frozenset({"mysql", "mariadb"}))
-TARGETS = {"postgres": _POSTGRES, "postgresql": _POSTGRES, "mysql": _MYSQL, "mariadb": _MYSQL}
+_DIRECTORY: tuple[MakeTarget, frozenset[str]] = (_directory_target, frozenset({"mariadb"}))
+TARGETS = {
+    "postgres": _POSTGRES,
+    "postgresql": _POSTGRES,
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+    "file": _DIRECTORY,
+}

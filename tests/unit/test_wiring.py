@@ -10,10 +10,12 @@ from holdfast import wiring
 from holdfast.config.load import load
 from holdfast.config.settings import Settings
 from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
-from holdfast.model import Codec
+from holdfast.model import Codec, Selection
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from holdfast.sources.mysql_native.choices import Choices
+from holdfast.sources.mysql_native.source import MysqlSource
 from tests.fakes.progress import FakeProgress
 
 TEXT = """\
@@ -33,6 +35,14 @@ jobs:
     repository: main
     compression: {{codec: gzip}}
     overlap: wait
+  dumps:
+    source:
+      {{kind: mysql, engine: tools, backup_as_tables: true, dsn: "mysql://u@localhost/stock"}}
+    repository: main
+    compression: {{program: 7z}}
+  files:
+    source: {{kind: mysql, engine: tools, method: physical, dsn: "mysql://u@localhost/mysql"}}
+    repository: main
 """
 
 
@@ -49,6 +59,8 @@ def settings(tmp_path: Path) -> Settings:
         ("shop", "PostgresSource", FlockGuard, Codec.ZSTD, 3),
         ("artefacts", "PostgresToolsSource", FlockGuard, Codec.ZSTD, 3),
         ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
+        ("dumps", "MysqlToolsSource", FlockGuard, Codec.XZ, 6),
+        ("files", "MysqlPhysicalSource", FlockGuard, Codec.ZSTD, 3),
     ],
 )
 def test_a_job_gets_the_plugs_that_its_settings_name(
@@ -118,3 +130,24 @@ def test_a_password_file_for_a_target_must_be_private(tmp_path: Path) -> None:
         wiring.target_for(url, kind="postgres", password_file=secret)
     secret.chmod(0o600)
     assert "hunter2" not in wiring.target_for(url, kind="postgres", password_file=secret).name
+
+
+def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "holdfast.yaml"
+    path.write_text(
+        TEXT.format(folder=tmp_path)
+        + "  all:\n"
+        + '    source: {kind: mysql, dsn: "mysql://holdfast@localhost", databases: all,\n'
+        + '             exclude_tables: ["log_*"], ddl: block, lock_hold: 3s}\n'
+        + "    repository: main\n"
+    )
+    source = wiring.plugs_for(load(path), "all", progress=FakeProgress()).source
+    assert isinstance(source, MysqlSource)
+    assert source.choices == Choices(
+        databases=Selection(include=("*",)),
+        tables=Selection(include=("*",), exclude=("log_*",)),
+        ddl="block",
+        hold_seconds=3.0,
+    )

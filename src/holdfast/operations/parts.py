@@ -7,14 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from holdfast.catalog.catalog import part_key
-from holdfast.errors import BackupFailed, HoldfastError, ObjectMissing, VerifyFailed
+from holdfast.errors import (
+    BackupFailed,
+    HoldfastError,
+    ObjectMissing,
+    TasksRefused,
+    VerifyFailed,
+)
 from holdfast.model import SUFFIXES, Codec, Part, PartPlan
 from holdfast.operations.plugs import Plugs
 from holdfast.pipeline.compress import compressor
 from holdfast.pipeline.decompress import CorruptStream, decompress
 from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import flow
-from holdfast.ports import Repository, Snapshot
+from holdfast.pipeline.flow import Stage, flow
+from holdfast.ports import PartStream, Repository, SelfCompressing, Snapshot
+from holdfast.process import is_refusal
 
 
 def store_part(
@@ -33,11 +40,10 @@ def store_part(
     codec = plugs.job.codec if part.compress else Codec.NONE
     plain = Fingerprint(advance=advance)
     stored = Fingerprint()
-    compress = compressor(codec, plugs.job.level, threads=part.compress_threads)
-    stages = [plain, compress, stored]
     key = part_key(backup_id, part.name + SUFFIXES[codec])
     with _named(part), snapshot.read(part) as stream:
-        plugs.repository.put(key, flow(stream, stages))
+        compress = _compression(stream, codec, level=plugs.job.level, part=part)
+        plugs.repository.put(key, flow(stream, [plain, compress, stored]))
         rows, members = stream.rows, tuple(stream.members)
     return Part(
         name=part.name,
@@ -58,6 +64,13 @@ def store_part(
     )
 
 
+def _compression(stream: PartStream, codec: Codec, *, level: int, part: PartPlan) -> Stage:
+    """What the part brings itself, else a compressor of ours."""
+    if isinstance(stream, SelfCompressing):
+        return stream.compression
+    return compressor(codec, level, threads=part.compress_threads)
+
+
 @contextmanager
 def _named(part: PartPlan) -> Iterator[None]:
     """Errors that nobody foresaw still say which part they struck."""
@@ -67,6 +80,11 @@ def _named(part: PartPlan) -> Iterator[None]:
         raise
     except Exception as error:
         what = part.relation or part.name
+        if is_refusal(error):
+            raise TasksRefused(
+                f"cannot back up '{what}': the kernel refused another process or thread",
+                hint="raise TasksMax= of the service, or give the job fewer processes",
+            ) from error
         raise BackupFailed(f"cannot back up '{what}': {error}") from error
 
 

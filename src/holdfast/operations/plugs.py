@@ -11,6 +11,7 @@ from holdfast.ports import Clock, Gauges, Guard, Journal, Ledger, Progress, Repo
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
 from holdfast.scheduling.pace import Pace
+from holdfast.scheduling.room import Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +52,5 @@ class Plugs:
     journal: Journal
     gauges: Gauges
     pace: Callable[[Source], Pace]
+    room: Callable[[int], Room] = Room
+    refused_tasks: Callable[[], int] = lambda: 0

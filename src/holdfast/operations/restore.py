@@ -102,8 +102,9 @@ def chosen_tables(manifest: Manifest, choice: RestoreChoice) -> tuple[Relation, 
     named = [_relation(manifest, name) for name in choice.tables]
     if choice.schemas and any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
         raise Unsupported(
-            f"cannot restore one schema of '{manifest.backup_id}': pg_dump wrote it in one piece",
-            hint="name its tables with --table, or use pg_restore --schema on the stored dump",
+            f"cannot restore one schema of '{manifest.backup_id}': it was stored in one piece",
+            hint="of PostgreSQL, name its tables with --table, or use pg_restore --schema on the"
+            " stored dump; else restore all of it",
         )
     for schema in choice.schemas:
         found = {
@@ -133,7 +134,7 @@ class Step:
 
 
 # What a restore of rows alone leaves out.
-_DEFINITIONS = {PartKind.PRE_DATA, PartKind.POST_DATA, PartKind.GRANTS}
+_DEFINITIONS = {PartKind.PRE_DATA, PartKind.INDEXES, PartKind.POST_DATA, PartKind.GRANTS}
 
 
 def planned_steps(manifest: Manifest, choice: RestoreChoice) -> list[Step]:

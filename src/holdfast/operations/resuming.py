@@ -15,6 +15,7 @@ from holdfast.ports import Repository, Unfinished
 # are found again by their content.
 _OF_ONE_MOMENT = {
     PartKind.PRE_DATA,
+    PartKind.INDEXES,
     PartKind.POST_DATA,
     PartKind.SEQUENCES,
     PartKind.GRANTS,

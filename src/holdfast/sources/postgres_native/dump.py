@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from holdfast.errors import BackupFailed
 from holdfast.model import Buffer, Member, PartKind, PartPlan
 from holdfast.process import Child, ChildFailed, running
+from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import failures
-from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool

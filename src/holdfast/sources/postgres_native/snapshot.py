@@ -10,6 +10,7 @@ import psycopg
 
 from holdfast.model import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
 from holdfast.ports import Blobs, PartStream
+from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import (
     database_properties,
     failures,
@@ -19,7 +20,6 @@ from holdfast.sources.postgres_native import (
 )
 from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres_native.dump import Dumper
-from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.layout import Layout

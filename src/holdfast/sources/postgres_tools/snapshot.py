@@ -12,10 +12,10 @@ import psycopg
 from holdfast.model import Consistency, PartKind, PartPlan, Server
 from holdfast.ports import PartStream
 from holdfast.process import running
+from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import database_properties
 from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres_native.dump import Dump, Dumper
-from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.login import Login
