@@ -1,4 +1,8 @@
-"""`python -m benchmarks [postgres|mysql|fleet ...]`: measure, and print ratios to our own time."""
+"""`python -m benchmarks [postgres|mysql|fleet ...]`: measure, and print ratios to our own time.
+
+`python -m benchmarks upload ...` and `catalog` are others, about stores and what they hold:
+`benchmarks.upload`, `benchmarks.catalog`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import catalog, upload
 from benchmarks import fleet as tuned_fleet
 from benchmarks.workloads import HERE, OUT, USUAL, WORKLOADS, Contender, Workload
 from lab import command, fleet, hosts, project
@@ -33,6 +38,10 @@ ENVIRONMENT = (
 
 def main(argv: list[str]) -> int:
     """Each workload on its own host, one after another: nothing else should run meanwhile."""
+    if argv[:1] == ["upload"]:
+        return upload.main(argv[1:])
+    if argv == ["catalog"]:
+        return catalog.main()
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "workloads", nargs="*", metavar="WORKLOAD", help=", ".join([*WORKLOADS, FLEET])

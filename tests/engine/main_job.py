@@ -109,7 +109,8 @@ class Site:
         return found
 
     def files(self) -> list[Path]:
-        return sorted(path for path in self.repository.rglob("*") if path.is_file())
+        """What is stored of backups; who may write is noted elsewhere."""
+        return sorted(path for path in self.repository.glob("shop/**/*") if path.is_file())
 
     def manifests(self) -> list[dict[str, Any]]:
         """What is stored about each backup."""

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import wiring
+from holdfast import wiring, wiring_sources
 from holdfast.config.load import load
+from holdfast.config.repositories import LocalSettings
 from holdfast.config.settings import Settings
 from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
 from holdfast.model import Codec, Selection
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
-from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from holdfast.scheduling.guard import WaitingGuard
+from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.source import MysqlSource
 from tests.fakes.progress import FakeProgress
@@ -56,11 +58,11 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize(
     ("job", "source", "guard", "codec", "level"),
     [
-        ("shop", "PostgresSource", FlockGuard, Codec.ZSTD, 3),
-        ("artefacts", "PostgresToolsSource", FlockGuard, Codec.ZSTD, 3),
+        ("shop", "PostgresSource", LeasedGuard, Codec.ZSTD, 3),
+        ("artefacts", "PostgresToolsSource", LeasedGuard, Codec.ZSTD, 3),
         ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
-        ("dumps", "MysqlToolsSource", FlockGuard, Codec.XZ, 6),
-        ("files", "MysqlPhysicalSource", FlockGuard, Codec.ZSTD, 3),
+        ("dumps", "MysqlToolsSource", LeasedGuard, Codec.XZ, 6),
+        ("files", "MysqlPhysicalSource", LeasedGuard, Codec.ZSTD, 3),
     ],
 )
 def test_a_job_gets_the_plugs_that_its_settings_name(
@@ -78,7 +80,9 @@ def test_retention_reaches_the_job(settings: Settings) -> None:
     assert plugs.job.retention == Policy(daily=7, last=2)
 
 
-def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings) -> None:
+def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings, tmp_path: Path) -> None:
+    store = LocalSettings(kind="local", path=tmp_path)
+    settings = settings.model_copy(update={"repositories": {"main": store}})
     first, second = (wiring.plugs_for(settings, "shop", progress=FakeProgress()) for _ in "12")
     assert len(first.new_run_id()) == 32
     assert first.new_run_id() != second.new_run_id()
@@ -86,6 +90,13 @@ def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings) -> None:
         owner = first.guard.owner("shop")
     assert owner is not None
     assert owner["run_id"] == first.new_run_id()
+
+
+def test_a_repository_with_slots_has_its_writers_counted(settings: Settings) -> None:
+    store = LocalSettings(kind="local", path=Path("/srv"), repository_slots=2)
+    counted = settings.model_copy(update={"repositories": {"main": store}})
+    guard = wiring.plugs_for(counted, "shop", progress=FakeProgress()).guard
+    assert isinstance(guard, WritersGuard)
 
 
 def test_backups_of_a_job_that_is_gone_are_looked_for_in_the_only_repository(
@@ -111,14 +122,14 @@ def test_with_two_repositories_a_job_that_is_gone_is_unknown(settings: Settings)
     ],
 )
 def test_the_scheme_of_a_url_chooses_the_target(url: str, kind: str, target: str) -> None:
-    made = wiring.target_for(url, kind=kind, password_file=None)
+    made = wiring_sources.target_for(url, kind=kind, password_file=None)
     assert type(made).__name__ == target
 
 
 @pytest.mark.parametrize("url", ["mysql://root@localhost/copy", "sqlite:///copy", "copy"])
 def test_a_target_that_cannot_hold_the_backup_is_refused(url: str) -> None:
     with pytest.raises(Unsupported, match="cannot restore into a"):
-        wiring.target_for(url, kind="postgres", password_file=None)
+        wiring_sources.target_for(url, kind="postgres", password_file=None)
 
 
 def test_a_password_file_for_a_target_must_be_private(tmp_path: Path) -> None:
@@ -127,9 +138,10 @@ def test_a_password_file_for_a_target_must_be_private(tmp_path: Path) -> None:
     secret.chmod(0o644)
     url = "postgresql:///copy"
     with pytest.raises(ConfigInvalid, match=r"is open to others \(mode 0644\)"):
-        wiring.target_for(url, kind="postgres", password_file=secret)
+        wiring_sources.target_for(url, kind="postgres", password_file=secret)
     secret.chmod(0o600)
-    assert "hunter2" not in wiring.target_for(url, kind="postgres", password_file=secret).name
+    made = wiring_sources.target_for(url, kind="postgres", password_file=secret)
+    assert "hunter2" not in made.name
 
 
 def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(

@@ -1,19 +1,22 @@
-"""`holdfast list`, `holdfast show` and `holdfast verify`."""
+"""`holdfast list`, `holdfast show` and `holdfast du`."""
 
 from __future__ import annotations
 
 import typer
 
-from holdfast.catalog.catalog import Catalog, Damaged
-from holdfast.catalog.failure import Failure
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli import documents
-from holdfast.cli.progress import metered
 from holdfast.cli.session import BackupId, Database, JsonOption, SomeJob, print_document, session_of
-from holdfast.cli.tables import BACKUP_COLUMNS, backup_row, size, table_of, time_of
+from holdfast.cli.tables import (
+    BACKUP_COLUMNS,
+    backup_row,
+    encryption_line,
+    size,
+    table_of,
+    time_of,
+)
 from holdfast.model import Manifest, Part
-from holdfast.operations.verify import verify as verify_backup
-from holdfast.ports import Repository
+from holdfast.operations.usage import usage
 
 
 def list_backups(
@@ -28,18 +31,21 @@ def list_backups(
     holdfast list shop --json | jq -r '.backups[0].backup'
     """
     session = session_of(context)
-    repositories = session.repositories() if job is None else [session.repository(job)]
-    manifests, damaged, failures = _surveyed(repositories, job or "")
+    overviews = session.overviews(job)
+    summaries = [each for overview in overviews for each in overview.summaries]
+    summaries.sort(key=lambda each: each.snapshot_at, reverse=True)
+    damaged = tuple(each for overview in overviews for each in overview.damaged)
+    failures = [each for overview in overviews for each in overview.failures]
     if as_json:
         content = {
-            "backups": [documents.of_backup(each) for each in manifests],
+            "backups": [documents.of_backup(each) for each in summaries],
             "failed": documents.of_failures(failures),
             "damaged": documents.of_damaged(damaged),
         }
         print_document("list", content)
         return
-    if manifests:
-        session.show(table_of(BACKUP_COLUMNS, [backup_row(each) for each in manifests]))
+    if summaries:
+        session.show(table_of(BACKUP_COLUMNS, [backup_row(each) for each in summaries]))
     elif not damaged and not failures:
         session.say("there are no backups yet; make one: holdfast backup JOB")
     for failed in failures:
@@ -49,16 +55,6 @@ def list_backups(
         session.say(f"failed: {failed.backup_id}{where}: {failed.error}{kept}")
     for broken in damaged:
         session.say(f"damaged: {broken.backup_id}: {broken.problem}")
-
-
-def _surveyed(
-    repositories: list[Repository], job: str
-) -> tuple[list[Manifest], tuple[Damaged, ...], list[Failure]]:
-    surveys = [Catalog(repository).survey(job) for repository in repositories]
-    manifests = [manifest for survey in surveys for manifest in survey.manifests]
-    manifests.sort(key=lambda each: each.snapshot_at, reverse=True)
-    failures = [each for survey in surveys for each in survey.failures]
-    return manifests, tuple(each for survey in surveys for each in survey.damaged), failures
 
 
 def show(
@@ -109,6 +105,7 @@ def _summary(manifest: Manifest) -> list[str]:
         f"backup       {manifest.backup_id}",
         f"database     {server.database} on {server.kind} {server.version}, host {manifest.host}",
         f"consistency  {manifest.consistency} at {time_of(manifest.snapshot_at)}",
+        f"encryption   {encryption_line(manifest.recipients)}",
         *(f"proof        {name} {value}" for name, value in manifest.proof.items()),
         *(f"tool         {name} {version}" for name, version in manifest.tools.items()),
         f"took         {took}, peak memory {size(manifest.peak_memory_bytes)}",
@@ -118,40 +115,28 @@ def _summary(manifest: Manifest) -> list[str]:
     ]
 
 
-def verify(
-    context: typer.Context,
-    backup_id: BackupId,
-    *,
-    database: Database = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Read every stored byte of a backup and compare sizes and fingerprints with its manifest.
-
-    Every damaged part is named; the exit code is then 31.
+def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
+    """Say how much room the backups of JOB, or of every job, take in their repositories.
 
     \b
-    holdfast verify shop/latest
+    holdfast du
+    holdfast du shop --json | jq '.jobs[0].bytes'
     """
     session = session_of(context)
-    repository = session.repository(_job_of(backup_id))
-    slots = session.reading_slots(_job_of(backup_id))
-    with metered(f"verify {backup_id}") as meter:
-        report = verify_backup(
-            repository, backup_id, workers=slots, progress=meter, database=database
-        )
+    repositories = session.repositories() if job is None else [session.repository(job)]
+    found = [each for repository in repositories for each in usage(repository, job or "")]
     if as_json:
-        print_document("verify", documents.of_verify(report))
-    elif report.bad:
-        session.show(table_of(("PART", "PROBLEM"), [(bad.name, bad.problem) for bad in report.bad]))
-        session.say(f"{report.manifest.backup_id}: {len(report.bad)} of {report.parts} parts bad")
-    else:
-        session.say(
-            f"{report.manifest.backup_id}: all {report.parts} parts are what was written "
-            f"({size(report.stored_bytes)} stored, {size(report.plain_bytes)} plain)"
+        print_document("du", {"jobs": [documents.of_usage(each) for each in found]})
+        return
+    rows = [
+        (
+            each.job,
+            str(each.backups),
+            size(each.backup_bytes),
+            size(each.blob_bytes),
+            size(each.unfinished_bytes),
+            size(each.size_bytes),
         )
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
-
-
-def _job_of(backup_id: str) -> str:
-    return backup_id.partition("/")[0]
+        for each in found
+    ]
+    session.show(table_of(("JOB", "BACKUPS", "DATA", "VALUES", "UNFINISHED", "SIZE"), rows))

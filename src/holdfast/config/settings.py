@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -17,6 +15,8 @@ from pydantic import (
 )
 
 from holdfast.config.dsn import Dsn, mysql_url
+from holdfast.config.repositories import RepositorySettings
+from holdfast.config.strict import Strict
 from holdfast.config.values import (
     AbsolutePath,
     Count,
@@ -33,6 +33,7 @@ from holdfast.model import CODEC_OF, Codec, Compressor
 Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 BLOB_BYTES = 1 << 20
+BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
 TIMEOUT = timedelta(hours=2)
@@ -53,32 +54,6 @@ MYSQL_KEYS_OF_OTHERS = {
         "leave it out, or use native",
     ),
 }
-
-
-class Strict(BaseModel):
-    """A part of the file: no key is ignored, no type is guessed, nothing changes afterwards."""
-
-    # Built at the first use: `holdfast --help` should not wait for it.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tell_known_keys(cls, data: Any, info: ValidationInfo) -> Any:
-        """Let whoever explains an unknown key know which ones this mapping may have."""
-        if isinstance(data, dict) and isinstance(info.context, dict):
-            info.context[id(data)] = frozenset(cls.model_fields)
-        return data
-
-
-class LocalSettings(Strict):
-    """Backups in a folder of this host."""
-
-    kind: Literal["local"]
-    path: AbsolutePath
-
-
-# The next kind of store joins here: `Annotated[LocalSettings | S3Settings, Field(discriminator)]`.
-RepositorySettings = Annotated[LocalSettings, Field()]
 
 
 class PostgresSettings(Strict):
@@ -224,6 +199,7 @@ class RetentionSettings(Strict):
     """How many backups of each kind `prune` keeps; the newest one always stays."""
 
     last: Count = 0
+    within: Duration | None = None
     daily: Count = 0
     weekly: Count = 0
     monthly: Count = 0
@@ -252,6 +228,8 @@ class JobSettings(Strict):
     pause_above_load: Annotated[float, Field(gt=0, strict=False)] | None = None
     pause_above_lag: Duration | None = None
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    blob_grace: Duration = BLOB_GRACE
+    overlap_alarm: Annotated[int, Field(ge=1, le=50)] = 3
     resumable: bool = False
 
     @model_validator(mode="after")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import BackupNotFound, Unsupported, VerifyFailed
 from holdfast.failpoints import reached
 from holdfast.model import Manifest, Part, PartKind, Relation
-from holdfast.operations.blobs import proven_blob
-from holdfast.operations.parts import HINT, proven
+from holdfast.operations.blob_names import names_in
+from holdfast.operations.blobs import blob_name, proven_blob
+from holdfast.operations.opening import HINT, require_identity
+from holdfast.operations.parts import proven
+from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import (
     OpenBlob,
     Progress,
@@ -55,15 +58,22 @@ class RestoreChoice:
 
 
 def restore(
-    repository: Repository, target: Target, choice: RestoreChoice, *, progress: Progress
+    repository: Repository,
+    target: Target,
+    choice: RestoreChoice,
+    *,
+    progress: Progress,
+    identities: Identities | None = None,
 ) -> RestoreReport:
     """Restore what `choice` names into `target`.
 
     Every part is proven against its fingerprints while it is read. Raises `BackupNotFound`,
-    `TargetNotEmpty`, `VerifyFailed` for a damaged part, `RestoreFailed` naming the object.
+    `IdentityNeeded` before anything is touched, `TargetNotEmpty`, `VerifyFailed` for a damaged
+    part, `RestoreFailed` naming the object.
     """
     began = time.monotonic()
     manifest = Catalog(repository).find(choice.backup_id)
+    require_identity(manifest, identities)
     tables = chosen_tables(manifest, choice)
     request = RestoreRequest(
         parts=manifest.parts,
@@ -75,7 +85,7 @@ def restore(
         triggers=choice.triggers,
         owners=choice.owners,
         privileges=choice.privileges,
-        open_blob=_blob_opener(repository, manifest),
+        open_blob=_blob_opener(repository, manifest, identities),
     )
     wanted = wanted_parts(manifest, tables)
     plain_bytes = sum(part.plain_bytes for part in wanted)
@@ -83,7 +93,9 @@ def restore(
 
     @contextmanager
     def open_part(part: Part) -> Iterator[Iterator[bytes]]:
-        yield proven(repository, part, advance=progress.advance)
+        plain = proven(repository, part, identities=identities, advance=progress.advance)
+        with closing(plain):
+            yield plain
         reached("restore-part-loaded")
 
     reached("restore-begun")
@@ -177,17 +189,23 @@ def wanted_parts(manifest: Manifest, tables: Sequence[Relation]) -> list[Part]:
     ]
 
 
-def _blob_opener(repository: Repository, manifest: Manifest) -> OpenBlob:
-    blobs = {blob.sha256: blob for blob in manifest.blobs}
+def _blob_opener(
+    repository: Repository, manifest: Manifest, identities: Identities | None
+) -> OpenBlob:
+    names = names_in(manifest, identities)
+    blobs = {blob_name(blob): blob for blob in manifest.blobs}
 
     @contextmanager
     def open_blob(sha256: str) -> Iterator[Iterator[bytes]]:
-        if sha256 not in blobs:
+        blob = blobs.get(names.name_of(sha256))
+        if blob is None:
             raise VerifyFailed(
                 f"cannot find blob '{sha256}': the manifest of '{manifest.backup_id}' names none",
                 hint=HINT,
             )
-        yield proven_blob(repository, blobs[sha256])
+        plain = proven_blob(repository, blob, names=names, identities=identities)
+        with closing(plain):
+            yield plain
 
     return open_blob
 

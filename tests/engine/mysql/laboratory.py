@@ -98,10 +98,17 @@ class Laboratory:
     def tool(self, *argv: str, stdin: bytes = b"") -> bytes:
         """What one of the server's own programs prints."""
         program, *options = argv
-        login = [f"--user={self._address.user}", f"--socket={self._address.unix_socket}"]
-        done = subprocess.run([program, *login, *options], input=stdin, capture_output=True)
+        done = subprocess.run([program, *self._login, *options], input=stdin, capture_output=True)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout
+
+    @property
+    def _login(self) -> list[str]:
+        return [f"--user={self._address.user}", f"--socket={self._address.unix_socket}"]
+
+    def client(self, database: str) -> list[str]:
+        """The stock client as docs/restore-mysql.md has it, for a script on its stdin."""
+        return [self.brand.client, *self._login, *CLIENT_OPTIONS, database]
 
     def load(self, database: str, script: bytes) -> None:
         """By the stock client, as docs/restore-mysql.md tells an operator to."""

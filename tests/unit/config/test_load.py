@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.config.load import load
-from holdfast.config.settings import LocalSettings, MysqlSettings, PostgresSettings
+from holdfast.config.repositories import LocalSettings
+from holdfast.config.settings import MysqlSettings, PostgresSettings
 from holdfast.errors import ConfigInvalid
 from holdfast.model import Codec
 from tests.unit.config.files import ALL_KEYS, HEAD, JOB, REPOSITORY, SOURCE, job, refused, written
@@ -59,6 +60,31 @@ def test_a_job_needs_only_a_source_and_a_repository(tmp_path: Path) -> None:
     assert stock.max_concurrent_processes is None
     assert stock.schedule is None
     assert (stock.overlap, stock.timeout) == ("skip", timedelta(hours=2))
+
+
+def test_keeping_has_defaults_that_can_be_changed(tmp_path: Path) -> None:
+    usual = load(written(tmp_path, JOB))
+    store, shop = usual.repositories["main"], usual.jobs["shop"]
+    assert (store.lease_time, store.repository_slots) == (timedelta(seconds=90), None)
+    assert (shop.overlap_alarm, shop.blob_grace) == (3, timedelta(days=1))
+    assert shop.retention.within is None
+    text = JOB.replace("kind: local", "kind: local, lease_time: 4s, repository_slots: 2")
+    changed = load(
+        written(
+            tmp_path,
+            f"{text}    overlap_alarm: 1\n    blob_grace: 2h\n    retention: {{within: 14d}}\n",
+        )
+    )
+    store, shop = changed.repositories["main"], changed.jobs["shop"]
+    assert (store.lease_time, store.repository_slots) == (timedelta(seconds=4), 2)
+    assert (shop.overlap_alarm, shop.blob_grace) == (1, timedelta(hours=2))
+    assert shop.retention.within == timedelta(days=14)
+
+
+def test_a_lease_that_a_slow_store_would_lose_is_refused(tmp_path: Path) -> None:
+    what, hint = refused(tmp_path, JOB.replace("kind: local", "kind: local, lease_time: 3s"))
+    assert what.endswith("3s is too short for a lease_time")
+    assert "4s or more" in hint
 
 
 def test_anchors_and_merges_are_understood(tmp_path: Path) -> None:
