@@ -22,12 +22,13 @@ from holdfast.sources.postgres_native import (
     sampling,
     transport,
 )
-from holdfast.sources.postgres_native.dump import Dumper
+from holdfast.sources.postgres_native.dump import Globals, Schema
 from holdfast.sources.postgres_native.examination import Examiner
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.layout import Shape
 from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
+from holdfast.sources.postgres_native.schema_archive import SchemaArchive, schema_archive
 from holdfast.sources.postgres_native.sessions import Sessions
 from holdfast.sources.postgres_native.snapshot import KIND, PostgresSnapshot
 from holdfast.sources.postgres_native.tools import Tool
@@ -159,10 +160,13 @@ class PostgresSource:
                     if rejoin
                     else holder.take_snapshot(held, database=found.database, user=found.login)
                 )
+                archive = stack.enter_context(schema_archive())
                 sessions = Sessions(snapshot=exported.name, seen=exported.seen)
             with sessions.opened(self._login, count=workers):
                 with self._examiner.translated(held):
-                    snapshot = self._snapshot(held, found, exported, sessions, used, way, blobs)
+                    snapshot = self._snapshot(
+                        held, found, exported, sessions, used, way, blobs, archive
+                    )
                 try:
                     yield snapshot
                 finally:
@@ -177,6 +181,7 @@ class PostgresSource:
         used: Sequence[Tool],
         way: Transport,
         blobs: Blobs | None,
+        archive: SchemaArchive,
     ) -> PostgresSnapshot:
         listed = sampling.sampled(held, inventory.tables(held), found)
         numbered = [each.relation for each in inventory.sequences(held)]
@@ -194,19 +199,22 @@ class PostgresSource:
             exported=exported,
             sessions=sessions,
             transport=way,
-            dumper=Dumper(
-                self._login,
-                pg_dump=pg_dump,
-                pg_dumpall=pg_dumpall,
-                snapshot=exported.name,
-                found=found,
+            schema=Schema(
+                self._login, pg_dump=pg_dump, snapshot=exported.name, found=found, archive=archive
             ),
+            globals_=Globals(self._login, pg_dumpall=pg_dumpall, found=found),
             tools=used,
             layout=layout.lay_out(
-                found, listed, numbered, pieces, creation, shape=shape, transport=way.name
+                found,
+                listed,
+                numbered,
+                pieces,
+                creation,
+                shape=shape,
+                transport=way.name,
+                long_objects=aside,
             ),
             sequences=numbered,
-            long_objects=aside,
             blobs=blobs,
             notes=inventory.notes(found, listed),
         )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -83,9 +85,17 @@ def laid_out(
     shape: Shape = SHAPE,
     slices: tuple[Slice, ...] = (),
     sequences: tuple[Relation, ...] = (),
+    long_objects: Sequence[int] = (),
 ) -> Layout:
     return layout.lay_out(
-        found or facts(), tables, sequences, slices, {}, shape=shape, transport="fifo"
+        found or facts(),
+        tables,
+        sequences,
+        slices,
+        {},
+        shape=shape,
+        transport="fifo",
+        long_objects=long_objects,
     )
 
 
@@ -98,12 +108,12 @@ def test_bulk_is_read_biggest_first_after_the_schema() -> None:
     )
     assert [part.name for part in made.parts] == [
         "pre-data.sql",
-        "post-data.sql",
         "globals.sql",
         "data/00001-public-huge-one.copy",
         "large-objects/00001.copy",
         "data/00002-public-small.copy",
         "data/pack-00001.sql",
+        "post-data.sql",
         "database.sql",
         "large-objects.sql",
         "sequences.sql",
@@ -236,8 +246,21 @@ def test_the_plan_says_what_is_split_packed_and_kept_aside() -> None:
         "copy text over wire, packed",
         "copy text over wire, blobs aside",
     ]
-    made = laid_out(tables, found=facts(has_large_objects=True), shape=shape)
+    made = laid_out(tables, shape=shape)
     assert [part.name for part in made.parts if part.kind is PartKind.BLOBS] == [
-        "blobs/00003-public-files.txt",
-        "blobs/large-objects.txt",
+        "blobs/00003-public-files.txt"
     ]
+
+
+@pytest.mark.parametrize(
+    ("bytes_of_all", "count", "parts"), [(500, 3, 1), (200 * MIB, 3, 3), (10**12, 1000, 64)]
+)
+def test_long_objects_are_dealt_out_to_all_workers(
+    bytes_of_all: int, count: int, parts: int
+) -> None:
+    found = replace(facts(has_large_objects=True), large_object_bytes=bytes_of_all)
+    made = laid_out([], found=found, long_objects=range(count))
+    named = [part.name for part in made.parts if part.kind is PartKind.BLOBS]
+    assert named == list(made.long_objects)
+    assert len(named) == parts
+    assert sorted(oid for of in made.long_objects.values() for oid in of) == list(range(count))
