@@ -27,6 +27,7 @@ MB = 1e6
 Cost = dict[str, float]
 # No database is measured there, so it is asked for by name only.
 FLEET = "fleet"
+WIDTH = 140
 COLUMNS = ("", "seconds", "ratio", "client CPU s", "server CPU s", "memory", "tasks", "stored")
 ENVIRONMENT = (
     "PATH=/opt/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> int:
         known = ", ".join([*WORKLOADS, FLEET])
         parser.error(f"there is no workload '{unknown[0]}'; there are {known}")
     machines = fleet.read(INVENTORY)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=WIDTH)
     for name in wanted:
         if name == FLEET:
             tuned_fleet.measure(console)
@@ -124,6 +125,8 @@ def _prepare(workload: Workload, container: str, console: Console) -> None:
     folders = " ".join(f"{OUT}/{name}" for name in ("", "state", "repository"))
     make = f"install -d -m 0700 -o {workload.user} {folders}"
     _podman(container, "root", make)
+    if workload.settings:
+        _podman(container, "root", workload.settings)
     _podman(container, workload.user, f"cat > {OUT}/load.sql", feed=script)
     _podman(container, workload.user, f"cat > {OUT}/holdfast.yaml", feed=workload.config)
     _podman(container, workload.user, workload.load)

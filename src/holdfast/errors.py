@@ -116,6 +116,12 @@ class MemoryShort(HoldfastError):
     exit_code = 34
 
 
+class TasksRefused(HoldfastError):
+    """The kernel refused another process or thread; with fewer at once it may work."""
+
+    exit_code = 35
+
+
 class RunInFlight(HoldfastError):
     """Another run of the same job is under way, so this one was skipped."""
 

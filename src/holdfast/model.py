@@ -33,6 +33,7 @@ class PartKind(StrEnum):
     PRE_DATA = "pre-data"
     ARCHIVE = "archive"
     DATA = "data"
+    INDEXES = "indexes"
     SEQUENCES = "sequences"
     LARGE_OBJECTS = "large-objects"
     BLOBS = "blobs"
@@ -45,10 +46,29 @@ class Codec(StrEnum):
 
     ZSTD = "zstd"
     GZIP = "gzip"
+    XZ = "xz"
     NONE = "none"
 
 
-SUFFIXES = {Codec.ZSTD: ".zst", Codec.GZIP: ".gz", Codec.NONE: ""}
+SUFFIXES = {Codec.ZSTD: ".zst", Codec.GZIP: ".gz", Codec.XZ: ".xz", Codec.NONE: ""}
+
+
+class Compressor(StrEnum):
+    """A program of the host that may compress in our stead."""
+
+    GZIP = "gzip"
+    PIGZ = "pigz"
+    ZSTD = "zstd"
+    SEVEN_ZIP = "7z"
+
+
+# An archive of 7z's own kind cannot be written into a pipe; what it can, any xz reads.
+CODEC_OF = {
+    Compressor.GZIP: Codec.GZIP,
+    Compressor.PIGZ: Codec.GZIP,
+    Compressor.ZSTD: Codec.ZSTD,
+    Compressor.SEVEN_ZIP: Codec.XZ,
+}
 
 Encryption = Literal["none", "age"]
 """How stored parts are sealed."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from holdfast.model import Buffer, Consistency, Member, Part, PartPlan, Relation, Server
 from holdfast.proving import Hold
@@ -95,6 +95,24 @@ class PartStream(Protocol):
         ...
 
     def __iter__(self) -> Iterator[Buffer]: ...
+
+
+class CompressionStage(Protocol):
+    """Plain buffers in, compressed ones out, as a stage of the pipeline."""
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]: ...
+
+    def finish(self) -> Iterable[Buffer]: ...
+
+
+@runtime_checkable
+class SelfCompressing(Protocol):
+    """A part stream whose plain bytes its source has compressed, by a program of the host say."""
+
+    @property
+    def compression(self) -> CompressionStage:
+        """Writes the job's codec at the job's level; ended and reaped with the stream's block."""
+        ...
 
 
 class Blobs(Protocol):

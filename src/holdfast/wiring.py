@@ -28,17 +28,24 @@ from holdfast.ports import Guard, Progress, Repository, Source
 from holdfast.proving import Proofs
 from holdfast.remembering import Gauges
 from holdfast.retention import Policy
-from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
+from holdfast.scheduling.budget import (
+    Budget,
+    MemoryRoom,
+    process_budget,
+    slots_now,
+    tasks_beside,
+)
 from holdfast.scheduling.guard import FlockGuard, OwnedGuard, WaitingGuard
 from holdfast.scheduling.journal import FileJournal
 from holdfast.scheduling.lasting_secret import lasting_secret
 from holdfast.scheduling.lease import Terms
 from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard, slots_of
 from holdfast.scheduling.ledger import FileLedger
-from holdfast.scheduling.limits import live_limits
+from holdfast.scheduling.limits import live_limits, refused_tasks
 from holdfast.scheduling.owner import this_process
 from holdfast.scheduling.pace import Limit, Pace
 from holdfast.scheduling.proofs import FileProofs
+from holdfast.scheduling.room import Room
 from holdfast.wiring_sources import source_of
 from holdfast.wiring_stores import raw_repository, repository, uploads_at_once
 
@@ -59,28 +66,21 @@ def plugs_for(
     of the job's repository.
     """
     job = job_settings(settings, name)
-    source = source_of(job, chunk_bytes)
     run_id = secrets.token_hex(16)
+    tasks_per_slot = tasks_beside(job.compression.program)
     kept_in = store_name(settings, name, chosen=chosen)
     store = repository_settings(settings, kept_in)
     mirrors = () if chosen else job.mirrors
     return Plugs(
         job=_spec(name, job, store),
-        source=source,
+        source=source_of(job, chunk_bytes),
         repository=repository(store),
         guard=_guard(settings, job, store, run_id),
         ledger=FileLedger(settings.state_directory / "runs"),
         progress=progress,
         clock=now,
         host=socket.gethostname(),
-        choose_workers=lambda each: _announced(
-            process_budget(
-                live_limits(),
-                asked=job.max_concurrent_processes,
-                connections_free=each.connections_free(),
-                memory=_memory(job),
-            )
-        ),
+        choose_workers=lambda each: _workers(job, each, tasks_per_slot=tasks_per_slot),
         new_run_id=lambda: run_id,
         peak_memory_bytes=peak_memory_bytes,
         cpu_seconds=cpu_seconds,
@@ -90,6 +90,8 @@ def plugs_for(
         pace=lambda each: _pace(job, each),
         repository_name=kept_in,
         mirrors=tuple(_mirror(settings, job, each, run_id) for each in mirrors),
+        room=lambda slots: _room(slots, tasks_per_slot=tasks_per_slot),
+        refused_tasks=refused_tasks,
         blob_secret=lambda: lasting_secret(settings.state_directory / BLOB_SECRET),
     )
 
@@ -286,6 +288,32 @@ def _mirror(settings: Settings, job: JobSettings, name: str, run_id: str) -> Mir
     )
 
 
+def _workers(job: JobSettings, source: Source, *, tasks_per_slot: int) -> Budget:
+    return _announced(
+        process_budget(
+            live_limits(),
+            asked=job.max_concurrent_processes,
+            connections_free=source.connections_free(),
+            memory=_memory(job),
+            tasks_per_slot=tasks_per_slot,
+        )
+    )
+
+
 def _announced(budget: Budget) -> Budget:
-    events.info(budget.headline, decided_by=budget.decided_by, allowed=budget.allowed)
+    events.info(
+        budget.headline,
+        decided_by=budget.decided_by,
+        allowed=budget.allowed,
+        tasks={each.name: f"{each.used} of {each.most}" for each in budget.ceilings},
+    )
     return budget
+
+
+def _room(slots: int, *, tasks_per_slot: int) -> Room:
+    def look(working: int, threads: int) -> int:
+        return slots_now(
+            live_limits(), working=working, threads=threads, tasks_per_slot=tasks_per_slot
+        )
+
+    return Room(slots, look=look)

@@ -32,7 +32,8 @@ def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
     if scheme not in TARGETS:
         raise Unsupported(
             f"cannot restore into a '{scheme or url}' target: no engine knows it",
-            hint="--to takes postgresql://USER@/DATABASE or mysql://USER@HOST/DATABASE",
+            hint="--to takes postgresql://USER@/DATABASE, mysql://USER@HOST/DATABASE, or "
+            "file:///DIRECTORY for a physical backup",
         )
     make, kinds = TARGETS[scheme]
     if kind not in kinds:
@@ -73,7 +74,7 @@ def _postgres_source(settings: PostgresSettings, compression: CompressionSetting
     )
 
 
-def _selection(settings: PostgresSettings) -> Selection | None:
+def _selection(settings: PostgresSettings | MysqlSettings) -> Selection | None:
     if settings.databases is None:
         return None
     include = ("*",) if settings.databases == "all" else settings.databases
@@ -92,10 +93,47 @@ def _postgres_tools_source(settings: PostgresSettings, compression: CompressionS
     )
 
 
-def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) -> Source:
+def _mysql_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
+    if settings.engine == "tools":
+        return _mysql_tools_source(settings, compression)
+    from holdfast.sources.mysql_native.choices import Choices
     from holdfast.sources.mysql_native.source import MysqlSource
 
-    return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
+    tables = None
+    if settings.tables is not None or settings.exclude_tables:
+        tables = Selection(include=settings.tables or ("*",), exclude=settings.exclude_tables)
+    choices = Choices(
+        databases=_selection(settings),
+        tables=tables,
+        ddl=settings.ddl,
+        loose_tables=settings.loose_tables,
+        long_query_seconds=settings.long_query.total_seconds(),
+        most_lag_seconds=settings.lag_limit.total_seconds(),
+        wait_seconds=settings.lock_wait.total_seconds(),
+        hold_seconds=settings.lock_hold.total_seconds(),
+    )
+    return MysqlSource(
+        dsn=settings.dsn, password=_password(settings.password_file), choices=choices
+    )
+
+
+def _mysql_tools_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
+    from holdfast.sources.mysql_tools.compressors import Compressing
+    from holdfast.sources.mysql_tools.physical import MysqlPhysicalSource
+    from holdfast.sources.mysql_tools.source import MysqlToolsSource
+
+    if settings.method == "physical":
+        return MysqlPhysicalSource(settings.dsn, password=_password(settings.password_file))
+    program = compression.program
+    return MysqlToolsSource(
+        settings.dsn,
+        password=_password(settings.password_file),
+        selection=_selection(settings),
+        as_tables=settings.backup_as_tables,
+        compressing=Compressing(program=program, level=compression.effective_level)
+        if program
+        else None,
+    )
 
 
 def _postgres_target(url: str, password: str | None) -> Target:
@@ -110,6 +148,12 @@ def _mysql_target(url: str, password: str | None) -> Target:
     return MysqlTarget(url=url, password=password)
 
 
+def _directory_target(url: str, _password: str | None) -> Target:
+    from holdfast.sources.mysql_tools.datadir import DatadirTarget
+
+    return DatadirTarget(url)
+
+
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
 SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
     PostgresSettings: _postgres_source,
@@ -119,4 +163,11 @@ SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
 MakeTarget = Callable[[str, str | None], Target]
 _POSTGRES: tuple[MakeTarget, frozenset[str]] = (_postgres_target, frozenset({"postgres"}))
 _MYSQL: tuple[MakeTarget, frozenset[str]] = (_mysql_target, frozenset({"mysql", "mariadb"}))
-TARGETS = {"postgres": _POSTGRES, "postgresql": _POSTGRES, "mysql": _MYSQL, "mariadb": _MYSQL}
+_DIRECTORY: tuple[MakeTarget, frozenset[str]] = (_directory_target, frozenset({"mariadb"}))
+TARGETS = {
+    "postgres": _POSTGRES,
+    "postgresql": _POSTGRES,
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+    "file": _DIRECTORY,
+}

@@ -45,10 +45,11 @@ def engines() -> list[Outcome]:
 
 
 def molecule() -> list[Outcome]:
-    """The whole site on four hosts, and tuning on containers that differ in what is their own."""
+    """The whole site on four hosts, tuning on containers that differ, and the incident on one."""
     return [
         *_scenario("default", [*BEFORE, "verify"]),
         *_scenario("tuning", [*BEFORE, "verify"]),
+        *_scenario("incident", ["destroy", "create", "prepare", "converge", "verify"]),
     ]
 
 

@@ -11,11 +11,13 @@ from holdfast.config.load import load
 from holdfast.config.repositories import LocalSettings
 from holdfast.config.settings import Settings
 from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
-from holdfast.model import Codec
+from holdfast.model import Codec, Selection
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
 from holdfast.scheduling.guard import WaitingGuard
 from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard
+from holdfast.sources.mysql_native.choices import Choices
+from holdfast.sources.mysql_native.source import MysqlSource
 from tests.fakes.progress import FakeProgress
 
 TEXT = """\
@@ -35,6 +37,14 @@ jobs:
     repository: main
     compression: {{codec: gzip}}
     overlap: wait
+  dumps:
+    source:
+      {{kind: mysql, engine: tools, backup_as_tables: true, dsn: "mysql://u@localhost/stock"}}
+    repository: main
+    compression: {{program: 7z}}
+  files:
+    source: {{kind: mysql, engine: tools, method: physical, dsn: "mysql://u@localhost/mysql"}}
+    repository: main
 """
 
 
@@ -51,6 +61,8 @@ def settings(tmp_path: Path) -> Settings:
         ("shop", "PostgresSource", LeasedGuard, Codec.ZSTD, 3),
         ("artefacts", "PostgresToolsSource", LeasedGuard, Codec.ZSTD, 3),
         ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
+        ("dumps", "MysqlToolsSource", LeasedGuard, Codec.XZ, 6),
+        ("files", "MysqlPhysicalSource", LeasedGuard, Codec.ZSTD, 3),
     ],
 )
 def test_a_job_gets_the_plugs_that_its_settings_name(
@@ -128,6 +140,26 @@ def test_a_password_file_for_a_target_must_be_private(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match=r"is open to others \(mode 0644\)"):
         wiring_sources.target_for(url, kind="postgres", password_file=secret)
     secret.chmod(0o600)
-    assert (
-        "hunter2" not in wiring_sources.target_for(url, kind="postgres", password_file=secret).name
+    made = wiring_sources.target_for(url, kind="postgres", password_file=secret)
+    assert "hunter2" not in made.name
+
+
+def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "holdfast.yaml"
+    path.write_text(
+        TEXT.format(folder=tmp_path)
+        + "  all:\n"
+        + '    source: {kind: mysql, dsn: "mysql://holdfast@localhost", databases: all,\n'
+        + '             exclude_tables: ["log_*"], ddl: block, lock_hold: 3s}\n'
+        + "    repository: main\n"
+    )
+    source = wiring.plugs_for(load(path), "all", progress=FakeProgress()).source
+    assert isinstance(source, MysqlSource)
+    assert source.choices == Choices(
+        databases=Selection(include=("*",)),
+        tables=Selection(include=("*",), exclude=("log_*",)),
+        ddl="block",
+        hold_seconds=3.0,
     )

@@ -28,7 +28,9 @@ from holdfast.ports import Target
 
 To = Annotated[
     str,
-    typer.Option("--to", metavar="URL", help="The database to restore into; made if missing."),
+    typer.Option(
+        "--to", metavar="URL", help="Restore into this database, or this file:///DIRECTORY."
+    ),
 ]
 Tables = Annotated[
     list[str] | None,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -13,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from holdfast.config.dsn import Dsn, MysqlDsn
+from holdfast.config.dsn import Dsn, mysql_url
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.strict import Strict
 from holdfast.config.values import (
@@ -26,7 +27,7 @@ from holdfast.config.values import (
     Size,
     problem,
 )
-from holdfast.model import Codec
+from holdfast.model import CODEC_OF, Codec, Compressor
 
 # YAML knows lists only; nothing changes afterwards all the same.
 Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
@@ -37,9 +38,22 @@ STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
 TIMEOUT = timedelta(hours=2)
 # Above 19 zstd wants a window that stock tools refuse without being asked for it.
-LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.NONE: (0, 0)}
-LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.NONE: 0}
-DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.NONE: 0}
+LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.XZ: (0, 9), Codec.NONE: (0, 0)}
+LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
+# A program beside each of many dumps: its level is never above this, whatever is asked for.
+PROGRAM_LEVEL_CAP = 6
+DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
+# Keys of a MySQL source that its engine has no use for, and what to do about them.
+MYSQL_KEYS_OF_OTHERS = {
+    "native": (("method", "backup_as_tables"), "write engine: tools"),
+    "tools": (
+        (
+            *("tables", "exclude_tables", "ddl", "loose_tables"),
+            *("long_query", "lag_limit", "lock_wait", "lock_hold"),
+        ),
+        "leave it out, or use native",
+    ),
+}
 
 
 class PostgresSettings(Strict):
@@ -73,27 +87,89 @@ class PostgresSettings(Strict):
 
 
 class MysqlSettings(Strict):
-    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`."""
+    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`.
+
+    With `databases` it is several, and the dsn need not name one. Patterns of tables are of
+    their names, or of `database.table`. The lock is asked for while no statement is older than
+    `long_query` and no replication further behind than `lag_limit`, for at most `lock_wait`.
+
+    Engine `tools` dumps it with the server's own program, table by table with
+    `backup_as_tables`; by `method: physical` it copies the files of the whole server.
+    """
 
     kind: Literal["mysql"]
-    engine: Literal["native"] = "native"
-    dsn: MysqlDsn
+    engine: Literal["native", "tools"] = "native"
+    method: Literal["logical", "physical"] = "logical"
+    backup_as_tables: bool = False
+    databases: Literal["all"] | Patterns | None = None
+    exclude_databases: Patterns = ()
+    tables: Patterns | None = None
+    exclude_tables: Patterns = ()
+    ddl: Literal["block", "detect", "ignore"] = "detect"
+    loose_tables: Literal["refuse", "lock"] = "refuse"
+    long_query: Duration = timedelta(minutes=1)
+    lag_limit: Duration = timedelta(minutes=10)
+    lock_wait: Duration = timedelta(minutes=1)
+    lock_hold: Duration = timedelta(seconds=10)
+    dsn: Dsn
     password_file: SecretPath | None = None
+
+    @field_validator("dsn")
+    @classmethod
+    def _names_a_database(cls, dsn: str, info: ValidationInfo) -> str:
+        return mysql_url(dsn, needs_database=info.data.get("databases") is None)
+
+    @model_validator(mode="after")
+    def _suits_engine(self) -> Self:
+        """What only one engine can do is not silently left undone by the other."""
+        foreign, remedy = MYSQL_KEYS_OF_OTHERS[self.engine]
+        self._refuse(foreign, f"means nothing to engine {self.engine}", hint=remedy)
+        if self.method == "physical":
+            self._refuse(
+                ("backup_as_tables", "databases", "exclude_databases"),
+                "means nothing to a copy of all files",
+                hint="leave it out",
+            )
+        return self
+
+    def _refuse(self, keys: Iterable[str], why: str, *, hint: str) -> None:
+        for key in keys:
+            if key in self.model_fields_set:
+                raise problem(f"'{key}' {why}", hint=hint)
 
 
 SourceSettings = Annotated[PostgresSettings | MysqlSettings, Field(discriminator="kind")]
 
 
 class CompressionSettings(Strict):
-    """How stored parts are compressed.
+    """How stored parts are compressed, and by which `program` where not by holdfast itself.
 
     A level above `level_cap` is lowered to it: beyond the default cap a backup takes a database
     host's processors for hours to save a few percent.
     """
 
-    codec: Annotated[Codec, Field(strict=False)] = Codec.ZSTD
+    program: Annotated[Compressor, Field(strict=False)] | None = None
+    codec: Annotated[Codec, Field(strict=False, validate_default=True)] = Codec.ZSTD
     level: int | None = None
     level_cap: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _codec_of_program(cls, data: Any) -> Any:
+        """Who names a program has named the codec."""
+        if isinstance(data, dict) and "codec" not in data and data.get("program") in CODEC_OF:
+            return data | {"codec": CODEC_OF[data["program"]]}
+        return data
+
+    @field_validator("codec")
+    @classmethod
+    def _suits_program(cls, codec: Codec, info: ValidationInfo) -> Codec:
+        program = info.data.get("program")
+        if program is not None and CODEC_OF[program] is not codec:
+            raise problem(
+                f"{program} does not write {codec}", hint=f"leave it out, or {CODEC_OF[program]}"
+            )
+        return codec
 
     @field_validator("level")
     @classmethod
@@ -115,7 +191,8 @@ class CompressionSettings(Strict):
 
     @property
     def effective_cap(self) -> int:
-        return LEVEL_CAPS[self.codec] if self.level_cap is None else self.level_cap
+        cap = LEVEL_CAPS[self.codec] if self.level_cap is None else self.level_cap
+        return cap if self.program is None else min(cap, PROGRAM_LEVEL_CAP)
 
 
 class RetentionSettings(Strict):
@@ -172,6 +249,23 @@ class JobSettings(Strict):
                     hint="leave one of them out; holdfast copy brings backups to a second place",
                 )
         return self
+
+    @model_validator(mode="after")
+    def _has_pipes(self) -> Self:
+        """Only a dump program's output goes through another program."""
+        if self.compression.program is not None and not _dumps(self.source):
+            raise problem(
+                "'compression.program' is for dumps of kind mysql, engine tools",
+                hint="leave program out: holdfast compresses itself",
+            )
+        return self
+
+
+def _dumps(source: PostgresSettings | MysqlSettings) -> bool:
+    """Whether a program of the server's dumps it as SQL, for others to compress."""
+    if not isinstance(source, MysqlSettings):
+        return False
+    return (source.engine, source.method) == ("tools", "logical")
 
 
 class Settings(Strict):

@@ -26,8 +26,8 @@ from holdfast.pipeline.compress import COMPRESSORS
 from holdfast.pipeline.decompress import CorruptStream
 from holdfast.pipeline.decrypt import CannotOpen, Identities
 from holdfast.pipeline.encrypt import encryption
-from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import flow
+from holdfast.pipeline.fingerprint import Fingerprint, Size
+from holdfast.pipeline.flow import Stage, flow
 from holdfast.ports import Repository
 
 Known = Callable[[], Mapping[str, Blob]]
@@ -139,7 +139,9 @@ class BlobKeeper:
     def _store(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
         plain, stored = Fingerprint(advance=self._advance), Fingerprint()
         with encryption(self._names.recipients) as encrypt:
-            stages = [plain, COMPRESSORS[self._codec](self._level), encrypt, stored]
+            stages: list[Stage] = [plain, COMPRESSORS[self._codec](self._level), encrypt]
+            # Of what is not sealed the name is proof enough, and each fingerprint has its price.
+            stages += [stored] if self._names.recipients else []
             self._repository.put(blob.key, _as_named(flow(read(), stages), plain, sha256))
         self.stored += 1
         reached("blob-stored")
@@ -171,9 +173,10 @@ def proven_blob(
     `IdentityNeeded` where it is whole but for somebody else.
     """
     plain, stored = Fingerprint(), Fingerprint()
+    watched = Size() if blob.encryption == "none" else stored
     last = b""
     try:
-        for chunk in opened(repository, blob, stored, identities):
+        for chunk in opened(repository, blob, watched, identities):
             plain.feed(chunk)
             if last:
                 yield last

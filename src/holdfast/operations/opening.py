@@ -10,7 +10,7 @@ from holdfast.model import AGE_SUFFIX, SUFFIXES, Blob, Codec, Encryption, Manife
 from holdfast.pipeline.compress import Pass
 from holdfast.pipeline.decompress import decompress
 from holdfast.pipeline.decrypt import CannotOpen, Identities
-from holdfast.pipeline.fingerprint import Fingerprint
+from holdfast.pipeline.fingerprint import Fingerprint, Size
 from holdfast.pipeline.flow import Stage, flow
 from holdfast.ports import Repository
 
@@ -22,7 +22,7 @@ IDENTITY_HINT = (
 
 
 def opened(
-    repository: Repository, piece: Part | Blob, stored: Fingerprint, identities: Identities | None
+    repository: Repository, piece: Part | Blob, stored: Size, identities: Identities | None
 ) -> Iterator[bytes]:
     """The plain bytes of `piece`; `stored` has seen every stored byte when they have ended.
 

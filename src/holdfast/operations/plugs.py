@@ -13,6 +13,7 @@ from holdfast.remembering import Gauges, Journal, Ledger
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
 from holdfast.scheduling.pace import Pace
+from holdfast.scheduling.room import Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,3 +97,5 @@ class Plugs:
     blob_secret: Callable[[], bytes]
     repository_name: str = ""
     mirrors: tuple[Mirror, ...] = ()
+    room: Callable[[int], Room] = Room
+    refused_tasks: Callable[[], int] = lambda: 0

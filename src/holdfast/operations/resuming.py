@@ -16,6 +16,7 @@ from holdfast.remembering import Unfinished
 # are found again by their content.
 _OF_ONE_MOMENT = {
     PartKind.PRE_DATA,
+    PartKind.INDEXES,
     PartKind.POST_DATA,
     PartKind.SEQUENCES,
     PartKind.GRANTS,

@@ -60,6 +60,7 @@ class Taking:
     hold: Hold
     recoveries: Recoveries
     watch: Watch
+    refused_before: int
     failed_at: PartPlan | None = None
     stored: list[Part] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -125,6 +126,7 @@ def _begun(
         hold=hold,
         recoveries=Recoveries(plugs.job.attempts),
         watch=Watch(plugs.job, pace, hold),
+        refused_before=plugs.refused_tasks(),
     )
 
 
@@ -275,6 +277,7 @@ def _store_parts(
             lambda part: _stored(taking, snapshot, reusable, part),
             workers=workers,
             abort=end,
+            room=plugs.room(workers),
         )
 
 
@@ -294,6 +297,9 @@ def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPl
             taking.failed_at = taking.failed_at or plan
         raise
     with taking.lock:
+        if taking.failed_at is plan:
+            # It was refused a task, and has been taken since.
+            taking.failed_at = None
         taking.stored.append(part)
         plugs.journal.add(plugs.job.name, taking.source.database, part)
     plugs.progress.part_done(part.name)
@@ -330,6 +336,7 @@ def _metrics(
         "compression_ratio": round(manifest.plain_bytes / stored, 3) if stored else 1.0,
         "recoveries": taking.recoveries.count + blobs.healed,
         "paused_seconds": round(taking.pace.paused_seconds, 1),
+        "refused_tasks": taking.plugs.refused_tasks() - taking.refused_before,
         "blobs": len(manifest.blobs),
         "blobs_stored": blobs.stored,
     }

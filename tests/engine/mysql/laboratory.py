@@ -34,6 +34,8 @@ class Brand:
     judge: tuple[str, ...]
     whole_server: tuple[str, ...]
     """Rights on `*.*` that docs/restore-mysql.md asks for."""
+    sight: tuple[str, ...]
+    """Those of them without which a backup only sees less before it locks."""
 
 
 MARIADB = Brand(
@@ -41,12 +43,14 @@ MARIADB = Brand(
     client="mariadb",
     judge=("mariadb-dump", *JUDGE_OPTIONS),
     whole_server=("RELOAD",),
+    sight=("PROCESS", "SLAVE MONITOR"),
 )
 MYSQL = Brand(
     name="mysql",
     client="mysql",
     judge=("mysqldump", *JUDGE_OPTIONS, "--set-gtid-purged=OFF"),
     whole_server=("RELOAD", "BACKUP_ADMIN", "SHOW_ROUTINE"),
+    sight=("PROCESS", "REPLICATION CLIENT"),
 )
 # Such a table's CHECKSUM differs from one call to the next.
 ARRAY_INDEXES = """
@@ -140,7 +144,7 @@ class Laboratory:
     def reader(self, database: str) -> str:
         """An account with exactly the grants that docs/restore-mysql.md asks for."""
         return self.account(
-            f"{', '.join(self.brand.whole_server)} ON *.*",
+            f"{', '.join((*self.brand.whole_server, *self.brand.sight))} ON *.*",
             of_database(database, "SELECT", "SHOW VIEW", "TRIGGER", "EVENT"),
             "SELECT ON `mysql`.*",
         )
@@ -167,10 +171,13 @@ class Laboratory:
         )
         unsteady = self.ask(database, ARRAY_INDEXES) if self.brand is MYSQL else []
         sums = {}
-        for (table,) in tables:
-            ask = "SELECT * FROM" if (table,) in unsteady else "CHECKSUM TABLE"
-            rows = self.ask(database, f"{ask} {ticked(table)}")
-            sums[table] = str(rows) if (table,) in unsteady else rows[0][1]
+        with self.connect(database) as connection, connection.cursor() as cursor:
+            for (table,) in tables:
+                by_rows = (table,) in unsteady
+                ask = "SELECT * FROM" if by_rows else "CHECKSUM TABLE"
+                cursor.execute(f"{ask} {ticked(table)}")
+                rows = cursor.fetchall()
+                sums[table] = str(rows) if by_rows else str(rows[0][1])
         return sums
 
     def described(self, database: str) -> list[bytes]:
