@@ -70,7 +70,7 @@ def plugs_for(
     tasks_per_slot = tasks_beside(job.compression.program)
     kept_in = store_name(settings, name, chosen=chosen)
     store = repository_settings(settings, kept_in)
-    mirrors = () if chosen else job.mirrors
+    mirrors = (kept_in, *job.mirrors) if job.mirrors and not chosen else ()
     return Plugs(
         job=_spec(name, job, store),
         source=source_of(job, chunk_bytes),
@@ -88,8 +88,8 @@ def plugs_for(
         journal=FileJournal(settings.state_directory / "unfinished"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
-        repository_name=kept_in,
         mirrors=tuple(_mirror(settings, job, each, run_id) for each in mirrors),
+        host_guard=_host_guard(settings, job, run_id) if mirrors else None,
         room=lambda slots: _room(slots, tasks_per_slot=tasks_per_slot),
         refused_tasks=refused_tasks,
         blob_secret=lambda: lasting_secret(settings.state_directory / BLOB_SECRET),
@@ -263,6 +263,12 @@ def _guard(settings: Settings, job: JobSettings, store: RepositorySettings, run_
     counted."""
     here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
     return _leased(here, job, store, run_id)
+
+
+def _host_guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
+    """This host's lock alone: each of several repositories has a lease of its own."""
+    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
+    return WaitingGuard(here, at_most=job.wait_at_most) if job.overlap == "wait" else here
 
 
 def _leased(here: Guard, job: JobSettings, store: RepositorySettings, run_id: str) -> Guard:

@@ -81,8 +81,11 @@ def test_one_read_goes_to_a_bucket_and_behind_ssh_and_one_may_die(
         SftpRepository(login_to(server), root=str(folder)), first_wait_seconds=0.01
     )
     world = World()
-    mirror = Mirror(name="behind", repository=behind, guard=MemoryGuard())
-    plugs = replace(world.plugs, repository=bucket, repository_name="main", mirrors=(mirror,))
+    mirrors = (
+        Mirror(name="main", repository=bucket, guard=MemoryGuard()),
+        Mirror(name="behind", repository=behind, guard=MemoryGuard()),
+    )
+    plugs = replace(world.plugs, repository=bucket, mirrors=mirrors, host_guard=MemoryGuard())
     assert backup(plugs).error is None
     for store in (bucket, behind):
         assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0

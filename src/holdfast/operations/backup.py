@@ -26,8 +26,8 @@ from holdfast.operations.mirroring import (
     FailedStore,
     failed_stores,
     failed_with,
+    held,
     in_each_store,
-    mirrored,
 )
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.retrying import Recoveries
@@ -102,10 +102,7 @@ def backup(plugs: Plugs, choice: BackupChoice | None = None) -> RunReport:
     run = _Run(run_id=plugs.new_run_id(), started_at=plugs.clock())
     with _recorded(plugs, run):
         deadline = run.started_at + plugs.job.timeout if plugs.job.timeout else None
-        with (
-            plugs.guard.hold(plugs.job.name, deadline=deadline) as own,
-            mirrored(plugs, own, deadline=deadline) as (everywhere, hold),
-        ):
+        with held(plugs, deadline=deadline) as (everywhere, hold):
             reached("backup-locked")
             sources = Recoveries(plugs.job.attempts).trying(
                 plugs.source.databases, on=DatabaseUnreachable, what="listing the databases"

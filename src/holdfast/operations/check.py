@@ -26,7 +26,7 @@ def check(plugs: Plugs) -> CheckReport:
     findings: list[Finding] = []
     codes: list[int] = []
     _collect("repository", lambda: _repository(plugs), findings, codes)
-    for mirror in plugs.mirrors:
+    for mirror in plugs.mirrors[1:]:
         _collect(f"repository {mirror.name}", partial(_mirror, mirror), findings, codes)
     _collect("encryption", lambda: _encryption(plugs), findings, codes)
     sources: list[Source] = []

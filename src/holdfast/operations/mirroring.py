@@ -10,9 +10,15 @@ from datetime import datetime
 from heapq import merge
 
 from holdfast import events
-from holdfast.errors import HoldfastError, Interrupted, LeaseLost
+from holdfast.errors import (
+    HoldfastError,
+    Interrupted,
+    LeaseLost,
+    RepositoryBusy,
+    RunInFlight,
+)
 from holdfast.model import Buffer
-from holdfast.operations.plugs import Mirror, Plugs
+from holdfast.operations.plugs import Plugs
 from holdfast.operations.tee import Put, feed
 from holdfast.ports import Repository, Stored
 from holdfast.proving import Hold
@@ -133,21 +139,20 @@ class Mirrored:
 
 
 class MirroredHold:
-    """Obeys `proving.Hold`: the job's own lease counts, and those of the mirrors for themselves."""
+    """Obeys `proving.Hold` for the leases in all repositories: each counts for its own."""
 
-    def __init__(self, own: Hold, mirrored: Mirrored, members: list[Member]) -> None:
-        self._own = own
+    def __init__(self, mirrored: Mirrored, members: Sequence[Member]) -> None:
         self._mirrored = mirrored
         self._members = members
 
     @property
     def lost(self) -> str:
-        return self._own.lost if self._members[0].error is None else ""
+        """Only where it is lost everywhere: a put finds out about one of them."""
+        lost = [each.hold.lost for each in self._members if each.hold and not each.error]
+        return lost[0] if lost and all(lost) else ""
 
     def prove(self) -> None:
-        if self._members[0].error is None:
-            self._own.prove()
-        for member in self._members[1:]:
+        for member in self._members:
             if member.hold is not None and member.error is None:
                 try:
                     member.hold.prove()
@@ -156,40 +161,33 @@ class MirroredHold:
 
 
 @contextmanager
-def mirrored(
-    plugs: Plugs, hold: Hold, *, deadline: datetime | None
-) -> Iterator[tuple[Plugs, Hold]]:
-    """`plugs` with all repositories of the job behind one, each with the job held there too.
+def held(plugs: Plugs, *, deadline: datetime | None) -> Iterator[tuple[Plugs, Hold]]:
+    """Own the job, and have all repositories of it behind one where it has several.
 
-    A mirror that cannot be held, or is held by somebody else, has failed for this run.
+    One that cannot be reached, or in which somebody else owns the job, has failed for this run;
+    but where the job is owned in its own repository, that is the run in flight: `RunInFlight`.
     """
-    if not plugs.mirrors:
-        yield plugs, hold
+    if not plugs.mirrors or plugs.host_guard is None:
+        with plugs.guard.hold(plugs.job.name, deadline=deadline) as hold:
+            yield plugs, hold
         return
-    members = [Member(name=plugs.repository_name, repository=plugs.repository)]
-    members += [Member(name=each.name, repository=each.repository) for each in plugs.mirrors]
+    members = [Member(name=each.name, repository=each.repository) for each in plugs.mirrors]
     together = Mirrored(members)
     with ExitStack() as stack:
-        for member, mirror in zip(members[1:], plugs.mirrors, strict=True):
-            _enter(stack, member, mirror, together, plugs.job.name, deadline)
-        both = MirroredHold(hold, together, members)
-        yield replace(plugs, repository=together), both
-
-
-def _enter(
-    stack: ExitStack,
-    member: Member,
-    mirror: Mirror,
-    together: Mirrored,
-    job: str,
-    deadline: datetime | None,
-) -> None:
-    try:
-        member.hold = stack.enter_context(mirror.guard.hold(job, deadline=deadline))
-    except Interrupted:
-        raise
-    except HoldfastError as error:
-        together.fail(member, error)
+        stack.enter_context(plugs.host_guard.hold(plugs.job.name, deadline=deadline))
+        for member, mirror in zip(members, plugs.mirrors, strict=True):
+            try:
+                owned = mirror.guard.hold(plugs.job.name, deadline=deadline)
+                member.hold = stack.enter_context(owned)
+            except (RunInFlight, RepositoryBusy) as error:
+                if member is members[0]:
+                    raise
+                together.fail(member, error)
+            except Interrupted:
+                raise
+            except HoldfastError as error:
+                together.fail(member, error)
+        yield replace(plugs, repository=together), MirroredHold(together, members)
 
 
 def in_each_store(repository: Repository, work: Callable[[Repository], object]) -> None:

@@ -63,7 +63,7 @@ class Copying:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """Another repository that gets the same; `guard` holds the job there, and only there."""
+    """One repository of several that get the same; `guard` holds the job there, and only there."""
 
     name: str
     repository: Repository
@@ -74,8 +74,9 @@ class Mirror:
 class Plugs:
     """Everything that a run of one job touches.
 
-    `repository` is called `repository_name` in the configuration. `blob_secret` is what this host
-    names sealed blobs with: the same at every run.
+    `blob_secret` is what this host names sealed blobs with: the same at every run. The `mirrors`
+    are all repositories of a job that has several, its own first; `host_guard` is then this host's
+    half of `guard`.
     """
 
     job: JobSpec
@@ -95,7 +96,7 @@ class Plugs:
     gauges: Gauges
     pace: Callable[[Source], Pace]
     blob_secret: Callable[[], bytes]
-    repository_name: str = ""
     mirrors: tuple[Mirror, ...] = ()
+    host_guard: Guard | None = None
     room: Callable[[int], Room] = Room
     refused_tasks: Callable[[], int] = lambda: 0

@@ -64,6 +64,14 @@ def test_a_mirror_that_is_gone_is_named_and_a_copy_mends_it(two: Desk) -> None:
     assert two.holdfast("--repository", "offsite", "verify", "shop/latest").exit_code == 0
 
 
+def test_the_own_repository_may_be_gone_before_the_run_begins(two: Desk) -> None:
+    two.repository.rename(two.folder / "lost")
+    answer = two.holdfast("backup", "shop")
+    assert answer.exit_code == 50
+    assert "cannot keep job 'shop' in repository 'main'" in answer.stdout
+    assert two.holdfast("--repository", "offsite", "verify", "shop/latest").exit_code == 0
+
+
 def test_the_own_repository_may_be_lost_and_the_mirror_restores(two: Desk) -> None:
     two.holdfast("backup", "shop")
     shutil.rmtree(two.repository)

@@ -12,6 +12,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.errors import (
     BackupFailed,
     HoldfastError,
+    LeaseLost,
     RepositoryFull,
     RepositoryUnreachable,
     RunInFlight,
@@ -40,12 +41,16 @@ class TwoStores:
         self.world = World()
         self.main = self.world.repository
         self.offsite = MemoryRepository()
+        self.own_guard = MemoryGuard()
         self.guard = MemoryGuard()
 
     @property
     def plugs(self) -> Plugs:
-        mirror = Mirror(name="offsite", repository=self.offsite, guard=self.guard)
-        return replace(self.world.plugs, repository_name="main", mirrors=(mirror,))
+        mirrors = (
+            Mirror(name="main", repository=self.main, guard=self.own_guard),
+            Mirror(name="offsite", repository=self.offsite, guard=self.guard),
+        )
+        return replace(self.world.plugs, mirrors=mirrors, host_guard=MemoryGuard())
 
     def backup(self) -> RunReport:
         return backup(self.plugs)
@@ -130,6 +135,25 @@ def test_a_mirror_that_somebody_else_works_in_is_left_alone(two: TwoStores) -> N
     assert isinstance(report.error, RunInFlight)
     assert two.is_good_in(two.main)
     assert two.offsite.objects == {}
+
+
+def test_where_somebody_owns_the_job_in_its_own_repository_the_run_is_skipped(
+    two: TwoStores,
+) -> None:
+    with two.own_guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
+        two.backup()
+    assert two.offsite.objects == {}
+    (run,) = two.world.ledger.last("shop", count=1)
+    assert run.outcome == "skipped"
+
+
+def test_a_job_that_is_lost_everywhere_has_no_backup(two: TwoStores) -> None:
+    two.own_guard.hold_given.lose_at_proof = 1
+    two.guard.hold_given.lose_at_proof = 1
+    with pytest.raises(LeaseLost):
+        two.backup()
+    for repository in (two.main, two.offsite):
+        assert Catalog(repository).survey("shop").manifests == ()
 
 
 def test_a_mirror_whose_lease_is_lost_has_no_backup(two: TwoStores) -> None:
