@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 PASSWORD = 'secret # \\ "quoted" é'
 CLIENT_OPTIONS = ("--binary-mode", "--comments")
 JUDGE_OPTIONS = (
-    *("--routines", "--events", "--triggers", "--hex-blob"),
+    *("--single-transaction", "--routines", "--events", "--triggers", "--hex-blob"),
     *("--order-by-primary", "--skip-dump-date", "--skip-comments"),
     *("--default-character-set=utf8mb4", "--max-allowed-packet=1G"),
 )
@@ -180,10 +180,10 @@ class Laboratory:
                 sums[table] = str(rows) if by_rows else str(rows[0][1])
         return sums
 
-    def described(self, database: str) -> list[bytes]:
-        """All of a database in the words of an independent tool, without its name."""
+    def described(self, database: str, *tables: str) -> list[bytes]:
+        """All of a database, or `tables` of it, as an independent tool tells it, unnamed."""
         name = ticked(database).encode()
-        text = self.tool(*self.brand.judge, database).replace(name, b"`DATABASE`")
+        text = self.tool(*self.brand.judge, database, *tables).replace(name, b"`DATABASE`")
         # MySQL remembers whether a character set was given or implied: that says nothing more.
         return re.sub(rb" CHARACTER SET \w+(?= COLLATE)", b"", text).splitlines()
 
