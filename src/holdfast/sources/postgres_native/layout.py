@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from holdfast.model import PartKind, PartPlan, Relation
-from holdfast.ports import TablePlan
 from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres_native.large_objects import Slice
 from holdfast.sources.postgres_native.quoting import slug
 from holdfast.sources.postgres_native.table_part import BINARY, TEXT, External, Pages, TablePart
-from holdfast.sources.postgres_native.transport import Transport
 
 CREATION = "creation"
 TRANSPORT = "transport"
+TABLES = "tables_sha256"
 SERVER_VERSION = "server_version_number"
 
 GIB = 1 << 30
@@ -178,11 +178,11 @@ def _plan(name: str, table: Table, part: TablePart, size_bytes: int, transport: 
         ancestors=part.ancestors,
         estimated_bytes=size_bytes,
         details=part.details() | {TRANSPORT: transport},
-        compress=not _is_stored_plain(table, part),
+        compress=not is_stored_plain(table, part),
     )
 
 
-def _is_stored_plain(table: Table, part: TablePart) -> bool:
+def is_stored_plain(table: Table, part: TablePart) -> bool:
     return table.is_incompressible and part.format == BINARY
 
 
@@ -195,7 +195,7 @@ def _of_small_tables(
             name=f"data/pack-{number:05d}.sql",
             kind=PartKind.DATA,
             estimated_bytes=sum(table.size_bytes for table in pack),
-            details={TRANSPORT: "wire"},
+            details={TRANSPORT: "wire", TABLES: _digest(pack)},
         )
         yield (
             plan,
@@ -204,6 +204,11 @@ def _of_small_tables(
                 for table in pack
             ),
         )
+
+
+def _digest(pack: Sequence[Table]) -> str:
+    """By which a resumed run sees that other tables share the part by now."""
+    return sha256("\0".join(str(table.relation) for table in pack).encode()).hexdigest()
 
 
 def _packs(small: Sequence[Table]) -> Iterator[list[Table]]:
@@ -247,49 +252,3 @@ def _with_blobs(
         if external is not None:
             name = f"blobs/{number:05d}-{slug(table.relation)}.txt"
             yield name, table.part(found.encoding, external=external)
-
-
-def table_plans(
-    found: Facts, tables: Sequence[Table], transport: Transport, shape: Shape
-) -> tuple[TablePlan, ...]:
-    return tuple(
-        TablePlan(
-            relation=table.relation,
-            estimated_bytes=table.size_bytes if has_rows_to_take(table, found) else 0,
-            estimated_rows=table.estimated_rows,
-            method=_method(found, table, transport, shape),
-            reason=_reason(found, table, shape),
-        )
-        for table in tables
-    )
-
-
-def _method(found: Facts, table: Table, transport: Transport, shape: Shape) -> str:
-    if not has_rows_to_take(table, found):
-        return "schema only"
-    if is_packed(table, shape):
-        return "copy text over wire, packed"
-    part = table.part(found.encoding, external=shape.external(table))
-    ranges = pages_of(table, shape)
-    pieces = f", {len(ranges)} ranges" if ranges else ""
-    aside = ", blobs aside" if part.external else ""
-    plain = ", not compressed" if _is_stored_plain(table, part) else ""
-    return f"copy {part.format} over {transport.name}{pieces}{aside}{plain}"
-
-
-def _reason(found: Facts, table: Table, shape: Shape) -> str:
-    if table.is_foreign:
-        return "its rows live on another server"
-    if table.is_unlogged and found.is_standby:
-        return "a standby has no rows of unlogged tables"
-    if table.extension:
-        return f"configuration of extension '{table.extension}'"
-    if is_packed(table, shape):
-        return "small tables share a part"
-    if shape.external(table):
-        return "values that were kept before are not stored again"
-    if table.is_incompressible:
-        return "mostly long bytea, and a sample of it does not become smaller"
-    if table.format(found.encoding) == BINARY:
-        return "mostly long bytea: text would take twice the bytes"
-    return "text restores into any later version"

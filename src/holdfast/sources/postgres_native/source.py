@@ -20,6 +20,7 @@ from holdfast.sources.postgres_native import (
     layout,
     preflight,
     sampling,
+    table_plans,
     transport,
 )
 from holdfast.sources.postgres_native.dump import Globals, Schema
@@ -135,7 +136,7 @@ class PostgresSource:
             with transport.chosen(self._wanted, connection) as way:
                 return SourcePlan(
                     server=Server(kind=KIND, version=found.version, database=found.database),
-                    tables=layout.table_plans(found, listed, way, shape),
+                    tables=table_plans.of_tables(found, listed, way, shape),
                     consistency=Consistency.SNAPSHOT,
                     notes=(
                         f"rows travel over {way.name}: {way.reason}",
