@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 from holdfast.model import PartKind, PartPlan, Relation
+from holdfast.sources.packs import SMALL_TABLE_BYTES, known_by, packs
 from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres_native.large_objects import Slice
 from holdfast.sources.postgres_native.quoting import slug
@@ -19,7 +19,6 @@ from holdfast.sources.postgres_native.table_part import BINARY, TEXT, External, 
 
 CREATION = "creation"
 TRANSPORT = "transport"
-TABLES = "tables_sha256"
 SERVER_VERSION = "server_version_number"
 
 GIB = 1 << 30
@@ -28,10 +27,6 @@ GIB = 1 << 30
 BIG_DATABASE_BYTES = 5 * 10**9
 CHUNK_BYTES = GIB
 CHUNK_BYTES_OF_SMALL = GIB // 4
-# A table below this is over before a part of its own would have paid for itself.
-SMALL_TABLE_BYTES = 1 << 20
-PACK_BYTES = 16 << 20
-TABLES_IN_PACK = 500
 # Long objects are read one by one; in parts of about this much, no worker is left alone with them.
 LONG_OBJECTS_BYTES = 64 << 20
 MOST_LONG_OBJECT_PARTS = 64
@@ -190,12 +185,12 @@ def _of_small_tables(
     found: Facts, taken: Sequence[Table], shape: Shape
 ) -> Iterator[tuple[PartPlan, tuple[TablePart, ...]]]:
     small = [table for table in taken if is_packed(table, shape)]
-    for number, pack in enumerate(_packs(small), start=1):
+    for number, pack in enumerate(packs(small, size_of=_size_of), start=1):
         plan = PartPlan(
             name=f"data/pack-{number:05d}.sql",
             kind=PartKind.DATA,
-            estimated_bytes=sum(table.size_bytes for table in pack),
-            details={TRANSPORT: "wire", TABLES: _digest(pack)},
+            estimated_bytes=sum(map(_size_of, pack)),
+            details={TRANSPORT: "wire"} | known_by([str(table.relation) for table in pack]),
         )
         yield (
             plan,
@@ -206,22 +201,8 @@ def _of_small_tables(
         )
 
 
-def _digest(pack: Sequence[Table]) -> str:
-    """By which a resumed run sees that other tables share the part by now."""
-    return sha256("\0".join(str(table.relation) for table in pack).encode()).hexdigest()
-
-
-def _packs(small: Sequence[Table]) -> Iterator[list[Table]]:
-    pack: list[Table] = []
-    size_bytes = 0
-    for table in small:
-        if pack and (size_bytes + table.size_bytes > PACK_BYTES or len(pack) == TABLES_IN_PACK):
-            yield pack
-            pack, size_bytes = [], 0
-        pack.append(table)
-        size_bytes += table.size_bytes
-    if pack:
-        yield pack
+def _size_of(table: Table) -> int:
+    return table.size_bytes
 
 
 def _large_objects(number: int, objects: Slice) -> PartPlan:

@@ -11,6 +11,7 @@ import psycopg
 
 from holdfast.model import Consistency, Selection, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan
+from holdfast.sources.packs import SMALL_TABLE_BYTES
 from holdfast.sources.postgres_native import (
     database_properties,
     databases,
@@ -62,7 +63,7 @@ class PostgresSource:
         transport: Wanted = "auto",
         chunk_bytes: int | None = None,
         external_bytes: int | None = None,
-        small_bytes: int = layout.SMALL_TABLE_BYTES,
+        small_bytes: int = SMALL_TABLE_BYTES,
         selection: Selection | None = None,
     ) -> None:
         login = Login.parse(
