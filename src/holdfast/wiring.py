@@ -29,6 +29,7 @@ from holdfast.config.settings import (
     SourceSettings,
 )
 from holdfast.errors import UnknownJob, Unsupported
+from holdfast.holding import HeldKind, Holder
 from holdfast.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
 from holdfast.model import Selection
 from holdfast.operations.plugs import JobSpec, Plugs
@@ -125,6 +126,20 @@ def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
             hint="name a database of the same kind with --to",
         )
     return make(url, _password(password_file))
+
+
+def sessions_of(settings: Settings, name: str) -> tuple[Holder, HeldKind]:
+    """Where sessions of job `name` come from, and what its engine needs them for.
+
+    Raises `UnknownJob`, and `Unsupported` where its server knows no such thing.
+    """
+    source = job_settings(settings, name).source
+    if not isinstance(source, PostgresSettings):
+        raise Unsupported(
+            f"cannot hold a session for job '{name}': a {source.kind} server has none to share",
+            hint="sessions are for PostgreSQL: base backups and exported snapshots",
+        )
+    return _postgres_holder(source, "holdfast-sessiond"), HeldKind.SNAPSHOT
 
 
 def now() -> datetime:
@@ -263,6 +278,16 @@ def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) ->
     from holdfast.sources.mysql_native.source import MysqlSource
 
     return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
+
+
+def _postgres_holder(settings: PostgresSettings, application_name: str) -> Holder:
+    from holdfast.sources.postgres_native.login import Login
+    from holdfast.sources.postgres_physical.holder import PostgresHolder
+
+    password = _password(settings.password_file)
+    return PostgresHolder(
+        Login.parse(settings.dsn, password=password, application_name=application_name)
+    )
 
 
 def _postgres_target(url: str, password: str | None) -> Target:

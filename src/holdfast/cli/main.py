@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import configuration, health, keeping, making, reading, restoring
+from holdfast.cli import configuration, health, holding, keeping, making, reading, restoring
 from holdfast.cli.interruption import interruptible
 from holdfast.cli.logs import LogFormat, set_up
 from holdfast.cli.session import CONFIG, Session, print_document, printable
@@ -40,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 for command_name, command in COMMANDS.items():
     app.command(command_name)(command)
 app.add_typer(configuration.commands, name="config")
+app.add_typer(holding.commands, name="session")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value

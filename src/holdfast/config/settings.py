@@ -34,6 +34,7 @@ Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(stri
 BLOB_BYTES = 1 << 20
 STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
+SESSION_SOCKET = Path("/run/holdfast-sessiond/socket")
 TIMEOUT = timedelta(hours=2)
 # Above 19 zstd wants a window that stock tools refuse without being asked for it.
 LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.NONE: (0, 0)}
@@ -178,10 +179,25 @@ class JobSettings(Strict):
     resumable: bool = False
 
 
+class SessionsSettings(Strict):
+    """The daemon that holds database sessions: where it listens, whom it serves, how much it holds.
+
+    Members of `group` may hold sessions of their own, those of `admin_group` end everybody's;
+    without either only root and the daemon's own user are served.
+    """
+
+    socket: AbsolutePath = SESSION_SOCKET
+    group: Annotated[str, Field(min_length=1)] | None = None
+    admin_group: Annotated[str, Field(min_length=1)] | None = None
+    per_server: Annotated[int, Field(ge=1, le=1000)] = 4
+    longest: Duration = timedelta(days=1)
+
+
 class Settings(Strict):
     """The whole file."""
 
     state_directory: AbsolutePath = STATE_DIRECTORY
     metrics_directory: AbsolutePath | None = None
+    sessions: SessionsSettings = SessionsSettings()
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]
