@@ -21,6 +21,7 @@ Name = Literal[
     "part-begun",
     "part-stored",
     "blob-stored",
+    "parts-read",
     "parts-stored",
     "manifest-stored",
     "prune-manifest-dropped",

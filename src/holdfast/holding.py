@@ -73,6 +73,11 @@ class Holding(Protocol):
     @property
     def begun(self) -> Begun: ...
 
+    @property
+    def session_id(self) -> str:
+        """What another process joins it by; empty where it lives and dies with this one."""
+        ...
+
     def look(self) -> None:
         """Keep it alive, and make sure that it still counts.
 

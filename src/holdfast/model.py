@@ -37,6 +37,10 @@ class PartKind(StrEnum):
     BLOBS = "blobs"
     POST_DATA = "post-data"
     GRANTS = "grants"
+    FILE = "file"
+    FILE_PACK = "file-pack"
+    WAL = "wal"
+    CLOSING = "closing"
 
 
 class Codec(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from holdfast.model import Buffer, Consistency, Manifest, Member, Part, PartPlan, Relation, Server
 
@@ -118,6 +118,18 @@ class Snapshot(Protocol):
 
     def abort(self) -> None:
         """End all reads under way; from any thread, more than once, never raises."""
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A snapshot that has more to keep once all of its parts are kept."""
+
+    def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
+        """End what the server holds open for us; what `read` has for us after that. Once.
+
+        Raises what became of the snapshot, where `stored` is worth nothing without it.
+        """
         ...
 
 

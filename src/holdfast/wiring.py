@@ -53,7 +53,7 @@ def plugs_for(
     `chunk_bytes` overrules the configured size above which tables are split.
     """
     job = job_settings(settings, name)
-    source = _source(job, chunk_bytes)
+    source = _source(job, chunk_bytes, _holding_daemon(settings, name, job))
     run_id = secrets.token_hex(16)
     return Plugs(
         job=_spec(name, job),
@@ -117,13 +117,13 @@ def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
     if scheme not in TARGETS:
         raise Unsupported(
             f"cannot restore into a '{scheme or url}' target: no engine knows it",
-            hint="--to takes postgresql://USER@/DATABASE or mysql://USER@HOST/DATABASE",
+            hint="--to takes postgresql://USER@/DATABASE, mysql://USER@HOST/DATABASE or file:///DIRECTORY",
         )
     make, kinds = TARGETS[scheme]
     if kind not in kinds:
         raise Unsupported(
             f"cannot restore into a '{scheme}' target: the backup is of a {kind} server",
-            hint="name a database of the same kind with --to",
+            hint="name a database of the same kind with --to, for a cluster file:///DIRECTORY",
         )
     return make(url, _password(password_file))
 
@@ -139,7 +139,8 @@ def sessions_of(settings: Settings, name: str) -> tuple[Holder, HeldKind]:
             f"cannot hold a session for job '{name}': a {source.kind} server has none to share",
             hint="sessions are for PostgreSQL: base backups and exported snapshots",
         )
-    return _postgres_holder(source, "holdfast-sessiond"), HeldKind.SNAPSHOT
+    kind = HeldKind.BACKUP if source.engine == "physical" else HeldKind.SNAPSHOT
+    return _postgres_holder(source, "holdfast-sessiond"), kind
 
 
 def now() -> datetime:
@@ -231,8 +232,10 @@ def _repository(settings: RepositorySettings) -> Repository:
     return REPOSITORIES[type(settings)](settings)
 
 
-def _source(job: JobSettings, chunk_bytes: int | None) -> Source:
+def _source(job: JobSettings, chunk_bytes: int | None, holder: Holder | None) -> Source:
     settings = _chunked(job.source, chunk_bytes)
+    if isinstance(settings, PostgresSettings) and settings.engine == "physical":
+        return _physical_source(settings, job, holder)
     return SOURCES[type(settings)](settings, job.compression)
 
 
@@ -280,6 +283,34 @@ def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) ->
     return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
 
 
+def _holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | None:
+    """The daemon as the holder of this job's sessions, where the job wants that."""
+    if not isinstance(job.source, PostgresSettings) or job.source.session != "daemon":
+        return None
+    from holdfast.session.client import RemoteHolder, SessionClient
+
+    return RemoteHolder(
+        client=SessionClient(socket_path=settings.sessions.socket),
+        job=name,
+        # Whoever resumes a run that was killed has as long as the run itself.
+        ttl_seconds=int(job.timeout.total_seconds()),
+    )
+
+
+def _physical_source(settings: PostgresSettings, job: JobSettings, holder: Holder | None) -> Source:
+    from holdfast.sources.postgres_native.login import Login
+    from holdfast.sources.postgres_physical.source import PhysicalSource
+
+    return PhysicalSource(
+        login=Login.parse(
+            settings.dsn, password=_password(settings.password_file), application_name="holdfast"
+        ),
+        holder=holder or _postgres_holder(settings, "holdfast"),
+        keeps_session=holder is not None and job.resumable,
+        fast=settings.checkpoint == "fast",
+    )
+
+
 def _postgres_holder(settings: PostgresSettings, application_name: str) -> Holder:
     from holdfast.sources.postgres_native.login import Login
     from holdfast.sources.postgres_physical.holder import PostgresHolder
@@ -302,6 +333,12 @@ def _mysql_target(url: str, password: str | None) -> Target:
     return MysqlTarget(url=url, password=password)
 
 
+def _directory_target(url: str, _password: str | None) -> Target:
+    from holdfast.sources.postgres_physical.target import DirectoryTarget
+
+    return DirectoryTarget(url)
+
+
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
 REPOSITORIES: dict[type, Callable[[Any], Repository]] = {LocalSettings: _local_repository}
 SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
@@ -312,4 +349,14 @@ SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
 MakeTarget = Callable[[str, str | None], Target]
 _POSTGRES: tuple[MakeTarget, frozenset[str]] = (_postgres_target, frozenset({"postgres"}))
 _MYSQL: tuple[MakeTarget, frozenset[str]] = (_mysql_target, frozenset({"mysql", "mariadb"}))
-TARGETS = {"postgres": _POSTGRES, "postgresql": _POSTGRES, "mysql": _MYSQL, "mariadb": _MYSQL}
+_DIRECTORY: tuple[MakeTarget, frozenset[str]] = (
+    _directory_target,
+    frozenset({"postgres-cluster"}),
+)
+TARGETS = {
+    "file": _DIRECTORY,
+    "postgres": _POSTGRES,
+    "postgresql": _POSTGRES,
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+}

@@ -20,6 +20,7 @@ class FakeHolding:
     problem: HoldfastError | None = None
     is_open: bool = True
     looks: int = 0
+    session_id: str = ""
 
     def look(self) -> None:
         self.looks += 1

@@ -42,6 +42,19 @@ LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.NONE: 0}
 DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.NONE: 0}
 
 
+# Keys of a PostgreSQL source that not every engine knows.
+KEYS_OF_ENGINES = {
+    "transport": ("native",),
+    "chunk_size": ("native",),
+    "blobs": ("native",),
+    "blob_size": ("native",),
+    "databases": ("native", "tools"),
+    "exclude_databases": ("native", "tools"),
+    "session": ("physical",),
+    "checkpoint": ("physical",),
+}
+
+
 class Strict(BaseModel):
     """A part of the file: no key is ignored, no type is guessed, nothing changes afterwards."""
 
@@ -76,7 +89,7 @@ class PostgresSettings(Strict):
     """
 
     kind: Literal["postgres"]
-    engine: Literal["native", "tools"] = "native"
+    engine: Literal["native", "tools", "physical"] = "native"
     transport: Literal["auto", "fifo", "wire"] = "auto"
     databases: Literal["all"] | Patterns | None = None
     exclude_databases: Patterns = ()
@@ -85,16 +98,18 @@ class PostgresSettings(Strict):
     blob_size: Size = BLOB_BYTES
     dsn: Dsn
     password_file: SecretPath | None = None
+    session: Literal["own", "daemon"] = "own"
+    checkpoint: Literal["fast", "spread"] = "fast"
 
     @model_validator(mode="after")
     def _suits_engine(self) -> Self:
-        """What only the native engine can do is not silently left undone by the other."""
-        if self.engine == "tools":
-            for key in ("transport", "chunk_size", "blobs", "blob_size"):
-                if key in self.model_fields_set:
-                    raise problem(
-                        f"'{key}' means nothing to engine tools", hint="leave it out, or use native"
-                    )
+        """What only one engine can do is not silently left undone by another."""
+        for key, engines in KEYS_OF_ENGINES.items():
+            if key in self.model_fields_set and self.engine not in engines:
+                raise problem(
+                    f"'{key}' means nothing to engine {self.engine}",
+                    hint=f"leave it out, or use {engines[0]}",
+                )
         return self
 
 

@@ -20,6 +20,9 @@ _OF_ONE_MOMENT = {
     PartKind.GRANTS,
     PartKind.GLOBALS,
     PartKind.BLOBS,
+    PartKind.FILE_PACK,
+    PartKind.WAL,
+    PartKind.CLOSING,
 }
 
 
@@ -62,7 +65,8 @@ class Reusable:
         return None
 
     def _fits(self, part: Part, plan: PartPlan) -> bool:
-        if plan.kind in _OF_ONE_MOMENT:
+        # A file of another base backup lacks the WAL that would mend it.
+        if plan.kind in _OF_ONE_MOMENT or (self._is_mixed and plan.kind is PartKind.FILE):
             return False
         # A marker of blobs belongs to its own snapshot; all else must be the same part.
         return (part.kind, part.relation, _lasting(part.details)) == (

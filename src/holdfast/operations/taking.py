@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,7 +28,7 @@ from holdfast.operations.resuming import Reusable
 from holdfast.operations.retrying import Recoveries
 from holdfast.operations.room import require_room
 from holdfast.operations.watch import Watch
-from holdfast.ports import Snapshot, Source, Unfinished
+from holdfast.ports import Closing, Snapshot, Source, Unfinished
 from holdfast.scheduling.pace import Pace
 from holdfast.scheduling.slots import run_all
 
@@ -229,13 +229,20 @@ def _store_parts(
         taking.pace.end()
         snapshot.abort()
 
-    with taking.watch.over(end):
+    def store(each: Sequence[PartPlan]) -> list[Part]:
         return run_all(
-            plans,
+            each,
             lambda part: _stored(taking, snapshot, reusable, part),
             workers=workers,
             abort=end,
         )
+
+    with taking.watch.over(end):
+        stored = store(plans)
+        if isinstance(snapshot, Closing):
+            reached("parts-read")
+            stored += store(snapshot.closing_parts(stored))
+        return stored
 
 
 def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPlan) -> Part:

@@ -110,6 +110,10 @@ class RemoteHolding:
     def begun(self) -> Begun:
         return self.record.begun
 
+    @property
+    def session_id(self) -> str:
+        return self.record.session_id
+
     def look(self) -> None:
         self.client.heartbeat(self.record.session_id)
 

@@ -83,6 +83,8 @@ class PostgresHolder:
 class PostgresHolding:
     """Obeys `holding.Holding`."""
 
+    session_id = ""
+
     def __init__(self, login: Login, connection: psycopg.Connection, begun: Begun) -> None:
         self._login = login
         self._connection = connection

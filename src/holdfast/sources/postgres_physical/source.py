@@ -1,0 +1,193 @@
+"""A PostgreSQL cluster as a source of files."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+
+from holdfast.errors import (
+    ConfigInvalid,
+    DatabaseUnreachable,
+    SessionCorrupt,
+    SessionExpired,
+    SessionLost,
+    SessionNotFound,
+    SnapshotLost,
+)
+from holdfast.holding import HeldKind, Holder, Holding
+from holdfast.model import Consistency, Relation, Server
+from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
+from holdfast.sources.postgres_native import databases, failures, preflight
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_physical import cluster, server
+from holdfast.sources.postgres_physical.cluster import ClusterFacts
+from holdfast.sources.postgres_physical.layout import lay_out
+from holdfast.sources.postgres_physical.reading import unreadable
+from holdfast.sources.postgres_physical.snapshot import KIND, LOOK_SECONDS, PhysicalSnapshot
+from holdfast.sources.postgres_physical.tree import Entry
+
+# A file of the server, one of the repository, its folder, and one in reserve.
+FILES_PER_WORKER = 4
+# What the interpreter, two sessions and the logs have open besides.
+FILES_BESIDE = 64
+# One that holds the backup, one that keeps its WAL.
+CONNECTIONS = 2
+_GONE = (SessionLost, SessionExpired, SessionCorrupt, SessionNotFound)
+
+
+class PhysicalSource:
+    """Obeys `ports.Source`.
+
+    `holder` holds the backup's session; with `keeps_session` a run that fails leaves it to
+    whoever resumes. `fast` does not wait for a spread checkpoint.
+    """
+
+    engine = "physical"
+
+    def __init__(
+        self,
+        *,
+        login: Login,
+        holder: Holder,
+        keeps_session: bool = False,
+        fast: bool = True,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._login = login
+        self._holder = holder
+        self._keeps_session = keeps_session
+        self._fast = fast
+        self._look_seconds = look_seconds
+
+    @property
+    def database(self) -> str:
+        return "cluster"
+
+    def databases(self) -> Sequence[PhysicalSource]:
+        return [self]
+
+    def lag_seconds(self) -> float | None:
+        return databases.lag_seconds(self._login)
+
+    def check(self) -> list[Finding]:
+        with self._session() as connection:
+            found = cluster.facts(connection)
+            free = preflight.connections_free(connection)
+            files = sum(1 for _ in self._entries(found))
+            checks = "are on" if found.has_checksums else "are off: damage would not be seen"
+            return [
+                Finding(subject="server", detail=f"PostgreSQL {found.version}, a primary"),
+                Finding(subject="login", detail=f"'{self._login.user}'"),
+                Finding(subject="files", detail=f"{files} in '{found.data}' can be listed"),
+                Finding(subject="page checksums", detail=checks),
+                Finding(subject="connections", detail=f"{free} free, {CONNECTIONS} needed"),
+            ]
+
+    def connections_free(self) -> int:
+        """Raises `DatabaseUnreachable` where the two sessions that are needed do not fit."""
+        with self._session() as connection:
+            free = preflight.connections_free(connection)
+        if free < CONNECTIONS:
+            raise DatabaseUnreachable(
+                f"cannot begin a backup on '{self._login.server}': {free} connections are free,"
+                f" {CONNECTIONS} are needed",
+                hint="raise max_connections, or run the backup when fewer sessions are open",
+            )
+        return free
+
+    def plan(self) -> SourcePlan:
+        with self._session() as connection:
+            found = cluster.facts(connection)
+            layout = lay_out(self._entries(found))
+        sums = "verified" if found.has_checksums else "not there: the cluster has none"
+        return SourcePlan(
+            server=Server(kind=KIND, version=found.version, database=self.database),
+            tables=tuple(
+                TablePlan(
+                    relation=Relation(schema="files", name=part.details.get("path", part.name)),
+                    estimated_bytes=part.estimated_bytes,
+                    estimated_rows=0,
+                    method=part.kind.value,
+                    reason="big enough for a part of its own"
+                    if part.details
+                    else f"{len(layout.contents[part.name])} small files",
+                )
+                for part in layout.parts
+            ),
+            consistency=Consistency.SNAPSHOT,
+            notes=(f"page checksums are {sums}", "the WAL that a restore needs comes on top"),
+        )
+
+    @contextmanager
+    def open(
+        self,
+        *,
+        workers: int,
+        blobs: Blobs | None = None,  # noqa: ARG002  # files hold all of their values
+        rejoin: str = "",
+    ) -> Iterator[Snapshot]:
+        _require_files(workers)
+        with self._session() as companion:
+            found = cluster.facts(companion)
+            holding = self._joined(rejoin) if rejoin else self._begun()
+            try:
+                # The session that holds the backup ends with it; the WAL is needed longer.
+                if holding.begun.slot:
+                    server.copy_slot(companion, holding.begun.slot)
+                snapshot = PhysicalSnapshot(
+                    found=found,
+                    holding=holding,
+                    layout=lay_out(self._entries(found)),
+                    name=holding.session_id or f"the backup of process {os.getpid()}",
+                )
+                with snapshot.tended(seconds=self._look_seconds):
+                    yield snapshot
+            except BaseException:
+                if not self._keeps_session:
+                    holding.abort()
+                raise
+            if snapshot.ended is None:
+                holding.abort()
+
+    def _begun(self) -> Holding:
+        return self._holder.begin(HeldKind.BACKUP, label="holdfast", fast=self._fast)
+
+    def _joined(self, session_id: str) -> Holding:
+        try:
+            return self._holder.join(session_id)
+        except _GONE as error:
+            raise SnapshotLost(f"{error.message}", hint=error.hint) from error
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection]:
+        with self._login.session() as connection:
+            try:
+                yield connection
+            except psycopg.Error as error:
+                gone = failures.session_is_gone(error, connection)
+                raise failures.reading(
+                    error, "the cluster's own facts", gone=gone, user=self._login.user
+                ) from error
+
+    def _entries(self, found: ClusterFacts) -> Iterator[Entry]:
+        try:
+            yield from found.tree.entries()
+        except OSError as error:
+            raise unreadable(found.data, error) from error
+
+
+def _require_files(workers: int) -> None:
+    """Raises `ConfigInvalid` where the workers would run out of open files half way."""
+    needed = workers * FILES_PER_WORKER + FILES_BESIDE
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed != resource.RLIM_INFINITY and needed > allowed:
+        most = max(1, (allowed - FILES_BESIDE) // FILES_PER_WORKER)
+        raise ConfigInvalid(
+            f"cannot start {workers} workers: they need {needed} open files, {allowed} are allowed",
+            hint=f"set max_concurrent_processes to {most} or less, or raise LimitNOFILE"
+            " (ulimit -n)",
+        )
