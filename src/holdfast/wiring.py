@@ -300,14 +300,19 @@ def _holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder |
 def _physical_source(settings: PostgresSettings, job: JobSettings, holder: Holder | None) -> Source:
     from holdfast.sources.postgres_native.login import Login
     from holdfast.sources.postgres_physical.source import PhysicalSource
+    from holdfast.sources.postgres_physical.stream import StreamSource
 
+    login = Login.parse(
+        settings.dsn, password=_password(settings.password_file), application_name="holdfast"
+    )
+    fast = settings.checkpoint == "fast"
+    if settings.transport == "wire":
+        return StreamSource(login=login, fast=fast)
     return PhysicalSource(
-        login=Login.parse(
-            settings.dsn, password=_password(settings.password_file), application_name="holdfast"
-        ),
+        login=login,
         holder=holder or _postgres_holder(settings, "holdfast"),
         keeps_session=holder is not None and job.resumable,
-        fast=settings.checkpoint == "fast",
+        fast=fast,
     )
 
 

@@ -44,7 +44,7 @@ DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.NONE: 0}
 
 # Keys of a PostgreSQL source that not every engine knows.
 KEYS_OF_ENGINES = {
-    "transport": ("native",),
+    "transport": ("native", "physical"),
     "chunk_size": ("native",),
     "blobs": ("native",),
     "blob_size": ("native",),
@@ -110,6 +110,16 @@ class PostgresSettings(Strict):
                     f"'{key}' means nothing to engine {self.engine}",
                     hint=f"leave it out, or use {engines[0]}",
                 )
+        if self.engine == "physical" and self.transport == "fifo":
+            raise problem(
+                "engine physical has no transport fifo",
+                hint="leave it out to read files, or write wire for pg_basebackup",
+            )
+        if self.transport == "wire" and self.session == "daemon":
+            raise problem(
+                "pg_basebackup begins and ends its backup itself: no daemon can hold it",
+                hint="leave out session, or transport",
+            )
         return self
 
 

@@ -41,10 +41,14 @@ class Yard:
         self.folder = folder
         self.space = server.folder / "space"
 
-    def fill(self, *, scale: int = 3) -> None:
-        self.space.mkdir()
-        self.server.ask(f"CREATE TABLESPACE space LOCATION '{self.space}'")  # type: ignore[arg-type]  # a path of ours
-        run("pgbench", "-iq", "-s", str(scale), "--tablespace=space", self.server.dsn)
+    def fill(self, *, scale: int = 3, has_space: bool = True) -> None:
+        argv = ["pgbench", "-iq", "-s", str(scale)]
+        if has_space:
+            self.space.mkdir()
+            create = f"CREATE TABLESPACE space LOCATION '{self.space}'"
+            run("psql", "-qc", create, self.server.dsn)
+            argv.append("--tablespace=space")
+        run(*argv, self.server.dsn)
         self.server.ask(
             "CREATE TABLE goods AS SELECT id, md5(id::text) AS name, repeat('x', 500) AS text"
             " FROM generate_series(1, 20000) id"
@@ -100,10 +104,11 @@ def prove(back: Cluster, yard: Yard) -> None:
         assert accounts == tellers == branches == history
         assert back.ask(STILL_ROWS) == yard.server.ask(STILL_ROWS)
         assert back.ask("SELECT count(*) FROM fleeting") == [(0,)]
-        ((place,),) = back.ask(
+        places = back.ask(
             "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'space'"
         )
-        assert str(place).startswith(str(back.folder))
+        assert all(str(place).startswith(str(back.folder)) for (place,) in places)
+        assert len(places) == yard.space.exists()
         run("pg_amcheck", "--install-missing", "--heapallindexed", "-d", back.dsn)
         back.ask("INSERT INTO goods VALUES (0, 'new', 'row')")
 
@@ -278,6 +283,33 @@ def test_a_login_without_the_right_is_told_the_grant_and_a_standby_is_refused(ya
     yard.server.ask("CREATE ROLE clerk LOGIN IN ROLE pg_monitor")
     site = yard.site(dsn=f"host={yard.server.folder} user=clerk dbname=postgres")
     assert "GRANT EXECUTE" in site.run("backup", "shop", code=22)["hint"]
+
+
+def test_a_cluster_comes_back_over_the_wire_too(tmp_path: Path) -> None:
+    with cluster(wal_senders=1) as server:
+        yard = Yard(server, tmp_path)
+        yard.fill(has_space=False)
+        site = yard.site(transport="wire")
+        with yard.under_load():
+            site.run("backup", "shop")
+        proof = site.run("show", "shop/latest")["manifest"]["proof"]
+        assert "one stream" in proof["copied_by"]
+        with restored(site) as back:
+            prove(back, yard)
+
+
+def test_what_the_wire_cannot_do_is_refused_with_the_numbers(yard: Yard, tmp_path: Path) -> None:
+    site = yard.site(transport="wire")
+    assert "1 tablespaces" in site.run("backup", "shop", code=23)["error"]
+    with cluster(wal_senders=0) as server:
+        bare = Yard(server, tmp_path / "bare")
+        bare.folder.mkdir()
+        told = bare.site(transport="wire").run("backup", "shop", code=20)
+        assert "0 WAL senders are free, 1 is needed" in told["error"]
+        server.ask("CREATE ROLE clerk LOGIN")
+        dsn = f"host={server.folder} user=clerk dbname=postgres"
+        refused = bare.site("clerk", transport="wire", dsn=dsn).run("check", "shop", code=22)
+        assert "REPLICATION" in json.dumps(refused)
 
 
 class TestWithTheDaemon:

@@ -49,9 +49,11 @@ class DirectoryTarget:
         self, request: RestoreRequest, open_part: OpenPart, progress: Progress
     ) -> list[RestoredTable]:
         parts = _of_files(request)
-        label = next(part for part in parts if part.details.get("path") == LABEL_FILE)
-        folders = self._folders(json.loads(label.details["tablespaces"]))
-        vanished = set(json.loads(label.details["vanished"]))
+        # The one tar of pg_basebackup has its label inside, and no tablespaces.
+        label = next((part for part in parts if part.details.get("path") == LABEL_FILE), None)
+        told = label.details if label else {"tablespaces": "{}", "vanished": "[]"}
+        folders = self._folders(json.loads(told["tablespaces"]))
+        vanished = set(json.loads(told["vanished"]))
         made = [_require_empty(folder) for folder in (self._data, *folders.values())]
         work = _Work(self._data, open_part, progress)
         try:

@@ -1,0 +1,271 @@
+"""A cluster over the replication protocol, where its files cannot be read: one pg_basebackup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import psycopg
+
+from holdfast.errors import (
+    BackupFailed,
+    DatabaseUnreachable,
+    GrantMissing,
+    HoldfastError,
+    SnapshotLost,
+    Unsupported,
+)
+from holdfast.model import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
+from holdfast.ports import Blobs, Finding, PartStream, Snapshot, SourcePlan, TablePlan
+from holdfast.process import Child, ChildFailed, running
+from holdfast.sources.postgres_native import databases, failures, tools
+from holdfast.sources.postgres_native.endings import Endings
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.quoting import identifier
+from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres_physical.cluster import OLDEST_SERVER
+from holdfast.sources.postgres_physical.snapshot import KIND
+
+PROGRAM = "pg_basebackup"
+PART = "basebackup.tar"
+# It streams nothing beside the files, so one sender is enough.
+SENDERS = 1
+ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
+_FACTS = """
+SELECT current_setting('server_version'), current_setting('server_version_num')::int,
+       (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')),
+       current_setting('max_wal_senders')::int
+         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'),
+       (SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database)::bigint,
+       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFacts:
+    """What the server says of itself; `senders_free` are WAL senders nobody uses now."""
+
+    version: str
+    version_number: int
+    tablespaces: int
+    senders_free: int
+    size_bytes: int
+    may_replicate: bool
+
+    @property
+    def server(self) -> Server:
+        return Server(kind=KIND, version=self.version, database="cluster")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasebackupStream:
+    """Obeys `ports.PartStream`: what pg_basebackup writes."""
+
+    child: Child
+    rows: int | None = None
+    members: Sequence[Member] = ()
+
+    def __iter__(self) -> Iterator[Buffer]:
+        try:
+            yield from self.child.chunks()
+        except ChildFailed as error:
+            raise _failed(error) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSnapshot:
+    """Obeys `ports.Snapshot`: its one part begins and ends the base backup itself."""
+
+    found: StreamFacts
+    login: Login
+    tool: Tool
+    argv: Sequence[str]
+    taken_at: datetime
+    consistency: Consistency = Consistency.SNAPSHOT
+    endings: Endings = field(default_factory=Endings)
+
+    @property
+    def server(self) -> Server:
+        return self.found.server
+
+    @property
+    def proof(self) -> dict[str, str]:
+        return {"snapshot": "the run of pg_basebackup", "copied_by": ONE_STREAM}
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {PROGRAM: self.tool.version}
+
+    @property
+    def parts(self) -> Sequence[PartPlan]:
+        return [PartPlan(name=PART, kind=PartKind.FILE_PACK, estimated_bytes=self.found.size_bytes)]
+
+    def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:  # noqa: ARG002  # there is one
+        return self._stream()
+
+    @contextmanager
+    def _stream(self) -> Iterator[PartStream]:
+        with (
+            running(self.argv, env=self.login.environment()) as child,
+            self.endings.registered(child.end),
+        ):
+            yield BasebackupStream(child=child)
+
+    def abort(self) -> None:
+        self.endings.abort()
+
+
+class StreamSource:
+    """Obeys `ports.Source`. `fast` does not wait for a spread checkpoint."""
+
+    engine = "physical"
+
+    def __init__(self, *, login: Login, fast: bool = True) -> None:
+        self._login = login
+        self._fast = fast
+
+    @property
+    def database(self) -> str:
+        return "cluster"
+
+    def databases(self) -> Sequence[StreamSource]:
+        return [self]
+
+    def lag_seconds(self) -> float | None:
+        return databases.lag_seconds(self._login)
+
+    def check(self) -> list[Finding]:
+        found = self._examined()
+        tool = _tool(found)
+        return [
+            Finding(subject="server", detail=f"PostgreSQL {found.version}"),
+            Finding(subject="login", detail=f"'{self._login.user}' may replicate"),
+            Finding(subject="tools", detail=f"{PROGRAM} {tool.version}"),
+            Finding(subject="wal senders", detail=f"{found.senders_free} free, {SENDERS} needed"),
+            Finding(subject="workers", detail=ONE_STREAM),
+        ]
+
+    def connections_free(self) -> int:
+        """As many as one stream can use."""
+        self._examined()
+        return SENDERS
+
+    def plan(self) -> SourcePlan:
+        found = self._examined()
+        return SourcePlan(
+            server=found.server,
+            tables=(
+                TablePlan(
+                    relation=Relation(schema="files", name=PART),
+                    estimated_bytes=found.size_bytes,
+                    estimated_rows=0,
+                    method=PROGRAM,
+                    reason="transport is wire",
+                ),
+            ),
+            consistency=Consistency.SNAPSHOT,
+            notes=(ONE_STREAM,),
+        )
+
+    @contextmanager
+    def open(
+        self,
+        *,
+        workers: int,  # noqa: ARG002  # the protocol has one stream
+        blobs: Blobs | None = None,  # noqa: ARG002  # files hold all of their values
+        rejoin: str = "",
+    ) -> Iterator[Snapshot]:
+        if rejoin:
+            raise SnapshotLost("a stream of pg_basebackup cannot be gone on with half way")
+        found = self._examined()
+        tool = _tool(found)
+        snapshot = StreamSnapshot(
+            found=found,
+            login=self._login,
+            tool=tool,
+            argv=self._argv(tool),
+            taken_at=datetime.now(UTC),
+        )
+        try:
+            yield snapshot
+        finally:
+            snapshot.abort()
+
+    def _argv(self, tool: Tool) -> list[str]:
+        return [
+            str(tool.path),
+            "--no-password",
+            "--pgdata=-",
+            "--format=tar",
+            # A second stream for WAL cannot share stdout with the files.
+            "--wal-method=fetch",
+            f"--checkpoint={'fast' if self._fast else 'spread'}",
+            "--manifest-checksums=SHA256",
+            "--label=holdfast",
+            f"--dbname={self._login.conninfo()}",
+        ]
+
+    def _examined(self) -> StreamFacts:
+        """Raises what keeps pg_basebackup from working, before it is started."""
+        with self._login.session() as connection:
+            try:
+                row = connection.execute(_FACTS).fetchone()
+            except psycopg.Error as error:
+                gone = failures.session_is_gone(error, connection)
+                raise failures.reading(
+                    error, "the cluster's own facts", gone=gone, user=self._login.user
+                ) from error
+        version, number, spaces, free, size_bytes, may_replicate = row or ("", 0, 0, 0, 0, False)
+        found = StreamFacts(
+            version=version,
+            version_number=number,
+            tablespaces=spaces,
+            senders_free=free,
+            size_bytes=size_bytes,
+            may_replicate=may_replicate,
+        )
+        self._require(found)
+        return found
+
+    def _require(self, found: StreamFacts) -> None:
+        if found.version_number < OLDEST_SERVER:
+            raise Unsupported(
+                f"cannot copy the cluster: server {found.version} is older than 14",
+                hint="upgrade the server, or use pg_basebackup by hand",
+            )
+        if not found.may_replicate:
+            raise GrantMissing(
+                f"cannot copy the cluster: role '{self._login.user}' may not replicate",
+                hint=f"ALTER ROLE {identifier(self._login.user)} REPLICATION, and allow it the"
+                " database 'replication' in pg_hba.conf",
+            )
+        if found.tablespaces:
+            raise Unsupported(
+                f"cannot stream the cluster: it has {found.tablespaces} tablespaces, which"
+                " pg_basebackup writes as files of their own, never to one stream",
+                hint="leave transport out, and run the job where the files can be read",
+            )
+        if found.senders_free < SENDERS:
+            raise DatabaseUnreachable(
+                f"cannot stream the cluster: {found.senders_free} WAL senders are free,"
+                f" {SENDERS} is needed",
+                hint="raise max_wal_senders and restart the server, or end a replication",
+            )
+
+
+def _tool(found: StreamFacts) -> Tool:
+    return tools.find(PROGRAM, found.version_number // 10000, found.version, ())
+
+
+def _failed(error: ChildFailed) -> HoldfastError:
+    message = f"cannot stream the cluster: {error.message}"
+    if re.search(r"no pg_hba\.conf entry for replication|must be .* replication", error.stderr):
+        return GrantMissing(
+            message, hint="allow the login the database 'replication' in pg_hba.conf"
+        )
+    if re.search(r"exceeds max_wal_senders|remaining connection slots", error.stderr):
+        return DatabaseUnreachable(message, hint="raise max_wal_senders and restart the server")
+    return BackupFailed(message, hint="the server's log has the details")
