@@ -100,17 +100,7 @@ class FakeSnapshot:
 
     @property
     def parts(self) -> Sequence[PartPlan]:
-        plans = (
-            PartPlan(
-                name=each.part_name,
-                kind=PartKind.DATA,
-                relation=each.relation,
-                estimated_bytes=each.size_bytes,
-                details={"format": "text"},
-            )
-            for each in self.tables
-        )
-        return sorted(plans, key=lambda plan: -plan.estimated_bytes)
+        return _plans(self.tables)
 
     @contextmanager
     def read(self, part: PartPlan) -> Iterator[FakeStream]:
@@ -132,6 +122,36 @@ class FakeSnapshot:
                 each.waits_for.set()
 
 
+@dataclass
+class ClosingFakeSnapshot(FakeSnapshot):
+    """Obeys `ports.Closing` too: some tables come last."""
+
+    last: tuple[FakeTable, ...] = ()
+    fails_with: HoldfastError | None = None
+    stored_before: list[str] = field(default_factory=list)
+
+    def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
+        if self.fails_with is not None:
+            raise self.fails_with
+        self.stored_before += [part.name for part in stored]
+        self.tables += self.last
+        return _plans(self.last)
+
+
+def _plans(tables: Sequence[FakeTable]) -> Sequence[PartPlan]:
+    plans = (
+        PartPlan(
+            name=each.part_name,
+            kind=PartKind.DATA,
+            relation=each.relation,
+            estimated_bytes=each.size_bytes,
+            details={"format": "text"},
+        )
+        for each in tables
+    )
+    return sorted(plans, key=lambda plan: -plan.estimated_bytes)
+
+
 class FakeSource:
     """Obeys `ports.Source`; `refuse_with` is a server that is down or says no."""
 
@@ -149,6 +169,8 @@ class FakeSource:
         self.held = ""
         self.values: set[bytes] = set()
         self.lag: float | None = None
+        self.last: tuple[FakeTable, ...] = ()
+        self.closing_fails_with: HoldfastError | None = None
         self.tables = tables
         self.refuse_with = refuse_with
         self.opened = 0
@@ -197,7 +219,14 @@ class FakeSource:
         if rejoin and rejoin != self.held:
             raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
         self.opened += 1
-        snapshot = FakeSnapshot(self.tables, server=replace(SERVER, database=self.name))
+        server = replace(SERVER, database=self.name)
+        snapshot = (
+            ClosingFakeSnapshot(
+                self.tables, server=server, last=self.last, fails_with=self.closing_fails_with
+            )
+            if self.last
+            else FakeSnapshot(self.tables, server=server)
+        )
         self.snapshots.append(snapshot)
         if blobs is not None:
             for value in self.values:

@@ -10,6 +10,7 @@ from holdfast import wiring
 from holdfast.config.load import load
 from holdfast.config.settings import Settings
 from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
+from holdfast.holding import HeldKind
 from holdfast.model import Codec
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
@@ -27,6 +28,15 @@ jobs:
     retention: {{daily: 7, last: 2}}
   artefacts:
     source: {{kind: postgres, engine: tools, dsn: "dbname=shop"}}
+    repository: main
+  files:
+    source: {{kind: postgres, engine: physical, dsn: "dbname=shop"}}
+    repository: main
+  held:
+    source: {{kind: postgres, engine: physical, dsn: "dbname=shop", session: daemon}}
+    repository: main
+  streamed:
+    source: {{kind: postgres, engine: physical, dsn: "dbname=shop", transport: wire}}
     repository: main
   stock:
     source: {{kind: mysql, dsn: "mysql://holdfast@localhost/stock?unix_socket=/run/x.sock"}}
@@ -48,6 +58,9 @@ def settings(tmp_path: Path) -> Settings:
     [
         ("shop", "PostgresSource", FlockGuard, Codec.ZSTD, 3),
         ("artefacts", "PostgresToolsSource", FlockGuard, Codec.ZSTD, 3),
+        ("files", "PhysicalSource", FlockGuard, Codec.ZSTD, 3),
+        ("held", "PhysicalSource", FlockGuard, Codec.ZSTD, 3),
+        ("streamed", "StreamSource", FlockGuard, Codec.ZSTD, 3),
         ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
     ],
 )
@@ -118,3 +131,26 @@ def test_a_password_file_for_a_target_must_be_private(tmp_path: Path) -> None:
         wiring.target_for(url, kind="postgres", password_file=secret)
     secret.chmod(0o600)
     assert "hunter2" not in wiring.target_for(url, kind="postgres", password_file=secret).name
+
+
+@pytest.mark.parametrize(
+    ("job", "kind"),
+    [("shop", HeldKind.SNAPSHOT), ("files", HeldKind.BACKUP), ("held", HeldKind.BACKUP)],
+)
+def test_a_session_is_held_for_what_the_engine_needs(
+    settings: Settings, job: str, kind: HeldKind
+) -> None:
+    assert wiring.sessions_of(settings, job)[1] is kind
+
+
+def test_a_server_that_has_no_sessions_to_share_is_said_to_have_none(settings: Settings) -> None:
+    with pytest.raises(Unsupported, match="a mysql server has none to share"):
+        wiring.sessions_of(settings, "stock")
+
+
+def test_a_cluster_goes_into_a_folder_and_a_database_does_not() -> None:
+    target = wiring.target_for("file:///srv/back", kind="postgres-cluster", password_file=None)
+    assert target.name == "file:///srv/back"
+    for url, kind in (("file:///srv/back", "postgres"), ("postgresql:///x", "postgres-cluster")):
+        with pytest.raises(Unsupported, match=f"the backup is of a {kind} server"):
+            wiring.target_for(url, kind=kind, password_file=None)

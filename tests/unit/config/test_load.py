@@ -225,6 +225,30 @@ def test_a_password_in_a_dsn_is_refused_and_not_repeated(tmp_path: Path, source:
     assert "hunter2" not in what + hint
 
 
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        ("session: daemon", "'session' means nothing to engine native"),
+        ("engine: tools, transport: wire", "'transport' means nothing to engine tools"),
+        ("engine: physical, databases: all", "'databases' means nothing to engine physical"),
+        ("engine: physical, transport: fifo", "engine physical has no transport fifo"),
+        ("engine: physical, transport: wire, session: daemon", "no daemon can hold it"),
+    ],
+)
+def test_a_key_that_the_engine_does_not_know_is_refused(
+    tmp_path: Path, keys: str, what: str
+) -> None:
+    source = f'    source: {{kind: postgres, dsn: "dbname=shop", {keys}}}\n'
+    assert what in refused(tmp_path, HEAD + source + REPOSITORY)[0]
+
+
+def test_sessions_have_limits_that_can_be_set(tmp_path: Path) -> None:
+    text = "sessions: {group: backup, per_server: 9, longest: 12h}\n" + JOB
+    sessions = load(written(tmp_path, text)).sessions
+    assert (sessions.group, sessions.admin_group, sessions.per_server) == ("backup", None, 9)
+    assert sessions.longest == timedelta(hours=12)
+
+
 def test_a_mysql_dsn_must_name_a_database(tmp_path: Path) -> None:
     source = '    source: {kind: mysql, dsn: "mysql://holdfast@localhost"}\n'
     what, hint = refused(tmp_path, HEAD + source + REPOSITORY)

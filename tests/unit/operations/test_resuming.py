@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import BackupFailed, RepositoryFull, SnapshotLost
-from holdfast.model import Consistency
+from holdfast.model import Consistency, PartKind, PartPlan
 from holdfast.operations.backup import backup
+from holdfast.operations.resuming import Reusable
 from holdfast.operations.taking import BackupChoice
 from holdfast.operations.verify import verify
 from tests.fakes.progress import FakeProgress
@@ -99,6 +102,18 @@ def test_a_full_repository_is_not_filled_with_parts_for_later() -> None:
     with pytest.raises(RepositoryFull):
         backup(world.plugs)
     assert [key.rsplit("/", 1)[1] for key in world.repository.objects] == ["failed.json"]
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_a_file_is_only_worth_something_within_its_own_base_backup(*, is_mixed: bool) -> None:
+    world = failed_world()
+    (earlier,) = world.journal.known.values()
+    (stored,) = earlier.parts
+    as_file = replace(stored, kind=PartKind.FILE, relation=None, details={"path": "base/5/1259"})
+    reusable = Reusable(world.repository, replace(earlier, parts=(as_file,)), is_mixed=is_mixed)
+    plan = PartPlan(name=stored.name, kind=PartKind.FILE, details={"path": "base/5/1259"})
+    found = reusable.part_for(plan, stored.key, advance=lambda _: None)
+    assert (found is None) == is_mixed
 
 
 def test_with_nothing_to_resume_a_whole_backup_is_made() -> None:

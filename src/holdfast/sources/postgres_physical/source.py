@@ -12,6 +12,9 @@ import psycopg
 from holdfast.errors import (
     ConfigInvalid,
     DatabaseUnreachable,
+    DeadlineExceeded,
+    Interrupted,
+    RepositoryUnreachable,
     SessionCorrupt,
     SessionExpired,
     SessionLost,
@@ -36,14 +39,17 @@ FILES_PER_WORKER = 4
 FILES_BESIDE = 64
 # One that holds the backup, one that keeps its WAL.
 CONNECTIONS = 2
+# After these the parts that are stored are as good as they were; a full repository, say, would
+# only have the server keep its WAL for nobody.
+_WORTH_RESUMING = (RepositoryUnreachable, DeadlineExceeded, Interrupted)
 _GONE = (SessionLost, SessionExpired, SessionCorrupt, SessionNotFound)
 
 
 class PhysicalSource:
     """Obeys `ports.Source`.
 
-    `holder` holds the backup's session; with `keeps_session` a run that fails leaves it to
-    whoever resumes. `fast` does not wait for a spread checkpoint.
+    `holder` holds the backup's session; with `keeps_session` a run that could go on later
+    leaves it to whoever resumes. `fast` does not wait for a spread checkpoint.
     """
 
     engine = "physical"
@@ -146,8 +152,8 @@ class PhysicalSource:
                 )
                 with snapshot.tended(seconds=self._look_seconds):
                     yield snapshot
-            except BaseException:
-                if not self._keeps_session:
+            except BaseException as error:
+                if not (self._keeps_session and isinstance(error, _WORTH_RESUMING)):
                     holding.abort()
                 raise
             if snapshot.ended is None:
