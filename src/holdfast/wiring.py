@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast import events
+from holdfast import wiring_clusters as clusters
 from holdfast.config.problems import did_you_mean
 from holdfast.config.secret import read_secret
 from holdfast.config.settings import (
@@ -53,7 +54,7 @@ def plugs_for(
     `chunk_bytes` overrules the configured size above which tables are split.
     """
     job = job_settings(settings, name)
-    source = _source(job, chunk_bytes, _holding_daemon(settings, name, job))
+    source = _source(job, chunk_bytes, clusters.holding_daemon(settings, name, job))
     run_id = secrets.token_hex(16)
     return Plugs(
         job=_spec(name, job),
@@ -140,7 +141,7 @@ def sessions_of(settings: Settings, name: str) -> tuple[Holder, HeldKind]:
             hint="sessions are for PostgreSQL: base backups and exported snapshots",
         )
     kind = HeldKind.BACKUP if source.engine == "physical" else HeldKind.SNAPSHOT
-    return _postgres_holder(source, "holdfast-sessiond"), kind
+    return clusters.postgres_holder(source, "holdfast-sessiond"), kind
 
 
 def now() -> datetime:
@@ -235,7 +236,7 @@ def _repository(settings: RepositorySettings) -> Repository:
 def _source(job: JobSettings, chunk_bytes: int | None, holder: Holder | None) -> Source:
     settings = _chunked(job.source, chunk_bytes)
     if isinstance(settings, PostgresSettings) and settings.engine == "physical":
-        return _physical_source(settings, job, holder)
+        return clusters.physical_source(settings, job, holder)
     return SOURCES[type(settings)](settings, job.compression)
 
 
@@ -283,49 +284,6 @@ def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) ->
     return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
 
 
-def _holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | None:
-    """The daemon as the holder of this job's sessions, where the job wants that."""
-    if not isinstance(job.source, PostgresSettings) or job.source.session != "daemon":
-        return None
-    from holdfast.session.client import RemoteHolder, SessionClient
-
-    return RemoteHolder(
-        client=SessionClient(socket_path=settings.sessions.socket),
-        job=name,
-        # Whoever resumes a run that was killed has as long as the run itself.
-        ttl_seconds=int(job.timeout.total_seconds()),
-    )
-
-
-def _physical_source(settings: PostgresSettings, job: JobSettings, holder: Holder | None) -> Source:
-    from holdfast.sources.postgres_native.login import Login
-    from holdfast.sources.postgres_physical.source import PhysicalSource
-    from holdfast.sources.postgres_physical.stream import StreamSource
-
-    login = Login.parse(
-        settings.dsn, password=_password(settings.password_file), application_name="holdfast"
-    )
-    fast = settings.checkpoint == "fast"
-    if settings.transport == "wire":
-        return StreamSource(login=login, fast=fast)
-    return PhysicalSource(
-        login=login,
-        holder=holder or _postgres_holder(settings, "holdfast"),
-        keeps_session=holder is not None and job.resumable,
-        fast=fast,
-    )
-
-
-def _postgres_holder(settings: PostgresSettings, application_name: str) -> Holder:
-    from holdfast.sources.postgres_native.login import Login
-    from holdfast.sources.postgres_physical.holder import PostgresHolder
-
-    password = _password(settings.password_file)
-    return PostgresHolder(
-        Login.parse(settings.dsn, password=password, application_name=application_name)
-    )
-
-
 def _postgres_target(url: str, password: str | None) -> Target:
     from holdfast.sources.postgres_native.target import PostgresTarget
 
@@ -336,12 +294,6 @@ def _mysql_target(url: str, password: str | None) -> Target:
     from holdfast.sources.mysql_native.target import MysqlTarget
 
     return MysqlTarget(url=url, password=password)
-
-
-def _directory_target(url: str, _password: str | None) -> Target:
-    from holdfast.sources.postgres_physical.target import DirectoryTarget
-
-    return DirectoryTarget(url)
 
 
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
@@ -355,7 +307,7 @@ MakeTarget = Callable[[str, str | None], Target]
 _POSTGRES: tuple[MakeTarget, frozenset[str]] = (_postgres_target, frozenset({"postgres"}))
 _MYSQL: tuple[MakeTarget, frozenset[str]] = (_mysql_target, frozenset({"mysql", "mariadb"}))
 _DIRECTORY: tuple[MakeTarget, frozenset[str]] = (
-    _directory_target,
+    clusters.directory_target,
     frozenset({"postgres-cluster"}),
 )
 TARGETS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from holdfast import events
@@ -12,45 +12,20 @@ from holdfast.errors import (
     DatabaseUnreachable,
     HoldfastError,
     SessionCorrupt,
-    SessionExpired,
     SessionLimit,
     SessionLost,
     SessionNotFound,
 )
-from holdfast.holding import Ended, HeldKind, HeldState, Holder, Holding
+from holdfast.holding import Ended, HeldKind, HeldState, Holding
 from holdfast.ports import Clock
 from holdfast.session.protocol import Request
 from holdfast.session.record import SessionRecord
 from holdfast.sessiond.authority import Authority, Peer, user_name
 from holdfast.sessiond.catalogue import Catalogue
+from holdfast.sessiond.kept import JobSessions, Kept, Limits, fields_of, require_open
 
 # How long the story of an ended session is told.
 REMEMBERED = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """`per_server` sessions at a time; none is held longer than `longest`."""
-
-    per_server: int
-    longest: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobSessions:
-    """Where a job's sessions come from, and what they are for unless somebody says otherwise."""
-
-    holder: Holder
-    kind: HeldKind
-
-
-@dataclass
-class Kept:
-    """A session in our hands; `lock` is held by whoever speaks to its server."""
-
-    record: SessionRecord
-    holding: Holding
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Keeper:
@@ -80,7 +55,7 @@ class Keeper:
         """Say of what an earlier daemon held that it is lost."""
         reason = "the daemon that held it ended, and the database session with it"
         for record in self._catalogue.lose_all(reason, now=self._clock()):
-            events.warning("session_lost", **_fields(record), reason=reason)
+            events.warning("session_lost", **fields_of(record), reason=reason)
 
     def begin(self, request: Request, peer: Peer) -> SessionRecord:
         """Raises `SessionLimit`, and what `Holder.begin` raises."""
@@ -101,30 +76,30 @@ class Keeper:
         finally:
             with self._lock:
                 self._beginning.remove(server)
-        events.info("session_begun", **_fields(kept.record), by=_who(peer))
+        events.info("session_begun", **fields_of(kept.record), by=_who(peer))
         return kept.record
 
     def renew(self, session_id: str, peer: Peer, *, act: str) -> SessionRecord:
         """Prove that the session still counts, and give it its full lease again."""
         kept = self._open(session_id, peer)
         with kept.lock:
-            _require_open(kept.record)
+            require_open(kept.record)
             self._looked_at(kept)
             kept.record = self._leased(kept.record)
             self._catalogue.put(kept.record)
-        events.info(act, **_fields(kept.record), by=_who(peer))
+        events.info(act, **fields_of(kept.record), by=_who(peer))
         return kept.record
 
     def end(self, session_id: str, peer: Peer) -> tuple[SessionRecord, Ended]:
         kept = self._open(session_id, peer)
         with kept.lock:
-            _require_open(kept.record)
+            require_open(kept.record)
             try:
                 ended = kept.holding.end()
             except HoldfastError as error:
                 raise self._failed(kept, error) from error
             self._close(kept, HeldState.ENDED, f"ended by user '{user_name(peer.uid)}'")
-        events.info("session_ended", **_fields(kept.record), by=_who(peer))
+        events.info("session_ended", **fields_of(kept.record), by=_who(peer))
         return kept.record, ended
 
     def abort(self, session_id: str, peer: Peer) -> SessionRecord:
@@ -137,7 +112,7 @@ class Keeper:
             if kept.record.is_open:
                 kept.holding.abort()
                 self._close(kept, HeldState.ABORTED, f"aborted by user '{user_name(peer.uid)}'")
-                events.info("session_aborted", **_fields(kept.record), by=_who(peer))
+                events.info("session_aborted", **fields_of(kept.record), by=_who(peer))
         return kept.record
 
     def listed(self, peer: Peer, *, all_states: bool) -> list[SessionRecord]:
@@ -180,7 +155,7 @@ class Keeper:
             try:
                 self._looked_at(kept)
             except HoldfastError as error:
-                events.debug("session_not_usable", **_fields(kept.record), error=error.message)
+                events.debug("session_not_usable", **fields_of(kept.record), error=error.message)
 
     def _expire(self, kept: Kept) -> None:
         kept.holding.abort()
@@ -190,7 +165,7 @@ class Keeper:
         record = kept.record
         cause = "its deadline passed" if record.lease_until >= record.deadline else "no heartbeat"
         self._close(kept, HeldState.EXPIRED, f"{cause} until {self._clock():%Y-%m-%d %H:%M:%SZ}")
-        events.warning("session_expired", **_fields(kept.record), reason=cause)
+        events.warning("session_expired", **fields_of(kept.record), reason=cause)
 
     def _looked_at(self, kept: Kept) -> None:
         try:
@@ -203,12 +178,12 @@ class Keeper:
         if isinstance(error, DatabaseUnreachable):
             # Kept in hand: once the server answers again it may tell the cause.
             self._put(kept, HeldState.LOST, error.message)
-            events.warning("session_lost", **_fields(kept.record), reason=error.message)
+            events.warning("session_lost", **fields_of(kept.record), reason=error.message)
             return SessionLost(error.message, hint="begin again when the server answers")
         state = HeldState.CORRUPT if isinstance(error, SessionCorrupt) else HeldState.LOST
         kept.holding.abort()
         self._close(kept, state, error.message)
-        events.warning(f"session_{state.value}", **_fields(kept.record), reason=error.message)
+        events.warning(f"session_{state.value}", **fields_of(kept.record), reason=error.message)
         return error
 
     def _close(self, kept: Kept, state: HeldState, reason: str) -> None:
@@ -264,7 +239,7 @@ class Keeper:
         record = self._known(session_id, peer)
         kept = self._kept_as(session_id)
         if kept is None:
-            _require_open(record)
+            require_open(record)
             raise SessionLost(f"cannot use session '{session_id}': it is just being ended")
         return kept
 
@@ -281,29 +256,6 @@ class Keeper:
     def _kept_as(self, session_id: str) -> Kept | None:
         with self._lock:
             return self._kept.get(session_id)
-
-
-_UNUSABLE: dict[HeldState, type[HoldfastError]] = {
-    HeldState.ENDED: SessionNotFound,
-    HeldState.ABORTED: SessionNotFound,
-    HeldState.EXPIRED: SessionExpired,
-    HeldState.LOST: SessionLost,
-    HeldState.CORRUPT: SessionCorrupt,
-}
-
-
-def _require_open(record: SessionRecord) -> None:
-    """Raises the error that belongs to the session's state."""
-    if not record.is_open:
-        raise _UNUSABLE[record.state](
-            f"cannot use session '{record.session_id}': it is {record.state.value}:"
-            f" {record.reason}",
-            hint="what was copied under it is no backup; begin again",
-        )
-
-
-def _fields(record: SessionRecord) -> dict[str, object]:
-    return {"session": record.session_id, "job": record.job, "server": record.server}
 
 
 def _who(peer: Peer) -> str:

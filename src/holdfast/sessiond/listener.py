@@ -62,9 +62,10 @@ class Listener:
         peer = peer_of(connection)
         undo: Callable[[], object] = _nothing
         try:
-            self._authority.require_served(peer)
+            # Heard out first: whoever is hung up on while asking never hears why.
             with connection.makefile("rb") as questions:
                 line = questions.readline(MOST_REQUEST_BYTES)
+            self._authority.require_served(peer)
             if not line:
                 return
             request = decode_request(line)

@@ -21,7 +21,8 @@ from holdfast.errors import HoldfastError
 from holdfast.sessiond.activation import Supervisor, inherited_socket, own_socket
 from holdfast.sessiond.authority import Authority, group_id
 from holdfast.sessiond.catalogue import Catalogue
-from holdfast.sessiond.keeper import JobSessions, Keeper, Limits
+from holdfast.sessiond.keeper import Keeper
+from holdfast.sessiond.kept import JobSessions, Limits
 from holdfast.sessiond.listener import Listener
 
 CONFIG = Path("/etc/holdfast/holdfast.yaml")

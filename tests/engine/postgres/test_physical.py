@@ -71,7 +71,7 @@ class Yard:
             argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as running:
             try:
-                until(lambda: bool(self.server.ask("SELECT FROM pgbench_history LIMIT 1")))
+                until(lambda: bool(self.server.ask("SELECT 1 FROM pgbench_history LIMIT 1")))
                 yield
                 assert running.poll() is None
             finally:
@@ -109,7 +109,7 @@ def prove(back: Cluster, yard: Yard) -> None:
         )
         assert all(str(place).startswith(str(back.folder)) for (place,) in places)
         assert len(places) == yard.space.exists()
-        run("pg_amcheck", "--install-missing", "--heapallindexed", "-d", back.dsn)
+        run("pg_amcheck", "--install-missing", "--heapallindexed", back.dsn)
         back.ask("INSERT INTO goods VALUES (0, 'new', 'row')")
 
 

@@ -14,7 +14,8 @@ from holdfast.holding import HeldKind
 from holdfast.session.protocol import Request, Verb
 from holdfast.sessiond.authority import Authority, Peer
 from holdfast.sessiond.catalogue import Catalogue
-from holdfast.sessiond.keeper import JobSessions, Keeper, Limits
+from holdfast.sessiond.keeper import Keeper
+from holdfast.sessiond.kept import JobSessions, Limits
 from tests.fakes.clock import FakeClock
 from tests.fakes.holder import EPOCH, FakeHolder
 

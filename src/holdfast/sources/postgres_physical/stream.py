@@ -8,56 +8,25 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import psycopg
-
 from holdfast.errors import (
     BackupFailed,
     DatabaseUnreachable,
     GrantMissing,
     HoldfastError,
     SnapshotLost,
-    Unsupported,
 )
 from holdfast.model import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, PartStream, Snapshot, SourcePlan, TablePlan
 from holdfast.process import Child, ChildFailed, running
-from holdfast.sources.postgres_native import databases, failures, tools
+from holdfast.sources.postgres_native import databases, tools
 from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.login import Login
-from holdfast.sources.postgres_native.quoting import identifier
 from holdfast.sources.postgres_native.tools import Tool
-from holdfast.sources.postgres_physical.cluster import OLDEST_SERVER
-from holdfast.sources.postgres_physical.snapshot import KIND
+from holdfast.sources.postgres_physical.stream_facts import SENDERS, StreamFacts, examined
 
 PROGRAM = "pg_basebackup"
 PART = "basebackup.tar"
-# It streams nothing beside the files, so one sender is enough.
-SENDERS = 1
 ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
-_FACTS = """
-SELECT current_setting('server_version'), current_setting('server_version_num')::int,
-       (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')),
-       current_setting('max_wal_senders')::int
-         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'),
-       (SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database)::bigint,
-       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamFacts:
-    """What the server says of itself; `senders_free` are WAL senders nobody uses now."""
-
-    version: str
-    version_number: int
-    tablespaces: int
-    senders_free: int
-    size_bytes: int
-    may_replicate: bool
-
-    @property
-    def server(self) -> Server:
-        return Server(kind=KIND, version=self.version, database="cluster")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,51 +178,7 @@ class StreamSource:
         ]
 
     def _examined(self) -> StreamFacts:
-        """Raises what keeps pg_basebackup from working, before it is started."""
-        with self._login.session() as connection:
-            try:
-                row = connection.execute(_FACTS).fetchone()
-            except psycopg.Error as error:
-                gone = failures.session_is_gone(error, connection)
-                raise failures.reading(
-                    error, "the cluster's own facts", gone=gone, user=self._login.user
-                ) from error
-        version, number, spaces, free, size_bytes, may_replicate = row or ("", 0, 0, 0, 0, False)
-        found = StreamFacts(
-            version=version,
-            version_number=number,
-            tablespaces=spaces,
-            senders_free=free,
-            size_bytes=size_bytes,
-            may_replicate=may_replicate,
-        )
-        self._require(found)
-        return found
-
-    def _require(self, found: StreamFacts) -> None:
-        if found.version_number < OLDEST_SERVER:
-            raise Unsupported(
-                f"cannot copy the cluster: server {found.version} is older than 14",
-                hint="upgrade the server, or use pg_basebackup by hand",
-            )
-        if not found.may_replicate:
-            raise GrantMissing(
-                f"cannot copy the cluster: role '{self._login.user}' may not replicate",
-                hint=f"ALTER ROLE {identifier(self._login.user)} REPLICATION, and allow it the"
-                " database 'replication' in pg_hba.conf",
-            )
-        if found.tablespaces:
-            raise Unsupported(
-                f"cannot stream the cluster: it has {found.tablespaces} tablespaces, which"
-                " pg_basebackup writes as files of their own, never to one stream",
-                hint="leave transport out, and run the job where the files can be read",
-            )
-        if found.senders_free < SENDERS:
-            raise DatabaseUnreachable(
-                f"cannot stream the cluster: {found.senders_free} WAL senders are free,"
-                f" {SENDERS} is needed",
-                hint="raise max_wal_senders and restart the server, or end a replication",
-            )
+        return examined(self._login)
 
 
 def _tool(found: StreamFacts) -> Tool:
