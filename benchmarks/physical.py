@@ -30,12 +30,14 @@ _BACKREST = " ".join(
     (
         f"pgbackrest --stanza=bench --pg1-path={DATA} --repo1-path={OUT}/pgbackrest",
         f"--lock-path={OUT}/lock --log-path={OUT} --log-level-console=error",
-        "--process-max=2 --compress-type=zst --compress-level=1",
     )
 )
 # Ours collects its own WAL and wants no archive; theirs is not asked for one either.
-_BACKREST_BACKUP = (
-    f"{_BACKREST} --type=full --start-fast --no-archive-check --no-archive-mode-check"
+_BACKREST_BACKUP = " ".join(
+    (
+        f"{_BACKREST} --process-max=2 --compress-type=zst --compress-level=1",
+        "--type=full --start-fast --no-archive-check backup",
+    )
 )
 
 
@@ -60,7 +62,7 @@ _BACKUPS = (
     _basebackup("client zstd 1", "-Ft", "--compress=client-zstd:1"),
     Contender(
         name="pgBackRest, process-max=2, zst 1",
-        command=f"{_BACKREST_BACKUP} backup",
+        command=_BACKREST_BACKUP,
         size="pgbackrest",
         reset=f"rm -rf {OUT}/pgbackrest && {_BACKREST} --no-online stanza-create",
     ),
