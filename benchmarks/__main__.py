@@ -1,4 +1,8 @@
-"""`python -m benchmarks [postgres|mysql|fleet ...]`: measure, and print ratios to our own time."""
+"""`python -m benchmarks [postgres|mysql|fleet ...]`: measure, and print ratios to our own time.
+
+`python -m benchmarks upload ...` and `catalog` are others, about stores and what they hold:
+`benchmarks.upload`, `benchmarks.catalog`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import catalog, upload
 from benchmarks import fleet as tuned_fleet
 from benchmarks.physical import PHYSICAL, PHYSICAL_FILES
 from benchmarks.workloads import HERE, OUT, USUAL, Contender, Workload
@@ -25,6 +30,7 @@ Cost = dict[str, float]
 WORKLOADS = {**DATABASES, "physical": PHYSICAL, "physical-files": PHYSICAL_FILES}
 # No database is measured there, so it is asked for by name only.
 FLEET = "fleet"
+WIDTH = 140
 COLUMNS = ("", "seconds", "ratio", "client CPU s", "server CPU s", "memory", "tasks", "stored")
 ENVIRONMENT = (
     "PATH=/opt/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -35,6 +41,10 @@ ENVIRONMENT = (
 
 def main(argv: list[str]) -> int:
     """Each workload on its own host, one after another: nothing else should run meanwhile."""
+    if argv[:1] == ["upload"]:
+        return upload.main(argv[1:])
+    if argv == ["catalog"]:
+        return catalog.main()
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "workloads", nargs="*", metavar="WORKLOAD", help=", ".join([*WORKLOADS, FLEET])
@@ -49,7 +59,7 @@ def main(argv: list[str]) -> int:
         known = ", ".join([*WORKLOADS, FLEET])
         parser.error(f"there is no workload '{unknown[0]}'; there are {known}")
     machines = fleet.read(INVENTORY)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=WIDTH)
     for name in wanted:
         if name == FLEET:
             tuned_fleet.measure(console)
@@ -118,6 +128,8 @@ def _prepare(workload: Workload, container: str, console: Console) -> None:
     folders = " ".join(f"{OUT}/{name}" for name in ("", "state", "repository"))
     make = f"install -d -m 0700 -o {workload.user} {folders}"
     _podman(container, "root", make)
+    if workload.settings:
+        _podman(container, "root", workload.settings)
     _podman(container, workload.user, f"cat > {OUT}/load.sql", feed=script)
     _podman(container, workload.user, f"cat > {OUT}/holdfast.yaml", feed=workload.config)
     _podman(container, workload.user, workload.load)

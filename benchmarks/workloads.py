@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -47,6 +47,8 @@ class Workload:
     config: str
     backups: tuple[Contender, ...]
     restores: tuple[Contender, ...]
+    settings: str = ""
+    """A command of root's that sets the server up before anything is loaded."""
 
 
 def holdfast(arguments: str) -> str:
@@ -79,8 +81,8 @@ _POSTGRES_CONFIG = CONFIG.format(
 _POSTGRES_LOAD = f"createdb bench && psql -qX -v ON_ERROR_STOP=1 -d bench -f {OUT}/load.sql"
 # Twice a lock for each table, which no server's default has room for.
 _MORE_LOCKS = (
-    "psql -qX -c 'ALTER SYSTEM SET max_locks_per_transaction = 1024'"
-    " && pg_ctlcluster --mode fast 17 main restart"
+    "runuser -u postgres -- psql -qX -c 'ALTER SYSTEM SET max_locks_per_transaction = 1024'"
+    " && systemctl restart postgresql@17-main"
 )
 _ZSTD_1 = _pg_dump("zstd 1", "--compress=zstd:1")
 _ZSTD_3 = _pg_dump("zstd 3", "--compress=zstd:3")
@@ -114,7 +116,8 @@ POSTGRES_TABLES = Workload(
     host="pg13",
     user="postgres",
     script="bench.postgres-tables.sql",
-    load=f"{_MORE_LOCKS} && {_POSTGRES_LOAD}",
+    settings=_MORE_LOCKS,
+    load=_POSTGRES_LOAD,
     config=_POSTGRES_CONFIG,
     backups=(_ours(1), _ZSTD_1),
     restores=_RESTORES,
@@ -146,10 +149,34 @@ def _of_size(gigabytes: int) -> Workload:
     )
 
 
-_MARIADB_DUMP = "mariadb-dump --single-transaction bench"
+_MARIADB_DUMP = "mariadb-dump --single-transaction"
+
+
+def _piped(name: str, command: str, file: str) -> Contender:
+    """A shell line that leaves one file."""
+    return Contender(name=name, command=f"sh -c '{command} > {OUT}/{file}'", size=file)
+
+
+# As it stands in many a crontab: each table by itself, one after the other.
+_LOOP = (
+    f"mkdir -p {OUT}/loop && for table in $(echo SHOW TABLES | mariadb -NB bench); do "
+    f"{_MARIADB_DUMP} bench $table | gzip > {OUT}/loop/$table.sql.gz; done"
+)
+
+
+def _mydumper(name: str, options: str, *, then: str = "", size: str = "") -> Contender:
+    folder = f"{OUT}/mydumper-{name.replace(' ', '-')}"
+    dump = f"mydumper --threads 2 --database bench --trx-consistency-only {options} -o {folder}"
+    return Contender(
+        name=f"mydumper, 2 threads, {name}",
+        command=f"sh -c '{dump}{then.format(folder=folder)}'",
+        size=size or folder.removeprefix(f"{OUT}/"),
+    )
+
+
 MARIADB = Workload(
     name="MariaDB",
-    host="maria13",
+    host="maria12",
     user="root",
     script="bench.mariadb.sql",
     load=f"mariadb -e 'CREATE DATABASE bench' && mariadb bench < {OUT}/load.sql",
@@ -159,23 +186,33 @@ MARIADB = Workload(
         dsn="mysql://root@localhost/bench?unix_socket=/run/mysqld/mysqld.sock",
     ),
     backups=(
+        _ours(1),
         _ours(3),
+        _piped("mariadb-dump | zstd -1", f"{_MARIADB_DUMP} bench | zstd -q -1", "dump.zst"),
+        _piped("mariadb-dump | gzip", f"{_MARIADB_DUMP} bench | gzip", "dump.gz"),
         Contender(
-            name="mariadb-dump | zstd -3",
-            command=f"sh -c '{_MARIADB_DUMP} | zstd -q -3 > {OUT}/dump.zst'",
-            size="dump.zst",
+            name="mariadb-dump | gzip, table by table", command=f"sh -c '{_LOOP}'", size="loop"
         ),
-        Contender(
-            name="mariadb-dump | gzip",
-            command=f"sh -c '{_MARIADB_DUMP} | gzip > {OUT}/dump.gz'",
-            size="dump.gz",
+        _mydumper("uncompressed", ""),
+        _mydumper(
+            "uncompressed and then zstd -1",
+            "",
+            then=f" && cat {{folder}}/*.sql | zstd -q -1 > {OUT}/mydumper.zst",
+            size="mydumper.zst",
+        ),
+        _mydumper("its own gzip", "--compress"),
+        _piped(
+            "mariadb-backup | zstd -1",
+            f"mariadb-backup --backup --stream=xbstream --target-dir={OUT}/physical 2> /dev/null"
+            " | zstd -q -1",
+            "physical.zst",
         ),
     ),
     restores=(
         Contender(
             name="holdfast",
             command=holdfast(
-                "restore zstd3/latest --to "
+                "restore zstd1/latest --to "
                 "'mysql://root@localhost/again?unix_socket=/run/mysqld/mysqld.sock'"
             ),
             reset="mariadb -e 'DROP DATABASE IF EXISTS again'",
@@ -191,6 +228,17 @@ MARIADB = Workload(
     ),
 )
 
+MARIADB_TABLES = replace(
+    MARIADB,
+    name="MariaDB, 10,000 tables",
+    script="bench.mariadb-tables.sql",
+    backups=(
+        _ours(1),
+        _piped("mariadb-dump | zstd -1", f"{_MARIADB_DUMP} bench | zstd -q -1", "dump.zst"),
+        _mydumper("uncompressed", ""),
+    ),
+)
+
 WORKLOADS = {
     "postgres": POSTGRES,
     "postgres-tables": POSTGRES_TABLES,
@@ -199,6 +247,7 @@ WORKLOADS = {
     "postgres-4gb": _of_size(4),
     "postgres-16gb": _of_size(16),
     "mysql": MARIADB,
+    "mysql-tables": MARIADB_TABLES,
 }
 # What one call without a name measures; the others take a big disk and a long time.
 USUAL = ("postgres", "postgres-tables", "postgres-objects", "mysql")

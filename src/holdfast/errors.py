@@ -50,6 +50,12 @@ class ToolMissing(HoldfastError):
     exit_code = 14
 
 
+class IdentityNeeded(HoldfastError):
+    """The backup is encrypted, and no identity was given that opens it."""
+
+    exit_code = 15
+
+
 class DatabaseUnreachable(HoldfastError):
     """The server did not answer or the database does not exist; trying later may work."""
 
@@ -110,10 +116,34 @@ class MemoryShort(HoldfastError):
     exit_code = 34
 
 
+class TasksRefused(HoldfastError):
+    """The kernel refused another process or thread; with fewer at once it may work."""
+
+    exit_code = 35
+
+
 class RunInFlight(HoldfastError):
     """Another run of the same job is under way, so this one was skipped."""
 
     exit_code = 40
+
+
+class SkippedTooOften(RunInFlight):
+    """Runs of this job were skipped one after another: the one under way takes far too long."""
+
+    exit_code = 41
+
+
+class RepositoryBusy(HoldfastError):
+    """As many hosts as `repository_slots` allows were writing all the time that we waited."""
+
+    exit_code = 42
+
+
+class LeaseLost(HoldfastError):
+    """Another host has taken the job over, so this run was ended before it became a backup."""
+
+    exit_code = 43
 
 
 class RepositoryUnreachable(HoldfastError):
@@ -150,6 +180,18 @@ class ManifestInvalid(HoldfastError):
     """A manifest cannot be read: damaged, or written by a newer version."""
 
     exit_code = 55
+
+
+class ManifestUntrusted(ManifestInvalid):
+    """Nobody whom the configuration trusts has signed this manifest as it is, for this place."""
+
+    exit_code = 56
+
+
+class RepositoryRefused(HoldfastError):
+    """The store refuses our login, our rights or our clock, or lacks what we need of it."""
+
+    exit_code = 57
 
 
 class SessionNotFound(HoldfastError):

@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from holdfast import events
+from holdfast.errors import SkippedTooOften
 from holdfast.model import Manifest, Part
-from holdfast.ports import RunRecord
+from holdfast.remembering import RunRecord
 
 KIB = 1024
 
@@ -73,6 +74,7 @@ class TextfileGauges:
             "run_exit_code": run.exit_code,
             "run_ok": float(run.outcome == "ok"),
             "run_skipped_in_a_row": skipped_in_a_row,
+            "run_overlap_alarm": float(run.exit_code == SkippedTooOften.exit_code),
         }
         self._write(run.job, numbers, {"job": run.job}, ())
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Literal
 
 Buffer = bytes | bytearray | memoryview
 """Bytes on their way; a memoryview is only valid until the next one is asked for."""
@@ -32,6 +33,7 @@ class PartKind(StrEnum):
     PRE_DATA = "pre-data"
     ARCHIVE = "archive"
     DATA = "data"
+    INDEXES = "indexes"
     SEQUENCES = "sequences"
     LARGE_OBJECTS = "large-objects"
     BLOBS = "blobs"
@@ -48,10 +50,33 @@ class Codec(StrEnum):
 
     ZSTD = "zstd"
     GZIP = "gzip"
+    XZ = "xz"
     NONE = "none"
 
 
-SUFFIXES = {Codec.ZSTD: ".zst", Codec.GZIP: ".gz", Codec.NONE: ""}
+SUFFIXES = {Codec.ZSTD: ".zst", Codec.GZIP: ".gz", Codec.XZ: ".xz", Codec.NONE: ""}
+
+
+class Compressor(StrEnum):
+    """A program of the host that may compress in our stead."""
+
+    GZIP = "gzip"
+    PIGZ = "pigz"
+    ZSTD = "zstd"
+    SEVEN_ZIP = "7z"
+
+
+# An archive of 7z's own kind cannot be written into a pipe; what it can, any xz reads.
+CODEC_OF = {
+    Compressor.GZIP: Codec.GZIP,
+    Compressor.PIGZ: Codec.GZIP,
+    Compressor.ZSTD: Codec.ZSTD,
+    Compressor.SEVEN_ZIP: Codec.XZ,
+}
+
+Encryption = Literal["none", "age"]
+"""How stored parts are sealed."""
+AGE_SUFFIX = ".age"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +172,7 @@ class Part:
     stored_bytes: int
     stored_sha256: str
     codec: Codec
-    encryption: str
+    encryption: Encryption
     seconds: float
     details: dict[str, str]
     members: tuple[Member, ...] = ()
@@ -161,11 +186,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """One long value, kept once for all backups of a job under the name of its content."""
+    """One long value, kept once for all backups of a job under the name of its content.
+
+    Of one that is sealed `sha256` is empty: its name is all that may be known of the content, and
+    what is stored has a fingerprint of its own.
+    """
 
     key: str
     sha256: str
     plain_bytes: int
+    encryption: Encryption = "none"
+    stored_bytes: int = 0
+    stored_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +211,11 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What makes parts a backup; it is written last and deleted first."""
+    """What makes parts a backup; it is written last and deleted first.
+
+    `recipients` are who can open it where it is sealed; `blob_secret`, sealed for them too and in
+    Base64, is what its blobs are named with.
+    """
 
     job: str
     name: str
@@ -199,10 +235,16 @@ class Manifest:
     blobs: tuple[Blob, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    blob_secret: str = ""
 
     @property
     def backup_id(self) -> str:
         return f"{self.job}/{self.name}"
+
+    @property
+    def encryption(self) -> Encryption:
+        return "age" if self.recipients else "none"
 
     @property
     def plain_bytes(self) -> int:
@@ -215,6 +257,69 @@ class Manifest:
     @property
     def rows(self) -> int:
         return sum(part.rows or 0 for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(
+            job=self.job,
+            name=self.name,
+            run_id=self.run_id,
+            host=self.host,
+            engine=self.engine,
+            server=self.server,
+            consistency=self.consistency,
+            started_at=self.started_at,
+            snapshot_at=self.snapshot_at,
+            finished_at=self.finished_at,
+            peak_memory_bytes=self.peak_memory_bytes,
+            workers=self.workers,
+            parts=len(self.parts),
+            blobs=len(self.blobs),
+            rows=self.rows,
+            plain_bytes=self.plain_bytes,
+            stored_bytes=self.stored_bytes,
+            metrics=self.metrics,
+            notes=self.notes,
+            recipients=self.recipients,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A manifest without its parts and blobs, which are counted: what a list of many shows."""
+
+    job: str
+    name: str
+    run_id: str
+    host: str
+    engine: str
+    server: Server
+    consistency: Consistency
+    started_at: datetime
+    snapshot_at: datetime
+    finished_at: datetime
+    peak_memory_bytes: int
+    workers: int
+    parts: int
+    blobs: int
+    rows: int
+    plain_bytes: int
+    stored_bytes: int
+    metrics: dict[str, float]
+    notes: tuple[str, ...]
+    recipients: tuple[str, ...]
+
+    @property
+    def backup_id(self) -> str:
+        return f"{self.job}/{self.name}"
+
+    @property
+    def encryption(self) -> Encryption:
+        return "age" if self.recipients else "none"
 
     @property
     def seconds(self) -> float:

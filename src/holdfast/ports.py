@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from holdfast.model import Buffer, Consistency, Manifest, Member, Part, PartPlan, Relation, Server
+from holdfast.model import Buffer, Consistency, Member, Part, PartPlan, Relation, Server
+from holdfast.proving import Hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +18,30 @@ class Stored:
 
     key: str
     size_bytes: int
+    sha256: str = ""
+    """Of its content, in hex, where the store keeps it and gives it with a list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Chunks for `Repository.put` that can be read again, so that a failed put may be retried.
+
+    What is known of them beforehand a store can keep with the object: `sha256` in hex.
+    """
+
+    size_bytes: int
+    sha256: str
+    read: Callable[[], Iterable[Buffer]]
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return iter(self.read())
 
 
 class Repository(Protocol):
-    """Where objects are kept under `/`-separated keys: each whole or not at all."""
+    """Where objects are kept under `/`-separated keys: each whole or not at all.
+
+    Whatever a store refuses for its own reasons is `RepositoryRefused`.
+    """
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         """Keep `chunks` under `key`, all or nothing; durable when this returns.
@@ -32,6 +53,13 @@ class Repository(Protocol):
 
     def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
         """Read `key` in chunks of at most a few MiB; raises `ObjectMissing`."""
+        ...
+
+    def stat(self, key: str) -> Stored:
+        """The size of `key`, and its SHA-256 where the store keeps one; raises `ObjectMissing`.
+
+        The fingerprint was right when it was put: only reading proves that it still is.
+        """
         ...
 
     def list(self, prefix: str) -> Iterator[Stored]:
@@ -67,6 +95,24 @@ class PartStream(Protocol):
         ...
 
     def __iter__(self) -> Iterator[Buffer]: ...
+
+
+class CompressionStage(Protocol):
+    """Plain buffers in, compressed ones out, as a stage of the pipeline."""
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]: ...
+
+    def finish(self) -> Iterable[Buffer]: ...
+
+
+@runtime_checkable
+class SelfCompressing(Protocol):
+    """A part stream whose plain bytes its source has compressed, by a program of the host say."""
+
+    @property
+    def compression(self) -> CompressionStage:
+        """Writes the job's codec at the job's level; ended and reaped with the stream's block."""
+        ...
 
 
 class Blobs(Protocol):
@@ -294,10 +340,10 @@ class Progress(Protocol):
 class Guard(Protocol):
     """One run of a job at a time."""
 
-    def hold(self, job: str, *, deadline: datetime | None) -> AbstractContextManager[None]:
+    def hold(self, job: str, *, deadline: datetime | None) -> AbstractContextManager[Hold]:
         """Own the job until the block ends, or until this process dies, however it dies.
 
-        Raises `RunInFlight` naming the owner.
+        Raises `RunInFlight` naming the owner, `RepositoryBusy`.
         """
         ...
 
@@ -306,75 +352,5 @@ class Guard(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
-    """A backup that was begun: what it saw, and the parts that it has stored so far."""
-
-    job: str
-    name: str
-    run_id: str
-    database: str
-    snapshot: str
-    started_at: datetime
-    snapshot_at: datetime
-    parts: tuple[Part, ...] = ()
-
-    @property
-    def backup_id(self) -> str:
-        return f"{self.job}/{self.name}"
-
-
-class Journal(Protocol):
-    """What unfinished backups have stored, so that a later run may go on; survives a crash."""
-
-    def begin(self, unfinished: Unfinished) -> None:
-        """Forget what was known of this job and database, and know this."""
-        ...
-
-    def add(self, job: str, database: str, part: Part) -> None:
-        """One part more is stored; called from worker threads, one call at a time."""
-        ...
-
-    def read(self, job: str, database: str) -> Unfinished | None: ...
-
-    def end(self, job: str, database: str) -> None:
-        """Forget it: the backup is finished, or its parts are gone."""
-        ...
-
-
-class Gauges(Protocol):
-    """Where numbers about runs are left for a monitor; never fails a run."""
-
-    def show_backup(self, manifest: Manifest) -> None: ...
-
-    def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
-
-
 Clock = Callable[[], datetime]
 """The time now, with time zone UTC."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    """How one run of a job ended, good or bad, for `status` and for alarms."""
-
-    job: str
-    run_id: str
-    outcome: str
-    started_at: datetime
-    finished_at: datetime
-    backup: str = ""
-    error: str = ""
-    hint: str = ""
-    exit_code: int = 0
-    facts: dict[str, str] = field(default_factory=dict)
-
-
-class Ledger(Protocol):
-    """The memory of past runs on this host."""
-
-    def record(self, run: RunRecord) -> None: ...
-
-    def last(self, job: str, *, count: int) -> list[RunRecord]:
-        """The newest first."""
-        ...

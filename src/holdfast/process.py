@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from holdfast.errors import HoldfastError, ToolMissing
+from holdfast.errors import HoldfastError, TasksRefused, ToolMissing
 
 CHUNK_BYTES = 1 << 20
 STDERR_LINES_KEPT = 12
@@ -47,6 +48,11 @@ class Child:
     @property
     def stdin(self) -> IO[bytes]:
         return _pipe(self._popen.stdin)
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """For whoever reads and writes at the same time; else `chunks` is what you want."""
+        return _pipe(self._popen.stdout)
 
     def chunks(self, *, size_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
         """What the program prints, then its status: raises `ChildFailed` unless it is 0."""
@@ -123,13 +129,37 @@ def running(
             f"cannot run '{argv[0]}': it is not installed",
             hint=f"install the package that holds '{Path(argv[0]).name}'",
         ) from error
-    child = Child(popen, Path(argv[0]).name, stderr_lines=stderr_lines)
+    except OSError as error:
+        if not is_refusal(error):
+            raise
+        raise _refused(argv[0]) from error
+    try:
+        child = Child(popen, Path(argv[0]).name, stderr_lines=stderr_lines)
+    except RuntimeError as error:
+        # Its thread was refused: without one to read its stderr it must not go on.
+        with popen:
+            popen.kill()
+        raise _refused(argv[0]) from error
     try:
         yield child
     finally:
         child.end()
         for stream in (popen.stdin, popen.stdout, popen.stderr):
             _close(stream)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the kernel refused a process (EAGAIN) or a thread."""
+    if isinstance(error, OSError):
+        return error.errno == errno.EAGAIN
+    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+
+
+def _refused(program: str) -> TasksRefused:
+    return TasksRefused(
+        f"cannot start '{program}': the kernel refused another process or thread",
+        hint="raise TasksMax= of the service, or give the job fewer processes",
+    )
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

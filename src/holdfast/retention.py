@@ -1,21 +1,22 @@
-"""Which backups to keep: pure arithmetic on names and times, with a reason for each verdict."""
+"""Which backups to keep: pure arithmetic on times, with a reason for each verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How many periods back a backup is kept; 0 means that the rule is not used.
+    """How many backups are kept, and for how long; 0 or None means that the rule is not used.
 
-    `last` counts backups; the others count calendar periods (UTC) that hold a backup, and keep
-    the newest of each period.
+    `last` counts backups, `within` is their age; the others count calendar periods (UTC) that
+    hold a backup, and keep the newest of each period.
     """
 
     last: int = 0
+    within: timedelta | None = None
     daily: int = 0
     weekly: int = 0
     monthly: int = 0
@@ -23,16 +24,24 @@ class Policy:
 
     @property
     def keeps_everything(self) -> bool:
-        return not (self.last or self.daily or self.weekly or self.monthly or self.yearly)
+        periods = self.daily or self.weekly or self.monthly or self.yearly
+        return not (self.last or self.within or periods)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A finished backup as retention sees it; each `group` (a database) is judged by itself."""
+    """A finished backup as retention sees it; each `group` (a database) is judged by itself.
+
+    `proven_at` is when all of it was last read back and found good. `damaged` says that it was
+    found bad; `in_flight` that its run is still under way.
+    """
 
     backup_id: str
     taken_at: datetime
     group: str = ""
+    proven_at: datetime | None = None
+    damaged: bool = False
+    in_flight: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,7 @@ class Verdict:
     because: str
 
 
+DAY = timedelta(days=1)
 Period = Callable[[datetime], tuple[int, ...]]
 
 RULES: tuple[tuple[str, Callable[[Policy], int], Period], ...] = (
@@ -54,12 +64,17 @@ RULES: tuple[tuple[str, Callable[[Policy], int], Period], ...] = (
 )
 
 
-def plan(candidates: Iterable[Candidate], policy: Policy) -> list[Verdict]:
-    """A verdict on every candidate, newest first; the newest one of a group is always kept."""
-    newest_first = sorted(candidates, key=lambda each: each.taken_at, reverse=True)
+def plan(candidates: Iterable[Candidate], policy: Policy, *, now: datetime) -> list[Verdict]:
+    """A verdict on every candidate, newest first.
+
+    Of each group the newest one is always kept, and so is the newest one that was proven good.
+    What is known to be damaged is judged by itself: it never takes the place of a good one.
+    """
+    newest_first = sorted(candidates, key=_age_order, reverse=True)
     reasons: dict[str, list[str]] = {}
-    for group in {each.group for each in newest_first}:
-        reasons |= _reasons([each for each in newest_first if each.group == group], policy)
+    for judged in {(each.group, each.damaged) for each in newest_first}:
+        alike = [each for each in newest_first if (each.group, each.damaged) == judged]
+        reasons |= _reasons(alike, policy, now)
     return [
         Verdict(
             candidate=candidate,
@@ -70,7 +85,12 @@ def plan(candidates: Iterable[Candidate], policy: Policy) -> list[Verdict]:
     ]
 
 
-def _reasons(newest_first: list[Candidate], policy: Policy) -> dict[str, list[str]]:
+def _age_order(candidate: Candidate) -> tuple[datetime, str]:
+    """By time; the name only settles what happened in the same instant."""
+    return candidate.taken_at, candidate.backup_id
+
+
+def _reasons(newest_first: list[Candidate], policy: Policy, now: datetime) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {each.backup_id: [] for each in newest_first}
     if policy.keeps_everything:
         for held in reasons.values():
@@ -78,13 +98,28 @@ def _reasons(newest_first: list[Candidate], policy: Policy) -> dict[str, list[st
         return reasons
     for position, candidate in enumerate(newest_first[: policy.last], start=1):
         reasons[candidate.backup_id].append(f"last {position} of {policy.last}")
+    for candidate in newest_first:
+        if policy.within is not None and now - candidate.taken_at <= policy.within:
+            reasons[candidate.backup_id].append(f"younger than {policy.within / DAY:g} days")
     for rule, count_in, period_of in RULES:
         count = count_in(policy)
         for position, candidate in enumerate(_newest_of_each(newest_first, period_of, count), 1):
             reasons[candidate.backup_id].append(f"{rule} {position} of {count}")
-    if newest_first and not reasons[newest_first[0].backup_id]:
-        reasons[newest_first[0].backup_id].append("the newest is always kept")
+    for candidate, because in _never_dropped(newest_first):
+        if not reasons[candidate.backup_id]:
+            reasons[candidate.backup_id].append(because)
     return reasons
+
+
+def _never_dropped(newest_first: list[Candidate]) -> Iterable[tuple[Candidate, str]]:
+    """Whatever the rules say."""
+    yield newest_first[0], "the newest is always kept"
+    proven = [each for each in newest_first if each.proven_at is not None and not each.damaged]
+    if proven:
+        yield proven[0], "the newest that was proven good is always kept"
+    for candidate in newest_first:
+        if candidate.in_flight:
+            yield candidate, "its run is still under way"
 
 
 def _newest_of_each(

@@ -9,77 +9,114 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from functools import partial
 
 from holdfast import events
 from holdfast import wiring_clusters as clusters
 from holdfast.config.problems import did_you_mean
-from holdfast.config.secret import read_secret
-from holdfast.config.settings import (
-    CompressionSettings,
-    JobSettings,
-    LocalSettings,
-    MysqlSettings,
-    PostgresSettings,
-    RepositorySettings,
-    Settings,
-    SourceSettings,
-)
-from holdfast.errors import UnknownJob, Unsupported
+from holdfast.config.repositories import RepositorySettings
+from holdfast.config.settings import JobSettings, PostgresSettings, Settings
+from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
 from holdfast.holding import HeldKind, Holder
+from holdfast.keyring import believed_keys, require_believed
 from holdfast.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
-from holdfast.model import Selection
-from holdfast.operations.plugs import JobSpec, Plugs
+from holdfast.operations.overview import Index
+from holdfast.operations.plugs import Copying, JobSpec, Mirror, Plugs
+from holdfast.operations.verify import Reader
 from holdfast.pipeline.compress import context_bytes
-from holdfast.ports import Gauges, Guard, Progress, Repository, Source, Target
-from holdfast.repositories.local import LocalRepository
+from holdfast.pipeline.decrypt import Identities
+from holdfast.ports import Guard, Progress, Repository, Source
+from holdfast.proving import Proofs
+from holdfast.remembering import Gauges
 from holdfast.retention import Policy
-from holdfast.scheduling.budget import Budget, MemoryRoom, process_budget
-from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from holdfast.scheduling.budget import (
+    Budget,
+    MemoryRoom,
+    process_budget,
+    slots_now,
+    tasks_beside,
+)
+from holdfast.scheduling.guard import FlockGuard, OwnedGuard, WaitingGuard
 from holdfast.scheduling.journal import FileJournal
+from holdfast.scheduling.lasting_secret import lasting_secret
+from holdfast.scheduling.lease import Terms
+from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard, slots_of
 from holdfast.scheduling.ledger import FileLedger
-from holdfast.scheduling.limits import live_limits
+from holdfast.scheduling.limits import live_limits, refused_tasks
+from holdfast.scheduling.owner import this_process
 from holdfast.scheduling.pace import Limit, Pace
+from holdfast.scheduling.proofs import FileProofs
+from holdfast.scheduling.room import Room
+from holdfast.wiring_sources import source_of
+from holdfast.wiring_stores import raw_repository, repository, uploads_at_once
+
+BLOB_SECRET = "blob-names.key"  # noqa: S105 - the name of a file
 
 
 def plugs_for(
-    settings: Settings, name: str, *, progress: Progress, chunk_bytes: int | None = None
+    settings: Settings,
+    name: str,
+    *,
+    progress: Progress,
+    chunk_bytes: int | None = None,
+    chosen: str = "",
 ) -> Plugs:
     """Everything for one run of job `name`; nothing is connected yet. Raises `UnknownJob`.
 
-    `chunk_bytes` overrules the configured size above which tables are split.
+    `chunk_bytes` overrules the configured size above which tables are split, `chosen` the name
+    of the job's repository.
     """
     job = job_settings(settings, name)
-    source = _source(job, chunk_bytes, clusters.holding_daemon(settings, name, job))
     run_id = secrets.token_hex(16)
+    tasks_per_slot = tasks_beside(job.compression.program)
+    kept_in = store_name(settings, name, chosen=chosen)
+    store = repository_settings(settings, kept_in)
+    mirrors = (kept_in, *job.mirrors) if job.mirrors and not chosen else ()
     return Plugs(
-        job=_spec(name, job),
-        source=source,
-        repository=_repository(settings.repositories[job.repository]),
-        guard=_guard(settings, job, run_id),
+        job=_spec(name, job, store),
+        source=source_of(job, chunk_bytes, holder=clusters.holding_daemon(settings, name, job)),
+        repository=repository(store),
+        guard=_guard(settings, job, store, run_id),
         ledger=FileLedger(settings.state_directory / "runs"),
         progress=progress,
         clock=now,
         host=socket.gethostname(),
-        choose_workers=lambda each: _announced(
-            process_budget(
-                live_limits(),
-                asked=job.max_concurrent_processes,
-                connections_free=each.connections_free(),
-                memory=_memory(job),
-            )
-        ),
+        choose_workers=lambda each: _workers(job, each, tasks_per_slot=tasks_per_slot),
         new_run_id=lambda: run_id,
         peak_memory_bytes=peak_memory_bytes,
         cpu_seconds=cpu_seconds,
+        proofs=_proofs(settings, kept_in),
         journal=FileJournal(settings.state_directory / "unfinished"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
+        mirrors=tuple(_mirror(settings, job, each, run_id) for each in mirrors),
+        host_guard=_host_guard(settings, job, run_id) if mirrors else None,
+        room=lambda slots: _room(slots, tasks_per_slot=tasks_per_slot),
+        refused_tasks=refused_tasks,
+        blob_secret=lambda: lasting_secret(settings.state_directory / BLOB_SECRET),
     )
+
+
+def store_name(settings: Settings, job: str, *, chosen: str = "") -> str:
+    """The repository of `job`, or the one `chosen`; a job that is no longer configured is looked
+    for in the only repository there is. Raises `UnknownJob`."""
+    if chosen:
+        return chosen
+    if job not in settings.jobs and len(settings.repositories) == 1:
+        (only,) = settings.repositories
+        return only
+    return job_settings(settings, job).repository
+
+
+def repository_settings(settings: Settings, name: str) -> RepositorySettings:
+    """The repository called `name`; raises `ConfigInvalid` with the nearest one."""
+    if name not in settings.repositories:
+        raise ConfigInvalid(
+            f"cannot find repository '{name}': it is not configured",
+            hint=did_you_mean(name, settings.repositories),
+        )
+    return settings.repositories[name]
 
 
 def job_settings(settings: Settings, name: str) -> JobSettings:
@@ -92,17 +129,64 @@ def job_settings(settings: Settings, name: str) -> JobSettings:
     return settings.jobs[name]
 
 
-def repository_of(settings: Settings, job: str) -> Repository:
-    """Where backups of `job` are; a job that is no longer configured is looked for in the
-    only repository there is."""
-    if job not in settings.jobs and len(settings.repositories) == 1:
-        (only,) = settings.repositories.values()
-        return _repository(only)
-    return _repository(settings.repositories[job_settings(settings, job).repository])
+def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> Copying:
+    """What one copy of `job` to the repository `to` touches. Raises `ConfigInvalid`."""
+    kept_in = store_name(settings, job, chosen=chosen)
+    target = repository_settings(settings, to)
+    if kept_in == to:
+        raise ConfigInvalid(
+            f"cannot copy job '{job}': its backups are in '{to}' already",
+            hint="--to names another repository of the configuration",
+        )
+    source, there = repository_settings(settings, kept_in), raw_repository(target)
+    return Copying(
+        source=raw_repository(source),
+        target=there,
+        believed=repository(source),
+        require_believed=partial(require_believed, there, target.authentication),
+        guard=_guard(settings, job_settings(settings, job), target, secrets.token_hex(16)),
+        at_once=uploads_at_once(target),
+    )
 
 
-def all_repositories(settings: Settings) -> dict[str, Repository]:
-    return {name: _repository(each) for name, each in settings.repositories.items()}
+def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Repository:
+    """Where backups of `job` are, or the repository `chosen` by name."""
+    return repository(repository_settings(settings, store_name(settings, job, chosen=chosen)))
+
+
+def index_of(settings: Settings, job: str, *, chosen: str = "") -> Index:
+    """Overviews of the repository that has the backups of `job`."""
+    name = store_name(settings, job, chosen=chosen)
+    store = repository_settings(settings, name)
+    return Index(
+        repository(store),
+        settings.state_directory / "index" / f"{name}.sqlite",
+        believed=believed_keys(store.authentication),
+    )
+
+
+def reader_of(
+    settings: Settings,
+    job: str,
+    *,
+    progress: Progress,
+    identities: Identities | None = None,
+    chosen: str = "",
+) -> Reader:
+    """What reads backups of `job` back."""
+    name = store_name(settings, job, chosen=chosen)
+    return Reader(
+        repository=repository(repository_settings(settings, name)),
+        proofs=_proofs(settings, name),
+        clock=now,
+        progress=progress,
+        identities=identities,
+    )
+
+
+def _proofs(settings: Settings, name: str) -> Proofs:
+    """Of one repository: what was read in one place says nothing of another."""
+    return FileProofs(settings.state_directory / "proofs" / f"{name}.sqlite")
 
 
 def reading_budget(settings: Settings, job: str) -> Budget:
@@ -110,23 +194,6 @@ def reading_budget(settings: Settings, job: str) -> Budget:
     configured = settings.jobs.get(job)
     asked = configured.max_concurrent_processes if configured else None
     return _announced(process_budget(live_limits(), asked=asked, connections_free=None))
-
-
-def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
-    """A database to restore a backup of server kind `kind` into. Raises `Unsupported`."""
-    scheme = urlsplit(url).scheme if "://" in url else ""
-    if scheme not in TARGETS:
-        raise Unsupported(
-            f"cannot restore into a '{scheme or url}' target: no engine knows it",
-            hint="--to takes postgresql://USER@/DATABASE, mysql://USER@HOST/DATABASE or file:///DIRECTORY",
-        )
-    make, kinds = TARGETS[scheme]
-    if kind not in kinds:
-        raise Unsupported(
-            f"cannot restore into a '{scheme}' target: the backup is of a {kind} server",
-            hint="name a database of the same kind with --to, for a cluster file:///DIRECTORY",
-        )
-    return make(url, _password(password_file))
 
 
 def sessions_of(settings: Settings, name: str) -> tuple[Holder, HeldKind]:
@@ -148,7 +215,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _spec(name: str, job: JobSettings) -> JobSpec:
+def _spec(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
     keep = job.retention
     return JobSpec(
         name=name,
@@ -157,27 +224,20 @@ def _spec(name: str, job: JobSettings) -> JobSpec:
         timeout=job.timeout,
         stall_timeout=job.stall_timeout,
         attempts=job.attempts,
+        overlap_alarm=job.overlap_alarm,
+        blob_grace=job.blob_grace,
         resumable=job.resumable,
         notes=_notes(job),
+        recipients=store.encryption.everybody if store.encryption else (),
         retention=Policy(
             last=keep.last,
+            within=keep.within,
             daily=keep.daily,
             weekly=keep.weekly,
             monthly=keep.monthly,
             yearly=keep.yearly,
         ),
     )
-
-
-def _chunked(source: SourceSettings, chunk_bytes: int | None) -> SourceSettings:
-    if chunk_bytes is None:
-        return source
-    if not isinstance(source, PostgresSettings):
-        raise Unsupported(
-            f"cannot split tables of a {source.kind} source at a size of your choice",
-            hint="leave --chunk-size out",
-        )
-    return source.model_copy(update={"chunk_size": chunk_bytes})
 
 
 def _memory(job: JobSettings) -> MemoryRoom | None:
@@ -215,105 +275,68 @@ def _notes(job: JobSettings) -> tuple[str, ...]:
     return (f"compression level {asked} was lowered to {level}: see level_cap",)
 
 
-def _guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
-    guard = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
-    return WaitingGuard(guard, at_most=job.wait_at_most) if job.overlap == "wait" else guard
+def _guard(settings: Settings, job: JobSettings, store: RepositorySettings, run_id: str) -> Guard:
+    """This host's lock, a lease in the repository that is written to, and a slot where they are
+    counted."""
+    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
+    return _leased(here, job, store, run_id)
+
+
+def _host_guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
+    """This host's lock alone: each of several repositories has a lease of its own."""
+    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
+    return WaitingGuard(here, at_most=job.wait_at_most) if job.overlap == "wait" else here
+
+
+def _leased(here: Guard, job: JobSettings, store: RepositorySettings, run_id: str) -> Guard:
+    written = raw_repository(store)
+    terms = Terms(
+        me=this_process(), run_id=run_id, lease_seconds=store.lease_time.total_seconds(), clock=now
+    )
+    guard: Guard = LeasedGuard(here, written, terms)
+    if job.overlap == "wait":
+        guard = WaitingGuard(guard, at_most=job.wait_at_most)
+    if store.repository_slots is None:
+        return guard
+    slots = slots_of(written, store.repository_slots, terms)
+    return WritersGuard(guard, slots, terms, at_most=job.wait_at_most)
+
+
+def _mirror(settings: Settings, job: JobSettings, name: str, run_id: str) -> Mirror:
+    store = repository_settings(settings, name)
+    return Mirror(
+        name=name,
+        repository=repository(store),
+        guard=_leased(OwnedGuard(), job, store, run_id),
+    )
+
+
+def _workers(job: JobSettings, source: Source, *, tasks_per_slot: int) -> Budget:
+    return _announced(
+        process_budget(
+            live_limits(),
+            asked=job.max_concurrent_processes,
+            connections_free=source.connections_free(),
+            memory=_memory(job),
+            tasks_per_slot=tasks_per_slot,
+        )
+    )
 
 
 def _announced(budget: Budget) -> Budget:
-    events.info(budget.headline, decided_by=budget.decided_by, allowed=budget.allowed)
+    events.info(
+        budget.headline,
+        decided_by=budget.decided_by,
+        allowed=budget.allowed,
+        tasks={each.name: f"{each.used} of {each.most}" for each in budget.ceilings},
+    )
     return budget
 
 
-def _password(file: Path | None) -> str | None:
-    return read_secret(file).reveal() if file else None
+def _room(slots: int, *, tasks_per_slot: int) -> Room:
+    def look(working: int, threads: int) -> int:
+        return slots_now(
+            live_limits(), working=working, threads=threads, tasks_per_slot=tasks_per_slot
+        )
 
-
-def _repository(settings: RepositorySettings) -> Repository:
-    return REPOSITORIES[type(settings)](settings)
-
-
-def _source(job: JobSettings, chunk_bytes: int | None, holder: Holder | None) -> Source:
-    settings = _chunked(job.source, chunk_bytes)
-    if isinstance(settings, PostgresSettings) and settings.engine == "physical":
-        return clusters.physical_source(settings, job, holder)
-    return SOURCES[type(settings)](settings, job.compression)
-
-
-def _local_repository(settings: LocalSettings) -> Repository:
-    return LocalRepository(settings.path)
-
-
-def _postgres_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
-    if settings.engine == "tools":
-        return _postgres_tools_source(settings, compression)
-    from holdfast.sources.postgres_native.source import PostgresSource
-
-    return PostgresSource(
-        dsn=settings.dsn,
-        password=_password(settings.password_file),
-        transport=settings.transport,
-        chunk_bytes=settings.chunk_size,
-        external_bytes=settings.blob_size if settings.blobs == "external" else None,
-        selection=_selection(settings),
-    )
-
-
-def _selection(settings: PostgresSettings) -> Selection | None:
-    if settings.databases is None:
-        return None
-    include = ("*",) if settings.databases == "all" else settings.databases
-    return Selection(include=include, exclude=settings.exclude_databases)
-
-
-def _postgres_tools_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
-    from holdfast.sources.postgres_tools.source import PostgresToolsSource
-
-    return PostgresToolsSource(
-        dsn=settings.dsn,
-        password=_password(settings.password_file),
-        codec=compression.codec,
-        level=compression.effective_level,
-        selection=_selection(settings),
-    )
-
-
-def _mysql_source(settings: MysqlSettings, _compression: CompressionSettings) -> Source:
-    from holdfast.sources.mysql_native.source import MysqlSource
-
-    return MysqlSource(dsn=settings.dsn, password=_password(settings.password_file))
-
-
-def _postgres_target(url: str, password: str | None) -> Target:
-    from holdfast.sources.postgres_native.target import PostgresTarget
-
-    return PostgresTarget(url=url, password=password)
-
-
-def _mysql_target(url: str, password: str | None) -> Target:
-    from holdfast.sources.mysql_native.target import MysqlTarget
-
-    return MysqlTarget(url=url, password=password)
-
-
-# Each constructor takes the one type that is its key, which a dictionary's type cannot say.
-REPOSITORIES: dict[type, Callable[[Any], Repository]] = {LocalSettings: _local_repository}
-SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
-    PostgresSettings: _postgres_source,
-    MysqlSettings: _mysql_source,
-}
-
-MakeTarget = Callable[[str, str | None], Target]
-_POSTGRES: tuple[MakeTarget, frozenset[str]] = (_postgres_target, frozenset({"postgres"}))
-_MYSQL: tuple[MakeTarget, frozenset[str]] = (_mysql_target, frozenset({"mysql", "mariadb"}))
-_DIRECTORY: tuple[MakeTarget, frozenset[str]] = (
-    clusters.directory_target,
-    frozenset({"postgres-cluster"}),
-)
-TARGETS = {
-    "file": _DIRECTORY,
-    "postgres": _POSTGRES,
-    "postgresql": _POSTGRES,
-    "mysql": _MYSQL,
-    "mariadb": _MYSQL,
-}
+    return Room(slots, look=look)

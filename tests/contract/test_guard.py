@@ -16,8 +16,12 @@ import pytest
 from holdfast.errors import ConfigInvalid, RunInFlight
 from holdfast.ports import Guard
 from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from holdfast.scheduling.lease import Terms
+from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard, slots_of
+from holdfast.scheduling.owner import this_process
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.guard import MemoryGuard
+from tests.fakes.repository import MemoryRepository
 
 OWNER_PROGRAM = """
 import sys
@@ -43,7 +47,22 @@ def waiting(state: Path) -> Guard:
     return WaitingGuard(flock(state), at_most=timedelta(0))
 
 
-@pytest.fixture(params=[memory, flock, waiting], ids=lambda make: str(make.__name__))
+def leased(state: Path) -> Guard:
+    return LeasedGuard(flock(state), MemoryRepository(), terms())
+
+
+def slotted(state: Path) -> Guard:
+    slots = slots_of(MemoryRepository(), 2, terms())
+    return WritersGuard(leased(state), slots, terms(), at_most=timedelta(0))
+
+
+def terms() -> Terms:
+    return Terms(me=this_process(), run_id="ours", lease_seconds=60, clock=FakeClock())
+
+
+@pytest.fixture(
+    params=[memory, flock, waiting, leased, slotted], ids=lambda make: str(make.__name__)
+)
 def guard(request: pytest.FixtureRequest, tmp_path: Path) -> Guard:
     make: Callable[[Path], Guard] = request.param
     return make(tmp_path)
@@ -86,6 +105,13 @@ def test_the_owner_is_known_while_it_holds_and_not_before_or_after(guard: Guard)
         assert owner is not None
         assert owner["deadline"] == START.isoformat()
     assert guard.owner("shop") is None
+
+
+def test_who_holds_the_job_can_prove_it(guard: Guard) -> None:
+    with guard.hold("shop", deadline=None) as hold:
+        hold.prove()
+        hold.prove()
+        assert hold.lost == ""
 
 
 def test_a_run_that_fails_frees_the_job(guard: Guard) -> None:

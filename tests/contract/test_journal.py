@@ -1,4 +1,4 @@
-"""What `ports.Journal` promises, asked of every journal."""
+"""What `remembering.Journal` promises, asked of every journal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.ports import Journal, Unfinished
+from holdfast.remembering import Journal, Unfinished
 from holdfast.scheduling.journal import FileJournal
 from tests.fakes.clock import START
 from tests.fakes.journal import MemoryJournal
@@ -84,3 +84,15 @@ def test_it_is_for_its_owner_only(tmp_path: Path) -> None:
     FileJournal(tmp_path / "j").begin(unfinished("shop"))
     (path,) = (tmp_path / "j").rglob("*.jsonl")
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_what_is_unfinished_of_a_job_is_known_without_its_databases(
+    open_journal: Callable[[], Journal],
+) -> None:
+    assert open_journal().unfinished("shop") == []
+    for database in ("a", "b"):
+        open_journal().begin(unfinished(database))
+    open_journal().add("shop", "b", PART)
+    found = open_journal().unfinished("shop")
+    assert sorted((each.database, len(each.parts)) for each in found) == [("a", 0), ("b", 1)]
+    assert open_journal().unfinished("stock") == []

@@ -109,7 +109,13 @@ class Site:
         return found
 
     def files(self) -> list[Path]:
-        return sorted(path for path in self.repository.rglob("*") if path.is_file())
+        """What is stored of backups; who may write is noted elsewhere."""
+        return sorted(path for path in self.repository.glob("shop/**/*") if path.is_file())
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """What is stored about each backup."""
+        found = sorted(self.repository.rglob("manifest.json"))
+        return [json.loads(path.read_text())["manifest"] for path in found]
 
     @contextmanager
     def standing_still(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -130,6 +136,8 @@ class Site:
 class MainJob:
     """Every promise of the main job, once a server."""
 
+    consistency = "snapshot"
+
     def test_a_backup_is_listed_verified_restored_and_equal(
         self, databases: Databases, tmp_path: Path
     ) -> None:
@@ -145,7 +153,7 @@ class MainJob:
         made = site.run("backup", "shop")
         (listed,) = site.backups()
         assert listed["backup"] == made["backup"]
-        assert listed["consistency"] == "snapshot"
+        assert listed["consistency"] == self.consistency
         assert site.run("verify", "shop/latest")["verified"] is True
         restored = databases.new_name()
         site.run("restore", "shop/latest", "--to", databases.url(restored))

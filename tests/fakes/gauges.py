@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from holdfast.model import Manifest
-from holdfast.ports import RunRecord
+from holdfast.remembering import RunRecord
 
 
 class MemoryGauges:
-    """Obeys `ports.Gauges`."""
+    """Obeys `remembering.Gauges`."""
 
     def __init__(self) -> None:
         self.backups: list[Manifest] = []

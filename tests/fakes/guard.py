@@ -6,7 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from holdfast.errors import RunInFlight
+from holdfast.errors import LeaseLost, RunInFlight
+from holdfast.proving import Hold
+
+
+class MemoryHold:
+    """Obeys `proving.Hold`: ours until a test says in `lost` why it is not."""
+
+    def __init__(self) -> None:
+        self.lost = ""
+        self.proofs = 0
+        self.lose_at_proof: int | None = None
+
+    def prove(self) -> None:
+        self.proofs += 1
+        if self.lost or self.proofs == self.lose_at_proof:
+            self.lost = self.lost or "another host has taken it over"
+            raise LeaseLost(f"cannot go on with 'shop': {self.lost}")
 
 
 class MemoryGuard:
@@ -14,9 +30,10 @@ class MemoryGuard:
 
     def __init__(self) -> None:
         self.owners: dict[str, dict[str, str]] = {}
+        self.hold_given = MemoryHold()
 
     @contextmanager
-    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[None]:
+    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:
         if job in self.owners:
             raise RunInFlight(
                 f"cannot run job '{job}': another run is under way",
@@ -24,7 +41,7 @@ class MemoryGuard:
             )
         self.owners[job] = {"pid": "1", "deadline": deadline.isoformat() if deadline else ""}
         try:
-            yield
+            yield self.hold_given
         finally:
             del self.owners[job]
 

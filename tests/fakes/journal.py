@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.model import Part
-from holdfast.ports import Unfinished
+from holdfast.remembering import Unfinished
 
 
 class MemoryJournal:
-    """Obeys `ports.Journal`."""
+    """Obeys `remembering.Journal`."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], Unfinished] = {}
@@ -23,6 +23,9 @@ class MemoryJournal:
 
     def read(self, job: str, database: str) -> Unfinished | None:
         return self.known.get((job, database))
+
+    def unfinished(self, job: str) -> list[Unfinished]:
+        return [found for (of, _), found in self.known.items() if of == job]
 
     def end(self, job: str, database: str) -> None:
         self.known.pop((job, database), None)

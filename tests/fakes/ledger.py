@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.ports import RunRecord
+from holdfast.remembering import RunRecord
 
 
 class MemoryLedger:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from holdfast.errors import AlreadyStored, HoldfastError, ObjectMissing
+from holdfast.errors import AlreadyStored, HoldfastError, ObjectMissing, RepositoryReadOnly
 from holdfast.model import Buffer
 from holdfast.ports import Stored
 
@@ -13,17 +13,26 @@ CHUNK_BYTES = 1 << 16
 
 
 class MemoryRepository:
-    """Objects in memory; `refuse_puts_with` and `refuse_all_with` make it a broken store."""
+    """Objects in memory; `refuse_puts_with` and `refuse_all_with` make it a broken store.
+
+    `refuse_key_with` refuses only puts of keys that end so.
+    """
 
     def __init__(self, *, free_bytes: int | None = None) -> None:
         self.objects: dict[str, bytes] = {}
         self.unfinished: set[str] = set()
         self.refuse_puts_with: HoldfastError | None = None
         self.refuse_all_with: HoldfastError | None = None
+        self.refuse_key_with: tuple[str, HoldfastError] | None = None
+        self.refuse_deletes_with: HoldfastError | None = None
+        self.locked: set[str] = set()
+        self.sha256_given: dict[str, str] = {}
         self._free_bytes = free_bytes
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         self._refuse(self.refuse_puts_with)
+        if self.refuse_key_with is not None and key.endswith(self.refuse_key_with[0]):
+            raise self.refuse_key_with[1]
         _require_plain(key)
         content = b"".join(bytes(chunk) for chunk in chunks)
         if key in self.objects:
@@ -42,16 +51,25 @@ class MemoryRepository:
             content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES)
         )
 
+    def stat(self, key: str) -> Stored:
+        self._refuse()
+        if key not in self.objects:
+            raise ObjectMissing(f"cannot read '{key}' in memory: No such file or directory")
+        return Stored(key=key, size_bytes=len(self.objects[key]))
+
     def list(self, prefix: str) -> Iterator[Stored]:
         self._refuse()
         below = f"{prefix.rstrip('/')}/" if prefix else ""
         for key in sorted(self.objects, key=lambda key: key.split("/")):
             if key.startswith(below):
-                yield Stored(key=key, size_bytes=len(self.objects[key]))
+                sha256 = self.sha256_given.get(key, "")
+                yield Stored(key=key, size_bytes=len(self.objects[key]), sha256=sha256)
 
     def delete(self, key: str) -> None:
-        self._refuse()
+        self._refuse(self.refuse_deletes_with)
         _require_plain(key)
+        if key in self.locked:
+            raise RepositoryReadOnly(f"cannot delete '{key}' in memory: it is locked")
         self.objects.pop(key, None)
 
     def sweep(self, prefix: str) -> int:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lab import machine
 from tests.runner import engine
 from tests.runner.steps import LOGS, Outcome, Step, run, show
 
+STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "jq", "openssl", "zstd")}
 # First of all destroy: molecule remembers hosts that somebody else may have taken away since.
 BEFORE = ("destroy", "create", "prepare", "check", "converge", "idempotence")
 
@@ -29,7 +31,7 @@ def lint() -> list[Outcome]:
 
 def unit() -> list[Outcome]:
     """Pure code, and the rules of the house as tests."""
-    return [_ran(_pytest("unit", "tests/unit", "tests/house"))]
+    return [*_stock_tools(), _ran(_pytest("unit", "tests/unit", "tests/house"))]
 
 
 def contract() -> list[Outcome]:
@@ -43,10 +45,11 @@ def engines() -> list[Outcome]:
 
 
 def molecule() -> list[Outcome]:
-    """The whole site on four hosts, and tuning on containers that differ in what is their own."""
+    """The whole site on four hosts, tuning on containers that differ, and the incident on one."""
     return [
         *_scenario("default", [*BEFORE, "verify"]),
         *_scenario("tuning", [*BEFORE, "verify"]),
+        *_scenario("incident", ["destroy", "create", "prepare", "converge", "verify"]),
     ]
 
 
@@ -63,6 +66,13 @@ SUITES: dict[str, Callable[[], list[Outcome]]] = {
     "molecule": molecule,
     "vm": vm,
 }
+
+
+def _stock_tools() -> Iterable[Outcome]:
+    """The programs that must be able to read what we store; apt is asked for what is missing."""
+    if lacking := machine.missing(STOCK_TOOLS):
+        install = 'apt-get update -qq && apt-get install -qq --yes --no-install-recommends "$@"'
+        yield _ran(Step(name="stock tools", argv=["sh", "-c", install, "sh", *lacking]))
 
 
 def _pytest(name: str, *paths: str) -> Step:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.metrics import TextfileGauges
-from holdfast.ports import RunRecord
+from holdfast.remembering import RunRecord
 from tests.fakes.clock import START
 from tests.unit.manifests import manifest
 

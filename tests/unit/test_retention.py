@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,7 +22,7 @@ def daily_backups(days: int) -> list[Candidate]:
 
 
 def kept(candidates: list[Candidate], policy: Policy) -> list[str]:
-    return [each.candidate.backup_id for each in plan(candidates, policy) if each.keep]
+    return [each.candidate.backup_id for each in plan(candidates, policy, now=NOON) if each.keep]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_order_is_by_time_and_not_by_name() -> None:
 
 
 def test_every_verdict_says_why() -> None:
-    verdicts = plan(daily_backups(3), Policy(daily=1, weekly=2))
+    verdicts = plan(daily_backups(3), Policy(daily=1, weekly=2), now=NOON)
     assert [each.because for each in verdicts] == [
         "daily 1 of 1, weekly 1 of 2",
         "no rule keeps it",
@@ -68,6 +69,33 @@ def test_a_week_runs_over_the_turn_of_the_year() -> None:
     assert kept([last_of_2026, first_of_2027], Policy(weekly=5)) == ["january"]
 
 
+def test_age_keeps_what_is_young_enough_to_the_second() -> None:
+    assert len(kept(daily_backups(30), Policy(within=timedelta(days=7)))) == 8
+    verdict = plan(daily_backups(1), Policy(within=timedelta(days=7)), now=NOON)[0]
+    assert verdict.because == "younger than 7 days"
+
+
+def test_a_backup_from_the_future_is_young() -> None:
+    tomorrow = Candidate(backup_id="tomorrow", taken_at=NOON + timedelta(days=1))
+    after = Candidate(backup_id="after", taken_at=NOON + timedelta(days=2))
+    assert kept([tomorrow, after], Policy(within=timedelta(hours=1))) == ["after", "tomorrow"]
+
+
+def test_the_newest_proven_one_and_what_is_in_flight_are_never_dropped() -> None:
+    candidates = daily_backups(6)
+    candidates[3] = replace(candidates[3], proven_at=NOON)
+    candidates[4] = replace(candidates[4], proven_at=NOON)
+    candidates[5] = replace(candidates[5], in_flight=True)
+    assert kept(candidates, Policy(last=1)) == ["shop/000", "shop/003", "shop/005"]
+
+
+def test_damaged_ones_are_counted_by_themselves() -> None:
+    candidates = daily_backups(4)
+    candidates[0] = replace(candidates[0], damaged=True)
+    candidates[1] = replace(candidates[1], damaged=True, proven_at=NOON)
+    assert kept(candidates, Policy(last=1)) == ["shop/000", "shop/002"]
+
+
 moments = st.lists(
     st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2030, 1, 1)),  # noqa: DTZ001  # hypothesis wants naive bounds
     min_size=1,
@@ -77,6 +105,7 @@ moments = st.lists(
 policies = st.builds(
     Policy,
     last=st.integers(0, 5),
+    within=st.none() | st.timedeltas(timedelta(seconds=1), timedelta(days=4000)),
     daily=st.integers(0, 9),
     weekly=st.integers(0, 6),
     monthly=st.integers(0, 14),
@@ -92,6 +121,6 @@ def test_the_newest_is_always_kept_and_pruning_twice_changes_nothing(
         Candidate(backup_id=str(number), taken_at=at.replace(tzinfo=UTC))
         for number, at in enumerate(times)
     ]
-    survivors = [each.candidate for each in plan(candidates, policy) if each.keep]
+    survivors = [each.candidate for each in plan(candidates, policy, now=NOON) if each.keep]
     assert max(candidates, key=lambda each: each.taken_at) in survivors
-    assert all(each.keep for each in plan(survivors, policy))
+    assert all(each.keep for each in plan(survivors, policy, now=NOON))

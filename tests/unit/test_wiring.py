@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import wiring
+from holdfast import wiring, wiring_sources
 from holdfast.config.load import load
+from holdfast.config.repositories import LocalSettings
 from holdfast.config.settings import Settings
 from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
 from holdfast.holding import HeldKind
-from holdfast.model import Codec
+from holdfast.model import Codec, Selection
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
-from holdfast.scheduling.guard import FlockGuard, WaitingGuard
+from holdfast.scheduling.guard import WaitingGuard
+from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard
+from holdfast.sources.mysql_native.choices import Choices
+from holdfast.sources.mysql_native.source import MysqlSource
 from tests.fakes.progress import FakeProgress
 
 TEXT = """\
@@ -29,7 +33,7 @@ jobs:
   artefacts:
     source: {{kind: postgres, engine: tools, dsn: "dbname=shop"}}
     repository: main
-  files:
+  cluster:
     source: {{kind: postgres, engine: physical, dsn: "dbname=shop"}}
     repository: main
   held:
@@ -43,6 +47,14 @@ jobs:
     repository: main
     compression: {{codec: gzip}}
     overlap: wait
+  dumps:
+    source:
+      {{kind: mysql, engine: tools, backup_as_tables: true, dsn: "mysql://u@localhost/stock"}}
+    repository: main
+    compression: {{program: 7z}}
+  files:
+    source: {{kind: mysql, engine: tools, method: physical, dsn: "mysql://u@localhost/mysql"}}
+    repository: main
 """
 
 
@@ -56,12 +68,14 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize(
     ("job", "source", "guard", "codec", "level"),
     [
-        ("shop", "PostgresSource", FlockGuard, Codec.ZSTD, 3),
-        ("artefacts", "PostgresToolsSource", FlockGuard, Codec.ZSTD, 3),
-        ("files", "PhysicalSource", FlockGuard, Codec.ZSTD, 3),
-        ("held", "PhysicalSource", FlockGuard, Codec.ZSTD, 3),
-        ("streamed", "StreamSource", FlockGuard, Codec.ZSTD, 3),
+        ("shop", "PostgresSource", LeasedGuard, Codec.ZSTD, 3),
+        ("artefacts", "PostgresToolsSource", LeasedGuard, Codec.ZSTD, 3),
+        ("cluster", "PhysicalSource", LeasedGuard, Codec.ZSTD, 3),
+        ("held", "PhysicalSource", LeasedGuard, Codec.ZSTD, 3),
+        ("streamed", "StreamSource", LeasedGuard, Codec.ZSTD, 3),
         ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
+        ("dumps", "MysqlToolsSource", LeasedGuard, Codec.XZ, 6),
+        ("files", "MysqlPhysicalSource", LeasedGuard, Codec.ZSTD, 3),
     ],
 )
 def test_a_job_gets_the_plugs_that_its_settings_name(
@@ -79,7 +93,9 @@ def test_retention_reaches_the_job(settings: Settings) -> None:
     assert plugs.job.retention == Policy(daily=7, last=2)
 
 
-def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings) -> None:
+def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings, tmp_path: Path) -> None:
+    store = LocalSettings(kind="local", path=tmp_path)
+    settings = settings.model_copy(update={"repositories": {"main": store}})
     first, second = (wiring.plugs_for(settings, "shop", progress=FakeProgress()) for _ in "12")
     assert len(first.new_run_id()) == 32
     assert first.new_run_id() != second.new_run_id()
@@ -87,6 +103,13 @@ def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings) -> None:
         owner = first.guard.owner("shop")
     assert owner is not None
     assert owner["run_id"] == first.new_run_id()
+
+
+def test_a_repository_with_slots_has_its_writers_counted(settings: Settings) -> None:
+    store = LocalSettings(kind="local", path=Path("/srv"), repository_slots=2)
+    counted = settings.model_copy(update={"repositories": {"main": store}})
+    guard = wiring.plugs_for(counted, "shop", progress=FakeProgress()).guard
+    assert isinstance(guard, WritersGuard)
 
 
 def test_backups_of_a_job_that_is_gone_are_looked_for_in_the_only_repository(
@@ -112,14 +135,14 @@ def test_with_two_repositories_a_job_that_is_gone_is_unknown(settings: Settings)
     ],
 )
 def test_the_scheme_of_a_url_chooses_the_target(url: str, kind: str, target: str) -> None:
-    made = wiring.target_for(url, kind=kind, password_file=None)
+    made = wiring_sources.target_for(url, kind=kind, password_file=None)
     assert type(made).__name__ == target
 
 
 @pytest.mark.parametrize("url", ["mysql://root@localhost/copy", "sqlite:///copy", "copy"])
 def test_a_target_that_cannot_hold_the_backup_is_refused(url: str) -> None:
     with pytest.raises(Unsupported, match="cannot restore into a"):
-        wiring.target_for(url, kind="postgres", password_file=None)
+        wiring_sources.target_for(url, kind="postgres", password_file=None)
 
 
 def test_a_password_file_for_a_target_must_be_private(tmp_path: Path) -> None:
@@ -128,14 +151,36 @@ def test_a_password_file_for_a_target_must_be_private(tmp_path: Path) -> None:
     secret.chmod(0o644)
     url = "postgresql:///copy"
     with pytest.raises(ConfigInvalid, match=r"is open to others \(mode 0644\)"):
-        wiring.target_for(url, kind="postgres", password_file=secret)
+        wiring_sources.target_for(url, kind="postgres", password_file=secret)
     secret.chmod(0o600)
-    assert "hunter2" not in wiring.target_for(url, kind="postgres", password_file=secret).name
+    made = wiring_sources.target_for(url, kind="postgres", password_file=secret)
+    assert "hunter2" not in made.name
+
+
+def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "holdfast.yaml"
+    path.write_text(
+        TEXT.format(folder=tmp_path)
+        + "  all:\n"
+        + '    source: {kind: mysql, dsn: "mysql://holdfast@localhost", databases: all,\n'
+        + '             exclude_tables: ["log_*"], ddl: block, lock_hold: 3s}\n'
+        + "    repository: main\n"
+    )
+    source = wiring.plugs_for(load(path), "all", progress=FakeProgress()).source
+    assert isinstance(source, MysqlSource)
+    assert source.choices == Choices(
+        databases=Selection(include=("*",)),
+        tables=Selection(include=("*",), exclude=("log_*",)),
+        ddl="block",
+        hold_seconds=3.0,
+    )
 
 
 @pytest.mark.parametrize(
     ("job", "kind"),
-    [("shop", HeldKind.SNAPSHOT), ("files", HeldKind.BACKUP), ("held", HeldKind.BACKUP)],
+    [("shop", HeldKind.SNAPSHOT), ("cluster", HeldKind.BACKUP), ("held", HeldKind.BACKUP)],
 )
 def test_a_session_is_held_for_what_the_engine_needs(
     settings: Settings, job: str, kind: HeldKind
@@ -149,8 +194,10 @@ def test_a_server_that_has_no_sessions_to_share_is_said_to_have_none(settings: S
 
 
 def test_a_cluster_goes_into_a_folder_and_a_database_does_not() -> None:
-    target = wiring.target_for("file:///srv/back", kind="postgres-cluster", password_file=None)
+    target = wiring_sources.target_for(
+        "file:///srv/back", kind="postgres-cluster", password_file=None
+    )
     assert target.name == "file:///srv/back"
     for url, kind in (("file:///srv/back", "postgres"), ("postgresql:///x", "postgres-cluster")):
         with pytest.raises(Unsupported, match=f"the backup is of a {kind} server"):
-            wiring.target_for(url, kind=kind, password_file=None)
+            wiring_sources.target_for(url, kind=kind, password_file=None)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from holdfast.catalog import failure as failed
 from holdfast.catalog.failure import FAILURE, Failure
 from holdfast.catalog.manifest import decode, encode
-from holdfast.errors import BackupNotFound, ManifestInvalid, ObjectMissing
+from holdfast.errors import (
+    AlreadyStored,
+    BackupNotFound,
+    ManifestInvalid,
+    ObjectMissing,
+    RepositoryFull,
+    RepositoryReadOnly,
+)
 from holdfast.failpoints import reached
-from holdfast.model import BACKUP_NAME, JOB_NAME, Manifest
+from holdfast.model import BACKUP_NAME, JOB_NAME, Manifest, Summary
 from holdfast.ports import Repository, Stored
 
 MANIFEST = "manifest.json"
 LATEST = "latest"
+MARK = "pruned"
 # No backup is called so: its name begins with a digit.
 BLOBS = "blobs"
 
@@ -47,6 +57,10 @@ class Catalog:
         self._repository.put(manifest_key(manifest.backup_id), [encode(manifest)])
         self._repository.delete(failure_key(manifest.backup_id))
 
+    def withdraw(self, manifest: Manifest) -> None:
+        """Take back what `commit` did; the parts stay."""
+        self._repository.delete(manifest_key(manifest.backup_id))
+
     def record(self, failure: Failure) -> None:
         """Leave word of a backup that failed, where its manifest would have been."""
         key = failure_key(failure.backup_id)
@@ -68,7 +82,7 @@ class Catalog:
                 if backup_id in finished:
                     manifests.append(self._read(backup_id))
                 else:
-                    failures.append(self._read_failure(backup_id))
+                    failures.append(self.failure(backup_id))
             except ManifestInvalid as error:
                 damaged.append(Damaged(backup_id=backup_id, problem=error.message))
         manifests.sort(key=lambda each: (each.snapshot_at, each.name), reverse=True)
@@ -98,15 +112,50 @@ class Catalog:
             ) from error
 
     def drop(self, manifest: Manifest) -> None:
-        """Manifest first: if we are killed half way, what is left is not listed as a backup."""
-        self._repository.delete(manifest_key(manifest.backup_id))
+        """Mark first, manifest next: if we are killed half way, what is left is no backup, and
+        the mark says what it is.
+
+        Raises `RepositoryReadOnly` where the store keeps what is locked; the manifest is the
+        youngest object of a backup, so where it goes the others go too.
+        """
+        mark = mark_key(manifest.backup_id)
+        # Where there is no room for a mark there is all the more need to go on.
+        with suppress(AlreadyStored, RepositoryFull):
+            self._repository.put(mark, [b"holdfast prune is removing this backup\n"])
+        reached("prune-marked")
+        try:
+            self._repository.delete(manifest_key(manifest.backup_id))
+        except RepositoryReadOnly:
+            self._repository.delete(mark)
+            raise
         reached("prune-manifest-dropped")
         self.discard(manifest.backup_id)
 
+    def finish_drops(self, job: str) -> list[str]:
+        """Do what interrupted prunes of `job` left undone; their ids. Only for whoever holds it.
+
+        A mark beside a manifest is taken back: whether that backup goes is judged anew.
+        """
+        finished, _ = self._ends(job)
+        marked = [
+            each.key.rpartition("/")[0]
+            for each in self._repository.list(job)
+            if each.key.endswith(f"/{MARK}") and each.key.count("/") == 2
+        ]
+        for backup_id in marked:
+            if backup_id in finished:
+                self._repository.delete(mark_key(backup_id))
+            else:
+                self.discard(backup_id)
+        return [backup_id for backup_id in marked if backup_id not in finished]
+
     def discard(self, backup_id: str) -> None:
         """Remove all that is stored of a backup that has no manifest."""
-        for stored in list(self._repository.list(backup_id)):
-            self._repository.delete(stored.key)
+        keys = [stored.key for stored in self._repository.list(backup_id)]
+        # The mark of a prune goes last: as long as anything is left it says what that is.
+        for key in sorted(keys, key=lambda key: key == mark_key(backup_id)):
+            self._repository.delete(key)
+            reached("prune-part-dropped")
         self._repository.sweep(backup_id)
 
     def sweep(self, job: str, *, spare: Collection[str] = ()) -> list[str]:
@@ -133,34 +182,25 @@ class Catalog:
                 self._repository.delete(stored.key)
         self._repository.sweep(backup_id)
 
-    def drop_blobs(self, job: str, *, keep: Collection[str]) -> int:
-        """Remove every blob of `job` whose key is not in `keep`; how many bytes were freed.
+    def unreferenced(self, job: str, *, kept: Collection[str]) -> list[Stored]:
+        """Blobs of `job` whose key is not in `kept`."""
+        blobs = self._repository.list(f"{job}/{BLOBS}")
+        return [stored for stored in blobs if stored.key not in kept]
+
+    def drop_blobs(self, blobs: Iterable[Stored]) -> int:
+        """Remove `blobs`; how many bytes were freed.
 
         Only for whoever holds the job: a run under way refers to blobs before its manifest does.
         """
         freed = 0
-        for stored in list(self._repository.list(f"{job}/{BLOBS}")):
-            if stored.key not in keep:
-                self._repository.delete(stored.key)
-                freed += stored.size_bytes
+        for stored in blobs:
+            self._repository.delete(stored.key)
+            freed += stored.size_bytes
+            reached("prune-blob-dropped")
         return freed
 
     def _newest(self, job: str, database: str) -> Manifest:
-        manifests = self.survey(job).manifests
-        known = sorted({each.server.database for each in manifests})
-        if database:
-            manifests = tuple(each for each in manifests if each.server.database == database)
-        elif len(known) > 1:
-            raise BackupNotFound(
-                f"cannot tell which backup '{job}/{LATEST}' is: the job has several databases",
-                hint=f"say which with --database: {', '.join(known)}",
-            )
-        if not manifests:
-            raise BackupNotFound(
-                f"cannot find backup '{job}/{LATEST}': the job has no finished backup",
-                hint=f"make one: holdfast backup {job}",
-            )
-        return manifests[0]
+        return newest_of(self.survey(job).manifests, job, database)
 
     def _ends(self, job: str) -> tuple[set[str], set[str]]:
         """The backups that are finished, and those of which only a failure is known."""
@@ -171,7 +211,8 @@ class Catalog:
                 ends[file].add(backup_id)
         return ends[MANIFEST], ends[FAILURE] - ends[MANIFEST]
 
-    def _read_failure(self, backup_id: str) -> Failure:
+    def failure(self, backup_id: str) -> Failure:
+        """The record that a failed run left; raises `ManifestInvalid`, `ObjectMissing`."""
         key = failure_key(backup_id)
         with self._repository.open(key) as chunks:
             return failed.decode(b"".join(chunks), key=key)
@@ -179,11 +220,42 @@ class Catalog:
     def _read(self, backup_id: str) -> Manifest:
         key = manifest_key(backup_id)
         with self._repository.open(key) as chunks:
-            return decode(b"".join(chunks), key=key)
+            manifest = decode(b"".join(chunks), key=key)
+        if manifest.backup_id != backup_id:
+            # Good in itself: somebody has copied a backup to where another one was, or would be.
+            raise ManifestInvalid(
+                f"cannot read manifest '{key}': it is that of backup '{manifest.backup_id}'",
+                hint="it was moved after it was written: trust another backup",
+            )
+        return manifest
+
+
+Listed = TypeVar("Listed", Manifest, Summary)
+
+
+def newest_of(newest_first: Sequence[Listed], job: str, database: str) -> Listed:
+    """What `JOB/latest` stands for; raises `BackupNotFound`."""
+    known = sorted({each.server.database for each in newest_first})
+    if not database and len(known) > 1:
+        raise BackupNotFound(
+            f"cannot tell which backup '{job}/{LATEST}' is: the job has several databases",
+            hint=f"say which with --database: {', '.join(known)}",
+        )
+    for each in newest_first:
+        if not database or each.server.database == database:
+            return each
+    raise BackupNotFound(
+        f"cannot find backup '{job}/{LATEST}': the job has no finished backup",
+        hint=f"make one: holdfast backup {job}",
+    )
 
 
 def manifest_key(backup_id: str) -> str:
     return f"{backup_id}/{MANIFEST}"
+
+
+def mark_key(backup_id: str) -> str:
+    return f"{backup_id}/{MARK}"
 
 
 def failure_key(backup_id: str) -> str:

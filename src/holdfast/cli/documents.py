@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from holdfast.catalog.catalog import Damaged
 from holdfast.catalog.failure import Failure
 from holdfast.cli.tables import ratio
-from holdfast.model import Manifest, Relation, Server
+from holdfast.model import Manifest, Relation, Server, Summary
 from holdfast.operations.backup import RunReport
 from holdfast.operations.check import CheckReport
+from holdfast.operations.copying import CopyReport
+from holdfast.operations.overview import Overview
 from holdfast.operations.plan import PlanReport
 from holdfast.operations.prune import PruneReport
+from holdfast.operations.repair import RepairReport
+from holdfast.operations.rereading import RereadReport
 from holdfast.operations.restore import RestoreReport, Step
 from holdfast.operations.status import JobStatus
+from holdfast.operations.usage import JobUsage
 from holdfast.operations.verify import VerifyReport
-from holdfast.ports import RunRecord
+from holdfast.remembering import RunRecord
 
 Document = dict[str, Any]
 
 
-def of_backup(manifest: Manifest) -> Document:
+def of_backup(manifest: Summary) -> Document:
     """One finished backup without its parts."""
     return {
         "backup": manifest.backup_id,
@@ -37,27 +42,42 @@ def of_backup(manifest: Manifest) -> Document:
         "snapshot_at": moment(manifest.snapshot_at),
         "finished_at": moment(manifest.finished_at),
         "seconds": manifest.seconds,
-        "parts": len(manifest.parts),
+        "parts": manifest.parts,
         "rows": manifest.rows,
         "plain_bytes": manifest.plain_bytes,
         "stored_bytes": manifest.stored_bytes,
         "ratio": round(ratio(manifest), 3),
         "peak_memory_bytes": manifest.peak_memory_bytes,
         "workers": manifest.workers,
-        "blobs": len(manifest.blobs),
+        "blobs": manifest.blobs,
+        "encryption": manifest.encryption,
+        "recipients": list(manifest.recipients),
         "metrics": manifest.metrics,
         "notes": list(manifest.notes),
     }
 
 
+def of_list(overviews: Mapping[str, Overview]) -> Document:
+    """What several repositories hold, newest first, by their names."""
+    summaries = [(name, each) for name, found in overviews.items() for each in found.summaries]
+    summaries.sort(key=lambda named: named[1].snapshot_at, reverse=True)
+    failures = [each for found in overviews.values() for each in found.failures]
+    damaged = tuple(each for found in overviews.values() for each in found.damaged)
+    return {
+        "backups": [{**of_backup(each), "repository": name} for name, each in summaries],
+        "failed": of_failures(failures),
+        "damaged": of_damaged(damaged),
+    }
+
+
 def of_run_report(report: RunReport) -> Document:
     """The backups of one run; of a job with one database its own fields too."""
-    only = of_backup(report.manifest) if len(report.manifests) == 1 else {}
+    only = of_backup(report.manifest.summary) if len(report.manifests) == 1 else {}
     return {
         **only,
         "job": report.job,
         "run_id": report.run_id,
-        "backups": [of_backup(manifest) for manifest in report.manifests],
+        "backups": [of_backup(manifest.summary) for manifest in report.manifests],
         "failed": [
             {
                 "database": each.database,
@@ -66,6 +86,15 @@ def of_run_report(report: RunReport) -> Document:
                 "exit_code": each.error.exit_code,
             }
             for each in report.failures
+        ],
+        "without": [
+            {
+                "repository": each.name,
+                "error": each.error.message,
+                "hint": each.error.hint,
+                "exit_code": each.error.exit_code,
+            }
+            for each in report.without
         ],
     }
 
@@ -105,6 +134,8 @@ def of_plan(report: PlanReport) -> Document:
         "server": of_server(source.server),
         "consistency": source.consistency.value,
         "compression": {"codec": report.job.codec.value, "level": report.job.level},
+        "encryption": report.job.encryption,
+        "recipients": list(report.job.recipients),
         "workers": report.budget.slots,
         "budget": {"decided_by": report.budget.decided_by, "allowed": report.budget.allowed},
         "estimated_bytes": source.estimated_bytes,
@@ -130,11 +161,31 @@ def of_plan(report: PlanReport) -> Document:
 def of_verify(report: VerifyReport) -> Document:
     return {
         "backup": report.manifest.backup_id,
+        "level": report.level,
         "verified": not report.bad,
         "parts": report.parts,
+        "unopened": report.unopened,
         "plain_bytes": report.plain_bytes,
         "stored_bytes": report.stored_bytes,
         "bad": [{"part": each.name, "problem": each.problem} for each in report.bad],
+        "exit_code": report.exit_code,
+    }
+
+
+def of_reread(report: RereadReport) -> Document:
+    return {
+        "job": report.job,
+        "verified": not report.exit_code,
+        "parts": report.pieces,
+        "unopened": report.unopened,
+        "plain_bytes": report.plain_bytes,
+        "left": report.left,
+        "oldest": moment(report.oldest) if report.oldest else None,
+        "bad": [
+            {"backup": backup_id, "part": each.name, "problem": each.problem}
+            for backup_id, each in report.bad
+        ],
+        "damaged": of_damaged(report.damaged),
         "exit_code": report.exit_code,
     }
 
@@ -167,6 +218,27 @@ def of_steps(manifest: Manifest, steps: Sequence[Step]) -> Document:
     }
 
 
+def of_copy(report: CopyReport) -> Document:
+    return {
+        "job": report.job,
+        "exit_code": report.exit_code,
+        "backups": [
+            {
+                "backup": each.backup_id,
+                "was_there": each.was_there,
+                "sent": each.sent,
+                "sent_bytes": each.sent_bytes,
+                "found": each.found,
+                "replaced": each.replaced,
+                "problem": each.problem,
+                "exit_code": each.exit_code,
+            }
+            for each in report.backups
+        ],
+        "swept": list(report.swept),
+    }
+
+
 def of_prune(report: PruneReport) -> Document:
     return {
         "job": report.job,
@@ -181,7 +253,41 @@ def of_prune(report: PruneReport) -> Document:
         ],
         "damaged": of_damaged(report.damaged),
         "forgotten": [each.backup_id for each in report.forgotten],
+        "refused": [{"backup": each.backup_id, "problem": each.problem} for each in report.refused],
+        "finished": list(report.finished),
         "freed_bytes": report.freed_bytes,
+    }
+
+
+def of_repair(report: RepairReport) -> Document:
+    return {
+        "job": report.job,
+        "leftovers": [
+            {
+                "what": each.what,
+                "fate": each.fate.value,
+                "because": each.because,
+                "objects": each.objects,
+                "bytes": each.size_bytes,
+            }
+            for each in report.leftovers
+        ],
+        "unfinished_puts": report.unfinished_puts,
+        "freed_bytes": report.freed_bytes,
+        "exit_code": report.exit_code,
+    }
+
+
+def of_usage(usage: JobUsage, repository: str) -> Document:
+    return {
+        "job": usage.job,
+        "repository": repository,
+        "backups": usage.backups,
+        "backup_bytes": usage.backup_bytes,
+        "blob_bytes": usage.blob_bytes,
+        "unfinished_bytes": usage.unfinished_bytes,
+        "bytes": usage.size_bytes,
+        "objects": usage.objects,
     }
 
 
@@ -204,7 +310,7 @@ def of_check(report: CheckReport) -> Document:
 def of_status(found: JobStatus, next_run: datetime | None) -> Document:
     return {
         "job": found.job,
-        "newest": of_backup(found.newest) if found.newest else None,
+        "newest": of_backup(found.newest.summary) if found.newest else None,
         "age_seconds": round(found.age.total_seconds()) if found.age is not None else None,
         "backups": found.backups,
         "damaged": found.damaged,

@@ -102,7 +102,9 @@ def _running(found: JobStatus) -> str:
         return "no"
     since = found.owner.get("started_at")
     started = time_of(datetime.fromisoformat(since)) if since else "just now"
-    return f"process {found.owner['pid']} since {started}"
+    host = found.owner.get("host")
+    where = f" on {host}" if host else ""
+    return f"process {found.owner['pid']}{where} since {started}"
 
 
 def _next(found: JobStatus) -> str:

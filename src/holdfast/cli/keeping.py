@@ -1,4 +1,4 @@
-"""`holdfast prune`."""
+"""`holdfast prune` and `holdfast repair`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from holdfast.cli.session import JsonOption, Session, SomeJob, print_document, s
 from holdfast.cli.tables import size, table_of, time_of
 from holdfast.operations.prune import PruneReport
 from holdfast.operations.prune import prune as prune_job
+from holdfast.operations.repair import Fate, RepairReport
+from holdfast.operations.repair import repair as repair_job
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped, and why.")]
 
@@ -25,32 +27,38 @@ def prune(
 ) -> None:
     """Drop the backups that the retention of JOB (or of every job) no longer keeps.
 
-    The newest backup of a job always stays; a damaged one is left for you to judge.
+    The newest backup of a job always stays, and the newest that was verified; a damaged one is
+    left for you to judge. The exit code is 52 where the store refused to let one go.
 
     \b
     holdfast prune --dry-run
     holdfast prune shop
     """
     session = session_of(context)
-    reports = []
-    for name in session.jobs(job):
-        plugs = session.plugs(name, Meter())
-        reports.append(prune_job(plugs.repository, plugs.guard, plugs.job, dry_run=dry_run))
+    plugs = [session.plugs(name, Meter()) for name in session.jobs(job)]
+    reports = [prune_job(each, dry_run=dry_run) for each in plugs]
     if as_json:
         jobs = [documents.of_prune(report) for report in reports]
         print_document("prune", {"dry_run": dry_run, "jobs": jobs})
-        return
-    for report in reports:
-        _show(session, report)
+    else:
+        for report in reports:
+            _show_prune(session, report)
+    _end([report.exit_code for report in reports])
 
 
-def _show(session: Session, report: PruneReport) -> None:
-    dropped = "would drop" if report.dry_run else "dropped"
+def _show_prune(session: Session, report: PruneReport) -> None:
+    refused = {each.backup_id for each in report.refused}
+
+    def said(backup_id: str, *, keep: bool) -> str:
+        if backup_id in refused:
+            return "refused"
+        return "kept" if keep else "would drop" if report.dry_run else "dropped"
+
     rows = [
         (
             verdict.candidate.backup_id,
             time_of(verdict.candidate.taken_at),
-            "kept" if verdict.keep else dropped,
+            said(verdict.candidate.backup_id, keep=verdict.keep),
             verdict.because,
         )
         for verdict in report.verdicts
@@ -59,7 +67,61 @@ def _show(session: Session, report: PruneReport) -> None:
         session.show(table_of(("BACKUP", "TAKEN", "VERDICT", "BECAUSE"), rows))
     for broken in report.damaged:
         session.say(f"damaged, left alone: {broken.backup_id}: {broken.problem}")
+    for held in report.refused:
+        session.say(f"refused by the store: {held.backup_id}: {held.problem}")
+    for backup_id in report.finished:
+        session.say(f"finished what an earlier prune had begun: {backup_id}")
     for failure in report.forgotten:
         session.say(f"failed run, forgotten: {failure.backup_id}")
     freed = "would free" if report.dry_run else "freed"
     session.say(f"{report.job}: {freed} {size(report.freed_bytes)}")
+
+
+def repair(
+    context: typer.Context,
+    job: SomeJob = None,
+    *,
+    dry_run: DryRun = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sort what broken runs of JOB (or of every job) left: what can be resumed, what goes.
+
+    Good backups are never touched. What a backup lacks cannot be brought back: it is told, and
+    the exit code is then 31.
+
+    \b
+    holdfast repair --dry-run
+    holdfast repair shop
+    """
+    session = session_of(context)
+    plugs = [session.plugs(name, Meter()) for name in session.jobs(job)]
+    reports = [repair_job(each, dry_run=dry_run) for each in plugs]
+    if as_json:
+        jobs = [documents.of_repair(report) for report in reports]
+        print_document("repair", {"dry_run": dry_run, "jobs": jobs})
+    else:
+        for report in reports:
+            _show_repair(session, report)
+    _end([report.exit_code for report in reports])
+
+
+def _show_repair(session: Session, report: RepairReport) -> None:
+    rows = [
+        (each.what, _fate(report, each.fate), size(each.size_bytes), each.because)
+        for each in report.leftovers
+    ]
+    if rows:
+        session.show(table_of(("BACKUP", "FATE", "SIZE", "BECAUSE"), rows))
+    freed = "would free" if report.dry_run else "freed"
+    puts = f", {report.unfinished_puts} unfinished objects" if report.unfinished_puts else ""
+    session.say(f"{report.job}: {freed} {size(report.freed_bytes)}{puts}")
+
+
+def _fate(report: RepairReport, fate: Fate) -> str:
+    return "would remove" if report.dry_run and fate is Fate.REMOVED else fate.value
+
+
+def _end(exit_codes: list[int]) -> None:
+    exit_code = next((code for code in exit_codes if code), 0)
+    if exit_code:
+        raise typer.Exit(exit_code)

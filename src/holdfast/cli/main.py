@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import configuration, health, holding, keeping, making, reading, restoring
+from holdfast.cli import (
+    configuration,
+    copying,
+    health,
+    holding,
+    keeping,
+    keys,
+    making,
+    reading,
+    restoring,
+    verifying,
+)
 from holdfast.cli.interruption import interruptible
 from holdfast.cli.logs import LogFormat, set_up
 from holdfast.cli.session import CONFIG, Session, print_document, printable
@@ -31,15 +42,19 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "backup": making.backup,
     "list": reading.list_backups,
     "show": reading.show,
-    "verify": reading.verify,
+    "verify": verifying.verify,
     "restore": restoring.restore,
+    "copy": copying.copy,
+    "du": reading.du,
     "prune": keeping.prune,
+    "repair": keeping.repair,
     "check": health.check,
     "status": health.status,
 }
 for command_name, command in COMMANDS.items():
     app.command(command_name)(command)
 app.add_typer(configuration.commands, name="config")
+app.add_typer(keys.commands, name="keys")
 app.add_typer(holding.commands, name="session")
 
 
@@ -64,6 +79,13 @@ def options(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="More events, and where an error came from.")
     ] = False,
+    repository: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Work with this repository of the configuration instead of the job's own.",
+        ),
+    ] = "",
     _version: Annotated[
         bool,
         typer.Option(
@@ -73,7 +95,7 @@ def options(
 ) -> None:
     """Options that stand before the command's name."""
     set_up(log_format, verbose=verbose)
-    context.obj = Session(config=config)
+    context.obj = Session(config=config, chosen_repository=repository)
 
 
 def main() -> None:

@@ -12,7 +12,14 @@ from holdfast.cli import documents
 from holdfast.cli.options import size_option
 from holdfast.cli.progress import Meter, metered
 from holdfast.cli.session import JobName, JsonOption, print_document, session_of
-from holdfast.cli.tables import BACKUP_COLUMNS, backup_row, size, span, table_of
+from holdfast.cli.tables import (
+    BACKUP_COLUMNS,
+    backup_row,
+    encryption_line,
+    size,
+    span,
+    table_of,
+)
 from holdfast.model import Manifest
 from holdfast.operations.backup import backup as take_backup
 from holdfast.operations.plan import PlanReport
@@ -90,6 +97,7 @@ def _summary(report: PlanReport) -> list[str]:
         f"database     {server.database} on {server.kind} {server.version}",
         f"consistency  {report.source.consistency}",
         f"compression  {report.job.codec} level {report.job.level}",
+        f"encryption   {encryption_line(report.job.recipients)}",
         f"processes    {budget.slots}, decided by {budget.decided_by} (allowed: {allowed})",
         f"data         about {size(total)} before compression",
         f"time         about {_time(report, total)} at {rate}/s, {speed}",
@@ -131,12 +139,15 @@ def backup(
         print_document("backup", documents.of_run_report(report))
     else:
         if report.manifests:
-            rows = [backup_row(manifest) for manifest in report.manifests]
+            rows = [backup_row(manifest.summary) for manifest in report.manifests]
             session.show(table_of(BACKUP_COLUMNS, rows))
         for failed in report.failures:
             session.say(f"failed: database '{failed.database}': {failed.error.message}")
             if failed.error.hint:
                 session.say(f"hint: {failed.error.hint}")
+        if report.without and report.error is not None:
+            session.say(f"failed: {report.error.message}")
+            session.say(f"hint: {report.error.hint}")
     if report.error is not None:
         raise typer.Exit(report.error.exit_code)
 

@@ -1,19 +1,31 @@
-"""`holdfast list`, `holdfast show` and `holdfast verify`."""
+"""`holdfast list`, `holdfast show` and `holdfast du`."""
 
 from __future__ import annotations
 
 import typer
+from rich.table import Table
 
-from holdfast.catalog.catalog import Catalog, Damaged
-from holdfast.catalog.failure import Failure
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli import documents
-from holdfast.cli.progress import metered
-from holdfast.cli.session import BackupId, Database, JsonOption, SomeJob, print_document, session_of
-from holdfast.cli.tables import BACKUP_COLUMNS, backup_row, size, table_of, time_of
-from holdfast.model import Manifest, Part
-from holdfast.operations.verify import verify as verify_backup
-from holdfast.ports import Repository
+from holdfast.cli.session import (
+    BackupId,
+    Database,
+    JsonOption,
+    Session,
+    SomeJob,
+    print_document,
+    session_of,
+)
+from holdfast.cli.tables import (
+    BACKUP_COLUMNS,
+    backup_row,
+    encryption_line,
+    size,
+    table_of,
+    time_of,
+)
+from holdfast.model import Manifest, Part, Summary
+from holdfast.operations.overview import Overview
 
 
 def list_backups(
@@ -28,37 +40,36 @@ def list_backups(
     holdfast list shop --json | jq -r '.backups[0].backup'
     """
     session = session_of(context)
-    repositories = session.repositories() if job is None else [session.repository(job)]
-    manifests, damaged, failures = _surveyed(repositories, job or "")
+    overviews = {name: session.overview(name, job) for name in session.repositories(job)}
     if as_json:
-        content = {
-            "backups": [documents.of_backup(each) for each in manifests],
-            "failed": documents.of_failures(failures),
-            "damaged": documents.of_damaged(damaged),
-        }
-        print_document("list", content)
+        print_document("list", documents.of_list(overviews))
         return
-    if manifests:
-        session.show(table_of(BACKUP_COLUMNS, [backup_row(each) for each in manifests]))
-    elif not damaged and not failures:
+    summaries = [(name, each) for name, found in overviews.items() for each in found.summaries]
+    if summaries:
+        session.show(_listed(summaries, one_repository=len(overviews) == 1))
+    elif not any(each.damaged or each.failures for each in overviews.values()):
         session.say("there are no backups yet; make one: holdfast backup JOB")
-    for failed in failures:
+    for overview in overviews.values():
+        _tell_bad(session, overview)
+
+
+def _listed(summaries: list[tuple[str, Summary]], *, one_repository: bool) -> Table:
+    """Newest first; where there are several repositories each row says of which it is."""
+    summaries.sort(key=lambda named: named[1].snapshot_at, reverse=True)
+    if one_repository:
+        return table_of(BACKUP_COLUMNS, [backup_row(each) for _, each in summaries])
+    rows = [(*backup_row(each), name) for name, each in summaries]
+    return table_of((*BACKUP_COLUMNS, "REPOSITORY"), rows)
+
+
+def _tell_bad(session: Session, overview: Overview) -> None:
+    for failed in overview.failures:
         at = failed.relation or failed.part
         where = f" at '{at}'" if at else ""
         kept = f" ({failed.parts_kept} parts kept for --resume)" if failed.parts_kept else ""
         session.say(f"failed: {failed.backup_id}{where}: {failed.error}{kept}")
-    for broken in damaged:
+    for broken in overview.damaged:
         session.say(f"damaged: {broken.backup_id}: {broken.problem}")
-
-
-def _surveyed(
-    repositories: list[Repository], job: str
-) -> tuple[list[Manifest], tuple[Damaged, ...], list[Failure]]:
-    surveys = [Catalog(repository).survey(job) for repository in repositories]
-    manifests = [manifest for survey in surveys for manifest in survey.manifests]
-    manifests.sort(key=lambda each: each.snapshot_at, reverse=True)
-    failures = [each for survey in surveys for each in survey.failures]
-    return manifests, tuple(each for survey in surveys for each in survey.damaged), failures
 
 
 def show(
@@ -109,6 +120,7 @@ def _summary(manifest: Manifest) -> list[str]:
         f"backup       {manifest.backup_id}",
         f"database     {server.database} on {server.kind} {server.version}, host {manifest.host}",
         f"consistency  {manifest.consistency} at {time_of(manifest.snapshot_at)}",
+        f"encryption   {encryption_line(manifest.recipients)}",
         *(f"proof        {name} {value}" for name, value in manifest.proof.items()),
         *(f"tool         {name} {version}" for name, version in manifest.tools.items()),
         f"took         {took}, peak memory {size(manifest.peak_memory_bytes)}",
@@ -118,40 +130,30 @@ def _summary(manifest: Manifest) -> list[str]:
     ]
 
 
-def verify(
-    context: typer.Context,
-    backup_id: BackupId,
-    *,
-    database: Database = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Read every stored byte of a backup and compare sizes and fingerprints with its manifest.
-
-    Every damaged part is named; the exit code is then 31.
+def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
+    """Say how much room the backups of JOB, or of every job, take in their repositories.
 
     \b
-    holdfast verify shop/latest
+    holdfast du
+    holdfast du shop --json | jq '.jobs[0].bytes'
     """
     session = session_of(context)
-    repository = session.repository(_job_of(backup_id))
-    slots = session.reading_slots(_job_of(backup_id))
-    with metered(f"verify {backup_id}") as meter:
-        report = verify_backup(
-            repository, backup_id, workers=slots, progress=meter, database=database
-        )
+    names = session.repositories(job)
+    found = [(name, each) for name in names for each in session.usage(name, job)]
     if as_json:
-        print_document("verify", documents.of_verify(report))
-    elif report.bad:
-        session.show(table_of(("PART", "PROBLEM"), [(bad.name, bad.problem) for bad in report.bad]))
-        session.say(f"{report.manifest.backup_id}: {len(report.bad)} of {report.parts} parts bad")
-    else:
-        session.say(
-            f"{report.manifest.backup_id}: all {report.parts} parts are what was written "
-            f"({size(report.stored_bytes)} stored, {size(report.plain_bytes)} plain)"
+        print_document("du", {"jobs": [documents.of_usage(each, name) for name, each in found]})
+        return
+    rows = [
+        (
+            each.job,
+            str(each.backups),
+            size(each.backup_bytes),
+            size(each.blob_bytes),
+            size(each.unfinished_bytes),
+            size(each.size_bytes),
+            name,
         )
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
-
-
-def _job_of(backup_id: str) -> str:
-    return backup_id.partition("/")[0]
+        for name, each in found
+    ]
+    columns = ("JOB", "BACKUPS", "DATA", "VALUES", "UNFINISHED", "SIZE", "REPOSITORY")
+    session.show(table_of(columns, rows))

@@ -13,6 +13,7 @@ from holdfast.cli.progress import metered
 from holdfast.cli.session import (
     BackupId,
     Database,
+    Identity,
     JsonOption,
     Session,
     print_document,
@@ -22,11 +23,14 @@ from holdfast.cli.tables import size, table_of
 from holdfast.model import Manifest
 from holdfast.operations.restore import RestoreChoice, planned_steps
 from holdfast.operations.restore import restore as restore_backup
+from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import Target
 
 To = Annotated[
     str,
-    typer.Option("--to", metavar="URL", help="The database to restore into; made if missing."),
+    typer.Option(
+        "--to", metavar="URL", help="Restore into this database, or this file:///DIRECTORY."
+    ),
 ]
 Tables = Annotated[
     list[str] | None,
@@ -83,6 +87,7 @@ def restore(
     overwrite: Overwrite = False,
     globals_too: Globals = False,
     password_file: PasswordFile = None,
+    identity: Identity = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring a backup back into the database that --to names.
@@ -94,7 +99,6 @@ def restore(
     holdfast restore shop/latest --to postgresql:///shop_check?host=/run/postgresql
     holdfast restore stock/latest --to mysql://root@localhost/stock_check
     holdfast restore shop/latest --to postgresql:///shop --table public.orders --overwrite
-    holdfast restore shop/latest --list --schema sales
     """
     session = session_of(context)
     manifest = session.manifest(backup_id, database)
@@ -114,18 +118,24 @@ def restore(
         _list(session, manifest, choice, as_json=as_json)
     elif to:
         target = session.target(to, kind=manifest.server.kind, password_file=password_file)
-        _restore(session, manifest, choice, target, as_json=as_json)
+        _restore(session, manifest, choice, target, session.identities(identity), as_json=as_json)
     else:
         raise typer.BadParameter("name the database to restore into", param_hint="--to")
 
 
 def _restore(
-    session: Session, manifest: Manifest, choice: RestoreChoice, target: Target, *, as_json: bool
+    session: Session,
+    manifest: Manifest,
+    choice: RestoreChoice,
+    target: Target,
+    identities: Identities | None,
+    *,
+    as_json: bool,
 ) -> None:
     repository = session.repository(manifest.job)
     with metered(f"restore {manifest.backup_id}") as meter:
         events.info("restore_begun", backup=manifest.backup_id, target=target.name)
-        report = restore_backup(repository, target, choice, progress=meter)
+        report = restore_backup(repository, target, choice, progress=meter, identities=identities)
     events.info(
         "restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds
     )

@@ -13,13 +13,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from holdfast.catalog.catalog import Catalog
-from holdfast.model import Manifest
-from holdfast.operations.plugs import Plugs
+from holdfast.catalog.catalog import LATEST, Catalog, newest_of
+from holdfast.model import JOB_NAME, Manifest
+from holdfast.operations.overview import Overview
+from holdfast.operations.plugs import Copying, Plugs
+from holdfast.operations.usage import JobUsage, usage
+from holdfast.operations.verify import Reader
 from holdfast.ports import Progress, Repository, Target
 
 if TYPE_CHECKING:
     from holdfast.config.settings import Settings
+    from holdfast.pipeline.decrypt import Identities
 
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
 # Rich would fold everything at 80 columns where stdout is a pipe, and nobody could grep it.
@@ -37,6 +41,16 @@ Database = Annotated[
         "--database", metavar="NAME", help="Which database JOB/latest is of, if JOB has several."
     ),
 ]
+Identity = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        metavar="FILE",
+        readable=False,
+        help="What opens an encrypted backup; else HOLDFAST_IDENTITY_FILE, or the credential"
+        " holdfast-identity.",
+    ),
+]
 JobName = Annotated[str, typer.Argument(help="A job of the configuration.", metavar="JOB")]
 SomeJob = Annotated[
     str | None, typer.Argument(help="A job of the configuration; all without it.", metavar="[JOB]")
@@ -52,6 +66,7 @@ class Session:
     """
 
     config: Path
+    chosen_repository: str = ""
 
     @cached_property
     def settings(self) -> Settings:
@@ -71,32 +86,90 @@ class Session:
     def plugs(self, job: str, progress: Progress, *, chunk_bytes: int | None = None) -> Plugs:
         from holdfast import wiring
 
-        return wiring.plugs_for(self.settings, job, progress=progress, chunk_bytes=chunk_bytes)
+        return wiring.plugs_for(
+            self.settings,
+            job,
+            progress=progress,
+            chunk_bytes=chunk_bytes,
+            chosen=self.chosen_repository,
+        )
 
     def repository(self, job: str) -> Repository:
         from holdfast import wiring
 
-        return wiring.repository_of(self.settings, job)
+        return wiring.repository_of(self.settings, job, chosen=self.chosen_repository)
+
+    def copying(self, job: str, *, to: str) -> Copying:
+        from holdfast import wiring
+
+        return wiring.copying(self.settings, job, to=to, chosen=self.chosen_repository)
 
     def manifest(self, backup_id: str, database: str) -> Manifest:
         """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
         repository = self.repository(backup_id.partition("/")[0])
-        return Catalog(repository).find(backup_id, database=database)
+        return Catalog(repository).find(self.named(backup_id, database), database=database)
 
-    def repositories(self) -> list[Repository]:
+    def named(self, backup_id: str, database: str) -> str:
+        """`JOB/latest` by its name, without reading every manifest; raises `BackupNotFound`."""
+        job, _, name = backup_id.partition("/")
+        if name != LATEST or not JOB_NAME.fullmatch(job):
+            return backup_id
         from holdfast import wiring
 
-        return list(wiring.all_repositories(self.settings).values())
+        summaries = (
+            wiring.index_of(self.settings, job, chosen=self.chosen_repository)
+            .overview(job)
+            .summaries
+        )
+        return newest_of(summaries, job, database).backup_id
+
+    def repositories(self, job: str | None) -> list[str]:
+        """The names of the repository of `job`, or of all."""
+        from holdfast import wiring
+
+        if job is None and not self.chosen_repository:
+            return list(self.settings.repositories)
+        return [wiring.store_name(self.settings, job or "", chosen=self.chosen_repository)]
+
+    def overview(self, repository: str, job: str | None) -> Overview:
+        """What one repository holds of `job`, or of all."""
+        from holdfast import wiring
+
+        return wiring.index_of(self.settings, job or "", chosen=repository).overview(job or "")
+
+    def usage(self, repository: str, job: str | None) -> list[JobUsage]:
+        """What takes room in one repository."""
+        from holdfast import wiring
+
+        found = wiring.repository_of(self.settings, job or "", chosen=repository)
+        return usage(found, job or "")
+
+    def reader(self, job: str, progress: Progress, identities: Identities | None = None) -> Reader:
+        """Reads the backups of `job` and remembers when."""
+        from holdfast import wiring
+
+        return wiring.reader_of(
+            self.settings,
+            job,
+            progress=progress,
+            identities=identities,
+            chosen=self.chosen_repository,
+        )
 
     def reading_slots(self, job: str) -> int:
         from holdfast import wiring
 
         return wiring.reading_budget(self.settings, job).slots
 
-    def target(self, url: str, *, kind: str, password_file: Path | None) -> Target:
-        from holdfast import wiring
+    def identities(self, file: Path | None) -> Identities | None:
+        from holdfast import keyring
 
-        return wiring.target_for(url, kind=kind, password_file=password_file)
+        return keyring.identities_from(file)
+
+    def target(self, url: str, *, kind: str, password_file: Path | None) -> Target:
+        from holdfast import wiring_sources
+
+        return wiring_sources.target_for(url, kind=kind, password_file=password_file)
 
     @cached_property
     def console(self) -> Console:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from rich.table import Table
 
 from holdfast.cli.session import printable
-from holdfast.model import Manifest
+from holdfast.model import Summary
 
 STEP = 1024
 # Together they fit into a terminal of 80 columns; the name of a backup holds its time.
@@ -33,7 +33,7 @@ def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return table
 
 
-def backup_row(manifest: Manifest) -> tuple[str, ...]:
+def backup_row(manifest: Summary) -> tuple[str, ...]:
     return (
         manifest.backup_id,
         str(manifest.rows),
@@ -44,9 +44,13 @@ def backup_row(manifest: Manifest) -> tuple[str, ...]:
     )
 
 
-def ratio(manifest: Manifest) -> float:
+def ratio(manifest: Summary) -> float:
     """How many times smaller the stored bytes are; 1 where there is nothing to compare."""
     return manifest.plain_bytes / manifest.stored_bytes if manifest.stored_bytes else 1.0
+
+
+def encryption_line(recipients: Sequence[str]) -> str:
+    return f"age, for {', '.join(recipients)}" if recipients else "none"
 
 
 def size(count: int | None) -> str:

@@ -31,9 +31,11 @@ def _holds_password(dsn: str) -> bool:
     return url.password is not None or bool(PASSWORD_KEYS & keys)
 
 
-def _mysql_url(dsn: str) -> str:
+def mysql_url(dsn: str, *, needs_database: bool) -> str:
+    """`dsn` again, where it is a URL of a MySQL server."""
     url = _split(dsn)
-    if url.scheme not in ("mysql", "mariadb") or not url.path.strip("/"):
+    is_whole = url.path.strip("/") or not needs_database
+    if url.scheme not in ("mysql", "mariadb") or not is_whole:
         raise problem(
             "it is not a URL with a database",
             hint="mysql://holdfast@localhost/DATABASE?unix_socket=/run/mysqld/mysqld.sock",
@@ -49,4 +51,3 @@ def _split(dsn: str) -> SplitResult:
 
 
 Dsn = Annotated[str, Field(min_length=1), AfterValidator(_without_password)]
-MysqlDsn = Annotated[Dsn, AfterValidator(_mysql_url)]

@@ -59,14 +59,17 @@ def _dangling(document: Document) -> Iterator[Problem]:
     data = document.data if isinstance(document.data, dict) else {}
     repositories, jobs = _mapping(data.get("repositories")), _mapping(data.get("jobs"))
     for name, job in jobs.items():
-        wanted = _mapping(job).get("repository")
-        if isinstance(wanted, str) and wanted not in repositories:
-            yield Problem(
-                line=document.line_of(("jobs", str(name), "repository")),
-                where=f"jobs.{name}.repository",
-                what=f"there is no repository '{wanted}'",
-                hint=did_you_mean(wanted, (str(each) for each in repositories)),
-            )
+        mirrors = _mapping(job).get("mirrors")
+        named = [("repository", _mapping(job).get("repository"))]
+        named += [("mirrors", each) for each in mirrors] if isinstance(mirrors, list) else []
+        for key, wanted in named:
+            if isinstance(wanted, str) and wanted not in repositories:
+                yield Problem(
+                    line=document.line_of(("jobs", str(name), key)),
+                    where=f"jobs.{name}.{key}",
+                    what=f"there is no repository '{wanted}'",
+                    hint=did_you_mean(wanted, (str(each) for each in repositories)),
+                )
 
 
 def _mapping(value: Any) -> dict[Any, Any]:

@@ -74,6 +74,36 @@ def read_secret(path: Path) -> Secret:
         raise ConfigInvalid(f"cannot read password file '{path}': {cause}", hint=_HINT) from error
 
 
+def read_private(path: Path, *, what: str) -> bytes:
+    """All of a key's file, which nobody else may read; raises `ConfigInvalid` naming `what`."""
+    try:
+        require_private(path)
+        return path.read_bytes()
+    except NotPrivate as error:
+        hint = f"chown it to whoever runs holdfast, and chmod 0600 {path}"
+        raise ConfigInvalid(f"cannot use {what}: {error.what}", hint=hint) from error
+    except OSError as error:
+        cause = os.strerror(error.errno or 0)
+        raise ConfigInvalid(f"cannot read {what} '{path}': {cause}") from error
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """A new file for a key, readable for its owner only; raises `ConfigInvalid`.
+
+    Never over an existing one: that may be the only key to somebody's backups.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor: mode and O_EXCL at once
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        cause = os.strerror(error.errno or 0)
+        hint = "name a file that is not there yet, in a folder that is"
+        raise ConfigInvalid(f"cannot write key '{path}': {cause}", hint=hint) from error
+
+
 _HINT = "password_file names a file that holds nothing but the password"
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from holdfast.config.dsn import Dsn, MysqlDsn
+from holdfast.config.dsn import Dsn, mysql_url
+from holdfast.config.repositories import RepositorySettings
+from holdfast.config.sessions import SessionsSettings
+from holdfast.config.strict import Strict
 from holdfast.config.values import (
     AbsolutePath,
     Count,
@@ -26,24 +28,35 @@ from holdfast.config.values import (
     Size,
     problem,
 )
-from holdfast.model import Codec
+from holdfast.model import CODEC_OF, Codec, Compressor
 
 # YAML knows lists only; nothing changes afterwards all the same.
 Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 BLOB_BYTES = 1 << 20
+BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
-SESSION_SOCKET = Path("/run/holdfast-sessiond/socket")
 TIMEOUT = timedelta(hours=2)
 # Above 19 zstd wants a window that stock tools refuse without being asked for it.
-LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.NONE: (0, 0)}
-LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.NONE: 0}
-DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.NONE: 0}
-
-
+LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.XZ: (0, 9), Codec.NONE: (0, 0)}
+LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
+# A program beside each of many dumps: its level is never above this, whatever is asked for.
+PROGRAM_LEVEL_CAP = 6
+DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
+# Keys of a MySQL source that its engine has no use for, and what to do about them.
+MYSQL_KEYS_OF_OTHERS = {
+    "native": (("method", "backup_as_tables"), "write engine: tools"),
+    "tools": (
+        (
+            *("tables", "exclude_tables", "ddl", "loose_tables"),
+            *("long_query", "lag_limit", "lock_wait", "lock_hold"),
+        ),
+        "leave it out, or use native",
+    ),
+}
 # Keys of a PostgreSQL source that not every engine knows.
-KEYS_OF_ENGINES = {
+POSTGRES_KEYS = {
     "transport": ("native", "physical"),
     "chunk_size": ("native",),
     "blobs": ("native",),
@@ -53,32 +66,6 @@ KEYS_OF_ENGINES = {
     "session": ("physical",),
     "checkpoint": ("physical",),
 }
-
-
-class Strict(BaseModel):
-    """A part of the file: no key is ignored, no type is guessed, nothing changes afterwards."""
-
-    # Built at the first use: `holdfast --help` should not wait for it.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tell_known_keys(cls, data: Any, info: ValidationInfo) -> Any:
-        """Let whoever explains an unknown key know which ones this mapping may have."""
-        if isinstance(data, dict) and isinstance(info.context, dict):
-            info.context[id(data)] = frozenset(cls.model_fields)
-        return data
-
-
-class LocalSettings(Strict):
-    """Backups in a folder of this host."""
-
-    kind: Literal["local"]
-    path: AbsolutePath
-
-
-# The next kind of store joins here: `Annotated[LocalSettings | S3Settings, Field(discriminator)]`.
-RepositorySettings = Annotated[LocalSettings, Field()]
 
 
 class PostgresSettings(Strict):
@@ -104,7 +91,7 @@ class PostgresSettings(Strict):
     @model_validator(mode="after")
     def _suits_engine(self) -> Self:
         """What only one engine can do is not silently left undone by another."""
-        for key, engines in KEYS_OF_ENGINES.items():
+        for key, engines in POSTGRES_KEYS.items():
             if key in self.model_fields_set and self.engine not in engines:
                 raise problem(
                     f"'{key}' means nothing to engine {self.engine}",
@@ -124,27 +111,89 @@ class PostgresSettings(Strict):
 
 
 class MysqlSettings(Strict):
-    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`."""
+    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`.
+
+    With `databases` it is several, and the dsn need not name one. Patterns of tables are of
+    their names, or of `database.table`. The lock is asked for while no statement is older than
+    `long_query` and no replication further behind than `lag_limit`, for at most `lock_wait`.
+
+    Engine `tools` dumps it with the server's own program, table by table with
+    `backup_as_tables`; by `method: physical` it copies the files of the whole server.
+    """
 
     kind: Literal["mysql"]
-    engine: Literal["native"] = "native"
-    dsn: MysqlDsn
+    engine: Literal["native", "tools"] = "native"
+    method: Literal["logical", "physical"] = "logical"
+    backup_as_tables: bool = False
+    databases: Literal["all"] | Patterns | None = None
+    exclude_databases: Patterns = ()
+    tables: Patterns | None = None
+    exclude_tables: Patterns = ()
+    ddl: Literal["block", "detect", "ignore"] = "detect"
+    loose_tables: Literal["refuse", "lock"] = "refuse"
+    long_query: Duration = timedelta(minutes=1)
+    lag_limit: Duration = timedelta(minutes=10)
+    lock_wait: Duration = timedelta(minutes=1)
+    lock_hold: Duration = timedelta(seconds=10)
+    dsn: Dsn
     password_file: SecretPath | None = None
+
+    @field_validator("dsn")
+    @classmethod
+    def _names_a_database(cls, dsn: str, info: ValidationInfo) -> str:
+        return mysql_url(dsn, needs_database=info.data.get("databases") is None)
+
+    @model_validator(mode="after")
+    def _suits_engine(self) -> Self:
+        """What only one engine can do is not silently left undone by the other."""
+        foreign, remedy = MYSQL_KEYS_OF_OTHERS[self.engine]
+        self._refuse(foreign, f"means nothing to engine {self.engine}", hint=remedy)
+        if self.method == "physical":
+            self._refuse(
+                ("backup_as_tables", "databases", "exclude_databases"),
+                "means nothing to a copy of all files",
+                hint="leave it out",
+            )
+        return self
+
+    def _refuse(self, keys: Iterable[str], why: str, *, hint: str) -> None:
+        for key in keys:
+            if key in self.model_fields_set:
+                raise problem(f"'{key}' {why}", hint=hint)
 
 
 SourceSettings = Annotated[PostgresSettings | MysqlSettings, Field(discriminator="kind")]
 
 
 class CompressionSettings(Strict):
-    """How stored parts are compressed.
+    """How stored parts are compressed, and by which `program` where not by holdfast itself.
 
     A level above `level_cap` is lowered to it: beyond the default cap a backup takes a database
     host's processors for hours to save a few percent.
     """
 
-    codec: Annotated[Codec, Field(strict=False)] = Codec.ZSTD
+    program: Annotated[Compressor, Field(strict=False)] | None = None
+    codec: Annotated[Codec, Field(strict=False, validate_default=True)] = Codec.ZSTD
     level: int | None = None
     level_cap: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _codec_of_program(cls, data: Any) -> Any:
+        """Who names a program has named the codec."""
+        if isinstance(data, dict) and "codec" not in data and data.get("program") in CODEC_OF:
+            return data | {"codec": CODEC_OF[data["program"]]}
+        return data
+
+    @field_validator("codec")
+    @classmethod
+    def _suits_program(cls, codec: Codec, info: ValidationInfo) -> Codec:
+        program = info.data.get("program")
+        if program is not None and CODEC_OF[program] is not codec:
+            raise problem(
+                f"{program} does not write {codec}", hint=f"leave it out, or {CODEC_OF[program]}"
+            )
+        return codec
 
     @field_validator("level")
     @classmethod
@@ -166,13 +215,15 @@ class CompressionSettings(Strict):
 
     @property
     def effective_cap(self) -> int:
-        return LEVEL_CAPS[self.codec] if self.level_cap is None else self.level_cap
+        cap = LEVEL_CAPS[self.codec] if self.level_cap is None else self.level_cap
+        return cap if self.program is None else min(cap, PROGRAM_LEVEL_CAP)
 
 
 class RetentionSettings(Strict):
     """How many backups of each kind `prune` keeps; the newest one always stays."""
 
     last: Count = 0
+    within: Duration | None = None
     daily: Count = 0
     weekly: Count = 0
     monthly: Count = 0
@@ -183,11 +234,13 @@ class JobSettings(Strict):
     """One database or several, where their backups go, and under which limits.
 
     `timeout` is for each database, `stall_timeout` since its last byte. `max_rate` is in bytes
-    a second over all workers. `attempts` counts tries of what is safe to try again.
+    a second over all workers. `attempts` counts tries of what is safe to try again. The `mirrors`
+    are other repositories that get the same in the same read.
     """
 
     source: SourceSettings
     repository: Name
+    mirrors: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     compression: CompressionSettings = CompressionSettings()
     max_concurrent_processes: Processes = None
     schedule: Annotated[str, Field(min_length=1)] | None = None
@@ -201,21 +254,42 @@ class JobSettings(Strict):
     pause_above_load: Annotated[float, Field(gt=0, strict=False)] | None = None
     pause_above_lag: Duration | None = None
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    blob_grace: Duration = BLOB_GRACE
+    overlap_alarm: Annotated[int, Field(ge=1, le=50)] = 3
     resumable: bool = False
 
+    @model_validator(mode="after")
+    def _suits_mirrors(self) -> Self:
+        """What is found in one repository need not be in the other."""
+        if len({self.repository, *self.mirrors}) <= len(self.mirrors):
+            raise problem(
+                "a mirror is named twice", hint="name each repository once: repository, mirrors"
+            )
+        external = isinstance(self.source, PostgresSettings) and self.source.blobs == "external"
+        for key, is_set in (("resumable: true", self.resumable), ("blobs: external", external)):
+            if self.mirrors and is_set:
+                raise problem(
+                    f"'{key}' does not go with mirrors",
+                    hint="leave one of them out; holdfast copy brings backups to a second place",
+                )
+        return self
 
-class SessionsSettings(Strict):
-    """The daemon that holds database sessions: where it listens, whom it serves, how much it holds.
+    @model_validator(mode="after")
+    def _has_pipes(self) -> Self:
+        """Only a dump program's output goes through another program."""
+        if self.compression.program is not None and not _dumps(self.source):
+            raise problem(
+                "'compression.program' is for dumps of kind mysql, engine tools",
+                hint="leave program out: holdfast compresses itself",
+            )
+        return self
 
-    Members of `group` may hold sessions of their own, those of `admin_group` end everybody's;
-    without either only root and the daemon's own user are served.
-    """
 
-    socket: AbsolutePath = SESSION_SOCKET
-    group: Annotated[str, Field(min_length=1)] | None = None
-    admin_group: Annotated[str, Field(min_length=1)] | None = None
-    per_server: Annotated[int, Field(ge=1, le=1000)] = 4
-    longest: Duration = timedelta(days=1)
+def _dumps(source: PostgresSettings | MysqlSettings) -> bool:
+    """Whether a program of the server's dumps it as SQL, for others to compress."""
+    if not isinstance(source, MysqlSettings):
+        return False
+    return (source.engine, source.method) == ("tools", "logical")
 
 
 class Settings(Strict):
@@ -226,3 +300,15 @@ class Settings(Strict):
     sessions: SessionsSettings = SessionsSettings()
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]
+
+    @model_validator(mode="after")
+    def _mirrors_are_sealed_alike(self) -> Self:
+        for name, job in self.jobs.items():
+            stores = [self.repositories.get(each) for each in (job.repository, *job.mirrors)]
+            sealed = [each.encryption for each in stores if each is not None]
+            if any(each != sealed[0] for each in sealed):
+                raise problem(
+                    f"the mirrors of job '{name}' are sealed for others than its repository",
+                    hint="mirrors hold the same bytes: give them the same encryption",
+                )
+        return self

@@ -29,6 +29,7 @@ _SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")
 _DURATION = re.compile(r"(?:\d+[smhd])+")
 _DURATION_STEP = re.compile(r"(\d+)([smhd])")
 MOST_PROCESSES = 1000
+SHORTEST_LEASE = timedelta(seconds=4)
 
 
 def problem(what: str, *, hint: str = "") -> PydanticCustomError:
@@ -46,6 +47,15 @@ def parse_duration(value: Any) -> timedelta:
     if seconds == 0:
         raise problem("a duration must be longer than nothing", hint="leave the key out")
     return timedelta(seconds=seconds)
+
+
+def _lease_time(span: timedelta) -> timedelta:
+    if span < SHORTEST_LEASE:
+        raise problem(
+            f"{span.total_seconds():g}s is too short for a lease_time",
+            hint="a live owner must not be taken for dead because its store was slow: 4s or more",
+        )
+    return span
 
 
 def parse_size(value: Any) -> int:
@@ -105,6 +115,7 @@ def shown(value: Any) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+LeaseTime = Annotated[Duration, AfterValidator(_lease_time)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Processes = Annotated[int | None, BeforeValidator(_auto_or_number)]
 Name = Annotated[str, AfterValidator(_name)]

@@ -15,15 +15,27 @@ from holdfast.errors import (
     DatabaseUnreachable,
     HoldfastError,
     Interrupted,
+    LeaseLost,
+    RepositoryBusy,
     RunInFlight,
+    SkippedTooOften,
 )
 from holdfast.failpoints import reached
 from holdfast.model import Manifest
+from holdfast.operations.mirroring import (
+    FailedStore,
+    failed_stores,
+    failed_with,
+    held,
+    in_each_store,
+)
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.retrying import Recoveries
 from holdfast.operations.status import skipped_in_a_row
 from holdfast.operations.taking import BackupChoice, take
-from holdfast.ports import RunRecord, Source
+from holdfast.ports import Source
+from holdfast.proving import Hold
+from holdfast.remembering import RunRecord
 
 RUNS_SEEN = 50
 
@@ -38,12 +50,13 @@ class FailedDatabase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What one run of a job made, database by database."""
+    """What one run of a job made, database by database, and which repositories go `without`."""
 
     job: str
     run_id: str
     manifests: tuple[Manifest, ...]
     failures: tuple[FailedDatabase, ...] = ()
+    without: tuple[FailedStore, ...] = ()
 
     @property
     def manifest(self) -> Manifest:
@@ -54,8 +67,10 @@ class RunReport:
     @property
     def error(self) -> HoldfastError | None:
         """Why the run as a whole failed: the one cause, or how many there were."""
-        if len(self.failures) <= 1:
-            return self.failures[0].error if self.failures else None
+        if not self.failures:
+            return failed_with(self.job, self.without)
+        if len(self.failures) == 1:
+            return self.failures[0].error
         names = ", ".join(f"'{each.database}'" for each in self.failures)
         return BackupFailed(
             f"cannot back up job '{self.job}': {len(self.failures)} databases failed: {names}",
@@ -71,32 +86,37 @@ class _Run:
     started_at: datetime
     manifests: list[Manifest] = field(default_factory=list)
     failures: list[FailedDatabase] = field(default_factory=list)
+    without: tuple[FailedStore, ...] = ()
 
 
 def backup(plugs: Plugs, choice: BackupChoice | None = None) -> RunReport:
     """Back up one job.
 
     Whatever goes wrong, the ledger says what it was. Raises `RunInFlight` where another run
-    owns the job, and what went wrong where the job has one database; where it has several the
-    report holds the failures beside the good ones.
+    owns the job (`SkippedTooOften` where that goes on), `RepositoryBusy`, `LeaseLost`, and what
+    went wrong where the job has one database; where it has several the report holds the
+    failures beside the good ones. A repository of several that fails has no backup, and the
+    report says so; the others have theirs.
     """
     choice = choice or BackupChoice()
     run = _Run(run_id=plugs.new_run_id(), started_at=plugs.clock())
     with _recorded(plugs, run):
         deadline = run.started_at + plugs.job.timeout if plugs.job.timeout else None
-        with plugs.guard.hold(plugs.job.name, deadline=deadline):
+        with held(plugs, deadline=deadline) as (everywhere, hold):
             reached("backup-locked")
             sources = Recoveries(plugs.job.attempts).trying(
                 plugs.source.databases, on=DatabaseUnreachable, what="listing the databases"
             )
-            _sweep(plugs, sources, choice)
+            _sweep(everywhere, sources, choice)
             reached("backup-swept")
-            _take_each(plugs, sources, choice, run)
+            _take_each(everywhere, sources, choice, run, hold)
+            run.without = failed_stores(everywhere.repository)
     return RunReport(
         job=plugs.job.name,
         run_id=run.run_id,
         manifests=tuple(run.manifests),
         failures=tuple(run.failures),
+        without=run.without,
     )
 
 
@@ -106,15 +126,17 @@ def _sweep(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice) -> Non
     if choice.resume:
         found = [plugs.journal.read(plugs.job.name, source.database) for source in sources]
         spare = [each.backup_id for each in found if each is not None]
-    Catalog(plugs.repository).sweep(plugs.job.name, spare=spare)
+    in_each_store(plugs.repository, lambda store: Catalog(store).sweep(plugs.job.name, spare=spare))
 
 
-def _take_each(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice, run: _Run) -> None:
+def _take_each(
+    plugs: Plugs, sources: Sequence[Source], choice: BackupChoice, run: _Run, hold: Hold
+) -> None:
     for source in sources:
         name_id = run.run_id if len(sources) == 1 else _name_id(run.run_id, source.database)
         try:
-            manifest = take(plugs, source, choice, run_id=run.run_id, name_id=name_id)
-        except Interrupted:
+            manifest = take(plugs, source, choice, run_id=run.run_id, name_id=name_id, hold=hold)
+        except (Interrupted, LeaseLost):
             raise
         except HoldfastError as error:
             if len(sources) == 1:
@@ -128,6 +150,19 @@ def _take_each(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice, ru
 def _name_id(run_id: str, database: str) -> str:
     """Two databases of a run may be begun in the same second."""
     return sha256(f"{run_id}/{database}".encode()).hexdigest()
+
+
+def _alarm(plugs: Plugs, error: HoldfastError) -> SkippedTooOften | None:
+    """One skipped run is nothing; many in a row mean that there will be no backup."""
+    runs = plugs.ledger.last(plugs.job.name, count=RUNS_SEEN)
+    in_a_row = skipped_in_a_row(runs) + 1
+    if in_a_row < plugs.job.overlap_alarm:
+        return None
+    return SkippedTooOften(
+        f"{error.message}; {in_a_row} runs in a row were skipped",
+        hint="a run that never ends, or a schedule that leaves no time for it: compare `timeout` "
+        "and `schedule`, and see who has it with holdfast status",
+    )
 
 
 @contextmanager
@@ -159,12 +194,23 @@ def _recorded(plugs: Plugs, run: _Run) -> Iterator[None]:
 
     try:
         yield
+    except (RunInFlight, RepositoryBusy) as error:
+        alarm = _alarm(plugs, error)
+        with suppress(HoldfastError):
+            record("skipped", alarm or error)
+        if alarm is None:
+            raise
+        raise alarm from error
     except BaseException as error:
         # A ledger that cannot be written must not hide what went wrong before.
         with suppress(HoldfastError):
-            record("skipped" if isinstance(error, RunInFlight) else "failed", error)
+            record("failed", error)
         raise
     report = RunReport(
-        job=plugs.job.name, run_id=run.run_id, manifests=(), failures=tuple(run.failures)
+        job=plugs.job.name,
+        run_id=run.run_id,
+        manifests=(),
+        failures=tuple(run.failures),
+        without=run.without,
     )
-    record("failed" if run.failures else "ok", report.error)
+    record("failed" if report.error else "ok", report.error)

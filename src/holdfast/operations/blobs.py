@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from holdfast import events
 from holdfast.catalog.catalog import blob_key
 from holdfast.errors import BackupFailed, ObjectMissing, VerifyFailed
 from holdfast.failpoints import reached
-from holdfast.model import SUFFIXES, Blob, Buffer, Codec
-from holdfast.operations.parts import HINT
+from holdfast.model import Blob, Buffer, Codec
+from holdfast.operations.blob_names import BlobNames
+from holdfast.operations.opening import (
+    HINT,
+    called,
+    compare_stored,
+    not_for,
+    opened,
+    require_stored,
+    stored_suffix,
+)
 from holdfast.pipeline.compress import COMPRESSORS
-from holdfast.pipeline.decompress import CorruptStream, decompress
-from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import flow
+from holdfast.pipeline.decompress import CorruptStream
+from holdfast.pipeline.decrypt import CannotOpen, Identities
+from holdfast.pipeline.encrypt import encryption
+from holdfast.pipeline.fingerprint import Fingerprint, Size
+from holdfast.pipeline.flow import Stage, flow
 from holdfast.ports import Repository
+
+Known = Callable[[], Mapping[str, Blob]]
+"""The blobs of finished backups by their keys."""
 
 
 class BlobKeeper:
-    """Obeys `ports.Blobs` for one run of a job."""
+    """Obeys `ports.Blobs` for one run of a job.
+
+    What is sealed cannot be opened here, so of that only what a finished backup vouches for
+    (`known`) is believed, by the fingerprint of what is stored.
+    """
 
     def __init__(
         self,
@@ -30,12 +49,17 @@ class BlobKeeper:
         codec: Codec,
         level: int,
         advance: Callable[[int], None],
+        names: BlobNames | None = None,
+        known: Known = dict,
     ) -> None:
         self._repository = repository
         self._job = job
         self._codec = codec
         self._level = level
         self._advance = advance
+        self._names = names or BlobNames()
+        self._look_up = known
+        self._known: Mapping[str, Blob] | None = None
         self._lock = threading.Lock()
         self._turns: dict[str, threading.Lock] = {}
         self._kept: dict[str, Blob] = {}
@@ -46,20 +70,19 @@ class BlobKeeper:
     def kept(self) -> tuple[Blob, ...]:
         """Every value that this run refers to."""
         with self._lock:
-            return tuple(self._kept[sha256] for sha256 in sorted(self._kept))
+            return tuple(sorted(self._kept.values(), key=lambda blob: blob.key))
+
+    @property
+    def secret(self) -> str:
+        """What the manifest has to hold so that the names can be understood."""
+        return self._names.sealed_secret() if self._kept else ""
 
     def keep(self, sha256: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
-        blob = Blob(
-            key=blob_key(self._job, sha256, SUFFIXES[self._codec]),
-            sha256=sha256,
-            plain_bytes=size_bytes,
-        )
         # Two tables may hold the same value: whoever comes second waits and finds it kept.
         with self._turn(sha256):
             if sha256 not in self._kept:
-                if not self._is_kept_well(blob):
-                    self._store(blob, read)
-                self._kept[sha256] = blob
+                blob = self._blob(sha256, size_bytes)
+                self._kept[sha256] = self._found(blob) or self._store(blob, sha256, read)
 
     @contextmanager
     def _turn(self, sha256: str) -> Iterator[None]:
@@ -70,64 +93,108 @@ class BlobKeeper:
         with self._lock:
             self._turns.pop(sha256, None)
 
-    def _is_kept_well(self, blob: Blob) -> bool:
-        """Whether it is there and right; one that is damaged is removed, and so kept anew."""
+    def _blob(self, sha256: str, size_bytes: int) -> Blob:
+        is_sealed = bool(self._names.recipients)
+        suffix = stored_suffix(self._codec, "age" if is_sealed else "none")
+        return Blob(
+            key=blob_key(self._job, self._names.name_of(sha256), suffix),
+            sha256="" if is_sealed else sha256,
+            plain_bytes=size_bytes,
+            encryption="age" if is_sealed else "none",
+        )
+
+    def _found(self, blob: Blob) -> Blob | None:
+        """The blob as it is there and right; one that is not is removed, and so kept anew."""
+        known = self._known_as(blob)
+        if known is None:
+            # Left by a run that came to nothing: nobody can say whether it is whole.
+            self._repository.delete(blob.key)
+            return None
         try:
-            for chunk in proven_blob(self._repository, blob):
-                self._advance(len(chunk))
+            self._prove(known)
         except VerifyFailed as error:
             if isinstance(error.__cause__, ObjectMissing):
-                return False
+                return None
             events.warning("blob_damaged", blob=blob.key, problem=error.message)
             self._repository.delete(blob.key)
             self.healed += 1
-            return False
-        return True
+            return None
+        return known
 
-    def _store(self, blob: Blob, read: Callable[[], Iterable[Buffer]]) -> None:
-        plain = Fingerprint(advance=self._advance)
-        stages = [plain, COMPRESSORS[self._codec](self._level)]
-        self._repository.put(blob.key, _as_named(flow(read(), stages), plain, blob))
+    def _known_as(self, blob: Blob) -> Blob | None:
+        if blob.encryption == "none":
+            return blob
+        with self._lock:
+            if self._known is None:
+                self._known = self._look_up()
+            return self._known.get(blob.key)
+
+    def _prove(self, blob: Blob) -> None:
+        if blob.encryption == "none":
+            for chunk in proven_blob(self._repository, blob):
+                self._advance(len(chunk))
+        else:
+            require_stored(self._repository, blob, advance=self._advance)
+
+    def _store(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
+        plain, stored = Fingerprint(advance=self._advance), Fingerprint()
+        with encryption(self._names.recipients) as encrypt:
+            stages: list[Stage] = [plain, COMPRESSORS[self._codec](self._level), encrypt]
+            # Of what is not sealed the name is proof enough, and each fingerprint has its price.
+            stages += [stored] if self._names.recipients else []
+            self._repository.put(blob.key, _as_named(flow(read(), stages), plain, sha256))
         self.stored += 1
         reached("blob-stored")
+        if blob.encryption == "none":
+            return blob
+        return replace(blob, stored_bytes=stored.size_bytes, stored_sha256=stored.sha256)
 
 
-def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, blob: Blob) -> Iterator[Buffer]:
+def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, sha256: str) -> Iterator[Buffer]:
     """Whole or not at all: the error at the end keeps the repository from keeping it."""
     yield from chunks
-    if plain.sha256 != blob.sha256:
+    if plain.sha256 != sha256:
         raise BackupFailed(
-            f"cannot keep value '{blob.sha256}': it was read as '{plain.sha256}'",
+            f"cannot keep value '{sha256}': it was read as '{plain.sha256}'",
             hint="run the backup again; if it comes back, check the server's storage",
         )
 
 
-def proven_blob(repository: Repository, blob: Blob) -> Iterator[bytes]:
+def proven_blob(
+    repository: Repository,
+    blob: Blob,
+    *,
+    names: BlobNames | None = None,
+    identities: Identities | None = None,
+) -> Generator[bytes, None, None]:
     """The plain bytes of `blob`; the last chunk comes only after its name was found right.
 
-    Raises `VerifyFailed`, whose cause is `ObjectMissing` where there is none.
+    Raises `VerifyFailed`, whose cause is `ObjectMissing` where there is none, and
+    `IdentityNeeded` where it is whole but for somebody else.
     """
-    plain = Fingerprint()
+    plain, stored = Fingerprint(), Fingerprint()
+    watched = Size() if blob.encryption == "none" else stored
     last = b""
     try:
-        with repository.open(blob.key) as chunks:
-            for chunk in decompress(chunks, codec_of(blob.key)):
-                plain.feed(chunk)
-                if last:
-                    yield last
-                last = chunk
+        for chunk in opened(repository, blob, watched, identities):
+            plain.feed(chunk)
+            if last:
+                yield last
+            last = chunk
     except (CorruptStream, ObjectMissing) as error:
-        raise VerifyFailed(f"cannot trust blob '{blob.sha256}': {error}", hint=HINT) from error
-    if plain.sha256 != blob.sha256:
-        raise VerifyFailed(
-            f"cannot trust blob '{blob.sha256}': its content is '{plain.sha256}'", hint=HINT
-        )
+        raise VerifyFailed(f"cannot trust {called(blob)}: {error}", hint=HINT) from error
+    except CannotOpen as error:
+        compare_stored(blob, stored)
+        raise not_for(identities, called(blob)) from error
+    if blob.encryption != "none":
+        compare_stored(blob, stored)
+    name = (names or BlobNames()).name_of(plain.sha256)
+    if name != blob_name(blob):
+        raise VerifyFailed(f"cannot trust {called(blob)}: its content is '{name}'", hint=HINT)
     if last:
         yield last
 
 
-def codec_of(key: str) -> Codec:
-    for codec, suffix in SUFFIXES.items():
-        if suffix and key.endswith(suffix):
-            return codec
-    return Codec.NONE
+def blob_name(blob: Blob) -> str:
+    """The name that its content gave it."""
+    return blob.sha256 or blob.key.rpartition("/")[2].partition(".")[0]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from holdfast.errors import HoldfastError, RepositoryFull
-from holdfast.operations.plugs import Plugs
+from holdfast.operations.plugs import Mirror, Plugs
+from holdfast.pipeline.encrypt import sealed
 from holdfast.ports import Finding, Source
 
 
@@ -24,6 +26,9 @@ def check(plugs: Plugs) -> CheckReport:
     findings: list[Finding] = []
     codes: list[int] = []
     _collect("repository", lambda: _repository(plugs), findings, codes)
+    for mirror in plugs.mirrors[1:]:
+        _collect(f"repository {mirror.name}", partial(_mirror, mirror), findings, codes)
+    _collect("encryption", lambda: _encryption(plugs), findings, codes)
     sources: list[Source] = []
     _collect("source", lambda: _databases(plugs, sources), findings, codes)
     for source in sources:
@@ -50,6 +55,19 @@ def _collect(
 def _repository(plugs: Plugs) -> list[Finding]:
     plugs.repository.check()
     return [Finding(subject="repository", detail="a put, a read and a delete work")]
+
+
+def _mirror(mirror: Mirror) -> list[Finding]:
+    mirror.repository.check()
+    return [Finding(subject=f"repository {mirror.name}", detail="a put, a read and a delete work")]
+
+
+def _encryption(plugs: Plugs) -> list[Finding]:
+    recipients = plugs.job.recipients
+    if not recipients:
+        return []
+    sealed(b"holdfast", recipients)
+    return [Finding(subject="encryption", detail=f"age, for {', '.join(recipients)}")]
 
 
 def _databases(plugs: Plugs, sources: list[Source]) -> list[Finding]:

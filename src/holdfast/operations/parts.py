@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from holdfast.catalog.catalog import part_key
-from holdfast.errors import BackupFailed, HoldfastError, ObjectMissing, VerifyFailed
-from holdfast.model import SUFFIXES, Codec, Part, PartPlan
-from holdfast.operations.plugs import Plugs
-from holdfast.pipeline.compress import compressor
-from holdfast.pipeline.decompress import CorruptStream, decompress
-from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import flow
-from holdfast.ports import Repository, Snapshot
+from holdfast.errors import (
+    BackupFailed,
+    HoldfastError,
+    ObjectMissing,
+    TasksRefused,
+    VerifyFailed,
+)
+from holdfast.model import Codec, Part, PartPlan
+from holdfast.operations.opening import (
+    HINT,
+    called,
+    compare,
+    compare_stored,
+    not_for,
+    opened,
+    stored_suffix,
+)
+from holdfast.operations.plugs import JobSpec, Plugs
+from holdfast.pipeline.compress import Pass, compressor
+from holdfast.pipeline.decompress import CorruptStream
+from holdfast.pipeline.decrypt import CannotOpen, Identities
+from holdfast.pipeline.encrypt import encryption
+from holdfast.pipeline.fingerprint import Fingerprint, Size
+from holdfast.pipeline.flow import Stage, flow
+from holdfast.ports import PartStream, Repository, SelfCompressing, Snapshot
+from holdfast.process import is_refusal
 
 
 def store_part(
@@ -30,13 +48,21 @@ def store_part(
     `advance` is told of every plain byte, and may hold it back.
     """
     began = time.monotonic()
-    codec = plugs.job.codec if part.compress else Codec.NONE
+    codec = _codec(plugs.job, part)
     plain = Fingerprint(advance=advance)
-    stored = Fingerprint()
-    compress = compressor(codec, plugs.job.level, threads=part.compress_threads)
-    stages = [plain, compress, stored]
-    key = part_key(backup_id, part.name + SUFFIXES[codec])
-    with _named(part), snapshot.read(part) as stream:
+    key = key_of(plugs.job, backup_id, part)
+    with (
+        _named(part),
+        snapshot.read(part) as stream,
+        encryption(plugs.job.recipients) as encrypt,
+    ):
+        changing: list[Stage] = [
+            _compression(stream, codec, level=plugs.job.level, part=part),
+            encrypt,
+        ]
+        # What nothing changes needs no second fingerprint: each costs as much as zstd does.
+        stored = plain if all(isinstance(stage, Pass) for stage in changing) else Fingerprint()
+        stages: list[Stage] = [plain] if stored is plain else [plain, *changing, stored]
         plugs.repository.put(key, flow(stream, stages))
         rows, members = stream.rows, tuple(stream.members)
     return Part(
@@ -51,11 +77,28 @@ def store_part(
         stored_bytes=stored.size_bytes,
         stored_sha256=stored.sha256,
         codec=codec,
-        encryption="none",
+        encryption=plugs.job.encryption,
         seconds=round(time.monotonic() - began, 3),
         details=part.details,
         members=members,
     )
+
+
+def key_of(job: JobSpec, backup_id: str, part: PartPlan) -> str:
+    """Where `part` is to be stored; what stock tools need to read it shows in the name."""
+    suffix = stored_suffix(_codec(job, part), job.encryption)
+    return part_key(backup_id, part.name + suffix)
+
+
+def _codec(job: JobSpec, part: PartPlan) -> Codec:
+    return job.codec if part.compress else Codec.NONE
+
+
+def _compression(stream: PartStream, codec: Codec, *, level: int, part: PartPlan) -> Stage:
+    """What the part brings itself, else a compressor of ours."""
+    if isinstance(stream, SelfCompressing):
+        return stream.compression
+    return compressor(codec, level, threads=part.compress_threads)
 
 
 @contextmanager
@@ -67,48 +110,53 @@ def _named(part: PartPlan) -> Iterator[None]:
         raise
     except Exception as error:
         what = part.relation or part.name
+        if is_refusal(error):
+            raise TasksRefused(
+                f"cannot back up '{what}': the kernel refused another process or thread",
+                hint="raise TasksMax= of the service, or give the job fewer processes",
+            ) from error
         raise BackupFailed(f"cannot back up '{what}': {error}") from error
 
 
 def proven(
-    repository: Repository, part: Part, *, advance: Callable[[int], None] = lambda _: None
-) -> Iterator[bytes]:
+    repository: Repository,
+    part: Part,
+    *,
+    identities: Identities | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+    both: bool = True,
+) -> Generator[bytes, None, None]:
     """The plain bytes of `part`; the last chunk comes only after all fingerprints matched.
 
-    Raises `VerifyFailed` naming the part, also where it is missing or cannot be decompressed.
+    Without `both`, that of the stored bytes is enough: they are those that were written, and
+    every codec of ours finds by a checksum of its own whether it unpacked them right.
+    Raises `VerifyFailed` naming the part, also where it is missing or cannot be decompressed, and
+    `IdentityNeeded` where it is whole but for somebody else.
     """
-    plain, stored = Fingerprint(advance=advance), Fingerprint()
+    stored = Fingerprint()
+    plain = Fingerprint(advance=advance) if both and _is_changed(part) else Size(advance=advance)
     last = b""
     try:
-        with repository.open(part.key) as chunks:
-            seen = (bytes(chunk) for chunk in flow(chunks, [stored]))
-            for chunk in decompress(seen, part.codec):
-                plain.feed(chunk)
-                if last:
-                    yield last
-                last = chunk
-            # A decompressor may stop before the end: what follows is not ours, and must show.
-            for _ in seen:
-                pass
+        for chunk in opened(repository, part, stored, identities):
+            plain.feed(chunk)
+            if last:
+                yield last
+            last = chunk
     except (CorruptStream, ObjectMissing) as error:
-        raise VerifyFailed(f"cannot trust part '{part.name}': {error}", hint=HINT) from error
-    _compare(part, plain, stored)
+        raise VerifyFailed(f"cannot trust {called(part)}: {error}", hint=HINT) from error
+    except CannotOpen as error:
+        compare_stored(part, stored)
+        raise not_for(identities, called(part)) from error
+    compare_stored(part, stored)
+    compare(part, "plain size", plain.size_bytes, part.plain_bytes)
+    if isinstance(plain, Fingerprint):
+        compare(part, "plain SHA-256", plain.sha256, part.plain_sha256)
+    elif not _is_changed(part):
+        compare(part, "plain SHA-256", stored.sha256, part.plain_sha256)
     if last:
         yield last
 
 
-HINT = "this backup is damaged: restore from another one"
-
-
-def _compare(part: Part, plain: Fingerprint, stored: Fingerprint) -> None:
-    for what, found, expected in (
-        ("stored size", stored.size_bytes, part.stored_bytes),
-        ("stored SHA-256", stored.sha256, part.stored_sha256),
-        ("plain size", plain.size_bytes, part.plain_bytes),
-        ("plain SHA-256", plain.sha256, part.plain_sha256),
-    ):
-        if found != expected:
-            raise VerifyFailed(
-                f"cannot trust part '{part.name}': {what} is {found}, the manifest says {expected}",
-                hint=HINT,
-            )
+def _is_changed(part: Part) -> bool:
+    """Whether what is stored is anything but the plain bytes."""
+    return part.codec is not Codec.NONE or part.encryption != "none"

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from holdfast.model import Codec
-from holdfast.ports import Clock, Gauges, Guard, Journal, Ledger, Progress, Repository, Source
+from holdfast.model import Codec, Encryption
+from holdfast.ports import Clock, Guard, Progress, Repository, Source
+from holdfast.proving import Proofs
+from holdfast.remembering import Gauges, Journal, Ledger
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
 from holdfast.scheduling.pace import Pace
+from holdfast.scheduling.room import Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,9 @@ class JobSpec:
     """One job as the operations see it.
 
     `timeout` is for each database, `stall_timeout` since its last byte. `attempts` counts tries
-    of what may be tried again. `notes` say what was lowered from what was asked for.
+    of what may be tried again. With `overlap_alarm` runs skipped in a row the last of them is an
+    alarm. `notes` say what was lowered from what was asked for. Parts are sealed for the
+    `recipients`, or not at all where there is none.
     """
 
     name: str
@@ -30,11 +35,49 @@ class JobSpec:
     attempts: int = 1
     resumable: bool = False
     notes: tuple[str, ...] = ()
+    overlap_alarm: int = 3
+    blob_grace: timedelta = timedelta(0)
+    recipients: tuple[str, ...] = ()
+
+    @property
+    def encryption(self) -> Encryption:
+        return "age" if self.recipients else "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copying:
+    """What a copy from one repository to another touches; `at_once` small objects at a time.
+
+    `source` and `target` hand on what is stored as it is, `believed` is the source with its
+    manifests proven where they are signed. `require_believed` raises `ManifestUntrusted` for a
+    manifest, by key and content, that readers of the target would not believe.
+    """
+
+    source: Repository
+    target: Repository
+    believed: Repository
+    guard: Guard
+    at_once: int
+    require_believed: Callable[[str, bytes], object] = lambda _key, _content: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """One repository of several that get the same; `guard` holds the job there, and only there."""
+
+    name: str
+    repository: Repository
+    guard: Guard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugs:
-    """Everything that a run of one job touches."""
+    """Everything that a run of one job touches.
+
+    `blob_secret` is what this host names sealed blobs with: the same at every run. The `mirrors`
+    are all repositories of a job that has several, its own first; `host_guard` is then this host's
+    half of `guard`.
+    """
 
     job: JobSpec
     source: Source
@@ -49,5 +92,11 @@ class Plugs:
     peak_memory_bytes: Callable[[], int]
     cpu_seconds: Callable[[], float]
     journal: Journal
+    proofs: Proofs
     gauges: Gauges
     pace: Callable[[Source], Pace]
+    blob_secret: Callable[[], bytes]
+    mirrors: tuple[Mirror, ...] = ()
+    host_guard: Guard | None = None
+    room: Callable[[int], Room] = Room
+    refused_tasks: Callable[[], int] = lambda: 0

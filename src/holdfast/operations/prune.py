@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast import retention
 from holdfast.catalog.catalog import Catalog, Damaged, Survey
 from holdfast.catalog.failure import Failure
-from holdfast.operations.plugs import JobSpec
-from holdfast.ports import Guard, Repository
+from holdfast.errors import (
+    HoldfastError,
+    LeaseLost,
+    RepositoryFull,
+    RepositoryReadOnly,
+    RunInFlight,
+)
+from holdfast.failpoints import reached
+from holdfast.model import Manifest
+from holdfast.operations.plugs import Plugs
+from holdfast.operations.rereading import proven_at
+from holdfast.ports import Stored
+from holdfast.proving import Hold
 from holdfast.retention import Candidate, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A backup that was to go and that the store keeps."""
+
+    backup_id: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport:
-    """Verdicts on all backups of one job, and what was done about them."""
+    """Verdicts on all backups of one job, and what was done about them.
+
+    `finished` are backups that an earlier prune had begun to remove.
+    """
 
     job: str
     verdicts: tuple[Verdict, ...]
@@ -23,44 +45,187 @@ class PruneReport:
     freed_bytes: int
     forgotten: tuple[Failure, ...]
     dry_run: bool
+    refused: tuple[Refused, ...] = ()
+    finished: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        return RepositoryReadOnly.exit_code if self.refused else 0
 
 
-def prune(repository: Repository, guard: Guard, job: JobSpec, *, dry_run: bool) -> PruneReport:
-    """Carry out the plan of `job`'s retention; `dry_run` only makes it.
+def prune(plugs: Plugs, *, dry_run: bool) -> PruneReport:
+    """Carry out the plan of a job's retention; `dry_run` only makes it, and asks for no lock.
 
-    Raises `RunInFlight` while a backup of the job is under way. A backup whose manifest is
-    damaged is left for a person to judge, and so are all blobs as long as there is one: what it
-    refers to is not known.
+    Raises `RunInFlight` while a backup of the job is under way, `LeaseLost`. A backup whose
+    manifest is damaged is left for a person to judge, and so are all blobs as long as there is
+    one: what it refers to is not known.
     """
-    with guard.hold(job.name, deadline=None):
-        catalog = Catalog(repository)
-        survey = catalog.survey(job.name)
-        candidates = [
-            Candidate(
-                backup_id=each.backup_id, taken_at=each.snapshot_at, group=each.server.database
+    if dry_run:
+        return _planned(plugs)
+    made_room: list[tuple[Verdict, Manifest]] = []
+    while True:
+        try:
+            with plugs.guard.hold(plugs.job.name, deadline=None) as hold:
+                report = _carried_out(plugs, hold, _finished(plugs))
+        except RepositoryFull:
+            made_room += _make_room(plugs)
+        else:
+            return replace(
+                report,
+                verdicts=(*report.verdicts, *(verdict for verdict, _ in reversed(made_room))),
+                freed_bytes=report.freed_bytes + _size_of([each for _, each in made_room]),
             )
-            for each in survey.manifests
-        ]
-        verdicts = retention.plan(candidates, job.retention)
-        dropped = {each.candidate.backup_id for each in verdicts if not each.keep}
-        forgotten = _outlived(survey)
-        freed_blobs = 0
-        drop = [each for each in survey.manifests if each.backup_id in dropped]
-        if not dry_run:
-            # Oldest first: if we are killed half way, the newer ones are all still there.
-            for manifest in reversed(drop):
-                catalog.drop(manifest)
-            for failure in forgotten:
-                catalog.forget(failure)
-            freed_blobs = _drop_blobs(catalog, job.name, survey, dropped)
+
+
+def _make_room(plugs: Plugs) -> list[tuple[Verdict, Manifest]]:
+    """Drop the oldest backup that is to go, where the store has no room for a lease even.
+
+    Nobody else owns the job, and nobody can before there is room. Raises `RepositoryFull` where
+    nothing is to go, `RunInFlight` where somebody owns it all the same.
+    """
+    name = plugs.job.name
+    if plugs.guard.owner(name) is not None:
+        raise RunInFlight(
+            f"cannot prune job '{name}': a run of it is under way",
+            hint=f"holdfast status {name} shows the run",
+        )
+    survey = Catalog(plugs.repository).survey(name)
+    verdicts = _verdicts(plugs, survey)
+    drop = _to_drop(survey, verdicts)
+    if not drop:
+        raise RepositoryFull(
+            f"cannot prune job '{name}': its repository is full, and every backup is to stay",
+            hint="keep fewer backups, or give the repository more room",
+        )
+    oldest = drop[-1]
+    Catalog(plugs.repository).drop(oldest)
+    plugs.proofs.forget(oldest.backup_id)
+    verdict = next(each for each in verdicts if each.candidate.backup_id == oldest.backup_id)
+    return [(verdict, oldest)]
+
+
+def _planned(plugs: Plugs) -> PruneReport:
+    survey = Catalog(plugs.repository).survey(plugs.job.name)
+    verdicts = _verdicts(plugs, survey)
+    drop = _to_drop(survey, verdicts)
+    blobs = unreferenced(plugs, survey)
     return PruneReport(
-        job=job.name,
+        job=plugs.job.name,
         verdicts=tuple(verdicts),
         damaged=survey.damaged,
-        freed_bytes=sum(manifest.stored_bytes for manifest in drop) + freed_blobs,
-        forgotten=tuple(forgotten),
-        dry_run=dry_run,
+        freed_bytes=_size_of(drop) + sum(blob.size_bytes for blob in blobs),
+        forgotten=tuple(_outlived(survey)),
+        dry_run=True,
     )
+
+
+def _finished(plugs: Plugs) -> list[str]:
+    try:
+        return Catalog(plugs.repository).finish_drops(plugs.job.name)
+    except RepositoryReadOnly:
+        # What is locked today may not be locked tomorrow: the mark stays, and it is tried again.
+        return []
+
+
+def _carried_out(plugs: Plugs, hold: Hold, finished: list[str]) -> PruneReport:
+    catalog = Catalog(plugs.repository)
+    survey = catalog.survey(plugs.job.name)
+    verdicts = _verdicts(plugs, survey)
+    dropped: list[Manifest] = []
+    refused: list[Refused] = []
+    # Oldest first: if we are killed half way, the newer ones are all still there.
+    for manifest in reversed(_to_drop(survey, verdicts)):
+        _require(hold, plugs.job.name)
+        try:
+            catalog.drop(manifest)
+        except RepositoryReadOnly as error:
+            refused.append(Refused(backup_id=manifest.backup_id, problem=error.message))
+        else:
+            dropped.append(manifest)
+            plugs.proofs.forget(manifest.backup_id)
+        reached("prune-backup-dropped")
+    forgotten = _outlived(survey)
+    for failure in forgotten:
+        catalog.forget(failure)
+    _require(hold, plugs.job.name)
+    gone = {manifest.backup_id for manifest in dropped}
+    freed_blobs = catalog.drop_blobs(unreferenced(plugs, survey, dropped=gone))
+    return PruneReport(
+        job=plugs.job.name,
+        verdicts=tuple(verdicts),
+        damaged=survey.damaged,
+        freed_bytes=_size_of(dropped) + freed_blobs,
+        forgotten=tuple(forgotten),
+        dry_run=False,
+        refused=tuple(refused),
+        finished=tuple(finished),
+    )
+
+
+def unreferenced(plugs: Plugs, survey: Survey, *, dropped: Collection[str] = ()) -> list[Stored]:
+    """Blobs that no backup has referred to for the job's grace time, and none does now."""
+    if survey.damaged:
+        return []
+    kept = {
+        blob.key
+        for manifest in survey.manifests
+        if manifest.backup_id not in dropped
+        for blob in manifest.blobs
+    }
+    job, now = plugs.job, plugs.clock()
+    blobs = Catalog(plugs.repository).unreferenced(job.name, kept=kept)
+    since = plugs.proofs.unreferenced(job.name, {each.key for each in blobs}, now=now)
+    return [each for each in blobs if now - since[each.key] >= job.blob_grace]
+
+
+def _verdicts(plugs: Plugs, survey: Survey) -> list[Verdict]:
+    damaged = plugs.proofs.damaged(plugs.job.name)
+    running = _running(plugs)
+    found: set[str] = set()
+    candidates: list[Candidate] = []
+    for manifest in survey.manifests:
+        database = manifest.server.database
+        # Only the newest proven one of a database counts: looking further is work for nothing.
+        proven = None if database in found else proven_at(manifest, plugs.proofs)
+        if proven is not None:
+            found.add(database)
+        candidates.append(
+            Candidate(
+                backup_id=manifest.backup_id,
+                taken_at=manifest.snapshot_at,
+                group=database,
+                proven_at=proven,
+                damaged=manifest.backup_id in damaged,
+                in_flight=manifest.run_id == running,
+            )
+        )
+    return retention.plan(candidates, plugs.job.retention, now=plugs.clock())
+
+
+def _running(plugs: Plugs) -> str:
+    """The run that owns the job now: a job of several databases finishes them one by one."""
+    try:
+        owner = plugs.guard.owner(plugs.job.name) or {}
+    except HoldfastError:
+        owner = {}
+    return owner.get("run_id", "")
+
+
+def _to_drop(survey: Survey, verdicts: list[Verdict]) -> list[Manifest]:
+    dropped = {each.candidate.backup_id for each in verdicts if not each.keep}
+    return [each for each in survey.manifests if each.backup_id in dropped]
+
+
+def _size_of(manifests: list[Manifest]) -> int:
+    return sum(manifest.stored_bytes for manifest in manifests)
+
+
+def _require(hold: Hold, job: str) -> None:
+    if hold.lost:
+        raise LeaseLost(
+            f"cannot go on pruning job '{job}': {hold.lost}",
+            hint="the next prune goes on where this one ended",
+        )
 
 
 def _outlived(survey: Survey) -> list[Failure]:
@@ -71,16 +236,3 @@ def _outlived(survey: Survey) -> list[Failure]:
         for each in survey.failures
         if each.database in newest and newest[each.database] > each.failed_at
     ]
-
-
-def _drop_blobs(catalog: Catalog, job: str, survey: Survey, dropped: Collection[str]) -> int:
-    """Blobs that no backup refers to; the bytes freed."""
-    if survey.damaged:
-        return 0
-    kept = {
-        blob.key
-        for manifest in survey.manifests
-        if manifest.backup_id not in dropped
-        for blob in manifest.blobs
-    }
-    return catalog.drop_blobs(job, keep=kept)

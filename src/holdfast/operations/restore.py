@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import BackupNotFound, Unsupported, VerifyFailed
 from holdfast.failpoints import reached
 from holdfast.model import Manifest, Part, PartKind, Relation
-from holdfast.operations.blobs import proven_blob
-from holdfast.operations.parts import HINT, proven
+from holdfast.operations.blob_names import names_in
+from holdfast.operations.blobs import blob_name, proven_blob
+from holdfast.operations.opening import HINT, require_identity
+from holdfast.operations.parts import proven
+from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import (
     OpenBlob,
     Progress,
@@ -55,35 +59,33 @@ class RestoreChoice:
 
 
 def restore(
-    repository: Repository, target: Target, choice: RestoreChoice, *, progress: Progress
+    repository: Repository,
+    target: Target,
+    choice: RestoreChoice,
+    *,
+    progress: Progress,
+    identities: Identities | None = None,
 ) -> RestoreReport:
     """Restore what `choice` names into `target`.
 
-    Every part is proven against its fingerprints while it is read. Raises `BackupNotFound`,
-    `TargetNotEmpty`, `VerifyFailed` for a damaged part, `RestoreFailed` naming the object.
+    Every part is proven against the fingerprint of what is stored while it is read. Raises
+    `BackupNotFound`, `IdentityNeeded` before anything is touched, `TargetNotEmpty`,
+    `VerifyFailed` for a damaged part, `RestoreFailed` naming the object.
     """
     began = time.monotonic()
     manifest = Catalog(repository).find(choice.backup_id)
+    require_identity(manifest, identities)
     tables = chosen_tables(manifest, choice)
-    request = RestoreRequest(
-        parts=manifest.parts,
-        tables=tables,
-        overwrite=choice.overwrite,
-        globals=choice.globals,
-        workers=choice.workers,
-        data_only=choice.data_only,
-        triggers=choice.triggers,
-        owners=choice.owners,
-        privileges=choice.privileges,
-        open_blob=_blob_opener(repository, manifest),
-    )
+    request = _request(manifest, choice, tables, _blob_opener(repository, manifest, identities))
     wanted = wanted_parts(manifest, tables)
     plain_bytes = sum(part.plain_bytes for part in wanted)
     progress.begin(total_bytes=plain_bytes, parts=len(wanted))
+    read = partial(proven, repository, identities=identities, advance=progress.advance, both=False)
 
     @contextmanager
     def open_part(part: Part) -> Iterator[Iterator[bytes]]:
-        yield proven(repository, part, advance=progress.advance)
+        with closing(read(part)) as plain:
+            yield plain
         reached("restore-part-loaded")
 
     reached("restore-begun")
@@ -97,13 +99,31 @@ def restore(
     )
 
 
+def _request(
+    manifest: Manifest, choice: RestoreChoice, tables: tuple[Relation, ...], open_blob: OpenBlob
+) -> RestoreRequest:
+    return RestoreRequest(
+        parts=manifest.parts,
+        tables=tables,
+        overwrite=choice.overwrite,
+        globals=choice.globals,
+        workers=choice.workers,
+        data_only=choice.data_only,
+        triggers=choice.triggers,
+        owners=choice.owners,
+        privileges=choice.privileges,
+        open_blob=open_blob,
+    )
+
+
 def chosen_tables(manifest: Manifest, choice: RestoreChoice) -> tuple[Relation, ...]:
     """The tables that were asked for by name or by schema; none means all."""
     named = [_relation(manifest, name) for name in choice.tables]
     if choice.schemas and any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
         raise Unsupported(
-            f"cannot restore one schema of '{manifest.backup_id}': pg_dump wrote it in one piece",
-            hint="name its tables with --table, or use pg_restore --schema on the stored dump",
+            f"cannot restore one schema of '{manifest.backup_id}': it was stored in one piece",
+            hint="of PostgreSQL, name its tables with --table, or use pg_restore --schema on the"
+            " stored dump; else restore all of it",
         )
     for schema in choice.schemas:
         found = {
@@ -133,7 +153,7 @@ class Step:
 
 
 # What a restore of rows alone leaves out.
-_DEFINITIONS = {PartKind.PRE_DATA, PartKind.POST_DATA, PartKind.GRANTS}
+_DEFINITIONS = {PartKind.PRE_DATA, PartKind.INDEXES, PartKind.POST_DATA, PartKind.GRANTS}
 
 
 def planned_steps(manifest: Manifest, choice: RestoreChoice) -> list[Step]:
@@ -176,17 +196,23 @@ def wanted_parts(manifest: Manifest, tables: Sequence[Relation]) -> list[Part]:
     ]
 
 
-def _blob_opener(repository: Repository, manifest: Manifest) -> OpenBlob:
-    blobs = {blob.sha256: blob for blob in manifest.blobs}
+def _blob_opener(
+    repository: Repository, manifest: Manifest, identities: Identities | None
+) -> OpenBlob:
+    names = names_in(manifest, identities)
+    blobs = {blob_name(blob): blob for blob in manifest.blobs}
 
     @contextmanager
     def open_blob(sha256: str) -> Iterator[Iterator[bytes]]:
-        if sha256 not in blobs:
+        blob = blobs.get(names.name_of(sha256))
+        if blob is None:
             raise VerifyFailed(
                 f"cannot find blob '{sha256}': the manifest of '{manifest.backup_id}' names none",
                 hint=HINT,
             )
-        yield proven_blob(repository, blobs[sha256])
+        plain = proven_blob(repository, blob, names=names, identities=identities)
+        with closing(plain):
+            yield plain
 
     return open_blob
 

@@ -9,12 +9,14 @@ from holdfast.errors import HoldfastError
 from holdfast.model import Part, PartKind, PartPlan
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
-from holdfast.ports import Repository, Unfinished
+from holdfast.ports import Repository
+from holdfast.remembering import Unfinished
 
 # What these hold would not fit the rows of another moment: they are always taken anew. Blobs
 # are found again by their content.
 _OF_ONE_MOMENT = {
     PartKind.PRE_DATA,
+    PartKind.INDEXES,
     PartKind.POST_DATA,
     PartKind.SEQUENCES,
     PartKind.GRANTS,
@@ -30,11 +32,18 @@ class Reusable:
     """The parts that are there already; each is read back before it is believed."""
 
     def __init__(
-        self, repository: Repository, earlier: Unfinished | None, *, is_mixed: bool
+        self,
+        repository: Repository,
+        earlier: Unfinished | None,
+        *,
+        is_mixed: bool,
+        recipients: tuple[str, ...] = (),
     ) -> None:
         self._repository = repository
         self._resumes = earlier is not None
         self._parts = {part.name: part for part in earlier.parts} if earlier else {}
+        # What was sealed for others, or not at all, must not slip into this backup.
+        self._is_for_us = earlier is None or set(earlier.recipients) == set(recipients)
         self._is_mixed = is_mixed
         self._used: list[str] = []
         self._lock = threading.Lock()
@@ -55,14 +64,18 @@ class Reusable:
     def part_for(self, plan: PartPlan, key: str, *, advance: Callable[[int], None]) -> Part | None:
         """The part that `plan` would become, where it is stored and whole; else `key` is free."""
         part = self._parts.get(plan.name)
-        if part is not None and self._fits(part, plan) and self._is_whole(part, advance):
+        if part is not None and self._is_ours(part, plan, key) and self._is_whole(part, advance):
             with self._lock:
                 self._used.append(part.name)
             return part
         if self._resumes:
             # Stored but never written down, or not to be trusted.
-            self._repository.delete(key)
+            for stored in {key, part.key if part is not None else key}:
+                self._repository.delete(stored)
         return None
+
+    def _is_ours(self, part: Part, plan: PartPlan, key: str) -> bool:
+        return self._is_for_us and part.key == key and self._fits(part, plan)
 
     def _fits(self, part: Part, plan: PartPlan) -> bool:
         # A file of another base backup lacks the WAL that would mend it.

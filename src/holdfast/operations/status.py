@@ -8,7 +8,7 @@ from datetime import timedelta
 from holdfast.catalog.catalog import Catalog
 from holdfast.model import Manifest
 from holdfast.operations.plugs import Plugs
-from holdfast.ports import RunRecord
+from holdfast.remembering import RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,25 +10,29 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from holdfast import events
-from holdfast.catalog.catalog import Catalog, part_key
+from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.failure import Failure
 from holdfast.errors import (
     DatabaseUnreachable,
     HoldfastError,
+    LeaseLost,
     RepositoryFull,
     RepositoryUnreachable,
     SnapshotLost,
 )
 from holdfast.failpoints import reached
-from holdfast.model import SUFFIXES, Consistency, Manifest, Part, PartPlan
+from holdfast.model import Blob, Consistency, Manifest, Part, PartPlan
+from holdfast.operations.blob_names import BlobNames
 from holdfast.operations.blobs import BlobKeeper
-from holdfast.operations.parts import store_part
+from holdfast.operations.parts import key_of, store_part
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.resuming import Reusable
 from holdfast.operations.retrying import Recoveries
 from holdfast.operations.room import require_room
 from holdfast.operations.watch import Watch
-from holdfast.ports import Closing, Snapshot, Source, Unfinished
+from holdfast.ports import Closing, Snapshot, Source
+from holdfast.proving import Hold
+from holdfast.remembering import Unfinished
 from holdfast.scheduling.pace import Pace
 from holdfast.scheduling.slots import run_all
 
@@ -53,8 +57,10 @@ class Taking:
     started_at: datetime
     earlier: Unfinished | None
     pace: Pace
+    hold: Hold
     recoveries: Recoveries
     watch: Watch
+    refused_before: int
     failed_at: PartPlan | None = None
     stored: list[Part] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -64,7 +70,7 @@ class Taking:
         return f"{self.plugs.job.name}/{self.name}"
 
     def key_of(self, plan: PartPlan) -> str:
-        return part_key(self.backup_id, plan.name + SUFFIXES[self.plugs.job.codec])
+        return key_of(self.plugs.job, self.backup_id, plan)
 
     def advance(self, size_bytes: int) -> None:
         """Bytes came from the server: told to whoever watches, and held back where asked."""
@@ -74,7 +80,7 @@ class Taking:
 
 
 def take(
-    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str
+    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
 ) -> Manifest:
     """Back up one database; the manifest that was committed.
 
@@ -82,7 +88,7 @@ def take(
     are removed, or kept for a later run to go on with where the job says so, and a record of
     the failure names what stopped it.
     """
-    taking = _begun(plugs, source, choice, run_id=run_id, name_id=name_id)
+    taking = _begun(plugs, source, choice, run_id=run_id, name_id=name_id, hold=hold)
     catalog = Catalog(plugs.repository)
     try:
         manifest = _taken(taking, catalog)
@@ -101,7 +107,7 @@ def backup_name(started_at: datetime, name_id: str) -> str:
 
 
 def _begun(
-    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str
+    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
 ) -> Taking:
     started_at = plugs.clock()
     earlier = plugs.journal.read(plugs.job.name, source.database) if choice.resume else None
@@ -117,8 +123,10 @@ def _begun(
         started_at=earlier.started_at if earlier else started_at,
         earlier=earlier,
         pace=pace,
+        hold=hold,
         recoveries=Recoveries(plugs.job.attempts),
-        watch=Watch(plugs.job, pace),
+        watch=Watch(plugs.job, pace, hold),
+        refused_before=plugs.refused_tasks(),
     )
 
 
@@ -130,13 +138,7 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
         on=DatabaseUnreachable,
         what="counting the server's free connections",
     ).slots
-    blobs = BlobKeeper(
-        plugs.repository,
-        job=plugs.job.name,
-        codec=plugs.job.codec,
-        level=plugs.job.level,
-        advance=taking.advance,
-    )
+    blobs = _blobs(taking, catalog)
     with taking.pace.kept(), _opened(taking, workers, blobs) as (snapshot, is_mixed):
         reached("snapshot-taken")
         reusable = _reusable(taking, is_mixed=is_mixed)
@@ -159,6 +161,8 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
             parts=tuple(parts),
             blobs=blobs.kept,
             notes=plugs.job.notes,
+            recipients=plugs.job.recipients,
+            blob_secret=blobs.secret,
         )
     reached("parts-stored")
     seconds = time.monotonic() - began
@@ -166,11 +170,23 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
         manifest,
         metrics=_metrics(taking, manifest, blobs, seconds, plugs.cpu_seconds() - cpu_before),
     )
-    taking.recoveries.trying(
-        lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest"
-    )
+    _commit(taking, catalog, manifest)
     reached("manifest-stored")
     return manifest
+
+
+def _commit(taking: Taking, catalog: Catalog, manifest: Manifest) -> None:
+    """Only while the job is ours: whoever takes it over removes what has no manifest yet."""
+    trying, hold = taking.recoveries.trying, taking.hold
+    trying(hold.prove, on=RepositoryUnreachable, what="proving that the job is still ours")
+    trying(lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest")
+    if hold.lost:
+        # We slept for a whole lease_time right here: the parts may be gone already.
+        catalog.withdraw(manifest)
+        raise LeaseLost(
+            f"cannot finish backup '{manifest.backup_id}': {hold.lost}",
+            hint="run the backup again, unless another host has done so",
+        )
 
 
 @contextmanager
@@ -203,8 +219,33 @@ def _opened(taking: Taking, workers: int, blobs: BlobKeeper) -> Iterator[tuple[S
         yield snapshot, is_mixed
 
 
+def _blobs(taking: Taking, catalog: Catalog) -> BlobKeeper:
+    job = taking.plugs.job
+
+    def known() -> dict[str, Blob]:
+        manifests = catalog.survey(job.name).manifests
+        return {blob.key: blob for manifest in manifests for blob in manifest.blobs}
+
+    secret = taking.plugs.blob_secret() if job.recipients else b""
+    return BlobKeeper(
+        taking.plugs.repository,
+        job=job.name,
+        codec=job.codec,
+        level=job.level,
+        advance=taking.advance,
+        names=BlobNames(secret, job.recipients),
+        known=known,
+    )
+
+
 def _reusable(taking: Taking, *, is_mixed: bool) -> Reusable:
-    return Reusable(taking.plugs.repository, taking.earlier, is_mixed=is_mixed)
+    plugs = taking.plugs
+    return Reusable(
+        plugs.repository,
+        taking.earlier,
+        is_mixed=is_mixed,
+        recipients=plugs.job.recipients,
+    )
 
 
 def _store_parts(
@@ -222,6 +263,7 @@ def _store_parts(
             snapshot=snapshot.proof.get("snapshot", ""),
             started_at=taking.started_at,
             snapshot_at=snapshot.taken_at,
+            recipients=plugs.job.recipients,
         )
     )
 
@@ -235,6 +277,7 @@ def _store_parts(
             lambda part: _stored(taking, snapshot, reusable, part),
             workers=workers,
             abort=end,
+            room=plugs.room(workers),
         )
 
     with taking.watch.over(end):
@@ -261,6 +304,9 @@ def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPl
             taking.failed_at = taking.failed_at or plan
         raise
     with taking.lock:
+        if taking.failed_at is plan:
+            # It was refused a task, and has been taken since.
+            taking.failed_at = None
         taking.stored.append(part)
         plugs.journal.add(plugs.job.name, taking.source.database, part)
     plugs.progress.part_done(part.name)
@@ -297,6 +343,7 @@ def _metrics(
         "compression_ratio": round(manifest.plain_bytes / stored, 3) if stored else 1.0,
         "recoveries": taking.recoveries.count + blobs.healed,
         "paused_seconds": round(taking.pace.paused_seconds, 1),
+        "refused_tasks": taking.plugs.refused_tasks() - taking.refused_before,
         "blobs": len(manifest.blobs),
         "blobs_stored": blobs.stored,
     }

@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from holdfast.errors import DeadlineExceeded, HoldfastError, Interrupted
+from holdfast.errors import DeadlineExceeded, HoldfastError, Interrupted, LeaseLost
 from holdfast.operations.plugs import JobSpec
+from holdfast.proving import Hold
 from holdfast.scheduling.pace import Pace
 
 MOST_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Watch:
-    """Ends the reads at the job's deadline, or when no byte has come for too long."""
+    """Ends the reads at the job's deadline, when no byte has come for too long, or when the job
+    is no longer ours."""
 
-    def __init__(self, job: JobSpec, pace: Pace) -> None:
+    def __init__(self, job: JobSpec, pace: Pace, hold: Hold) -> None:
         self._job = job
+        self._hold = hold
         self._pace = pace
         self._last_byte = time.monotonic()
         self._expired = ""
@@ -67,6 +70,8 @@ class Watch:
 
     def _too_long(self, ends: float | None) -> str:
         now = time.monotonic()
+        if self._hold.lost:
+            return self._hold.lost
         if self._pace.is_paused:
             # We wait because we were told to: that is no stall.
             self.beat()
@@ -77,7 +82,12 @@ class Watch:
             return f"no byte came for {stall}"
         return ""
 
-    def _error(self) -> DeadlineExceeded:
+    def _error(self) -> HoldfastError:
+        if self._hold.lost:
+            return LeaseLost(
+                f"cannot back up job '{self._job.name}': {self._expired}",
+                hint="another host may have taken the job over; its run counts, or the next one",
+            )
         stalled = self._expired.startswith("no byte")
         return DeadlineExceeded(
             f"cannot back up job '{self._job.name}': {self._expired}",

@@ -1,7 +1,8 @@
-"""Standard .zst and .gz streams, so that stock tools can read what we store."""
+"""Standard .zst, .gz and .xz streams, so that stock tools can read what we store."""
 
 from __future__ import annotations
 
+import lzma
 import zlib
 from collections.abc import Callable, Iterable
 
@@ -12,6 +13,8 @@ from holdfast.pipeline.flow import Stage
 
 # zlib: 15 bits of window, plus 16 for a gzip header and trailer.
 GZIP_WINDOW_BITS = 15 + 16
+# By level, from the manual of xz: what its compressor holds.
+XZ_MIB = (3, 9, 17, 32, 48, 94, 94, 186, 370, 674)
 
 
 class CompressZstd:
@@ -41,6 +44,19 @@ class CompressGzip:
         return _full(self._stream.flush())
 
 
+class CompressXz:
+    """One xz stream."""
+
+    def __init__(self, level: int) -> None:
+        self._stream = lzma.LZMACompressor(preset=level)
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        return _full(self._stream.compress(chunk))
+
+    def finish(self) -> Iterable[Buffer]:
+        return _full(self._stream.flush())
+
+
 class Pass:
     """Changes nothing: the codec `none`."""
 
@@ -54,6 +70,7 @@ class Pass:
 COMPRESSORS: dict[Codec, Callable[[int], Stage]] = {
     Codec.ZSTD: CompressZstd,
     Codec.GZIP: CompressGzip,
+    Codec.XZ: CompressXz,
     Codec.NONE: lambda _level: Pass(),
 }
 
@@ -66,6 +83,8 @@ def context_bytes(codec: Codec, level: int) -> int:
     if codec is Codec.ZSTD:
         parameters = zstandard.ZstdCompressionParameters.from_level(level)
         return parameters.estimated_compression_context_size()
+    if codec is Codec.XZ:
+        return XZ_MIB[level] << 20
     return (1 << 17) + (1 << 18) if codec is Codec.GZIP else 0
 
 

@@ -1,4 +1,4 @@
-"""Standard .zst and .gz streams back into plain bytes, in chunks of a bounded size.
+"""Standard .zst, .gz and .xz streams back into plain bytes, in chunks of a bounded size.
 
 A megabyte of zeros fits into a few compressed bytes, so the output is bounded, not the input:
 a chunk that explodes must not take the memory of the host with it.
@@ -6,6 +6,7 @@ a chunk that explodes must not take the memory of the host with it.
 
 from __future__ import annotations
 
+import lzma
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
@@ -62,9 +63,30 @@ def _gzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise CorruptStream("the gzip member ends too early")
 
 
+def _xz(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    stream = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+    try:
+        for chunk in chunks:
+            if stream.eof:
+                break
+            plain = stream.decompress(chunk, CHUNK_BYTES)
+            while plain:
+                yield plain
+                plain = b"" if stream.needs_input else _more(stream)
+    except lzma.LZMAError as error:
+        raise CorruptStream(str(error)) from error
+    if not stream.eof:
+        raise CorruptStream("the xz stream ends too early")
+
+
+def _more(stream: lzma.LZMADecompressor) -> bytes:
+    return b"" if stream.eof else stream.decompress(b"", CHUNK_BYTES)
+
+
 DECOMPRESSORS: dict[Codec, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
     Codec.ZSTD: _zstd,
     Codec.GZIP: _gzip,
+    Codec.XZ: _xz,
     Codec.NONE: iter,
 }
 

@@ -8,20 +8,14 @@ from collections.abc import Callable, Iterable
 from holdfast.model import Buffer
 
 
-class Fingerprint:
-    """Observes; `size_bytes` and `sha256` are those of everything that has passed so far."""
+class Size:
+    """Observes; `size_bytes` is that of everything that has passed so far."""
 
     def __init__(self, *, advance: Callable[[int], None] = lambda _: None) -> None:
-        self._digest = hashlib.sha256()
         self._advance = advance
         self.size_bytes = 0
 
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
     def feed(self, chunk: Buffer) -> Iterable[Buffer]:
-        self._digest.update(chunk)
         size_bytes = len(chunk)
         self.size_bytes += size_bytes
         self._advance(size_bytes)
@@ -29,3 +23,19 @@ class Fingerprint:
 
     def finish(self) -> Iterable[Buffer]:
         return ()
+
+
+class Fingerprint(Size):
+    """The same with `sha256`, in hex."""
+
+    def __init__(self, *, advance: Callable[[int], None] = lambda _: None) -> None:
+        super().__init__(advance=advance)
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        self._digest.update(chunk)
+        return super().feed(chunk)

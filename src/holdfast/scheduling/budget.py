@@ -9,8 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.errors import MemoryShort
+from holdfast.model import Compressor
 
 TASKS_PER_SLOT = 3
+# Measured, with the options that they are called with: zstd and 7z start threads for one, too.
+COMPRESSOR_TASKS = {
+    Compressor.GZIP: 1,
+    Compressor.PIGZ: 1,
+    Compressor.ZSTD: 3,
+    Compressor.SEVEN_ZIP: 3,
+}
 # Tasks left alone for whoever else lives under the same limit: shells, hooks, the session itself.
 RESERVED_TASKS = 100
 # What `auto` takes at most: more must be asked for by number.
@@ -19,6 +27,8 @@ AUTO_SLOTS = 10
 RESERVED_CONNECTIONS = 2
 # The database works too while we compress, so two per CPU keep all CPUs busy.
 SLOTS_PER_CPU = 2
+# Where no limit can be read.
+MOST_SLOTS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +96,7 @@ def process_budget(
     asked: int | None,
     connections_free: int | None,
     memory: MemoryRoom | None = None,
+    tasks_per_slot: int = TASKS_PER_SLOT,
 ) -> Budget:
     """The slots for a run: what was asked for (None is `auto`), lowered to what is possible.
 
@@ -106,7 +117,7 @@ def process_budget(
     else:
         allowed["asked"] = asked
     for ceiling in limits.ceilings:
-        allowed[ceiling.name] = (ceiling.free - RESERVED_TASKS) // TASKS_PER_SLOT
+        allowed[ceiling.name] = (ceiling.free - RESERVED_TASKS) // tasks_per_slot
     if limits.pids_max is not None:
         allowed["upper_bound"] = (limits.pids_max - RESERVED_TASKS) // TASKS_PER_SLOT
     if connections_free is not None:
@@ -121,6 +132,24 @@ def process_budget(
         allowed=allowed,
         ceilings=limits.ceilings,
     )
+
+
+def slots_now(
+    limits: Limits, *, working: int, threads: int, tasks_per_slot: int = TASKS_PER_SLOT
+) -> int:
+    """How many may work now; tasks of our own threads and slots are not counted against us."""
+    own = threads + working * (tasks_per_slot - 1)
+    free = [ceiling.free + own for ceiling in limits.ceilings]
+    return max(1, (min(free) - RESERVED_TASKS) // tasks_per_slot) if free else MOST_SLOTS
+
+
+def tasks_beside(compressor: Compressor | None) -> int:
+    """The tasks of a slot whose dump goes through that program.
+
+    Its worker, the dump and the thread that reads the dump's errors are three; the program has
+    its own, and one more that reads its errors.
+    """
+    return TASKS_PER_SLOT + (1 + COMPRESSOR_TASKS[compressor] if compressor else 0)
 
 
 def tasks_for(slots: int) -> int:

@@ -13,9 +13,30 @@ from pathlib import Path
 
 from holdfast.errors import RunInFlight
 from holdfast.ports import Clock, Guard
+from holdfast.proving import Hold
+from holdfast.scheduling.owner import Process, has_ended, this_process
 from holdfast.scheduling.state import make_folder, open_private
 
 POLL_SECONDS = 1.0
+
+
+class HeldHere:
+    """Obeys `proving.Hold`: the kernel keeps the lock as long as this process lives."""
+
+    lost = ""
+
+    def prove(self) -> None: ...
+
+
+class OwnedGuard:
+    """Obeys `ports.Guard` where this process has this host's lock of the job already."""
+
+    @contextmanager
+    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:  # noqa: ARG002 - as the port has it
+        yield HeldHere()
+
+    def owner(self, job: str) -> dict[str, str] | None:  # noqa: ARG002 - as the port has it
+        return None
 
 
 class FlockGuard:
@@ -31,7 +52,7 @@ class FlockGuard:
         self._run_id = run_id
 
     @contextmanager
-    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[None]:
+    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:
         make_folder(self._folder)
         descriptor = open_private(self._path(job), os.O_RDWR)
         try:
@@ -41,7 +62,7 @@ class FlockGuard:
                 raise self._in_flight(job) from error
             _write(descriptor, self._describe(deadline))
             try:
-                yield
+                yield HeldHere()
             finally:
                 _write(descriptor, {})
         finally:
@@ -65,11 +86,13 @@ class FlockGuard:
         )
 
     def _describe(self, deadline: datetime | None) -> dict[str, str]:
-        pid = os.getpid()
+        me = this_process()
         return {
-            "pid": str(pid),
-            "boot_id": _boot_id(),
-            "process_started": _start_ticks(pid),
+            "host": me.host,
+            "pid": str(me.pid),
+            "pid_space": me.pid_space,
+            "boot_id": me.boot_id,
+            "process_started": me.started,
             "run_id": self._run_id,
             "started_at": self._clock().isoformat(timespec="seconds"),
             "deadline": deadline.isoformat(timespec="seconds") if deadline else "",
@@ -104,18 +127,18 @@ class WaitingGuard:
         self._monotonic = monotonic
 
     @contextmanager
-    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[None]:
+    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:
         give_up_at = self._monotonic() + self._at_most.total_seconds()
         with ExitStack() as held:
             while True:
                 try:
-                    held.enter_context(self._guard.hold(job, deadline=deadline))
+                    hold = held.enter_context(self._guard.hold(job, deadline=deadline))
                     break
                 except RunInFlight:
                     if self._monotonic() >= give_up_at:
                         raise
                 self._sleep(POLL_SECONDS)
-            yield
+            yield hold
 
     def owner(self, job: str) -> dict[str, str] | None:
         return self._guard.owner(job)
@@ -127,20 +150,16 @@ def _write(descriptor: int, owner: dict[str, str]) -> None:
 
 
 def _is_alive(owner: dict[str, str]) -> bool:
-    """The same process of the same boot: a pid alone may have been given to somebody else."""
-    return owner.get("boot_id") == _boot_id() and owner.get("process_started") == _start_ticks(
-        int(owner["pid"])
-    )
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _start_ticks(pid: int) -> str:
-    """Field 22 of proc_pid_stat(5); the second one is in brackets and may hold anything."""
+    """A run of this boot whose process was not seen to end."""
+    me = this_process()
     try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-    except OSError:
-        return "gone"
-    return after_name.split()[19]
+        process = Process(
+            host=owner["host"],
+            boot_id=owner["boot_id"],
+            pid_space=owner["pid_space"],
+            pid=int(owner["pid"]),
+            started=owner["process_started"],
+        )
+    except (KeyError, ValueError):
+        return False
+    return process.boot_id == me.boot_id and not has_ended(process, seen_from=me)

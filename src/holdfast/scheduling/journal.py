@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter, ValidationError
 
 from holdfast.model import Part
-from holdfast.ports import Unfinished
+from holdfast.remembering import Unfinished
 from holdfast.scheduling.state import make_folder, open_private, state_errors
 
 
@@ -25,7 +25,7 @@ def _part() -> TypeAdapter[Part]:
 
 
 class FileJournal:
-    """Obeys `ports.Journal`: `FOLDER/JOB/DATABASE.jsonl`, the head in its first line."""
+    """Obeys `remembering.Journal`: `FOLDER/JOB/DATABASE.jsonl`, the head in its first line."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,7 +42,9 @@ class FileJournal:
         self._append(self._path(job, database), [_part().dump_json(part)], os.O_APPEND)
 
     def read(self, job: str, database: str) -> Unfinished | None:
-        path = self._path(job, database)
+        return self._read(self._path(job, database))
+
+    def _read(self, path: Path) -> Unfinished | None:
         with state_errors(path):
             lines = path.read_bytes().splitlines() if path.exists() else []
         try:
@@ -58,7 +60,15 @@ class FileJournal:
             started_at=head.started_at,
             snapshot_at=head.snapshot_at,
             parts=tuple(_readable(lines[1:])),
+            recipients=head.recipients,
         )
+
+    def unfinished(self, job: str) -> list[Unfinished]:
+        folder = self._folder / job
+        with state_errors(folder):
+            paths = sorted(folder.glob("*.jsonl"))
+        found = [self._read(path) for path in paths]
+        return [each for each in found if each is not None]
 
     def end(self, job: str, database: str) -> None:
         path = self._path(job, database)

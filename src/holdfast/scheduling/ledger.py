@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from holdfast.ports import RunRecord
+from holdfast.remembering import RunRecord
 from holdfast.scheduling.state import make_folder, open_private, state_errors
 
 RUNS_KEPT = 50

@@ -30,6 +30,13 @@ def live_limits(*, root: Path = Path("/"), uid: int | None = None) -> Limits:
     )
 
 
+def refused_tasks(*, root: Path = Path("/")) -> int:
+    """How often a cgroup that we are in, or one above it, has refused a task so far."""
+    texts = [_text(folder / "pids.events") for folder, _ in _group_folders(root)]
+    lines = [line.split() for text in texts for line in text.splitlines()]
+    return sum(int(line[1]) for line in lines if len(line) == 2 and line[0] == "max")
+
+
 @dataclass(frozen=True, slots=True)
 class _Hierarchy:
     """A mounted cgroup file system: where, and which group of the hierarchy is its top."""
@@ -40,15 +47,20 @@ class _Hierarchy:
 
 
 def _cgroup_ceilings(root: Path) -> Iterator[Ceiling]:
+    for folder, level in _group_folders(root):
+        most, used = _number(folder / "pids.max"), _number(folder / "pids.current")
+        if most is not None and used is not None:
+            name = PurePosixPath("/") / level
+            yield Ceiling(name=f"pids.max of {name}", most=most, used=used)
+
+
+def _group_folders(root: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Our own groups and those above them: where each is, and its path below the mount."""
     for hierarchy, group in _our_groups(root / "proc/self"):
         mounted_at = root / hierarchy.mounted_at.relative_to("/")
         inside = _below(group, hierarchy.top)
         for level in (inside, *inside.parents):
-            folder = mounted_at / level
-            most, used = _number(folder / "pids.max"), _number(folder / "pids.current")
-            if most is not None and used is not None:
-                name = PurePosixPath("/") / level
-                yield Ceiling(name=f"pids.max of {name}", most=most, used=used)
+            yield mounted_at / level, level
 
 
 def _our_groups(proc_self: Path) -> Iterator[tuple[_Hierarchy, PurePosixPath]]:

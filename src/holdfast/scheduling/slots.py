@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from holdfast.errors import Interrupted
+from holdfast.errors import Interrupted, TasksRefused
+from holdfast.scheduling.room import MOST_TRIES, Room
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,14 +20,17 @@ def run_all(
     *,
     workers: int,
     abort: Callable[[], None],
+    room: Room | None = None,
 ) -> list[Result]:
     """`work` on every item, at most `workers` at a time; the results in the order of the items.
 
     The first error is the one that is raised: no new item is begun, `abort` is called once so
     that work under way ends, and what that work then raises is its consequence, not the cause.
     An interruption of the calling thread counts as an error. No work outlives this call.
+    With `room` fewer may work than there are threads, and an item for which the host refused a
+    task is tried again with half as many.
     """
-    crew = _Crew(items, work, abort)
+    crew = _Crew(items, work, abort, room or Room(workers))
     threads = [
         threading.Thread(target=crew.serve, name=f"slot-{number}")
         for number in range(1, workers + 1)
@@ -66,10 +71,14 @@ class _Crew(Generic[Item, Result]):
         items: Iterable[Item],
         work: Callable[[Item], Result],
         abort: Callable[[], None],
+        room: Room,
     ) -> None:
         self._items: Iterator[tuple[int, Item]] = iter(enumerate(items))
         self._work = work
         self._abort = abort
+        self._room = room
+        self._again: deque[tuple[int, Item]] = deque()
+        self._tries: Counter[int] = Counter()
         self._changed = threading.Condition()
         self._no_more = False
         self._working = 0
@@ -81,6 +90,8 @@ class _Crew(Generic[Item, Result]):
             position, item = task
             try:
                 result = self._work(item)
+            except TasksRefused as error:
+                self._try_again(position, item, error)
             except BaseException as error:  # noqa: BLE001 - raised again by `outcome` in the caller's thread
                 self.fail(error)
                 self._end()
@@ -90,7 +101,11 @@ class _Crew(Generic[Item, Result]):
 
     def wait(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._no_more and self._working == 0)
+            self._changed.wait_for(self._is_over)
+
+    def _is_over(self) -> bool:
+        waiting = self._again and self._cause is None
+        return self._no_more and self._working == 0 and not waiting
 
     def wait_in_any_case(self) -> None:
         """Also while somebody keeps pressing Ctrl-C: work must not be left behind."""
@@ -116,10 +131,28 @@ class _Crew(Generic[Item, Result]):
             raise self._cause
         return [self._results[position] for position in sorted(self._results)]
 
+    def _try_again(self, position: int, item: Item, error: TasksRefused) -> None:
+        self._room.halve()
+        with self._changed:
+            self._tries[position] += 1
+            is_last = self._tries[position] >= MOST_TRIES
+            if not is_last:
+                self._again.append((position, item))
+                # Alone there is nobody whose end could make room: give the host a moment.
+                self._changed.wait_for(
+                    lambda: self._cause is not None, timeout=self._tries[position]
+                )
+        if is_last:
+            self.fail(error)
+        self._end()
+
     def _begin(self) -> tuple[int, Item] | None:
         try:
+            # The kernel is asked outside the lock: nobody shall wait for that.
+            allowed = self._room.allowed(working=self._working)
             with self._changed:
-                task = None if self._no_more else next(self._items, None)
+                self._changed.wait_for(lambda: self._no_more or self._working < allowed)
+                task = self._next()
                 if task is None:
                     self._no_more = True
                     self._changed.notify_all()
@@ -129,6 +162,13 @@ class _Crew(Generic[Item, Result]):
             self.fail(error)
             return None
         return task
+
+    def _next(self) -> tuple[int, Item] | None:
+        if self._cause is not None:
+            return None
+        if self._again:
+            return self._again.popleft()
+        return None if self._no_more else next(self._items, None)
 
     def _end(self) -> None:
         with self._changed:

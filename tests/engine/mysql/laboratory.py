@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 PASSWORD = 'secret # \\ "quoted" é'
 CLIENT_OPTIONS = ("--binary-mode", "--comments")
 JUDGE_OPTIONS = (
-    *("--routines", "--events", "--triggers", "--hex-blob"),
+    *("--single-transaction", "--routines", "--events", "--triggers", "--hex-blob"),
     *("--order-by-primary", "--skip-dump-date", "--skip-comments"),
     *("--default-character-set=utf8mb4", "--max-allowed-packet=1G"),
 )
@@ -34,6 +34,8 @@ class Brand:
     judge: tuple[str, ...]
     whole_server: tuple[str, ...]
     """Rights on `*.*` that docs/restore-mysql.md asks for."""
+    sight: tuple[str, ...]
+    """Those of them without which a backup only sees less before it locks."""
 
 
 MARIADB = Brand(
@@ -41,12 +43,14 @@ MARIADB = Brand(
     client="mariadb",
     judge=("mariadb-dump", *JUDGE_OPTIONS),
     whole_server=("RELOAD",),
+    sight=("PROCESS", "SLAVE MONITOR"),
 )
 MYSQL = Brand(
     name="mysql",
     client="mysql",
     judge=("mysqldump", *JUDGE_OPTIONS, "--set-gtid-purged=OFF"),
     whole_server=("RELOAD", "BACKUP_ADMIN", "SHOW_ROUTINE"),
+    sight=("PROCESS", "REPLICATION CLIENT"),
 )
 # Such a table's CHECKSUM differs from one call to the next.
 ARRAY_INDEXES = """
@@ -94,10 +98,17 @@ class Laboratory:
     def tool(self, *argv: str, stdin: bytes = b"") -> bytes:
         """What one of the server's own programs prints."""
         program, *options = argv
-        login = [f"--user={self._address.user}", f"--socket={self._address.unix_socket}"]
-        done = subprocess.run([program, *login, *options], input=stdin, capture_output=True)
+        done = subprocess.run([program, *self._login, *options], input=stdin, capture_output=True)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout
+
+    @property
+    def _login(self) -> list[str]:
+        return [f"--user={self._address.user}", f"--socket={self._address.unix_socket}"]
+
+    def client(self, database: str) -> list[str]:
+        """The stock client as docs/restore-mysql.md has it, for a script on its stdin."""
+        return [self.brand.client, *self._login, *CLIENT_OPTIONS, database]
 
     def load(self, database: str, script: bytes) -> None:
         """By the stock client, as docs/restore-mysql.md tells an operator to."""
@@ -133,7 +144,7 @@ class Laboratory:
     def reader(self, database: str) -> str:
         """An account with exactly the grants that docs/restore-mysql.md asks for."""
         return self.account(
-            f"{', '.join(self.brand.whole_server)} ON *.*",
+            f"{', '.join((*self.brand.whole_server, *self.brand.sight))} ON *.*",
             of_database(database, "SELECT", "SHOW VIEW", "TRIGGER", "EVENT"),
             "SELECT ON `mysql`.*",
         )
@@ -160,16 +171,19 @@ class Laboratory:
         )
         unsteady = self.ask(database, ARRAY_INDEXES) if self.brand is MYSQL else []
         sums = {}
-        for (table,) in tables:
-            ask = "SELECT * FROM" if (table,) in unsteady else "CHECKSUM TABLE"
-            rows = self.ask(database, f"{ask} {ticked(table)}")
-            sums[table] = str(rows) if (table,) in unsteady else rows[0][1]
+        with self.connect(database) as connection, connection.cursor() as cursor:
+            for (table,) in tables:
+                by_rows = (table,) in unsteady
+                ask = "SELECT * FROM" if by_rows else "CHECKSUM TABLE"
+                cursor.execute(f"{ask} {ticked(table)}")
+                rows = cursor.fetchall()
+                sums[table] = str(rows) if by_rows else str(rows[0][1])
         return sums
 
-    def described(self, database: str) -> list[bytes]:
-        """All of a database in the words of an independent tool, without its name."""
+    def described(self, database: str, *tables: str) -> list[bytes]:
+        """All of a database, or `tables` of it, as an independent tool tells it, unnamed."""
         name = ticked(database).encode()
-        text = self.tool(*self.brand.judge, database).replace(name, b"`DATABASE`")
+        text = self.tool(*self.brand.judge, database, *tables).replace(name, b"`DATABASE`")
         # MySQL remembers whether a character set was given or implied: that says nothing more.
         return re.sub(rb" CHARACTER SET \w+(?= COLLATE)", b"", text).splitlines()
 

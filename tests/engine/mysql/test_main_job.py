@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.engine.encrypted_job import EncryptedJob
 from tests.engine.main_job import CHINOOK, MainJob
 from tests.engine.mysql.laboratory import Laboratory, numbers, ticked
 
@@ -40,6 +42,12 @@ class MysqlDatabases:
     def new_name(self) -> str:
         return self._lab.name()
 
+    def empty(self) -> str:
+        return self._lab.database()
+
+    def stock_client(self, database: str, part: dict[str, Any]) -> list[str]:
+        return self._lab.client(database)
+
     def checksums(self, database: str) -> dict[str, str]:
         sums = self._lab.checksums(database)
         return {
@@ -58,4 +66,8 @@ def databases(lab: Laboratory, tmp_path: Path) -> MysqlDatabases:
 
 
 class TestMysqlMainJob(MainJob):
+    """All of it."""
+
+
+class TestMysqlEncryptedJob(EncryptedJob):
     """All of it."""

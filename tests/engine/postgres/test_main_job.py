@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from tests.engine.encrypted_job import EncryptedJob, encrypted_site
 from tests.engine.main_job import CHINOOK, MainJob
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, program
@@ -44,6 +47,17 @@ class PostgresDatabases:
     def new_name(self) -> str:
         return self._lab.name()
 
+    def empty(self) -> str:
+        return self._lab.database()
+
+    def stock_client(self, database: str, part: dict[str, Any]) -> list[str]:
+        psql = program("psql", self._lab.superuser)
+        statement = part["details"].get("statement")
+        return [
+            *(psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self._lab.conninfo(database)),
+            *(["-c", statement] if statement else []),
+        ]
+
     def checksums(self, database: str) -> dict[str, str]:
         found = checksums(self._lab.conninfo(database))
         return {".".join(table): str(value) for table, value in found.items()}
@@ -66,3 +80,23 @@ def databases(lab: Laboratory, tmp_path: Path) -> PostgresDatabases:
 
 class TestPostgresMainJob(MainJob):
     """All of it."""
+
+
+class TestPostgresEncryptedJob(EncryptedJob):
+    """All of it."""
+
+
+def test_a_sealed_large_object_is_kept_once_and_comes_back(
+    lab: Laboratory, databases: PostgresDatabases, tmp_path: Path
+) -> None:
+    content = os.urandom(3 << 20)
+    database = lab.database(f"SELECT lo_from_bytea(4711, '\\x{content.hex()}')")
+    site = encrypted_site(tmp_path, databases.source(database))
+    first, second = site.run("backup", "shop"), site.run("backup", "shop")
+    assert (first["metrics"]["blobs_stored"], second["metrics"]["blobs_stored"]) == (1, 0)
+    identity = tmp_path / "identity"
+    assert site.run("verify", "shop/latest", "--identity", str(identity))["verified"] is True
+    restored = databases.new_name()
+    to = ("--to", databases.url(restored))
+    site.run("restore", "shop/latest", *to, "--identity", str(identity))
+    assert lab.ask(restored, "SELECT lo_get(4711)") == [(content,)]

@@ -36,6 +36,16 @@ FILES = (
 )
 
 
+NOISE = (
+    "CREATE TABLE {name} (id int PRIMARY KEY, body bytea)",
+    "ALTER TABLE {name} ALTER body SET STORAGE EXTERNAL",
+    # Half of the first rows are gone, so that a sample has to do with what is there.
+    """INSERT INTO {name} SELECT n, (SELECT string_agg({value}, ''::bytea)
+        FROM generate_series(1, 8192) k) FROM generate_series(1, 40) n""",
+    "DELETE FROM {name} WHERE id % 2 = 0",
+)
+
+
 def laboratory_objects(lab: Laboratory, database: str) -> None:
     """Large objects: empty, short, sparse, exactly a page, longer than any buffer."""
     lab.run(
@@ -83,6 +93,18 @@ def test_the_corpus_comes_back_equal_in_every_shape(
 
 def public(name: str) -> Relation:
     return Relation(schema="public", name=name)
+
+
+def test_only_what_becomes_smaller_is_compressed(lab: Laboratory) -> None:
+    noise = [each.format(name="noise", value="sha512((n || '/' || k)::bytea)") for each in NOISE]
+    words = [each.format(name="words", value="repeat('word', 16)::bytea") for each in NOISE]
+    source = PostgresSource(dsn=lab.conninfo(lab.database(*noise, *words)))
+    with source.open(workers=1) as snapshot:
+        worth = {part.relation: part.compress for part in snapshot.parts if part.relation}
+    assert worth == {public("noise"): False, public("words"): True}
+    told = {table.relation: table.method for table in source.plan().tables}
+    assert told[public("noise")].endswith("not compressed")
+    assert not told[public("words")].endswith("not compressed")
 
 
 def test_ranges_hold_every_row_exactly_once(lab: Laboratory, tmp_path: Path) -> None:

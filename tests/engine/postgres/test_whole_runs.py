@@ -19,7 +19,8 @@ from tests.engine.postgres.test_shapes import FILES
 from tests.engine.waiting import until
 
 KILLED = -9
-OF_BACKUP = [name for name in get_args(Name) if not name.startswith(("restore", "prune", "blob"))]
+OF_OTHERS = ("restore", "prune", "blob", "copy")
+OF_BACKUP = [name for name in get_args(Name) if not name.startswith(OF_OTHERS)]
 TABLES = (
     "CREATE TABLE big (id int PRIMARY KEY, noise text)",
     "INSERT INTO big SELECT n, md5(n::text) FROM generate_series(1, 50000) n",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import wiring
+from holdfast import wiring, wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.load import load
 from holdfast.config.settings import PostgresSettings
@@ -62,8 +62,8 @@ class Desk:
         self.target = FakeTarget()
         self._monkeypatch = monkeypatch
         self._capsys = capsys
-        monkeypatch.setitem(wiring.SOURCES, PostgresSettings, lambda *_: self.source)
-        monkeypatch.setitem(wiring.TARGETS, "fake", (self._make_target, frozenset({"fake"})))
+        monkeypatch.setitem(wiring_sources.SOURCES, PostgresSettings, lambda *_: self.source)
+        monkeypatch.setitem(wiring_sources.TARGETS, "fake", {"fake": self._make_target})
 
     def _make_target(self, _url: str, _password: str | None) -> Target:
         return self.target

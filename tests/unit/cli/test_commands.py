@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from holdfast.errors import AccessDenied, BackupFailed
 from tests.fakes.source import FakeSource, table
 from tests.unit.cli.desk import Desk, flip_bit
@@ -102,6 +104,46 @@ def test_a_dry_run_of_prune_drops_nothing_and_says_why_it_would(desk: Desk) -> N
     assert len(list(desk.repository.rglob("manifest.json"))) == 2
     assert "dropped" in desk.holdfast("prune", "shop").stdout
     assert len(list(desk.repository.rglob("manifest.json"))) == 1
+
+
+def test_a_backup_can_be_looked_at_quickly_and_be_read_again_bit_by_bit(desk: Desk) -> None:
+    desk.holdfast("backup", "shop")
+    assert (
+        "2 parts are there in their sizes"
+        in desk.holdfast("verify", "shop/latest", "--level", "quick").stdout
+    )
+    answer = desk.holdfast("verify", "--level", "ledger", "--budget", "1m")
+    assert answer.exit_code == 0
+    assert "shop: 2 parts read" in answer.stdout
+    assert "none left" in answer.stdout
+    flip_bit(desk.stored("items.copy.zst"))
+    answer = desk.holdfast("verify", "shop", "--level", "ledger")
+    assert answer.exit_code == 31
+    assert "public.items" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["verify"], ["verify", "shop", "--level", "ledger", "--budget", "long"]]
+)
+def test_a_verification_that_cannot_be_understood_is_refused(
+    desk: Desk, arguments: list[str]
+) -> None:
+    assert desk.holdfast(*arguments).exit_code == 2
+
+
+def test_repair_and_du_tell_what_is_left_and_what_it_takes(desk: Desk) -> None:
+    desk.holdfast("backup", "shop")
+    stray = desk.stored("manifest.json").with_name("stray")
+    stray.write_bytes(b"?" * 2048)
+    assert "would remove" in desk.holdfast("repair", "--dry-run").stdout
+    assert stray.exists()
+    assert "freed 2.0 KiB" in desk.holdfast("repair", "shop").stdout
+    assert not stray.exists()
+    usage = desk.holdfast("du", "--json").document["jobs"][0]
+    assert usage["bytes"] == sum(
+        path.stat().st_size for path in desk.repository.glob("shop/**/*") if path.is_file()
+    )
+    assert desk.holdfast("du").stdout.splitlines()[-1].split()[:2] == ["shop", "1"]
 
 
 def test_check_shows_what_works(desk: Desk) -> None:

@@ -22,7 +22,11 @@ CALLS = [
     ("show", ["show", "shop/latest"]),
     ("verify", ["verify", "shop/latest"]),
     ("restore", ["restore", "shop/latest", "--to", "fake://target"]),
+    ("verify", ["verify", "shop/latest", "--level", "quick"]),
+    ("verify-ledger", ["verify", "shop", "--level", "ledger", "--budget", "1m"]),
+    ("du", ["du"]),
     ("prune", ["prune", "--dry-run"]),
+    ("repair", ["repair", "--dry-run"]),
     ("check", ["check"]),
     ("status", ["status"]),
 ]
@@ -47,7 +51,9 @@ def described(schema: str) -> set[str]:
     return {word for section in (own, *shared) for word in re.findall(r"`([^`]+)`", section)}
 
 
-@pytest.mark.parametrize(("command", "arguments"), CALLS, ids=[command for command, _ in CALLS])
+@pytest.mark.parametrize(
+    ("command", "arguments"), CALLS, ids=["-".join(arguments) for _, arguments in CALLS]
+)
 def test_every_field_is_described(desk: Desk, command: str, arguments: list[str]) -> None:
     desk.holdfast("backup", "shop")
     answer = desk.holdfast(*arguments, "--json")
@@ -74,6 +80,7 @@ def test_an_error_is_described(desk: Desk) -> None:
 def test_a_listed_backup_carries_its_consistency_and_its_size(desk: Desk) -> None:
     made = desk.holdfast("backup", "shop", "--json").document
     (listed,) = desk.holdfast("list", "--json").document["backups"]
+    assert listed.pop("repository") == "main"
     assert made["backups"] == [listed]
     assert listed.items() <= made.items()
     assert (listed["consistency"], listed["parts"], listed["rows"]) == ("snapshot", 2, 3)

@@ -18,6 +18,7 @@ def test_every_recipe_of_the_project_can_be_read() -> None:
     assert {name: recipe.parent.name for name, recipe in images.items() if recipe.parent} == {
         "debian-12-postgres": "debian-12",
         "debian-12-mariadb": "debian-12",
+        "debian-12-mariadb-peers": "debian-12-mariadb",
         "debian-13-postgres": "debian-13",
         "debian-13-postgres-peers": "debian-13-postgres",
         "debian-13-mariadb": "debian-13",

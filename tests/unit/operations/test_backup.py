@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
@@ -17,14 +18,16 @@ from holdfast.errors import (
     DeadlineExceeded,
     HoldfastError,
     Interrupted,
+    LeaseLost,
     RepositoryFull,
     RunInFlight,
     SessionCorrupt,
     SnapshotLost,
 )
-from holdfast.model import Consistency
+from holdfast.model import Buffer, Consistency
 from holdfast.operations.backup import backup
-from holdfast.ports import RunRecord
+from holdfast.ports import Stored
+from holdfast.remembering import RunRecord
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import ClosingFakeSnapshot, FakeSource, table
@@ -255,3 +258,57 @@ class TestSeveralDatabases:
         with pytest.raises(Interrupted):
             backup(world.plugs)
         assert world.source.others[2].opened == 0
+
+
+def test_the_third_run_skipped_in_a_row_is_an_alarm() -> None:
+    world = World()
+    codes: list[int] = []
+    with world.guard.hold("shop", deadline=None):
+        for _ in range(4):
+            with pytest.raises(RunInFlight) as skipped:
+                backup(world.plugs)
+            codes.append(skipped.value.exit_code)
+    assert codes == [40, 40, 41, 41]
+    assert [run.outcome for run in world.ledger.records] == ["skipped"] * 4
+    assert [(run.exit_code, in_a_row) for run, in_a_row in world.gauges.runs][-1] == (41, 4)
+    assert "4 runs in a row were skipped" in skipped.value.message
+    backup(world.plugs)
+    with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight) as skipped:
+        backup(world.plugs)
+    assert skipped.value.exit_code == 40
+
+
+def test_a_run_that_lost_its_job_before_the_manifest_stores_none() -> None:
+    world = World()
+    world.guard.hold_given.lose_at_proof = 1
+    with pytest.raises(LeaseLost):
+        backup(world.plugs)
+    assert [key.rpartition("/")[2] for key in world.repository.objects] == ["failed.json"]
+    assert world.ledger.records[-1].exit_code == 43
+
+
+def test_a_run_that_lost_its_job_while_the_manifest_was_stored_takes_it_back() -> None:
+    world = World()
+    hold = world.guard.hold_given
+
+    class SlowRepository(MemoryRepository):
+        def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+            if key.endswith("/manifest.json"):
+                hold.lost = "the repository did not take a heartbeat for the whole lease_time"
+            return super().put(key, chunks)
+
+    world.repository = SlowRepository(free_bytes=1 << 30)
+    with pytest.raises(LeaseLost, match="did not take a heartbeat"):
+        backup(world.plugs)
+    assert Catalog(world.repository).survey("shop").manifests == ()
+
+
+def test_a_run_that_loses_its_job_on_the_way_ends_its_reads() -> None:
+    stuck = threading.Event()
+    slow = dataclasses.replace(table("orders", "1,ann"), waits_for=stuck)
+    world = World(slow)
+    world.guard.hold_given.lost = "another host has taken it over"
+    with pytest.raises(LeaseLost, match="cannot back up job 'shop': another host"):
+        backup(world.plugs)
+    assert stuck.is_set()
+    assert world.source.closed == world.source.opened

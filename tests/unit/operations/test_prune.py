@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import RunInFlight
+from holdfast.errors import LeaseLost, RepositoryFull, RunInFlight
+from holdfast.model import Buffer
 from holdfast.operations.backup import backup
+from holdfast.operations.plugs import Plugs
 from holdfast.operations.prune import PruneReport, prune
+from holdfast.operations.quick import quick
+from holdfast.operations.verify import verify
+from holdfast.ports import Stored
+from holdfast.retention import Policy
+from holdfast.scheduling.lease import Terms
+from holdfast.scheduling.leased_guard import LeasedGuard
+from holdfast.scheduling.owner import this_process
+from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.worlds import World
 
 
 def pruned(world: World, *, dry_run: bool = False) -> PruneReport:
-    return prune(world.repository, world.guard, world.plugs.job, dry_run=dry_run)
+    return prune(world.plugs, dry_run=dry_run)
 
 
 def test_what_no_rule_keeps_is_removed_with_all_its_parts() -> None:
@@ -51,3 +64,104 @@ def test_nothing_is_pruned_while_a_backup_runs() -> None:
     backup(world.plugs)
     with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
         pruned(world)
+
+
+def test_the_newest_that_was_proven_good_is_kept_whatever_the_rules_say() -> None:
+    world = World()
+    made = [backup(world.plugs).manifest for _ in range(4)]
+    verify(world.reader, made[0].backup_id, workers=1)
+    report = pruned(world)
+    assert [each.keep for each in report.verdicts] == [True, True, False, True]
+    assert report.verdicts[-1].because == "the newest that was proven good is always kept"
+
+
+def test_a_backup_known_to_be_damaged_takes_nobody_s_place() -> None:
+    world = World()
+    made = [backup(world.plugs).manifest for _ in range(4)]
+    for manifest in made[2:]:
+        world.repository.flip_bit(manifest.parts[0].key, at=2)
+        verify(world.reader, manifest.backup_id, workers=1)
+    assert all(each.keep for each in pruned(world).verdicts)
+
+
+def test_what_the_store_refuses_to_delete_stays_listed_and_is_told() -> None:
+    world = World()
+    made = [backup(world.plugs).manifest for _ in range(3)]
+    oldest = f"{made[0].backup_id}/manifest.json"
+    world.repository.locked.add(oldest)
+    report = pruned(world)
+    assert [each.backup_id for each in report.refused] == [made[0].backup_id]
+    assert (report.exit_code, report.freed_bytes) == (52, 0)
+    assert quick(world.repository, made[0].backup_id).bad == ()
+    assert not [key for key in world.repository.objects if key.endswith("/pruned")]
+    world.repository.locked.clear()
+    assert pruned(world).exit_code == 0
+    assert len(Catalog(world.repository).survey("shop").manifests) == 2
+
+
+def test_what_an_interrupted_prune_left_is_finished_by_the_next() -> None:
+    world = World()
+    made = [backup(world.plugs).manifest for _ in range(3)]
+    world.repository.locked.add(made[0].parts[1].key)
+    assert [each.backup_id for each in pruned(world).refused] == [made[0].backup_id]
+    assert len(Catalog(world.repository).survey("shop").manifests) == 2
+    world.repository.locked.clear()
+    assert pruned(world).finished == (made[0].backup_id,)
+    assert not [key for key in world.repository.objects if key.startswith(made[0].backup_id)]
+
+
+def test_a_prune_that_lost_the_job_removes_nothing_more() -> None:
+    world = World()
+    for _ in range(3):
+        backup(world.plugs)
+    before = dict(world.repository.objects)
+    world.guard.hold_given.lost = "another host has taken it over"
+    with pytest.raises(LeaseLost):
+        pruned(world)
+    assert world.repository.objects == before
+
+
+class SmallRepository(MemoryRepository):
+    """Has room for so many objects."""
+
+    def __init__(self, *, objects: int) -> None:
+        super().__init__(free_bytes=1 << 30)
+        self.room_for = objects
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        if len(self.objects) >= self.room_for:
+            raise RepositoryFull(f"cannot store '{key}' in memory: No space left on device")
+        return super().put(key, chunks)
+
+
+def full_world() -> tuple[World, SmallRepository]:
+    """No room for another object, and a guard that wants to store one."""
+    world = World()
+    store = SmallRepository(objects=1000)
+    world.repository = store
+    for _ in range(4):
+        backup(world.plugs)
+    store.room_for = len(store.objects)
+    return world, store
+
+
+def with_lease(world: World) -> Plugs:
+    terms = Terms(me=this_process(), run_id="r", lease_seconds=60, clock=world.clock)
+    return replace(world.plugs, guard=LeasedGuard(world.guard, world.repository, terms))
+
+
+def test_a_full_store_can_be_pruned_though_it_has_no_room_for_a_lease() -> None:
+    world, store = full_world()
+    report = prune(with_lease(world), dry_run=False)
+    assert [each.keep for each in report.verdicts] == [True, True, False, False]
+    assert len(Catalog(store).survey("shop").manifests) == 2
+    assert len([key for key in store.objects if key.startswith("_leases/")]) == 1
+
+
+def test_a_full_store_of_which_everything_is_to_stay_says_so() -> None:
+    world, store = full_world()
+    world.retention = Policy(last=9)
+    before = dict(store.objects)
+    with pytest.raises(RepositoryFull, match="every backup is to stay"):
+        prune(with_lease(world), dry_run=False)
+    assert store.objects == before

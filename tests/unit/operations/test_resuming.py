@@ -13,7 +13,6 @@ from holdfast.operations.backup import backup
 from holdfast.operations.resuming import Reusable
 from holdfast.operations.taking import BackupChoice
 from holdfast.operations.verify import verify
-from tests.fakes.progress import FakeProgress
 from tests.fakes.source import table
 from tests.unit.operations.worlds import World
 
@@ -47,7 +46,7 @@ def test_with_the_snapshot_still_held_only_what_is_missing_is_read() -> None:
     assert reads(world) == ["data/public.items.copy"]
     assert manifest.consistency is Consistency.SNAPSHOT
     assert manifest.proof["resumed_parts"] == "1"
-    report = verify(world.repository, manifest.backup_id, workers=1, progress=FakeProgress())
+    report = verify(world.reader, manifest.backup_id, workers=1)
     assert report.bad == ()
     assert Catalog(world.repository).survey("shop").failures == ()
     assert world.journal.known == {}
@@ -77,7 +76,7 @@ def test_a_part_that_was_damaged_meanwhile_is_taken_again() -> None:
     manifest = backup(world.plugs, MIXED).manifest
     assert sorted(reads(world)) == ["data/public.items.copy", "data/public.orders.copy"]
     assert manifest.consistency is Consistency.SNAPSHOT
-    report = verify(world.repository, manifest.backup_id, workers=1, progress=FakeProgress())
+    report = verify(world.reader, manifest.backup_id, workers=1)
     assert report.bad == ()
 
 

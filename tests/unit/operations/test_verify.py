@@ -10,13 +10,12 @@ from holdfast.errors import BackupNotFound, RepositoryUnreachable
 from holdfast.model import Manifest
 from holdfast.operations.backup import backup
 from holdfast.operations.verify import VerifyReport, verify
-from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.worlds import World
 
 
 def verified(world: World) -> VerifyReport:
-    return verify(world.repository, "shop/latest", workers=2, progress=FakeProgress())
+    return verify(world.reader, "shop/latest", workers=2)
 
 
 def test_a_backup_just_made_is_good() -> None:

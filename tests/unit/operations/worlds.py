@@ -8,6 +8,8 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.failure import Failure
 from holdfast.model import Codec
 from holdfast.operations.plugs import JobSpec, Plugs
+from holdfast.operations.verify import Reader
+from holdfast.ports import Repository
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
 from holdfast.scheduling.pace import Pace
@@ -17,6 +19,7 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.progress import FakeProgress
+from tests.fakes.proofs import MemoryProofs
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, FakeTable, table
 
@@ -36,8 +39,11 @@ class World:
         self.retention = Policy(last=2)
         self.stall_timeout: timedelta | None = None
         self.resumable = False
+        self.recipients: tuple[str, ...] = ()
         self.workers = 2
         self.journal = MemoryJournal()
+        self.proofs = MemoryProofs()
+        self.blob_grace = timedelta(0)
         self.gauges = MemoryGauges()
         self.pace = Pace()
         self._runs = 0
@@ -53,6 +59,8 @@ class World:
                 retention=self.retention,
                 stall_timeout=self.stall_timeout,
                 resumable=self.resumable,
+                blob_grace=self.blob_grace,
+                recipients=self.recipients,
             ),
             source=self.source,
             repository=self.repository,
@@ -71,8 +79,22 @@ class World:
             peak_memory_bytes=lambda: 50 << 20,
             cpu_seconds=lambda: 1.5,
             journal=self.journal,
+            proofs=self.proofs,
             gauges=self.gauges,
             pace=lambda _source: self.pace,
+            blob_secret=lambda: b"of this host",
+        )
+
+    @property
+    def reader(self) -> Reader:
+        return self.reader_of(self.repository)
+
+    def reader_of(self, repository: Repository) -> Reader:
+        return Reader(
+            repository=repository,
+            proofs=self.proofs,
+            clock=self.clock,
+            progress=self.progress,
         )
 
     def _new_run_id(self) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import MemoryShort
+from holdfast.model import Compressor
 from holdfast.scheduling.budget import (
     Budget,
     Ceiling,
     Limits,
     MemoryRoom,
     process_budget,
+    slots_now,
+    tasks_beside,
     tasks_for,
 )
 
@@ -110,3 +113,33 @@ def test_where_not_even_one_slot_fits_it_is_refused_with_the_number_that_would_d
     memory = MemoryRoom(limit_bytes=50 * MIB, compressor_bytes=2 * MIB)
     with pytest.raises(MemoryShort, match=r"cannot run in 50 MiB .* needs 90 MiB"):
         process_budget(limits(), asked=None, connections_free=None, memory=memory)
+
+
+def test_our_own_tasks_are_not_counted_against_us() -> None:
+    def limits(used: int) -> Limits:
+        return Limits(cpus=2, ceilings=(Ceiling(name="pids.max", most=200, used=used),))
+
+    # 112 were free before four threads were there, two of which have two children each.
+    assert slots_now(limits(88 + 4 + 4), working=2, threads=4) == 4
+    assert slots_now(limits(88 + 4 + 4 + 30), working=2, threads=4) == 1
+    assert slots_now(Limits(cpus=2), working=1, threads=4) > 100
+    # Three slots with three more children each are 12 of the 100 tasks that are ours to use.
+    assert slots_now(limits(88 + 4 + 8), working=2, threads=4, tasks_per_slot=5) == 2
+
+
+@pytest.mark.parametrize(
+    ("compressor", "tasks", "slots"),
+    [(None, 3, 33), (Compressor.PIGZ, 5, 20), (Compressor.ZSTD, 7, 14)],
+)
+def test_a_slot_with_a_program_beside_its_dump_costs_more_tasks(
+    compressor: Compressor | None, tasks: int, slots: int
+) -> None:
+    assert tasks_beside(compressor) == tasks
+    given = process_budget(
+        limits(pids_max=200), asked=50, connections_free=None, tasks_per_slot=tasks
+    )
+    assert given.slots == slots
+
+
+def test_every_compressor_has_its_tasks_counted() -> None:
+    assert all(tasks_beside(each) > tasks_beside(None) for each in Compressor)

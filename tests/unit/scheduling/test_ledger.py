@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import ConfigInvalid
-from holdfast.ports import RunRecord
+from holdfast.remembering import RunRecord
 from holdfast.scheduling.ledger import RUNS_KEPT, FileLedger
 from tests.fakes.clock import START
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from holdfast.scheduling.budget import Ceiling, Limits
-from holdfast.scheduling.limits import live_limits
+from holdfast.scheduling.limits import live_limits, refused_tasks
 
 UNIT = "/system.slice/holdfast-backup-shop.service"
 
@@ -152,3 +153,14 @@ def test_a_host_that_tells_nothing_has_no_ceilings(tmp_path: Path) -> None:
 
 def test_this_very_host_can_be_read() -> None:
     assert any(ceiling.name == "kernel.pid_max" for ceiling in live_limits().ceilings)
+
+
+@pytest.mark.parametrize(("tree", "base"), [(v1, "sys/fs/cgroup/pids"), (v2, "sys/fs/cgroup")])
+def test_refused_tasks_are_counted_in_our_group_and_above(
+    tmp_path: Path, tree: Callable[[Path], None], base: str
+) -> None:
+    tree(tmp_path)
+    assert refused_tasks(root=tmp_path) == 0
+    events = {f"{base}{UNIT}/pids.events": "max 3\n", f"{base}/system.slice/pids.events": "max 4\n"}
+    write(tmp_path, events)
+    assert refused_tasks(root=tmp_path) == 7

@@ -10,7 +10,8 @@ from types import FrameType
 
 import pytest
 
-from holdfast.errors import BackupFailed, Interrupted, SnapshotLost
+from holdfast.errors import BackupFailed, Interrupted, SnapshotLost, TasksRefused
+from holdfast.scheduling.room import Room
 from holdfast.scheduling.slots import run_all
 
 WAIT_SECONDS = 60.0
@@ -148,3 +149,47 @@ def test_an_error_raised_by_a_signal_handler_is_the_cause() -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert slot_threads() == []
+
+
+def test_an_item_that_was_refused_a_task_is_tried_again_with_half_as_many() -> None:
+    refused: set[int] = set()
+    room = Room(4)
+
+    def work(item: int) -> int:
+        if item == 2 and item not in refused:
+            refused.add(item)
+            raise TasksRefused("cannot start 'gzip': the kernel refused another process or thread")
+        return item * 10
+
+    assert run_all(range(5), work, workers=4, abort=nothing, room=room) == [0, 10, 20, 30, 40]
+    assert room.allowed(working=0) == 2
+
+
+def test_a_host_that_refuses_everything_is_believed_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("holdfast.scheduling.slots.MOST_TRIES", 2)
+
+    def work(item: int) -> None:
+        raise TasksRefused(f"cannot start 'gzip' for {item}")
+
+    with pytest.raises(TasksRefused, match="cannot start 'gzip' for 1"):
+        run_all([1], work, workers=2, abort=nothing)
+    assert slot_threads() == []
+
+
+def test_no_more_work_at_once_than_the_host_has_room_for_now() -> None:
+    lock, at_once, peak = threading.Lock(), 0, 0
+
+    def work(_: int) -> None:
+        nonlocal at_once, peak
+        with lock:
+            at_once += 1
+            peak = max(peak, at_once)
+        threading.Event().wait(0.001)
+        with lock:
+            at_once -= 1
+
+    room = Room(6, look=lambda _working, _threads: 1)
+    run_all(range(30), work, workers=6, abort=nothing, room=room)
+    assert peak == 1

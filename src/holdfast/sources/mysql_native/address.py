@@ -30,15 +30,20 @@ class Address:
         return f"{self.user}@{where}/{self.database}"
 
     @classmethod
-    def parse(cls, url: str, *, password: str | None = None) -> Address:
-        """Read `url`; a password given apart wins over one in it. Raises `ConfigInvalid`."""
+    def parse(cls, url: str, *, password: str | None = None, whole_server: bool = False) -> Address:
+        """Read `url`; a password given apart wins over one in it. Raises `ConfigInvalid`.
+
+        Of a `whole_server` it need not name a database.
+        """
         split = urlsplit(url)
         if split.scheme not in SCHEMES:
             raise _refused(url, f"it begins with none of {', '.join(SCHEMES)}")
         query = _query(url, split)
         database = unquote(split.path.removeprefix("/"))
-        if not database or not split.username:
-            raise _refused(url, "it names no user" if database else "it names no database")
+        if not split.username:
+            raise _refused(url, "it names no user")
+        if not database and not whole_server:
+            raise _refused(url, "it names no database")
         return cls(
             user=unquote(split.username),
             host=split.hostname or "localhost",

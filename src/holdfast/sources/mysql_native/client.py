@@ -40,7 +40,7 @@ class Clients:
 
     def run(self, script: Iterable[bytes]) -> None:
         """Carry out `script` to its end; raises `ChildFailed`, or `Stopped` after `stop`."""
-        with _login_file(self._address) as descriptor:
+        with login_file(self._address) as descriptor:
             argv = _command(self._program, descriptor, self._address)
             client = running(argv, stdin=True, stdout=False, pass_fds=(descriptor,))
             with client as child, self._listed(child):
@@ -96,8 +96,8 @@ def _command(program: str, descriptor: int, address: Address) -> list[str]:
 
 
 @contextmanager
-def _login_file(address: Address) -> Iterator[int]:
-    """A file in memory that only this process and its children can read."""
+def login_file(address: Address) -> Iterator[int]:
+    """An option file in memory, by its descriptor, that only this process and its children read."""
     descriptor = os.memfd_create("holdfast-login")
     try:
         # The client ignores a file that anybody may write to.

@@ -23,6 +23,7 @@ SHAPES = {
     "geometrycollection",
     "geomcollection",
 }
+MOMENTS = {"date", "time", "datetime", "timestamp", "year"}
 LONG = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json", *SHAPES}
 # In these every character has one code and one character in Unicode; in others (sjis, gbk,
 # cp932 ...) some have two, so their bytes are written down instead.
@@ -84,6 +85,21 @@ class Column:
         if self.data_type == "json":
             return f"QUOTE(CAST({name} AS CHAR CHARACTER SET utf8mb4))"
         return f"QUOTE({name})"
+
+    @property
+    def is_quoted(self) -> bool:
+        """Whether its values stand between quotes."""
+        return self.data_type not in WHOLE_NUMBERS | NUMBERED
+
+    @property
+    def bare(self) -> str | None:
+        """An expression for what stands between the quotes where nothing in it needs escaping."""
+        name = quoted(self.name)
+        if self.data_type in TEXTS and self.charset in READABLE_CHARSETS:
+            return self._as_utf8(name)
+        if self.data_type == "json":
+            return f"CAST({name} AS CHAR CHARACTER SET utf8mb4)"
+        return name if self.data_type in MOMENTS else None
 
     @property
     def raw(self) -> str:

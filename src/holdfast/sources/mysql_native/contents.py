@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from holdfast.model import PartKind, PartPlan
 from holdfast.sources.mysql_native.accounts import Access
 from holdfast.sources.mysql_native.definitions import Definitions
+from holdfast.sources.mysql_native.faithful import TRANSACTIONAL
 from holdfast.sources.mysql_native.insert_text import Limits
 from holdfast.sources.mysql_native.names import slug
+from holdfast.sources.mysql_native.packing import is_small, pack_plan, packs
 from holdfast.sources.mysql_native.snapshot import Contents
 from holdfast.sources.mysql_native.tables import Table
 
+Data = tuple[PartPlan, tuple[Table, ...]]
+
 
 def contents(
-    tables: Sequence[Table], definitions: Definitions, access: Access, limits: Limits
+    tables: Sequence[Table],
+    definitions: Definitions,
+    access: Access,
+    limits: Limits,
+    *,
+    packed: bool = True,
 ) -> Contents:
-    """Every part, biggest first."""
-    data = {
-        _data_name(number, table): table
-        for number, table in enumerate(sorted(tables, key=_by_size), start=1)
-    }
+    """Every part, biggest first; before them the tables that are locked while we read them.
+
+    Small tables share parts where `packed`.
+    """
+    in_turn = sorted(tables, key=_in_turn)
+    data = list(_apart([each for each in in_turn if not (packed and is_small(each))]))
+    data += _packed([each for each in in_turn if packed and is_small(each)], after=len(data))
     texts = {
         name: text
         for name, text in (
             ("pre-data.sql", definitions.pre_data),
+            ("indexes.sql", definitions.indexes),
             ("sequences.sql", definitions.sequences),
             ("post-data.sql", definitions.post_data),
             ("grants.sql", access.grants),
@@ -35,30 +47,36 @@ def contents(
     }
     return Contents(
         plans=(
-            *(_data_plan(name, table) for name, table in data.items()),
+            *(plan for plan, _ in data),
             *_text_plans(texts, definitions, access, limits),
         ),
-        tables=data,
+        tables={plan.name: of for plan, of in data},
         texts=texts,
     )
 
 
-def _by_size(table: Table) -> tuple[int, str]:
-    return -table.data_bytes, table.relation.name
+def _in_turn(table: Table) -> tuple[bool, int, str]:
+    return table.engine == TRANSACTIONAL, -table.data_bytes, table.relation.name
 
 
-def _data_name(number: int, table: Table) -> str:
-    return f"data/{number:05d}-{slug(table.relation.name)}.sql"
+def _apart(tables: Iterable[Table], *, after: int = 0) -> Iterator[Data]:
+    for number, table in enumerate(tables, start=after + 1):
+        plan = PartPlan(
+            name=f"data/{number:05d}-{slug(table.relation.name)}.sql",
+            kind=PartKind.DATA,
+            relation=table.relation,
+            estimated_bytes=table.data_bytes,
+            details={"method": table.method},
+        )
+        yield plan, (table,)
 
 
-def _data_plan(name: str, table: Table) -> PartPlan:
-    return PartPlan(
-        name=name,
-        kind=PartKind.DATA,
-        relation=table.relation,
-        estimated_bytes=table.data_bytes,
-        details={"method": table.method},
-    )
+def _packed(small: Sequence[Table], *, after: int) -> Iterator[Data]:
+    for number, pack in enumerate(packs(small), start=1):
+        if len(pack) == 1:
+            yield from _apart(pack, after=after)
+        else:
+            yield pack_plan(number, pack), pack
 
 
 def _text_plans(
@@ -70,9 +88,7 @@ def _text_plans(
             "collation": definitions.collation,
             "longest_statement_bytes": str(limits.longest_bytes),
         },
-        "grants.sql": {
-            "accounts": json.dumps([[each.user, each.host] for each in access.accounts])
-        },
+        "grants.sql": {"accounts": accounts_of(access)},
     }
     for name, text in texts.items():
         yield PartPlan(
@@ -81,3 +97,8 @@ def _text_plans(
             estimated_bytes=len(text),
             details=details.get(name, {}),
         )
+
+
+def accounts_of(access: Access) -> str:
+    """Who must exist before the grants can be given, for the details of their part."""
+    return json.dumps([[each.user, each.host] for each in access.accounts])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from holdfast.errors import BackupFailed
-from holdfast.sources.mysql_native import rewriting
-from holdfast.sources.mysql_native.failures import StatementFailed
+from holdfast.model import Relation
+from holdfast.sources.mysql_native import late_indexes, rewriting
+from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.names import quoted, select
 from holdfast.sources.mysql_native.scripting import Item, script, stored_program
 from holdfast.sources.mysql_native.session import Session
+from holdfast.sources.mysql_native.show_create import as_stored, shown_by_server
 from holdfast.sources.mysql_native.tables import Table
+from holdfast.sources.mysql_native.views import read_views
 
 HEAD = """\
 SET NAMES utf8mb4;
@@ -31,92 +32,91 @@ class Definitions:
     """The scripts of one database, and what is worth knowing about them."""
 
     pre_data: bytes
+    indexes: bytes
     sequences: bytes
     post_data: bytes
     character_set: str
     collation: str
     broken_views: tuple[str, ...]
+    tables: Mapping[str, bytes]
+    """How the server itself prints each table."""
 
 
-def read_definitions(session: Session, database: str, tables: Sequence[Table]) -> Definitions:
-    """Everything but rows and grants, as it is now."""
-    with _as_stored(session):
+def read_definitions(
+    session: Session,
+    database: str,
+    tables: Sequence[Table],
+    *,
+    choices: Choices,
+    left_out: Collection[str] = (),
+) -> Definitions:
+    """Everything but rows and grants, as it is now.
+
+    Views that read tables which are `left_out` are kept as text, as no server could make them.
+    """
+    with as_stored(session):
         character_set, collation = session.text(
             "SELECT default_character_set_name, default_collation_name "
             "FROM information_schema.schemata WHERE schema_name = %s",
             database,
         )[0]
-        sequences = _sequence_names(session, database)
-        views, broken = _views(session, database)
-        programs = [
-            *_libraries(session, database),
-            *_routines(session, database, collation),
-            *views,
-            *_triggers(session, database),
-            *_events(session, database),
-        ]
+        shown = {
+            table.relation.name: shown_by_server(session, "TABLE", table.relation.name, column=1)[0]
+            for table in tables
+        }
+        sequences = _sequence_names(session, database, choices)
+        empty, late = _tables(database, tables, shown)
+        made = [*(_sequence(session, name) for name in sequences), *empty]
+        broken: tuple[str, ...] = ()
+        programs = _triggers(session, database, set(shown))
+        if choices.takes_all_objects:
+            views, broken = read_views(session, database, choices, left_out)
+            programs = [
+                *_libraries(session, database),
+                *_routines(session, database, collation),
+                *views,
+                *programs,
+                *_events(session, database),
+            ]
         return Definitions(
-            pre_data=script(
-                [
-                    *(_sequence(session, name) for name in sequences),
-                    *(_table(session, database, table) for table in tables),
-                ],
-                head=HEAD,
-            ),
+            pre_data=script(made, head=HEAD),
+            indexes=script(late, head=HEAD) if late else b"",
             sequences=script([_sequence_state(session, name) for name in sequences]),
             post_data=script(programs, head="SET NAMES utf8mb4;\n") if programs else b"",
             character_set=character_set,
             collation=collation,
             broken_views=broken,
+            tables=shown,
         )
 
 
-@contextmanager
-def _as_stored(session: Session) -> Iterator[None]:
-    """Definitions in the bytes that their authors sent: converted, some could not come back."""
-    session.run("SET character_set_results = binary")
-    try:
-        yield
-    finally:
-        session.run("SET NAMES utf8mb4")
+def _tables(
+    database: str, tables: Sequence[Table], shown: Mapping[str, bytes]
+) -> tuple[list[Item], list[Item]]:
+    """Tables by name, and the indexes that wait for their rows, those of the biggest first."""
+    made: list[Item] = []
+    late: list[Item] = []
+    for table in sorted(tables, key=lambda each: -each.data_bytes):
+        name = table.relation.name
+        sql = rewriting.without_database(shown[name], database)
+        sql, keys = late_indexes.split(sql) if late_indexes.waits(table) else (sql, ())
+        made.append(Item(kind="table", name=name, table=name, sql=sql + b";\n"))
+        if keys:
+            late.append(late_indexes.built(name, keys))
+    return sorted(made, key=lambda item: item.name), late
 
 
-def _shown(session: Session, kind: str, name: str, *, column: int) -> tuple[bytes, list[bytes]]:
-    """The statement that SHOW CREATE gives, and all its columns."""
-    try:
-        rows, _ = session.fetch(f"SHOW CREATE {kind} {quoted(name)}")
-    except StatementFailed as error:
-        raise BackupFailed(
-            f"cannot read the definition of {kind.lower()} '{name}': {error.message}",
-            hint="it may have been dropped this moment; run the backup again",
-        ) from error
-    values = [value or b"" for value in rows[0]]
-    if not values[column]:
-        raise BackupFailed(
-            f"cannot read the definition of {kind.lower()} '{name}': the server hides its text",
-            hint="holdfast check names the missing grant",
-        )
-    return values[column], values
-
-
-def _table(session: Session, database: str, table: Table) -> Item:
-    name = table.relation.name
-    sql, _ = _shown(session, "TABLE", name, column=1)
-    sql = rewriting.without_database(sql, database)
-    return Item(kind="table", name=name, table=name, sql=sql + b";\n")
-
-
-def _sequence_names(session: Session, database: str) -> list[str]:
+def _sequence_names(session: Session, database: str, choices: Choices) -> list[str]:
     rows = session.text(
         "SELECT table_name FROM information_schema.tables "
         "WHERE table_schema = %s AND table_type = 'SEQUENCE' ORDER BY table_name",
         database,
     )
-    return [name for (name,) in rows]
+    return [name for (name,) in rows if choices.wants(Relation(schema=database, name=name))]
 
 
 def _sequence(session: Session, name: str) -> Item:
-    sql, _ = _shown(session, "SEQUENCE", name, column=1)
+    sql, _ = shown_by_server(session, "SEQUENCE", name, column=1)
     return Item(kind="sequence", name=name, table=name, sql=sql + b";\n")
 
 
@@ -136,7 +136,7 @@ def _libraries(session: Session, database: str) -> list[Item]:
 
 
 def _library(session: Session, name: str) -> Item:
-    body, values = _shown(session, "LIBRARY", name, column=2)
+    body, values = shown_by_server(session, "LIBRARY", name, column=2)
     sql = stored_program(body, sql_mode=values[1].decode(), charset="utf8mb4")
     return Item(kind="library", name=name, sql=sql)
 
@@ -152,7 +152,7 @@ def _routines(session: Session, database: str, collation: str) -> list[Item]:
 
 
 def _routine(session: Session, database: str, name: str, kind: str, collation: str) -> Item:
-    body, values = _shown(session, kind, name, column=2)
+    body, values = shown_by_server(session, kind, name, column=2)
     sql = stored_program(
         rewriting.own_libraries(body, database),
         sql_mode=values[1].decode(),
@@ -172,41 +172,7 @@ def _routine(session: Session, database: str, name: str, kind: str, collation: s
     return Item(kind=kind.lower(), name=name, sql=sql)
 
 
-def _views(session: Session, database: str) -> tuple[list[Item], tuple[str, ...]]:
-    names = [
-        name
-        for (name,) in session.text(
-            "SELECT table_name FROM information_schema.views WHERE table_schema = %s", database
-        )
-    ]
-    shown = {name: _shown(session, "VIEW", name, column=1) for name in names}
-    broken = {name for name in names if _broken(session, name)}
-    order = rewriting.in_order({name: sql for name, (sql, _) in shown.items()})
-    made = [_view(name, *shown[name], database=database, broken=name in broken) for name in order]
-    return made, tuple(sorted(broken))
-
-
-def _broken(session: Session, name: str) -> bool:
-    """Whether the view reads what is no longer there: SHOW CREATE then warns."""
-    _, warnings = session.fetch(f"SHOW CREATE VIEW {quoted(name)}")
-    return warnings > 0
-
-
-def _view(name: str, sql: bytes, values: list[bytes], *, database: str, broken: bool) -> Item:
-    client, connection = values[2].decode(), values[3].decode()
-    text = rewriting.without_database(sql, database)
-    settings = (
-        f"SET SESSION sql_mode = '', time_zone = '+00:00';\n"
-        f"SET character_set_client = {client}, collation_connection = {connection};\n"
-    ).encode()
-    if broken:
-        # No server would create it; the text is kept for whoever mends it.
-        lines = b"\n".join(b"-- " + line for line in text.splitlines())
-        return Item(kind="broken-view", name=name, sql=lines + b"\n")
-    return Item(kind="view", name=name, table=name, sql=settings + text + b";\n")
-
-
-def _triggers(session: Session, database: str) -> list[Item]:
+def _triggers(session: Session, database: str, tables: Collection[str]) -> list[Item]:
     """In the order in which they fire."""
     rows = session.text(
         "SELECT trigger_name, event_object_table FROM information_schema.triggers "
@@ -216,7 +182,9 @@ def _triggers(session: Session, database: str) -> list[Item]:
     )
     made = []
     for name, table in rows:
-        body, values = _shown(session, "TRIGGER", name, column=2)
+        if table not in tables:
+            continue
+        body, values = shown_by_server(session, "TRIGGER", name, column=2)
         sql = stored_program(
             rewriting.trigger_here(body),
             sql_mode=values[1].decode(),
@@ -235,7 +203,7 @@ def _events(session: Session, database: str) -> list[Item]:
     )
     made = []
     for (name,) in rows:
-        body, values = _shown(session, "EVENT", name, column=3)
+        body, values = shown_by_server(session, "EVENT", name, column=3)
         sql = stored_program(
             body,
             sql_mode=values[1].decode(),

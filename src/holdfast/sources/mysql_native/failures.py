@@ -20,6 +20,7 @@ PRIVILEGE_DENIED = {1142, 1143, 1227, 1370}
 LOCK_TIMEOUT = 1205
 TABLE_GONE = 1146
 TABLE_CHANGED = 1412
+COLLATIONS_MIXED = {1267, 1270, 1271}
 # Warnings, not errors: GROUP_CONCAT was cut; a result was larger than max_allowed_packet.
 VALUE_CUT = {1260, 1301}
 # Gone away, lost, shut down, killed (MariaDB), idle too long (MySQL), and PyMySQL's own 0.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from holdfast.errors import BackupFailed
-from holdfast.sources.mysql_native.columns import Column, row_text
+from holdfast.sources.mysql_native import bare_text
+from holdfast.sources.mysql_native.bare_text import Luck
+from holdfast.sources.mysql_native.columns import WHOLE_NUMBERS, Column, row_text
+from holdfast.sources.mysql_native.failures import COLLATIONS_MIXED, StatementFailed
 from holdfast.sources.mysql_native.insert_text import Batch, Limits, raw_rows, statement
 from holdfast.sources.mysql_native.names import quoted, select
 from holdfast.sources.mysql_native.session import Session
@@ -15,6 +19,9 @@ GROWTH = 4
 # Rows of which nothing is known yet: text costs more bytes than InnoDB's own format.
 TEXT_PER_STORED_BYTE = 2
 SMALLEST_ROW_BYTES = 32
+COUNTABLE = WHOLE_NUMBERS - {"decimal"}
+# So many times the rows that were wanted may be in a step at most.
+MOST_KEYS_PER_ROW = 3.0
 
 Bound = tuple[str, ...]
 
@@ -36,14 +43,41 @@ class Pace:
         self.rows = max(1, rows // 2)
 
 
+class Steps:
+    """Where a range ends along a whole-number key with few gaps, without asking the server.
+
+    With few gaps only: a step over many would not say how many rows it may meet.
+    """
+
+    def __init__(self, key: Key) -> None:
+        self._is_number = [column.data_type in COUNTABLE for column in key.columns] == [True]
+        self._keys_per_row = math.inf
+
+    def after(self, start: Bound | None, rows: int) -> Bound | None:
+        """The end of the next range; None where the server has to be asked."""
+        if start is None or self._keys_per_row > MOST_KEYS_PER_ROW:
+            return None
+        return (str(int(start[0]) + max(1, round(rows * self._keys_per_row))),)
+
+    def learn(self, start: Bound | None, end: Bound | None, rows: int) -> None:
+        if self._is_number and start is not None and end is not None:
+            width = int(end[0]) - int(start[0])
+            self._keys_per_row = max(1.0, width / rows) if rows else math.inf
+
+
 def read(session: Session, table: Table, key: Key, limits: Limits) -> Iterator[Batch]:
     """Every row once: the ranges follow each other without a gap or an overlap."""
-    pace = Pace(table, limits)
+    pace, steps, luck = Pace(table, limits), Steps(key), Luck()
     start: Bound | None = None
+    at_once = table.data_bytes * TEXT_PER_STORED_BYTE <= limits.statement_bytes
     while True:
-        end = _bound_after(session, table, key, start, pace.rows)
+        end = steps.after(start, pace.rows)
+        if end is None and not at_once:
+            end = _bound_after(session, table, key, start, pace.rows)
+        at_once = False
         where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
-        rows, value, warned = _range(session, table, where)
+        rows, value, warned = _range(session, table, where, luck)
+        steps.learn(start, end, rows)
         if warned and rows > 1:
             # Something was cut or left out: ask again for less, so that nothing is lost.
             pace.halve(rows)
@@ -58,8 +92,34 @@ def read(session: Session, table: Table, key: Key, limits: Limits) -> Iterator[B
         start = end
 
 
-def _range(session: Session, table: Table, where: str) -> tuple[int, bytes | None, int]:
-    text = f"GROUP_CONCAT({row_text(table.columns)} SEPARATOR ',\\n')"
+def _range(session: Session, table: Table, where: str, luck: Luck) -> tuple[int, bytes | None, int]:
+    """How many rows, their text, and how many warnings; without escaping where that will do."""
+    columns = table.columns
+    if not columns or not luck.try_next():
+        return _escaped_range(session, table, where)
+    text = f"GROUP_CONCAT({bare_text.arguments(columns)} SEPARATOR ',\n')"
+    what = ",".join(("COUNT(*)", text, *bare_text.counts(columns)))
+    try:
+        answer, warnings = session.fetch(select(what, table.relation.name, where))
+    except StatementFailed as error:
+        if error.code not in COLLATIONS_MIXED:
+            raise
+        # The escaped text is bytes throughout, and has no collation to agree on.
+        luck.learn(was_true=False)
+        return _escaped_range(session, table, where)
+    count, value, *counted = answer[0]
+    rows, numbers = int(count or b"0"), [int(each or b"0") for each in counted]
+    if warnings or not rows:
+        return rows, value, warnings
+    if value is None:
+        return _escaped_range(session, table, where)
+    is_true = bare_text.is_true(value, rows=rows, counted=numbers, columns=columns)
+    luck.learn(was_true=is_true)
+    return (rows, value, 0) if is_true else _escaped_range(session, table, where)
+
+
+def _escaped_range(session: Session, table: Table, where: str) -> tuple[int, bytes | None, int]:
+    text = f"GROUP_CONCAT({row_text(table.columns)} SEPARATOR ',\n')"
     answer, warnings = session.fetch(select(f"COUNT(*), {text}", table.relation.name, where))
     count, value = answer[0]
     return int(count or b"0"), value, warnings

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 
 from holdfast.errors import RestoreFailed
 from holdfast.model import Part, PartKind
 from holdfast.ports import OpenPart, Progress, RestoreRequest
 from holdfast.process import ChildFailed
 from holdfast.sources.mysql_native.client import Clients, Stopped
-from holdfast.sources.mysql_native.scripting import ScriptDamaged, items, script
+from holdfast.sources.mysql_native.scripting import Item, ScriptDamaged, items, script
+from holdfast.sources.mysql_native.unpacking import Unpacked
 
 # Scripts of many objects, of which single tables can be taken out.
-SCRIPTED = (PartKind.PRE_DATA, PartKind.SEQUENCES, PartKind.POST_DATA)
+SCRIPTED = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
 
 
 class Loading:
@@ -35,7 +37,11 @@ class Loading:
                 part for part in self._request.parts if part.kind is kind and self._asked(part)
             ]
             if kind is PartKind.DATA:
-                self._at_once(parts)
+                biggest_first = sorted(parts, key=lambda part: -part.plain_bytes)
+                self._at_once([partial(self._one, part) for part in biggest_first])
+            elif kind is PartKind.INDEXES:
+                for part in parts:
+                    self._build(part)
             else:
                 for part in parts:
                     self._one(part)
@@ -46,14 +52,13 @@ class Loading:
         if not self._names:
             return True
         if part.kind is PartKind.DATA:
-            return part.relation in self._request.tables
+            return not set(self._request.tables).isdisjoint(part.relations)
         return part.kind in SCRIPTED
 
-    def _at_once(self, parts: Sequence[Part]) -> None:
+    def _at_once(self, work: Sequence[Callable[[], None]]) -> None:
         """As many clients as there are workers; the first failure ends all of them."""
-        biggest_first = sorted(parts, key=lambda part: -part.plain_bytes)
         with ThreadPoolExecutor(max_workers=max(1, self._request.workers)) as pool:
-            running = [pool.submit(self._one, part) for part in biggest_first]
+            running = [pool.submit(each) for each in work]
             try:
                 wait(running, return_when=FIRST_EXCEPTION)
                 if any(_failed(future) for future in running):
@@ -73,12 +78,46 @@ class Loading:
     def _one(self, part: Part) -> None:
         try:
             with self._open_part(part) as chunks:
-                self._clients.run(self._script(part, chunks))
+                if part.members:
+                    self._pack(Unpacked(part, chunks, self._request.tables), part)
+                else:
+                    self._clients.run(self._script(part, chunks))
         except ChildFailed as error:
             raise RestoreFailed(f"cannot restore {_described(part)}: {_cause(error)}") from error
         except ScriptDamaged as error:
             raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
         self._progress.part_done(part.name)
+
+    def _build(self, part: Part) -> None:
+        """Each table's indexes by a client of their own."""
+        with self._open_part(part) as chunks:
+            text = b"".join(chunks)
+        try:
+            head, found = items(text)
+        except ScriptDamaged as error:
+            raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
+        wanted = [each for each in found if not self._names or each.table in self._names]
+        self._at_once([partial(self._indexes, head, item) for item in wanted])
+        self._progress.part_done(part.name)
+
+    def _indexes(self, head: bytes, item: Item) -> None:
+        try:
+            self._clients.run([head + item.sql])
+        except ChildFailed as error:
+            raise RestoreFailed(
+                f"cannot build the indexes of table '{item.table}': {_cause(error)}"
+            ) from error
+
+    def _pack(self, script: Unpacked, part: Part) -> None:
+        try:
+            self._clients.run(script)
+        except ChildFailed as error:
+            cause = _cause(error)
+            table = script.failed(cause)
+            what = f"table '{table}'" if table else _described(part)
+            raise RestoreFailed(f"cannot restore {what}: {cause}") from error
+        except EOFError as error:
+            raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
 
     def _script(self, part: Part, chunks: Iterator[bytes]) -> Iterator[bytes]:
         if not self._names or part.kind not in SCRIPTED:

@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from holdfast.errors import BackupFailed, HoldfastError
+from holdfast.sources.mysql_native.choices import DdlPolicy
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.failures import LOCK_TIMEOUT, StatementFailed
 from holdfast.sources.mysql_native.session import Session
 
 WAIT_SECONDS = 20
-HOLD_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +42,25 @@ READ_AND_INSTANCE_LOCK = LockKind(
     take=("LOCK INSTANCE FOR BACKUP", "FLUSH TABLES WITH READ LOCK"),
     release=("UNLOCK TABLES", "UNLOCK INSTANCE"),
 )
+READ_LOCK_AND_NO_DDL = LockKind(
+    name="LOCK INSTANCE FOR BACKUP until the end, FLUSH TABLES WITH READ LOCK",
+    take=READ_AND_INSTANCE_LOCK.take,
+    release=("UNLOCK TABLES",),
+)
+STOPPED = LockKind(name="none, as this is a stopped replica", take=(), release=())
 
 
-def shortest_lock(edition: Edition) -> LockKind:
+def shortest_lock(
+    edition: Edition, *, ddl: DdlPolicy = "detect", stopped: bool = False
+) -> LockKind:
+    """What this server needs; nothing where nobody writes to it."""
+    if stopped:
+        return STOPPED
     if edition.backup_stages:
         return BACKUP_STAGE
-    return READ_LOCK if edition.mariadb else READ_AND_INSTANCE_LOCK
+    if edition.mariadb:
+        return READ_LOCK
+    return READ_LOCK_AND_NO_DDL if ddl == "block" else READ_AND_INSTANCE_LOCK
 
 
 class HeldLock:
@@ -77,9 +90,11 @@ def locked(session: Session, kind: LockKind, *, hold_seconds: float) -> Iterator
         began = _take(session, kind)
         watchdog.start()
         yield lock
-    except BaseException:
+    except BaseException as error:
         with suppress(HoldfastError):
             _release(session, kind, lock)
+        if lock.expired and isinstance(error, HoldfastError):
+            raise _given_up() from error
         raise
     finally:
         watchdog.cancel()
@@ -111,7 +126,11 @@ def _release(session: Session, kind: LockKind, lock: HeldLock) -> None:
     except HoldfastError as error:
         if not lock.expired:
             raise
-        raise BackupFailed(
-            "cannot take the snapshot: opening it took too long, so its lock was given up",
-            hint="the server is overloaded; try again when it is quieter, or with fewer workers",
-        ) from error
+        raise _given_up() from error
+
+
+def _given_up() -> BackupFailed:
+    return BackupFailed(
+        "cannot take the snapshot: opening it took too long, so its lock was given up",
+        hint="the server is overloaded; try again when it is quieter, or with fewer workers",
+    )

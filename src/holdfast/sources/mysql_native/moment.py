@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.errors import SnapshotLost
+from holdfast.sources.mysql_native import replication
+from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.edition import Edition
-from holdfast.sources.mysql_native.lock import HOLD_SECONDS, locked, shortest_lock
+from holdfast.sources.mysql_native.lock import locked, shortest_lock
 from holdfast.sources.mysql_native.session import Session
 
 # Rolling back to it after each table gives up the table's metadata lock, not the snapshot.
@@ -24,29 +27,55 @@ class Moment:
 
 
 def begin(
-    sessions: Sequence[Session], holder: Session, edition: Edition, clock: Callable[[], datetime]
+    sessions: Sequence[Session],
+    holder: Session,
+    edition: Edition,
+    clock: Callable[[], datetime],
+    *,
+    choices: Choices,
+    while_held: Callable[[], None],
 ) -> Moment:
-    """Open a transaction on each of `sessions` while `holder` keeps every commit away."""
-    kind = shortest_lock(edition)
-    with locked(holder, kind, hold_seconds=HOLD_SECONDS) as lock:
+    """Open a transaction on each of `sessions` while `holder` keeps every commit away.
+
+    `while_held` is called meanwhile, for what else belongs to the moment.
+    """
+    stopped = is_stopped_replica(holder, edition)
+    kind = shortest_lock(edition, ddl=choices.ddl, stopped=stopped)
+    with locked(holder, kind, hold_seconds=choices.hold_seconds) as lock:
         before = _position(holder, edition)
+        while_held()
         for session in sessions:
             session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
         after = _position(holder, edition)
         taken_at = clock()
     for session in sessions:
         session.run(f"SAVEPOINT {SAVEPOINT}")
+    if stopped and not is_stopped_replica(holder, edition):
+        raise SnapshotLost(
+            "cannot prove the snapshot: the replica was started, or opened for writes, meanwhile",
+            hint="run the backup again; a replica that runs is locked for a moment",
+        )
     if before != after:
         raise SnapshotLost(
             f"cannot prove the snapshot: the server went from {before} to {after} under the lock",
             hint="run the backup again; if it repeats, report it with the server's version",
         )
     proof = {
+        # No server can be asked for it again: a run that resumes must learn that it is gone.
+        "snapshot": secrets.token_hex(8),
         "lock": kind.name,
         "lock_held_milliseconds": str(lock.milliseconds),
         "sessions": str(len(sessions)),
     }
     return Moment(taken_at=taken_at, proof=proof | _evidence(sessions, edition, after))
+
+
+def is_stopped_replica(asking: Session, edition: Edition) -> bool:
+    """Whether nobody writes here: no source is applied, and clients may only read."""
+    seen = replication.state(asking, edition)
+    # MariaDB spells it in words since 12.
+    is_read_only = asking.variable("read_only") not in ("", "0", "OFF")
+    return seen.is_replica and not seen.applies and is_read_only
 
 
 def _position(holder: Session, edition: Edition) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from holdfast.errors import GrantMissing, RestoreFailed
+from holdfast.errors import GrantMissing, RestoreFailed, Unsupported
 from holdfast.model import PartKind
 from holdfast.ports import RestoreRequest
 from holdfast.sources.mysql_native.accounts import Account
@@ -18,11 +18,31 @@ HEAD_BYTES = 1 << 16
 
 
 def require(asking: Session, address: Address, request: RestoreRequest) -> None:
-    """Raise `GrantMissing` or `RestoreFailed` where `request` cannot succeed here."""
+    """Raise `GrantMissing`, `RestoreFailed` or `Unsupported` where `request` cannot succeed."""
+    _require_form(address, request)
     _require_rights(asking, address)
     _require_packet(asking, address, request)
     if not request.tables and not request.globals:
         _require_accounts(asking, address, request)
+
+
+def _require_form(address: Address, request: RestoreRequest) -> None:
+    """Archives of the stock tools come back whole, and files not at all, through a server."""
+    for part in request.parts:
+        if part.kind is not PartKind.ARCHIVE:
+            continue
+        if part.details.get("format") != "sql":
+            raise Unsupported(
+                f"cannot restore into '{address}': the backup is of a server's files, not of SQL",
+                hint="--to file:///DIRECTORY unpacks them for a server to start on",
+            )
+        if request.tables:
+            raise Unsupported(
+                f"cannot restore single tables into '{address}': "
+                f"{part.details.get('method', 'the dump')} wrote the database in one piece",
+                hint="restore it under another name and copy the table; "
+                "backup_as_tables: true keeps tables apart",
+            )
 
 
 def _require_rights(asking: Session, address: Address) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import GrantMissing
+from holdfast.ports import Finding
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.names import quoted, unquoted
 from holdfast.sources.mysql_native.session import Session
@@ -52,14 +53,16 @@ class Held:
         return bool(database) and fnmatch.fnmatchcase(database, _as_glob(self.database))
 
 
-def needs(edition: Edition, database: str) -> tuple[Need, ...]:
+def needs(edition: Edition, database: str, *, locks_tables: bool = False) -> tuple[Need, ...]:
     """The least that a whole and consistent backup takes."""
-    of_database = (
+    of_database = [
         ("SELECT", "to read the rows"),
         ("SHOW VIEW", "to read the definitions of views"),
         ("TRIGGER", "to read the definitions of triggers"),
         ("EVENT", "to read the definitions of events"),
-    )
+    ]
+    if locks_tables:
+        of_database.append(("LOCK TABLES", "to keep tables still that have no snapshot"))
     whole_server = [Need(right="RELOAD", database="", why="to hold one moment for all sessions")]
     if not edition.mariadb:
         whole_server += [
@@ -78,6 +81,17 @@ def needs(edition: Edition, database: str) -> tuple[Need, ...]:
     )
 
 
+def helpful(edition: Edition) -> tuple[Need, ...]:
+    """Without these a backup works, but takes its lock without knowing what it waits for."""
+    monitor = "REPLICATION CLIENT"
+    if edition.mariadb and edition.release >= (10, 5):
+        monitor = "SLAVE MONITOR"
+    return (
+        Need(right="PROCESS", database="", why="to see the long statements of others"),
+        Need(right=monitor, database="", why="to see how far a replica is behind"),
+    )
+
+
 def held(session: Session) -> list[Held]:
     """What the login may do on whole databases; rights on single tables do not count."""
     rights = []
@@ -93,21 +107,45 @@ def missing(wanted: Sequence[Need], rights: Sequence[Held]) -> list[Need]:
     return [need for need in wanted if not any(right.covers(need) for right in rights)]
 
 
-def require_grants(session: Session, edition: Edition, database: str) -> list[Held]:
+def require_grants(
+    session: Session, edition: Edition, database: str, *, locks_tables: bool = False
+) -> list[Held]:
     """Raise `GrantMissing` unless the login may read all of `database`."""
+    wanted = needs(edition, database, locks_tables=locks_tables)
+    return require(session, wanted, f"database '{database}'")
+
+
+def require(session: Session, wanted: Sequence[Need], subject: str) -> list[Held]:
+    """All that the login holds; raises `GrantMissing` with the statements for what it lacks."""
     rights = held(session)
-    lacking = missing(needs(edition, database), rights)
+    lacking = missing(wanted, rights)
     if lacking:
-        user, _, host = session.value("SELECT CURRENT_USER()").rpartition("@")
-        login = f"{quoted(user)}@{quoted(host)}"
+        login = _login(session)
         reasons = ", ".join(
             f"{need.right} on {need.database or '*'} {need.why}" for need in lacking
         )
         raise GrantMissing(
-            f"cannot back up database '{database}': {login} lacks {reasons}",
+            f"cannot back up {subject}: {login} lacks {reasons}",
             hint="; ".join(f"{need.grant_to(login)}" for need in lacking),
         )
     return rights
+
+
+def sight(session: Session, edition: Edition) -> Finding:
+    """What the login sees of others before it locks; a problem where that is not enough."""
+    lacking = missing(helpful(edition), held(session))
+    login = _login(session)
+    return Finding(
+        subject="sight",
+        detail="statements of others and the lag of a replica" if not lacking else "its own",
+        problem="; ".join(f"{login} lacks {need.right} {need.why}" for need in lacking),
+        hint="; ".join(need.grant_to(login) for need in lacking),
+    )
+
+
+def _login(session: Session) -> str:
+    user, _, host = session.value("SELECT CURRENT_USER()").rpartition("@")
+    return f"{quoted(user)}@{quoted(host)}"
 
 
 def _as_glob(pattern: str) -> str:

@@ -98,6 +98,20 @@ class Session:
         rows, _ = self.fetch(sql, values)
         return [tuple((value or b"").decode() for value in row) for row in rows]
 
+    def named(self, sql: str) -> list[dict[str, str]]:
+        """All rows as text under the names of their columns."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql)
+                names = [column[0] for column in cursor.description or ()]
+                rows: list[Row] = list(cursor.fetchall())
+        except (pymysql.Error, OSError) as error:
+            raise translated(error) from error
+        return [
+            {name: (value or b"").decode() for name, value in zip(names, row, strict=True)}
+            for row in rows
+        ]
+
     def value(self, sql: str, *values: str) -> str:
         """The first column of the first row as text, or an empty string."""
         rows = self.text(sql, *values)

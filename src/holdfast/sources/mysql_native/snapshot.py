@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.errors import HoldfastError, SnapshotLost
-from holdfast.model import Buffer, Consistency, Member, PartPlan, Server
+from holdfast.model import Consistency, PartPlan, Server
 from holdfast.ports import PartStream
 from holdfast.sources.mysql_native.failures import ConnectionLost
-from holdfast.sources.mysql_native.insert_text import Limits, header
+from holdfast.sources.mysql_native.insert_text import Limits
 from holdfast.sources.mysql_native.moment import SAVEPOINT, Moment
-from holdfast.sources.mysql_native.rows import read_rows
 from holdfast.sources.mysql_native.session import Session
+from holdfast.sources.mysql_native.streams import Guarded, RowsStream, TextStream
 from holdfast.sources.mysql_native.tables import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """Where each part comes from: the rows of a table, or a text that is already here."""
+    """Where each part comes from: the rows of tables, or a text that is already here."""
 
     plans: tuple[PartPlan, ...]
-    tables: Mapping[str, Table]
+    tables: Mapping[str, tuple[Table, ...]]
     texts: Mapping[str, bytes]
 
 
@@ -78,53 +78,20 @@ def _lost(cause: str) -> SnapshotLost:
     )
 
 
-class TableStream:
-    """The script of one table's rows; read once."""
-
-    rows: int | None = None
-    members: Sequence[Member] = ()
-
-    def __init__(self, session: Session, table: Table, limits: Limits) -> None:
-        self._script = self._read(session, table, limits)
-
-    def __iter__(self) -> Iterator[Buffer]:
-        return self._script
-
-    def end(self) -> None:
-        """Stop the server's work where it is not done."""
-        self._script.close()
-
-    def _read(
-        self, session: Session, table: Table, limits: Limits
-    ) -> Generator[Buffer, None, None]:
-        yield header(table)
-        rows = 0
-        for batch in read_rows(session, table, limits):
-            rows += batch.rows
-            yield batch.sql
-        self.rows = rows
-
-
-class TextStream:
-    """A script that was read when the snapshot was taken."""
-
-    rows: int | None = None
-    members: Sequence[Member] = ()
-
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-
-    def __iter__(self) -> Iterator[Buffer]:
-        return iter((self._text,))
-
-
 class MysqlSnapshot:
     """One moment of one database; made by `MysqlSource.open`."""
 
     consistency = Consistency.SNAPSHOT
 
     def __init__(
-        self, *, server: Server, moment: Moment, contents: Contents, pool: Pool, limits: Limits
+        self,
+        *,
+        server: Server,
+        moment: Moment,
+        contents: Contents,
+        pool: Pool,
+        limits: Limits,
+        guard: Guarded,
     ) -> None:
         self.server = server
         self.tools: dict[str, str] = {}
@@ -132,6 +99,7 @@ class MysqlSnapshot:
         self._contents = contents
         self._pool = pool
         self._limits = limits
+        self._guard = guard
 
     @property
     def taken_at(self) -> datetime:
@@ -152,7 +120,8 @@ class MysqlSnapshot:
             yield TextStream(text)
             return
         with self._pool.session() as session:
-            stream = TableStream(session, self._contents.tables[part.name], self._limits)
+            tables = self._contents.tables[part.name]
+            stream = RowsStream(session, tables, self._limits, self._guard)
             try:
                 yield stream
             finally:

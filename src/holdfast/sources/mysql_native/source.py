@@ -7,30 +7,32 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from holdfast.errors import SnapshotLost, Unsupported
+from holdfast.errors import SnapshotLost
 from holdfast.model import Consistency
 from holdfast.ports import Blobs, Finding, SourcePlan, TablePlan
-from holdfast.sources.mysql_native import moment
+from holdfast.sources.mysql_native import databases, faithful, moment
 from holdfast.sources.mysql_native.accounts import read_access
 from holdfast.sources.mysql_native.address import Address
+from holdfast.sources.mysql_native.altered import Unaltered, digest, hold_definitions
+from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.contents import contents
-from holdfast.sources.mysql_native.definitions import read_definitions
+from holdfast.sources.mysql_native.definitions import Definitions, read_definitions
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.failures import ConnectionLost
+from holdfast.sources.mysql_native.faithful import KeptStill
 from holdfast.sources.mysql_native.insert_text import Limits
 from holdfast.sources.mysql_native.lock import shortest_lock
 from holdfast.sources.mysql_native.moment import Moment
-from holdfast.sources.mysql_native.privileges import require_grants
+from holdfast.sources.mysql_native.privileges import require_grants, sight
+from holdfast.sources.mysql_native.quiet import wait_until_quiet
 from holdfast.sources.mysql_native.session import PATIENCE_SECONDS, Session, session
 from holdfast.sources.mysql_native.snapshot import MysqlSnapshot, Pool
 from holdfast.sources.mysql_native.tables import Table, read_tables
 
-TRANSACTIONAL = "InnoDB"
-VERSIONED = "SYSTEM VERSIONED"
-TABLES_NAMED = 8
 # How long a read waits for an ALTER of its table that is under way.
 METADATA_WAIT_SECONDS = 300
 SMALLEST_PACKET_BYTES = 1 << 20
+NAMED = 20
 
 
 def _utc_now() -> datetime:
@@ -38,7 +40,10 @@ def _utc_now() -> datetime:
 
 
 class MysqlSource:
-    """One database, read by as many sessions as the snapshot is opened with."""
+    """One database, read by as many sessions as the snapshot is opened with.
+
+    Where `choices` name several, it is the server until `database` says which one of them.
+    """
 
     engine = "native"
 
@@ -47,53 +52,73 @@ class MysqlSource:
         dsn: str,
         *,
         password: str | None = None,
+        choices: Choices | None = None,
+        database: str | None = None,
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
-        self._address = Address.parse(dsn, password=password)
+        self.choices = choices or Choices()
+        self._several = self.choices.databases if database is None else None
+        address = Address.parse(
+            dsn, password=password, whole_server=self.choices.databases is not None
+        )
+        self.address = address if database is None else replace(address, database=database)
         self._clock = clock
+
+        def one_of(name: str) -> MysqlSource:
+            return MysqlSource(dsn, password=password, choices=choices, database=name, clock=clock)
+
+        self._one_of = one_of
 
     @property
     def database(self) -> str:
-        return self._address.database
+        return self.address.database
 
     def databases(self) -> Sequence[MysqlSource]:
-        return [self]
+        if self._several is None:
+            return [self]
+        return [self._one_of(name) for name in databases.chosen(self._several, self.address)]
 
     def lag_seconds(self) -> float | None:
-        return None
+        return databases.lag_seconds(self.address)
 
     def check(self) -> list[Finding]:
-        with session(self._address) as asking:
-            edition = Edition.of(asking)
-            require_grants(asking, edition, self._address.database)
-            tables = read_tables(asking, self._address.database)
-            _refuse_unfaithful(tables)
+        with session(self.address) as asking:
+            edition, tables = self._examined(asking)
             return [
                 Finding(subject="server", detail=f"{edition.kind} {edition.version}"),
                 Finding(subject="login", detail=asking.value("SELECT CURRENT_USER()")),
                 Finding(subject="grants", detail="all that a whole backup needs"),
-                Finding(subject="lock", detail=shortest_lock(edition).name),
-                Finding(subject="tables", detail=f"{len(tables)}, all {TRANSACTIONAL}"),
+                sight(asking, edition),
+                Finding(subject="lock", detail=self._lock_name(asking, edition)),
+                Finding(subject="tables", detail=_counted(tables)),
                 _packet(edition),
                 Finding(subject="connections free", detail=str(_connections_free(asking))),
             ]
 
     def connections_free(self) -> int:
-        with session(self._address) as asking:
+        with session(self.address) as asking:
             return _connections_free(asking)
 
     def plan(self) -> SourcePlan:
-        with session(self._address) as asking:
-            edition = Edition.of(asking)
-            require_grants(asking, edition, self._address.database)
-            tables = read_tables(asking, self._address.database)
-            _refuse_unfaithful(tables)
+        with session(self.address) as asking:
+            edition, tables = self._examined(asking)
             return SourcePlan(
-                server=edition.server(self._address.database),
+                server=edition.server(self.address.database),
                 tables=tuple(_planned(table) for table in tables),
                 consistency=Consistency.SNAPSHOT,
-                notes=(f"one snapshot under {shortest_lock(edition).name}",),
+                notes=(f"one snapshot under lock: {self._lock_name(asking, edition)}",),
             )
+
+    def _examined(self, asking: Session) -> tuple[Edition, list[Table]]:
+        """The server and the tables to take; raises what would keep them from being taken."""
+        edition, database = Edition.of(asking), self.address.database
+        tables = faithful.wanted(read_tables(asking, database), self.choices, database)
+        require_grants(asking, edition, database, locks_tables=bool(faithful.loose(tables)))
+        return edition, tables
+
+    def _lock_name(self, asking: Session, edition: Edition) -> str:
+        stopped = moment.is_stopped_replica(asking, edition)
+        return shortest_lock(edition, ddl=self.choices.ddl, stopped=stopped).name
 
     @contextmanager
     def open(
@@ -108,39 +133,55 @@ class MysqlSource:
             raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
         with ExitStack() as opened:
             # Every connection is there before the lock is asked for: logging in takes longest.
-            holder = opened.enter_context(session(self._address))
-            edition = Edition.of(holder)
-            require_grants(holder, edition, self._address.database)
-            _refuse_unfaithful(read_tables(holder, self._address.database))
+            holder = opened.enter_context(session(self.address))
+            edition, tables = self._examined(holder)
             limits = Limits.of(edition)
-            readers = [opened.enter_context(session(self._address)) for _ in range(workers)]
+            keeper = opened.enter_context(session(self.address))
+            kept = KeptStill(keeper, tables)
+            readers = [opened.enter_context(session(self.address)) for _ in range(workers)]
             try:
-                for reader in (holder, *readers):
-                    _prepare(reader, edition, limits)
-                taken = moment.begin(readers, holder, edition, self._clock)
-                snapshot = self._described(holder, readers, edition, taken)
+                for each in (holder, keeper, *readers):
+                    _prepare(each, edition, limits)
+                wait_until_quiet(holder, edition, self.choices)
+                taken = moment.begin(
+                    readers,
+                    holder,
+                    edition,
+                    self._clock,
+                    choices=self.choices,
+                    while_held=kept.begin,
+                )
+                snapshot = self._described(holder, readers, edition, taken, kept)
             except ConnectionLost as error:
                 raise SnapshotLost(f"cannot take the snapshot: {error.message}") from error
             yield snapshot
 
     def _described(
-        self, holder: Session, readers: Sequence[Session], edition: Edition, taken: Moment
+        self,
+        holder: Session,
+        readers: Sequence[Session],
+        edition: Edition,
+        taken: Moment,
+        kept: KeptStill,
     ) -> MysqlSnapshot:
         """The snapshot with its parts: definitions are as of right after it was taken."""
-        database, limits = self._address.database, Limits.of(edition)
-        tables = read_tables(holder, database)
-        _refuse_unfaithful(tables)
-        definitions = read_definitions(holder, database, tables)
+        database, limits, choices = self.address.database, Limits.of(edition), self.choices
+        found = read_tables(holder, database)
+        tables = faithful.wanted(found, choices, database)
+        if choices.ddl == "block" and edition.mariadb:
+            hold_definitions(holder, tables)
+        taken_names = {each.relation.name for each in tables}
+        left_out = sorted({each.relation.name for each in found} - taken_names)
+        definitions = read_definitions(holder, database, tables, choices=choices, left_out=left_out)
         access = read_access(holder, database, edition)
-        if definitions.broken_views:
-            names = ", ".join(definitions.broken_views)
-            taken = replace(taken, proof=taken.proof | {"views_broken_at_source": names})
+        seen = {name: digest(sql) for name, sql in definitions.tables.items()}
         return MysqlSnapshot(
             server=edition.server(database),
-            moment=taken,
+            moment=replace(taken, proof=taken.proof | _told(definitions, kept, left_out)),
             contents=contents(tables, definitions, access, limits),
             pool=Pool(readers),
             limits=limits,
+            guard=Unaltered(seen, kept, ddl=choices.ddl),
         )
 
 
@@ -162,30 +203,20 @@ def _prepare(reader: Session, edition: Edition, limits: Limits) -> None:
         reader.configure(max_execution_time=0)
 
 
-def _refuse_unfaithful(tables: Sequence[Table]) -> None:
-    """Raise `Unsupported` for tables that a snapshot cannot hold still."""
-    foreign = [table for table in tables if table.engine != TRANSACTIONAL]
-    if foreign:
-        raise Unsupported(
-            f"cannot back up tables {_named(foreign, with_engine=True)}: "
-            f"only {TRANSACTIONAL} keeps a snapshot",
-            hint=f"ALTER TABLE ... ENGINE={TRANSACTIONAL}, or move them to another database",
-        )
-    versioned = [table for table in tables if table.kind == VERSIONED]
-    if versioned:
-        raise Unsupported(
-            f"cannot back up tables {_named(versioned)}: their history would be lost",
-            hint="system-versioned tables need mariadb-dump --dump-history",
-        )
+def _told(definitions: Definitions, kept: KeptStill, left_out: Sequence[str]) -> dict[str, str]:
+    """What somebody should know who restores this."""
+    words = {
+        "views_broken_at_source": ", ".join(definitions.broken_views),
+        "locked_while_read": ", ".join(kept.names),
+        "tables_left_out": f"{len(left_out)}: {', '.join(left_out[:NAMED])}" if left_out else "",
+    }
+    return {name: value for name, value in words.items() if value}
 
 
-def _named(tables: Sequence[Table], *, with_engine: bool = False) -> str:
-    shown = [
-        f"'{table.relation}'" + (f" ({table.engine or 'no engine'})" if with_engine else "")
-        for table in tables[:TABLES_NAMED]
-    ]
-    more = len(tables) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+def _counted(tables: Sequence[Table]) -> str:
+    few = len(faithful.loose(tables))
+    others = f", {few} of them locked while they are read" if few else ", all InnoDB"
+    return f"{len(tables)}{others}"
 
 
 def _planned(table: Table) -> TablePlan:

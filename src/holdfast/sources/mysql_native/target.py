@@ -104,27 +104,34 @@ class MysqlTarget:
 
     def _counted(self, asking: Session, request: RestoreRequest) -> list[RestoredTable]:
         """Rows as the server counts them; raises `RestoreFailed` where any are missing."""
-        expected: dict[Relation, int] = {}
-        for part in request.parts:
-            wanted = not request.tables or part.relation in request.tables
-            if part.kind is PartKind.DATA and part.relation and wanted:
-                expected[part.relation] = expected.get(part.relation, 0) + (part.rows or 0)
-        counted = [
+        expected = _expected(request)
+        found = [
             RestoredTable(
                 relation=relation,
                 rows_expected=rows,
                 rows_found=int(asking.value(select("COUNT(*)", relation.name))),
             )
             for relation, rows in sorted(expected.items(), key=lambda item: str(item[0]))
+            if not request.tables or relation in request.tables
         ]
-        wrong = [table for table in counted if table.rows_found != table.rows_expected]
+        wrong = [table for table in found if table.rows_found != table.rows_expected]
         if wrong:
             shown = ", ".join(
                 f"'{table.relation}' has {table.rows_found} rows instead of {table.rows_expected}"
                 for table in wrong[:TABLES_NAMED]
             )
             raise RestoreFailed(f"cannot restore into '{self.name}': {shown}")
-        return counted
+        return found
+
+
+def _expected(request: RestoreRequest) -> dict[Relation, int]:
+    """How many rows each table had, where that is known: a dump program does not tell."""
+    expected: dict[Relation, int] = {}
+    for part in request.parts:
+        if part.kind is PartKind.DATA and part.relation and part.rows is not None:
+            expected[part.relation] = part.rows
+        expected |= {member.relation: member.rows for member in part.members}
+    return expected
 
 
 def _exists(asking: Session, database: str) -> bool:
@@ -147,7 +154,7 @@ def _existing(asking: Session, database: str, tables: Sequence[Relation]) -> lis
 def _as_recorded(parts: Sequence[Part]) -> str:
     """The character set that the source's database had: tables made later inherit it."""
     for part in parts:
-        if part.kind is PartKind.PRE_DATA and (charset := part.details.get("character_set")):
+        if charset := part.details.get("character_set"):
             return f" CHARACTER SET {charset} COLLATE {part.details['collation']}"
     return ""
 

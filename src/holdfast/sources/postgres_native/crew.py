@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 import psycopg
 
+from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
-from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.login import Login
 
 Item = TypeVar("Item")

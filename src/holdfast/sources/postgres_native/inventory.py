@@ -125,6 +125,7 @@ class Table:
     """One table with rows of its own: ordinary, partition, foreign or an extension's.
 
     `pages` are those of the heap itself, 0 where rows have no page that could be asked for.
+    `is_incompressible` is what a sample showed (`sampling.sampled`).
     """
 
     oid: int
@@ -143,6 +144,7 @@ class Table:
     condition: str
     ancestors: list[list[str]]
     is_routed_by_enum: bool
+    is_incompressible: bool = False
 
     @property
     def relation(self) -> Relation:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from holdfast.ports import OpenBlob
-from holdfast.sources.postgres_native.cutting import Cutter
+from holdfast.sources.cutting import Cutter
 
 # Neighbouring pages are written together: a call costs far more than a page does.
 PUT_BYTES = 1 << 20

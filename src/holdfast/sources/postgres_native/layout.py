@@ -21,7 +21,6 @@ from holdfast.sources.postgres_native.transport import Transport
 CREATION = "creation"
 TRANSPORT = "transport"
 SERVER_VERSION = "server_version_number"
-BLOBS_OF_LARGE_OBJECTS = "blobs/large-objects.txt"
 
 GIB = 1 << 30
 # From here on a database is big: parts of a GiB each are enough to keep all workers busy, and
@@ -33,6 +32,9 @@ CHUNK_BYTES_OF_SMALL = GIB // 4
 SMALL_TABLE_BYTES = 1 << 20
 PACK_BYTES = 16 << 20
 TABLES_IN_PACK = 500
+# Long objects are read one by one; in parts of about this much, no worker is left alone with them.
+LONG_OBJECTS_BYTES = 64 << 20
+MOST_LONG_OBJECT_PARTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class Layout:
     parts: tuple[PartPlan, ...]
     tables: dict[str, tuple[TablePart, ...]]
     slices: dict[str, Slice]
+    long_objects: dict[str, tuple[int, ...]]
     with_blobs: dict[str, TablePart]
 
 
@@ -86,16 +89,17 @@ def lay_out(
     *,
     shape: Shape,
     transport: str,
+    long_objects: Sequence[int] = (),
 ) -> Layout:
-    """The tools' parts first, then data, biggest first.
+    """The tools' parts first, then data, biggest first; `long_objects` are kept one by one.
 
     pg_dump asks the catalogs of now for what a view or an index looks like, not those of the
-    snapshot: the sooner it runs, the less can have changed.
+    snapshot: the sooner it runs, the less can have changed. It has read them for both sections
+    when it ends, so the second can wait.
     """
     schema = {CREATION: json.dumps(creation), SERVER_VERSION: str(found.version_number)}
     tools = [
         PartPlan(name="pre-data.sql", kind=PartKind.PRE_DATA, details=schema),
-        PartPlan(name="post-data.sql", kind=PartKind.POST_DATA),
         PartPlan(name="globals.sql", kind=PartKind.GLOBALS),
     ]
     taken = [table for table in tables if has_rows_to_take(table, found)]
@@ -114,19 +118,24 @@ def lay_out(
         PartPlan(name=name, kind=PartKind.BLOBS, relation=part.relation, ancestors=part.ancestors)
         for name, part in aside.items()
     ]
-    if found.has_large_objects and shape.keeps_blobs:
-        blobs.append(PartPlan(name=BLOBS_OF_LARGE_OBJECTS, kind=PartKind.BLOBS))
-    last = [PartPlan(name="database.sql", kind=PartKind.GRANTS)]
-    if found.has_large_objects:
-        last.append(PartPlan(name="large-objects.sql", kind=PartKind.LARGE_OBJECTS))
-    if sequences:
-        last.append(PartPlan(name="sequences.sql", kind=PartKind.SEQUENCES))
+    long = _groups(found, long_objects)
+    blobs += [PartPlan(name=name, kind=PartKind.BLOBS) for name in long]
     return Layout(
-        parts=(*tools, *bulk, *blobs, *last),
+        parts=(*tools, *bulk, *blobs, *_last(found, sequences)),
         tables={name: of for name, (_, of) in rows.items()},
         slices={plan.name: each for plan, each in zip(objects, slices, strict=True)},
+        long_objects=long,
         with_blobs=aside,
     )
+
+
+def _last(found: Facts, sequences: Sequence[Relation]) -> Iterator[PartPlan]:
+    yield PartPlan(name="post-data.sql", kind=PartKind.POST_DATA)
+    yield PartPlan(name="database.sql", kind=PartKind.GRANTS)
+    if found.has_large_objects:
+        yield PartPlan(name="large-objects.sql", kind=PartKind.LARGE_OBJECTS)
+    if sequences:
+        yield PartPlan(name="sequences.sql", kind=PartKind.SEQUENCES)
 
 
 def is_packed(table: Table, shape: Shape) -> bool:
@@ -154,14 +163,14 @@ def _of_big_tables(
         ranges = pages_of(table, shape)
         name = f"data/{number:05d}-{slug(table.relation)}"
         if not ranges:
-            yield _plan(f"{name}.copy", whole, table.size_bytes, transport), (whole,)
+            yield _plan(f"{name}.copy", table, whole, table.size_bytes, transport), (whole,)
         for piece, pages in enumerate(ranges, start=1):
             part = whole.in_pages(pages)
             size_bytes = table.size_bytes // len(ranges)
-            yield _plan(f"{name}-{piece:04d}.copy", part, size_bytes, transport), (part,)
+            yield _plan(f"{name}-{piece:04d}.copy", table, part, size_bytes, transport), (part,)
 
 
-def _plan(name: str, part: TablePart, size_bytes: int, transport: str) -> PartPlan:
+def _plan(name: str, table: Table, part: TablePart, size_bytes: int, transport: str) -> PartPlan:
     return PartPlan(
         name=name,
         kind=PartKind.DATA,
@@ -169,7 +178,12 @@ def _plan(name: str, part: TablePart, size_bytes: int, transport: str) -> PartPl
         ancestors=part.ancestors,
         estimated_bytes=size_bytes,
         details=part.details() | {TRANSPORT: transport},
+        compress=not _is_stored_plain(table, part),
     )
+
+
+def _is_stored_plain(table: Table, part: TablePart) -> bool:
+    return table.is_incompressible and part.format == BINARY
 
 
 def _of_small_tables(
@@ -214,6 +228,16 @@ def _large_objects(number: int, objects: Slice) -> PartPlan:
     )
 
 
+def _groups(found: Facts, long_objects: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Objects dealt out in turn: nobody knows how long each is, only that all of them are."""
+    wanted = -(-found.large_object_bytes // LONG_OBJECTS_BYTES)
+    count = min(len(long_objects), MOST_LONG_OBJECT_PARTS, wanted)
+    return {
+        f"blobs/large-objects-{number + 1:05d}.txt": tuple(long_objects[number::count])
+        for number in range(count)
+    }
+
+
 def _with_blobs(
     found: Facts, taken: Sequence[Table], shape: Shape
 ) -> Iterator[tuple[str, TablePart]]:
@@ -249,7 +273,8 @@ def _method(found: Facts, table: Table, transport: Transport, shape: Shape) -> s
     ranges = pages_of(table, shape)
     pieces = f", {len(ranges)} ranges" if ranges else ""
     aside = ", blobs aside" if part.external else ""
-    return f"copy {part.format} over {transport.name}{pieces}{aside}"
+    plain = ", not compressed" if _is_stored_plain(table, part) else ""
+    return f"copy {part.format} over {transport.name}{pieces}{aside}{plain}"
 
 
 def _reason(found: Facts, table: Table, shape: Shape) -> str:
@@ -263,6 +288,8 @@ def _reason(found: Facts, table: Table, shape: Shape) -> str:
         return "small tables share a part"
     if shape.external(table):
         return "values that were kept before are not stored again"
+    if table.is_incompressible:
+        return "mostly long bytea, and a sample of it does not become smaller"
     if table.format(found.encoding) == BINARY:
         return "mostly long bytea: text would take twice the bytes"
     return "text restores into any later version"

@@ -12,10 +12,10 @@ import psycopg
 from holdfast.errors import HoldfastError, RestoreFailed
 from holdfast.model import Member, Part, Relation
 from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.sources.cutting import Cutter
+from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import failures, selection
 from holdfast.sources.postgres_native.crew import Crew
-from holdfast.sources.postgres_native.cutting import Cutter
-from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.marked import with_values
 from holdfast.sources.postgres_native.quoting import qualified

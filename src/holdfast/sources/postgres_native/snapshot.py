@@ -10,6 +10,7 @@ import psycopg
 
 from holdfast.model import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
 from holdfast.ports import Blobs, PartStream
+from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import (
     database_properties,
     failures,
@@ -18,8 +19,7 @@ from holdfast.sources.postgres_native import (
     sequences,
 )
 from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
-from holdfast.sources.postgres_native.dump import Dumper
-from holdfast.sources.postgres_native.endings import Endings
+from holdfast.sources.postgres_native.dump import Globals, Schema
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.layout import Layout
@@ -68,11 +68,11 @@ class PostgresSnapshot:
         exported: Exported,
         sessions: Sessions,
         transport: Transport,
-        dumper: Dumper,
+        schema: Schema,
+        globals_: Globals,
         tools: Sequence[Tool],
         layout: Layout,
         sequences: Sequence[Relation],
-        long_objects: Sequence[int],
         blobs: Blobs | None,
         notes: Sequence[str],
     ) -> None:
@@ -80,11 +80,11 @@ class PostgresSnapshot:
         self._exported = exported
         self._sessions = sessions
         self._transport = transport
-        self._dumper = dumper
+        self._schema = schema
+        self._globals = globals_
         self._tools = tools
         self._layout = layout
         self._sequences = sequences
-        self._long_objects = long_objects
         self._blobs = blobs
         self._notes = notes
         self._endings = Endings()
@@ -128,7 +128,9 @@ class PostgresSnapshot:
             return self._read_slice(part)
         if part.kind in self._written_here:
             return self._read_text(part)
-        return self._dumper.read(part, self._endings)
+        if part.kind is PartKind.GLOBALS:
+            return self._globals.read(self._endings)
+        return self._schema.read(part, self._endings)
 
     def abort(self) -> None:
         self._endings.abort()
@@ -201,7 +203,8 @@ class PostgresSnapshot:
         if self._blobs is None:
             raise ValueError("a snapshot without a place for blobs has no parts of them")
         if part.relation is None:
-            return long_values.of_large_objects(session, self._long_objects, self._blobs)
+            oids = self._layout.long_objects[part.name]
+            return long_values.of_large_objects(session, oids, self._blobs)
         return long_values.of_table(session, self._layout.with_blobs[part.name], self._blobs)
 
     @contextmanager

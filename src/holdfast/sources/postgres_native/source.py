@@ -19,14 +19,16 @@ from holdfast.sources.postgres_native import (
     large_objects,
     layout,
     preflight,
+    sampling,
     transport,
 )
-from holdfast.sources.postgres_native.dump import Dumper
+from holdfast.sources.postgres_native.dump import Globals, Schema
 from holdfast.sources.postgres_native.examination import Examiner
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.layout import Shape
 from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
+from holdfast.sources.postgres_native.schema_archive import SchemaArchive, schema_archive
 from holdfast.sources.postgres_native.sessions import Sessions
 from holdfast.sources.postgres_native.snapshot import KIND, PostgresSnapshot
 from holdfast.sources.postgres_native.tools import Tool
@@ -128,7 +130,7 @@ class PostgresSource:
     def plan(self) -> SourcePlan:
         with self._examiner.session() as connection:
             found = inventory.facts(connection)
-            listed = inventory.tables(connection)
+            listed = sampling.sampled(connection, inventory.tables(connection), found)
             shape = self._shape(found, keeps_blobs=True)
             with transport.chosen(self._wanted, connection) as way:
                 return SourcePlan(
@@ -158,10 +160,13 @@ class PostgresSource:
                     if rejoin
                     else holder.take_snapshot(held, database=found.database, user=found.login)
                 )
+                archive = stack.enter_context(schema_archive())
                 sessions = Sessions(snapshot=exported.name, seen=exported.seen)
             with sessions.opened(self._login, count=workers):
                 with self._examiner.translated(held):
-                    snapshot = self._snapshot(held, found, exported, sessions, used, way, blobs)
+                    snapshot = self._snapshot(
+                        held, found, exported, sessions, used, way, blobs, archive
+                    )
                 try:
                     yield snapshot
                 finally:
@@ -176,8 +181,9 @@ class PostgresSource:
         used: Sequence[Tool],
         way: Transport,
         blobs: Blobs | None,
+        archive: SchemaArchive,
     ) -> PostgresSnapshot:
-        listed = inventory.tables(held)
+        listed = sampling.sampled(held, inventory.tables(held), found)
         numbered = [each.relation for each in inventory.sequences(held)]
         creation = database_properties.creation_options(held)
         shape = self._shape(found, keeps_blobs=blobs is not None)
@@ -193,19 +199,22 @@ class PostgresSource:
             exported=exported,
             sessions=sessions,
             transport=way,
-            dumper=Dumper(
-                self._login,
-                pg_dump=pg_dump,
-                pg_dumpall=pg_dumpall,
-                snapshot=exported.name,
-                found=found,
+            schema=Schema(
+                self._login, pg_dump=pg_dump, snapshot=exported.name, found=found, archive=archive
             ),
+            globals_=Globals(self._login, pg_dumpall=pg_dumpall, found=found),
             tools=used,
             layout=layout.lay_out(
-                found, listed, numbered, pieces, creation, shape=shape, transport=way.name
+                found,
+                listed,
+                numbered,
+                pieces,
+                creation,
+                shape=shape,
+                transport=way.name,
+                long_objects=aside,
             ),
             sequences=numbered,
-            long_objects=aside,
             blobs=blobs,
             notes=inventory.notes(found, listed),
         )

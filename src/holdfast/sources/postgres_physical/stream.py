@@ -18,8 +18,8 @@ from holdfast.errors import (
 from holdfast.model import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, PartStream, Snapshot, SourcePlan, TablePlan
 from holdfast.process import Child, ChildFailed, running
+from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import databases, tools
-from holdfast.sources.postgres_native.endings import Endings
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_physical.stream_facts import SENDERS, StreamFacts, examined

@@ -12,10 +12,10 @@ import psycopg
 from holdfast.model import Consistency, PartKind, PartPlan, Server
 from holdfast.ports import PartStream
 from holdfast.process import running
+from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import database_properties
 from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
-from holdfast.sources.postgres_native.dump import Dump, Dumper
-from holdfast.sources.postgres_native.endings import Endings
+from holdfast.sources.postgres_native.dump import Dump, Globals
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.login import Login
@@ -35,7 +35,7 @@ class ToolsSnapshot:
     held: psycopg.Connection
     login: Login
     argv: Sequence[str]
-    dumper: Dumper
+    globals_: Globals
     used: Sequence[Tool]
     parts: Sequence[PartPlan]
     notes: Sequence[str]
@@ -77,7 +77,7 @@ class ToolsSnapshot:
             return self._read_archive()
         if part.kind is PartKind.GRANTS:
             return self._read_settings()
-        return self.dumper.read(part, self.endings)
+        return self.globals_.read(self.endings)
 
     def abort(self) -> None:
         self.endings.abort()

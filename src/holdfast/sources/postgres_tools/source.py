@@ -18,7 +18,7 @@ from holdfast.sources.postgres_native import (
     inventory,
     preflight,
 )
-from holdfast.sources.postgres_native.dump import Dumper
+from holdfast.sources.postgres_native.dump import Globals
 from holdfast.sources.postgres_native.examination import Examiner
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
@@ -175,9 +175,7 @@ class PostgresToolsSource:
                 snapshot=exported.name,
                 compression=self._compression,
             ),
-            dumper=Dumper(
-                self._login, pg_dump=dump, pg_dumpall=dumpall, snapshot=exported.name, found=found
-            ),
+            globals_=Globals(self._login, pg_dumpall=dumpall, found=found),
             used=used,
             parts=artefact.parts_of(
                 found, listed, creation, form=form, pg_dump=dump, workers=workers

@@ -20,6 +20,11 @@ def test_a_password_given_apart_wins_and_none_is_ever_shown() -> None:
     assert "secret" not in repr(address)
 
 
+def test_the_address_of_a_whole_server_names_no_database() -> None:
+    address = Address.parse("mysql://u@h", whole_server=True)
+    assert (address.host, address.database) == ("h", "")
+
+
 @pytest.mark.parametrize(
     ("url", "cause"),
     [

@@ -5,7 +5,7 @@ import pytest
 from holdfast.errors import BackupFailed
 from holdfast.model import Relation
 from holdfast.sources.mysql_native.columns import Column
-from holdfast.sources.mysql_native.insert_text import Limits, header, long_row, statement
+from holdfast.sources.mysql_native.insert_text import Limits, long_row, mark, statement
 from holdfast.sources.mysql_native.tables import Table
 
 TABLE = Table(
@@ -32,9 +32,7 @@ def test_carriage_returns_survive_clients_that_would_drop_them() -> None:
 
 
 def test_no_name_of_a_table_can_leave_the_comment_that_it_stands_in() -> None:
-    first, second = header(TABLE).split(b"\n")[:2]
-    assert first == b'-- holdfast: rows of table "a`b\\n; --"'
-    assert second == b"SET NAMES utf8mb4;"
+    assert mark(TABLE) == b'-- holdfast: rows of table "a`b\\n; --"\n'
 
 
 def test_a_long_value_is_gathered_piece_by_piece() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from holdfast.model import Relation
 from holdfast.sources.mysql_native.columns import Column
 from holdfast.sources.mysql_native.insert_text import Limits
-from holdfast.sources.mysql_native.key_ranges import Pace, between
+from holdfast.sources.mysql_native.key_ranges import Pace, Steps, between
 from holdfast.sources.mysql_native.tables import Key, Table
 
 COLUMNS = tuple(Column(name=name, data_type="int", nullable=False) for name in "abc")
@@ -73,3 +73,25 @@ def test_a_range_that_was_cut_is_asked_for_in_halves_down_to_one_row() -> None:
     assert pace.rows == 4
     pace.halve(1)
     assert pace.rows == 1
+
+
+def test_steps_are_only_taken_where_the_last_range_had_few_gaps() -> None:
+    steps = Steps(Key(index="PRIMARY", columns=COLUMNS[:1]))
+    assert steps.after(("10",), 100) is None
+    steps.learn(("10",), ("110",), 100)
+    assert steps.after(("110",), 50) == ("160",)
+    steps.learn(("110",), ("160",), 25)
+    assert steps.after(("160",), 50) == ("260",)
+    steps.learn(("160",), ("260",), 10)
+    assert steps.after(("260",), 50) is None
+    steps.learn(("260",), ("300",), 0)
+    assert steps.after(("300",), 50) is None
+
+
+def test_keys_that_are_no_single_number_are_always_asked_for() -> None:
+    pair = Steps(Key(index="PRIMARY", columns=COLUMNS[:2]))
+    pair.learn(("1", "1"), ("9", "9"), 8)
+    assert pair.after(("9", "9"), 8) is None
+    text = Steps(Key(index="PRIMARY", columns=(Column(name="a", data_type="varchar"),)))
+    text.learn(("x'31'",), ("x'39'",), 8)
+    assert text.after(("x'39'",), 8) is None

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from holdfast.sources.mysql_native.edition import Edition
-from holdfast.sources.mysql_native.privileges import Held, Need, missing, needs
+from holdfast.sources.mysql_native.privileges import Held, Need, helpful, missing, needs
 
 MARIADB = Edition(kind="mariadb", version="11.8", release=(11, 8), max_allowed_packet=1)
 MYSQL = Edition(kind="mysql", version="9.7", release=(9, 7), max_allowed_packet=1)
@@ -45,3 +47,13 @@ def test_mysql_wants_its_own_rights_for_its_own_lock() -> None:
         each.right for each in needs(MARIADB, "shop")
     }
     assert names == {"BACKUP_ADMIN", "SHOW_ROUTINE"}
+
+
+def test_each_server_calls_the_right_to_see_lag_by_its_own_name() -> None:
+    older = replace(MARIADB, release=(10, 4))
+    rights = [[each.right for each in helpful(edition)] for edition in (MARIADB, older, MYSQL)]
+    assert rights == [
+        ["PROCESS", "SLAVE MONITOR"],
+        ["PROCESS", "REPLICATION CLIENT"],
+        ["PROCESS", "REPLICATION CLIENT"],
+    ]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -53,6 +55,7 @@ def table(
     columns: tuple[str, ...] = ("id",),
     condition: str = "",
     is_stable_in_binary: bool = True,
+    is_incompressible: bool = False,
 ) -> Table:
     return Table(
         oid=1,
@@ -71,6 +74,7 @@ def table(
         condition=condition,
         ancestors=[],
         is_routed_by_enum=False,
+        is_incompressible=is_incompressible,
     )
 
 
@@ -81,9 +85,17 @@ def laid_out(
     shape: Shape = SHAPE,
     slices: tuple[Slice, ...] = (),
     sequences: tuple[Relation, ...] = (),
+    long_objects: Sequence[int] = (),
 ) -> Layout:
     return layout.lay_out(
-        found or facts(), tables, sequences, slices, {}, shape=shape, transport="fifo"
+        found or facts(),
+        tables,
+        sequences,
+        slices,
+        {},
+        shape=shape,
+        transport="fifo",
+        long_objects=long_objects,
     )
 
 
@@ -96,17 +108,45 @@ def test_bulk_is_read_biggest_first_after_the_schema() -> None:
     )
     assert [part.name for part in made.parts] == [
         "pre-data.sql",
-        "post-data.sql",
         "globals.sql",
         "data/00001-public-huge-one.copy",
         "large-objects/00001.copy",
         "data/00002-public-small.copy",
         "data/pack-00001.sql",
+        "post-data.sql",
         "database.sql",
         "large-objects.sql",
         "sequences.sql",
     ]
     assert all(re.fullmatch(r"[a-z0-9._/-]+", part.name) for part in made.parts)
+
+
+def test_what_does_not_become_smaller_is_not_compressed_in_any_of_its_ranges() -> None:
+    pictures = table(
+        "pictures",
+        3 * SHAPE.chunk_bytes,
+        toast_bytes=3 * SHAPE.chunk_bytes,
+        bytea_columns=("id",),
+        is_incompressible=True,
+    )
+    made = laid_out([pictures, table("words", 2 * MIB)])
+    data = [part for part in made.parts if part.kind is PartKind.DATA]
+    assert [part.compress for part in data] == [False, False, False, True]
+    (plan, _) = layout.table_plans(facts(), [pictures, table("words")], Wire("asked for"), SHAPE)
+    assert plan.method.endswith("3 ranges, not compressed")
+    assert plan.reason == "mostly long bytea, and a sample of it does not become smaller"
+
+
+def test_text_of_what_does_not_become_smaller_is_compressed() -> None:
+    odd = table(
+        "odd",
+        2 * MIB,
+        toast_bytes=2 * MIB,
+        bytea_columns=("id",),
+        is_stable_in_binary=False,
+        is_incompressible=True,
+    )
+    assert all(part.compress for part in laid_out([odd]).parts)
 
 
 def test_tables_alike_by_slug_are_two_parts() -> None:
@@ -206,8 +246,21 @@ def test_the_plan_says_what_is_split_packed_and_kept_aside() -> None:
         "copy text over wire, packed",
         "copy text over wire, blobs aside",
     ]
-    made = laid_out(tables, found=facts(has_large_objects=True), shape=shape)
+    made = laid_out(tables, shape=shape)
     assert [part.name for part in made.parts if part.kind is PartKind.BLOBS] == [
-        "blobs/00003-public-files.txt",
-        "blobs/large-objects.txt",
+        "blobs/00003-public-files.txt"
     ]
+
+
+@pytest.mark.parametrize(
+    ("bytes_of_all", "count", "parts"), [(500, 3, 1), (200 * MIB, 3, 3), (10**12, 1000, 64)]
+)
+def test_long_objects_are_dealt_out_to_all_workers(
+    bytes_of_all: int, count: int, parts: int
+) -> None:
+    found = replace(facts(has_large_objects=True), large_object_bytes=bytes_of_all)
+    made = laid_out([], found=found, long_objects=range(count))
+    named = [part.name for part in made.parts if part.kind is PartKind.BLOBS]
+    assert named == list(made.long_objects)
+    assert len(named) == parts
+    assert sorted(oid for of in made.long_objects.values() for oid in of) == list(range(count))

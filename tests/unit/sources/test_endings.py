@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import BackupFailed
-from holdfast.sources.postgres_native.endings import Endings
+from holdfast.sources.endings import Endings
 
 
 def test_everything_under_way_is_ended_even_if_one_refuses() -> None:

@@ -1,0 +1,1 @@
+"""Real stores on loopback, thrown away afterwards, and a proxy with the faults of a network."""

@@ -1,0 +1,146 @@
+"""A repository whose manifests are signed as they are put and proven as they are opened.
+
+Around the port, because then nobody who reads a manifest can forget to ask who wrote it. The
+signature is the manifest's last member, so what it signs is simply every byte before it, and these
+are proven before anything is parsed. Their place in the repository is signed with them: a manifest
+under another name is not the same manifest.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+from holdfast.catalog.catalog import MANIFEST, MARK
+from holdfast.catalog.signing import Signer, is_signed
+from holdfast.errors import ConfigInvalid, ManifestUntrusted
+from holdfast.model import Buffer
+from holdfast.ports import Repository, Stored
+
+_CONTEXT = "holdfast.manifest.signature/1"
+_END = b"\n}\n"
+_SIGNATURE = re.compile(
+    rb',\n "signature": "(?P<key>ed25519:[A-Za-z0-9+/=]{44}) (?P<value>[A-Za-z0-9+/=]{88})"\n}\n\Z'
+)
+
+
+class SignedManifests:
+    """Obeys `ports.Repository`; all but manifests passes through.
+
+    `signer` is asked for once it is needed, and is None where this host only reads.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        signer: Callable[[], Signer | None],
+        trusted: Sequence[str],
+    ) -> None:
+        self._repository = repository
+        self._ask_signer = signer
+        self._also_trusted = trusted
+
+    @cached_property
+    def _signer(self) -> Signer | None:
+        return self._ask_signer()
+
+    @cached_property
+    def trusted(self) -> tuple[str, ...]:
+        """The public keys whose signatures are believed."""
+        own = (self._signer.public_key,) if self._signer else ()
+        return tuple(dict.fromkeys((*own, *self._also_trusted)))
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        if _named(key) == MARK:
+            # Whoever prunes needs the right to delete, and signs nothing.
+            return self._repository.put(key, chunks)
+        signer = self._required_signer(key)
+        if _named(key) == MANIFEST:
+            content = b"".join(bytes(chunk) for chunk in chunks)
+            return self._repository.put(key, [_signed(content, key, signer)])
+        return self._repository.put(key, chunks)
+
+    def _required_signer(self, key: str) -> Signer:
+        """At the first part already: a night's work must not end at the last write."""
+        if self._signer is None:
+            raise ConfigInvalid(
+                f"cannot store '{key}': this host has no key to sign the manifest with",
+                hint="name one in authentication.key_file; holdfast keys signing FILE makes it",
+            )
+        return self._signer
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[Iterator[bytes]]:
+        with self._repository.open(key) as chunks:
+            if _named(key) == MANIFEST:
+                chunks = iter([self.proven(key, b"".join(chunks))])
+            yield chunks
+
+    def proven(self, key: str, content: bytes) -> bytes:
+        """The manifest as it was before it was signed; raises `ManifestUntrusted`."""
+        found = _SIGNATURE.search(content)
+        if found is None:
+            raise _untrusted(key, "it is not signed")
+        public_key = found["key"].decode()
+        if public_key not in self.trusted:
+            raise _untrusted(key, f"it is signed by '{public_key}', whom nobody told to trust")
+        original = content[: found.start()] + _END
+        if not is_signed(_message(key, original), _signature(found["value"]), public_key):
+            raise _untrusted(key, "it was changed, or is of another place, since it was signed")
+        return original
+
+    def stat(self, key: str) -> Stored:
+        return self._repository.stat(key)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        return self._repository.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._repository.delete(key)
+
+    def sweep(self, prefix: str) -> int:
+        return self._repository.sweep(prefix)
+
+    def free_bytes(self) -> int | None:
+        return self._repository.free_bytes()
+
+    def check(self) -> None:
+        self._required_signer("check")
+        self._repository.check()
+
+
+def _named(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _signed(content: bytes, key: str, signer: Signer) -> bytes:
+    if not content.endswith(_END):
+        raise ValueError(f"'{key}' is not a JSON object as manifests are written")
+    value = base64.b64encode(signer.sign(_message(key, content))).decode()
+    member = f',\n "signature": "{signer.public_key} {value}"'
+    return content.removesuffix(_END) + member.encode() + _END
+
+
+def _message(key: str, content: bytes) -> bytes:
+    return f"{_CONTEXT}\n{key}\n".encode() + content
+
+
+def _signature(value: bytes) -> bytes:
+    """Its bytes; none where the Base64 is not the one that we would have written."""
+    try:
+        signature = base64.b64decode(value, validate=True)
+    except binascii.Error:
+        return b""
+    return signature if base64.b64encode(signature) == value else b""
+
+
+def _untrusted(key: str, why: str) -> ManifestUntrusted:
+    return ManifestUntrusted(
+        f"cannot trust manifest '{key}': {why}",
+        hint="trust another backup, or find out who wrote it: see docs/encryption.md",
+    )

@@ -1,0 +1,115 @@
+"""Public keys as they stand in the configuration: age recipients, and keys that sign manifests."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import stat
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from holdfast.config.values import AbsolutePath, problem, shown
+from holdfast.errors import ConfigInvalid
+
+# Bech32 as BIP 173 has it: an age recipient carries a checksum, so a slip of the pen shows here
+# and not at the first backup.
+_CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_HUMAN_PART = "age"
+# 32 bytes in groups of five bits, and six more groups of checksum.
+_GROUPS = 52 + 6
+
+PUBLIC_KEY_PREFIX = "ed25519:"
+PUBLIC_KEY_BYTES = 32
+RECIPIENT_HINT = "a recipient is the public key that age-keygen, or holdfast keys identity, prints"
+
+
+def _recipient(text: str) -> str:
+    if text.upper().startswith("AGE-SECRET-KEY-"):
+        # Never shown: it is not for this file, and least of all for a log.
+        raise problem(
+            "this is an identity, the private half of a recipient",
+            hint="take it out of this file, make a new one, and write its age1... here",
+        )
+    if not _is_recipient(text):
+        raise problem(f"{shown(text)} is not an age recipient (age1...)", hint=RECIPIENT_HINT)
+    return text
+
+
+def _is_recipient(text: str) -> bool:
+    human, _, data = text.rpartition("1")
+    if human != _HUMAN_PART or len(data) != _GROUPS or set(data) - set(_CHARSET):
+        return False
+    expanded = [ord(char) >> 5 for char in human] + [0] + [ord(char) & 31 for char in human]
+    return _checksum([*expanded, *(_CHARSET.index(char) for char in data)]) == 1
+
+
+def _checksum(values: list[int]) -> int:
+    found = 1
+    for value in values:
+        top = found >> 25
+        found = (found & 0x1FFFFFF) << 5 ^ value
+        for bit, generator in enumerate(_GENERATORS):
+            found ^= generator if top >> bit & 1 else 0
+    return found
+
+
+def read_recipients(path: Path) -> tuple[str, ...]:
+    """The recipients in `path`, one a line beside comments; raises `ConfigInvalid`.
+
+    Whoever can write the file can read every later backup, so nobody but its owner may.
+    """
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        what = f"cannot read '{path}': {os.strerror(error.errno or 0)}"
+        raise ConfigInvalid(what, hint="recipients_file names a file of public keys") from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"cannot use '{path}': it is no text", hint=RECIPIENT_HINT) from error
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigInvalid(
+            f"cannot use '{path}': it can be changed by others (mode {stat.S_IMODE(mode):04o})",
+            hint=f"chmod go-w {path}",
+        )
+    words = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
+    found = [(number, word) for number, word in words if word and not word.startswith("#")]
+    for number, word in found:
+        if not _is_recipient(word):
+            # Not shown: somebody may have put an identity there.
+            what = f"cannot use '{path}': line {number} is no age recipient (age1...)"
+            raise ConfigInvalid(what, hint=RECIPIENT_HINT)
+    if not found:
+        raise ConfigInvalid(f"cannot use '{path}': it names no recipient", hint=RECIPIENT_HINT)
+    return tuple(word for _, word in found)
+
+
+def _readable(path: Path) -> Path:
+    try:
+        read_recipients(path)
+    except ConfigInvalid as error:
+        raise problem(error.message, hint=error.hint) from error
+    return path
+
+
+def _public_key(text: str) -> str:
+    try:
+        raw = base64.b64decode(text.removeprefix(PUBLIC_KEY_PREFIX), validate=True)
+    except binascii.Error:
+        raw = b""
+    # One key has one spelling: spare bits of the last letter would make others.
+    spelled = PUBLIC_KEY_PREFIX + base64.b64encode(raw).decode()
+    if text != spelled or len(raw) != PUBLIC_KEY_BYTES:
+        raise problem(
+            f"{shown(text)} is not a public key ({PUBLIC_KEY_PREFIX}...)",
+            hint="holdfast keys signing prints it when it makes a key, holdfast keys public later",
+        )
+    return text
+
+
+Recipient = Annotated[str, AfterValidator(_recipient)]
+RecipientsPath = Annotated[AbsolutePath, AfterValidator(_readable)]
+PublicKey = Annotated[str, AfterValidator(_public_key)]

@@ -1,0 +1,182 @@
+"""Where backups may be kept: one model a kind of store, told apart by `kind`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from holdfast.config.encryption import AuthenticationSettings, EncryptionSettings
+from holdfast.config.strict import Strict
+from holdfast.config.values import AbsolutePath, Duration, LeaseTime, SecretPath, Size, problem
+
+UPLOADS = 8
+SMALLEST_PART_BYTES = 5 << 20
+PART_BYTES = 8 << 20
+REQUEST_TIMEOUT = timedelta(minutes=5)
+LEASE_TIME = timedelta(seconds=90)
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+Text = Annotated[str, Field(min_length=1)]
+Lines = Annotated[tuple[Text, ...], Field(strict=False)]
+
+
+def _prefix(value: str) -> str:
+    if any(part in ("", ".", "..") for part in value.split("/")):
+        raise problem(f"'{value}' is not a plain prefix", hint="write it like db1 or team/db1")
+    return value
+
+
+def _endpoint(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise problem(
+            f"'{value}' is not an address", hint="write https://HOST or https://HOST:PORT"
+        )
+    if url.username or url.password or url.query:
+        raise problem("an endpoint holds no login", hint="name the keys in access_key, secret_key")
+    return value
+
+
+Prefix = Annotated[str, AfterValidator(_prefix)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+
+
+class SecretSource(Strict):
+    """Where a secret is: one of a systemd credential, a private file, an environment variable."""
+
+    credential: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    file: SecretPath | None = None
+    environment: Text | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if len([each for each in (self.credential, self.file, self.environment) if each]) != 1:
+            raise problem(
+                "a secret is in one place",
+                hint="name it as one of {credential: NAME}, {file: PATH}, {environment: NAME}",
+            )
+        return self
+
+
+class StoreSettings(Strict):
+    """What every kind of repository has; hosts that share one should agree about it."""
+
+    lease_time: LeaseTime = LEASE_TIME
+    repository_slots: Annotated[int, Field(ge=1, le=1000)] | None = None
+    encryption: EncryptionSettings | None = None
+    authentication: AuthenticationSettings | None = None
+
+
+class Transfers(StoreSettings):
+    """How uploads to a store behind a network are done.
+
+    `upload_concurrency` is how many small objects are on their way at once, `upload_rate` bytes a
+    second of all uploads of a run together, `request_timeout` how long a store may be silent.
+    """
+
+    upload_concurrency: Annotated[int, Field(ge=1, le=64)] = UPLOADS
+    upload_rate: Size | None = None
+    request_timeout: Duration = REQUEST_TIMEOUT
+
+
+class LocalSettings(StoreSettings):
+    """Backups in a folder of this host."""
+
+    kind: Literal["local"]
+    path: AbsolutePath
+
+
+class _BucketSettings(Transfers):
+    """What all clouds have; `part_size` is that of longer objects, 10,000 parts at most."""
+
+    prefix: Prefix = ""
+    part_size: Annotated[Size, Field(ge=SMALLEST_PART_BYTES)] = PART_BYTES
+
+
+class S3Settings(_BucketSettings):
+    """A bucket of S3, or of a store that speaks its language at `endpoint`.
+
+    Without keys they are looked for where AWS's own tools look on a machine.
+    """
+
+    kind: Literal["s3"]
+    bucket: Text
+    region: Text = "us-east-1"
+    endpoint: Endpoint = ""
+    plain_http: bool = False
+    ca_file: AbsolutePath | None = None
+    access_key: SecretSource | None = None
+    secret_key: SecretSource | None = None
+    session_token: SecretSource | None = None
+
+    @model_validator(mode="after")
+    def _is_safe_and_whole(self) -> Self:
+        url = urlsplit(self.endpoint)
+        if url.scheme == "http" and url.hostname not in LOOPBACK and not self.plain_http:
+            raise problem(
+                "http sends backups in the clear", hint="write https://, or add plain_http: true"
+            )
+        if (self.access_key is None) != (self.secret_key is None):
+            raise problem("a key and its secret belong together", hint="name both or none")
+        if self.session_token and not self.access_key:
+            raise problem("a session token needs its keys", hint="name access_key and secret_key")
+        return self
+
+
+class GcsSettings(_BucketSettings):
+    """A bucket of Google Cloud Storage; without `service_account` the machine's own is used."""
+
+    kind: Literal["gcs"]
+    bucket: Text
+    service_account: SecretSource | None = None
+
+
+class AzureSettings(_BucketSettings):
+    """A container of Azure Blob Storage; without key and token the machine's identity is used."""
+
+    kind: Literal["azure"]
+    account: Text
+    container: Text
+    account_key: SecretSource | None = None
+    sas_token: SecretSource | None = None
+
+    @model_validator(mode="after")
+    def _has_one_login(self) -> Self:
+        if self.account_key and self.sas_token:
+            raise problem("one login is enough", hint="name account_key or sas_token")
+        return self
+
+
+class SftpSettings(Transfers):
+    """A folder behind SSH; the server's key is known beforehand, always."""
+
+    kind: Literal["sftp"]
+    host: Text
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    user: Text
+    path: AbsolutePath
+    host_keys: Lines = ()
+    known_hosts: AbsolutePath | None = None
+    private_key: SecretSource | None = None
+    passphrase: SecretSource | None = None
+    password: SecretSource | None = None
+
+    @model_validator(mode="after")
+    def _knows_both_sides(self) -> Self:
+        if bool(self.host_keys) == bool(self.known_hosts):
+            raise problem(
+                "the server's key is named in one place",
+                hint="write host_keys: [ssh-ed25519 AAAA...], or name a known_hosts file",
+            )
+        if (self.private_key is None) == (self.password is None):
+            raise problem("one login is needed", hint="name private_key or password")
+        return self
+
+
+RepositorySettings = Annotated[
+    LocalSettings | S3Settings | GcsSettings | AzureSettings | SftpSettings,
+    Field(discriminator="kind"),
+]

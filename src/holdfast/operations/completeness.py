@@ -1,0 +1,83 @@
+"""What a manifest alone tells about whether its parts are the whole: nothing else is read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from holdfast.model import Manifest, Part, Relation
+
+PAGES = "pages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadPart:
+    """A part that cannot be trusted."""
+
+    name: str
+    problem: str
+
+
+def gaps(manifest: Manifest) -> list[BadPart]:
+    """Ranges of a table that do not follow each other, and tables inside a part that overlap."""
+    ranges: defaultdict[Relation, list[Part]] = defaultdict(list)
+    for part in manifest.parts:
+        if part.relation is not None and PAGES in part.details:
+            ranges[part.relation].append(part)
+    found = [_broken_range(relation, parts) for relation, parts in ranges.items()]
+    found += [_broken_members(part) for part in manifest.parts if part.members]
+    found += _repeated(manifest.parts)
+    return [each for each in found if each is not None]
+
+
+def _broken_range(relation: Relation, parts: list[Part]) -> BadPart | None:
+    """From the first page to the open end, each range beginning where the one before ended."""
+    expected: int | None = 0
+    for first, after, part in sorted((_pages(part) for part in parts), key=lambda each: each[0]):
+        if expected is None or first != expected:
+            return BadPart(name=part.name, problem=_torn(relation, f"page {first}", expected))
+        expected = after
+    if expected is not None:
+        return BadPart(name=parts[-1].name, problem=_torn(relation, "the end", expected))
+    return None
+
+
+def _torn(relation: Relation, found: str, expected: int | None) -> str:
+    before = "the end" if expected is None else f"page {expected}"
+    return f"cannot trust table '{relation}': a range goes on at {found}, not at {before}"
+
+
+def _pages(part: Part) -> tuple[int, int | None, Part]:
+    first, _, after = part.details[PAGES].partition("-")
+    try:
+        return int(first), int(after) if after else None, part
+    except ValueError:
+        return -1, None, part
+
+
+def _broken_members(part: Part) -> BadPart | None:
+    end = 0
+    for member in part.members:
+        if member.offset < end:
+            return BadPart(
+                name=part.name, problem=f"cannot trust part '{part.name}': its tables overlap"
+            )
+        end = member.offset + member.plain_bytes
+    rows = sum(member.rows for member in part.members)
+    if end > part.plain_bytes or (part.rows is not None and rows != part.rows):
+        return BadPart(
+            name=part.name,
+            problem=f"cannot trust part '{part.name}': its tables are not what it is said to hold",
+        )
+    return None
+
+
+def _repeated(parts: Sequence[Part]) -> Iterable[BadPart]:
+    seen: set[str] = set()
+    for part in parts:
+        if part.key in seen:
+            yield BadPart(
+                name=part.name, problem=f"cannot trust part '{part.name}': it is named twice"
+            )
+        seen.add(part.key)

@@ -1,0 +1,60 @@
+"""A look at a backup that reads its manifest and one list of what is stored, and no data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfast.catalog.catalog import BLOBS, Catalog
+from holdfast.model import Blob, Manifest, Part
+from holdfast.operations.completeness import BadPart, gaps
+from holdfast.operations.opening import called
+from holdfast.operations.verify import VerifyReport
+from holdfast.ports import Repository, Stored
+
+
+def quick(repository: Repository, backup_id: str, *, database: str = "") -> VerifyReport:
+    """Whether everything is there in its size, and with its hash where the store gives one.
+
+    Raises `BackupNotFound`, `ManifestInvalid`, `RepositoryUnreachable`.
+    """
+    manifest = Catalog(repository).find(backup_id, database=database)
+    there = {each.key: each for each in repository.list(manifest.backup_id)}
+    bad = [*gaps(manifest), *_bad_parts(manifest, there), *_bad_blobs(repository, manifest)]
+    return VerifyReport(
+        manifest=manifest,
+        level="quick",
+        parts=len(manifest.parts) + len(manifest.blobs),
+        plain_bytes=manifest.plain_bytes,
+        stored_bytes=manifest.stored_bytes,
+        bad=tuple(bad),
+    )
+
+
+def _bad_parts(manifest: Manifest, there: dict[str, Stored]) -> Iterator[BadPart]:
+    for part in manifest.parts:
+        problem = _wrong(part, there.get(part.key))
+        if problem:
+            yield BadPart(name=part.name, problem=f"cannot trust {called(part)}: {problem}")
+
+
+def _wrong(piece: Part | Blob, stored: Stored | None) -> str:
+    if stored is None:
+        return "it is not there"
+    if isinstance(piece, Blob) and not piece.stored_sha256:
+        # Of one that is not sealed only the content is known, not how it is stored.
+        return ""
+    if stored.size_bytes != piece.stored_bytes:
+        return f"stored size is {stored.size_bytes}, the manifest says {piece.stored_bytes}"
+    if stored.sha256 and stored.sha256 != piece.stored_sha256:
+        return f"stored SHA-256 is {stored.sha256}, the manifest says {piece.stored_sha256}"
+    return ""
+
+
+def _bad_blobs(repository: Repository, manifest: Manifest) -> Iterator[BadPart]:
+    if not manifest.blobs:
+        return
+    there = {each.key: each for each in repository.list(f"{manifest.job}/{BLOBS}")}
+    for blob in manifest.blobs:
+        problem = _wrong(blob, there.get(blob.key))
+        if problem:
+            yield BadPart(name=blob.key, problem=f"cannot trust {called(blob)}: {problem}")

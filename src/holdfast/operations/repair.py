@@ -1,0 +1,157 @@
+"""Sort what broken runs left: what can be gone on with, what goes, what a person must judge."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from holdfast.catalog.catalog import BLOBS, MARK, Catalog, Survey, manifest_key
+from holdfast.catalog.failure import FAILURE
+from holdfast.errors import VerifyFailed
+from holdfast.operations.plugs import Plugs
+from holdfast.operations.prune import unreferenced
+from holdfast.ports import Stored
+
+
+class Fate(StrEnum):
+    """What becomes of a leftover."""
+
+    KEPT = "kept"
+    REMOVED = "removed"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Something below a job that is no part of a good backup, or that a backup lacks."""
+
+    what: str
+    objects: int
+    size_bytes: int
+    fate: Fate
+    because: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """What was found of one job, and what was done about it; `unfinished_puts` are counted."""
+
+    job: str
+    leftovers: tuple[Leftover, ...]
+    unfinished_puts: int
+    dry_run: bool
+
+    @property
+    def freed_bytes(self) -> int:
+        return sum(each.size_bytes for each in self.leftovers if each.fate is Fate.REMOVED)
+
+    @property
+    def exit_code(self) -> int:
+        damaged = any(each.fate is Fate.DAMAGED for each in self.leftovers)
+        return VerifyFailed.exit_code if damaged else 0
+
+
+def repair(plugs: Plugs, *, dry_run: bool) -> RepairReport:
+    """Remove what no backup needs and no run can go on with; `dry_run` only says what that is.
+
+    Raises `RunInFlight` while a run of the job is under way. Good backups are never touched;
+    what a backup lacks cannot be repaired, and is told.
+    """
+    if dry_run:
+        return _report(plugs, _sorted(plugs), unfinished_puts=0, dry_run=True)
+    with plugs.guard.hold(plugs.job.name, deadline=None) as hold:
+        leftovers = _sorted(plugs)
+        hold.prove()
+        for leftover in leftovers:
+            for key in leftover.keys if leftover.fate is Fate.REMOVED else ():
+                plugs.repository.delete(key)
+        unfinished_puts = plugs.repository.sweep(plugs.job.name)
+    return _report(plugs, leftovers, unfinished_puts=unfinished_puts, dry_run=False)
+
+
+def _report(
+    plugs: Plugs, leftovers: list[Leftover], *, unfinished_puts: int, dry_run: bool
+) -> RepairReport:
+    return RepairReport(
+        job=plugs.job.name,
+        leftovers=tuple(leftovers),
+        unfinished_puts=unfinished_puts,
+        dry_run=dry_run,
+    )
+
+
+def _sorted(plugs: Plugs) -> list[Leftover]:
+    job = plugs.job.name
+    survey = Catalog(plugs.repository).survey(job)
+    stored: defaultdict[str, list[Stored]] = defaultdict(list)
+    for each in plugs.repository.list(job):
+        backup_id = "/".join(each.key.split("/")[:2])
+        if backup_id != f"{job}/{BLOBS}":
+            stored[backup_id].append(each)
+    found = [
+        *_of_backups(survey, stored),
+        *_of_unfinished(plugs, survey, stored),
+        *_of_blobs(plugs, survey),
+    ]
+    return sorted(found, key=lambda each: each.what)
+
+
+def _of_backups(survey: Survey, stored: dict[str, list[Stored]]) -> Iterator[Leftover]:
+    for manifest in survey.manifests:
+        there = stored[manifest.backup_id]
+        parts = {part.key for part in manifest.parts}
+        known = {manifest_key(manifest.backup_id), *parts}
+        strays = [each for each in there if each.key not in known]
+        if strays:
+            yield _removed(manifest.backup_id, strays, "its manifest does not speak of them")
+        lost = parts - {each.key for each in there}
+        if lost:
+            yield _damaged(manifest.backup_id, f"{len(lost)} parts are not there")
+    for damaged in survey.damaged:
+        yield _damaged(damaged.backup_id, damaged.problem)
+
+
+def _of_unfinished(
+    plugs: Plugs, survey: Survey, stored: dict[str, list[Stored]]
+) -> Iterator[Leftover]:
+    known = {each.backup_id for each in survey.manifests + survey.damaged}
+    resumable = {each.backup_id for each in plugs.journal.unfinished(plugs.job.name)}
+    for backup_id, objects in stored.items():
+        parts = [each for each in objects if not each.key.endswith(f"/{FAILURE}")]
+        if backup_id in known or not parts:
+            continue
+        if any(each.key == f"{backup_id}/{MARK}" for each in objects):
+            yield _removed(backup_id, objects, "an interrupted prune had begun to")
+        elif backup_id in resumable and plugs.job.resumable:
+            because = f"it can be gone on with: holdfast backup {plugs.job.name} --resume"
+            yield _leftover(backup_id, parts, Fate.KEPT, because)
+        else:
+            yield _removed(backup_id, parts, "its run ended without a backup")
+
+
+def _of_blobs(plugs: Plugs, survey: Survey) -> Iterator[Leftover]:
+    blobs = unreferenced(plugs, survey)
+    if blobs:
+        yield _removed(f"{plugs.job.name}/{BLOBS}", blobs, "no backup refers to them")
+
+
+def _removed(what: str, objects: list[Stored], because: str) -> Leftover:
+    return _leftover(what, objects, Fate.REMOVED, because)
+
+
+def _damaged(what: str, because: str) -> Leftover:
+    return _leftover(what, [], Fate.DAMAGED, because)
+
+
+def _leftover(what: str, objects: list[Stored], fate: Fate, because: str) -> Leftover:
+    return Leftover(
+        what=what,
+        objects=len(objects),
+        size_bytes=sum(each.size_bytes for each in objects),
+        fate=fate,
+        because=because,
+        keys=tuple(sorted((each.key for each in objects), key=lambda key: key.endswith(MARK))),
+    )

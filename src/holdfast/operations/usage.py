@@ -1,0 +1,64 @@
+"""What takes room in a repository, by job; one list, and nothing is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+from holdfast.catalog.catalog import BLOBS, MANIFEST
+from holdfast.model import JOB_NAME
+from holdfast.ports import Repository, Stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobUsage:
+    """Bytes as they are stored; what is neither of a backup nor a blob is unfinished."""
+
+    job: str
+    backups: int
+    backup_bytes: int
+    blob_bytes: int
+    unfinished_bytes: int
+    objects: int
+
+    @property
+    def size_bytes(self) -> int:
+        return self.backup_bytes + self.blob_bytes + self.unfinished_bytes
+
+
+def usage(repository: Repository, job: str = "") -> list[JobUsage]:
+    """Of one job, or of all that the repository knows, in order of their names."""
+    found: dict[str, JobUsage] = {}
+    # A list comes in order of key, so what belongs together comes together.
+    for (name, folder), objects in groupby(repository.list(job), key=_place):
+        if JOB_NAME.fullmatch(name):
+            found[name] = _added(found.get(name, _nothing(name)), folder, objects)
+    return [found[name] for name in sorted(found)]
+
+
+def _place(stored: Stored) -> tuple[str, str]:
+    job, _, rest = stored.key.partition("/")
+    return job, rest.partition("/")[0]
+
+
+def _added(before: JobUsage, folder: str, objects: Iterable[Stored]) -> JobUsage:
+    """`objects` are those of one backup, or the blobs of a job; there may be very many."""
+    count, size_bytes, is_backup = 0, 0, False
+    for each in objects:
+        count += 1
+        size_bytes += each.size_bytes
+        is_backup = is_backup or each.key == f"{before.job}/{folder}/{MANIFEST}"
+    of_blobs = folder == BLOBS
+    return JobUsage(
+        job=before.job,
+        backups=before.backups + is_backup,
+        backup_bytes=before.backup_bytes + (size_bytes if is_backup else 0),
+        blob_bytes=before.blob_bytes + (size_bytes if of_blobs else 0),
+        unfinished_bytes=before.unfinished_bytes + (0 if is_backup or of_blobs else size_bytes),
+        objects=before.objects + count,
+    )
+
+
+def _nothing(job: str) -> JobUsage:
+    return JobUsage(job=job, backups=0, backup_bytes=0, blob_bytes=0, unfinished_bytes=0, objects=0)

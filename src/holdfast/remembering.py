@@ -1,0 +1,84 @@
+"""Ports that remember: what unfinished backups have stored, how runs ended, what a monitor sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from holdfast.model import Manifest, Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """A backup that was begun: what it saw, and the parts that it has stored so far."""
+
+    job: str
+    name: str
+    run_id: str
+    database: str
+    snapshot: str
+    started_at: datetime
+    snapshot_at: datetime
+    parts: tuple[Part, ...] = ()
+    recipients: tuple[str, ...] = ()
+
+    @property
+    def backup_id(self) -> str:
+        return f"{self.job}/{self.name}"
+
+
+class Journal(Protocol):
+    """What unfinished backups have stored, so that a later run may go on; survives a crash."""
+
+    def begin(self, unfinished: Unfinished) -> None:
+        """Forget what was known of this job and database, and know this."""
+        ...
+
+    def add(self, job: str, database: str, part: Part) -> None:
+        """One part more is stored; called from worker threads, one call at a time."""
+        ...
+
+    def read(self, job: str, database: str) -> Unfinished | None: ...
+
+    def unfinished(self, job: str) -> list[Unfinished]:
+        """All of this job, whatever their database; those that cannot be read are left out."""
+        ...
+
+    def end(self, job: str, database: str) -> None:
+        """Forget it: the backup is finished, or its parts are gone."""
+        ...
+
+
+class Gauges(Protocol):
+    """Where numbers about runs are left for a monitor; never fails a run."""
+
+    def show_backup(self, manifest: Manifest) -> None: ...
+
+    def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """How one run of a job ended, good or bad, for `status` and for alarms."""
+
+    job: str
+    run_id: str
+    outcome: str
+    started_at: datetime
+    finished_at: datetime
+    backup: str = ""
+    error: str = ""
+    hint: str = ""
+    exit_code: int = 0
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+class Ledger(Protocol):
+    """The memory of past runs on this host."""
+
+    def record(self, run: RunRecord) -> None: ...
+
+    def last(self, job: str, *, count: int) -> list[RunRecord]:
+        """The newest first."""
+        ...

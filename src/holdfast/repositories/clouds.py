@@ -1,0 +1,176 @@
+"""Buckets of each provider as repositories; nothing is connected before the first request."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from holdfast.errors import RepositoryRefused, RepositoryUnreachable
+from holdfast.repositories.object_errors import REMEDIES
+from holdfast.repositories.object_store import ObjectStoreRepository
+from holdfast.repositories.part_sizes import PART_BYTES
+from holdfast.repositories.s3_requests import S3Keys, S3Refused, S3Requests
+
+if TYPE_CHECKING:
+    from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
+
+CONNECT_TIMEOUT = timedelta(seconds=10)
+REQUEST_TIMEOUT = timedelta(minutes=5)
+# A part cannot be sent again from outside: these few tries are inside one put or get.
+RETRIES: RetryConfig = {
+    "max_retries": 3,
+    "retry_timeout": timedelta(minutes=3),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=200),
+        "max_backoff": timedelta(seconds=5),
+        "base": 2,
+    },
+}
+
+
+def s3_repository(
+    *,
+    bucket: str,
+    prefix: str,
+    region: str,
+    endpoint: str,
+    keys: S3Keys | None,
+    clock: Callable[[], datetime],
+    ca_file: Path | None = None,
+    request_timeout: timedelta = REQUEST_TIMEOUT,
+    part_bytes: int = PART_BYTES,
+) -> ObjectStoreRepository:
+    """A bucket of S3 or of what speaks its language at `endpoint`.
+
+    Without `keys` they are looked for in the environment and on the machine (roles of instances,
+    containers and web identities); unfinished uploads are then left to the bucket's own rules.
+    """
+    address = endpoint or f"https://s3.{region}.amazonaws.com"
+    config: S3Config = {
+        "endpoint": address,
+        "region": region,
+        "disable_bulk_delete": True,  # not every store knows it, and deletes here are few
+    }
+    if keys:
+        config["access_key_id"] = keys.access_key
+        config["secret_access_key"] = keys.secret_key
+    if keys and keys.session_token:
+        config["session_token"] = keys.session_token
+    store = S3Store(
+        bucket,
+        prefix=prefix or None,
+        client_options=_client(address, ca_file, request_timeout),
+        retry_config=RETRIES,
+        config=config,
+    )
+    name = f"s3://{bucket}/{prefix}".rstrip("/")
+    uploads = None
+    if keys:
+        requests = S3Requests(
+            endpoint=address,
+            bucket=bucket,
+            region=region,
+            keys=keys,
+            clock=clock,
+            tls=ssl.create_default_context(cafile=ca_file) if ca_file else None,
+        )
+        uploads = S3Uploads(requests, prefix=prefix, name=name)
+    return ObjectStoreRepository(store, name=name, uploads=uploads, part_bytes=part_bytes)
+
+
+def gcs_repository(
+    *,
+    bucket: str,
+    prefix: str,
+    service_account_key: str,
+    request_timeout: timedelta = REQUEST_TIMEOUT,
+    part_bytes: int = PART_BYTES,
+) -> ObjectStoreRepository:
+    """A bucket of Google Cloud Storage; without a key the machine's own account is used."""
+    config: GCSConfig = {}
+    if service_account_key:
+        config["service_account_key"] = service_account_key
+    store = GCSStore(
+        bucket,
+        prefix=prefix or None,
+        client_options=_client("", None, request_timeout),
+        retry_config=RETRIES,
+        config=config,
+    )
+    name = f"gs://{bucket}/{prefix}".rstrip("/")
+    return ObjectStoreRepository(store, name=name, part_bytes=part_bytes)
+
+
+def azure_repository(
+    *,
+    account: str,
+    container: str,
+    prefix: str,
+    account_key: str,
+    sas_token: str,
+    request_timeout: timedelta = REQUEST_TIMEOUT,
+    part_bytes: int = PART_BYTES,
+) -> ObjectStoreRepository:
+    """A container of Azure Blob Storage; without key and token the machine's identity is used."""
+    config: AzureConfig = {"account_name": account}
+    if account_key:
+        config["account_key"] = account_key
+    if sas_token:
+        config["sas_key"] = sas_token
+    store = AzureStore(
+        container,
+        prefix=prefix or None,
+        client_options=_client("", None, request_timeout),
+        retry_config=RETRIES,
+        config=config,
+    )
+    name = f"azure://{account}/{container}/{prefix}".rstrip("/")
+    return ObjectStoreRepository(store, name=name, part_bytes=part_bytes)
+
+
+class S3Uploads:
+    """Obeys `object_store.UnfinishedUploads`."""
+
+    def __init__(self, requests: S3Requests, *, prefix: str, name: str) -> None:
+        self._requests = requests
+        self._prefix = prefix.strip("/")
+        self._name = name
+
+    def abort_below(self, prefix: str) -> int:
+        below = "".join(f"{part}/" for part in (self._prefix, prefix) if part)
+        aborted = 0
+        try:
+            for upload in list(self._requests.unfinished(below)):
+                self._requests.abort(upload)
+                aborted += 1
+        except S3Refused as error:
+            what = f"cannot end unfinished uploads in '{self._name}': {error}"
+            if error.status >= 500:
+                raise RepositoryUnreachable(what, hint="trying later may work") from error
+            hint = "grant s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
+            raise RepositoryRefused(what, hint=REMEDIES.get(error.code, hint)) from error
+        except (OSError, HTTPException) as error:
+            raise RepositoryUnreachable(
+                f"cannot end unfinished uploads in '{self._name}': {error}",
+                hint="is the endpoint right, and does it answer?",
+            ) from error
+        return aborted
+
+
+def _client(endpoint: str, ca_file: Path | None, request_timeout: timedelta) -> ClientConfig:
+    """No limit for a request as a whole, which would end long reads: only for its silence."""
+    client: ClientConfig = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        "timeout": timedelta(days=7),
+        "read_timeout": request_timeout,
+        "allow_http": endpoint.startswith("http://"),
+    }
+    if ca_file:
+        client["root_certificate"] = ca_file.read_bytes()
+    return client

@@ -1,0 +1,93 @@
+"""What object stores say when they refuse, in our words: the cause, and the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+
+from holdfast.errors import (
+    AlreadyStored,
+    HoldfastError,
+    ObjectMissing,
+    RepositoryFull,
+    RepositoryRefused,
+    RepositoryUnreachable,
+)
+
+# A request's address may carry a signature (Azure's shared access does): none is ever shown.
+_QUERY = re.compile(r"\?[^\s)]*")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]+)</Message>")
+
+_FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "AccountQuotaExceeded"}
+_CLOCK = "timedatectl status must say 'synchronized: yes': install chrony or systemd-timesyncd"
+_KEYS = "the access key or its secret is wrong: see docs/repositories.md for where they come from"
+REMEDIES = {
+    "RequestTimeTooSkewed": f"this host's clock is wrong: {_CLOCK}",
+    "RequestExpired": f"this host's clock is wrong: {_CLOCK}",
+    "ExpiredToken": "the session token has run out: hand a new one to the host",
+    "TokenRefreshRequired": "the session token has run out: hand a new one to the host",
+    "InvalidToken": "the session token is not the store's: hand a new one to the host",
+    "InvalidAccessKeyId": _KEYS,
+    "SignatureDoesNotMatch": _KEYS,
+    "AuthenticationFailed": _KEYS,
+    "NoSuchBucket": "make the bucket, or mend 'bucket' and 'endpoint' in the configuration",
+    "ContainerNotFound": "make the container, or mend 'container' in the configuration",
+    "AuthorizationHeaderMalformed": "mend 'region' in the configuration",
+    "PermanentRedirect": "mend 'region' or 'endpoint' in the configuration",
+}
+_RIGHTS = "grant the rights that docs/repositories.md lists: list, get, put, delete, abort"
+
+
+@contextmanager
+def errors_of(verb: str, key: str, store: str) -> Iterator[None]:
+    """Errors of obstore as ours; `from None`, because its own words may hold a signed address."""
+    try:
+        yield
+    except (BaseError, FileNotFoundError) as error:
+        raise translated(error, f"cannot {verb} '{key}' in '{store}'") from None
+
+
+def translated(error: Exception, what: str) -> HoldfastError:
+    """The class by what the operator can do about it."""
+    text = str(error)
+    found = _CODE.search(text)
+    code = found[1] if found else ""
+    cause = f"{what}: {_cause(text, code)}"
+    if code in _FULL or "507 Insufficient Storage" in text:
+        return RepositoryFull(cause, hint="free some room, or prune old backups: holdfast prune")
+    if code in REMEDIES:
+        return RepositoryRefused(cause, hint=REMEDIES[code])
+    if isinstance(error, AlreadyExistsError | PreconditionError):
+        return AlreadyStored(f"{what}: the key exists", hint="what is stored is never overwritten")
+    if isinstance(error, FileNotFoundError):
+        return ObjectMissing(
+            f"{what}: there is no such object",
+            hint="run holdfast verify to see what else is missing",
+        )
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _is_refusal(text):
+        return RepositoryRefused(cause, hint=_RIGHTS)
+    return RepositoryUnreachable(cause, hint="is the endpoint right, and does it answer?")
+
+
+def _is_refusal(text: str) -> bool:
+    """Lists and multipart uploads tell refusals without a class of their own."""
+    return "status code: 403" in text or "status code: 401" in text
+
+
+def _cause(text: str, code: str) -> str:
+    """The store's own code and words, or the last that obstore says about the connection."""
+    if code:
+        message = _MESSAGE.search(text)
+        return f"{code}: {message[1]}" if message else code
+    first = _QUERY.sub("", text.partition("\n")[0])
+    return first.rpartition(" - ")[2].strip() or first

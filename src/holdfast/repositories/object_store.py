@@ -1,0 +1,252 @@
+"""A bucket: S3, Google Cloud Storage or Azure, through obstore.
+
+Up to 16 MiB an object is one request that refuses to replace; longer ones go in parts, and appear
+when the last request completes them. The SHA-256 travels with the object wherever it is known
+before the first byte is sent.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import md5, sha256
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol
+
+import obstore
+
+from holdfast import events
+from holdfast.errors import AlreadyStored, ObjectMissing, RepositoryRefused, RepositoryUnreachable
+from holdfast.model import Buffer
+from holdfast.ports import Content, Stored
+from holdfast.repositories.keys import require_plain
+from holdfast.repositories.object_errors import errors_of
+from holdfast.repositories.part_sizes import PART_BYTES, PARTS_AT_ONCE, Counted, part_bytes_for
+
+if TYPE_CHECKING:
+    from obstore import Attributes, GetResult
+    from obstore.store import ObjectStore
+
+CHUNK_BYTES = 1 << 20
+SINGLE_BYTES = 16 << 20
+PAGE = 1000
+# Metadata's names are lower case on every store.
+SHA256 = "sha256"
+PUT_ID = "put-id"
+_MD5_DIGITS = 32
+
+
+class UnfinishedUploads(Protocol):
+    """The multipart uploads of a bucket that were begun and never completed."""
+
+    def abort_below(self, prefix: str) -> int:
+        """Drop those whose key is below `prefix`; how many."""
+        ...
+
+
+class ObjectStoreRepository:
+    """Objects of a bucket, named `name` in messages; `uploads` where the store lists them."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        name: str,
+        uploads: UnfinishedUploads | None = None,
+        part_bytes: int = PART_BYTES,
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._uploads = uploads
+        self._part_bytes = part_bytes
+        self._etag_is_md5 = True
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        require_plain(key)
+        known = chunks if isinstance(chunks, Content) else None
+        source = (bytes(chunk) for chunk in chunks)
+        head: list[bytes] = []
+        size_bytes = 0
+        if known is None or known.size_bytes < SINGLE_BYTES:
+            for chunk in source:
+                head.append(chunk)
+                size_bytes += len(chunk)
+                if size_bytes >= SINGLE_BYTES:
+                    break
+            else:
+                return self._put_whole(key, head[0] if len(head) == 1 else b"".join(head))
+        return self._put_parts(key, chain(_let_go(head), source), known)
+
+    def _put_whole(self, key: str, content: bytes) -> Stored:
+        """One request, whose signature covers the content: the store refuses what was damaged."""
+        put_id = secrets.token_hex(8)
+        attributes: Attributes = {SHA256: sha256(content).hexdigest(), PUT_ID: put_id}
+        stored = Stored(key=key, size_bytes=len(content))
+        try:
+            with errors_of("store", key, self._name):
+                answer = obstore.put(
+                    self._store,
+                    key,
+                    content,
+                    mode="create",
+                    use_multipart=False,
+                    attributes=attributes,
+                )
+        except AlreadyStored:
+            # obstore sends again what got no answer, and is then told of its own object.
+            if self._head(key).attributes.get(PUT_ID) == put_id:
+                return stored
+            raise
+        self._require_arrived(key, content, answer["e_tag"] or "")
+        return stored
+
+    def _require_arrived(self, key: str, content: bytes, etag: str) -> None:
+        """Where an ETag looks like an MD5 and is not the content's, read back what is there.
+
+        Stores that encrypt give other ETags: the first time that the content is right all the
+        same, ETags of this store say nothing any more.
+        """
+        tag = etag.strip('"')
+        if not self._etag_is_md5 or len(tag) != _MD5_DIGITS:
+            return
+        if tag == md5(content, usedforsecurity=False).hexdigest():
+            return
+        with self.open(key) as chunks:
+            found = b"".join(chunks)
+        if found == content:
+            self._etag_is_md5 = False
+            events.debug("etags_ignored", store=self._name)
+            return
+        self.delete(key)
+        raise RepositoryUnreachable(
+            f"cannot store '{key}' in '{self._name}': it keeps other bytes than were sent",
+            hint="something between here and the store damages data: look at proxies",
+        )
+
+    def _put_parts(self, key: str, chunks: Iterator[bytes], known: Content | None) -> Stored:
+        """Stores differ in whether completing an upload may replace: so look before and after."""
+        if self._size_of(key) is not None:
+            raise AlreadyStored(
+                f"cannot store '{key}' in '{self._name}': the key exists",
+                hint="what is stored is never overwritten",
+            )
+        part_bytes = part_bytes_for(known.size_bytes, self._part_bytes) if known else None
+        counted = Counted(chunks, part_bytes or self._part_bytes, key=key)
+        with errors_of("store", key, self._name):
+            obstore.put(
+                self._store,
+                key,
+                counted,
+                use_multipart=True,
+                chunk_size=part_bytes or self._part_bytes,
+                max_concurrency=PARTS_AT_ONCE,
+                attributes={SHA256: known.sha256} if known else None,
+            )
+        found = self._size_of(key)
+        if found != counted.size_bytes:
+            self.delete(key)
+            raise RepositoryUnreachable(
+                f"cannot store '{key}' in '{self._name}': {counted.size_bytes} bytes were sent,"
+                f" it keeps {found}",
+                hint="does anybody else write to this repository?",
+            )
+        return Stored(key=key, size_bytes=counted.size_bytes)
+
+    def _size_of(self, key: str) -> int | None:
+        try:
+            return self.stat(key).size_bytes
+        except ObjectMissing:
+            return None
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[Iterator[bytes]]:
+        require_plain(key)
+        with errors_of("read", key, self._name):
+            answer = obstore.get(self._store, key)
+        yield self._chunks(key, answer)
+
+    def _chunks(self, key: str, answer: GetResult) -> Iterator[bytes]:
+        expected, seen = answer.meta["size"], 0
+        stream = iter(answer.stream(min_chunk_size=CHUNK_BYTES))
+        while True:
+            with errors_of("read", key, self._name):
+                chunk = bytes(next(stream, b""))
+            if not chunk:
+                break
+            seen += len(chunk)
+            yield chunk
+        if seen != expected:
+            raise RepositoryUnreachable(
+                f"cannot read '{key}' in '{self._name}': {seen} of {expected} bytes came",
+                hint="trying again may work",
+            )
+
+    def stat(self, key: str) -> Stored:
+        require_plain(key)
+        found = self._head(key)
+        return Stored(
+            key=key, size_bytes=found.meta["size"], sha256=found.attributes.get(SHA256, "")
+        )
+
+    def _head(self, key: str) -> GetResult:
+        with errors_of("look for", key, self._name):
+            return obstore.get(self._store, key, options={"head": True})
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        pages = iter(obstore.list(self._store, prefix or None, chunk_size=PAGE))
+        while True:
+            with errors_of("list", prefix, self._name):
+                page = next(pages, None)
+            if page is None:
+                return
+            for each in page:
+                yield Stored(key=each["path"], size_bytes=each["size"])
+
+    def delete(self, key: str) -> None:
+        require_plain(key)
+        try:
+            with errors_of("delete", key, self._name):
+                obstore.delete(self._store, key)
+        except ObjectMissing:
+            return
+
+    def sweep(self, prefix: str) -> int:
+        return self._uploads.abort_below(prefix) if self._uploads else 0
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def check(self) -> None:
+        key = f"check-{secrets.token_hex(8)}/object"
+        folder = key.partition("/")[0]
+        try:
+            self.put(key, [b"holdfast"])
+            self._require_no_replacing(key)
+            with self.open(key) as chunks:
+                found = b"".join(chunks)
+            if found != b"holdfast" or [each.key for each in self.list(folder)] != [key]:
+                raise RepositoryUnreachable(
+                    f"cannot trust '{self._name}': it does not give back what was just put",
+                    hint="backups need a store with read-after-write consistency",
+                )
+            self.sweep(folder)
+        finally:
+            self.delete(key)
+
+    def _require_no_replacing(self, key: str) -> None:
+        try:
+            self.put(key, [b"another"])
+        except AlreadyStored:
+            return
+        raise RepositoryRefused(
+            f"cannot trust '{self._name}': it replaces objects where it was asked not to",
+            hint="the store must know conditional writes (If-None-Match): update it",
+        )
+
+
+def _let_go(chunks: list[bytes]) -> Iterator[bytes]:
+    """Each chunk once, and no longer kept here: the parts have memory of their own."""
+    chunks.reverse()
+    while chunks:
+        yield chunks.pop()

@@ -1,0 +1,207 @@
+"""A repository that tries again when its store does not answer: a few times, then the error."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TypeVar
+
+from holdfast import events
+from holdfast.errors import AlreadyStored, ObjectMissing, RepositoryUnreachable
+from holdfast.model import Buffer
+from holdfast.ports import Content, Repository, Stored
+
+ATTEMPTS = 4
+FIRST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 20.0
+# What is shorter is kept in memory until it is stored, so that it can be sent again.
+MEMORY_BYTES = 16 << 20
+
+Answer = TypeVar("Answer")
+
+
+class RetryingRepository:
+    """Wraps a repository; only `RepositoryUnreachable` is tried again.
+
+    A stream longer than 16 MiB cannot be read twice: its error goes through, unless it is
+    `Content`.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        attempts: int = ATTEMPTS,
+        first_wait_seconds: float = FIRST_WAIT_SECONDS,
+    ) -> None:
+        self._repository = repository
+        self._attempts = attempts
+        self._first_wait_seconds = first_wait_seconds
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        content = chunks if isinstance(chunks, Content) else _remembered(chunks)
+        if not isinstance(content, Content):
+            return self._repository.put(key, content)
+        tries: list[int] = []
+
+        def act() -> Stored:
+            tries.append(len(tries))
+            try:
+                return self._repository.put(key, content)
+            except AlreadyStored:
+                # The answer to an earlier try may have been lost on the way, not the object.
+                if len(tries) > 1 and self._holds(key, content):
+                    return Stored(key=key, size_bytes=content.size_bytes)
+                raise
+
+        return self._trying(act, what=f"storing '{key}'")
+
+    def _holds(self, key: str, content: Content) -> bool:
+        found, size_bytes = sha256(), 0
+        try:
+            with self._repository.open(key) as chunks:
+                for chunk in chunks:
+                    found.update(chunk)
+                    size_bytes += len(chunk)
+        except ObjectMissing:
+            return False
+        return (size_bytes, found.hexdigest()) == (content.size_bytes, content.sha256)
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[Iterator[bytes]]:
+        reading = _Reading(self._repository, key)
+        try:
+            self._trying(reading.begin, what=f"opening '{key}'")
+            yield self._chunks(reading)
+        finally:
+            reading.end()
+
+    def _chunks(self, reading: _Reading) -> Iterator[bytes]:
+        while chunk := self._trying(reading.next_chunk, what=f"reading '{reading.key}'"):
+            yield chunk
+
+    def stat(self, key: str) -> Stored:
+        return self._trying(lambda: self._repository.stat(key), what=f"looking at '{key}'")
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """A list that breaks off is begun anew, and what was told already is passed over."""
+        told = 0
+
+        def rest() -> Iterator[Stored]:
+            nonlocal told
+            for position, stored in enumerate(self._repository.list(prefix)):
+                if position >= told:
+                    told = position + 1
+                    yield stored
+
+        found = rest()
+
+        def act() -> Stored | None:
+            nonlocal found
+            try:
+                return next(found, None)
+            except RepositoryUnreachable:
+                found = rest()
+                raise
+
+        while (stored := self._trying(act, what=f"listing '{prefix}'")) is not None:
+            yield stored
+
+    def delete(self, key: str) -> None:
+        self._trying(lambda: self._repository.delete(key), what=f"deleting '{key}'")
+
+    def sweep(self, prefix: str) -> int:
+        return self._trying(lambda: self._repository.sweep(prefix), what=f"sweeping '{prefix}'")
+
+    def free_bytes(self) -> int | None:
+        return self._trying(self._repository.free_bytes, what="asking for free room")
+
+    def check(self) -> None:
+        """Once: whoever checks wants to hear of every trouble."""
+        self._repository.check()
+
+    def _trying(self, act: Callable[[], Answer], *, what: str) -> Answer:
+        """At once after the first failure: a connection that was idle too long is the usual one."""
+        try:
+            return act()
+        except RepositoryUnreachable:
+            if self._attempts == 1:
+                raise
+        # Loaded where it is used: a short command has no time to lose.
+        import stamina
+
+        for attempt in stamina.retry_context(
+            on=RepositoryUnreachable,
+            attempts=self._attempts - 1,
+            timeout=None,
+            wait_initial=self._first_wait_seconds,
+            wait_max=LONGEST_WAIT_SECONDS,
+        ):
+            with attempt:
+                events.warning("trying_again", what=what, attempt=attempt.num + 1)
+                answer = act()
+        return answer
+
+
+class _Reading:
+    """One object on its way to us; after an error it goes on where it was."""
+
+    def __init__(self, repository: Repository, key: str) -> None:
+        self.key = key
+        self._repository = repository
+        self._seen_bytes = 0
+        self._chunks: Iterator[bytes] | None = None
+        self._end: Callable[[], object] = lambda: None
+
+    def begin(self) -> None:
+        opened = self._repository.open(self.key)
+        self._chunks = opened.__enter__()
+        self._end = lambda: opened.__exit__(None, None, None)
+
+    def end(self) -> None:
+        end, self._end, self._chunks = self._end, lambda: None, None
+        end()
+
+    def next_chunk(self) -> bytes:
+        """The next bytes, none at the end; from the beginning again where the connection is new."""
+        try:
+            if self._chunks is None:
+                self.begin()
+                chunk = self._skipped()
+            else:
+                chunk = next(self._chunks, b"")
+        except RepositoryUnreachable:
+            self.end()
+            raise
+        self._seen_bytes += len(chunk)
+        return chunk
+
+    def _skipped(self) -> bytes:
+        """The first bytes that nobody has seen yet."""
+        left = self._seen_bytes
+        for chunk in self._chunks or ():
+            if len(chunk) > left:
+                return chunk[left:]
+            left -= len(chunk)
+        return b""
+
+
+def _remembered(chunks: Iterable[Buffer]) -> Content | Iterator[Buffer]:
+    """`chunks` as content that can be read again, or as they are where they are too many."""
+    source, head, size_bytes, digest = iter(chunks), deque[bytes](), 0, sha256()
+    for chunk in source:
+        head.append(bytes(chunk))
+        size_bytes += len(head[-1])
+        digest.update(head[-1])
+        if size_bytes > MEMORY_BYTES:
+            return _given_back(head, source)
+    return Content(size_bytes=size_bytes, sha256=digest.hexdigest(), read=lambda: head)
+
+
+def _given_back(head: deque[bytes], rest: Iterator[Buffer]) -> Iterator[Buffer]:
+    """What was remembered is let go of on the way: it is never held twice."""
+    while head:
+        yield head.popleft()
+    yield from rest

@@ -1,0 +1,287 @@
+"""A folder behind SSH: temporary name, fsync where it is offered, a rename that never replaces."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from posixpath import dirname
+
+import paramiko
+
+from holdfast.errors import (
+    AlreadyStored,
+    HoldfastError,
+    ObjectMissing,
+    RepositoryFull,
+    RepositoryReadOnly,
+    RepositoryUnreachable,
+)
+from holdfast.model import Buffer
+from holdfast.ports import Stored
+from holdfast.repositories.keys import require_plain
+from holdfast.repositories.sftp_connections import SshConnections, SshLogin
+from holdfast.repositories.sftp_session import SftpSession, WriteFailed
+
+CHUNK_BYTES = 1 << 20
+# Nobody else gets into our folders, so the files' own modes cost no question to the server.
+FOLDER_MODE = 0o700
+# No job begins with a dot, so no key can collide with what is not finished yet.
+UNFINISHED = ".unfinished-"
+
+
+class SftpRepository:
+    """Objects as files below `root` of the server, readable by the login's owner only."""
+
+    def __init__(self, login: SshLogin, *, root: str) -> None:
+        self._connections = SshConnections(login)
+        self._root = root.rstrip("/") or "/"
+        self._name = f"sftp://{login.server}{self._root}"
+        self._known_folders: set[str] = set()
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        path = self._path(key)
+        folder = dirname(path)
+        unfinished = f"{folder}/{UNFINISHED}{secrets.token_hex(8)}"
+        source = _Source(chunks)
+        try:
+            with self._connections.session() as session, self._errors_of("store", key):
+                size_bytes = self._written(session, source, unfinished, path)
+        except _SourceBroke:
+            raise source.error from None
+        return Stored(key=key, size_bytes=size_bytes)
+
+    def _written(
+        self, session: SftpSession, source: Iterable[Buffer], unfinished: str, path: str
+    ) -> int:
+        try:
+            file = self._created(session, unfinished)
+            try:
+                size_bytes = session.write_all(file, source)
+                session.fsync(file)
+            finally:
+                file.close()
+            self._name_it(session, unfinished, path)
+        except BaseException:
+            with suppress(EOFError, OSError, paramiko.SSHException):
+                session.remove(unfinished)
+            raise
+        return size_bytes
+
+    def _created(self, session: SftpSession, path: str) -> paramiko.SFTPFile:
+        """The folder is believed to be there until it is found missing."""
+        folder = dirname(path)
+        if folder not in self._known_folders:
+            self._make_folder(session, folder)
+        try:
+            return session.open(path, "wx")
+        except FileNotFoundError:
+            self._known_folders.clear()
+            self._make_folder(session, folder)
+            return session.open(path, "wx")
+
+    def _make_folder(self, session: SftpSession, folder: str) -> None:
+        """Create what is missing below the root; the root itself is the operator's to make."""
+        missing: list[str] = []
+        step = folder
+        while step != self._root and not _is_folder(session, step):
+            missing.append(step)
+            step = dirname(step)
+        for step in reversed(missing):
+            try:
+                session.mkdir(step, FOLDER_MODE)
+            except OSError:
+                if not _is_folder(session, step):
+                    raise
+        self._known_folders.add(folder)
+
+    def _name_it(self, session: SftpSession, unfinished: str, path: str) -> None:
+        """The rename of SFTP's own protocol refuses to replace; the POSIX one would."""
+        try:
+            session.rename(unfinished, path)
+        except OSError as error:
+            if error.errno is None and _exists(session, path):
+                raise FileExistsError(errno.EEXIST, "File exists") from error
+            raise
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[Iterator[bytes]]:
+        path = self._path(key)
+        with self._connections.session() as session:
+            with self._errors_of("read", key):
+                file = session.open(path, "rb")
+            try:
+                yield self._chunks(session, file, key)
+            finally:
+                with suppress(EOFError, OSError, paramiko.SSHException):
+                    file.close()
+
+    def _chunks(self, session: SftpSession, file: paramiko.SFTPFile, key: str) -> Iterator[bytes]:
+        with self._connections.told(), self._errors_of("read", key):
+            size_bytes, seen = file.stat().st_size or 0, 0
+            gathered = bytearray()
+            for piece in session.read_all(file, size_bytes):
+                gathered += piece
+                seen += len(piece)
+                if len(gathered) >= CHUNK_BYTES or seen == size_bytes:
+                    yield bytes(gathered)
+                    gathered.clear()
+        if seen != size_bytes:
+            raise RepositoryUnreachable(
+                f"cannot read '{key}' in '{self._name}': {seen} of {size_bytes} bytes came",
+                hint="trying again may work",
+            )
+
+    def stat(self, key: str) -> Stored:
+        path = self._path(key)
+        with self._connections.session() as session, self._errors_of("read", key):
+            return Stored(key=key, size_bytes=session.stat(path).st_size or 0)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        folder = self._path(prefix) if prefix else self._root
+        with self._connections.session() as session:
+            for path, size_bytes in self._walk(session, folder, prefix):
+                if not path.rpartition("/")[2].startswith("."):
+                    key = path.removeprefix(f"{self._root.rstrip('/')}/")
+                    yield Stored(key=key, size_bytes=size_bytes)
+
+    def _walk(self, session: SftpSession, folder: str, what: str) -> Iterator[tuple[str, int]]:
+        """Every file below `folder`, one folder in memory at a time."""
+        with self._connections.told(), self._errors_of("list", what):
+            try:
+                entries = session.listdir_attr(folder)
+            except FileNotFoundError:
+                if not _is_folder(session, self._root):
+                    raise
+                return
+        for entry in sorted(entries, key=lambda entry: entry.filename):
+            path = f"{folder.rstrip('/')}/{entry.filename}"
+            if stat.S_ISDIR(entry.st_mode or 0):
+                yield from self._walk(session, path, what)
+            else:
+                yield path, entry.st_size or 0
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with self._connections.session() as session, self._errors_of("delete", key):
+            with suppress(FileNotFoundError):
+                session.remove(path)
+            self._drop_empty_folders(session, dirname(path))
+
+    def sweep(self, prefix: str) -> int:
+        swept, folders = 0, set[str]()
+        with self._connections.session() as session:
+            for path, _ in self._walk(session, self._path(prefix), prefix):
+                if path.rpartition("/")[2].startswith(UNFINISHED):
+                    with self._errors_of("sweep", prefix), suppress(FileNotFoundError):
+                        session.remove(path)
+                    swept += 1
+                    folders.add(dirname(path))
+            for folder in sorted(folders, reverse=True):
+                self._drop_empty_folders(session, folder)
+        return swept
+
+    def free_bytes(self) -> int | None:
+        with self._connections.session() as session, self._errors_of("ask the room of", ""):
+            return session.free_bytes(self._root)
+
+    def check(self) -> None:
+        key = f"check-{secrets.token_hex(8)}"
+        try:
+            self.put(key, [b"holdfast"])
+            with self.open(key) as chunks:
+                found = b"".join(chunks)
+        finally:
+            with suppress(HoldfastError):
+                self.delete(key)
+        if found != b"holdfast":
+            raise RepositoryUnreachable(
+                f"cannot trust '{self._name}': it does not give back what was just put",
+                hint="look at the server's storage",
+            )
+
+    def _path(self, key: str) -> str:
+        require_plain(key)
+        return f"{self._root.rstrip('/')}/{key}"
+
+    def _drop_empty_folders(self, session: SftpSession, folder: str) -> None:
+        while folder != self._root:
+            self._known_folders.discard(folder)
+            try:
+                session.rmdir(folder)
+            except OSError:
+                return
+            folder = dirname(folder)
+
+    @contextmanager
+    def _errors_of(self, verb: str, key: str) -> Iterator[None]:
+        """Errors that name a file; those of the connection are told by whoever holds it."""
+        try:
+            yield
+        except (TimeoutError, ConnectionError):
+            raise
+        except OSError as error:
+            raise self._translated(error, verb, key) from error
+
+    def _translated(self, error: OSError, verb: str, key: str) -> HoldfastError:
+        said = error.strerror or str(error) or "Failure"
+        what = f"cannot {verb} '{key}' in '{self._name}': {said}"
+        if isinstance(error, WriteFailed):
+            return RepositoryFull(
+                f"{what}, as a full disk or a quota that is used up is told over SFTP",
+                hint="look at df and quota there; free some room, or prune: holdfast prune",
+            )
+        if isinstance(error, FileExistsError):
+            return AlreadyStored(what, hint="what is stored is never overwritten")
+        if error.errno == errno.EACCES:
+            return RepositoryReadOnly(
+                what, hint=f"'{self._root}' must be writable for the login there"
+            )
+        if error.errno == errno.ENOENT:
+            return self._missing(what)
+        return RepositoryUnreachable(what, hint="the server's log may say more")
+
+    def _missing(self, what: str) -> HoldfastError:
+        """A whole repository that is gone is another trouble than one object."""
+        with self._connections.session() as session:
+            if _is_folder(session, self._root):
+                return ObjectMissing(what, hint="run holdfast verify to see what else is missing")
+        return RepositoryUnreachable(what, hint=f"make the folder '{self._root}' there first")
+
+
+class _SourceBroke(Exception):
+    """The chunks raised something: their own trouble, whatever its class, and not the store's."""
+
+
+class _Source:
+    """Chunks that remember what they raised."""
+
+    def __init__(self, chunks: Iterable[Buffer]) -> None:
+        self._chunks = chunks
+        self.error: BaseException = _SourceBroke()
+
+    def __iter__(self) -> Iterator[Buffer]:
+        try:
+            yield from self._chunks
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise _SourceBroke from error
+
+
+def _is_folder(session: SftpSession, path: str) -> bool:
+    try:
+        return stat.S_ISDIR(session.stat(path).st_mode or 0)
+    except FileNotFoundError:
+        return False
+
+
+def _exists(session: SftpSession, path: str) -> bool:
+    try:
+        session.stat(path)
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,271 @@
+"""Connections to one SSH server: its key is known or there is none, and channels are used again."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import paramiko
+from paramiko.sftp import SFTPError
+
+from holdfast import events
+from holdfast.errors import HoldfastError, RepositoryRefused, RepositoryUnreachable
+from holdfast.repositories.sftp_session import FSYNC, SftpSession
+
+CONNECT_SECONDS = 15.0
+KEEPALIVE_SECONDS = 30
+# OpenSSH lets ten channels share a connection unless it was told otherwise.
+CHANNELS_A_CONNECTION = 8
+# What goes wrong is raised: without a handler paramiko's tracebacks would go to stderr as well.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+# What says that a connection is of no use any more.
+BROKEN = (EOFError, SFTPError, paramiko.SSHException, TimeoutError, ConnectionError)
+_KEY_KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshLogin:
+    """Where to log in and as whom; the server proves itself by `host_keys` or `known_hosts`.
+
+    `host_keys` are lines as `ssh-keyscan` prints them, without the name. Either `private_key`,
+    the content of an OpenSSH key, or `password` is given.
+    """
+
+    host: str
+    port: int
+    user: str
+    host_keys: tuple[str, ...] = ()
+    known_hosts: Path | None = None
+    private_key: str = field(default="", repr=False)
+    passphrase: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    timeout: timedelta = timedelta(minutes=2)
+
+    @property
+    def server(self) -> str:
+        return f"{self.user}@{self.host}:{self.port}"
+
+
+@dataclass
+class _Connection:
+    client: paramiko.SSHClient
+    channels: int = 0
+    most_channels: int = CHANNELS_A_CONNECTION
+
+    @property
+    def is_alive(self) -> bool:
+        transport = self.client.get_transport()
+        return transport is not None and transport.is_active()
+
+    @property
+    def is_shared(self) -> bool:
+        return self.is_alive and self.channels > 1
+
+
+class _ChannelRefused(Exception):
+    """The connection is fine, and the server lets no more channels share it."""
+
+
+class SshConnections:
+    """Channels for as many threads as ask; each is one thread's until it gives it back."""
+
+    def __init__(self, login: SshLogin) -> None:
+        self._login = login
+        self._lock = threading.Lock()
+        self._idle: list[tuple[_Connection, SftpSession]] = []
+        self._connections: list[_Connection] = []
+        self._warned = False
+
+    @contextmanager
+    def session(self) -> Iterator[SftpSession]:
+        """A channel; after an error of the connection it is closed, and the next one is new.
+
+        Raises `RepositoryRefused`, `RepositoryUnreachable`.
+        """
+        connection, session = self._taken()
+        try:
+            yield session
+        except BROKEN as error:
+            self._drop(connection)
+            raise self._unreachable(error) from error
+        except BaseException:
+            # An answer may still be on its way: nobody else must get it.
+            self._close(connection, session)
+            raise
+        if session.is_busy:
+            self._close(connection, session)
+            return
+        with self._lock:
+            self._idle.append((connection, session))
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Errors of the connection in our words, where the caller works between two answers."""
+        try:
+            yield
+        except BROKEN as error:
+            raise self._unreachable(error) from error
+
+    def _taken(self) -> tuple[_Connection, SftpSession]:
+        with self._lock:
+            while self._idle:
+                connection, session = self._idle.pop()
+                if connection.is_alive:
+                    return connection, session
+            self._connections = [each for each in self._connections if each.is_alive]
+            free = [each for each in self._connections if each.channels < each.most_channels]
+            connection = free[0] if free else self._connected()
+            connection.channels += 1
+        try:
+            return connection, self._opened(connection)
+        except _ChannelRefused:
+            # This server lets fewer channels share a connection: the next one gets another.
+            with self._lock:
+                connection.channels -= 1
+                connection.most_channels = connection.channels
+            return self._taken()
+        except HoldfastError:
+            self._drop(connection)
+            raise
+
+    def _opened(self, connection: _Connection) -> SftpSession:
+        transport = connection.client.get_transport()
+        try:
+            opened: SftpSession | None = transport and SftpSession.from_transport(transport)
+        except (EOFError, OSError, SFTPError, paramiko.SSHException) as error:
+            # paramiko gives the refusal's own class to one of several threads only.
+            if isinstance(error, paramiko.SSHException) and connection.is_shared:
+                raise _ChannelRefused from error
+            raise self._unreachable(error) from error
+        if opened is None:
+            raise self._unreachable("the connection is closed")
+        opened.get_channel().settimeout(self._login.timeout.total_seconds())
+        if FSYNC not in opened.extensions and not self._warned:
+            self._warned = True
+            events.warning("no_fsync", server=self._login.server)
+        return opened
+
+    def _connected(self) -> _Connection:
+        client = paramiko.SSHClient()
+        self._know_host(client)
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        login = self._login
+        with self._refusals_told():
+            client.connect(
+                login.host,
+                port=login.port,
+                username=login.user,
+                pkey=_private_key(login),
+                password=login.password or None,
+                allow_agent=False,
+                look_for_keys=False,
+                timeout=CONNECT_SECONDS,
+                banner_timeout=CONNECT_SECONDS,
+                auth_timeout=CONNECT_SECONDS,
+            )
+        transport = client.get_transport()
+        if transport:
+            transport.set_keepalive(KEEPALIVE_SECONDS)
+            # Small questions one after another would each wait for the acknowledgement of the last.
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A server that fell silent would keep whoever asks for a channel waiting for an hour.
+            transport.channel_timeout = login.timeout.total_seconds()
+        connection = _Connection(client)
+        self._connections.append(connection)
+        return connection
+
+    @contextmanager
+    def _refusals_told(self) -> Iterator[None]:
+        """What keeps us from logging in: who is to blame, and what mends it."""
+        login = self._login
+        try:
+            yield
+        except paramiko.BadHostKeyException as error:
+            raise self._refused(
+                "the server shows another key than the one that is known",
+                hint="if the server was set up anew, mend host_keys or known_hosts;"
+                " if not, somebody is in between",
+            ) from error
+        except paramiko.AuthenticationException as error:
+            raise self._refused(
+                "the server refuses the login",
+                hint=f"put the public key into authorized_keys of '{login.user}' there",
+            ) from error
+        except paramiko.SSHException as error:
+            if "not found in known_hosts" in str(error):
+                raise self._refused(
+                    "the server's key is not known",
+                    hint=f"compare it, then list it in host_keys: ssh-keyscan {login.host}",
+                ) from error
+            raise self._unreachable(error) from error
+        except (EOFError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    def _know_host(self, client: paramiko.SSHClient) -> None:
+        login = self._login
+        if login.known_hosts:
+            try:
+                client.load_host_keys(str(login.known_hosts))
+            except OSError as error:
+                raise self._refused(
+                    f"known_hosts cannot be read: {error}", hint="known_hosts names a file"
+                ) from error
+        name = (
+            login.host if login.port == paramiko.config.SSH_PORT else f"[{login.host}]:{login.port}"
+        )
+        for line in login.host_keys:
+            kind, _, rest = line.partition(" ")
+            try:
+                key = paramiko.PKey.from_type_string(kind, base64.b64decode(rest.split()[0]))
+            except (IndexError, ValueError, binascii.Error, paramiko.SSHException) as error:
+                raise self._refused(
+                    "a line of host_keys is no public key",
+                    hint="write 'ssh-ed25519 AAAA...', as ssh-keyscan prints it after the name",
+                ) from error
+            client.get_host_keys().add(name, kind, key)
+
+    def _drop(self, connection: _Connection) -> None:
+        """Nobody gets a channel of a connection that failed once."""
+        with self._lock:
+            self._idle = [each for each in self._idle if each[0] is not connection]
+            if connection in self._connections:
+                self._connections.remove(connection)
+        connection.client.close()
+
+    def _close(self, connection: _Connection, session: SftpSession) -> None:
+        with self._lock:
+            connection.channels -= 1
+        with suppress(EOFError, OSError, paramiko.SSHException):
+            session.close()
+
+    def _unreachable(self, error: object) -> RepositoryUnreachable:
+        cause = str(error) or type(error).__name__
+        return RepositoryUnreachable(
+            f"cannot talk to '{self._login.server}': {cause}",
+            hint="is the host right, and does its SSH server answer?",
+        )
+
+    def _refused(self, cause: str, *, hint: str) -> RepositoryRefused:
+        return RepositoryRefused(f"cannot log in to '{self._login.server}': {cause}", hint=hint)
+
+
+def _private_key(login: SshLogin) -> paramiko.PKey | None:
+    if not login.private_key:
+        return None
+    passphrase = login.passphrase or None
+    for kind in _KEY_KINDS:
+        with suppress(paramiko.SSHException, ValueError, IndexError):
+            return kind.from_private_key(io.StringIO(login.private_key), passphrase)
+    raise RepositoryRefused(
+        f"cannot log in to '{login.server}': the private key cannot be used",
+        hint="it must be an Ed25519, ECDSA or RSA key in OpenSSH's format, with its passphrase",
+    )

@@ -1,0 +1,108 @@
+"""What this host has read back of one repository when, in one small database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from holdfast import events
+from holdfast.proving import Reread
+from holdfast.scheduling.state import make_folder, open_private, state_errors
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS reread (
+    backup_id TEXT, key TEXT, at TEXT, problem TEXT, PRIMARY KEY (backup_id, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unreferenced (
+    job TEXT, key TEXT, since TEXT, PRIMARY KEY (job, key)
+) WITHOUT ROWID;
+"""
+WAIT_SECONDS = 30.0
+
+
+class FileProofs:
+    """Obeys `proving.Proofs`. A damaged file is begun anew: then everything is to be read again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._open: sqlite3.Connection | None = None
+
+    def reread(self, backup_id: str, key: str, found: Reread) -> None:
+        with self._database() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO reread VALUES (?, ?, ?, ?)",
+                (backup_id, key, found.at.isoformat(), found.problem),
+            )
+
+    def of(self, backup_id: str) -> dict[str, Reread]:
+        with self._database() as database:
+            rows = database.execute(
+                "SELECT key, at, problem FROM reread WHERE backup_id = ?", (backup_id,)
+            ).fetchall()
+        return {
+            key: Reread(at=datetime.fromisoformat(at), problem=problem) for key, at, problem in rows
+        }
+
+    def damaged(self, job: str) -> set[str]:
+        with self._database() as database:
+            rows = database.execute(
+                "SELECT DISTINCT backup_id FROM reread WHERE problem != ''"
+            ).fetchall()
+        return {backup_id for (backup_id,) in rows if backup_id.startswith(f"{job}/")}
+
+    def forget(self, backup_id: str) -> None:
+        with self._database() as database:
+            database.execute("DELETE FROM reread WHERE backup_id = ?", (backup_id,))
+
+    def unreferenced(
+        self, job: str, keys: Collection[str], *, now: datetime
+    ) -> dict[str, datetime]:
+        with self._database() as database:
+            rows = database.execute("SELECT key, since FROM unreferenced WHERE job = ?", (job,))
+            before = {key: datetime.fromisoformat(since) for key, since in rows}
+            since = {key: before.get(key, now) for key in keys}
+            database.execute("DELETE FROM unreferenced WHERE job = ?", (job,))
+            database.executemany(
+                "INSERT INTO unreferenced VALUES (?, ?, ?)",
+                [(job, key, at.isoformat()) for key, at in since.items()],
+            )
+        return since
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; other processes of this host wait for it."""
+        with self._lock, state_errors(self._path):
+            if self._open is None:
+                self._open = self._opened_whole()
+            with self._open:
+                yield self._open
+
+    def _opened_whole(self) -> sqlite3.Connection:
+        try:
+            return self._opened()
+        except sqlite3.DatabaseError as error:
+            events.warning("proofs_begun_anew", path=str(self._path), problem=str(error))
+            self._path.unlink(missing_ok=True)
+            return self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        make_folder(self._path.parent)
+        os.close(open_private(self._path, os.O_RDWR))
+        database = sqlite3.connect(self._path, timeout=WAIT_SECONDS, check_same_thread=False)
+        try:
+            # No file beside it stays: whoever else uses the folder need not be able to write it.
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.executescript(TABLES)
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+        except sqlite3.Error:
+            database.close()
+            raise
+        return database

@@ -1,0 +1,66 @@
+"""Waiting for a moment in which the lock will be granted at once, instead of queueing for it.
+
+A lock that waits behind a long statement makes everybody else wait behind the lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from holdfast import events
+from holdfast.errors import BackupFailed
+from holdfast.sources.mysql_native import replication
+from holdfast.sources.mysql_native.choices import Choices
+from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.session import Session
+
+LOOK_SECONDS = 1.0
+# Sessions that wait for work, apply another server's changes or are the server's own say nothing.
+LONGEST = """
+    SELECT id, user, CAST(time AS SIGNED) FROM information_schema.processlist
+    WHERE command NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID', 'Connect',
+                          'Slave_SQL', 'Slave_IO', 'Slave_worker')
+      AND user NOT IN ('system user', 'event_scheduler') AND id <> CONNECTION_ID()
+      AND time >= %s
+    ORDER BY time DESC LIMIT 1"""
+
+
+def wait_until_quiet(
+    asking: Session,
+    edition: Edition,
+    choices: Choices,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> None:
+    """Return when nothing long is under way; raises `BackupFailed` after `choices.wait_seconds`."""
+    ends = monotonic() + choices.wait_seconds
+    told = ""
+    while hindrance := _hindrance(asking, edition, choices):
+        if monotonic() >= ends:
+            raise BackupFailed(
+                f"cannot take the snapshot: {hindrance}, also after waiting for"
+                f" {choices.wait_seconds:.0f} seconds",
+                hint="run the backup when it is over, or raise the source's lock_wait, long_query"
+                " or lag_limit",
+            )
+        if not told:
+            events.warning("waiting_to_lock", because=hindrance)
+            told = hindrance
+        sleep(LOOK_SECONDS)
+
+
+def _hindrance(asking: Session, edition: Edition, choices: Choices) -> str:
+    found = asking.text(LONGEST, str(max(1, round(choices.long_query_seconds))))
+    if found:
+        number, user, seconds = found[0]
+        return f"statement of session {number} ('{user}') has been running for {seconds} seconds"
+    seen = replication.state(asking, edition)
+    if (
+        seen.applies
+        and seen.lag_seconds is not None
+        and seen.lag_seconds > choices.most_lag_seconds
+    ):
+        return f"this replica is {seen.lag_seconds:.0f} seconds behind"
+    return ""

@@ -1,0 +1,1 @@
+"""MySQL and MariaDB by the stock tools: dumps through pipes, and copies of the server's files."""

@@ -1,0 +1,164 @@
+"""An empty directory into which a physical backup is unpacked, ready for a server to start on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from holdfast.errors import ConfigInvalid, HoldfastError, RestoreFailed, TargetNotEmpty, Unsupported
+from holdfast.model import Part
+from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.process import Child, ChildFailed, running
+from holdfast.sources.mysql_tools.contents import FORMAT, XBSTREAM
+from holdfast.sources.mysql_tools.file_copy import SERVER_VERSION, SUCCESS
+from holdfast.sources.mysql_tools.programs import Program, find_unpacking
+
+PRIVATE = 0o700
+
+
+class DatadirTarget:
+    """Obeys `ports.Target`; the address is `file:///ABSOLUTE/PATH`.
+
+    What is in the directory is never removed, `overwrite` or not: it may be a server's only data.
+    """
+
+    def __init__(self, url: str) -> None:
+        split = urlsplit(url)
+        self._folder = Path(unquote(split.path))
+        if split.netloc or split.query or not self._folder.is_absolute():
+            raise ConfigInvalid(
+                f"cannot restore into '{url}': it is no directory of this host",
+                hint="file:///srv/mysql-again",
+            )
+
+    @property
+    def name(self) -> str:
+        return str(self._folder)
+
+    def restore(
+        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+    ) -> list[RestoredTable]:
+        part = _only_part(request, self.name)
+        program, unpacker = find_unpacking(part.details[SERVER_VERSION])
+        with self._own_folder(part):
+            self._unpack(unpacker, part, open_part)
+            self._prepare(program)
+            self._hand_over()
+        progress.part_done(part.name)
+        return []
+
+    @contextmanager
+    def _own_folder(self, part: Part) -> Iterator[None]:
+        """The empty directory, empty again if it could not be filled."""
+        made = self._made()
+        free = shutil.disk_usage(self._folder).free
+        try:
+            if free < part.plain_bytes:
+                raise RestoreFailed(
+                    f"cannot restore into '{self.name}': {free} bytes are free, "
+                    f"{part.plain_bytes} are needed",
+                    hint="name a directory on a larger file system",
+                )
+            yield
+        except BaseException as error:
+            self._clear(made=made)
+            if isinstance(error, HoldfastError):
+                note = "what had been unpacked was removed again"
+                error.hint = f"{error.hint}; {note}" if error.hint else note
+            raise
+
+    def _made(self) -> bool:
+        try:
+            self._folder.mkdir(mode=PRIVATE)
+        except FileExistsError:
+            self._require_empty()
+            return False
+        except OSError as error:
+            raise RestoreFailed(
+                f"cannot make directory '{self.name}': {error.strerror}",
+                hint="its parent has to exist and be writable",
+            ) from error
+        return True
+
+    def _require_empty(self) -> None:
+        try:
+            found = sorted(os.listdir(self._folder))
+        except OSError as error:
+            raise RestoreFailed(f"cannot look into '{self.name}': {error.strerror}") from error
+        if found:
+            raise TargetNotEmpty(
+                f"cannot restore into '{self.name}': it holds '{found[0]}'",
+                hint="name an empty directory; files are never removed, --overwrite or not",
+            )
+
+    def _clear(self, *, made: bool) -> None:
+        for path in self._folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if made:
+            self._folder.rmdir()
+
+    def _unpack(self, unpacker: str, part: Part, open_part: OpenPart) -> None:
+        argv = [unpacker, "-x", "-C", str(self._folder)]
+        try:
+            with running(argv, stdin=True, stdout=False) as child, open_part(part) as chunks:
+                _feed(child, chunks)
+        except ChildFailed as error:
+            raise RestoreFailed(f"cannot unpack '{part.name}': {error.message}") from error
+
+    def _prepare(self, program: Program) -> None:
+        """Bring the copied files to one moment by InnoDB's own log."""
+        argv = [program.path, "--no-defaults", "--prepare", f"--target-dir={self._folder}"]
+        try:
+            with running(argv, stdout=False) as child:
+                child.finish()
+                said = child.stderr
+        except ChildFailed as error:
+            raise RestoreFailed(f"cannot prepare '{self.name}': {error.message}") from error
+        if SUCCESS not in said:
+            raise RestoreFailed(
+                f"cannot prepare '{self.name}': {program.name} did not say '{SUCCESS}': {said}"
+            )
+
+    def _hand_over(self) -> None:
+        """Everything belongs to whom the directory belongs to; only root can give away."""
+        owner = self._folder.stat()
+        if os.geteuid() != 0 or owner.st_uid == 0:
+            return
+        for place, folders, files in os.walk(self._folder):
+            for name in (*folders, *files):
+                os.chown(Path(place) / name, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _only_part(request: RestoreRequest, folder: str) -> Part:
+    """The physical part; raises `Unsupported` where there is none, or not all of it is wanted."""
+    for part in request.parts:
+        if part.details.get(FORMAT) == XBSTREAM:
+            if request.tables or request.data_only:
+                raise Unsupported(
+                    f"cannot restore single tables into '{folder}': the backup is of files",
+                    hint="restore all of it, start a server on it, and dump the table from there",
+                )
+            return part
+    raise Unsupported(
+        f"cannot restore into '{folder}': the backup holds SQL, not a server's files",
+        hint="--to mysql://USER@HOST/DATABASE",
+    )
+
+
+def _feed(child: Child, chunks: Iterator[bytes]) -> None:
+    for chunk in chunks:
+        try:
+            child.stdin.write(chunk)
+        except BrokenPipeError:
+            # One that has stopped reading says why by its status; but if what it was given is
+            # damaged, reading the rest says that, which is the better news.
+            for _ in chunks:
+                pass
+    child.finish()

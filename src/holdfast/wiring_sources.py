@@ -1,0 +1,184 @@
+"""Settings of databases into sources and targets; drivers load where they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from holdfast import wiring_clusters as clusters
+from holdfast.config.secret import read_secret
+from holdfast.config.settings import (
+    CompressionSettings,
+    JobSettings,
+    MysqlSettings,
+    PostgresSettings,
+    SourceSettings,
+)
+from holdfast.errors import Unsupported
+from holdfast.holding import Holder
+from holdfast.model import Selection
+from holdfast.ports import Source, Target
+
+
+def source_of(job: JobSettings, chunk_bytes: int | None, *, holder: Holder | None = None) -> Source:
+    """The database of `job`; `chunk_bytes` overrules its size above which tables are split.
+
+    `holder` holds its sessions where they are not to be those of this process.
+    """
+    settings = _chunked(job.source, chunk_bytes)
+    if isinstance(settings, PostgresSettings) and settings.engine == "physical":
+        return clusters.physical_source(settings, job, holder)
+    return SOURCES[type(settings)](settings, job.compression)
+
+
+def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
+    """A database to restore a backup of server kind `kind` into. Raises `Unsupported`."""
+    scheme = urlsplit(url).scheme if "://" in url else ""
+    if scheme not in TARGETS:
+        raise Unsupported(
+            f"cannot restore into a '{scheme or url}' target: no engine knows it",
+            hint="--to takes postgresql://USER@/DATABASE, mysql://USER@HOST/DATABASE, or "
+            "file:///DIRECTORY for a physical backup",
+        )
+    makers = TARGETS[scheme]
+    if kind not in makers:
+        raise Unsupported(
+            f"cannot restore into a '{scheme}' target: the backup is of a {kind} server",
+            hint="name a database of the same kind with --to, or file:///DIRECTORY for its files",
+        )
+    return makers[kind](url, _password(password_file))
+
+
+def _chunked(source: SourceSettings, chunk_bytes: int | None) -> SourceSettings:
+    if chunk_bytes is None:
+        return source
+    if not isinstance(source, PostgresSettings):
+        raise Unsupported(
+            f"cannot split tables of a {source.kind} source at a size of your choice",
+            hint="leave --chunk-size out",
+        )
+    return source.model_copy(update={"chunk_size": chunk_bytes})
+
+
+def _password(file: Path | None) -> str | None:
+    return read_secret(file).reveal() if file else None
+
+
+def _postgres_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
+    if settings.engine == "tools":
+        return _postgres_tools_source(settings, compression)
+    from holdfast.sources.postgres_native.source import PostgresSource
+
+    return PostgresSource(
+        dsn=settings.dsn,
+        password=_password(settings.password_file),
+        transport=settings.transport,
+        chunk_bytes=settings.chunk_size,
+        external_bytes=settings.blob_size if settings.blobs == "external" else None,
+        selection=_selection(settings),
+    )
+
+
+def _selection(settings: PostgresSettings | MysqlSettings) -> Selection | None:
+    if settings.databases is None:
+        return None
+    include = ("*",) if settings.databases == "all" else settings.databases
+    return Selection(include=include, exclude=settings.exclude_databases)
+
+
+def _postgres_tools_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
+    from holdfast.sources.postgres_tools.source import PostgresToolsSource
+
+    return PostgresToolsSource(
+        dsn=settings.dsn,
+        password=_password(settings.password_file),
+        codec=compression.codec,
+        level=compression.effective_level,
+        selection=_selection(settings),
+    )
+
+
+def _mysql_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
+    if settings.engine == "tools":
+        return _mysql_tools_source(settings, compression)
+    from holdfast.sources.mysql_native.choices import Choices
+    from holdfast.sources.mysql_native.source import MysqlSource
+
+    tables = None
+    if settings.tables is not None or settings.exclude_tables:
+        tables = Selection(include=settings.tables or ("*",), exclude=settings.exclude_tables)
+    choices = Choices(
+        databases=_selection(settings),
+        tables=tables,
+        ddl=settings.ddl,
+        loose_tables=settings.loose_tables,
+        long_query_seconds=settings.long_query.total_seconds(),
+        most_lag_seconds=settings.lag_limit.total_seconds(),
+        wait_seconds=settings.lock_wait.total_seconds(),
+        hold_seconds=settings.lock_hold.total_seconds(),
+    )
+    return MysqlSource(
+        dsn=settings.dsn, password=_password(settings.password_file), choices=choices
+    )
+
+
+def _mysql_tools_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
+    from holdfast.sources.mysql_tools.compressors import Compressing
+    from holdfast.sources.mysql_tools.physical import MysqlPhysicalSource
+    from holdfast.sources.mysql_tools.source import MysqlToolsSource
+
+    if settings.method == "physical":
+        return MysqlPhysicalSource(settings.dsn, password=_password(settings.password_file))
+    program = compression.program
+    return MysqlToolsSource(
+        settings.dsn,
+        password=_password(settings.password_file),
+        selection=_selection(settings),
+        as_tables=settings.backup_as_tables,
+        compressing=Compressing(program=program, level=compression.effective_level)
+        if program
+        else None,
+    )
+
+
+def _postgres_target(url: str, password: str | None) -> Target:
+    from holdfast.sources.postgres_native.target import PostgresTarget
+
+    return PostgresTarget(url=url, password=password)
+
+
+def _mysql_target(url: str, password: str | None) -> Target:
+    from holdfast.sources.mysql_native.target import MysqlTarget
+
+    return MysqlTarget(url=url, password=password)
+
+
+def _datadir_target(url: str, _password: str | None) -> Target:
+    from holdfast.sources.mysql_tools.datadir import DatadirTarget
+
+    return DatadirTarget(url)
+
+
+# Each constructor takes the one type that is its key, which a dictionary's type cannot say.
+SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
+    PostgresSettings: _postgres_source,
+    MysqlSettings: _mysql_source,
+}
+
+MakeTarget = Callable[[str, str | None], Target]
+# How each kind of server's backups come back, by the scheme of the URL.
+_POSTGRES: dict[str, MakeTarget] = {"postgres": _postgres_target}
+_MYSQL: dict[str, MakeTarget] = {"mysql": _mysql_target, "mariadb": _mysql_target}
+_FOLDER: dict[str, MakeTarget] = {
+    "mariadb": _datadir_target,
+    "postgres-cluster": clusters.directory_target,
+}
+TARGETS = {
+    "postgres": _POSTGRES,
+    "postgresql": _POSTGRES,
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+    "file": _FOLDER,
+}

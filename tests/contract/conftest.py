@@ -1,0 +1,25 @@
+"""Real stores, each started once for all tests that want it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.stores.ceph import s3_server
+from lab.stores.sshd import SftpServer, sftp_server
+from tests.contract.stores import Bucket
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    with s3_server(tmp_path_factory.mktemp("s3") / "ceph") as server:
+        made = Bucket(server, "backups")
+        made.requests().ask("PUT", "", {})
+        yield made
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
+    with sftp_server(tmp_path_factory.mktemp("sftp") / "sshd") as server:
+        yield server

@@ -1,0 +1,98 @@
+"""A job's whole life in a real store: backups, one that fails, a copy away, pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.errors import BackupFailed
+from holdfast.operations.backup import backup
+from holdfast.operations.check import check
+from holdfast.operations.copying import copy
+from holdfast.operations.plugs import Copying, Mirror
+from holdfast.operations.prune import prune
+from holdfast.operations.verify import verify
+from holdfast.ports import Repository
+from holdfast.repositories.retrying import RetryingRepository
+from holdfast.repositories.sftp import SftpRepository
+from lab.stores.sshd import SftpServer
+from tests.contract.stores import Bucket, login_to
+from tests.fakes.guard import MemoryGuard
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import FakeSource, table
+from tests.unit.operations.worlds import World
+
+
+def s3(request: pytest.FixtureRequest, folder: Path) -> Repository:
+    bucket: Bucket = request.getfixturevalue("bucket")
+    return bucket.repository(prefix=folder.name)
+
+
+def sftp(request: pytest.FixtureRequest, folder: Path) -> Repository:
+    server: SftpServer = request.getfixturevalue("ssh_server")
+    return SftpRepository(login_to(server), root=str(folder))
+
+
+@pytest.mark.parametrize("make", [s3, sftp], ids=lambda make: make.__name__)
+def test_a_job_lives_in_a_store(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    make: Callable[[pytest.FixtureRequest, Path], Repository],
+) -> None:
+    store = RetryingRepository(make(request, tmp_path))
+    world = World()
+    plugs = replace(world.plugs, repository=store)
+    assert check(plugs).exit_code == 0
+    made = [backup(plugs).manifest.backup_id for _ in range(3)]
+    assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
+
+    broken = FakeSource(table("orders", "1,ann", fails_with=ValueError("the disk is on fire")))
+    with pytest.raises(BackupFailed, match="on fire"):
+        backup(replace(plugs, source=broken))
+    survey = Catalog(store).survey("shop")
+    assert [each.backup_id for each in survey.manifests] == made[::-1]
+    assert len(survey.failures) == 1
+
+    elsewhere = MemoryRepository()
+    away = Copying(source=store, target=elsewhere, believed=store, guard=world.guard, at_once=4)
+    assert copy("shop", away, FakeProgress()).exit_code == 0
+    assert len(Catalog(elsewhere).survey("shop").manifests) == 3
+
+    prune(plugs, dry_run=False)
+    kept = {each.backup_id for each in Catalog(store).survey("shop").manifests}
+    assert kept == set(made[1:])
+    assert {stored.key.rsplit("/", 3)[0] for stored in store.list("shop")} >= kept
+    assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
+
+
+def test_one_read_goes_to_a_bucket_and_behind_ssh_and_one_may_die(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    bucket = RetryingRepository(s3(request, tmp_path))
+    server: SftpServer = request.getfixturevalue("ssh_server")
+    folder = tmp_path / "behind-ssh"
+    folder.mkdir()
+    behind = RetryingRepository(
+        SftpRepository(login_to(server), root=str(folder)), first_wait_seconds=0.01
+    )
+    world = World()
+    mirrors = (
+        Mirror(name="main", repository=bucket, guard=MemoryGuard()),
+        Mirror(name="behind", repository=behind, guard=MemoryGuard()),
+    )
+    plugs = replace(world.plugs, repository=bucket, mirrors=mirrors, host_guard=MemoryGuard())
+    assert backup(plugs).error is None
+    for store in (bucket, behind):
+        assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
+
+    folder.rename(tmp_path / "lost")
+    report = backup(plugs)
+    assert [each.name for each in report.without] == ["behind"]
+    assert len(Catalog(bucket).survey("shop").manifests) == 2
+    (tmp_path / "lost").rename(folder)
+    assert len(Catalog(behind).survey("shop").manifests) == 1

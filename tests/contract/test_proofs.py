@@ -1,0 +1,76 @@
+"""What `proving.Proofs` promises, asked of the file and of the fake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from holdfast.proving import Proofs, Reread
+from holdfast.scheduling.proofs import FileProofs
+from tests.fakes.clock import START
+from tests.fakes.proofs import MemoryProofs
+
+DAY = timedelta(days=1)
+
+
+def memory(_folder: Path) -> Proofs:
+    return MemoryProofs()
+
+
+def file(folder: Path) -> Proofs:
+    return FileProofs(folder / "proofs.sqlite")
+
+
+@pytest.fixture(params=[memory, file], ids=lambda make: str(make.__name__))
+def proofs(request: pytest.FixtureRequest, tmp_path: Path) -> Proofs:
+    make: Callable[[Path], Proofs] = request.param
+    return make(tmp_path)
+
+
+def test_the_last_reading_of_an_object_counts(proofs: Proofs) -> None:
+    proofs.reread("shop/a", "k", Reread(at=START, problem="bad"))
+    assert proofs.damaged("shop") == {"shop/a"}
+    proofs.reread("shop/a", "k", Reread(at=START + DAY))
+    assert proofs.of("shop/a") == {"k": Reread(at=START + DAY)}
+    assert proofs.damaged("shop") == set()
+
+
+def test_what_is_bad_is_told_for_its_own_job_only(proofs: Proofs) -> None:
+    proofs.reread("shop-eu/a", "k", Reread(at=START, problem="bad"))
+    assert proofs.damaged("shop") == set()
+    assert proofs.damaged("shop-eu") == {"shop-eu/a"}
+
+
+def test_a_backup_that_is_forgotten_was_never_read(proofs: Proofs) -> None:
+    proofs.reread("shop/a", "k", Reread(at=START))
+    proofs.forget("shop/a")
+    assert proofs.of("shop/a") == {}
+
+
+def test_time_without_a_reference_starts_anew_when_there_was_one_in_between(
+    proofs: Proofs,
+) -> None:
+    proofs.unreferenced("shop", {"x", "y"}, now=START)
+    assert proofs.unreferenced("shop", {"x", "z"}, now=START + DAY) == {
+        "x": START,
+        "z": START + DAY,
+    }
+    assert proofs.unreferenced("shop", {"y"}, now=START + 2 * DAY) == {"y": START + 2 * DAY}
+
+
+def test_the_file_is_private_and_outlives_its_process(tmp_path: Path) -> None:
+    file(tmp_path).reread("shop/a", "k", Reread(at=START))
+    assert file(tmp_path).of("shop/a") == {"k": Reread(at=START)}
+    assert (tmp_path / "proofs.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"x" * 5000, b"SQLite format 3\x00" + b"\xff" * 4000])
+def test_a_damaged_file_is_begun_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "proofs.sqlite").write_bytes(content)
+    proofs = file(tmp_path)
+    assert proofs.of("shop/a") == {}
+    proofs.reread("shop/a", "k", Reread(at=START))
+    assert file(tmp_path).of("shop/a") == {"k": Reread(at=START)}

@@ -1,0 +1,98 @@
+"""Runs of one job on two hosts that share a real bucket, or a folder behind real SSH."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.ports import Repository
+from holdfast.repositories.sftp import SftpRepository
+from holdfast.scheduling.leased_guard import LEASES
+from lab.stores.sshd import SftpServer
+from tests.contract.stores import Bucket, login_to
+from tests.engine.waiting import until
+from tests.unit.cli.test_two_hosts import LEASE_SECONDS, SLACK_SECONDS, Hosts
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Two hosts, and the store as nobody's host sees it."""
+
+    hosts: Hosts
+    store: Repository
+
+    @property
+    def backups(self) -> int:
+        return len(Catalog(self.store).survey("shop").manifests)
+
+
+def s3(request: pytest.FixtureRequest, folder: Path) -> Shared:
+    bucket: Bucket = request.getfixturevalue("bucket")
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.setenv("TEST_ACCESS_KEY", bucket.keys.access_key)
+    monkeypatch.setenv("TEST_SECRET_KEY", bucket.keys.secret_key)
+    keys = "access_key: {environment: TEST_ACCESS_KEY}, secret_key: {environment: TEST_SECRET_KEY}"
+    where = f"bucket: {bucket.name}, prefix: {folder.name}, endpoint: '{bucket.server.endpoint}'"
+    hosts = Hosts(folder, store=f"kind: s3, {where}, {keys}")
+    return Shared(hosts, bucket.repository(prefix=folder.name))
+
+
+def sftp(request: pytest.FixtureRequest, folder: Path) -> Shared:
+    server: SftpServer = request.getfixturevalue("ssh_server")
+    root = folder / "behind-ssh"
+    root.mkdir()
+    where = f"host: 127.0.0.1, port: {server.port}, user: {server.user}, path: {root}"
+    keys = f"host_keys: ['{server.host_key}'], private_key: {{file: {server.private_key}}}"
+    hosts = Hosts(folder, store=f"kind: sftp, {where}, {keys}")
+    return Shared(hosts, SftpRepository(login_to(server), root=str(root)))
+
+
+@pytest.fixture(params=[s3, sftp], ids=lambda make: make.__name__)
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Shared:
+    make: Callable[[pytest.FixtureRequest, Path], Shared] = request.param
+    return make(request, tmp_path)
+
+
+def test_of_five_that_start_together_one_runs_and_four_skip(shared: Shared) -> None:
+    hosts = shared.hosts
+    for host in ("a", "b"):
+        config = hosts.config(host)
+        config.write_text(
+            config.read_text().replace("retention:", "overlap_alarm: 9\n    retention:")
+        )
+    with (
+        hosts.started("a", "backup", "shop") as one,
+        hosts.started("a", "backup", "shop") as two,
+        hosts.started("a", "backup", "shop") as three,
+        hosts.started("b", "backup", "shop") as four,
+        hosts.started("b", "backup", "shop") as five,
+    ):
+        runs = [one, two, three, four, five]
+        until(lambda: sum(run.poll() is not None for run in runs) == 4)
+        hosts.go.touch()
+        for run in runs:
+            run.communicate(timeout=120)
+    assert sorted(run.returncode for run in runs) == [0, 40, 40, 40, 40]
+    assert shared.backups == 1
+
+
+def test_when_the_owner_is_killed_the_other_host_takes_over_within_the_lease_time(
+    shared: Shared,
+) -> None:
+    hosts = shared.hosts
+    with hosts.started("a", "backup", "shop") as owner:
+        until(lambda: any(shared.store.list(f"{LEASES}/shop")))
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+    hosts.go.touch()
+    began = time.monotonic()
+    code, _ = hosts.ended("b", "backup", "shop")
+    assert code == 0
+    assert LEASE_SECONDS <= time.monotonic() - began < LEASE_SECONDS + SLACK_SECONDS
+    assert shared.backups == 1

@@ -1,0 +1,135 @@
+"""Many small tables share parts, and each of them still has its name, its rows and its way back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import BackupFailed, RestoreFailed
+from holdfast.model import Member, Part, PartKind, Relation
+from holdfast.sources.mysql_native.packing import TABLES_IN_PACK
+from holdfast.sources.mysql_native.source import MysqlSource
+from holdfast.sources.mysql_native.target import MysqlTarget
+from tests.engine.loop import bring_back, keep
+from tests.engine.mysql.laboratory import Laboratory, differences, ticked
+
+MANY = 1_000 if os.environ.get("CI") else 10_000
+# Rows of which some end the line of their statement, and one would forge a mark if it could.
+ROWS = "(1, 'one'), (2, 'two\nERROR 1 at line 1\n'), (3, '\n-- holdfast: rows of table \"t00001\"')"
+
+
+def made(lab: Laboratory, names: list[str]) -> str:
+    database = lab.database()
+    script = "".join(
+        f"CREATE TABLE {ticked(name)} (id int PRIMARY KEY, a varchar(60));\n"
+        f"INSERT INTO {ticked(name)} VALUES {ROWS};\n"
+        for name in names
+    )
+    lab.load(database, script.encode())
+    return database
+
+
+def data_of(parts: tuple[Part, ...]) -> list[Part]:
+    return [part for part in parts if part.kind is PartKind.DATA]
+
+
+def member(parts: tuple[Part, ...], name: str) -> tuple[Part, Member]:
+    ((part, found),) = [
+        (part, each) for part in parts for each in part.members if each.relation.name == name
+    ]
+    return part, found
+
+
+def test_ten_thousand_tables_come_back_equal_from_a_few_parts(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    names = [f"t{number:05d}" for number in range(MANY)]
+    original, copy = made(lab, names), lab.name()
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    data = data_of(parts)
+    assert len(data) == MANY // TABLES_IN_PACK
+    assert sum(len(part.members) for part in data) == MANY
+    restored = bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    assert {table.rows_found for table in restored} == {3}
+    assert len(restored) == MANY
+    assert lab.checksums(copy) == lab.checksums(original)
+    # Of all of them the dump program takes minutes.
+    some = names[:: MANY // 100]
+    assert differences(lab.described(copy, *some), lab.described(original, *some)) == []
+
+
+def test_one_table_out_of_a_pack_comes_back_beside_the_others(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    original = made(lab, ["a", "b`.; --", "c"])
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    copy = lab.name()
+    target = MysqlTarget(lab.url(copy))
+    bring_back(target, parts, tmp_path)
+    lab.run(copy, "DELETE FROM a", "DELETE FROM `b``.; --` WHERE id = 2")
+    wanted = [Relation(schema=original, name="b`.; --")]
+    restored = bring_back(target, parts, tmp_path, tables=wanted, overwrite=True)
+    assert [(table.relation.name, table.rows_found) for table in restored] == [("b`.; --", 3)]
+    assert lab.ask(copy, "SELECT COUNT(*) FROM a") == [("0",)]
+
+
+def test_the_stock_client_takes_one_table_out_of_a_pack_as_the_page_says(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    original = made(lab, ["a", "b"])
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    copy = lab.database()
+    lab.load(copy, (tmp_path / "pre-data.sql").read_bytes())
+    part, found = member(parts, "b")
+    text = (tmp_path / part.key).read_bytes()
+    head = b"".join(text.splitlines(keepends=True)[:4])
+    lab.load(copy, head + text[found.offset :][: found.plain_bytes])
+    assert lab.checksums(copy)["b"] == lab.checksums(original)["b"]
+    assert lab.ask(copy, "SELECT COUNT(*) FROM a") == [("0",)]
+
+
+@pytest.mark.parametrize("broken", ["a", "b", "c"])
+def test_an_error_in_a_pack_names_the_table_that_it_struck(
+    lab: Laboratory, tmp_path: Path, broken: str
+) -> None:
+    original, copy = made(lab, ["a", "b", "c"]), lab.name()
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    part, found = member(parts, broken)
+    file = tmp_path / part.key
+    text = file.read_bytes()
+    ends = found.offset + found.plain_bytes
+    rows = text[found.offset : ends].replace(b"(3,", b"(1,")
+    file.write_bytes(text[: found.offset] + rows + text[ends:])
+    with pytest.raises(
+        RestoreFailed, match=rf"cannot restore table .*\.{broken}': ERROR (1062|1180)"
+    ):
+        bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    assert copy not in lab.databases()
+
+
+def test_rows_that_went_missing_from_a_pack_are_noticed(lab: Laboratory, tmp_path: Path) -> None:
+    original, copy = made(lab, ["a", "b"]), lab.name()
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    part, found = member(parts, "b")
+    file = tmp_path / part.key
+    text = file.read_bytes()
+    ends = found.offset + found.plain_bytes
+    # As many bytes as before, so that what stands behind is where the manifest says.
+    rows = text[found.offset : ends].replace(b"(1,'one'),", b" " * len(b"(1,'one'),"))
+    file.write_bytes(text[: found.offset] + rows + text[ends:])
+    with pytest.raises(RestoreFailed, match=r"\.b' has 2 rows instead of 3"):
+        bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+
+
+def test_a_table_of_a_pack_that_is_altered_meanwhile_fails_by_its_name(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    original = made(lab, ["a", "b", "c"])
+    with pytest.raises(BackupFailed, match=r"\.b'"):
+        keep(
+            MysqlSource(lab.url(original)),
+            tmp_path,
+            meanwhile=lambda _: lab.run(original, "ALTER TABLE b ADD COLUMN more int"),
+        )

@@ -1,0 +1,157 @@
+"""A server's files: copied while it works, unpacked, and a second server started on them."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pymysql
+import pytest
+
+from holdfast.errors import GrantMissing, Unsupported
+from holdfast.sources.mysql_tools.physical import MysqlPhysicalSource
+from tests.engine.main_job import Site
+from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
+from tests.engine.mysql.test_main_job import MysqlDatabases
+from tests.engine.processes import named
+from tests.engine.waiting import WAIT_SECONDS, until
+
+RIGHTS = ("RELOAD", "PROCESS", "LOCK TABLES", "BINLOG MONITOR")
+
+
+@pytest.fixture
+def mariadb(lab: Laboratory) -> Laboratory:
+    if lab.brand is not MARIADB:
+        pytest.skip("mariadb-backup knows MariaDB only, as the one test for MySQL says")
+    return lab
+
+
+def site_for(lab: Laboratory, folder: Path, database: str) -> Site:
+    source = {"kind": "mysql", "engine": "tools", "method": "physical", "dsn": lab.url(database)}
+    return Site(folder, source, level=1)
+
+
+@contextmanager
+def second_server(datadir: Path, place: Path) -> Iterator[Laboratory]:
+    """A server of its own on restored files, on a port of its own that only this host reaches."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = place / "second.sock"
+    argv = [
+        *("mariadbd", "--no-defaults", "--user=root", f"--datadir={datadir}"),
+        *(f"--socket={address}", f"--port={port}", "--bind-address=127.0.0.1"),
+        f"--pid-file={place / 'second.pid'}",
+    ]
+    with (place / "second.log").open("wb") as log, subprocess.Popen(argv, stderr=log) as running:
+        try:
+            until(lambda: answers(address) or running.poll() is not None)
+            assert running.poll() is None, (place / "second.log").read_text()[-3000:]
+            yield Laboratory(f"mysql://root@localhost/?unix_socket={address}")
+        finally:
+            running.terminate()
+            running.wait(WAIT_SECONDS)
+
+
+def answers(address: Path) -> bool:
+    try:
+        pymysql.connect(user="root", unix_socket=str(address)).close()
+    except pymysql.Error:
+        return False
+    return True
+
+
+def test_a_second_server_starts_on_the_copy_and_holds_the_same(
+    mariadb: Laboratory, tmp_path: Path
+) -> None:
+    database = mariadb.database(
+        "CREATE TABLE t (id int PRIMARY KEY, a varchar(64))",
+        f"INSERT INTO t SELECT seq, sha2(seq, 256) FROM {numbers(5000)}",
+        "CREATE TABLE u (id int) ENGINE=Aria",
+        "INSERT INTO u VALUES (1), (2)",
+    )
+    site = site_for(mariadb, tmp_path, database)
+    site.run("backup", "shop")
+    (listed,) = site.backups()
+    assert listed["consistency"] == "snapshot"
+    (manifest,) = site.manifests()
+    assert int(manifest["proof"]["lsn"]) >= int(manifest["proof"]["checkpoint_lsn"]) > 0
+    assert site.run("verify", "shop/latest")["verified"] is True
+    restored = tmp_path / "restored"
+    site.run("restore", "shop/latest", "--to", restored.as_uri())
+    with second_server(restored, tmp_path) as second:
+        assert second.checksums(database) == mariadb.checksums(database)
+    assert named("mariadb-backup", "mbstream") == []
+
+
+def test_a_directory_with_files_is_left_alone_whatever_is_asked(
+    mariadb: Laboratory, tmp_path: Path
+) -> None:
+    site = site_for(mariadb, tmp_path, mariadb.database())
+    site.run("backup", "shop")
+    target = tmp_path / "used"
+    target.mkdir()
+    (target / "precious").write_text("data")
+    for more in ([], ["--overwrite"]):
+        refused = site.run("restore", "shop/latest", "--to", target.as_uri(), *more, code=13)
+        assert "precious" in refused["error"]
+    assert [path.name for path in target.iterdir()] == ["precious"]
+
+
+def test_a_damaged_copy_leaves_the_directory_as_it_was(mariadb: Laboratory, tmp_path: Path) -> None:
+    site = site_for(mariadb, tmp_path, mariadb.database())
+    site.run("backup", "shop")
+    (part,) = (path for path in site.files() if path.name != "manifest.json")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    target = tmp_path / "restored"
+    site.run("restore", "shop/latest", "--to", target.as_uri(), code=31)
+    assert not target.exists()
+
+
+def test_files_do_not_go_through_a_server_nor_sql_into_a_directory(
+    mariadb: Laboratory, tmp_path: Path
+) -> None:
+    databases = MysqlDatabases(mariadb, tmp_path)
+    database = databases.make(rows=1)
+    site = site_for(mariadb, tmp_path, database)
+    site.run("backup", "shop")
+    through = site.run("restore", "shop/latest", "--to", databases.url("x"), code=23)
+    assert "file:///" in through["hint"]
+    site.job["source"] = {"engine": "native", **databases.source(database)}
+    made = site.run("backup", "shop")
+    target = tmp_path / "restored"
+    refused = site.run("restore", made["backup"], "--to", target.as_uri(), code=23)
+    assert "holds SQL" in refused["error"]
+    assert not target.exists()
+
+
+def test_the_grants_of_the_page_suffice_and_each_missing_one_is_spelled_out(
+    mariadb: Laboratory,
+) -> None:
+    whole = mariadb.account(f"{', '.join(RIGHTS)} ON *.*")
+    granted = MysqlPhysicalSource(login(mariadb, whole), password=PASSWORD)
+    assert all(not finding.problem for finding in granted.check())
+    with granted.open(workers=1) as snapshot, snapshot.read(snapshot.parts[0]) as stream:
+        assert sum(len(chunk) for chunk in stream) > 0
+    for lacking in RIGHTS:
+        user = mariadb.account(f"{', '.join(each for each in RIGHTS if each != lacking)} ON *.*")
+        with pytest.raises(GrantMissing) as failure:
+            MysqlPhysicalSource(login(mariadb, user), password=PASSWORD).check()
+        assert f"GRANT {lacking} ON *.* TO" in failure.value.hint
+
+
+def login(lab: Laboratory, user: str) -> str:
+    """Where an account without rights on any database may log in."""
+    return lab.url("information_schema", user=user)
+
+
+def test_a_server_of_mysql_is_refused(lab: Laboratory) -> None:
+    if lab.brand is MARIADB:
+        pytest.skip("this is MariaDB, which is not refused")
+    with pytest.raises(Unsupported, match="knows MariaDB only"):
+        MysqlPhysicalSource(lab.url("mysql")).check()

@@ -1,0 +1,224 @@
+"""The main job on MariaDB and MySQL with the engine `tools`: whole, table by table, and broken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.engine.main_job import MainJob, Site
+from tests.engine.mysql.laboratory import PASSWORD, Laboratory
+from tests.engine.mysql.test_main_job import MysqlDatabases
+from tests.engine.processes import children, named
+from tests.engine.waiting import WAIT_SECONDS, until
+
+DUMPS = ("mariadb-dump", "mysqldump")
+COMPRESSORS = ("gzip", "pigz", "zstd", "7z")
+PIECES = 600
+
+
+class ToolsDatabases(MysqlDatabases):
+    """The same databases, dumped whole by the server's own program."""
+
+    extra: ClassVar[dict[str, Any]] = {"engine": "tools"}
+
+    def source(self, database: str) -> dict[str, str]:
+        return super().source(database) | self.extra
+
+    def refused_source(self, database: str) -> dict[str, str]:
+        return super().refused_source(database) | self.extra
+
+    def silent_source(self) -> dict[str, str]:
+        return super().silent_source() | self.extra
+
+
+class TableDatabases(ToolsDatabases):
+    """Dumped table by table."""
+
+    extra: ClassVar[dict[str, Any]] = {"engine": "tools", "backup_as_tables": True}
+
+
+class TestDumpOfADatabase(MainJob):
+    """All of it, and what only a pipe of programs can meet."""
+
+    consistency = "per-database"
+
+    @pytest.fixture
+    def databases(self, lab: Laboratory, tmp_path: Path) -> ToolsDatabases:
+        return ToolsDatabases(lab, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("victim", "names"), [("dump", DUMPS), ("compressor", COMPRESSORS)], ids=lambda each: each
+    )
+    def test_a_member_of_the_pipe_that_is_killed_is_named_and_leaves_nothing(
+        self, databases: ToolsDatabases, tmp_path: Path, victim: str, names: tuple[str, ...]
+    ) -> None:
+        site = piped(tmp_path, databases.source(databases.make(rows=40_000)), "pigz")
+        with site.standing_still() as running:
+            (member,) = children(running.pid, *names)
+            os.kill(member.pid, signal.SIGKILL)
+            running.send_signal(signal.SIGCONT)
+            assert running.wait(WAIT_SECONDS) == 30
+        assert named(*DUMPS, "pigz") == []
+        (failed,) = site.files()
+        assert failed.name == "failed.json"
+        last = site.run("status", "shop")["jobs"][0]["last_run"]
+        assert f"{member.name} ended with SIGKILL" in last["error"]
+
+    def test_a_signal_ends_the_whole_pipe(self, databases: ToolsDatabases, tmp_path: Path) -> None:
+        site = piped(tmp_path, databases.source(databases.make(rows=40_000)), "pigz")
+        with site.standing_still() as running:
+            assert len(children(running.pid, *DUMPS, "pigz")) == 2
+            running.send_signal(signal.SIGINT)
+            running.send_signal(signal.SIGCONT)
+            assert running.wait(WAIT_SECONDS) == 130
+        assert named(*DUMPS, "pigz") == []
+
+    def test_a_dump_that_waits_for_ever_is_ended_in_time(
+        self, lab: Laboratory, databases: ToolsDatabases, tmp_path: Path
+    ) -> None:
+        database = databases.make(rows=10)
+        site = piped(tmp_path, databases.source(database), "gzip")
+        site.job["timeout"] = "3s"
+        with lab.connect(database) as held, held.cursor() as cursor:
+            cursor.execute("LOCK TABLES filler WRITE")
+            assert "longer than" in site.run("backup", "shop", code=33)["error"]
+        assert named(*DUMPS, "gzip") == []
+
+    @pytest.mark.parametrize(
+        ("program", "asked", "level"),
+        [("gzip", 9, 6), ("pigz", 6, 6), ("zstd", 19, 6), ("7z", 1, 1)],
+    )
+    def test_every_compressor_keeps_what_comes_back_equal(
+        self, databases: ToolsDatabases, tmp_path: Path, program: str, asked: int, level: int
+    ) -> None:
+        database = databases.make(rows=3000)
+        site = piped(tmp_path, databases.source(database), program)
+        site.job["compression"]["level"] = asked
+        site.run("backup", "shop")
+        (manifest,) = site.manifests()
+        assert manifest["tools"][program] == f"level {level}"
+        assert site.run("verify", "shop/latest")["verified"] is True
+        restored = databases.new_name()
+        site.run("restore", "shop/latest", "--to", databases.url(restored))
+        assert databases.checksums(restored) == databases.checksums(database)
+
+    @pytest.mark.parametrize("missing", ["pigz", "dump"])
+    def test_a_missing_program_is_named_with_its_package(
+        self, databases: ToolsDatabases, tmp_path: Path, missing: str
+    ) -> None:
+        site = piped(tmp_path, databases.source(databases.make()), "pigz")
+        left = ("pigz",) if missing == "dump" else DUMPS
+        environment = {"PATH": str(only(tmp_path, *left))}
+        for command in ("check", "backup"):
+            document = site.run(command, "shop", code=14, environment=environment)
+            assert "it is not installed" in str(document)
+            assert ("client" if missing == "dump" else "install pigz") in str(document)
+
+    def test_a_password_is_in_no_list_of_processes(
+        self, lab: Laboratory, databases: ToolsDatabases, tmp_path: Path
+    ) -> None:
+        database = databases.make(rows=40_000)
+        secret = tmp_path / "password"
+        secret.write_text(PASSWORD + "\n")
+        secret.chmod(0o600)
+        source = databases.source(database) | {
+            "dsn": lab.url(database, user=lab.account("ALL ON *.*")),
+            "password_file": str(secret),
+        }
+        site = piped(tmp_path, source, "pigz")
+        with site.standing_still() as running:
+            shown = b"".join(
+                Path(f"/proc/{each.pid}/{file}").read_bytes()
+                for each in children(running.pid, *DUMPS, "pigz")
+                for file in ("cmdline", "environ")
+            )
+            running.send_signal(signal.SIGTERM)
+            running.send_signal(signal.SIGCONT)
+            running.wait(WAIT_SECONDS)
+        assert b"--defaults-file=/dev/fd/" in shown
+        assert PASSWORD.encode() not in shown
+
+    def test_a_single_table_of_it_is_refused(
+        self, databases: ToolsDatabases, tmp_path: Path
+    ) -> None:
+        site = Site(tmp_path, databases.source(databases.make(rows=10)))
+        site.run("backup", "shop")
+        url = databases.url(databases.new_name())
+        refused = site.run("restore", "shop/latest", "--to", url, "--table", "filler", code=23)
+        assert "backup_as_tables" in refused["hint"]
+
+
+class TestDumpsOfTables(MainJob):
+    """All of it, and hundreds of tables."""
+
+    consistency = "per-table"
+
+    @pytest.fixture
+    def databases(self, lab: Laboratory, tmp_path: Path) -> TableDatabases:
+        return TableDatabases(lab, tmp_path)
+
+    def test_hundreds_of_tables_never_have_more_pipes_than_slots_and_leave_no_zombie(
+        self, lab: Laboratory, databases: TableDatabases, tmp_path: Path
+    ) -> None:
+        tables = [f"CREATE TABLE t{number} (id int PRIMARY KEY)" for number in range(PIECES)]
+        rows = [f"INSERT INTO t{number} VALUES ({number})" for number in range(PIECES)]
+        database = lab.database(*tables, *rows)
+        site = piped(tmp_path, databases.source(database), "gzip")
+        site.job["max_concurrent_processes"] = 2
+        seen = watched(site)
+        assert seen["code"] == 0
+        assert 1 <= seen["pipes"] <= 2
+        assert seen["members"] <= 4
+        assert named(*DUMPS, "gzip") == []
+        restored = databases.new_name()
+        site.run("restore", "shop/latest", "--to", databases.url(restored))
+        assert databases.checksums(restored) == databases.checksums(database)
+        assert len(databases.checksums(restored)) == PIECES
+
+    def test_one_table_comes_back_by_its_name(
+        self, databases: TableDatabases, tmp_path: Path
+    ) -> None:
+        database = databases.make(rows=10)
+        site = Site(tmp_path, databases.source(database))
+        site.run("backup", "shop")
+        restored, url = databases.new_name(), databases.url
+        site.run("restore", "shop/latest", "--to", url(restored), "--table", "filler")
+        assert databases.checksums(restored) == databases.checksums(database)
+
+
+def piped(folder: Path, source: dict[str, Any], program: str) -> Site:
+    """A site whose dumps go through `program`."""
+    site = Site(folder, source)
+    site.job["compression"] = {"program": program}
+    return site
+
+
+def only(folder: Path, *programs: str) -> Path:
+    """A folder for PATH that holds these programs and no other."""
+    place = folder / "programs"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    for name in programs:
+        if path := shutil.which(name):
+            (place / name).symlink_to(path)
+    return place
+
+
+def watched(site: Site) -> dict[str, int]:
+    """Run the backup, and count its children all the while."""
+    pipes = members = 0
+    ends = time.monotonic() + WAIT_SECONDS
+    with subprocess.Popen(site.argv("backup", "shop"), stderr=subprocess.DEVNULL) as running:
+        while running.poll() is None and time.monotonic() < ends:
+            found = children(running.pid)
+            members = max(members, len(found))
+            pipes = max(pipes, len([each for each in found if each.name in DUMPS]))
+        until(lambda: running.poll() is not None)
+    return {"code": running.returncode, "pipes": pipes, "members": members}

@@ -1,0 +1,40 @@
+"""What was read back when, in memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import datetime
+
+from holdfast.proving import Reread
+
+
+class MemoryProofs:
+    """Obeys `proving.Proofs`."""
+
+    def __init__(self) -> None:
+        self.known: defaultdict[str, dict[str, Reread]] = defaultdict(dict)
+        self.since: dict[str, dict[str, datetime]] = {}
+
+    def reread(self, backup_id: str, key: str, found: Reread) -> None:
+        self.known[backup_id][key] = found
+
+    def of(self, backup_id: str) -> dict[str, Reread]:
+        return dict(self.known[backup_id])
+
+    def damaged(self, job: str) -> set[str]:
+        return {
+            backup_id
+            for backup_id, found in self.known.items()
+            if backup_id.startswith(f"{job}/") and any(each.problem for each in found.values())
+        }
+
+    def forget(self, backup_id: str) -> None:
+        self.known.pop(backup_id, None)
+
+    def unreferenced(
+        self, job: str, keys: Collection[str], *, now: datetime
+    ) -> dict[str, datetime]:
+        before = self.since.get(job, {})
+        self.since[job] = {key: before.get(key, now) for key in keys}
+        return dict(self.since[job])

@@ -1,0 +1,141 @@
+"""A job with mirrors at the operator's desk."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.unit.cli.desk import Desk
+from tests.unit.cli.test_killed_keeping import killed
+
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+
+
+def configure(desk: Desk, *, mirrors: str = "mirrors: [offsite]", offsite: str = "") -> None:
+    text = desk.config.read_text()
+    line = f"  offsite: {{kind: local, path: {desk.folder / 'offsite'}{offsite}}}\njobs:\n"
+    text = text.replace("jobs:\n", line, 1)
+    own = "    repository: main\n"
+    desk.config.write_text(text.replace(own, f"{own}    {mirrors}\n", 1))
+
+
+@pytest.fixture
+def two(desk: Desk) -> Desk:
+    (desk.folder / "offsite").mkdir()
+    configure(desk)
+    return desk
+
+
+def test_both_repositories_have_the_backup(two: Desk) -> None:
+    document = two.holdfast("backup", "shop", "--json").document
+    assert document["without"] == []
+    for options in ((), ("--repository", "offsite")):
+        assert two.holdfast(*options, "verify", "shop/latest").exit_code == 0
+        (listed,) = two.holdfast(*options, "list", "shop", "--json").document["backups"]
+        assert listed["backup"] == document["backup"]
+    assert two.source.opened == 1
+
+
+def test_lists_of_several_repositories_say_which_one_a_line_is_of(two: Desk) -> None:
+    two.holdfast("backup", "shop")
+    listed = two.holdfast("list", "--json").document["backups"]
+    assert sorted(each["repository"] for each in listed) == ["main", "offsite"]
+    assert "REPOSITORY" in two.holdfast("list").stdout
+    assert "REPOSITORY" not in two.holdfast("list", "shop").stdout
+    used = two.holdfast("du", "--json").document["jobs"]
+    assert [(each["job"], each["repository"]) for each in used] == [
+        ("shop", "main"),
+        ("shop", "offsite"),
+    ]
+
+
+def test_a_mirror_that_is_gone_is_named_and_a_copy_mends_it(two: Desk) -> None:
+    (two.folder / "offsite").rmdir()
+    answer = two.holdfast("backup", "shop")
+    assert answer.exit_code == 50
+    assert "cannot keep job 'shop' in repository 'offsite'" in answer.stdout
+    assert "holdfast copy shop --to offsite brings it" in answer.stdout
+    assert two.holdfast("verify", "shop/latest").exit_code == 0
+    status = two.holdfast("status", "shop", "--json").document["jobs"][0]
+    assert (status["last_run"]["outcome"], status["last_run"]["exit_code"]) == ("failed", 50)
+    (two.folder / "offsite").mkdir()
+    assert two.holdfast("copy", "shop", "--to", "offsite").exit_code == 0
+    assert two.holdfast("--repository", "offsite", "verify", "shop/latest").exit_code == 0
+
+
+def test_the_own_repository_may_be_gone_before_the_run_begins(two: Desk) -> None:
+    two.repository.rename(two.folder / "lost")
+    answer = two.holdfast("backup", "shop")
+    assert answer.exit_code == 50
+    assert "cannot keep job 'shop' in repository 'main'" in answer.stdout
+    assert two.holdfast("--repository", "offsite", "verify", "shop/latest").exit_code == 0
+
+
+def test_the_own_repository_may_be_lost_and_the_mirror_restores(two: Desk) -> None:
+    two.holdfast("backup", "shop")
+    shutil.rmtree(two.repository)
+    answer = two.holdfast(
+        "--repository", "offsite", "restore", "shop/latest", "--to", "fake://target"
+    )
+    assert answer.exit_code == 0, answer.stderr
+    assert two.target.tables["public.orders"] == b"1,ann\n2,bob\n"
+
+
+def test_check_tells_of_each_repository(two: Desk) -> None:
+    (two.folder / "offsite").rmdir()
+    answer = two.holdfast("check", "shop", "--json")
+    assert answer.exit_code == 50
+    subjects = [each["subject"] for each in answer.document["jobs"][0]["findings"]]
+    assert subjects[1:3] == ["repository", "repository offsite"]
+
+
+def test_working_in_one_repository_by_name_leaves_the_others_alone(two: Desk) -> None:
+    assert two.holdfast("--repository", "offsite", "backup", "shop").exit_code == 0
+    assert two.holdfast("list", "shop", "--json").document["backups"] == []
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "offsite", "problem"),
+    [
+        ("mirrors: [ofsite]", "", "there is no repository 'ofsite'"),
+        ("mirrors: [main]", "", "a mirror is named twice"),
+        ("mirrors: [offsite]\n    resumable: true", "", "does not go with mirrors"),
+        (
+            "mirrors: [offsite]",
+            f", encryption: {{recipients: [{RECIPIENT}]}}",
+            "sealed for others than its repository",
+        ),
+    ],
+)
+def test_mirrors_that_cannot_be_are_told(
+    desk: Desk, mirrors: str, offsite: str, problem: str
+) -> None:
+    configure(desk, mirrors=mirrors, offsite=offsite)
+    answer = desk.bare("config", "check", str(desk.config))
+    assert answer.exit_code == 10
+    assert problem in answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize(
+    "failpoint",
+    ["lease-put", "lease-held:2", "backup-swept", "part-stored", "parts-stored", "manifest-stored"],
+)
+def test_after_a_kill_anywhere_the_next_run_makes_both_whole(two: Desk, failpoint: str) -> None:
+    killed(two, failpoint, "backup", "shop")
+    for options in ((), ("--repository", "offsite")):
+        listed = two.holdfast(*options, "list", "--json").document
+        assert listed["damaged"] == []
+        for each in listed["backups"]:
+            assert two.holdfast(*options, "verify", each["backup"]).exit_code == 0
+    assert two.holdfast("backup", "shop").exit_code == 0
+    assert _stored(two, "repository") == _stored(two, "offsite")
+    for options in ((), ("--repository", "offsite")):
+        (found,) = two.holdfast(*options, "repair", "--json").document["jobs"]
+        assert found["leftovers"] == []
+
+
+def _stored(desk: Desk, folder: str) -> dict[str, bytes]:
+    home = desk.folder / folder
+    found = (path for path in (home / "shop").rglob("*") if path.is_file())
+    return {str(path.relative_to(home)): path.read_bytes() for path in found}

@@ -1,0 +1,106 @@
+"""Sealed and signed backups beyond their first repository: copies, ledgers, whoever prunes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.desk import Desk
+
+
+@pytest.fixture
+def two(desk: Desk) -> Desk:
+    """Two signed and sealed backups in `main`; `offsite` only believes their key."""
+    recipient = _made(desk, "identity")
+    public = _made(desk, "signing")
+    (desk.folder / "offsite").mkdir()
+    key_file = f"key_file: {desk.folder / 'signing'}"
+    _configure(desk, recipient, main=key_file, offsite=f'public_keys: ["{public}"]')
+    for _ in "12":
+        assert desk.holdfast("backup", "shop").exit_code == 0
+    return desk
+
+
+def _made(desk: Desk, kind: str, name: str = "") -> str:
+    return desk.bare("keys", kind, str(desk.folder / (name or kind))).stdout.strip()
+
+
+def _configure(desk: Desk, recipient: str, *, main: str, offsite: str) -> None:
+    jobs = desk.config.read_text().partition("\njobs:")[2]
+    sealed = f"encryption: {{recipients: [{recipient}]}}"
+    desk.config.write_text(
+        f"state_directory: {desk.folder / 'state'}\n"
+        "repositories:\n"
+        f"  main: {{kind: local, path: {desk.repository}, {sealed}, authentication: {{{main}}}}}\n"
+        f"  offsite: {{kind: local, path: {desk.folder / 'offsite'},"
+        f" authentication: {{{offsite}}}}}\n"
+        f"jobs:{jobs}"
+    )
+
+
+def _stored(folder: Path) -> dict[str, bytes]:
+    found = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in (folder / "shop").rglob("*")
+        if path.is_file()
+    }
+    assert found
+    return found
+
+
+def test_a_copy_is_signed_by_whoever_made_the_backup(two: Desk) -> None:
+    """The target has only the public key: nothing is signed again on the way."""
+    assert two.holdfast("copy", "shop", "--to", "offsite").exit_code == 0
+    assert _stored(two.folder / "offsite") == _stored(two.repository)
+    assert two.holdfast("--repository", "offsite", "verify", "shop/latest").exit_code == 0
+
+
+def test_what_the_target_would_not_believe_is_not_copied(two: Desk) -> None:
+    stranger = _made(two, "signing", "other")
+    text = two.config.read_text()
+    before, after = text.split('public_keys: ["')
+    two.config.write_text(f'{before}public_keys: ["{stranger}"]{after.partition("]")[2]}')
+    answer = two.holdfast("copy", "shop", "--to", "offsite", "--json")
+    assert answer.exit_code == 56
+    problems = [each["problem"] for each in answer.document["backups"]]
+    assert all("whom nobody told to trust" in problem for problem in problems)
+    assert not (two.folder / "offsite" / "shop").exists()
+
+
+def test_a_manifest_that_nobody_signed_is_not_copied_either(two: Desk) -> None:
+    path = max(two.repository.glob("shop/*/manifest.json"))
+    path.write_bytes(path.read_bytes().replace(b'"rows": 2', b'"rows": 3', 1))
+    answer = two.holdfast("copy", "shop", "--to", "offsite")
+    assert answer.exit_code == 31
+    assert [each.parent.name for each in two.folder.glob("offsite/shop/*/manifest.json")] == [
+        min(two.repository.glob("shop/*")).name
+    ]
+
+
+def test_whoever_only_prunes_signs_nothing(two: Desk) -> None:
+    two.holdfast("copy", "shop", "--to", "offsite")
+    assert two.holdfast("--repository", "offsite", "prune").exit_code == 0
+    assert len(list(two.folder.glob("offsite/shop/*/manifest.json"))) == 1
+
+
+def test_the_ledger_says_what_it_did_not_open(two: Desk) -> None:
+    answer = two.holdfast("verify", "shop", "--level", "ledger")
+    assert (answer.exit_code, "4 of them are encrypted" in answer.stdout) == (0, True)
+    identity = ("--identity", str(two.folder / "identity"))
+    (job,) = two.holdfast("verify", "shop", "--level", "ledger", "--json", *identity).document[
+        "jobs"
+    ]
+    assert (job["parts"], job["unopened"]) == (4, 0)
+
+
+def test_reading_one_repository_proves_nothing_of_another(two: Desk) -> None:
+    two.holdfast("copy", "shop", "--to", "offsite")
+    (first, *_) = two.holdfast("list", "shop", "--json").document["backups"][::-1]
+    assert two.holdfast("--repository", "offsite", "verify", first["backup"]).exit_code == 0
+
+    def reasons(*options: str) -> dict[str, str]:
+        (job,) = two.holdfast(*options, "prune", "shop", "--dry-run", "--json").document["jobs"]
+        return {each["backup"]: each["because"] for each in job["verdicts"]}
+
+    assert reasons()[first["backup"]] != reasons("--repository", "offsite")[first["backup"]]

@@ -1,0 +1,46 @@
+"""Configuration files of tests, and what reading them comes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.config.load import load
+from holdfast.config.settings import JobSettings
+from holdfast.errors import ConfigInvalid
+
+HEAD = """\
+repositories:
+  main: {kind: local, path: /var/lib/holdfast}
+jobs:
+  shop:
+"""
+SOURCE = '    source: {kind: postgres, dsn: "dbname=shop"}\n'
+REPOSITORY = "    repository: main\n"
+JOB = HEAD + SOURCE + REPOSITORY
+ALL_KEYS = (
+    "known: attempts, blob_grace, compression, max_concurrent_processes, max_rate, "
+    "memory_limit_mb, mirrors, overlap, overlap_alarm, pause_above_lag, pause_above_load, "
+    "repository, resumable, retention, schedule, source, stall_timeout, timeout, wait_at_most"
+)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "holdfast.yaml"
+    path.write_text(text)
+    return path
+
+
+def job(folder: Path, text: str) -> JobSettings:
+    return load(written(folder, text)).jobs["shop"]
+
+
+def refused(folder: Path, text: str) -> tuple[str, str]:
+    """What is said about `text` after the name of the file, and the hint."""
+    path = written(folder, text)
+    with pytest.raises(ConfigInvalid) as error:
+        load(path)
+    start = f"cannot use configuration '{path}': "
+    assert error.value.message.startswith(start)
+    return error.value.message.removeprefix(start), error.value.hint

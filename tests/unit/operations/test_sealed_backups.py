@@ -1,0 +1,302 @@
+"""A sealed backup: what its keeper can prove without opening it, and what only its owner can."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.errors import BackupFailed, IdentityNeeded, VerifyFailed
+from holdfast.model import Manifest
+from holdfast.operations.backup import backup
+from holdfast.operations.blobs import proven_blob
+from holdfast.operations.parts import proven
+from holdfast.operations.prune import prune
+from holdfast.operations.restore import RestoreChoice, restore
+from holdfast.operations.taking import BackupChoice
+from holdfast.operations.verify import VerifyReport, verify
+from holdfast.pipeline.decrypt import Identities
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import CHUNK_BYTES, MemoryRepository
+from tests.fakes.source import FakeTarget, table
+from tests.unit.operations.worlds import World
+
+OURS, NEW = Identities.generate(), Identities.generate()
+VALUE = b"a scanned contract" * 1000
+
+
+def sealed_world(*, recipients: Identities = OURS) -> World:
+    world = World()
+    world.recipients = recipients.recipients
+    return world
+
+
+def verified(world: World, identities: Identities | None = None) -> VerifyReport:
+    return verify(replace(world.reader, identities=identities), "shop/latest", workers=2)
+
+
+def restored(world: World, identities: Identities | None) -> FakeTarget:
+    target = FakeTarget()
+    choice = RestoreChoice(backup_id="shop/latest", workers=2)
+    restore(world.repository, target, choice, progress=FakeProgress(), identities=identities)
+    return target
+
+
+def test_parts_are_age_files_and_their_manifest_says_for_whom() -> None:
+    world = sealed_world()
+    manifest = backup(world.plugs).manifest
+    assert manifest.recipients == OURS.recipients
+    for part in manifest.parts:
+        assert (part.encryption, part.key.endswith(".copy.zst.age")) == ("age", True)
+        stored = world.repository.objects[part.key]
+        assert stored.startswith(b"age-encryption.org/v1\n")
+        assert (len(stored), sha256(stored).hexdigest()) == (part.stored_bytes, part.stored_sha256)
+        plain = b"".join(proven(world.repository, part, identities=OURS))
+        assert (len(plain), sha256(plain).hexdigest()) == (part.plain_bytes, part.plain_sha256)
+
+
+def test_its_identity_brings_it_back() -> None:
+    world = sealed_world()
+    backup(world.plugs)
+    assert restored(world, OURS).tables["public.orders"] == b"1,ann\n2,bob\n3,eve\n"
+
+
+@pytest.mark.parametrize(
+    ("identities", "why"),
+    [(None, "no identity is given"), (NEW, "it is not encrypted for the identity given")],
+)
+def test_nothing_is_touched_without_the_right_identity(
+    identities: Identities | None, why: str
+) -> None:
+    world = sealed_world()
+    backup(world.plugs)
+    target = FakeTarget()
+    choice = RestoreChoice(backup_id="shop/latest")
+    with pytest.raises(IdentityNeeded, match=why) as raised:
+        restore(world.repository, target, choice, progress=FakeProgress(), identities=identities)
+    assert "--identity FILE" in raised.value.hint
+    assert target.requests == []
+
+
+def test_a_wrong_identity_is_told_whose_is_wanted() -> None:
+    world = sealed_world()
+    backup(world.plugs)
+    with pytest.raises(IdentityNeeded) as raised:
+        verified(world, NEW)
+    assert NEW.recipients[0] in raised.value.message
+    assert OURS.recipients[0] in raised.value.hint
+
+
+def test_verify_compares_what_is_stored_without_an_identity_and_all_of_it_with_one() -> None:
+    world = sealed_world()
+    world.source.values = {VALUE}
+    manifest = backup(world.plugs).manifest
+    without, whole = verified(world), verified(world, OURS)
+    assert (without.bad, without.unopened) == ((), 4)
+    assert (whole.bad, whole.unopened) == ((), 0)
+    assert whole.plain_bytes == manifest.plain_bytes
+
+
+@pytest.mark.parametrize("identities", [None, OURS], ids=["stored", "opened"])
+def test_one_flipped_bit_at_any_place_of_a_sealed_part_is_found_and_the_part_named(
+    identities: Identities | None,
+) -> None:
+    world = sealed_world()
+    part = backup(world.plugs).manifest.parts[0]
+    for at in range(part.stored_bytes):
+        world.repository.flip_bit(part.key, at=at)
+        assert [bad.name for bad in verified(world, identities).bad] == [part.name], f"byte {at}"
+        world.repository.flip_bit(part.key, at=at)
+    assert verified(world, identities).bad == ()
+
+
+@pytest.mark.parametrize("identities", [None, OURS], ids=["stored", "opened"])
+def test_a_part_of_another_backup_in_its_place_is_found(identities: Identities | None) -> None:
+    world = sealed_world()
+    first = backup(world.plugs).manifest
+    second = backup(world.plugs).manifest
+    objects = world.repository.objects
+    # Both hold the same rows for the same recipients: only the manifest knows them apart.
+    objects[second.parts[0].key] = objects[first.parts[0].key]
+    assert [bad.name for bad in verified(world, identities).bad] == [second.parts[0].name]
+
+
+def test_a_part_that_was_dropped_is_found() -> None:
+    world = sealed_world()
+    part = backup(world.plugs).manifest.parts[1]
+    world.repository.delete(part.key)
+    assert [bad.name for bad in verified(world).bad] == [part.name]
+
+
+def test_a_part_that_is_whole_but_for_somebody_else_is_not_called_damaged() -> None:
+    world = sealed_world()
+    part = backup(world.plugs).manifest.parts[0]
+    with pytest.raises(IdentityNeeded, match="is that of age1"):
+        list(proven(world.repository, part, identities=NEW))
+    world.repository.flip_bit(part.key, at=-1)
+    with pytest.raises(VerifyFailed, match="stored SHA-256"):
+        list(proven(world.repository, part, identities=NEW))
+
+
+def test_so_is_one_that_is_longer_than_what_is_read_at_once() -> None:
+    noise = [sha256(str(number).encode()).hexdigest() for number in range(10_000)]
+    world = World(table("orders", *noise))
+    world.recipients = OURS.recipients
+    (part,) = backup(world.plugs).manifest.parts
+    assert part.stored_bytes > 4 * CHUNK_BYTES
+    with pytest.raises(IdentityNeeded):
+        list(proven(world.repository, part, identities=NEW))
+    world.repository.flip_bit(part.key, at=-1)
+    with pytest.raises(VerifyFailed, match="stored SHA-256"):
+        list(proven(world.repository, part, identities=NEW))
+
+
+def test_old_and_new_recipients_each_open_what_was_sealed_for_them() -> None:
+    world = sealed_world()
+    backup(world.plugs)
+    world.recipients = NEW.recipients
+    backup(world.plugs)
+    assert verified(world, NEW).bad == ()
+    with pytest.raises(IdentityNeeded):
+        verified(world, OURS)
+    both = Identities.parse(OURS.reveal() + NEW.reveal())
+    for manifest in Catalog(world.repository).survey("shop").manifests:
+        for part in manifest.parts:
+            assert len(list(proven(world.repository, part, identities=both))) <= 1
+
+
+def failed_halfway(recipients: tuple[str, ...]) -> World:
+    error = BackupFailed("cannot read table 'public.items'")
+    world = World(table("orders", "1,ann"), table("items", "1", "2", fails_with=error))
+    world.recipients, world.resumable, world.workers = recipients, True, 1
+    with pytest.raises(BackupFailed):
+        backup(world.plugs)
+    world.source.tables = (table("orders", "1,ann"), table("items", "1", "2"))
+    world.source.held = "00000003-0000001B-1"
+    return world
+
+
+@pytest.mark.parametrize("before", [(), NEW.recipients], ids=["nobody", "others"])
+def test_a_resumed_backup_takes_nothing_over_that_was_not_sealed_for_its_recipients(
+    before: tuple[str, ...],
+) -> None:
+    world = failed_halfway(before)
+    world.recipients = OURS.recipients
+    manifest = backup(world.plugs, BackupChoice(resume=True)).manifest
+    assert "resumed_parts" not in manifest.proof
+    parts = {key for key in world.repository.objects if "/parts/" in key}
+    assert parts == {part.key for part in manifest.parts}
+    assert verified(world, OURS).bad == ()
+
+
+def test_a_resumed_backup_for_the_same_recipients_goes_on() -> None:
+    world = failed_halfway(OURS.recipients)
+    manifest = backup(world.plugs, BackupChoice(resume=True)).manifest
+    assert manifest.proof["resumed_parts"] == "1"
+    assert verified(world, OURS).bad == ()
+
+
+# Long values, kept once for all backups.
+
+
+def blob_keys(world: World) -> list[str]:
+    return [key for key in world.repository.objects if "/blobs/" in key]
+
+
+def with_value() -> tuple[World, Manifest]:
+    world = sealed_world()
+    world.source.values = {VALUE}
+    return world, backup(world.plugs).manifest
+
+
+def test_a_sealed_value_is_kept_once_and_nothing_tells_what_it_is() -> None:
+    world, first = with_value()
+    second = backup(world.plugs).manifest
+    assert first.blobs == second.blobs
+    assert (first.metrics["blobs_stored"], second.metrics["blobs_stored"]) == (1, 0)
+    digest = sha256(VALUE).hexdigest()
+    everything = b"".join(world.repository.objects.values()) + "".join(blob_keys(world)).encode()
+    assert digest.encode() not in everything
+    assert base64.b64encode(b"of this host") not in everything
+
+
+def test_a_sealed_value_comes_back_by_the_name_of_its_content() -> None:
+    world, _ = with_value()
+    target = FakeTarget()
+    choice = RestoreChoice(backup_id="shop/latest")
+    restore(world.repository, target, choice, progress=FakeProgress(), identities=OURS)
+    open_blob = target.requests[0].open_blob
+    assert open_blob is not None
+    with open_blob(sha256(VALUE).hexdigest()) as chunks:
+        assert b"".join(chunks) == VALUE
+    with pytest.raises(VerifyFailed, match="names none"), open_blob("0" * 64) as chunks:
+        list(chunks)
+
+
+def test_new_recipients_get_a_copy_of_their_own() -> None:
+    world, _ = with_value()
+    world.recipients = NEW.recipients
+    manifest = backup(world.plugs).manifest
+    assert manifest.metrics["blobs_stored"] == 1
+    assert len(blob_keys(world)) == 2
+    assert verified(world, NEW).bad == ()
+
+
+def _flip(repository: MemoryRepository, key: str) -> None:
+    repository.flip_bit(key, at=-1)
+
+
+def _cut(repository: MemoryRepository, key: str) -> None:
+    repository.objects[key] = repository.objects[key][:-1]
+
+
+def _drop(repository: MemoryRepository, key: str) -> None:
+    repository.delete(key)
+
+
+@pytest.mark.parametrize("damage", [_flip, _cut, _drop])
+def test_a_sealed_value_that_is_not_well_is_found_and_kept_anew(
+    damage: Callable[[MemoryRepository, str], None],
+) -> None:
+    world, _ = with_value()
+    (key,) = blob_keys(world)
+    damage(world.repository, key)
+    assert [bad.name for bad in verified(world).bad] == [key]
+    assert [bad.name for bad in verified(world, OURS).bad] == [key]
+    assert backup(world.plugs).manifest.metrics["blobs_stored"] == 1
+    assert verified(world, OURS).bad == ()
+
+
+def test_what_no_finished_backup_vouches_for_is_not_believed() -> None:
+    world, manifest = with_value()
+    (key,) = blob_keys(world)
+    Catalog(world.repository).drop(manifest)
+    world.repository.objects[key] = b"not what it was"
+    again = backup(world.plugs).manifest
+    assert again.metrics["blobs_stored"] == 1
+    assert verified(world, OURS).bad == ()
+
+
+def test_another_value_under_its_name_is_found_though_the_manifest_agrees_with_it() -> None:
+    world, manifest = with_value()
+    world.source.values = {VALUE + b"!"}
+    other = backup(world.plugs).manifest.blobs[0]
+    (blob,) = manifest.blobs
+    objects = world.repository.objects
+    objects[blob.key] = objects[other.key]
+    forged = replace(blob, stored_bytes=other.stored_bytes, stored_sha256=other.stored_sha256)
+    with pytest.raises(VerifyFailed, match="its content is"):
+        list(proven_blob(world.repository, forged, identities=OURS))
+
+
+def test_prune_drops_what_no_backup_refers_to_sealed_or_not() -> None:
+    world, _ = with_value()
+    world.source.values = set()
+    for _ in range(2):
+        backup(world.plugs)
+    prune(world.plugs, dry_run=False)
+    assert blob_keys(world) == []

@@ -1,0 +1,99 @@
+"""Many objects at once: bounded, streamed, and the first error is the one that is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+
+import pytest
+
+from holdfast.errors import RepositoryFull
+from holdfast.model import Buffer
+from holdfast.operations.uploading import SMALL_BYTES, Item, Tally, upload
+from holdfast.ports import Stored
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import MemoryRepository
+
+
+class Watched(MemoryRepository):
+    """Knows how many puts were under way at once, and can refuse one of them."""
+
+    def __init__(self, *, refuses: str = "") -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.long_with_others = False
+        self.refuses = refuses
+        self._lock = threading.Lock()
+        self.all_here = threading.Barrier(4, timeout=20)
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.long_with_others |= key.startswith("long") and self.now > 1
+        try:
+            if key.startswith("meet"):
+                self.all_here.wait()
+            if key == self.refuses:
+                raise RepositoryFull("cannot store: full")
+            return super().put(key, chunks)
+        finally:
+            with self._lock:
+                self.now -= 1
+
+
+def filled(*keys: str, size_bytes: int = 3) -> MemoryRepository:
+    source = MemoryRepository()
+    source.objects = {key: key.encode().ljust(size_bytes, b".") for key in keys}
+    return source
+
+
+def uploaded(source: MemoryRepository, target: MemoryRepository, *, at_once: int = 4) -> Tally:
+    return upload(
+        lambda: (Item(key=key, size_bytes=len(data)) for key, data in source.objects.items()),
+        source,
+        target,
+        at_once=at_once,
+        is_fresh=False,
+        progress=FakeProgress(),
+    )
+
+
+def test_small_objects_are_on_their_way_side_by_side_and_no_more_than_allowed() -> None:
+    source = filled(*(f"meet/{number}" for number in range(8)))
+    target = Watched()
+    assert uploaded(source, target).sent == 8
+    assert target.most == 4
+    assert target.objects == source.objects
+
+
+def test_long_objects_come_one_after_another() -> None:
+    source = filled("long/1", "long/2", "long/3", size_bytes=SMALL_BYTES)
+    target = Watched()
+    uploaded(source, target)
+    assert not target.long_with_others
+    assert target.objects == source.objects
+
+
+def test_the_first_error_is_told_and_not_what_it_brought_about() -> None:
+    source = filled(*(f"key/{number:03}" for number in range(200)))
+    target = Watched(refuses="key/010")
+    with pytest.raises(RepositoryFull, match="full"):
+        uploaded(source, target)
+    assert len(target.objects) < 100
+
+
+def test_the_walk_is_never_run_ahead_of_the_uploads() -> None:
+    source, target = filled(*(f"key/{number}" for number in range(50))), MemoryRepository()
+    ahead = 0
+
+    def walk() -> Iterator[Item]:
+        nonlocal ahead
+        for count, (key, data) in enumerate(source.objects.items()):
+            ahead = max(ahead, count - len(target.objects))
+            yield Item(key=key, size_bytes=len(data), sha256=sha256(data).hexdigest())
+
+    upload(walk, source, target, at_once=3, is_fresh=True, progress=FakeProgress())
+    # The second walk looks for long objects only, when all are there.
+    assert ahead <= 3

@@ -1,0 +1,115 @@
+"""Trying again is bounded, and only for what may be mended by waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from holdfast.errors import AlreadyStored, HoldfastError, RepositoryFull, RepositoryUnreachable
+from holdfast.model import Buffer
+from holdfast.ports import Stored
+from holdfast.repositories.retrying import MEMORY_BYTES, RetryingRepository
+from tests.fakes.repository import CHUNK_BYTES, MemoryRepository
+
+MIB = 1 << 20
+GONE = RepositoryUnreachable("cannot reach it: gone")
+
+
+class Flaky(MemoryRepository):
+    """Fails as often as it is told, before or after it has done what was asked."""
+
+    def __init__(self, *, fails: int, after: bool = False, error: HoldfastError = GONE) -> None:
+        super().__init__()
+        self.calls = 0
+        self._fails = fails
+        self._after = after
+        self._error = error
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        return self._maybe(lambda: super(Flaky, self).put(key, chunks))
+
+    def _maybe(self, act: Callable[[], Stored]) -> Stored:
+        self.calls += 1
+        if self.calls > self._fails:
+            return act()
+        if self._after:
+            act()
+        raise self._error
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[Iterator[bytes]]:
+        """Each time it breaks off one chunk later."""
+        with super().open(key) as chunks:
+            yield self._breaking(chunks)
+
+    def _breaking(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        self.calls += 1
+        for number, chunk in enumerate(chunks):
+            if number == self.calls and self.calls <= self._fails:
+                raise self._error
+            yield chunk
+
+
+def patient(store: Flaky) -> RetryingRepository:
+    return RetryingRepository(store, attempts=3, first_wait_seconds=0.001)
+
+
+def test_a_stream_that_fits_into_memory_is_sent_again() -> None:
+    store = Flaky(fails=2)
+    patient(store).put("job/key", iter([b"one", b"two"]))
+    assert store.objects == {"job/key": b"onetwo"}
+    assert store.calls == 3
+
+
+def test_after_the_last_try_the_error_itself_comes_through() -> None:
+    store = Flaky(fails=100)
+    with pytest.raises(RepositoryUnreachable, match="gone"):
+        patient(store).put("job/key", [b"x"])
+    assert store.calls == 3
+
+
+def test_what_waiting_cannot_mend_is_not_tried_again() -> None:
+    store = Flaky(fails=100, error=RepositoryFull("cannot store: full"))
+    with pytest.raises(RepositoryFull):
+        patient(store).put("job/key", [b"x"])
+    assert store.calls == 1
+
+
+def test_an_object_whose_answer_was_lost_is_no_stranger() -> None:
+    store = Flaky(fails=1, after=True)
+    assert patient(store).put("job/key", [b"x"]).size_bytes == 1
+    assert store.objects == {"job/key": b"x"}
+
+
+def test_a_stranger_under_the_same_key_is_found_also_when_tried_again() -> None:
+    store = Flaky(fails=1)
+    store.objects["job/key"] = b"y"
+    with pytest.raises(AlreadyStored):
+        patient(store).put("job/key", [b"x"])
+    assert store.objects == {"job/key": b"y"}
+
+
+def test_a_stream_that_does_not_fit_goes_through_once_and_is_held_once() -> None:
+    store = Flaky(fails=1)
+    long = iter([b"x" * MIB] * (MEMORY_BYTES // MIB + 1))
+    with pytest.raises(RepositoryUnreachable):
+        patient(store).put("job/long", long)
+    assert store.calls == 1
+
+
+def test_a_long_stream_arrives_whole() -> None:
+    store = Flaky(fails=0)
+    pieces = [bytes([number]) * MIB for number in range(20)]
+    patient(store).put("job/long", iter(pieces))
+    assert store.objects["job/long"] == b"".join(pieces)
+
+
+def test_reading_goes_on_behind_what_was_read() -> None:
+    store = Flaky(fails=2)
+    data = b"".join(bytes([number]) * CHUNK_BYTES for number in range(6))
+    store.objects["job/key"] = data
+    with patient(store).open("job/key") as chunks:
+        assert b"".join(chunks) == data
+    assert store.calls == 3

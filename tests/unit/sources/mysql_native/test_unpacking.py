@@ -1,0 +1,81 @@
+"""Tables out of a part that holds several, and whose line an error is at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from holdfast.model import Member, Relation
+from holdfast.sources.mysql_native.unpacking import Unpacked
+from tests.unit.manifests import part
+
+HEAD = b"SET a;\nSET b;\n"
+TABLES = {"one": b"-- one\nINSERT 1,\n2;\n", "two": b"-- two\n", "three": b"-- three\nINSERT 3;\n"}
+TEXT = HEAD + b"".join(TABLES.values())
+
+
+def relation(name: str) -> Relation:
+    return Relation(schema="shop", name=name)
+
+
+def unpacked(*wanted: str, chunk_bytes: int = 5) -> tuple[Unpacked, list[bytes]]:
+    members, offset = [], len(HEAD)
+    for name, sql in TABLES.items():
+        members.append(Member(relation=relation(name), rows=1, offset=offset, plain_bytes=len(sql)))
+        offset += len(sql)
+    packed = replace(part(), relation=None, members=tuple(members))
+    chunks = [TEXT[at : at + chunk_bytes] for at in range(0, len(TEXT), chunk_bytes)]
+    read: list[bytes] = []
+
+    def reading() -> Iterator[bytes]:
+        for chunk in chunks:
+            read.append(chunk)
+            yield chunk
+
+    return Unpacked(packed, reading(), [relation(name) for name in wanted]), read
+
+
+def test_all_of_a_part_passes_as_it_is() -> None:
+    script, _ = unpacked()
+    assert b"".join(script) == TEXT
+
+
+@pytest.mark.parametrize("wanted", [("one",), ("two",), ("three",), ("one", "three")])
+def test_of_the_tables_only_those_that_were_asked_for_pass_and_all_of_it_is_read(
+    wanted: tuple[str, ...],
+) -> None:
+    script, read = unpacked(*wanted)
+    assert b"".join(script) == HEAD + b"".join(TABLES[name] for name in wanted)
+    assert b"".join(read) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line", "name"),
+    [
+        ((), 1, None),
+        ((), 2, None),
+        ((), 3, "one"),
+        ((), 5, "one"),
+        ((), 6, "two"),
+        ((), 7, "three"),
+        ((), 99, "three"),
+        (("three",), 4, "three"),
+    ],
+)
+def test_a_line_belongs_to_the_table_that_it_was_sent_for(
+    wanted: tuple[str, ...], line: int, name: str | None
+) -> None:
+    script, _ = unpacked(*wanted)
+    for _ in script:
+        pass
+    found = script.failed(f"ERROR 1062 (23000) at line {line}: Duplicate entry 'at line 6'")
+    assert found == (relation(name) if name else None)
+
+
+def test_an_error_without_a_line_is_nobodys() -> None:
+    script, _ = unpacked()
+    for _ in script:
+        pass
+    assert script.failed("ERROR 2002 (HY000): Can't connect") is None

@@ -1,0 +1,66 @@
+"""Where files may be unpacked, and which backups hold any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import ConfigInvalid, Unsupported
+from holdfast.model import Codec, Part, PartKind, Relation
+from holdfast.ports import OpenPart, RestoreRequest
+from holdfast.sources.mysql_tools.datadir import DatadirTarget
+from tests.fakes.progress import FakeProgress
+
+
+def part(**details: str) -> Part:
+    return Part(
+        name="server.xbstream",
+        key="k",
+        kind=PartKind.ARCHIVE,
+        relation=None,
+        rows=None,
+        plain_bytes=1,
+        plain_sha256="",
+        stored_bytes=1,
+        stored_sha256="",
+        codec=Codec.ZSTD,
+        encryption="none",
+        seconds=0.0,
+        details=details,
+    )
+
+
+def never(_: Part) -> OpenPart:
+    raise AssertionError("nothing was to be read")
+
+
+@pytest.mark.parametrize("url", ["file://host/srv/x", "file:srv/x", "file:///srv/x?a=b"])
+def test_only_a_directory_of_this_host_is_a_target(url: str) -> None:
+    with pytest.raises(ConfigInvalid, match="no directory of this host"):
+        DatadirTarget(url)
+
+
+def test_a_path_may_hold_anything() -> None:
+    assert DatadirTarget("file:///srv/my%20sql%3F").name == "/srv/my sql?"
+
+
+@pytest.mark.parametrize(
+    ("request_", "cause"),
+    [
+        (RestoreRequest(parts=(part(format="sql"),)), "holds SQL"),
+        (
+            RestoreRequest(
+                parts=(part(format="xbstream"),), tables=(Relation(schema="s", name="t"),)
+            ),
+            "single tables",
+        ),
+    ],
+)
+def test_what_is_no_whole_copy_of_files_is_refused_before_anything_is_made(
+    request_: RestoreRequest, cause: str, tmp_path: Path
+) -> None:
+    target = DatadirTarget((tmp_path / "again").as_uri())
+    with pytest.raises(Unsupported, match=cause):
+        target.restore(request_, never, FakeProgress())  # type: ignore[arg-type]  # never called
+    assert list(tmp_path.iterdir()) == []

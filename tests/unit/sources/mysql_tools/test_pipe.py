@@ -1,0 +1,114 @@
+"""Which member of a pipe is blamed, and for what."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+
+from holdfast.errors import BackupFailed
+from holdfast.model import Compressor
+from holdfast.process import ChildFailed
+from holdfast.sources.mysql_native.address import Address
+from holdfast.sources.mysql_tools.compressors import Compressing
+from holdfast.sources.mysql_tools.pipe import CompressedDumpStream, Pipes, failure
+
+ADDRESS = Address.parse("mysql://u@h/d?unix_socket=/run/s", password="secret")
+COMPLETE = "-- rows\n-- Dump completed\n"
+
+
+def pipes(*, compressing: Compressing | None = None) -> Pipes:
+    return Pipes(address=ADDRESS, compressing=compressing)
+
+
+def printing(text: str, *, status: int = 0, says: str = "") -> list[str]:
+    """A program in the dump's place."""
+    code = (
+        f"import sys; sys.stdout.write({text!r}); sys.stdout.flush();"
+        f" print({says!r}, file=sys.stderr); sys.exit({status})"
+    )
+    return [sys.executable, "-c", code]
+
+
+def test_a_dump_that_ends_well_is_all_that_it_printed() -> None:
+    told: list[str] = []
+    with pipes().dumping(
+        lambda _: printing(COMPLETE), "table 't'", done=lambda: told.append("done")
+    ) as stream:
+        assert b"".join(stream).decode() == COMPLETE
+    assert told == ["done"]
+
+
+def test_the_login_reaches_the_program_by_a_descriptor_only() -> None:
+    def reading(login: int) -> list[str]:
+        code = f"print(open('/dev/fd/{login}').read()); print('-- Dump completed')"
+        return [sys.executable, "-c", code]
+
+    with pipes().dumping(reading, "table 't'") as stream:
+        assert b'password="secret"' in b"".join(stream)
+
+
+def test_a_dump_that_fails_is_named_with_its_last_words() -> None:
+    argv = printing(COMPLETE, status=2, says="Got error: 1045")
+    with (
+        pytest.raises(
+            BackupFailed, match=r"cannot back up table 't': python.* status 2: Got error"
+        ),
+        pipes().dumping(lambda _: argv, "table 't'") as stream,
+    ):
+        list(stream)
+
+
+def test_a_dump_that_is_cut_off_without_an_error_is_not_believed() -> None:
+    with (
+        pytest.raises(BackupFailed, match="without the line that ends a dump"),
+        pipes().dumping(lambda _: printing("-- rows\n"), "table 't'") as stream,
+    ):
+        list(stream)
+
+
+def test_an_altered_table_is_refused_after_its_last_byte() -> None:
+    def altered() -> None:
+        raise BackupFailed("it was altered")
+
+    with (
+        pytest.raises(BackupFailed, match="it was altered"),
+        pipes().dumping(lambda _: printing(COMPLETE), "table 't'", done=altered) as stream,
+    ):
+        list(stream)
+
+
+def test_a_compressor_stands_beside_the_dump_and_both_are_gone_afterwards() -> None:
+    gzip = Compressing(program=Compressor.GZIP, level=1)
+    threads = threading.active_count()
+    with pipes(compressing=gzip).dumping(lambda _: printing(COMPLETE), "table 't'") as stream:
+        assert isinstance(stream, CompressedDumpStream)
+        out = [bytes(each) for chunk in stream for each in stream.compression.feed(chunk)]
+        out += [bytes(each) for each in stream.compression.finish()]
+    assert b"".join(out)[:2] == b"\x1f\x8b"
+    assert threading.active_count() == threads
+
+
+def test_no_pipe_begins_after_the_run_was_ended() -> None:
+    ended = pipes()
+    ended.endings.abort()
+    with (
+        pytest.raises(BackupFailed, match="the run was ended"),
+        ended.dumping(lambda _: printing(COMPLETE), "table 't'"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("stderr", "hinted"),
+    [
+        ('Couldn\'t find table: "t"', True),
+        ("Error 1412: Table definition has changed when dumping table `t` at row: 0", True),
+        ("Got error: 2013: Lost connection", False),
+    ],
+)
+def test_a_table_that_went_away_is_told_from_other_troubles(stderr: str, hinted: bool) -> None:
+    error = failure(ChildFailed("mysqldump", 6, stderr), "table 't'", threading.Event())
+    assert stderr in error.message
+    assert bool(error.hint) is hinted

@@ -1,0 +1,115 @@
+"""What is dumped how, and what is said about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.errors import Unsupported
+from holdfast.model import Relation
+from holdfast.sources.mysql_native.columns import Column
+from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.tables import Table
+from holdfast.sources.mysql_tools import policy
+from holdfast.sources.mysql_tools.programs import Program
+
+
+def table(
+    name: str,
+    *,
+    engine: str = "InnoDB",
+    kind: str = "BASE TABLE",
+    data: str = "int",
+    charset: str = "",
+) -> Table:
+    column = Column(name="a", data_type=data, charset=charset)
+    return Table(
+        relation=Relation(schema="shop", name=name),
+        kind=kind,
+        engine=engine,
+        columns=(column,) if data else (),
+        key=None,
+        rows=1,
+        row_bytes=1,
+        data_bytes=1,
+    )
+
+
+def program(version: str = "11.8.6") -> Program:
+    return Program(name="mariadb-dump", path="/usr/bin/d", kind="mariadb", version=version)
+
+
+def edition(kind: str) -> Edition:
+    return Edition(kind=kind, version="9.7", release=(9, 7), max_allowed_packet=1)
+
+
+def test_a_dump_needs_no_right_to_stop_the_server() -> None:
+    for kind in ("mariadb", "mysql"):
+        wanted = policy.rights(edition(kind), "shop", [table("t")], as_tables=True)
+        assert not {need.right for need in wanted} & {"RELOAD", "BACKUP_ADMIN", "LOCK TABLES"}
+        assert "TRIGGER" in {need.right for need in wanted}
+
+
+def test_the_right_to_lock_is_only_wanted_for_tables_that_are_locked() -> None:
+    tables = [table("t"), table("u", engine="MyISAM")]
+    apart = policy.rights(edition("mariadb"), "shop", tables, as_tables=True)
+    (lock,) = (need for need in apart if need.right == "LOCK TABLES")
+    assert lock.grant_to("`u`@`h`") == "GRANT LOCK TABLES ON `shop`.* TO `u`@`h`"
+
+
+def test_tables_that_a_transaction_cannot_hold_are_refused_in_one_dump_only() -> None:
+    tables = [table("t"), table("u", engine="MyISAM")]
+    with pytest.raises(Unsupported, match=r"'shop\.u' \(MyISAM\)"):
+        policy.refuse_unfaithful(tables, program(), as_tables=False)
+    policy.refuse_unfaithful(tables, program(), as_tables=True)
+
+
+def test_history_that_would_be_lost_is_refused() -> None:
+    tables = [table("past", kind="SYSTEM VERSIONED")]
+    policy.refuse_unfaithful(tables, program("10.11.19"), as_tables=True)
+    with pytest.raises(Unsupported, match="would lose their history"):
+        policy.refuse_unfaithful(tables, program("10.6.9"), as_tables=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "as_tables", "executes"),
+    [("mariadb", False, True), ("mariadb", True, False), ("mysql", False, False)],
+)
+def test_only_a_whole_dump_of_mariadb_wants_to_execute(
+    kind: str, as_tables: bool, executes: bool
+) -> None:
+    wanted = policy.rights(edition(kind), "shop", [table("t")], as_tables=as_tables)
+    assert ("EXECUTE" in {need.right for need in wanted}) is executes
+
+
+def test_rows_without_a_column_are_refused_where_they_are_written_wrongly() -> None:
+    only_computed = table("t", data="")
+    mysqldump = Program(name="mysqldump", path="/usr/bin/d", kind="mysql", version="9.7.4")
+    policy.refuse_unfaithful([only_computed], program(), as_tables=True)
+    with pytest.raises(Unsupported, match="rows without a column"):
+        policy.refuse_unfaithful([only_computed], mysqldump, as_tables=True)
+
+
+def test_values_that_may_come_back_as_others_are_announced() -> None:
+    tables = [
+        table("f", data="float"),
+        table("d", data="double"),
+        table("j", data="varchar", charset="sjis"),
+        table("l", data="varchar", charset="latin1"),
+        table("w", data="varchar", charset="utf16"),
+    ]
+    found = policy.inexact(tables)
+    assert found == {"rounded_columns": ["f.a"], "converted_columns": ["j.a"]}
+    rounded, converted = policy.notes(tables)
+    assert "six digits: f.a;" in rounded
+    assert "two codes for one character" in converted
+
+
+def test_waiting_writers_are_announced() -> None:
+    (waiting,) = policy.notes([table("u", engine="Aria")])
+    assert "'shop.u' (Aria)" in waiting
+    assert policy.notes([table("t")]) == []
+
+
+def test_of_many_tables_only_the_first_are_named() -> None:
+    (told,) = policy.notes([table(f"t{number}", engine="Aria") for number in range(20)])
+    assert told.endswith("and 12 more")
