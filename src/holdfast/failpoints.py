@@ -27,7 +27,7 @@ Name = Literal[
     "prune-marked",
     "prune-manifest-dropped",
     "copy-locked",
-    "object-copied",
+    "copy-object-stored",
     "copy-parts-stored",
     "copy-manifest-stored",
     "prune-part-dropped",

@@ -26,10 +26,14 @@ class Hold(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reread:
-    """When an object was last read back, and what was wrong with it; empty where nothing was."""
+    """When an object was last read back, and what was wrong with it; empty where nothing was.
+
+    What is sealed may be compared as it is stored without being `opened`.
+    """
 
     at: datetime
     problem: str = ""
+    opened: bool = True
 
 
 class Proofs(Protocol):
@@ -39,7 +43,10 @@ class Proofs(Protocol):
     """
 
     def reread(self, backup_id: str, key: str, found: Reread) -> None:
-        """Remember it instead of what was known; from worker threads."""
+        """Remember it instead of what was known; from worker threads.
+
+        But a bad reading that opened the object stands until a good one opens it as well.
+        """
         ...
 
     def of(self, backup_id: str) -> dict[str, Reread]:

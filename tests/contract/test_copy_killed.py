@@ -38,7 +38,7 @@ jobs:
 """
 # Above 5 MiB compressed: it goes alone, after the small ones.
 LONG = os.urandom(6 << 20).hex()
-STEPS = ["copy-locked", "object-copied", "object-copied:3", "copy-parts-stored"]
+STEPS = ["copy-locked", "copy-object-stored", "copy-object-stored:3", "copy-parts-stored"]
 
 
 @pytest.fixture

@@ -38,6 +38,20 @@ def test_the_last_reading_of_an_object_counts(proofs: Proofs) -> None:
     assert proofs.damaged("shop") == set()
 
 
+def test_a_look_at_what_is_stored_does_not_outweigh_one_that_opened_it(proofs: Proofs) -> None:
+    bad = Reread(at=START, problem="plain SHA-256 is another one")
+    proofs.reread("shop/a", "k", bad)
+    proofs.reread("shop/a", "k", Reread(at=START + DAY, opened=False))
+    assert proofs.of("shop/a") == {"k": bad}
+    assert proofs.damaged("shop") == {"shop/a"}
+    proofs.reread("shop/a", "k", Reread(at=START + 2 * DAY))
+    assert proofs.damaged("shop") == set()
+    stored = Reread(at=START, problem="stored SHA-256 is another one", opened=False)
+    proofs.reread("shop/a", "k", stored)
+    proofs.reread("shop/a", "k", Reread(at=START + DAY, opened=False))
+    assert proofs.damaged("shop") == set()
+
+
 def test_what_is_bad_is_told_for_its_own_job_only(proofs: Proofs) -> None:
     proofs.reread("shop-eu/a", "k", Reread(at=START, problem="bad"))
     assert proofs.damaged("shop") == set()

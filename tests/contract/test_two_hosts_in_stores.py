@@ -17,7 +17,7 @@ from holdfast.scheduling.leased_guard import LEASES
 from lab.stores.sshd import SftpServer
 from tests.contract.stores import Bucket, login_to
 from tests.engine.waiting import until
-from tests.unit.cli.test_two_hosts import LEASE_SECONDS, SLACK_SECONDS, Hosts
+from tests.unit.cli.test_two_hosts import LEASE_SECONDS, SLACK_SECONDS, Hosts, codes_of_five_starts
 
 
 @dataclass(frozen=True)
@@ -60,25 +60,7 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Shared:
 
 
 def test_of_five_that_start_together_one_runs_and_four_skip(shared: Shared) -> None:
-    hosts = shared.hosts
-    for host in ("a", "b"):
-        config = hosts.config(host)
-        config.write_text(
-            config.read_text().replace("retention:", "overlap_alarm: 9\n    retention:")
-        )
-    with (
-        hosts.started("a", "backup", "shop") as one,
-        hosts.started("a", "backup", "shop") as two,
-        hosts.started("a", "backup", "shop") as three,
-        hosts.started("b", "backup", "shop") as four,
-        hosts.started("b", "backup", "shop") as five,
-    ):
-        runs = [one, two, three, four, five]
-        until(lambda: sum(run.poll() is not None for run in runs) == 4)
-        hosts.go.touch()
-        for run in runs:
-            run.communicate(timeout=120)
-    assert sorted(run.returncode for run in runs) == [0, 40, 40, 40, 40]
+    assert codes_of_five_starts(shared.hosts) == [0, 40, 40, 40, 40]
     assert shared.backups == 1
 
 

@@ -17,7 +17,10 @@ class MemoryProofs:
         self.since: dict[str, dict[str, datetime]] = {}
 
     def reread(self, backup_id: str, key: str, found: Reread) -> None:
-        self.known[backup_id][key] = found
+        before = self.known[backup_id].get(key)
+        is_bad = before is not None and bool(before.problem) and before.opened
+        if found.opened or found.problem or not is_bad:
+            self.known[backup_id][key] = found
 
     def of(self, backup_id: str) -> dict[str, Reread]:
         return dict(self.known[backup_id])

@@ -9,6 +9,7 @@ from typing import Any
 from holdfast.catalog.catalog import Damaged
 from holdfast.catalog.failure import Failure
 from holdfast.cli.tables import ratio
+from holdfast.errors import HoldfastError
 from holdfast.model import Manifest, Relation, Server, Summary
 from holdfast.operations.backup import RunReport
 from holdfast.operations.check import CheckReport
@@ -67,6 +68,21 @@ def of_list(overviews: Mapping[str, Overview]) -> Document:
         "backups": [{**of_backup(each), "repository": name} for name, each in summaries],
         "failed": of_failures(failures),
         "damaged": of_damaged(damaged),
+    }
+
+
+def of_unseen(errors: Mapping[str, HoldfastError]) -> Document:
+    """The repositories that could not be looked into, by their names."""
+    return {
+        "unseen": [
+            {
+                "repository": name,
+                "error": error.message,
+                "hint": error.hint,
+                "exit_code": error.exit_code,
+            }
+            for name, error in errors.items()
+        ]
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import typer
 from rich.table import Table
 
@@ -24,8 +26,10 @@ from holdfast.cli.tables import (
     table_of,
     time_of,
 )
+from holdfast.errors import HoldfastError
 from holdfast.model import Manifest, Part, Summary
 from holdfast.operations.overview import Overview
+from holdfast.operations.usage import JobUsage
 
 
 def list_backups(
@@ -33,17 +37,30 @@ def list_backups(
 ) -> None:
     """List finished backups, newest first: those of JOB, or of every repository.
 
-    A run that failed and a backup whose manifest is damaged are shown as such, never as good.
+    A run that failed and a backup whose manifest is damaged are shown as such, never as good. One
+    repository of several that cannot be reached does not hide the others; the exit code is its.
 
     \b
     holdfast list
     holdfast list shop --json | jq -r '.backups[0].backup'
     """
     session = session_of(context)
-    overviews = {name: session.overview(name, job) for name in session.repositories(job)}
+    found, unseen = session.of_each_repository(job, lambda name: session.overview(name, job))
     if as_json:
-        print_document("list", documents.of_list(overviews))
-        return
+        print_document("list", documents.of_list(found) | documents.of_unseen(unseen))
+    else:
+        _show_list(session, found)
+        session.tell_unseen(unseen)
+    _end(unseen)
+
+
+def _end(unseen: Mapping[str, HoldfastError]) -> None:
+    first = next(iter(unseen.values()), None)
+    if first is not None:
+        raise typer.Exit(first.exit_code)
+
+
+def _show_list(session: Session, overviews: Mapping[str, Overview]) -> None:
     summaries = [(name, each) for name, found in overviews.items() for each in found.summaries]
     if summaries:
         session.show(_listed(summaries, one_repository=len(overviews) == 1))
@@ -138,11 +155,18 @@ def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = Fal
     holdfast du shop --json | jq '.jobs[0].bytes'
     """
     session = session_of(context)
-    names = session.repositories(job)
-    found = [(name, each) for name in names for each in session.usage(name, job)]
+    used, unseen = session.of_each_repository(job, lambda name: session.usage(name, job))
+    found = [(name, each) for name, jobs in used.items() for each in jobs]
     if as_json:
-        print_document("du", {"jobs": [documents.of_usage(each, name) for name, each in found]})
-        return
+        jobs = [documents.of_usage(each, name) for name, each in found]
+        print_document("du", {"jobs": jobs} | documents.of_unseen(unseen))
+    else:
+        _show_usage(session, found)
+        session.tell_unseen(unseen)
+    _end(unseen)
+
+
+def _show_usage(session: Session, found: Sequence[tuple[str, JobUsage]]) -> None:
     rows = [
         (
             each.job,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from holdfast.catalog.catalog import LATEST, Catalog, newest_of
+from holdfast.errors import HoldfastError, Interrupted
 from holdfast.model import JOB_NAME, Manifest
 from holdfast.operations.overview import Overview
 from holdfast.operations.plugs import Copying, Plugs
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.config.settings import Settings
     from holdfast.pipeline.decrypt import Identities
 
+Found = TypeVar("Found")
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
 # Rich would fold everything at 80 columns where stdout is a pipe, and nobody could grep it.
 PIPE_COLUMNS = 200
@@ -130,6 +133,32 @@ class Session:
         if job is None and not self.chosen_repository:
             return list(self.settings.repositories)
         return [wiring.store_name(self.settings, job or "", chosen=self.chosen_repository)]
+
+    def of_each_repository(
+        self, job: str | None, look: Callable[[str], Found]
+    ) -> tuple[dict[str, Found], dict[str, HoldfastError]]:
+        """What `look` finds in each by name, and the errors of those that it cannot look into.
+
+        Where there is only one its error is raised.
+        """
+        found: dict[str, Found] = {}
+        errors: dict[str, HoldfastError] = {}
+        names = self.repositories(job)
+        for name in names:
+            try:
+                found[name] = look(name)
+            except HoldfastError as error:
+                if len(names) == 1 or isinstance(error, Interrupted):
+                    raise
+                errors[name] = error
+        return found, errors
+
+    def tell_unseen(self, errors: Mapping[str, HoldfastError]) -> None:
+        """Say which repositories could not be looked into."""
+        for name, error in errors.items():
+            self.say(f"not seen: repository '{name}': {error.message}")
+            if error.hint:
+                self.say(f"hint: {error.hint}")
 
     def overview(self, repository: str, job: str | None) -> Overview:
         """What one repository holds of `job`, or of all."""

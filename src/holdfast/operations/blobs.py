@@ -16,17 +16,14 @@ from holdfast.operations.blob_names import BlobNames
 from holdfast.operations.opening import (
     HINT,
     called,
-    compare_stored,
-    not_for,
-    opened,
+    proven_bytes,
     require_stored,
     stored_suffix,
 )
 from holdfast.pipeline.compress import COMPRESSORS
-from holdfast.pipeline.decompress import CorruptStream
-from holdfast.pipeline.decrypt import CannotOpen, Identities
+from holdfast.pipeline.decrypt import Identities
 from holdfast.pipeline.encrypt import encryption
-from holdfast.pipeline.fingerprint import Fingerprint, Size
+from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import Stage, flow
 from holdfast.ports import Repository
 
@@ -172,27 +169,14 @@ def proven_blob(
     Raises `VerifyFailed`, whose cause is `ObjectMissing` where there is none, and
     `IdentityNeeded` where it is whole but for somebody else.
     """
-    plain, stored = Fingerprint(), Fingerprint()
-    watched = Size() if blob.encryption == "none" else stored
-    last = b""
-    try:
-        for chunk in opened(repository, blob, watched, identities):
-            plain.feed(chunk)
-            if last:
-                yield last
-            last = chunk
-    except (CorruptStream, ObjectMissing) as error:
-        raise VerifyFailed(f"cannot trust {called(blob)}: {error}", hint=HINT) from error
-    except CannotOpen as error:
-        compare_stored(blob, stored)
-        raise not_for(identities, called(blob)) from error
-    if blob.encryption != "none":
-        compare_stored(blob, stored)
-    name = (names or BlobNames()).name_of(plain.sha256)
-    if name != blob_name(blob):
-        raise VerifyFailed(f"cannot trust {called(blob)}: its content is '{name}'", hint=HINT)
-    if last:
-        yield last
+    plain = Fingerprint()
+
+    def require(_stored: Fingerprint) -> None:
+        name = (names or BlobNames()).name_of(plain.sha256)
+        if name != blob_name(blob):
+            raise VerifyFailed(f"cannot trust {called(blob)}: its content is '{name}'", hint=HINT)
+
+    return proven_bytes(repository, blob, plain, identities=identities, require=require)
 
 
 def blob_name(blob: Blob) -> str:

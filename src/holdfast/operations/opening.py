@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 from holdfast.errors import IdentityNeeded, ObjectMissing, VerifyFailed
 from holdfast.model import AGE_SUFFIX, SUFFIXES, Blob, Codec, Encryption, Manifest, Part
 from holdfast.pipeline.compress import Pass
-from holdfast.pipeline.decompress import decompress
+from holdfast.pipeline.decompress import CorruptStream, decompress
 from holdfast.pipeline.decrypt import CannotOpen, Identities
 from holdfast.pipeline.fingerprint import Fingerprint, Size
 from holdfast.pipeline.flow import Stage, flow
@@ -42,6 +42,43 @@ def opened(
             for _ in raw:
                 pass
             raise
+
+
+def proven_bytes(
+    repository: Repository,
+    piece: Part | Blob,
+    plain: Size,
+    *,
+    identities: Identities | None,
+    require: Callable[[Fingerprint], None],
+) -> Generator[bytes, None, None]:
+    """The plain bytes of `piece`; the last chunk comes only after everything was found right.
+
+    `plain` has then seen all of them, and `require`, given the fingerprint of what is stored,
+    raises what is wrong with them. Raises `VerifyFailed` naming the piece, whose cause is
+    `ObjectMissing` where there is none, and `IdentityNeeded` where it is whole but for somebody
+    else.
+    """
+    stored = Fingerprint()
+    # A blob that is not sealed is named by its content: that proves as much.
+    by_name = isinstance(piece, Blob) and piece.encryption == "none"
+    last = b""
+    try:
+        for chunk in opened(repository, piece, Size() if by_name else stored, identities):
+            plain.feed(chunk)
+            if last:
+                yield last
+            last = chunk
+    except (CorruptStream, ObjectMissing) as error:
+        raise VerifyFailed(f"cannot trust {called(piece)}: {error}", hint=HINT) from error
+    except CannotOpen as error:
+        compare_stored(piece, stored)
+        raise not_for(identities, called(piece)) from error
+    if not by_name:
+        compare_stored(piece, stored)
+    require(stored)
+    if last:
+        yield last
 
 
 def require_stored(

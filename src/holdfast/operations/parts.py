@@ -10,24 +10,17 @@ from holdfast.catalog.catalog import part_key
 from holdfast.errors import (
     BackupFailed,
     HoldfastError,
-    ObjectMissing,
     TasksRefused,
-    VerifyFailed,
 )
 from holdfast.model import Codec, Part, PartPlan
 from holdfast.operations.opening import (
-    HINT,
-    called,
     compare,
-    compare_stored,
-    not_for,
-    opened,
+    proven_bytes,
     stored_suffix,
 )
 from holdfast.operations.plugs import JobSpec, Plugs
 from holdfast.pipeline.compress import Pass, compressor
-from holdfast.pipeline.decompress import CorruptStream
-from holdfast.pipeline.decrypt import CannotOpen, Identities
+from holdfast.pipeline.decrypt import Identities
 from holdfast.pipeline.encrypt import encryption
 from holdfast.pipeline.fingerprint import Fingerprint, Size
 from holdfast.pipeline.flow import Stage, flow
@@ -133,28 +126,16 @@ def proven(
     Raises `VerifyFailed` naming the part, also where it is missing or cannot be decompressed, and
     `IdentityNeeded` where it is whole but for somebody else.
     """
-    stored = Fingerprint()
     plain = Fingerprint(advance=advance) if both and _is_changed(part) else Size(advance=advance)
-    last = b""
-    try:
-        for chunk in opened(repository, part, stored, identities):
-            plain.feed(chunk)
-            if last:
-                yield last
-            last = chunk
-    except (CorruptStream, ObjectMissing) as error:
-        raise VerifyFailed(f"cannot trust {called(part)}: {error}", hint=HINT) from error
-    except CannotOpen as error:
-        compare_stored(part, stored)
-        raise not_for(identities, called(part)) from error
-    compare_stored(part, stored)
-    compare(part, "plain size", plain.size_bytes, part.plain_bytes)
-    if isinstance(plain, Fingerprint):
-        compare(part, "plain SHA-256", plain.sha256, part.plain_sha256)
-    elif not _is_changed(part):
-        compare(part, "plain SHA-256", stored.sha256, part.plain_sha256)
-    if last:
-        yield last
+
+    def require(stored: Fingerprint) -> None:
+        compare(part, "plain size", plain.size_bytes, part.plain_bytes)
+        if isinstance(plain, Fingerprint):
+            compare(part, "plain SHA-256", plain.sha256, part.plain_sha256)
+        elif not _is_changed(part):
+            compare(part, "plain SHA-256", stored.sha256, part.plain_sha256)
+
+    return proven_bytes(repository, part, plain, identities=identities, require=require)
 
 
 def _is_changed(part: Part) -> bool:

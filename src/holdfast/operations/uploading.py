@@ -104,7 +104,7 @@ class _Crew:
             if not self._is_there(item, content):
                 self._target.put(item.key, content)
         self._count(item, sent=1, sent_bytes=item.size_bytes)
-        reached("object-copied")
+        reached("copy-object-stored")
 
     def _next(self) -> Item | None:
         with self._lock:

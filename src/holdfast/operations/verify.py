@@ -70,7 +70,11 @@ class Reader:
     def problem(self, manifest: Manifest, piece: Piece) -> BadPart | None:
         """What is wrong with `piece` of `manifest`, as found by reading all of it."""
         bad = self._problem(manifest, piece)
-        found = Reread(at=self.clock(), problem=bad.problem if bad else "")
+        found = Reread(
+            at=self.clock(),
+            problem=bad.problem if bad else "",
+            opened=self.opens(manifest, piece),
+        )
         try:
             self.proofs.reread(home_of(manifest.backup_id, piece), piece.key, found)
         except HoldfastError as error:

@@ -16,11 +16,16 @@ from holdfast.scheduling.state import make_folder, open_private, state_errors
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS reread (
-    backup_id TEXT, key TEXT, at TEXT, problem TEXT, PRIMARY KEY (backup_id, key)
+    backup_id TEXT, key TEXT, at TEXT, problem TEXT, opened INTEGER, PRIMARY KEY (backup_id, key)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS unreferenced (
     job TEXT, key TEXT, since TEXT, PRIMARY KEY (job, key)
 ) WITHOUT ROWID;
+"""
+REREAD = """
+INSERT INTO reread VALUES (?, ?, ?, ?, ?) ON CONFLICT (backup_id, key) DO UPDATE
+SET at = excluded.at, problem = excluded.problem, opened = excluded.opened
+WHERE excluded.opened OR excluded.problem != '' OR reread.problem = '' OR NOT reread.opened
 """
 WAIT_SECONDS = 30.0
 
@@ -36,17 +41,17 @@ class FileProofs:
     def reread(self, backup_id: str, key: str, found: Reread) -> None:
         with self._database() as database:
             database.execute(
-                "INSERT OR REPLACE INTO reread VALUES (?, ?, ?, ?)",
-                (backup_id, key, found.at.isoformat(), found.problem),
+                REREAD, (backup_id, key, found.at.isoformat(), found.problem, found.opened)
             )
 
     def of(self, backup_id: str) -> dict[str, Reread]:
         with self._database() as database:
             rows = database.execute(
-                "SELECT key, at, problem FROM reread WHERE backup_id = ?", (backup_id,)
+                "SELECT key, at, problem, opened FROM reread WHERE backup_id = ?", (backup_id,)
             ).fetchall()
         return {
-            key: Reread(at=datetime.fromisoformat(at), problem=problem) for key, at, problem in rows
+            key: Reread(at=datetime.fromisoformat(at), problem=problem, opened=bool(opened))
+            for key, at, problem, opened in rows
         }
 
     def damaged(self, job: str) -> set[str]:

@@ -9,9 +9,9 @@ import pytest
 
 from holdfast.errors import BackupFailed, RestoreFailed
 from holdfast.model import Member, Part, PartKind, Relation
-from holdfast.sources.mysql_native.packing import TABLES_IN_PACK
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
+from holdfast.sources.packs import TABLES_IN_PACK
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import Laboratory, differences, ticked
 

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from holdfast.errors import RestoreFailed, TargetNotEmpty
 from holdfast.model import PartKind, Relation
-from holdfast.sources.postgres_native.layout import SMALL_TABLE_BYTES
+from holdfast.sources.packs import SMALL_TABLE_BYTES
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
 from holdfast.sources.postgres_native.transport import Wanted

@@ -50,6 +50,19 @@ def test_lists_of_several_repositories_say_which_one_a_line_is_of(two: Desk) -> 
     ]
 
 
+@pytest.mark.parametrize("command", ["list", "du"])
+def test_a_repository_that_is_gone_does_not_hide_the_others(two: Desk, command: str) -> None:
+    two.holdfast("backup", "shop")
+    shutil.rmtree(two.folder / "offsite")
+    answer = two.holdfast(command)
+    assert answer.exit_code == 50
+    assert "shop" in answer.stdout
+    assert "not seen: repository 'offsite'" in answer.stdout
+    document = two.holdfast(command, "--json").document
+    assert [each["repository"] for each in document["unseen"]] == ["offsite"]
+    assert two.holdfast(command, "shop").exit_code == 0
+
+
 def test_a_mirror_that_is_gone_is_named_and_a_copy_mends_it(two: Desk) -> None:
     (two.folder / "offsite").rmdir()
     answer = two.holdfast("backup", "shop")

@@ -11,9 +11,10 @@ from holdfast.sources.mysql_native.definitions import Definitions
 from holdfast.sources.mysql_native.faithful import TRANSACTIONAL
 from holdfast.sources.mysql_native.insert_text import Limits
 from holdfast.sources.mysql_native.names import slug
-from holdfast.sources.mysql_native.packing import is_small, pack_plan, packs
+from holdfast.sources.mysql_native.packing import is_small, pack_plan, size_of
 from holdfast.sources.mysql_native.snapshot import Contents
 from holdfast.sources.mysql_native.tables import Table
+from holdfast.sources.packs import packs
 
 Data = tuple[PartPlan, tuple[Table, ...]]
 
@@ -72,11 +73,11 @@ def _apart(tables: Iterable[Table], *, after: int = 0) -> Iterator[Data]:
 
 
 def _packed(small: Sequence[Table], *, after: int) -> Iterator[Data]:
-    for number, pack in enumerate(packs(small), start=1):
+    for number, pack in enumerate(packs(small, size_of=size_of), start=1):
         if len(pack) == 1:
             yield from _apart(pack, after=after)
         else:
-            yield pack_plan(number, pack), pack
+            yield pack_plan(number, pack), tuple(pack)
 
 
 def _text_plans(

@@ -6,9 +6,9 @@ import re
 
 from holdfast.sources.mysql_native.faithful import TRANSACTIONAL
 from holdfast.sources.mysql_native.names import quoted
-from holdfast.sources.mysql_native.packing import SMALL_TABLE_BYTES
 from holdfast.sources.mysql_native.scripting import Item
 from holdfast.sources.mysql_native.tables import Table
+from holdfast.sources.packs import SMALL_TABLE_BYTES
 
 _KEY = re.compile(rb"  KEY `(?:[^`]|``)+` ")
 _COUNTED = re.compile(rb"  (`(?:[^`]|``)+`) .*\bAUTO_INCREMENT\b")

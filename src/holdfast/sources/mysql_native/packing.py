@@ -1,17 +1,13 @@
-"""Small tables share parts: a part, an object and a client for each is what makes many slow."""
+"""Which tables of MySQL and MariaDB may share a part, and the plan of one that is shared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from hashlib import sha256
+from collections.abc import Sequence
 
 from holdfast.model import PartKind, PartPlan
 from holdfast.sources.mysql_native.faithful import TRANSACTIONAL
 from holdfast.sources.mysql_native.tables import Table
-
-SMALL_TABLE_BYTES = 1 << 20
-PACK_BYTES = 16 << 20
-TABLES_IN_PACK = 500
+from holdfast.sources.packs import SMALL_TABLE_BYTES, known_by
 
 
 def is_small(table: Table) -> bool:
@@ -19,26 +15,14 @@ def is_small(table: Table) -> bool:
     return table.engine == TRANSACTIONAL and table.data_bytes < SMALL_TABLE_BYTES
 
 
-def packs(tables: Sequence[Table]) -> Iterator[tuple[Table, ...]]:
-    """`tables` in their order, as many at a time as one part holds."""
-    pack: list[Table] = []
-    size_bytes = 0
-    for table in tables:
-        if pack and (size_bytes + table.data_bytes > PACK_BYTES or len(pack) == TABLES_IN_PACK):
-            yield tuple(pack)
-            pack, size_bytes = [], 0
-        pack.append(table)
-        size_bytes += table.data_bytes
-    if pack:
-        yield tuple(pack)
+def size_of(table: Table) -> int:
+    return table.data_bytes
 
 
 def pack_plan(number: int, pack: Sequence[Table]) -> PartPlan:
-    """The plan's digest of names lets a resumed run see that other tables share the part by now."""
-    names = "\0".join(table.relation.name for table in pack)
     return PartPlan(
         name=f"data/pack-{number:05d}.sql",
         kind=PartKind.DATA,
-        estimated_bytes=sum(table.data_bytes for table in pack),
-        details={"method": "packed", "tables_sha256": sha256(names.encode()).hexdigest()},
+        estimated_bytes=sum(map(size_of, pack)),
+        details={"method": "packed"} | known_by([table.relation.name for table in pack]),
     )

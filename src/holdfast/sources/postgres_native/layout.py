@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.model import PartKind, PartPlan, Relation
-from holdfast.ports import TablePlan
+from holdfast.sources.packs import SMALL_TABLE_BYTES, known_by, packs
 from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres_native.large_objects import Slice
 from holdfast.sources.postgres_native.quoting import slug
 from holdfast.sources.postgres_native.table_part import BINARY, TEXT, External, Pages, TablePart
-from holdfast.sources.postgres_native.transport import Transport
 
 CREATION = "creation"
 TRANSPORT = "transport"
@@ -28,10 +27,6 @@ GIB = 1 << 30
 BIG_DATABASE_BYTES = 5 * 10**9
 CHUNK_BYTES = GIB
 CHUNK_BYTES_OF_SMALL = GIB // 4
-# A table below this is over before a part of its own would have paid for itself.
-SMALL_TABLE_BYTES = 1 << 20
-PACK_BYTES = 16 << 20
-TABLES_IN_PACK = 500
 # Long objects are read one by one; in parts of about this much, no worker is left alone with them.
 LONG_OBJECTS_BYTES = 64 << 20
 MOST_LONG_OBJECT_PARTS = 64
@@ -178,11 +173,11 @@ def _plan(name: str, table: Table, part: TablePart, size_bytes: int, transport: 
         ancestors=part.ancestors,
         estimated_bytes=size_bytes,
         details=part.details() | {TRANSPORT: transport},
-        compress=not _is_stored_plain(table, part),
+        compress=not is_stored_plain(table, part),
     )
 
 
-def _is_stored_plain(table: Table, part: TablePart) -> bool:
+def is_stored_plain(table: Table, part: TablePart) -> bool:
     return table.is_incompressible and part.format == BINARY
 
 
@@ -190,12 +185,12 @@ def _of_small_tables(
     found: Facts, taken: Sequence[Table], shape: Shape
 ) -> Iterator[tuple[PartPlan, tuple[TablePart, ...]]]:
     small = [table for table in taken if is_packed(table, shape)]
-    for number, pack in enumerate(_packs(small), start=1):
+    for number, pack in enumerate(packs(small, size_of=_size_of), start=1):
         plan = PartPlan(
             name=f"data/pack-{number:05d}.sql",
             kind=PartKind.DATA,
-            estimated_bytes=sum(table.size_bytes for table in pack),
-            details={TRANSPORT: "wire"},
+            estimated_bytes=sum(map(_size_of, pack)),
+            details={TRANSPORT: "wire"} | known_by([str(table.relation) for table in pack]),
         )
         yield (
             plan,
@@ -206,17 +201,8 @@ def _of_small_tables(
         )
 
 
-def _packs(small: Sequence[Table]) -> Iterator[list[Table]]:
-    pack: list[Table] = []
-    size_bytes = 0
-    for table in small:
-        if pack and (size_bytes + table.size_bytes > PACK_BYTES or len(pack) == TABLES_IN_PACK):
-            yield pack
-            pack, size_bytes = [], 0
-        pack.append(table)
-        size_bytes += table.size_bytes
-    if pack:
-        yield pack
+def _size_of(table: Table) -> int:
+    return table.size_bytes
 
 
 def _large_objects(number: int, objects: Slice) -> PartPlan:
@@ -247,49 +233,3 @@ def _with_blobs(
         if external is not None:
             name = f"blobs/{number:05d}-{slug(table.relation)}.txt"
             yield name, table.part(found.encoding, external=external)
-
-
-def table_plans(
-    found: Facts, tables: Sequence[Table], transport: Transport, shape: Shape
-) -> tuple[TablePlan, ...]:
-    return tuple(
-        TablePlan(
-            relation=table.relation,
-            estimated_bytes=table.size_bytes if has_rows_to_take(table, found) else 0,
-            estimated_rows=table.estimated_rows,
-            method=_method(found, table, transport, shape),
-            reason=_reason(found, table, shape),
-        )
-        for table in tables
-    )
-
-
-def _method(found: Facts, table: Table, transport: Transport, shape: Shape) -> str:
-    if not has_rows_to_take(table, found):
-        return "schema only"
-    if is_packed(table, shape):
-        return "copy text over wire, packed"
-    part = table.part(found.encoding, external=shape.external(table))
-    ranges = pages_of(table, shape)
-    pieces = f", {len(ranges)} ranges" if ranges else ""
-    aside = ", blobs aside" if part.external else ""
-    plain = ", not compressed" if _is_stored_plain(table, part) else ""
-    return f"copy {part.format} over {transport.name}{pieces}{aside}{plain}"
-
-
-def _reason(found: Facts, table: Table, shape: Shape) -> str:
-    if table.is_foreign:
-        return "its rows live on another server"
-    if table.is_unlogged and found.is_standby:
-        return "a standby has no rows of unlogged tables"
-    if table.extension:
-        return f"configuration of extension '{table.extension}'"
-    if is_packed(table, shape):
-        return "small tables share a part"
-    if shape.external(table):
-        return "values that were kept before are not stored again"
-    if table.is_incompressible:
-        return "mostly long bytea, and a sample of it does not become smaller"
-    if table.format(found.encoding) == BINARY:
-        return "mostly long bytea: text would take twice the bytes"
-    return "text restores into any later version"

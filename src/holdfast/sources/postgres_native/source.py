@@ -11,6 +11,7 @@ import psycopg
 
 from holdfast.model import Consistency, Selection, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan
+from holdfast.sources.packs import SMALL_TABLE_BYTES
 from holdfast.sources.postgres_native import (
     database_properties,
     databases,
@@ -20,6 +21,7 @@ from holdfast.sources.postgres_native import (
     layout,
     preflight,
     sampling,
+    table_plans,
     transport,
 )
 from holdfast.sources.postgres_native.dump import Globals, Schema
@@ -61,7 +63,7 @@ class PostgresSource:
         transport: Wanted = "auto",
         chunk_bytes: int | None = None,
         external_bytes: int | None = None,
-        small_bytes: int = layout.SMALL_TABLE_BYTES,
+        small_bytes: int = SMALL_TABLE_BYTES,
         selection: Selection | None = None,
     ) -> None:
         login = Login.parse(
@@ -135,7 +137,7 @@ class PostgresSource:
             with transport.chosen(self._wanted, connection) as way:
                 return SourcePlan(
                     server=Server(kind=KIND, version=found.version, database=found.database),
-                    tables=layout.table_plans(found, listed, way, shape),
+                    tables=table_plans.of_tables(found, listed, way, shape),
                     consistency=Consistency.SNAPSHOT,
                     notes=(
                         f"rows travel over {way.name}: {way.reason}",

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.model import PartKind, Relation
-from holdfast.sources.postgres_native import layout
+from holdfast.model import PartKind, PartPlan, Relation
+from holdfast.sources.postgres_native import layout, table_plans
 from holdfast.sources.postgres_native.inventory import Facts, Table
 from holdfast.sources.postgres_native.large_objects import Slice
 from holdfast.sources.postgres_native.layout import Layout, Shape
@@ -132,7 +132,7 @@ def test_what_does_not_become_smaller_is_not_compressed_in_any_of_its_ranges() -
     made = laid_out([pictures, table("words", 2 * MIB)])
     data = [part for part in made.parts if part.kind is PartKind.DATA]
     assert [part.compress for part in data] == [False, False, False, True]
-    (plan, _) = layout.table_plans(facts(), [pictures, table("words")], Wire("asked for"), SHAPE)
+    (plan, _) = table_plans.of_tables(facts(), [pictures, table("words")], Wire("asked for"), SHAPE)
     assert plan.method.endswith("3 ranges, not compressed")
     assert plan.reason == "mostly long bytea, and a sample of it does not become smaller"
 
@@ -209,7 +209,7 @@ def test_rows_that_live_elsewhere_are_planned_but_no_part() -> None:
     standby = facts(is_standby=True)
     tables = [table("far", 7, is_foreign=True), table("brief", 7, is_unlogged=True)]
     assert not laid_out(tables, found=standby).tables
-    plans = layout.table_plans(standby, tables, Wire("asked for"), SHAPE)
+    plans = table_plans.of_tables(standby, tables, Wire("asked for"), SHAPE)
     assert [(plan.method, plan.estimated_bytes) for plan in plans] == [("schema only", 0)] * 2
     assert plans[0].reason == "its rows live on another server"
     assert plans[1].reason == "a standby has no rows of unlogged tables"
@@ -223,13 +223,13 @@ def test_binary_is_chosen_only_where_long_bytea_rules_and_every_type_is_stable()
         table("texts", size, toast_bytes=60 * MIB),
         table("odd", size, toast_bytes=60 * MIB, bytea_columns=("id",), is_stable_in_binary=False),
     ]
-    plans = layout.table_plans(facts(), [long, *others], Wire("asked for"), SHAPE)
+    plans = table_plans.of_tables(facts(), [long, *others], Wire("asked for"), SHAPE)
     assert [plan.method for plan in plans] == [
         "copy binary over wire",
         *(["copy text over wire"] * 3),
     ]
     assert "twice the bytes" in plans[0].reason
-    (latin,) = layout.table_plans(facts(encoding="LATIN1"), [long], Wire("asked for"), SHAPE)
+    (latin,) = table_plans.of_tables(facts(encoding="LATIN1"), [long], Wire("asked for"), SHAPE)
     assert latin.method == "copy text over wire"
 
 
@@ -240,7 +240,7 @@ def test_the_plan_says_what_is_split_packed_and_kept_aside() -> None:
         table("tiny", 10),
         table("files", 50 * MIB, toast_bytes=49 * MIB, bytea_columns=("body",)),
     ]
-    plans = layout.table_plans(facts(), tables, Wire("asked for"), shape)
+    plans = table_plans.of_tables(facts(), tables, Wire("asked for"), shape)
     assert [plan.method for plan in plans] == [
         "copy text over wire, 4 ranges",
         "copy text over wire, packed",
@@ -264,3 +264,14 @@ def test_long_objects_are_dealt_out_to_all_workers(
     assert named == list(made.long_objects)
     assert len(named) == parts
     assert sorted(oid for of in made.long_objects.values() for oid in of) == list(range(count))
+
+
+def test_a_pack_of_other_tables_is_another_pack() -> None:
+    def pack(*names: str) -> PartPlan:
+        (part,) = (
+            each for each in laid_out([table(name) for name in names]).parts if "pack" in each.name
+        )
+        return part
+
+    assert pack("a", "b") == pack("a", "b")
+    assert pack("a", "b").details != pack("a", "c").details
