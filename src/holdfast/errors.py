@@ -1,7 +1,8 @@
 """Everything that can go wrong in a way somebody acts on; each class owns its exit code.
 
 Codes are stable and listed in docs/errors.md. 1x: what was asked for; 2x: the database;
-3x: the outcome; 4x: other runs; 5x: the repository; 6x: sessions held for others.
+3x: the outcome; 4x: other runs; 5x: the repository; 6x: sessions held for others;
+7x: WAL and recovery.
 """
 
 from __future__ import annotations
@@ -234,6 +235,30 @@ class SessionDaemonUnreachable(HoldfastError):
     """`holdfast-sessiond` did not answer; trying later may work."""
 
     exit_code = 66
+
+
+class WalConflict(HoldfastError):
+    """Another file of that name is archived already; it is never overwritten."""
+
+    exit_code = 70
+
+
+class WalUnfit(HoldfastError):
+    """The file is no WAL, or not the segment that its name says."""
+
+    exit_code = 71
+
+
+class SlotMissing(HoldfastError):
+    """The replication slot that was named does not exist, or is in use."""
+
+    exit_code = 72
+
+
+class TargetOutOfReach(HoldfastError):
+    """The backup and the WAL that is archived do not lead to the recovery target."""
+
+    exit_code = 73
 
 
 class Interrupted(HoldfastError):

@@ -37,6 +37,9 @@ Name = Literal[
     "lease-held",
     "restore-begun",
     "restore-part-loaded",
+    "wal-stored",
+    "wal-archived",
+    "prune-wal-dropped",
 ]
 
 _seen: Counter[str] = Counter()

@@ -74,7 +74,7 @@ def plugs_for(
     store = repository_settings(settings, kept_in)
     mirrors = (kept_in, *job.mirrors) if job.mirrors and not chosen else ()
     return Plugs(
-        job=_spec(name, job, store),
+        job=spec_of(name, job, store),
         source=source_of(job, chunk_bytes, holder=clusters.holding_daemon(settings, name, job)),
         repository=repository(store),
         guard=_guard(settings, job, store, run_id),
@@ -215,7 +215,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _spec(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
+def spec_of(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
     keep = job.retention
     return JobSpec(
         name=name,

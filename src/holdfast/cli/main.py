@@ -21,6 +21,7 @@ from holdfast.cli import (
     reading,
     restoring,
     verifying,
+    wal,
 )
 from holdfast.cli.interruption import interruptible
 from holdfast.cli.logs import LogFormat, set_up
@@ -56,6 +57,7 @@ for command_name, command in COMMANDS.items():
 app.add_typer(configuration.commands, name="config")
 app.add_typer(keys.commands, name="keys")
 app.add_typer(holding.commands, name="session")
+app.add_typer(wal.commands, name="wal")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value

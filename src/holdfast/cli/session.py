@@ -18,7 +18,7 @@ from holdfast.catalog.catalog import LATEST, Catalog, newest_of
 from holdfast.errors import HoldfastError, Interrupted
 from holdfast.model import JOB_NAME, Manifest
 from holdfast.operations.overview import Overview
-from holdfast.operations.plugs import Copying, Plugs
+from holdfast.operations.plugs import Archiving, Copying, Plugs
 from holdfast.operations.usage import JobUsage, usage
 from holdfast.operations.verify import Reader
 from holdfast.ports import Progress, Repository, Target
@@ -106,6 +106,11 @@ class Session:
         from holdfast import wiring
 
         return wiring.copying(self.settings, job, to=to, chosen=self.chosen_repository)
+
+    def archiving(self, job: str) -> Archiving:
+        from holdfast import wiring_wal
+
+        return wiring_wal.archiving(self.settings, job, chosen=self.chosen_repository)
 
     def manifest(self, backup_id: str, database: str) -> Manifest:
         """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from holdfast.catalog.catalog import part_key
@@ -12,7 +12,7 @@ from holdfast.errors import (
     HoldfastError,
     TasksRefused,
 )
-from holdfast.model import Codec, Part, PartPlan
+from holdfast.model import Buffer, Codec, Part, PartPlan
 from holdfast.operations.opening import (
     compare,
     proven_bytes,
@@ -42,21 +42,17 @@ def store_part(
     """
     began = time.monotonic()
     codec = _codec(plugs.job, part)
-    plain = Fingerprint(advance=advance)
     key = key_of(plugs.job, backup_id, part)
-    with (
-        _named(part),
-        snapshot.read(part) as stream,
-        encryption(plugs.job.recipients) as encrypt,
-    ):
-        changing: list[Stage] = [
-            _compression(stream, codec, level=plugs.job.level, part=part),
-            encrypt,
-        ]
-        # What nothing changes needs no second fingerprint: each costs as much as zstd does.
-        stored = plain if all(isinstance(stage, Pass) for stage in changing) else Fingerprint()
-        stages: list[Stage] = [plain] if stored is plain else [plain, *changing, stored]
-        plugs.repository.put(key, flow(stream, stages))
+    with _named(part), snapshot.read(part) as stream:
+        compression = _compression(stream, codec, level=plugs.job.level, part=part)
+        plain, stored = keep(
+            plugs.repository,
+            key,
+            stream,
+            compression=compression,
+            recipients=plugs.job.recipients,
+            advance=advance,
+        )
         rows, members = stream.rows, tuple(stream.members)
     return Part(
         name=part.name,
@@ -75,6 +71,27 @@ def store_part(
         details=part.details,
         members=members,
     )
+
+
+def keep(
+    repository: Repository,
+    key: str,
+    chunks: Iterable[Buffer],
+    *,
+    compression: Stage,
+    recipients: Sequence[str],
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[Fingerprint, Fingerprint]:
+    """Put `chunks` under `key`, compressed and sealed; fingerprints of the plain and the stored
+    bytes, the same one where nothing was changed. Raises what `Repository.put` raises."""
+    plain = Fingerprint(advance=advance)
+    with encryption(recipients) as encrypt:
+        changing: list[Stage] = [compression, encrypt]
+        # What nothing changes needs no second fingerprint: each costs as much as zstd does.
+        stored = plain if all(isinstance(stage, Pass) for stage in changing) else Fingerprint()
+        stages: list[Stage] = [plain] if stored is plain else [plain, *changing, stored]
+        repository.put(key, flow(chunks, stages))
+    return plain, stored
 
 
 def key_of(job: JobSpec, backup_id: str, part: PartPlan) -> str:

@@ -13,7 +13,7 @@ from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.holder import take_snapshot
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_physical import server
-from holdfast.sources.postgres_physical.wal import Position, segment_name
+from holdfast.wal import Position, segment_name
 
 AGAIN = "throw away what was copied, and begin again"
 _SEGMENT_BYTES = "SELECT pg_size_bytes(current_setting('wal_segment_size'))"

@@ -21,7 +21,8 @@ from holdfast.sources.postgres_physical.cluster import ClusterFacts
 from holdfast.sources.postgres_physical.layout import Layout
 from holdfast.sources.postgres_physical.reading import Findings, Reader, unreadable
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE, Entry
-from holdfast.sources.postgres_physical.wal import Position, require_segment, segments_between
+from holdfast.sources.postgres_physical.wal import require_segment
+from holdfast.wal import Position, segments_between
 
 KIND = "postgres-cluster"
 LABEL_FILE, MAP_FILE, MANIFEST_FILE = "backup_label", "tablespace_map", "backup_manifest"

@@ -1,0 +1,56 @@
+"""Archived WAL as machines read it; docs/json.md describes every field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.operations.wal_prune import PrunedWal
+from holdfast.operations.wal_push import Pushed
+from holdfast.timelines import ClusterWal, Stretch
+
+Document = dict[str, Any]
+
+
+def of_pushed(pushed: Pushed) -> Document:
+    return {
+        "file": pushed.name,
+        "cluster": pushed.cluster,
+        "was_there": pushed.was_there,
+        "plain_bytes": pushed.plain_bytes,
+        "seconds": pushed.seconds,
+        "ahead": list(pushed.ahead),
+    }
+
+
+def of_timeline(wal: ClusterWal, number: int) -> Document:
+    line = wal.timelines[number]
+    names = [wal.name(number, each) for each in sorted(line.segments)]
+    return {
+        "cluster": wal.cluster,
+        "timeline": number,
+        "first": names[0] if names else None,
+        "last": names[-1] if names else None,
+        "segments": len(names),
+        "stored_bytes": line.stored_bytes,
+        "missing": [_of_gap(wal, gap) for gap in wal.gaps(number)],
+        "switches": [{"timeline": each.timeline, "at": each.at} for each in line.switches],
+    }
+
+
+def of_pruned(pruned: PrunedWal) -> Document:
+    return {
+        "cluster": pruned.cluster,
+        "first_kept": pruned.first_kept,
+        "because": pruned.because,
+        "files": pruned.files,
+        "refused": pruned.refused,
+        "freed_bytes": pruned.freed_bytes,
+    }
+
+
+def _of_gap(wal: ClusterWal, gap: Stretch) -> Document:
+    return {
+        "first": wal.name(gap.timeline, gap.first),
+        "last": wal.name(gap.timeline, gap.last),
+        "segments": len(gap),
+    }

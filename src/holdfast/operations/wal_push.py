@@ -1,0 +1,189 @@
+"""Archive files of the WAL: each whole and once, never another one under its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast import events
+from holdfast.archiving import ArchivedFile
+from holdfast.catalog.wal_archive import WalArchive
+from holdfast.errors import (
+    AlreadyStored,
+    HoldfastError,
+    Interrupted,
+    ObjectMissing,
+    RepositoryUnreachable,
+    TasksRefused,
+    WalConflict,
+)
+from holdfast.failpoints import reached
+from holdfast.model import Part, PartKind
+from holdfast.operations.opening import stored_suffix
+from holdfast.operations.parts import keep
+from holdfast.operations.plugs import Archiving
+from holdfast.operations.retrying import Recoveries
+from holdfast.operations.wal_files import WalFile, cluster_beside, ready_after, wal_file
+from holdfast.pipeline.compress import compressor
+from holdfast.ports import Repository
+from holdfast.scheduling.slots import run_all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """What became of the file that was asked for; `ahead` are others that went with it."""
+
+    name: str
+    cluster: str
+    was_there: bool
+    plain_bytes: int
+    seconds: float
+    ahead: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What one repository holds of a file by now; without `part` it was archived there already."""
+
+    repository: Repository
+    part: Part | None = None
+
+
+def push(plugs: Archiving, path: Path, *, cluster: str = "", at_once: int = 1) -> Pushed:
+    """Archive the file at `path`, durably, in each of the job's repositories.
+
+    With it go the next files that the server has marked as ready, `at_once` in all; what becomes
+    of them is no matter of this call, as the server will ask for each. The same file again is no
+    error. Raises `WalConflict` where another one has its name, `WalUnfit`, and what the
+    repositories raise.
+    """
+    began = time.monotonic()
+    file = wal_file(path, cluster or cluster_beside(path))
+    files = [file, *ready_after(file, at_once - 1)]
+    kept = run_all(files, lambda each: _kept(plugs, each), workers=at_once, abort=_nothing)
+    if isinstance(kept[0], HoldfastError):
+        raise kept[0]
+    is_new = _recorded(plugs, file, kept[0])
+    return Pushed(
+        name=file.name.text,
+        cluster=file.cluster,
+        was_there=not is_new,
+        plain_bytes=file.path.stat().st_size,
+        seconds=round(time.monotonic() - began, 3),
+        ahead=_ahead(plugs, files[1:], kept[1:]),
+    )
+
+
+def _ahead(
+    plugs: Archiving, files: Sequence[WalFile], kept: Sequence[list[_Kept] | HoldfastError]
+) -> tuple[str, ...]:
+    """Recorded in their order, so that whoever looks meanwhile sees no gap."""
+    done: list[str] = []
+    for file, found in zip(files, kept, strict=True):
+        try:
+            if isinstance(found, HoldfastError):
+                raise found
+            _recorded(plugs, file, found)
+        except Interrupted:
+            raise
+        except HoldfastError as error:
+            events.warning("wal_not_sent_ahead", file=file.name.text, problem=error.message)
+            break
+        done.append(file.name.text)
+    return tuple(done)
+
+
+def _kept(plugs: Archiving, file: WalFile) -> list[_Kept] | HoldfastError:
+    """Errors are values here: those of files sent ahead must not end the one asked for."""
+    trying = Recoveries(plugs.job.attempts).trying
+    what = f"archiving '{file.name.text}'"
+    try:
+        return [
+            trying(lambda: _put(plugs, each, file), on=RepositoryUnreachable, what=what)  # noqa: B023 - called at once
+            for each in plugs.repositories
+        ]
+    except (Interrupted, TasksRefused):
+        raise
+    except HoldfastError as error:
+        return error
+
+
+def _put(plugs: Archiving, repository: Repository, file: WalFile) -> _Kept:
+    job, archive = plugs.job, WalArchive(repository, plugs.job.name)
+    try:
+        _require_same(archive.find(file.cluster, file.name.text), file.sha256())
+    except ObjectMissing:
+        began = time.monotonic()
+    else:
+        return _Kept(repository=repository)
+    suffix = stored_suffix(job.codec, job.encryption)
+    key = archive.content_key(file.cluster, file.name.text, token=plugs.new_token(), suffix=suffix)
+    plain, stored = keep(
+        repository,
+        key,
+        file.chunks(),
+        compression=compressor(job.codec, job.level),
+        recipients=job.recipients,
+    )
+    reached("wal-stored")
+    part = Part(
+        name=file.name.text,
+        key=key,
+        kind=PartKind.WAL,
+        relation=None,
+        rows=None,
+        plain_bytes=plain.size_bytes,
+        plain_sha256=plain.sha256,
+        stored_bytes=stored.size_bytes,
+        stored_sha256=stored.sha256,
+        codec=job.codec,
+        encryption=job.encryption,
+        seconds=round(time.monotonic() - began, 3),
+        details={},
+    )
+    return _Kept(repository=repository, part=part)
+
+
+def _recorded(plugs: Archiving, file: WalFile, kept: Sequence[_Kept]) -> bool:
+    """Whether the file was new to any of the repositories."""
+    new = [_record(plugs, file, each.repository, each.part) for each in kept if each.part]
+    return any(new)
+
+
+def _record(plugs: Archiving, file: WalFile, repository: Repository, part: Part) -> bool:
+    archive = WalArchive(repository, plugs.job.name)
+    record = ArchivedFile(
+        job=plugs.job.name,
+        cluster=file.cluster,
+        name=file.name.text,
+        host=plugs.host,
+        archived_at=plugs.clock(),
+        part=part,
+        recipients=plugs.job.recipients,
+        switches=file.switches(),
+    )
+    try:
+        archive.commit(record)
+    except AlreadyStored:
+        # Somebody was quicker. What we have put has a name of its own, and nobody knows it.
+        repository.delete(part.key)
+        _require_same(archive.find(file.cluster, file.name.text), part.plain_sha256)
+        return False
+    reached("wal-archived")
+    return True
+
+
+def _require_same(known: ArchivedFile, digest: str) -> None:
+    if known.part.plain_sha256 != digest:
+        raise WalConflict(
+            f"cannot archive '{known.name}': the archive of job '{known.job}' holds another file of"
+            f" that name, from host '{known.host}' at {known.archived_at:%Y-%m-%d %H:%M:%SZ}",
+            hint="two servers archive under one job, or a copy of this one does: give each a job of"
+            " its own, and take a new backup of the one that goes on",
+        )
+
+
+def _nothing() -> None:
+    """Files are short: what is under way may end."""
