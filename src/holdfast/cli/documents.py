@@ -303,6 +303,7 @@ def of_usage(usage: JobUsage, repository: str) -> Document:
         "backups": usage.backups,
         "backup_bytes": usage.backup_bytes,
         "blob_bytes": usage.blob_bytes,
+        "wal_bytes": usage.wal_bytes,
         "unfinished_bytes": usage.unfinished_bytes,
         "bytes": usage.size_bytes,
         "objects": usage.objects,

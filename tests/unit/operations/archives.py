@@ -20,17 +20,18 @@ CLUSTER = 77
 class Server:
     """A data directory as far as archiving sees it."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, cluster: int = CLUSTER) -> None:
         self.data = data
+        self.cluster = cluster
         self.wal = data / "pg_wal"
         (self.wal / "archive_status").mkdir(parents=True)
         (data / "global").mkdir()
-        (data / "global/pg_control").write_bytes(struct.pack("=Q", CLUSTER))
+        (data / "global/pg_control").write_bytes(struct.pack("=Q", cluster))
 
     def finish(self, name: str, *, text: bytes = b"", is_ready: bool = True) -> Path:
         """A segment that the server has filled."""
         path = self.wal / name
-        path.write_bytes(segment(name, text=text, identifier=CLUSTER))
+        path.write_bytes(segment(name, text=text, identifier=self.cluster))
         if is_ready:
             (self.wal / "archive_status" / f"{name}.ready").touch()
         return path
