@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -278,6 +278,7 @@ class RestoreRequest:
 
     `data_only` fills tables that stand already. `triggers` are fired by rows that come into
     such tables, foreign keys included. `owners` and `privileges` are those of the backup.
+    `recovery` are the settings with which the server of a restored cluster goes on by itself.
     """
 
     parts: tuple[Part, ...]
@@ -290,6 +291,7 @@ class RestoreRequest:
     owners: bool = True
     privileges: bool = True
     open_blob: OpenBlob | None = None
+    recovery: Mapping[str, str] | None = None
 
 
 OpenPart = Callable[[Part], AbstractContextManager[Iterator[bytes]]]

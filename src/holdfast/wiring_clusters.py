@@ -8,6 +8,7 @@ from holdfast.config.secret import read_secret
 from holdfast.config.settings import JobSettings, PostgresSettings, Settings
 from holdfast.holding import Holder
 from holdfast.ports import Source, Target
+from holdfast.recovery import Starter
 
 if TYPE_CHECKING:
     from holdfast.sources.postgres_native.login import Login
@@ -64,3 +65,12 @@ def directory_target(url: str, _password: str | None) -> Target:
     from holdfast.sources.postgres_physical.target import DirectoryTarget
 
     return DirectoryTarget(url)
+
+
+def starter(url: str, settings: PostgresSettings, *, options: str) -> Starter:
+    """What starts a server on the folder that `url` names; it logs in as the job does."""
+    from holdfast.sources.postgres_physical.starting import ClusterStarter
+    from holdfast.sources.postgres_physical.target import DirectoryTarget
+
+    folder = DirectoryTarget(url).folder
+    return ClusterStarter(folder, login=_login(settings, "holdfast"), options=options)

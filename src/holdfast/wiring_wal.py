@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast import wiring
+from holdfast import wiring_clusters as clusters
 from holdfast.config.settings import PostgresSettings, Settings
 from holdfast.errors import Unsupported
 from holdfast.operations.plugs import Archiving
+from holdfast.recovery import Starter
 from holdfast.wiring_stores import repository
 
 TOKEN_BYTES = 8
@@ -19,11 +23,7 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
     """What archives the WAL of job `name`: into its repository and its mirrors, or into the one
     `chosen`. Raises `UnknownJob`, and `Unsupported` where its server has no WAL."""
     job = wiring.job_settings(settings, name)
-    if not isinstance(job.source, PostgresSettings):
-        raise Unsupported(
-            f"cannot archive the WAL of job '{name}': a {job.source.kind} server has none",
-            hint="WAL is of PostgreSQL",
-        )
+    server_of(settings, name)
     kept_in = wiring.store_name(settings, name, chosen=chosen)
     mirrors = () if chosen else job.mirrors
     stores = [wiring.repository_settings(settings, each) for each in (kept_in, *mirrors)]
@@ -34,6 +34,28 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
         clock=wiring.now,
         new_token=lambda: secrets.token_hex(TOKEN_BYTES),
     )
+
+
+def server_of(settings: Settings, name: str) -> PostgresSettings:
+    """The server of job `name`; raises `UnknownJob`, `Unsupported` where it has no WAL."""
+    source = wiring.job_settings(settings, name).source
+    if isinstance(source, PostgresSettings):
+        return source
+    raise Unsupported(
+        f"cannot work with the WAL of job '{name}': a {source.kind} server has none",
+        hint="WAL is of PostgreSQL",
+    )
+
+
+def starter(settings: Settings, name: str, url: str, *, options: str) -> Starter:
+    """What starts a server on a restored folder of job `name`."""
+    return clusters.starter(url, server_of(settings, name), options=options)
+
+
+def restore_command(program: Sequence[str], arguments: Sequence[str]) -> str:
+    """`program` as a server's shell is to run it; what `%f` and `%p` are the server fills in."""
+    words = [shlex.quote(each).replace("%", "%%") for each in (*program, *arguments)]
+    return " ".join([*words, "%f", "%p"])
 
 
 def spool(settings: Settings, name: str) -> Path:

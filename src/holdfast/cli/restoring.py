@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from holdfast import events
 from holdfast.cli import documents
 from holdfast.cli.progress import metered
+from holdfast.cli.recovering import Asked, planned, recoverable, started
 from holdfast.cli.session import (
     BackupId,
     Database,
@@ -20,11 +22,13 @@ from holdfast.cli.session import (
     session_of,
 )
 from holdfast.cli.tables import size, table_of
+from holdfast.cli.wal_documents import of_recovery
 from holdfast.model import Manifest
-from holdfast.operations.restore import RestoreChoice, planned_steps
+from holdfast.operations.restore import RestoreChoice, RestoreReport, planned_steps
 from holdfast.operations.restore import restore as restore_backup
 from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import Target
+from holdfast.recovery import Reached, Recovery
 
 To = Annotated[
     str,
@@ -71,6 +75,7 @@ PasswordFile = Annotated[
 ]
 
 
+@recoverable
 def restore(
     context: typer.Context,
     backup_id: BackupId,
@@ -89,16 +94,18 @@ def restore(
     password_file: PasswordFile = None,
     identity: Identity = None,
     as_json: JsonOption = False,
+    recovery: Asked,
 ) -> None:
-    """Bring a backup back into the database that --to names.
+    """Bring a backup back into the database, or a cluster into the folder, that --to names.
 
-    The database must be empty unless --overwrite is given. Every part is proven against its
+    A database must be empty unless --overwrite is given. Every part is proven against its
     fingerprints on the way, and the rows are counted afterwards.
 
     \b
     holdfast restore shop/latest --to postgresql:///shop_check?host=/run/postgresql
     holdfast restore stock/latest --to mysql://root@localhost/stock_check
     holdfast restore shop/latest --to postgresql:///shop --table public.orders --overwrite
+    holdfast restore farm/latest --to file:///srv/farm --target-time '2026-11-21 18:00Z' --start
     """
     session = session_of(context)
     manifest = session.manifest(backup_id, database)
@@ -116,11 +123,16 @@ def restore(
     )
     if list_only:
         _list(session, manifest, choice, as_json=as_json)
-    elif to:
-        target = session.target(to, kind=manifest.server.kind, password_file=password_file)
-        _restore(session, manifest, choice, target, session.identities(identity), as_json=as_json)
-    else:
+        return
+    if not to:
         raise typer.BadParameter("name the database to restore into", param_hint="--to")
+    target = session.target(to, kind=manifest.server.kind, password_file=password_file)
+    plan, notes = planned(session, manifest, recovery, identity)
+    report = _restore(
+        session, manifest, replace(choice, recovery=plan), target, session.identities(identity)
+    )
+    reached = started(session, manifest, to, recovery, plan, is_quiet=as_json)
+    _show(session, report, plan, reached, notes, as_json=as_json)
 
 
 def _restore(
@@ -129,9 +141,7 @@ def _restore(
     choice: RestoreChoice,
     target: Target,
     identities: Identities | None,
-    *,
-    as_json: bool,
-) -> None:
+) -> RestoreReport:
     repository = session.repository(manifest.job)
     with metered(f"restore {manifest.backup_id}") as meter:
         events.info("restore_begun", backup=manifest.backup_id, target=target.name)
@@ -139,8 +149,21 @@ def _restore(
     events.info(
         "restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds
     )
+    return report
+
+
+def _show(
+    session: Session,
+    report: RestoreReport,
+    plan: Recovery | None,
+    reached: Reached | None,
+    notes: list[str],
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
-        print_document("restore", documents.of_restore(report))
+        recovery = of_recovery(plan, reached, notes)
+        print_document("restore", documents.of_restore(report) | recovery)
         return
     rows = [
         (str(each.relation), str(each.rows_expected), str(each.rows_found))
@@ -148,9 +171,15 @@ def _restore(
     ]
     session.show(table_of(("TABLE", "EXPECTED", "FOUND"), rows))
     session.say(
-        f"restored {manifest.backup_id} into {report.target}: {report.rows} rows, "
+        f"restored {report.manifest.backup_id} into {report.target}: {report.rows} rows, "
         f"{size(report.plain_bytes)} in {report.seconds:.1f} s"
     )
+    for note in notes:
+        session.say(f"note: {note}")
+    if plan is not None and reached is None:
+        session.say(f"a server started on it replays WAL until {plan.told}; it archives nothing")
+    if reached is not None:
+        session.say(f"the server is {reached.state}" + (f" at {reached.lsn}" * bool(reached.lsn)))
 
 
 def _list(session: Session, manifest: Manifest, choice: RestoreChoice, *, as_json: bool) -> None:

@@ -1,11 +1,13 @@
-"""Archived WAL as machines read it; docs/json.md describes every field."""
+"""Archived WAL and recoveries as machines read them; docs/json.md describes every field."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from holdfast.operations.wal_prune import PrunedWal
 from holdfast.operations.wal_push import Pushed
+from holdfast.recovery import Reached, Recovery
 from holdfast.timelines import ClusterWal, Stretch
 
 Document = dict[str, Any]
@@ -45,6 +47,23 @@ def of_pruned(pruned: PrunedWal) -> Document:
         "files": pruned.files,
         "refused": pruned.refused,
         "freed_bytes": pruned.freed_bytes,
+    }
+
+
+def of_recovery(plan: Recovery | None, reached: Reached | None, notes: Sequence[str]) -> Document:
+    """Where a restored cluster goes on to, and how far a server that was started has come."""
+    if plan is None and reached is None:
+        return {}
+    return {
+        "recovery": {
+            "target": plan.told if plan else None,
+            "timeline": plan.timeline if plan else None,
+            "action": plan.action.value if plan else None,
+            "state": reached.state if reached else None,
+            "lsn": (reached.lsn or None) if reached else None,
+            "log": reached.log if reached else None,
+            "notes": list(notes),
+        }
     }
 
 

@@ -25,6 +25,7 @@ from holdfast.ports import (
     RestoreRequest,
     Target,
 )
+from holdfast.recovery import Recovery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class RestoreChoice:
     triggers: bool = True
     owners: bool = True
     privileges: bool = True
+    recovery: Recovery | None = None
 
 
 def restore(
@@ -113,6 +115,7 @@ def _request(
         owners=choice.owners,
         privileges=choice.privileges,
         open_blob=open_blob,
+        recovery=choice.recovery.settings if choice.recovery else None,
     )
 
 

@@ -48,7 +48,7 @@ def _gaps(wal: ClusterWal | None, manifest: Manifest) -> list[BadPart]:
         return []
     needed = wal.needed_after(int(manifest.proof[TIMELINE]), manifest.proof[START])
     return [
-        BadPart(name=f"wal {_named(wal, gap)}", problem=_told(wal, gap))
+        BadPart(name=f"wal {named(wal, gap)}", problem=_told(wal, gap))
         for gap in lacking(wal, needed, manifest)
     ]
 
@@ -96,7 +96,8 @@ def _own_segments(wal: ClusterWal, manifest: Manifest) -> dict[int, set[int]]:
     return own
 
 
-def _named(wal: ClusterWal, gap: Stretch) -> str:
+def named(wal: ClusterWal, gap: Stretch) -> str:
+    """A stretch by the names of its first and last segment."""
     first, last = (wal.name(gap.timeline, each) for each in (gap.first, gap.last))
     return first if first == last else f"{first} to {last}"
 
@@ -105,6 +106,6 @@ def _told(wal: ClusterWal, gap: Stretch) -> str:
     count = len(gap)
     what = "segment" if count == 1 else f"{count} segments"
     return (
-        f"cannot recover beyond {what} '{_named(wal, gap)}' of cluster {wal.cluster}: not archived,"
+        f"cannot recover beyond {what} '{named(wal, gap)}' of cluster {wal.cluster}: not archived,"
         " and what comes after it is of no use to this backup"
     )

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from holdfast import events
 from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
@@ -57,6 +57,7 @@ class PhysicalSnapshot:
     findings: Findings = field(default_factory=Findings)
     consistency: Consistency = Consistency.SNAPSHOT
     ended: Ended | None = None
+    ended_at: datetime | None = None
     _texts: dict[str, bytes] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _problem: HoldfastError | None = None
@@ -90,6 +91,8 @@ class PhysicalSnapshot:
         }
         if self.ended is not None:
             found["stop_lsn"] = self.ended.stop_lsn
+        if self.ended_at is not None:
+            found["ended_at"] = self.ended_at.isoformat()
         if self.findings.vanished:
             found["vanished"] = f"{len(self.findings.vanished)} files were dropped on the way"
         if self.findings.bad:
@@ -123,7 +126,7 @@ class PhysicalSnapshot:
         except OSError as error:
             raise unreadable(self.found.data / CONTROL_FILE, error) from error
         with self._turn:
-            self.ended = self.holding.end()
+            self.ended, self.ended_at = self.holding.end(), datetime.now(UTC)
         self._texts = {CONTROL_FILE: control, LABEL_FILE: self.ended.backup_label.encode()}
         manifest = self._manifest(stored)
         if self.ended.tablespace_map:

@@ -18,6 +18,7 @@ from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part, PartKind
 from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
 from holdfast.sources.postgres_physical.reading import CHUNK_BYTES, FILE_MODE, FOLDER_MODE
+from holdfast.sources.postgres_physical.recovery_files import write_recovery
 from holdfast.sources.postgres_physical.snapshot import LABEL_FILE, MAP_FILE
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE
 
@@ -45,6 +46,11 @@ class DirectoryTarget:
     def name(self) -> str:
         return f"file://{self._data}"
 
+    @property
+    def folder(self) -> Path:
+        """The data directory."""
+        return self._data
+
     def restore(
         self, request: RestoreRequest, open_part: OpenPart, progress: Progress
     ) -> list[RestoredTable]:
@@ -58,7 +64,7 @@ class DirectoryTarget:
         work = _Work(self._data, open_part, progress)
         try:
             self._prepare(folders)
-            self._fill(work, parts, vanished, workers=request.workers)
+            self._fill(work, parts, vanished, request)
         except BaseException:
             for folder, existed in zip((self._data, *folders.values()), made, strict=True):
                 _empty(folder, remove=not existed)
@@ -80,7 +86,7 @@ class DirectoryTarget:
             raise _failed(self._data, error) from error
 
     def _fill(
-        self, work: _Work, parts: Sequence[Part], vanished: set[str], *, workers: int
+        self, work: _Work, parts: Sequence[Part], vanished: set[str], request: RestoreRequest
     ) -> None:
         control = [part for part in parts if part.details.get("path") == CONTROL_FILE]
         others = [
@@ -90,7 +96,9 @@ class DirectoryTarget:
             and part.details.get("path") != MAP_FILE
             and part.details.get("path") not in vanished
         ]
-        _side_by_side(others, work, workers=workers)
+        _side_by_side(others, work, workers=request.workers)
+        if request.recovery is not None:
+            write_recovery(self._data, request.recovery)
         # The links are on the disk before the file that makes this a cluster. 20,000 files
         # one by one would take minutes.
         os.sync()

@@ -1,0 +1,104 @@
+"""Recovery to a point in time: where to, what then, and the port to a server that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+
+class Goal(StrEnum):
+    """How far WAL is replayed."""
+
+    LATEST = "latest"
+    IMMEDIATE = "immediate"
+    TIME = "time"
+    LSN = "lsn"
+    NAME = "name"
+
+
+class Action(StrEnum):
+    """What the server does once it is there."""
+
+    PAUSE = "pause"
+    PROMOTE = "promote"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What an operator asks for: `value` is the goal's time, LSN or name.
+
+    `timeline` is a number, `current` (that of the backup) or `latest`. `restore_command` brings
+    WAL back as the server wants it.
+    """
+
+    goal: Goal
+    restore_command: str
+    value: str = ""
+    timeline: str = "latest"
+    action: Action = Action.PAUSE
+
+    @property
+    def told(self) -> str:
+        """For people."""
+        return self.goal.value if not self.value else f"{self.goal.value} {self.value}"
+
+    @property
+    def ends_open(self) -> bool:
+        """Whether the server takes writes at the end; the end of all WAL always ends so."""
+        return self.goal is Goal.LATEST or self.action is Action.PROMOTE
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The server's own settings; all targets, as only one may be set in all its files."""
+        targets = {"": "", "time": "", "lsn": "", "name": "", "xid": ""}
+        if self.goal is Goal.IMMEDIATE:
+            targets[""] = "immediate"
+        elif self.goal is not Goal.LATEST:
+            targets[self.goal.value] = self.value
+        return {
+            "restore_command": self.restore_command,
+            **{f"recovery_target_{key}".rstrip("_"): value for key, value in targets.items()},
+            "recovery_target_timeline": self.timeline,
+            "recovery_target_action": self.action.value,
+            # What comes back is not yet the server that it was taken from: it must not archive
+            # under the same names while that one may live.
+            "archive_mode": "off",
+        }
+
+
+def moment_of(text: str) -> datetime:
+    """A time with its offset, as UTC; raises `ValueError` with what is wrong."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise ValueError(f"'{text}' is not a time") from error
+    if found.tzinfo is None:
+        raise ValueError(f"'{text}' does not say its time zone")
+    return found.astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """Where a recovery has ended: `state` is `open`, `paused` or `shut down`."""
+
+    state: str
+    lsn: str = ""
+    log: str = ""
+
+
+class Starter(Protocol):
+    """Somebody who starts a server on a folder that was restored."""
+
+    def start(
+        self, recovery: Recovery | None, *, within: timedelta, tell: Callable[[str], None]
+    ) -> Reached:
+        """Start it, and wait until it is where the recovery leads, or else consistent.
+
+        `tell` hears what is waited for. Raises `ToolMissing`, `RestoreFailed` with the server's
+        last words where it ended, `DeadlineExceeded` where it is not there in time: it then runs.
+        """
+        ...
