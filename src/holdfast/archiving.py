@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from holdfast.model import Part
 from holdfast.wal import WalName
@@ -45,6 +47,34 @@ class Held:
     keys: tuple[str, ...]
     size_bytes: int
     is_archived: bool
+
+
+class Receiving(Protocol):
+    """A stream of WAL that is written to a folder while it lasts."""
+
+    @property
+    def is_running(self) -> bool: ...
+
+    def finish(self) -> None:
+        """Raises why it ended."""
+        ...
+
+
+class WalStream(Protocol):
+    """A server that sends its WAL as it is written."""
+
+    def cluster(self) -> str:
+        """Its system identifier.
+
+        Raises `DatabaseUnreachable`, `AccessDenied`, `ToolMissing`, and `SlotMissing` where the
+        slot that was named is not there, or in use.
+        """
+        ...
+
+    def receiving(self, folder: str) -> AbstractContextManager[Receiving]:
+        """Write segments to `folder`, each under its own name once it is whole; go on where the
+        newest one there ends."""
+        ...
 
 
 def switches_in(history: str) -> tuple[Switch, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.archiving import WalStream
 from holdfast.config.secret import read_secret
 from holdfast.config.settings import JobSettings, PostgresSettings, Settings
 from holdfast.holding import Holder
@@ -65,6 +66,13 @@ def directory_target(url: str, _password: str | None) -> Target:
     from holdfast.sources.postgres_physical.target import DirectoryTarget
 
     return DirectoryTarget(url)
+
+
+def wal_stream(settings: PostgresSettings, *, slot: str) -> WalStream:
+    """Its WAL as it is written, kept for us by `slot` where one is named."""
+    from holdfast.sources.postgres_physical.receiving import PostgresWalStream
+
+    return PostgresWalStream(_login(settings, "holdfast-wal"), slot=slot)
 
 
 def starter(url: str, settings: PostgresSettings, *, options: str) -> Starter:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from holdfast import wiring
 from holdfast import wiring_clusters as clusters
+from holdfast.archiving import WalStream
 from holdfast.config.settings import PostgresSettings, Settings
 from holdfast.errors import Unsupported
 from holdfast.operations.plugs import Archiving
@@ -45,6 +46,11 @@ def server_of(settings: Settings, name: str) -> PostgresSettings:
         f"cannot work with the WAL of job '{name}': a {source.kind} server has none",
         hint="WAL is of PostgreSQL",
     )
+
+
+def stream(settings: Settings, name: str, *, slot: str) -> WalStream:
+    """The WAL of the server of job `name` as it is written."""
+    return clusters.wal_stream(server_of(settings, name), slot=slot)
 
 
 def starter(settings: Settings, name: str, url: str, *, options: str) -> Starter:

@@ -151,6 +151,50 @@ def _got(
     return get_file(plugs, wanted)
 
 
+@commands.command()
+def receive(
+    context: typer.Context,
+    job: JobName,
+    *,
+    slot: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="A physical replication slot: the server keeps what is not sent."
+        ),
+    ] = "",
+) -> None:
+    """Archive WAL as JOB's server writes it, from any host, until it is stopped.
+
+    pg_receivewal streams it, and every segment that is finished is stored as by `wal push`. Where
+    anything fails it ends, and goes on where it was when it is started again: without --slot only
+    as long as the server has not recycled what came meanwhile.
+
+    \b
+    psql -c "SELECT pg_create_physical_replication_slot('holdfast', true)"
+    holdfast wal receive shop --slot holdfast
+    """
+    from holdfast import wiring_wal
+    from holdfast.operations.wal_receive import Received
+    from holdfast.operations.wal_receive import receive as receive_wal
+
+    session = session_of(context)
+    so_far: list[Received] = []
+
+    def told(received: Received) -> None:
+        so_far.append(received)
+        session.say(f"receiving the WAL of cluster {received.cluster}")
+
+    stream = wiring_wal.stream(session.settings, job, slot=slot)
+    folder = wiring_wal.spool(session.settings, job) / "received"
+    try:
+        receive_wal(session.archiving(job), stream, folder, received=told)
+    except Interrupted:
+        # Nothing else ends it: whoever stops it has what he wanted.
+        for received in so_far:
+            newest = f", the newest is {received.newest}" if received.newest else ""
+            session.say(f"stopped: {received.files} files were archived{newest}")
+
+
 def _ended(error: HoldfastError, code: int) -> typer.Exit:
     """Tell what went wrong into the server's log, and end with what the server understands."""
     typer.echo(f"error: {printable(error.message)}", err=True)

@@ -10,9 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import Cluster, folder_for_cluster
 from tests.engine.waiting import until
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A server calls the program for each segment: compiled once, as where it is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compiled")))
+        yield
+
 
 POINTS = "CREATE TABLE points (id int, at timestamptz DEFAULT clock_timestamp())"
 
@@ -37,7 +49,7 @@ class Archive:
 
     def mark(self, number: int) -> str:
         """A row that a recovery either brings back or not; the LSN behind it."""
-        self.server.ask(f"INSERT INTO points VALUES ({number})")  # type: ignore[arg-type]  # ours
+        self.server.ask(f"INSERT INTO points VALUES ({number})")
         ((lsn,),) = self.server.ask("SELECT pg_current_wal_lsn()::text")
         return str(lsn)
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.postgres.archive import Archive, points
+from tests.engine.postgres.archive import Archive, points, quick_starts
 from tests.engine.postgres.clusters import cluster, run, started
 from tests.engine.waiting import until
+
+__all__ = ["quick_starts"]
 
 
 @pytest.fixture
@@ -37,11 +39,10 @@ def test_what_a_server_archives_under_load_has_no_gap_and_comes_back(archive: Ar
     with archive.recovered("--target", "latest") as (back, told):
         assert told["recovery"]["state"] == "open"
         assert points(back) == [1]
-        sums = "SELECT sum(abalance), (SELECT sum(delta) FROM pgbench_history) FROM {}"
         ((accounts, history),) = back.ask(
             "SELECT sum(abalance), (SELECT sum(delta) FROM pgbench_history) FROM pgbench_accounts"
         )
-        assert accounts == history, sums
+        assert accounts == history
         run("pg_amcheck", "--install-missing", "--heapallindexed", back.dsn)
 
 
@@ -63,7 +64,6 @@ def test_a_cluster_comes_back_to_a_time_a_position_and_a_name(archive: Archive, 
         assert told["recovery"]["state"] == "open"
         assert points(back) == [1, 2]
         back.ask("INSERT INTO points VALUES (9)")
-        assert "successfully" in run("pg_controldata", "-D", str(back.data)) or True
 
 
 def test_a_target_may_end_in_a_shutdown_or_as_soon_as_the_cluster_is_consistent(
@@ -164,8 +164,8 @@ def test_a_recovery_follows_the_timeline_of_a_promotion(archive: Archive) -> Non
     archive.switch()
     with archive.recovered("--target", "latest", "--target-timeline", "current") as (back, _):
         assert points(back) == [1, 3]
-    argv = ("restore", "shop/latest", "--to", "file:///nowhere/back", "--target", "latest")
-    told = archive.site.run(*argv, "--target-timeline", "7", code=73)
+    refused = ("restore", "shop/latest", "--to", "file:///nowhere/back", "--target", "latest")
+    told = archive.site.run(*refused, "--target-timeline", "7", code=73)
     assert "timeline 7" in told["error"]
 
 

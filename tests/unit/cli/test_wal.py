@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.desk import Desk, flip_bit
-from tests.unit.operations.archives import Server
+from tests.unit.operations.archives import DataDirectory
 
 ONE, TWO, FOUR = (f"00000001000000000000000{number}" for number in "124")
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Server:
-    return Server(tmp_path / "data")
+def server(tmp_path: Path) -> DataDirectory:
+    return DataDirectory(tmp_path / "data")
 
 
 def test_a_server_archives_and_gets_back_what_it_archived(
-    desk: Desk, server: Server, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, server: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(server.data)
     path = server.finish(ONE)
@@ -30,7 +30,7 @@ def test_a_server_archives_and_gets_back_what_it_archived(
 
 
 def test_another_segment_of_the_same_name_has_an_exit_code_of_its_own(
-    desk: Desk, server: Server
+    desk: Desk, server: DataDirectory
 ) -> None:
     desk.holdfast("wal", "push", "shop", str(server.finish(ONE)))
     refused = desk.holdfast("wal", "push", "shop", str(server.finish(ONE, text=b"other")))
@@ -39,7 +39,9 @@ def test_another_segment_of_the_same_name_has_an_exit_code_of_its_own(
     assert "hint: two servers archive under one job" in refused.stderr
 
 
-def test_what_is_not_archived_ends_with_1_and_says_nothing(desk: Desk, server: Server) -> None:
+def test_what_is_not_archived_ends_with_1_and_says_nothing(
+    desk: Desk, server: DataDirectory
+) -> None:
     desk.holdfast("wal", "push", "shop", str(server.finish(ONE)))
     answer = desk.holdfast("wal", "get", "shop", TWO, "there", "--cluster", "77")
     assert (answer.exit_code, answer.stdout, answer.stderr) == (1, "", "")
@@ -47,7 +49,7 @@ def test_what_is_not_archived_ends_with_1_and_says_nothing(desk: Desk, server: S
 
 @pytest.mark.parametrize(("options", "code"), [([], 150 + 31), (["--standby"], 1)])
 def test_damage_stops_a_recovery_but_not_a_standby(
-    desk: Desk, server: Server, tmp_path: Path, options: list[str], code: int
+    desk: Desk, server: DataDirectory, tmp_path: Path, options: list[str], code: int
 ) -> None:
     desk.holdfast("wal", "push", "shop", str(server.finish(ONE)))
     (stored,) = desk.repository.rglob("*.zst")
@@ -60,7 +62,7 @@ def test_damage_stops_a_recovery_but_not_a_standby(
 
 
 def test_whatever_keeps_us_from_knowing_stops_a_recovery(
-    desk: Desk, server: Server, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, server: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     argv = ("wal", "get", "shop", ONE, "there", "--cluster", "77")
     desk.repository.rmdir()
@@ -74,7 +76,7 @@ def test_whatever_keeps_us_from_knowing_stops_a_recovery(
     assert desk.holdfast(*argv).exit_code == 150 + 10
 
 
-def test_the_list_names_what_is_missing(desk: Desk, server: Server) -> None:
+def test_the_list_names_what_is_missing(desk: Desk, server: DataDirectory) -> None:
     for name in (ONE, TWO, FOUR):
         desk.holdfast("wal", "push", "shop", str(server.finish(name, is_ready=False)))
     (line,) = desk.holdfast("wal", "list", "shop", "--json").document["timelines"]
@@ -85,7 +87,7 @@ def test_the_list_names_what_is_missing(desk: Desk, server: Server) -> None:
 
 
 def test_wal_does_not_show_among_backups_and_no_backup_sweeps_it(
-    desk: Desk, server: Server
+    desk: Desk, server: DataDirectory
 ) -> None:
     desk.holdfast("wal", "push", "shop", str(server.finish(ONE)))
     assert desk.holdfast("backup", "shop").exit_code == 0

@@ -11,7 +11,7 @@ from holdfast.operations.wal_get import Getting, get
 from holdfast.operations.wal_push import push
 from holdfast.pipeline.decrypt import Identities
 from tests.fakes.repository import MemoryRepository
-from tests.unit.operations.archives import Server, archiving
+from tests.unit.operations.archives import DataDirectory, archiving
 
 ONE, TWO, THREE = (f"00000001000000000000000{number}" for number in "123")
 
@@ -21,7 +21,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.store = MemoryRepository()
-        self.server = Server(folder / "data")
+        self.server = DataDirectory(folder / "data")
         self.spool = folder / "early"
         self.destination = folder / "RECOVERYXLOG"
 

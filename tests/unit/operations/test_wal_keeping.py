@@ -9,64 +9,11 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.catalog import Catalog, manifest_key
-from holdfast.catalog.wal_archive import WalArchive
 from holdfast.errors import RepositoryReadOnly
-from holdfast.model import Manifest, Server
-from holdfast.operations.prune import PruneReport, prune
-from holdfast.operations.quick import quick
 from holdfast.operations.rereading import reread
-from holdfast.operations.verify import verify
 from holdfast.operations.wal_push import push
 from holdfast.retention import Policy
-from tests.unit.manifests import manifest
-from tests.unit.operations.archives import Server as DataDirectory
-from tests.unit.operations.archives import archiving
-from tests.unit.operations.worlds import World
-
-
-def name(number: int, timeline: int = 1) -> str:
-    return f"{timeline:08X}00000000{number:08X}"
-
-
-class Yard:
-    """Base backups of job `shop` in a repository, and the WAL of their server."""
-
-    def __init__(self, folder: Path) -> None:
-        self.world = World()
-        self.server = DataDirectory(folder / "data")
-
-    def back_up(self, start: int, stop: int, *, days_ago: int = 0, timeline: int = 1) -> Manifest:
-        taken = replace(
-            manifest(f"202611{20 - days_ago}T020000Z-0a0b0c0d", age=timedelta(days=days_ago)),
-            engine="physical",
-            server=Server(kind="postgres-cluster", version="17.2", database="cluster"),
-            parts=(),
-            proof={
-                "system_identifier": "77",
-                "timeline": str(timeline),
-                "start_lsn": f"0/{start:X}00028",
-                "stop_lsn": f"0/{stop:X}00100",
-            },
-        )
-        Catalog(self.world.repository).commit(taken)
-        return taken
-
-    def archive(self, *numbers: int, timeline: int = 1) -> None:
-        for number in numbers:
-            path = self.server.finish(name(number, timeline), is_ready=False)
-            push(archiving(self.world.repository), path)
-
-    def archived(self) -> list[str]:
-        return [each.name.text for each in WalArchive(self.world.repository, "shop").held()]
-
-    def problems(self, backup: Manifest) -> list[str]:
-        full = verify(self.world.reader, backup.backup_id, workers=1)
-        short = quick(self.world.repository, backup.backup_id)
-        assert full.bad == short.bad
-        return [each.name for each in full.bad]
-
-    def prune(self, *, dry_run: bool = False) -> PruneReport:
-        return prune(self.world.plugs, dry_run=dry_run)
+from tests.unit.operations.archives import DataDirectory, Yard, archiving, name
 
 
 @pytest.fixture

@@ -11,21 +11,21 @@ from holdfast.catalog.wal_archive import WalArchive
 from holdfast.errors import RepositoryFull, WalConflict, WalUnfit
 from holdfast.operations.wal_push import push
 from tests.fakes.repository import MemoryRepository
-from tests.unit.operations.archives import Server, archiving
+from tests.unit.operations.archives import DataDirectory, archiving
 
 ONE, TWO, THREE, FOUR = (f"00000001000000000000000{number}" for number in "1234")
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Server:
-    return Server(tmp_path / "data")
+def server(tmp_path: Path) -> DataDirectory:
+    return DataDirectory(tmp_path / "data")
 
 
 def names(repository: MemoryRepository) -> list[str]:
     return [each.name.text for each in WalArchive(repository, "shop").held() if each.is_archived]
 
 
-def test_a_segment_is_stored_where_stock_tools_read_it(server: Server) -> None:
+def test_a_segment_is_stored_where_stock_tools_read_it(server: DataDirectory) -> None:
     store = MemoryRepository()
     path = server.finish(ONE, text=b"rows")
     pushed = push(archiving(store), path)
@@ -39,7 +39,7 @@ def test_a_segment_is_stored_where_stock_tools_read_it(server: Server) -> None:
     assert zstandard.ZstdDecompressor().decompressobj().decompress(content) == path.read_bytes()
 
 
-def test_the_same_file_again_is_no_error_and_stores_nothing(server: Server) -> None:
+def test_the_same_file_again_is_no_error_and_stores_nothing(server: DataDirectory) -> None:
     store = MemoryRepository()
     plugs = archiving(store)
     path = server.finish(ONE)
@@ -49,7 +49,9 @@ def test_the_same_file_again_is_no_error_and_stores_nothing(server: Server) -> N
     assert store.objects == before
 
 
-def test_another_file_under_its_name_is_refused_and_the_first_one_stays(server: Server) -> None:
+def test_another_file_under_its_name_is_refused_and_the_first_one_stays(
+    server: DataDirectory,
+) -> None:
     store = MemoryRepository()
     plugs = archiving(store)
     push(plugs, server.finish(ONE, text=b"one"))
@@ -75,7 +77,7 @@ class Racing(MemoryRepository):
 
 @pytest.mark.parametrize(("text", "is_same"), [(b"one", True), (b"other", False)])
 def test_who_comes_second_takes_only_his_own_away(
-    server: Server, text: bytes, is_same: bool
+    server: DataDirectory, text: bytes, is_same: bool
 ) -> None:
     theirs = MemoryRepository()
     elsewhere = archiving(theirs)
@@ -91,7 +93,7 @@ def test_who_comes_second_takes_only_his_own_away(
     assert ours.objects == theirs.objects
 
 
-def test_segments_that_wait_are_sent_along_in_their_order(server: Server) -> None:
+def test_segments_that_wait_are_sent_along_in_their_order(server: DataDirectory) -> None:
     store = MemoryRepository()
     for name in (ONE, TWO, THREE, FOUR):
         server.finish(name)
@@ -100,7 +102,7 @@ def test_segments_that_wait_are_sent_along_in_their_order(server: Server) -> Non
     assert names(store) == [TWO, THREE]
 
 
-def test_what_cannot_be_sent_along_does_not_fail_what_was_asked_for(server: Server) -> None:
+def test_what_cannot_be_sent_along_does_not_fail_what_was_asked_for(server: DataDirectory) -> None:
     store = MemoryRepository()
     plugs = archiving(store)
     push(plugs, server.finish(TWO, text=b"first"))
@@ -112,7 +114,7 @@ def test_what_cannot_be_sent_along_does_not_fail_what_was_asked_for(server: Serv
     assert names(store) == [ONE, TWO]
 
 
-def test_every_mirror_has_it_before_the_server_forgets_it(server: Server) -> None:
+def test_every_mirror_has_it_before_the_server_forgets_it(server: DataDirectory) -> None:
     main, mirror = MemoryRepository(), MemoryRepository()
     mirror.refuse_puts_with = RepositoryFull("cannot store: no room")
     plugs = archiving(main, mirror)
@@ -133,7 +135,7 @@ def test_every_mirror_has_it_before_the_server_forgets_it(server: Server) -> Non
     ],
 )
 def test_what_is_no_wal_is_refused(
-    server: Server, name: str, content: bytes | None, cause: str
+    server: DataDirectory, name: str, content: bytes | None, cause: str
 ) -> None:
     path = server.wal / name
     if content is not None:
@@ -142,19 +144,19 @@ def test_what_is_no_wal_is_refused(
         push(archiving(MemoryRepository()), path)
 
 
-def test_a_recycled_segment_under_a_new_name_is_refused(server: Server) -> None:
+def test_a_recycled_segment_under_a_new_name_is_refused(server: DataDirectory) -> None:
     path = server.finish(ONE).rename(server.wal / FOUR)
     with pytest.raises(WalUnfit, match=f"it holds what belongs to '{ONE}'"):
         push(archiving(MemoryRepository()), path)
 
 
-def test_a_segment_of_another_cluster_is_refused(server: Server) -> None:
+def test_a_segment_of_another_cluster_is_refused(server: DataDirectory) -> None:
     path = server.finish(ONE)
     with pytest.raises(WalUnfit, match="of another cluster"):
         push(archiving(MemoryRepository()), path, cluster="78")
 
 
-def test_a_history_file_tells_where_its_timeline_left_others(server: Server) -> None:
+def test_a_history_file_tells_where_its_timeline_left_others(server: DataDirectory) -> None:
     store = MemoryRepository()
     push(archiving(store), server.branch(3, "1\t0/3000158\tno recovery target", "", "2\t0/5000000"))
     switches = WalArchive(store, "shop").find("77", "00000003.history").switches

@@ -117,10 +117,9 @@ class ClusterStarter:
         status = self._status()
         if status is None or not _is_alive(status.pid):
             return self._ended(recovery), ""
-        if status.state == "ready":
-            return self._reached("open"), ""
-        goal = f"until {recovery.told}" if recovery else "what came with the backup"
-        if status.state != "standby":
+        goal = f"until {recovery.told}" if recovery else "that came with the backup"
+        # It lets readers in as soon as it is consistent, so "ready" says no more than that.
+        if status.state != "ready":
             return None, f"not consistent yet: replaying WAL {goal}"
         try:
             with self._own_login(status).session() as session:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from holdfast.errors import (
-    BackupFailed,
-    DatabaseUnreachable,
-    GrantMissing,
-    HoldfastError,
-    SnapshotLost,
-)
+from holdfast.errors import SnapshotLost
 from holdfast.model import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, PartStream, Snapshot, SourcePlan, TablePlan
 from holdfast.process import Child, ChildFailed, running
@@ -23,6 +16,7 @@ from holdfast.sources.postgres_native import databases, tools
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_physical.stream_facts import SENDERS, StreamFacts, examined
+from holdfast.sources.postgres_physical.wire_failures import wire_failed
 
 PROGRAM = "pg_basebackup"
 PART = "basebackup.tar"
@@ -41,7 +35,7 @@ class BasebackupStream:
         try:
             yield from self.child.chunks()
         except ChildFailed as error:
-            raise _failed(error) from error
+            raise wire_failed(error, "cannot stream the cluster") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,14 +177,3 @@ class StreamSource:
 
 def _tool(found: StreamFacts) -> Tool:
     return tools.find(PROGRAM, found.version_number // 10000, found.version, ())
-
-
-def _failed(error: ChildFailed) -> HoldfastError:
-    message = f"cannot stream the cluster: {error.message}"
-    if re.search(r"no pg_hba\.conf entry for replication|must be .* replication", error.stderr):
-        return GrantMissing(
-            message, hint="allow the login the database 'replication' in pg_hba.conf"
-        )
-    if re.search(r"exceeds max_wal_senders|remaining connection slots", error.stderr):
-        return DatabaseUnreachable(message, hint="raise max_wal_senders and restart the server")
-    return BackupFailed(message, hint="the server's log has the details")
