@@ -53,15 +53,15 @@ class Recovery:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The server's own settings; all targets, as only one may be set in all its files."""
-        targets = {"": "", "time": "", "lsn": "", "name": "", "xid": ""}
+        """The server's own settings. One target at most: it refuses even an empty second one."""
+        target = {}
         if self.goal is Goal.IMMEDIATE:
-            targets[""] = "immediate"
+            target = {"recovery_target": self.goal.value}
         elif self.goal is not Goal.LATEST:
-            targets[self.goal.value] = self.value
+            target = {f"recovery_target_{self.goal.value}": self.value}
         return {
             "restore_command": self.restore_command,
-            **{f"recovery_target_{key}".rstrip("_"): value for key, value in targets.items()},
+            **target,
             "recovery_target_timeline": self.timeline,
             "recovery_target_action": self.action.value,
             # What comes back is not yet the server that it was taken from: it must not archive

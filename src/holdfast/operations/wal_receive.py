@@ -66,7 +66,7 @@ def _archive(plugs: Archiving, folder: Path, so_far: Received) -> None:
             pushed = push(plugs, folder / name.text, cluster=so_far.cluster)
             so_far.here.add(name.text)
             so_far.files += not pushed.was_there
-            so_far.newest = name.text
+            so_far.newest = name.text if name.kind is WalKind.SEGMENT else so_far.newest
             events.info("wal_archived", file=name.text, seconds=pushed.seconds)
     for name in [name for name in found if name.kind is WalKind.SEGMENT][:-1]:
         (folder / name.text).unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,17 +12,17 @@ from holdfast.errors import RestoreFailed
 SIGNAL_FILE, STANDBY_FILE = "recovery.signal", "standby.signal"
 SETTINGS_FILE, CONFIG_FILE, ACCESS_FILE = "postgresql.auto.conf", "postgresql.conf", "pg_hba.conf"
 FILE_MODE = 0o600
+_OF_RECOVERY = re.compile(rb"\s*(restore_command|recovery_target\w*|archive_mode)\b", re.IGNORECASE)
 
 
 def write_recovery(data: Path, settings: Mapping[str, str]) -> None:
-    """Have the server recover by `settings`, which come last in its file, and so count."""
-    lines = [f"{name} = {quoted(value)}" for name, value in settings.items()]
+    """Have the server recover by `settings`, instead of what an earlier recovery had set."""
+    lines = [f"{name} = {quoted(value)}".encode() for name, value in settings.items()]
     path = data / SETTINGS_FILE
     try:
-        before = path.read_bytes() if path.exists() else b""
-        gap = b"" if not before or before.endswith(b"\n") else b"\n"
-        text = "\n".join(["# Written by holdfast restore.", *lines, ""])
-        _write(path, before + gap + text.encode())
+        before = path.read_bytes().splitlines() if path.exists() else []
+        kept = [line for line in before if not _OF_RECOVERY.match(line)]
+        _write(path, b"\n".join([*kept, b"# Written by holdfast restore.", *lines, b""]))
         # A copy of a standby would wait for its primary instead.
         (data / STANDBY_FILE).unlink(missing_ok=True)
         _write(data / SIGNAL_FILE, b"")

@@ -46,7 +46,8 @@ LEAST = {
 }
 _GRAVE = re.compile(r"\b(FATAL|PANIC):")
 _REPLAYED = """
-SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text, pg_get_wal_replay_pause_state(),
+SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text,
+       CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END,
        to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')
 """
 

@@ -31,9 +31,7 @@ def wire_failed(error: ChildFailed, what: str) -> HoldfastError:
     if _NO_ROOM.search(error.stderr):
         return DatabaseUnreachable(message, hint="raise max_wal_senders and restart the server")
     if _SLOT.search(error.stderr):
-        return SlotMissing(
-            message, hint="one program a slot: see pg_replication_slots"
-        )
+        return SlotMissing(message, hint="one program a slot: see pg_replication_slots")
     if _GONE.search(error.stderr):
         return DatabaseUnreachable(message, hint="trying later may work")
     return BackupFailed(message, hint="the server's log has the details")
