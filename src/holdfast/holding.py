@@ -6,6 +6,8 @@ snapshot. Whoever holds such a session for others needs to know when it is still
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -115,5 +117,41 @@ class Holder(Protocol):
         """The session that was begun under that id, still open.
 
         Raises `SessionNotFound`, `SessionLost`, `SessionExpired`, `SessionCorrupt`.
+        """
+        ...
+
+
+class Bracketed(Protocol):
+    """A base backup that is open while somebody else copies the cluster, all of it at once."""
+
+    @property
+    def holding(self) -> Holding: ...
+
+    @property
+    def data(self) -> str:
+        """The data directory."""
+        ...
+
+    @property
+    def tablespaces(self) -> Mapping[str, str]:
+        """Where each tablespace is, by its oid."""
+        ...
+
+    def end(self, folder: str) -> Ended:
+        """End the backup, and write what the copy needs into `folder`: `backup_label`,
+        `tablespace_map` where there are tablespaces, and `pg_wal/` with the WAL in between.
+
+        Raises what `Holding.end` raises, and `BackupFailed`.
+        """
+        ...
+
+
+class Bracket(Protocol):
+    """A cluster that can be copied by others, on this host."""
+
+    def open(self, label: str) -> AbstractContextManager[Bracketed]:
+        """Begin a base backup at once; it is ended on the server when the block is left.
+
+        Raises what `Holder.begin` raises, and `Unsupported`.
         """
         ...

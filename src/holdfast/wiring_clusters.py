@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from holdfast.archiving import WalStream
 from holdfast.config.secret import read_secret
 from holdfast.config.settings import JobSettings, PostgresSettings, Settings
-from holdfast.holding import Holder
+from holdfast.holding import Bracket, Holder
 from holdfast.ports import Source, Target
 from holdfast.recovery import Starter
 
@@ -73,6 +73,15 @@ def wal_stream(settings: PostgresSettings, *, slot: str) -> WalStream:
     from holdfast.sources.postgres_physical.receiving import PostgresWalStream
 
     return PostgresWalStream(_login(settings, "holdfast-wal"), slot=slot)
+
+
+def bracket(settings: PostgresSettings, holder: Holder | None) -> Bracket:
+    """A base backup around what others copy, held by the daemon where the job wants that."""
+    from holdfast.sources.postgres_physical.bracket import PostgresBracket
+
+    return PostgresBracket(
+        login=_login(settings, "holdfast"), holder=holder or postgres_holder(settings, "holdfast")
+    )
 
 
 def starter(url: str, settings: PostgresSettings, *, options: str) -> Starter:

@@ -13,7 +13,9 @@ from holdfast import wiring_clusters as clusters
 from holdfast.archiving import WalStream
 from holdfast.config.settings import PostgresSettings, Settings
 from holdfast.errors import Unsupported
+from holdfast.holding import Bracket
 from holdfast.operations.plugs import Archiving
+from holdfast.operations.snapshotting import SnapshotRequest
 from holdfast.recovery import Starter
 from holdfast.wiring_stores import repository
 
@@ -62,6 +64,29 @@ def restore_command(program: Sequence[str], arguments: Sequence[str]) -> str:
     """`program` as a server's shell is to run it; what `%f` and `%p` are the server fills in."""
     words = [shlex.quote(each).replace("%", "%%") for each in (*program, *arguments)]
     return " ".join([*words, "%f", "%p"])
+
+
+def bracket(settings: Settings, name: str) -> Bracket:
+    """The cluster of job `name`, for somebody else to copy."""
+    job = wiring.job_settings(settings, name)
+    holder = clusters.holding_daemon(settings, name, job)
+    return clusters.bracket(server_of(settings, name), holder)
+
+
+def snapshot_request(
+    settings: Settings, name: str, *, script: Path, labels: Path | None, label: str
+) -> SnapshotRequest:
+    """A snapshot of job `name`; its labels go to a folder of their own where none is named."""
+    taken = f"{wiring.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    return SnapshotRequest(
+        job=name,
+        script=script,
+        labels=labels.absolute()
+        if labels
+        else settings.state_directory / "snapshots" / name / taken,
+        label=label,
+        timeout=wiring.job_settings(settings, name).timeout,
+    )
 
 
 def spool(settings: Settings, name: str) -> Path:

@@ -20,6 +20,7 @@ from holdfast.cli import (
     making,
     reading,
     restoring,
+    snapshotting,
     verifying,
     wal,
 )
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "du": reading.du,
     "prune": keeping.prune,
     "repair": keeping.repair,
+    "snapshot": snapshotting.snapshot,
     "check": health.check,
     "status": health.status,
 }
