@@ -294,6 +294,7 @@ def test_a_cluster_comes_back_over_the_wire_too(tmp_path: Path) -> None:
             site.run("backup", "shop")
         proof = site.run("show", "shop/latest")["manifest"]["proof"]
         assert "one stream" in proof["copied_by"]
+        assert proof["start_lsn"] < proof["stop_lsn"]
         with restored(site) as back:
             prove(back, yard)
 

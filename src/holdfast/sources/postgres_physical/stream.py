@@ -15,11 +15,13 @@ from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import databases, tools
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
-from holdfast.sources.postgres_physical.stream_facts import SENDERS, StreamFacts, examined
+from holdfast.sources.postgres_physical.stream_facts import SENDERS, StreamFacts, examined, wal_of
 from holdfast.sources.postgres_physical.wire_failures import wire_failed
 
 PROGRAM = "pg_basebackup"
 PART = "basebackup.tar"
+# Where the end of the manifest is, behind which a tar has only its padding.
+TAIL_BYTES = 64 << 10
 ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
 
 
@@ -28,12 +30,18 @@ class BasebackupStream:
     """Obeys `ports.PartStream`: what pg_basebackup writes."""
 
     child: Child
+    wal: dict[str, str]
+    """Which WAL the backup spans, known once all of it was read."""
     rows: int | None = None
     members: Sequence[Member] = ()
 
     def __iter__(self) -> Iterator[Buffer]:
+        tail = b""
         try:
-            yield from self.child.chunks()
+            for chunk in self.child.chunks():
+                tail = (tail + chunk)[-TAIL_BYTES:]
+                yield chunk
+            self.wal.update(wal_of(tail) | {"ended_at": datetime.now(UTC).isoformat()})
         except ChildFailed as error:
             raise wire_failed(error, "cannot stream the cluster") from error
 
@@ -49,6 +57,7 @@ class StreamSnapshot:
     taken_at: datetime
     consistency: Consistency = Consistency.SNAPSHOT
     endings: Endings = field(default_factory=Endings)
+    wal: dict[str, str] = field(default_factory=dict)
 
     @property
     def server(self) -> Server:
@@ -56,7 +65,12 @@ class StreamSnapshot:
 
     @property
     def proof(self) -> dict[str, str]:
-        return {"snapshot": "the run of pg_basebackup", "copied_by": ONE_STREAM}
+        return {
+            "snapshot": "the run of pg_basebackup",
+            "copied_by": ONE_STREAM,
+            "system_identifier": self.found.system_identifier,
+            **self.wal,
+        }
 
     @property
     def tools(self) -> dict[str, str]:
@@ -75,7 +89,7 @@ class StreamSnapshot:
             running(self.argv, env=self.login.environment()) as child,
             self.endings.registered(child.end),
         ):
-            yield BasebackupStream(child=child)
+            yield BasebackupStream(child=child, wal=self.wal)
 
     def abort(self) -> None:
         self.endings.abort()

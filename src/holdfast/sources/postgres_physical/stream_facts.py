@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import psycopg
@@ -22,8 +23,16 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
        current_setting('max_wal_senders')::int
          - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'),
        (SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database)::bigint,
-       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)
+       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),
+       (SELECT system_identifier FROM pg_control_system())::text
 """
+# One range each timeline, at the end of the manifest, which is the last file of the stream.
+_RANGE = re.compile(
+    rb'"Timeline": (\d+), "Start-LSN": "([0-9A-F]+/[0-9A-F]+)", "End-LSN": "([0-9A-F]+/[0-9A-F]+)"'
+)
+
+
+_NOTHING = ("", 0, 0, 0, 0, False, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +45,7 @@ class StreamFacts:
     senders_free: int
     size_bytes: int
     may_replicate: bool
+    system_identifier: str
 
     @property
     def server(self) -> Server:
@@ -52,7 +62,7 @@ def examined(login: Login) -> StreamFacts:
             raise failures.reading(
                 error, "the cluster's own facts", gone=gone, user=login.user
             ) from error
-    version, number, spaces, free, size_bytes, may_replicate = row or ("", 0, 0, 0, 0, False)
+    version, number, spaces, free, size_bytes, may_replicate, cluster = row or _NOTHING
     found = StreamFacts(
         version=version,
         version_number=number,
@@ -60,9 +70,23 @@ def examined(login: Login) -> StreamFacts:
         senders_free=free,
         size_bytes=size_bytes,
         may_replicate=may_replicate,
+        system_identifier=cluster,
     )
     _require(found, login.user)
     return found
+
+
+def wal_of(tail: bytes) -> dict[str, str]:
+    """Which WAL a base backup spans, by the last bytes of its stream; empty where they say none."""
+    ranges = _RANGE.findall(tail)
+    if not ranges:
+        return {}
+    timeline, start, _ = ranges[0]
+    return {
+        "timeline": timeline.decode(),
+        "start_lsn": start.decode(),
+        "stop_lsn": ranges[-1][2].decode(),
+    }
 
 
 def _require(found: StreamFacts, user: str) -> None:
