@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.config.secret import read_secret
-from holdfast.config.settings import JobSettings, PostgresSettings, Settings
+from holdfast.config.settings import JobSettings, Settings
+from holdfast.config.sources import PostgresSettings
 from holdfast.holding import Holder
 from holdfast.ports import Source, Target
 
@@ -28,13 +29,13 @@ def holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | 
 
 
 def physical_source(settings: PostgresSettings, job: JobSettings, holder: Holder | None) -> Source:
-    """Files where they can be read, or pg_basebackup where the job says `transport: wire`."""
+    """Files where they can be read, or pg_basebackup where the job says `engine: tools`."""
     from holdfast.sources.postgres_physical.source import PhysicalSource
     from holdfast.sources.postgres_physical.stream import StreamSource
 
     login = _login(settings, "holdfast")
     fast = settings.checkpoint == "fast"
-    if settings.transport == "wire":
+    if settings.engine == "tools":
         return StreamSource(login=login, fast=fast)
     return PhysicalSource(
         login=login,

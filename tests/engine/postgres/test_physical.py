@@ -59,7 +59,7 @@ class Yard:
     def site(self, name: str = "site", **source: Any) -> Site:
         folder = self.folder / name
         folder.mkdir()
-        settings = {"kind": "postgres", "engine": "physical", "dsn": self.server.dsn, **source}
+        settings = {"kind": "postgres", "method": "physical", "dsn": self.server.dsn, **source}
         site = Site(folder, settings, level=1)
         site.job["max_concurrent_processes"] = 2
         return site
@@ -289,7 +289,7 @@ def test_a_cluster_comes_back_over_the_wire_too(tmp_path: Path) -> None:
     with cluster(wal_senders=1) as server:
         yard = Yard(server, tmp_path)
         yard.fill(has_space=False)
-        site = yard.site(transport="wire")
+        site = yard.site(engine="tools")
         with yard.under_load():
             site.run("backup", "shop")
         proof = site.run("show", "shop/latest")["manifest"]["proof"]
@@ -299,16 +299,16 @@ def test_a_cluster_comes_back_over_the_wire_too(tmp_path: Path) -> None:
 
 
 def test_what_the_wire_cannot_do_is_refused_with_the_numbers(yard: Yard, tmp_path: Path) -> None:
-    site = yard.site(transport="wire")
+    site = yard.site(engine="tools")
     assert "1 tablespaces" in site.run("backup", "shop", code=23)["error"]
     with cluster(wal_senders=0) as server:
         bare = Yard(server, tmp_path / "bare")
         bare.folder.mkdir()
-        told = bare.site(transport="wire").run("backup", "shop", code=20)
+        told = bare.site(engine="tools").run("backup", "shop", code=20)
         assert "0 WAL senders are free, 1 is needed" in told["error"]
         server.ask("CREATE ROLE clerk LOGIN")
         dsn = f"host={server.folder} user=clerk dbname=postgres"
-        refused = bare.site("clerk", transport="wire", dsn=dsn).run("check", "shop", code=22)
+        refused = bare.site("clerk", engine="tools", dsn=dsn).run("check", "shop", code=22)
         assert "REPLICATION" in json.dumps(refused)
 
 

@@ -52,7 +52,7 @@ class PhysicalSource:
     leaves it to whoever resumes. `fast` does not wait for a spread checkpoint.
     """
 
-    engine = "physical"
+    engine = "native"
 
     def __init__(
         self,
