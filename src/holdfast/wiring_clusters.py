@@ -28,7 +28,7 @@ def holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | 
     )
 
 
-def physical_source(settings: PostgresSettings, job: JobSettings, holder: Holder | None) -> Source:
+def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source:
     """Files where they can be read, or pg_basebackup where the job says `engine: tools`."""
     from holdfast.sources.postgres_physical.source import PhysicalSource
     from holdfast.sources.postgres_physical.stream import StreamSource
@@ -40,7 +40,6 @@ def physical_source(settings: PostgresSettings, job: JobSettings, holder: Holder
     return PhysicalSource(
         login=login,
         holder=holder or postgres_holder(settings, "holdfast"),
-        keeps_session=holder is not None and job.resumable,
         fast=fast,
     )
 

@@ -62,7 +62,7 @@ def _password(file: Path | None) -> str | None:
 
 def _postgres_source(settings: PostgresSettings, job: JobSettings, holder: Holder | None) -> Source:
     if settings.method == "physical":
-        return clusters.physical_source(settings, job, holder)
+        return clusters.physical_source(settings, holder)
     if settings.engine == "tools":
         return _postgres_tools_source(settings, job.compression)
     from holdfast.sources.postgres_native.source import PostgresSource
@@ -74,6 +74,7 @@ def _postgres_source(settings: PostgresSettings, job: JobSettings, holder: Holde
         chunk_bytes=settings.chunk_size,
         external_bytes=settings.blob_size if settings.blobs == "external" else None,
         selection=_selection(settings),
+        elsewhere=holder,
     )
 
 

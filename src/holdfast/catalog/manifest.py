@@ -26,7 +26,7 @@ def _adapter() -> TypeAdapter[Manifest]:
 
 def encode(manifest: Manifest) -> bytes:
     """`manifest` as the bytes that are stored; equal manifests give equal bytes."""
-    body = _adapter().dump_python(manifest, mode="json")
+    body = as_json(manifest)
     document = {"schema": SCHEMA, "sha256": _fingerprint(body), "manifest": body}
     return json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
@@ -57,7 +57,9 @@ def decode(data: bytes, *, key: str) -> Manifest:
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
     """`manifest` as plain JSON values, for output."""
-    body: dict[str, Any] = _adapter().dump_python(manifest, mode="json")
+    body: dict[str, Any] = _adapter().dump_python(
+        manifest, mode="json", exclude={"parts": {"__all__": {"memo"}}}
+    )
     return body
 
 

@@ -39,7 +39,7 @@ POSTGRES_KEYS = {
     "blob_size": (_ROWS,),
     "databases": (_ROWS, _DUMPS),
     "exclude_databases": (_ROWS, _DUMPS),
-    "session": (_FILES,),
+    "session": (_ROWS, _FILES),
     "checkpoint": (_FILES, _STREAM),
 }
 

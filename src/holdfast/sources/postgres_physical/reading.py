@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import BackupFailed
 from holdfast.model import Buffer
+from holdfast.sources.postgres_physical.findings import Findings, ReadFile
 from holdfast.sources.postgres_physical.page import PAGE_BYTES, PAGES_PER_SEGMENT, bad_pages
 from holdfast.sources.postgres_physical.tree import Entry
 
@@ -20,42 +20,9 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadFile:
-    """A file as it was read; `sha256` is empty where it was a part of its own."""
-
-    size_bytes: int
-    modified: float
-    sha256: str = ""
-
-
-@dataclass(kw_only=True)
-class Findings:
-    """What workers saw: each file that was read, those that had vanished, and bad pages."""
-
-    files: dict[str, ReadFile] = field(default_factory=dict)
-    vanished: set[str] = field(default_factory=set)
-    bad: dict[str, list[int]] = field(default_factory=dict)
-    pages: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, path: str, read: ReadFile) -> None:
-        with self.lock:
-            self.files[path] = read
-
-    def add_vanished(self, path: str) -> None:
-        with self.lock:
-            self.vanished.add(path)
-
-    def add_pages(self, path: str, *, checked: int, bad: list[int]) -> None:
-        with self.lock:
-            self.pages += checked
-            if bad:
-                self.bad.setdefault(path, []).extend(bad)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads files below `data`; pages older than `start` are checked where `checks_pages`.
+    """Reads the files of one part below `data`; pages older than `start` are checked where
+    `checks_pages`.
 
     `look` is called between chunks and raises where going on makes no sense any more.
     """
@@ -71,13 +38,13 @@ class Reader:
         try:
             descriptor = self._open(entry)
         except FileNotFoundError:
-            self.findings.add_vanished(entry.path)
+            self.findings.vanished.add(entry.path)
             return
         try:
             yield from self._content(descriptor, entry)
             status = os.fstat(descriptor)
-            self.findings.add(
-                entry.path, ReadFile(size_bytes=status.st_size, modified=status.st_mtime)
+            self.findings.files[entry.path] = ReadFile(
+                size_bytes=status.st_size, modified=status.st_mtime
             )
         finally:
             os.close(descriptor)
@@ -86,6 +53,7 @@ class Reader:
         """A tar of files and folders."""
         for entry in entries:
             if entry.is_folder:
+                self.findings.folders.append(entry.path)
                 yield _header(entry.path, size_bytes=0, modified=0, is_folder=True)
             else:
                 yield from self._member(entry)
@@ -95,7 +63,7 @@ class Reader:
         try:
             descriptor = self._open(entry)
         except FileNotFoundError:
-            self.findings.add_vanished(entry.path)
+            self.findings.vanished.add(entry.path)
             return
         try:
             status = os.fstat(descriptor)
@@ -115,8 +83,9 @@ class Reader:
             yield bytes(-size_bytes % tarfile.BLOCKSIZE)
         finally:
             os.close(descriptor)
-        read = ReadFile(size_bytes=size_bytes, modified=status.st_mtime, sha256=digest.hexdigest())
-        self.findings.add(entry.path, read)
+        self.findings.files[entry.path] = ReadFile(
+            size_bytes=size_bytes, modified=status.st_mtime, sha256=digest.hexdigest()
+        )
 
     def _open(self, entry: Entry) -> int:
         try:
