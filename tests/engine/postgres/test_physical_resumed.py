@@ -20,6 +20,7 @@ from tests.engine.postgres.yard import Yard, prove, prove_rows, restored
 from tests.engine.waiting import until
 
 Held = tuple[Yard, Site, Daemon]
+FILES = ("file", "file-pack")
 
 
 @pytest.fixture
@@ -30,37 +31,30 @@ def held(yard: Yard) -> Iterator[Held]:
         yield yard, site, daemon
 
 
-def inodes(site: Site) -> dict[str, int]:
-    """A part that is taken again is another file."""
-    parts = (path for path in site.files() if path.suffix == ".zst")
-    return {str(path): path.stat().st_ino for path in parts}
+def still_there(site: Site, kept: dict[str, int]) -> bool:
+    return kept == {key: (site.repository / key).stat().st_ino for key in kept}
 
 
-def copied(
-    daemon: Daemon, session_id: str, yard: Yard, back: Cluster, names: tuple[str, ...]
-) -> None:
+def copied(daemon: Daemon, session_id: str, source: Path, to: Path, *names: str) -> None:
     """One of several that copy, by `tar` as a script would."""
     daemon.ask("join", session_id)
-    back.data.mkdir(mode=0o700, exist_ok=True)
-    read = ["tar", "-C", str(yard.server.data), "--warning=none", "-chf", "-", *names]
-    with subprocess.Popen(read, stdout=subprocess.PIPE) as reading:
-        subprocess.run(["tar", "-C", str(back.data), "-xf", "-"], stdin=reading.stdout, check=True)
+    to.mkdir(mode=0o700, exist_ok=True)
+    argv = ["tar", "-C", str(source), "--warning=none", "-cf", "-", *names]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as reading:
+        subprocess.run(["tar", "-C", str(to), "-xf", "-"], stdin=reading.stdout, check=True)
     # 1: a file changed while it was read, which is what WAL is for.
     assert reading.returncode in (0, 1)
     daemon.ask("heartbeat", session_id)
 
 
-def complete(yard: Yard, back: Cluster, ended: dict[str, str]) -> None:
-    """Folders that a server expects, and the WAL of the backup."""
-    for name in EMPTIED | {
-        "pg_logical/snapshots",
-        "pg_logical/mappings",
-        "pg_commit_ts",
-        "pg_stat",
-        "pg_twophase",
-        "pg_wal/archive_status",
-    }:
+def complete(yard: Yard, back: Cluster, space: Path, ended: dict[str, str]) -> None:
+    """Labels, folders that a server expects, the tablespace's new place, and the WAL."""
+    (back.data / "backup_label").write_text(ended["backup_label"])
+    for name in EMPTIED | {"pg_tblspc", "pg_wal/archive_status"}:
         (back.data / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    oid, _, place = ended["tablespace_map"].strip().partition(" ")
+    assert place == str(yard.space)
+    (back.data / "pg_tblspc" / oid).symlink_to(space)
     first = re.search(r"\(file ([0-9A-F]{24})\)", ended["backup_label"])
     assert first is not None
     for segment in (yard.server.data / "pg_wal").iterdir():
@@ -111,15 +105,15 @@ def test_a_run_that_is_killed_is_resumed_under_the_same_backup(held: Held, failp
     with yard.under_load():
         killed_at(site, failpoint)
         (session,) = daemon.ask("list")["sessions"]
-        kept = inodes(site)
+        kept = site.kept(*FILES)
         made = site.run("backup", "shop", "--resume")
     shown = site.run("show", "shop/latest")["manifest"]
     assert shown["proof"]["start_lsn"] == session["start_lsn"]
     assert shown["consistency"] == "snapshot"
-    # Of what was stored, the file packs too, nothing was copied again.
-    assert int(shown["proof"].get("resumed_parts", 0)) >= int(failpoint.partition(":")[2] or 0) - 1
-    if failpoint == "parts-read":
-        assert kept.items() <= inodes(site).items()
+    # Nothing that was stored was copied again.
+    assert still_there(site, kept)
+    assert int(shown["proof"].get("resumed_parts", 0)) == len(kept)
+    assert len(kept) >= {"part-stored:1": 1, "part-stored:3": 3, "parts-read": 4}.get(failpoint, 0)
     assert made["backup"] == site.backups()[0]["backup"]
     assert daemon.told(session["session_id"])[0] == "ended"
     with restored(site) as back:
@@ -138,10 +132,10 @@ def test_a_run_that_is_killed_after_the_backup_ended_is_resumed_all_the_same(
     assert session["state"] == "ended"
     # Its slot keeps the WAL for whoever resumes.
     assert yard.server.held() == 2
-    kept = {path: inode for path, inode in inodes(site).items() if "/end/" not in path}
+    kept = site.kept(*FILES, "wal")
     yard.server.ask("CREATE TABLE younger AS SELECT generate_series(1, 1000)")
     site.run("backup", "shop", "--resume")
-    assert kept.items() <= inodes(site).items()
+    assert still_there(site, kept)
     with restored(site) as back:
         prove(back, yard)
     assert yard.server.held() == 0
@@ -197,14 +191,18 @@ def test_processes_that_share_a_session_may_copy_side_by_side_with_tools_of_thei
             assert first.stdout is not None
             session_id = first.stdout.readline().split()[1]
             first.kill()
+        data, space = yard.server.data, folder / "space"
+        apart = EMPTIED | {"base", "pg_tblspc", "postmaster.pid", "postmaster.opts"}
+        rest = sorted(path.name for path in data.iterdir() if path.name not in apart)
         with ThreadPoolExecutor(2) as pool:
-            halves = [("base",), ("global", "pg_xact", "pg_multixact", "pg_tblspc", "PG_VERSION")]
-            copies = [pool.submit(copied, daemon, session_id, yard, back, half) for half in halves]
+            copies = [
+                pool.submit(copied, daemon, session_id, data, back.data, "base"),
+                pool.submit(copied, daemon, session_id, data, back.data, *rest),
+                pool.submit(copied, daemon, session_id, yard.space, space, "."),
+            ]
             for each in copies:
                 each.result()
-        ended = daemon.ask("end", session_id)
-        (back.data / "backup_label").write_text(ended["backup_label"])
-        complete(yard, back, ended)
+        complete(yard, back, space, daemon.ask("end", session_id))
         prove_rows(back, yard)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from holdfast.model import Part, PartKind, PartPlan
+from holdfast.model import Codec, Part, PartKind, PartPlan
 from holdfast.sources.postgres_physical.findings import Findings
 from holdfast.sources.postgres_physical.tree import Entry
 
@@ -29,11 +29,25 @@ class Layout:
         """Every file and folder, by its path."""
         return {entry.path: entry for each in self.contents.values() for entry in each}
 
-    def add(self, name: str, kind: PartKind, entries: list[Entry], details: dict[str, str]) -> None:
+    def add(
+        self,
+        name: str,
+        kind: PartKind,
+        entries: list[Entry],
+        details: dict[str, str],
+        *,
+        compress: bool = True,
+    ) -> None:
         size_bytes = sum(entry.size_bytes for entry in entries)
         self.contents[name] = entries
         self.parts.append(
-            PartPlan(name=name, kind=kind, estimated_bytes=size_bytes, details=details)
+            PartPlan(
+                name=name,
+                kind=kind,
+                estimated_bytes=size_bytes,
+                details=details,
+                compress=compress,
+            )
         )
 
 
@@ -48,7 +62,8 @@ def around(layout: Layout, stored: Iterable[Part], *, with_rest: bool) -> Layout
             found = Findings.decode(part.memo)
             entries = [Entry(path=path, is_folder=True) for path in found.folders]
             entries += [rest.get(path, Entry(path=path)) for path in found.paths]
-            made.add(part.name, part.kind, entries, part.details)
+            compress = part.codec is not Codec.NONE
+            made.add(part.name, part.kind, entries, part.details, compress=compress)
             for entry in entries:
                 rest.pop(entry.path, None)
     return lay_out(rest.values() if with_rest else (), into=made)
@@ -58,6 +73,7 @@ def lay_out(
     entries: Iterable[Entry],
     *,
     into: Layout | None = None,
+    is_worth_compressing: Callable[[Entry], bool] = lambda _: True,
     small_bytes: int = SMALL_FILE_BYTES,
     pack_bytes: int = PACK_BYTES,
     pack_files: int = PACK_FILES,
@@ -80,7 +96,8 @@ def lay_out(
         name = f"files/{entry.path.lower()}"
         is_free = _SAFE_NAME.fullmatch(name) and name not in layout.contents
         if entry.size_bytes >= small_bytes and is_free:
-            layout.add(name, PartKind.FILE, [entry], {"path": entry.path})
+            compress = is_worth_compressing(entry)
+            layout.add(name, PartKind.FILE, [entry], {"path": entry.path}, compress=compress)
             continue
         if pack and (packed + entry.size_bytes > pack_bytes or len(pack) >= pack_files):
             close_pack()

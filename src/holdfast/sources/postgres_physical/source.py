@@ -6,19 +6,21 @@ import os
 import resource
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import psycopg
 
 from holdfast.errors import ConfigInvalid, DatabaseUnreachable
 from holdfast.holding import HeldKind, Holder
-from holdfast.model import Consistency, Relation, Server
+from holdfast.model import Consistency, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
 from holdfast.sources.postgres_native import databases, failures, preflight
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
-from holdfast.sources.postgres_physical.layout import lay_out
+from holdfast.sources.postgres_physical.layout import Layout, lay_out
 from holdfast.sources.postgres_physical.reading import unreadable
+from holdfast.sources.postgres_physical.sampling import is_worth_compressing
 from holdfast.sources.postgres_physical.snapshot import KIND, PhysicalSnapshot
 from holdfast.sources.postgres_physical.tree import Entry
 from holdfast.sources.tending import LOOK_SECONDS, joined, of_this_process
@@ -95,7 +97,7 @@ class PhysicalSource:
     def plan(self) -> SourcePlan:
         with self._session() as connection:
             found = cluster.facts(connection)
-            layout = lay_out(self._entries(found))
+            layout = self._layout(found)
         sums = "verified" if found.has_checksums else "not there: the cluster has none"
         return SourcePlan(
             server=Server(kind=KIND, version=found.version, database=self.database),
@@ -105,9 +107,7 @@ class PhysicalSource:
                     estimated_bytes=part.estimated_bytes,
                     estimated_rows=0,
                     method=part.kind.value,
-                    reason="big enough for a part of its own"
-                    if part.details
-                    else f"{len(layout.contents[part.name])} small files",
+                    reason=_reason(part, len(layout.contents[part.name])),
                 )
                 for part in layout.parts
             ),
@@ -137,7 +137,7 @@ class PhysicalSource:
             snapshot = PhysicalSnapshot(
                 found=found,
                 holding=holding,
-                layout=lay_out(self._entries(found)),
+                layout=self._layout(found),
                 name=holding.session_id or f"the backup of process {os.getpid()}",
             )
             # From here on it is theirs who know of it to let it go.
@@ -156,11 +156,23 @@ class PhysicalSource:
                     error, "the cluster's own facts", gone=gone, user=self._login.user
                 ) from error
 
+    def _layout(self, found: ClusterFacts) -> Layout:
+        worth = partial(is_worth_compressing, found.data)
+        return lay_out(self._entries(found), is_worth_compressing=worth)
+
     def _entries(self, found: ClusterFacts) -> Iterator[Entry]:
         try:
             yield from found.tree.entries()
         except OSError as error:
             raise unreadable(found.data, error) from error
+
+
+def _reason(part: PartPlan, files: int) -> str:
+    if not part.details:
+        return f"{files} small files"
+    if part.compress:
+        return "big enough for a part of its own"
+    return "a part of its own, stored as it is: a sample of it would not become smaller"
 
 
 def _require_files(workers: int) -> None:
