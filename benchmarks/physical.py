@@ -12,7 +12,7 @@ repositories:
 jobs:
   files:
     source:
-      {{kind: postgres, engine: physical, dsn: "host=/run/postgresql user=postgres"}}
+      {{kind: postgres, method: physical, dsn: "host=/run/postgresql user=postgres"}}
     repository: main
     compression: {{codec: zstd, level: 1}}
     max_concurrent_processes: 2

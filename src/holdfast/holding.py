@@ -80,6 +80,11 @@ class Holding(Protocol):
         """What another process joins it by; empty where it lives and dies with this one."""
         ...
 
+    @property
+    def ended(self) -> Ended | None:
+        """What the server said at the end, where that came before this one joined."""
+        ...
+
     def look(self) -> None:
         """Keep it alive, and make sure that it still counts.
 
@@ -89,8 +94,11 @@ class Holding(Protocol):
         """
         ...
 
-    def end(self) -> Ended:
-        """End the backup or let the snapshot go; raises what `look` raises. Not twice."""
+    def end(self, *, keep: bool = False) -> Ended:
+        """End the backup or let the snapshot go; raises what `look` raises. Not twice.
+
+        With `keep` the session itself, and the slot that keeps the WAL, stay until `abort`.
+        """
         ...
 
     def abort(self) -> None:
@@ -106,15 +114,16 @@ class Holder(Protocol):
         """The server's address, which the limit of sessions goes by."""
         ...
 
-    def begin(self, kind: HeldKind, *, label: str, fast: bool) -> Holding:
+    def begin(self, kind: HeldKind, *, label: str, fast: bool, database: str = "") -> Holding:
         """Begin a backup or export a snapshot; `fast` does not wait for a spread checkpoint.
 
-        Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`, `BackupFailed`.
+        A snapshot is of `database`, or of the one that the login names. Raises
+        `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`, `BackupFailed`.
         """
         ...
 
     def join(self, session_id: str) -> Holding:
-        """The session that was begun under that id, still open.
+        """The session that was begun under that id, open, or ended as `ended` says.
 
         Raises `SessionNotFound`, `SessionLost`, `SessionExpired`, `SessionCorrupt`.
         """

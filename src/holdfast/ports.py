@@ -115,6 +115,16 @@ class SelfCompressing(Protocol):
         ...
 
 
+@runtime_checkable
+class Memorable(Protocol):
+    """A part stream of which a later run has to know more than what is stored of it."""
+
+    @property
+    def memo(self) -> str:
+        """Becomes `Part.memo`; asked for once all has been read."""
+        ...
+
+
 class Blobs(Protocol):
     """Where long values are kept beside the parts, each once, named by its SHA-256."""
 
@@ -175,6 +185,27 @@ class Closing(Protocol):
         """End what the server holds open for us; what `read` has for us after that. Once.
 
         Raises what became of the snapshot, where `stored` is worth nothing without it.
+        """
+        ...
+
+
+@runtime_checkable
+class Continuing(Protocol):
+    """A snapshot whose parts depend on what an earlier run has stored of it."""
+
+    def go_on_from(self, stored: Sequence[Part]) -> None:
+        """Leave those parts as they are, and have `parts` name all others around them. First."""
+        ...
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A snapshot that may be held by another process, and then outlives this one."""
+
+    def let_go(self, *, finished: bool) -> None:
+        """Nobody will rejoin it: there is a backup, or nothing to go on with. Never raises.
+
+        Leaving the block of `Source.open` is not enough: whoever resumes would find it gone.
         """
         ...
 

@@ -16,7 +16,8 @@ from holdfast import events
 from holdfast import wiring_clusters as clusters
 from holdfast.config.problems import did_you_mean
 from holdfast.config.repositories import RepositorySettings
-from holdfast.config.settings import JobSettings, PostgresSettings, Settings
+from holdfast.config.settings import JobSettings, Settings
+from holdfast.config.sources import PostgresSettings
 from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
 from holdfast.holding import HeldKind, Holder
 from holdfast.keyring import believed_keys, require_believed
@@ -207,7 +208,7 @@ def sessions_of(settings: Settings, name: str) -> tuple[Holder, HeldKind]:
             f"cannot hold a session for job '{name}': a {source.kind} server has none to share",
             hint="sessions are for PostgreSQL: base backups and exported snapshots",
         )
-    kind = HeldKind.BACKUP if source.engine == "physical" else HeldKind.SNAPSHOT
+    kind = HeldKind.BACKUP if source.method == "physical" else HeldKind.SNAPSHOT
     return clusters.postgres_holder(source, "holdfast-sessiond"), kind
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from holdfast.archiving import WalStream
 from holdfast.config.secret import read_secret
-from holdfast.config.settings import JobSettings, PostgresSettings, Settings
+from holdfast.config.settings import JobSettings, Settings
+from holdfast.config.sources import PostgresSettings
 from holdfast.holding import Bracket, Holder
 from holdfast.ports import Source, Target
 from holdfast.recovery import Starter
@@ -29,19 +30,18 @@ def holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | 
     )
 
 
-def physical_source(settings: PostgresSettings, job: JobSettings, holder: Holder | None) -> Source:
-    """Files where they can be read, or pg_basebackup where the job says `transport: wire`."""
+def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source:
+    """Files where they can be read, or pg_basebackup where the job says `engine: tools`."""
     from holdfast.sources.postgres_physical.source import PhysicalSource
     from holdfast.sources.postgres_physical.stream import StreamSource
 
     login = _login(settings, "holdfast")
     fast = settings.checkpoint == "fast"
-    if settings.transport == "wire":
+    if settings.engine == "tools":
         return StreamSource(login=login, fast=fast)
     return PhysicalSource(
         login=login,
         holder=holder or postgres_holder(settings, "holdfast"),
-        keeps_session=holder is not None and job.resumable,
         fast=fast,
     )
 

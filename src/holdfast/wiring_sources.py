@@ -9,13 +9,8 @@ from urllib.parse import urlsplit
 
 from holdfast import wiring_clusters as clusters
 from holdfast.config.secret import read_secret
-from holdfast.config.settings import (
-    CompressionSettings,
-    JobSettings,
-    MysqlSettings,
-    PostgresSettings,
-    SourceSettings,
-)
+from holdfast.config.settings import CompressionSettings, JobSettings
+from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
 from holdfast.errors import Unsupported
 from holdfast.holding import Holder
 from holdfast.model import Selection
@@ -28,9 +23,7 @@ def source_of(job: JobSettings, chunk_bytes: int | None, *, holder: Holder | Non
     `holder` holds its sessions where they are not to be those of this process.
     """
     settings = _chunked(job.source, chunk_bytes)
-    if isinstance(settings, PostgresSettings) and settings.engine == "physical":
-        return clusters.physical_source(settings, job, holder)
-    return SOURCES[type(settings)](settings, job.compression)
+    return SOURCES[type(settings)](settings, job, holder)
 
 
 def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
@@ -54,9 +47,10 @@ def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
 def _chunked(source: SourceSettings, chunk_bytes: int | None) -> SourceSettings:
     if chunk_bytes is None:
         return source
-    if not isinstance(source, PostgresSettings):
+    if not isinstance(source, PostgresSettings) or not source.knows("chunk_size"):
+        way = f"{source.kind} source, engine {source.engine}, method {source.method},"
         raise Unsupported(
-            f"cannot split tables of a {source.kind} source at a size of your choice",
+            f"cannot split tables of a {way} at a size of your choice",
             hint="leave --chunk-size out",
         )
     return source.model_copy(update={"chunk_size": chunk_bytes})
@@ -66,9 +60,11 @@ def _password(file: Path | None) -> str | None:
     return read_secret(file).reveal() if file else None
 
 
-def _postgres_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
+def _postgres_source(settings: PostgresSettings, job: JobSettings, holder: Holder | None) -> Source:
+    if settings.method == "physical":
+        return clusters.physical_source(settings, holder)
     if settings.engine == "tools":
-        return _postgres_tools_source(settings, compression)
+        return _postgres_tools_source(settings, job.compression)
     from holdfast.sources.postgres_native.source import PostgresSource
 
     return PostgresSource(
@@ -78,6 +74,7 @@ def _postgres_source(settings: PostgresSettings, compression: CompressionSetting
         chunk_bytes=settings.chunk_size,
         external_bytes=settings.blob_size if settings.blobs == "external" else None,
         selection=_selection(settings),
+        elsewhere=holder,
     )
 
 
@@ -100,9 +97,9 @@ def _postgres_tools_source(settings: PostgresSettings, compression: CompressionS
     )
 
 
-def _mysql_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
+def _mysql_source(settings: MysqlSettings, job: JobSettings, _holder: Holder | None) -> Source:
     if settings.engine == "tools":
-        return _mysql_tools_source(settings, compression)
+        return _mysql_tools_source(settings, job.compression)
     from holdfast.sources.mysql_native.choices import Choices
     from holdfast.sources.mysql_native.source import MysqlSource
 
@@ -162,7 +159,7 @@ def _datadir_target(url: str, _password: str | None) -> Target:
 
 
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
-SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
+SOURCES: dict[type, Callable[[Any, JobSettings, Holder | None], Source]] = {
     PostgresSettings: _postgres_source,
     MysqlSettings: _mysql_source,
 }

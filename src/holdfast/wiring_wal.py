@@ -11,7 +11,8 @@ from pathlib import Path
 from holdfast import wiring
 from holdfast import wiring_clusters as clusters
 from holdfast.archiving import WalStream
-from holdfast.config.settings import PostgresSettings, Settings
+from holdfast.config.settings import Settings
+from holdfast.config.sources import PostgresSettings
 from holdfast.errors import Unsupported
 from holdfast.holding import Bracket
 from holdfast.operations.plugs import Archiving

@@ -21,15 +21,16 @@ class FakeHolding:
     is_open: bool = True
     looks: int = 0
     session_id: str = ""
+    ended: Ended | None = None
 
     def look(self) -> None:
         self.looks += 1
         if self.problem is not None:
             raise self.problem
 
-    def end(self) -> Ended:
+    def end(self, *, keep: bool = False) -> Ended:
         self.look()
-        self.is_open = False
+        self.is_open = keep
         return Ended(stop_lsn="0/3000100", backup_label="START WAL LOCATION: 0/3000028\n")
 
     def abort(self) -> None:
@@ -48,7 +49,7 @@ class FakeHolder:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def begin(self, kind: HeldKind, *, label: str, fast: bool) -> FakeHolding:
+    def begin(self, kind: HeldKind, *, label: str, fast: bool, database: str = "") -> FakeHolding:
         self.gate.wait()
         if self.problem is not None:
             raise self.problem

@@ -34,13 +34,13 @@ jobs:
     source: {{kind: postgres, engine: tools, dsn: "dbname=shop"}}
     repository: main
   cluster:
-    source: {{kind: postgres, engine: physical, dsn: "dbname=shop"}}
+    source: {{kind: postgres, method: physical, dsn: "dbname=shop"}}
     repository: main
   held:
-    source: {{kind: postgres, engine: physical, dsn: "dbname=shop", session: daemon}}
+    source: {{kind: postgres, method: physical, dsn: "dbname=shop", session: daemon}}
     repository: main
   streamed:
-    source: {{kind: postgres, engine: physical, dsn: "dbname=shop", transport: wire}}
+    source: {{kind: postgres, engine: tools, method: physical, dsn: "dbname=shop"}}
     repository: main
   stock:
     source: {{kind: mysql, dsn: "mysql://holdfast@localhost/stock?unix_socket=/run/x.sock"}}

@@ -40,5 +40,7 @@ def decode(data: bytes, *, key: str) -> Manifest:
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
     """`manifest` as plain JSON values, for output."""
-    body: dict[str, Any] = _adapter().dump_python(manifest, mode="json")
+    body: dict[str, Any] = _adapter().dump_python(
+        manifest, mode="json", exclude={"parts": {"__all__": {"memo"}}}
+    )
     return body

@@ -39,7 +39,7 @@ class WalArchive:
     def commit(self, file: ArchivedFile) -> None:
         """Make what is stored already an archived file; raises `AlreadyStored`."""
         key = self._record_key(file.cluster, file.name)
-        body: dict[str, Any] = _adapter().dump_python(file, mode="json")
+        body: dict[str, Any] = _adapter().dump_python(file, mode="json", exclude={"part": {"memo"}})
         self._repository.put(key, [wrapped(body, schema=SCHEMA, name=NAME)])
 
     def find(self, cluster: str, name: str) -> ArchivedFile:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli.session import JsonOption, Session, print_document, session_of
 from holdfast.cli.tables import table_of, time_of
-from holdfast.holding import Ended, HeldKind
+from holdfast.holding import HeldKind
 
 if TYPE_CHECKING:
     from holdfast.session.client import SessionClient
@@ -59,6 +59,9 @@ def begin(
     kind: Annotated[
         HeldKind | None, typer.Option(help="What to hold; by default what the job's engine needs.")
     ] = None,
+    database: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose snapshot; by default the dsn's own.")
+    ] = "",
     fast: Annotated[bool, typer.Option("--fast", help="Checkpoint at once.")] = False,
     ttl: Ttl = TTL,
     as_json: JsonOption = False,
@@ -71,7 +74,12 @@ def begin(
     """
     session = session_of(context)
     record = _client(session).begin(
-        job=job, label=label, kind=kind, fast=fast, ttl_seconds=int(ttl.total_seconds())
+        job=job,
+        label=label,
+        kind=kind,
+        database=database,
+        fast=fast,
+        ttl_seconds=int(ttl.total_seconds()),
     )
     _tell(session, "begun", record, as_json=as_json)
 
@@ -96,8 +104,7 @@ def heartbeat(
 def end(context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False) -> None:
     """End a session; of a backup prints backup_label and tablespace_map, which a restore needs."""
     session = session_of(context)
-    record, ended = _client(session).end(session_id)
-    _tell(session, "ended", record, ended=ended, as_json=as_json)
+    _tell(session, "ended", _client(session).end(session_id), as_json=as_json)
 
 
 @commands.command()
@@ -145,27 +152,19 @@ def _client(session: Session) -> SessionClient:
     return SessionClient(socket_path=session.settings.sessions.socket)
 
 
-def _tell(
-    session: Session, act: str, record: SessionRecord, *, as_json: bool, ended: Ended | None = None
-) -> None:
+def _tell(session: Session, act: str, record: SessionRecord, *, as_json: bool) -> None:
     from holdfast.session.record import to_document
 
     if as_json:
-        content: dict[str, Any] = {"act": act, **to_document(record)}
-        if ended is not None:
-            content |= {
-                "stop_lsn": ended.stop_lsn,
-                "backup_label": ended.backup_label,
-                "tablespace_map": ended.tablespace_map,
-            }
-        print_document("session", content)
+        print_document("session", {"act": act, **to_document(record)})
         return
     start = record.begun.snapshot or record.begun.start_lsn
     session.say(f"{act} {record.session_id}")
     session.say(f"{record.begun.kind.value} {start}, timeline {record.begun.anchor.timeline}")
     if record.is_open:
         session.say(f"held until {time_of(record.lease_until)}, at most {time_of(record.deadline)}")
-    if ended is not None and ended.backup_label:
+    ended = record.ended
+    if ended.backup_label:
         session.say(f"stop {ended.stop_lsn}\n\nbackup_label:\n{ended.backup_label}")
         if ended.tablespace_map:
             session.say(f"tablespace_map:\n{ended.tablespace_map}")

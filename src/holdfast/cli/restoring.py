@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +28,6 @@ from holdfast.cli.wal_documents import of_recovery
 from holdfast.model import Manifest
 from holdfast.operations.restore import RestoreChoice, RestoreReport, planned_steps
 from holdfast.operations.restore import restore as restore_backup
-from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import Target
 from holdfast.recovery import Reached, Recovery
 
@@ -98,12 +99,10 @@ def restore(
 ) -> None:
     """Bring a backup back into the database, or a cluster into the folder, that --to names.
 
-    A database must be empty unless --overwrite is given. Every part is proven against its
-    fingerprints on the way, and the rows are counted afterwards.
+    It must be empty, or --overwrite be given. Each part is proven on the way; rows are counted.
 
     \b
     holdfast restore shop/latest --to postgresql:///shop_check?host=/run/postgresql
-    holdfast restore stock/latest --to mysql://root@localhost/stock_check
     holdfast restore shop/latest --to postgresql:///shop --table public.orders --overwrite
     holdfast restore farm/latest --to file:///srv/farm --target-time '2026-11-21 18:00Z' --start
     """
@@ -123,15 +122,28 @@ def restore(
     )
     if list_only:
         _list(session, manifest, choice, as_json=as_json)
-        return
-    if not to:
-        raise typer.BadParameter("name the database to restore into", param_hint="--to")
-    target = session.target(to, kind=manifest.server.kind, password_file=password_file)
-    plan, notes = planned(session, manifest, recovery, identity)
-    report = _restore(
-        session, manifest, replace(choice, recovery=plan), target, session.identities(identity)
-    )
-    reached = started(session, manifest, to, recovery, plan, is_quiet=as_json)
+    elif to:
+        target = session.target(to, kind=manifest.server.kind, password_file=password_file)
+        bring = partial(_restore, session, manifest, choice, target, identity)
+        _go_to(session, manifest, to, recovery, bring, identity, as_json=as_json)
+    else:
+        raise typer.BadParameter("name what to restore into", param_hint="--to")
+
+
+def _go_to(
+    session: Session,
+    manifest: Manifest,
+    to: str,
+    wanted: Asked,
+    bring: Callable[[Recovery | None], RestoreReport],
+    identity: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Restore, once it is known that the recovery that is asked for leads where it should."""
+    plan, notes = planned(session, manifest, wanted, identity)
+    report = bring(plan)
+    reached = started(session, manifest, to, wanted, plan, is_quiet=as_json)
     _show(session, report, plan, reached, notes, as_json=as_json)
 
 
@@ -140,8 +152,10 @@ def _restore(
     manifest: Manifest,
     choice: RestoreChoice,
     target: Target,
-    identities: Identities | None,
+    identity: Path | None,
+    plan: Recovery | None,
 ) -> RestoreReport:
+    choice, identities = replace(choice, recovery=plan), session.identities(identity)
     repository = session.repository(manifest.job)
     with metered(f"restore {manifest.backup_id}") as meter:
         events.info("restore_begun", backup=manifest.backup_id, target=target.name)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.session import JobName, JsonOption, print_document, session_of
+from holdfast.cli.wal_documents import of_snapshot
 
 With = Annotated[
     Path,
@@ -57,21 +58,10 @@ def snapshot(
         # Not to stdout: that may be a document.
         told=sys.stderr.buffer.write,
     )
-    begun, ended = report.begun, report.ended
     if as_json:
-        content = {
-            "job": job,
-            "labels": str(report.labels),
-            "start_lsn": begun.start_lsn,
-            "stop_lsn": ended.stop_lsn,
-            "timeline": begun.anchor.timeline,
-            "system_identifier": begun.anchor.system_identifier,
-            "begun_at": begun.begun_at.isoformat(),
-            "ended_at": report.ended_at.isoformat(),
-            "script_seconds": report.script_seconds,
-        }
-        print_document("snapshot", content)
+        print_document("snapshot", of_snapshot(report))
         return
+    begun, ended = report.begun, report.ended
     session.say(
         f"snapshot of {job} from {begun.start_lsn} to {ended.stop_lsn}, timeline"
         f" {begun.anchor.timeline}; the script took {report.script_seconds:.1f} s"

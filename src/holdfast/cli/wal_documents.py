@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from holdfast.operations.snapshotting import SnapshotReport
 from holdfast.operations.wal_prune import PrunedWal
 from holdfast.operations.wal_push import Pushed
 from holdfast.recovery import Reached, Recovery
@@ -47,6 +48,21 @@ def of_pruned(pruned: PrunedWal) -> Document:
         "files": pruned.files,
         "refused": pruned.refused,
         "freed_bytes": pruned.freed_bytes,
+    }
+
+
+def of_snapshot(report: SnapshotReport) -> Document:
+    begun = report.begun
+    return {
+        "job": report.job,
+        "labels": str(report.labels),
+        "start_lsn": begun.start_lsn,
+        "stop_lsn": report.ended.stop_lsn,
+        "timeline": begun.anchor.timeline,
+        "system_identifier": begun.anchor.system_identifier,
+        "begun_at": begun.begun_at.isoformat(),
+        "ended_at": report.ended_at.isoformat(),
+        "script_seconds": report.script_seconds,
     }
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from holdfast import events
 from holdfast.catalog.catalog import part_key
 from holdfast.errors import (
     BackupFailed,
@@ -24,7 +25,7 @@ from holdfast.pipeline.decrypt import Identities
 from holdfast.pipeline.encrypt import encryption
 from holdfast.pipeline.fingerprint import Fingerprint, Size
 from holdfast.pipeline.flow import Stage, flow
-from holdfast.ports import PartStream, Repository, SelfCompressing, Snapshot
+from holdfast.ports import Memorable, PartStream, Repository, SelfCompressing, Snapshot
 from holdfast.process import is_refusal
 
 
@@ -54,6 +55,7 @@ def store_part(
             advance=advance,
         )
         rows, members = stream.rows, tuple(stream.members)
+        memo = stream.memo if isinstance(stream, Memorable) else ""
     return Part(
         name=part.name,
         key=key,
@@ -70,6 +72,20 @@ def store_part(
         seconds=round(time.monotonic() - began, 3),
         details=part.details,
         members=members,
+        memo=memo,
+    )
+
+
+def tell_stored(part: Part) -> None:
+    events.info(
+        "part_stored",
+        part=part.name,
+        relation=str(part.relation) if part.relation else None,
+        rows=part.rows,
+        plain_bytes=part.plain_bytes,
+        stored_bytes=part.stored_bytes,
+        seconds=part.seconds,
+        bytes_per_second=round(part.plain_bytes / part.seconds) if part.seconds else None,
     )
 
 

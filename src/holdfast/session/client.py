@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import HoldfastError, SessionDaemonUnreachable, SessionRefused
+from holdfast.errors import (
+    HoldfastError,
+    SessionDaemonUnreachable,
+    SessionNotFound,
+    SessionRefused,
+)
 from holdfast.holding import Begun, Ended, HeldKind
 from holdfast.session.protocol import (
     MOST_ANSWER_BYTES,
@@ -37,13 +42,21 @@ class SessionClient:
     socket_path: Path
 
     def begin(
-        self, *, job: str, label: str, kind: HeldKind | None, fast: bool, ttl_seconds: int
+        self,
+        *,
+        job: str,
+        label: str,
+        kind: HeldKind | None,
+        fast: bool,
+        ttl_seconds: int,
+        database: str = "",
     ) -> SessionRecord:
         request = Request(
             verb=Verb.BEGIN,
             job=job,
             label=label,
             kind=kind.value if kind else "",
+            database=database,
             fast=fast,
             ttl_seconds=ttl_seconds,
         )
@@ -56,9 +69,9 @@ class SessionClient:
     def heartbeat(self, session_id: str) -> SessionRecord:
         return self._record(Request(verb=Verb.HEARTBEAT, session_id=session_id))
 
-    def end(self, session_id: str) -> tuple[SessionRecord, Ended]:
-        answer = self._ask(Request(verb=Verb.END, session_id=session_id))
-        return from_document(answer["session"]), Ended(**answer["ended"])
+    def end(self, session_id: str, *, keep: bool = False) -> SessionRecord:
+        """Says the same again to whoever did not hear the answer."""
+        return self._record(Request(verb=Verb.END, session_id=session_id, keep=keep))
 
     def abort(self, session_id: str) -> SessionRecord:
         return self._record(Request(verb=Verb.ABORT, session_id=session_id))
@@ -114,11 +127,15 @@ class RemoteHolding:
     def session_id(self) -> str:
         return self.record.session_id
 
+    @property
+    def ended(self) -> Ended | None:
+        return None if self.record.is_open else self.record.ended
+
     def look(self) -> None:
         self.client.heartbeat(self.record.session_id)
 
-    def end(self) -> Ended:
-        return self.client.end(self.record.session_id)[1]
+    def end(self, *, keep: bool = False) -> Ended:
+        return self.client.end(self.record.session_id, keep=keep).ended
 
     def abort(self) -> None:
         # Nothing to do where it is gone; where the daemon is silent the lease ends it.
@@ -138,11 +155,21 @@ class RemoteHolder:
     def server(self) -> str:
         return str(self.client.socket_path)
 
-    def begin(self, kind: HeldKind, *, label: str, fast: bool) -> RemoteHolding:
+    def begin(self, kind: HeldKind, *, label: str, fast: bool, database: str = "") -> RemoteHolding:
         record = self.client.begin(
-            job=self.job, label=label, kind=kind, fast=fast, ttl_seconds=self.ttl_seconds
+            job=self.job,
+            label=label,
+            kind=kind,
+            database=database,
+            fast=fast,
+            ttl_seconds=self.ttl_seconds,
         )
         return RemoteHolding(client=self.client, record=record)
 
     def join(self, session_id: str) -> RemoteHolding:
-        return RemoteHolding(client=self.client, record=self.client.join(session_id))
+        try:
+            record = self.client.join(session_id)
+        except SessionNotFound:
+            # Whoever ended it may have been killed before all was stored that comes after.
+            record = self.client.end(session_id, keep=True)
+        return RemoteHolding(client=self.client, record=record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -33,7 +33,8 @@ class Verb(StrEnum):
 class Request:
     """One question; which fields count depends on the verb.
 
-    `kind` may be empty: then the job's engine decides. `all` lists what is no longer open too.
+    `kind` may be empty: then the job's engine decides, and `database`: then its dsn does. `keep`
+    ends a backup but not its session; `all` lists what is no longer open too.
     """
 
     verb: Verb
@@ -41,14 +42,15 @@ class Request:
     job: str = ""
     label: str = ""
     kind: str = ""
+    database: str = ""
     fast: bool = False
     ttl_seconds: int = 0
+    keep: bool = False
     all: bool = False
 
 
 def encode_request(request: Request) -> bytes:
-    names = ("verb", "session_id", "job", "label", "kind", "fast", "ttl_seconds", "all")
-    return _line({"version": VERSION} | {name: getattr(request, name) for name in names})
+    return _line({"version": VERSION} | asdict(request))
 
 
 def decode_request(line: bytes) -> Request:
@@ -61,11 +63,9 @@ def decode_request(line: bytes) -> Request:
         request = Request(**document | {"verb": Verb(document["verb"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _not_understood(f"{type(error).__name__}: {error}") from error
-    for name, kind in (("ttl_seconds", int), ("fast", bool), ("all", bool), ("job", str)):
-        if type(getattr(request, name)) is not kind:
-            raise _not_understood(f"'{name}' is no {kind.__name__}")
-    if any(type(each) is not str for each in (request.session_id, request.label, request.kind)):
-        raise _not_understood("an id, a label and a kind are texts")
+    for name, value in asdict(Request(verb=request.verb)).items():
+        if name != "verb" and type(getattr(request, name)) is not type(value):
+            raise _not_understood(f"'{name}' is no {type(value).__name__}")
     return request
 
 

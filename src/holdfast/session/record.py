@@ -6,14 +6,17 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from holdfast.holding import Anchor, Begun, HeldKind, HeldState
+from holdfast.holding import Anchor, Begun, Ended, HeldKind, HeldState
+
+NOT_ENDED = Ended()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:
     """One held session; `owner` is a numeric user id, `ttl_seconds` what a heartbeat is good for.
 
-    `reason` says why it is no longer open. Nobody extends `deadline`.
+    `reason` says why it is no longer open, `ended` what the server said if that was its end.
+    Nobody extends `deadline`.
     """
 
     session_id: str
@@ -28,6 +31,7 @@ class SessionRecord:
     deadline: datetime
     begun: Begun
     ended_at: datetime | None = None
+    ended: Ended = NOT_ENDED
 
     @property
     def is_open(self) -> bool:
@@ -35,10 +39,11 @@ class SessionRecord:
 
 
 def to_document(record: SessionRecord) -> dict[str, Any]:
-    """`record` as JSON values; `begun` and its anchor become keys of their own."""
+    """`record` as JSON values; `begun`, its anchor and `ended` become keys of their own."""
     found = {each.name: getattr(record, each.name) for each in fields(record)}
-    begun = found.pop("begun")
+    begun, ended = found.pop("begun"), found.pop("ended")
     found |= {each.name: getattr(begun, each.name) for each in fields(begun)}
+    found |= {each.name: getattr(ended, each.name) for each in fields(ended)}
     anchor = found.pop("anchor")
     found |= {f"server_{each.name}": getattr(anchor, each.name) for each in fields(anchor)}
     return {
@@ -75,4 +80,5 @@ def from_document(document: dict[str, Any]) -> SessionRecord:
         deadline=moment(document["deadline"]),
         begun=begun,
         ended_at=moment(ended_at) if ended_at else None,
+        ended=Ended(**{each.name: str(document[each.name]) for each in fields(Ended)}),
     )

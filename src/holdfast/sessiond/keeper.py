@@ -16,7 +16,7 @@ from holdfast.errors import (
     SessionLost,
     SessionNotFound,
 )
-from holdfast.holding import Ended, HeldKind, HeldState, Holding
+from holdfast.holding import HeldKind, HeldState, Holding
 from holdfast.ports import Clock
 from holdfast.session.protocol import Request
 from holdfast.session.record import SessionRecord
@@ -64,7 +64,9 @@ class Keeper:
         self._reserve(server)
         try:
             kind = HeldKind(request.kind) if request.kind else of_job.kind
-            holding = of_job.holder.begin(kind, label=request.label, fast=request.fast)
+            holding = of_job.holder.begin(
+                kind, label=request.label, fast=request.fast, database=request.database
+            )
             kept = Kept(self._described(request, peer, server, holding), holding)
             try:
                 self._catalogue.put(kept.record)
@@ -90,23 +92,40 @@ class Keeper:
         events.info(act, **fields_of(kept.record), by=_who(peer))
         return kept.record
 
-    def end(self, session_id: str, peer: Peer) -> tuple[SessionRecord, Ended]:
+    def end(self, session_id: str, peer: Peer, *, keep: bool = False) -> SessionRecord:
+        """What ended before is told again: the first answer may not have been heard.
+
+        With `keep` the session stays on the server, for its WAL, until its lease is over.
+        """
+        record = self._known(session_id, peer)
+        if record.state is HeldState.ENDED:
+            if not keep:
+                self._release(session_id)
+            return record
         kept = self._open(session_id, peer)
         with kept.lock:
+            if kept.record.state is HeldState.ENDED:
+                return kept.record
             require_open(kept.record)
             try:
-                ended = kept.holding.end()
+                ended = kept.holding.end(keep=keep)
             except HoldfastError as error:
                 raise self._failed(kept, error) from error
-            self._close(kept, HeldState.ENDED, f"ended by user '{user_name(peer.uid)}'")
+            kept.record = replace(self._leased(kept.record), ended=ended)
+            self._put(kept, HeldState.ENDED, f"ended by user '{user_name(peer.uid)}'")
+            if not keep:
+                self._drop(kept)
         events.info("session_ended", **fields_of(kept.record), by=_who(peer))
-        return kept.record, ended
+        return kept.record
 
     def abort(self, session_id: str, peer: Peer) -> SessionRecord:
         """Aborting what is gone already changes nothing, and is no error."""
         record = self._known(session_id, peer)
         kept = self._kept_as(session_id)
         if kept is None:
+            return record
+        if record.state is HeldState.ENDED:
+            self._release(session_id)
             return record
         with kept.lock:
             if kept.record.is_open:
@@ -149,8 +168,12 @@ class Keeper:
     def _tend(self, kept: Kept) -> None:
         with kept.lock:
             now, record = self._clock(), kept.record
-            if now >= record.deadline or (record.is_open and now >= record.lease_until):
+            is_ended = record.state is HeldState.ENDED
+            is_over = (record.is_open or is_ended) and now >= record.lease_until
+            if is_over or now >= record.deadline:
                 self._expire(kept)
+                return
+            if is_ended:
                 return
             try:
                 self._looked_at(kept)
@@ -194,6 +217,14 @@ class Keeper:
         ended_at = kept.record.ended_at or self._clock()
         kept.record = replace(kept.record, state=state, reason=reason, ended_at=ended_at)
         self._catalogue.put(kept.record)
+
+    def _release(self, session_id: str) -> None:
+        """Have the server forget what was kept beyond its end."""
+        kept = self._kept_as(session_id)
+        if kept is not None:
+            with kept.lock:
+                kept.holding.abort()
+                self._drop(kept)
 
     def _drop(self, kept: Kept) -> None:
         with self._lock:

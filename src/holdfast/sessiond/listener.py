@@ -10,7 +10,6 @@ from typing import Any
 
 from holdfast import events
 from holdfast.errors import HoldfastError, SessionRefused
-from holdfast.holding import Ended
 from holdfast.session.protocol import (
     MOST_REQUEST_BYTES,
     Request,
@@ -97,8 +96,7 @@ class Listener:
             record = keeper.begin(request, peer)
             return _of(record), lambda: keeper.abort(record.session_id, peer)
         if request.verb is Verb.END:
-            record, ended = keeper.end(session_id, peer)
-            return _of(record) | {"ended": _texts(ended)}, _nothing
+            return _of(keeper.end(session_id, peer, keep=request.keep)), _nothing
         if request.verb is Verb.ABORT:
             return _of(keeper.abort(session_id, peer)), _nothing
         act = "session_joined" if request.verb is Verb.JOIN else "session_renewed"
@@ -107,14 +105,6 @@ class Listener:
 
 def _of(record: SessionRecord) -> dict[str, Any]:
     return {"session": to_document(record)}
-
-
-def _texts(ended: Ended) -> dict[str, str]:
-    return {
-        "stop_lsn": ended.stop_lsn,
-        "backup_label": ended.backup_label,
-        "tablespace_map": ended.tablespace_map,
-    }
 
 
 def _nothing() -> None:

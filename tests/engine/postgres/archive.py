@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ class Archive:
         settings = {"kind": "postgres", "engine": "physical", "dsn": server.dsn, **source}
         self.site = Site(folder, settings, level=1)
         self.site.job["max_concurrent_processes"] = 2
+
+    def on(self, server: Cluster) -> Archive:
+        """The same archive as another server sees it."""
+        other = copy(self)
+        other.server = server
+        return other
 
     def begin(self, *options: str) -> None:
         """Have the server archive; what it has filled from now on is in the repository soon."""
@@ -87,7 +94,7 @@ class Archive:
             try:
                 told = self.site.run(
                     *("restore", backup, "--to", f"file://{back.data}", "--start"),
-                    *("--start-options", f"-k {folder}", "--start-timeout", "2m", *options),
+                    *("--start-options", f"-k {folder}", "--start-timeout", "10m", *options),
                     code=code,
                 )
                 yield back, told

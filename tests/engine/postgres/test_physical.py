@@ -3,114 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.engine.main_job import Site
-from tests.engine.postgres.clusters import (
-    BINARIES,
-    Cluster,
-    cluster,
-    folder_for_cluster,
-    run,
-    started,
-)
-from tests.engine.postgres.sessiond import Daemon
+from tests.engine.postgres.clusters import cluster, run, standby_of
+from tests.engine.postgres.yard import Yard, prove, restored
 from tests.engine.waiting import until
-
-BALANCES = """
-SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(tbalance) FROM pgbench_tellers),
-       (SELECT sum(bbalance) FROM pgbench_branches),
-       coalesce((SELECT sum(delta) FROM pgbench_history), 0)
-"""
-STILL_ROWS = "SELECT count(*), md5(string_agg(goods::text, ',' ORDER BY id)) FROM goods"
-
-
-class Yard:
-    """A cluster with a tablespace and pgbench's tables, and a site that backs it up."""
-
-    def __init__(self, server: Cluster, folder: Path) -> None:
-        self.server = server
-        self.folder = folder
-        self.space = server.folder / "space"
-
-    def fill(self, *, scale: int = 3, has_space: bool = True) -> None:
-        argv = ["pgbench", "-iq", "-s", str(scale)]
-        if has_space:
-            self.space.mkdir()
-            create = f"CREATE TABLESPACE space LOCATION '{self.space}'"
-            run("psql", "-qc", create, self.server.dsn)
-            argv.append("--tablespace=space")
-        run(*argv, self.server.dsn)
-        self.server.ask(
-            "CREATE TABLE goods AS SELECT id, md5(id::text) AS name, repeat('x', 500) AS text"
-            " FROM generate_series(1, 20000) id"
-        )
-        self.server.ask("CREATE INDEX ON goods (name)")
-        self.server.ask("CREATE UNLOGGED TABLE fleeting AS SELECT generate_series(1, 1000) AS id")
-
-    def site(self, name: str = "site", **source: Any) -> Site:
-        folder = self.folder / name
-        folder.mkdir()
-        settings = {"kind": "postgres", "engine": "physical", "dsn": self.server.dsn, **source}
-        site = Site(folder, settings, level=1)
-        site.job["max_concurrent_processes"] = 2
-        return site
-
-    @contextmanager
-    def under_load(self) -> Iterator[None]:
-        argv = [str(BINARIES / "pgbench"), "-n", "-c", "2", "-T", "600", self.server.dsn]
-        with subprocess.Popen(
-            argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as running:
-            try:
-                until(lambda: bool(self.server.ask("SELECT 1 FROM pgbench_history LIMIT 1")))
-                yield
-                assert running.poll() is None
-            finally:
-                running.terminate()
-
-
-@pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
-    with cluster() as server:
-        made = Yard(server, tmp_path)
-        made.fill()
-        yield made
-
-
-@contextmanager
-def restored(site: Site, backup: str = "shop/latest") -> Iterator[Cluster]:
-    """The cluster that comes back, before it is started."""
-    with folder_for_cluster() as folder:
-        back = Cluster(folder)
-        site.run("restore", backup, "--to", f"file://{back.data}")
-        yield back
-
-
-def prove(back: Cluster, yard: Yard) -> None:
-    """It is whole by its manifest, starts, is consistent, and its indexes agree with its rows."""
-    assert "successfully verified" in run("pg_verifybackup", str(back.data))
-    back.configure("")
-    with started(back):
-        ((accounts, tellers, branches, history),) = back.ask(BALANCES)
-        assert accounts == tellers == branches == history
-        assert back.ask(STILL_ROWS) == yard.server.ask(STILL_ROWS)
-        assert back.ask("SELECT count(*) FROM fleeting") == [(0,)]
-        places = back.ask(
-            "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'space'"
-        )
-        assert all(str(place).startswith(str(back.folder)) for (place,) in places)
-        assert len(places) == yard.space.exists()
-        run("pg_amcheck", "--install-missing", "--heapallindexed", back.dsn)
-        back.ask("INSERT INTO goods VALUES (0, 'new', 'row')")
 
 
 def test_a_cluster_under_load_comes_back_whole_with_its_tablespace(yard: Yard) -> None:
@@ -279,7 +180,7 @@ def test_check_and_plan_say_what_would_be_done(yard: Yard) -> None:
     assert json.dumps(planned).count("file-pack") >= 1
 
 
-def test_a_login_without_the_right_is_told_the_grant_and_a_standby_is_refused(yard: Yard) -> None:
+def test_a_login_without_the_right_is_told_the_grant(yard: Yard) -> None:
     yard.server.ask("CREATE ROLE clerk LOGIN IN ROLE pg_monitor")
     site = yard.site(dsn=f"host={yard.server.folder} user=clerk dbname=postgres")
     assert "GRANT EXECUTE" in site.run("backup", "shop", code=22)["hint"]
@@ -289,7 +190,7 @@ def test_a_cluster_comes_back_over_the_wire_too(tmp_path: Path) -> None:
     with cluster(wal_senders=1) as server:
         yard = Yard(server, tmp_path)
         yard.fill(has_space=False)
-        site = yard.site(transport="wire")
+        site = yard.site(engine="tools")
         with yard.under_load():
             site.run("backup", "shop")
         proof = site.run("show", "shop/latest")["manifest"]["proof"]
@@ -300,100 +201,94 @@ def test_a_cluster_comes_back_over_the_wire_too(tmp_path: Path) -> None:
 
 
 def test_what_the_wire_cannot_do_is_refused_with_the_numbers(yard: Yard, tmp_path: Path) -> None:
-    site = yard.site(transport="wire")
+    site = yard.site(engine="tools")
     assert "1 tablespaces" in site.run("backup", "shop", code=23)["error"]
     with cluster(wal_senders=0) as server:
         bare = Yard(server, tmp_path / "bare")
         bare.folder.mkdir()
-        told = bare.site(transport="wire").run("backup", "shop", code=20)
+        told = bare.site(engine="tools").run("backup", "shop", code=20)
         assert "0 WAL senders are free, 1 is needed" in told["error"]
         server.ask("CREATE ROLE clerk LOGIN")
         dsn = f"host={server.folder} user=clerk dbname=postgres"
-        refused = bare.site("clerk", transport="wire", dsn=dsn).run("check", "shop", code=22)
+        refused = bare.site("clerk", engine="tools", dsn=dsn).run("check", "shop", code=22)
         assert "REPLICATION" in json.dumps(refused)
 
 
-class TestWithTheDaemon:
-    """Runs that are killed, and what the daemon makes of them."""
-
-    @pytest.fixture
-    def held(self, yard: Yard) -> Iterator[tuple[Yard, Site, Daemon]]:
-        site = yard.site(session="daemon")
-        site.job["resumable"] = True
-        with Daemon(site).running() as daemon:
-            yield yard, site, daemon
-
-    def test_a_backup_that_ends_well_leaves_no_session(
-        self, held: tuple[Yard, Site, Daemon]
-    ) -> None:
-        yard, site, daemon = held
-        with yard.under_load():
+def test_a_standby_is_copied_while_its_primary_is_written_to(tmp_path: Path) -> None:
+    with cluster() as primary, standby_of(primary) as standby:
+        Yard(primary, tmp_path).fill(has_space=False)
+        yard = Yard(standby, tmp_path)
+        # The last thing that `fill` made.
+        until(lambda: standby.ask("SELECT to_regclass('fleeting') IS NOT NULL") == [(True,)])
+        site = yard.site()
+        with Yard(primary, tmp_path).under_load():
             site.run("backup", "shop")
-        (session,) = daemon.ask("list", "--all")["sessions"]
-        assert session["state"] == "ended"
+        (checked,) = site.run("check", "shop")["jobs"]
+        assert any("a standby" in each["detail"] for each in checked["findings"])
         with restored(site) as back:
             prove(back, yard)
-        assert yard.server.held() == 0
+        assert standby.held() == 0
 
-    @pytest.mark.parametrize(
-        "failpoint", ["snapshot-taken", "part-begun:2", "part-stored:3", "parts-read"]
-    )
-    def test_a_run_that_is_killed_is_resumed_under_the_same_backup(
-        self, held: tuple[Yard, Site, Daemon], failpoint: str
-    ) -> None:
-        yard, site, daemon = held
-        with yard.under_load():
-            killed = subprocess.run(
-                site.argv("backup", "shop"),
-                env=os.environ | {"HOLDFAST_FAILPOINT": failpoint},
-                check=False,
-                capture_output=True,
+
+def test_a_standby_that_is_promoted_half_way_makes_the_run_fail_as_corrupt(tmp_path: Path) -> None:
+    with cluster() as primary:
+        Yard(primary, tmp_path).fill(has_space=False)
+        with standby_of(primary) as standby:
+            site = Yard(standby, tmp_path).site()
+            # Slow enough to be caught at work.
+            site.job["max_rate"] = "4MB"
+            with subprocess.Popen(
+                site.argv("backup", "shop"), stderr=subprocess.PIPE, text=True
+            ) as running:
+                until(lambda: any(path.suffix == ".zst" for path in site.files()))
+                standby.promote()
+                _, told = running.communicate(timeout=120)
+            assert (running.returncode, "promoted" in told) == (64, True)
+            assert [path.name for path in site.files()] == ["failed.json"]
+
+
+def test_wal_that_nothing_reserved_and_the_server_removed_fails_the_backup(yard: Yard) -> None:
+    yard.server.ask("ALTER SYSTEM SET max_replication_slots = 0")
+    yard.server.ask("ALTER SYSTEM SET max_wal_size = '32MB'")
+    yard.server.ask("ALTER SYSTEM SET min_wal_size = '32MB'")
+    yard.server.stop()
+    yard.server.start()
+    site = yard.site()
+    site.job["max_rate"] = "4MB"
+    with subprocess.Popen(
+        site.argv("backup", "shop", "--json"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as running:
+        until(lambda: any(path.suffix == ".zst" for path in site.files()))
+        for _ in range(4):
+            yard.server.ask(
+                "CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)"
             )
-            assert killed.returncode == -signal.SIGKILL
-            (session,) = daemon.ask("list")["sessions"]
-            stored = {path.name for path in site.files()}
-            made = site.run("backup", "shop", "--resume")
-        proof = site.run("show", "shop/latest")["manifest"]["proof"]
-        if failpoint != "snapshot-taken":
-            assert proof["start_lsn"] == session["start_lsn"]
-        if failpoint == "parts-read":
-            alone = [name for name in stored if not name.endswith(".tar.zst")]
-            assert int(proof["resumed_parts"]) == len([n for n in alone if n.endswith(".zst")])
-        assert made["backup"] == site.backups()[0]["backup"]
-        with restored(site) as back:
-            prove(back, yard)
-        daemon.ask("list")
+            yard.server.ask("DROP TABLE filler; SELECT pg_switch_wal(); CHECKPOINT")
+        out, _ = running.communicate(timeout=120)
+    told = json.loads(out)
+    assert running.returncode == 30, told
+    assert "cannot collect WAL segment" in told["error"]
+    assert "replication slot" in told["hint"]
+    assert [path.name for path in site.files()] == ["failed.json"]
+    assert site.run("list", "shop")["backups"] == []
 
-    def test_a_resume_after_the_backup_was_lost_is_refused_and_a_new_run_is_not(
-        self, held: tuple[Yard, Site, Daemon]
-    ) -> None:
-        yard, site, daemon = held
-        subprocess.run(
-            site.argv("backup", "shop"),
-            env=os.environ | {"HOLDFAST_FAILPOINT": "part-stored:2"},
-            check=False,
-            capture_output=True,
-        )
-        (session,) = daemon.ask("list")["sessions"]
-        daemon.ask("abort", session["session_id"])
-        refused = site.run("backup", "shop", "--resume", code=24)
-        assert "aborted" in refused["error"]
-        site.run("backup", "shop")
-        with restored(site) as back:
-            prove(back, yard)
 
-    def test_a_server_restarted_under_the_copy_makes_the_run_fail_as_corrupt(
-        self, held: tuple[Yard, Site, Daemon]
-    ) -> None:
-        yard, site, daemon = held
-        site.job["max_rate"] = "4MB"
-        with subprocess.Popen(
-            site.argv("backup", "shop"), stderr=subprocess.PIPE, text=True
-        ) as running:
-            until(lambda: any(path.suffix == ".zst" for path in site.files()))
-            yard.server.stop()
-            yard.server.start()
-            _, told = running.communicate(timeout=120)
-        assert running.returncode in (62, 64), told
-        until(lambda: daemon.ask("list", "--all")["sessions"][0]["state"] == "corrupt")
-        assert site.run("list", "shop")["backups"] == []
+def test_two_thousand_workers_are_refused_with_the_number_that_is_allowed(yard: Yard) -> None:
+    site = yard.site()
+    site.job["max_concurrent_processes"] = 2000
+    told = site.run("backup", "shop", code=10)
+    assert "2000 is not a number of processes" in told["error"]
+    assert "1 to 1000" in told["hint"]
+    assert site.files() == []
+    assert yard.server.held() == 0
+
+
+def test_tablespaces_are_mapped_where_the_operator_says(yard: Yard, tmp_path: Path) -> None:
+    site = yard.site()
+    site.run("backup", "shop")
+    target, spaces = tmp_path / "back", tmp_path / "elsewhere"
+    site.run("restore", "shop/latest", "--to", f"file://{target}?tablespaces={spaces}")
+    (link,) = (target / "pg_tblspc").iterdir()
+    assert link.resolve() == spaces / link.name
+    assert any(path.is_file() for path in (spaces / link.name).rglob("*"))
+    assert any(path.is_file() for path in yard.space.rglob("*"))

@@ -19,7 +19,7 @@ from tests.engine.postgres.clusters import (
     started,
 )
 from tests.engine.postgres.sessiond import Daemon
-from tests.engine.postgres.test_physical import BALANCES, Yard
+from tests.engine.postgres.yard import BALANCES, Yard
 
 # The one of docs/snapshots.md.
 COPY = """#!/bin/sh

@@ -13,7 +13,7 @@ import pytest
 from holdfast import wiring, wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.load import load
-from holdfast.config.settings import PostgresSettings
+from holdfast.config.sources import PostgresSettings
 from holdfast.operations.plugs import Plugs
 from holdfast.ports import Target
 from tests.fakes.progress import FakeProgress

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.config.load import load
 from holdfast.config.repositories import LocalSettings
-from holdfast.config.settings import MysqlSettings, PostgresSettings
+from holdfast.config.sources import MysqlSettings, PostgresSettings
 from holdfast.errors import ConfigInvalid
 from holdfast.model import Codec
 from tests.unit.config.files import ALL_KEYS, HEAD, JOB, REPOSITORY, SOURCE, job, refused, written
@@ -220,11 +220,14 @@ def test_a_password_in_a_dsn_is_refused_and_not_repeated(tmp_path: Path, source:
 @pytest.mark.parametrize(
     ("keys", "what"),
     [
-        ("session: daemon", "'session' means nothing to engine native"),
+        ("checkpoint: fast", "'checkpoint' means nothing to engine native, method logical"),
         ("engine: tools, transport: wire", "'transport' means nothing to engine tools"),
-        ("engine: physical, databases: all", "'databases' means nothing to engine physical"),
-        ("engine: physical, transport: fifo", "engine physical has no transport fifo"),
-        ("engine: physical, transport: wire, session: daemon", "no daemon can hold it"),
+        ("method: physical, databases: all", "'databases' means nothing to engine native, method"),
+        ("method: physical, transport: fifo", "'transport' means nothing to engine native, method"),
+        (
+            "engine: tools, method: physical, session: daemon",
+            "'session' means nothing to engine tools, method physical",
+        ),
     ],
 )
 def test_a_key_that_the_engine_does_not_know_is_refused(

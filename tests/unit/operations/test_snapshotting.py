@@ -31,6 +31,7 @@ class FakeHolding:
 
     begun: Begun = BEGUN
     session_id: str = "c6a8"
+    ended: Ended | None = None
     corrupt: bool = False
     acts: list[str] = field(default_factory=list)
 
@@ -39,7 +40,7 @@ class FakeHolding:
         if self.corrupt:
             raise SessionCorrupt("cannot use the session: the server was restarted")
 
-    def end(self) -> Ended:
+    def end(self, *, keep: bool = False) -> Ended:  # there is no slot to keep
         self.acts.append("end")
         return Ended(stop_lsn="0/2000100", backup_label="START WAL LOCATION\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -24,10 +25,46 @@ def test_what_one_process_begins_another_joins_and_a_third_ends(desk: Desk) -> N
     session_id = desk.begin()
     joined = desk.keeper.renew(session_id, ANNE, act="session_joined")
     assert joined.begun.start_lsn == "0/3000028"
-    record, ended = desk.keeper.end(session_id, ANNE)
-    assert ended.backup_label.startswith("START WAL LOCATION")
+    record = desk.keeper.end(session_id, ANNE)
+    assert record.ended.backup_label.startswith("START WAL LOCATION")
     assert record.state == "ended"
     assert desk.holder.open_sessions == 0
+
+
+def test_whoever_did_not_hear_how_a_backup_ended_may_ask_again_and_nobody_else(desk: Desk) -> None:
+    session_id = desk.begin(ANNE)
+    ended = desk.keeper.end(session_id, ANNE).ended
+    assert desk.keeper.end(session_id, ANNE).ended == ended
+    with pytest.raises(SessionRefused):
+        desk.keeper.end(session_id, BERT)
+    desk.keeper.stop()
+    desk.start()
+    assert desk.keeper.end(session_id, ANNE).ended == ended
+
+
+def test_an_end_that_keeps_the_session_holds_its_wal_until_it_is_let_go(desk: Desk) -> None:
+    session_id = desk.begin(ANNE)
+    assert desk.keeper.end(session_id, ANNE, keep=True).state == "ended"
+    desk.round()
+    assert (desk.told(session_id)[0], desk.holder.open_sessions) == ("ended", 1)
+    assert desk.keeper.end(session_id, ANNE, keep=True).state == "ended"
+    assert desk.holder.open_sessions == 1
+    desk.keeper.end(session_id, ANNE)
+    assert (desk.told(session_id)[0], desk.holder.open_sessions) == ("ended", 0)
+
+
+@pytest.mark.parametrize("how", ["abort", "lease", "stop"])
+def test_what_is_kept_beyond_its_end_goes_and_stays_ended(desk: Desk, how: str) -> None:
+    session_id = desk.begin(ANNE, ttl_seconds=60)
+    desk.keeper.end(session_id, ANNE, keep=True)
+    if how == "abort":
+        desk.keeper.abort(session_id, ANNE)
+    elif how == "lease":
+        desk.clock.advance(timedelta(seconds=60))
+        desk.round()
+    else:
+        desk.keeper.stop()
+    assert (desk.told(session_id)[0], desk.holder.open_sessions) == ("ended", 0)
 
 
 def test_a_snapshot_can_be_held_for_a_job_that_would_want_a_backup(desk: Desk) -> None:
@@ -38,11 +75,12 @@ def test_a_snapshot_can_be_held_for_a_job_that_would_want_a_backup(desk: Desk) -
 
 def test_nobody_but_the_owner_and_admins_touches_a_session(desk: Desk) -> None:
     session_id = desk.begin(ANNE)
-    for forbidden in (
+    acts: list[Callable[[], object]] = [
         lambda: desk.keeper.end(session_id, BERT),
         lambda: desk.keeper.abort(session_id, BERT),
         lambda: desk.keeper.renew(session_id, BERT, act="session_joined"),
-    ):
+    ]
+    for forbidden in acts:
         with pytest.raises(SessionRefused, match="belongs to user '5001'"):
             forbidden()
     assert desk.keeper.listed(BERT, all_states=True) == []
@@ -174,14 +212,16 @@ def test_ids_that_nobody_was_given_are_not_found(desk: Desk) -> None:
         desk.keeper.end("f" * 32, ANNE)
 
 
-def test_ending_twice_says_so_and_aborting_twice_does_not_matter(desk: Desk) -> None:
+def test_what_has_ended_cannot_be_joined_and_what_was_aborted_cannot_be_ended(desk: Desk) -> None:
     session_id = desk.begin()
     desk.keeper.end(session_id, ANNE)
     with pytest.raises(SessionNotFound, match="it is ended"):
-        desk.keeper.end(session_id, ANNE)
+        desk.keeper.renew(session_id, ANNE, act="session_joined")
     other = desk.begin()
     desk.keeper.abort(other, ANNE)
     assert desk.keeper.abort(other, ANNE).state == "aborted"
+    with pytest.raises(SessionNotFound, match="it is aborted"):
+        desk.keeper.end(other, ANNE)
 
 
 def test_old_stories_are_forgotten_and_open_sessions_are_not(desk: Desk) -> None:

@@ -79,8 +79,8 @@ def test_every_verb_goes_over_the_socket_and_back(client: SessionClient) -> None
     assert client.join(begun.session_id).begun == begun.begun
     assert client.heartbeat(begun.session_id).is_open
     assert [each.session_id for each in client.listed(all_states=False)] == [begun.session_id]
-    record, ended = client.end(begun.session_id)
-    assert (record.owner, ended.stop_lsn) == (os.geteuid(), "0/3000100")
+    record = client.end(begun.session_id)
+    assert (record.owner, record.ended.stop_lsn) == (os.geteuid(), "0/3000100")
     other = client.begin(job="shop", label="", kind=HeldKind.SNAPSHOT, fast=False, ttl_seconds=60)
     assert client.abort(other.session_id).state == "aborted"
     assert client.listed(all_states=False) == []

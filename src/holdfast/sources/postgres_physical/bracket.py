@@ -15,7 +15,7 @@ from holdfast.errors import BackupFailed
 from holdfast.holding import Ended, HeldKind, Holder, Holding
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.login import Login
-from holdfast.sources.postgres_physical import cluster, server
+from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
 from holdfast.sources.postgres_physical.snapshot import LABEL_FILE, MAP_FILE
 from holdfast.sources.postgres_physical.wal import require_segment
@@ -40,7 +40,8 @@ class OpenBracket:
         return self.found.tablespaces
 
     def end(self, folder: str) -> Ended:
-        ended, place = self.holding.end(), Path(folder)
+        # The slot stays until the WAL is here.
+        ended, place = self.holding.end(keep=True), Path(folder)
         try:
             _write(place / LABEL_FILE, ended.backup_label)
             if ended.tablespace_map:
@@ -84,16 +85,13 @@ class PostgresBracket:
 
     @contextmanager
     def open(self, label: str) -> Iterator[OpenBracket]:
-        with self._login.session() as companion:
-            found = self._facts(companion)
-            holding = self._holder.begin(HeldKind.BACKUP, label=label, fast=True)
-            try:
-                # The session that holds the backup ends with it; the WAL is needed longer.
-                if holding.begun.slot:
-                    server.copy_slot(companion, holding.begun.slot)
-                yield OpenBracket(holding=holding, found=found)
-            finally:
-                holding.abort()
+        with self._login.session() as connection:
+            found = self._facts(connection)
+        holding = self._holder.begin(HeldKind.BACKUP, label=label, fast=True)
+        try:
+            yield OpenBracket(holding=holding, found=found)
+        finally:
+            holding.abort()
 
     def _facts(self, connection: psycopg.Connection) -> ClusterFacts:
         try:

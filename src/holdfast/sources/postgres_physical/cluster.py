@@ -44,6 +44,7 @@ class ClusterFacts:
     has_checksums: bool
     system_identifier: str
     catalog_version: int
+    is_standby: bool
     tablespaces: dict[str, str]
 
     @property
@@ -63,7 +64,7 @@ def facts(connection: psycopg.Connection) -> ClusterFacts:
             f"cannot find the data directory: role '{user}' may not see it",
             hint=f"GRANT pg_read_all_settings TO {identifier(user)}",
         )
-    _require_supported(version, number, block=block, segment=segment, is_standby=standby)
+    _require_supported(version, number, block=block, segment=segment)
     found = ClusterFacts(
         version=version,
         version_number=number,
@@ -72,26 +73,23 @@ def facts(connection: psycopg.Connection) -> ClusterFacts:
         has_checksums=sums,
         system_identifier=cluster,
         catalog_version=catalog,
+        is_standby=standby,
         tablespaces={str(oid): str(place) for oid, place in connection.execute(_TABLESPACES)},
     )
     _require_readable(found)
     return found
 
 
-def _require_supported(
-    version: str, number: int, *, block: int, segment: int, is_standby: bool
-) -> None:
+def _require_supported(version: str, number: int, *, block: int, segment: int) -> None:
     if number < OLDEST_SERVER:
         cause = f"server {version} is older than 14"
-    elif is_standby:
-        cause = "it is a standby, whose last WAL we could not prove to be whole"
     elif (block, segment) != (PAGE_BYTES, SEGMENT_PAGES):
         cause = f"it has pages of {block} bytes and {segment} of them in a file"
     else:
         return
     raise Unsupported(
         f"cannot copy the cluster: {cause}",
-        hint="use pg_basebackup for it; the engines native and tools take standbys",
+        hint="use engine tools, which streams it through pg_basebackup",
     )
 
 

@@ -29,16 +29,20 @@ class PostgresHolder:
     def server(self) -> str:
         return self._login.server
 
-    def begin(self, kind: HeldKind, *, label: str, fast: bool) -> PostgresHolding:
-        connection = self._login.connect()
+    def begin(
+        self, kind: HeldKind, *, label: str, fast: bool, database: str = ""
+    ) -> PostgresHolding:
+        login = self._login.in_database(database) if database else self._login
+        connection = login.connect()
         try:
             begun = self._begun(connection, kind, label, fast=fast)
         except psycopg.Error as error:
-            raise server.beginning_failed(error, self._login.user, self.server) from error
+            connection.close()
+            raise server.beginning_failed(error, login.user, self.server) from error
         except BaseException:
             connection.close()
             raise
-        return PostgresHolding(self._login, connection, begun)
+        return PostgresHolding(login, connection, begun)
 
     def join(self, session_id: str) -> PostgresHolding:
         """A session of this process dies with it: there is never one to join."""
@@ -52,7 +56,7 @@ class PostgresHolder:
         pid = connection.info.backend_pid
         if kind is HeldKind.SNAPSHOT:
             exported = take_snapshot(
-                connection, database=self._login.database, user=self._login.user
+                connection, database=connection.info.dbname, user=self._login.user
             )
             return Begun(
                 kind=kind,
@@ -84,6 +88,7 @@ class PostgresHolding:
     """Obeys `holding.Holding`."""
 
     session_id = ""
+    ended = None
 
     def __init__(self, login: Login, connection: psycopg.Connection, begun: Begun) -> None:
         self._login = login
@@ -99,7 +104,7 @@ class PostgresHolding:
         else:
             self._compare(found)
 
-    def end(self) -> Ended:
+    def end(self, *, keep: bool = False) -> Ended:
         self.look()
         try:
             ended = Ended()
@@ -107,7 +112,8 @@ class PostgresHolding:
                 ended = server.end_backup(self._connection)
         except psycopg.Error as error:
             self._explain(error)
-        self.abort()
+        if not keep:
+            self.abort()
         return ended
 
     def abort(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,9 @@ from holdfast.model import Buffer
 
 PAGE_BYTES = 8192
 PAGES_PER_SEGMENT = (1 << 30) // PAGE_BYTES
+WORDS = PAGE_BYTES // 4
 _LANES = 32
-_ROWS = PAGE_BYTES // 4 // _LANES
+_ROWS = WORDS // _LANES
 _PRIME = np.uint32(16777619)
 _SHIFT = np.uint32(17)
 _BASES = np.array(
@@ -32,7 +33,7 @@ _LOW_HALF = np.uint32(0xFFFF)
 _HIGH_HALF = np.uint32(0xFFFF0000)
 
 
-def page_checksums(pages: NDArray[np.uint32], first_block: int) -> NDArray[np.uint32]:
+def page_checksums(pages: NDArray[np.uint32], blocks: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """The checksum that each page should carry; `pages` has a row of 2048 words a page."""
     count = len(pages)
     # All first rows of 32 words, then all second ones: each step then runs over one long line.
@@ -50,7 +51,6 @@ def page_checksums(pages: NDArray[np.uint32], first_block: int) -> NDArray[np.ui
     _stir(sums, shifted)
     _stir(sums, shifted)
     folded = np.bitwise_xor.reduce(sums.reshape(count, _LANES), axis=1)
-    blocks = np.arange(first_block, first_block + count, dtype=np.uint32)
     checked: NDArray[np.uint32] = (folded ^ blocks) % np.uint32(65535) + np.uint32(1)
     return checked
 
@@ -67,12 +67,37 @@ def bad_pages(content: Buffer, *, first_block: int, before: int) -> Iterator[int
     Pages that are new, or whose LSN is not `before` the start of the backup, are right whatever
     they hold: they are replayed from WAL.
     """
-    pages = np.frombuffer(content, dtype=np.uint32).reshape(-1, PAGE_BYTES // 4)
-    carried = pages[:, _CHECKSUM] & _LOW_HALF
-    differs = carried != page_checksums(pages, first_block)
-    if not differs.any():
+    for _, block in bad_among([(content, first_block)], before=before):
+        yield block
+
+
+def bad_among(pieces: Sequence[tuple[Buffer, int]], *, before: int) -> Iterator[tuple[int, int]]:
+    """The same of several contents, each with its first block: the piece's number and the block."""
+    rows = [np.frombuffer(content, np.uint32).reshape(-1, WORDS) for content, _ in pieces]
+    if not rows:
         return
+    pages = np.concatenate(rows) if len(rows) > 1 else rows[0]
+    counts = [len(each) for each in rows]
+    blocks = np.concatenate(
+        [
+            np.arange(first, first + count, dtype=np.uint32)
+            for (_, first), count in zip(pieces, counts, strict=True)
+        ]
+    )
+    bad = np.flatnonzero(_is_bad(pages, blocks, before))
+    numbers = np.repeat(np.arange(len(pieces)), counts) if len(bad) else bad
+    for row in bad:
+        yield int(numbers[row]), int(blocks[row])
+
+
+def _is_bad(
+    pages: NDArray[np.uint32], blocks: NDArray[np.uint32], before: int
+) -> NDArray[np.bool_]:
+    carried = pages[:, _CHECKSUM] & _LOW_HALF
+    differs: NDArray[np.bool_] = carried != page_checksums(pages, blocks)
+    if not differs.any():
+        return differs
     lsns = pages[:, _LSN_HIGH].astype(np.uint64) << np.uint64(32) | pages[:, _LSN_LOW]
     is_new = (pages[:, _UPPER] >> np.uint32(16)) == 0
-    for position in np.flatnonzero(differs & ~is_new & (lsns < np.uint64(before))):
-        yield first_block + int(position)
+    bad: NDArray[np.bool_] = differs & ~is_new & (lsns < np.uint64(before))
+    return bad

@@ -4,58 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tarfile
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import BackupFailed
 from holdfast.model import Buffer
-from holdfast.sources.postgres_physical.page import PAGE_BYTES, PAGES_PER_SEGMENT, bad_pages
+from holdfast.sources.postgres_physical.findings import Findings, ReadFile
+from holdfast.sources.postgres_physical.packing import END, Arena, Gathered, header, padding_bytes
+from holdfast.sources.postgres_physical.page import (
+    PAGE_BYTES,
+    PAGES_PER_SEGMENT,
+    bad_among,
+    bad_pages,
+)
 from holdfast.sources.postgres_physical.tree import Entry
 
 CHUNK_BYTES = 1 << 20
-FOLDER_MODE, FILE_MODE = 0o700, 0o600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadFile:
-    """A file as it was read; `sha256` is empty where it was a part of its own."""
-
-    size_bytes: int
-    modified: float
-    sha256: str = ""
-
-
-@dataclass(kw_only=True)
-class Findings:
-    """What workers saw: each file that was read, those that had vanished, and bad pages."""
-
-    files: dict[str, ReadFile] = field(default_factory=dict)
-    vanished: set[str] = field(default_factory=set)
-    bad: dict[str, list[int]] = field(default_factory=dict)
-    pages: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, path: str, read: ReadFile) -> None:
-        with self.lock:
-            self.files[path] = read
-
-    def add_vanished(self, path: str) -> None:
-        with self.lock:
-            self.vanished.add(path)
-
-    def add_pages(self, path: str, *, checked: int, bad: list[int]) -> None:
-        with self.lock:
-            self.pages += checked
-            if bad:
-                self.bad.setdefault(path, []).extend(bad)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads files below `data`; pages older than `start` are checked where `checks_pages`.
+    """Reads the files of one part below `data`; pages older than `start` are checked where
+    `checks_pages`.
 
     `look` is called between chunks and raises where going on makes no sense any more.
     """
@@ -71,60 +43,135 @@ class Reader:
         try:
             descriptor = self._open(entry)
         except FileNotFoundError:
-            self.findings.add_vanished(entry.path)
+            self.findings.vanished.add(entry.path)
             return
         try:
             yield from self._content(descriptor, entry)
             status = os.fstat(descriptor)
-            self.findings.add(
-                entry.path, ReadFile(size_bytes=status.st_size, modified=status.st_mtime)
+            self.findings.files[entry.path] = ReadFile(
+                size_bytes=status.st_size, modified=status.st_mtime
             )
         finally:
             os.close(descriptor)
 
     def pack(self, entries: list[Entry]) -> Iterator[Buffer]:
         """A tar of files and folders."""
+        arena = Arena(size_bytes=CHUNK_BYTES)
         for entry in entries:
             if entry.is_folder:
-                yield _header(entry.path, size_bytes=0, modified=0, is_folder=True)
+                self.findings.folders.append(entry.path)
+                head = header(entry.path, size_bytes=0, modified=0, is_folder=True)
+                yield from self._room_for(len(head), arena)
+                arena.add(head)
             else:
-                yield from self._member(entry)
-        yield bytes(2 * tarfile.BLOCKSIZE)
+                yield from self._member(entry, arena)
+        yield from self._room_for(len(END), arena)
+        arena.add(END)
+        yield from self._emptied(arena)
 
-    def _member(self, entry: Entry) -> Iterator[Buffer]:
+    def _member(self, entry: Entry, arena: Arena) -> Iterator[Buffer]:
         try:
             descriptor = self._open(entry)
         except FileNotFoundError:
-            self.findings.add_vanished(entry.path)
+            self.findings.vanished.add(entry.path)
             return
         try:
             status = os.fstat(descriptor)
-            size_bytes, digest, done = status.st_size, hashlib.sha256(), 0
-            yield _header(entry.path, size_bytes=size_bytes, modified=status.st_mtime)
-            for chunk in self._content(descriptor, entry):
-                # The header is gone already: what grows is cut, what shrinks is filled. WAL
-                # has the rest of both.
-                whole = memoryview(chunk)[: size_bytes - done]
-                digest.update(whole)
-                done += len(whole)
-                yield whole
-            if done < size_bytes:
-                filling = bytes(size_bytes - done)
-                digest.update(filling)
-                yield filling
-            yield bytes(-size_bytes % tarfile.BLOCKSIZE)
+            size_bytes = status.st_size
+            head = header(entry.path, size_bytes=size_bytes, modified=status.st_mtime)
+            whole = len(head) + size_bytes + padding_bytes(size_bytes)
+            if whole > arena.size_bytes:
+                yield from self._emptied(arena)
+                sha256 = yield from self._streamed(descriptor, entry, head, size_bytes)
+            else:
+                yield from self._room_for(whole, arena)
+                arena.add(head)
+                sha256 = self._gathered(descriptor, entry, size_bytes, arena)
         finally:
             os.close(descriptor)
-        read = ReadFile(size_bytes=size_bytes, modified=status.st_mtime, sha256=digest.hexdigest())
-        self.findings.add(entry.path, read)
+        self.findings.files[entry.path] = ReadFile(
+            size_bytes=size_bytes, modified=status.st_mtime, sha256=sha256
+        )
+
+    def _streamed(
+        self, descriptor: int, entry: Entry, head: bytes, size_bytes: int
+    ) -> Generator[Buffer, None, str]:
+        digest, done = hashlib.sha256(), 0
+        yield head
+        for chunk in self._content(descriptor, entry):
+            # The header is gone already: what grows is cut, what shrinks is filled. WAL
+            # has the rest of both.
+            whole = memoryview(chunk)[: size_bytes - done]
+            digest.update(whole)
+            done += len(whole)
+            yield whole
+        if done < size_bytes:
+            filling = bytes(size_bytes - done)
+            digest.update(filling)
+            yield filling
+        yield bytes(padding_bytes(size_bytes))
+        return digest.hexdigest()
+
+    def _gathered(self, descriptor: int, entry: Entry, size_bytes: int, arena: Arena) -> str:
+        """The same in one go, for files that fit."""
+        content, done = arena.take(size_bytes), 0
+        while done < size_bytes:
+            read = self._read(descriptor, content[done:], entry)
+            if not read:
+                break
+            done += read
+        content[done:] = bytes(size_bytes - done)
+        arena.add(bytes(padding_bytes(size_bytes)))
+        if self.checks_pages and entry.segment >= 0:
+            whole = done // PAGE_BYTES * PAGE_BYTES
+            arena.gathered.append(Gathered(entry.path, entry.segment, content[:whole]))
+        return hashlib.sha256(content).hexdigest()
+
+    def _room_for(self, size_bytes: int, arena: Arena) -> Iterator[Buffer]:
+        if not arena.has_room(size_bytes):
+            yield from self._emptied(arena)
+
+    def _emptied(self, arena: Arena) -> Iterator[Buffer]:
+        self.look()
+        self._check_gathered(arena.gathered)
+        if arena.used:
+            yield arena.content
+        arena.clear()
+
+    def _check_gathered(self, gathered: list[Gathered]) -> None:
+        """All pages of an arena in one stride; a bad one is looked for in its file again."""
+        pieces = [(each.content, each.segment * PAGES_PER_SEGMENT) for each in gathered]
+        bad: dict[str, list[int]] = {}
+        for number, block in bad_among(pieces, before=self.start):
+            each = gathered[number]
+            if self._is_bad_still(each.path, block):
+                bad.setdefault(each.path, []).append(block)
+        for each in gathered:
+            checked = len(each.content) // PAGE_BYTES
+            self.findings.add_pages(each.path, checked=checked, bad=bad.get(each.path, []))
+
+    def _is_bad_still(self, path: str, block: int) -> bool:
+        try:
+            descriptor = self._open(Entry(path=path))
+        except FileNotFoundError:
+            return False
+        try:
+            return self._is_bad_again(descriptor, block)
+        finally:
+            os.close(descriptor)
 
     def _open(self, entry: Entry) -> int:
         try:
-            return os.open(self.data / entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(self.data / entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise unreadable(self.data / entry.path, error) from error
+        if entry.size_bytes > CHUNK_BYTES:
+            # The kernel then reads further ahead; where it cannot, nothing is lost.
+            with suppress(OSError):
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        return descriptor
 
     def _content(self, descriptor: int, entry: Entry) -> Iterator[Buffer]:
         buffer = bytearray(min(CHUNK_BYTES, max(entry.size_bytes, PAGE_BYTES)))
@@ -163,11 +210,3 @@ def unreadable(path: Path, error: OSError) -> BackupFailed:
         f"cannot read '{path}': {os.strerror(error.errno or 0)}",
         hint="run the job as the server's own user, or as a member of its group (initdb -g)",
     )
-
-
-def _header(path: str, *, size_bytes: int, modified: float, is_folder: bool = False) -> bytes:
-    member = tarfile.TarInfo(path)
-    member.size, member.mtime = size_bytes, int(modified)
-    member.type = tarfile.DIRTYPE if is_folder else tarfile.REGTYPE
-    member.mode = FOLDER_MODE if is_folder else FILE_MODE
-    return member.tobuf(tarfile.PAX_FORMAT)

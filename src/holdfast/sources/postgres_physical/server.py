@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
 
 import psycopg
 
@@ -81,13 +80,6 @@ def reserve_wal(connection: psycopg.Connection) -> str:
         events.warning("wal_not_reserved", reason=failures.said(error))
         return ""
     return name
-
-
-def copy_slot(connection: psycopg.Connection, source: str) -> None:
-    """Keep what `source` keeps for as long as this session lives, where that is possible."""
-    name = SLOT_PREFIX + secrets.token_hex(8)
-    with suppress(psycopg.DatabaseError):
-        connection.execute("SELECT pg_copy_physical_replication_slot(%s, %s, true)", [source, name])
 
 
 def beginning_failed(error: psycopg.Error, user: str, server: str) -> HoldfastError:

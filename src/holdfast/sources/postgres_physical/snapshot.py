@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,36 +17,41 @@ from holdfast.ports import PartStream
 from holdfast.sources.postgres_physical import backup_manifest
 from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
-from holdfast.sources.postgres_physical.layout import Layout
-from holdfast.sources.postgres_physical.reading import Findings, Reader, unreadable
+from holdfast.sources.postgres_physical.findings import Findings
+from holdfast.sources.postgres_physical.layout import Layout, around
+from holdfast.sources.postgres_physical.reading import Reader, unreadable
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE, Entry
 from holdfast.sources.postgres_physical.wal import require_segment
+from holdfast.sources.tending import LOOK_SECONDS, Tender, let_go
 from holdfast.wal import Position, segments_between
 
 KIND = "postgres-cluster"
 LABEL_FILE, MAP_FILE, MANIFEST_FILE = "backup_label", "tablespace_map", "backup_manifest"
-# How soon a restarted server is noticed, and how often a lease is renewed.
-LOOK_SECONDS = 10.0
 BLOCKS_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
 class FileStream:
-    """Obeys `ports.PartStream`: bytes without rows."""
+    """Obeys `ports.PartStream` and `ports.Memorable`: bytes without rows."""
 
     chunks: Iterator[Buffer]
+    findings: Findings = field(default_factory=Findings)
     rows: int | None = None
     members: Sequence[Member] = ()
 
     def __iter__(self) -> Iterator[Buffer]:
         return self.chunks
 
+    @property
+    def memo(self) -> str:
+        return self.findings.encode()
+
 
 @dataclass(kw_only=True)
 class PhysicalSnapshot:
-    """Obeys `ports.Snapshot` and `ports.Closing`; made by `PhysicalSource.open`.
+    """Obeys `ports.Snapshot`, and all that `ports` knows of special ones.
 
-    `name` is what another run can rejoin it by.
+    Made by `PhysicalSource.open`; `name` is what another run can rejoin it by.
     """
 
     found: ClusterFacts
@@ -59,8 +63,10 @@ class PhysicalSnapshot:
     ended: Ended | None = None
     ended_at: datetime | None = None
     _texts: dict[str, bytes] = field(default_factory=dict)
-    _turn: threading.Lock = field(default_factory=threading.Lock)
     _problem: HoldfastError | None = None
+
+    def __post_init__(self) -> None:
+        self._tender = Tender(self.holding, lost=self._give_up)
 
     @property
     def server(self) -> Server:
@@ -109,10 +115,12 @@ class PhysicalSnapshot:
     def read(self, part: PartPlan) -> Iterator[PartStream]:
         reader = self._reader()
         if part.kind is PartKind.FILE:
+            self._require_open(part)
             (entry,) = self.layout.contents[part.name]
-            yield FileStream(reader.file(entry))
+            yield FileStream(reader.file(entry), reader.findings)
         elif part.kind is PartKind.FILE_PACK:
-            yield FileStream(reader.pack(self.layout.contents[part.name]))
+            self._require_open(part)
+            yield FileStream(reader.pack(self.layout.contents[part.name]), reader.findings)
         elif part.kind is PartKind.WAL:
             yield FileStream(self._wal(reader, part))
         else:
@@ -121,12 +129,10 @@ class PhysicalSnapshot:
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
         """The WAL, `pg_control` (read after all it must not be older than), labels, manifest."""
         self.require_alive()
-        try:
-            control = (self.found.data / CONTROL_FILE).read_bytes()
-        except OSError as error:
-            raise unreadable(self.found.data / CONTROL_FILE, error) from error
-        with self._turn:
-            self.ended, self.ended_at = self.holding.end(), datetime.now(UTC)
+        self.findings = Findings.of_all(part.memo for part in stored)
+        control = self._control()
+        self.ended = self.holding.ended or self._tender.end()
+        self.ended_at = datetime.now(UTC)
         self._texts = {CONTROL_FILE: control, LABEL_FILE: self.ended.backup_label.encode()}
         manifest = self._manifest(stored)
         if self.ended.tablespace_map:
@@ -135,8 +141,17 @@ class PhysicalSnapshot:
         self._tell_bad_pages()
         return [*self._wal_parts(), *(self._text_part(path) for path in self._texts)]
 
+    def go_on_from(self, stored: Sequence[Part]) -> None:
+        self.layout = around(self.layout, stored, with_rest=self.holding.ended is None)
+
+    def let_go(self, *, finished: bool) -> None:
+        let_go(self.holding, finished=finished)
+
     def abort(self) -> None:
-        self._problem = self._problem or SnapshotLost("cannot go on: the backup was ended")
+        self._give_up(SnapshotLost("cannot go on: the backup was ended"))
+
+    def _give_up(self, problem: HoldfastError) -> None:
+        self._problem = self._problem or problem
 
     def require_alive(self) -> None:
         """Raises what became of the backup, where it is worth nothing any more."""
@@ -146,33 +161,36 @@ class PhysicalSnapshot:
     @contextmanager
     def tended(self, *, seconds: float = LOOK_SECONDS) -> Iterator[None]:
         """Look at the session every now and then, and stop all reads where it is gone."""
-        done = threading.Event()
-
-        def tend() -> None:
-            while not done.wait(seconds):
-                with self._turn:
-                    if self.ended is not None:
-                        return
-                    try:
-                        self.holding.look()
-                    except HoldfastError as error:
-                        self._problem = self._problem or error
-                        return
-
-        thread = threading.Thread(target=tend, name="tender", daemon=True)
-        thread.start()
-        try:
+        if self.holding.ended is not None:
             yield
-        finally:
-            done.set()
-            thread.join()
+            return
+        with self._tender.at_work(seconds=seconds):
+            yield
+
+    def _control(self) -> bytes:
+        path = self.found.data / CONTROL_FILE
+        if self.holding.ended is not None and self.holding.begun.anchor.is_standby:
+            # It says how far WAL must be replayed, which is further than what we have by now.
+            raise SnapshotLost(f"'{path}' of a standby is too new once its backup has ended")
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise unreadable(path, error) from error
+
+    def _require_open(self, part: PartPlan) -> None:
+        """What is copied after the end of the backup is newer than its WAL."""
+        if self.holding.ended is not None:
+            raise SnapshotLost(
+                f"cannot copy '{part.name}' again: the base backup has ended meanwhile",
+                hint="run the backup without --resume",
+            )
 
     def _reader(self) -> Reader:
         return Reader(
             data=self.found.data,
             start=Position.parse(self.holding.begun.start_lsn).byte,
             checks_pages=self.found.has_checksums,
-            findings=self.findings,
+            findings=Findings(),
             look=self.require_alive,
         )
 
@@ -184,7 +202,6 @@ class PhysicalSnapshot:
             Position.parse(self._stop_lsn),
             segment_bytes=self.found.wal_segment_bytes,
         ):
-            self._require_segment(name)
             yield PartPlan(
                 name=f"wal/{name.lower()}",
                 kind=PartKind.WAL,
@@ -194,9 +211,11 @@ class PhysicalSnapshot:
 
     def _wal(self, reader: Reader, part: PartPlan) -> Iterator[Buffer]:
         path = part.details["path"]
+        name = path.removeprefix("pg_wal/")
+        self._require_segment(name)
         yield from reader.file(Entry(path=path, size_bytes=part.estimated_bytes))
         # It may have been recycled under our hands: then its header says so now.
-        self._require_segment(path.removeprefix("pg_wal/"))
+        self._require_segment(name)
 
     def _require_segment(self, name: str) -> None:
         require_segment(
@@ -233,23 +252,15 @@ class PhysicalSnapshot:
 
     def _files(self, stored: Sequence[Part]) -> Iterator[ManifestFile]:
         """Those in packs as they were read; those with a part of their own as they are stored."""
+        alone = {part.details.get("path"): part for part in stored if part.kind is PartKind.FILE}
         for path, read in self.findings.files.items():
-            if read.sha256:
-                yield ManifestFile(
-                    path=path,
-                    size_bytes=read.size_bytes,
-                    modified=read.modified,
-                    sha256=read.sha256,
-                )
-        for part in stored:
-            path = part.details.get("path", "")
-            if part.kind is PartKind.FILE and path not in self.findings.vanished:
-                yield ManifestFile(
-                    path=path,
-                    size_bytes=part.plain_bytes,
-                    modified=self.taken_at.timestamp(),
-                    sha256=part.plain_sha256,
-                )
+            part = alone.get(path)
+            yield ManifestFile(
+                path=path,
+                size_bytes=part.plain_bytes if part else read.size_bytes,
+                modified=read.modified,
+                sha256=part.plain_sha256 if part else read.sha256,
+            )
 
     def _text_part(self, path: str) -> PartPlan:
         details = {"path": path}

@@ -5,67 +5,52 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import psycopg
 
-from holdfast.errors import (
-    ConfigInvalid,
-    DatabaseUnreachable,
-    DeadlineExceeded,
-    Interrupted,
-    RepositoryUnreachable,
-    SessionCorrupt,
-    SessionExpired,
-    SessionLost,
-    SessionNotFound,
-    SnapshotLost,
-)
-from holdfast.holding import HeldKind, Holder, Holding
-from holdfast.model import Consistency, Relation, Server
+from holdfast.errors import ConfigInvalid, DatabaseUnreachable
+from holdfast.holding import HeldKind, Holder
+from holdfast.model import Consistency, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
 from holdfast.sources.postgres_native import databases, failures, preflight
 from holdfast.sources.postgres_native.login import Login
-from holdfast.sources.postgres_physical import cluster, server
+from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
-from holdfast.sources.postgres_physical.layout import lay_out
+from holdfast.sources.postgres_physical.layout import Layout, lay_out
 from holdfast.sources.postgres_physical.reading import unreadable
-from holdfast.sources.postgres_physical.snapshot import KIND, LOOK_SECONDS, PhysicalSnapshot
+from holdfast.sources.postgres_physical.sampling import is_worth_compressing
+from holdfast.sources.postgres_physical.snapshot import KIND, PhysicalSnapshot
 from holdfast.sources.postgres_physical.tree import Entry
+from holdfast.sources.tending import LOOK_SECONDS, joined, of_this_process
 
 # A file of the server, one of the repository, its folder, and one in reserve.
 FILES_PER_WORKER = 4
 # What the interpreter, two sessions and the logs have open besides.
 FILES_BESIDE = 64
-# One that holds the backup, one that keeps its WAL.
+# One that holds the backup, one that asks besides.
 CONNECTIONS = 2
-# After these the parts that are stored are as good as they were; a full repository, say, would
-# only have the server keep its WAL for nobody.
-_WORTH_RESUMING = (RepositoryUnreachable, DeadlineExceeded, Interrupted)
-_GONE = (SessionLost, SessionExpired, SessionCorrupt, SessionNotFound)
 
 
 class PhysicalSource:
     """Obeys `ports.Source`.
 
-    `holder` holds the backup's session; with `keeps_session` a run that could go on later
-    leaves it to whoever resumes. `fast` does not wait for a spread checkpoint.
+    `holder` holds the backup's session; `fast` does not wait for a spread checkpoint.
     """
 
-    engine = "physical"
+    engine = "native"
 
     def __init__(
         self,
         *,
         login: Login,
         holder: Holder,
-        keeps_session: bool = False,
         fast: bool = True,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._login = login
         self._holder = holder
-        self._keeps_session = keeps_session
         self._fast = fast
         self._look_seconds = look_seconds
 
@@ -86,7 +71,11 @@ class PhysicalSource:
             files = sum(1 for _ in self._entries(found))
             checks = "are on" if found.has_checksums else "are off: damage would not be seen"
             return [
-                Finding(subject="server", detail=f"PostgreSQL {found.version}, a primary"),
+                Finding(
+                    subject="server",
+                    detail=f"PostgreSQL {found.version},"
+                    f" a {'standby' if found.is_standby else 'primary'}",
+                ),
                 Finding(subject="login", detail=f"'{self._login.user}'"),
                 Finding(subject="files", detail=f"{files} in '{found.data}' can be listed"),
                 Finding(subject="page checksums", detail=checks),
@@ -108,7 +97,7 @@ class PhysicalSource:
     def plan(self) -> SourcePlan:
         with self._session() as connection:
             found = cluster.facts(connection)
-            layout = lay_out(self._entries(found))
+            layout = self._layout(found)
         sums = "verified" if found.has_checksums else "not there: the cluster has none"
         return SourcePlan(
             server=Server(kind=KIND, version=found.version, database=self.database),
@@ -118,9 +107,7 @@ class PhysicalSource:
                     estimated_bytes=part.estimated_bytes,
                     estimated_rows=0,
                     method=part.kind.value,
-                    reason="big enough for a part of its own"
-                    if part.details
-                    else f"{len(layout.contents[part.name])} small files",
+                    reason=_reason(part, len(layout.contents[part.name])),
                 )
                 for part in layout.parts
             ),
@@ -137,36 +124,26 @@ class PhysicalSource:
         rejoin: str = "",
     ) -> Iterator[Snapshot]:
         _require_files(workers)
-        with self._session() as companion:
-            found = cluster.facts(companion)
-            holding = self._joined(rejoin) if rejoin else self._begun()
-            try:
-                # The session that holds the backup ends with it; the WAL is needed longer.
-                if holding.begun.slot:
-                    server.copy_slot(companion, holding.begun.slot)
-                snapshot = PhysicalSnapshot(
-                    found=found,
-                    holding=holding,
-                    layout=lay_out(self._entries(found)),
-                    name=holding.session_id or f"the backup of process {os.getpid()}",
-                )
-                with snapshot.tended(seconds=self._look_seconds):
-                    yield snapshot
-            except BaseException as error:
-                if not (self._keeps_session and isinstance(error, _WORTH_RESUMING)):
-                    holding.abort()
-                raise
-            if snapshot.ended is None:
-                holding.abort()
-
-    def _begun(self) -> Holding:
-        return self._holder.begin(HeldKind.BACKUP, label="holdfast", fast=self._fast)
-
-    def _joined(self, session_id: str) -> Holding:
-        try:
-            return self._holder.join(session_id)
-        except _GONE as error:
-            raise SnapshotLost(f"{error.message}", hint=error.hint) from error
+        with self._session() as asking:
+            found = cluster.facts(asking)
+        holding = (
+            joined(self._holder, rejoin)
+            if rejoin
+            else self._holder.begin(HeldKind.BACKUP, label="holdfast", fast=self._fast)
+        )
+        with of_this_process(holding), ExitStack() as unheard:
+            if not rejoin:
+                unheard.callback(holding.abort)
+            snapshot = PhysicalSnapshot(
+                found=found,
+                holding=holding,
+                layout=self._layout(found),
+                name=holding.session_id or f"the backup of process {os.getpid()}",
+            )
+            # From here on it is theirs who know of it to let it go.
+            unheard.pop_all()
+            with snapshot.tended(seconds=self._look_seconds):
+                yield snapshot
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection]:
@@ -179,11 +156,23 @@ class PhysicalSource:
                     error, "the cluster's own facts", gone=gone, user=self._login.user
                 ) from error
 
+    def _layout(self, found: ClusterFacts) -> Layout:
+        worth = partial(is_worth_compressing, found.data)
+        return lay_out(self._entries(found), is_worth_compressing=worth)
+
     def _entries(self, found: ClusterFacts) -> Iterator[Entry]:
         try:
             yield from found.tree.entries()
         except OSError as error:
             raise unreadable(found.data, error) from error
+
+
+def _reason(part: PartPlan, files: int) -> str:
+    if not part.details:
+        return f"{files} small files"
+    if part.compress:
+        return "big enough for a part of its own"
+    return "a part of its own, stored as it is: a sample of it would not become smaller"
 
 
 def _require_files(workers: int) -> None:

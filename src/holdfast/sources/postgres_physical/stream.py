@@ -98,7 +98,7 @@ class StreamSnapshot:
 class StreamSource:
     """Obeys `ports.Source`. `fast` does not wait for a spread checkpoint."""
 
-    engine = "physical"
+    engine = "tools"
 
     def __init__(self, *, login: Login, fast: bool = True) -> None:
         self._login = login
@@ -140,7 +140,7 @@ class StreamSource:
                     estimated_bytes=found.size_bytes,
                     estimated_rows=0,
                     method=PROGRAM,
-                    reason="transport is wire",
+                    reason="the whole cluster, in one stream",
                 ),
             ),
             consistency=Consistency.SNAPSHOT,

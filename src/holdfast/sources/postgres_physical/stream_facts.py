@@ -105,7 +105,7 @@ def _require(found: StreamFacts, user: str) -> None:
         raise Unsupported(
             f"cannot stream the cluster: it has {found.tablespaces} tablespaces, which"
             " pg_basebackup writes as files of their own, never to one stream",
-            hint="leave transport out, and run the job where the files can be read",
+            hint="use engine native, and run the job where the files can be read",
         )
     if found.senders_free < SENDERS:
         raise DatabaseUnreachable(

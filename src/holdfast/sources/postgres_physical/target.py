@@ -17,7 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part, PartKind
 from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
-from holdfast.sources.postgres_physical.reading import CHUNK_BYTES, FILE_MODE, FOLDER_MODE
+from holdfast.sources.postgres_physical.packing import FILE_MODE, FOLDER_MODE
+from holdfast.sources.postgres_physical.reading import CHUNK_BYTES
 from holdfast.sources.postgres_physical.recovery_files import write_recovery
 from holdfast.sources.postgres_physical.snapshot import LABEL_FILE, MAP_FILE
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE

@@ -7,7 +7,13 @@ import struct
 import numpy as np
 import pytest
 
-from holdfast.sources.postgres_physical.page import _BASES, PAGE_BYTES, bad_pages, page_checksums
+from holdfast.sources.postgres_physical.page import (
+    _BASES,
+    PAGE_BYTES,
+    bad_among,
+    bad_pages,
+    page_checksums,
+)
 
 OLD, START, NEW = 0x1_0000_0100, 0x1_0000_0200, 0x1_0000_0300
 
@@ -41,7 +47,8 @@ def test_many_pages_at_once_have_the_sums_that_the_server_computes(first_block: 
     pages = [bytes(page(first_block + number, seed=number)) for number in range(5)]
     words = np.frombuffer(b"".join(pages), dtype=np.uint32).reshape(-1, 2048)
     expected = [by_hand(each, first_block + number) for number, each in enumerate(pages)]
-    assert page_checksums(words, first_block).tolist() == expected
+    blocks = np.arange(first_block, first_block + 5, dtype=np.uint32)
+    assert page_checksums(words, blocks).tolist() == expected
     assert list(bad_pages(b"".join(pages), first_block=first_block, before=START)) == []
 
 
@@ -49,6 +56,15 @@ def test_a_flipped_bit_is_found_in_its_block() -> None:
     pages = [page(block, seed=block) for block in range(4)]
     pages[2][5000] ^= 1
     assert list(bad_pages(b"".join(pages), first_block=0, before=START)) == [2]
+
+
+def test_pages_of_many_files_are_told_by_file_and_block() -> None:
+    files = [b"".join(bytes(page(block, seed=block)) for block in range(3)), b"", bytes(page(9))]
+    damaged = bytearray(files[0])
+    damaged[PAGE_BYTES + 4000] ^= 1
+    pieces = [(bytes(damaged), 0), (files[1], 0), (files[2], 8)]
+    assert list(bad_among(pieces, before=START)) == [(0, 1), (2, 8)]
+    assert list(bad_among([], before=START)) == []
 
 
 def test_a_page_in_the_wrong_place_is_found() -> None:

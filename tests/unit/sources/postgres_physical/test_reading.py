@@ -13,7 +13,8 @@ import pytest
 
 from holdfast.errors import BackupFailed, SessionCorrupt
 from holdfast.model import Buffer
-from holdfast.sources.postgres_physical.reading import CHUNK_BYTES, Findings, Reader
+from holdfast.sources.postgres_physical.findings import Findings
+from holdfast.sources.postgres_physical.reading import CHUNK_BYTES, Reader
 from holdfast.sources.postgres_physical.tree import Entry
 
 BIG = 2 * CHUNK_BYTES
