@@ -1,4 +1,7 @@
-"""`holdfast wal ...`: the WAL of a PostgreSQL server, archived and brought back."""
+"""`holdfast wal ...`: the WAL of a PostgreSQL server, archived and brought back.
+
+A server starts it anew for each segment: what a command needs is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.cli import wal_documents as documents
 from holdfast.cli.session import JobName, JsonOption, Session, print_document, printable, session_of
-from holdfast.cli.tables import size, table_of
 from holdfast.errors import HoldfastError, Interrupted
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ def push(
     session = session_of(context)
     pushed = push_file(session.archiving(job), path, cluster=cluster, at_once=at_once)
     if as_json:
-        print_document("wal-push", documents.of_pushed(pushed))
+        from holdfast.cli.wal_documents import of_pushed
+
+        print_document("wal-push", of_pushed(pushed))
         return
     was = "was archived already" if pushed.was_there else "archived"
     ahead = f", and {len(pushed.ahead)} that wait" if pushed.ahead else ""
@@ -210,12 +213,14 @@ def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = Fals
     \b
     holdfast wal list shop
     """
+    from holdfast.cli.tables import size, table_of
+    from holdfast.cli.wal_documents import of_timeline
     from holdfast.operations.wal_overview import archived
 
     session = session_of(context)
     found = archived(session.archiving(job).repositories[0], job)
     lines: list[dict[str, Any]] = [
-        documents.of_timeline(wal, number) for wal in found for number in wal.timelines
+        of_timeline(wal, number) for wal in found for number in wal.timelines
     ]
     if as_json:
         print_document("wal-list", {"job": job, "timelines": lines})

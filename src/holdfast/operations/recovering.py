@@ -34,7 +34,7 @@ def require_reachable(
     if not needs_wal(manifest):
         raise Unsupported(
             f"cannot recover '{manifest.backup_id}' to a target: it is no base backup",
-            hint="WAL goes on from backups of engine physical only",
+            hint="WAL goes on from backups by method: physical only",
         )
     _require_after(repository, manifest, recovery, now=clock())
     if recovery.goal is Goal.IMMEDIATE:

@@ -35,7 +35,7 @@ class Archive:
 
     def __init__(self, server: Cluster, folder: Path, **source: Any) -> None:
         self.server = server
-        settings = {"kind": "postgres", "engine": "physical", "dsn": server.dsn, **source}
+        settings = {"kind": "postgres", "method": "physical", "dsn": server.dsn, **source}
         self.site = Site(folder, settings, level=1)
         self.site.job["max_concurrent_processes"] = 2
 

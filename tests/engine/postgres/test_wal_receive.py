@@ -96,7 +96,7 @@ def test_a_server_that_stops_ends_it_with_the_cause(archive: Archive) -> None:
 
 
 def test_a_backup_over_the_wire_knows_which_wal_it_needs(archive: Archive) -> None:
-    archive.site.job["source"]["transport"] = "wire"
+    archive.site.job["source"]["engine"] = "tools"
     with receiving(archive):
         archive.site.run("backup", "shop")
         lsn = archive.mark(1)

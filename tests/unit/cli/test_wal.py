@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,26 @@ def test_the_list_names_what_is_missing(desk: Desk, server: DataDirectory) -> No
     assert (line["first"], line["last"], line["segments"]) == (ONE, FOUR, 3)
     assert line["missing"] == [{"first": three, "last": three, "segments": 1}]
     assert three in desk.holdfast("wal", "list", "shop").stdout
+
+
+def test_a_command_for_each_segment_loads_no_other_command() -> None:
+    program = (
+        "import sys; sys.argv = ['holdfast', '--config', '/nowhere', 'wal', 'get', 'j', 'n', 'p'];"
+        "from holdfast.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as ended: print(ended.code)\n"
+        "others = ('holdfast.cli.making', 'holdfast.cli.commands', 'rich.table', 'psycopg', 'obstore')\n"
+        "print([each for each in others if each in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["160", "[]"]
+
+
+def test_a_job_called_wal_is_a_job(desk: Desk) -> None:
+    desk.config.write_text(desk.config.read_text().replace("shop:", "wal:"))
+    assert desk.holdfast("backup", "wal").exit_code == 0
 
 
 def test_wal_does_not_show_among_backups_and_no_backup_sweeps_it(
