@@ -93,6 +93,11 @@ class Reached:
 class Starter(Protocol):
     """Somebody who starts a server on a folder that was restored."""
 
+    def check(self, version: str) -> None:
+        """Raise what would keep a server of that version from being started there, before
+        anything is restored: `ToolMissing`, `RestoreFailed`."""
+        ...
+
     def start(
         self, recovery: Recovery | None, *, within: timedelta, tell: Callable[[str], None]
     ) -> Reached:

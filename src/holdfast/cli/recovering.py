@@ -19,9 +19,10 @@ import typer
 from holdfast import events
 from holdfast.cli.options import duration_option
 from holdfast.cli.session import Session
+from holdfast.errors import Unsupported
 from holdfast.model import Manifest
 from holdfast.operations.recovering import require_reachable
-from holdfast.operations.wal_overview import CLUSTER
+from holdfast.operations.wal_overview import CLUSTER, POSTGRES_CLUSTER
 from holdfast.recovery import Action, Goal, Reached, Recovery, moment_of
 from holdfast.wal import Position
 
@@ -122,14 +123,19 @@ def recoverable(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def planned(
-    session: Session, manifest: Manifest, wanted: Asked, identity: Path | None
+    session: Session, manifest: Manifest, to: str, wanted: Asked, identity: Path | None
 ) -> tuple[Recovery | None, list[str]]:
     """The recovery that is asked for, once it is known to lead there, and what may be in its way;
     raises `TargetOutOfReach`, `Unsupported`."""
-    if wanted.goal is None:
-        return None, []
     from holdfast import wiring, wiring_wal
 
+    if wanted.start:
+        _require_cluster(manifest)
+        wiring_wal.starter(session.settings, manifest.job, to, options=wanted.start_options).check(
+            manifest.server.version
+        )
+    if wanted.goal is None:
+        return None, []
     recovery = Recovery(
         goal=wanted.goal,
         value=wanted.value,
@@ -165,6 +171,14 @@ def started(
 
     starter = wiring_wal.starter(session.settings, manifest.job, to, options=wanted.start_options)
     return starter.start(recovery, within=wanted.start_timeout, tell=tell)
+
+
+def _require_cluster(manifest: Manifest) -> None:
+    if manifest.server.kind != POSTGRES_CLUSTER:
+        raise Unsupported(
+            f"cannot start a server on '{manifest.backup_id}': it is no cluster",
+            hint="--start is for backups by method: physical",
+        )
 
 
 def _checked(goal: Goal | None, value: str) -> str:

@@ -141,7 +141,7 @@ def _go_to(
     as_json: bool,
 ) -> None:
     """Restore, once it is known that the recovery that is asked for leads where it should."""
-    plan, notes = planned(session, manifest, wanted, identity)
+    plan, notes = planned(session, manifest, to, wanted, identity)
     report = bring(plan)
     reached = started(session, manifest, to, wanted, plan, is_quiet=as_json)
     _show(session, report, plan, reached, notes, as_json=as_json)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 
-from holdfast.archiving import Held
+from holdfast.archiving import Held, Switch
 from holdfast.catalog.wal_archive import WalArchive
+from holdfast.errors import ManifestInvalid
 from holdfast.model import Manifest, PartKind
 from holdfast.operations.completeness import BadPart
 from holdfast.ports import Repository
@@ -64,9 +66,7 @@ def lacking(wal: ClusterWal, needed: Sequence[Stretch], manifest: Manifest) -> I
 
 def _cluster(archive: WalArchive, cluster: str, files: list[Held]) -> ClusterWal:
     segments = [each for each in files if each.name.kind is WalKind.SEGMENT]
-    size = SEGMENT_BYTES
-    if segments:
-        size = archive.find(cluster, segments[-1].name.text).part.plain_bytes
+    size = _segment_bytes(archive, segments)
     timelines: dict[int, Timeline] = {}
     for number in sorted({each.name.timeline for each in files}):
         own = [each for each in files if each.name.timeline == number]
@@ -76,10 +76,25 @@ def _cluster(archive: WalArchive, cluster: str, files: list[Held]) -> ClusterWal
             segments=frozenset(
                 each.name.number(size) for each in own if each.name.kind is WalKind.SEGMENT
             ),
-            switches=archive.find(cluster, history[0].name.text).switches if history else (),
+            switches=_switches(archive, history),
             stored_bytes=sum(each.size_bytes for each in own),
         )
     return ClusterWal(cluster=cluster, segment_bytes=size, timelines=timelines)
+
+
+def _segment_bytes(archive: WalArchive, segments: Sequence[Held]) -> int:
+    """As the newest record says that can be read: one that is damaged hides no other."""
+    for each in reversed(segments):
+        with suppress(ManifestInvalid):
+            return archive.find(each.cluster, each.name.text).part.plain_bytes
+    return SEGMENT_BYTES
+
+
+def _switches(archive: WalArchive, history: Sequence[Held]) -> tuple[Switch, ...]:
+    for each in history:
+        with suppress(ManifestInvalid):
+            return archive.find(each.cluster, each.name.text).switches
+    return ()
 
 
 def _own_segments(wal: ClusterWal, manifest: Manifest) -> dict[int, set[int]]:

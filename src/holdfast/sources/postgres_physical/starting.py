@@ -75,6 +75,10 @@ class ClusterStarter:
         self._options = options
         self._log = data.with_name(f"{data.name}-start.log")
 
+    def check(self, version: str) -> None:
+        self._tool("pg_ctl", version.partition(".")[0])
+        self._require_owner()
+
     def start(
         self, recovery: Recovery | None, *, within: timedelta, tell: Callable[[str], None]
     ) -> Reached:
@@ -183,8 +187,8 @@ class ClusterStarter:
             if f"{name} setting" in control
         }
 
-    def _tool(self, name: str) -> str:
-        major = (self._data / "PG_VERSION").read_text().strip()
+    def _tool(self, name: str, major: str = "") -> str:
+        major = major or (self._data / "PG_VERSION").read_text().strip()
         found = tools.find(name, int(major), major, ())
         if found.major != int(major):
             raise ToolMissing(
@@ -197,12 +201,8 @@ class ClusterStarter:
         """What root has restored into somebody's folder becomes his: the server runs as him."""
         if os.geteuid() != 0:
             return
+        self._require_owner()
         owner = self._data.stat()
-        if owner.st_uid == 0:
-            raise RestoreFailed(
-                f"cannot start a server on '{self._data}': it belongs to root",
-                hint="restore as the server's user, or into a folder that belongs to him",
-            )
         spaces = [path.resolve() for path in (self._data / "pg_tblspc").iterdir()]
         for folder in (self._data, *spaces):
             for step, folders, files in os.walk(folder):
@@ -211,6 +211,15 @@ class ClusterStarter:
             os.lchown(folder, owner.st_uid, owner.st_gid)
         self._log.touch(mode=0o600)
         os.chown(self._log, owner.st_uid, owner.st_gid)
+
+    def _require_owner(self) -> None:
+        """Servers do not run as root."""
+        if os.geteuid() != 0 or (self._data.is_dir() and self._data.stat().st_uid != 0):
+            return
+        raise RestoreFailed(
+            f"cannot start a server on '{self._data}': it would belong to root",
+            hint=f"restore as the server's user, or first: install -d -o postgres '{self._data}'",
+        )
 
     def _as_owner(self) -> list[str]:
         if os.geteuid() != 0:
