@@ -114,7 +114,6 @@ def restore(
         schemas=schema or (),
         overwrite=overwrite,
         globals=globals_too,
-        workers=session.reading_slots(manifest.job),
         data_only=data_only,
         triggers=not disable_triggers,
         owners=not no_owner,
@@ -155,7 +154,8 @@ def _restore(
     identity: Path | None,
     plan: Recovery | None,
 ) -> RestoreReport:
-    choice, identities = replace(choice, recovery=plan), session.identities(identity)
+    identities = session.identities(identity)
+    choice = replace(choice, recovery=plan, workers=session.reading_slots(manifest.job))
     repository = session.repository(manifest.job)
     with metered(f"restore {manifest.backup_id}") as meter:
         events.info("restore_begun", backup=manifest.backup_id, target=target.name)

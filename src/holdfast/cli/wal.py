@@ -237,7 +237,10 @@ def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = Fals
         )
         for line in lines
     ]
-    session.show(table_of(COLUMNS, rows))
+    if rows:
+        session.show(table_of(COLUMNS, rows))
+    else:
+        session.say(f"no WAL of '{job}' is archived")
 
 
 def _gap(gap: dict[str, Any]) -> str:

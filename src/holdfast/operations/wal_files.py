@@ -84,6 +84,17 @@ def cluster_in(data: Path) -> str:
     return str(int.from_bytes(found, "little"))
 
 
+def history_beside(file: WalFile) -> list[WalFile]:
+    """The history of a segment's timeline, where its server has one.
+
+    A server that archived nothing when it was promoted never asks for it by itself.
+    """
+    if file.name.kind is not WalKind.SEGMENT or file.name.timeline == 1:
+        return []
+    path = file.path.with_name(f"{file.name.timeline:08X}.history")
+    return [wal_file(path, file.cluster)] if path.is_file() else []
+
+
 def ready_after(file: WalFile, count: int) -> list[WalFile]:
     """The next segments, `count` at most, that the server will ask for, in their order."""
     if count < 1 or file.name.kind is not WalKind.SEGMENT:

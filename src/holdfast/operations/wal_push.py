@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from holdfast import events
@@ -25,7 +27,13 @@ from holdfast.operations.opening import stored_suffix
 from holdfast.operations.parts import keep
 from holdfast.operations.plugs import Archiving
 from holdfast.operations.retrying import Recoveries
-from holdfast.operations.wal_files import WalFile, cluster_beside, ready_after, wal_file
+from holdfast.operations.wal_files import (
+    WalFile,
+    cluster_beside,
+    history_beside,
+    ready_after,
+    wal_file,
+)
 from holdfast.pipeline.compress import compressor
 from holdfast.ports import Repository
 from holdfast.scheduling.slots import run_all
@@ -54,60 +62,66 @@ class _Kept:
 def push(plugs: Archiving, path: Path, *, cluster: str = "", at_once: int = 1) -> Pushed:
     """Archive the file at `path`, durably, in each of the job's repositories.
 
-    With it go the next files that the server has marked as ready, `at_once` in all; what becomes
-    of them is no matter of this call, as the server will ask for each. The same file again is no
-    error. Raises `WalConflict` where another one has its name, `WalUnfit`, and what the
-    repositories raise.
+    The history of its timeline goes before it: one that differs from what is archived means that
+    two servers were promoted, whose WAL must not be mixed. With it go the next files that the
+    server has marked as ready, `at_once` in all; what becomes of them is no matter of this call,
+    as the server will ask for each. The same file again is no error. Raises `WalConflict` where
+    another one has its name, `WalUnfit`, and what the repositories raise.
     """
     began = time.monotonic()
     file = wal_file(path, cluster or cluster_beside(path))
-    files = [file, *ready_after(file, at_once - 1)]
+    asked, later = [*history_beside(file), file], ready_after(file, at_once - 1)
+    files, done = [*asked, *later], list[WalFile]()
     kept = run_all(files, lambda each: _kept(plugs, each), workers=at_once, abort=_nothing)
-    if isinstance(kept[0], HoldfastError):
-        raise kept[0]
-    is_new = _recorded(plugs, file, kept[0])
+    is_new = False
+    try:
+        # In their order, so that whoever looks meanwhile sees no gap.
+        for each, found in zip(files, kept, strict=True):
+            was_new = _recorded(plugs, each, found)
+            is_new = was_new if each is file else is_new
+            done.append(each)
+    except Interrupted:
+        raise
+    except HoldfastError as error:
+        if file not in done:
+            raise
+        events.warning("wal_not_sent_ahead", file=each.name.text, problem=error.message)
+    finally:
+        # Not the one that failed: its record may be there, whatever we were told.
+        _discard(kept[len(done) + 1 :])
     return Pushed(
         name=file.name.text,
         cluster=file.cluster,
         was_there=not is_new,
         plain_bytes=file.path.stat().st_size,
         seconds=round(time.monotonic() - began, 3),
-        ahead=_ahead(plugs, files[1:], kept[1:]),
+        ahead=tuple(each.name.text for each in done[len(asked) :]),
     )
-
-
-def _ahead(
-    plugs: Archiving, files: Sequence[WalFile], kept: Sequence[list[_Kept] | HoldfastError]
-) -> tuple[str, ...]:
-    """Recorded in their order, so that whoever looks meanwhile sees no gap."""
-    done: list[str] = []
-    for file, found in zip(files, kept, strict=True):
-        try:
-            if isinstance(found, HoldfastError):
-                raise found
-            _recorded(plugs, file, found)
-        except Interrupted:
-            raise
-        except HoldfastError as error:
-            events.warning("wal_not_sent_ahead", file=file.name.text, problem=error.message)
-            break
-        done.append(file.name.text)
-    return tuple(done)
 
 
 def _kept(plugs: Archiving, file: WalFile) -> list[_Kept] | HoldfastError:
     """Errors are values here: those of files sent ahead must not end the one asked for."""
     trying = Recoveries(plugs.job.attempts).trying
     what = f"archiving '{file.name.text}'"
+    kept: list[_Kept] = []
     try:
-        return [
-            trying(lambda: _put(plugs, each, file), on=RepositoryUnreachable, what=what)  # noqa: B023 - called at once
-            for each in plugs.repositories
-        ]
+        for repository in plugs.repositories:
+            put = partial(_put, plugs, repository, file)
+            kept.append(trying(put, on=RepositoryUnreachable, what=what))
     except (Interrupted, TasksRefused):
         raise
     except HoldfastError as error:
+        _discard([kept])
         return error
+    return kept
+
+
+def _discard(kept: Sequence[list[_Kept] | HoldfastError]) -> None:
+    """What was put and gets no record: a server that asks again and again must not fill a store."""
+    for each in (each for found in kept if isinstance(found, list) for each in found):
+        if each.part is not None:
+            with suppress(HoldfastError):
+                each.repository.delete(each.part.key)
 
 
 def _put(plugs: Archiving, repository: Repository, file: WalFile) -> _Kept:
@@ -146,8 +160,10 @@ def _put(plugs: Archiving, repository: Repository, file: WalFile) -> _Kept:
     return _Kept(repository=repository, part=part)
 
 
-def _recorded(plugs: Archiving, file: WalFile, kept: Sequence[_Kept]) -> bool:
+def _recorded(plugs: Archiving, file: WalFile, kept: list[_Kept] | HoldfastError) -> bool:
     """Whether the file was new to any of the repositories."""
+    if isinstance(kept, HoldfastError):
+        raise kept
     new = [_record(plugs, file, each.repository, each.part) for each in kept if each.part]
     return any(new)
 
@@ -167,10 +183,12 @@ def _record(plugs: Archiving, file: WalFile, repository: Repository, part: Part)
     try:
         archive.commit(record)
     except AlreadyStored:
-        # Somebody was quicker. What we have put has a name of its own, and nobody knows it.
-        repository.delete(part.key)
-        _require_same(archive.find(file.cluster, file.name.text), part.plain_sha256)
-        return False
+        known = archive.find(file.cluster, file.name.text)
+        if known.part.key != part.key:
+            # Somebody was quicker. What we have put has a name of its own, and nobody knows it.
+            repository.delete(part.key)
+            _require_same(known, part.plain_sha256)
+            return False
     reached("wal-archived")
     return True
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.errors import RepositoryFull, WalConflict, WalUnfit
+from holdfast.errors import (
+    AlreadyStored,
+    HoldfastError,
+    RepositoryFull,
+    RepositoryUnreachable,
+    WalConflict,
+    WalUnfit,
+)
+from holdfast.model import Buffer
 from holdfast.operations.wal_push import push
+from holdfast.ports import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.archives import DataDirectory, archiving
 
@@ -23,6 +34,14 @@ def server(tmp_path: Path) -> DataDirectory:
 
 def names(repository: MemoryRepository) -> list[str]:
     return [each.name.text for each in WalArchive(repository, "shop").held() if each.is_archived]
+
+
+def only_what_is_recorded(repository: MemoryRepository) -> bool:
+    """Whether each object is a record, or what one speaks of."""
+    archive = WalArchive(repository, "shop")
+    held = [each for each in archive.held() if each.is_archived]
+    known = {archive.find(each.cluster, each.name.text).part.key for each in held}
+    return {key for key in repository.objects if not key.endswith("manifest.json")} == known
 
 
 def test_a_segment_is_stored_where_stock_tools_read_it(server: DataDirectory) -> None:
@@ -68,7 +87,7 @@ class Racing(MemoryRepository):
         super().__init__()
         self._theirs = theirs
 
-    def put(self, key, chunks):  # type: ignore[no-untyped-def]  # the fake's own types
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         stored = super().put(key, chunks)
         if not key.endswith("manifest.json"):
             self.objects |= self._theirs
@@ -93,6 +112,42 @@ def test_who_comes_second_takes_only_his_own_away(
     assert ours.objects == theirs.objects
 
 
+class Deaf(MemoryRepository):
+    """Stores a record, and then says that it could not."""
+
+    def __init__(self, error: HoldfastError) -> None:
+        super().__init__()
+        self.error: HoldfastError | None = error
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        stored = super().put(key, chunks)
+        if key.endswith("manifest.json") and self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return stored
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RepositoryUnreachable("cannot store: the line is dead"),
+        # As a store says it that was asked twice for what it had done the first time.
+        AlreadyStored("cannot store: it is there"),
+    ],
+)
+def test_a_record_whose_receipt_was_lost_keeps_what_it_speaks_of(
+    server: DataDirectory, error: HoldfastError
+) -> None:
+    store = Deaf(error)
+    path = server.finish(ONE)
+    with suppress(RepositoryUnreachable):
+        push(archiving(store), path)
+    push(archiving(store), path)
+    assert names(store) == [ONE]
+    assert only_what_is_recorded(store)
+    assert len(store.objects) == 2
+
+
 def test_segments_that_wait_are_sent_along_in_their_order(server: DataDirectory) -> None:
     store = MemoryRepository()
     for name in (ONE, TWO, THREE, FOUR):
@@ -112,6 +167,7 @@ def test_what_cannot_be_sent_along_does_not_fail_what_was_asked_for(server: Data
     # Nor is the one behind it archived: that would leave a gap.
     assert pushed.ahead == ()
     assert names(store) == [ONE, TWO]
+    assert only_what_is_recorded(store)
 
 
 def test_every_mirror_has_it_before_the_server_forgets_it(server: DataDirectory) -> None:
@@ -121,6 +177,8 @@ def test_every_mirror_has_it_before_the_server_forgets_it(server: DataDirectory)
     path = server.finish(ONE)
     with pytest.raises(RepositoryFull):
         push(plugs, path)
+    # A server asks again every minute: what is refused must not pile up.
+    assert main.objects == {}
     mirror.refuse_puts_with = None
     push(plugs, path)
     assert names(main) == names(mirror) == [ONE]
@@ -154,6 +212,22 @@ def test_a_segment_of_another_cluster_is_refused(server: DataDirectory) -> None:
     path = server.finish(ONE)
     with pytest.raises(WalUnfit, match="of another cluster"):
         push(archiving(MemoryRepository()), path, cluster="78")
+
+
+def test_a_timeline_is_archived_with_its_history_and_another_one_of_its_number_is_refused(
+    server: DataDirectory,
+) -> None:
+    store = MemoryRepository()
+    plugs = archiving(store)
+    name = "000000020000000000000004"
+    server.branch(2, "1\t0/400000\tno target")
+    push(plugs, server.finish(name))
+    assert names(store) == ["00000002.history", name]
+    server.branch(2, "1\t0/300000\tno target")
+    with pytest.raises(WalConflict, match=r"00000002\.history"):
+        push(plugs, server.finish("000000020000000000000005"))
+    assert names(store) == ["00000002.history", name]
+    assert only_what_is_recorded(store)
 
 
 def test_a_history_file_tells_where_its_timeline_left_others(server: DataDirectory) -> None:
