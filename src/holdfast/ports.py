@@ -309,7 +309,8 @@ class RestoreRequest:
 
     `data_only` fills tables that stand already. `triggers` are fired by rows that come into
     such tables, foreign keys included. `owners` and `privileges` are those of the backup.
-    `recovery` are the settings with which the server of a restored cluster goes on by itself.
+    `settings` are written for the server of a restored cluster; with a `restore_command` among
+    them it recovers by itself.
     """
 
     parts: tuple[Part, ...]
@@ -322,7 +323,7 @@ class RestoreRequest:
     owners: bool = True
     privileges: bool = True
     open_blob: OpenBlob | None = None
-    recovery: Mapping[str, str] | None = None
+    settings: Mapping[str, str] | None = None
 
 
 OpenPart = Callable[[Part], AbstractContextManager[Iterator[bytes]]]

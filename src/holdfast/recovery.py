@@ -8,6 +8,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+# What comes back is not yet the server that it was taken from: it must not archive under the
+# same names while that one may live.
+ASIDE = {"archive_mode": "off"}
+
 
 class Goal(StrEnum):
     """How far WAL is replayed."""
@@ -64,9 +68,7 @@ class Recovery:
             **target,
             "recovery_target_timeline": self.timeline,
             "recovery_target_action": self.action.value,
-            # What comes back is not yet the server that it was taken from: it must not archive
-            # under the same names while that one may live.
-            "archive_mode": "off",
+            **ASIDE,
         }
 
 

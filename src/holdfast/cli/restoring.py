@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from holdfast.model import Manifest
 from holdfast.operations.restore import RestoreChoice, RestoreReport, planned_steps
 from holdfast.operations.restore import restore as restore_backup
 from holdfast.ports import Target
-from holdfast.recovery import Reached, Recovery
+from holdfast.recovery import ASIDE, Reached, Recovery
 
 To = Annotated[
     str,
@@ -134,14 +134,14 @@ def _go_to(
     manifest: Manifest,
     to: str,
     wanted: Asked,
-    bring: Callable[[Recovery | None], RestoreReport],
+    bring: Callable[[Mapping[str, str] | None], RestoreReport],
     identity: Path | None,
     *,
     as_json: bool,
 ) -> None:
     """Restore, once it is known that the recovery that is asked for leads where it should."""
     plan, notes = planned(session, manifest, to, wanted, identity)
-    report = bring(plan)
+    report = bring(plan.settings if plan else ASIDE if wanted.start else None)
     reached = started(session, manifest, to, wanted, plan, is_quiet=as_json)
     _show(session, report, plan, reached, notes, as_json=as_json)
 
@@ -152,10 +152,10 @@ def _restore(
     choice: RestoreChoice,
     target: Target,
     identity: Path | None,
-    plan: Recovery | None,
+    settings: Mapping[str, str] | None,
 ) -> RestoreReport:
     identities = session.identities(identity)
-    choice = replace(choice, recovery=plan, workers=session.reading_slots(manifest.job))
+    choice = replace(choice, settings=settings, workers=session.reading_slots(manifest.job))
     repository = session.repository(manifest.job)
     with metered(f"restore {manifest.backup_id}") as meter:
         events.info("restore_begun", backup=manifest.backup_id, target=target.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,6 @@ from holdfast.ports import (
     RestoreRequest,
     Target,
 )
-from holdfast.recovery import Recovery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ class RestoreChoice:
     triggers: bool = True
     owners: bool = True
     privileges: bool = True
-    recovery: Recovery | None = None
+    settings: Mapping[str, str] | None = None
 
 
 def restore(
@@ -115,7 +114,7 @@ def _request(
         owners=choice.owners,
         privileges=choice.privileges,
         open_blob=open_blob,
-        recovery=choice.recovery.settings if choice.recovery else None,
+        settings=choice.settings,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ def receiving(archive: Archive, *options: str) -> Iterator[subprocess.Popen[str]
         finally:
             if running.poll() is None:
                 running.send_signal(signal.SIGTERM)
+                # Only shown where a test fails.
+                sys.stdout.write("".join(running.communicate(timeout=60)))
 
 
 def is_received(archive: Archive) -> bool:

@@ -15,17 +15,19 @@ FILE_MODE = 0o600
 _OF_RECOVERY = re.compile(rb"\s*(restore_command|recovery_target\w*|archive_mode)\b", re.IGNORECASE)
 
 
-def write_recovery(data: Path, settings: Mapping[str, str]) -> None:
-    """Have the server recover by `settings`, instead of what an earlier recovery had set."""
+def write_settings(data: Path, settings: Mapping[str, str]) -> None:
+    """Have the server go by `settings`, instead of what an earlier recovery had set; with a
+    `restore_command` among them it recovers."""
     lines = [f"{name} = {quoted(value)}".encode() for name, value in settings.items()]
     path = data / SETTINGS_FILE
     try:
         before = path.read_bytes().splitlines() if path.exists() else []
         kept = [line for line in before if not _OF_RECOVERY.match(line)]
         _write(path, b"\n".join([*kept, b"# Written by holdfast restore.", *lines, b""]))
-        # A copy of a standby would wait for its primary instead.
-        (data / STANDBY_FILE).unlink(missing_ok=True)
-        _write(data / SIGNAL_FILE, b"")
+        if "restore_command" in settings:
+            # A copy of a standby would wait for its primary instead.
+            (data / STANDBY_FILE).unlink(missing_ok=True)
+            _write(data / SIGNAL_FILE, b"")
     except OSError as error:
         raise _failed(data, error) from error
 

@@ -19,7 +19,7 @@ from holdfast.model import Part, PartKind
 from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
 from holdfast.sources.postgres_physical.packing import FILE_MODE, FOLDER_MODE
 from holdfast.sources.postgres_physical.reading import CHUNK_BYTES
-from holdfast.sources.postgres_physical.recovery_files import write_recovery
+from holdfast.sources.postgres_physical.recovery_files import write_settings
 from holdfast.sources.postgres_physical.snapshot import LABEL_FILE, MAP_FILE
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE
 
@@ -98,8 +98,8 @@ class DirectoryTarget:
             and part.details.get("path") not in vanished
         ]
         _side_by_side(others, work, workers=request.workers)
-        if request.recovery is not None:
-            write_recovery(self._data, request.recovery)
+        if request.settings is not None:
+            write_settings(self._data, request.settings)
         # The links are on the disk before the file that makes this a cluster. 20,000 files
         # one by one would take minutes.
         os.sync()

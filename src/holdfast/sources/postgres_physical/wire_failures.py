@@ -18,7 +18,10 @@ _NOT_ALLOWED = re.compile(
 )
 _NO_ROOM = re.compile(r"exceeds max_wal_senders|remaining connection slots")
 _SLOT = re.compile(r"replication slot .* (does not exist|is active)")
-_GONE = re.compile(r"could not connect|connection to server|terminating|could not receive data")
+_GONE = re.compile(
+    r"could not connect|connection to server|terminating|could not receive data"
+    r"|stream was terminated|disconnected"
+)
 
 
 def wire_failed(error: ChildFailed, what: str) -> HoldfastError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from holdfast.sources.postgres_physical.recovery_files import (
     quoted,
     write_missing_configuration,
-    write_recovery,
+    write_settings,
 )
 
 
@@ -15,14 +15,19 @@ def test_settings_of_an_earlier_recovery_give_way_and_others_stay(tmp_path: Path
     path = tmp_path / "postgresql.auto.conf"
     path.write_text("work_mem = '8MB'\nrecovery_target_time = '2020-01-01'\nArchive_Mode = 'on'")
     (tmp_path / "standby.signal").touch()
-    write_recovery(tmp_path, {"recovery_target_lsn": "0/5", "archive_mode": "off"})
+    write_settings(tmp_path, {"restore_command": "x", "archive_mode": "off"})
     assert path.read_text().splitlines() == [
         "work_mem = '8MB'",
         "# Written by holdfast restore.",
-        "recovery_target_lsn = '0/5'",
+        "restore_command = 'x'",
         "archive_mode = 'off'",
     ]
     assert {each.name for each in tmp_path.iterdir()} == {path.name, "recovery.signal"}
+
+
+def test_without_a_restore_command_nothing_recovers(tmp_path: Path) -> None:
+    write_settings(tmp_path, {"archive_mode": "off"})
+    assert [each.name for each in tmp_path.iterdir()] == ["postgresql.auto.conf"]
 
 
 def test_a_value_keeps_its_quotes_and_backslashes() -> None:
