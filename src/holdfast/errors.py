@@ -250,7 +250,7 @@ class WalUnfit(HoldfastError):
 
 
 class SlotMissing(HoldfastError):
-    """The replication slot that was named does not exist, or is in use."""
+    """The replication slot does not exist or is in use, or without one WAL was removed unsent."""
 
     exit_code = 72
 

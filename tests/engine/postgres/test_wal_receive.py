@@ -41,6 +41,7 @@ def receiving(archive: Archive, *options: str) -> Iterator[subprocess.Popen[str]
         finally:
             if running.poll() is None:
                 running.send_signal(signal.SIGTERM)
+            if running.stdout is not None and not running.stdout.closed:
                 # Only shown where a test fails.
                 sys.stdout.write("".join(running.communicate(timeout=60)))
 
@@ -100,10 +101,12 @@ def test_a_server_that_stops_ends_it_with_the_cause(archive: Archive) -> None:
 
 def test_a_backup_over_the_wire_knows_which_wal_it_needs(archive: Archive) -> None:
     archive.site.job["source"]["engine"] = "tools"
-    with receiving(archive):
+    archive.server.ask(SLOT)
+    with receiving(archive, "--slot", "holdfast") as running:
         archive.site.run("backup", "shop")
         lsn = archive.mark(1)
         archive.mark(2)
+        assert running.poll() is None
         archive.switch()
     with archive.recovered("--target-lsn", lsn) as (back, told):
         assert told["recovery"]["state"] == "paused"

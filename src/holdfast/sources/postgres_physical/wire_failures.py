@@ -18,6 +18,7 @@ _NOT_ALLOWED = re.compile(
 )
 _NO_ROOM = re.compile(r"exceeds max_wal_senders|remaining connection slots")
 _SLOT = re.compile(r"replication slot .* (does not exist|is active)")
+_RECYCLED = re.compile(r"requested WAL segment \w+ has already been removed")
 _GONE = re.compile(
     r"could not connect|connection to server|terminating|could not receive data"
     r"|stream was terminated|disconnected"
@@ -35,6 +36,12 @@ def wire_failed(error: ChildFailed, what: str) -> HoldfastError:
         return DatabaseUnreachable(message, hint="raise max_wal_senders and restart the server")
     if _SLOT.search(error.stderr):
         return SlotMissing(message, hint="one program a slot: see pg_replication_slots")
+    if _RECYCLED.search(error.stderr):
+        return SlotMissing(
+            message,
+            hint="with a slot the server keeps what was not sent: holdfast wal receive --slot NAME;"
+            " then take a new backup, as WAL is missing now",
+        )
     if _GONE.search(error.stderr):
         return DatabaseUnreachable(message, hint="trying later may work")
     return BackupFailed(message, hint="the server's log has the details")
