@@ -170,7 +170,8 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
             finished_at=plugs.clock(),
             peak_memory_bytes=plugs.peak_memory_bytes(),
             workers=workers,
-            parts=tuple(parts),
+            # What only a later run of this backup would need.
+            parts=tuple(replace(part, memo="") for part in parts),
             blobs=blobs.kept,
             notes=plugs.job.notes,
             recipients=plugs.job.recipients,
