@@ -7,15 +7,20 @@ from benchmarks.workloads import OUT, Contender, Workload, holdfast
 DATA = "/var/lib/postgresql/17/main"
 CONFIG = f"""\
 state_directory: {OUT}/state
+sessions: {{socket: {OUT}/sessiond}}
 repositories:
   main: {{kind: local, path: {OUT}/repository}}
 jobs:
-  files:
-    source:
+  files: &files
+    source: &source
       {{kind: postgres, method: physical, dsn: "host=/run/postgresql user=postgres"}}
     repository: main
     compression: {{codec: zstd, level: 1}}
     max_concurrent_processes: 2
+  half:
+    <<: *files
+    source: {{<<: *source, session: daemon}}
+    resumable: true
 """
 # Checksums are what every peer verifies too; a backup may begin at once for all alike.
 _CHECKSUMS = (
@@ -57,6 +62,13 @@ _BACKUPS = (
         command=holdfast("backup files"),
         size="repository/files",
         reset=f"rm -rf {OUT}/repository/files",
+    ),
+    Contender(
+        name="holdfast, resumed after half of it",
+        command=holdfast("backup half --resume"),
+        size="repository/half",
+        reset=f"rm -rf {OUT}/repository/half"
+        f" && python /project/benchmarks/halfway.py {OUT}/holdfast.yaml half",
     ),
     _basebackup("plain"),
     _basebackup("client zstd 1", "-Ft", "--compress=client-zstd:1"),

@@ -94,10 +94,10 @@ class Holding(Protocol):
         """
         ...
 
-    def end(self, *, keep: bool = False) -> Ended:
-        """End the backup or let the snapshot go; raises what `look` raises. Not twice.
+    def end(self) -> Ended:
+        """End the backup, or what the snapshot is held for; raises what `look` raises. Not twice.
 
-        With `keep` the session itself, and the slot that keeps the WAL, stay until `abort`.
+        The session itself, and the slot that keeps the WAL, stay until `abort`.
         """
         ...
 

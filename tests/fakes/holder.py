@@ -28,9 +28,8 @@ class FakeHolding:
         if self.problem is not None:
             raise self.problem
 
-    def end(self, *, keep: bool = False) -> Ended:
+    def end(self) -> Ended:
         self.look()
-        self.is_open = keep
         return Ended(stop_lsn="0/3000100", backup_label="START WAL LOCATION: 0/3000028\n")
 
     def abort(self) -> None:

@@ -64,6 +64,7 @@ class FakeStream:
         self._aborted = aborted
         self.rows: int | None = None
         self.members: tuple[Member, ...] = ()
+        self.memo = f"seen in {source.relation}"
 
     def __iter__(self) -> Iterator[Buffer]:
         buffer = bytearray(max((len(row) + 1 for row in self._table.rows), default=1))
@@ -84,7 +85,7 @@ class FakeStream:
 
 @dataclass
 class FakeSnapshot:
-    """One moment of the tables."""
+    """One moment of the tables; obeys `ports.Continuing` and `ports.Lasting` too."""
 
     tables: tuple[FakeTable, ...]
     server: Server = SERVER
@@ -96,6 +97,8 @@ class FakeSnapshot:
     reading: int = 0
     reading_peak: int = 0
     read_names: list[str] = field(default_factory=list)
+    went_on_from: list[str] = field(default_factory=list)
+    was_let_go: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -114,6 +117,12 @@ class FakeSnapshot:
         finally:
             with self._lock:
                 self.reading -= 1
+
+    def go_on_from(self, stored: Sequence[Part]) -> None:
+        self.went_on_from += [part.name for part in stored]
+
+    def let_go(self, *, finished: bool) -> None:
+        self.was_let_go.append("finished" if finished else "given up")
 
     def abort(self) -> None:
         self.aborted.set()

@@ -40,7 +40,8 @@ def decode(data: bytes, *, key: str) -> Manifest:
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
     """`manifest` as plain JSON values, for output."""
-    body: dict[str, Any] = _adapter().dump_python(
-        manifest, mode="json", exclude={"parts": {"__all__": {"memo"}}}
-    )
+    body: dict[str, Any] = _adapter().dump_python(manifest, mode="json")
+    for part in body["parts"]:
+        # It is the journal's alone.
+        part.pop("memo", None)
     return body

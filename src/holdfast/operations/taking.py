@@ -151,6 +151,7 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
         earlier = taking.earlier.parts if taking.earlier and not is_mixed else ()
         if earlier and isinstance(snapshot, Continuing):
             snapshot.go_on_from(earlier)
+        require_room(plugs, taking.source.database, snapshot.parts)
         _note(taking, snapshot, earlier)
         reached("snapshot-taken")
         reusable = _reusable(taking, is_mixed=is_mixed)
@@ -170,7 +171,8 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
             finished_at=plugs.clock(),
             peak_memory_bytes=plugs.peak_memory_bytes(),
             workers=workers,
-            parts=tuple(parts),
+            # What only a later run of this backup would need.
+            parts=tuple(replace(part, memo="") for part in parts),
             blobs=blobs.kept,
             notes=plugs.job.notes,
             recipients=plugs.job.recipients,
@@ -283,7 +285,6 @@ def _store_parts(
     taking: Taking, snapshot: Snapshot, reusable: Reusable, workers: int
 ) -> list[Part]:
     plugs, plans = taking.plugs, snapshot.parts
-    require_room(plugs, taking.source.database, plans)
     plugs.progress.begin(total_bytes=sum(part.estimated_bytes for part in plans), parts=len(plans))
 
     def end() -> None:

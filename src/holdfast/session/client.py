@@ -134,8 +134,8 @@ class RemoteHolding:
     def look(self) -> None:
         self.client.heartbeat(self.record.session_id)
 
-    def end(self, *, keep: bool = False) -> Ended:
-        return self.client.end(self.record.session_id, keep=keep).ended
+    def end(self) -> Ended:
+        return self.client.end(self.record.session_id, keep=True).ended
 
     def abort(self) -> None:
         # Nothing to do where it is gone; where the daemon is silent the lease ends it.

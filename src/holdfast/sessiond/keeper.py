@@ -98,24 +98,14 @@ class Keeper:
         With `keep` the session stays on the server, for its WAL, until its lease is over.
         """
         record = self._known(session_id, peer)
-        if record.state is HeldState.ENDED:
-            if not keep:
-                self._release(session_id)
+        if record.state is HeldState.ENDED and self._kept_as(session_id) is None:
             return record
         kept = self._open(session_id, peer)
         with kept.lock:
-            if kept.record.state is HeldState.ENDED:
-                return kept.record
-            require_open(kept.record)
-            try:
-                ended = kept.holding.end(keep=keep)
-            except HoldfastError as error:
-                raise self._failed(kept, error) from error
-            kept.record = replace(self._leased(kept.record), ended=ended)
-            self._put(kept, HeldState.ENDED, f"ended by user '{user_name(peer.uid)}'")
+            if kept.record.state is not HeldState.ENDED:
+                self._end(kept, peer)
             if not keep:
-                self._drop(kept)
-        events.info("session_ended", **fields_of(kept.record), by=_who(peer))
+                self._let_go(kept)
         return kept.record
 
     def abort(self, session_id: str, peer: Peer) -> SessionRecord:
@@ -124,14 +114,11 @@ class Keeper:
         kept = self._kept_as(session_id)
         if kept is None:
             return record
-        if record.state is HeldState.ENDED:
-            self._release(session_id)
-            return record
         with kept.lock:
             if kept.record.is_open:
-                kept.holding.abort()
-                self._close(kept, HeldState.ABORTED, f"aborted by user '{user_name(peer.uid)}'")
+                self._put(kept, HeldState.ABORTED, f"aborted by user '{user_name(peer.uid)}'")
                 events.info("session_aborted", **fields_of(kept.record), by=_who(peer))
+            self._let_go(kept)
         return kept.record
 
     def listed(self, peer: Peer, *, all_states: bool) -> list[SessionRecord]:
@@ -180,6 +167,20 @@ class Keeper:
             except HoldfastError as error:
                 events.debug("session_not_usable", **fields_of(kept.record), error=error.message)
 
+    def _end(self, kept: Kept, peer: Peer) -> None:
+        require_open(kept.record)
+        try:
+            ended = kept.holding.end()
+        except HoldfastError as error:
+            raise self._failed(kept, error) from error
+        kept.record = replace(self._leased(kept.record), ended=ended)
+        self._put(kept, HeldState.ENDED, f"ended by user '{user_name(peer.uid)}'")
+        events.info("session_ended", **fields_of(kept.record), by=_who(peer))
+
+    def _let_go(self, kept: Kept) -> None:
+        kept.holding.abort()
+        self._drop(kept)
+
     def _expire(self, kept: Kept) -> None:
         kept.holding.abort()
         if not kept.record.is_open:
@@ -217,14 +218,6 @@ class Keeper:
         ended_at = kept.record.ended_at or self._clock()
         kept.record = replace(kept.record, state=state, reason=reason, ended_at=ended_at)
         self._catalogue.put(kept.record)
-
-    def _release(self, session_id: str) -> None:
-        """Have the server forget what was kept beyond its end."""
-        kept = self._kept_as(session_id)
-        if kept is not None:
-            with kept.lock:
-                kept.holding.abort()
-                self._drop(kept)
 
     def _drop(self, kept: Kept) -> None:
         with self._lock:

@@ -44,10 +44,10 @@ class Tender:
             thread.join()
 
     def end(self) -> Ended:
-        """End it, and keep what is needed to collect its WAL; no look comes after."""
+        """End it; no look comes after."""
         with self._turn:
             self._done.set()
-            return self._holding.end(keep=True)
+            return self._holding.end()
 
     def _tend(self, seconds: float) -> None:
         while not self._done.wait(seconds):
@@ -83,9 +83,8 @@ def let_go(holding: Holding, *, finished: bool) -> None:
     """Have whoever holds the session for us forget it; one of our own ends with its block."""
     if not holding.session_id:
         return
-    if not finished:
-        holding.abort()
-        return
-    # What is stored is a backup already: where the daemon is silent the lease ends the session.
-    with suppress(HoldfastError):
-        holding.end()
+    if finished:
+        # So that nobody takes it for aborted. What is stored is a backup whatever is said to it.
+        with suppress(HoldfastError):
+            holding.end()
+    holding.abort()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.encrypted_job import encrypted_site
 from tests.engine.postgres.clusters import cluster, run, standby_of
 from tests.engine.postgres.yard import Yard, prove, restored
 from tests.engine.waiting import until
@@ -27,6 +28,28 @@ def test_a_cluster_under_load_comes_back_whole_with_its_tablespace(yard: Yard) -
     assert "bad_pages" not in proof
     assert made["server"]["kind"] == "postgres-cluster"
     assert yard.server.held() == 0
+
+
+def test_a_cluster_that_is_sealed_signed_and_mirrored_comes_back_from_either_place(
+    yard: Yard, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sealed"
+    folder.mkdir()
+    source = {"kind": "postgres", "method": "physical", "dsn": yard.server.dsn}
+    site = encrypted_site(folder, source)
+    mirror = folder / "mirror"
+    mirror.mkdir(mode=0o700)
+    stores = site.settings["repositories"]
+    stores["second"] = stores["main"] | {"path": str(mirror)}
+    site.job["mirrors"] = ["second"]
+    with yard.under_load():
+        site.run("backup", "shop")
+    identity = ("--identity", str(folder / "identity"))
+    for store in ("main", "second"):
+        site.job.update(repository=store, mirrors=[])
+        assert site.run("verify", "shop/latest", *identity)["unopened"] == 0
+        with restored(site, "shop/latest", *identity) as back:
+            prove(back, yard)
 
 
 def test_parts_are_read_by_stock_tools(yard: Yard, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.sources.postgres_physical.tree import EMPTIED
+from tests.engine.encrypted_job import encrypted_site
 from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import Cluster, folder_for_cluster
 from tests.engine.postgres.sessiond import Daemon
@@ -140,6 +141,25 @@ def test_a_run_that_is_killed_after_the_backup_ended_is_resumed_all_the_same(
     with restored(site) as back:
         prove(back, yard)
     assert yard.server.held() == 0
+
+
+def test_a_sealed_backup_is_resumed_by_a_host_that_cannot_open_it(
+    yard: Yard, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sealed"
+    folder.mkdir()
+    source = {"kind": "postgres", "method": "physical", "dsn": yard.server.dsn, "session": "daemon"}
+    site = encrypted_site(folder, source)
+    site.job["resumable"] = True
+    identity = folder / "identity"
+    away = identity.rename(tmp_path / "elsewhere")
+    with Daemon(site).running():
+        killed_at(site, "parts-read")
+        kept = site.kept(*FILES)
+        site.run("backup", "shop", "--resume")
+        assert still_there(site, kept)
+    with restored(site, "shop/latest", "--identity", str(away)) as back:
+        prove(back, yard)
 
 
 def test_what_was_stored_and_damaged_after_the_end_cannot_be_mended(held: Held) -> None:

@@ -66,11 +66,11 @@ class Yard:
 
 
 @contextmanager
-def restored(site: Site, backup: str = "shop/latest") -> Iterator[Cluster]:
+def restored(site: Site, backup: str = "shop/latest", *options: str) -> Iterator[Cluster]:
     """The cluster that comes back, before it is started."""
     with folder_for_cluster() as folder:
         back = Cluster(folder)
-        site.run("restore", backup, "--to", f"file://{back.data}")
+        site.run("restore", backup, "--to", f"file://{back.data}", *options)
         yield back
 
 

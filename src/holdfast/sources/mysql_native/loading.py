@@ -5,17 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
+from typing import Protocol
 
 from holdfast.errors import RestoreFailed
 from holdfast.model import Part, PartKind
 from holdfast.ports import OpenPart, Progress, RestoreRequest
 from holdfast.process import ChildFailed
 from holdfast.sources.mysql_native.client import Clients, Stopped
-from holdfast.sources.mysql_native.scripting import Item, ScriptDamaged, items, script
+from holdfast.sources.mysql_native.making import Made, stages
+from holdfast.sources.mysql_native.scripting import ScriptDamaged, items
 from holdfast.sources.mysql_native.unpacking import Unpacked
 
 # Scripts of many objects, of which single tables can be taken out.
 SCRIPTED = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
+
+
+class Script(Protocol):
+    """SQL on its way to a client."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def failed(self, cause: str, /) -> str:
+        """What a client's error is about, in words; empty where that is not known."""
+        ...
+
+
+class Whole:
+    """A part that is one thing: an error in it is the part's."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+    def failed(self, _cause: str, /) -> str:
+        return ""
 
 
 class Loading:
@@ -29,6 +54,7 @@ class Loading:
         self._open_part = open_part
         self._progress = progress
         self._names = {relation.name for relation in request.tables}
+        self._workers = max(1, request.workers)
 
     def load(self) -> None:
         """Everything asked for; raises `RestoreFailed` naming the first object that failed."""
@@ -39,11 +65,11 @@ class Loading:
             if kind is PartKind.DATA:
                 biggest_first = sorted(parts, key=lambda part: -part.plain_bytes)
                 self._at_once([partial(self._one, part) for part in biggest_first])
-            elif kind is PartKind.INDEXES:
-                for part in parts:
-                    self._build(part)
-            else:
-                for part in parts:
+                continue
+            for part in parts:
+                if kind in SCRIPTED:
+                    self._objects(part)
+                else:
                     self._one(part)
 
     def _asked(self, part: Part) -> bool:
@@ -57,7 +83,7 @@ class Loading:
 
     def _at_once(self, work: Sequence[Callable[[], None]]) -> None:
         """As many clients as there are workers; the first failure ends all of them."""
-        with ThreadPoolExecutor(max_workers=max(1, self._request.workers)) as pool:
+        with ThreadPoolExecutor(max_workers=self._workers) as pool:
             running = [pool.submit(each) for each in work]
             try:
                 wait(running, return_when=FIRST_EXCEPTION)
@@ -76,20 +102,16 @@ class Loading:
         self._clients.stop()
 
     def _one(self, part: Part) -> None:
-        try:
-            with self._open_part(part) as chunks:
-                if part.members:
-                    self._pack(Unpacked(part, chunks, self._request.tables), part)
-                else:
-                    self._clients.run(self._script(part, chunks))
-        except ChildFailed as error:
-            raise RestoreFailed(f"cannot restore {_described(part)}: {_cause(error)}") from error
-        except ScriptDamaged as error:
-            raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
+        with self._open_part(part) as chunks:
+            script = Unpacked(part, chunks, self._request.tables) if part.members else Whole(chunks)
+            try:
+                self._carry_out(script, part)
+            except EOFError as error:
+                raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
         self._progress.part_done(part.name)
 
-    def _build(self, part: Part) -> None:
-        """Each table's indexes by a client of their own."""
+    def _objects(self, part: Part) -> None:
+        """Each object of a script, or those of the tables that were asked for."""
         with self._open_part(part) as chunks:
             text = b"".join(chunks)
         try:
@@ -97,34 +119,18 @@ class Loading:
         except ScriptDamaged as error:
             raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
         wanted = [each for each in found if not self._names or each.table in self._names]
-        self._at_once([partial(self._indexes, head, item) for item in wanted])
+        for batches in stages(part.kind, wanted, workers=self._workers):
+            scripts = [Made(head, batch) for batch in batches]
+            self._at_once([partial(self._carry_out, script, part) for script in scripts])
         self._progress.part_done(part.name)
 
-    def _indexes(self, head: bytes, item: Item) -> None:
-        try:
-            self._clients.run([head + item.sql])
-        except ChildFailed as error:
-            raise RestoreFailed(
-                f"cannot build the indexes of table '{item.table}': {_cause(error)}"
-            ) from error
-
-    def _pack(self, script: Unpacked, part: Part) -> None:
+    def _carry_out(self, script: Script, part: Part) -> None:
         try:
             self._clients.run(script)
         except ChildFailed as error:
             cause = _cause(error)
-            table = script.failed(cause)
-            what = f"table '{table}'" if table else _described(part)
+            what = script.failed(cause) or _described(part)
             raise RestoreFailed(f"cannot restore {what}: {cause}") from error
-        except EOFError as error:
-            raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
-
-    def _script(self, part: Part, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        if not self._names or part.kind not in SCRIPTED:
-            yield from chunks
-            return
-        head, found = items(b"".join(chunks))
-        yield head + script([item for item in found if item.table in self._names])
 
 
 def _failed(future: Future[None]) -> bool:

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
 
 from holdfast.model import Part, Relation
 from holdfast.sources.cutting import Cutter
+from holdfast.sources.mysql_native.whose_line import WhoseLine
 
-# As the clients say it, of the line on which the failed statement begins.
-_AT_LINE = re.compile(r"\bat line (\d+)")
+# All of a pack in one transaction: else the server waits for its disk once a table.
+BEGIN = b"SET SESSION autocommit = 0;\n"
+END = b"COMMIT;\n"
 
 
 class Unpacked:
     """The script of the `wanted` tables of a part, or of all of them; iterate once.
 
-    Whatever is left out is read all the same: a part is only proven once its end was seen.
+    Whatever is left out is read all the same: a part is only proven once its end was seen, and
+    nothing of it is committed before.
     """
 
     def __init__(self, part: Part, chunks: Iterable[bytes], wanted: Collection[Relation]) -> None:
         self._members = [each for each in part.members if not wanted or each.relation in wanted]
         self._head_bytes = part.members[0].offset
         self._cutter = Cutter(chunks)
-        self._line = 1
-        self._begins: list[int] = []
+        self._lines = WhoseLine[Relation]()
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._counted(self._cutter.take(self._head_bytes))
+        yield self._lines.passes(BEGIN)
         for member in self._members:
-            self._begins.append(self._line)
+            self._lines.begins(member.relation)
             self._cutter.skip_to(member.offset)
             yield from self._counted(self._cutter.take(member.plain_bytes))
         self._cutter.drain()
+        yield END
 
-    def failed(self, cause: str) -> Relation | None:
-        """The table whose statement a client's error is about, by the line that it names."""
-        found = _AT_LINE.search(cause)
-        number = bisect_right(self._begins, int(found[1])) if found else 0
-        return self._members[number - 1].relation if number else None
+    def failed(self, cause: str) -> str:
+        """The table that a client's error is about; empty where it names no line of one."""
+        relation = self._lines.at(cause)
+        return f"table '{relation}'" if relation else ""
 
     def _counted(self, pieces: Iterable[memoryview]) -> Iterator[bytes]:
-        for piece in pieces:
-            sql = bytes(piece)
-            self._line += sql.count(b"\n")
-            yield sql
+        return (self._lines.passes(bytes(piece)) for piece in pieces)

@@ -136,7 +136,9 @@ class PostgresSource:
                 )
 
     def connections_free(self) -> int:
-        return self._examiner.connections_free()
+        # Whoever holds the snapshot for us has a session too.
+        beside = 0 if self._elsewhere is None else 1
+        return max(0, self._examiner.connections_free() - beside)
 
     def plan(self) -> SourcePlan:
         with self._examiner.session() as connection:

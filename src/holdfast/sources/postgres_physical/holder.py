@@ -104,7 +104,7 @@ class PostgresHolding:
         else:
             self._compare(found)
 
-    def end(self, *, keep: bool = False) -> Ended:
+    def end(self) -> Ended:
         self.look()
         try:
             ended = Ended()
@@ -112,8 +112,6 @@ class PostgresHolding:
                 ended = server.end_backup(self._connection)
         except psycopg.Error as error:
             self._explain(error)
-        if not keep:
-            self.abort()
         return ended
 
     def abort(self) -> None:

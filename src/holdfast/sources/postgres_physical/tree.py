@@ -22,7 +22,9 @@ EMPTIED = {
 }
 # Folders that a server expects inside of those.
 EXPECTED = ("pg_wal/archive_status",)
-_LEFT_OUT = {
+# A backup of a standby comes back as a server of its own, until somebody says otherwise.
+SIGNALS = {"recovery.signal", "standby.signal"}
+_LEFT_OUT = SIGNALS | {
     "backup_label",
     "backup_label.old",
     "backup_manifest",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.model import Member, Relation
-from holdfast.sources.mysql_native.unpacking import Unpacked
+from holdfast.sources.mysql_native.unpacking import BEGIN, END, Unpacked
 from tests.unit.manifests import part
 
 HEAD = b"SET a;\nSET b;\n"
@@ -39,7 +39,7 @@ def unpacked(*wanted: str, chunk_bytes: int = 5) -> tuple[Unpacked, list[bytes]]
 
 def test_all_of_a_part_passes_as_it_is() -> None:
     script, _ = unpacked()
-    assert b"".join(script) == TEXT
+    assert b"".join(script) == HEAD + BEGIN + TEXT.removeprefix(HEAD) + END
 
 
 @pytest.mark.parametrize("wanted", [("one",), ("two",), ("three",), ("one", "three")])
@@ -47,7 +47,7 @@ def test_of_the_tables_only_those_that_were_asked_for_pass_and_all_of_it_is_read
     wanted: tuple[str, ...],
 ) -> None:
     script, read = unpacked(*wanted)
-    assert b"".join(script) == HEAD + b"".join(TABLES[name] for name in wanted)
+    assert b"".join(script) == HEAD + BEGIN + b"".join(TABLES[name] for name in wanted) + END
     assert b"".join(read) == TEXT
 
 
@@ -56,12 +56,13 @@ def test_of_the_tables_only_those_that_were_asked_for_pass_and_all_of_it_is_read
     [
         ((), 1, None),
         ((), 2, None),
-        ((), 3, "one"),
-        ((), 5, "one"),
-        ((), 6, "two"),
-        ((), 7, "three"),
+        ((), 3, None),
+        ((), 4, "one"),
+        ((), 6, "one"),
+        ((), 7, "two"),
+        ((), 8, "three"),
         ((), 99, "three"),
-        (("three",), 4, "three"),
+        (("three",), 5, "three"),
     ],
 )
 def test_a_line_belongs_to_the_table_that_it_was_sent_for(
@@ -71,11 +72,11 @@ def test_a_line_belongs_to_the_table_that_it_was_sent_for(
     for _ in script:
         pass
     found = script.failed(f"ERROR 1062 (23000) at line {line}: Duplicate entry 'at line 6'")
-    assert found == (relation(name) if name else None)
+    assert found == (f"table '{relation(name)}'" if name else "")
 
 
 def test_an_error_without_a_line_is_nobodys() -> None:
     script, _ = unpacked()
     for _ in script:
         pass
-    assert script.failed("ERROR 2002 (HY000): Can't connect") is None
+    assert script.failed("ERROR 2002 (HY000): Can't connect") == ""

@@ -38,6 +38,8 @@ LEFT = (
     "pg_wal/000000010000000000000001",
     "pg_tblspc/16400/PG_16_202307071/5/1",
     "postmaster.pid",
+    "recovery.signal",
+    "standby.signal",
 )
 
 

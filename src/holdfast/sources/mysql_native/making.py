@@ -1,0 +1,58 @@
+"""The objects of a script on their way back: which may be made side by side, and which is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from holdfast.model import PartKind
+from holdfast.sources.mysql_native.scripting import Item
+from holdfast.sources.mysql_native.whose_line import WhoseLine
+
+# Servers wait for their disk with every table that they make, so two clients are twice as fast.
+Batch = Sequence[Item]
+# Of this word in a comment or a default, a table is made later than it had to be; no more.
+_REFERRING = b" REFERENCES "
+
+
+def stages(kind: PartKind, found: Sequence[Item], *, workers: int) -> list[list[Batch]]:
+    """One stage after the other; of each, the batches that as many clients may take at once.
+
+    A table may take its defaults from a sequence, so those are made first. Tables that refer to
+    others are made by one client, as the server locks those others too. Never empty: what has
+    no objects is one batch of none.
+    """
+    if kind is PartKind.INDEXES:
+        return [[(item,) for item in found]]
+    if kind is not PartKind.PRE_DATA:
+        return [[found]]
+    sequences = [item for item in found if item.kind != "table"]
+    tables = [item for item in found if item.kind == "table" and _REFERRING not in item.sql]
+    referring = [item for item in found if item.kind == "table" and _REFERRING in item.sql]
+    side_by_side = [tables[first::workers] for first in range(workers)]
+    turns = ([sequences], side_by_side, [referring])
+    made: list[list[Batch]] = [[batch for batch in turn if batch] for turn in turns]
+    return [turn for turn in made if turn] or [[[]]]
+
+
+class Made:
+    """The script of some objects; iterate once."""
+
+    def __init__(self, head: bytes, batch: Batch) -> None:
+        self._head = head
+        self._batch = batch
+        self._lines = WhoseLine[Item]()
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._lines.passes(self._head)
+        for item in self._batch:
+            self._lines.begins(item)
+            yield self._lines.passes(item.sql)
+
+    def failed(self, cause: str) -> str:
+        """What a client's error is about, in words; empty where that is not known."""
+        item = self._lines.at(cause)
+        if item is None:
+            return ""
+        if item.kind == "indexes":
+            return f"the indexes of table '{item.table}'"
+        return f"{item.kind} '{item.name}'"
