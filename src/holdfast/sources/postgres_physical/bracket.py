@@ -40,8 +40,8 @@ class OpenBracket:
         return self.found.tablespaces
 
     def end(self, folder: str) -> Ended:
-        # The slot stays until the WAL is here.
-        ended, place = self.holding.end(keep=True), Path(folder)
+        # The slot stays until `abort`, when the WAL is here.
+        ended, place = self.holding.end(), Path(folder)
         try:
             _write(place / LABEL_FILE, ended.backup_label)
             if ended.tablespace_map:
