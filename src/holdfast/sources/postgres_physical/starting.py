@@ -35,7 +35,7 @@ from holdfast.sources.postgres_physical.recovery_files import (
 LOOK_SECONDS = 0.2
 BEGINS_SECONDS = 10.0
 TOLD_EVERY_SECONDS = 10.0
-LOG_LINES = 6
+LOG_LINES = 4
 # Below the primary's values a server refuses to replay its WAL: pg_controldata calls them so.
 LEAST = {
     "max_connections": "max_connections",
@@ -83,9 +83,9 @@ class ClusterStarter:
         self, recovery: Recovery | None, *, within: timedelta, tell: Callable[[str], None]
     ) -> Reached:
         self._log.unlink(missing_ok=True)
-        self._give_to_owner()
         if write_missing_configuration(self._data, self._least()):
             tell(f"the backup held no {CONFIG_FILE}: one was written, its socket is in the folder")
+        self._give_to_owner()
         tell(f"starting a server on '{self._data}'; it logs to '{self._log}'")
         self._start()
         return self._waited(recovery, time.monotonic() + within.total_seconds(), tell)
@@ -227,7 +227,7 @@ class ClusterStarter:
         return ["runuser", "-u", pwd.getpwuid(self._data.stat().st_uid).pw_name, "--"]
 
     def _failed(self, cause: str) -> HoldfastError:
-        said = [cause, *self._last_words()[-LOG_LINES:]]
+        said = [cause, *self._last_words()]
         return RestoreFailed(
             f"cannot start a server on '{self._data}': {': '.join(said[:2])}"
             + "".join(f" | {line}" for line in said[2:]),
@@ -240,7 +240,9 @@ class ClusterStarter:
             lines = self._log.read_text(errors="replace").splitlines()
         except OSError:
             return []
-        return [line for line in lines if _GRAVE.search(line)]
+        grave = [number for number, line in enumerate(lines) if _GRAVE.search(line)]
+        # What led to it is often said in the line before.
+        return lines[: grave[-1] + 2][-LOG_LINES:] if grave else []
 
 
 def _is_alive(pid: int) -> bool:
