@@ -183,7 +183,8 @@ def _show(
         (str(each.relation), str(each.rows_expected), str(each.rows_found))
         for each in report.tables
     ]
-    session.show(table_of(("TABLE", "EXPECTED", "FOUND"), rows))
+    if rows:
+        session.show(table_of(("TABLE", "EXPECTED", "FOUND"), rows))
     session.say(
         f"restored {report.manifest.backup_id} into {report.target}: {report.rows} rows, "
         f"{size(report.plain_bytes)} in {report.seconds:.1f} s"
