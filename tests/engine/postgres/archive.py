@@ -86,7 +86,7 @@ class Archive:
 
     @contextmanager
     def recovered(
-        self, *options: str, backup: str = "shop/latest", code: int = 0
+        self, *options: str, backup: str = "shop/latest", server: str = "", code: int = 0
     ) -> Iterator[tuple[Cluster, dict[str, Any]]]:
         """The cluster that was restored and started, and what was told; it is stopped after it."""
         with folder_for_cluster() as folder:
@@ -94,7 +94,13 @@ class Archive:
             try:
                 told = self.site.run(
                     *("restore", backup, "--to", f"file://{back.data}", "--start"),
-                    *("--start-options", f"-k {folder}", "--start-timeout", "10m", *options),
+                    *(
+                        "--start-options",
+                        f"-k {folder} {server}",
+                        "--start-timeout",
+                        "10m",
+                        *options,
+                    ),
                     code=code,
                 )
                 yield back, told

@@ -266,7 +266,7 @@ def test_a_cluster_whose_configuration_is_elsewhere_is_started_all_the_same(
 
 def test_a_server_that_cannot_start_is_told_with_its_last_words(archive: Archive) -> None:
     archive.site.run("backup", "shop")
-    with archive.recovered("--start-options", "-c nonsense=1", code=32) as (_, told):
+    with archive.recovered(server="-c nonsense=1", code=32) as (_, told):
         assert "nonsense" in told["error"]
 
 
@@ -274,6 +274,7 @@ def test_a_recovery_that_takes_too_long_is_told_what_it_waits_for(archive: Archi
     archive.site.run("backup", "shop")
     archive.mark(1)
     archive.switch()
-    options = ("--target", "latest", "--start-timeout", "0s")
-    with archive.recovered(*options, code=33) as (_, told):
+    options = ("--target", "latest", "--start-timeout", "3s")
+    slow = "-c recovery_min_apply_delay=1h"
+    with archive.recovered(*options, server=slow, code=33) as (_, told):
         assert "replaying WAL until latest" in told["error"]
