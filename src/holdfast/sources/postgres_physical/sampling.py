@@ -12,21 +12,21 @@ from holdfast.sources.postgres_physical.tree import Entry
 
 # Below this the question costs as much as the answer saves.
 SAMPLED_FILE_BYTES = 16 << 20
-PAGES = 16
+# Few places, as each may be a seek, and a cluster may have ten thousand such files.
+PLACES, PLACE_BYTES = 4, 4 * PAGE_BYTES
 
 
 def is_worth_compressing(data: Path, entry: Entry) -> bool:
-    """Asks pages from all over the file; of one that cannot be read now others will tell."""
+    """Asks pieces from all over the file; of one that cannot be read now others will tell."""
     if entry.size_bytes < SAMPLED_FILE_BYTES:
         return True
     sample = b""
     with suppress(OSError):
         descriptor = os.open(data / entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            pages = entry.size_bytes // PAGE_BYTES
-            places = (pages * number // PAGES for number in range(PAGES))
+            step = entry.size_bytes // PLACES
             sample = b"".join(
-                os.pread(descriptor, PAGE_BYTES, place * PAGE_BYTES) for place in places
+                os.pread(descriptor, PLACE_BYTES, step * number) for number in range(PLACES)
             )
         finally:
             os.close(descriptor)
