@@ -18,13 +18,16 @@ from rich.table import Table
 
 from benchmarks import catalog, upload
 from benchmarks import fleet as tuned_fleet
-from benchmarks.workloads import HERE, OUT, USUAL, WORKLOADS, Contender, Workload
+from benchmarks.physical import PHYSICAL, PHYSICAL_FILES
+from benchmarks.workloads import HERE, OUT, USUAL, Contender, Workload
+from benchmarks.workloads import WORKLOADS as DATABASES
 from lab import command, fleet, hosts, project
 from lab.fleet import Fleet
 
 INVENTORY = HERE / "inventory"
 MB = 1e6
 Cost = dict[str, float]
+WORKLOADS = {**DATABASES, "physical": PHYSICAL, "physical-files": PHYSICAL_FILES}
 # No database is measured there, so it is asked for by name only.
 FLEET = "fleet"
 WIDTH = 140

@@ -51,7 +51,7 @@ class Workload:
     """A command of root's that sets the server up before anything is loaded."""
 
 
-def _holdfast(arguments: str) -> str:
+def holdfast(arguments: str) -> str:
     program = "from holdfast.cli.main import main; main()"
     return f'python -c "{program}" --config {OUT}/holdfast.yaml {arguments}'
 
@@ -59,7 +59,7 @@ def _holdfast(arguments: str) -> str:
 def _ours(level: int) -> Contender:
     return Contender(
         name=f"holdfast, 2 workers, zstd {level}",
-        command=_holdfast(f"backup zstd{level}"),
+        command=holdfast(f"backup zstd{level}"),
         size=f"repository/zstd{level}",
         reset=f"rm -rf {OUT}/repository/zstd{level}",
     )
@@ -89,7 +89,7 @@ _ZSTD_3 = _pg_dump("zstd 3", "--compress=zstd:3")
 _RESTORES = (
     Contender(
         name="holdfast",
-        command=_holdfast(
+        command=holdfast(
             "restore zstd1/latest --to 'postgresql://postgres@/again?host=/run/postgresql'"
         ),
         reset="dropdb --if-exists again",
@@ -211,7 +211,7 @@ MARIADB = Workload(
     restores=(
         Contender(
             name="holdfast",
-            command=_holdfast(
+            command=holdfast(
                 "restore zstd1/latest --to "
                 "'mysql://root@localhost/again?unix_socket=/run/mysqld/mysqld.sock'"
             ),

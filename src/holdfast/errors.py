@@ -1,7 +1,8 @@
 """Everything that can go wrong in a way somebody acts on; each class owns its exit code.
 
 Codes are stable and listed in docs/errors.md. 1x: what was asked for; 2x: the database;
-3x: the outcome; 4x: other runs; 5x: the repository.
+3x: the outcome; 4x: other runs; 5x: the repository; 6x: sessions held for others;
+7x: WAL and recovery.
 """
 
 from __future__ import annotations
@@ -192,6 +193,72 @@ class RepositoryRefused(HoldfastError):
     """The store refuses our login, our rights or our clock, or lacks what we need of it."""
 
     exit_code = 57
+
+
+class SessionNotFound(HoldfastError):
+    """No held session has that id, or it has ended already."""
+
+    exit_code = 60
+
+
+class SessionRefused(HoldfastError):
+    """The session daemon does not serve this user, or the session is somebody else's."""
+
+    exit_code = 61
+
+
+class SessionLost(HoldfastError):
+    """The database session that was held is gone; a copy made under it is no backup."""
+
+    exit_code = 62
+
+
+class SessionExpired(HoldfastError):
+    """Nobody renewed the lease in time, so the session was ended on the server."""
+
+    exit_code = 63
+
+
+class SessionCorrupt(HoldfastError):
+    """The server was restarted, promoted or replaced during the backup."""
+
+    exit_code = 64
+
+
+class SessionLimit(HoldfastError):
+    """The server has as many held sessions as are allowed."""
+
+    exit_code = 65
+
+
+class SessionDaemonUnreachable(HoldfastError):
+    """`holdfast-sessiond` did not answer; trying later may work."""
+
+    exit_code = 66
+
+
+class WalConflict(HoldfastError):
+    """Another file of that name is archived already; it is never overwritten."""
+
+    exit_code = 70
+
+
+class WalUnfit(HoldfastError):
+    """The file is no WAL, or not the segment that its name says."""
+
+    exit_code = 71
+
+
+class SlotMissing(HoldfastError):
+    """The replication slot does not exist or is in use, or without one WAL was removed unsent."""
+
+    exit_code = 72
+
+
+class TargetOutOfReach(HoldfastError):
+    """The backup and the WAL that is archived do not lead to the recovery target."""
+
+    exit_code = 73
 
 
 class Interrupted(HoldfastError):

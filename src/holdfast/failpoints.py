@@ -21,6 +21,7 @@ Name = Literal[
     "part-begun",
     "part-stored",
     "blob-stored",
+    "parts-read",
     "parts-stored",
     "manifest-stored",
     "prune-marked",
@@ -36,6 +37,9 @@ Name = Literal[
     "lease-held",
     "restore-begun",
     "restore-part-loaded",
+    "wal-stored",
+    "wal-archived",
+    "prune-wal-dropped",
 ]
 
 _seen: Counter[str] = Counter()

@@ -59,7 +59,7 @@ def identities_from(file: Path | None) -> Identities | None:
 
     None where none of them is given. Raises `ConfigInvalid`.
     """
-    path = file or _identity_file()
+    path = file or identity_file()
     if path is None:
         return None
     _require_name(path)
@@ -92,7 +92,8 @@ def _require_name(path: Path) -> None:
         )
 
 
-def _identity_file() -> Path | None:
+def identity_file() -> Path | None:
+    """The file that the environment names, or the systemd credential."""
     if named := os.environ.get(IDENTITY_VARIABLE):
         return Path(named)
     folder = os.environ.get("CREDENTIALS_DIRECTORY")

@@ -39,6 +39,10 @@ class PartKind(StrEnum):
     BLOBS = "blobs"
     POST_DATA = "post-data"
     GRANTS = "grants"
+    FILE = "file"
+    FILE_PACK = "file-pack"
+    WAL = "wal"
+    CLOSING = "closing"
 
 
 class Codec(StrEnum):
@@ -154,7 +158,8 @@ class PartPlan:
 class Part:
     """One part as it was kept: both sizes and both fingerprints.
 
-    `members` are the tables of a part that holds several, in the order of their rows.
+    `members` are the tables of a part that holds several, in the order of their rows. `memo` is
+    what its source needs to go on after a crash: the journal keeps it, the manifest does not.
     """
 
     name: str
@@ -172,6 +177,7 @@ class Part:
     seconds: float
     details: dict[str, str]
     members: tuple[Member, ...] = ()
+    memo: str = ""
 
     @property
     def relations(self) -> tuple[Relation, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,6 +115,16 @@ class SelfCompressing(Protocol):
         ...
 
 
+@runtime_checkable
+class Memorable(Protocol):
+    """A part stream of which a later run has to know more than what is stored of it."""
+
+    @property
+    def memo(self) -> str:
+        """Becomes `Part.memo`; asked for once all has been read."""
+        ...
+
+
 class Blobs(Protocol):
     """Where long values are kept beside the parts, each once, named by its SHA-256."""
 
@@ -164,6 +174,39 @@ class Snapshot(Protocol):
 
     def abort(self) -> None:
         """End all reads under way; from any thread, more than once, never raises."""
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A snapshot that has more to keep once all of its parts are kept."""
+
+    def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
+        """End what the server holds open for us; what `read` has for us after that. Once.
+
+        Raises what became of the snapshot, where `stored` is worth nothing without it.
+        """
+        ...
+
+
+@runtime_checkable
+class Continuing(Protocol):
+    """A snapshot whose parts depend on what an earlier run has stored of it."""
+
+    def go_on_from(self, stored: Sequence[Part]) -> None:
+        """Leave those parts as they are, and have `parts` name all others around them. First."""
+        ...
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A snapshot that may be held by another process, and then outlives this one."""
+
+    def let_go(self, *, finished: bool) -> None:
+        """Nobody will rejoin it: there is a backup, or nothing to go on with. Never raises.
+
+        Leaving the block of `Source.open` is not enough: whoever resumes would find it gone.
+        """
         ...
 
 
@@ -266,6 +309,8 @@ class RestoreRequest:
 
     `data_only` fills tables that stand already. `triggers` are fired by rows that come into
     such tables, foreign keys included. `owners` and `privileges` are those of the backup.
+    `settings` are written for the server of a restored cluster; with a `restore_command` among
+    them it recovers by itself.
     """
 
     parts: tuple[Part, ...]
@@ -278,6 +323,7 @@ class RestoreRequest:
     owners: bool = True
     privileges: bool = True
     open_blob: OpenBlob | None = None
+    settings: Mapping[str, str] | None = None
 
 
 OpenPart = Callable[[Part], AbstractContextManager[Iterator[bytes]]]

@@ -46,6 +46,10 @@ class Child:
         return self._popen.pid
 
     @property
+    def is_running(self) -> bool:
+        return self._popen.poll() is None
+
+    @property
     def stdin(self) -> IO[bytes]:
         return _pipe(self._popen.stdin)
 

@@ -13,10 +13,13 @@ from datetime import UTC, datetime
 from functools import partial
 
 from holdfast import events
+from holdfast import wiring_clusters as clusters
 from holdfast.config.problems import did_you_mean
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
-from holdfast.errors import ConfigInvalid, UnknownJob
+from holdfast.config.sources import PostgresSettings
+from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
+from holdfast.holding import HeldKind, Holder
 from holdfast.keyring import believed_keys, require_believed
 from holdfast.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
 from holdfast.operations.overview import Index
@@ -72,8 +75,8 @@ def plugs_for(
     store = repository_settings(settings, kept_in)
     mirrors = (kept_in, *job.mirrors) if job.mirrors and not chosen else ()
     return Plugs(
-        job=_spec(name, job, store),
-        source=source_of(job, chunk_bytes),
+        job=spec_of(name, job, store),
+        source=source_of(job, chunk_bytes, holder=clusters.holding_daemon(settings, name, job)),
         repository=repository(store),
         guard=_guard(settings, job, store, run_id),
         ledger=FileLedger(settings.state_directory / "runs"),
@@ -194,11 +197,26 @@ def reading_budget(settings: Settings, job: str) -> Budget:
     return _announced(process_budget(live_limits(), asked=asked, connections_free=None))
 
 
+def sessions_of(settings: Settings, name: str) -> tuple[Holder, HeldKind]:
+    """Where sessions of job `name` come from, and what its engine needs them for.
+
+    Raises `UnknownJob`, and `Unsupported` where its server knows no such thing.
+    """
+    source = job_settings(settings, name).source
+    if not isinstance(source, PostgresSettings):
+        raise Unsupported(
+            f"cannot hold a session for job '{name}': a {source.kind} server has none to share",
+            hint="sessions are for PostgreSQL: base backups and exported snapshots",
+        )
+    kind = HeldKind.BACKUP if source.method == "physical" else HeldKind.SNAPSHOT
+    return clusters.postgres_holder(source, "holdfast-sessiond"), kind
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _spec(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
+def spec_of(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
     keep = job.retention
     return JobSpec(
         name=name,

@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from holdfast import wiring_clusters as clusters
 from holdfast.config.secret import read_secret
-from holdfast.config.settings import (
-    CompressionSettings,
-    JobSettings,
-    MysqlSettings,
-    PostgresSettings,
-    SourceSettings,
-)
+from holdfast.config.settings import CompressionSettings, JobSettings
+from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
 from holdfast.errors import Unsupported
+from holdfast.holding import Holder
 from holdfast.model import Selection
 from holdfast.ports import Source, Target
 
 
-def source_of(job: JobSettings, chunk_bytes: int | None) -> Source:
-    """The database of `job`; `chunk_bytes` overrules its size above which tables are split."""
+def source_of(job: JobSettings, chunk_bytes: int | None, *, holder: Holder | None = None) -> Source:
+    """The database of `job`; `chunk_bytes` overrules its size above which tables are split.
+
+    `holder` holds its sessions where they are not to be those of this process.
+    """
     settings = _chunked(job.source, chunk_bytes)
-    return SOURCES[type(settings)](settings, job.compression)
+    return SOURCES[type(settings)](settings, job, holder)
 
 
 def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
@@ -35,21 +35,22 @@ def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
             hint="--to takes postgresql://USER@/DATABASE, mysql://USER@HOST/DATABASE, or "
             "file:///DIRECTORY for a physical backup",
         )
-    make, kinds = TARGETS[scheme]
-    if kind not in kinds:
+    makers = TARGETS[scheme]
+    if kind not in makers:
         raise Unsupported(
             f"cannot restore into a '{scheme}' target: the backup is of a {kind} server",
-            hint="name a database of the same kind with --to",
+            hint="name a database of the same kind with --to, or file:///DIRECTORY for its files",
         )
-    return make(url, _password(password_file))
+    return makers[kind](url, _password(password_file))
 
 
 def _chunked(source: SourceSettings, chunk_bytes: int | None) -> SourceSettings:
     if chunk_bytes is None:
         return source
-    if not isinstance(source, PostgresSettings):
+    if not isinstance(source, PostgresSettings) or not source.knows("chunk_size"):
+        way = f"{source.kind} source, engine {source.engine}, method {source.method},"
         raise Unsupported(
-            f"cannot split tables of a {source.kind} source at a size of your choice",
+            f"cannot split tables of a {way} at a size of your choice",
             hint="leave --chunk-size out",
         )
     return source.model_copy(update={"chunk_size": chunk_bytes})
@@ -59,9 +60,11 @@ def _password(file: Path | None) -> str | None:
     return read_secret(file).reveal() if file else None
 
 
-def _postgres_source(settings: PostgresSettings, compression: CompressionSettings) -> Source:
+def _postgres_source(settings: PostgresSettings, job: JobSettings, holder: Holder | None) -> Source:
+    if settings.method == "physical":
+        return clusters.physical_source(settings, holder)
     if settings.engine == "tools":
-        return _postgres_tools_source(settings, compression)
+        return _postgres_tools_source(settings, job.compression)
     from holdfast.sources.postgres_native.source import PostgresSource
 
     return PostgresSource(
@@ -71,6 +74,7 @@ def _postgres_source(settings: PostgresSettings, compression: CompressionSetting
         chunk_bytes=settings.chunk_size,
         external_bytes=settings.blob_size if settings.blobs == "external" else None,
         selection=_selection(settings),
+        elsewhere=holder,
     )
 
 
@@ -93,9 +97,9 @@ def _postgres_tools_source(settings: PostgresSettings, compression: CompressionS
     )
 
 
-def _mysql_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
+def _mysql_source(settings: MysqlSettings, job: JobSettings, _holder: Holder | None) -> Source:
     if settings.engine == "tools":
-        return _mysql_tools_source(settings, compression)
+        return _mysql_tools_source(settings, job.compression)
     from holdfast.sources.mysql_native.choices import Choices
     from holdfast.sources.mysql_native.source import MysqlSource
 
@@ -148,26 +152,30 @@ def _mysql_target(url: str, password: str | None) -> Target:
     return MysqlTarget(url=url, password=password)
 
 
-def _directory_target(url: str, _password: str | None) -> Target:
+def _datadir_target(url: str, _password: str | None) -> Target:
     from holdfast.sources.mysql_tools.datadir import DatadirTarget
 
     return DatadirTarget(url)
 
 
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
-SOURCES: dict[type, Callable[[Any, CompressionSettings], Source]] = {
+SOURCES: dict[type, Callable[[Any, JobSettings, Holder | None], Source]] = {
     PostgresSettings: _postgres_source,
     MysqlSettings: _mysql_source,
 }
 
 MakeTarget = Callable[[str, str | None], Target]
-_POSTGRES: tuple[MakeTarget, frozenset[str]] = (_postgres_target, frozenset({"postgres"}))
-_MYSQL: tuple[MakeTarget, frozenset[str]] = (_mysql_target, frozenset({"mysql", "mariadb"}))
-_DIRECTORY: tuple[MakeTarget, frozenset[str]] = (_directory_target, frozenset({"mariadb"}))
+# How each kind of server's backups come back, by the scheme of the URL.
+_POSTGRES: dict[str, MakeTarget] = {"postgres": _postgres_target}
+_MYSQL: dict[str, MakeTarget] = {"mysql": _mysql_target, "mariadb": _mysql_target}
+_FOLDER: dict[str, MakeTarget] = {
+    "mariadb": _datadir_target,
+    "postgres-cluster": clusters.directory_target,
+}
 TARGETS = {
     "postgres": _POSTGRES,
     "postgresql": _POSTGRES,
     "mysql": _MYSQL,
     "mariadb": _MYSQL,
-    "file": _DIRECTORY,
+    "file": _FOLDER,
 }

@@ -104,6 +104,16 @@ class Site:
         document: dict[str, Any] = json.loads(done.stdout or "{}")
         return document
 
+    def kept(self, *kinds: str) -> dict[str, int]:
+        """What unfinished runs have written down, with its inode: a part taken again has another.
+
+        Of the `kinds` that another run has no reason to take again.
+        """
+        journals = (self.folder / "state/unfinished").rglob("*.jsonl")
+        lines = [line for path in journals for line in path.read_text().splitlines()[1:]]
+        keys = [part["key"] for part in map(json.loads, lines) if part["kind"] in kinds]
+        return {key: (self.repository / key).stat().st_ino for key in keys}
+
     def backups(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.run("list", "shop")["backups"]
         return found

@@ -64,6 +64,7 @@ class FakeStream:
         self._aborted = aborted
         self.rows: int | None = None
         self.members: tuple[Member, ...] = ()
+        self.memo = f"seen in {source.relation}"
 
     def __iter__(self) -> Iterator[Buffer]:
         buffer = bytearray(max((len(row) + 1 for row in self._table.rows), default=1))
@@ -84,7 +85,7 @@ class FakeStream:
 
 @dataclass
 class FakeSnapshot:
-    """One moment of the tables."""
+    """One moment of the tables; obeys `ports.Continuing` and `ports.Lasting` too."""
 
     tables: tuple[FakeTable, ...]
     server: Server = SERVER
@@ -96,21 +97,13 @@ class FakeSnapshot:
     reading: int = 0
     reading_peak: int = 0
     read_names: list[str] = field(default_factory=list)
+    went_on_from: list[str] = field(default_factory=list)
+    was_let_go: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def parts(self) -> Sequence[PartPlan]:
-        plans = (
-            PartPlan(
-                name=each.part_name,
-                kind=PartKind.DATA,
-                relation=each.relation,
-                estimated_bytes=each.size_bytes,
-                details={"format": "text"},
-            )
-            for each in self.tables
-        )
-        return sorted(plans, key=lambda plan: -plan.estimated_bytes)
+        return _plans(self.tables)
 
     @contextmanager
     def read(self, part: PartPlan) -> Iterator[FakeStream]:
@@ -125,11 +118,47 @@ class FakeSnapshot:
             with self._lock:
                 self.reading -= 1
 
+    def go_on_from(self, stored: Sequence[Part]) -> None:
+        self.went_on_from += [part.name for part in stored]
+
+    def let_go(self, *, finished: bool) -> None:
+        self.was_let_go.append("finished" if finished else "given up")
+
     def abort(self) -> None:
         self.aborted.set()
         for each in self.tables:
             if each.waits_for is not None:
                 each.waits_for.set()
+
+
+@dataclass
+class ClosingFakeSnapshot(FakeSnapshot):
+    """Obeys `ports.Closing` too: some tables come last."""
+
+    last: tuple[FakeTable, ...] = ()
+    fails_with: HoldfastError | None = None
+    stored_before: list[str] = field(default_factory=list)
+
+    def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
+        if self.fails_with is not None:
+            raise self.fails_with
+        self.stored_before += [part.name for part in stored]
+        self.tables += self.last
+        return _plans(self.last)
+
+
+def _plans(tables: Sequence[FakeTable]) -> Sequence[PartPlan]:
+    plans = (
+        PartPlan(
+            name=each.part_name,
+            kind=PartKind.DATA,
+            relation=each.relation,
+            estimated_bytes=each.size_bytes,
+            details={"format": "text"},
+        )
+        for each in tables
+    )
+    return sorted(plans, key=lambda plan: -plan.estimated_bytes)
 
 
 class FakeSource:
@@ -149,6 +178,8 @@ class FakeSource:
         self.held = ""
         self.values: set[bytes] = set()
         self.lag: float | None = None
+        self.last: tuple[FakeTable, ...] = ()
+        self.closing_fails_with: HoldfastError | None = None
         self.tables = tables
         self.refuse_with = refuse_with
         self.opened = 0
@@ -197,7 +228,14 @@ class FakeSource:
         if rejoin and rejoin != self.held:
             raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
         self.opened += 1
-        snapshot = FakeSnapshot(self.tables, server=replace(SERVER, database=self.name))
+        server = replace(SERVER, database=self.name)
+        snapshot = (
+            ClosingFakeSnapshot(
+                self.tables, server=server, last=self.last, fails_with=self.closing_fails_with
+            )
+            if self.last
+            else FakeSnapshot(self.tables, server=server)
+        )
         self.snapshots.append(snapshot)
         if blobs is not None:
             for value in self.values:

@@ -11,6 +11,7 @@ from holdfast.config.load import load
 from holdfast.config.repositories import LocalSettings
 from holdfast.config.settings import Settings
 from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
+from holdfast.holding import HeldKind
 from holdfast.model import Codec, Selection
 from holdfast.repositories.local import LocalRepository
 from holdfast.retention import Policy
@@ -31,6 +32,15 @@ jobs:
     retention: {{daily: 7, last: 2}}
   artefacts:
     source: {{kind: postgres, engine: tools, dsn: "dbname=shop"}}
+    repository: main
+  cluster:
+    source: {{kind: postgres, method: physical, dsn: "dbname=shop"}}
+    repository: main
+  held:
+    source: {{kind: postgres, method: physical, dsn: "dbname=shop", session: daemon}}
+    repository: main
+  streamed:
+    source: {{kind: postgres, engine: tools, method: physical, dsn: "dbname=shop"}}
     repository: main
   stock:
     source: {{kind: mysql, dsn: "mysql://holdfast@localhost/stock?unix_socket=/run/x.sock"}}
@@ -60,6 +70,9 @@ def settings(tmp_path: Path) -> Settings:
     [
         ("shop", "PostgresSource", LeasedGuard, Codec.ZSTD, 3),
         ("artefacts", "PostgresToolsSource", LeasedGuard, Codec.ZSTD, 3),
+        ("cluster", "PhysicalSource", LeasedGuard, Codec.ZSTD, 3),
+        ("held", "PhysicalSource", LeasedGuard, Codec.ZSTD, 3),
+        ("streamed", "StreamSource", LeasedGuard, Codec.ZSTD, 3),
         ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
         ("dumps", "MysqlToolsSource", LeasedGuard, Codec.XZ, 6),
         ("files", "MysqlPhysicalSource", LeasedGuard, Codec.ZSTD, 3),
@@ -163,3 +176,28 @@ def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(
         ddl="block",
         hold_seconds=3.0,
     )
+
+
+@pytest.mark.parametrize(
+    ("job", "kind"),
+    [("shop", HeldKind.SNAPSHOT), ("cluster", HeldKind.BACKUP), ("held", HeldKind.BACKUP)],
+)
+def test_a_session_is_held_for_what_the_engine_needs(
+    settings: Settings, job: str, kind: HeldKind
+) -> None:
+    assert wiring.sessions_of(settings, job)[1] is kind
+
+
+def test_a_server_that_has_no_sessions_to_share_is_said_to_have_none(settings: Settings) -> None:
+    with pytest.raises(Unsupported, match="a mysql server has none to share"):
+        wiring.sessions_of(settings, "stock")
+
+
+def test_a_cluster_goes_into_a_folder_and_a_database_does_not() -> None:
+    target = wiring_sources.target_for(
+        "file:///srv/back", kind="postgres-cluster", password_file=None
+    )
+    assert target.name == "file:///srv/back"
+    for url, kind in (("file:///srv/back", "postgres"), ("postgresql:///x", "postgres-cluster")):
+        with pytest.raises(Unsupported, match=f"the backup is of a {kind} server"):
+            wiring_sources.target_for(url, kind=kind, password_file=None)

@@ -18,6 +18,7 @@ JOBS = ("chinook", "shop")
 CONFIG = "/etc/holdfast/holdfast.yaml"
 REPOSITORY = "/var/lib/holdfast"
 STATE = "/var/lib/holdfast-state"
+SESSIONS = "/run/holdfast-sessiond/socket"
 AS_BACKUP = "setpriv --reuid=holdfast --regid=holdfast --init-groups --reset-env"
 AS_NOBODY = "setpriv --reuid=nobody --regid=nogroup --clear-groups --reset-env"
 # How each server is asked, and a statement that only somebody with too many rights could run.
@@ -195,6 +196,50 @@ def test_a_configuration_with_a_mistake_is_named_and_not_taken(host: Host) -> No
     assert mistaken.rc == 10
     assert "repositry" in mistaken.stderr
     assert "repository" in mistaken.stderr
+
+
+def test_sessions_are_held_where_that_is_wanted_by_a_unit_with_no_right_to_spare(
+    host: Host, name: str
+) -> None:
+    socket = properties(host, "holdfast-sessiond.socket")
+    if not HOSTS[name].get("backup_runner_sessions_enabled"):
+        assert socket["LoadState"] == "not-found"
+        assert not host.file(SESSIONS).exists
+        return
+    assert (socket["ActiveState"], socket["UnitFileState"]) == ("active", "enabled")
+    found = host.file(SESSIONS)
+    assert (found.user, found.group, found.mode) == ("holdfast", "holdfast", 0o660)
+    # The first question starts it.
+    assert (
+        json.loads(host.check_output(f"{AS_BACKUP} holdfast session list --json"))["sessions"] == []
+    )
+    service = properties(host, "holdfast-sessiond.service")
+    assert (service["ActiveState"], service["User"]) == ("active", "holdfast")
+    assert (service["NotifyAccess"], service["WatchdogUSec"]) == ("main", "1min")
+    assert (service["ProtectSystem"], service["NoNewPrivileges"]) == ("strict", "yes")
+    assert service["ReadWritePaths"].split() == [STATE]
+    assert service.get("CapabilityBoundingSet", "") == ""
+
+
+def test_a_session_outlives_the_command_that_began_it_and_strangers_get_nowhere(
+    host: Host, name: str
+) -> None:
+    if not HOSTS[name].get("backup_runner_sessions_enabled"):
+        assert host.run(f"{AS_BACKUP} holdfast session list").rc == 66
+        return
+    begin = f"{AS_BACKUP} holdfast session begin --job shop --ttl 5m --json"
+    session = json.loads(host.check_output(begin))
+    session_id = session["session_id"]
+    assert (session["kind"], session["state"]) == ("snapshot", "open")
+    # The configuration is not theirs to read, so they bring one of their own.
+    own = "/run/stranger.yaml"
+    host.check_output(f"printf 'repositories: {{}}\\njobs: {{}}\\n' > {own}; chmod 0644 {own}")
+    for act in ("list", f"join {session_id}", f"end {session_id}", f"abort {session_id}"):
+        refused = host.run(f"{AS_NOBODY} holdfast --config {own} session {act}")
+        assert (refused.rc, "Permission denied" in refused.stderr) == (61, True)
+    assert json.loads(host.check_output(f"{AS_BACKUP} holdfast session join {session_id} --json"))
+    ended = json.loads(host.check_output(f"holdfast session end {session_id} --json"))
+    assert ended["state"] == "ended"
 
 
 def test_rows_travel_through_a_pipe_where_the_server_may_write_one(host: Host, name: str) -> None:

@@ -89,6 +89,14 @@ class Catalog:
         failures.sort(key=lambda each: each.failed_at, reverse=True)
         return Survey(manifests=tuple(manifests), damaged=tuple(damaged), failures=tuple(failures))
 
+    def is_finished(self, backup_id: str) -> bool:
+        """Whether there is a manifest of it, readable or not."""
+        try:
+            self._repository.stat(manifest_key(backup_id))
+        except ObjectMissing:
+            return False
+        return True
+
     def find(self, backup_id: str, *, database: str = "") -> Manifest:
         """The backup `JOB/NAME` or `JOB/latest`; raises `BackupNotFound`.
 

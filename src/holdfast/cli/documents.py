@@ -9,6 +9,7 @@ from typing import Any
 from holdfast.catalog.catalog import Damaged
 from holdfast.catalog.failure import Failure
 from holdfast.cli.tables import ratio
+from holdfast.cli.wal_documents import of_pruned
 from holdfast.errors import HoldfastError
 from holdfast.model import Manifest, Relation, Server, Summary
 from holdfast.operations.backup import RunReport
@@ -271,6 +272,7 @@ def of_prune(report: PruneReport) -> Document:
         "forgotten": [each.backup_id for each in report.forgotten],
         "refused": [{"backup": each.backup_id, "problem": each.problem} for each in report.refused],
         "finished": list(report.finished),
+        "wal": [of_pruned(each) for each in report.wal],
         "freed_bytes": report.freed_bytes,
     }
 
@@ -301,6 +303,7 @@ def of_usage(usage: JobUsage, repository: str) -> Document:
         "backups": usage.backups,
         "backup_bytes": usage.backup_bytes,
         "blob_bytes": usage.blob_bytes,
+        "wal_bytes": usage.wal_bytes,
         "unfinished_bytes": usage.unfinished_bytes,
         "bytes": usage.size_bytes,
         "objects": usage.objects,

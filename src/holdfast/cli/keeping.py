@@ -73,6 +73,14 @@ def _show_prune(session: Session, report: PruneReport) -> None:
         session.say(f"finished what an earlier prune had begun: {backup_id}")
     for failure in report.forgotten:
         session.say(f"failed run, forgotten: {failure.backup_id}")
+    for wal in report.wal:
+        gone = "would drop" if report.dry_run else "dropped"
+        session.say(
+            f"WAL of cluster {wal.cluster}: {gone} {wal.files} files older than {wal.first_kept},"
+            f" as {wal.because}"
+        )
+        if wal.refused:
+            session.say(f"refused by the store: {wal.refused} files of the WAL")
     freed = "would free" if report.dry_run else "freed"
     session.say(f"{report.job}: {freed} {size(report.freed_bytes)}")
 

@@ -1,26 +1,14 @@
-"""The program: options before the command, one table of commands, one place where errors end."""
+"""The program: options before the command, and one place where errors end."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from holdfast.cli import (
-    configuration,
-    copying,
-    health,
-    keeping,
-    keys,
-    making,
-    reading,
-    restoring,
-    verifying,
-)
 from holdfast.cli.interruption import interruptible
 from holdfast.cli.logs import LogFormat, set_up
 from holdfast.cli.session import CONFIG, Session, print_document, printable
@@ -28,32 +16,8 @@ from holdfast.errors import HoldfastError
 
 EPILOG = "Exit codes: 0 done; each kind of error has its own, listed in docs/errors.md."
 
-app = typer.Typer(
-    name="holdfast",
-    help="Backups of PostgreSQL and MySQL/MariaDB that are whole or not there, and can be proven.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-COMMANDS: dict[str, Callable[..., None]] = {
-    "plan": making.plan,
-    "backup": making.backup,
-    "list": reading.list_backups,
-    "show": reading.show,
-    "verify": verifying.verify,
-    "restore": restoring.restore,
-    "copy": copying.copy,
-    "du": reading.du,
-    "prune": keeping.prune,
-    "repair": keeping.repair,
-    "check": health.check,
-    "status": health.status,
-}
-for command_name, command in COMMANDS.items():
-    app.command(command_name)(command)
-app.add_typer(configuration.commands, name="config")
-app.add_typer(keys.commands, name="keys")
+# Those of the options below that are followed by a value.
+VALUED = ("--config", "--log-format", "--repository")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
@@ -64,7 +28,6 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with 
         raise typer.Exit
 
 
-@app.callback()
 def options(
     context: typer.Context,
     *,
@@ -96,12 +59,47 @@ def options(
     context.obj = Session(config=config, chosen_repository=repository)
 
 
+def _program(arguments: list[str]) -> typer.Typer:
+    app = typer.Typer(
+        name="holdfast",
+        help="Backups of PostgreSQL and MySQL/MariaDB that are whole or not there, and proven.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(options)
+    if _command(arguments) == "wal":
+        # A server calls it for each segment, and must not wait for all the others to load.
+        from holdfast.cli import wal
+
+        app.add_typer(wal.commands, name="wal")
+    else:
+        from holdfast.cli import commands
+
+        commands.add_to(app)
+    return app
+
+
+def _command(arguments: list[str]) -> str:
+    """What stands behind the options; empty where they ask for something themselves."""
+    rest = iter(arguments)
+    for word in rest:
+        if not word.startswith("-"):
+            return word
+        if word in ("--help", "--version"):
+            return ""
+        if word in VALUED:
+            next(rest, None)
+    return ""
+
+
 def main() -> None:
     """Run the command that was asked for; every error of ours ends here, as text or as JSON."""
     arguments = sys.argv[1:]
     try:
         with interruptible():
-            app(args=arguments)
+            _program(arguments)(args=arguments)
     except HoldfastError as error:
         _end(arguments, error.message, error.hint, error.exit_code, error)
     except Exception as error:  # noqa: BLE001 - the outermost frame: told, and never swallowed

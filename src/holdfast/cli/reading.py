@@ -173,11 +173,12 @@ def _show_usage(session: Session, found: Sequence[tuple[str, JobUsage]]) -> None
             str(each.backups),
             size(each.backup_bytes),
             size(each.blob_bytes),
+            size(each.wal_bytes),
             size(each.unfinished_bytes),
             size(each.size_bytes),
             name,
         )
         for name, each in found
     ]
-    columns = ("JOB", "BACKUPS", "DATA", "VALUES", "UNFINISHED", "SIZE", "REPOSITORY")
+    columns = ("JOB", "BACKUPS", "DATA", "VALUES", "WAL", "UNFINISHED", "SIZE", "REPOSITORY")
     session.show(table_of(columns, rows))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +13,7 @@ import typer
 from holdfast import events
 from holdfast.cli import documents
 from holdfast.cli.progress import metered
+from holdfast.cli.recovering import Asked, planned, recoverable, started
 from holdfast.cli.session import (
     BackupId,
     Database,
@@ -20,11 +24,12 @@ from holdfast.cli.session import (
     session_of,
 )
 from holdfast.cli.tables import size, table_of
+from holdfast.cli.wal_documents import of_recovery
 from holdfast.model import Manifest
-from holdfast.operations.restore import RestoreChoice, planned_steps
+from holdfast.operations.restore import RestoreChoice, RestoreReport, planned_steps
 from holdfast.operations.restore import restore as restore_backup
-from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import Target
+from holdfast.recovery import ASIDE, Reached, Recovery
 
 To = Annotated[
     str,
@@ -71,6 +76,7 @@ PasswordFile = Annotated[
 ]
 
 
+@recoverable
 def restore(
     context: typer.Context,
     backup_id: BackupId,
@@ -89,16 +95,16 @@ def restore(
     password_file: PasswordFile = None,
     identity: Identity = None,
     as_json: JsonOption = False,
+    recovery: Asked,
 ) -> None:
-    """Bring a backup back into the database that --to names.
+    """Bring a backup back into the database, or a cluster into the folder, that --to names.
 
-    The database must be empty unless --overwrite is given. Every part is proven against its
-    fingerprints on the way, and the rows are counted afterwards.
+    It must be empty, or --overwrite be given. Each part is proven on the way; rows are counted.
 
     \b
     holdfast restore shop/latest --to postgresql:///shop_check?host=/run/postgresql
-    holdfast restore stock/latest --to mysql://root@localhost/stock_check
     holdfast restore shop/latest --to postgresql:///shop --table public.orders --overwrite
+    holdfast restore farm/latest --to file:///srv/farm --target-time '2026-11-21 18:00Z' --start
     """
     session = session_of(context)
     manifest = session.manifest(backup_id, database)
@@ -108,7 +114,6 @@ def restore(
         schemas=schema or (),
         overwrite=overwrite,
         globals=globals_too,
-        workers=session.reading_slots(manifest.job),
         data_only=data_only,
         triggers=not disable_triggers,
         owners=not no_owner,
@@ -118,9 +123,27 @@ def restore(
         _list(session, manifest, choice, as_json=as_json)
     elif to:
         target = session.target(to, kind=manifest.server.kind, password_file=password_file)
-        _restore(session, manifest, choice, target, session.identities(identity), as_json=as_json)
+        bring = partial(_restore, session, manifest, choice, target, identity)
+        _go_to(session, manifest, to, recovery, bring, identity, as_json=as_json)
     else:
-        raise typer.BadParameter("name the database to restore into", param_hint="--to")
+        raise typer.BadParameter("name what to restore into", param_hint="--to")
+
+
+def _go_to(
+    session: Session,
+    manifest: Manifest,
+    to: str,
+    wanted: Asked,
+    bring: Callable[[Mapping[str, str] | None], RestoreReport],
+    identity: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Restore, once it is known that the recovery that is asked for leads where it should."""
+    plan, notes = planned(session, manifest, to, wanted, identity)
+    report = bring(plan.settings if plan else ASIDE if wanted.start else None)
+    reached = started(session, manifest, to, wanted, plan, is_quiet=as_json)
+    _show(session, report, plan, reached, notes, as_json=as_json)
 
 
 def _restore(
@@ -128,10 +151,11 @@ def _restore(
     manifest: Manifest,
     choice: RestoreChoice,
     target: Target,
-    identities: Identities | None,
-    *,
-    as_json: bool,
-) -> None:
+    identity: Path | None,
+    settings: Mapping[str, str] | None,
+) -> RestoreReport:
+    identities = session.identities(identity)
+    choice = replace(choice, settings=settings, workers=session.reading_slots(manifest.job))
     repository = session.repository(manifest.job)
     with metered(f"restore {manifest.backup_id}") as meter:
         events.info("restore_begun", backup=manifest.backup_id, target=target.name)
@@ -139,18 +163,38 @@ def _restore(
     events.info(
         "restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds
     )
+    return report
+
+
+def _show(
+    session: Session,
+    report: RestoreReport,
+    plan: Recovery | None,
+    reached: Reached | None,
+    notes: list[str],
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
-        print_document("restore", documents.of_restore(report))
+        recovery = of_recovery(plan, reached, notes)
+        print_document("restore", documents.of_restore(report) | recovery)
         return
     rows = [
         (str(each.relation), str(each.rows_expected), str(each.rows_found))
         for each in report.tables
     ]
-    session.show(table_of(("TABLE", "EXPECTED", "FOUND"), rows))
+    if rows:
+        session.show(table_of(("TABLE", "EXPECTED", "FOUND"), rows))
     session.say(
-        f"restored {manifest.backup_id} into {report.target}: {report.rows} rows, "
+        f"restored {report.manifest.backup_id} into {report.target}: {report.rows} rows, "
         f"{size(report.plain_bytes)} in {report.seconds:.1f} s"
     )
+    for note in notes:
+        session.say(f"note: {note}")
+    if plan is not None and reached is None:
+        session.say(f"a server started on it replays WAL until {plan.told}; it archives nothing")
+    if reached is not None:
+        session.say(f"the server is {reached.state}" + (f" at {reached.lsn}" * bool(reached.lsn)))
 
 
 def _list(session: Session, manifest: Manifest, choice: RestoreChoice, *, as_json: bool) -> None:

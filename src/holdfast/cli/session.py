@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from holdfast.catalog.catalog import LATEST, Catalog, newest_of
 from holdfast.errors import HoldfastError, Interrupted
 from holdfast.model import JOB_NAME, Manifest
-from holdfast.operations.overview import Overview
-from holdfast.operations.plugs import Copying, Plugs
-from holdfast.operations.usage import JobUsage, usage
-from holdfast.operations.verify import Reader
-from holdfast.ports import Progress, Repository, Target
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from holdfast.config.settings import Settings
+    from holdfast.operations.overview import Overview
+    from holdfast.operations.plugs import Archiving, Copying, Plugs
+    from holdfast.operations.usage import JobUsage
+    from holdfast.operations.verify import Reader
     from holdfast.pipeline.decrypt import Identities
+    from holdfast.ports import Progress, Repository, Target
 
 Found = TypeVar("Found")
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
@@ -107,6 +108,11 @@ class Session:
 
         return wiring.copying(self.settings, job, to=to, chosen=self.chosen_repository)
 
+    def archiving(self, job: str) -> Archiving:
+        from holdfast import wiring_wal
+
+        return wiring_wal.archiving(self.settings, job, chosen=self.chosen_repository)
+
     def manifest(self, backup_id: str, database: str) -> Manifest:
         """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
         repository = self.repository(backup_id.partition("/")[0])
@@ -169,6 +175,7 @@ class Session:
     def usage(self, repository: str, job: str | None) -> list[JobUsage]:
         """What takes room in one repository."""
         from holdfast import wiring
+        from holdfast.operations.usage import usage
 
         found = wiring.repository_of(self.settings, job or "", chosen=repository)
         return usage(found, job or "")
@@ -203,6 +210,8 @@ class Session:
     @cached_property
     def console(self) -> Console:
         """Names come from databases: they are never read as markup, nor sent as they are."""
+        from rich.console import Console
+
         width = None if sys.stdout.isatty() else PIPE_COLUMNS
         return Console(markup=False, emoji=False, highlight=False, width=width, soft_wrap=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,8 +13,9 @@ from pydantic import (
     model_validator,
 )
 
-from holdfast.config.dsn import Dsn, mysql_url
 from holdfast.config.repositories import RepositorySettings
+from holdfast.config.sessions import SessionsSettings
+from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
 from holdfast.config.strict import Strict
 from holdfast.config.values import (
     AbsolutePath,
@@ -23,16 +23,11 @@ from holdfast.config.values import (
     Duration,
     Name,
     Processes,
-    SecretPath,
     Size,
     problem,
 )
 from holdfast.model import CODEC_OF, Codec, Compressor
 
-# YAML knows lists only; nothing changes afterwards all the same.
-Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
-
-BLOB_BYTES = 1 << 20
 BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
@@ -43,102 +38,6 @@ LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
 # A program beside each of many dumps: its level is never above this, whatever is asked for.
 PROGRAM_LEVEL_CAP = 6
 DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
-# Keys of a MySQL source that its engine has no use for, and what to do about them.
-MYSQL_KEYS_OF_OTHERS = {
-    "native": (("method", "backup_as_tables"), "write engine: tools"),
-    "tools": (
-        (
-            *("tables", "exclude_tables", "ddl", "loose_tables"),
-            *("long_query", "lag_limit", "lock_wait", "lock_hold"),
-        ),
-        "leave it out, or use native",
-    ),
-}
-
-
-class PostgresSettings(Strict):
-    """A PostgreSQL database: `dsn` is a libpq connection string or URL.
-
-    With `databases` it is several: `all`, or names and patterns (`shop_*`), less those of
-    `exclude_databases`; the dsn's own is then only where the list is asked for.
-    """
-
-    kind: Literal["postgres"]
-    engine: Literal["native", "tools"] = "native"
-    transport: Literal["auto", "fifo", "wire"] = "auto"
-    databases: Literal["all"] | Patterns | None = None
-    exclude_databases: Patterns = ()
-    chunk_size: Size | None = None
-    blobs: Literal["inline", "external"] = "inline"
-    blob_size: Size = BLOB_BYTES
-    dsn: Dsn
-    password_file: SecretPath | None = None
-
-    @model_validator(mode="after")
-    def _suits_engine(self) -> Self:
-        """What only the native engine can do is not silently left undone by the other."""
-        if self.engine == "tools":
-            for key in ("transport", "chunk_size", "blobs", "blob_size"):
-                if key in self.model_fields_set:
-                    raise problem(
-                        f"'{key}' means nothing to engine tools", hint="leave it out, or use native"
-                    )
-        return self
-
-
-class MysqlSettings(Strict):
-    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`.
-
-    With `databases` it is several, and the dsn need not name one. Patterns of tables are of
-    their names, or of `database.table`. The lock is asked for while no statement is older than
-    `long_query` and no replication further behind than `lag_limit`, for at most `lock_wait`.
-
-    Engine `tools` dumps it with the server's own program, table by table with
-    `backup_as_tables`; by `method: physical` it copies the files of the whole server.
-    """
-
-    kind: Literal["mysql"]
-    engine: Literal["native", "tools"] = "native"
-    method: Literal["logical", "physical"] = "logical"
-    backup_as_tables: bool = False
-    databases: Literal["all"] | Patterns | None = None
-    exclude_databases: Patterns = ()
-    tables: Patterns | None = None
-    exclude_tables: Patterns = ()
-    ddl: Literal["block", "detect", "ignore"] = "detect"
-    loose_tables: Literal["refuse", "lock"] = "refuse"
-    long_query: Duration = timedelta(minutes=1)
-    lag_limit: Duration = timedelta(minutes=10)
-    lock_wait: Duration = timedelta(minutes=1)
-    lock_hold: Duration = timedelta(seconds=10)
-    dsn: Dsn
-    password_file: SecretPath | None = None
-
-    @field_validator("dsn")
-    @classmethod
-    def _names_a_database(cls, dsn: str, info: ValidationInfo) -> str:
-        return mysql_url(dsn, needs_database=info.data.get("databases") is None)
-
-    @model_validator(mode="after")
-    def _suits_engine(self) -> Self:
-        """What only one engine can do is not silently left undone by the other."""
-        foreign, remedy = MYSQL_KEYS_OF_OTHERS[self.engine]
-        self._refuse(foreign, f"means nothing to engine {self.engine}", hint=remedy)
-        if self.method == "physical":
-            self._refuse(
-                ("backup_as_tables", "databases", "exclude_databases"),
-                "means nothing to a copy of all files",
-                hint="leave it out",
-            )
-        return self
-
-    def _refuse(self, keys: Iterable[str], why: str, *, hint: str) -> None:
-        for key in keys:
-            if key in self.model_fields_set:
-                raise problem(f"'{key}' {why}", hint=hint)
-
-
-SourceSettings = Annotated[PostgresSettings | MysqlSettings, Field(discriminator="kind")]
 
 
 class CompressionSettings(Strict):
@@ -273,6 +172,7 @@ class Settings(Strict):
 
     state_directory: AbsolutePath = STATE_DIRECTORY
     metrics_directory: AbsolutePath | None = None
+    sessions: SessionsSettings = SessionsSettings()
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]
 

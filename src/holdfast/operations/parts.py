@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from holdfast import events
 from holdfast.catalog.catalog import part_key
 from holdfast.errors import (
     BackupFailed,
     HoldfastError,
     TasksRefused,
 )
-from holdfast.model import Codec, Part, PartPlan
+from holdfast.model import Buffer, Codec, Part, PartPlan
 from holdfast.operations.opening import (
     compare,
     proven_bytes,
@@ -24,7 +25,7 @@ from holdfast.pipeline.decrypt import Identities
 from holdfast.pipeline.encrypt import encryption
 from holdfast.pipeline.fingerprint import Fingerprint, Size
 from holdfast.pipeline.flow import Stage, flow
-from holdfast.ports import PartStream, Repository, SelfCompressing, Snapshot
+from holdfast.ports import Memorable, PartStream, Repository, SelfCompressing, Snapshot
 from holdfast.process import is_refusal
 
 
@@ -42,22 +43,19 @@ def store_part(
     """
     began = time.monotonic()
     codec = _codec(plugs.job, part)
-    plain = Fingerprint(advance=advance)
     key = key_of(plugs.job, backup_id, part)
-    with (
-        _named(part),
-        snapshot.read(part) as stream,
-        encryption(plugs.job.recipients) as encrypt,
-    ):
-        changing: list[Stage] = [
-            _compression(stream, codec, level=plugs.job.level, part=part),
-            encrypt,
-        ]
-        # What nothing changes needs no second fingerprint: each costs as much as zstd does.
-        stored = plain if all(isinstance(stage, Pass) for stage in changing) else Fingerprint()
-        stages: list[Stage] = [plain] if stored is plain else [plain, *changing, stored]
-        plugs.repository.put(key, flow(stream, stages))
+    with _named(part), snapshot.read(part) as stream:
+        compression = _compression(stream, codec, level=plugs.job.level, part=part)
+        plain, stored = keep(
+            plugs.repository,
+            key,
+            stream,
+            compression=compression,
+            recipients=plugs.job.recipients,
+            advance=advance,
+        )
         rows, members = stream.rows, tuple(stream.members)
+        memo = stream.memo if isinstance(stream, Memorable) else ""
     return Part(
         name=part.name,
         key=key,
@@ -74,7 +72,42 @@ def store_part(
         seconds=round(time.monotonic() - began, 3),
         details=part.details,
         members=members,
+        memo=memo,
     )
+
+
+def tell_stored(part: Part) -> None:
+    events.info(
+        "part_stored",
+        part=part.name,
+        relation=str(part.relation) if part.relation else None,
+        rows=part.rows,
+        plain_bytes=part.plain_bytes,
+        stored_bytes=part.stored_bytes,
+        seconds=part.seconds,
+        bytes_per_second=round(part.plain_bytes / part.seconds) if part.seconds else None,
+    )
+
+
+def keep(
+    repository: Repository,
+    key: str,
+    chunks: Iterable[Buffer],
+    *,
+    compression: Stage,
+    recipients: Sequence[str],
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[Fingerprint, Fingerprint]:
+    """Put `chunks` under `key`, compressed and sealed; fingerprints of the plain and the stored
+    bytes, the same one where nothing was changed. Raises what `Repository.put` raises."""
+    plain = Fingerprint(advance=advance)
+    with encryption(recipients) as encrypt:
+        changing: list[Stage] = [compression, encrypt]
+        # What nothing changes needs no second fingerprint: each costs as much as zstd does.
+        stored = plain if all(isinstance(stage, Pass) for stage in changing) else Fingerprint()
+        stages: list[Stage] = [plain] if stored is plain else [plain, *changing, stored]
+        repository.put(key, flow(chunks, stages))
+    return plain, stored
 
 
 def key_of(job: JobSpec, backup_id: str, part: PartPlan) -> str:

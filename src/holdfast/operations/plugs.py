@@ -62,6 +62,17 @@ class Copying:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Archiving:
+    """What archiving the WAL of a job touches: its repository first, then its mirrors."""
+
+    job: JobSpec
+    repositories: tuple[Repository, ...]
+    host: str
+    clock: Clock
+    new_token: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
     """One repository of several that get the same; `guard` holds the job there, and only there."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from holdfast import retention
@@ -19,6 +19,7 @@ from holdfast.failpoints import reached
 from holdfast.model import Manifest
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.rereading import proven_at
+from holdfast.operations.wal_prune import PrunedWal, prune_wal
 from holdfast.ports import Stored
 from holdfast.proving import Hold
 from holdfast.retention import Candidate, Verdict
@@ -47,10 +48,12 @@ class PruneReport:
     dry_run: bool
     refused: tuple[Refused, ...] = ()
     finished: tuple[str, ...] = ()
+    wal: tuple[PrunedWal, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        return RepositoryReadOnly.exit_code if self.refused else 0
+        is_refused = self.refused or any(each.refused for each in self.wal)
+        return RepositoryReadOnly.exit_code if is_refused else 0
 
 
 def prune(plugs: Plugs, *, dry_run: bool) -> PruneReport:
@@ -109,13 +112,18 @@ def _planned(plugs: Plugs) -> PruneReport:
     verdicts = _verdicts(plugs, survey)
     drop = _to_drop(survey, verdicts)
     blobs = unreferenced(plugs, survey)
+    gone = {manifest.backup_id for manifest in drop}
+    wal = _pruned_wal(plugs, survey, gone, require=_nothing, dry_run=True)
     return PruneReport(
         job=plugs.job.name,
         verdicts=tuple(verdicts),
         damaged=survey.damaged,
-        freed_bytes=_size_of(drop) + sum(blob.size_bytes for blob in blobs),
+        freed_bytes=_size_of(drop)
+        + sum(blob.size_bytes for blob in blobs)
+        + sum(each.freed_bytes for each in wal),
         forgotten=tuple(_outlived(survey)),
         dry_run=True,
+        wal=tuple(wal),
     )
 
 
@@ -150,16 +158,35 @@ def _carried_out(plugs: Plugs, hold: Hold, finished: list[str]) -> PruneReport:
     _require(hold, plugs.job.name)
     gone = {manifest.backup_id for manifest in dropped}
     freed_blobs = catalog.drop_blobs(unreferenced(plugs, survey, dropped=gone))
+    wal = _pruned_wal(
+        plugs, survey, gone, require=lambda: _require(hold, plugs.job.name), dry_run=False
+    )
     return PruneReport(
         job=plugs.job.name,
         verdicts=tuple(verdicts),
         damaged=survey.damaged,
-        freed_bytes=_size_of(dropped) + freed_blobs,
+        freed_bytes=_size_of(dropped) + freed_blobs + sum(each.freed_bytes for each in wal),
         forgotten=tuple(forgotten),
         dry_run=False,
         refused=tuple(refused),
         finished=tuple(finished),
+        wal=tuple(wal),
     )
+
+
+def _pruned_wal(
+    plugs: Plugs,
+    survey: Survey,
+    gone: Collection[str],
+    *,
+    require: Callable[[], object],
+    dry_run: bool,
+) -> list[PrunedWal]:
+    """Nothing, where a damaged manifest keeps us from knowing what its backup needs."""
+    if survey.damaged:
+        return []
+    kept = [each for each in survey.manifests if each.backup_id not in gone]
+    return prune_wal(plugs.repository, plugs.job.name, kept, require=require, dry_run=dry_run)
 
 
 def unreferenced(plugs: Plugs, survey: Survey, *, dropped: Collection[str] = ()) -> list[Stored]:
@@ -236,3 +263,7 @@ def _outlived(survey: Survey) -> list[Failure]:
         for each in survey.failures
         if each.database in newest and newest[each.database] > each.failed_at
     ]
+
+
+def _nothing() -> None:
+    """A plan needs no lock."""

@@ -9,6 +9,7 @@ from holdfast.model import Blob, Manifest, Part
 from holdfast.operations.completeness import BadPart, gaps
 from holdfast.operations.opening import called
 from holdfast.operations.verify import VerifyReport
+from holdfast.operations.wal_overview import missing_wal
 from holdfast.ports import Repository, Stored
 
 
@@ -20,6 +21,7 @@ def quick(repository: Repository, backup_id: str, *, database: str = "") -> Veri
     manifest = Catalog(repository).find(backup_id, database=database)
     there = {each.key: each for each in repository.list(manifest.backup_id)}
     bad = [*gaps(manifest), *_bad_parts(manifest, there), *_bad_blobs(repository, manifest)]
+    bad += [gap for gaps_of in missing_wal(repository, [manifest]) for gap in gaps_of]
     return VerifyReport(
         manifest=manifest,
         level="quick",

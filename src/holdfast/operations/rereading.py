@@ -12,6 +12,7 @@ from holdfast.errors import VerifyFailed
 from holdfast.model import Manifest
 from holdfast.operations.completeness import BadPart, gaps
 from holdfast.operations.verify import Piece, Reader, home_of, nothing, pieces_of
+from holdfast.operations.wal_overview import missing_wal
 from holdfast.proving import Proofs, Reread
 from holdfast.scheduling.slots import run_all
 
@@ -51,6 +52,12 @@ def reread(
     survey = Catalog(reader.repository).survey(job)
     known = _known(survey.manifests, reader.proofs)
     bad = [(each.backup_id, gap) for each in survey.manifests for gap in gaps(each)]
+    no_wal = missing_wal(reader.repository, survey.manifests)
+    bad += [
+        (each.backup_id, gap)
+        for each, found in zip(survey.manifests, no_wal, strict=True)
+        for gap in found
+    ]
     queue = _oldest_first(survey.manifests, known)
     read: list[Due] = []
 

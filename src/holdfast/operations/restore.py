@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +56,7 @@ class RestoreChoice:
     triggers: bool = True
     owners: bool = True
     privileges: bool = True
+    settings: Mapping[str, str] | None = None
 
 
 def restore(
@@ -113,6 +114,7 @@ def _request(
         owners=choice.owners,
         privileges=choice.privileges,
         open_blob=open_blob,
+        settings=choice.settings,
     )
 
 

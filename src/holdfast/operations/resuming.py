@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from holdfast import events
+from holdfast.catalog.catalog import Catalog
 from holdfast.errors import HoldfastError
 from holdfast.model import Part, PartKind, PartPlan
+from holdfast.operations.plugs import Plugs
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
-from holdfast.ports import Repository
+from holdfast.ports import Repository, Source
 from holdfast.remembering import Unfinished
 
 # What these hold would not fit the rows of another moment: they are always taken anew. Blobs
@@ -22,7 +25,19 @@ _OF_ONE_MOMENT = {
     PartKind.GRANTS,
     PartKind.GLOBALS,
     PartKind.BLOBS,
+    PartKind.CLOSING,
 }
+# A file of another base backup lacks the WAL that would mend it.
+_OF_ONE_BACKUP = {PartKind.FILE, PartKind.FILE_PACK, PartKind.WAL}
+
+
+def unfinished(plugs: Plugs, source: Source) -> Unfinished | None:
+    """What an earlier run left; nothing where it was killed just after its manifest was stored."""
+    found = plugs.journal.read(plugs.job.name, source.database)
+    if found is None or not Catalog(plugs.repository).is_finished(found.backup_id):
+        return found
+    events.info("finished_already", backup=found.backup_id)
+    return None
 
 
 class Reusable:
@@ -75,7 +90,7 @@ class Reusable:
         return self._is_for_us and part.key == key and self._fits(part, plan)
 
     def _fits(self, part: Part, plan: PartPlan) -> bool:
-        if plan.kind in _OF_ONE_MOMENT:
+        if plan.kind in _OF_ONE_MOMENT or (self._is_mixed and plan.kind in _OF_ONE_BACKUP):
             return False
         # A marker of blobs belongs to its own snapshot; all else must be the same part.
         return (part.kind, part.relation, _lasting(part.details)) == (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,13 +24,13 @@ from holdfast.failpoints import reached
 from holdfast.model import Blob, Consistency, Manifest, Part, PartPlan
 from holdfast.operations.blob_names import BlobNames
 from holdfast.operations.blobs import BlobKeeper
-from holdfast.operations.parts import key_of, store_part
+from holdfast.operations.parts import key_of, store_part, tell_stored
 from holdfast.operations.plugs import Plugs
-from holdfast.operations.resuming import Reusable
+from holdfast.operations.resuming import Reusable, unfinished
 from holdfast.operations.retrying import Recoveries
 from holdfast.operations.room import require_room
 from holdfast.operations.watch import Watch
-from holdfast.ports import Snapshot, Source
+from holdfast.ports import Closing, Continuing, Lasting, Snapshot, Source
 from holdfast.proving import Hold
 from holdfast.remembering import Unfinished
 from holdfast.scheduling.pace import Pace
@@ -63,6 +63,7 @@ class Taking:
     refused_before: int
     failed_at: PartPlan | None = None
     stored: list[Part] = field(default_factory=list)
+    snapshot: Snapshot | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -71,6 +72,11 @@ class Taking:
 
     def key_of(self, plan: PartPlan) -> str:
         return key_of(self.plugs.job, self.backup_id, plan)
+
+    def let_go(self, *, finished: bool) -> None:
+        """Nobody will come back to the snapshot, wherever it is held."""
+        if isinstance(self.snapshot, Lasting):
+            self.snapshot.let_go(finished=finished)
 
     def advance(self, size_bytes: int) -> None:
         """Bytes came from the server: told to whoever watches, and held back where asked."""
@@ -95,6 +101,7 @@ def take(
     except BaseException as error:
         _clean_up(taking, catalog, error)
         raise
+    taking.let_go(finished=True)
     plugs.journal.end(plugs.job.name, source.database)
     with suppress(HoldfastError):
         plugs.gauges.show_backup(manifest)
@@ -110,7 +117,7 @@ def _begun(
     plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
 ) -> Taking:
     started_at = plugs.clock()
-    earlier = plugs.journal.read(plugs.job.name, source.database) if choice.resume else None
+    earlier = unfinished(plugs, source) if choice.resume else None
     if choice.resume and earlier is None:
         events.info("nothing_to_resume", job=plugs.job.name, database=source.database)
     pace = plugs.pace(source)
@@ -140,6 +147,12 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
     ).slots
     blobs = _blobs(taking, catalog)
     with taking.pace.kept(), _opened(taking, workers, blobs) as (snapshot, is_mixed):
+        taking.snapshot = snapshot
+        earlier = taking.earlier.parts if taking.earlier and not is_mixed else ()
+        if earlier and isinstance(snapshot, Continuing):
+            snapshot.go_on_from(earlier)
+        require_room(plugs, taking.source.database, snapshot.parts)
+        _note(taking, snapshot, earlier)
         reached("snapshot-taken")
         reusable = _reusable(taking, is_mixed=is_mixed)
         parts = _store_parts(taking, snapshot, reusable, workers)
@@ -158,7 +171,8 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
             finished_at=plugs.clock(),
             peak_memory_bytes=plugs.peak_memory_bytes(),
             workers=workers,
-            parts=tuple(parts),
+            # What only a later run of this backup would need.
+            parts=tuple(replace(part, memo="") for part in parts),
             blobs=blobs.kept,
             notes=plugs.job.notes,
             recipients=plugs.job.recipients,
@@ -209,7 +223,7 @@ def _opened(taking: Taking, workers: int, blobs: BlobKeeper) -> Iterator[tuple[S
         try:
             snapshot, is_mixed = enter(taking.earlier.snapshot), False
         except SnapshotLost as error:
-            if not taking.choice.allow_mixed:
+            if taking.earlier.parts and not taking.choice.allow_mixed:
                 raise SnapshotLost(
                     f"cannot resume backup '{taking.backup_id}': {error.message}",
                     hint="--allow-mixed keeps its parts and takes the others from a new snapshot;"
@@ -248,37 +262,50 @@ def _reusable(taking: Taking, *, is_mixed: bool) -> Reusable:
     )
 
 
-def _store_parts(
-    taking: Taking, snapshot: Snapshot, reusable: Reusable, workers: int
-) -> list[Part]:
-    plugs, plans = taking.plugs, snapshot.parts
-    require_room(plugs, taking.source.database, plans)
-    plugs.progress.begin(total_bytes=sum(part.estimated_bytes for part in plans), parts=len(plans))
-    plugs.journal.begin(
+def _note(taking: Taking, snapshot: Snapshot, earlier: tuple[Part, ...]) -> None:
+    """Write down what a later run needs to go on with this one."""
+    job = taking.plugs.job
+    taking.plugs.journal.begin(
         Unfinished(
-            job=plugs.job.name,
+            job=job.name,
             name=taking.name,
             run_id=taking.run_id,
             database=taking.source.database,
             snapshot=snapshot.proof.get("snapshot", ""),
             started_at=taking.started_at,
             snapshot_at=snapshot.taken_at,
-            recipients=plugs.job.recipients,
+            # Should this run be killed too, what it has not come to yet is not lost.
+            parts=earlier,
+            recipients=job.recipients,
         )
     )
+
+
+def _store_parts(
+    taking: Taking, snapshot: Snapshot, reusable: Reusable, workers: int
+) -> list[Part]:
+    plugs, plans = taking.plugs, snapshot.parts
+    plugs.progress.begin(total_bytes=sum(part.estimated_bytes for part in plans), parts=len(plans))
 
     def end() -> None:
         taking.pace.end()
         snapshot.abort()
 
-    with taking.watch.over(end):
+    def store(each: Sequence[PartPlan]) -> list[Part]:
         return run_all(
-            plans,
+            each,
             lambda part: _stored(taking, snapshot, reusable, part),
             workers=workers,
             abort=end,
             room=plugs.room(workers),
         )
+
+    with taking.watch.over(end):
+        stored = store(plans)
+        if isinstance(snapshot, Closing):
+            reached("parts-read")
+            stored += store(snapshot.closing_parts(stored))
+        return stored
 
 
 def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPlan) -> Part:
@@ -303,22 +330,9 @@ def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPl
         taking.stored.append(part)
         plugs.journal.add(plugs.job.name, taking.source.database, part)
     plugs.progress.part_done(part.name)
-    _tell(part)
+    tell_stored(part)
     reached("part-stored")
     return part
-
-
-def _tell(part: Part) -> None:
-    events.info(
-        "part_stored",
-        part=part.name,
-        relation=str(part.relation) if part.relation else None,
-        rows=part.rows,
-        plain_bytes=part.plain_bytes,
-        stored_bytes=part.stored_bytes,
-        seconds=part.seconds,
-        bytes_per_second=round(part.plain_bytes / part.seconds) if part.seconds else None,
-    )
 
 
 def _metrics(
@@ -349,6 +363,8 @@ def _clean_up(taking: Taking, catalog: Catalog, error: BaseException) -> None:
     if taking.earlier is not None and not taking.stored:
         # A resume that was refused must not cost what it could not use.
         keep = True
+    if not keep:
+        taking.let_go(finished=False)
     with suppress(HoldfastError):
         if not keep:
             catalog.discard_parts(taking.backup_id)

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
 from holdfast.catalog.catalog import BLOBS, MANIFEST
+from holdfast.catalog.wal_archive import SUFFIX as WAL
 from holdfast.model import JOB_NAME
 from holdfast.ports import Repository, Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobUsage:
-    """Bytes as they are stored; what is neither of a backup nor a blob is unfinished."""
+    """Bytes as they are stored; what is neither of a backup, a blob nor WAL is unfinished."""
 
     job: str
     backups: int
     backup_bytes: int
     blob_bytes: int
+    wal_bytes: int
     unfinished_bytes: int
     objects: int
 
     @property
     def size_bytes(self) -> int:
-        return self.backup_bytes + self.blob_bytes + self.unfinished_bytes
+        return self.backup_bytes + self.blob_bytes + self.wal_bytes + self.unfinished_bytes
 
 
 def usage(repository: Repository, job: str = "") -> list[JobUsage]:
     """Of one job, or of all that the repository knows, in order of their names."""
     found: dict[str, JobUsage] = {}
     # A list comes in order of key, so what belongs together comes together.
-    for (name, folder), objects in groupby(repository.list(job), key=_place):
+    for (name, folder), objects in groupby(_objects(repository, job), key=_place):
         if JOB_NAME.fullmatch(name):
             found[name] = _added(found.get(name, _nothing(name)), folder, objects)
     return [found[name] for name in sorted(found)]
 
 
+def _objects(repository: Repository, job: str) -> Iterator[Stored]:
+    yield from repository.list(job)
+    if job:
+        yield from repository.list(f"{job}{WAL}")
+
+
 def _place(stored: Stored) -> tuple[str, str]:
-    job, _, rest = stored.key.partition("/")
-    return job, rest.partition("/")[0]
+    """Whose it is, and what of it: a backup, its blobs or, without a name of its own, its WAL."""
+    top, _, rest = stored.key.partition("/")
+    return (top.removesuffix(WAL), WAL) if top.endswith(WAL) else (top, rest.partition("/")[0])
 
 
 def _added(before: JobUsage, folder: str, objects: Iterable[Stored]) -> JobUsage:
@@ -49,16 +58,26 @@ def _added(before: JobUsage, folder: str, objects: Iterable[Stored]) -> JobUsage
         count += 1
         size_bytes += each.size_bytes
         is_backup = is_backup or each.key == f"{before.job}/{folder}/{MANIFEST}"
-    of_blobs = folder == BLOBS
+    of_blobs, of_wal = folder == BLOBS, folder == WAL
+    is_known = is_backup or of_blobs or of_wal
     return JobUsage(
         job=before.job,
         backups=before.backups + is_backup,
         backup_bytes=before.backup_bytes + (size_bytes if is_backup else 0),
         blob_bytes=before.blob_bytes + (size_bytes if of_blobs else 0),
-        unfinished_bytes=before.unfinished_bytes + (0 if is_backup or of_blobs else size_bytes),
+        wal_bytes=before.wal_bytes + (size_bytes if of_wal else 0),
+        unfinished_bytes=before.unfinished_bytes + (0 if is_known else size_bytes),
         objects=before.objects + count,
     )
 
 
 def _nothing(job: str) -> JobUsage:
-    return JobUsage(job=job, backups=0, backup_bytes=0, blob_bytes=0, unfinished_bytes=0, objects=0)
+    return JobUsage(
+        job=job,
+        backups=0,
+        backup_bytes=0,
+        blob_bytes=0,
+        wal_bytes=0,
+        unfinished_bytes=0,
+        objects=0,
+    )

@@ -14,6 +14,7 @@ from holdfast.operations.blobs import proven_blob
 from holdfast.operations.completeness import BadPart, gaps
 from holdfast.operations.opening import HINT, require_identity, require_stored
 from holdfast.operations.parts import proven
+from holdfast.operations.wal_overview import missing_wal
 from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import Clock, Progress, Repository
 from holdfast.proving import Proofs, Reread
@@ -123,7 +124,8 @@ class Reader:
 
 def verify(reader: Reader, backup_id: str, *, workers: int, database: str = "") -> VerifyReport:
     """Read every part of `backup_id`: sizes, both fingerprints, rows where they can be counted,
-    ranges that follow each other; and every blob it refers to.
+    ranges that follow each other; every blob it refers to; and of a base backup whether the WAL
+    that is archived goes on from it without a gap.
 
     All parts are read, whatever is wrong with one of them: the report names every bad one. Of
     what is encrypted only the stored bytes are compared where no identity is given. Raises
@@ -146,7 +148,11 @@ def verify(reader: Reader, backup_id: str, *, workers: int, database: str = "") 
         parts=len(pieces),
         plain_bytes=manifest.plain_bytes,
         stored_bytes=manifest.stored_bytes,
-        bad=(*gaps(manifest), *(problem for problem in problems if problem)),
+        bad=(
+            *gaps(manifest),
+            *(problem for problem in problems if problem),
+            *(gap for gaps_of in missing_wal(reader.repository, [manifest]) for gap in gaps_of),
+        ),
         unopened=sum(not reader.opens(manifest, piece) for piece in pieces),
     )
 

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.errors import (
@@ -23,6 +23,7 @@ from holdfast.ports import Stored
 CHUNK_BYTES = 1 << 20
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+FOLDER_ATTEMPTS = 100
 # No job begins with a dot, so no key can collide with what is not finished yet.
 UNFINISHED = ".unfinished-"
 
@@ -39,8 +40,6 @@ class LocalRepository:
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         path = self._path(key)
-        with self._errors_of("store", key):
-            self._make_folder(path.parent)
         unfinished = path.with_name(f"{UNFINISHED}{secrets.token_hex(8)}")
         try:
             size_bytes = self._write_durably(unfinished, chunks, key)
@@ -57,8 +56,7 @@ class LocalRepository:
         """Only our own calls are inside `_errors_of`: what `chunks` raises is not the store's."""
         size_bytes = 0
         with self._errors_of("store", key):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = os.open(path, flags, FILE_MODE)
+            descriptor = self._made(path)
             self._give_to_owner(descriptor)
         try:
             for chunk in chunks:
@@ -69,6 +67,16 @@ class LocalRepository:
         finally:
             os.close(descriptor)
         return size_bytes
+
+    def _made(self, path: Path) -> int:
+        """Whoever deletes beside us may take a folder away while there is nothing in it yet."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        for _ in range(FOLDER_ATTEMPTS):
+            with suppress(FileNotFoundError):
+                self._make_folder(path.parent)
+                return os.open(path, flags, FILE_MODE)
+        self._make_folder(path.parent)
+        return os.open(path, flags, FILE_MODE)
 
     @contextmanager
     def open(self, key: str) -> Iterator[Iterator[bytes]]:
@@ -110,8 +118,8 @@ class LocalRepository:
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        with self._errors_of("delete", key):
-            path.unlink(missing_ok=True)
+        with self._errors_of("delete", key), suppress(FileNotFoundError):
+            path.unlink()
             self._drop_empty_folders(path.parent)
 
     def sweep(self, prefix: str) -> int:

@@ -14,8 +14,19 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from holdfast.sources.postgres_native.transport import Wanted
+from tests.engine.postgres.clusters import cluster
+from tests.engine.postgres.yard import Yard
 
 CORPUS = Path(__file__).with_name("corpus.sql")
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Iterator[Yard]:
+    """A cluster of the test's own, with a tablespace."""
+    with cluster() as server:
+        made = Yard(server, tmp_path)
+        made.fill()
+        yield made
 
 
 class Laboratory:

@@ -13,7 +13,7 @@ import pytest
 from holdfast import wiring, wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.load import load
-from holdfast.config.settings import PostgresSettings
+from holdfast.config.sources import PostgresSettings
 from holdfast.operations.plugs import Plugs
 from holdfast.ports import Target
 from tests.fakes.progress import FakeProgress
@@ -63,9 +63,7 @@ class Desk:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         monkeypatch.setitem(wiring_sources.SOURCES, PostgresSettings, lambda *_: self.source)
-        monkeypatch.setitem(
-            wiring_sources.TARGETS, "fake", (self._make_target, frozenset({"fake"}))
-        )
+        monkeypatch.setitem(wiring_sources.TARGETS, "fake", {"fake": self._make_target})
 
     def _make_target(self, _url: str, _password: str | None) -> Target:
         return self.target

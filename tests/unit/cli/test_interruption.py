@@ -22,7 +22,7 @@ import dataclasses, sys, threading
 from tests.fakes.source import FakeSource, table
 from holdfast import wiring_sources
 from holdfast.cli.main import main
-from holdfast.config.settings import PostgresSettings
+from holdfast.config.sources import PostgresSettings
 
 class Telling(threading.Event):
     def wait(self, timeout=None):

@@ -19,7 +19,7 @@ PROGRAM = """
 from tests.fakes.source import FakeSource, table
 from holdfast import wiring_sources
 from holdfast.cli.main import main
-from holdfast.config.settings import PostgresSettings
+from holdfast.config.sources import PostgresSettings
 
 def source(*_):
     found = FakeSource(table("orders", "1,ann", "2,bob"), table("items", "1,9"))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from holdfast.cli.main import COMMANDS
+from holdfast.cli.commands import COMMANDS
 from holdfast.errors import DatabaseUnreachable
 from tests.unit.cli.desk import Desk
 

@@ -30,7 +30,7 @@ import dataclasses, os, pathlib, sys, threading, time
 from tests.fakes.source import FakeSource, table
 from holdfast import wiring, wiring_sources
 from holdfast.cli.main import main
-from holdfast.config.settings import PostgresSettings
+from holdfast.config.sources import PostgresSettings
 from holdfast.scheduling.owner import this_process
 
 host, go = os.environ["HOST"], pathlib.Path(os.environ["GO"])

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.config.load import load
 from holdfast.config.repositories import LocalSettings
-from holdfast.config.settings import MysqlSettings, PostgresSettings
+from holdfast.config.sources import MysqlSettings, PostgresSettings
 from holdfast.errors import ConfigInvalid
 from holdfast.model import Codec
 from tests.unit.config.files import ALL_KEYS, HEAD, JOB, REPOSITORY, SOURCE, job, refused, written
@@ -215,6 +215,33 @@ def test_a_password_in_a_dsn_is_refused_and_not_repeated(tmp_path: Path, source:
     assert what.startswith("line 5: jobs.shop.source.dsn: a password does not belong in a dsn")
     assert "password_file" in hint
     assert "hunter2" not in what + hint
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        ("checkpoint: fast", "'checkpoint' means nothing to engine native, method logical"),
+        ("engine: tools, transport: wire", "'transport' means nothing to engine tools"),
+        ("method: physical, databases: all", "'databases' means nothing to engine native, method"),
+        ("method: physical, transport: fifo", "'transport' means nothing to engine native, method"),
+        (
+            "engine: tools, method: physical, session: daemon",
+            "'session' means nothing to engine tools, method physical",
+        ),
+    ],
+)
+def test_a_key_that_the_engine_does_not_know_is_refused(
+    tmp_path: Path, keys: str, what: str
+) -> None:
+    source = f'    source: {{kind: postgres, dsn: "dbname=shop", {keys}}}\n'
+    assert what in refused(tmp_path, HEAD + source + REPOSITORY)[0]
+
+
+def test_sessions_have_limits_that_can_be_set(tmp_path: Path) -> None:
+    text = "sessions: {group: backup, per_server: 9, longest: 12h}\n" + JOB
+    sessions = load(written(tmp_path, text)).sessions
+    assert (sessions.group, sessions.admin_group, sessions.per_server) == ("backup", None, 9)
+    assert sessions.longest == timedelta(hours=12)
 
 
 def test_several_mistakes_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path) -> None:

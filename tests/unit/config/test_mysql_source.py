@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.config.settings import MysqlSettings
+from holdfast.config.sources import MysqlSettings
 from holdfast.model import Codec
 from tests.unit.config.files import HEAD, JOB, REPOSITORY, job, refused
 

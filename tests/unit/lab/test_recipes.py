@@ -20,6 +20,7 @@ def test_every_recipe_of_the_project_can_be_read() -> None:
         "debian-12-mariadb": "debian-12",
         "debian-12-mariadb-peers": "debian-12-mariadb",
         "debian-13-postgres": "debian-13",
+        "debian-13-postgres-peers": "debian-13-postgres",
         "debian-13-mariadb": "debian-13",
         "debian-sid-postgres": "debian-sid",
         "debian-sid-mysql": "debian-sid",

@@ -21,6 +21,7 @@ from holdfast.errors import (
     LeaseLost,
     RepositoryFull,
     RunInFlight,
+    SessionCorrupt,
     SnapshotLost,
 )
 from holdfast.model import Buffer, Consistency
@@ -29,7 +30,7 @@ from holdfast.ports import Stored
 from holdfast.remembering import RunRecord
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.repository import MemoryRepository
-from tests.fakes.source import FakeSource, table
+from tests.fakes.source import ClosingFakeSnapshot, FakeSource, table
 from tests.unit.operations.worlds import World
 
 
@@ -50,6 +51,25 @@ def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:
     assert manifest.consistency is Consistency.SNAPSHOT
     assert Catalog(world.repository).find("shop/latest") == manifest
     assert world.progress.done_bytes == manifest.plain_bytes == 22
+
+
+def test_what_comes_last_is_kept_after_everything_else_is() -> None:
+    world = World(table("orders", "1,ann"), table("items", "1,9"))
+    world.source.last = (table("label", "it ended here"),)
+    manifest = backup(world.plugs).manifest
+    (snapshot,) = world.source.snapshots
+    assert isinstance(snapshot, ClosingFakeSnapshot)
+    assert snapshot.stored_before == ["data/public.orders.copy", "data/public.items.copy"]
+    assert [part.name for part in manifest.parts][-1] == "data/public.label.copy"
+
+
+def test_a_snapshot_that_cannot_be_closed_is_no_backup() -> None:
+    world = World()
+    world.source.last = (table("label", "it ended here"),)
+    world.source.closing_fails_with = SessionCorrupt("cannot use the session: it was restarted")
+    with pytest.raises(SessionCorrupt):
+        backup(world.plugs)
+    assert world.stored_names() == ["failed.json"]
 
 
 def test_the_ledger_remembers_a_good_run() -> None:

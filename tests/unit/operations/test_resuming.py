@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import BackupFailed, RepositoryFull, SnapshotLost
-from holdfast.model import Consistency
+from holdfast.model import Consistency, PartKind, PartPlan
 from holdfast.operations.backup import backup
+from holdfast.operations.resuming import Reusable
 from holdfast.operations.taking import BackupChoice
 from holdfast.operations.verify import verify
+from holdfast.remembering import Unfinished
 from tests.fakes.source import table
 from tests.unit.operations.worlds import World
 
@@ -100,6 +105,80 @@ def test_a_full_repository_is_not_filled_with_parts_for_later() -> None:
     assert [key.rsplit("/", 1)[1] for key in world.repository.objects] == ["failed.json"]
 
 
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_a_file_is_only_worth_something_within_its_own_base_backup(*, is_mixed: bool) -> None:
+    world = failed_world()
+    (earlier,) = world.journal.known.values()
+    (stored,) = earlier.parts
+    as_file = replace(stored, kind=PartKind.FILE, relation=None, details={"path": "base/5/1259"})
+    reusable = Reusable(world.repository, replace(earlier, parts=(as_file,)), is_mixed=is_mixed)
+    plan = PartPlan(name=stored.name, kind=PartKind.FILE, details={"path": "base/5/1259"})
+    found = reusable.part_for(plan, stored.key, advance=lambda _: None)
+    assert (found is None) == is_mixed
+
+
 def test_with_nothing_to_resume_a_whole_backup_is_made() -> None:
     world = World()
     assert backup(world.plugs, RESUME).manifest.consistency is Consistency.SNAPSHOT
+
+
+def test_a_snapshot_is_let_go_once_there_is_a_backup_or_nothing_to_go_on_with() -> None:
+    world = failed_world(resumable=False)
+    assert [each.was_let_go for each in world.source.snapshots] == [["given up"]]
+    backup(world.plugs)
+    assert world.source.snapshots[-1].was_let_go == ["finished"]
+
+
+def test_a_snapshot_is_left_to_whoever_resumes_and_told_what_is_stored_already() -> None:
+    world = failed_world()
+    assert world.source.snapshots[-1].was_let_go == []
+    world.source.held = SNAPSHOT
+    backup(world.plugs, RESUME)
+    again = world.source.snapshots[-1]
+    assert again.went_on_from == ["data/public.orders.copy"]
+    assert again.was_let_go == ["finished"]
+
+
+def test_what_another_moment_has_stored_is_not_gone_on_from() -> None:
+    world = failed_world()
+    backup(world.plugs, MIXED)
+    assert world.source.snapshots[-1].went_on_from == []
+
+
+def test_a_run_that_had_stored_nothing_is_begun_anew_without_being_asked_twice() -> None:
+    world = failed_world()
+    ((key, earlier),) = world.journal.known.items()
+    world.journal.known[key] = replace(earlier, parts=())
+    manifest = backup(world.plugs, RESUME).manifest
+    assert manifest.consistency is Consistency.SNAPSHOT
+    assert "resumed_parts" not in manifest.proof
+
+
+def test_a_run_that_was_killed_after_its_manifest_is_finished_and_a_new_one_is_made() -> None:
+    world = World()
+    first = backup(world.plugs).manifest
+    world.journal.begin(
+        Unfinished(
+            job="shop",
+            name=first.name,
+            run_id=first.run_id,
+            database=world.source.database,
+            snapshot=SNAPSHOT,
+            started_at=first.started_at,
+            snapshot_at=first.snapshot_at,
+            parts=first.parts,
+        )
+    )
+    world.clock.advance(timedelta(minutes=1))
+    assert backup(world.plugs, RESUME).manifest.name != first.name
+    assert len(Catalog(world.repository).survey("shop").manifests) == 2
+
+
+def test_what_a_source_needs_to_go_on_stands_in_the_journal_and_never_in_the_manifest() -> None:
+    world = failed_world()
+    (earlier,) = world.journal.known.values()
+    assert [part.memo for part in earlier.parts] == ["seen in public.orders"]
+    world.source.held = SNAPSHOT
+    made = backup(world.plugs, RESUME).manifest
+    assert {part.memo for part in Catalog(world.repository).find(made.backup_id).parts} == {""}
+    assert not any(b"seen in" in content for content in world.repository.objects.values())

@@ -8,7 +8,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,26 @@ def test_what_root_stores_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> 
     os.chown(tmp_path, 65534, 65534)
     LocalRepository(tmp_path).put("job/b/parts/x", [b"x"])
     assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {65534}
+
+
+def test_who_deletes_beside_a_writer_does_not_take_its_folder_away(tmp_path: Path) -> None:
+    repository, done = LocalRepository(tmp_path), threading.Event()
+
+    def write_and_delete(worker: int) -> None:
+        while not done.is_set():
+            repository.put(f"job/b/parts/wal/{worker}", [b"x"])
+            repository.delete(f"job/b/parts/wal/{worker}")
+            repository.delete("job/b/parts/wal/gone")
+
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(write_and_delete, 2)
+        try:
+            for _ in range(50):
+                repository.put("job/b/parts/wal/1", [b"x"])
+                repository.delete("job/b/parts/wal/1")
+        finally:
+            done.set()
+        beside.result()
 
 
 def test_what_is_being_written_is_not_listed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from holdfast.holding import Holding
 from holdfast.model import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
 from holdfast.ports import Blobs, PartStream
 from holdfast.sources.endings import Endings
@@ -27,6 +28,7 @@ from holdfast.sources.postgres_native.pack import CopyPack
 from holdfast.sources.postgres_native.sessions import Sessions
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_native.transport import CopyOut, Transport
+from holdfast.sources.tending import let_go
 
 KIND = "postgres"
 
@@ -57,7 +59,10 @@ class Texts:
 
 
 class PostgresSnapshot:
-    """Obeys `ports.Snapshot`; made by `PostgresSource.open`, which ends its sessions."""
+    """Obeys `ports.Snapshot`; made by `PostgresSource.open`, which ends its sessions.
+
+    It obeys `ports.Lasting` too where `holding` keeps it for later runs.
+    """
 
     consistency = Consistency.SNAPSHOT
 
@@ -75,6 +80,7 @@ class PostgresSnapshot:
         sequences: Sequence[Relation],
         blobs: Blobs | None,
         notes: Sequence[str],
+        holding: Holding | None = None,
     ) -> None:
         self._found = found
         self._exported = exported
@@ -87,6 +93,7 @@ class PostgresSnapshot:
         self._sequences = sequences
         self._blobs = blobs
         self._notes = notes
+        self._holding = holding
         self._endings = Endings()
 
     @property
@@ -101,8 +108,10 @@ class PostgresSnapshot:
     def proof(self) -> dict[str, str]:
         count = self._sessions.count
         passwords = "with" if self._found.may_read_passwords else "without"
-        return {
-            "snapshot": self._exported.name,
+        held = {"exported": self._exported.name} if self._holding else {}
+        return held | {
+            # What a later run rejoins it by.
+            "snapshot": self._holding.session_id if self._holding else self._exported.name,
             "visible": self._exported.seen,
             "xmin": self._exported.xmin,
             "xmax": self._exported.xmax,
@@ -134,6 +143,10 @@ class PostgresSnapshot:
 
     def abort(self) -> None:
         self._endings.abort()
+
+    def let_go(self, *, finished: bool) -> None:
+        if self._holding is not None:
+            let_go(self._holding, finished=finished)
 
     @contextmanager
     def _read_rows(self, part: PartPlan) -> Iterator[PartStream]:

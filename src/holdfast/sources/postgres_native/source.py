@@ -5,10 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
+from holdfast import events
+from holdfast.errors import HoldfastError, SnapshotLost
+from holdfast.holding import HeldKind, Holder, Holding
 from holdfast.model import Consistency, Selection, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan
 from holdfast.sources.packs import SMALL_TABLE_BYTES
@@ -35,6 +39,7 @@ from holdfast.sources.postgres_native.sessions import Sessions
 from holdfast.sources.postgres_native.snapshot import KIND, PostgresSnapshot
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_native.transport import Transport, Wanted
+from holdfast.sources.tending import Tender, joined
 
 APPLICATION_NAME = "holdfast"
 # A large object above this is kept once for all backups that hold it.
@@ -47,7 +52,8 @@ class PostgresSource:
     A backup uses one session to hold the snapshot, one per worker, and one more for each
     pg_dump under way. `tool_folders` replaces the search for the client programs. Tables above
     `chunk_bytes` are split (None chooses by the size of the database), those below `small_bytes`
-    packed; values of type bytea from `external_bytes` up are kept aside (None: never).
+    packed; values of type bytea from `external_bytes` up are kept aside (None: never). With
+    `elsewhere` the snapshot is held there, and outlives this process.
     """
 
     engine = "native"
@@ -65,6 +71,7 @@ class PostgresSource:
         external_bytes: int | None = None,
         small_bytes: int = SMALL_TABLE_BYTES,
         selection: Selection | None = None,
+        elsewhere: Holder | None = None,
     ) -> None:
         login = Login.parse(
             dsn,
@@ -78,6 +85,7 @@ class PostgresSource:
         self._external_bytes = external_bytes
         self._small_bytes = small_bytes
         self._selection = selection
+        self._elsewhere = elsewhere
 
         def one_of(dsn: str) -> PostgresSource:
             return PostgresSource(
@@ -90,6 +98,7 @@ class PostgresSource:
                 chunk_bytes=chunk_bytes,
                 external_bytes=external_bytes,
                 small_bytes=small_bytes,
+                elsewhere=elsewhere,
             )
 
         self._dsn = dsn
@@ -127,7 +136,9 @@ class PostgresSource:
                 )
 
     def connections_free(self) -> int:
-        return self._examiner.connections_free()
+        # Whoever holds the snapshot for us has a session too.
+        beside = 0 if self._elsewhere is None else 1
+        return max(0, self._examiner.connections_free() - beside)
 
     def plan(self) -> SourcePlan:
         with self._examiner.session() as connection:
@@ -151,28 +162,48 @@ class PostgresSource:
         self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
     ) -> Iterator[Snapshot]:
         # The holder is only touched before the workers start; after that it just lives.
-        with self._login.session() as held, ExitStack() as stack:
+        with self._login.session() as held, ExitStack() as stack, ExitStack() as unheard:
             with self._examiner.translated(held):
                 found = self._examiner.examined(held)
                 used = self._examiner.tools(found)
                 # Before the snapshot: a trial that fails would end its transaction.
                 way = stack.enter_context(transport.chosen(self._wanted, held))
+                holding = stack.enter_context(self._held_elsewhere(rejoin))
+                if holding is not None and not rejoin:
+                    unheard.callback(holding.abort)
                 exported = (
-                    holder.rejoin_snapshot(held, rejoin, database=found.database, user=found.login)
-                    if rejoin
-                    else holder.take_snapshot(held, database=found.database, user=found.login)
+                    _seen(held, found, rejoin) if holding is None else _shared(held, found, holding)
                 )
                 archive = stack.enter_context(schema_archive())
                 sessions = Sessions(snapshot=exported.name, seen=exported.seen)
             with sessions.opened(self._login, count=workers):
                 with self._examiner.translated(held):
                     snapshot = self._snapshot(
-                        held, found, exported, sessions, used, way, blobs, archive
+                        held, found, exported, sessions, used, way, blobs, archive, holding
                     )
+                # From here on it is theirs who know of it to let it go.
+                unheard.pop_all()
                 try:
                     yield snapshot
                 finally:
                     snapshot.abort()
+
+    @contextmanager
+    def _held_elsewhere(self, session_id: str) -> Iterator[Holding | None]:
+        """The session that somebody else holds for us, where the job wants that."""
+        if self._elsewhere is None:
+            yield None
+            return
+        holding = (
+            joined(self._elsewhere, session_id)
+            if session_id
+            else self._elsewhere.begin(
+                HeldKind.SNAPSHOT, label="holdfast", fast=True, database=self.database
+            )
+        )
+        tender = Tender(holding, lost=_tell_loss)
+        with tender.at_work():
+            yield holding
 
     def _snapshot(
         self,
@@ -184,6 +215,7 @@ class PostgresSource:
         way: Transport,
         blobs: Blobs | None,
         archive: SchemaArchive,
+        holding: Holding | None,
     ) -> PostgresSnapshot:
         listed = sampling.sampled(held, inventory.tables(held), found)
         numbered = [each.relation for each in inventory.sequences(held)]
@@ -219,6 +251,7 @@ class PostgresSource:
             sequences=numbered,
             blobs=blobs,
             notes=inventory.notes(found, listed),
+            holding=holding,
         )
 
     def _shape(self, found: Facts, *, keeps_blobs: bool) -> Shape:
@@ -231,3 +264,24 @@ class PostgresSource:
             external_bytes=self._external_bytes if keeps_blobs else None,
             marker=b"holdfast blob " + secrets.token_bytes(16),
         )
+
+
+def _seen(held: psycopg.Connection, found: Facts, rejoin: str) -> Exported:
+    """A snapshot of this process, or one that another still shows."""
+    if rejoin:
+        return holder.rejoin_snapshot(held, rejoin, database=found.database, user=found.login)
+    return holder.take_snapshot(held, database=found.database, user=found.login)
+
+
+def _shared(held: psycopg.Connection, found: Facts, holding: Holding) -> Exported:
+    """The snapshot that `holding` exports, with the moment at which it was taken."""
+    begun = holding.begun
+    if holding.ended is not None:
+        raise SnapshotLost(f"session '{holding.session_id}' has ended, and its snapshot with it")
+    seen = holder.rejoin_snapshot(held, begun.snapshot, database=found.database, user=found.login)
+    return replace(seen, lsn=begun.start_lsn, taken_at=begun.begun_at)
+
+
+def _tell_loss(error: HoldfastError) -> None:
+    """The workers have the snapshot in sessions of their own: only a resume needs the other."""
+    events.warning("session_not_held_any_more", reason=error.message)

@@ -1,0 +1,249 @@
+"""`holdfast wal ...`: the WAL of a PostgreSQL server, archived and brought back.
+
+A server starts it anew for each segment: what a command needs is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from holdfast.cli.session import JobName, JsonOption, Session, print_document, printable, session_of
+from holdfast.errors import HoldfastError, Interrupted
+
+if TYPE_CHECKING:
+    from holdfast.operations.plugs import Archiving
+
+commands = typer.Typer(
+    name="wal",
+    help="Archive the WAL of a PostgreSQL server, and bring it back (docs/wal.md).",
+    no_args_is_help=True,
+)
+AT_ONCE = 4
+NOT_THERE = 1
+# A server ends its recovery for good at any code up to 125, and only stops at one above.
+STOPS_RECOVERY = 150
+TERMINATED = 143
+COLUMNS = ("CLUSTER", "TIMELINE", "FIRST", "LAST", "SEGMENTS", "STORED", "MISSING")
+
+Cluster = Annotated[
+    str,
+    typer.Option(
+        "--cluster",
+        metavar="ID",
+        help="The system identifier of the cluster; by default that of the data directory.",
+    ),
+]
+AtOnce = Annotated[
+    int,
+    typer.Option(min=1, max=64, help="How many files at a time: the others are the next ones."),
+]
+# Not looked at by typer (`readable=False`): our own error has a code and a remedy.
+File = Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="What %p stands for.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What %f stands for.")]
+Destination = Annotated[
+    Path, typer.Argument(metavar="DESTINATION", readable=False, help="What %p stands for.")
+]
+
+
+@commands.command()
+def push(
+    context: typer.Context,
+    job: JobName,
+    path: File,
+    *,
+    at_once: AtOnce = AT_ONCE,
+    cluster: Cluster = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Archive one file of the WAL: the server's archive_command.
+
+    Compressed and encrypted as JOB's backups are; it is stored durably when this ends with 0. The
+    same file again is no error; another one under a name that is taken is refused (exit code 70),
+    and nothing is ever overwritten. Segments that wait already are sent along.
+
+    \b
+    archive_command = '/usr/local/bin/holdfast wal push shop %p'
+    """
+    from holdfast.operations.wal_push import push as push_file
+
+    session = session_of(context)
+    pushed = push_file(session.archiving(job), path, cluster=cluster, at_once=at_once)
+    if as_json:
+        from holdfast.cli.wal_documents import of_pushed
+
+        print_document("wal-push", of_pushed(pushed))
+        return
+    was = "was archived already" if pushed.was_there else "archived"
+    ahead = f", and {len(pushed.ahead)} that wait" if pushed.ahead else ""
+    session.say(f"{was} {pushed.name}{ahead}")
+
+
+@commands.command()
+def get(
+    context: typer.Context,
+    job: JobName,
+    name: Name,
+    destination: Destination,
+    *,
+    at_once: AtOnce = AT_ONCE,
+    cluster: Cluster = "",
+    identity: Annotated[
+        Path | None,
+        typer.Option(
+            "--identity", metavar="FILE", readable=False, help="What opens encrypted WAL."
+        ),
+    ] = None,
+    standby: Annotated[
+        bool,
+        typer.Option("--standby", help="End with 1 whatever is wrong: a standby will ask again."),
+    ] = False,
+) -> None:
+    """Bring one file of the WAL back: the server's restore_command.
+
+    Its SHA-256 is proven before it is there. Exit code 1 says that it is not archived, which ends
+    a recovery. Whatever keeps us from knowing that (a store that is down, a damaged file) ends
+    with 150 and the error's own code: the server then stops, instead of going on without the rest.
+
+    \b
+    restore_command = '/usr/local/bin/holdfast wal get shop %f %p'
+    """
+    session = session_of(context)
+    try:
+        is_there = _got(
+            session, job, name, destination, at_once=at_once, cluster=cluster, identity=identity
+        )
+    except Interrupted as error:
+        # As if the signal had ended us: then the server knows that it was asked to stop.
+        raise _ended(error, TERMINATED) from error
+    except HoldfastError as error:
+        raise _ended(error, NOT_THERE if standby else STOPS_RECOVERY + error.exit_code) from error
+    except Exception as error:  # whatever it is, it must not look like the end of the WAL
+        failed = HoldfastError(f"cannot go on: {type(error).__name__}: {error}")
+        raise _ended(failed, NOT_THERE if standby else STOPS_RECOVERY + 1) from error
+    if not is_there:
+        raise typer.Exit(NOT_THERE)
+
+
+def _got(
+    session: Session,
+    job: str,
+    name: str,
+    destination: Path,
+    *,
+    at_once: int,
+    cluster: str,
+    identity: Path | None,
+) -> bool:
+    from holdfast import wiring_wal
+    from holdfast.operations.wal_files import cluster_in
+    from holdfast.operations.wal_get import Getting
+    from holdfast.operations.wal_get import get as get_file
+
+    plugs: Archiving = session.archiving(job)
+    wanted = Getting(
+        cluster=cluster or cluster_in(Path()),
+        name=name,
+        destination=destination,
+        spool=wiring_wal.spool(session.settings, job) / "early",
+        at_once=at_once,
+        identities=session.identities(identity),
+    )
+    return get_file(plugs, wanted)
+
+
+@commands.command()
+def receive(
+    context: typer.Context,
+    job: JobName,
+    *,
+    slot: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="A physical replication slot: the server keeps what is not sent."
+        ),
+    ] = "",
+) -> None:
+    """Archive WAL as JOB's server writes it, from any host, until it is stopped.
+
+    pg_receivewal streams it, and every segment that is finished is stored as by `wal push`. Where
+    anything fails it ends, and goes on where it was when it is started again: without --slot only
+    as long as the server has not recycled what came meanwhile.
+
+    \b
+    psql -c "SELECT pg_create_physical_replication_slot('holdfast', true)"
+    holdfast wal receive shop --slot holdfast
+    """
+    from holdfast import wiring_wal
+    from holdfast.operations.wal_receive import Received
+    from holdfast.operations.wal_receive import receive as receive_wal
+
+    session = session_of(context)
+    so_far: list[Received] = []
+
+    def told(received: Received) -> None:
+        so_far.append(received)
+        session.say(f"receiving the WAL of cluster {received.cluster}")
+
+    stream = wiring_wal.stream(session.settings, job, slot=slot)
+    folder = wiring_wal.spool(session.settings, job) / "received"
+    try:
+        receive_wal(session.archiving(job), stream, folder, received=told)
+    except Interrupted:
+        # Nothing else ends it: whoever stops it has what he wanted.
+        for received in so_far:
+            newest = f", the newest is {received.newest}" if received.newest else ""
+            session.say(f"stopped: {received.files} files were archived{newest}")
+
+
+def _ended(error: HoldfastError, code: int) -> typer.Exit:
+    """Tell what went wrong into the server's log, and end with what the server understands."""
+    typer.echo(f"error: {printable(error.message)}", err=True)
+    if error.hint:
+        typer.echo(f"hint: {printable(error.hint)}", err=True)
+    return typer.Exit(code)
+
+
+@commands.command("list")
+def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = False) -> None:
+    """What is archived of JOB's WAL, by timeline, and what is missing in between.
+
+    \b
+    holdfast wal list shop
+    """
+    from holdfast.cli.tables import size, table_of
+    from holdfast.cli.wal_documents import of_timeline
+    from holdfast.operations.wal_overview import archived
+
+    session = session_of(context)
+    found = archived(session.archiving(job).repositories[0], job)
+    lines: list[dict[str, Any]] = [
+        of_timeline(wal, number) for wal in found for number in wal.timelines
+    ]
+    if as_json:
+        print_document("wal-list", {"job": job, "timelines": lines})
+        return
+    rows = [
+        (
+            line["cluster"],
+            str(line["timeline"]),
+            line["first"] or "",
+            line["last"] or "",
+            str(line["segments"]),
+            size(line["stored_bytes"]),
+            ", ".join(_gap(gap) for gap in line["missing"]) or "nothing",
+        )
+        for line in lines
+    ]
+    if rows:
+        session.show(table_of(COLUMNS, rows))
+    else:
+        session.say(f"no WAL of '{job}' is archived")
+
+
+def _gap(gap: dict[str, Any]) -> str:
+    if gap["segments"] == 1:
+        return str(gap["first"])
+    return f"{gap['first']} to {gap['last']} ({gap['segments']})"

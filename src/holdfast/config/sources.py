@@ -1,0 +1,140 @@
+"""What may stand under a job's `source`: which server, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from holdfast.config.dsn import Dsn, mysql_url
+from holdfast.config.strict import Strict
+from holdfast.config.values import Duration, SecretPath, Size, problem
+
+# YAML knows lists only; nothing changes afterwards all the same.
+Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+Method = Literal["logical", "physical"]
+
+BLOB_BYTES = 1 << 20
+# Keys of a MySQL source that its engine has no use for, and what to do about them.
+MYSQL_KEYS_OF_OTHERS = {
+    "native": (("method", "backup_as_tables"), "write engine: tools"),
+    "tools": (
+        (
+            *("tables", "exclude_tables", "ddl", "loose_tables"),
+            *("long_query", "lag_limit", "lock_wait", "lock_hold"),
+        ),
+        "leave it out, or use native",
+    ),
+}
+# Ways of reading a PostgreSQL server: by which engine, by which method.
+_ROWS, _DUMPS = ("native", "logical"), ("tools", "logical")
+_FILES, _STREAM = ("native", "physical"), ("tools", "physical")
+# Keys of a PostgreSQL source that not every way of reading it knows.
+POSTGRES_KEYS = {
+    "transport": (_ROWS,),
+    "chunk_size": (_ROWS,),
+    "blobs": (_ROWS,),
+    "blob_size": (_ROWS,),
+    "databases": (_ROWS, _DUMPS),
+    "exclude_databases": (_ROWS, _DUMPS),
+    "session": (_ROWS, _FILES),
+    "checkpoint": (_FILES, _STREAM),
+}
+
+
+class PostgresSettings(Strict):
+    """A PostgreSQL database: `dsn` is a libpq connection string or URL.
+
+    With `databases` it is several: `all`, or names and patterns (`shop_*`), less those of
+    `exclude_databases`; the dsn's own is then only where the list is asked for.
+
+    By `method: physical` it is the files of the whole cluster: copied by workers of ours, or by
+    engine `tools` as pg_basebackup streams them.
+    """
+
+    kind: Literal["postgres"]
+    engine: Literal["native", "tools"] = "native"
+    method: Method = "logical"
+    transport: Literal["auto", "fifo", "wire"] = "auto"
+    databases: Literal["all"] | Patterns | None = None
+    exclude_databases: Patterns = ()
+    chunk_size: Size | None = None
+    blobs: Literal["inline", "external"] = "inline"
+    blob_size: Size = BLOB_BYTES
+    dsn: Dsn
+    password_file: SecretPath | None = None
+    session: Literal["own", "daemon"] = "own"
+    checkpoint: Literal["fast", "spread"] = "fast"
+
+    @model_validator(mode="after")
+    def _suits_engine(self) -> Self:
+        """What only one way of reading can do is not silently left undone by another."""
+        for key in POSTGRES_KEYS:
+            if key in self.model_fields_set and not self.knows(key):
+                engine, method = POSTGRES_KEYS[key][0]
+                raise problem(
+                    f"'{key}' means nothing to engine {self.engine}, method {self.method}",
+                    hint=f"leave it out, or use engine {engine}, method {method}",
+                )
+        return self
+
+    def knows(self, key: str) -> bool:
+        """Whether `key`, one of `POSTGRES_KEYS`, means something to this way of reading."""
+        return (self.engine, self.method) in POSTGRES_KEYS[key]
+
+
+class MysqlSettings(Strict):
+    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`.
+
+    With `databases` it is several, and the dsn need not name one. Patterns of tables are of
+    their names, or of `database.table`. The lock is asked for while no statement is older than
+    `long_query` and no replication further behind than `lag_limit`, for at most `lock_wait`.
+
+    Engine `tools` dumps it with the server's own program, table by table with
+    `backup_as_tables`; by `method: physical` it copies the files of the whole server.
+    """
+
+    kind: Literal["mysql"]
+    engine: Literal["native", "tools"] = "native"
+    method: Method = "logical"
+    backup_as_tables: bool = False
+    databases: Literal["all"] | Patterns | None = None
+    exclude_databases: Patterns = ()
+    tables: Patterns | None = None
+    exclude_tables: Patterns = ()
+    ddl: Literal["block", "detect", "ignore"] = "detect"
+    loose_tables: Literal["refuse", "lock"] = "refuse"
+    long_query: Duration = timedelta(minutes=1)
+    lag_limit: Duration = timedelta(minutes=10)
+    lock_wait: Duration = timedelta(minutes=1)
+    lock_hold: Duration = timedelta(seconds=10)
+    dsn: Dsn
+    password_file: SecretPath | None = None
+
+    @field_validator("dsn")
+    @classmethod
+    def _names_a_database(cls, dsn: str, info: ValidationInfo) -> str:
+        return mysql_url(dsn, needs_database=info.data.get("databases") is None)
+
+    @model_validator(mode="after")
+    def _suits_engine(self) -> Self:
+        """What only one engine can do is not silently left undone by the other."""
+        foreign, remedy = MYSQL_KEYS_OF_OTHERS[self.engine]
+        self._refuse(foreign, f"means nothing to engine {self.engine}", hint=remedy)
+        if self.method == "physical":
+            self._refuse(
+                ("backup_as_tables", "databases", "exclude_databases"),
+                "means nothing to a copy of all files",
+                hint="leave it out",
+            )
+        return self
+
+    def _refuse(self, keys: Iterable[str], why: str, *, hint: str) -> None:
+        for key in keys:
+            if key in self.model_fields_set:
+                raise problem(f"'{key}' {why}", hint=hint)
+
+
+SourceSettings = Annotated[PostgresSettings | MysqlSettings, Field(discriminator="kind")]

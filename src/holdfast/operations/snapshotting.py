@@ -1,0 +1,205 @@
+"""A script that takes a snapshot, between the beginning and the end of a base backup."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from holdfast.errors import BackupFailed, DeadlineExceeded, HoldfastError, TargetNotEmpty
+from holdfast.holding import Begun, Bracket, Bracketed, Ended
+from holdfast.process import Child, ChildFailed, running
+
+LOOK_SECONDS = 5.0
+FOLDER_MODE = 0o700
+STDERR_LINES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRequest:
+    """Which `script` is to be run, and in which folder the labels go that its snapshot needs."""
+
+    job: str
+    script: Path
+    labels: Path
+    label: str
+    timeout: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotReport:
+    """What was bracketed: the snapshot, which is the script's, needs what is in `labels`."""
+
+    job: str
+    labels: Path
+    begun: Begun
+    ended: Ended
+    ended_at: datetime
+    script_seconds: float
+
+
+def snapshot(
+    request: SnapshotRequest,
+    bracket: Bracket,
+    *,
+    clock: Callable[[], datetime],
+    told: Callable[[bytes], object],
+    look_seconds: float = LOOK_SECONDS,
+) -> SnapshotReport:
+    """Begin a base backup, run the script, end the backup and keep its labels.
+
+    `told` gets what the script prints. However it goes the backup is ended on the server. Raises
+    `BackupFailed` with the script's last words where it fails, `DeadlineExceeded`, `TargetNotEmpty`
+    where the folder holds something, and what `Bracket` raises: a snapshot that was taken then is
+    worth nothing.
+    """
+    made = _prepared(request.labels)
+    try:
+        with bracket.open(request.label) as opened:
+            began = time.monotonic()
+            _run(request, opened, told, look_seconds)
+            seconds = round(time.monotonic() - began, 3)
+            ended = opened.end(str(request.labels))
+            return SnapshotReport(
+                job=request.job,
+                labels=request.labels,
+                begun=opened.holding.begun,
+                ended=ended,
+                ended_at=clock(),
+                script_seconds=seconds,
+            )
+    except BaseException:
+        # What the script has put there stays, and with it the folder.
+        with suppress(OSError):
+            if made:
+                request.labels.rmdir()
+        raise
+
+
+def environment(request: SnapshotRequest, opened: Bracketed) -> dict[str, str]:
+    """What the script may know, besides what we were given ourselves."""
+    begun = opened.holding.begun
+    return {
+        "HOLDFAST_JOB": request.job,
+        "HOLDFAST_SESSION": opened.holding.session_id,
+        "HOLDFAST_LABEL": request.label,
+        "HOLDFAST_LABEL_DIR": str(request.labels),
+        "HOLDFAST_START_LSN": begun.start_lsn,
+        "HOLDFAST_START_WAL": begun.start_wal_file,
+        "HOLDFAST_TIMELINE": str(begun.anchor.timeline),
+        "HOLDFAST_TABLESPACES": json.dumps(dict(opened.tablespaces)),
+        "PGDATA": opened.data,
+    }
+
+
+def _run(
+    request: SnapshotRequest,
+    opened: Bracketed,
+    told: Callable[[bytes], object],
+    look_seconds: float,
+) -> None:
+    env = dict(os.environ) | environment(request, opened)
+    try:
+        with (
+            running([str(request.script)], env=env, stderr_lines=STDERR_LINES) as child,
+            _watched(child, opened, request, look_seconds) as watch,
+        ):
+            try:
+                for chunk in child.chunks():
+                    told(chunk)
+            except ChildFailed:
+                watch.require_well()
+                raise
+            watch.require_well()
+    except ChildFailed as error:
+        raise BackupFailed(
+            f"cannot take a snapshot by '{request.script}': {error.message}",
+            hint="the backup was ended on the server; remove what the script has left",
+        ) from error
+    except PermissionError as error:
+        raise BackupFailed(
+            f"cannot run '{request.script}': {os.strerror(error.errno or 0)}",
+            hint=f"chmod +x '{request.script}'",
+        ) from error
+    except OSError as error:
+        raise BackupFailed(
+            f"cannot run '{request.script}': {os.strerror(error.errno or 0)}",
+            hint="a script begins with #!/bin/sh",
+        ) from error
+
+
+class _Watch:
+    """Looks at the session while the script runs, and ends the script where it lost its worth."""
+
+    def __init__(self, child: Child, opened: Bracketed, request: SnapshotRequest) -> None:
+        self._child = child
+        self._opened = opened
+        self._request = request
+        self._ends = (
+            None if request.timeout is None else time.monotonic() + request.timeout.total_seconds()
+        )
+        self._problem: HoldfastError | None = None
+
+    def look(self) -> bool:
+        """Whether all is well."""
+        try:
+            self._opened.holding.look()
+            if self._ends is not None and time.monotonic() >= self._ends:
+                raise DeadlineExceeded(
+                    f"cannot take a snapshot by '{self._request.script}': it took longer than"
+                    f" {self._request.timeout}",
+                    hint="raise the job's timeout",
+                )
+        except HoldfastError as error:
+            self._problem = error
+            self._child.end()
+            return False
+        return True
+
+    def require_well(self) -> None:
+        if self._problem is not None:
+            raise self._problem
+
+
+@contextmanager
+def _watched(
+    child: Child, opened: Bracketed, request: SnapshotRequest, seconds: float
+) -> Iterator[_Watch]:
+    watch, done = _Watch(child, opened, request), threading.Event()
+
+    def tend() -> None:
+        while not done.wait(seconds) and watch.look():
+            pass
+
+    thread = threading.Thread(target=tend, name="tender", daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        done.set()
+        thread.join()
+
+
+def _prepared(folder: Path) -> bool:
+    """Whether it was made; raises `TargetNotEmpty`, `BackupFailed`."""
+    try:
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                raise TargetNotEmpty(
+                    f"cannot keep labels in '{folder}': it contains files",
+                    hint="name another folder with --labels: each snapshot has one of its own",
+                )
+            return False
+        folder.mkdir(mode=FOLDER_MODE, parents=True)
+    except OSError as error:
+        raise BackupFailed(
+            f"cannot make '{folder}': {os.strerror(error.errno or 0)}",
+            hint="name a folder of yours with --labels",
+        ) from error
+    return True

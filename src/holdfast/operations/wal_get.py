@@ -1,0 +1,189 @@
+"""Bring files of the WAL back for a server that recovers: each proven, whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+from holdfast import events
+from holdfast.archiving import ArchivedFile
+from holdfast.catalog.wal_archive import WalArchive
+from holdfast.errors import (
+    HoldfastError,
+    Interrupted,
+    ObjectMissing,
+    RepositoryUnreachable,
+    RestoreFailed,
+    TasksRefused,
+    WalUnfit,
+)
+from holdfast.operations.parts import proven
+from holdfast.operations.plugs import Archiving
+from holdfast.operations.retrying import Recoveries
+from holdfast.pipeline.decrypt import Identities
+from holdfast.scheduling.slots import run_all
+from holdfast.wal import WalKind, WalName, numbered_name
+
+FILE_MODE = 0o600
+CHUNK_BYTES = 1 << 20
+UNFINISHED = ".unfinished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Getting:
+    """What one call brings: a file of `cluster`, and up to `at_once` in all, the others into
+    `spool` for the calls that will ask for them."""
+
+    cluster: str
+    name: str
+    destination: Path
+    spool: Path
+    at_once: int = 1
+    identities: Identities | None = None
+
+
+def get(plugs: Archiving, wanted: Getting) -> bool:
+    """Whether the file is archived, and then it is whole at its destination.
+
+    Its SHA-256 is proven first. Raises `WalUnfit` for a name that no server asks for, and
+    whatever keeps us from knowing: `VerifyFailed`, `IdentityNeeded`, what the repository raises.
+    """
+    name = WalName.parse(wanted.name)
+    if name is None:
+        raise WalUnfit(
+            f"cannot get '{wanted.name}': no file of the WAL is called so",
+            hint="restore_command = 'holdfast wal get JOB %f %p'",
+        )
+    file = _found(plugs, wanted.cluster, wanted.name)
+    if file is None:
+        return False
+    if not _is_spooled(wanted, file):
+        later = _later(file, name, wanted.at_once - 1)
+        run_all(
+            [file.name, *later],
+            lambda each: _bring(plugs, wanted, file, each),
+            workers=max(1, wanted.at_once),
+            abort=_nothing,
+        )
+    if name.kind is WalKind.SEGMENT:
+        _forget_older(wanted)
+    return True
+
+
+def _found(plugs: Archiving, cluster: str, name: str) -> ArchivedFile | None:
+    archive = WalArchive(plugs.repositories[0], plugs.job.name)
+    trying = Recoveries(plugs.job.attempts).trying
+    try:
+        return trying(
+            lambda: archive.find(cluster, name), on=RepositoryUnreachable, what=f"getting '{name}'"
+        )
+    except ObjectMissing:
+        return None
+
+
+def _bring(plugs: Archiving, wanted: Getting, asked: ArchivedFile, name: str) -> None:
+    if name == asked.name:
+        _write(plugs, asked, wanted.destination, wanted.identities)
+        return
+    # What is fetched early is a favour: whoever asks for it in earnest hears of what is wrong.
+    try:
+        file = _found(plugs, wanted.cluster, name)
+        if file is not None and not _spooled(wanted, file).exists():
+            wanted.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(plugs, file, _spooled(wanted, file), wanted.identities)
+    except (Interrupted, TasksRefused):
+        raise
+    except (HoldfastError, OSError) as error:
+        events.debug("wal_not_fetched_early", file=name, problem=str(error))
+
+
+def _write(plugs: Archiving, file: ArchivedFile, path: Path, identities: Identities | None) -> None:
+    """`path` is there with all of the file, or as it was."""
+    unfinished = path.with_name(path.name + UNFINISHED)
+
+    def attempt() -> None:
+        plain = proven(plugs.repositories[0], file.part, identities=identities)
+        with closing(plain), _created(unfinished) as out:
+            out.writelines(plain)
+            out.flush()
+            os.fsync(out.fileno())
+
+    try:
+        Recoveries(plugs.job.attempts).trying(
+            attempt, on=RepositoryUnreachable, what=f"getting '{file.name}'"
+        )
+        unfinished.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _created(path: Path) -> IO[bytes]:
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, FILE_MODE), "wb")
+
+
+def _is_spooled(wanted: Getting, file: ArchivedFile) -> bool:
+    """Whether an earlier call has fetched it, and it is still what it was: then it is moved."""
+    path = _spooled(wanted, file)
+    try:
+        if _sha256(path) != file.part.plain_sha256:
+            path.unlink()
+            return False
+    except OSError:
+        return False
+    try:
+        shutil.move(path, wanted.destination)
+    except OSError as error:
+        raise _unwritable(wanted.destination, error) from error
+    return True
+
+
+def _spooled(wanted: Getting, file: ArchivedFile) -> Path:
+    """The name says what is in it: another archive's file of the same name is another file."""
+    return wanted.spool / f"{file.name}-{file.part.plain_sha256}"
+
+
+def _forget_older(wanted: Getting) -> None:
+    """What recovery has gone past is asked for by nobody."""
+    with suppress(OSError):
+        for path in list(wanted.spool.iterdir()):
+            if path.name[:24] <= wanted.name[:24]:
+                path.unlink(missing_ok=True)
+
+
+def _later(file: ArchivedFile, name: WalName, count: int) -> list[str]:
+    if name.kind is not WalKind.SEGMENT:
+        return []
+    segment_bytes = file.part.plain_bytes
+    first = name.number(segment_bytes) + 1
+    return [
+        numbered_name(name.timeline, number, segment_bytes=segment_bytes)
+        for number in range(first, first + count)
+    ]
+
+
+def _sha256(path: Path) -> str:
+    digest = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _unwritable(path: Path, error: OSError) -> RestoreFailed:
+    return RestoreFailed(
+        f"cannot write '{path}': {os.strerror(error.errno or 0)}",
+        hint="is there room, and is the folder yours?",
+    )
+
+
+def _nothing() -> None:
+    """Files are short: what is under way may end."""

@@ -1,0 +1,108 @@
+"""Remove the WAL that no backup needs any more: what is older than the oldest one that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from holdfast.archiving import Held
+from holdfast.catalog.wal_archive import WalArchive
+from holdfast.errors import RepositoryReadOnly
+from holdfast.failpoints import reached
+from holdfast.model import Manifest
+from holdfast.operations.wal_overview import (
+    CLUSTER,
+    POSTGRES_CLUSTER,
+    START,
+    TIMELINE,
+    archived,
+    needs_wal,
+)
+from holdfast.ports import Repository
+from holdfast.timelines import ClusterWal
+from holdfast.wal import WalKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunedWal:
+    """What goes, or went, of the WAL of one cluster: files older than `first_kept`.
+
+    `because` says which backup needs that one. `refused` files are kept by the store.
+    """
+
+    cluster: str
+    first_kept: str
+    because: str
+    files: int
+    freed_bytes: int
+    refused: int = 0
+
+
+def prune_wal(
+    repository: Repository,
+    job: str,
+    kept: Sequence[Manifest],
+    *,
+    require: Callable[[], object],
+    dry_run: bool,
+) -> list[PrunedWal]:
+    """Drop the WAL before the start of the oldest of the `kept` base backups of each cluster.
+
+    Timelines share the count of segments, so what is before that start is needed by none of them,
+    whatever its timeline; histories always stay. Of a cluster without a backup everything stays,
+    too: its first one may be under way. `require` is called before each file that goes.
+    """
+    backups = [each for each in kept if each.server.kind == POSTGRES_CLUSTER]
+    # Of what does not tell its start nobody knows what it needs.
+    if not backups or not all(needs_wal(each) for each in backups):
+        return []
+    archive = WalArchive(repository, job)
+    held = archive.held()
+    found: list[PrunedWal] = []
+    for wal in archived(repository, job):
+        own = [each for each in backups if each.proof[CLUSTER] == wal.cluster]
+        if not own:
+            continue
+        oldest = min(own, key=lambda each: wal.segment_at(each.proof[START]))
+        files = _older(held, wal, wal.segment_at(oldest.proof[START]))
+        refused = 0 if dry_run else _drop(archive, files, require)
+        found.append(
+            PrunedWal(
+                cluster=wal.cluster,
+                first_kept=_first_kept(wal, oldest),
+                because=f"{oldest.backup_id} begins there",
+                files=len(files) - refused,
+                freed_bytes=sum(each.size_bytes for each in files),
+                refused=refused,
+            )
+        )
+    return found
+
+
+def _older(held: Sequence[Held], wal: ClusterWal, first: int) -> list[Held]:
+    """Oldest first, so that a prune that is killed leaves no gap."""
+    own = [
+        each
+        for each in held
+        if each.cluster == wal.cluster
+        and each.name.kind is not WalKind.HISTORY
+        and each.name.number(wal.segment_bytes) < first
+    ]
+    return sorted(own, key=lambda each: each.name.number(wal.segment_bytes))
+
+
+def _drop(archive: WalArchive, files: Sequence[Held], require: Callable[[], object]) -> int:
+    refused = 0
+    for each in files:
+        require()
+        try:
+            archive.drop(each)
+        except RepositoryReadOnly:
+            refused += 1
+        reached("prune-wal-dropped")
+    return refused
+
+
+def _first_kept(wal: ClusterWal, oldest: Manifest) -> str:
+    timeline = int(oldest.proof[TIMELINE])
+    return wal.name(timeline, wal.segment_at(oldest.proof[START]))

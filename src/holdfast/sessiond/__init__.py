@@ -1,0 +1,1 @@
+"""`holdfast-sessiond`: a small daemon that holds database sessions on behalf of others."""

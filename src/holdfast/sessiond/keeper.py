@@ -1,0 +1,286 @@
+"""The sessions that are held now: begun, renewed, watched, and ended in time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from holdfast import events
+from holdfast.errors import (
+    DatabaseUnreachable,
+    HoldfastError,
+    SessionCorrupt,
+    SessionLimit,
+    SessionLost,
+    SessionNotFound,
+)
+from holdfast.holding import HeldKind, HeldState, Holding
+from holdfast.ports import Clock
+from holdfast.session.protocol import Request
+from holdfast.session.record import SessionRecord
+from holdfast.sessiond.authority import Authority, Peer, user_name
+from holdfast.sessiond.catalogue import Catalogue
+from holdfast.sessiond.kept import JobSessions, Kept, Limits, fields_of, require_open
+
+# How long the story of an ended session is told.
+REMEMBERED = timedelta(days=30)
+
+
+class Keeper:
+    """Holds sessions for others; its methods are called from many threads."""
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        authority: Authority,
+        sessions_of: Callable[[str], JobSessions],
+        limits: Limits,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._catalogue = catalogue
+        self._authority = authority
+        self._sessions_of = sessions_of
+        self._limits = limits
+        self._clock = clock
+        self._new_id = new_id
+        self._lock = threading.Lock()
+        self._kept: dict[str, Kept] = {}
+        self._beginning: list[str] = []
+
+    def recover(self) -> None:
+        """Say of what an earlier daemon held that it is lost."""
+        reason = "the daemon that held it ended, and the database session with it"
+        for record in self._catalogue.lose_all(reason, now=self._clock()):
+            events.warning("session_lost", **fields_of(record), reason=reason)
+
+    def begin(self, request: Request, peer: Peer) -> SessionRecord:
+        """Raises `SessionLimit`, and what `Holder.begin` raises."""
+        of_job = self._sessions_of(request.job)
+        server = of_job.holder.server
+        self._reserve(server)
+        try:
+            kind = HeldKind(request.kind) if request.kind else of_job.kind
+            holding = of_job.holder.begin(
+                kind, label=request.label, fast=request.fast, database=request.database
+            )
+            kept = Kept(self._described(request, peer, server, holding), holding)
+            try:
+                self._catalogue.put(kept.record)
+            except BaseException:
+                holding.abort()
+                raise
+            with self._lock:
+                self._kept[kept.record.session_id] = kept
+        finally:
+            with self._lock:
+                self._beginning.remove(server)
+        events.info("session_begun", **fields_of(kept.record), by=_who(peer))
+        return kept.record
+
+    def renew(self, session_id: str, peer: Peer, *, act: str) -> SessionRecord:
+        """Prove that the session still counts, and give it its full lease again."""
+        kept = self._open(session_id, peer)
+        with kept.lock:
+            require_open(kept.record)
+            self._looked_at(kept)
+            kept.record = self._leased(kept.record)
+            self._catalogue.put(kept.record)
+        events.info(act, **fields_of(kept.record), by=_who(peer))
+        return kept.record
+
+    def end(self, session_id: str, peer: Peer, *, keep: bool = False) -> SessionRecord:
+        """What ended before is told again: the first answer may not have been heard.
+
+        With `keep` the session stays on the server, for its WAL, until its lease is over.
+        """
+        record = self._known(session_id, peer)
+        if record.state is HeldState.ENDED and self._kept_as(session_id) is None:
+            return record
+        kept = self._open(session_id, peer)
+        with kept.lock:
+            if kept.record.state is not HeldState.ENDED:
+                self._end(kept, peer)
+            if not keep:
+                self._let_go(kept)
+        return kept.record
+
+    def abort(self, session_id: str, peer: Peer) -> SessionRecord:
+        """Aborting what is gone already changes nothing, and is no error."""
+        record = self._known(session_id, peer)
+        kept = self._kept_as(session_id)
+        if kept is None:
+            return record
+        with kept.lock:
+            if kept.record.is_open:
+                self._put(kept, HeldState.ABORTED, f"aborted by user '{user_name(peer.uid)}'")
+                events.info("session_aborted", **fields_of(kept.record), by=_who(peer))
+            self._let_go(kept)
+        return kept.record
+
+    def listed(self, peer: Peer, *, all_states: bool) -> list[SessionRecord]:
+        found = self._catalogue.listed(all_states=all_states)
+        return [record for record in found if self._authority.may_see(peer, record)]
+
+    def round(self) -> list[threading.Thread]:
+        """Look after every session, each in a thread of its own.
+
+        A server that does not answer holds up nothing but its own session.
+        """
+        with self._lock:
+            idle = [kept for kept in self._kept.values() if not kept.lock.locked()]
+        threads = [threading.Thread(target=self._tend, args=[kept], daemon=True) for kept in idle]
+        for thread in threads:
+            thread.start()
+        self._catalogue.forget(before=self._clock() - REMEMBERED)
+        return threads
+
+    def stop(self) -> None:
+        """End what is held: nobody will look after it any more."""
+        with self._lock:
+            held = list(self._kept.values())
+        for kept in held:
+            # One whose server does not answer dies with this process.
+            if kept.lock.acquire(timeout=5):
+                try:
+                    kept.holding.abort()
+                    if kept.record.is_open:
+                        self._close(kept, HeldState.LOST, "the daemon was stopped")
+                finally:
+                    kept.lock.release()
+
+    def _tend(self, kept: Kept) -> None:
+        with kept.lock:
+            now, record = self._clock(), kept.record
+            is_ended = record.state is HeldState.ENDED
+            is_over = (record.is_open or is_ended) and now >= record.lease_until
+            if is_over or now >= record.deadline:
+                self._expire(kept)
+                return
+            if is_ended:
+                return
+            try:
+                self._looked_at(kept)
+            except HoldfastError as error:
+                events.debug("session_not_usable", **fields_of(kept.record), error=error.message)
+
+    def _end(self, kept: Kept, peer: Peer) -> None:
+        require_open(kept.record)
+        try:
+            ended = kept.holding.end()
+        except HoldfastError as error:
+            raise self._failed(kept, error) from error
+        kept.record = replace(self._leased(kept.record), ended=ended)
+        self._put(kept, HeldState.ENDED, f"ended by user '{user_name(peer.uid)}'")
+        events.info("session_ended", **fields_of(kept.record), by=_who(peer))
+
+    def _let_go(self, kept: Kept) -> None:
+        kept.holding.abort()
+        self._drop(kept)
+
+    def _expire(self, kept: Kept) -> None:
+        kept.holding.abort()
+        if not kept.record.is_open:
+            self._drop(kept)
+            return
+        record = kept.record
+        cause = "its deadline passed" if record.lease_until >= record.deadline else "no heartbeat"
+        self._close(kept, HeldState.EXPIRED, f"{cause} until {self._clock():%Y-%m-%d %H:%M:%SZ}")
+        events.warning("session_expired", **fields_of(kept.record), reason=cause)
+
+    def _looked_at(self, kept: Kept) -> None:
+        try:
+            kept.holding.look()
+        except HoldfastError as error:
+            raise self._failed(kept, error) from error
+
+    def _failed(self, kept: Kept, error: HoldfastError) -> HoldfastError:
+        """Remember why the session is worth nothing, and say so."""
+        if isinstance(error, DatabaseUnreachable):
+            # Kept in hand: once the server answers again it may tell the cause.
+            self._put(kept, HeldState.LOST, error.message)
+            events.warning("session_lost", **fields_of(kept.record), reason=error.message)
+            return SessionLost(error.message, hint="begin again when the server answers")
+        state = HeldState.CORRUPT if isinstance(error, SessionCorrupt) else HeldState.LOST
+        kept.holding.abort()
+        self._close(kept, state, error.message)
+        events.warning(f"session_{state.value}", **fields_of(kept.record), reason=error.message)
+        return error
+
+    def _close(self, kept: Kept, state: HeldState, reason: str) -> None:
+        self._put(kept, state, reason)
+        self._drop(kept)
+
+    def _put(self, kept: Kept, state: HeldState, reason: str) -> None:
+        ended_at = kept.record.ended_at or self._clock()
+        kept.record = replace(kept.record, state=state, reason=reason, ended_at=ended_at)
+        self._catalogue.put(kept.record)
+
+    def _drop(self, kept: Kept) -> None:
+        with self._lock:
+            self._kept.pop(kept.record.session_id, None)
+
+    def _reserve(self, server: str) -> None:
+        with self._lock:
+            held = sum(
+                kept.record.server == server and kept.record.is_open for kept in self._kept.values()
+            )
+            if held + self._beginning.count(server) >= self._limits.per_server:
+                raise SessionLimit(
+                    f"cannot begin a session on '{server}': {self._limits.per_server} are held,"
+                    " which is as many as are allowed",
+                    hint="holdfast session list shows them; end one, or raise sessions.per_server",
+                )
+            self._beginning.append(server)
+
+    def _described(
+        self, request: Request, peer: Peer, server: str, holding: Holding
+    ) -> SessionRecord:
+        now = self._clock()
+        record = SessionRecord(
+            session_id=self._new_id(),
+            job=request.job,
+            label=request.label,
+            server=server,
+            owner=peer.uid,
+            state=HeldState.OPEN,
+            reason="",
+            ttl_seconds=request.ttl_seconds,
+            lease_until=now,
+            deadline=now + self._limits.longest,
+            begun=holding.begun,
+        )
+        return self._leased(record)
+
+    def _leased(self, record: SessionRecord) -> SessionRecord:
+        until = self._clock() + timedelta(seconds=record.ttl_seconds)
+        return replace(record, lease_until=min(until, record.deadline))
+
+    def _open(self, session_id: str, peer: Peer) -> Kept:
+        record = self._known(session_id, peer)
+        kept = self._kept_as(session_id)
+        if kept is None:
+            require_open(record)
+            raise SessionLost(f"cannot use session '{session_id}': it is just being ended")
+        return kept
+
+    def _known(self, session_id: str, peer: Peer) -> SessionRecord:
+        record = self._catalogue.find(session_id)
+        if record is None:
+            raise SessionNotFound(
+                f"cannot find session '{session_id}': nobody began it",
+                hint="holdfast session list shows those that are open",
+            )
+        self._authority.require_owner(peer, record)
+        return record
+
+    def _kept_as(self, session_id: str) -> Kept | None:
+        with self._lock:
+            return self._kept.get(session_id)
+
+
+def _who(peer: Peer) -> str:
+    return f"{user_name(peer.uid)} (process {peer.pid})"

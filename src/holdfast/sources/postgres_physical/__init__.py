@@ -1,0 +1,1 @@
+"""A PostgreSQL cluster as its files: copied by several workers under one backup of the server."""

@@ -1,0 +1,127 @@
+"""A base backup around a copy that somebody else makes, such as a snapshot of a volume."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from holdfast.errors import BackupFailed
+from holdfast.holding import Ended, HeldKind, Holder, Holding
+from holdfast.sources.postgres_native import failures
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_physical import cluster
+from holdfast.sources.postgres_physical.cluster import ClusterFacts
+from holdfast.sources.postgres_physical.snapshot import LABEL_FILE, MAP_FILE
+from holdfast.sources.postgres_physical.wal import require_segment
+from holdfast.wal import Position, segments_between
+
+FILE_MODE, FOLDER_MODE = 0o600, 0o700
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBracket:
+    """Obeys `holding.Bracketed`."""
+
+    holding: Holding
+    found: ClusterFacts
+
+    @property
+    def data(self) -> str:
+        return str(self.found.data)
+
+    @property
+    def tablespaces(self) -> Mapping[str, str]:
+        return self.found.tablespaces
+
+    def end(self, folder: str) -> Ended:
+        # The slot stays until `abort`, when the WAL is here.
+        ended, place = self.holding.end(), Path(folder)
+        try:
+            _write(place / LABEL_FILE, ended.backup_label)
+            if ended.tablespace_map:
+                _write(place / MAP_FILE, ended.tablespace_map)
+            self._bring_wal(place / "pg_wal", ended)
+        except BaseException as error:
+            # Half of it would look like all of it.
+            _take_away(place)
+            if not isinstance(error, OSError):
+                raise
+            raise BackupFailed(
+                f"cannot write to '{folder}': {os.strerror(error.errno or 0)}",
+                hint="is there room, and is the folder yours?",
+            ) from error
+        return ended
+
+    def _bring_wal(self, folder: Path, ended: Ended) -> None:
+        """All of it: a copy without the WAL up to the end of its backup is never consistent."""
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        begun, size = self.holding.begun, self.found.wal_segment_bytes
+        start, stop = Position.parse(begun.start_lsn), Position.parse(ended.stop_lsn)
+        for name in segments_between(begun.anchor.timeline, start, stop, segment_bytes=size):
+            source = self.found.data / "pg_wal" / name
+            require_segment(
+                source, segment_bytes=size, system_identifier=self.found.system_identifier
+            )
+            shutil.copyfile(source, folder / name)
+            require_segment(
+                folder / name, segment_bytes=size, system_identifier=self.found.system_identifier
+            )
+            _sync(folder / name)
+        _sync(folder)
+
+
+class PostgresBracket:
+    """Obeys `holding.Bracket`."""
+
+    def __init__(self, *, login: Login, holder: Holder) -> None:
+        self._login = login
+        self._holder = holder
+
+    @contextmanager
+    def open(self, label: str) -> Iterator[OpenBracket]:
+        with self._login.session() as connection:
+            found = self._facts(connection)
+        holding = self._holder.begin(HeldKind.BACKUP, label=label, fast=True)
+        try:
+            yield OpenBracket(holding=holding, found=found)
+        finally:
+            holding.abort()
+
+    def _facts(self, connection: psycopg.Connection) -> ClusterFacts:
+        try:
+            return cluster.facts(connection)
+        except psycopg.Error as error:
+            gone = failures.session_is_gone(error, connection)
+            raise failures.reading(
+                error, "the cluster's own facts", gone=gone, user=self._login.user
+            ) from error
+
+
+def _take_away(place: Path) -> None:
+    with suppress(OSError):
+        for name in (LABEL_FILE, MAP_FILE):
+            (place / name).unlink(missing_ok=True)
+        shutil.rmtree(place / "pg_wal", ignore_errors=True)
+
+
+def _write(path: Path, text: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, FILE_MODE), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

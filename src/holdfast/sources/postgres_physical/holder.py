@@ -1,0 +1,156 @@
+"""Sessions of a PostgreSQL server that carry a base backup or an exported snapshot."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import psycopg
+
+from holdfast.errors import DatabaseUnreachable, SessionCorrupt, SessionLost, SnapshotLost
+from holdfast.holding import Anchor, Begun, Ended, HeldKind
+from holdfast.sources.postgres_native import failures
+from holdfast.sources.postgres_native.holder import take_snapshot
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_physical import server
+from holdfast.wal import Position, segment_name
+
+AGAIN = "throw away what was copied, and begin again"
+_SEGMENT_BYTES = "SELECT pg_size_bytes(current_setting('wal_segment_size'))"
+
+
+class PostgresHolder:
+    """Obeys `holding.Holder`; each session is one connection of this process."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+
+    @property
+    def server(self) -> str:
+        return self._login.server
+
+    def begin(
+        self, kind: HeldKind, *, label: str, fast: bool, database: str = ""
+    ) -> PostgresHolding:
+        login = self._login.in_database(database) if database else self._login
+        connection = login.connect()
+        try:
+            begun = self._begun(connection, kind, label, fast=fast)
+        except psycopg.Error as error:
+            connection.close()
+            raise server.beginning_failed(error, login.user, self.server) from error
+        except BaseException:
+            connection.close()
+            raise
+        return PostgresHolding(login, connection, begun)
+
+    def join(self, session_id: str) -> PostgresHolding:
+        """A session of this process dies with it: there is never one to join."""
+        raise SnapshotLost(f"nobody holds session '{session_id}' beyond the run that began it")
+
+    def _begun(
+        self, connection: psycopg.Connection, kind: HeldKind, label: str, *, fast: bool
+    ) -> Begun:
+        found = server.anchor(connection)
+        begun_at = datetime.now(UTC)
+        pid = connection.info.backend_pid
+        if kind is HeldKind.SNAPSHOT:
+            exported = take_snapshot(
+                connection, database=connection.info.dbname, user=self._login.user
+            )
+            return Begun(
+                kind=kind,
+                anchor=found,
+                begun_at=exported.taken_at.astimezone(UTC),
+                backend_pid=pid,
+                start_lsn=exported.lsn,
+                snapshot=exported.name,
+            )
+        # Before the backup begins: what it needs must not be recycled in between.
+        slot = server.reserve_wal(connection)
+        lsn = server.begin_backup(connection, label or "holdfast", fast=fast)
+        row = connection.execute(_SEGMENT_BYTES).fetchone()
+        segment_bytes = int(row[0]) if row else 0
+        return Begun(
+            kind=kind,
+            anchor=found,
+            begun_at=begun_at,
+            backend_pid=pid,
+            start_lsn=lsn,
+            start_wal_file=segment_name(
+                found.timeline, Position.parse(lsn), segment_bytes=segment_bytes
+            ),
+            slot=slot,
+        )
+
+
+class PostgresHolding:
+    """Obeys `holding.Holding`."""
+
+    session_id = ""
+    ended = None
+
+    def __init__(self, login: Login, connection: psycopg.Connection, begun: Begun) -> None:
+        self._login = login
+        self._connection = connection
+        self._cause = ""
+        self.begun = begun
+
+    def look(self) -> None:
+        try:
+            found = server.anchor(self._connection)
+        except psycopg.Error as error:
+            self._explain(error)
+        else:
+            self._compare(found)
+
+    def end(self) -> Ended:
+        self.look()
+        try:
+            ended = Ended()
+            if self.begun.kind is HeldKind.BACKUP:
+                ended = server.end_backup(self._connection)
+        except psycopg.Error as error:
+            self._explain(error)
+        return ended
+
+    def abort(self) -> None:
+        """The server ends a backup whose session ends, and drops its slot."""
+        with suppress(psycopg.Error):
+            self._connection.close()
+
+    def _explain(self, error: psycopg.Error) -> None:
+        """The session failed: ask the server itself, which may have been restarted."""
+        self._cause = self._cause or failures.said(error)
+        self.abort()
+        try:
+            with self._login.session() as probe:
+                found = server.anchor(probe)
+        except psycopg.Error as silent:
+            raise DatabaseUnreachable(f"{self._lost()}, and it does not answer") from silent
+        except DatabaseUnreachable as silent:
+            raise DatabaseUnreachable(f"{self._lost()}, and it does not answer") from silent
+        self._compare(found)
+        raise SessionLost(self._lost(), hint=AGAIN) from error
+
+    def _lost(self) -> str:
+        return f"cannot use the session on '{self._login.server}': {self._cause}"
+
+    def _compare(self, found: Anchor) -> None:
+        """Raises `SessionCorrupt` where this is not the server any more that the session is of."""
+        was = self.begun.anchor
+        if found.system_identifier != was.system_identifier:
+            change = "another cluster answers there now"
+        elif found.started_at != was.started_at:
+            change = f"it was restarted at {found.started_at:%Y-%m-%d %H:%M:%SZ}"
+        elif self.begun.kind is HeldKind.SNAPSHOT:
+            return
+        elif was.is_standby and not found.is_standby:
+            change = "it was promoted from standby to primary"
+        elif found.timeline != was.timeline:
+            change = f"it went from timeline {was.timeline} to {found.timeline}"
+        else:
+            return
+        raise SessionCorrupt(
+            f"cannot use the session on '{self._login.server}': {change}", hint=AGAIN
+        )

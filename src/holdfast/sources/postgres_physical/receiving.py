@@ -1,0 +1,87 @@
+"""WAL as a server writes it, by pg_receivewal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from holdfast.errors import SlotMissing
+from holdfast.process import Child, ChildFailed, running
+from holdfast.sources.postgres_native import failures, tools
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_physical.wire_failures import wire_failed
+
+PROGRAM = "pg_receivewal"
+_FACTS = """
+SELECT (SELECT system_identifier FROM pg_control_system())::text,
+       current_setting('server_version'), current_setting('server_version_num')::int,
+       (SELECT slot_type FROM pg_replication_slots WHERE slot_name = %(slot)s),
+       (SELECT active FROM pg_replication_slots WHERE slot_name = %(slot)s)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Receiving:
+    """Obeys `archiving.Receiving`."""
+
+    child: Child
+
+    @property
+    def is_running(self) -> bool:
+        return self.child.is_running
+
+    def finish(self) -> None:
+        try:
+            self.child.finish()
+        except ChildFailed as error:
+            raise wire_failed(error, "cannot receive WAL") from error
+
+
+class PostgresWalStream:
+    """Obeys `archiving.WalStream`; without a `slot` the server may recycle what is not sent yet."""
+
+    def __init__(self, login: Login, *, slot: str = "") -> None:
+        self._login = login
+        self._slot = slot
+
+    def cluster(self) -> str:
+        return self._examined()[0]
+
+    @contextmanager
+    def receiving(self, folder: str) -> Iterator[_Receiving]:
+        _, version, number = self._examined()
+        tool = tools.find(PROGRAM, number // 10000, version, ())
+        argv = [str(tool.path), "--no-password", "--no-loop", f"--directory={folder}"]
+        argv += [f"--slot={self._slot}"] if self._slot else []
+        argv.append(f"--dbname={self._login.conninfo()}")
+        with running(argv, env=self._login.environment(), stdout=False) as child:
+            yield _Receiving(child=child)
+
+    def _examined(self) -> tuple[str, str, int]:
+        with self._login.session() as connection:
+            try:
+                row = connection.execute(_FACTS, {"slot": self._slot}).fetchone()
+            except psycopg.Error as error:
+                gone = failures.session_is_gone(error, connection)
+                raise failures.reading(
+                    error, "the cluster's own facts", gone=gone, user=self._login.user
+                ) from error
+        cluster, version, number, kind, is_active = row or ("", "", 0, None, None)
+        if self._slot:
+            self._require_slot(kind, is_active=bool(is_active))
+        return cluster, version, number
+
+    def _require_slot(self, kind: str | None, *, is_active: bool) -> None:
+        what = f"cannot receive WAL by slot '{self._slot}' of '{self._login.server}'"
+        if kind is None:
+            raise SlotMissing(
+                f"{what}: it does not exist",
+                hint=f"SELECT pg_create_physical_replication_slot('{self._slot}', true)",
+            )
+        if kind != "physical":
+            raise SlotMissing(f"{what}: it is a {kind} one", hint="name a physical slot")
+        if is_active:
+            raise SlotMissing(f"{what}: somebody uses it", hint="each program has its own slot")

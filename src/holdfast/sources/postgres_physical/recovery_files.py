@@ -1,0 +1,77 @@
+"""What a restored data directory needs so that a server started on it goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from holdfast.errors import RestoreFailed
+
+SIGNAL_FILE, STANDBY_FILE = "recovery.signal", "standby.signal"
+SETTINGS_FILE, CONFIG_FILE, ACCESS_FILE = "postgresql.auto.conf", "postgresql.conf", "pg_hba.conf"
+FILE_MODE = 0o600
+_OF_RECOVERY = re.compile(rb"\s*(restore_command|recovery_target\w*|archive_mode)\b", re.IGNORECASE)
+
+
+def write_settings(data: Path, settings: Mapping[str, str]) -> None:
+    """Have the server go by `settings`, instead of what an earlier recovery had set; with a
+    `restore_command` among them it recovers."""
+    lines = [f"{name} = {quoted(value)}".encode() for name, value in settings.items()]
+    path = data / SETTINGS_FILE
+    try:
+        before = path.read_bytes().splitlines() if path.exists() else []
+        kept = [line for line in before if not _OF_RECOVERY.match(line)]
+        _write(path, b"\n".join([*kept, b"# Written by holdfast restore.", *lines, b""]))
+        if "restore_command" in settings:
+            # A copy of a standby would wait for its primary instead.
+            (data / STANDBY_FILE).unlink(missing_ok=True)
+            _write(data / SIGNAL_FILE, b"")
+    except OSError as error:
+        raise _failed(data, error) from error
+
+
+def write_missing_configuration(data: Path, least: Mapping[str, str]) -> bool:
+    """A configuration for a cluster that kept its own elsewhere, as Debian has it: reached through
+    a socket in its folder only, by users of the host. Whether one was missing.
+
+    `least` are the settings below which its WAL cannot be replayed.
+    """
+    path = data / CONFIG_FILE
+    if path.exists():
+        return False
+    lines = [
+        "# Written by holdfast restore: the backup holds none.",
+        "listen_addresses = ''",
+        f"unix_socket_directories = {quoted(str(data))}",
+        *(f"{name} = {value}" for name, value in least.items()),
+        "",
+    ]
+    try:
+        _write(path, "\n".join(lines).encode())
+        if not (data / ACCESS_FILE).exists():
+            _write(data / ACCESS_FILE, b"local all all peer\n")
+    except OSError as error:
+        raise _failed(data, error) from error
+    return True
+
+
+def quoted(value: str) -> str:
+    """As a server's configuration wants it."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _failed(data: Path, error: OSError) -> RestoreFailed:
+    return RestoreFailed(
+        f"cannot write the settings of '{data}': {os.strerror(error.errno or 0)}",
+        hint="is there room, and is the folder yours?",
+    )

@@ -1,0 +1,279 @@
+"""A base backup under way: its parts, what keeps it alive, and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from holdfast import events
+from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
+from holdfast.holding import Ended, Holding
+from holdfast.model import Buffer, Consistency, Member, Part, PartKind, PartPlan, Server
+from holdfast.ports import PartStream
+from holdfast.sources.postgres_physical import backup_manifest
+from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange
+from holdfast.sources.postgres_physical.cluster import ClusterFacts
+from holdfast.sources.postgres_physical.findings import Findings
+from holdfast.sources.postgres_physical.layout import Layout, around
+from holdfast.sources.postgres_physical.reading import Reader, unreadable
+from holdfast.sources.postgres_physical.tree import CONTROL_FILE, Entry
+from holdfast.sources.postgres_physical.wal import require_segment
+from holdfast.sources.tending import LOOK_SECONDS, Tender, let_go
+from holdfast.wal import Position, segments_between
+
+KIND = "postgres-cluster"
+LABEL_FILE, MAP_FILE, MANIFEST_FILE = "backup_label", "tablespace_map", "backup_manifest"
+BLOCKS_TOLD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FileStream:
+    """Obeys `ports.PartStream` and `ports.Memorable`: bytes without rows."""
+
+    chunks: Iterator[Buffer]
+    findings: Findings = field(default_factory=Findings)
+    rows: int | None = None
+    members: Sequence[Member] = ()
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return self.chunks
+
+    @property
+    def memo(self) -> str:
+        return self.findings.encode()
+
+
+@dataclass(kw_only=True)
+class PhysicalSnapshot:
+    """Obeys `ports.Snapshot`, and all that `ports` knows of special ones.
+
+    Made by `PhysicalSource.open`; `name` is what another run can rejoin it by.
+    """
+
+    found: ClusterFacts
+    holding: Holding
+    layout: Layout
+    name: str
+    findings: Findings = field(default_factory=Findings)
+    consistency: Consistency = Consistency.SNAPSHOT
+    ended: Ended | None = None
+    ended_at: datetime | None = None
+    _texts: dict[str, bytes] = field(default_factory=dict)
+    _problem: HoldfastError | None = None
+
+    def __post_init__(self) -> None:
+        self._tender = Tender(self.holding, lost=self._give_up)
+
+    @property
+    def server(self) -> Server:
+        return Server(kind=KIND, version=self.found.version, database="cluster")
+
+    @property
+    def taken_at(self) -> datetime:
+        return self.holding.begun.begun_at
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def parts(self) -> Sequence[PartPlan]:
+        return self.layout.parts
+
+    @property
+    def proof(self) -> dict[str, str]:
+        begun = self.holding.begun
+        found = {
+            "snapshot": self.name,
+            "system_identifier": begun.anchor.system_identifier,
+            "timeline": str(begun.anchor.timeline),
+            "start_lsn": begun.start_lsn,
+            "wal_reserved_by": begun.slot or "nothing",
+            "page_checksums": self._page_checksums(),
+        }
+        if self.ended is not None:
+            found["stop_lsn"] = self.ended.stop_lsn
+        if self.ended_at is not None:
+            found["ended_at"] = self.ended_at.isoformat()
+        if self.findings.vanished:
+            found["vanished"] = f"{len(self.findings.vanished)} files were dropped on the way"
+        if self.findings.bad:
+            found["bad_pages"] = "; ".join(
+                f"{path}: {', '.join(map(str, sorted(blocks)[:BLOCKS_TOLD]))}"
+                for path, blocks in sorted(self.findings.bad.items())
+            )
+        return found
+
+    def _page_checksums(self) -> str:
+        return f"{self.findings.pages} pages verified" if self.found.has_checksums else "off"
+
+    @contextmanager
+    def read(self, part: PartPlan) -> Iterator[PartStream]:
+        reader = self._reader()
+        if part.kind is PartKind.FILE:
+            self._require_open(part)
+            (entry,) = self.layout.contents[part.name]
+            yield FileStream(reader.file(entry), reader.findings)
+        elif part.kind is PartKind.FILE_PACK:
+            self._require_open(part)
+            yield FileStream(reader.pack(self.layout.contents[part.name]), reader.findings)
+        elif part.kind is PartKind.WAL:
+            yield FileStream(self._wal(reader, part))
+        else:
+            yield FileStream(iter([self._texts[part.details["path"]]]))
+
+    def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
+        """The WAL, `pg_control` (read after all it must not be older than), labels, manifest."""
+        self.require_alive()
+        self.findings = Findings.of_all(part.memo for part in stored)
+        control = self._control()
+        self.ended = self.holding.ended or self._tender.end()
+        self.ended_at = datetime.now(UTC)
+        self._texts = {CONTROL_FILE: control, LABEL_FILE: self.ended.backup_label.encode()}
+        manifest = self._manifest(stored)
+        if self.ended.tablespace_map:
+            self._texts[MAP_FILE] = self.ended.tablespace_map.encode()
+        self._texts[MANIFEST_FILE] = manifest
+        self._tell_bad_pages()
+        return [*self._wal_parts(), *(self._text_part(path) for path in self._texts)]
+
+    def go_on_from(self, stored: Sequence[Part]) -> None:
+        self.layout = around(self.layout, stored, with_rest=self.holding.ended is None)
+
+    def let_go(self, *, finished: bool) -> None:
+        let_go(self.holding, finished=finished)
+
+    def abort(self) -> None:
+        self._give_up(SnapshotLost("cannot go on: the backup was ended"))
+
+    def _give_up(self, problem: HoldfastError) -> None:
+        self._problem = self._problem or problem
+
+    def require_alive(self) -> None:
+        """Raises what became of the backup, where it is worth nothing any more."""
+        if self._problem is not None:
+            raise self._problem
+
+    @contextmanager
+    def tended(self, *, seconds: float = LOOK_SECONDS) -> Iterator[None]:
+        """Look at the session every now and then, and stop all reads where it is gone."""
+        if self.holding.ended is not None:
+            yield
+            return
+        with self._tender.at_work(seconds=seconds):
+            yield
+
+    def _control(self) -> bytes:
+        path = self.found.data / CONTROL_FILE
+        if self.holding.ended is not None and self.holding.begun.anchor.is_standby:
+            # It says how far WAL must be replayed, which is further than what we have by now.
+            raise SnapshotLost(f"'{path}' of a standby is too new once its backup has ended")
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise unreadable(path, error) from error
+
+    def _require_open(self, part: PartPlan) -> None:
+        """What is copied after the end of the backup is newer than its WAL."""
+        if self.holding.ended is not None:
+            raise SnapshotLost(
+                f"cannot copy '{part.name}' again: the base backup has ended meanwhile",
+                hint="run the backup without --resume",
+            )
+
+    def _reader(self) -> Reader:
+        return Reader(
+            data=self.found.data,
+            start=Position.parse(self.holding.begun.start_lsn).byte,
+            checks_pages=self.found.has_checksums,
+            findings=Findings(),
+            look=self.require_alive,
+        )
+
+    def _wal_parts(self) -> Iterator[PartPlan]:
+        begun = self.holding.begun
+        for name in segments_between(
+            begun.anchor.timeline,
+            Position.parse(begun.start_lsn),
+            Position.parse(self._stop_lsn),
+            segment_bytes=self.found.wal_segment_bytes,
+        ):
+            yield PartPlan(
+                name=f"wal/{name.lower()}",
+                kind=PartKind.WAL,
+                estimated_bytes=self.found.wal_segment_bytes,
+                details={"path": f"pg_wal/{name}"},
+            )
+
+    def _wal(self, reader: Reader, part: PartPlan) -> Iterator[Buffer]:
+        path = part.details["path"]
+        name = path.removeprefix("pg_wal/")
+        self._require_segment(name)
+        yield from reader.file(Entry(path=path, size_bytes=part.estimated_bytes))
+        # It may have been recycled under our hands: then its header says so now.
+        self._require_segment(name)
+
+    def _require_segment(self, name: str) -> None:
+        require_segment(
+            self.found.data / "pg_wal" / name,
+            segment_bytes=self.found.wal_segment_bytes,
+            system_identifier=self.found.system_identifier,
+        )
+
+    @property
+    def _stop_lsn(self) -> str:
+        if self.ended is None:
+            raise BackupFailed("cannot collect WAL: the backup has not ended")
+        return self.ended.stop_lsn
+
+    def _manifest(self, stored: Sequence[Part]) -> bytes:
+        begun, files = self.holding.begun, list(self._files(stored))
+        for path, content in self._texts.items():
+            files.append(
+                ManifestFile(
+                    path=path,
+                    size_bytes=len(content),
+                    modified=begun.begun_at.timestamp(),
+                    sha256=hashlib.sha256(content).hexdigest(),
+                )
+            )
+        return backup_manifest.encode(
+            files,
+            WalRange(
+                timeline=begun.anchor.timeline, start_lsn=begun.start_lsn, end_lsn=self._stop_lsn
+            ),
+            server_version=self.found.version_number,
+            system_identifier=self.found.system_identifier,
+        )
+
+    def _files(self, stored: Sequence[Part]) -> Iterator[ManifestFile]:
+        """Those in packs as they were read; those with a part of their own as they are stored."""
+        alone = {part.details.get("path"): part for part in stored if part.kind is PartKind.FILE}
+        for path, read in self.findings.files.items():
+            part = alone.get(path)
+            yield ManifestFile(
+                path=path,
+                size_bytes=part.plain_bytes if part else read.size_bytes,
+                modified=read.modified,
+                sha256=part.plain_sha256 if part else read.sha256,
+            )
+
+    def _text_part(self, path: str) -> PartPlan:
+        details = {"path": path}
+        if path == LABEL_FILE:
+            details["tablespaces"] = json.dumps(self.found.tablespaces)
+            details["vanished"] = json.dumps(sorted(self.findings.vanished))
+        return PartPlan(
+            name=f"end/{path.rpartition('/')[2]}",
+            kind=PartKind.CLOSING,
+            estimated_bytes=len(self._texts[path]),
+            details=details,
+        )
+
+    def _tell_bad_pages(self) -> None:
+        for path, blocks in sorted(self.findings.bad.items()):
+            events.error("pages_damaged", file=path, blocks=sorted(blocks)[:BLOCKS_TOLD])

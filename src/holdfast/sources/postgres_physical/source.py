@@ -1,0 +1,188 @@
+"""A PostgreSQL cluster as a source of files."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import psycopg
+
+from holdfast.errors import ConfigInvalid, DatabaseUnreachable
+from holdfast.holding import HeldKind, Holder
+from holdfast.model import Consistency, PartPlan, Relation, Server
+from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
+from holdfast.sources.postgres_native import databases, failures, preflight
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_physical import cluster
+from holdfast.sources.postgres_physical.cluster import ClusterFacts
+from holdfast.sources.postgres_physical.layout import Layout, lay_out
+from holdfast.sources.postgres_physical.reading import unreadable
+from holdfast.sources.postgres_physical.sampling import is_worth_compressing
+from holdfast.sources.postgres_physical.snapshot import KIND, PhysicalSnapshot
+from holdfast.sources.postgres_physical.tree import Entry
+from holdfast.sources.tending import LOOK_SECONDS, joined, of_this_process
+
+# A file of the server, one of the repository, its folder, and one in reserve.
+FILES_PER_WORKER = 4
+# What the interpreter, two sessions and the logs have open besides.
+FILES_BESIDE = 64
+# One that holds the backup, one that asks besides.
+CONNECTIONS = 2
+
+
+class PhysicalSource:
+    """Obeys `ports.Source`.
+
+    `holder` holds the backup's session; `fast` does not wait for a spread checkpoint.
+    """
+
+    engine = "native"
+
+    def __init__(
+        self,
+        *,
+        login: Login,
+        holder: Holder,
+        fast: bool = True,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._login = login
+        self._holder = holder
+        self._fast = fast
+        self._look_seconds = look_seconds
+
+    @property
+    def database(self) -> str:
+        return "cluster"
+
+    def databases(self) -> Sequence[PhysicalSource]:
+        return [self]
+
+    def lag_seconds(self) -> float | None:
+        return databases.lag_seconds(self._login)
+
+    def check(self) -> list[Finding]:
+        with self._session() as connection:
+            found = cluster.facts(connection)
+            free = preflight.connections_free(connection)
+            files = sum(1 for _ in self._entries(found))
+            checks = "are on" if found.has_checksums else "are off: damage would not be seen"
+            return [
+                Finding(
+                    subject="server",
+                    detail=f"PostgreSQL {found.version},"
+                    f" a {'standby' if found.is_standby else 'primary'}",
+                ),
+                Finding(subject="login", detail=f"'{self._login.user}'"),
+                Finding(subject="files", detail=f"{files} in '{found.data}' can be listed"),
+                Finding(subject="page checksums", detail=checks),
+                Finding(subject="connections", detail=f"{free} free, {CONNECTIONS} needed"),
+            ]
+
+    def connections_free(self) -> int:
+        """Raises `DatabaseUnreachable` where the two sessions that are needed do not fit."""
+        with self._session() as connection:
+            free = preflight.connections_free(connection)
+        if free < CONNECTIONS:
+            raise DatabaseUnreachable(
+                f"cannot begin a backup on '{self._login.server}': {free} connections are free,"
+                f" {CONNECTIONS} are needed",
+                hint="raise max_connections, or run the backup when fewer sessions are open",
+            )
+        return free
+
+    def plan(self) -> SourcePlan:
+        with self._session() as connection:
+            found = cluster.facts(connection)
+            layout = self._layout(found)
+        sums = "verified" if found.has_checksums else "not there: the cluster has none"
+        return SourcePlan(
+            server=Server(kind=KIND, version=found.version, database=self.database),
+            tables=tuple(
+                TablePlan(
+                    relation=Relation(schema="files", name=part.details.get("path", part.name)),
+                    estimated_bytes=part.estimated_bytes,
+                    estimated_rows=0,
+                    method=part.kind.value,
+                    reason=_reason(part, len(layout.contents[part.name])),
+                )
+                for part in layout.parts
+            ),
+            consistency=Consistency.SNAPSHOT,
+            notes=(f"page checksums are {sums}", "the WAL that a restore needs comes on top"),
+        )
+
+    @contextmanager
+    def open(
+        self,
+        *,
+        workers: int,
+        blobs: Blobs | None = None,  # noqa: ARG002  # files hold all of their values
+        rejoin: str = "",
+    ) -> Iterator[Snapshot]:
+        _require_files(workers)
+        with self._session() as asking:
+            found = cluster.facts(asking)
+        holding = (
+            joined(self._holder, rejoin)
+            if rejoin
+            else self._holder.begin(HeldKind.BACKUP, label="holdfast", fast=self._fast)
+        )
+        with of_this_process(holding), ExitStack() as unheard:
+            if not rejoin:
+                unheard.callback(holding.abort)
+            snapshot = PhysicalSnapshot(
+                found=found,
+                holding=holding,
+                layout=self._layout(found),
+                name=holding.session_id or f"the backup of process {os.getpid()}",
+            )
+            # From here on it is theirs who know of it to let it go.
+            unheard.pop_all()
+            with snapshot.tended(seconds=self._look_seconds):
+                yield snapshot
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection]:
+        with self._login.session() as connection:
+            try:
+                yield connection
+            except psycopg.Error as error:
+                gone = failures.session_is_gone(error, connection)
+                raise failures.reading(
+                    error, "the cluster's own facts", gone=gone, user=self._login.user
+                ) from error
+
+    def _layout(self, found: ClusterFacts) -> Layout:
+        worth = partial(is_worth_compressing, found.data)
+        return lay_out(self._entries(found), is_worth_compressing=worth)
+
+    def _entries(self, found: ClusterFacts) -> Iterator[Entry]:
+        try:
+            yield from found.tree.entries()
+        except OSError as error:
+            raise unreadable(found.data, error) from error
+
+
+def _reason(part: PartPlan, files: int) -> str:
+    if not part.details:
+        return f"{files} small files"
+    if part.compress:
+        return "big enough for a part of its own"
+    return "a part of its own, stored as it is: a sample of it would not become smaller"
+
+
+def _require_files(workers: int) -> None:
+    """Raises `ConfigInvalid` where the workers would run out of open files half way."""
+    needed = workers * FILES_PER_WORKER + FILES_BESIDE
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed != resource.RLIM_INFINITY and needed > allowed:
+        most = max(1, (allowed - FILES_BESIDE) // FILES_PER_WORKER)
+        raise ConfigInvalid(
+            f"cannot start {workers} workers: they need {needed} open files, {allowed} are allowed",
+            hint=f"set max_concurrent_processes to {most} or less, or raise LimitNOFILE"
+            " (ulimit -n)",
+        )

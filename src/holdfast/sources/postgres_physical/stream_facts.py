@@ -1,0 +1,115 @@
+"""What a server says of itself before pg_basebackup is started on it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import psycopg
+
+from holdfast.errors import DatabaseUnreachable, GrantMissing, Unsupported
+from holdfast.model import Server
+from holdfast.sources.postgres_native import failures
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.quoting import identifier
+from holdfast.sources.postgres_physical.cluster import OLDEST_SERVER
+from holdfast.sources.postgres_physical.snapshot import KIND
+
+# It streams nothing beside the files, so one sender is enough.
+SENDERS = 1
+_FACTS = """
+SELECT current_setting('server_version'), current_setting('server_version_num')::int,
+       (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')),
+       current_setting('max_wal_senders')::int
+         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'),
+       (SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database)::bigint,
+       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),
+       (SELECT system_identifier FROM pg_control_system())::text
+"""
+# One range each timeline, at the end of the manifest, which is the last file of the stream.
+_RANGE = re.compile(
+    rb'"Timeline": (\d+), "Start-LSN": "([0-9A-F]+/[0-9A-F]+)", "End-LSN": "([0-9A-F]+/[0-9A-F]+)"'
+)
+
+
+_NOTHING = ("", 0, 0, 0, 0, False, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFacts:
+    """What the server says of itself; `senders_free` are WAL senders nobody uses now."""
+
+    version: str
+    version_number: int
+    tablespaces: int
+    senders_free: int
+    size_bytes: int
+    may_replicate: bool
+    system_identifier: str
+
+    @property
+    def server(self) -> Server:
+        return Server(kind=KIND, version=self.version, database="cluster")
+
+
+def examined(login: Login) -> StreamFacts:
+    """Raises what would keep pg_basebackup from working."""
+    with login.session() as connection:
+        try:
+            row = connection.execute(_FACTS).fetchone()
+        except psycopg.Error as error:
+            gone = failures.session_is_gone(error, connection)
+            raise failures.reading(
+                error, "the cluster's own facts", gone=gone, user=login.user
+            ) from error
+    version, number, spaces, free, size_bytes, may_replicate, cluster = row or _NOTHING
+    found = StreamFacts(
+        version=version,
+        version_number=number,
+        tablespaces=spaces,
+        senders_free=free,
+        size_bytes=size_bytes,
+        may_replicate=may_replicate,
+        system_identifier=cluster,
+    )
+    _require(found, login.user)
+    return found
+
+
+def wal_of(tail: bytes) -> dict[str, str]:
+    """Which WAL a base backup spans, by the last bytes of its stream; empty where they say none."""
+    ranges = _RANGE.findall(tail)
+    if not ranges:
+        return {}
+    timeline, start, _ = ranges[0]
+    return {
+        "timeline": timeline.decode(),
+        "start_lsn": start.decode(),
+        "stop_lsn": ranges[-1][2].decode(),
+    }
+
+
+def _require(found: StreamFacts, user: str) -> None:
+    if found.version_number < OLDEST_SERVER:
+        raise Unsupported(
+            f"cannot copy the cluster: server {found.version} is older than 14",
+            hint="upgrade the server, or use pg_basebackup by hand",
+        )
+    if not found.may_replicate:
+        raise GrantMissing(
+            f"cannot copy the cluster: role '{user}' may not replicate",
+            hint=f"ALTER ROLE {identifier(user)} REPLICATION, and allow it the"
+            " database 'replication' in pg_hba.conf",
+        )
+    if found.tablespaces:
+        raise Unsupported(
+            f"cannot stream the cluster: it has {found.tablespaces} tablespaces, which"
+            " pg_basebackup writes as files of their own, never to one stream",
+            hint="use engine native, and run the job where the files can be read",
+        )
+    if found.senders_free < SENDERS:
+        raise DatabaseUnreachable(
+            f"cannot stream the cluster: {found.senders_free} WAL senders are free,"
+            f" {SENDERS} is needed",
+            hint="raise max_wal_senders and restart the server, or end a replication",
+        )

@@ -1,0 +1,258 @@
+"""A folder to restore a cluster into: `file:///DIRECTORY?tablespaces=DIRECTORY`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import IO
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
+from holdfast.model import Part, PartKind
+from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.sources.postgres_physical.packing import FILE_MODE, FOLDER_MODE
+from holdfast.sources.postgres_physical.reading import CHUNK_BYTES
+from holdfast.sources.postgres_physical.recovery_files import write_settings
+from holdfast.sources.postgres_physical.snapshot import LABEL_FILE, MAP_FILE
+from holdfast.sources.postgres_physical.tree import CONTROL_FILE
+
+
+class DirectoryTarget:
+    """Obeys `ports.Target`: a data directory that a server can be started on.
+
+    Folders must be empty or not there; `pg_control` comes last, so what a failure leaves, were
+    it not removed, could never be started. Tablespaces go to `tablespaces/OID` each.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._data = Path(unquote(parts.path))
+        if parts.netloc or not parts.path.startswith("/") or self._data == Path("/"):
+            raise Unsupported(
+                f"cannot restore into '{url}': it names no folder of this host",
+                hint="write file:///var/lib/postgresql/restored",
+            )
+        asked = parse_qs(parts.query).get("tablespaces", [])
+        beside = self._data.with_name(f"{self._data.name}-tablespaces")
+        self._tablespaces = Path(asked[0]) if asked else beside
+
+    @property
+    def name(self) -> str:
+        return f"file://{self._data}"
+
+    @property
+    def folder(self) -> Path:
+        """The data directory."""
+        return self._data
+
+    def restore(
+        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+    ) -> list[RestoredTable]:
+        parts = _of_files(request)
+        # The one tar of pg_basebackup has its label inside, and no tablespaces.
+        label = next((part for part in parts if part.details.get("path") == LABEL_FILE), None)
+        told = label.details if label else {"tablespaces": "{}", "vanished": "[]"}
+        folders = self._folders(json.loads(told["tablespaces"]))
+        vanished = set(json.loads(told["vanished"]))
+        made = [_require_empty(folder) for folder in (self._data, *folders.values())]
+        work = _Work(self._data, open_part, progress)
+        try:
+            self._prepare(folders)
+            self._fill(work, parts, vanished, request)
+        except BaseException:
+            for folder, existed in zip((self._data, *folders.values()), made, strict=True):
+                _empty(folder, remove=not existed)
+            raise
+        return []
+
+    def _folders(self, tablespaces: dict[str, str]) -> dict[str, Path]:
+        return {oid: self._tablespaces / oid for oid in tablespaces}
+
+    def _prepare(self, folders: dict[str, Path]) -> None:
+        """Links first: files of tablespaces are then written through them."""
+        try:
+            (self._data / "pg_tblspc").mkdir(mode=FOLDER_MODE, parents=True)
+            self._data.chmod(FOLDER_MODE)
+            for oid, folder in folders.items():
+                folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+                (self._data / "pg_tblspc" / oid).symlink_to(folder)
+        except OSError as error:
+            raise _failed(self._data, error) from error
+
+    def _fill(
+        self, work: _Work, parts: Sequence[Part], vanished: set[str], request: RestoreRequest
+    ) -> None:
+        control = [part for part in parts if part.details.get("path") == CONTROL_FILE]
+        others = [
+            part
+            for part in parts
+            if part not in control
+            and part.details.get("path") != MAP_FILE
+            and part.details.get("path") not in vanished
+        ]
+        _side_by_side(others, work, workers=request.workers)
+        if request.settings is not None:
+            write_settings(self._data, request.settings)
+        # The links are on the disk before the file that makes this a cluster. 20,000 files
+        # one by one would take minutes.
+        os.sync()
+        for part in control:
+            work.bring(part)
+        os.sync()
+
+
+class _Work:
+    """Parts into files; `bring` is called by several workers."""
+
+    def __init__(self, data: Path, open_part: OpenPart, progress: Progress) -> None:
+        self._data = data
+        self._open_part = open_part
+        self._progress = progress
+        self._is_aborted = False
+
+    def abort(self) -> None:
+        self._is_aborted = True
+
+    def bring(self, part: Part) -> None:
+        with self._open_part(part) as chunks:
+            seen = self._watched(chunks, part)
+            try:
+                if part.kind is PartKind.FILE_PACK:
+                    self._unpack(seen)
+                else:
+                    self._write(part.details["path"], seen)
+            except (OSError, tarfile.TarError) as error:
+                raise _failed(self._data / part.details.get("path", part.name), error) from error
+        self._progress.part_done(part.name)
+
+    def _watched(self, chunks: Iterator[bytes], part: Part) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._is_aborted:
+                raise RestoreFailed(f"cannot restore '{part.name}': the restore was ended")
+            yield chunk
+
+    def _unpack(self, chunks: Iterator[bytes]) -> None:
+        stream = _Stream(chunks)
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK_BYTES) as pack:
+            for member in pack:
+                if member.isdir():
+                    self._path(member.name).mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+                else:
+                    content = pack.extractfile(member)
+                    if content is None:
+                        raise tarfile.TarError(f"'{member.name}' is neither file nor folder")
+                    self._write(member.name, _chunks_of(content))
+        # The last chunk comes only once the whole was proven: it has to be asked for.
+        stream.drain()
+
+    def _write(self, path: str, chunks: Iterator[bytes]) -> None:
+        target = self._path(path)
+        target.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(target, flags, FILE_MODE)
+        try:
+            for chunk in chunks:
+                _write_all(descriptor, chunk)
+        finally:
+            os.close(descriptor)
+
+    def _path(self, path: str) -> Path:
+        """Below the folder, whatever a pack says."""
+        steps = PurePosixPath(path)
+        if steps.is_absolute() or ".." in steps.parts:
+            raise RestoreFailed(f"cannot restore '{path}': it leads out of the folder")
+        return self._data / path
+
+
+class _Stream(io.RawIOBase):
+    """Chunks as the file object that a streamed tar is read from."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._rest:
+            self._rest = memoryview(next(self._chunks, b""))
+        head, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(head)
+
+    def drain(self) -> None:
+        for _ in self._chunks:
+            pass
+
+
+def _side_by_side(parts: Sequence[Part], work: _Work, *, workers: int) -> None:
+    """The first failure is the one that is raised; the others are its consequence."""
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        under_way = [pool.submit(work.bring, part) for part in parts]
+        try:
+            for done in as_completed(under_way):
+                done.result()
+        except BaseException:
+            work.abort()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _chunks_of(content: IO[bytes]) -> Iterator[bytes]:
+    while chunk := content.read(CHUNK_BYTES):
+        yield chunk
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _of_files(request: RestoreRequest) -> Sequence[Part]:
+    """Raises `Unsupported` for what a cluster's files cannot do."""
+    if request.tables or request.data_only or request.globals or request.overwrite:
+        raise Unsupported(
+            "cannot restore a part of a cluster, nor write over one: its files belong together",
+            hint="restore all of it into an empty folder, start a server there, and copy from it",
+        )
+    return request.parts
+
+
+def _require_empty(folder: Path) -> bool:
+    """Whether `folder` is there; raises `TargetNotEmpty` where something is in it."""
+    try:
+        with os.scandir(folder) as entries:
+            if next(entries, None) is not None:
+                raise TargetNotEmpty(
+                    f"cannot restore into '{folder}': it contains files",
+                    hint="name another folder: a cluster is never written over",
+                )
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _failed(folder, error) from error
+    return True
+
+
+def _empty(folder: Path, *, remove: bool) -> None:
+    """Take away what a failed restore has made; never hides why it failed."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                Path(entry.path).unlink()
+        if remove:
+            folder.rmdir()
+
+
+def _failed(path: Path, error: OSError | tarfile.TarError) -> RestoreFailed:
+    cause = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+    return RestoreFailed(
+        f"cannot restore '{path}': {cause}", hint="is there room, and is the folder yours?"
+    )

@@ -1,0 +1,126 @@
+"""A cluster that archives its WAL through the program, and comes back to a point in time."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.main_job import Site
+from tests.engine.postgres.clusters import Cluster, folder_for_cluster
+from tests.engine.waiting import until
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A server calls the program for each segment: compiled once, as where it is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compiled")))
+        yield
+
+
+POINTS = "CREATE TABLE points (id int, at timestamptz DEFAULT clock_timestamp())"
+
+
+class Archive:
+    """A cluster, a site with its physical job, and the WAL between them."""
+
+    def __init__(self, server: Cluster, folder: Path, **source: Any) -> None:
+        self.server = server
+        settings = {"kind": "postgres", "method": "physical", "dsn": server.dsn, **source}
+        self.site = Site(folder, settings, level=1)
+        self.site.job["max_concurrent_processes"] = 2
+
+    def on(self, server: Cluster) -> Archive:
+        """The same archive as another server sees it."""
+        other = copy(self)
+        other.server = server
+        return other
+
+    def begin(self, *options: str) -> None:
+        """Have the server archive; what it has filled from now on is in the repository soon."""
+        argv = self.site.argv("wal", "push", "shop", *options)
+        command = " ".join(shlex.quote(each) for each in argv).replace("'", "''")
+        self.server.configure(f"archive_mode = on\narchive_command = '{command} %p'")
+        self.server.stop()
+        self.server.start()
+        self.server.ask(POINTS)
+
+    def mark(self, number: int) -> str:
+        """A row that a recovery either brings back or not; the LSN behind it."""
+        self.server.ask(f"INSERT INTO points VALUES ({number})")
+        ((lsn,),) = self.server.ask("SELECT pg_current_wal_lsn()::text")
+        return str(lsn)
+
+    def time(self) -> str:
+        ((at,),) = self.server.ask("SELECT clock_timestamp()::text")
+        return str(at)
+
+    def switch(self) -> str:
+        """End a segment, and wait until it is archived; its name."""
+        self.server.ask("SELECT pg_logical_emit_message(true, 'x', 'y')")
+        ((name,),) = self.server.ask("SELECT pg_walfile_name(pg_switch_wal())")
+        until(lambda: str(name) in self.names())
+        return str(name)
+
+    def names(self) -> list[str]:
+        """What is archived, records only."""
+        found = self.site.repository.glob("shop.wal/*/*/*/manifest.json")
+        return sorted(_as_archived(path.parent.name) for path in found)
+
+    def lines(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.site.run("wal", "list", "shop")["timelines"]
+        return found
+
+    def remove(self, name: str) -> None:
+        for path in self.site.repository.glob(f"shop.wal/*/*/{name.lower()}/*"):
+            path.unlink()
+
+    @contextmanager
+    def recovered(
+        self, *options: str, backup: str = "shop/latest", server: str = "", code: int = 0
+    ) -> Iterator[tuple[Cluster, dict[str, Any]]]:
+        """The cluster that was restored and started, and what was told; it is stopped after it."""
+        with folder_for_cluster() as folder:
+            back = Cluster(folder)
+            try:
+                told = self.site.run(
+                    *("restore", backup, "--to", f"file://{back.data}", "--start"),
+                    *(
+                        "--start-options",
+                        f"-k {folder} {server}",
+                        "--start-timeout",
+                        "10m",
+                        *options,
+                    ),
+                    code=code,
+                )
+                yield back, told
+            except BaseException:
+                # Only shown where a test fails.
+                sys.stdout.write(Path(f"{back.data}-start.log").read_text())
+                raise
+            finally:
+                if (back.data / "postmaster.pid").exists():
+                    back.stop("immediate")
+
+
+def points(server: Cluster) -> list[int]:
+    return [int(str(number)) for (number,) in server.ask("SELECT id FROM points ORDER BY id")]
+
+
+def _as_archived(name: str) -> str:
+    digits, dot, word = name.partition(".")
+    return f"{digits.upper()}{dot}{word}"
+
+
+def failed(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -1,0 +1,195 @@
+"""The daemon's socket as its client sees it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import (
+    ConfigInvalid,
+    SessionDaemonUnreachable,
+    SessionNotFound,
+    SessionRefused,
+)
+from holdfast.holding import HeldKind
+from holdfast.session.client import RemoteHolder, SessionClient
+from holdfast.session.protocol import MOST_ANSWER_BYTES, decode_answer
+from holdfast.sessiond.activation import own_socket
+from holdfast.sessiond.authority import Authority
+from holdfast.sessiond.listener import Listener
+from tests.engine.waiting import until
+from tests.unit.sessiond.conftest import STRANGER, Desk
+
+NOBODY = 65534
+ASK_AS_NOBODY = """
+import os, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+from pathlib import Path
+from holdfast.session.client import SessionClient
+try:
+    SessionClient(socket_path=Path(sys.argv[1])).listed(all_states=True)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@contextmanager
+def listening(
+    desk: Desk, path: Path, authority: Authority | None = None
+) -> Iterator[SessionClient]:
+    """A daemon behind `path`."""
+    listener = Listener(desk.keeper, authority or desk.authority)
+    ends = threading.Event()
+    with own_socket(path, group=None) as served:
+        served.settimeout(0.02)
+
+        def serve() -> None:
+            while not ends.is_set():
+                try:
+                    listener.accept(served)
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield SessionClient(socket_path=path)
+        finally:
+            ends.set()
+            thread.join()
+
+
+@pytest.fixture
+def client(desk: Desk, tmp_path: Path) -> Iterator[SessionClient]:
+    with listening(desk, tmp_path / "socket") as found:
+        yield found
+
+
+def test_every_verb_goes_over_the_socket_and_back(client: SessionClient) -> None:
+    begun = client.begin(job="shop", label="night", kind=None, fast=True, ttl_seconds=60)
+    assert client.join(begun.session_id).begun == begun.begun
+    assert client.heartbeat(begun.session_id).is_open
+    assert [each.session_id for each in client.listed(all_states=False)] == [begun.session_id]
+    record = client.end(begun.session_id)
+    assert (record.owner, record.ended.stop_lsn) == (os.geteuid(), "0/3000100")
+    other = client.begin(job="shop", label="", kind=HeldKind.SNAPSHOT, fast=False, ttl_seconds=60)
+    assert client.abort(other.session_id).state == "aborted"
+    assert client.listed(all_states=False) == []
+
+
+def test_errors_arrive_as_they_were_raised(client: SessionClient) -> None:
+    with pytest.raises(SessionNotFound, match="nobody began it") as caught:
+        client.end("0" * 32)
+    assert "holdfast session list" in caught.value.hint
+
+
+def test_a_holder_in_another_process_is_one_like_any_other(
+    client: SessionClient, desk: Desk
+) -> None:
+    holder = RemoteHolder(client=client, job="shop", ttl_seconds=60)
+    holding = holder.begin(HeldKind.BACKUP, label="night", fast=True)
+    holding.look()
+    (session,) = client.listed(all_states=False)
+    assert holder.join(session.session_id).end().stop_lsn == "0/3000100"
+    holding.abort()
+    assert desk.holder.open_sessions == 0
+
+
+def test_without_a_group_the_socket_is_the_daemons_own(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with listening(desk, path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_user_outside_the_group_is_refused_by_the_mode_and_by_the_daemon(
+    desk: Desk,
+) -> None:
+    assert os.geteuid() == 0, "these tests run as root, as scripts/test does"
+    folder = Path("/tmp")  # noqa: S108 - another user has to get as far as the socket
+    path = folder / f"holdfast-{os.getpid()}-{id(desk)}"
+    with listening(desk, path):
+        assert ask_as_nobody(path).startswith("SessionRefused cannot ask the session daemon")
+        path.chmod(0o666)
+        assert "not a member of the daemon's group" in ask_as_nobody(path)
+        members = Authority(own_uid=0, group=NOBODY, admin_group=None)
+    path.unlink()
+    session_id = desk.begin()
+    with listening(desk, path, members):
+        path.chmod(0o666)
+        assert ask_as_nobody(path) == "", "a member sees a list, and nothing of others in it"
+        assert desk.told(session_id)[0] == "open"
+    path.unlink()
+
+
+def ask_as_nobody(path: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_AS_NOBODY, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
+    )
+    return done.stdout.strip()
+
+
+def test_a_client_that_vanishes_before_it_hears_its_id_leaves_no_session(
+    client: SessionClient, desk: Desk
+) -> None:
+    desk.holder.gate.clear()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hasty:
+        hasty.connect(str(client.socket_path))
+        hasty.sendall(b'{"version": 1, "verb": "begin", "job": "shop", "ttl_seconds": 60}\n')
+    desk.holder.gate.set()
+    until(lambda: bool(desk.holder.holdings) and desk.holder.open_sessions == 0)
+    assert client.listed(all_states=False) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"what?\n",
+        b"[]\n",
+        b'{"version": 2, "verb": "list"}\n',
+        b'{"version": 1, "verb": "steal"}\n',
+        b'{"version": 1, "verb": "begin", "ttl_seconds": "long"}\n',
+        b'{"version": 1, "verb": "end", "session_id": {}}\n',
+    ],
+)
+def test_nonsense_is_answered_and_harms_nobody(client: SessionClient, line: bytes) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(client.socket_path))
+        connection.sendall(line)
+        answer = connection.makefile("rb").readline(MOST_ANSWER_BYTES)
+    with pytest.raises(ConfigInvalid, match="cannot understand the request"):
+        decode_answer(answer)
+    assert client.listed(all_states=True) == []
+
+
+def test_a_daemon_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(SessionDaemonUnreachable, match="No such file") as caught:
+        SessionClient(socket_path=tmp_path / "none").listed(all_states=False)
+    assert "systemctl" in caught.value.hint
+
+
+def test_two_daemons_do_not_share_a_socket_and_a_dead_one_is_replaced(
+    desk: Desk, tmp_path: Path
+) -> None:
+    path = tmp_path / "socket"
+    with listening(desk, path), pytest.raises(ConfigInvalid, match="Address already in use"):
+        own_socket(path, group=None)
+    with listening(desk, path) as client:
+        assert client.listed(all_states=False) == []
+
+
+def test_refusals_name_who_was_refused(desk: Desk) -> None:
+    with pytest.raises(SessionRefused, match="cannot serve user '5004'"):
+        desk.authority.require_served(STRANGER)

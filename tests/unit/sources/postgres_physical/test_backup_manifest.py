@@ -1,0 +1,39 @@
+"""The manifest that pg_verifybackup reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange, encode
+
+FILES = [
+    ManifestFile(path="base/5/1259", size_bytes=8192, modified=1.7e9, sha256="a" * 64),
+    ManifestFile(path='odd "name', size_bytes=1, modified=1.7e9, sha256="b" * 64),
+    ManifestFile(path="bytes\udcff", size_bytes=2, modified=1.7e9, sha256="c" * 64),
+]
+WAL = WalRange(timeline=1, start_lsn="0/3000028", end_lsn="0/3000100")
+
+
+@pytest.mark.parametrize(("server_version", "layout"), [(150004, 1), (170000, 2)])
+def test_it_is_json_with_the_sum_of_what_comes_before_its_last_line(
+    server_version: int, layout: int
+) -> None:
+    text = encode(
+        FILES, WAL, server_version=server_version, system_identifier="7300000000000000001"
+    )
+    document = json.loads(text)
+    assert document["PostgreSQL-Backup-Manifest-Version"] == layout
+    assert ("System-Identifier" in document) == (layout == 2)
+    body, _, last = text.rstrip(b"\n").rpartition(b"\n")
+    assert document["Manifest-Checksum"] == hashlib.sha256(body + b"\n").hexdigest()
+    assert last.startswith(b'"Manifest-Checksum"')
+    assert document["WAL-Ranges"] == [
+        {"Timeline": 1, "Start-LSN": "0/3000028", "End-LSN": "0/3000100"}
+    ]
+    first, encoded, quoted = document["Files"]
+    assert first["Last-Modified"] == "2023-11-14 22:13:20 GMT"
+    assert encoded["Encoded-Path"] == b"bytes\xff".hex()
+    assert quoted["Path"] == 'odd "name'

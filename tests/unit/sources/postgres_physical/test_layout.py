@@ -1,0 +1,90 @@
+"""Which files share a part, and what an earlier run's parts change about that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.model import Codec, Part, PartKind, PartPlan
+from holdfast.sources.postgres_physical.findings import Findings, ReadFile
+from holdfast.sources.postgres_physical.layout import Layout, around, lay_out
+from holdfast.sources.postgres_physical.tree import Entry
+
+MIB = 1 << 20
+BIG = Entry(path="base/5/1", size_bytes=8 * MIB, segment=0)
+SMALL = [Entry(path=f"base/5/{number}", size_bytes=MIB, segment=0) for number in (2, 3, 4)]
+FOLDER = Entry(path="pg_wal", is_folder=True)
+
+
+def stored(layout: Layout, plan: PartPlan) -> Part:
+    findings = Findings()
+    for entry in layout.contents[plan.name]:
+        if entry.is_folder:
+            findings.folders.append(entry.path)
+        else:
+            findings.files[entry.path] = ReadFile(size_bytes=entry.size_bytes, modified=0.0)
+    return Part(
+        name=plan.name,
+        key=plan.name,
+        kind=plan.kind,
+        relation=None,
+        rows=None,
+        plain_bytes=plan.estimated_bytes,
+        plain_sha256="",
+        stored_bytes=0,
+        stored_sha256="",
+        codec=Codec.ZSTD if plan.compress else Codec.NONE,
+        encryption="none",
+        seconds=0.0,
+        details=plan.details,
+        memo=findings.encode(),
+    )
+
+
+def contents(layout: Layout) -> list[tuple[str, list[str]]]:
+    parts = [part.name for part in layout.parts]
+    return [(name, [entry.path for entry in layout.contents[name]]) for name in parts]
+
+
+def test_big_files_are_alone_small_ones_share_and_the_biggest_comes_first() -> None:
+    layout = lay_out([FOLDER, *SMALL, BIG], pack_bytes=2 * MIB)
+    assert contents(layout) == [
+        ("files/base/5/1", ["base/5/1"]),
+        ("packs/00000.tar", ["pg_wal", "base/5/2", "base/5/3"]),
+        ("packs/00001.tar", ["base/5/4"]),
+    ]
+
+
+def test_names_that_no_store_would_tell_apart_travel_in_packs() -> None:
+    odd = [replace(BIG, path=path) for path in ("base/5/A", "base/5/a", "base/5/größe")]
+    names = [part.name for part in lay_out(odd).parts]
+    assert names.count("files/base/5/a") == 1
+    assert {part.kind for part in lay_out(odd).parts} == {PartKind.FILE, PartKind.FILE_PACK}
+
+
+def test_what_is_not_worth_compressing_is_stored_as_it_is() -> None:
+    layout = lay_out([BIG, *SMALL], is_worth_compressing=lambda entry: entry is not BIG)
+    assert [part.compress for part in layout.parts] == [False, True]
+
+
+def test_files_stay_in_the_parts_that_they_are_stored_in_and_new_ones_get_new_names() -> None:
+    first = lay_out([FOLDER, *SMALL, BIG], is_worth_compressing=lambda _: False)
+    done = [stored(first, part) for part in first.parts]
+    young = [Entry(path="base/5/9", size_bytes=MIB), replace(BIG, path="base/5/8")]
+    # One has been dropped meanwhile, and one has grown to where it would be alone.
+    grown = replace(SMALL[1], size_bytes=9 * MIB)
+    again = around(lay_out([FOLDER, SMALL[0], grown, BIG, *young]), done, with_rest=True)
+    assert sorted(contents(again)) == [
+        ("files/base/5/1", ["base/5/1"]),
+        ("files/base/5/8", ["base/5/8"]),
+        ("packs/00000.tar", ["pg_wal", "base/5/2", "base/5/3", "base/5/4"]),
+        ("packs/00001.tar", ["base/5/9"]),
+    ]
+    (alone,) = [part for part in again.parts if part.name == "files/base/5/1"]
+    assert not alone.compress
+
+
+def test_without_the_rest_there_is_nothing_but_what_is_stored() -> None:
+    first = lay_out([BIG])
+    done = [stored(first, part) for part in first.parts]
+    again = around(lay_out([BIG, *SMALL]), [*done, *done], with_rest=False)
+    assert contents(again) == [("files/base/5/1", ["base/5/1"])]

@@ -1,0 +1,92 @@
+"""Page checksums against a plain reading of the server's own source."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from holdfast.sources.postgres_physical.page import (
+    _BASES,
+    PAGE_BYTES,
+    bad_among,
+    bad_pages,
+    page_checksums,
+)
+
+OLD, START, NEW = 0x1_0000_0100, 0x1_0000_0200, 0x1_0000_0300
+
+
+def by_hand(page: bytes, block: int) -> int:
+    """checksum_impl.h, word by word."""
+    content = page[:8] + b"\0\0" + page[10:]
+    words = struct.unpack("=2048I", content)
+    sums = [int(base) for base in _BASES]
+    for row in range(66):
+        for lane in range(32):
+            word = words[row * 32 + lane] if row < 64 else 0
+            mixed = sums[lane] ^ word
+            sums[lane] = (mixed * 16777619 & 0xFFFFFFFF) ^ (mixed >> 17)
+    folded = 0
+    for lane in sums:
+        folded ^= lane
+    return (folded ^ block) % 65535 + 1
+
+
+def page(block: int, *, lsn: int = OLD, seed: int = 1) -> bytearray:
+    """A page as the server would have written it."""
+    made = bytearray(np.random.default_rng(seed).bytes(PAGE_BYTES))
+    struct.pack_into("=IIHHHH", made, 0, lsn >> 32, lsn & 0xFFFFFFFF, 0, 0, 24, 8000)
+    struct.pack_into("=H", made, 8, by_hand(bytes(made), block))
+    return made
+
+
+@pytest.mark.parametrize("first_block", [0, 7, 131072 * 3])
+def test_many_pages_at_once_have_the_sums_that_the_server_computes(first_block: int) -> None:
+    pages = [bytes(page(first_block + number, seed=number)) for number in range(5)]
+    words = np.frombuffer(b"".join(pages), dtype=np.uint32).reshape(-1, 2048)
+    expected = [by_hand(each, first_block + number) for number, each in enumerate(pages)]
+    blocks = np.arange(first_block, first_block + 5, dtype=np.uint32)
+    assert page_checksums(words, blocks).tolist() == expected
+    assert list(bad_pages(b"".join(pages), first_block=first_block, before=START)) == []
+
+
+def test_a_flipped_bit_is_found_in_its_block() -> None:
+    pages = [page(block, seed=block) for block in range(4)]
+    pages[2][5000] ^= 1
+    assert list(bad_pages(b"".join(pages), first_block=0, before=START)) == [2]
+
+
+def test_pages_of_many_files_are_told_by_file_and_block() -> None:
+    files = [b"".join(bytes(page(block, seed=block)) for block in range(3)), b"", bytes(page(9))]
+    damaged = bytearray(files[0])
+    damaged[PAGE_BYTES + 4000] ^= 1
+    pieces = [(bytes(damaged), 0), (files[1], 0), (files[2], 8)]
+    assert list(bad_among(pieces, before=START)) == [(0, 1), (2, 8)]
+    assert list(bad_among([], before=START)) == []
+
+
+def test_a_page_in_the_wrong_place_is_found() -> None:
+    assert list(bad_pages(bytes(page(3)), first_block=4, before=START)) == [4]
+
+
+def test_what_wal_will_replay_and_what_is_new_is_no_error() -> None:
+    torn = page(0, lsn=NEW)
+    torn[6000] ^= 1
+    assert list(bad_pages(bytes(torn) + bytes(PAGE_BYTES), first_block=0, before=START)) == []
+    at_start = page(0, lsn=START)
+    at_start[6000] ^= 1
+    assert list(bad_pages(bytes(at_start), first_block=0, before=START)) == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_looking_at_pages_leaves_them_as_they_are(count: int) -> None:
+    content = page(0) * count
+    before = bytes(content)
+    list(bad_pages(content, first_block=0, before=START))
+    assert content == before
+
+
+def test_nothing_is_wrong_with_nothing() -> None:
+    assert list(bad_pages(b"", first_block=0, before=START)) == []

@@ -1,0 +1,110 @@
+"""Files that grow, shrink and vanish while they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import BackupFailed, SessionCorrupt
+from holdfast.model import Buffer
+from holdfast.sources.postgres_physical.findings import Findings
+from holdfast.sources.postgres_physical.reading import CHUNK_BYTES, Reader
+from holdfast.sources.postgres_physical.tree import Entry
+
+BIG = 2 * CHUNK_BYTES
+
+
+def nothing() -> None:
+    """The backup is alive."""
+
+
+def reader(data: Path, look: Callable[[], None] = nothing, *, checks: bool = False) -> Reader:
+    return Reader(data=data, start=1 << 32, checks_pages=checks, findings=Findings(), look=look)
+
+
+def whole(chunks: Iterator[Buffer]) -> bytes:
+    return b"".join(bytes(chunk) for chunk in chunks)
+
+
+def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+    content = os.urandom(BIG + 5)
+    (tmp_path / "1259").write_bytes(content)
+    found = reader(tmp_path)
+    assert whole(found.file(Entry(path="1259", size_bytes=len(content)))) == content
+    assert found.findings.files["1259"].size_bytes == len(content)
+
+
+def test_a_file_that_has_vanished_is_noted_and_leaves_no_trace_in_a_pack(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"x")
+    found = reader(tmp_path)
+    assert whole(found.file(Entry(path="gone", size_bytes=10))) == b""
+    entries = [Entry(path="lost", size_bytes=10), Entry(path="there", size_bytes=1)]
+    with tarfile.open(fileobj=io.BytesIO(whole(found.pack(entries)))) as pack:
+        assert pack.getnames() == ["there"]
+    assert found.findings.vanished == {"gone", "lost"}
+
+
+@pytest.mark.parametrize("change", [-1000, 1000, -BIG])
+def test_a_member_that_changes_its_size_under_the_reader_leaves_a_sound_tar(
+    tmp_path: Path, change: int
+) -> None:
+    path = tmp_path / "1259"
+    path.write_bytes(b"a" * BIG)
+    (tmp_path / "next").write_bytes(b"next")
+    found = reader(tmp_path)
+    entries = [Entry(path="1259", size_bytes=BIG), Entry(path="next", size_bytes=4)]
+    chunks, taken = found.pack(entries), bytearray()
+    for chunk in chunks:
+        if not taken:
+            os.truncate(path, BIG + change)
+        taken += chunk
+    with tarfile.open(fileobj=io.BytesIO(bytes(taken))) as pack:
+        member = pack.extractfile("1259")
+        assert member is not None
+        content = member.read()
+        assert pack.getnames() == ["1259", "next"]
+    assert len(content) == BIG
+    assert content.rstrip(b"\0") == b"a" * min(BIG, BIG + change)
+    read = found.findings.files["1259"]
+    assert (read.size_bytes, read.sha256) == (BIG, hashlib.sha256(content).hexdigest())
+
+
+def test_folders_and_modes_are_those_that_a_server_accepts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    entries = [Entry(path="base/5", is_folder=True), Entry(path="file", size_bytes=1)]
+    with tarfile.open(fileobj=io.BytesIO(whole(reader(tmp_path).pack(entries)))) as pack:
+        assert [(each.isdir(), each.mode) for each in pack] == [(True, 0o700), (False, 0o600)]
+
+
+def test_reading_stops_where_the_backup_is_worth_nothing_any_more(tmp_path: Path) -> None:
+    (tmp_path / "1259").write_bytes(b"a" * BIG)
+
+    def dead() -> None:
+        raise SessionCorrupt("cannot use the session on 'x': it was restarted")
+
+    with pytest.raises(SessionCorrupt):
+        whole(reader(tmp_path, dead).file(Entry(path="1259", size_bytes=BIG)))
+
+
+def test_what_cannot_be_read_is_named_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "1259").symlink_to("/etc/hostname")
+    with pytest.raises(BackupFailed, match=r"cannot read .*1259") as caught:
+        whole(reader(tmp_path).file(Entry(path="1259", size_bytes=1)))
+    assert "initdb -g" in caught.value.hint
+
+
+def test_a_bad_page_is_counted_once_and_its_block_is_that_of_the_relation(tmp_path: Path) -> None:
+    page = bytearray(os.urandom(8192))
+    page[0:8] = bytes(8)
+    page[12:16] = b"\x18\x00\x00\x20"
+    (tmp_path / "1259.2").write_bytes(bytes(8192) + page)
+    found = reader(tmp_path, checks=True)
+    whole(found.file(Entry(path="1259.2", size_bytes=16384, segment=2)))
+    assert found.findings.bad == {"1259.2": [2 * 131072 + 1]}
+    assert found.findings.pages == 2

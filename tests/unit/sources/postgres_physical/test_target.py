@@ -1,0 +1,167 @@
+"""Bringing files back: never over anything, never out of the folder, never half."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
+from holdfast.model import Codec, Part, PartKind, Relation
+from holdfast.ports import RestoreRequest
+from holdfast.sources.postgres_physical.target import DirectoryTarget
+from tests.fakes.progress import FakeProgress
+
+LABEL = {"path": "backup_label", "tablespaces": '{"16400": "/srv/space"}', "vanished": '["gone"]'}
+
+
+def part(name: str, kind: PartKind, **details: str) -> Part:
+    return Part(
+        name=name,
+        key=name,
+        kind=kind,
+        relation=None,
+        rows=None,
+        plain_bytes=1,
+        plain_sha256="",
+        stored_bytes=1,
+        stored_sha256="",
+        codec=Codec.NONE,
+        encryption="none",
+        seconds=0.0,
+        details=details,
+    )
+
+
+def tar_of(*names: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            archive.addfile(member, io.BytesIO(b"rows"))
+    return packed.getvalue()
+
+
+class Store:
+    """What a repository would hand out; an error is raised after the first byte."""
+
+    def __init__(self) -> None:
+        self.parts = [
+            part("pack", PartKind.FILE_PACK),
+            part("big", PartKind.FILE, path="base/5/3"),
+            part("gone", PartKind.FILE, path="gone"),
+            part("wal", PartKind.WAL, path="pg_wal/000000010000000000000001"),
+            part("map", PartKind.CLOSING, path="tablespace_map"),
+            part("control", PartKind.CLOSING, path="global/pg_control"),
+            part("label", PartKind.CLOSING, **LABEL),
+        ]
+        self.contents: dict[str, bytes | HoldfastError] = {
+            each.name: each.name.encode() for each in self.parts
+        }
+        self.contents["pack"] = tar_of("base/5/1", "pg_tblspc/16400/PG_17_1/5/2")
+        self.read: list[str] = []
+
+    def restore(self, url: str) -> None:
+        request = RestoreRequest(parts=tuple(self.parts), workers=2)
+        DirectoryTarget(url).restore(request, self._open, FakeProgress())
+
+    @contextmanager
+    def _open(self, wanted: Part) -> Iterator[Iterator[bytes]]:
+        self.read.append(wanted.name)
+        yield self._chunks(self.contents[wanted.name])
+
+    def _chunks(self, content: bytes | HoldfastError) -> Iterator[bytes]:
+        if isinstance(content, HoldfastError):
+            yield b"x"
+            raise content
+        yield content[:5]
+        yield content[5:]
+
+
+def files_below(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_files_links_and_labels_come_back_and_control_comes_last(tmp_path: Path) -> None:
+    store, data = Store(), tmp_path / "data"
+    store.restore(f"file://{data}")
+    assert files_below(data) | {"tablespaces": ""} == {
+        "backup_label": "label",
+        "base/5/1": "rows",
+        "base/5/3": "big",
+        "global/pg_control": "control",
+        "pg_wal/000000010000000000000001": "wal",
+        "tablespaces": "",
+    }
+    assert store.read[-1] == "control"
+    link = data / "pg_tblspc/16400"
+    assert link.readlink() == tmp_path / "data-tablespaces/16400"
+    assert (link / "PG_17_1/5/2").read_text() == "rows"
+    assert data.stat().st_mode & 0o777 == 0o700
+
+
+def test_tablespaces_go_where_the_url_says(tmp_path: Path) -> None:
+    Store().restore(f"file://{tmp_path}/my%20data?tablespaces={tmp_path}/spaces")
+    assert (tmp_path / "my data/backup_label").exists()
+    assert (tmp_path / "spaces/16400/PG_17_1/5/2").exists()
+
+
+@pytest.mark.parametrize("taken", ["data", "data-tablespaces/16400"])
+def test_nothing_is_written_where_something_is(tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).mkdir(parents=True)
+    (tmp_path / taken / "precious").write_text("mine")
+    with pytest.raises(TargetNotEmpty, match="contains files"):
+        Store().restore(f"file://{tmp_path}/data")
+    assert files_below(tmp_path) == {f"{taken}/precious": "mine"}
+
+
+@pytest.mark.parametrize("stands_already", [False, True])
+@pytest.mark.parametrize("broken", ["big", "wal", "control"])
+def test_a_part_that_is_not_right_leaves_nothing_behind(
+    tmp_path: Path, broken: str, *, stands_already: bool
+) -> None:
+    store, data = Store(), tmp_path / "data"
+    if stands_already:
+        data.mkdir()
+    store.contents[broken] = VerifyFailed(f"cannot trust part '{broken}'")
+    with pytest.raises(VerifyFailed, match=broken):
+        store.restore(f"file://{data}")
+    assert files_below(tmp_path) == {}
+    assert data.exists() == stands_already
+
+
+@pytest.mark.parametrize("path", ["/etc/evil", "base/../../evil", "backup_label"])
+def test_a_pack_cannot_lead_out_of_the_folder_nor_replace_a_file(tmp_path: Path, path: str) -> None:
+    store = Store()
+    store.contents["pack"] = tar_of("backup_label", path)
+    store.parts = [each for each in store.parts if each.name != "wal"]
+    with pytest.raises(RestoreFailed):
+        store.restore(f"file://{tmp_path}/data")
+    assert files_below(tmp_path) == {}
+
+
+def test_a_part_of_a_cluster_is_never_restored(tmp_path: Path) -> None:
+    store = Store()
+    goods = Relation(schema="public", name="goods")
+    for request in (
+        RestoreRequest(parts=tuple(store.parts), tables=(goods,)),
+        RestoreRequest(parts=tuple(store.parts), overwrite=True),
+        RestoreRequest(parts=tuple(store.parts), data_only=True),
+    ):
+        with pytest.raises(Unsupported, match="its files belong together"):
+            DirectoryTarget(f"file://{tmp_path}/data").restore(request, store._open, FakeProgress())
+
+
+@pytest.mark.parametrize("url", ["file:relative", "file:///", "file://host/path"])
+def test_a_url_that_names_no_folder_of_this_host_is_refused(url: str) -> None:
+    with pytest.raises(Unsupported, match="names no folder"):
+        DirectoryTarget(url)

@@ -1,0 +1,103 @@
+"""Which files of a data directory a base backup takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.model import PartKind
+from holdfast.sources.postgres_physical.layout import lay_out
+from holdfast.sources.postgres_physical.tree import Entry, Tree
+
+VERSION = "PG_17_202406281"
+TAKEN = {
+    "PG_VERSION": -1,
+    "base/5/1259": 0,
+    "base/5/1259_fsm": 0,
+    "base/5/1259.2": 2,
+    "base/5/PG_VERSION": -1,
+    "base/5/2000_init": 0,
+    "base/5/pg_filenode.map": -1,
+    "global/1262": 0,
+    "pg_xact/0000": -1,
+    f"pg_tblspc/16400/{VERSION}/5/7000": 0,
+}
+LEFT = (
+    "base/5/2000",
+    "base/5/2000_fsm",
+    "base/5/t3_4000",
+    "base/5/pg_internal.init",
+    "base/pgsql_tmp/pgsql_tmp4000.0",
+    "backup_label",
+    "backup_manifest",
+    "global/pg_control",
+    "pg_dynshmem/mmap.1",
+    "pg_replslot/slot/state",
+    "pg_stat_tmp/global.stat",
+    "pg_wal/000000010000000000000001",
+    "pg_tblspc/16400/PG_16_202307071/5/1",
+    "postmaster.pid",
+    "recovery.signal",
+    "standby.signal",
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    data, space = tmp_path / "data", tmp_path / "space"
+    (data / "pg_tblspc").mkdir(parents=True)
+    space.mkdir()
+    (data / "pg_tblspc/16400").symlink_to(space)
+    for name in (*TAKEN, *LEFT):
+        path = data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 100)
+    (data / "link.conf").symlink_to("/etc/hostname")
+    return data
+
+
+def test_what_pg_basebackup_takes_is_taken_and_nothing_else(data: Path) -> None:
+    entries = list(Tree(data=data, version_folder=VERSION).entries())
+    files = {entry.path: entry.segment for entry in entries if not entry.is_folder}
+    assert files == TAKEN
+    folders = {entry.path for entry in entries if entry.is_folder}
+    assert {"pg_wal", "pg_wal/archive_status", "pg_dynshmem", "pg_replslot", "base/5"} <= folders
+    assert "pg_replslot/slot" not in folders
+
+
+def test_a_folder_that_is_dropped_meanwhile_is_no_error(data: Path) -> None:
+    entries = Tree(data=data, version_folder=VERSION).entries()
+    seen = [next(entries)]
+    for path in sorted((data / "base").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    seen += entries
+    assert not [entry for entry in seen if entry.path.startswith("base/5/")]
+
+
+def test_big_files_come_alone_and_first_and_small_ones_in_packs() -> None:
+    entries = [
+        Entry(path="base", is_folder=True),
+        *(Entry(path=f"base/5/{number}", size_bytes=10) for number in range(7)),
+        Entry(path="base/5/100", size_bytes=500, segment=0),
+        Entry(path="base/5/200", size_bytes=900, segment=0),
+        Entry(path="base/5/odd name", size_bytes=700),
+    ]
+    layout = lay_out(entries, small_bytes=100, pack_bytes=1000, pack_files=5)
+    assert [(part.name, part.kind) for part in layout.parts[:1]] == [
+        ("files/base/5/200", PartKind.FILE)
+    ]
+    sizes = [part.estimated_bytes for part in layout.parts]
+    assert sizes == sorted(sizes, reverse=True)
+    held = [entry for entries in layout.contents.values() for entry in entries]
+    assert sorted(entry.path for entry in held) == sorted(entry.path for entry in entries)
+    for part in layout.parts:
+        if part.kind is PartKind.FILE_PACK:
+            assert len(layout.contents[part.name]) <= 5
+            assert part.details == {}
+
+
+def test_names_that_differ_by_case_alone_do_not_share_a_part() -> None:
+    entries = [Entry(path="Big", size_bytes=500), Entry(path="big", size_bytes=500)]
+    layout = lay_out(entries, small_bytes=100)
+    assert sorted(part.kind for part in layout.parts) == [PartKind.FILE, PartKind.FILE_PACK]

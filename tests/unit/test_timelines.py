@@ -1,0 +1,71 @@
+"""Which segments are missing, and which ones a backup needs."""
+
+from __future__ import annotations
+
+from holdfast.archiving import Switch
+from holdfast.timelines import ClusterWal, Stretch, Timeline
+
+MIB = 1 << 20
+
+
+def wal(**lines: tuple[set[int], list[tuple[int, str]]]) -> ClusterWal:
+    """Timelines `t1`, `t2` with segments of 1 MiB and where they left others."""
+    return ClusterWal(
+        cluster="77",
+        segment_bytes=MIB,
+        timelines={
+            int(name[1:]): Timeline(
+                number=int(name[1:]),
+                segments=frozenset(segments),
+                switches=tuple(Switch(timeline=number, at=at) for number, at in switches),
+            )
+            for name, (segments, switches) in lines.items()
+        },
+    )
+
+
+def stretch(timeline: int, first: int, last: int) -> Stretch:
+    return Stretch(timeline=timeline, first=first, last=last)
+
+
+def test_what_is_there_without_a_hole_has_no_gap() -> None:
+    assert wal(t1=({3, 4, 5}, [])).gaps(1) == []
+    assert wal(t1=(set(), [])).gaps(1) == []
+
+
+def test_holes_are_told_one_by_one() -> None:
+    assert wal(t1=({1, 2, 5, 6, 8}, [])).gaps(1) == [stretch(1, 3, 4), stretch(1, 7, 7)]
+
+
+def test_a_timeline_must_reach_to_where_the_next_one_left_it() -> None:
+    # 0/700000 is in segment 7, which the next timeline has a copy of.
+    found = wal(t1=({1, 2, 3}, []), t2=({9}, [(1, "0/700000")]))
+    assert found.gaps(1) == [stretch(1, 4, 6)]
+    assert found.gaps(2) == [stretch(2, 7, 8)]
+
+
+def test_a_backup_needs_all_from_its_start_to_the_newest() -> None:
+    assert wal(t1=({1, 2, 3, 9}, [])).needed_after(1, "0/200028") == [stretch(1, 2, 9)]
+
+
+def test_a_backup_needs_what_leads_to_timelines_that_left_it_later() -> None:
+    found = wal(
+        t1=({1, 2, 3}, []),
+        t2=({3, 4}, [(1, "0/380000")]),
+        t3=({4, 5}, [(1, "0/380000"), (2, "0/480000")]),
+        t4=({2}, [(1, "0/180000")]),
+    )
+    needed = found.needed_after(1, "0/200028")
+    assert set(needed) == {
+        stretch(1, 2, 3),
+        stretch(1, 2, 2),
+        stretch(2, 3, 4),
+        stretch(2, 3, 3),
+        stretch(3, 4, 5),
+    }
+    # The fourth left before the backup: it cannot be reached from it.
+    assert all(each.timeline != 4 for each in needed)
+
+
+def test_a_backup_needs_nothing_where_nothing_is_archived() -> None:
+    assert wal(t1=(set(), [])).needed_after(1, "0/200028") == []
