@@ -6,6 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import settings
+
+# A busy machine is no error: what is too slow shows in benchmarks.
+settings.register_profile("whenever", deadline=None)
+settings.load_profile("whenever")
 
 
 @pytest.fixture(autouse=True)

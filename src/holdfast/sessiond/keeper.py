@@ -67,8 +67,8 @@ class Keeper:
             holding = of_job.holder.begin(
                 kind, label=request.label, fast=request.fast, database=request.database
             )
-            kept = Kept(self._described(request, peer, server, holding), holding)
             try:
+                kept = Kept(self._described(request, peer, server, holding), holding)
                 self._catalogue.put(kept.record)
             except BaseException:
                 holding.abort()
@@ -256,7 +256,8 @@ class Keeper:
         return self._leased(record)
 
     def _leased(self, record: SessionRecord) -> SessionRecord:
-        until = self._clock() + timedelta(seconds=record.ttl_seconds)
+        ttl = min(record.ttl_seconds, self._limits.longest.total_seconds())
+        until = self._clock() + timedelta(seconds=ttl)
         return replace(record, lease_until=min(until, record.deadline))
 
     def _open(self, session_id: str, peer: Peer) -> Kept:

@@ -115,6 +115,12 @@ def test_heartbeats_extend_a_lease_but_never_the_deadline(desk: Desk) -> None:
     assert (state, reason.startswith("its deadline passed")) == ("expired", True)
 
 
+def test_whoever_asks_for_ever_gets_as_long_as_anybody_may_have(desk: Desk) -> None:
+    record = desk.catalogue.find(desk.begin(ttl_seconds=10**18))
+    assert record is not None
+    assert record.lease_until == record.deadline
+
+
 def test_a_hundred_abandoned_sessions_leave_nothing_on_the_server(desk: Desk) -> None:
     desk.per_server = 100
     desk.start()
