@@ -21,7 +21,7 @@ def quick(repository: Repository, backup_id: str, *, database: str = "") -> Veri
     manifest = Catalog(repository).find(backup_id, database=database)
     there = {each.key: each for each in repository.list(manifest.backup_id)}
     bad = [*gaps(manifest), *_bad_parts(manifest, there), *_bad_blobs(repository, manifest)]
-    bad += [gap for gaps_of in missing_wal(repository, [manifest]) for gap in gaps_of]
+    bad += missing_wal(repository, [manifest])[0]
     return VerifyReport(
         manifest=manifest,
         level="quick",

@@ -11,7 +11,7 @@ from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.errors import VerifyFailed
 from holdfast.model import Manifest
 from holdfast.operations.completeness import BadPart, gaps
-from holdfast.operations.verify import Piece, Reader, home_of, nothing, pieces_of
+from holdfast.operations.verify import Piece, Reader, home_of, pieces_of
 from holdfast.operations.wal_overview import missing_wal
 from holdfast.proving import Proofs, Reread
 from holdfast.scheduling.slots import run_all
@@ -72,7 +72,6 @@ def reread(
         in_time(),
         lambda due: (due[0].backup_id, reader.problem(*due)),
         workers=workers,
-        abort=nothing,
     )
     bad += [(backup_id, problem) for backup_id, problem in problems if problem is not None]
     remaining = queue[len(read) :]

@@ -141,7 +141,6 @@ def verify(reader: Reader, backup_id: str, *, workers: int, database: str = "") 
         pieces,
         lambda piece: reader.problem(manifest, piece),
         workers=workers,
-        abort=nothing,
     )
     return VerifyReport(
         manifest=manifest,
@@ -151,7 +150,7 @@ def verify(reader: Reader, backup_id: str, *, workers: int, database: str = "") 
         bad=(
             *gaps(manifest),
             *(problem for problem in problems if problem),
-            *(gap for gaps_of in missing_wal(reader.repository, [manifest]) for gap in gaps_of),
+            *missing_wal(reader.repository, [manifest])[0],
         ),
         unopened=sum(not reader.opens(manifest, piece) for piece in pieces),
     )
@@ -166,7 +165,3 @@ def home_of(backup_id: str, piece: Piece) -> str:
     if isinstance(piece, Part):
         return backup_id
     return f"{backup_id.partition('/')[0]}/{BLOBS}"
-
-
-def nothing() -> None:
-    """Reading a repository needs no cancelling: every chunk is short."""

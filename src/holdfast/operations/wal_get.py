@@ -6,7 +6,7 @@ import os
 import shutil
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import IO
 
@@ -30,7 +30,6 @@ from holdfast.scheduling.slots import run_all
 from holdfast.wal import WalKind, WalName, numbered_name
 
 FILE_MODE = 0o600
-CHUNK_BYTES = 1 << 20
 UNFINISHED = ".unfinished"
 
 
@@ -68,7 +67,6 @@ def get(plugs: Archiving, wanted: Getting) -> bool:
             [file.name, *later],
             lambda each: _bring(plugs, wanted, file, each),
             workers=max(1, wanted.at_once),
-            abort=_nothing,
         )
     if name.kind is WalKind.SEGMENT:
         _forget_older(wanted)
@@ -171,11 +169,8 @@ def _later(file: ArchivedFile, name: WalName, count: int) -> list[str]:
 
 
 def _sha256(path: Path) -> str:
-    digest = sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _unwritable(path: Path, error: OSError) -> RestoreFailed:
@@ -183,7 +178,3 @@ def _unwritable(path: Path, error: OSError) -> RestoreFailed:
         f"cannot write '{path}': {os.strerror(error.errno or 0)}",
         hint="is there room, and is the folder yours?",
     )
-
-
-def _nothing() -> None:
-    """Files are short: what is under way may end."""

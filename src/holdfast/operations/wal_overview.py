@@ -30,10 +30,15 @@ def needs_wal(manifest: Manifest) -> bool:
 def archived(repository: Repository, job: str) -> list[ClusterWal]:
     """All WAL of a job; reads one list, one record a cluster, and those of history files."""
     archive = WalArchive(repository, job)
-    held = [each for each in archive.held() if each.is_archived]
+    return by_cluster(archive, archive.held())
+
+
+def by_cluster(archive: WalArchive, held: Sequence[Held]) -> list[ClusterWal]:
+    """The same of what is `held`, for whoever has the list already."""
+    files = [each for each in held if each.is_archived]
     return [
-        _cluster(archive, cluster, list(files))
-        for cluster, files in groupby(held, key=lambda each: each.cluster)
+        _cluster(archive, cluster, list(own))
+        for cluster, own in groupby(files, key=lambda each: each.cluster)
     ]
 
 

@@ -15,7 +15,7 @@ from holdfast.operations.wal_overview import (
     POSTGRES_CLUSTER,
     START,
     TIMELINE,
-    archived,
+    by_cluster,
     needs_wal,
 )
 from holdfast.ports import Repository
@@ -59,7 +59,7 @@ def prune_wal(
     archive = WalArchive(repository, job)
     held = archive.held()
     found: list[PrunedWal] = []
-    for wal in archived(repository, job):
+    for wal in by_cluster(archive, held):
         own = [each for each in backups if each.proof[CLUSTER] == wal.cluster]
         if not own:
             continue

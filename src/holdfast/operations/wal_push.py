@@ -72,7 +72,7 @@ def push(plugs: Archiving, path: Path, *, cluster: str = "", at_once: int = 1) -
     file = wal_file(path, cluster or cluster_beside(path))
     asked, later = [*history_beside(file), file], ready_after(file, at_once - 1)
     files, done = [*asked, *later], list[WalFile]()
-    kept = run_all(files, lambda each: _kept(plugs, each), workers=at_once, abort=_nothing)
+    kept = run_all(files, lambda each: _kept(plugs, each), workers=at_once)
     is_new = False
     try:
         # In their order, so that whoever looks meanwhile sees no gap.
@@ -201,7 +201,3 @@ def _require_same(known: ArchivedFile, digest: str) -> None:
             hint="two servers archive under one job, or a copy of this one does: give each a job of"
             " its own, and take a new backup of the one that goes on",
         )
-
-
-def _nothing() -> None:
-    """Files are short: what is under way may end."""

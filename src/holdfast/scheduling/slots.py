@@ -14,12 +14,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def nothing() -> None:
+    """Work that ends soon by itself needs no cancelling."""
+
+
 def run_all(
     items: Iterable[Item],
     work: Callable[[Item], Result],
     *,
     workers: int,
-    abort: Callable[[], None],
+    abort: Callable[[], None] = nothing,
     room: Room | None = None,
 ) -> list[Result]:
     """`work` on every item, at most `workers` at a time; the results in the order of the items.

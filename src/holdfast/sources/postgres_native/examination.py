@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,16 @@ from holdfast.sources.postgres_native import failures, inventory, preflight, too
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
+
+
+@contextmanager
+def asking(connection: psycopg.Connection, subject: str, *, user: str) -> Iterator[None]:
+    """A server that fails while it is asked about `subject`: what psycopg raises, as ours."""
+    try:
+        yield
+    except psycopg.Error as error:
+        gone = failures.session_is_gone(error, connection)
+        raise failures.reading(error, subject, gone=gone, user=user) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +38,10 @@ class Examiner:
         with self.login.session() as connection, self.translated(connection):
             yield connection
 
-    @contextmanager
-    def translated(self, connection: psycopg.Connection) -> Iterator[None]:
+    def translated(self, connection: psycopg.Connection) -> AbstractContextManager[None]:
         """A server that fails while it is asked about itself."""
-        try:
-            yield
-        except psycopg.Error as error:
-            gone = failures.session_is_gone(error, connection)
-            subject = f"the catalogs of database '{self.login.database}'"
-            raise failures.reading(error, subject, gone=gone, user=self.login.user) from error
+        subject = f"the catalogs of database '{self.login.database}'"
+        return asking(connection, subject, user=self.login.user)
 
     def examined(self, connection: psycopg.Connection) -> Facts:
         """Raises `Unsupported`, or `GrantMissing` for the first right that is missing."""

@@ -9,11 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
 from holdfast.errors import BackupFailed
 from holdfast.holding import Ended, HeldKind, Holder, Holding
-from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
@@ -85,22 +82,13 @@ class PostgresBracket:
 
     @contextmanager
     def open(self, label: str) -> Iterator[OpenBracket]:
-        with self._login.session() as connection:
-            found = self._facts(connection)
+        with cluster.session(self._login) as connection:
+            found = cluster.facts(connection)
         holding = self._holder.begin(HeldKind.BACKUP, label=label, fast=True)
         try:
             yield OpenBracket(holding=holding, found=found)
         finally:
             holding.abort()
-
-    def _facts(self, connection: psycopg.Connection) -> ClusterFacts:
-        try:
-            return cluster.facts(connection)
-        except psycopg.Error as error:
-            gone = failures.session_is_gone(error, connection)
-            raise failures.reading(
-                error, "the cluster's own facts", gone=gone, user=self._login.user
-            ) from error
 
 
 def _take_away(place: Path) -> None:

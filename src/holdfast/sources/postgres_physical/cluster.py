@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from holdfast.errors import GrantMissing, Unsupported
+from holdfast.sources.postgres_native.examination import asking
+from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import identifier
 from holdfast.sources.postgres_physical.page import PAGE_BYTES
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE, Tree
@@ -51,6 +55,16 @@ class ClusterFacts:
     def tree(self) -> Tree:
         major = self.version_number // 10000
         return Tree(data=self.data, version_folder=f"PG_{major}_{self.catalog_version}")
+
+
+@contextmanager
+def session(login: Login) -> Iterator[psycopg.Connection]:
+    """A session for what the server knows of its own cluster; raises our own errors only."""
+    with (
+        login.session() as connection,
+        asking(connection, "the cluster's own facts", user=login.user),
+    ):
+        yield connection
 
 
 def facts(connection: psycopg.Connection) -> ClusterFacts:

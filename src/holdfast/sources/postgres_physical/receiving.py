@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psycopg
-
 from holdfast.errors import SlotMissing
 from holdfast.process import Child, ChildFailed, running
-from holdfast.sources.postgres_native import failures, tools
+from holdfast.sources.postgres_native import tools
 from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.wire_failures import wire_failed
 
 PROGRAM = "pg_receivewal"
@@ -61,18 +60,12 @@ class PostgresWalStream:
             yield _Receiving(child=child)
 
     def _examined(self) -> tuple[str, str, int]:
-        with self._login.session() as connection:
-            try:
-                row = connection.execute(_FACTS, {"slot": self._slot}).fetchone()
-            except psycopg.Error as error:
-                gone = failures.session_is_gone(error, connection)
-                raise failures.reading(
-                    error, "the cluster's own facts", gone=gone, user=self._login.user
-                ) from error
-        cluster, version, number, kind, is_active = row or ("", "", 0, None, None)
+        with cluster.session(self._login) as connection:
+            row = connection.execute(_FACTS, {"slot": self._slot}).fetchone()
+        identifier, version, number, kind, is_active = row or ("", "", 0, None, None)
         if self._slot:
             self._require_slot(kind, is_active=bool(is_active))
-        return cluster, version, number
+        return identifier, version, number
 
     def _require_slot(self, kind: str | None, *, is_active: bool) -> None:
         what = f"cannot receive WAL by slot '{self._slot}' of '{self._login.server}'"

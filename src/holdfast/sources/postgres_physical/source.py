@@ -8,13 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-import psycopg
-
 from holdfast.errors import ConfigInvalid, DatabaseUnreachable
 from holdfast.holding import HeldKind, Holder
 from holdfast.model import Consistency, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
-from holdfast.sources.postgres_native import databases, failures, preflight
+from holdfast.sources.postgres_native import databases, preflight
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
@@ -65,7 +63,7 @@ class PhysicalSource:
         return databases.lag_seconds(self._login)
 
     def check(self) -> list[Finding]:
-        with self._session() as connection:
+        with cluster.session(self._login) as connection:
             found = cluster.facts(connection)
             free = preflight.connections_free(connection)
             files = sum(1 for _ in self._entries(found))
@@ -84,7 +82,7 @@ class PhysicalSource:
 
     def connections_free(self) -> int:
         """Raises `DatabaseUnreachable` where the two sessions that are needed do not fit."""
-        with self._session() as connection:
+        with cluster.session(self._login) as connection:
             free = preflight.connections_free(connection)
         if free < CONNECTIONS:
             raise DatabaseUnreachable(
@@ -95,7 +93,7 @@ class PhysicalSource:
         return free
 
     def plan(self) -> SourcePlan:
-        with self._session() as connection:
+        with cluster.session(self._login) as connection:
             found = cluster.facts(connection)
             layout = self._layout(found)
         sums = "verified" if found.has_checksums else "not there: the cluster has none"
@@ -124,7 +122,7 @@ class PhysicalSource:
         rejoin: str = "",
     ) -> Iterator[Snapshot]:
         _require_files(workers)
-        with self._session() as asking:
+        with cluster.session(self._login) as asking:
             found = cluster.facts(asking)
         holding = (
             joined(self._holder, rejoin)
@@ -144,17 +142,6 @@ class PhysicalSource:
             unheard.pop_all()
             with snapshot.tended(seconds=self._look_seconds):
                 yield snapshot
-
-    @contextmanager
-    def _session(self) -> Iterator[psycopg.Connection]:
-        with self._login.session() as connection:
-            try:
-                yield connection
-            except psycopg.Error as error:
-                gone = failures.session_is_gone(error, connection)
-                raise failures.reading(
-                    error, "the cluster's own facts", gone=gone, user=self._login.user
-                ) from error
 
     def _layout(self, found: ClusterFacts) -> Layout:
         worth = partial(is_worth_compressing, found.data)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 
 import psycopg
@@ -149,10 +150,15 @@ class ClusterStarter:
         lsn, paused, at = (each or "" for each in told)
         return in_recovery, lsn, paused, at
 
+    @cached_property
+    def _psql(self) -> str:
+        """Looked for once: it is asked several times a second, for as long as WAL is replayed."""
+        return self._tool("psql")
+
     def _replayed_by_psql(self, status: _Status) -> tuple[bool, str, str, str]:
         """For root, whom `peer` does not let in: asked by the folder's owner, as himself."""
         place = ["-h", status.socket_folder or "127.0.0.1", "-p", status.port, "-d", "postgres"]
-        argv = [*self._as_owner(), self._tool("psql"), "-XAt", "-F|", *place, "-c", _REPLAYED]
+        argv = [*self._as_owner(), self._psql, "-XAt", "-F|", *place, "-c", _REPLAYED]
         in_recovery, lsn, paused, at = output_of(argv).strip().split("|")
         return in_recovery == "t", lsn, paused, at
 

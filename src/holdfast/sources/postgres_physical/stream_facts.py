@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import psycopg
-
 from holdfast.errors import DatabaseUnreachable, GrantMissing, Unsupported
 from holdfast.model import Server
-from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import identifier
+from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import OLDEST_SERVER
 from holdfast.sources.postgres_physical.snapshot import KIND
 
@@ -54,15 +52,9 @@ class StreamFacts:
 
 def examined(login: Login) -> StreamFacts:
     """Raises what would keep pg_basebackup from working."""
-    with login.session() as connection:
-        try:
-            row = connection.execute(_FACTS).fetchone()
-        except psycopg.Error as error:
-            gone = failures.session_is_gone(error, connection)
-            raise failures.reading(
-                error, "the cluster's own facts", gone=gone, user=login.user
-            ) from error
-    version, number, spaces, free, size_bytes, may_replicate, cluster = row or _NOTHING
+    with cluster.session(login) as connection:
+        row = connection.execute(_FACTS).fetchone()
+    version, number, spaces, free, size_bytes, may_replicate, identifier_found = row or _NOTHING
     found = StreamFacts(
         version=version,
         version_number=number,
@@ -70,7 +62,7 @@ def examined(login: Login) -> StreamFacts:
         senders_free=free,
         size_bytes=size_bytes,
         may_replicate=may_replicate,
-        system_identifier=cluster,
+        system_identifier=identifier_found,
     )
     _require(found, login.user)
     return found
