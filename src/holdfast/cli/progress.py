@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 from holdfast import events
+from holdfast.ticking import ticking
 
 TERMINAL_SECONDS = 0.2
 JOURNAL_SECONDS = 10.0
@@ -92,21 +93,8 @@ def metered(doing: str) -> Iterator[Meter]:
             yield meter
 
 
-@contextmanager
-def _every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
-    over = threading.Event()
-
-    def tick() -> None:
-        while not over.wait(seconds):
-            act()
-
-    ticker = threading.Thread(target=tick, name="progress", daemon=True)
-    ticker.start()
-    try:
-        yield
-    finally:
-        over.set()
-        ticker.join()
+def _every(seconds: float, act: Callable[[], None]) -> AbstractContextManager[None]:
+    return ticking(act, pause=lambda: seconds, name="progress")
 
 
 @contextmanager

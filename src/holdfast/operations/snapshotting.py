@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from holdfast.errors import BackupFailed, DeadlineExceeded, HoldfastError, TargetNotEmpty
 from holdfast.holding import Begun, Bracket, Bracketed, Ended
 from holdfast.process import Child, ChildFailed, running
+from holdfast.ticking import ticking
 
 LOOK_SECONDS = 5.0
 FOLDER_MODE = 0o700
@@ -106,17 +106,16 @@ def _run(
 ) -> None:
     env = dict(os.environ) | environment(request, opened)
     try:
-        with (
-            running([str(request.script)], env=env, stderr_lines=STDERR_LINES) as child,
-            _watched(child, opened, request, look_seconds) as watch,
-        ):
-            try:
-                for chunk in child.chunks():
-                    told(chunk)
-            except ChildFailed:
+        with running([str(request.script)], env=env, stderr_lines=STDERR_LINES) as child:
+            watch = _Watch(child, opened, request)
+            with ticking(watch.look, pause=lambda: look_seconds, name="tender"):
+                try:
+                    for chunk in child.chunks():
+                        told(chunk)
+                except ChildFailed:
+                    watch.require_well()
+                    raise
                 watch.require_well()
-                raise
-            watch.require_well()
     except ChildFailed as error:
         raise BackupFailed(
             f"cannot take a snapshot by '{request.script}': {error.message}",
@@ -147,7 +146,7 @@ class _Watch:
         self._problem: HoldfastError | None = None
 
     def look(self) -> bool:
-        """Whether all is well."""
+        """Whether it is over: something is wrong, and the script was ended."""
         try:
             self._opened.holding.look()
             if self._ends is not None and time.monotonic() >= self._ends:
@@ -159,31 +158,11 @@ class _Watch:
         except HoldfastError as error:
             self._problem = error
             self._child.end()
-            return False
-        return True
+        return self._problem is not None
 
     def require_well(self) -> None:
         if self._problem is not None:
             raise self._problem
-
-
-@contextmanager
-def _watched(
-    child: Child, opened: Bracketed, request: SnapshotRequest, seconds: float
-) -> Iterator[_Watch]:
-    watch, done = _Watch(child, opened, request), threading.Event()
-
-    def tend() -> None:
-        while not done.wait(seconds) and watch.look():
-            pass
-
-    thread = threading.Thread(target=tend, name="tender", daemon=True)
-    thread.start()
-    try:
-        yield watch
-    finally:
-        done.set()
-        thread.join()
 
 
 def _prepared(folder: Path) -> bool:

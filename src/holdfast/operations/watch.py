@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from holdfast.errors import DeadlineExceeded, HoldfastError, Interrupted, LeaseL
 from holdfast.operations.plugs import JobSpec
 from holdfast.proving import Hold
 from holdfast.scheduling.pace import Pace
+from holdfast.ticking import ticking
 
 MOST_SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -34,28 +34,22 @@ class Watch:
     @contextmanager
     def over(self, abort: Callable[[], None]) -> Iterator[None]:
         """Call `abort` when time is up, and say that this was the cause."""
-        done = threading.Event()
         ends = _after(self._job.timeout)
         self.beat()
 
-        def look() -> None:
-            while not done.wait(self._pause(ends)):
-                self._expired = self._too_long(ends)
-                if self._expired:
-                    abort()
-                    return
+        def look() -> bool:
+            self._expired = self._too_long(ends)
+            if self._expired:
+                abort()
+            return bool(self._expired)
 
-        watcher = threading.Thread(target=look, name="watch", daemon=True)
-        watcher.start()
-        try:
-            yield
-        except HoldfastError as error:
-            if self._expired and not isinstance(error, Interrupted):
-                raise self._error() from error
-            raise
-        finally:
-            done.set()
-            watcher.join()
+        with ticking(look, pause=lambda: self._pause(ends), name="watch"):
+            try:
+                yield
+            except HoldfastError as error:
+                if self._expired and not isinstance(error, Interrupted):
+                    raise self._error() from error
+                raise
         if self._expired:
             raise self._error()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from holdfast.errors import HoldfastError, LeaseLost, RepositoryBusy, RunInFligh
 from holdfast.ports import Guard, Repository
 from holdfast.proving import Hold
 from holdfast.scheduling.lease import Lease, Terms
+from holdfast.ticking import ticking
 
 LEASES = "_leases"
 SLOTS = "_slots"
@@ -169,19 +169,16 @@ def heartbeat_seconds(terms: Terms) -> float:
 def kept(lease: Lease, terms: Terms) -> Iterator[LeasedHold]:
     """Heartbeats for `lease`, which is ours, from a thread of its own until the block ends."""
     hold = LeasedHold(lease)
-    done = threading.Event()
 
-    def beat() -> None:
-        while not done.wait(heartbeat_seconds(terms)) and not hold.lost:
+    def beat() -> bool:
+        if not hold.lost:
             hold.beat()
+        return bool(hold.lost)
 
-    heart = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    heart.start()
     try:
-        yield hold
+        with ticking(beat, pause=lambda: heartbeat_seconds(terms), name="heartbeat"):
+            yield hold
     finally:
-        done.set()
-        heart.join()
         # What cannot be said now others will find out: no heartbeat comes any more.
         with suppress(HoldfastError):
             lease.release()

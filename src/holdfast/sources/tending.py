@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from holdfast.errors import (
     HoldfastError,
@@ -15,6 +15,7 @@ from holdfast.errors import (
     SnapshotLost,
 )
 from holdfast.holding import Ended, Holder, Holding
+from holdfast.ticking import ticking
 
 # How soon a restarted server is noticed, and how often a lease is renewed.
 LOOK_SECONDS = 10.0
@@ -30,35 +31,27 @@ class Tender:
         self._holding = holding
         self._lost = lost
         self._turn = threading.Lock()
-        self._done = threading.Event()
+        self._is_done = False
 
-    @contextmanager
-    def at_work(self, *, seconds: float = LOOK_SECONDS) -> Iterator[None]:
+    def at_work(self, *, seconds: float = LOOK_SECONDS) -> AbstractContextManager[None]:
         """Look at the session every `seconds` until it is lost, ended, or the block is left."""
-        thread = threading.Thread(target=self._tend, args=[seconds], name="tender", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._done.set()
-            thread.join()
+        return ticking(self._look, pause=lambda: seconds, name="tender")
 
     def end(self) -> Ended:
         """End it; no look comes after."""
         with self._turn:
-            self._done.set()
+            self._is_done = True
             return self._holding.end()
 
-    def _tend(self, seconds: float) -> None:
-        while not self._done.wait(seconds):
-            with self._turn:
-                if self._done.is_set():
-                    return
+    def _look(self) -> bool:
+        with self._turn:
+            if not self._is_done:
                 try:
                     self._holding.look()
                 except HoldfastError as error:
+                    self._is_done = True
                     self._lost(error)
-                    return
+            return self._is_done
 
 
 def joined(holder: Holder, session_id: str) -> Holding:
