@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from holdfast.errors import HoldfastError, SessionNotFound
+from holdfast.errors import HoldfastError, SessionLost, SessionNotFound
 from holdfast.holding import Anchor, Begun, Ended, HeldKind
 
 EPOCH = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
@@ -25,6 +25,8 @@ class FakeHolding:
 
     def look(self) -> None:
         self.looks += 1
+        if not self.is_open:
+            raise SessionLost("cannot use the session on 'x': the connection is closed")
         if self.problem is not None:
             raise self.problem
 

@@ -154,6 +154,9 @@ class Keeper:
 
     def _tend(self, kept: Kept) -> None:
         with kept.lock:
+            if not self._is_kept(kept):
+                # Ended while this thread waited: what is closed now was not lost.
+                return
             now, record = self._clock(), kept.record
             is_ended = record.state is HeldState.ENDED
             is_over = (record.is_open or is_ended) and now >= record.lease_until
@@ -277,6 +280,9 @@ class Keeper:
             )
         self._authority.require_owner(peer, record)
         return record
+
+    def _is_kept(self, kept: Kept) -> bool:
+        return self._kept_as(kept.record.session_id) is kept
 
     def _kept_as(self, session_id: str) -> Kept | None:
         with self._lock:

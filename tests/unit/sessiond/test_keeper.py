@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -19,6 +21,17 @@ from holdfast.errors import (
     SessionRefused,
 )
 from tests.unit.sessiond.conftest import ADMIN, ANNE, BERT, Desk
+
+
+@pytest.fixture
+def quick_turns() -> Iterator[None]:
+    """Threads take turns so often that what can meet does meet."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_what_one_process_begins_another_joins_and_a_third_ends(desk: Desk) -> None:
@@ -228,6 +241,19 @@ def test_what_has_ended_cannot_be_joined_and_what_was_aborted_cannot_be_ended(de
     assert desk.keeper.abort(other, ANNE).state == "aborted"
     with pytest.raises(SessionNotFound, match="it is aborted"):
         desk.keeper.end(other, ANNE)
+
+
+@pytest.mark.usefixtures("quick_turns")
+def test_a_round_beside_the_end_of_a_session_does_not_call_it_lost(desk: Desk) -> None:
+    for _ in range(300):
+        session_id = desk.begin()
+        rounds = [threading.Thread(target=desk.round) for _ in range(3)]
+        for each in rounds:
+            each.start()
+        desk.keeper.abort(session_id, ANNE)
+        for each in rounds:
+            each.join()
+        assert desk.told(session_id)[0] == "aborted"
 
 
 def test_old_stories_are_forgotten_and_open_sessions_are_not(desk: Desk) -> None:
