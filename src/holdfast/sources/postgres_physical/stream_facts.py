@@ -24,7 +24,9 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
          - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'),
        (SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database)::bigint,
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),
-       (SELECT system_identifier FROM pg_control_system())::text
+       (SELECT system_identifier FROM pg_control_system())::text,
+       (SELECT timeline_id FROM pg_control_checkpoint()),
+       current_setting('summarize_wal', true)
 """
 # One range each timeline, at the end of the manifest, which is the last file of the stream.
 _RANGE = re.compile(
@@ -32,12 +34,13 @@ _RANGE = re.compile(
 )
 
 
-_NOTHING = ("", 0, 0, 0, 0, False, "")
+_NOTHING = ("", 0, 0, 0, 0, False, "", 0, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamFacts:
-    """What the server says of itself; `senders_free` are WAL senders nobody uses now."""
+    """What the server says of itself; `senders_free` are WAL senders nobody uses now, and
+    `summarizes` is None where it is too old to keep summaries of its WAL."""
 
     version: str
     version_number: int
@@ -46,6 +49,8 @@ class StreamFacts:
     size_bytes: int
     may_replicate: bool
     system_identifier: str
+    timeline: int
+    summarizes: bool | None
 
     @property
     def server(self) -> Server:
@@ -62,7 +67,8 @@ def examined(login: Login) -> StreamFacts:
             raise failures.reading(
                 error, "the cluster's own facts", gone=gone, user=login.user
             ) from error
-    version, number, spaces, free, size_bytes, may_replicate, cluster = row or _NOTHING
+    version, number, spaces, free, size_bytes, may_replicate, cluster, *more = row or _NOTHING
+    timeline, summarizes = more
     found = StreamFacts(
         version=version,
         version_number=number,
@@ -71,6 +77,8 @@ def examined(login: Login) -> StreamFacts:
         size_bytes=size_bytes,
         may_replicate=may_replicate,
         system_identifier=cluster,
+        timeline=timeline,
+        summarizes=None if summarizes is None else summarizes == "on",
     )
     _require(found, login.user)
     return found
