@@ -77,6 +77,8 @@ CODEC_OF = {
 Encryption = Literal["none", "age"]
 """How stored parts are sealed."""
 AGE_SUFFIX = ".age"
+# What an incremental backup proves: whose changes it holds.
+PARENT = "parent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +247,11 @@ class Manifest:
         return f"{self.job}/{self.name}"
 
     @property
+    def parent(self) -> str:
+        """The backup whose changes this one holds, by its id; empty where this one is full."""
+        return self.proof.get(PARENT, "")
+
+    @property
     def encryption(self) -> Encryption:
         return "age" if self.recipients else "none"
 
@@ -287,6 +294,7 @@ class Manifest:
             metrics=self.metrics,
             notes=self.notes,
             recipients=self.recipients,
+            parent=self.parent,
         )
 
 
@@ -314,6 +322,7 @@ class Summary:
     metrics: dict[str, float]
     notes: tuple[str, ...]
     recipients: tuple[str, ...]
+    parent: str = ""
 
     @property
     def backup_id(self) -> str:

@@ -307,6 +307,8 @@ OpenBlob = Callable[[str], AbstractContextManager[Iterator[bytes]]]
 class RestoreRequest:
     """What to bring back and how.
 
+    Where `parts` hold only changes, `earlier` are those of the backups below, the full one first,
+    all of a server of `server_version`.
     `data_only` fills tables that stand already. `triggers` are fired by rows that come into
     such tables, foreign keys included. `owners` and `privileges` are those of the backup.
     `settings` are written for the server of a restored cluster; with a `restore_command` among
@@ -314,6 +316,8 @@ class RestoreRequest:
     """
 
     parts: tuple[Part, ...]
+    earlier: tuple[tuple[Part, ...], ...] = ()
+    server_version: str = ""
     tables: tuple[Relation, ...] = ()
     overwrite: bool = False
     globals: bool = False

@@ -33,7 +33,8 @@ class Candidate:
     """A finished backup as retention sees it; each `group` (a database) is judged by itself.
 
     `proven_at` is when all of it was last read back and found good. `damaged` says that it was
-    found bad; `in_flight` that its run is still under way.
+    found bad; `in_flight` that its run is still under way. Of an incremental one `parent` is the
+    id of the backup that it cannot be restored without.
     """
 
     backup_id: str
@@ -42,6 +43,7 @@ class Candidate:
     proven_at: datetime | None = None
     damaged: bool = False
     in_flight: bool = False
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +71,14 @@ def plan(candidates: Iterable[Candidate], policy: Policy, *, now: datetime) -> l
 
     Of each group the newest one is always kept, and so is the newest one that was proven good.
     What is known to be damaged is judged by itself: it never takes the place of a good one.
+    Where an incremental one is kept, so is every one that it needs.
     """
     newest_first = sorted(candidates, key=_age_order, reverse=True)
     reasons: dict[str, list[str]] = {}
     for judged in {(each.group, each.damaged) for each in newest_first}:
         alike = [each for each in newest_first if (each.group, each.damaged) == judged]
         reasons |= _reasons(alike, policy, now)
+    _keep_parents(newest_first, reasons)
     return [
         Verdict(
             candidate=candidate,
@@ -109,6 +113,18 @@ def _reasons(newest_first: list[Candidate], policy: Policy, now: datetime) -> di
         if not reasons[candidate.backup_id]:
             reasons[candidate.backup_id].append(because)
     return reasons
+
+
+def _keep_parents(newest_first: list[Candidate], reasons: dict[str, list[str]]) -> None:
+    """Of whatever is kept the whole chain, even where clocks had its order wrong."""
+    known = {each.backup_id: each for each in newest_first}
+    waiting = [each for each in newest_first if reasons[each.backup_id]]
+    while waiting:
+        child = waiting.pop()
+        parent = known.get(child.parent)
+        if parent is not None and not reasons[parent.backup_id]:
+            reasons[parent.backup_id].append(f"parent of {child.backup_id}")
+            waiting.append(parent)
 
 
 def _never_dropped(newest_first: list[Candidate]) -> Iterable[tuple[Candidate, str]]:

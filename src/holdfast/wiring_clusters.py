@@ -38,7 +38,7 @@ def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source
     login = _login(settings, "holdfast")
     fast = settings.checkpoint == "fast"
     if settings.engine == "tools":
-        return StreamSource(login=login, fast=fast)
+        return StreamSource(login=login, fast=fast, incrementals=settings.incremental)
     return PhysicalSource(
         login=login,
         holder=holder or postgres_holder(settings, "holdfast"),

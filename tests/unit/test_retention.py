@@ -124,3 +124,23 @@ def test_the_newest_is_always_kept_and_pruning_twice_changes_nothing(
     survivors = [each.candidate for each in plan(candidates, policy, now=NOON) if each.keep]
     assert max(candidates, key=lambda each: each.taken_at) in survivors
     assert all(each.keep for each in plan(survivors, policy, now=NOON))
+
+
+def test_a_kept_incremental_keeps_every_backup_that_it_needs() -> None:
+    full, first, second = (
+        Candidate(backup_id=name, taken_at=NOON - timedelta(days=age), parent=parent)
+        for name, age, parent in (("full", 9, ""), ("first", 8, "full"), ("second", 7, "first"))
+    )
+    verdicts = plan([full, first, second], Policy(last=1), now=NOON)
+    assert [(each.candidate.backup_id, each.because) for each in verdicts] == [
+        ("second", "last 1 of 1"),
+        ("first", "parent of second"),
+        ("full", "parent of first"),
+    ]
+    newer = Candidate(backup_id="newer", taken_at=NOON)
+    assert kept([full, first, second, newer], Policy(last=1)) == ["newer"]
+    # A host whose clock was wrong: the parent seems to be the younger one.
+    early = Candidate(backup_id="early", taken_at=NOON - timedelta(days=30), parent="newer")
+    damaged = replace(early, damaged=True)
+    assert kept([early, newer, second, first], Policy(within=timedelta(days=60)))[-1] == "early"
+    assert plan([damaged, newer], Policy(last=1), now=NOON)[0].keep

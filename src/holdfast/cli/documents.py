@@ -38,6 +38,7 @@ def of_backup(manifest: Summary) -> Document:
         "run_id": manifest.run_id,
         "host": manifest.host,
         "engine": manifest.engine,
+        "parent": manifest.parent,
         "server": of_server(manifest.server),
         "consistency": manifest.consistency.value,
         "started_at": moment(manifest.started_at),

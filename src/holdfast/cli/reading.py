@@ -66,6 +66,9 @@ def _show_list(session: Session, overviews: Mapping[str, Overview]) -> None:
         session.show(_listed(summaries, one_repository=len(overviews) == 1))
     elif not any(each.damaged or each.failures for each in overviews.values()):
         session.say("there are no backups yet; make one: holdfast backup JOB")
+    for _, each in summaries:
+        if each.parent:
+            session.say(f"incremental: {each.backup_id} needs {each.parent}")
     for overview in overviews.values():
         _tell_bad(session, overview)
 

@@ -141,7 +141,12 @@ class JobSettings(Strict):
                 "a mirror is named twice", hint="name each repository once: repository, mirrors"
             )
         external = isinstance(self.source, PostgresSettings) and self.source.blobs == "external"
-        for key, is_set in (("resumable: true", self.resumable), ("blobs: external", external)):
+        changes = isinstance(self.source, PostgresSettings) and self.source.incremental > 0
+        for key, is_set in (
+            ("resumable: true", self.resumable),
+            ("blobs: external", external),
+            ("incremental", changes),
+        ):
             if self.mirrors and is_set:
                 raise problem(
                     f"'{key}' does not go with mirrors",
@@ -175,6 +180,20 @@ class Settings(Strict):
     sessions: SessionsSettings = SessionsSettings()
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]
+
+    @model_validator(mode="after")
+    def _parents_can_be_read(self) -> Self:
+        """What changed is asked for with a list that is in the backup before."""
+        for name, job in self.jobs.items():
+            store = self.repositories.get(job.repository)
+            is_sealed = store is not None and store.encryption is not None
+            if is_sealed and isinstance(job.source, PostgresSettings) and job.source.incremental:
+                raise problem(
+                    f"'incremental' of job '{name}' does not go with an encrypted repository",
+                    hint="this host cannot read what it has sealed, and each incremental needs"
+                    " the list of files of the one before: leave one of them out",
+                )
+        return self
 
     @model_validator(mode="after")
     def _mirrors_are_sealed_alike(self) -> Self:

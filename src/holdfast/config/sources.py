@@ -17,6 +17,8 @@ Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(stri
 Method = Literal["logical", "physical"]
 
 BLOB_BYTES = 1 << 20
+# A restore needs all of a chain: beyond this it is one accident away from losing months.
+MOST_INCREMENTALS = 100
 # Keys of a MySQL source that its engine has no use for, and what to do about them.
 MYSQL_KEYS_OF_OTHERS = {
     "native": (("method", "backup_as_tables"), "write engine: tools"),
@@ -41,6 +43,7 @@ POSTGRES_KEYS = {
     "exclude_databases": (_ROWS, _DUMPS),
     "session": (_ROWS, _FILES),
     "checkpoint": (_FILES, _STREAM),
+    "incremental": (_STREAM,),
 }
 
 
@@ -51,7 +54,8 @@ class PostgresSettings(Strict):
     `exclude_databases`; the dsn's own is then only where the list is asked for.
 
     By `method: physical` it is the files of the whole cluster: copied by workers of ours, or by
-    engine `tools` as pg_basebackup streams them.
+    engine `tools` as pg_basebackup streams them, with at most `incremental` backups of changes
+    between one of everything and the next.
     """
 
     kind: Literal["postgres"]
@@ -67,6 +71,7 @@ class PostgresSettings(Strict):
     password_file: SecretPath | None = None
     session: Literal["own", "daemon"] = "own"
     checkpoint: Literal["fast", "spread"] = "fast"
+    incremental: Annotated[int, Field(ge=0, le=MOST_INCREMENTALS)] = 0
 
     @model_validator(mode="after")
     def _suits_engine(self) -> Self:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from holdfast import events
 from holdfast.catalog.catalog import Catalog, manifest_key
+from holdfast.chains import parents_first
 from holdfast.errors import (
     AlreadyStored,
     HoldfastError,
@@ -49,7 +50,8 @@ class CopyReport:
 
 
 def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
-    """Copy every finished backup of `job` that the target lacks, the newest first.
+    """Copy every finished backup of `job` that the target lacks, the newest first, but a parent
+    before the incremental ones that need it.
 
     A backup that is damaged at the source does not keep the others from being copied; whatever
     else goes wrong ends the copy, and the next one goes on where it was. What earlier copies
@@ -61,7 +63,7 @@ def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
         survey = Catalog(plugs.believed).survey(job)
         # Only pieces without a name of their own: parts that came through whole are gone on with.
         plugs.target.sweep(job)
-        done = [_copied(manifest, plugs, progress) for manifest in survey.manifests]
+        done = [_copied(manifest, plugs, progress) for manifest in parents_first(survey.manifests)]
         done += [
             CopiedBackup(
                 backup_id=each.backup_id, problem=each.problem, exit_code=VerifyFailed.exit_code
@@ -83,6 +85,7 @@ def _copied(manifest: Manifest, plugs: Copying, progress: Progress) -> CopiedBac
             return CopiedBackup(backup_id=backup_id, was_there=True)
         tally = _parts_copied(manifest, plugs, progress)
         reached("copy-parts-stored")
+        _require_parent(manifest, target)
         target.put(key, [content])
         reached("copy-manifest-stored")
     except (VerifyFailed, AlreadyStored, ManifestUntrusted) as error:
@@ -94,6 +97,14 @@ def _copied(manifest: Manifest, plugs: Copying, progress: Progress) -> CopiedBac
         found=tally.found,
         replaced=tally.replaced,
     )
+
+
+def _require_parent(manifest: Manifest, target: Repository) -> None:
+    """Raises `VerifyFailed`: what cannot be restored there must not be listed there."""
+    if manifest.parent and not Catalog(target).is_finished(manifest.parent):
+        raise VerifyFailed(
+            f"cannot copy '{manifest.backup_id}': its parent '{manifest.parent}' is not there"
+        )
 
 
 def _failed(backup_id: str, error: HoldfastError) -> CopiedBackup:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from holdfast import retention
 from holdfast.catalog.catalog import Catalog, Damaged, Survey
 from holdfast.catalog.failure import Failure
+from holdfast.chains import children_first
 from holdfast.errors import (
     HoldfastError,
     LeaseLost,
@@ -100,7 +101,7 @@ def _make_room(plugs: Plugs) -> list[tuple[Verdict, Manifest]]:
             f"cannot prune job '{name}': its repository is full, and every backup is to stay",
             hint="keep fewer backups, or give the repository more room",
         )
-    oldest = drop[-1]
+    oldest = children_first(drop)[0]
     Catalog(plugs.repository).drop(oldest)
     plugs.proofs.forget(oldest.backup_id)
     verdict = next(each for each in verdicts if each.candidate.backup_id == oldest.backup_id)
@@ -141,13 +142,18 @@ def _carried_out(plugs: Plugs, hold: Hold, finished: list[str]) -> PruneReport:
     verdicts = _verdicts(plugs, survey)
     dropped: list[Manifest] = []
     refused: list[Refused] = []
-    # Oldest first: if we are killed half way, the newer ones are all still there.
-    for manifest in reversed(_to_drop(survey, verdicts)):
+    needed: set[str] = set()
+    # Oldest first: if we are killed half way, the newer ones are all still there; but of a chain
+    # the newest, so that what is there has its parents.
+    for manifest in children_first(_to_drop(survey, verdicts)):
         _require(hold, plugs.job.name)
         try:
+            if manifest.backup_id in needed:
+                raise RepositoryReadOnly("an incremental that the store keeps needs it")
             catalog.drop(manifest)
         except RepositoryReadOnly as error:
             refused.append(Refused(backup_id=manifest.backup_id, problem=error.message))
+            needed.add(manifest.parent)
         else:
             dropped.append(manifest)
             plugs.proofs.forget(manifest.backup_id)
@@ -224,6 +230,7 @@ def _verdicts(plugs: Plugs, survey: Survey) -> list[Verdict]:
                 proven_at=proven,
                 damaged=manifest.backup_id in damaged,
                 in_flight=manifest.run_id == running,
+                parent=manifest.parent,
             )
         )
     return retention.plan(candidates, plugs.job.retention, now=plugs.clock())

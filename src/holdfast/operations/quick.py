@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from holdfast.catalog.catalog import BLOBS, Catalog
 from holdfast.model import Blob, Manifest, Part
 from holdfast.operations.completeness import BadPart, gaps
+from holdfast.operations.incrementals import missing_parents
 from holdfast.operations.opening import called
 from holdfast.operations.verify import VerifyReport
 from holdfast.operations.wal_overview import missing_wal
@@ -21,6 +22,7 @@ def quick(repository: Repository, backup_id: str, *, database: str = "") -> Veri
     manifest = Catalog(repository).find(backup_id, database=database)
     there = {each.key: each for each in repository.list(manifest.backup_id)}
     bad = [*gaps(manifest), *_bad_parts(manifest, there), *_bad_blobs(repository, manifest)]
+    bad += missing_parents(repository, manifest)
     bad += missing_wal(repository, [manifest])[0]
     return VerifyReport(
         manifest=manifest,

@@ -11,6 +11,7 @@ from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.errors import VerifyFailed
 from holdfast.model import Manifest
 from holdfast.operations.completeness import BadPart, gaps
+from holdfast.operations.incrementals import broken_chains
 from holdfast.operations.verify import Piece, Reader, home_of, pieces_of
 from holdfast.operations.wal_overview import missing_wal
 from holdfast.proving import Proofs, Reread
@@ -52,6 +53,7 @@ def reread(
     survey = Catalog(reader.repository).survey(job)
     known = _known(survey.manifests, reader.proofs)
     bad = [(each.backup_id, gap) for each in survey.manifests for gap in gaps(each)]
+    bad += broken_chains(survey)
     no_wal = missing_wal(reader.repository, survey.manifests)
     bad += [
         (each.backup_id, gap)

@@ -14,6 +14,7 @@ from holdfast.failpoints import reached
 from holdfast.model import Manifest, Part, PartKind, Relation
 from holdfast.operations.blob_names import names_in
 from holdfast.operations.blobs import blob_name, proven_blob
+from holdfast.operations.incrementals import chain_of
 from holdfast.operations.opening import HINT, require_identity
 from holdfast.operations.parts import proven
 from holdfast.pipeline.decrypt import Identities
@@ -69,16 +70,21 @@ def restore(
 ) -> RestoreReport:
     """Restore what `choice` names into `target`.
 
-    Every part is proven against the fingerprint of what is stored while it is read. Raises
+    Every part is proven against the fingerprint of what is stored while it is read; an incremental
+    backup comes with all those that it needs. Raises
     `BackupNotFound`, `IdentityNeeded` before anything is touched, `TargetNotEmpty`,
     `VerifyFailed` for a damaged part, `RestoreFailed` naming the object.
     """
     began = time.monotonic()
     manifest = Catalog(repository).find(choice.backup_id)
-    require_identity(manifest, identities)
+    below = chain_of(Catalog(repository), manifest)
+    for each in (*below, manifest):
+        require_identity(each, identities)
     tables = chosen_tables(manifest, choice)
-    request = _request(manifest, choice, tables, _blob_opener(repository, manifest, identities))
-    wanted = wanted_parts(manifest, tables)
+    request = _request(
+        manifest, choice, tables, _blob_opener(repository, manifest, identities), below
+    )
+    wanted = wanted_parts(manifest, tables) + [part for each in below for part in each.parts]
     plain_bytes = sum(part.plain_bytes for part in wanted)
     progress.begin(total_bytes=plain_bytes, parts=len(wanted))
     read = partial(proven, repository, identities=identities, advance=progress.advance, both=False)
@@ -101,10 +107,16 @@ def restore(
 
 
 def _request(
-    manifest: Manifest, choice: RestoreChoice, tables: tuple[Relation, ...], open_blob: OpenBlob
+    manifest: Manifest,
+    choice: RestoreChoice,
+    tables: tuple[Relation, ...],
+    open_blob: OpenBlob,
+    below: Sequence[Manifest],
 ) -> RestoreRequest:
     return RestoreRequest(
         parts=manifest.parts,
+        earlier=tuple(each.parts for each in below),
+        server_version=manifest.server.version,
         tables=tables,
         overwrite=choice.overwrite,
         globals=choice.globals,

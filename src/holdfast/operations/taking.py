@@ -24,6 +24,7 @@ from holdfast.failpoints import reached
 from holdfast.model import Blob, Consistency, Manifest, Part, PartPlan
 from holdfast.operations.blob_names import BlobNames
 from holdfast.operations.blobs import BlobKeeper
+from holdfast.operations.incrementals import following, notes_of, require_parents
 from holdfast.operations.parts import key_of, store_part, tell_stored
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.resuming import Reusable, unfinished
@@ -94,6 +95,7 @@ def take(
     are removed, or kept for a later run to go on with where the job says so, and a record of
     the failure names what stopped it.
     """
+    source = following(plugs, source)
     taking = _begun(plugs, source, choice, run_id=run_id, name_id=name_id, hold=hold)
     catalog = Catalog(plugs.repository)
     try:
@@ -174,7 +176,7 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
             # What only a later run of this backup would need.
             parts=tuple(replace(part, memo="") for part in parts),
             blobs=blobs.kept,
-            notes=plugs.job.notes,
+            notes=plugs.job.notes + notes_of(snapshot),
             recipients=plugs.job.recipients,
             blob_secret=blobs.secret,
         )
@@ -193,6 +195,7 @@ def _commit(taking: Taking, catalog: Catalog, manifest: Manifest) -> None:
     """Only while the job is ours: whoever takes it over removes what has no manifest yet."""
     trying, hold = taking.recoveries.trying, taking.hold
     trying(hold.prove, on=RepositoryUnreachable, what="proving that the job is still ours")
+    trying(lambda: require_parents(catalog, manifest), on=RepositoryUnreachable, what="its parents")
     trying(lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest")
     if hold.lost:
         # We slept for a whole lease_time right here: the parts may be gone already.

@@ -12,6 +12,7 @@ from holdfast.model import Blob, Manifest, Part
 from holdfast.operations.blob_names import names_in
 from holdfast.operations.blobs import proven_blob
 from holdfast.operations.completeness import BadPart, gaps
+from holdfast.operations.incrementals import missing_parents
 from holdfast.operations.opening import HINT, require_identity, require_stored
 from holdfast.operations.parts import proven
 from holdfast.operations.wal_overview import missing_wal
@@ -124,8 +125,9 @@ class Reader:
 
 def verify(reader: Reader, backup_id: str, *, workers: int, database: str = "") -> VerifyReport:
     """Read every part of `backup_id`: sizes, both fingerprints, rows where they can be counted,
-    ranges that follow each other; every blob it refers to; and of a base backup whether the WAL
-    that is archived goes on from it without a gap.
+    ranges that follow each other; every blob it refers to; of a base backup whether the WAL that
+    is archived goes on from it without a gap; and of an incremental one whether its parents are
+    there.
 
     All parts are read, whatever is wrong with one of them: the report names every bad one. Of
     what is encrypted only the stored bytes are compared where no identity is given. Raises
@@ -149,6 +151,7 @@ def verify(reader: Reader, backup_id: str, *, workers: int, database: str = "") 
         stored_bytes=manifest.stored_bytes,
         bad=(
             *gaps(manifest),
+            *missing_parents(reader.repository, manifest),
             *(problem for problem in problems if problem),
             *missing_wal(reader.repository, [manifest])[0],
         ),

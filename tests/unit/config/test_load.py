@@ -225,6 +225,14 @@ def test_a_password_in_a_dsn_is_refused_and_not_repeated(tmp_path: Path, source:
         ("method: physical, databases: all", "'databases' means nothing to engine native, method"),
         ("method: physical, transport: fifo", "'transport' means nothing to engine native, method"),
         (
+            "method: physical, incremental: 6",
+            "'incremental' means nothing to engine native, method physical",
+        ),
+        (
+            "engine: tools, incremental: 6",
+            "'incremental' means nothing to engine tools, method logical",
+        ),
+        (
             "engine: tools, method: physical, session: daemon",
             "'session' means nothing to engine tools, method physical",
         ),

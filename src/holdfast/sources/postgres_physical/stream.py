@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from holdfast.chaining import Earlier
 from holdfast.errors import SnapshotLost
-from holdfast.model import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
+from holdfast.model import Buffer, Consistency, Member, Part, PartKind, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, PartStream, Snapshot, SourcePlan, TablePlan
 from holdfast.process import Child, ChildFailed, running
 from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import databases, tools
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres_physical.following import Following, following
+from holdfast.sources.postgres_physical.lineage import require_summaries
+from holdfast.sources.postgres_physical.snapshot import MANIFEST_FILE
 from holdfast.sources.postgres_physical.stream_facts import SENDERS, StreamFacts, examined, wal_of
 from holdfast.sources.postgres_physical.wire_failures import wire_failed
 
@@ -27,33 +31,56 @@ ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BasebackupStream:
-    """Obeys `ports.PartStream`: what pg_basebackup writes."""
+    """Obeys `ports.PartStream`: what pg_basebackup writes, told on the way whom it goes on from."""
 
-    child: Child
+    begin: Callable[[Sequence[str]], Child]
+    """Starts pg_basebackup with these arguments more; it ends with the stream's block."""
+    following: Following
     wal: dict[str, str]
     """Which WAL the backup spans, known once all of it was read."""
     rows: int | None = None
     members: Sequence[Member] = ()
 
     def __iter__(self) -> Iterator[Buffer]:
-        tail = b""
         try:
-            for chunk in self.child.chunks():
-                tail = (tail + chunk)[-TAIL_BYTES:]
-                yield chunk
-            self.wal.update(wal_of(tail) | {"ended_at": datetime.now(UTC).isoformat()})
+            yield from self._chunks()
         except ChildFailed as error:
             raise wire_failed(error, "cannot stream the cluster") from error
+
+    def _chunks(self) -> Iterator[bytes]:
+        chunks = self.begin(self.following.options).chunks()
+        try:
+            first = next(chunks, b"")
+        except ChildFailed as error:
+            # Nothing was sent yet: the same server may send all of it.
+            if not self.following.give_up(error):
+                raise
+            chunks = self.begin(self.following.options).chunks()
+            first = next(chunks, b"")
+        tail = first[-TAIL_BYTES:]
+        read_along = self.following.list_anew()
+        read_along(first)
+        yield first
+        for chunk in chunks:
+            tail = (tail + chunk)[-TAIL_BYTES:]
+            read_along(chunk)
+            yield chunk
+        self.wal.update(wal_of(tail) | {"ended_at": datetime.now(UTC).isoformat()})
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSnapshot:
-    """Obeys `ports.Snapshot`: its one part begins and ends the base backup itself."""
+    """Obeys `ports.Snapshot`, `ports.Closing` and `chaining.Telling`.
+
+    Its one part begins and ends the base backup itself; the list of its files is kept last, for
+    whoever goes on from it.
+    """
 
     found: StreamFacts
     login: Login
     tool: Tool
     argv: Sequence[str]
+    following: Following
     taken_at: datetime
     consistency: Consistency = Consistency.SNAPSHOT
     endings: Endings = field(default_factory=Endings)
@@ -69,8 +96,13 @@ class StreamSnapshot:
             "snapshot": "the run of pg_basebackup",
             "copied_by": ONE_STREAM,
             "system_identifier": self.found.system_identifier,
+            **self.following.proof,
             **self.wal,
         }
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.following.notes
 
     @property
     def tools(self) -> dict[str, str]:
@@ -80,29 +112,59 @@ class StreamSnapshot:
     def parts(self) -> Sequence[PartPlan]:
         return [PartPlan(name=PART, kind=PartKind.FILE_PACK, estimated_bytes=self.found.size_bytes)]
 
-    def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:  # noqa: ARG002  # there is one
-        return self._stream()
+    def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:  # noqa: ARG002  # there is one
+        size_bytes = self.following.files.size_bytes
+        if not size_bytes:
+            return []
+        return [
+            PartPlan(
+                name=MANIFEST_FILE,
+                kind=PartKind.CLOSING,
+                estimated_bytes=size_bytes,
+                # A copy: a restore has it from there.
+                details={"inside": PART},
+            )
+        ]
 
     @contextmanager
-    def _stream(self) -> Iterator[PartStream]:
-        with (
-            running(self.argv, env=self.login.environment()) as child,
-            self.endings.registered(child.end),
-        ):
-            yield BasebackupStream(child=child, wal=self.wal)
+    def read(self, part: PartPlan) -> Iterator[PartStream]:
+        if part.name == MANIFEST_FILE:
+            yield self.following.files
+            return
+        with ExitStack() as stack:
+
+            def begin(options: Sequence[str]) -> Child:
+                argv = [*self.argv, *options]
+                child = stack.enter_context(running(argv, env=self.login.environment()))
+                stack.enter_context(self.endings.registered(child.end))
+                return child
+
+            yield BasebackupStream(begin=begin, following=self.following, wal=self.wal)
 
     def abort(self) -> None:
         self.endings.abort()
 
 
 class StreamSource:
-    """Obeys `ports.Source`. `fast` does not wait for a spread checkpoint."""
+    """Obeys `ports.Source` and `chaining.Chained`. `fast` does not wait for a spread checkpoint.
+
+    At most `incrementals` backups of what changed follow each one of everything.
+    """
 
     engine = "tools"
 
-    def __init__(self, *, login: Login, fast: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        login: Login,
+        fast: bool = True,
+        incrementals: int = 0,
+        earlier: Earlier | None = None,
+    ) -> None:
         self._login = login
         self._fast = fast
+        self._incrementals = incrementals
+        self._earlier = earlier
 
     @property
     def database(self) -> str:
@@ -110,6 +172,11 @@ class StreamSource:
 
     def databases(self) -> Sequence[StreamSource]:
         return [self]
+
+    def after(self, earlier: Earlier) -> StreamSource:
+        return StreamSource(
+            login=self._login, fast=self._fast, incrementals=self._incrementals, earlier=earlier
+        )
 
     def lag_seconds(self) -> float | None:
         return databases.lag_seconds(self._login)
@@ -123,6 +190,7 @@ class StreamSource:
             Finding(subject="tools", detail=f"{PROGRAM} {tool.version}"),
             Finding(subject="wal senders", detail=f"{found.senders_free} free, {SENDERS} needed"),
             Finding(subject="workers", detail=ONE_STREAM),
+            Finding(subject="incremental", detail=f"at most {self._incrementals} in a row"),
         ]
 
     def connections_free(self) -> int:
@@ -159,17 +227,19 @@ class StreamSource:
             raise SnapshotLost("a stream of pg_basebackup cannot be gone on with half way")
         found = self._examined()
         tool = _tool(found)
-        snapshot = StreamSnapshot(
-            found=found,
-            login=self._login,
-            tool=tool,
-            argv=self._argv(tool),
-            taken_at=datetime.now(UTC),
-        )
-        try:
-            yield snapshot
-        finally:
-            snapshot.abort()
+        with following(found, self._earlier, most=self._incrementals) as chosen:
+            snapshot = StreamSnapshot(
+                found=found,
+                login=self._login,
+                tool=tool,
+                argv=self._argv(tool),
+                following=chosen,
+                taken_at=datetime.now(UTC),
+            )
+            try:
+                yield snapshot
+            finally:
+                snapshot.abort()
 
     def _argv(self, tool: Tool) -> list[str]:
         return [
@@ -186,7 +256,10 @@ class StreamSource:
         ]
 
     def _examined(self) -> StreamFacts:
-        return examined(self._login)
+        found = examined(self._login)
+        if self._incrementals:
+            require_summaries(found)
+        return found
 
 
 def _tool(found: StreamFacts) -> Tool:

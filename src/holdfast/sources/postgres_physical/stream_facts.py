@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from psycopg.rows import class_row
+
 from holdfast.errors import DatabaseUnreachable, GrantMissing, Unsupported
 from holdfast.model import Server
 from holdfast.sources.postgres_native.login import Login
@@ -16,13 +18,19 @@ from holdfast.sources.postgres_physical.snapshot import KIND
 # It streams nothing beside the files, so one sender is enough.
 SENDERS = 1
 _FACTS = """
-SELECT current_setting('server_version'), current_setting('server_version_num')::int,
-       (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')),
+SELECT current_setting('server_version') AS version,
+       current_setting('server_version_num')::int AS version_number,
+       (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global'))
+         AS tablespaces,
        current_setting('max_wal_senders')::int
-         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'),
-       (SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database)::bigint,
-       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),
-       (SELECT system_identifier FROM pg_control_system())::text
+         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender')
+         AS senders_free,
+       (SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database)::bigint AS size_bytes,
+       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)
+         AS may_replicate,
+       (SELECT system_identifier FROM pg_control_system())::text AS system_identifier,
+       (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
+       current_setting('summarize_wal', true) = 'on' AS summarizes
 """
 # One range each timeline, at the end of the manifest, which is the last file of the stream.
 _RANGE = re.compile(
@@ -30,12 +38,10 @@ _RANGE = re.compile(
 )
 
 
-_NOTHING = ("", 0, 0, 0, 0, False, "")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamFacts:
-    """What the server says of itself; `senders_free` are WAL senders nobody uses now."""
+    """What the server says of itself; `senders_free` are WAL senders nobody uses now, and
+    `summarizes` is None where it is too old to keep summaries of its WAL."""
 
     version: str
     version_number: int
@@ -44,6 +50,8 @@ class StreamFacts:
     size_bytes: int
     may_replicate: bool
     system_identifier: str
+    timeline: int
+    summarizes: bool | None
 
     @property
     def server(self) -> Server:
@@ -52,18 +60,11 @@ class StreamFacts:
 
 def examined(login: Login) -> StreamFacts:
     """Raises what would keep pg_basebackup from working."""
-    with cluster.session(login) as connection:
-        row = connection.execute(_FACTS).fetchone()
-    version, number, spaces, free, size_bytes, may_replicate, identifier_found = row or _NOTHING
-    found = StreamFacts(
-        version=version,
-        version_number=number,
-        tablespaces=spaces,
-        senders_free=free,
-        size_bytes=size_bytes,
-        may_replicate=may_replicate,
-        system_identifier=identifier_found,
-    )
+    with (
+        cluster.session(login) as connection,
+        connection.cursor(row_factory=class_row(StreamFacts)) as cursor,
+    ):
+        (found,) = cursor.execute(_FACTS).fetchall()
     _require(found, login.user)
     return found
 

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -17,6 +18,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part, PartKind
 from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.sources.postgres_physical.combining import (
+    combine,
+    combiner,
+    put_in_place,
+    room_beside,
+)
 from holdfast.sources.postgres_physical.packing import FILE_MODE, FOLDER_MODE
 from holdfast.sources.postgres_physical.reading import CHUNK_BYTES
 from holdfast.sources.postgres_physical.recovery_files import write_settings
@@ -56,6 +63,9 @@ class DirectoryTarget:
         self, request: RestoreRequest, open_part: OpenPart, progress: Progress
     ) -> list[RestoredTable]:
         parts = _of_files(request)
+        if request.earlier:
+            self._combine(request, open_part, progress)
+            return []
         # The one tar of pg_basebackup has its label inside, and no tablespaces.
         label = next((part for part in parts if part.details.get("path") == LABEL_FILE), None)
         told = label.details if label else {"tablespaces": "{}", "vanished": "[]"}
@@ -71,6 +81,24 @@ class DirectoryTarget:
                 _empty(folder, remove=not existed)
             raise
         return []
+
+    def _combine(self, request: RestoreRequest, open_part: OpenPart, progress: Progress) -> None:
+        """Each backup of a chain into a folder of its own beside, and out of them this one, which
+        is there whole or not at all."""
+        _require_empty(self._data)
+        tool = combiner(request.server_version)
+        with room_beside(self._data) as room:
+            folders = []
+            for number, parts in enumerate((*request.earlier, request.parts)):
+                folders.append(room / str(number))
+                one = replace(request, parts=parts, earlier=(), settings=None)
+                DirectoryTarget(folders[-1].as_uri()).restore(one, open_part, progress)
+            whole = room / "whole"
+            combine(tool, folders, whole)
+            if request.settings is not None:
+                write_settings(whole, request.settings)
+            os.sync()
+            put_in_place(whole, self._data)
 
     def _folders(self, tablespaces: dict[str, str]) -> dict[str, Path]:
         return {oid: self._tablespaces / oid for oid in tablespaces}
@@ -94,6 +122,8 @@ class DirectoryTarget:
             part
             for part in parts
             if part not in control
+            # What is kept a second time, for others than a restore.
+            and "inside" not in part.details
             and part.details.get("path") != MAP_FILE
             and part.details.get("path") not in vanished
         ]

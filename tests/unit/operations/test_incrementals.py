@@ -1,0 +1,173 @@
+"""Incremental backups: never finished, kept, copied or dropped so that one lacks its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.chaining import Earlier
+from holdfast.errors import BackupFailed, RepositoryReadOnly, VerifyFailed
+from holdfast.model import Manifest
+from holdfast.operations.backup import backup
+from holdfast.operations.copying import copy
+from holdfast.operations.plugs import Copying
+from holdfast.operations.prune import prune
+from holdfast.operations.quick import quick
+from holdfast.operations.restore import RestoreChoice, restore
+from holdfast.operations.verify import verify
+from holdfast.ports import Blobs
+from holdfast.retention import Policy
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import FakeSnapshot, FakeSource, FakeTarget, table
+from tests.unit.operations.worlds import World
+
+
+class ChainedSource(FakeSource):
+    """Obeys `chaining.Chained`: each backup goes on from the newest that it is offered."""
+
+    def __init__(self) -> None:
+        super().__init__(table("orders", "1,ann"))
+        self.offered: list[str] = []
+        self.loses: MemoryRepository | None = None
+
+    def after(self, earlier: Earlier) -> ChainedSource:
+        self.offered = [each.backup_id for each in earlier.manifests()]
+        return self
+
+    @contextmanager
+    def open(
+        self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
+    ) -> Iterator[FakeSnapshot]:
+        with super().open(workers=workers, blobs=blobs, rejoin=rejoin) as snapshot:
+            if self.offered:
+                snapshot.proof["parent"] = self.offered[0]
+            yield snapshot
+            if self.loses is not None:
+                self.loses.delete(f"{self.offered[0]}/manifest.json")
+
+
+class ChainedWorld(World):
+    """A job whose backups are all of one chain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chained = self.source = ChainedSource()
+
+    def taken(self, count: int) -> list[Manifest]:
+        return [backup(self.plugs).manifest for _ in range(count)]
+
+    def names(self) -> list[str]:
+        return [each.backup_id for each in Catalog(self.repository).survey("shop").manifests]
+
+
+@pytest.fixture
+def world() -> ChainedWorld:
+    return ChainedWorld()
+
+
+def test_a_parent_that_goes_while_its_child_is_taken_leaves_no_backup(world: ChainedWorld) -> None:
+    (full,) = world.taken(1)
+    world.chained.loses = world.repository
+    with pytest.raises(BackupFailed, match=f"its parent '{full.backup_id}' is not there"):
+        backup(world.plugs)
+    assert world.names() == []
+
+
+def test_only_what_can_be_restored_and_is_not_known_as_damaged_is_offered(
+    world: ChainedWorld,
+) -> None:
+    full, first, second = world.taken(3)
+    assert [each.parent for each in (full, first, second)] == ["", full.backup_id, first.backup_id]
+    world.repository.flip_bit(first.parts[0].key, at=3)
+    assert verify(world.reader, first.backup_id, workers=1).bad
+    assert world.taken(1)[0].parent == full.backup_id
+    world.repository.delete(f"{full.backup_id}/manifest.json")
+    assert world.taken(1)[0].parent == ""
+
+
+@pytest.mark.parametrize("lost", ["manifest.json", "parts"])
+def test_verify_misses_a_parent_and_what_belongs_to_it(world: ChainedWorld, lost: str) -> None:
+    full, _, last = world.taken(3)
+    assert not verify(world.reader, last.backup_id, workers=1).bad
+    for key in list(world.repository.objects):
+        if key.startswith(f"{full.backup_id}/{lost}"):
+            world.repository.delete(key)
+    for report in (
+        verify(world.reader, last.backup_id, workers=1),
+        quick(world.repository, last.backup_id),
+    ):
+        assert full.backup_id in report.bad[0].problem
+
+
+def test_prune_keeps_the_whole_chain_of_what_it_keeps(world: ChainedWorld) -> None:
+    world.retention = Policy(last=1)
+    made = world.taken(3)
+    report = prune(world.plugs, dry_run=False)
+    assert [each.because for each in report.verdicts] == [
+        "last 1 of 1",
+        f"parent of {made[2].backup_id}",
+        f"parent of {made[1].backup_id}",
+    ]
+    assert len(world.names()) == 3
+
+
+class Locked(MemoryRepository):
+    """A store that keeps one object, as with an object lock."""
+
+    kept = ""
+
+    def delete(self, key: str) -> None:
+        if self.kept and key == self.kept:
+            raise RepositoryReadOnly(f"cannot delete '{key}': it is locked")
+        super().delete(key)
+
+
+def test_the_parent_of_what_a_store_keeps_is_not_dropped_either(world: ChainedWorld) -> None:
+    locked = Locked()
+    world.repository = locked
+    full, first, second = world.taken(3)
+    world.source = FakeSource(table("orders", "1,ann"))
+    newest = backup(world.plugs).manifest
+    world.retention = Policy(last=1)
+    locked.kept = f"{first.backup_id}/manifest.json"
+    report = prune(world.plugs, dry_run=False)
+    assert [each.backup_id for each in report.refused] == [first.backup_id, full.backup_id]
+    assert world.names() == [newest.backup_id, first.backup_id, full.backup_id]
+    assert second.backup_id not in world.names()
+
+
+def test_a_restore_brings_the_chain_and_refuses_one_that_is_broken(world: ChainedWorld) -> None:
+    full, first, last = world.taken(3)
+    target = FakeTarget()
+    choice = RestoreChoice(backup_id=last.backup_id)
+    restore(world.repository, target, choice, progress=FakeProgress())
+    assert target.requests[0].earlier == (full.parts, first.parts)
+    assert target.requests[0].server_version == last.server.version
+    world.repository.delete(f"{first.backup_id}/manifest.json")
+    with pytest.raises(VerifyFailed, match=first.backup_id):
+        restore(world.repository, FakeTarget(), choice, progress=FakeProgress())
+
+
+def test_a_copy_brings_parents_first_and_no_child_without_one(world: ChainedWorld) -> None:
+    full, first, last = world.taken(3)
+    offsite = MemoryRepository()
+    plugs = Copying(
+        source=world.repository,
+        target=offsite,
+        believed=world.repository,
+        guard=world.guard,
+        at_once=2,
+    )
+    world.repository.flip_bit(first.parts[0].key, at=3)
+    report = copy("shop", plugs, FakeProgress())
+    assert [(each.backup_id, bool(each.problem)) for each in report.backups] == [
+        (full.backup_id, False),
+        (first.backup_id, True),
+        (last.backup_id, True),
+    ]
+    found = [each.backup_id for each in Catalog(offsite).survey("shop").manifests]
+    assert found == [full.backup_id]
