@@ -79,6 +79,8 @@ Encryption = Literal["none", "age"]
 AGE_SUFFIX = ".age"
 # What an incremental backup proves: whose changes it holds.
 PARENT = "parent"
+# The kind of a server all of whose databases are kept as files.
+POSTGRES_CLUSTER = "postgres-cluster"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from holdfast.config.settings import CompressionSettings, JobSettings
 from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
 from holdfast.errors import Unsupported
 from holdfast.holding import Holder
-from holdfast.model import Selection
+from holdfast.model import POSTGRES_CLUSTER, Selection
 from holdfast.ports import Source, Target
 
 
@@ -170,7 +170,7 @@ _POSTGRES: dict[str, MakeTarget] = {"postgres": _postgres_target}
 _MYSQL: dict[str, MakeTarget] = {"mysql": _mysql_target, "mariadb": _mysql_target}
 _FOLDER: dict[str, MakeTarget] = {
     "mariadb": _datadir_target,
-    "postgres-cluster": clusters.directory_target,
+    POSTGRES_CLUSTER: clusters.directory_target,
 }
 TARGETS = {
     "postgres": _POSTGRES,

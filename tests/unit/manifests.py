@@ -27,6 +27,25 @@ def part(name: str = "data/00001-orders.copy") -> Part:
     )
 
 
+def bare_part(name: str, kind: PartKind) -> Part:
+    """A part as stored without a change, of which only its name and kind matter."""
+    return Part(
+        name=name,
+        key=name,
+        kind=kind,
+        relation=None,
+        rows=None,
+        plain_bytes=1,
+        plain_sha256="",
+        stored_bytes=1,
+        stored_sha256="",
+        codec=Codec.NONE,
+        encryption="none",
+        seconds=0.0,
+        details={},
+    )
+
+
 def manifest(name: str = "20261120T020000Z-0a0b0c0d", *, age: timedelta = timedelta(0)) -> Manifest:
     started = STARTED - age
     return Manifest(

@@ -20,9 +20,9 @@ from holdfast import events
 from holdfast.cli.options import duration_option
 from holdfast.cli.session import Session
 from holdfast.errors import Unsupported
-from holdfast.model import Manifest
+from holdfast.model import POSTGRES_CLUSTER, Manifest
 from holdfast.operations.recovering import require_reachable
-from holdfast.operations.wal_overview import CLUSTER, POSTGRES_CLUSTER
+from holdfast.operations.wal_overview import CLUSTER
 from holdfast.recovery import Action, Goal, Reached, Recovery, moment_of
 from holdfast.wal import Position
 

@@ -15,7 +15,6 @@ from holdfast.ports import Repository
 from holdfast.timelines import ClusterWal, Stretch, Timeline, missing
 from holdfast.wal import WalKind, WalName
 
-POSTGRES_CLUSTER = "postgres-cluster"
 # Where there is no segment to tell its size nothing is counted either.
 SEGMENT_BYTES = 16 << 20
 # What a manifest proves of a base backup; others need no WAL.

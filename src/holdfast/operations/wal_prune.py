@@ -9,10 +9,9 @@ from holdfast.archiving import Held
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.errors import RepositoryReadOnly
 from holdfast.failpoints import reached
-from holdfast.model import Manifest
+from holdfast.model import POSTGRES_CLUSTER, Manifest
 from holdfast.operations.wal_overview import (
     CLUSTER,
-    POSTGRES_CLUSTER,
     START,
     TIMELINE,
     by_cluster,

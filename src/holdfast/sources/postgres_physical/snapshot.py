@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 from holdfast import events
 from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
 from holdfast.holding import Ended, Holding
-from holdfast.model import Buffer, Consistency, Member, Part, PartKind, PartPlan, Server
+from holdfast.model import (
+    POSTGRES_CLUSTER,
+    Buffer,
+    Consistency,
+    Member,
+    Part,
+    PartKind,
+    PartPlan,
+    Server,
+)
 from holdfast.ports import PartStream
 from holdfast.sources.postgres_physical import backup_manifest
 from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange
@@ -25,7 +34,6 @@ from holdfast.sources.postgres_physical.wal import require_segment
 from holdfast.sources.tending import LOOK_SECONDS, Tender, let_go
 from holdfast.wal import Position, segments_between
 
-KIND = "postgres-cluster"
 LABEL_FILE, MAP_FILE, MANIFEST_FILE = "backup_label", "tablespace_map", "backup_manifest"
 BLOCKS_TOLD = 20
 
@@ -70,7 +78,7 @@ class PhysicalSnapshot:
 
     @property
     def server(self) -> Server:
-        return Server(kind=KIND, version=self.found.version, database="cluster")
+        return Server(kind=POSTGRES_CLUSTER, version=self.found.version, database="cluster")
 
     @property
     def taken_at(self) -> datetime:

@@ -10,7 +10,7 @@ from functools import partial
 
 from holdfast.errors import ConfigInvalid, DatabaseUnreachable
 from holdfast.holding import HeldKind, Holder
-from holdfast.model import Consistency, PartPlan, Relation, Server
+from holdfast.model import POSTGRES_CLUSTER, Consistency, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
 from holdfast.sources.postgres_native import databases, preflight
 from holdfast.sources.postgres_native.login import Login
@@ -19,7 +19,7 @@ from holdfast.sources.postgres_physical.cluster import ClusterFacts
 from holdfast.sources.postgres_physical.layout import Layout, lay_out
 from holdfast.sources.postgres_physical.reading import unreadable
 from holdfast.sources.postgres_physical.sampling import is_worth_compressing
-from holdfast.sources.postgres_physical.snapshot import KIND, PhysicalSnapshot
+from holdfast.sources.postgres_physical.snapshot import PhysicalSnapshot
 from holdfast.sources.postgres_physical.tree import Entry
 from holdfast.sources.tending import LOOK_SECONDS, joined, of_this_process
 
@@ -98,7 +98,7 @@ class PhysicalSource:
             layout = self._layout(found)
         sums = "verified" if found.has_checksums else "not there: the cluster has none"
         return SourcePlan(
-            server=Server(kind=KIND, version=found.version, database=self.database),
+            server=Server(kind=POSTGRES_CLUSTER, version=found.version, database=self.database),
             tables=tuple(
                 TablePlan(
                     relation=Relation(schema="files", name=part.details.get("path", part.name)),

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 
 from holdfast.errors import DatabaseUnreachable, GrantMissing, Unsupported
-from holdfast.model import Server
+from holdfast.model import POSTGRES_CLUSTER, Server
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import identifier
 from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import OLDEST_SERVER
-from holdfast.sources.postgres_physical.snapshot import KIND
 
 # It streams nothing beside the files, so one sender is enough.
 SENDERS = 1
@@ -55,7 +54,7 @@ class StreamFacts:
 
     @property
     def server(self) -> Server:
-        return Server(kind=KIND, version=self.version, database="cluster")
+        return Server(kind=POSTGRES_CLUSTER, version=self.version, database="cluster")
 
 
 def examined(login: Login) -> StreamFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,24 +12,12 @@ from holdfast.model import Codec, Part, PartKind, Relation
 from holdfast.ports import OpenPart, RestoreRequest
 from holdfast.sources.mysql_tools.datadir import DatadirTarget
 from tests.fakes.progress import FakeProgress
+from tests.unit.manifests import bare_part
 
 
 def part(**details: str) -> Part:
-    return Part(
-        name="server.xbstream",
-        key="k",
-        kind=PartKind.ARCHIVE,
-        relation=None,
-        rows=None,
-        plain_bytes=1,
-        plain_sha256="",
-        stored_bytes=1,
-        stored_sha256="",
-        codec=Codec.ZSTD,
-        encryption="none",
-        seconds=0.0,
-        details=details,
-    )
+    stream = bare_part("server.xbstream", PartKind.ARCHIVE)
+    return replace(stream, codec=Codec.ZSTD, details=details)
 
 
 def never(_: Part) -> OpenPart:

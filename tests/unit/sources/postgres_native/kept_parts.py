@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from holdfast.model import Codec, Part, PartKind
+from dataclasses import replace
+
+from holdfast.model import Part, PartKind
 from holdfast.sources.postgres_native.table_part import TablePart
+from tests.unit.manifests import bare_part
 
 
 def kept(table: TablePart, *, name: str = "data/00001-orders.copy") -> Part:
-    return Part(
-        name=name,
-        key=name,
-        kind=PartKind.DATA,
+    return replace(
+        bare_part(name, PartKind.DATA),
         relation=table.relation,
         ancestors=table.ancestors,
         rows=0,
-        plain_bytes=0,
-        plain_sha256="",
-        stored_bytes=0,
-        stored_sha256="",
-        codec=Codec.NONE,
-        encryption="none",
-        seconds=0.0,
         details=table.details(),
     )

@@ -6,35 +6,23 @@ import io
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
-from holdfast.model import Codec, Part, PartKind, Relation
+from holdfast.model import Part, PartKind, Relation
 from holdfast.ports import RestoreRequest
 from holdfast.sources.postgres_physical.target import DirectoryTarget
 from tests.fakes.progress import FakeProgress
+from tests.unit.manifests import bare_part
 
 LABEL = {"path": "backup_label", "tablespaces": '{"16400": "/srv/space"}', "vanished": '["gone"]'}
 
 
 def part(name: str, kind: PartKind, **details: str) -> Part:
-    return Part(
-        name=name,
-        key=name,
-        kind=kind,
-        relation=None,
-        rows=None,
-        plain_bytes=1,
-        plain_sha256="",
-        stored_bytes=1,
-        stored_sha256="",
-        codec=Codec.NONE,
-        encryption="none",
-        seconds=0.0,
-        details=details,
-    )
+    return replace(bare_part(name, kind), details=details)
 
 
 def tar_of(*names: str) -> bytes:

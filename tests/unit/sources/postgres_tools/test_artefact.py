@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from holdfast.model import Codec, Part, PartKind, PartPlan, Relation
+from holdfast.model import Part, PartKind, PartPlan, Relation
 from holdfast.sources.postgres_native.inventory import Facts, Table
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_tools import artefact
 from holdfast.sources.postgres_tools.artefact import CUSTOM, PLAIN
+from tests.unit.manifests import bare_part
 
 TOOL = Tool(path=Path("/usr/bin/pg_dump"), version="17.6", major=17)
 GB = 10**9
@@ -115,18 +117,4 @@ def test_the_dump_knows_its_tables_by_their_true_names() -> None:
 
 
 def kept(plan: PartPlan) -> Part:
-    return Part(
-        name=plan.name,
-        key=plan.name,
-        kind=PartKind.ARCHIVE,
-        relation=None,
-        rows=None,
-        plain_bytes=0,
-        plain_sha256="",
-        stored_bytes=0,
-        stored_sha256="",
-        codec=Codec.NONE,
-        encryption="none",
-        seconds=0.0,
-        details=plan.details,
-    )
+    return replace(bare_part(plan.name, PartKind.ARCHIVE), details=plan.details)
