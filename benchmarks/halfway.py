@@ -6,40 +6,42 @@ The session daemon is started where none answers; it has to outlive whoever is k
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast.config.load import load
+from holdfast.scheduling.journal import FileJournal
 
 PROGRAM = "from holdfast.cli.main import main; main()"
 DAEMON = "from holdfast.sessiond.main import main; main()"
 PATIENCE_SECONDS = 10.0
+LOOK_SECONDS = 0.02
 
 
 def main(config: str, job: str) -> int:
-    """0 once the run was killed with half of its bytes stored."""
+    """0 once the run was killed with half of its bytes stored.
+
+    What its workers were at in that moment is lost, as it would be to anybody.
+    """
     _listening(config)
     planned = subprocess.run(_asked(config, "plan", job, "--json"), check=True, capture_output=True)
-    sizes = [table["estimated_bytes"] for table in json.loads(planned.stdout)["tables"]]
-    done = subprocess.run(
-        _asked(config, "backup", job),
-        env=os.environ | {"HOLDFAST_FAILPOINT": f"part-stored:{parts_in_half(sizes)}"},
-        check=False,
-        capture_output=True,
-    )
-    return 0 if done.returncode == -signal.SIGKILL else 1
+    wanted = sum(table["estimated_bytes"] for table in json.loads(planned.stdout)["tables"]) / 2
+    journal = FileJournal(load(Path(config)).state_directory / "unfinished")
+    asked = _asked(config, "backup", job)
+    with subprocess.Popen(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        while running.poll() is None:
+            if _stored_bytes(journal, job) >= wanted:
+                running.kill()
+                return 0 if running.wait() == -signal.SIGKILL else 1
+            time.sleep(LOOK_SECONDS)
+    return 1
 
 
-def parts_in_half(sizes: Sequence[int]) -> int:
-    """How many parts, taken in this order, hold half of all bytes."""
-    rest = sum(sizes) / 2
-    for number, size in enumerate(sizes, start=1):
-        rest -= size
-        if rest <= 0:
-            return number
-    return len(sizes)
+def _stored_bytes(journal: FileJournal, job: str) -> int:
+    return sum(part.plain_bytes for each in journal.unfinished(job) for part in each.parts)
 
 
 def _listening(config: str) -> None:
