@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from holdfast.archiving import Held
@@ -64,15 +65,15 @@ def prune_wal(
             continue
         oldest = min(own, key=lambda each: wal.segment_at(each.proof[START]))
         files = _older(held, wal, wal.segment_at(oldest.proof[START]))
-        refused = 0 if dry_run else _drop(archive, files, require)
+        gone = files if dry_run else _drop(archive, files, require)
         found.append(
             PrunedWal(
                 cluster=wal.cluster,
                 first_kept=_first_kept(wal, oldest),
                 because=f"{oldest.backup_id} begins there",
-                files=len(files) - refused,
-                freed_bytes=sum(each.size_bytes for each in files),
-                refused=refused,
+                files=len(gone),
+                freed_bytes=sum(each.size_bytes for each in gone),
+                refused=len(files) - len(gone),
             )
         )
     return found
@@ -90,16 +91,16 @@ def _older(held: Sequence[Held], wal: ClusterWal, first: int) -> list[Held]:
     return sorted(own, key=lambda each: each.name.number(wal.segment_bytes))
 
 
-def _drop(archive: WalArchive, files: Sequence[Held], require: Callable[[], object]) -> int:
-    refused = 0
+def _drop(archive: WalArchive, files: Sequence[Held], require: Callable[[], object]) -> list[Held]:
+    """Those that the store let go."""
+    gone: list[Held] = []
     for each in files:
         require()
-        try:
+        with suppress(RepositoryReadOnly):
             archive.drop(each)
-        except RepositoryReadOnly:
-            refused += 1
+            gone.append(each)
         reached("prune-wal-dropped")
-    return refused
+    return gone
 
 
 def _first_kept(wal: ClusterWal, oldest: Manifest) -> str:
