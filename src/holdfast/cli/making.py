@@ -24,7 +24,7 @@ from holdfast.model import Manifest
 from holdfast.operations.backup import backup as take_backup
 from holdfast.operations.plan import PlanReport
 from holdfast.operations.plan import plan as make_plan
-from holdfast.operations.taking import BackupChoice
+from holdfast.operations.under_way import BackupChoice
 
 ChunkSize = Annotated[
     int | None,

@@ -32,7 +32,8 @@ from holdfast.operations.mirroring import (
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.retrying import Recoveries
 from holdfast.operations.status import skipped_in_a_row
-from holdfast.operations.taking import BackupChoice, take
+from holdfast.operations.taking import take
+from holdfast.operations.under_way import BackupChoice
 from holdfast.ports import Source
 from holdfast.proving import Hold
 from holdfast.remembering import RunRecord

@@ -12,7 +12,7 @@ from holdfast.errors import BackupFailed, RepositoryFull, SnapshotLost
 from holdfast.model import Consistency, PartKind, PartPlan
 from holdfast.operations.backup import backup
 from holdfast.operations.resuming import Reusable
-from holdfast.operations.taking import BackupChoice
+from holdfast.operations.under_way import BackupChoice
 from holdfast.operations.verify import verify
 from holdfast.remembering import Unfinished
 from tests.fakes.source import table

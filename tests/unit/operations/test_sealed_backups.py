@@ -17,7 +17,7 @@ from holdfast.operations.blobs import proven_blob
 from holdfast.operations.parts import proven
 from holdfast.operations.prune import prune
 from holdfast.operations.restore import RestoreChoice, restore
-from holdfast.operations.taking import BackupChoice
+from holdfast.operations.under_way import BackupChoice
 from holdfast.operations.verify import VerifyReport, verify
 from holdfast.pipeline.decrypt import Identities
 from tests.fakes.progress import FakeProgress
