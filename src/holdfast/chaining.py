@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from holdfast.model import Manifest
+from holdfast.model import Buffer, Manifest
 from holdfast.ports import OpenPart, Source
 
 
@@ -24,6 +24,15 @@ class Chained(Protocol):
 
     def after(self, earlier: Earlier) -> Source:
         """The same source, whose snapshots may name one of `earlier` as their `parent`."""
+        ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A snapshot whose list of files the next backup goes on from."""
+
+    def listing(self) -> Iterable[Buffer] | None:
+        """The list once all was read; None where nobody will ask for it."""
         ...
 
 

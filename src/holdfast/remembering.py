@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from holdfast.model import Manifest, Part
+from holdfast.model import Buffer, Manifest, Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,23 @@ class Journal(Protocol):
 
     def end(self, job: str, database: str) -> None:
         """Forget it: the backup is finished, or its parts are gone."""
+        ...
+
+
+class Lists(Protocol):
+    """The list of files in the newest backup of each job that seals what this host cannot open
+    again: its next incremental backup has to be asked for with it."""
+
+    def offer(self, job: str, chunks: Iterable[Buffer]) -> None:
+        """Write down the list of a backup that is not finished yet."""
+        ...
+
+    def settle(self, job: str) -> None:
+        """The backup is finished: what was offered, if anything, is the list from now on."""
+        ...
+
+    def open(self, job: str) -> AbstractContextManager[Iterator[bytes]]:
+        """The list; nothing where there is none."""
         ...
 
 

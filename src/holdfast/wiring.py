@@ -45,6 +45,7 @@ from holdfast.scheduling.lease import Terms
 from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard, slots_of
 from holdfast.scheduling.ledger import FileLedger
 from holdfast.scheduling.limits import live_limits, refused_tasks
+from holdfast.scheduling.lists import FileLists
 from holdfast.scheduling.owner import this_process
 from holdfast.scheduling.pace import Limit, Pace
 from holdfast.scheduling.proofs import FileProofs
@@ -89,6 +90,7 @@ def plugs_for(
         cpu_seconds=cpu_seconds,
         proofs=_proofs(settings, kept_in),
         journal=FileJournal(settings.state_directory / "unfinished"),
+        lists=FileLists(settings.state_directory / "lists"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
         mirrors=tuple(_mirror(settings, job, each, run_id) for each in mirrors),

@@ -182,20 +182,6 @@ class Settings(Strict):
     jobs: dict[Name, JobSettings]
 
     @model_validator(mode="after")
-    def _parents_can_be_read(self) -> Self:
-        """What changed is asked for with a list that is in the backup before."""
-        for name, job in self.jobs.items():
-            store = self.repositories.get(job.repository)
-            is_sealed = store is not None and store.encryption is not None
-            if is_sealed and isinstance(job.source, PostgresSettings) and job.source.incremental:
-                raise problem(
-                    f"'incremental' of job '{name}' does not go with an encrypted repository",
-                    hint="this host cannot read what it has sealed, and each incremental needs"
-                    " the list of files of the one before: leave one of them out",
-                )
-        return self
-
-    @model_validator(mode="after")
     def _mirrors_are_sealed_alike(self) -> Self:
         for name, job in self.jobs.items():
             stores = [self.repositories.get(each) for each in (job.repository, *job.mirrors)]

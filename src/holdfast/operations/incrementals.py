@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from holdfast.catalog.catalog import Catalog, Survey
-from holdfast.chaining import Chained, Earlier, Telling
+from holdfast.chaining import Chained, Earlier, Listing, Telling
 from holdfast.chains import ancestors, by_id, is_whole
 from holdfast.errors import BackupFailed, BackupNotFound, HoldfastError, VerifyFailed
 from holdfast.model import Manifest, Part
 from holdfast.operations.completeness import BadPart
 from holdfast.operations.parts import proven
 from holdfast.operations.plugs import Plugs
+from holdfast.pipeline.fingerprint import Fingerprint
+from holdfast.pipeline.flow import flow
 from holdfast.ports import Repository, Snapshot, Source
 
 
@@ -23,10 +25,21 @@ def following(plugs: Plugs, source: Source) -> Source:
 
     @contextmanager
     def open_part(part: Part) -> Iterator[Iterator[bytes]]:
-        with closing(proven(plugs.repository, part)) as plain:
-            yield plain
+        if part.encryption == "none":
+            with closing(proven(plugs.repository, part)) as plain:
+                yield plain
+            return
+        with plugs.lists.open(plugs.job.name) as known:
+            yield _same_as(part, known)
 
     return source.after(Earlier(manifests=lambda: _restorable(plugs), open_part=open_part))
+
+
+def offer_list(plugs: Plugs, snapshot: Snapshot) -> None:
+    """Keep here what the next backup must be asked for with, where this one will be sealed."""
+    chunks = snapshot.listing() if isinstance(snapshot, Listing) else None
+    if plugs.job.recipients and chunks is not None:
+        plugs.lists.offer(plugs.job.name, chunks)
 
 
 def notes_of(snapshot: Snapshot) -> tuple[str, ...]:
@@ -91,6 +104,19 @@ def broken_chains(survey: Survey) -> Iterator[tuple[str, BadPart]]:
             ancestors(each, known)
         except VerifyFailed as error:
             yield each.backup_id, BadPart(name=f"parent {each.parent}", problem=error.message)
+
+
+def _same_as(part: Part, known: Iterator[bytes]) -> Iterator[bytes]:
+    """What this host has kept of `part`, which it can no longer read itself.
+
+    Raises `VerifyFailed` at the end where it is not the same.
+    """
+    seen = Fingerprint()
+    yield from (bytes(chunk) for chunk in flow(known, [seen]))
+    if (seen.size_bytes, seen.sha256) != (part.plain_bytes, part.plain_sha256):
+        raise VerifyFailed(
+            f"cannot go on from '{part.key}': it is sealed, and this host has no copy of it"
+        )
 
 
 def _restorable(plugs: Plugs) -> list[Manifest]:

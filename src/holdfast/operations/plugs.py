@@ -9,7 +9,7 @@ from datetime import timedelta
 from holdfast.model import Codec, Encryption
 from holdfast.ports import Clock, Guard, Progress, Repository, Source
 from holdfast.proving import Proofs
-from holdfast.remembering import Gauges, Journal, Ledger
+from holdfast.remembering import Gauges, Journal, Ledger, Lists
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
 from holdfast.scheduling.pace import Pace
@@ -103,6 +103,7 @@ class Plugs:
     peak_memory_bytes: Callable[[], int]
     cpu_seconds: Callable[[], float]
     journal: Journal
+    lists: Lists
     proofs: Proofs
     gauges: Gauges
     pace: Callable[[Source], Pace]

@@ -19,7 +19,7 @@ from holdfast.failpoints import reached
 from holdfast.model import Blob, Consistency, Manifest, Part, PartPlan
 from holdfast.operations.blob_names import BlobNames
 from holdfast.operations.blobs import BlobKeeper
-from holdfast.operations.incrementals import following, notes_of, require_parents
+from holdfast.operations.incrementals import following, notes_of, offer_list, require_parents
 from holdfast.operations.parts import store_part, tell_stored
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.resuming import Reusable
@@ -51,6 +51,8 @@ def take(
     taking.let_go(finished=True)
     plugs.journal.end(plugs.job.name, source.database)
     with suppress(HoldfastError):
+        plugs.lists.settle(plugs.job.name)
+    with suppress(HoldfastError):
         plugs.gauges.show_backup(manifest)
     return manifest
 
@@ -74,6 +76,7 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
         reached("snapshot-taken")
         reusable = _reusable(taking, is_mixed=is_mixed)
         parts = _store_parts(taking, snapshot, reusable, workers)
+        offer_list(plugs, snapshot)
         manifest = Manifest(
             job=plugs.job.name,
             name=taking.name,

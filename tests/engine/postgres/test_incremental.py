@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.engine.encrypted_job import encrypted_site
 from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import (
     BINARIES,
@@ -100,6 +101,22 @@ def test_a_chain_that_lost_its_parent_is_found_refused_and_not_gone_on_from(
     assert full["backup"] in told["error"]
     assert not (tmp_path / "back").exists()
     assert taken(site)["parent"] == ""
+
+
+def test_a_host_that_seals_its_backups_takes_incrementals_too(yard: Yard, tmp_path: Path) -> None:
+    folder = tmp_path / "sealed"
+    folder.mkdir()
+    source = {"kind": "postgres", "method": "physical", "dsn": yard.server.dsn}
+    site = encrypted_site(folder, source | {"engine": "tools", "incremental": 3})
+    full, child = taken(site), taken(site)
+    assert child["parent"] == full["backup"]
+    identity = ("--identity", str(folder / "identity"))
+    with restored(site, "shop/latest", *identity) as back:
+        prove(back, yard)
+    shutil.rmtree(Path(site.settings["state_directory"]) / "lists")
+    again = taken(site)
+    assert again["parent"] == ""
+    assert "it is sealed, and this host has no copy of it" in again["notes"][0]
 
 
 def test_a_damaged_parent_leaves_nothing_of_a_restore_behind(yard: Yard, tmp_path: Path) -> None:

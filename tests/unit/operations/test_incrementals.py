@@ -10,7 +10,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.chaining import Earlier
 from holdfast.errors import BackupFailed, RepositoryReadOnly, VerifyFailed
-from holdfast.model import Manifest
+from holdfast.model import Buffer, Manifest
 from holdfast.operations.backup import backup
 from holdfast.operations.copying import copy
 from holdfast.operations.plugs import Copying
@@ -18,6 +18,7 @@ from holdfast.operations.prune import prune
 from holdfast.operations.quick import quick
 from holdfast.operations.restore import RestoreChoice, restore
 from holdfast.operations.verify import verify
+from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import Blobs
 from holdfast.retention import Policy
 from tests.fakes.progress import FakeProgress
@@ -26,23 +27,40 @@ from tests.fakes.source import FakeSnapshot, FakeSource, FakeTarget, table
 from tests.unit.operations.worlds import World
 
 
+class ListedSnapshot(FakeSnapshot):
+    """Obeys `chaining.Listing`: its one table is what the next backup is asked for with."""
+
+    def listing(self) -> list[Buffer]:
+        return [row + b"\n" for row in self.tables[0].rows]
+
+
 class ChainedSource(FakeSource):
-    """Obeys `chaining.Chained`: each backup goes on from the newest that it is offered."""
+    """Obeys `chaining.Chained`: each backup goes on from the newest that it is offered, and whose
+    list it can read."""
 
     def __init__(self) -> None:
         super().__init__(table("orders", "1,ann"))
         self.offered: list[str] = []
+        self.refused = ""
         self.loses: MemoryRepository | None = None
 
     def after(self, earlier: Earlier) -> ChainedSource:
-        self.offered = [each.backup_id for each in earlier.manifests()]
+        manifests = earlier.manifests()
+        self.offered, self.refused = [each.backup_id for each in manifests], ""
+        if manifests:
+            try:
+                with earlier.open_part(manifests[0].parts[0]) as chunks:
+                    b"".join(chunks)
+            except VerifyFailed as error:
+                self.offered, self.refused = [], error.message
         return self
 
     @contextmanager
     def open(
         self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
     ) -> Iterator[FakeSnapshot]:
-        with super().open(workers=workers, blobs=blobs, rejoin=rejoin) as snapshot:
+        with super().open(workers=workers, blobs=blobs, rejoin=rejoin) as found:
+            snapshot = ListedSnapshot(tables=found.tables, proof=dict(found.proof))
             if self.offered:
                 snapshot.proof["parent"] = self.offered[0]
             yield snapshot
@@ -101,6 +119,40 @@ def test_verify_misses_a_parent_and_what_belongs_to_it(world: ChainedWorld, lost
         quick(world.repository, last.backup_id),
     ):
         assert full.backup_id in report.bad[0].problem
+
+
+def test_a_host_that_cannot_open_its_backups_goes_on_by_its_own_copy_of_the_list(
+    world: ChainedWorld,
+) -> None:
+    world.recipients = Identities.generate().recipients
+    full, first = world.taken(2)
+    assert first.parent == full.backup_id
+    world.lists.settled["shop"] += b"tampered"
+    (second,) = world.taken(1)
+    assert second.parent == ""
+    assert f"cannot go on from '{first.parts[0].key}'" in world.chained.refused
+    assert world.taken(1)[0].parent == second.backup_id
+    world.lists.settled.clear()
+    assert world.taken(1)[0].parent == ""
+
+
+def test_the_list_of_a_backup_that_failed_is_not_gone_on_by(world: ChainedWorld) -> None:
+    world.recipients = Identities.generate().recipients
+    (full,) = world.taken(1)
+    world.chained.tables = (table("orders", "2,bob"),)
+    refusal = RepositoryReadOnly("cannot store: it is read-only")
+    world.repository.refuse_key_with = ("/manifest.json", refusal)
+    with pytest.raises(RepositoryReadOnly):
+        backup(world.plugs)
+    assert world.lists.settled == {"shop": b"1,ann\n"}
+    world.repository.refuse_key_with = None
+    assert world.taken(1)[0].parent == full.backup_id
+    assert world.lists.settled == {"shop": b"2,bob\n"}
+
+
+def test_what_this_host_can_read_in_its_backups_it_keeps_no_copy_of(world: ChainedWorld) -> None:
+    world.taken(2)
+    assert (world.lists.offered, world.lists.settled) == ({}, {})
 
 
 def test_prune_keeps_the_whole_chain_of_what_it_keeps(world: ChainedWorld) -> None:

@@ -18,6 +18,7 @@ from tests.fakes.gauges import MemoryGauges
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.ledger import MemoryLedger
+from tests.fakes.lists import MemoryLists
 from tests.fakes.progress import FakeProgress
 from tests.fakes.proofs import MemoryProofs
 from tests.fakes.repository import MemoryRepository
@@ -42,6 +43,7 @@ class World:
         self.recipients: tuple[str, ...] = ()
         self.workers = 2
         self.journal = MemoryJournal()
+        self.lists = MemoryLists()
         self.proofs = MemoryProofs()
         self.blob_grace = timedelta(0)
         self.gauges = MemoryGauges()
@@ -79,6 +81,7 @@ class World:
             peak_memory_bytes=lambda: 50 << 20,
             cpu_seconds=lambda: 1.5,
             journal=self.journal,
+            lists=self.lists,
             proofs=self.proofs,
             gauges=self.gauges,
             pace=lambda _source: self.pace,

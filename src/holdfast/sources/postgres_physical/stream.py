@@ -16,6 +16,7 @@ from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import databases, tools
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres_physical.file_list import FileList
 from holdfast.sources.postgres_physical.following import Following, following
 from holdfast.sources.postgres_physical.lineage import require_summaries
 from holdfast.sources.postgres_physical.snapshot import MANIFEST_FILE
@@ -70,7 +71,7 @@ class BasebackupStream:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamSnapshot:
-    """Obeys `ports.Snapshot`, `ports.Closing` and `chaining.Telling`.
+    """Obeys `ports.Snapshot`, `ports.Closing`, `chaining.Listing` and `chaining.Telling`.
 
     Its one part begins and ends the base backup itself; the list of its files is kept last, for
     whoever goes on from it.
@@ -104,6 +105,9 @@ class StreamSnapshot:
     def notes(self) -> Sequence[str]:
         return self.following.notes
 
+    def listing(self) -> FileList | None:
+        return self.following.files if self.following.files.size_bytes else None
+
     @property
     def tools(self) -> dict[str, str]:
         return {PROGRAM: self.tool.version}
@@ -113,14 +117,14 @@ class StreamSnapshot:
         return [PartPlan(name=PART, kind=PartKind.FILE_PACK, estimated_bytes=self.found.size_bytes)]
 
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:  # noqa: ARG002  # there is one
-        size_bytes = self.following.files.size_bytes
-        if not size_bytes:
+        files = self.listing()
+        if files is None:
             return []
         return [
             PartPlan(
                 name=MANIFEST_FILE,
                 kind=PartKind.CLOSING,
-                estimated_bytes=size_bytes,
+                estimated_bytes=files.size_bytes,
                 # A copy: a restore has it from there.
                 details={"inside": PART},
             )
