@@ -16,7 +16,7 @@ import pytest
 from holdfast.sources.postgres_physical.tree import EMPTIED
 from tests.engine.encrypted_job import encrypted_site
 from tests.engine.main_job import Site
-from tests.engine.postgres.clusters import Cluster, folder_for_cluster
+from tests.engine.postgres.clusters import Cluster, folder_for_cluster, started
 from tests.engine.postgres.sessiond import Daemon
 from tests.engine.postgres.yard import Yard, prove, prove_rows, restored
 from tests.engine.waiting import until
@@ -96,6 +96,28 @@ def test_a_run_that_is_killed_before_it_began_has_nothing_to_resume(
     site.run("backup", "shop", "--resume")
     with restored(site) as back:
         prove(back, yard)
+
+
+def test_pieces_of_a_big_file_are_shared_kept_and_come_back_as_one(held: Held) -> None:
+    yard, site, daemon = held
+    rows = "INSERT INTO huge SELECT id, repeat(md5(id::text), 30) FROM generate_series({}) id"
+    yard.server.ask("CREATE TABLE huge (id int, text text)")
+    yard.server.ask(rows.format("1, 300000"))
+    with yard.under_load():
+        killed_at(site, "part-stored:1")
+        yard.server.ask("DELETE FROM huge WHERE id % 7 = 0")
+        yard.server.ask(rows.format("300001, 330000"))
+        kept = site.kept(*FILES)
+        site.run("backup", "shop", "--resume")
+    assert still_there(site, kept)
+    parts = site.run("show", "shop/latest")["manifest"]["parts"]
+    pieces = [part["details"]["bytes"] for part in parts if "bytes" in part["details"]]
+    assert sorted(pieces) == ["0-134217728", "134217728-268435456", "268435456-"]
+    counted = "SELECT count(*), sum(id::bigint * length(text)) FROM huge"
+    with restored(site) as back:
+        prove(back, yard)
+        with started(back):
+            assert back.ask(counted) == yard.server.ask(counted)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ class ManifestFile:
     path: str
     size_bytes: int
     modified: float
-    sha256: str
+    crc32c: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,13 @@ def _described(file: ManifestFile) -> str:
     return (
         f"{{ {_path(file.path)},"
         f' "Size": {file.size_bytes}, "Last-Modified": "{modified:%Y-%m-%d %H:%M:%S} GMT",'
-        f' "Checksum-Algorithm": "SHA256", "Checksum": "{file.sha256}" }}'
+        f' "Checksum-Algorithm": "CRC32C", "Checksum": "{_checksum(file.crc32c)}" }}'
     )
+
+
+def _checksum(crc32c: int) -> str:
+    """As it lies in the memory of the server's processor, byte by byte (pg_checksum_final)."""
+    return crc32c.to_bytes(4, sys.byteorder).hex()
 
 
 def _path(path: str) -> str:

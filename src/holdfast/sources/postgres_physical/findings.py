@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
+
+from holdfast.sources.postgres_physical import crc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadFile:
-    """A file as it was read; `sha256` is empty where it was a part of its own."""
+    """A file as it was read, or `size_bytes` of it from `first` on."""
 
     size_bytes: int
     modified: float
-    sha256: str = ""
+    crc32c: int
+    first: int = 0
+
+    def and_then(self, after: ReadFile) -> ReadFile:
+        """Both as one, where `after` begins at the end of this."""
+        return ReadFile(
+            size_bytes=self.size_bytes + after.size_bytes,
+            modified=max(self.modified, after.modified),
+            crc32c=crc.joined(self.crc32c, after.crc32c, after.size_bytes),
+            first=self.first,
+        )
 
 
 @dataclass(kw_only=True)
 class Findings:
-    """Each file that was read, folders, what had vanished, and how many pages were bad or not."""
+    """Each file that was read, piece by piece; folders, what had vanished, and how many pages
+    were bad or not."""
 
-    files: dict[str, ReadFile] = field(default_factory=dict)
+    files: dict[str, list[ReadFile]] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     vanished: set[str] = field(default_factory=set)
     bad: dict[str, list[int]] = field(default_factory=dict)
     pages: int = 0
+
+    def add_file(self, path: str, read: ReadFile) -> None:
+        self.files.setdefault(path, []).append(read)
 
     def add_pages(self, path: str, *, checked: int, bad: list[int]) -> None:
         self.pages += checked
@@ -36,9 +53,17 @@ class Findings:
         """Of every file, those that had vanished too."""
         return [*self.files, *sorted(self.vanished)]
 
+    def whole_files(self) -> Iterator[tuple[str, ReadFile]]:
+        """Every file as it comes back; one that vanished while pieces of it were read does not."""
+        for path, pieces in self.files.items():
+            if path not in self.vanished:
+                in_order = sorted(pieces, key=lambda each: each.first)
+                yield path, reduce(ReadFile.and_then, in_order)
+
     def encode(self) -> str:
         files = {
-            path: [read.size_bytes, read.modified, read.sha256] for path, read in self.files.items()
+            path: [[each.size_bytes, each.modified, each.crc32c, each.first] for each in pieces]
+            for path, pieces in self.files.items()
         }
         document = {
             "files": files,
@@ -54,8 +79,11 @@ class Findings:
         document = json.loads(text or "{}")
         return Findings(
             files={
-                path: ReadFile(size_bytes=size_bytes, modified=modified, sha256=sha256)
-                for path, (size_bytes, modified, sha256) in document.get("files", {}).items()
+                path: [
+                    ReadFile(size_bytes=size_bytes, modified=modified, crc32c=crc32c, first=first)
+                    for size_bytes, modified, crc32c, first in pieces
+                ]
+                for path, pieces in document.get("files", {}).items()
             },
             folders=document.get("folders", []),
             vanished=set(document.get("vanished", [])),
@@ -69,9 +97,11 @@ class Findings:
         whole = Findings()
         for text in texts:
             found = Findings.decode(text)
-            whole.files |= found.files
+            for path, pieces in found.files.items():
+                whole.files.setdefault(path, []).extend(pieces)
             whole.folders += found.folders
             whole.vanished |= found.vanished
-            whole.bad |= found.bad
+            for path, blocks in found.bad.items():
+                whole.bad.setdefault(path, []).extend(blocks)
             whole.pages += found.pages
         return whole

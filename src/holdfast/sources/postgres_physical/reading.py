@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from crc32c import crc32c
+
 from holdfast.errors import BackupFailed
 from holdfast.model import Buffer
+from holdfast.sources.postgres_physical.file_ranges import FileRange
 from holdfast.sources.postgres_physical.findings import Findings, ReadFile
 from holdfast.sources.postgres_physical.packing import END, Arena, Gathered, header, padding_bytes
 from holdfast.sources.postgres_physical.page import (
@@ -22,6 +25,7 @@ from holdfast.sources.postgres_physical.page import (
 from holdfast.sources.postgres_physical.tree import Entry
 
 CHUNK_BYTES = 1 << 20
+WHOLE = FileRange(first=0)
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -39,21 +43,36 @@ class Reader:
     findings: Findings
     look: Callable[[], None]
 
-    def file(self, entry: Entry) -> Iterator[Buffer]:
-        """The bytes of one file; none where it has vanished, which is legal."""
+    def file(self, entry: Entry, piece: FileRange = WHOLE) -> Iterator[Buffer]:
+        """The bytes of one file, or a piece of it; none where it has vanished, which is legal."""
         try:
             descriptor = self._open(entry)
         except FileNotFoundError:
             self.findings.vanished.add(entry.path)
             return
+        done, crc = 0, 0
         try:
-            yield from self._content(descriptor, entry)
-            status = os.fstat(descriptor)
-            self.findings.files[entry.path] = ReadFile(
-                size_bytes=status.st_size, modified=status.st_mtime
-            )
+            for chunk in self._whole_piece(descriptor, entry, piece):
+                done, crc = done + len(chunk), crc32c(chunk, crc)
+                yield chunk
+            modified = os.fstat(descriptor).st_mtime
         finally:
             os.close(descriptor)
+        self.findings.add_file(
+            entry.path,
+            ReadFile(size_bytes=done, modified=modified, crc32c=crc, first=piece.first),
+        )
+
+    def _whole_piece(self, descriptor: int, entry: Entry, piece: FileRange) -> Iterator[Buffer]:
+        """What a file that shrinks has no more of is filled: WAL has it shrink again."""
+        done = piece.first
+        for chunk in self._content(descriptor, entry, piece):
+            done += len(chunk)
+            yield chunk
+        while piece.after is not None and done < piece.after:
+            filling = bytes(min(CHUNK_BYTES, piece.after - done))
+            done += len(filling)
+            yield filling
 
     def pack(self, entries: list[Entry]) -> Iterator[Buffer]:
         """A tar of files and folders."""
@@ -83,37 +102,38 @@ class Reader:
             whole = len(head) + size_bytes + padding_bytes(size_bytes)
             if whole > arena.size_bytes:
                 yield from self._emptied(arena)
-                sha256 = yield from self._streamed(descriptor, entry, head, size_bytes)
+                crc = yield from self._streamed(descriptor, entry, head, size_bytes)
             else:
                 yield from self._room_for(whole, arena)
                 arena.add(head)
-                sha256 = self._gathered(descriptor, entry, size_bytes, arena)
+                crc = self._gathered(descriptor, entry, size_bytes, arena)
         finally:
             os.close(descriptor)
-        self.findings.files[entry.path] = ReadFile(
-            size_bytes=size_bytes, modified=status.st_mtime, sha256=sha256
+        self.findings.add_file(
+            entry.path,
+            ReadFile(size_bytes=size_bytes, modified=status.st_mtime, crc32c=crc),
         )
 
     def _streamed(
         self, descriptor: int, entry: Entry, head: bytes, size_bytes: int
-    ) -> Generator[Buffer, None, str]:
-        digest, done = hashlib.sha256(), 0
+    ) -> Generator[Buffer, None, int]:
+        crc, done = 0, 0
         yield head
         for chunk in self._content(descriptor, entry):
             # The header is gone already: what grows is cut, what shrinks is filled. WAL
             # has the rest of both.
             whole = memoryview(chunk)[: size_bytes - done]
-            digest.update(whole)
+            crc = crc32c(whole, crc)
             done += len(whole)
             yield whole
         if done < size_bytes:
             filling = bytes(size_bytes - done)
-            digest.update(filling)
+            crc = crc32c(filling, crc)
             yield filling
         yield bytes(padding_bytes(size_bytes))
-        return digest.hexdigest()
+        return crc
 
-    def _gathered(self, descriptor: int, entry: Entry, size_bytes: int, arena: Arena) -> str:
+    def _gathered(self, descriptor: int, entry: Entry, size_bytes: int, arena: Arena) -> int:
         """The same in one go, for files that fit."""
         content, done = arena.take(size_bytes), 0
         while done < size_bytes:
@@ -126,7 +146,7 @@ class Reader:
         if self.checks_pages and entry.segment >= 0:
             whole = done // PAGE_BYTES * PAGE_BYTES
             arena.gathered.append(Gathered(entry.path, entry.segment, content[:whole]))
-        return hashlib.sha256(content).hexdigest()
+        return crc32c(content)
 
     def _room_for(self, size_bytes: int, arena: Arena) -> Iterator[Buffer]:
         if not arena.has_room(size_bytes):
@@ -175,10 +195,11 @@ class Reader:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         return descriptor
 
-    def _content(self, descriptor: int, entry: Entry) -> Iterator[Buffer]:
+    def _content(self, descriptor: int, entry: Entry, piece: FileRange = WHOLE) -> Iterator[Buffer]:
         buffer = bytearray(min(CHUNK_BYTES, max(entry.size_bytes, PAGE_BYTES)))
-        view, offset = memoryview(buffer), 0
-        while size_bytes := self._read(descriptor, view, entry):
+        view, offset = memoryview(buffer), os.lseek(descriptor, piece.first, os.SEEK_SET)
+        end = sys.maxsize if piece.after is None else piece.after
+        while size_bytes := self._read(descriptor, view[: end - offset], entry):
             self.look()
             chunk = view[:size_bytes]
             if self.checks_pages and entry.segment >= 0:

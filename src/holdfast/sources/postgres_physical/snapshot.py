@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from crc32c import crc32c
 
 from holdfast import events
 from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
@@ -26,9 +27,10 @@ from holdfast.ports import PartStream
 from holdfast.sources.postgres_physical import backup_manifest
 from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
+from holdfast.sources.postgres_physical.file_ranges import FileRange
 from holdfast.sources.postgres_physical.findings import Findings
 from holdfast.sources.postgres_physical.layout import Layout, around
-from holdfast.sources.postgres_physical.reading import Reader, unreadable
+from holdfast.sources.postgres_physical.reading import WHOLE, Reader, unreadable
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE, Entry
 from holdfast.sources.postgres_physical.wal import require_segment
 from holdfast.sources.tending import LOOK_SECONDS, Tender, let_go
@@ -125,7 +127,8 @@ class PhysicalSnapshot:
         if part.kind is PartKind.FILE:
             self._require_open(part)
             (entry,) = self.layout.contents[part.name]
-            yield FileStream(reader.file(entry), reader.findings)
+            piece = FileRange.of(part.details) or WHOLE
+            yield FileStream(reader.file(entry, piece), reader.findings)
         elif part.kind is PartKind.FILE_PACK:
             self._require_open(part)
             yield FileStream(reader.pack(self.layout.contents[part.name]), reader.findings)
@@ -142,7 +145,7 @@ class PhysicalSnapshot:
         self.ended = self.holding.ended or self._tender.end()
         self.ended_at = datetime.now(UTC)
         self._texts = {CONTROL_FILE: control, LABEL_FILE: self.ended.backup_label.encode()}
-        manifest = self._manifest(stored)
+        manifest = self._manifest()
         if self.ended.tablespace_map:
             self._texts[MAP_FILE] = self.ended.tablespace_map.encode()
         self._texts[MANIFEST_FILE] = manifest
@@ -238,15 +241,15 @@ class PhysicalSnapshot:
             raise BackupFailed("cannot collect WAL: the backup has not ended")
         return self.ended.stop_lsn
 
-    def _manifest(self, stored: Sequence[Part]) -> bytes:
-        begun, files = self.holding.begun, list(self._files(stored))
+    def _manifest(self) -> bytes:
+        begun, files = self.holding.begun, list(self._files())
         for path, content in self._texts.items():
             files.append(
                 ManifestFile(
                     path=path,
                     size_bytes=len(content),
                     modified=begun.begun_at.timestamp(),
-                    sha256=hashlib.sha256(content).hexdigest(),
+                    crc32c=crc32c(content),
                 )
             )
         return backup_manifest.encode(
@@ -258,16 +261,13 @@ class PhysicalSnapshot:
             system_identifier=self.found.system_identifier,
         )
 
-    def _files(self, stored: Sequence[Part]) -> Iterator[ManifestFile]:
-        """Those in packs as they were read; those with a part of their own as they are stored."""
-        alone = {part.details.get("path"): part for part in stored if part.kind is PartKind.FILE}
-        for path, read in self.findings.files.items():
-            part = alone.get(path)
+    def _files(self) -> Iterator[ManifestFile]:
+        for path, read in self.findings.whole_files():
             yield ManifestFile(
                 path=path,
-                size_bytes=part.plain_bytes if part else read.size_bytes,
+                size_bytes=read.size_bytes,
                 modified=read.modified,
-                sha256=part.plain_sha256 if part else read.sha256,
+                crc32c=read.crc32c,
             )
 
     def _text_part(self, path: str) -> PartPlan:

@@ -16,6 +16,7 @@ from holdfast.sources.postgres_native import databases, preflight
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
+from holdfast.sources.postgres_physical.file_ranges import FileRange
 from holdfast.sources.postgres_physical.layout import Layout, lay_out
 from holdfast.sources.postgres_physical.reading import unreadable
 from holdfast.sources.postgres_physical.sampling import is_worth_compressing
@@ -157,9 +158,9 @@ class PhysicalSource:
 def _reason(part: PartPlan, files: int) -> str:
     if not part.details:
         return f"{files} small files"
-    if part.compress:
-        return "big enough for a part of its own"
-    return "a part of its own, stored as it is: a sample of it would not become smaller"
+    piece = FileRange.of(part.details)
+    found = f"from byte {piece.first} on" if piece else "big enough for a part of its own"
+    return found if part.compress else f"{found}, as it is: a sample would not become smaller"
 
 
 def _require_files(workers: int) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tarfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -24,6 +25,7 @@ from holdfast.sources.postgres_physical.combining import (
     put_in_place,
     room_beside,
 )
+from holdfast.sources.postgres_physical.file_ranges import FileRange, require_whole
 from holdfast.sources.postgres_physical.packing import FILE_MODE, FOLDER_MODE
 from holdfast.sources.postgres_physical.reading import CHUNK_BYTES
 from holdfast.sources.postgres_physical.recovery_files import write_settings
@@ -71,6 +73,7 @@ class DirectoryTarget:
         told = label.details if label else {"tablespaces": "{}", "vanished": "[]"}
         folders = self._folders(json.loads(told["tablespaces"]))
         vanished = set(json.loads(told["vanished"]))
+        _require_all_pieces(parts, vanished)
         made = [_require_empty(folder) for folder in (self._data, *folders.values())]
         work = _Work(self._data, open_part, progress)
         try:
@@ -157,7 +160,7 @@ class _Work:
                 if part.kind is PartKind.FILE_PACK:
                     self._unpack(seen)
                 else:
-                    self._write(part.details["path"], seen)
+                    self._write(part.details["path"], seen, FileRange.of(part.details))
             except (OSError, tarfile.TarError) as error:
                 raise _failed(self._data / part.details.get("path", part.name), error) from error
         self._progress.part_done(part.name)
@@ -182,12 +185,14 @@ class _Work:
         # The last chunk comes only once the whole was proven: it has to be asked for.
         stream.drain()
 
-    def _write(self, path: str, chunks: Iterator[bytes]) -> None:
+    def _write(self, path: str, chunks: Iterator[bytes], piece: FileRange | None = None) -> None:
+        """A file that nobody made before, or a piece of one that others are writing too."""
         target = self._path(path)
         target.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(target, flags, FILE_MODE)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(target, flags if piece else flags | os.O_EXCL, FILE_MODE)
         try:
+            os.lseek(descriptor, piece.first if piece else 0, os.SEEK_SET)
             for chunk in chunks:
                 _write_all(descriptor, chunk)
         finally:
@@ -251,6 +256,17 @@ def _of_files(request: RestoreRequest) -> Sequence[Part]:
             hint="restore all of it into an empty folder, start a server there, and copy from it",
         )
     return request.parts
+
+
+def _require_all_pieces(parts: Sequence[Part], vanished: set[str]) -> None:
+    """Raises `VerifyFailed` where a file would come back with a hole."""
+    pieces: defaultdict[str, list[FileRange]] = defaultdict(list)
+    for part in parts:
+        piece = FileRange.of(part.details)
+        if piece is not None and part.details["path"] not in vanished:
+            pieces[part.details["path"]].append(piece)
+    for path, found in pieces.items():
+        require_whole(path, found)
 
 
 def _require_empty(folder: Path) -> bool:

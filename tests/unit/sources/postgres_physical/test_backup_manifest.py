@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 
 import pytest
 
 from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange, encode
 
 FILES = [
-    ManifestFile(path="base/5/1259", size_bytes=8192, modified=1.7e9, sha256="a" * 64),
-    ManifestFile(path='odd "name', size_bytes=1, modified=1.7e9, sha256="b" * 64),
-    ManifestFile(path="bytes\udcff", size_bytes=2, modified=1.7e9, sha256="c" * 64),
+    ManifestFile(path="base/5/1259", size_bytes=8192, modified=1.7e9, crc32c=0xE3069283),
+    ManifestFile(path='odd "name', size_bytes=1, modified=1.7e9, crc32c=1),
+    ManifestFile(path="bytes\udcff", size_bytes=2, modified=1.7e9, crc32c=2),
 ]
 WAL = WalRange(timeline=1, start_lsn="0/3000028", end_lsn="0/3000100")
 
@@ -37,3 +38,5 @@ def test_it_is_json_with_the_sum_of_what_comes_before_its_last_line(
     assert first["Last-Modified"] == "2023-11-14 22:13:20 GMT"
     assert encoded["Encoded-Path"] == b"bytes\xff".hex()
     assert quoted["Path"] == 'odd "name'
+    assert (first["Checksum-Algorithm"], len(quoted["Checksum"])) == ("CRC32C", 8)
+    assert int.from_bytes(bytes.fromhex(first["Checksum"]), sys.byteorder) == 0xE3069283

@@ -21,7 +21,9 @@ def stored(layout: Layout, plan: PartPlan) -> Part:
         if entry.is_folder:
             findings.folders.append(entry.path)
         else:
-            findings.files[entry.path] = ReadFile(size_bytes=entry.size_bytes, modified=0.0)
+            findings.add_file(
+                entry.path, ReadFile(size_bytes=entry.size_bytes, modified=0.0, crc32c=0)
+            )
     return Part(
         name=plan.name,
         key=plan.name,
@@ -88,3 +90,29 @@ def test_without_the_rest_there_is_nothing_but_what_is_stored() -> None:
     done = [stored(first, part) for part in first.parts]
     again = around(lay_out([BIG, *SMALL]), [*done, *done], with_rest=False)
     assert contents(again) == [("files/base/5/1", ["base/5/1"])]
+
+
+def test_a_big_file_is_shared_out_in_pieces_with_names_that_sort_as_its_bytes() -> None:
+    layout = lay_out([replace(BIG, size_bytes=7 * MIB), FOLDER], range_bytes=3 * MIB)
+    assert [(part.name, part.estimated_bytes // MIB) for part in layout.parts] == [
+        ("files/base/5/1/000000", 3),
+        ("files/base/5/1/000003", 3),
+        ("files/base/5/1/000006", 1),
+        ("packs/00000.tar", 0),
+    ]
+    assert layout.parts[2].details == {"path": "base/5/1", "bytes": "6291456-"}
+
+
+def test_stored_pieces_stay_whatever_became_of_the_file_and_the_others_are_taken() -> None:
+    first = lay_out([BIG], range_bytes=3 * MIB, is_worth_compressing=lambda _: False)
+    middle, last = first.parts[1], first.parts[2]
+    grown, dropped = lay_out([replace(BIG, size_bytes=20 * MIB)]), lay_out([FOLDER])
+    for now in (grown, dropped):
+        again = around(now, [stored(first, middle), stored(first, last)], with_rest=True)
+        pieces = [part for part in again.parts if part.kind is PartKind.FILE]
+        assert {(part.name, *part.details.items()) for part in pieces} == {
+            (part.name, *part.details.items()) for part in first.parts
+        }
+        assert not any(part.compress for part in pieces)
+    only = around(grown, [stored(first, middle)], with_rest=False)
+    assert [part.name for part in only.parts] == [middle.name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import tarfile
@@ -10,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from crc32c import crc32c
 
 from holdfast.errors import BackupFailed, SessionCorrupt
 from holdfast.model import Buffer
+from holdfast.sources.postgres_physical.file_ranges import cut
 from holdfast.sources.postgres_physical.findings import Findings
 from holdfast.sources.postgres_physical.reading import CHUNK_BYTES, Reader
 from holdfast.sources.postgres_physical.tree import Entry
@@ -32,12 +33,18 @@ def whole(chunks: Iterator[Buffer]) -> bytes:
     return b"".join(bytes(chunk) for chunk in chunks)
 
 
+def seen(found: Reader, path: str) -> tuple[int, int]:
+    """Size and sum of a file, all pieces of it."""
+    read = dict(found.findings.whole_files())[path]
+    return read.size_bytes, read.crc32c
+
+
 def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
     content = os.urandom(BIG + 5)
     (tmp_path / "1259").write_bytes(content)
     found = reader(tmp_path)
     assert whole(found.file(Entry(path="1259", size_bytes=len(content)))) == content
-    assert found.findings.files["1259"].size_bytes == len(content)
+    assert seen(found, "1259") == (len(content), crc32c(content))
 
 
 def test_a_file_that_has_vanished_is_noted_and_leaves_no_trace_in_a_pack(tmp_path: Path) -> None:
@@ -71,8 +78,34 @@ def test_a_member_that_changes_its_size_under_the_reader_leaves_a_sound_tar(
         assert pack.getnames() == ["1259", "next"]
     assert len(content) == BIG
     assert content.rstrip(b"\0") == b"a" * min(BIG, BIG + change)
-    read = found.findings.files["1259"]
-    assert (read.size_bytes, read.sha256) == (BIG, hashlib.sha256(content).hexdigest())
+    assert seen(found, "1259") == (BIG, crc32c(content))
+
+
+@pytest.mark.parametrize("now", [BIG + 5, BIG - 7, 2 * BIG, 100, 0])
+def test_pieces_of_a_file_that_grows_or_shrinks_follow_each_other(tmp_path: Path, now: int) -> None:
+    content = os.urandom(2 * BIG)
+    (tmp_path / "1259").write_bytes(content[: BIG + 5])
+    entry = Entry(path="1259", size_bytes=BIG + 5, segment=0)
+    found, pieces = reader(tmp_path), cut(BIG + 5, range_bytes=CHUNK_BYTES + 8192)
+    (tmp_path / "1259").write_bytes(content[:now])
+    whole_file = b"".join(whole(found.file(entry, piece)) for piece in pieces)
+    bounded = pieces[-1].first
+    assert len(whole_file) == max(now, bounded)
+    assert whole_file[:now] == content[:now]
+    assert not whole_file[now:].strip(b"\0")
+    assert seen(found, "1259") == (len(whole_file), crc32c(whole_file))
+
+
+def test_a_bad_page_in_a_piece_is_told_by_its_block_in_the_relation(tmp_path: Path) -> None:
+    page = bytearray(os.urandom(8192))
+    page[0:8] = bytes(8)
+    page[12:16] = b"\x18\x00\x00\x20"
+    (tmp_path / "1259.1").write_bytes(bytes(3 * 8192) + page)
+    found = reader(tmp_path, checks=True)
+    entry = Entry(path="1259.1", size_bytes=4 * 8192, segment=1)
+    for piece in cut(4 * 8192, range_bytes=2 * 8192):
+        whole(found.file(entry, piece))
+    assert (found.findings.bad, found.findings.pages) == ({"1259.1": [131072 + 3]}, 4)
 
 
 def test_folders_and_modes_are_those_that_a_server_accepts(tmp_path: Path) -> None:

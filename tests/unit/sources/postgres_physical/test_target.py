@@ -127,6 +127,25 @@ def test_a_part_that_is_not_right_leaves_nothing_behind(
     assert data.exists() == stands_already
 
 
+def test_a_file_comes_back_from_its_pieces_in_whatever_order(tmp_path: Path) -> None:
+    store = Store()
+    for number, span in enumerate(("5-10", "0-5", "10-")):
+        piece = part(f"piece-{number}", PartKind.FILE, path="base/5/9", bytes=span)
+        store.parts.append(piece)
+        store.contents[piece.name] = (b"56789", b"01234", b"rest")[number]
+    store.restore(f"file://{tmp_path}/data")
+    assert (tmp_path / "data/base/5/9").read_text() == "0123456789rest"
+
+
+def test_a_file_with_a_piece_missing_is_not_brought_back_with_a_hole(tmp_path: Path) -> None:
+    store = Store()
+    for span in ("0-5", "10-"):
+        store.parts.append(part(span, PartKind.FILE, path="base/5/9", bytes=span))
+    with pytest.raises(VerifyFailed, match="'base/5/9': what comes after its first 5 bytes"):
+        store.restore(f"file://{tmp_path}/data")
+    assert files_below(tmp_path) == {}
+
+
 @pytest.mark.parametrize("path", ["/etc/evil", "base/../../evil", "backup_label"])
 def test_a_pack_cannot_lead_out_of_the_folder_nor_replace_a_file(tmp_path: Path, path: str) -> None:
     store = Store()

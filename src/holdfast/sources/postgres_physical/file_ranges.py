@@ -1,0 +1,82 @@
+"""Big files in pieces, so that several workers share one, and a killed run loses little of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from holdfast.errors import VerifyFailed
+
+# Eight of a full segment: big enough that a part costs nothing, small enough to share out.
+RANGE_BYTES = 128 << 20
+DETAIL = "bytes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRange:
+    """Bytes of a file from `first` to before `after`; the last one has no `after`, and ends where
+    the file does."""
+
+    first: int
+    after: int | None = None
+
+    @property
+    def details(self) -> dict[str, str]:
+        """What the part's plan says of it."""
+        return {DETAIL: f"{self.first}-{'' if self.after is None else self.after}"}
+
+    @property
+    def name(self) -> str:
+        """Sorts as the bytes do; the number is that of its first MiB."""
+        return f"{self.first >> 20:06}"
+
+    @staticmethod
+    def of(details: dict[str, str]) -> FileRange | None:
+        """None where a part is a whole file. Raises `VerifyFailed` for what nobody has written."""
+        if DETAIL not in details:
+            return None
+        first, _, after = details[DETAIL].partition("-")
+        try:
+            return FileRange(first=int(first), after=int(after) if after else None)
+        except ValueError as error:
+            raise VerifyFailed(f"cannot trust bytes '{details[DETAIL]}' of a part") from error
+
+
+def cut(
+    size_bytes: int, held: Sequence[FileRange] = (), *, range_bytes: int = RANGE_BYTES
+) -> list[FileRange]:
+    """A file of `size_bytes` from its first byte to an open end, around what is `held` already.
+
+    The last piece may turn out to be empty: the file has only the size that it had.
+    """
+    found: list[FileRange] = []
+    at = 0
+    for each in sorted(held, key=lambda each: each.first):
+        found += _evenly(at, each.first, range_bytes)
+        found.append(each)
+        if each.after is None:
+            return found
+        at = each.after
+    while size_bytes - at > range_bytes:
+        found.append(FileRange(first=at, after=at + range_bytes))
+        at += range_bytes
+    return [*found, FileRange(first=at)]
+
+
+def require_whole(path: str, pieces: Sequence[FileRange]) -> None:
+    """Raises `VerifyFailed` unless they follow each other from the first byte to an open end."""
+    at: int | None = 0
+    for piece in sorted(pieces, key=lambda each: each.first):
+        if piece.first != at:
+            break
+        at = piece.after
+    if at is not None:
+        raise VerifyFailed(
+            f"cannot trust file '{path}': what comes after its first {at} bytes is not there",
+            hint="this backup is damaged: restore from another one",
+        )
+
+
+def _evenly(at: int, end: int, range_bytes: int) -> Iterator[FileRange]:
+    for first in range(at, end, range_bytes):
+        yield FileRange(first=first, after=min(first + range_bytes, end))
