@@ -99,7 +99,7 @@ def test_a_run_that_is_killed_before_it_began_has_nothing_to_resume(
 
 
 def test_pieces_of_a_big_file_are_shared_kept_and_come_back_as_one(held: Held) -> None:
-    yard, site, daemon = held
+    yard, site, _ = held
     rows = "INSERT INTO huge SELECT id, repeat(md5(id::text), 30) FROM generate_series({}) id"
     yard.server.ask("CREATE TABLE huge (id int, text text)")
     yard.server.ask(rows.format("1, 300000"))
