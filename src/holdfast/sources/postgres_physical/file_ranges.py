@@ -42,6 +42,9 @@ class FileRange:
             raise VerifyFailed(f"cannot trust bytes '{details[DETAIL]}' of a part") from error
 
 
+WHOLE = FileRange(first=0)
+
+
 def cut(
     size_bytes: int, held: Sequence[FileRange] = (), *, range_bytes: int = RANGE_BYTES
 ) -> list[FileRange]:

@@ -13,7 +13,7 @@ from crc32c import crc32c
 
 from holdfast.errors import BackupFailed
 from holdfast.model import Buffer
-from holdfast.sources.postgres_physical.file_ranges import FileRange
+from holdfast.sources.postgres_physical.file_ranges import WHOLE, FileRange
 from holdfast.sources.postgres_physical.findings import Findings, ReadFile
 from holdfast.sources.postgres_physical.packing import END, Arena, Gathered, header, padding_bytes
 from holdfast.sources.postgres_physical.page import (
@@ -25,7 +25,6 @@ from holdfast.sources.postgres_physical.page import (
 from holdfast.sources.postgres_physical.tree import Entry
 
 CHUNK_BYTES = 1 << 20
-WHOLE = FileRange(first=0)
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 

@@ -27,10 +27,10 @@ from holdfast.ports import PartStream
 from holdfast.sources.postgres_physical import backup_manifest
 from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
-from holdfast.sources.postgres_physical.file_ranges import FileRange
+from holdfast.sources.postgres_physical.file_ranges import WHOLE, FileRange
 from holdfast.sources.postgres_physical.findings import Findings
 from holdfast.sources.postgres_physical.layout import Layout, around
-from holdfast.sources.postgres_physical.reading import WHOLE, Reader, unreadable
+from holdfast.sources.postgres_physical.reading import Reader, unreadable
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE, Entry
 from holdfast.sources.postgres_physical.wal import require_segment
 from holdfast.sources.tending import LOOK_SECONDS, Tender, let_go
