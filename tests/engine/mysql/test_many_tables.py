@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,11 @@ from holdfast.model import Member, Part, PartKind, Relation
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
 from holdfast.sources.packs import TABLES_IN_PACK
+from tests.engine.depth import deep
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import Laboratory, differences, ticked
 
-MANY = 1_000 if os.environ.get("CI") else 10_000
+MANY = deep(10_000, sample=1_000)
 # Rows of which some end the line of their statement, and one would forge a mark if it could.
 ROWS = "(1, 'one'), (2, 'two\nERROR 1 at line 1\n'), (3, '\n-- holdfast: rows of table \"t00001\"')"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,13 +16,14 @@ from holdfast.model import PartKind
 from holdfast.ports import Snapshot
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
+from tests.engine.depth import deep
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
 from tests.engine.waiting import until
 
 ACCOUNTS = 200
 WORKERS = 8
-BACKUPS = 3 if os.environ.get("CI") else 20
+BACKUPS = deep(20, sample=3)
 ACCOUNT_TABLES = tuple(
     statement
     for table in ("debit", "credit", "unkeyed")

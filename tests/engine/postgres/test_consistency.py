@@ -13,6 +13,7 @@ import pytest
 from holdfast.ports import Snapshot
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
+from tests.engine.depth import deep
 from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 
@@ -43,7 +44,7 @@ def transfers(conninfo: str) -> Iterator[threading.Semaphore]:
         thread.join()
 
 
-@pytest.mark.parametrize("attempt", range(20))
+@pytest.mark.parametrize("attempt", range(deep(20, sample=5)))
 def test_a_transfer_under_way_is_never_half_in_a_backup(
     lab: Laboratory, tmp_path: Path, attempt: int
 ) -> None:
