@@ -67,12 +67,7 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
     ).slots
     blobs = _blobs(taking, catalog)
     with taking.pace.kept(), _opened(taking, workers, blobs) as (snapshot, is_mixed):
-        taking.snapshot = snapshot
-        earlier = taking.earlier.parts if taking.earlier and not is_mixed else ()
-        if earlier and isinstance(snapshot, Continuing):
-            snapshot.go_on_from(earlier)
-        require_room(plugs, taking.source.database, snapshot.parts)
-        _note(taking, snapshot, earlier)
+        _prepare(taking, snapshot, is_mixed=is_mixed)
         reached("snapshot-taken")
         reusable = _reusable(taking, is_mixed=is_mixed)
         parts = _store_parts(taking, snapshot, reusable, workers)
@@ -108,6 +103,16 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
     _commit(taking, catalog, manifest)
     reached("manifest-stored")
     return manifest
+
+
+def _prepare(taking: Taking, snapshot: Snapshot, *, is_mixed: bool) -> None:
+    """Before the first byte: what is there already, room for the rest, a note for later runs."""
+    taking.snapshot = snapshot
+    earlier = taking.earlier.parts if taking.earlier and not is_mixed else ()
+    if earlier and isinstance(snapshot, Continuing):
+        snapshot.go_on_from(earlier)
+    require_room(taking.plugs, taking.source.database, snapshot.parts)
+    _note(taking, snapshot, earlier)
 
 
 def _commit(taking: Taking, catalog: Catalog, manifest: Manifest) -> None:
