@@ -66,7 +66,7 @@ def around(
 ) -> Layout:
     """The same files, but those in `stored` in the parts that they are in already.
 
-    Without `rest` nothing else is to be copied.
+    Without the rest, nothing else is to be copied.
     """
     rest, made = layout.entries, Layout()
     pieces: defaultdict[str, list[Part]] = defaultdict(list)
