@@ -76,8 +76,9 @@ def restore(
     `VerifyFailed` for a damaged part, `RestoreFailed` naming the object.
     """
     began = time.monotonic()
-    manifest = Catalog(repository).find(choice.backup_id)
-    below = chain_of(Catalog(repository), manifest)
+    catalog = Catalog(repository)
+    manifest = catalog.find(choice.backup_id)
+    below = chain_of(catalog, manifest)
     for each in (*below, manifest):
         require_identity(each, identities)
     tables = chosen_tables(manifest, choice)

@@ -32,13 +32,14 @@ class Layout:
         """Every file and folder, by its path."""
         return {entry.path: entry for each in self.contents.values() for entry in each}
 
-    def add_pack(self, name: str, entries: list[Entry]) -> None:
+    def add_pack(self, name: str, entries: list[Entry], *, compress: bool = True) -> None:
         self.contents[name] = entries
         self.parts.append(
             PartPlan(
                 name=name,
                 kind=PartKind.FILE_PACK,
                 estimated_bytes=sum(entry.size_bytes for entry in entries),
+                compress=compress,
             )
         )
 
@@ -77,7 +78,7 @@ def around(
             found = Findings.decode(part.memo)
             entries = [Entry(path=path, is_folder=True) for path in found.folders]
             entries += [rest.get(path, Entry(path=path)) for path in found.paths]
-            made.add_pack(part.name, entries)
+            made.add_pack(part.name, entries, compress=part.codec is not Codec.NONE)
             for entry in entries:
                 rest.pop(entry.path, None)
     for path, parts in pieces.items():

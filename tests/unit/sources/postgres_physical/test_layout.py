@@ -116,3 +116,10 @@ def test_stored_pieces_stay_whatever_became_of_the_file_and_the_others_are_taken
         assert not any(part.compress for part in pieces)
     only = around(grown, [stored(first, middle)], with_rest=False)
     assert [part.name for part in only.parts] == [middle.name]
+
+
+def test_a_pack_that_is_stored_as_it_is_stays_so() -> None:
+    first = lay_out(SMALL)
+    (pack,) = [replace(stored(first, part), codec=Codec.NONE) for part in first.parts]
+    (again,) = around(lay_out(SMALL), [pack], with_rest=True).parts
+    assert (again.name, again.compress) == (pack.name, False)
