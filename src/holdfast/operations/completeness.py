@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.model import Manifest, Part, Relation
+from holdfast.span import Span, tear_in
 
 PAGES = "pages"
 
@@ -33,27 +34,24 @@ def gaps(manifest: Manifest) -> list[BadPart]:
 
 def _broken_range(relation: Relation, parts: list[Part]) -> BadPart | None:
     """From the first page to the open end, each range beginning where the one before ended."""
-    expected: int | None = 0
-    for first, after, part in sorted((_pages(part) for part in parts), key=lambda each: each[0]):
-        if expected is None or first != expected:
-            return BadPart(name=part.name, problem=_torn(relation, f"page {first}", expected))
-        expected = after
-    if expected is not None:
-        return BadPart(name=parts[-1].name, problem=_torn(relation, "the end", expected))
-    return None
+    spans = {_pages(part): part for part in parts}
+    tear = tear_in([_pages(part) for part in parts])
+    if tear is None:
+        return None
+    part = parts[-1] if tear.found is None else spans[tear.found]
+    found = "the end" if tear.found is None else f"page {tear.found.first}"
+    before = "the end" if tear.expected is None else f"page {tear.expected}"
+    return BadPart(
+        name=part.name,
+        problem=f"cannot trust table '{relation}': a range goes on at {found}, not at {before}",
+    )
 
 
-def _torn(relation: Relation, found: str, expected: int | None) -> str:
-    before = "the end" if expected is None else f"page {expected}"
-    return f"cannot trust table '{relation}': a range goes on at {found}, not at {before}"
-
-
-def _pages(part: Part) -> tuple[int, int | None, Part]:
-    first, _, after = part.details[PAGES].partition("-")
+def _pages(part: Part) -> Span:
     try:
-        return int(first), int(after) if after else None, part
+        return Span.parse(part.details[PAGES])
     except ValueError:
-        return -1, None, part
+        return Span(first=-1)
 
 
 def _broken_members(part: Part) -> BadPart | None:

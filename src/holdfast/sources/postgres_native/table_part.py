@@ -7,33 +7,23 @@ from dataclasses import dataclass, replace
 
 from holdfast.model import Member, Part, Relation
 from holdfast.sources.postgres_native.quoting import identifier, literal, qualified
+from holdfast.span import Span
 
 TEXT = "text"
 BINARY = "binary"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pages:
-    """A range of a table's pages: from `first` up to, without, `after`; None is the end.
+class Pages(Span):
+    """A range of a table's pages.
 
     The last range has no end, so that rows which went behind the pages that were counted are
     still in exactly one range: a row's place (ctid) does not change within a snapshot.
     """
 
-    first: int
-    after: int | None
-
     def condition(self) -> str:
         lower = f"ctid >= '({self.first},0)'"
         return lower if self.after is None else f"{lower} AND ctid < '({self.after},0)'"
-
-    def __str__(self) -> str:
-        return f"{self.first}-{'' if self.after is None else self.after}"
-
-    @staticmethod
-    def parse(text: str) -> Pages:
-        first, _, after = text.partition("-")
-        return Pages(first=int(first), after=int(after) if after else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

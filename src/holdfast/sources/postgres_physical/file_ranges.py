@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import VerifyFailed
+from holdfast.span import Span, tear_in
 
 # Eight of a full segment: big enough that a part costs nothing, small enough to share out.
 RANGE_BYTES = 128 << 20
@@ -13,17 +14,13 @@ DETAIL = "bytes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileRange:
-    """Bytes of a file from `first` to before `after`; the last one has no `after`, and ends where
-    the file does."""
-
-    first: int
-    after: int | None = None
+class FileRange(Span):
+    """Bytes of a file; the last range ends where the file does."""
 
     @property
     def details(self) -> dict[str, str]:
         """What the part's plan says of it."""
-        return {DETAIL: f"{self.first}-{'' if self.after is None else self.after}"}
+        return {DETAIL: str(self)}
 
     @property
     def name(self) -> str:
@@ -35,9 +32,8 @@ class FileRange:
         """None where a part is a whole file. Raises `VerifyFailed` for what nobody has written."""
         if DETAIL not in details:
             return None
-        first, _, after = details[DETAIL].partition("-")
         try:
-            return FileRange(first=int(first), after=int(after) if after else None)
+            return FileRange.parse(details[DETAIL])
         except ValueError as error:
             raise VerifyFailed(f"cannot trust bytes '{details[DETAIL]}' of a part") from error
 
@@ -68,16 +64,15 @@ def cut(
 
 def require_whole(path: str, pieces: Sequence[FileRange]) -> None:
     """Raises `VerifyFailed` unless they follow each other from the first byte to an open end."""
-    at: int | None = 0
-    for piece in sorted(pieces, key=lambda each: each.first):
-        if piece.first != at:
-            break
-        at = piece.after
-    if at is not None:
-        raise VerifyFailed(
-            f"cannot trust file '{path}': what comes after its first {at} bytes is not there",
-            hint="this backup is damaged: restore from another one",
-        )
+    tear = tear_in(pieces)
+    if tear is None:
+        return
+    missing = f"what comes after its first {tear.expected} bytes is not there"
+    raise VerifyFailed(
+        f"cannot trust file '{path}': "
+        + (missing if tear.expected is not None else "it goes on after its end"),
+        hint="this backup is damaged: restore from another one",
+    )
 
 
 def _evenly(at: int, end: int, range_bytes: int) -> Iterator[FileRange]:

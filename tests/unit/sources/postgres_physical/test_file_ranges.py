@@ -42,6 +42,11 @@ def test_pieces_are_told_and_read_back() -> None:
         FileRange.of({"bytes": "x-y"})
 
 
+def test_a_file_cannot_go_on_after_its_end() -> None:
+    with pytest.raises(VerifyFailed, match="it goes on after its end"):
+        require_whole("base/5/1", [FileRange(first=0), FileRange(first=10)])
+
+
 @pytest.mark.parametrize("lost", [0, 1, 2])
 def test_a_file_with_a_piece_missing_is_not_whole(lost: int) -> None:
     pieces = cut(25, range_bytes=10)
