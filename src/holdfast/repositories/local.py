@@ -1,28 +1,34 @@
-"""A folder: temporary name, fsync of file and folder, then a link that refuses to replace."""
+"""A folder: temporary name, fsync of file and folder, then a link that refuses to replace.
+
+Every name is resolved beneath the folder, and no symbolic link is followed: who can write to it
+must not lead whoever backs up, prunes or restores, often root, to anything outside.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from holdfast.beneath import Beneath, NotBeneath, Owner
 from holdfast.errors import (
     AlreadyStored,
     HoldfastError,
     ObjectMissing,
     RepositoryFull,
     RepositoryReadOnly,
+    RepositoryRefused,
     RepositoryUnreachable,
 )
 from holdfast.model import Buffer
 from holdfast.ports import Stored
+from holdfast.repositories.keys import require_plain
 
 CHUNK_BYTES = 1 << 20
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
 FOLDER_ATTEMPTS = 100
 # No job begins with a dot, so no key can collide with what is not finished yet.
 UNFINISHED = ".unfinished-"
@@ -36,28 +42,28 @@ class LocalRepository:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._beginning = str(root).rstrip("/") + "/"
+        self._beneath = Beneath(root)
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
-        path = self._path(key)
-        unfinished = path.with_name(f"{UNFINISHED}{secrets.token_hex(8)}")
+        require_plain(key)
+        folder = _above(key)
+        unfinished = f"{folder}/{UNFINISHED}{secrets.token_hex(8)}".lstrip("/")
         try:
             size_bytes = self._write_durably(unfinished, chunks, key)
             with self._errors_of("store", key):
                 # A link fails where the name exists; a rename would replace it silently.
-                os.link(unfinished, path)
-                unfinished.unlink()
-                _sync_folder(path.parent)
+                self._beneath.link(unfinished, key)
+                self._beneath.unlink(unfinished)
+                self._beneath.sync(folder)
         finally:
-            unfinished.unlink(missing_ok=True)
+            self._drop(unfinished)
         return Stored(key=key, size_bytes=size_bytes)
 
-    def _write_durably(self, path: Path, chunks: Iterable[Buffer], key: str) -> int:
+    def _write_durably(self, name: str, chunks: Iterable[Buffer], key: str) -> int:
         """Only our own calls are inside `_errors_of`: what `chunks` raises is not the store's."""
         size_bytes = 0
         with self._errors_of("store", key):
-            descriptor = self._made(path)
-            self._give_to_owner(descriptor)
+            descriptor = self._made(name)
         try:
             for chunk in chunks:
                 with self._errors_of("store", key):
@@ -68,20 +74,35 @@ class LocalRepository:
             os.close(descriptor)
         return size_bytes
 
-    def _made(self, path: Path) -> int:
+    def _made(self, name: str) -> int:
         """Whoever deletes beside us may take a folder away while there is nothing in it yet."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        owner = self._owner()
         for _ in range(FOLDER_ATTEMPTS):
             with suppress(FileNotFoundError):
-                self._make_folder(path.parent)
-                return os.open(path, flags, FILE_MODE)
-        self._make_folder(path.parent)
-        return os.open(path, flags, FILE_MODE)
+                return self._create(name, owner)
+        return self._create(name, owner)
+
+    def _create(self, name: str, owner: Owner | None) -> int:
+        self._beneath.make_folders(_above(name), owner=owner)
+        return self._beneath.create(name, owner=owner)
+
+    def _owner(self) -> Owner | None:
+        """What root stores by hand belongs to the user whose timers will prune it."""
+        if os.geteuid() != 0:
+            return None
+        found = self._root.stat()
+        return Owner(user=found.st_uid, group=found.st_gid)
+
+    def _drop(self, name: str) -> None:
+        """What was not finished, where it is still there: what ended it is told, not this."""
+        with suppress(OSError):
+            self._beneath.unlink(name)
 
     @contextmanager
     def open(self, key: str) -> Iterator[Iterator[bytes]]:
+        require_plain(key)
         with self._errors_of("read", key):
-            descriptor = os.open(self._place(key), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = self._beneath.open(key)
         try:
             yield self._chunks(key, descriptor)
         finally:
@@ -93,44 +114,72 @@ class LocalRepository:
                 yield chunk
 
     def stat(self, key: str) -> Stored:
+        require_plain(key)
         with self._errors_of("read", key):
-            return Stored(key=key, size_bytes=self._path(key).stat().st_size)
+            found = self._beneath.stat(key)
+            if not stat.S_ISREG(found.st_mode):
+                raise NotBeneath(errno.EINVAL, "it is no file", key)
+            return Stored(key=key, size_bytes=found.st_size)
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        folder = self._path(prefix) if prefix else self._root
+        if prefix:
+            require_plain(prefix)
         with self._errors_of("list", prefix):
-            yield from self._walk(folder)
+            yield from self._walk(prefix)
 
-    def _walk(self, folder: str | Path) -> Iterator[Stored]:
+    def _walk(self, folder: str) -> Iterator[Stored]:
+        """In order of key; a folder is open only while its names are read, however deep it is.
+
+        What is neither a folder nor a file is none of ours, and neither is what begins with a dot.
+        """
+        ahead: list[tuple[str, int | None]] = [(folder, None)]
+        while ahead:
+            name, size_bytes = ahead.pop()
+            if size_bytes is None:
+                ahead.extend(self._inside(name))
+            else:
+                yield Stored(key=name, size_bytes=size_bytes)
+
+    def _inside(self, folder: str) -> Sequence[tuple[str, int | None]]:
+        """The last in order of key first; the names of folders are those of what is in them."""
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except FileNotFoundError:
+            entries = self._beneath.entries(folder)
+        except (FileNotFoundError, NotADirectoryError):
             if not self._root.is_dir():
                 raise
-            return
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(entry.path)
-            elif not entry.name.startswith("."):
-                # Of a million objects: no Path is made for each.
-                key = entry.path.removeprefix(self._beginning)
-                yield Stored(key=key, size_bytes=entry.stat(follow_symlinks=False).st_size)
+            return []
+        beginning = f"{folder}/" if folder else ""
+        found = [
+            (f"{beginning}{entry.name}", entry.size_bytes)
+            for entry in entries
+            if not entry.name.startswith(".") and (entry.is_folder or entry.size_bytes is not None)
+        ]
+        found.sort(key=lambda each: each[0] if each[1] is not None else f"{each[0]}/", reverse=True)
+        return found
 
     def delete(self, key: str) -> None:
-        path = self._path(key)
+        require_plain(key)
         with self._errors_of("delete", key), suppress(FileNotFoundError):
-            path.unlink()
-            self._drop_empty_folders(path.parent)
+            self._beneath.unlink(key)
+            self._drop_empty_folders(_above(key))
 
     def sweep(self, prefix: str) -> int:
-        swept = 0
+        require_plain(prefix)
         with self._errors_of("sweep", prefix):
-            for folder, _, names in os.walk(self._path(prefix), topdown=False):
-                for name in names:
-                    if name.startswith(UNFINISHED):
-                        Path(folder, name).unlink(missing_ok=True)
+            return self._sweep(prefix)
+
+    def _sweep(self, folder: str) -> int:
+        folders, swept = [folder], 0
+        for each in folders:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                for entry in self._beneath.entries(each):
+                    if entry.is_folder and not entry.name.startswith("."):
+                        folders.append(f"{each}/{entry.name}")
+                    elif entry.name.startswith(UNFINISHED):
+                        self._beneath.unlink(f"{each}/{entry.name}")
                         swept += 1
-                self._drop_empty_folders(Path(folder))
+        for each in reversed(folders):
+            self._drop_empty_folders(each)
         return swept
 
     def free_bytes(self) -> int | None:
@@ -142,50 +191,18 @@ class LocalRepository:
         key = f"check-{secrets.token_hex(8)}"
         try:
             self.put(key, [b"holdfast"])
-        finally:
-            if self._root.is_dir():
-                self.delete(key)
+        except BaseException:
+            self._drop(key)
+            raise
+        self.delete(key)
 
-    def _path(self, key: str) -> Path:
-        return Path(self._place(key))
-
-    def _place(self, key: str) -> str:
-        """As text for what is asked of every object: a Path keeps each name that it ever saw.
-
-        100,000 of them took 5 MB (`sys.intern` in pathlib).
-        """
-        if any(segment == "" or segment.startswith(".") for segment in key.split("/")):
-            raise ObjectMissing(f"cannot use key '{key}': it is not a plain relative name")
-        return self._beginning + key
-
-    def _make_folder(self, folder: Path) -> None:
-        """Create what is missing below the root; the root itself is the operator's to make."""
-        missing: list[Path] = []
-        while folder != self._root and not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        for step in reversed(missing):
-            step.mkdir(mode=FOLDER_MODE, exist_ok=True)
-            descriptor = os.open(step, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    def _drop_empty_folders(self, folder: str) -> None:
+        while folder:
             try:
-                self._give_to_owner(descriptor)
-            finally:
-                os.close(descriptor)
-            _sync_folder(step.parent)
-
-    def _give_to_owner(self, descriptor: int) -> None:
-        """What root stores by hand belongs to the user whose timers will prune it."""
-        if os.geteuid() == 0:
-            owner = self._root.stat()
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-    def _drop_empty_folders(self, folder: Path) -> None:
-        while folder != self._root:
-            try:
-                folder.rmdir()
+                self._beneath.remove_folder(folder)
             except OSError:
                 return
-            folder = folder.parent
+            folder = _above(folder)
 
     @contextmanager
     def _errors_of(self, verb: str, key: str) -> Iterator[None]:
@@ -195,7 +212,10 @@ class LocalRepository:
             raise self._translated(error, verb, key) from error
 
     def _translated(self, error: OSError, verb: str, key: str) -> HoldfastError:
-        what = f"cannot {verb} '{key}' in '{self._root}': {os.strerror(error.errno or 0)}"
+        what = f"cannot {verb} '{key}' in '{self._root}'"
+        if isinstance(error, NotBeneath):
+            return _refused(error, what, verb)
+        what = f"{what}: {os.strerror(error.errno or 0)}"
         if error.errno in _FULL:
             return RepositoryFull(what, hint="free some room, or prune old backups: holdfast prune")
         if error.errno in _READ_ONLY:
@@ -209,17 +229,23 @@ class LocalRepository:
         return RepositoryUnreachable(what, hint=f"is '{self._root}' there and mounted?")
 
 
+def _above(key: str) -> str:
+    return key.rpartition("/")[0]
+
+
+def _refused(error: NotBeneath, what: str, verb: str) -> HoldfastError:
+    """What cannot be read is damage to one object; what cannot be written stops whoever writes."""
+    cause = f"{what}: {error.strerror}"
+    if verb == "read":
+        return ObjectMissing(cause, hint="somebody else put it there: find out who")
+    return RepositoryRefused(
+        cause, hint="remove it; to keep backups on another disk, mount that disk there (bind)"
+    )
+
+
 def _write_all(descriptor: int, chunk: Buffer) -> int:
     view = memoryview(chunk)
     size_bytes = len(view)
     while view:
         view = view[os.write(descriptor, view) :]
     return size_bytes
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import RepositoryUnreachable
+from holdfast.errors import ObjectMissing, RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.local import UNFINISHED, LocalRepository
 
 
@@ -145,3 +145,76 @@ def test_a_folder_of_somebody_else_is_a_read_only_repository() -> None:
         )
     assert "Permission denied" in ended.stdout
     assert "must be writable" in ended.stdout
+
+
+@pytest.fixture
+def led_out(tmp_path: Path) -> Iterator[tuple[LocalRepository, Path]]:
+    """A repository with a link in it to a folder outside, whose file stays as it is."""
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.mkdir()
+    root.mkdir()
+    (outside / "kept").write_bytes(b"kept")
+    (outside / f"{UNFINISHED}0").write_bytes(b"kept")
+    (root / "job").mkdir()
+    (root / "job/out").symlink_to(outside)
+    (root / "job/file").symlink_to(outside / "kept")
+    (root / "linked").symlink_to(outside)
+    yield LocalRepository(root), outside
+    assert {path.name: path.read_bytes() for path in outside.iterdir()} == {
+        "kept": b"kept",
+        f"{UNFINISHED}0": b"kept",
+    }
+
+
+def test_a_link_in_the_repository_is_never_followed_to_write_or_to_delete(
+    led_out: tuple[LocalRepository, Path],
+) -> None:
+    repository, _ = led_out
+    for act in (
+        lambda: repository.put("job/out/new", [b"x"]),
+        lambda: repository.put("linked/deeper/new", [b"x"]),
+        lambda: repository.delete("job/out/kept"),
+        lambda: repository.delete("linked/kept"),
+        lambda: repository.sweep("linked"),
+    ):
+        with pytest.raises(RepositoryRefused, match="is a symbolic link") as caught:
+            act()
+        assert "mount" in caught.value.hint
+    assert repository.sweep("job") == 0
+    repository.delete("job/file")
+    assert list(repository.list("")) == []
+
+
+def test_what_a_link_names_is_neither_listed_nor_read(
+    led_out: tuple[LocalRepository, Path],
+) -> None:
+    repository, _ = led_out
+    repository.put("job/a", [b"x"])
+    assert [each.key for each in repository.list("")] == ["job/a"]
+    for key in ("job/file", "job/out/kept", "linked/kept"):
+        with pytest.raises(ObjectMissing, match="is a symbolic link"), repository.open(key):
+            pass
+    with pytest.raises(ObjectMissing):
+        repository.stat("job/file")
+
+
+def test_pipes_and_hidden_folders_are_none_of_the_repository(tmp_path: Path) -> None:
+    repository = LocalRepository(tmp_path)
+    repository.put("job/a", [b"x"])
+    os.mkfifo(tmp_path / "job/pipe")
+    (tmp_path / "job/.snapshot").mkdir()
+    (tmp_path / "job/.snapshot/a").write_bytes(b"x")
+    assert [each.key for each in repository.list("")] == ["job/a"]
+    with pytest.raises(ObjectMissing, match="job/pipe"):
+        repository.stat("job/pipe")
+    with pytest.raises(ObjectMissing, match="a pipe"), repository.open("job/pipe"):
+        pass
+
+
+def test_a_list_is_in_order_of_key_however_folders_are_named(tmp_path: Path) -> None:
+    repository = LocalRepository(tmp_path)
+    keys = ["a-b", "a.b", "a/b-c/d", "a/b0", "a0/x", "b"]
+    for key in reversed(keys):
+        repository.put(key, [b"x"])
+    assert [each.key for each in repository.list("")] == keys
+    assert list(repository.list("b")) == []
