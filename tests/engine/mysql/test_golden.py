@@ -1,0 +1,58 @@
+"""Backups of MariaDB that earlier releases made come back as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.golden import GoldenSite
+from tests.engine.mysql.laboratory import MARIADB, Laboratory, differences
+from tests.engine.mysql.test_physical import second_server
+
+
+@pytest.fixture
+def golden(lab: Laboratory, tmp_path: Path) -> Iterator[GoldenSite]:
+    if lab.brand is not MARIADB:
+        pytest.skip("the golden repository was made from MariaDB, whose sequences MySQL lacks")
+    site = GoldenSite(tmp_path, "0.1.0/mariadb-10.11.tar")
+    for name in ("native", "tools", "tables", "server"):
+        site.job_of(name, "mysql")
+    site.settings["jobs"]["server"]["source"] |= {"engine": "tools", "method": "physical"}
+    lab.run("mysql", "CREATE OR REPLACE USER shop_app@localhost", "CREATE OR REPLACE ROLE reader")
+    yield site
+    lab.run("mysql", "DROP USER shop_app@localhost", "DROP ROLE reader")
+
+
+def as_it_was(lab: Laboratory, golden: GoldenSite) -> str:
+    """The same database, loaded by the stock client from the dump of that time."""
+    database = lab.database()
+    lab.load(database, golden.dump)
+    return database
+
+
+@pytest.mark.parametrize("job", ["native", "tools", "tables"])
+def test_a_backup_of_an_earlier_release_comes_back_as_it_was(
+    lab: Laboratory, golden: GoldenSite, job: str
+) -> None:
+    assert golden.run("verify", f"{job}/latest")["verified"] is True
+    restored, expected = lab.name(), as_it_was(lab, golden)
+    golden.run("restore", f"{job}/latest", "--to", lab.url(restored))
+    # Our scripts write the keywords of a trigger in capitals, the dump program as they were typed.
+    texts = [[line.lower() for line in lab.described(each)] for each in (restored, expected)]
+    assert differences(*texts) == []
+    assert lab.checksums(restored) == lab.checksums(expected)
+
+
+def test_a_servers_files_of_an_earlier_release_are_started_and_hold_the_same(
+    lab: Laboratory, golden: GoldenSite, tmp_path: Path
+) -> None:
+    if not lab.ask("mysql", "SELECT 1 WHERE VERSION() LIKE '10.11%'"):
+        pytest.skip("files of MariaDB 10.11 are started by no other release here")
+    assert golden.run("verify", "server/latest")["verified"] is True
+    expected = as_it_was(lab, golden)
+    restored = tmp_path / "restored"
+    golden.run("restore", "server/latest", "--to", restored.as_uri())
+    with second_server(restored, tmp_path) as second:
+        assert second.checksums("shop") == lab.checksums(expected)
