@@ -14,7 +14,7 @@ Buffer = bytes | bytearray | memoryview
 """Bytes on their way; a memoryview is only valid until the next one is asked for."""
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-BACKUP_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+BACKUP_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
 class Consistency(StrEnum):

@@ -7,9 +7,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from holdfast import events
 from holdfast.catalog import failure as failed
-from holdfast.catalog.failure import FAILURE, Failure
+from holdfast.catalog.failure import Failure
 from holdfast.catalog.manifest import decode, encode
+from holdfast.catalog.places import (
+    BLOBS,
+    FAILURE,
+    MANIFEST,
+    MARK,
+    failure_key,
+    manifest_key,
+    mark_key,
+    place_of,
+)
 from holdfast.errors import (
     AlreadyStored,
     BackupNotFound,
@@ -22,19 +33,21 @@ from holdfast.failpoints import reached
 from holdfast.model import BACKUP_NAME, JOB_NAME, Manifest, Summary
 from holdfast.ports import Repository, Stored
 
-MANIFEST = "manifest.json"
 LATEST = "latest"
-MARK = "pruned"
-# No backup is called so: its name begins with a digit.
-BLOBS = "blobs"
+# A JSON object, so that it can be signed as a manifest is.
+MARK_CONTENT = b'{\n "schema": "holdfast.pruned/1"\n}\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damaged:
-    """A backup whose manifest cannot be trusted: never listed as good, never deleted by rule."""
+    """A backup whose manifest cannot be trusted: never listed as good, never deleted by rule.
+
+    Where there `is_backup` no more than the record of one that failed, nothing depends on it.
+    """
 
     backup_id: str
     problem: str
+    is_backup: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +57,11 @@ class Survey:
     manifests: tuple[Manifest, ...]
     damaged: tuple[Damaged, ...]
     failures: tuple[Failure, ...] = ()
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether every backup says what it needs: where one does not, all of it is to stay."""
+        return not any(each.is_backup for each in self.damaged)
 
 
 class Catalog:
@@ -84,7 +102,8 @@ class Catalog:
                 else:
                     failures.append(self.failure(backup_id))
             except ManifestInvalid as error:
-                damaged.append(Damaged(backup_id=backup_id, problem=error.message))
+                found = backup_id in finished
+                damaged.append(Damaged(backup_id=backup_id, problem=error.message, is_backup=found))
         manifests.sort(key=lambda each: (each.snapshot_at, each.name), reverse=True)
         failures.sort(key=lambda each: each.failed_at, reverse=True)
         return Survey(manifests=tuple(manifests), damaged=tuple(damaged), failures=tuple(failures))
@@ -129,7 +148,7 @@ class Catalog:
         mark = mark_key(manifest.backup_id)
         # Where there is no room for a mark there is all the more need to go on.
         with suppress(AlreadyStored, RepositoryFull):
-            self._repository.put(mark, [b"holdfast prune is removing this backup\n"])
+            self._repository.put(mark, [MARK_CONTENT])
         reached("prune-marked")
         try:
             self._repository.delete(manifest_key(manifest.backup_id))
@@ -142,20 +161,31 @@ class Catalog:
     def finish_drops(self, job: str) -> list[str]:
         """Do what interrupted prunes of `job` left undone; their ids. Only for whoever holds it.
 
-        A mark beside a manifest is taken back: whether that backup goes is judged anew.
+        A mark beside a manifest is taken back: whether that backup goes is judged anew. One that
+        nobody signed whom we trust removes nothing.
         """
-        finished, _ = self._ends(job)
-        marked = [
-            each.key.rpartition("/")[0]
-            for each in self._repository.list(job)
-            if each.key.endswith(f"/{MARK}") and each.key.count("/") == 2
-        ]
-        for backup_id in marked:
-            if backup_id in finished:
+        ends = self._files(job, {MANIFEST, MARK})
+        done: list[str] = []
+        for backup_id in sorted(ends[MARK]):
+            if backup_id in ends[MANIFEST]:
                 self._repository.delete(mark_key(backup_id))
-            else:
+            elif self.is_marked(backup_id):
                 self.discard(backup_id)
-        return [backup_id for backup_id in marked if backup_id not in finished]
+                done.append(backup_id)
+        return done
+
+    def is_marked(self, backup_id: str) -> bool:
+        """Whether a prune has begun to remove it, as far as its mark is to be believed."""
+        try:
+            with self._repository.open(mark_key(backup_id)) as chunks:
+                for _ in chunks:
+                    pass
+        except ManifestInvalid as error:
+            events.warning("mark_not_believed", backup=backup_id, problem=error.message)
+            return False
+        except ObjectMissing:
+            return False
+        return True
 
     def discard(self, backup_id: str) -> None:
         """Remove all that is stored of a backup that has no manifest."""
@@ -172,11 +202,8 @@ class Catalog:
         Records of failures stay, as do the backups that somebody means to go on with (`spare`).
         """
         finished, _ = self._ends(job)
-        begun = {
-            _backup_of(stored)
-            for stored in self._repository.list(job)
-            if not stored.key.endswith(f"/{FAILURE}") and not _is_blob(stored)
-        }
+        places = (place_of(stored.key) for stored in self._repository.list(job))
+        begun = {each.backup_id for each in places if each and each.file != FAILURE}
         unfinished = sorted(begun - finished - set(spare))
         for backup_id in unfinished:
             self.discard_parts(backup_id)
@@ -212,18 +239,23 @@ class Catalog:
 
     def _ends(self, job: str) -> tuple[set[str], set[str]]:
         """The backups that are finished, and those of which only a failure is known."""
-        ends: dict[str, set[str]] = {MANIFEST: set(), FAILURE: set()}
-        for stored in self._repository.list(job):
-            backup_id, _, file = stored.key.rpartition("/")
-            if file in ends and backup_id.count("/") == 1:
-                ends[file].add(backup_id)
+        ends = self._files(job, {MANIFEST, FAILURE})
         return ends[MANIFEST], ends[FAILURE] - ends[MANIFEST]
+
+    def _files(self, job: str, names: Collection[str]) -> dict[str, set[str]]:
+        """The backups that have a file of each of these names."""
+        found: dict[str, set[str]] = {name: set() for name in names}
+        for stored in self._repository.list(job):
+            place = place_of(stored.key)
+            if place is not None and place.file in found:
+                found[place.file].add(place.backup_id)
+        return found
 
     def failure(self, backup_id: str) -> Failure:
         """The record that a failed run left; raises `ManifestInvalid`, `ObjectMissing`."""
         key = failure_key(backup_id)
         with self._repository.open(key) as chunks:
-            return failed.decode(b"".join(chunks), key=key)
+            return failed.decode(b"".join(chunks), backup_id=backup_id, key=key)
 
     def _read(self, backup_id: str) -> Manifest:
         key = manifest_key(backup_id)
@@ -256,32 +288,3 @@ def newest_of(newest_first: Sequence[Listed], job: str, database: str) -> Listed
         f"cannot find backup '{job}/{LATEST}': the job has no finished backup",
         hint=f"make one: holdfast backup {job}",
     )
-
-
-def manifest_key(backup_id: str) -> str:
-    return f"{backup_id}/{MANIFEST}"
-
-
-def mark_key(backup_id: str) -> str:
-    return f"{backup_id}/{MARK}"
-
-
-def failure_key(backup_id: str) -> str:
-    return f"{backup_id}/{FAILURE}"
-
-
-def part_key(backup_id: str, name: str) -> str:
-    return f"{backup_id}/parts/{name}"
-
-
-def blob_key(job: str, sha256: str, suffix: str) -> str:
-    """Blobs of all backups of a job lie together, in folders that stay small."""
-    return f"{job}/{BLOBS}/{sha256[:2]}/{sha256}{suffix}"
-
-
-def _is_blob(stored: Stored) -> bool:
-    return stored.key.split("/")[1] == BLOBS
-
-
-def _backup_of(stored: Stored) -> str:
-    return "/".join(stored.key.split("/")[:2])

@@ -12,7 +12,6 @@ from holdfast.errors import ManifestInvalid
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-FAILURE = "failed.json"
 SCHEMA = "holdfast.failure/1"
 
 
@@ -52,9 +51,16 @@ def encode(failure: Failure) -> bytes:
     return _adapter().dump_json(failure, indent=1) + b"\n"
 
 
-def decode(data: bytes, *, key: str) -> Failure:
-    """The record in `data`; raises `ManifestInvalid` naming `key`."""
+def decode(data: bytes, *, backup_id: str, key: str) -> Failure:
+    """The record in `data`, which lies where that of `backup_id` does; raises `ManifestInvalid`
+    naming `key`."""
     try:
-        return _adapter().validate_json(data)
+        failure = _adapter().validate_json(data)
     except ValueError as error:
         raise ManifestInvalid(f"cannot read '{key}': it is damaged") from error
+    if failure.backup_id != backup_id:
+        raise ManifestInvalid(
+            f"cannot read '{key}': it is that of backup '{failure.backup_id}'",
+            hint="it was moved after it was written, or somebody else wrote it",
+        )
+    return failure

@@ -1,9 +1,13 @@
-"""A repository whose manifests are signed as they are put and proven as they are opened.
+"""A repository whose manifests and records are signed as they are put, proven as they are opened.
 
 Around the port, because then nobody who reads a manifest can forget to ask who wrote it. The
 signature is the manifest's last member, so what it signs is simply every byte before it, and these
 are proven before anything is parsed. Their place in the repository is signed with them: a manifest
 under another name is not the same manifest.
+
+So are the records that have something removed later: of failures, which the next good backup has
+forgotten with all that was kept for them, and the marks of a prune. Whoever only prunes may have no
+key: then a mark of its own that a kill leaves behind is one more thing for `repair`.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
-from holdfast.catalog.catalog import MANIFEST, MARK
+from holdfast.catalog.places import MARK, record_at
 from holdfast.catalog.signing import Signer, is_signed
 from holdfast.errors import ConfigInvalid, ManifestUntrusted
 from holdfast.model import Buffer
@@ -29,7 +33,7 @@ _SIGNATURE = re.compile(
 
 
 class SignedManifests:
-    """Obeys `ports.Repository`; all but manifests passes through.
+    """Obeys `ports.Repository`; all but records passes through.
 
     `signer` is asked for once it is needed, and is None where this host only reads.
     """
@@ -56,11 +60,11 @@ class SignedManifests:
         return tuple(dict.fromkeys((*own, *self._also_trusted)))
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
-        if _named(key) == MARK:
-            # Whoever prunes needs the right to delete, and signs nothing.
+        if record_at(key) == MARK and self._signer is None:
+            # Whoever prunes needs the right to delete; a key it may have.
             return self._repository.put(key, chunks)
         signer = self._required_signer(key)
-        if _named(key) == MANIFEST:
+        if record_at(key):
             content = b"".join(bytes(chunk) for chunk in chunks)
             return self._repository.put(key, [_signed(content, key, signer)])
         return self._repository.put(key, chunks)
@@ -77,7 +81,7 @@ class SignedManifests:
     @contextmanager
     def open(self, key: str) -> Iterator[Iterator[bytes]]:
         with self._repository.open(key) as chunks:
-            if _named(key) == MANIFEST:
+            if record_at(key):
                 chunks = iter([self.proven(key, b"".join(chunks))])
             yield chunks
 
@@ -112,10 +116,6 @@ class SignedManifests:
     def check(self) -> None:
         self._required_signer("check")
         self._repository.check()
-
-
-def _named(key: str) -> str:
-    return key.rpartition("/")[2]
 
 
 def _signed(content: bytes, key: str, signer: Signer) -> bytes:

@@ -13,8 +13,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from holdfast.archiving import ArchivedFile, Held
-from holdfast.catalog.catalog import MANIFEST
 from holdfast.catalog.documents import unwrapped, wrapped
+from holdfast.catalog.places import MANIFEST, WAL
 from holdfast.errors import ManifestInvalid
 from holdfast.ports import Repository, Stored
 from holdfast.wal import WalName
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "holdfast.wal/1"
 NAME = "file"
-SUFFIX = ".wal"
 # JOB.wal, cluster, timeline, name, object.
 DEPTH = 5
 
@@ -65,7 +64,7 @@ class WalArchive:
 
     def held(self) -> list[Held]:
         """Every file, by cluster and name; one list of the repository, and nothing is read."""
-        found = groupby(self._repository.list(f"{self._job}{SUFFIX}"), key=_folder_of)
+        found = groupby(self._repository.list(f"{self._job}{WAL}"), key=_folder_of)
         return sorted(
             (each for folder, objects in found for each in _held(folder, list(objects))),
             key=lambda each: (each.cluster, each.name.text),
@@ -80,7 +79,7 @@ class WalArchive:
         return f"{self._folder(cluster, name)}/{MANIFEST}"
 
     def _folder(self, cluster: str, name: str) -> str:
-        return f"{self._job}{SUFFIX}/{cluster}/{name[:8].lower()}/{name.lower()}"
+        return f"{self._job}{WAL}/{cluster}/{name[:8].lower()}/{name.lower()}"
 
 
 @cache

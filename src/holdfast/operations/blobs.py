@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from holdfast import events
-from holdfast.catalog.catalog import blob_key
+from holdfast.catalog.places import blob_key
 from holdfast.errors import BackupFailed, ObjectMissing, VerifyFailed
 from holdfast.failpoints import reached
 from holdfast.model import Blob, Buffer, Codec

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from holdfast import events
-from holdfast.catalog.catalog import Catalog, manifest_key
+from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.places import manifest_key
 from holdfast.chains import parents_first
 from holdfast.errors import (
     AlreadyStored,
@@ -69,6 +70,7 @@ def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
                 backup_id=each.backup_id, problem=each.problem, exit_code=VerifyFailed.exit_code
             )
             for each in survey.damaged
+            if each.is_backup
         ]
         is_clean = not any(each.exit_code for each in done)
         swept = Catalog(plugs.target).sweep(job) if is_clean else []

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import events
-from holdfast.catalog.catalog import MANIFEST, Catalog, Damaged
-from holdfast.catalog.failure import FAILURE, Failure
+from holdfast.catalog.catalog import Catalog, Damaged
+from holdfast.catalog.failure import Failure
+from holdfast.catalog.places import FAILURE, MANIFEST, place_of
 from holdfast.errors import BackupNotFound, ConfigInvalid, ManifestInvalid, ObjectMissing
 from holdfast.model import Summary
 from holdfast.ports import Repository, Stored
@@ -93,11 +94,11 @@ class Index:
         manifests: dict[str, Stored] = {}
         failed: list[str] = []
         for stored in self._repository.list(job):
-            backup_id, _, file = stored.key.rpartition("/")
-            if file == MANIFEST and backup_id.count("/") == 1:
-                manifests[backup_id] = stored
-            elif file == FAILURE and backup_id.count("/") == 1:
-                failed.append(backup_id)
+            place = place_of(stored.key)
+            if place is not None and place.file == MANIFEST:
+                manifests[place.backup_id] = stored
+            elif place is not None and place.file == FAILURE:
+                failed.append(place.backup_id)
         return manifests, failed
 
     def _failures(self, backup_ids: list[str], damaged: list[Damaged]) -> list[Failure]:
@@ -106,7 +107,7 @@ class Index:
             try:
                 found.append(self._catalog.failure(backup_id))
             except ManifestInvalid as error:
-                damaged.append(Damaged(backup_id=backup_id, problem=error.message))
+                damaged.append(Damaged(backup_id=backup_id, problem=error.message, is_backup=False))
             except ObjectMissing:
                 continue
         return sorted(found, key=lambda each: each.failed_at, reverse=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from holdfast import events
-from holdfast.catalog.catalog import part_key
+from holdfast.catalog.places import part_key
 from holdfast.errors import (
     BackupFailed,
     HoldfastError,

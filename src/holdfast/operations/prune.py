@@ -189,7 +189,7 @@ def _pruned_wal(
     dry_run: bool,
 ) -> list[PrunedWal]:
     """Nothing, where a damaged manifest keeps us from knowing what its backup needs."""
-    if survey.damaged:
+    if not survey.is_readable:
         return []
     kept = [each for each in survey.manifests if each.backup_id not in gone]
     return prune_wal(plugs.repository, plugs.job.name, kept, require=require, dry_run=dry_run)
@@ -197,7 +197,7 @@ def _pruned_wal(
 
 def unreferenced(plugs: Plugs, survey: Survey, *, dropped: Collection[str] = ()) -> list[Stored]:
     """Blobs that no backup has referred to for the job's grace time, and none does now."""
-    if survey.damaged:
+    if not survey.is_readable:
         return []
     kept = {
         blob.key

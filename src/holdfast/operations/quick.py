@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from holdfast.catalog.catalog import BLOBS, Catalog
+from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.places import BLOBS
 from holdfast.model import Blob, Manifest, Part
 from holdfast.operations.completeness import BadPart, gaps
 from holdfast.operations.incrementals import missing_parents

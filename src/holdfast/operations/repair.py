@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from holdfast.catalog.catalog import BLOBS, MARK, Catalog, Survey, manifest_key
-from holdfast.catalog.failure import FAILURE
+from holdfast.catalog.catalog import Catalog, Survey
+from holdfast.catalog.places import (
+    BLOBS,
+    MARK,
+    failure_key,
+    manifest_key,
+    mark_key,
+    place_of,
+    record_at,
+)
 from holdfast.errors import VerifyFailed
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.prune import unreferenced
@@ -87,14 +95,18 @@ def _sorted(plugs: Plugs) -> list[Leftover]:
     job = plugs.job.name
     survey = Catalog(plugs.repository).survey(job)
     stored: defaultdict[str, list[Stored]] = defaultdict(list)
+    foreign: list[Stored] = []
     for each in plugs.repository.list(job):
-        backup_id = "/".join(each.key.split("/")[:2])
-        if backup_id != f"{job}/{BLOBS}":
-            stored[backup_id].append(each)
+        place = place_of(each.key)
+        if place is not None:
+            stored[place.backup_id].append(each)
+        elif not each.key.startswith(f"{job}/{BLOBS}/"):
+            foreign.append(each)
     found = [
         *_of_backups(survey, stored),
         *_of_unfinished(plugs, survey, stored),
         *_of_blobs(plugs, survey),
+        *_of_others(foreign),
     ]
     return sorted(found, key=lambda each: each.what)
 
@@ -118,18 +130,25 @@ def _of_unfinished(
     plugs: Plugs, survey: Survey, stored: dict[str, list[Stored]]
 ) -> Iterator[Leftover]:
     known = {each.backup_id for each in survey.manifests + survey.damaged}
+    catalog = Catalog(plugs.repository)
     resumable = {each.backup_id for each in plugs.journal.unfinished(plugs.job.name)}
     for backup_id, objects in stored.items():
-        parts = [each for each in objects if not each.key.endswith(f"/{FAILURE}")]
+        parts = [each for each in objects if each.key != failure_key(backup_id)]
         if backup_id in known or not parts:
             continue
-        if any(each.key == f"{backup_id}/{MARK}" for each in objects):
+        is_marked = any(each.key == mark_key(backup_id) for each in objects)
+        if is_marked and catalog.is_marked(backup_id):
             yield _removed(backup_id, objects, "an interrupted prune had begun to")
         elif backup_id in resumable and plugs.job.resumable:
             because = f"it can be gone on with: holdfast backup {plugs.job.name} --resume"
             yield _leftover(backup_id, parts, Fate.KEPT, because)
         else:
             yield _removed(backup_id, parts, "its run ended without a backup")
+
+
+def _of_others(foreign: list[Stored]) -> Iterator[Leftover]:
+    for each in foreign:
+        yield _leftover(each.key, [each], Fate.KEPT, "holdfast did not make it")
 
 
 def _of_blobs(plugs: Plugs, survey: Survey) -> Iterator[Leftover]:
@@ -153,5 +172,5 @@ def _leftover(what: str, objects: list[Stored], fate: Fate, because: str) -> Lef
         size_bytes=sum(each.size_bytes for each in objects),
         fate=fate,
         because=because,
-        keys=tuple(sorted((each.key for each in objects), key=lambda key: key.endswith(MARK))),
+        keys=tuple(sorted((each.key for each in objects), key=lambda key: record_at(key) == MARK)),
     )

@@ -37,7 +37,8 @@ class RereadReport:
 
     @property
     def exit_code(self) -> int:
-        return VerifyFailed.exit_code if self.bad or self.damaged else 0
+        damaged = any(each.is_backup for each in self.damaged)
+        return VerifyFailed.exit_code if self.bad or damaged else 0
 
 
 def reread(

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from holdfast.catalog.catalog import BLOBS, MANIFEST
-from holdfast.catalog.wal_archive import SUFFIX as WAL
+from holdfast.catalog.places import BLOBS, MANIFEST, WAL
 from holdfast.model import JOB_NAME
 from holdfast.ports import Repository, Stored
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast import events
-from holdfast.catalog.catalog import BLOBS, Catalog
+from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.places import BLOBS
 from holdfast.errors import HoldfastError, RepositoryUnreachable, VerifyFailed
 from holdfast.model import Blob, Manifest, Part
 from holdfast.operations.blob_names import names_in

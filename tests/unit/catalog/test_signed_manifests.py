@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.catalog.catalog import Catalog, manifest_key
+from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.manifest import decode, encode
+from holdfast.catalog.places import manifest_key
 from holdfast.catalog.signed_manifests import SignedManifests
 from holdfast.catalog.signing import Signer
 from holdfast.errors import ConfigInvalid, ManifestInvalid, ManifestUntrusted

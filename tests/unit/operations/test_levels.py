@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.catalog.catalog import manifest_key
 from holdfast.catalog.manifest import encode
+from holdfast.catalog.places import manifest_key
 from holdfast.errors import HoldfastError, ManifestInvalid
 from holdfast.model import Manifest, Part
 from holdfast.operations.backup import backup

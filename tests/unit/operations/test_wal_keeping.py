@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.catalog.catalog import Catalog, manifest_key
+from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.places import manifest_key
 from holdfast.errors import RepositoryReadOnly
 from holdfast.operations.rereading import reread
 from holdfast.operations.wal_push import push
