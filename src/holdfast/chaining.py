@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from holdfast.model import Buffer, Manifest
-from holdfast.ports import OpenPart, Source
+from holdfast.ports import Source
+from holdfast.proven import OpenPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

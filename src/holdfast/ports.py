@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from holdfast.model import Buffer, Consistency, Member, Part, PartPlan, Relation, Server
+from holdfast.proven import OpenBlob, StoredParts
 from holdfast.proving import Hold
 
 
@@ -299,10 +300,6 @@ class Source(Protocol):
         ...
 
 
-OpenBlob = Callable[[str], AbstractContextManager[Iterator[bytes]]]
-"""The long value with that SHA-256, proven as parts are. Raises `VerifyFailed`."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
     """What to bring back and how.
@@ -330,11 +327,6 @@ class RestoreRequest:
     settings: Mapping[str, str] | None = None
 
 
-OpenPart = Callable[[Part], AbstractContextManager[Iterator[bytes]]]
-"""Plain bytes of a stored part, proven against its fingerprint: the last chunk is only
-yielded after the whole has been found right, else `VerifyFailed` is raised."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoredTable:
     """One table after a restore, counted by the server itself."""
@@ -353,12 +345,12 @@ class Target(Protocol):
         ...
 
     def restore(
-        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+        self, request: RestoreRequest, stored: StoredParts, progress: Progress
     ) -> list[RestoredTable]:
         """Bring the parts back in the order of their kinds, data with `workers` sessions.
 
         Creates the database where it is missing. `progress` wants `part_done` from here only:
-        bytes are counted where `open_part` reads them. Raises `TargetNotEmpty` unless `overwrite`,
+        bytes are counted where `stored` reads them. Raises `TargetNotEmpty` unless `overwrite`,
         `RestoreFailed` with the object's name at the first error; the server's work has ended
         and every child process is reaped by then.
         """

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from holdfast.errors import HoldfastError, TasksRefused, ToolMissing
+from holdfast.proven import Proven
 
 CHUNK_BYTES = 1 << 20
 STDERR_LINES_KEPT = 12
@@ -49,8 +50,17 @@ class Child:
     def is_running(self) -> bool:
         return self._popen.poll() is None
 
+    def feed(self, proven: Proven) -> None:
+        """Write all of it to its input; one that stops reading says why by its status."""
+        stdin = _pipe(self._popen.stdin)
+        with suppress(BrokenPipeError):
+            for chunk in proven:
+                stdin.write(chunk)
+            stdin.flush()
+
     @property
     def stdin(self) -> IO[bytes]:
+        """For a filter, which only changes what passes; what carries things out is fed."""
         return _pipe(self._popen.stdin)
 
     @property

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.model import Buffer, Codec, Part, PartPlan, Relation
-from holdfast.ports import OpenPart, RestoredTable, RestoreRequest, Snapshot, Source, Target
+from holdfast.ports import RestoredTable, RestoreRequest, Snapshot, Source, Target
+from tests.fakes.stored import FakeStored
 
 CHUNK_BYTES = 100_003
 
@@ -93,13 +94,13 @@ def keep_part(snapshot: Snapshot, plan: PartPlan, folder: Path) -> Part:
     )
 
 
-def opener(folder: Path) -> OpenPart:
+def opener(folder: Path) -> FakeStored:
     @contextmanager
     def open_part(part: Part) -> Iterator[Iterator[bytes]]:
         with (folder / part.key).open("rb") as file:
             yield iter(lambda: file.read(CHUNK_BYTES), b"")
 
-    return open_part
+    return FakeStored(open_part)
 
 
 def bring_back(

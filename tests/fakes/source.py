@@ -14,13 +14,13 @@ from holdfast.model import Buffer, Consistency, Member, Part, PartKind, PartPlan
 from holdfast.ports import (
     Blobs,
     Finding,
-    OpenPart,
     Progress,
     RestoredTable,
     RestoreRequest,
     SourcePlan,
     TablePlan,
 )
+from holdfast.proven import StoredParts
 from tests.fakes.clock import START
 
 SERVER = Server(kind="fake", version="1.0", database="shop")
@@ -259,7 +259,7 @@ class FakeTarget:
         self.requests: list[RestoreRequest] = []
 
     def restore(
-        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+        self, request: RestoreRequest, stored: StoredParts, progress: Progress
     ) -> list[RestoredTable]:
         self.requests.append(request)
         if self.tables and not request.overwrite:
@@ -268,7 +268,7 @@ class FakeTarget:
                 hint="name an empty database, or pass --overwrite if that is intended",
             )
         wanted = [part for part in request.parts if _is_wanted(part, request.tables)]
-        return [self._load(part, open_part(part), progress) for part in wanted]
+        return [self._load(part, stored.streamed(part), progress) for part in wanted]
 
     def _load(
         self,

@@ -15,6 +15,7 @@ from holdfast.model import Blob, Buffer, Codec
 from holdfast.operations.blob_names import BlobNames
 from holdfast.operations.opening import (
     HINT,
+    Opens,
     called,
     proven_bytes,
     require_stored,
@@ -158,7 +159,7 @@ def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, sha256: str) -> Iter
 
 
 def proven_blob(
-    repository: Repository,
+    repository: Opens,
     blob: Blob,
     *,
     names: BlobNames | None = None,

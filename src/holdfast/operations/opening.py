@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 from holdfast.errors import IdentityNeeded, ObjectMissing, VerifyFailed
 from holdfast.model import AGE_SUFFIX, SUFFIXES, Blob, Codec, Encryption, Manifest, Part
@@ -21,19 +22,26 @@ IDENTITY_HINT = (
 )
 
 
+class Opens(Protocol):
+    """Whatever stored objects can be read from."""
+
+    def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]: ...
+
+
 def opened(
-    repository: Repository, piece: Part | Blob, stored: Size, identities: Identities | None
+    repository: Opens, piece: Part | Blob, stored: Size, identities: Identities | None
 ) -> Iterator[bytes]:
     """The plain bytes of `piece`; `stored` has seen every stored byte when they have ended.
 
-    Raises `CannotOpen` where none of the identities fits, also then having read to the end;
+    Nothing is read beyond the sizes that the manifest states: what has more raises `CorruptStream`
+    there. Raises `CannotOpen` where none of the identities fits, also then having read to the end;
     `CorruptStream`, `ObjectMissing`, `IdentityNeeded`.
     """
     with repository.open(piece.key) as chunks, _unsealing(piece, identities) as unseal:
-        raw = flow(chunks, [stored])
+        raw = flow(_at_most(chunks, _known_size(piece), "stored"), [stored])
         seen = (bytes(chunk) for chunk in flow(raw, [unseal]))
         try:
-            yield from decompress(seen, _codec(piece))
+            yield from _at_most(decompress(seen, _codec(piece)), piece.plain_bytes, "plain")
             # A decompressor may stop before the end: what follows is not ours, and must show.
             for _ in seen:
                 pass
@@ -44,8 +52,26 @@ def opened(
             raise
 
 
+def _at_most(chunks: Iterable[bytes], size_bytes: int | None, what: str) -> Iterator[bytes]:
+    """`chunks` up to the one that is beyond `size_bytes`; None where the size is not known.
+
+    A megabyte of zeros takes 40 bytes of zstd: nobody must wait for a terabyte of them.
+    """
+    seen = 0
+    for chunk in chunks:
+        seen += len(chunk)
+        if size_bytes is not None and seen > size_bytes:
+            raise CorruptStream(f"{what} size is more than {size_bytes}, as the manifest says")
+        yield chunk
+
+
+def _known_size(piece: Part | Blob) -> int | None:
+    """Of a blob that is not sealed only the content is known, not how it is stored."""
+    return piece.stored_bytes if isinstance(piece, Part) or piece.stored_sha256 else None
+
+
 def proven_bytes(
-    repository: Repository,
+    repository: Opens,
     piece: Part | Blob,
     plain: Size,
     *,

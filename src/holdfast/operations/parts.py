@@ -15,6 +15,7 @@ from holdfast.errors import (
 )
 from holdfast.model import Buffer, Codec, Part, PartPlan
 from holdfast.operations.opening import (
+    Opens,
     compare,
     proven_bytes,
     stored_suffix,
@@ -145,7 +146,7 @@ def _named(part: PartPlan) -> Iterator[None]:
 
 
 def proven(
-    repository: Repository,
+    repository: Opens,
     part: Part,
     *,
     identities: Identities | None = None,

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.errors import BackupNotFound, Unsupported, VerifyFailed
@@ -16,16 +15,10 @@ from holdfast.operations.blob_names import names_in
 from holdfast.operations.blobs import blob_name, proven_blob
 from holdfast.operations.incrementals import chain_of
 from holdfast.operations.opening import HINT, require_identity
-from holdfast.operations.parts import proven
+from holdfast.operations.proof import RepositoryParts
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports import (
-    OpenBlob,
-    Progress,
-    Repository,
-    RestoredTable,
-    RestoreRequest,
-    Target,
-)
+from holdfast.ports import Progress, Repository, RestoredTable, RestoreRequest, Target
+from holdfast.proven import OpenBlob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +81,9 @@ def restore(
     wanted = wanted_parts(manifest, tables) + [part for each in below for part in each.parts]
     plain_bytes = sum(part.plain_bytes for part in wanted)
     progress.begin(total_bytes=plain_bytes, parts=len(wanted))
-    read = partial(proven, repository, identities=identities, advance=progress.advance, both=False)
-
-    @contextmanager
-    def open_part(part: Part) -> Iterator[Iterator[bytes]]:
-        with closing(read(part)) as plain:
-            yield plain
-        reached("restore-part-loaded")
-
+    stored = RepositoryParts(repository=repository, identities=identities, advance=progress.advance)
     reached("restore-begun")
-    restored = target.restore(request, open_part, progress)
+    restored = target.restore(request, stored, progress)
     return RestoreReport(
         manifest=manifest,
         target=target.name,

@@ -10,7 +10,8 @@ import pytest
 
 from holdfast.errors import Interrupted, RestoreFailed, TargetNotEmpty
 from holdfast.model import Consistency, Part, PartKind, Relation
-from holdfast.ports import OpenPart, RestoreRequest
+from holdfast.ports import RestoreRequest
+from holdfast.proven import OpenPart
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
 from holdfast.sources.postgres_native.transport import Wanted
@@ -18,6 +19,7 @@ from tests.engine.loop import Unwatched, bring_back, keep, opener
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
 from tests.engine.waiting import until
+from tests.fakes.stored import FakeStored
 
 
 def table(name: str) -> Relation:
@@ -275,14 +277,14 @@ def test_an_interrupted_restore_leaves_nothing_behind(
     with pytest.raises(Interrupted):
         target.restore(
             RestoreRequest(parts=parts, workers=2),
-            interrupted_at(opener(tmp_path), kind),
+            interrupted_at(opener(tmp_path).open_part, kind),
             Unwatched(),
         )
     assert lab.databases() == before
     until(lambda: lab.sessions("holdfast-restore-%") == 0)
 
 
-def interrupted_at(open_part: OpenPart, kind: PartKind) -> OpenPart:
+def interrupted_at(open_part: OpenPart, kind: PartKind) -> FakeStored:
     """The operator's Ctrl-C comes when part of a part has been read."""
 
     @contextmanager
@@ -294,4 +296,4 @@ def interrupted_at(open_part: OpenPart, kind: PartKind) -> OpenPart:
         with open_part(part) as chunks:
             yield some(chunks) if part.kind is kind else chunks
 
-    return interrupting
+    return FakeStored(interrupting)

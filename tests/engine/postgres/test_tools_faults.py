@@ -28,6 +28,7 @@ from tests.engine.postgres.artefacts import ALWAYS_PLAIN, BIG, archive_plan, chi
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import program
 from tests.engine.waiting import until
+from tests.fakes.stored import FakeStored
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -67,14 +68,14 @@ def test_a_part_that_turns_out_damaged_leaves_no_database(
         def __exit__(self, *_: object) -> None: ...
 
         def _chunks(self) -> Iterator[bytes]:
-            with opener(tmp_path)(self._part) as chunks:
+            with opener(tmp_path).streamed(self._part) as chunks:
                 yield next(chunks)
             if self._part.kind is PartKind.ARCHIVE:
                 raise VerifyFailed(f"cannot trust part '{self._part.name}'")
 
     target = PostgresTarget(url=lab.conninfo(lab.name()))
     with pytest.raises(VerifyFailed):
-        target.restore(RestoreRequest(parts=parts, workers=1), Damaged, Unwatched())
+        target.restore(RestoreRequest(parts=parts, workers=1), FakeStored(Damaged), Unwatched())
     assert lab.databases() == before
     until(lambda: lab.sessions("holdfast-restore-%") == 0)
 

@@ -288,7 +288,7 @@ def test_another_value_under_its_name_is_found_though_the_manifest_agrees_with_i
     (blob,) = manifest.blobs
     objects = world.repository.objects
     objects[blob.key] = objects[other.key]
-    forged = replace(blob, stored_bytes=other.stored_bytes, stored_sha256=other.stored_sha256)
+    forged = replace(other, key=blob.key)
     with pytest.raises(VerifyFailed, match="its content is"):
         list(proven_blob(world.repository, forged, identities=OURS))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from holdfast.errors import ToolMissing
 from holdfast.process import Child, ChildFailed, running
+from holdfast.proven import Proven
 from holdfast.sources.mysql_native.address import Address
 
 CLIENTS = ("mariadb", "mysql")
@@ -38,7 +39,7 @@ class Clients:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, script: Iterable[bytes]) -> None:
+    def run(self, script: Proven) -> None:
         """Carry out `script` to its end; raises `ChildFailed`, or `Stopped` after `stop`."""
         with login_file(self._address) as descriptor:
             argv = _command(self._program, descriptor, self._address)
@@ -66,13 +67,9 @@ class Clients:
             with self._lock:
                 self._running.discard(child)
 
-    def _feed(self, child: Child, script: Iterable[bytes]) -> None:
+    def _feed(self, child: Child, script: Proven) -> None:
         try:
-            # A client that is gone tells why by its status, not by a broken pipe.
-            with suppress(BrokenPipeError):
-                for chunk in script:
-                    child.stdin.write(chunk)
-                child.stdin.flush()
+            child.feed(script)
             child.finish()
         except ChildFailed:
             if self._stopped:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Protocol
 
 from holdfast.errors import RestoreFailed
 from holdfast.model import Part, PartKind
-from holdfast.ports import OpenPart, Progress, RestoreRequest
+from holdfast.ports import Progress, RestoreRequest
 from holdfast.process import ChildFailed
+from holdfast.proven import Proven, StoredParts
 from holdfast.sources.mysql_native.client import Clients, Stopped
 from holdfast.sources.mysql_native.making import Made, stages
 from holdfast.sources.mysql_native.scripting import ScriptDamaged, items
@@ -23,7 +24,8 @@ SCRIPTED = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.PO
 class Script(Protocol):
     """SQL on its way to a client."""
 
-    def __iter__(self) -> Iterator[bytes]: ...
+    @property
+    def proven(self) -> Proven: ...
 
     def failed(self, cause: str, /) -> str:
         """What a client's error is about, in words; empty where that is not known."""
@@ -33,11 +35,8 @@ class Script(Protocol):
 class Whole:
     """A part that is one thing: an error in it is the part's."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._chunks
+    def __init__(self, proven: Proven) -> None:
+        self.proven = proven
 
     def failed(self, _cause: str, /) -> str:
         return ""
@@ -47,11 +46,11 @@ class Loading:
     """One restore under way."""
 
     def __init__(
-        self, clients: Clients, request: RestoreRequest, open_part: OpenPart, progress: Progress
+        self, clients: Clients, request: RestoreRequest, stored: StoredParts, progress: Progress
     ) -> None:
         self._clients = clients
         self._request = request
-        self._open_part = open_part
+        self._stored = stored
         self._progress = progress
         self._names = {relation.name for relation in request.tables}
         self._workers = max(1, request.workers)
@@ -102,8 +101,8 @@ class Loading:
         self._clients.stop()
 
     def _one(self, part: Part) -> None:
-        with self._open_part(part) as chunks:
-            script = Unpacked(part, chunks, self._request.tables) if part.members else Whole(chunks)
+        with self._stored.proven(part) as proven:
+            script = Unpacked(part, proven, self._request.tables) if part.members else Whole(proven)
             try:
                 self._carry_out(script, part)
             except EOFError as error:
@@ -112,21 +111,20 @@ class Loading:
 
     def _objects(self, part: Part) -> None:
         """Each object of a script, or those of the tables that were asked for."""
-        with self._open_part(part) as chunks:
-            text = b"".join(chunks)
-        try:
-            head, found = items(text)
-        except ScriptDamaged as error:
-            raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
-        wanted = [each for each in found if not self._names or each.table in self._names]
-        for batches in stages(part.kind, wanted, workers=self._workers):
-            scripts = [Made(head, batch) for batch in batches]
-            self._at_once([partial(self._carry_out, script, part) for script in scripts])
+        with self._stored.proven(part) as proven:
+            try:
+                head, found = items(proven.whole())
+            except ScriptDamaged as error:
+                raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
+            wanted = [each for each in found if not self._names or each.table in self._names]
+            for batches in stages(part.kind, wanted, workers=self._workers):
+                scripts = [Made(proven, head, batch) for batch in batches]
+                self._at_once([partial(self._carry_out, script, part) for script in scripts])
         self._progress.part_done(part.name)
 
     def _carry_out(self, script: Script, part: Part) -> None:
         try:
-            self._clients.run(script)
+            self._clients.run(script.proven)
         except ChildFailed as error:
             cause = _cause(error)
             what = script.failed(cause) or _described(part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from holdfast.model import PartKind
+from holdfast.proven import Proven
 from holdfast.sources.mysql_native.scripting import Item
 from holdfast.sources.mysql_native.whose_line import WhoseLine
 
@@ -35,14 +36,15 @@ def stages(kind: PartKind, found: Sequence[Item], *, workers: int) -> list[list[
 
 
 class Made:
-    """The script of some objects; iterate once."""
+    """The script of some objects of a proven one; used once."""
 
-    def __init__(self, head: bytes, batch: Batch) -> None:
+    def __init__(self, whole: Proven, head: bytes, batch: Batch) -> None:
+        self.proven = whole.derived(lambda _: self._pieces())
         self._head = head
         self._batch = batch
         self._lines = WhoseLine[Item]()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def _pieces(self) -> Iterator[bytes]:
         yield self._lines.passes(self._head)
         for item in self._batch:
             self._lines.begins(item)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model import Part, PartKind, Relation
-from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.proven import StoredParts
 from holdfast.sources.mysql_native import preflight
 from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.client import Clients
@@ -33,14 +34,14 @@ class MysqlTarget:
         return str(self._address)
 
     def restore(
-        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+        self, request: RestoreRequest, stored: StoredParts, progress: Progress
     ) -> list[RestoredTable]:
         clients = Clients(self._address)
         with session(self._address, database="") as asking:
             preflight.require(asking, self._address, request)
             make_room = self._room_for_tables if request.tables else self._whole_database
             with make_room(asking, request):
-                loading = Loading(clients, request, open_part, progress)
+                loading = Loading(clients, request, stored, progress)
                 loading.load()
                 asking.run(f"USE {quoted(self._address.database)}")
                 return self._counted(asking, request)

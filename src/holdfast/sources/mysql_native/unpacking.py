@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from holdfast.model import Part, Relation
+from holdfast.proven import Proven
 from holdfast.sources.cutting import Cutter
 from holdfast.sources.mysql_native.whose_line import WhoseLine
 
@@ -14,26 +15,22 @@ END = b"COMMIT;\n"
 
 
 class Unpacked:
-    """The script of the `wanted` tables of a part, or of all of them; iterate once.
+    """The script of the `wanted` tables of a part, or of all of them; used once."""
 
-    Whatever is left out is read all the same: a part is only proven once its end was seen, and
-    nothing of it is committed before.
-    """
-
-    def __init__(self, part: Part, chunks: Iterable[bytes], wanted: Collection[Relation]) -> None:
+    def __init__(self, part: Part, whole: Proven, wanted: Collection[Relation]) -> None:
+        self.proven = whole.derived(self._pieces)
         self._members = [each for each in part.members if not wanted or each.relation in wanted]
         self._head_bytes = part.members[0].offset
-        self._cutter = Cutter(chunks)
         self._lines = WhoseLine[Relation]()
 
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._counted(self._cutter.take(self._head_bytes))
+    def _pieces(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        cutter = Cutter(chunks)
+        yield from self._counted(cutter.take(self._head_bytes))
         yield self._lines.passes(BEGIN)
         for member in self._members:
             self._lines.begins(member.relation)
-            self._cutter.skip_to(member.offset)
-            yield from self._counted(self._cutter.take(member.plain_bytes))
-        self._cutter.drain()
+            cutter.skip_to(member.offset)
+            yield from self._counted(cutter.take(member.plain_bytes))
         yield END
 
     def failed(self, cause: str) -> str:

@@ -11,8 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 from holdfast.errors import ConfigInvalid, HoldfastError, RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part
-from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
-from holdfast.process import Child, ChildFailed, running
+from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.process import ChildFailed, running
+from holdfast.proven import StoredParts
 from holdfast.sources.mysql_tools.contents import FORMAT, XBSTREAM
 from holdfast.sources.mysql_tools.file_copy import SERVER_VERSION, SUCCESS
 from holdfast.sources.mysql_tools.programs import Program, find_unpacking
@@ -40,12 +41,12 @@ class DatadirTarget:
         return str(self._folder)
 
     def restore(
-        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+        self, request: RestoreRequest, stored: StoredParts, progress: Progress
     ) -> list[RestoredTable]:
         part = _only_part(request, self.name)
         program, unpacker = find_unpacking(part.details[SERVER_VERSION])
         with self._own_folder(part):
-            self._unpack(unpacker, part, open_part)
+            self._unpack(unpacker, part, stored)
             self._prepare(program)
             self._hand_over()
         progress.part_done(part.name)
@@ -104,11 +105,15 @@ class DatadirTarget:
         if made:
             self._folder.rmdir()
 
-    def _unpack(self, unpacker: str, part: Part, open_part: OpenPart) -> None:
+    def _unpack(self, unpacker: str, part: Part, stored: StoredParts) -> None:
         argv = [unpacker, "-x", "-C", str(self._folder)]
         try:
-            with running(argv, stdin=True, stdout=False) as child, open_part(part) as chunks:
-                _feed(child, chunks)
+            with (
+                stored.proven(part) as proven,
+                running(argv, stdin=True, stdout=False) as child,
+            ):
+                child.feed(proven)
+                child.finish()
         except ChildFailed as error:
             raise RestoreFailed(f"cannot unpack '{part.name}': {error.message}") from error
 
@@ -150,15 +155,3 @@ def _only_part(request: RestoreRequest, folder: str) -> Part:
         f"cannot restore into '{folder}': the backup holds SQL, not a server's files",
         hint="--to mysql://USER@HOST/DATABASE",
     )
-
-
-def _feed(child: Child, chunks: Iterator[bytes]) -> None:
-    for chunk in chunks:
-        try:
-            child.stdin.write(chunk)
-        except BrokenPipeError:
-            # One that has stopped reading says why by its status; but if what it was given is
-            # damaged, reading the rest says that, which is the better news.
-            for _ in chunks:
-                pass
-    child.finish()

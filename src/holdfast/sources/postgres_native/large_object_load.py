@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from holdfast.ports import OpenBlob
+from holdfast.proven import OpenBlob
 from holdfast.sources.cutting import Cutter
 
 # Neighbouring pages are written together: a call costs far more than a page does.

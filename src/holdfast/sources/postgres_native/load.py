@@ -11,7 +11,8 @@ import psycopg
 
 from holdfast.errors import HoldfastError, RestoreFailed
 from holdfast.model import Member, Part, Relation
-from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.proven import StoredParts
 from holdfast.sources.cutting import Cutter
 from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import failures, selection
@@ -69,7 +70,7 @@ class Loader:
         self,
         login: Login,
         request: RestoreRequest,
-        open_part: OpenPart,
+        stored: StoredParts,
         progress: Progress,
         inward: Inward,
         *,
@@ -77,7 +78,7 @@ class Loader:
     ) -> None:
         self._login = login
         self._request = request
-        self._open_part = open_part
+        self._stored = stored
         self._progress = progress
         self._inward = inward
         self._before = before
@@ -103,7 +104,7 @@ class Loader:
             with connection.transaction():
                 emptied: set[Relation] = set()
                 for part in batch.parts:
-                    with self._open_part(part) as chunks:
+                    with self._stored.streamed(part) as chunks:
                         for piece, rows in self._pieces(part, chunks):
                             subject = f"table '{piece.relation}'"
                             self._fill(connection, piece, rows, emptied, freeze=batch.freeze)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holdfast.ports import OpenBlob
+from holdfast.proven import OpenBlob
 from holdfast.sources.postgres_native.table_part import External
 
 SHA256_BYTES = 32

@@ -5,14 +5,15 @@ Whoever opens the parts counts their bytes; we only say which parts are done.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import psycopg
 
 from holdfast.errors import RestoreFailed
-from holdfast.model import Part, PartKind
-from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.model import Part, PartKind, Relation
+from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.proven import Proven, StoredParts
 from holdfast.sources.postgres_native import (
     failures,
     large_object_load,
@@ -34,7 +35,7 @@ class Restore:
     """What every step needs; `login` leads to the database that is filled."""
 
     request: RestoreRequest
-    open_part: OpenPart
+    stored: StoredParts
     progress: Progress
     psql: Tool
     login: Login
@@ -68,7 +69,7 @@ class Restore:
         data = selection.data_parts(self.request)
         with transport_in.chosen(self.login.hasty.connect) as inward:
             loader = Loader(
-                self.login.hasty, self.request, self.open_part, self.progress, inward, before=before
+                self.login.hasty, self.request, self.stored, self.progress, inward, before=before
             )
             return loader.load(data, workers=self.request.workers)
 
@@ -77,22 +78,21 @@ class Restore:
             self._script(part)
 
     def _script(self, part: Part) -> None:
-        with self.open_part(part) as chunks:
-            script.run(self.psql, self.login.hasty, self._permitted(chunks))
+        with self.stored.proven(part) as proven:
+            script.run(self.psql, self.login.hasty, self._permitted(proven))
         self.progress.part_done(part.name)
 
-    def _permitted(self, chunks: Iterator[bytes]) -> Iterable[bytes]:
+    def _permitted(self, proven: Proven) -> Proven:
         """The script less what the operator does not want."""
         if self.request.owners and self.request.privileges:
-            return chunks
-        text = b"".join(chunks).decode("utf-8", errors="surrogateescape")
-        return [
-            _bytes(
-                statements.without_rights(
-                    text, owners=self.request.owners, privileges=self.request.privileges
-                )
+            return proven
+        return proven.rewritten(
+            partial(
+                statements.without_rights,
+                owners=self.request.owners,
+                privileges=self.request.privileges,
             )
-        ]
+        )
 
     def _large_objects(self) -> None:
         """First what they are, then, side by side, what they hold."""
@@ -112,7 +112,7 @@ class Restore:
 
     def _put_large_objects(self, session: psycopg.Connection, part: Part) -> None:
         try:
-            with session.transaction(), self.open_part(part) as chunks:
+            with session.transaction(), self.stored.streamed(part) as chunks:
                 if part.kind is PartKind.BLOBS:
                     if self.request.open_blob is None:
                         raise RestoreFailed("cannot restore large objects: no blobs are at hand")
@@ -131,17 +131,16 @@ class Restore:
     def _rehearse(self, kind: PartKind) -> None:
         """What runs last must not be the first to say, hours later, that a role is missing."""
         for part in selection.of_kind(self.request.parts, kind):
-            with self.open_part(part) as chunks:
-                text = [b"BEGIN;\n", *self._permitted(chunks), b"ROLLBACK;\n"]
-                script.run(self.psql, self.login.hasty, text)
+            with self.stored.proven(part) as proven:
+                trial = self._permitted(proven).derived(script.taken_back)
+                script.run(self.psql, self.login.hasty, trial)
 
     def _globals(self, server: Cluster, maintenance: Login) -> None:
         roles, tablespaces = server.existing_roles(), server.existing_tablespaces()
         for part in selection.of_kind(self.request.parts, PartKind.GLOBALS):
-            text = statements.without_existing(
-                self._text(part), roles=roles, tablespaces=tablespaces
-            )
-            script.run(self.psql, maintenance, [_bytes(text)])
+            with self.stored.proven(part) as proven:
+                missing = partial(statements.without_existing, roles=roles, tablespaces=tablespaces)
+                script.run(self.psql, maintenance, proven.rewritten(missing))
             self.progress.part_done(part.name)
 
     def _post_data(self) -> None:
@@ -151,15 +150,20 @@ class Restore:
         """
         filled = selection.filled_relations(self.request)
         for part in selection.of_kind(self.request.parts, PartKind.POST_DATA):
-            text = self._text(part)
-            if self.request.tables:
-                text = statements.without_foreign_keys(
-                    text, unless=lambda table, other: {table, other} <= filled
-                )
-            indexes, rest = statements.indexes_apart(text)
-            Crew(self.login.hasty, _make).run(indexes, workers=self.request.workers)
-            script.run(self.psql, self.login.hasty, self._permitted(iter([_bytes(rest)])))
+            with self.stored.proven(part) as proven:
+                self._after_rows(proven, filled)
             self.progress.part_done(part.name)
+
+    def _after_rows(self, proven: Proven, filled: set[Relation]) -> None:
+        text = proven.text()
+        if self.request.tables:
+            text = statements.without_foreign_keys(
+                text, unless=lambda table, other: {table, other} <= filled
+            )
+        indexes, rest = statements.indexes_apart(text)
+        Crew(self.login.hasty, _make).run(indexes, workers=self.request.workers)
+        others = self._permitted(proven.rewritten(lambda _: rest))
+        script.run(self.psql, self.login.hasty, others)
 
     def _analyze(self) -> None:
         """The last commit is durable, and with it everything before it."""
@@ -171,12 +175,6 @@ class Restore:
             except psycopg.Error as error:
                 subject = f"statistics of database '{self.login.database}'"
                 raise failures.restoring(failures.said(error), subject) from error
-
-    def _text(self, part: Part) -> str:
-        # What is no UTF-8 comes out again as it went in; only names that we compare suffer.
-        with self.open_part(part) as chunks:
-            whole = b"".join(chunks)
-        return whole.decode("utf-8", errors="surrogateescape")
 
 
 # Biggest first. A partitioned table's own statistics are of all its partitions.
@@ -199,7 +197,3 @@ def _make(session: psycopg.Connection, index: Index) -> None:
 
 def _learn(session: psycopg.Connection, table: str) -> None:
     session.execute(f"ANALYZE {table}".encode())
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", errors="surrogateescape")

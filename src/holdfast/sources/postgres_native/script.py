@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from holdfast.errors import RestoreFailed
 from holdfast.model import Buffer
-from holdfast.process import Child, ChildFailed, running
+from holdfast.process import ChildFailed, running
+from holdfast.proven import Proven
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
@@ -41,6 +42,12 @@ class Headings:
             self._starts.append((line, _object(match)))
         self._lines += head.count(b"\n") + 1
 
+    def watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """`chunks` on their way to psql."""
+        for chunk in chunks:
+            self.feed(chunk)
+            yield chunk
+
     def at(self, line: int) -> str:
         """The object that `line` belongs to, or nothing."""
         before = [name for start, name in self._starts if start <= line]
@@ -53,7 +60,14 @@ def _object(match: re.Match[bytes]) -> str:
     return f"{kind.lower()} '{where}{name}'"
 
 
-def run(psql: Tool, login: Login, chunks: Iterable[Buffer]) -> None:
+def taken_back(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """A script that only tells whether it would work."""
+    yield b"BEGIN;\n"
+    yield from chunks
+    yield b"ROLLBACK;\n"
+
+
+def run(psql: Tool, login: Login, script: Proven) -> None:
     """Run a script up to its first error; raises `RestoreFailed` naming the object."""
     headings = Headings()
     argv = [
@@ -68,20 +82,10 @@ def run(psql: Tool, login: Login, chunks: Iterable[Buffer]) -> None:
     ]
     try:
         with running(argv, env=login.environment(), stdin=True, stdout=False) as child:
-            _feed(child, chunks, headings)
+            child.feed(script.derived(headings.watched))
             child.finish()
     except ChildFailed as error:
         raise _failure(error, headings, login) from error
-
-
-def _feed(child: Child, chunks: Iterable[Buffer], headings: Headings) -> None:
-    for chunk in chunks:
-        headings.feed(chunk)
-        try:
-            child.stdin.write(chunk)
-        except BrokenPipeError:
-            # It stopped reading: its status and its last words say why.
-            return
 
 
 def _failure(error: ChildFailed, headings: Headings, login: Login) -> RestoreFailed:

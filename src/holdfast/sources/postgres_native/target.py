@@ -11,7 +11,8 @@ import psycopg
 
 from holdfast.errors import TargetNotEmpty, Unsupported
 from holdfast.model import PartKind, Relation
-from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.proven import StoredParts
 from holdfast.sources.postgres_native import cluster, failures, selection, tools
 from holdfast.sources.postgres_native.cluster import Cluster
 from holdfast.sources.postgres_native.filling import content, filling
@@ -49,7 +50,7 @@ class PostgresTarget:
         return f"database '{self._login.database}' on '{self._login.server}'"
 
     def restore(
-        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+        self, request: RestoreRequest, stored: StoredParts, progress: Progress
     ) -> list[RestoredTable]:
         is_artefact = bool(selection.of_kind(request.parts, PartKind.ARCHIVE))
         if not is_artefact:
@@ -59,7 +60,7 @@ class PostgresTarget:
             if is_artefact:
                 return ArtefactRestore(
                     request=request,
-                    open_part=open_part,
+                    stored=stored,
                     progress=progress,
                     psql=psql,
                     login=self._login,
@@ -67,7 +68,7 @@ class PostgresTarget:
                 ).run(server, maintenance, _creation(request))
             steps = Restore(
                 request=request,
-                open_part=open_part,
+                stored=stored,
                 progress=progress,
                 psql=psql,
                 login=self._login,

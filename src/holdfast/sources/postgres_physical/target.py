@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part, PartKind
-from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.proven import StoredParts
 from holdfast.sources.postgres_physical.combining import (
     combine,
     combiner,
@@ -62,11 +63,11 @@ class DirectoryTarget:
         return self._data
 
     def restore(
-        self, request: RestoreRequest, open_part: OpenPart, progress: Progress
+        self, request: RestoreRequest, stored: StoredParts, progress: Progress
     ) -> list[RestoredTable]:
         parts = _of_files(request)
         if request.earlier:
-            self._combine(request, open_part, progress)
+            self._combine(request, stored, progress)
             return []
         # The one tar of pg_basebackup has its label inside, and no tablespaces.
         label = next((part for part in parts if part.details.get("path") == LABEL_FILE), None)
@@ -75,7 +76,7 @@ class DirectoryTarget:
         vanished = set(json.loads(told["vanished"]))
         _require_all_pieces(parts, vanished)
         made = [_require_empty(folder) for folder in (self._data, *folders.values())]
-        work = _Work(self._data, open_part, progress)
+        work = _Work(self._data, stored, progress)
         try:
             self._prepare(folders)
             self._fill(work, parts, vanished, request)
@@ -85,7 +86,7 @@ class DirectoryTarget:
             raise
         return []
 
-    def _combine(self, request: RestoreRequest, open_part: OpenPart, progress: Progress) -> None:
+    def _combine(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> None:
         """Each backup of a chain into a folder of its own beside, and out of them this one, which
         is there whole or not at all."""
         _require_empty(self._data)
@@ -95,7 +96,7 @@ class DirectoryTarget:
             for number, parts in enumerate((*request.earlier, request.parts)):
                 folders.append(room / str(number))
                 one = replace(request, parts=parts, earlier=(), settings=None)
-                DirectoryTarget(folders[-1].as_uri()).restore(one, open_part, progress)
+                DirectoryTarget(folders[-1].as_uri()).restore(one, stored, progress)
             whole = room / "whole"
             combine(tool, folders, whole)
             if request.settings is not None:
@@ -144,9 +145,9 @@ class DirectoryTarget:
 class _Work:
     """Parts into files; `bring` is called by several workers."""
 
-    def __init__(self, data: Path, open_part: OpenPart, progress: Progress) -> None:
+    def __init__(self, data: Path, stored: StoredParts, progress: Progress) -> None:
         self._data = data
-        self._open_part = open_part
+        self._stored = stored
         self._progress = progress
         self._is_aborted = False
 
@@ -154,7 +155,7 @@ class _Work:
         self._is_aborted = True
 
     def bring(self, part: Part) -> None:
-        with self._open_part(part) as chunks:
+        with self._stored.streamed(part) as chunks:
             seen = self._watched(chunks, part)
             try:
                 if part.kind is PartKind.FILE_PACK:

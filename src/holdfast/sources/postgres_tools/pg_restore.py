@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
 from holdfast.errors import RestoreFailed
-from holdfast.process import Child, ChildFailed, running
+from holdfast.process import ChildFailed, running
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.statements import unquoted
@@ -38,7 +38,7 @@ class PgRestore:
     login: Login
 
     def contents(self, artefact: Artefact) -> str:
-        """The list of what the artefact holds, which is proven whole by that."""
+        """The list of what the artefact holds."""
         # Not through a pipe: it would fill while we are still writing to the other one.
         with tempfile.TemporaryFile() as out:
             self._run(artefact, ["--list", f"--file={_path(out)}"], [out])
@@ -82,8 +82,7 @@ class PgRestore:
                 stderr_lines=STDERR_LINES,
             ) as child:
                 if artefact.file is None:
-                    with artefact.opened() as chunks:
-                        _feed(child, chunks)
+                    child.feed(artefact.proven)
                 child.finish()
         except ChildFailed as error:
             raise failure(error, self.login.database) from error
@@ -92,18 +91,6 @@ class PgRestore:
 def _path(file: IO[bytes]) -> str:
     """A name under which the child, and its children, can open a nameless file anew."""
     return f"/dev/fd/{file.fileno()}"
-
-
-def _feed(child: Child, chunks: Iterator[bytes]) -> None:
-    """All of it; what it had no need for is read nevertheless, because that proves the part."""
-    for chunk in chunks:
-        try:
-            child.stdin.write(chunk)
-        except BrokenPipeError:
-            child.finish()
-            for _ in chunks:
-                pass
-            return
 
 
 def failure(error: ChildFailed, database: str) -> RestoreFailed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -12,7 +13,8 @@ import structlog
 
 from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part, PartKind, Relation
-from holdfast.ports import OpenPart, Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.proven import StoredParts
 from holdfast.sources.postgres_native import failures, script, selection, statements, tools
 from holdfast.sources.postgres_native.cluster import Cluster
 from holdfast.sources.postgres_native.filling import content, filling
@@ -38,7 +40,7 @@ class ArtefactRestore:
     """
 
     request: RestoreRequest
-    open_part: OpenPart
+    stored: StoredParts
     progress: Progress
     psql: Tool
     login: Login
@@ -61,8 +63,8 @@ class ArtefactRestore:
             self._globals(server, maintenance)
         self._settings(rehearse=True)
         if self._form == artefact.PLAIN:
-            with self.open_part(self._part) as chunks:
-                script.run(self.psql, self.login.hasty, chunks)
+            with self.stored.proven(self._part) as proven:
+                script.run(self.psql, self.login.hasty, proven)
         else:
             self._from_archive(server, wanted)
         self.progress.part_done(self._part.name)
@@ -102,9 +104,10 @@ class ArtefactRestore:
     @contextmanager
     def _at_hand(self, *, workers: int) -> Iterator[Artefact]:
         part = self._part
-        with spool.at_hand(
-            lambda: self.open_part(part), size_bytes=part.plain_bytes, workers=workers
-        ) as at_hand:
+        with (
+            self.stored.proven(part) as proven,
+            spool.at_hand(proven, size_bytes=part.plain_bytes, workers=workers) as at_hand,
+        ):
             log.info("pg_restore reads the dump", workers=at_hand.workers, reason=at_hand.reason)
             yield at_hand
 
@@ -136,22 +139,24 @@ class ArtefactRestore:
     def _globals(self, server: Cluster, maintenance: Login) -> None:
         roles, tablespaces = server.existing_roles(), server.existing_tablespaces()
         for part in selection.of_kind(self.request.parts, PartKind.GLOBALS):
-            text = statements.without_existing(
-                self._text(part), roles=roles, tablespaces=tablespaces
-            )
-            script.run(self.psql, maintenance, [_bytes(text)])
+            with self.stored.proven(part) as proven:
+                missing = partial(statements.without_existing, roles=roles, tablespaces=tablespaces)
+                script.run(self.psql, maintenance, proven.rewritten(missing))
             self.progress.part_done(part.name)
 
     def _settings(self, *, rehearse: bool = False) -> None:
         """What runs last must not be the first to say, hours later, that a role is missing."""
         for part in selection.of_kind(self.request.parts, PartKind.GRANTS):
-            text = statements.without_rights(
-                self._text(part), owners=self.request.owners, privileges=self.request.privileges
+            permitted = partial(
+                statements.without_rights,
+                owners=self.request.owners,
+                privileges=self.request.privileges,
             )
-            if rehearse:
-                script.run(self.psql, self.login, [b"BEGIN;\n", _bytes(text), b"ROLLBACK;\n"])
-            else:
-                script.run(self.psql, self.login, [_bytes(text)])
+            with self.stored.proven(part) as proven:
+                wanted = proven.rewritten(permitted)
+                text = wanted.derived(script.taken_back) if rehearse else wanted
+                script.run(self.psql, self.login, text)
+            if not rehearse:
                 self.progress.part_done(part.name)
 
     def _analyze(self) -> None:
@@ -188,11 +193,6 @@ class ArtefactRestore:
     def _form(self) -> str:
         return self._part.details[artefact.FORMAT]
 
-    def _text(self, part: Part) -> str:
-        # What is no UTF-8 comes out again as it went in; only names that we compare suffer.
-        with self.open_part(part) as chunks:
-            return b"".join(chunks).decode("utf-8", errors="surrogateescape")
-
 
 def _wanted(part: Part, request: RestoreRequest) -> list[Listed]:
     """The tables that were asked for, by their own name or that of one above them."""
@@ -226,7 +226,3 @@ def _has_rows(connection: psycopg.Connection, table: Listed, database: str) -> b
                 hint="restore into a new database, or create the table there first",
             ) from error
         raise failures.restoring(failures.said(error), f"table '{table.relation}'") from error
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", errors="surrogateescape")

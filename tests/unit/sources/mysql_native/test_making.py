@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from holdfast.model import PartKind
+from holdfast.proven import Proven
 from holdfast.sources.mysql_native.making import Batch, Made, stages
 from holdfast.sources.mysql_native.scripting import Item
 
+WHOLE = Proven(lambda: iter([]))
 HEAD = b"SET a;\nSET b;\n"
 
 
@@ -39,7 +41,9 @@ def test_no_client_is_started_for_nothing() -> None:
 
 def test_a_script_without_objects_is_carried_out_all_the_same() -> None:
     (((batch,),),) = (stages(PartKind.PRE_DATA, [], workers=2),)
-    assert list(Made(b"CREATE TABLE x (y int);\n", batch)) == [b"CREATE TABLE x (y int);\n"]
+    assert list(Made(WHOLE, b"CREATE TABLE x (y int);\n", batch).proven) == [
+        b"CREATE TABLE x (y int);\n"
+    ]
 
 
 def test_views_and_programs_keep_their_order_and_indexes_are_built_each_by_itself() -> None:
@@ -54,6 +58,6 @@ def test_views_and_programs_keep_their_order_and_indexes_are_built_each_by_itsel
 )
 def test_an_error_names_the_object_whose_line_it_is_at(line: int, what: str) -> None:
     indexes = Item(kind="indexes", name="a", table="a", sql=b"ALTER TABLE a ADD KEY (x);\n")
-    made = Made(HEAD, [table("a"), indexes, Item(kind="view", name="v", sql=b"x;\n")])
-    assert b"".join(made).startswith(HEAD + b"CREATE TABLE a")
+    made = Made(WHOLE, HEAD, [table("a"), indexes, Item(kind="view", name="v", sql=b"x;\n")])
+    assert b"".join(made.proven).startswith(HEAD + b"CREATE TABLE a")
     assert made.failed(f"ERROR 1071 (42000) at line {line}: Specified key was too long") == what

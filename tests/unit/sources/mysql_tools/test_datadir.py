@@ -9,7 +9,8 @@ import pytest
 
 from holdfast.errors import ConfigInvalid, Unsupported
 from holdfast.model import Codec, Part, PartKind, Relation
-from holdfast.ports import OpenPart, RestoreRequest
+from holdfast.ports import RestoreRequest
+from holdfast.proven import OpenPart
 from holdfast.sources.mysql_tools.datadir import DatadirTarget
 from tests.fakes.progress import FakeProgress
 from tests.unit.manifests import bare_part

@@ -16,6 +16,7 @@ from holdfast.model import Part, PartKind, Relation
 from holdfast.ports import RestoreRequest
 from holdfast.sources.postgres_physical.target import DirectoryTarget
 from tests.fakes.progress import FakeProgress
+from tests.fakes.stored import FakeStored
 from tests.unit.manifests import bare_part
 
 LABEL = {"path": "backup_label", "tablespaces": '{"16400": "/srv/space"}', "vanished": '["gone"]'}
@@ -56,7 +57,7 @@ class Store:
 
     def restore(self, url: str) -> None:
         request = RestoreRequest(parts=tuple(self.parts), workers=2)
-        DirectoryTarget(url).restore(request, self._open, FakeProgress())
+        DirectoryTarget(url).restore(request, FakeStored(self._open), FakeProgress())
 
     @contextmanager
     def _open(self, wanted: Part) -> Iterator[Iterator[bytes]]:
@@ -165,7 +166,9 @@ def test_a_part_of_a_cluster_is_never_restored(tmp_path: Path) -> None:
         RestoreRequest(parts=tuple(store.parts), data_only=True),
     ):
         with pytest.raises(Unsupported, match="its files belong together"):
-            DirectoryTarget(f"file://{tmp_path}/data").restore(request, store._open, FakeProgress())
+            DirectoryTarget(f"file://{tmp_path}/data").restore(
+                request, FakeStored(store._open), FakeProgress()
+            )
 
 
 @pytest.mark.parametrize("url", ["file:relative", "file:///", "file://host/path"])

@@ -1,0 +1,85 @@
+"""Programs that carry out what they are given are fed with proven bytes, and with nothing else."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import get_type_hints
+
+from holdfast.process import Child
+from holdfast.proven import Proven
+
+SOURCE = Path(__file__).resolve().parents[2] / "src/holdfast"
+TREES = {
+    str(path.relative_to(SOURCE)): ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")
+}
+STARTER = "process.py"
+# Filters of backups change what passes and carry nothing out.
+FILTERS = {"sources/mysql_tools/compressors.py"}
+STARTS_FILTERS = {"sources/mysql_tools/pipe.py"}
+# Who makes proven bytes out of what is stored, and who derives them from others.
+PROVERS = {"operations/proof.py", "proven.py"}
+# psql, pg_restore, mariadb and mysql, mbstream.
+FED = {
+    "sources/postgres_native/script.py",
+    "sources/postgres_tools/pg_restore.py",
+    "sources/mysql_native/client.py",
+    "sources/mysql_tools/datadir.py",
+}
+# Every way of Python to start a program.
+STARTS = {"Popen", "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
+STARTS |= {
+    f"{verb}{how}" for verb in ("exec", "spawn") for how in ("l", "le", "lp", "v", "ve", "vp")
+}
+
+
+def calls(tree: ast.AST) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def name(call: ast.Call) -> str:
+    return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
+
+
+def calling(*names: str) -> set[str]:
+    """The modules in which something of that name is called."""
+    return {path for path, tree in TREES.items() if {name(call) for call in calls(tree)} & {*names}}
+
+
+def test_a_child_is_fed_with_proven_bytes_by_its_type() -> None:
+    assert get_type_hints(Child.feed)["proven"] is Proven
+
+
+def test_only_what_proves_a_part_makes_proven_bytes() -> None:
+    assert calling("Proven") == PROVERS
+
+
+def test_only_one_module_starts_programs() -> None:
+    assert calling(*STARTS) == {STARTER}
+    assert {path for path, tree in TREES.items() if "subprocess" in imported(tree)} == {STARTER}
+
+
+def test_only_filters_are_written_to_without_a_proof() -> None:
+    writing = {
+        path
+        for path, tree in TREES.items()
+        if any(isinstance(node, ast.Attribute) and node.attr == "stdin" for node in ast.walk(tree))
+    }
+    assert writing <= FILTERS | {STARTER}
+
+
+def test_every_program_that_reads_what_we_write_is_fed_with_proven_bytes() -> None:
+    reading = {
+        path
+        for path, tree in TREES.items()
+        for call in calls(tree)
+        if any(keyword.arg == "stdin" for keyword in call.keywords)
+    }
+    assert reading == FED | STARTS_FILTERS | {STARTER}
+    assert calling("feed") >= FED
+
+
+def imported(tree: ast.AST) -> set[str]:
+    nodes = list(ast.walk(tree))
+    plain = {each.name for node in nodes if isinstance(node, ast.Import) for each in node.names}
+    return plain | {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}

@@ -1,0 +1,71 @@
+"""Where bytes are kept for a while: never in memory where they are many, never under a name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import RestoreFailed
+from holdfast.spool import (
+    MOST_IN_MEMORY_BYTES,
+    _obstacle,
+    is_in_memory,
+    room_for,
+    spooled,
+    write_all,
+)
+
+NOTHING_FITS = 1 << 60
+MEMORY = "/dev/shm"  # noqa: S108  # nothing is written there
+
+
+def test_few_bytes_stay_in_memory_and_can_be_read_twice() -> None:
+    with spooled(3, "part 'a'") as spool:
+        spool.put(b"a")
+        spool.put(b"bc")
+        assert (list(spool), list(spool)) == ([b"a", b"bc"], [b"a", b"bc"])
+
+
+def test_many_bytes_go_into_a_file_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_in_memory(tmp_path):
+        pytest.skip("the folder for tests is in memory, where nothing is spooled")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    with spooled(MOST_IN_MEMORY_BYTES + 1, "part 'a'") as spool:
+        spool.put(b"a" * 70_000)
+        spool.put(b"bc")
+        both = zip(spool, spool, strict=True)
+        assert all(one == other for one, other in both)
+        assert b"".join(spool) == b"a" * 70_000 + b"bc"
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_finds_no_room_is_told_with_its_remedy() -> None:
+    with pytest.raises(RestoreFailed) as caught, spooled(NOTHING_FITS, "part 'a'"):
+        pass
+    assert caught.value.message.startswith("cannot keep part 'a' until it is proven: ")
+    assert "'/var/tmp' has " in caught.value.message
+    assert "TMPDIR" in caught.value.hint
+
+
+def test_memory_is_no_place_for_what_is_large() -> None:
+    folder, reason = room_for(
+        NOTHING_FITS, environment={"TMPDIR": MEMORY, "RUNTIME_DIRECTORY": "/nowhere"}
+    )
+    assert folder is None
+    assert "'/nowhere' cannot be written, '/dev/shm' is in memory" in reason
+
+
+def test_a_disk_that_fills_up_is_told_with_its_remedy(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(RestoreFailed) as caught:
+        write_all(full, b"rest", tmp_path)
+    assert caught.value.message == f"cannot spool in '{tmp_path}': No space left on device"
+    assert "one worker" in caught.value.hint
+
+
+def test_room_is_left_for_others(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    assert _obstacle(tmp_path, free) != ""
