@@ -123,6 +123,12 @@ class TasksRefused(HoldfastError):
     exit_code = 35
 
 
+class RestoredWithFailures(HoldfastError):
+    """A restore that kept going brought back all but the objects that it lists."""
+
+    exit_code = 36
+
+
 class RunInFlight(HoldfastError):
     """Another run of the same job is under way, so this one was skipped."""
 

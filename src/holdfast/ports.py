@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from holdfast.model import Buffer, Consistency, Member, Part, PartPlan, Relation, Server
 from holdfast.proven import OpenBlob, StoredParts
 from holdfast.proving import Hold
+from holdfast.restored import Restored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +309,7 @@ class RestoreRequest:
     all of a server of `server_version`.
     `data_only` fills tables that stand already. `triggers` are fired by rows that come into
     such tables, foreign keys included. `owners` and `privileges` are those of the backup.
+    With `keep_going` one object that cannot be made does not cost the others.
     `settings` are written for the server of a restored cluster; with a `restore_command` among
     them it recovers by itself.
     """
@@ -323,17 +325,9 @@ class RestoreRequest:
     triggers: bool = True
     owners: bool = True
     privileges: bool = True
+    keep_going: bool = False
     open_blob: OpenBlob | None = None
     settings: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoredTable:
-    """One table after a restore, counted by the server itself."""
-
-    relation: Relation
-    rows_expected: int
-    rows_found: int
 
 
 class Target(Protocol):
@@ -344,15 +338,13 @@ class Target(Protocol):
         """The target without its secrets, for messages."""
         ...
 
-    def restore(
-        self, request: RestoreRequest, stored: StoredParts, progress: Progress
-    ) -> list[RestoredTable]:
+    def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         """Bring the parts back in the order of their kinds, data with `workers` sessions.
 
         Creates the database where it is missing. `progress` wants `part_done` from here only:
         bytes are counted where `stored` reads them. Raises `TargetNotEmpty` unless `overwrite`,
-        `RestoreFailed` with the object's name at the first error; the server's work has ended
-        and every child process is reaped by then.
+        `RestoreFailed` with the object's name at the first error, unless the request has
+        `keep_going`; the server's work has ended and every child process is reaped by then.
         """
         ...
 

@@ -30,6 +30,7 @@ from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import Guard, Progress, Repository, Source
 from holdfast.proving import Proofs
 from holdfast.remembering import Gauges
+from holdfast.restored import FailedStatements
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import (
     Budget,
@@ -38,6 +39,7 @@ from holdfast.scheduling.budget import (
     slots_now,
     tasks_beside,
 )
+from holdfast.scheduling.failed_statements import FileFailedStatements
 from holdfast.scheduling.guard import FlockGuard, OwnedGuard, WaitingGuard
 from holdfast.scheduling.journal import FileJournal
 from holdfast.scheduling.lasting_secret import lasting_secret
@@ -155,6 +157,11 @@ def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> Copyi
 def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Repository:
     """Where backups of `job` are, or the repository `chosen` by name."""
     return repository(repository_settings(settings, store_name(settings, job, chosen=chosen)))
+
+
+def failed_statements(settings: Settings) -> FailedStatements:
+    """Where restores that keep going leave the statements of what they could not make."""
+    return FileFailedStatements(settings.state_directory / "failed-statements")
 
 
 def index_of(settings: Settings, job: str, *, chosen: str = "") -> Index:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from holdfast.model import Buffer, Codec, Part, PartPlan, Relation
-from holdfast.ports import RestoredTable, RestoreRequest, Snapshot, Source, Target
+from holdfast.ports import RestoreRequest, Snapshot, Source, Target
+from holdfast.restored import Restored, RestoredTable
 from tests.fakes.stored import FakeStored
 
 CHUNK_BYTES = 100_003
@@ -104,29 +106,29 @@ def opener(folder: Path) -> FakeStored:
 
 
 def bring_back(
+    target: Target, parts: Sequence[Part], folder: Path, **wanted: Any
+) -> list[RestoredTable]:
+    """The tables that came back, as the target counted them; `wanted` as for `restored`."""
+    return list(restored(target, parts, folder, **wanted).tables)
+
+
+def restored(
     target: Target,
     parts: Sequence[Part],
     folder: Path,
     *,
-    tables: Sequence[Relation] = (),
-    overwrite: bool = False,
     with_globals: bool = False,
-    data_only: bool = False,
-    triggers: bool = True,
-    owners: bool = True,
-    privileges: bool = True,
     blobs: FolderBlobs | None = None,
-) -> list[RestoredTable]:
+    tables: Sequence[Relation] = (),
+    **wanted: Any,
+) -> Restored:
+    """What became of a restore; `wanted` are fields of `RestoreRequest`."""
     request = RestoreRequest(
         parts=tuple(parts),
         tables=tuple(tables),
-        overwrite=overwrite,
         globals=with_globals,
         workers=2,
-        data_only=data_only,
-        triggers=triggers,
-        owners=owners,
-        privileges=privileges,
         open_blob=blobs.open if blobs else None,
+        **wanted,
     )
     return target.restore(request, opener(folder), Unwatched())

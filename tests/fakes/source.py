@@ -11,16 +11,9 @@ from hashlib import sha256
 
 from holdfast.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
 from holdfast.model import Buffer, Consistency, Member, Part, PartKind, PartPlan, Relation, Server
-from holdfast.ports import (
-    Blobs,
-    Finding,
-    Progress,
-    RestoredTable,
-    RestoreRequest,
-    SourcePlan,
-    TablePlan,
-)
+from holdfast.ports import Blobs, Finding, Progress, RestoreRequest, SourcePlan, TablePlan
 from holdfast.proven import StoredParts
+from holdfast.restored import FailedObject, Restored, RestoredTable
 from tests.fakes.clock import START
 
 SERVER = Server(kind="fake", version="1.0", database="shop")
@@ -257,10 +250,11 @@ class FakeTarget:
         self.name = name
         self.tables: dict[str, bytes] = dict.fromkeys(existing, b"")
         self.requests: list[RestoreRequest] = []
+        self.failed: tuple[FailedObject, ...] = ()
+        self.preamble = ""
+        self.notes: tuple[str, ...] = ()
 
-    def restore(
-        self, request: RestoreRequest, stored: StoredParts, progress: Progress
-    ) -> list[RestoredTable]:
+    def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         self.requests.append(request)
         if self.tables and not request.overwrite:
             raise TargetNotEmpty(
@@ -268,7 +262,8 @@ class FakeTarget:
                 hint="name an empty database, or pass --overwrite if that is intended",
             )
         wanted = [part for part in request.parts if _is_wanted(part, request.tables)]
-        return [self._load(part, stored.streamed(part), progress) for part in wanted]
+        tables = tuple(self._load(part, stored.streamed(part), progress) for part in wanted)
+        return Restored(tables=tables, failed=self.failed, preamble=self.preamble, notes=self.notes)
 
     def _load(
         self,

@@ -223,6 +223,19 @@ def of_restore(report: RestoreReport) -> Document:
         "rows": report.rows,
         "plain_bytes": report.plain_bytes,
         "seconds": report.seconds,
+        "failed": [
+            {
+                "kind": each.kind,
+                "name": each.name,
+                "cause": each.cause,
+                # What may hold a password is in the script only, which is its owner's.
+                "statement": None if each.is_secret else each.statement,
+            }
+            for each in report.failed
+        ],
+        "script": report.script or None,
+        "notes": list(report.notes),
+        "exit_code": report.exit_code,
     }
 
 

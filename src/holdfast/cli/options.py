@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
+from functools import wraps
+from typing import Any, TypeVar
 
 import typer
 
 Value = TypeVar("Value")
+Command = Callable[..., None]
 
 
 def size_option(text: str | int) -> int:
@@ -35,3 +38,24 @@ def _parsed(parse: Callable[[object], Value], text: object) -> Value:
     except PydanticCustomError as error:
         hint = (error.context or {}).get("hint", "")
         raise typer.BadParameter(f"{error.message()}: {hint}") from error
+
+
+def grouped(build: Callable[..., Any], *, name: str) -> Callable[[Command], Command]:
+    """Give a command the options that `build` takes; it gets what they come to as `name`."""
+
+    def decorated(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True)
+        options = inspect.signature(build, eval_str=True).parameters
+
+        @wraps(command)
+        def called(**arguments: Any) -> None:
+            said = {each: arguments.pop(each) for each in options}
+            command(**arguments, **{name: build(**said)})
+
+        parameters = [each for each in own.parameters.values() if each.name != name]
+        parameters += options.values()
+        called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # known to inspect only
+        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        return called
+
+    return decorated

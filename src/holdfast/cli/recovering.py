@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from holdfast import events
-from holdfast.cli.options import duration_option
+from holdfast.cli.options import duration_option, grouped
 from holdfast.cli.session import Session
 from holdfast.errors import Unsupported
 from holdfast.model import POSTGRES_CLUSTER, Manifest
@@ -105,21 +102,8 @@ def asked(
     )
 
 
-def recoverable(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options; it gets what they say as `recovery`."""
-    own = inspect.signature(command, eval_str=True)
-    options = inspect.signature(asked, eval_str=True).parameters
-
-    @wraps(command)
-    def called(**arguments: Any) -> None:
-        said = {name: arguments.pop(name) for name in options}
-        command(**arguments, recovery=asked(**said))
-
-    parameters = [each for each in own.parameters.values() if each.name != "recovery"]
-    parameters += options.values()
-    called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # known to inspect only
-    called.__annotations__ = {each.name: each.annotation for each in parameters}
-    return called
+recoverable = grouped(asked, name="recovery")
+"""Give a command these options; it gets what they say as `recovery`."""
 
 
 def planned(

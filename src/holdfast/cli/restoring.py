@@ -12,8 +12,10 @@ import typer
 
 from holdfast import events
 from holdfast.cli import documents
+from holdfast.cli.options import grouped
 from holdfast.cli.progress import metered
 from holdfast.cli.recovering import Asked, planned, recoverable, started
+from holdfast.cli.restore_options import Choose, chosen
 from holdfast.cli.session import (
     BackupId,
     Database,
@@ -31,39 +33,17 @@ from holdfast.operations.restore import restore as restore_backup
 from holdfast.ports import Target
 from holdfast.recovery import ASIDE, Reached, Recovery
 
+# A function may be long; the script has all of it.
+STATEMENT_SHOWN = 160
+
 To = Annotated[
     str,
     typer.Option(
         "--to", metavar="URL", help="Restore into this database, or this file:///DIRECTORY."
     ),
 ]
-Tables = Annotated[
-    list[str] | None,
-    typer.Option("--table", metavar="SCHEMA.NAME", help="Only this table; may be repeated."),
-]
-Schemas = Annotated[
-    list[str] | None,
-    typer.Option("--schema", metavar="NAME", help="Only this schema's tables; may be repeated."),
-]
-DataOnly = Annotated[
-    bool, typer.Option("--data-only", help="Only rows, into tables that stand already.")
-]
-NoTriggers = Annotated[
-    bool,
-    typer.Option(
-        "--disable-triggers", help="Rows for standing tables fire no trigger or foreign key."
-    ),
-]
-NoOwner = Annotated[bool, typer.Option("--no-owner", help="All objects belong to who restores.")]
-NoPrivileges = Annotated[bool, typer.Option("--no-privileges", help="Bring back no GRANT.")]
 ListOnly = Annotated[
     bool, typer.Option("--list", help="Only show what would be restored, in its order.")
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what the database already holds.")
-]
-Globals = Annotated[
-    bool, typer.Option("--globals", help="Bring back roles or accounts and their grants too.")
 ]
 PasswordFile = Annotated[
     Path | None,
@@ -77,24 +57,18 @@ PasswordFile = Annotated[
 
 
 @recoverable
+@grouped(chosen, name="choice")
 def restore(
     context: typer.Context,
     backup_id: BackupId,
     *,
     to: To = "",
     database: Database = "",
-    table: Tables = None,
-    schema: Schemas = None,
-    data_only: DataOnly = False,
-    disable_triggers: NoTriggers = False,
-    no_owner: NoOwner = False,
-    no_privileges: NoPrivileges = False,
-    list_only: ListOnly = False,
-    overwrite: Overwrite = False,
-    globals_too: Globals = False,
     password_file: PasswordFile = None,
     identity: Identity = None,
+    list_only: ListOnly = False,
     as_json: JsonOption = False,
+    choice: Choose,
     recovery: Asked,
 ) -> None:
     """Bring a backup back into the database, or a cluster into the folder, that --to names.
@@ -108,22 +82,12 @@ def restore(
     """
     session = session_of(context)
     manifest = session.manifest(backup_id, database)
-    choice = RestoreChoice(
-        backup_id=manifest.backup_id,
-        tables=table or (),
-        schemas=schema or (),
-        overwrite=overwrite,
-        globals=globals_too,
-        data_only=data_only,
-        triggers=not disable_triggers,
-        owners=not no_owner,
-        privileges=not no_privileges,
-    )
+    wanted = choice(manifest.backup_id)
     if list_only:
-        _list(session, manifest, choice, as_json=as_json)
+        _list(session, manifest, wanted, as_json=as_json)
     elif to:
         target = session.target(to, kind=manifest.server.kind, password_file=password_file)
-        bring = partial(_restore, session, manifest, choice, target, identity)
+        bring = partial(_restore, session, manifest, wanted, target, identity)
         _go_to(session, manifest, to, recovery, bring, identity, as_json=as_json)
     else:
         raise typer.BadParameter("name what to restore into", param_hint="--to")
@@ -144,6 +108,8 @@ def _go_to(
     report = bring(plan.settings if plan else ASIDE if wanted.start else None)
     reached = started(session, manifest, to, wanted, plan, is_quiet=as_json)
     _show(session, report, plan, reached, notes, as_json=as_json)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
 
 
 def _restore(
@@ -159,7 +125,14 @@ def _restore(
     repository = session.repository(manifest.job)
     with metered(f"restore {manifest.backup_id}") as meter:
         events.info("restore_begun", backup=manifest.backup_id, target=target.name)
-        report = restore_backup(repository, target, choice, progress=meter, identities=identities)
+        report = restore_backup(
+            repository,
+            target,
+            choice,
+            progress=meter,
+            identities=identities,
+            statements=session.failed_statements(),
+        )
     events.info(
         "restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds
     )
@@ -189,12 +162,28 @@ def _show(
         f"restored {report.manifest.backup_id} into {report.target}: {report.rows} rows, "
         f"{size(report.plain_bytes)} in {report.seconds:.1f} s"
     )
-    for note in notes:
+    for note in (*report.notes, *notes):
         session.say(f"note: {note}")
+    _show_failed(session, report)
     if plan is not None and reached is None:
         session.say(f"a server started on it replays WAL until {plan.told}; it archives nothing")
     if reached is not None:
         session.say(f"the server is {reached.state}" + (f" at {reached.lsn}" * bool(reached.lsn)))
+
+
+def _show_failed(session: Session, report: RestoreReport) -> None:
+    for each in report.failed:
+        session.say(f"failed: {each.kind} '{each.name}': {each.cause}")
+        if each.statement and not each.is_secret:
+            session.say(f"  {_one_line(each.statement)}")
+    if report.failed:
+        where = f"; their statements, to be run later: {report.script}" if report.script else ""
+        session.say(f"{len(report.failed)} objects could not be restored{where}")
+
+
+def _one_line(statement: str) -> str:
+    said = " ".join(statement.split())
+    return said if len(said) <= STATEMENT_SHOWN else f"{said[:STATEMENT_SHOWN]}..."
 
 
 def _list(session: Session, manifest: Manifest, choice: RestoreChoice, *, as_json: bool) -> None:

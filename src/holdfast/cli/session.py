@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.operations.verify import Reader
     from holdfast.pipeline.decrypt import Identities
     from holdfast.ports import Progress, Repository, Target
+    from holdfast.restored import FailedStatements
 
 Found = TypeVar("Found")
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
@@ -206,6 +207,11 @@ class Session:
         from holdfast import wiring_sources
 
         return wiring_sources.target_for(url, kind=kind, password_file=password_file)
+
+    def failed_statements(self) -> FailedStatements:
+        from holdfast import wiring
+
+        return wiring.failed_statements(self.settings)
 
     @cached_property
     def console(self) -> Console:

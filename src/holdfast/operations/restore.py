@@ -5,10 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from holdfast import events
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import BackupNotFound, Unsupported, VerifyFailed
+from holdfast.errors import (
+    BackupNotFound,
+    HoldfastError,
+    RestoredWithFailures,
+    Unsupported,
+    VerifyFailed,
+)
 from holdfast.failpoints import reached
 from holdfast.model import Manifest, Part, PartKind, Relation
 from holdfast.operations.blob_names import names_in
@@ -17,23 +24,34 @@ from holdfast.operations.incrementals import chain_of
 from holdfast.operations.opening import HINT, require_identity
 from holdfast.operations.proof import RepositoryParts
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports import Progress, Repository, RestoredTable, RestoreRequest, Target
+from holdfast.ports import Progress, Repository, RestoreRequest, Target
 from holdfast.proven import OpenBlob
+from holdfast.restored import FailedObject, FailedStatements, Restored, RestoredTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport:
-    """What was restored, counted by the server it was restored to."""
+    """What was restored, counted by the server it was restored to.
+
+    `failed` could not be; `script` is where their statements wait, empty where that failed too.
+    """
 
     manifest: Manifest
     target: str
     tables: tuple[RestoredTable, ...]
     plain_bytes: int
     seconds: float
+    failed: tuple[FailedObject, ...] = ()
+    script: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
         return sum(table.rows_found for table in self.tables)
+
+    @property
+    def exit_code(self) -> int:
+        return RestoredWithFailures.exit_code if self.failed else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +68,7 @@ class RestoreChoice:
     triggers: bool = True
     owners: bool = True
     privileges: bool = True
+    keep_going: bool = False
     settings: Mapping[str, str] | None = None
 
 
@@ -60,8 +79,9 @@ def restore(
     *,
     progress: Progress,
     identities: Identities | None = None,
+    statements: FailedStatements | None = None,
 ) -> RestoreReport:
-    """Restore what `choice` names into `target`.
+    """Restore what `choice` names into `target`; what fails on the way is kept in `statements`.
 
     Every part is proven against the fingerprint of what is stored while it is read; an incremental
     backup comes with all those that it needs. Raises
@@ -84,13 +104,56 @@ def restore(
     stored = RepositoryParts(repository=repository, identities=identities, advance=progress.advance)
     reached("restore-begun")
     restored = target.restore(request, stored, progress)
-    return RestoreReport(
+    report = RestoreReport(
         manifest=manifest,
         target=target.name,
-        tables=tuple(restored),
+        tables=restored.tables,
         plain_bytes=plain_bytes,
         seconds=round(time.monotonic() - began, 3),
+        failed=restored.failed,
+        notes=restored.notes,
     )
+    return _with_script(report, restored, statements)
+
+
+def _with_script(
+    report: RestoreReport, restored: Restored, statements: FailedStatements | None
+) -> RestoreReport:
+    """A full disk here must not hide what was restored, and what was not."""
+    if not restored.failed or statements is None:
+        return report
+    try:
+        script = statements.keep(report.manifest.backup_id, script_of(report, restored.preamble))
+    except HoldfastError as error:
+        events.warning("failed_statements_not_kept", reason=error.message, hint=error.hint)
+        return report
+    return replace(report, script=script)
+
+
+def script_of(report: RestoreReport, preamble: str) -> str:
+    """The statements of what failed in their order, each behind what was wrong with it."""
+    head = (
+        f"-- {len(report.failed)} objects of backup {report.manifest.backup_id} that could not be"
+        f" restored into {report.target}."
+    )
+    return "\n".join(
+        [
+            _comment(head),
+            "-- In their order; run each once its cause is gone.",
+            preamble.rstrip("\n"),
+            *(
+                f"\n{_comment(f'-- {each.kind} {each.name}: {each.cause}')}"
+                f"\n{each.statement.strip() or '-- (no statement makes it)'}"
+                for each in report.failed
+            ),
+            "",
+        ]
+    )
+
+
+def _comment(text: str) -> str:
+    """On one line: what a server said of a name that somebody chose is never a statement."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _request(
@@ -112,6 +175,7 @@ def _request(
         triggers=choice.triggers,
         owners=choice.owners,
         privileges=choice.privileges,
+        keep_going=choice.keep_going,
         open_blob=open_blob,
         settings=choice.settings,
     )

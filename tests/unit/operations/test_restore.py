@@ -7,10 +7,17 @@ import dataclasses
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import BackupNotFound, TargetNotEmpty, VerifyFailed
+from holdfast.errors import (
+    BackupNotFound,
+    ConfigInvalid,
+    RestoredWithFailures,
+    TargetNotEmpty,
+    VerifyFailed,
+)
 from holdfast.model import Relation
 from holdfast.operations.backup import backup
 from holdfast.operations.restore import RestoreChoice, RestoreReport, restore
+from holdfast.restored import FailedObject, FailedStatements
 from tests.fakes.progress import FakeProgress
 from tests.fakes.source import FakeTarget, table
 from tests.unit.operations.worlds import World
@@ -81,3 +88,65 @@ def test_a_target_that_holds_something_is_refused() -> None:
     target = FakeTarget(existing=["public.orders"])
     with pytest.raises(TargetNotEmpty):
         restored(world, target)
+
+
+class Drawer:
+    """Obeys `ports.FailedStatements`: the last script that was kept."""
+
+    script = ""
+
+    def keep(self, backup_id: str, script: str) -> str:
+        self.script = f"{backup_id}: {script}"
+        return "/somewhere/script.sql"
+
+
+class FullDrawer:
+    """Obeys `ports.FailedStatements`, and has no room."""
+
+    def keep(self, backup_id: str, script: str) -> str:
+        raise ConfigInvalid(f"cannot keep '{backup_id}': {len(script)} bytes are too many")
+
+
+def half_restored(statements: FailedStatements) -> RestoreReport:
+    world, target = World(), FakeTarget()
+    backup(world.plugs)
+    target.preamble = "SET a = 1;\n"
+    target.failed = (
+        FailedObject(kind="index", name="public.i", statement="CREATE INDEX i;\n", cause="no\nway"),
+        FailedObject(kind="rows", name="public.t\n; DROP TABLE x;", statement="", cause="bad"),
+    )
+    choice = RestoreChoice(backup_id="shop/latest", keep_going=True)
+    report = restore(
+        world.repository, target, choice, progress=world.progress, statements=statements
+    )
+    assert target.requests[0].keep_going
+    return report
+
+
+def test_what_failed_is_reported_and_its_statements_are_kept_as_a_script() -> None:
+    drawer = Drawer()
+    report = half_restored(drawer)
+    assert report.exit_code == RestoredWithFailures.exit_code
+    assert report.script == "/somewhere/script.sql"
+    assert drawer.script.splitlines()[1:] == [
+        "-- In their order; run each once its cause is gone.",
+        "SET a = 1;",
+        "",
+        "-- index public.i: no way",
+        "CREATE INDEX i;",
+        "",
+        "-- rows public.t ; DROP TABLE x;: bad",
+        "-- (no statement makes it)",
+    ]
+
+
+def test_a_script_that_cannot_be_kept_hides_nothing_of_what_was_restored() -> None:
+    report = half_restored(FullDrawer())
+    assert (report.script, len(report.failed), report.rows) == ("", 2, 4)
+
+
+def test_a_whole_restore_has_nothing_to_report_and_keeps_no_script() -> None:
+    world = World()
+    backup(world.plugs)
+    report = restored(world, FakeTarget())
+    assert (report.exit_code, report.failed, report.script) == (0, (), "")

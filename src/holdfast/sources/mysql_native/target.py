@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model import Part, PartKind, Relation
-from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
+from holdfast.restored import Restored, RestoredTable
 from holdfast.sources.mysql_native import preflight
 from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.client import Clients
@@ -33,9 +34,7 @@ class MysqlTarget:
     def name(self) -> str:
         return str(self._address)
 
-    def restore(
-        self, request: RestoreRequest, stored: StoredParts, progress: Progress
-    ) -> list[RestoredTable]:
+    def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         clients = Clients(self._address)
         with session(self._address, database="") as asking:
             preflight.require(asking, self._address, request)
@@ -44,7 +43,7 @@ class MysqlTarget:
                 loading = Loading(clients, request, stored, progress)
                 loading.load()
                 asking.run(f"USE {quoted(self._address.database)}")
-                return self._counted(asking, request)
+                return Restored(tables=tuple(self._counted(asking, request)))
 
     @contextmanager
     def _whole_database(self, asking: Session, request: RestoreRequest) -> Iterator[None]:

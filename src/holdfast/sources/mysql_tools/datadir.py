@@ -11,9 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 from holdfast.errors import ConfigInvalid, HoldfastError, RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part
-from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoreRequest
 from holdfast.process import ChildFailed, running
 from holdfast.proven import StoredParts
+from holdfast.restored import Restored
 from holdfast.sources.mysql_tools.contents import FORMAT, XBSTREAM
 from holdfast.sources.mysql_tools.file_copy import SERVER_VERSION, SUCCESS
 from holdfast.sources.mysql_tools.programs import Program, find_unpacking
@@ -40,9 +41,7 @@ class DatadirTarget:
     def name(self) -> str:
         return str(self._folder)
 
-    def restore(
-        self, request: RestoreRequest, stored: StoredParts, progress: Progress
-    ) -> list[RestoredTable]:
+    def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         part = _only_part(request, self.name)
         program, unpacker = find_unpacking(part.details[SERVER_VERSION])
         with self._own_folder(part):
@@ -50,7 +49,7 @@ class DatadirTarget:
             self._prepare(program)
             self._hand_over()
         progress.part_done(part.name)
-        return []
+        return Restored()
 
     @contextmanager
     def _own_folder(self, part: Part) -> Iterator[None]:

@@ -11,8 +11,9 @@ import psycopg
 
 from holdfast.errors import HoldfastError, RestoreFailed
 from holdfast.model import Member, Part, Relation
-from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
+from holdfast.restored import RestoredTable
 from holdfast.sources.cutting import Cutter
 from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import failures, selection

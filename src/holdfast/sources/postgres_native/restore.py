@@ -12,8 +12,9 @@ import psycopg
 
 from holdfast.errors import RestoreFailed
 from holdfast.model import Part, PartKind, Relation
-from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import Proven, StoredParts
+from holdfast.restored import RestoredTable
 from holdfast.sources.postgres_native import (
     failures,
     large_object_load,

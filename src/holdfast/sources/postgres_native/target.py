@@ -11,8 +11,9 @@ import psycopg
 
 from holdfast.errors import TargetNotEmpty, Unsupported
 from holdfast.model import PartKind, Relation
-from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
+from holdfast.restored import Restored
 from holdfast.sources.postgres_native import cluster, failures, selection, tools
 from holdfast.sources.postgres_native.cluster import Cluster
 from holdfast.sources.postgres_native.filling import content, filling
@@ -49,16 +50,14 @@ class PostgresTarget:
     def name(self) -> str:
         return f"database '{self._login.database}' on '{self._login.server}'"
 
-    def restore(
-        self, request: RestoreRequest, stored: StoredParts, progress: Progress
-    ) -> list[RestoredTable]:
+    def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         is_artefact = bool(selection.of_kind(request.parts, PartKind.ARCHIVE))
         if not is_artefact:
             selection.data_parts(request)
         with cluster.connected(self._login, beside=self._login.database) as (server, maintenance):
             psql = self._psql_for(server, request)
             if is_artefact:
-                return ArtefactRestore(
+                ArtefactRestore(
                     request=request,
                     stored=stored,
                     progress=progress,
@@ -66,6 +65,7 @@ class PostgresTarget:
                     login=self._login,
                     tool_folders=self._tool_folders,
                 ).run(server, maintenance, _creation(request))
+                return Restored()
             steps = Restore(
                 request=request,
                 stored=stored,
@@ -75,11 +75,11 @@ class PostgresTarget:
             )
             if request.data_only or (request.tables and content(server, self._login)):
                 self._require_tables(request)
-                return steps.rows_only()
+                return Restored(tables=tuple(steps.rows_only()))
             with filling(
                 server, self._login, _creation(request), overwrite=request.overwrite
             ) as login:
-                return steps.into(login).everything(server, maintenance)
+                return Restored(tables=tuple(steps.into(login).everything(server, maintenance)))
 
     def _psql_for(self, server: Cluster, request: RestoreRequest) -> Tool:
         made_by = _server_version(request) // 10000

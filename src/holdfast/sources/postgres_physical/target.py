@@ -18,8 +18,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part, PartKind
-from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
+from holdfast.restored import Restored
 from holdfast.sources.postgres_physical.combining import (
     combine,
     combiner,
@@ -62,13 +63,11 @@ class DirectoryTarget:
         """The data directory."""
         return self._data
 
-    def restore(
-        self, request: RestoreRequest, stored: StoredParts, progress: Progress
-    ) -> list[RestoredTable]:
+    def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         parts = _of_files(request)
         if request.earlier:
             self._combine(request, stored, progress)
-            return []
+            return Restored()
         # The one tar of pg_basebackup has its label inside, and no tablespaces.
         label = next((part for part in parts if part.details.get("path") == LABEL_FILE), None)
         told = label.details if label else {"tablespaces": "{}", "vanished": "[]"}
@@ -84,7 +83,7 @@ class DirectoryTarget:
             for folder, existed in zip((self._data, *folders.values()), made, strict=True):
                 _empty(folder, remove=not existed)
             raise
-        return []
+        return Restored()
 
     def _combine(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> None:
         """Each backup of a chain into a folder of its own beside, and out of them this one, which

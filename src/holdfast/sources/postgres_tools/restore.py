@@ -13,7 +13,7 @@ import structlog
 
 from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part, PartKind, Relation
-from holdfast.ports import Progress, RestoredTable, RestoreRequest
+from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
 from holdfast.sources.postgres_native import failures, script, selection, statements, tools
 from holdfast.sources.postgres_native.cluster import Cluster
@@ -46,17 +46,14 @@ class ArtefactRestore:
     login: Login
     tool_folders: Sequence[Path] = ()
 
-    def run(
-        self, server: Cluster, maintenance: Login, creation: Mapping[str, str]
-    ) -> list[RestoredTable]:
+    def run(self, server: Cluster, maintenance: Login, creation: Mapping[str, str]) -> None:
         self._refuse_what_plain_sql_cannot()
         wanted = _wanted(self._part, self.request)
         if self.request.data_only or (wanted and content(server, self.login)):
             self._rows_only(server, wanted)
-            return []
+            return
         with filling(server, self.login, creation, overwrite=self.request.overwrite) as login:
             replace(self, login=login).everything(server, maintenance, wanted)
-        return []
 
     def everything(self, server: Cluster, maintenance: Login, wanted: Sequence[Listed]) -> None:
         if self.request.globals:
