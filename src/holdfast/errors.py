@@ -57,6 +57,12 @@ class IdentityNeeded(HoldfastError):
     exit_code = 15
 
 
+class OutputLost(HoldfastError):
+    """What was asked for is done, and what stdout should have said of it could not be written."""
+
+    exit_code = 16
+
+
 class DatabaseUnreachable(HoldfastError):
     """The server did not answer or the database does not exist; trying later may work."""
 

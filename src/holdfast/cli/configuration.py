@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.session import JsonOption, print_document, session_of
+from holdfast.cli.session import JsonOption, acting_session_of, print_document
 
 commands = typer.Typer(help="Look at a configuration file.", no_args_is_help=True)
 
@@ -35,7 +35,7 @@ def check(context: typer.Context, file: File, *, as_json: JsonOption = False) ->
         }
         print_document("config-check", content)
         return
-    session = session_of(context)
+    session = acting_session_of(context)
     session.say(f"'{file}' can be used: jobs {', '.join(jobs) or 'none'}")
     for note in checked.notes:
         session.say(f"note: {note}")

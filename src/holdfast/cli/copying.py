@@ -8,7 +8,7 @@ import typer
 
 from holdfast.cli import documents
 from holdfast.cli.progress import metered
-from holdfast.cli.session import JobName, JsonOption, print_document, session_of
+from holdfast.cli.session import JobName, JsonOption, acting_session_of, print_document
 from holdfast.cli.tables import size, table_of
 from holdfast.operations.copying import CopiedBackup
 from holdfast.operations.copying import copy as copy_job
@@ -26,7 +26,7 @@ def copy(context: typer.Context, job: JobName, *, to: To, as_json: JsonOption = 
     holdfast copy shop --to offsite
     holdfast --repository offsite verify shop/latest
     """
-    session = session_of(context)
+    session = acting_session_of(context)
     plugs = session.copying(job, to=to)
     with metered(f"copy {job} to {to}") as meter:
         report = copy_job(job, plugs, meter)

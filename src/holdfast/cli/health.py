@@ -9,7 +9,14 @@ import typer
 
 from holdfast.cli import documents
 from holdfast.cli.progress import Meter
-from holdfast.cli.session import JsonOption, Session, SomeJob, print_document, session_of
+from holdfast.cli.session import (
+    JsonOption,
+    Session,
+    SomeJob,
+    acting_session_of,
+    print_document,
+    session_of,
+)
 from holdfast.cli.tables import span, table_of, time_of
 from holdfast.errors import HoldfastError
 from holdfast.operations.check import CheckReport
@@ -30,7 +37,7 @@ def check(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = 
     holdfast check
     holdfast check shop --json
     """
-    session = session_of(context)
+    session = acting_session_of(context)
     reports = [_checked(session, name) for name in session.jobs(job)]
     exit_code = next((report.exit_code for report in reports if report.exit_code), 0)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.session import JsonOption, Session, print_document, session_of
+from holdfast.cli.session import JsonOption, Session, acting_session_of, print_document, session_of
 from holdfast.cli.tables import table_of, time_of
 from holdfast.holding import HeldKind
 
@@ -87,7 +87,7 @@ def begin(
 @commands.command()
 def join(context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False) -> None:
     """Work under a session that somebody else began; renews its lease."""
-    session = session_of(context)
+    session = acting_session_of(context)
     _tell(session, "joined", _client(session).join(session_id), as_json=as_json)
 
 
@@ -96,7 +96,7 @@ def heartbeat(
     context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False
 ) -> None:
     """Prove that a session still counts, and renew its lease."""
-    session = session_of(context)
+    session = acting_session_of(context)
     _tell(session, "renewed", _client(session).heartbeat(session_id), as_json=as_json)
 
 
@@ -110,7 +110,7 @@ def end(context: typer.Context, session_id: SessionId, *, as_json: JsonOption = 
 @commands.command()
 def abort(context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False) -> None:
     """Have the server forget a session: what was copied under it is no backup."""
-    session = session_of(context)
+    session = acting_session_of(context)
     _tell(session, "aborted", _client(session).abort(session_id), as_json=as_json)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from holdfast.cli import documents
 from holdfast.cli.progress import Meter
-from holdfast.cli.session import JsonOption, Session, SomeJob, print_document, session_of
+from holdfast.cli.session import JsonOption, Session, SomeJob, acting_session_of, print_document
 from holdfast.cli.tables import size, table_of, time_of
 from holdfast.operations.prune import PruneReport
 from holdfast.operations.prune import prune as prune_job
@@ -34,7 +34,7 @@ def prune(
     holdfast prune --dry-run
     holdfast prune shop
     """
-    session = session_of(context)
+    session = acting_session_of(context)
     plugs = [session.plugs(name, Meter()) for name in session.jobs(job)]
     reports = [prune_job(each, dry_run=dry_run) for each in plugs]
     if as_json:
@@ -101,7 +101,7 @@ def repair(
     holdfast repair --dry-run
     holdfast repair shop
     """
-    session = session_of(context)
+    session = acting_session_of(context)
     plugs = [session.plugs(name, Meter()) for name in session.jobs(job)]
     reports = [repair_job(each, dry_run=dry_run) for each in plugs]
     if as_json:

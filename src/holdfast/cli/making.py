@@ -11,7 +11,7 @@ from holdfast import events
 from holdfast.cli import documents
 from holdfast.cli.options import size_option
 from holdfast.cli.progress import Meter, metered
-from holdfast.cli.session import JobName, JsonOption, print_document, session_of
+from holdfast.cli.session import JobName, JsonOption, acting_session_of, print_document, session_of
 from holdfast.cli.tables import (
     BACKUP_COLUMNS,
     backup_row,
@@ -127,7 +127,7 @@ def backup(
     sudo -u holdfast holdfast backup shop --json
     systemctl start holdfast-backup-shop.service
     """
-    session = session_of(context)
+    session = acting_session_of(context)
     with metered(f"backup {job}") as meter:
         plugs = session.plugs(job, meter, chunk_bytes=chunk_size)
         events.info("backup_begun", job=job)

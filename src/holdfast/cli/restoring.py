@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from holdfast import events
-from holdfast.cli import documents
+from holdfast.cli import documents, streams
 from holdfast.cli.options import grouped
 from holdfast.cli.progress import metered
 from holdfast.cli.recovering import Asked, planned, recoverable, started
@@ -22,8 +22,8 @@ from holdfast.cli.session import (
     Identity,
     JsonOption,
     Session,
+    acting_session_of,
     print_document,
-    session_of,
 )
 from holdfast.cli.tables import size, table_of
 from holdfast.cli.wal_documents import of_recovery
@@ -80,7 +80,7 @@ def restore(
     holdfast restore shop/latest --to postgresql:///shop --table public.orders --overwrite
     holdfast restore farm/latest --to file:///srv/farm --target-time '2026-11-21 18:00Z' --start
     """
-    session = session_of(context)
+    session = acting_session_of(context)
     manifest = session.manifest(backup_id, database)
     wanted = choice(manifest.backup_id)
     if list_only:
@@ -187,6 +187,7 @@ def _one_line(statement: str) -> str:
 
 
 def _list(session: Session, manifest: Manifest, choice: RestoreChoice, *, as_json: bool) -> None:
+    streams.output_is_the_answer()
     steps = planned_steps(manifest, choice)
     if as_json:
         print_document("restore-list", documents.of_steps(manifest, steps))

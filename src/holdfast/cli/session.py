@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from holdfast.catalog.catalog import LATEST, Catalog, newest_of
+from holdfast.cli import streams
 from holdfast.errors import HoldfastError, Interrupted
 from holdfast.model import JOB_NAME, Manifest
 
@@ -235,8 +236,15 @@ def session_of(context: typer.Context) -> Session:
     return session
 
 
+def acting_session_of(context: typer.Context) -> Session:
+    """For commands that are called for what they do: what they say of it as text is extra."""
+    streams.code_is_the_answer()
+    return session_of(context)
+
+
 def print_document(command: str, content: dict[str, Any]) -> None:
     """The one JSON document of a call; its schema carries the version of its shape."""
+    streams.output_is_the_answer()
     document = {"schema": f"holdfast.{command}/1", **content}
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.session import JobName, JsonOption, print_document, session_of
+from holdfast.cli.session import JobName, JsonOption, acting_session_of, print_document
 from holdfast.cli.wal_documents import of_snapshot
 
 With = Annotated[
@@ -47,7 +47,7 @@ def snapshot(
     from holdfast import wiring, wiring_wal
     from holdfast.operations.snapshotting import snapshot as take_snapshot
 
-    session = session_of(context)
+    session = acting_session_of(context)
     request = wiring_wal.snapshot_request(
         session.settings, job, script=script.absolute(), labels=labels, label=label
     )

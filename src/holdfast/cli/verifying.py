@@ -11,7 +11,14 @@ import typer
 from holdfast.cli import documents
 from holdfast.cli.options import duration_option
 from holdfast.cli.progress import metered
-from holdfast.cli.session import Database, Identity, JsonOption, Session, print_document, session_of
+from holdfast.cli.session import (
+    Database,
+    Identity,
+    JsonOption,
+    Session,
+    acting_session_of,
+    print_document,
+)
 from holdfast.cli.tables import size, table_of, time_of
 from holdfast.operations.quick import quick
 from holdfast.operations.rereading import RereadReport, reread
@@ -70,7 +77,7 @@ def verify(
     holdfast verify shop --level ledger --budget 30m
     holdfast verify shop/latest --identity /root/restore.key
     """
-    session = session_of(context)
+    session = acting_session_of(context)
     identities = session.identities(identity)
     if level is Depth.LEDGER:
         exit_code = _reread(session, backup_id, budget, identities, as_json=as_json)

@@ -6,15 +6,20 @@ A server starts it anew for each segment: what a command needs is imported where
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli.session import JobName, JsonOption, Session, print_document, printable, session_of
-from holdfast.errors import HoldfastError, Interrupted
-
-if TYPE_CHECKING:
-    from holdfast.operations.plugs import Archiving
+from holdfast.cli import streams
+from holdfast.cli.server_codes import NOT_ARCHIVED
+from holdfast.cli.session import (
+    JobName,
+    JsonOption,
+    acting_session_of,
+    print_document,
+    session_of,
+)
+from holdfast.errors import Interrupted
 
 commands = typer.Typer(
     name="wal",
@@ -22,10 +27,6 @@ commands = typer.Typer(
     no_args_is_help=True,
 )
 AT_ONCE = 4
-NOT_THERE = 1
-# A server ends its recovery for good at any code up to 125, and only stops at one above.
-STOPS_RECOVERY = 150
-TERMINATED = 143
 COLUMNS = ("CLUSTER", "TIMELINE", "FIRST", "LAST", "SEGMENTS", "STORED", "MISSING")
 
 Cluster = Annotated[
@@ -69,12 +70,14 @@ def push(
     """
     from holdfast.operations.wal_push import push as push_file
 
-    session = session_of(context)
+    session = acting_session_of(context)
     pushed = push_file(session.archiving(job), path, cluster=cluster, at_once=at_once)
     if as_json:
         from holdfast.cli.wal_documents import of_pushed
 
         print_document("wal-push", of_pushed(pushed))
+        # A server acts on the code, whatever has become of the document.
+        streams.code_is_the_answer()
         return
     was = "was archived already" if pushed.was_there else "archived"
     ahead = f", and {len(pushed.ahead)} that wait" if pushed.ahead else ""
@@ -96,7 +99,8 @@ def get(
             "--identity", metavar="FILE", readable=False, help="What opens encrypted WAL."
         ),
     ] = None,
-    standby: Annotated[
+    # Looked at where codes become those of a server (`server_codes`): errors end there.
+    _standby: Annotated[
         bool,
         typer.Option("--standby", help="End with 1 whatever is wrong: a standby will ask again."),
     ] = False,
@@ -110,39 +114,13 @@ def get(
     \b
     restore_command = '/usr/local/bin/holdfast wal get shop %f %p'
     """
-    session = session_of(context)
-    try:
-        is_there = _got(
-            session, job, name, destination, at_once=at_once, cluster=cluster, identity=identity
-        )
-    except Interrupted as error:
-        # As if the signal had ended us: then the server knows that it was asked to stop.
-        raise _ended(error, TERMINATED) from error
-    except HoldfastError as error:
-        raise _ended(error, NOT_THERE if standby else STOPS_RECOVERY + error.exit_code) from error
-    except Exception as error:  # whatever it is, it must not look like the end of the WAL
-        failed = HoldfastError(f"cannot go on: {type(error).__name__}: {error}")
-        raise _ended(failed, NOT_THERE if standby else STOPS_RECOVERY + 1) from error
-    if not is_there:
-        raise typer.Exit(NOT_THERE)
-
-
-def _got(
-    session: Session,
-    job: str,
-    name: str,
-    destination: Path,
-    *,
-    at_once: int,
-    cluster: str,
-    identity: Path | None,
-) -> bool:
     from holdfast import wiring_wal
     from holdfast.operations.wal_files import cluster_in
     from holdfast.operations.wal_get import Getting
     from holdfast.operations.wal_get import get as get_file
 
-    plugs: Archiving = session.archiving(job)
+    session = acting_session_of(context)
+    archiving = session.archiving(job)
     wanted = Getting(
         cluster=cluster or cluster_in(Path()),
         name=name,
@@ -151,7 +129,8 @@ def _got(
         at_once=at_once,
         identities=session.identities(identity),
     )
-    return get_file(plugs, wanted)
+    if not get_file(archiving, wanted):
+        raise typer.Exit(NOT_ARCHIVED)
 
 
 @commands.command()
@@ -180,7 +159,7 @@ def receive(
     from holdfast.operations.wal_receive import Received
     from holdfast.operations.wal_receive import receive as receive_wal
 
-    session = session_of(context)
+    session = acting_session_of(context)
     so_far: list[Received] = []
 
     def told(received: Received) -> None:
@@ -196,14 +175,6 @@ def receive(
         for received in so_far:
             newest = f", the newest is {received.newest}" if received.newest else ""
             session.say(f"stopped: {received.files} files were archived{newest}")
-
-
-def _ended(error: HoldfastError, code: int) -> typer.Exit:
-    """Tell what went wrong into the server's log, and end with what the server understands."""
-    typer.echo(f"error: {printable(error.message)}", err=True)
-    if error.hint:
-        typer.echo(f"hint: {printable(error.hint)}", err=True)
-    return typer.Exit(code)
 
 
 @commands.command("list")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast import events, wiring
+from holdfast.cli import streams
 from holdfast.cli.logs import LogFormat, set_up
 from holdfast.config.load import load
 from holdfast.config.settings import Settings
@@ -33,6 +34,7 @@ ROUND_SECONDS = 5.0
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; errors of the start end the program with their code."""
+    streams.guard()
     arguments = _arguments(sys.argv[1:])
     set_up(LogFormat.AUTO, verbose=arguments.verbose)
     try:

@@ -1,0 +1,148 @@
+"""The program: options before the command, and one place where errors end."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from holdfast.cli import streams
+from holdfast.cli.command_line import command_of
+from holdfast.cli.interruption import interruptible
+from holdfast.cli.logs import LogFormat, set_up
+from holdfast.cli.session import CONFIG, Session, print_document, printable
+from holdfast.errors import HoldfastError, OutputLost
+
+EPILOG = "Exit codes: 0 done; each kind of error has its own, listed in docs/errors.md."
+BUG = 1
+
+
+class _Failed(Exception):
+    """What a command raised; typer takes some errors for its own, and ends with 1 for them."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class _Commands(TyperGroup):
+    """Hands on every error of a command as it is: a broken connection is no closed terminal."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except Exception as error:
+            raise _Failed(error) from error
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if wanted:
+        from importlib.metadata import version  # a tenth of the start-up time, for one option
+
+        typer.echo(f"holdfast {version('holdfast')}")
+        raise typer.Exit
+
+
+def options(
+    context: typer.Context,
+    *,
+    config: Annotated[
+        Path, typer.Option(metavar="FILE", readable=False, help="The configuration file.")
+    ] = CONFIG,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Logs on stderr; auto: console on a terminal, else JSON.")
+    ] = LogFormat.AUTO,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="More events, and where an error came from.")
+    ] = False,
+    repository: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Work with this repository of the configuration instead of the job's own.",
+        ),
+    ] = "",
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before the command's name."""
+    set_up(log_format, verbose=verbose)
+    context.obj = Session(config=config, chosen_repository=repository)
+
+
+def program(arguments: list[str]) -> typer.Typer:
+    """What knows the commands that `arguments` may ask for."""
+    app = typer.Typer(
+        name="holdfast",
+        cls=_Commands,
+        help="Backups of PostgreSQL and MySQL/MariaDB that are whole or not there, and proven.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(options)
+    if command_of(arguments) == "wal":
+        # A server calls it for each segment, and must not wait for all the others to load.
+        from holdfast.cli import wal
+
+        app.add_typer(wal.commands, name="wal")
+    else:
+        from holdfast.cli import commands
+
+        commands.add_to(app)
+    return app
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of the command that was asked for; every error ends here, as text or JSON."""
+    try:
+        code = _run(arguments)
+        if code == 0:
+            streams.require_answer()
+    except OutputLost as error:
+        # Not as a document: there is nowhere to print one.
+        return _told([], error.message, error.hint, error.exit_code, error)
+    except HoldfastError as error:
+        return _told(arguments, error.message, error.hint, error.exit_code, error)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: told, and never swallowed
+        what = f"cannot go on: {type(error).__name__}: {error}"
+        hint = "this is a bug of holdfast: please report it with -v"
+        return _told(arguments, what, hint, BUG, error)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        with interruptible():
+            program(arguments)(args=arguments)
+    except _Failed as failed:
+        error = failed.error
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    else:
+        return 0
+    raise error
+
+
+def _told(arguments: list[str], what: str, hint: str, exit_code: int, error: Exception) -> int:
+    """Tell what went wrong, once, where whoever asked will look; its code."""
+    if "--verbose" in arguments or "-v" in arguments:
+        traceback.print_exception(error)
+    if "--json" in arguments:
+        print_document("error", {"error": what, "hint": hint, "exit_code": exit_code})
+    else:
+        sys.stderr.write(f"error: {printable(what)}\n")
+        if hint:
+            sys.stderr.write(f"hint: {printable(hint)}\n")
+    return exit_code
