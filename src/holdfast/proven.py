@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, final
 
 from holdfast.errors import RestoreFailed
@@ -67,6 +67,29 @@ OpenPart = Callable[[Part], AbstractContextManager[Iterator[bytes]]]
 yielded after the whole has been found right, else `VerifyFailed` is raised."""
 
 
+class Streamed(Protocol):
+    """Plain bytes on their way; the last chunk comes only after the whole was found right."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def prove(self) -> None:
+        """Read what is left of them: raises `VerifyFailed` unless all of it is right.
+
+        For whoever cannot make sense of them: what is not proven need not make any.
+        """
+        ...
+
+
+@contextmanager
+def proving(streamed: Streamed, *errors: type[Exception]) -> Iterator[None]:
+    """Where the block fails in one of these ways, first find out whether the bytes are to blame."""
+    try:
+        yield
+    except errors:
+        streamed.prove()
+        raise
+
+
 class StoredParts(Protocol):
     """The parts of a backup on their way back.
 
@@ -74,11 +97,9 @@ class StoredParts(Protocol):
     sizes that the manifest states. Both raise `VerifyFailed`.
     """
 
-    def streamed(self, part: Part) -> AbstractContextManager[Iterator[bytes]]:
-        """The plain bytes as they come; the last chunk only after the whole was found right.
-
-        Only for what can be taken back: rows inside a transaction, files in a folder of ours.
-        """
+    def streamed(self, part: Part) -> AbstractContextManager[Streamed]:
+        """The plain bytes as they come: only for what can be taken back, such as rows inside a
+        transaction, or files in a folder of ours."""
         ...
 
     def proven(self, part: Part) -> AbstractContextManager[Proven]:

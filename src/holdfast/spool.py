@@ -33,13 +33,15 @@ class Spool:
         self._file = file
         self._folder = folder
         self._chunks: list[bytes] = []
+        self._size_bytes = 0
 
     def put(self, chunk: bytes) -> None:
-        """Raises `RestoreFailed` where the disk is full."""
+        """Raises `RestoreFailed` where the disk is full; what was put before can still be read."""
         if self._file is None:
             self._chunks.append(chunk)
-        else:
-            write_all(self._file, chunk, self._folder)
+            return
+        write_all(self._file, chunk, self._folder)
+        self._size_bytes += len(chunk)
 
     def __iter__(self) -> Iterator[bytes]:
         if self._file is None:
@@ -47,26 +49,33 @@ class Spool:
             return
         offset = 0
         # By place, not by the file's own position: it may be read twice at the same time.
-        while chunk := os.pread(self._file.fileno(), CHUNK_BYTES, offset):
+        while chunk := os.pread(
+            self._file.fileno(), min(CHUNK_BYTES, self._size_bytes - offset), offset
+        ):
             offset += len(chunk)
             yield chunk
 
+    def give_back(self) -> None:
+        """Leave the room to others at once."""
+        self._chunks.clear()
+        if self._file is not None:
+            self._size_bytes = 0
+            self._file.truncate(0)
+
 
 @contextmanager
-def spooled(size_bytes: int, what: str) -> Iterator[Spool]:
-    """Room for `size_bytes` of `what`; raises `RestoreFailed` where there is none."""
+def spooled(size_bytes: int) -> Iterator[tuple[Spool | None, str]]:
+    """Room for so many bytes, or why there is none; a file leaves as much again to others."""
     if size_bytes <= MOST_IN_MEMORY_BYTES:
-        yield Spool(None, None)
+        yield Spool(None, None), "in memory"
         return
-    folder, reason = room_for(size_bytes, environment=os.environ)
+    folder, reason = room_for(2 * size_bytes, environment=os.environ)
     if folder is None:
-        raise RestoreFailed(
-            f"cannot keep {what} until it is proven: {reason}",
-            hint="make room there, or name a folder on a larger disk by TMPDIR",
-        )
+        yield None, reason
+        return
     # Without a buffer of its own, which would only fail at the end, once more.
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-        yield Spool(file, folder)
+        yield Spool(file, folder), reason
 
 
 def write_all(file: IO[bytes], chunk: bytes, folder: Path | None) -> None:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from holdfast.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
 from holdfast.model import Buffer, Consistency, Member, Part, PartKind, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, Progress, RestoreRequest, SourcePlan, TablePlan
-from holdfast.proven import StoredParts
+from holdfast.proven import StoredParts, Streamed
 from holdfast.restored import FailedObject, Restored, RestoredTable
 from tests.fakes.clock import START
 
@@ -268,7 +268,7 @@ class FakeTarget:
     def _load(
         self,
         part: Part,
-        opened: AbstractContextManager[Iterator[bytes]],
+        opened: AbstractContextManager[Streamed],
         progress: Progress,
     ) -> RestoredTable:
         if part.relation is None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from holdfast.model import Part
+from holdfast.operations.proof import Passing
 from holdfast.proven import OpenPart, Proven
 
 
@@ -15,8 +16,10 @@ class FakeStored:
     def __init__(self, open_part: OpenPart) -> None:
         self.open_part = open_part
 
-    def streamed(self, part: Part) -> AbstractContextManager[Iterator[bytes]]:
-        return self.open_part(part)
+    @contextmanager
+    def streamed(self, part: Part) -> Iterator[Passing]:
+        with self.open_part(part) as chunks:
+            yield Passing(chunk for chunk in chunks)
 
     @contextmanager
     def proven(self, part: Part) -> Iterator[Proven]:

@@ -22,7 +22,8 @@ MEMORY = "/dev/shm"  # noqa: S108  # nothing is written there
 
 
 def test_few_bytes_stay_in_memory_and_can_be_read_twice() -> None:
-    with spooled(3, "part 'a'") as spool:
+    with spooled(3) as (spool, _):
+        assert spool is not None
         spool.put(b"a")
         spool.put(b"bc")
         assert (list(spool), list(spool)) == ([b"a", b"bc"], [b"a", b"bc"])
@@ -34,21 +35,23 @@ def test_many_bytes_go_into_a_file_without_a_name(
     if is_in_memory(tmp_path):
         pytest.skip("the folder for tests is in memory, where nothing is spooled")
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
-    with spooled(MOST_IN_MEMORY_BYTES + 1, "part 'a'") as spool:
+    with spooled(MOST_IN_MEMORY_BYTES + 1) as (spool, reason):
+        assert spool is not None
+        assert reason == f"spooled in '{tmp_path}'"
         spool.put(b"a" * 70_000)
         spool.put(b"bc")
         both = zip(spool, spool, strict=True)
         assert all(one == other for one, other in both)
         assert b"".join(spool) == b"a" * 70_000 + b"bc"
         assert list(tmp_path.iterdir()) == []
+        spool.give_back()
+        assert list(spool) == []
 
 
-def test_what_finds_no_room_is_told_with_its_remedy() -> None:
-    with pytest.raises(RestoreFailed) as caught, spooled(NOTHING_FITS, "part 'a'"):
-        pass
-    assert caught.value.message.startswith("cannot keep part 'a' until it is proven: ")
-    assert "'/var/tmp' has " in caught.value.message
-    assert "TMPDIR" in caught.value.hint
+def test_where_there_is_no_room_the_reason_is_told() -> None:
+    with spooled(NOTHING_FITS) as (spool, reason):
+        assert spool is None
+        assert "'/var/tmp' has " in reason
 
 
 def test_memory_is_no_place_for_what_is_large() -> None:

@@ -68,7 +68,7 @@ def test_a_part_that_turns_out_damaged_leaves_no_database(
         def __exit__(self, *_: object) -> None: ...
 
         def _chunks(self) -> Iterator[bytes]:
-            with opener(tmp_path).streamed(self._part) as chunks:
+            with opener(tmp_path).open_part(self._part) as chunks:
                 yield next(chunks)
             if self._part.kind is PartKind.ARCHIVE:
                 raise VerifyFailed(f"cannot trust part '{self._part.name}'")

@@ -10,11 +10,13 @@ from hashlib import sha256
 
 import pytest
 
-from holdfast.errors import VerifyFailed
+from holdfast.errors import RestoreFailed, VerifyFailed
 from holdfast.model import Codec, Encryption, Part
+from holdfast.operations import proof
 from holdfast.operations.opening import stored_suffix
 from holdfast.operations.parts import keep
 from holdfast.operations.proof import RepositoryParts
+from holdfast.operations.second_reading import BLOCK_BYTES
 from holdfast.pipeline.compress import compressor
 from holdfast.pipeline.decrypt import Identities
 from holdfast.spool import MOST_IN_MEMORY_BYTES, Spool
@@ -145,6 +147,70 @@ def test_what_unpacks_to_more_than_was_stated_is_read_no_further(way: str, codec
     with pytest.raises(VerifyFailed, match="plain size is more than 3145728"):
         store.take(stored, way, seen)
     assert len(seen) <= stored.plain_bytes
+
+
+class Full(Spool):
+    """A disk that others fill up when half of a part has been kept."""
+
+    def put(self, chunk: bytes) -> None:
+        if sum(map(len, self)) > len(MANY) // 2:
+            raise RestoreFailed("cannot spool: No space left on device")
+        super().put(chunk)
+
+
+@contextmanager
+def never(_size_bytes: int) -> Iterator[tuple[None, str]]:
+    yield None, "there is no room"
+
+
+@contextmanager
+def half(_size_bytes: int) -> Iterator[tuple[Spool, str]]:
+    yield Full(None, None), "there is room"
+
+
+TIGHT = pytest.mark.parametrize("room", [never, half])
+
+
+@TIGHT
+@pytest.mark.parametrize(("codec", "encryption"), [(Codec.ZSTD, "age"), (Codec.NONE, "none")])
+def test_without_room_for_it_a_part_is_read_twice_and_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, room: object, codec: Codec, encryption: Encryption
+) -> None:
+    monkeypatch.setattr(proof, "spooled", room)
+    store = Watched()
+    stored = store.stored(MANY, codec, encryption)
+    with store.parts().proven(stored) as proven:
+        assert sha256(proven.whole()).hexdigest() == stored.plain_sha256
+    assert store.read_bytes == 2 * stored.stored_bytes
+
+
+@TIGHT
+@pytest.mark.parametrize("change", ["flipped", "cut", "longer", "gone"])
+def test_what_a_store_gives_when_it_is_read_again_is_only_passed_on_where_it_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, room: object, change: str
+) -> None:
+    monkeypatch.setattr(proof, "spooled", room)
+    store, seen = Watched(), bytearray()
+    stored = store.stored(MANY, Codec.NONE, "none")
+    objects, right = store.repository.objects, MANY
+    last_block = len(MANY) - len(MANY) % BLOCK_BYTES - 1
+    flipped = right[:last_block] + bytes([right[last_block] ^ 1]) + right[last_block + 1 :]
+
+    def read_again() -> None:
+        with store.parts().proven(stored) as proven:
+            objects[stored.key] = {
+                "flipped": flipped,
+                "cut": right[:-1],
+                "longer": right + b"!",
+                "gone": b"",
+            }[change]
+            for chunk in proven:
+                seen.extend(chunk)
+
+    with pytest.raises(VerifyFailed, match="cannot trust part 'a'"):
+        read_again()
+    assert MANY.startswith(bytes(seen))
+    assert len(seen) < len(MANY) or change == "longer"
 
 
 @pytest.mark.parametrize("content", [FEW, MANY])

@@ -12,7 +12,7 @@ import psycopg
 from holdfast.errors import HoldfastError, RestoreFailed
 from holdfast.model import Member, Part, Relation
 from holdfast.ports import Progress, RestoreRequest
-from holdfast.proven import StoredParts
+from holdfast.proven import StoredParts, proving
 from holdfast.restored import RestoredTable
 from holdfast.sources.cutting import Cutter
 from holdfast.sources.endings import Endings
@@ -25,6 +25,10 @@ from holdfast.sources.postgres_native.table_part import TablePart
 from holdfast.sources.postgres_native.transport_in import Inward
 
 NO_TRIGGERS = "SET session_replication_role = replica"
+
+
+# What rows can do that are not those that were stored.
+_BY_ROWS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProtocolViolation, EOFError)
 
 
 class Before(Enum):
@@ -105,8 +109,8 @@ class Loader:
             with connection.transaction():
                 emptied: set[Relation] = set()
                 for part in batch.parts:
-                    with self._stored.streamed(part) as chunks:
-                        for piece, rows in self._pieces(part, chunks):
+                    with self._stored.streamed(part) as chunks, proving(chunks, *_BY_ROWS):
+                        for piece, rows in self._pieces(part, iter(chunks)):
                             subject = f"table '{piece.relation}'"
                             self._fill(connection, piece, rows, emptied, freeze=batch.freeze)
         except psycopg.Error as error:

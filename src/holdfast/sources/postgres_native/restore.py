@@ -113,13 +113,13 @@ class Restore:
 
     def _put_large_objects(self, session: psycopg.Connection, part: Part) -> None:
         try:
-            with session.transaction(), self.stored.streamed(part) as chunks:
+            with self.stored.proven(part) as proven, session.transaction():
                 if part.kind is PartKind.BLOBS:
                     if self.request.open_blob is None:
                         raise RestoreFailed("cannot restore large objects: no blobs are at hand")
-                    large_object_load.put_blobs(session, chunks, self.request.open_blob)
+                    large_object_load.put_blobs(session, proven, self.request.open_blob)
                 else:
-                    found = large_object_load.put_rows(session, chunks)
+                    found = large_object_load.put_rows(session, proven)
                     if found != part.rows:
                         raise RestoreFailed(
                             f"cannot restore '{part.name}': {part.rows} pages were stored,"
@@ -133,8 +133,7 @@ class Restore:
         """What runs last must not be the first to say, hours later, that a role is missing."""
         for part in selection.of_kind(self.request.parts, kind):
             with self.stored.proven(part) as proven:
-                trial = self._permitted(proven).derived(script.taken_back)
-                script.run(self.psql, self.login.hasty, trial)
+                script.run(self.psql, self.login.hasty, self._permitted(proven), rehearse=True)
 
     def _globals(self, server: Cluster, maintenance: Login) -> None:
         roles, tablespaces = server.existing_roles(), server.existing_tablespaces()

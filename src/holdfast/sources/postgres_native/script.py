@@ -11,6 +11,7 @@ from holdfast.process import ChildFailed, running
 from holdfast.proven import Proven
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.restricting import restricted
 from holdfast.sources.postgres_native.tools import Tool
 
 # pg_dump announces each object in a comment before its statements.
@@ -60,16 +61,17 @@ def _object(match: re.Match[bytes]) -> str:
     return f"{kind.lower()} '{where}{name}'"
 
 
-def taken_back(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """A script that only tells whether it would work."""
-    yield b"BEGIN;\n"
-    yield from chunks
-    yield b"ROLLBACK;\n"
+def run(psql: Tool, login: Login, script: Proven, *, rehearse: bool = False) -> None:
+    """Run a script up to its first error; raises `RestoreFailed` naming the object.
 
-
-def run(psql: Tool, login: Login, script: Proven) -> None:
-    """Run a script up to its first error; raises `RestoreFailed` naming the object."""
+    With `rehearse` it only tells whether it would work. No command of psql's own is carried out.
+    """
     headings = Headings()
+
+    def sent(chunks: Iterator[bytes]) -> Iterator[bytes]:
+        text = restricted(chunks, psql)
+        return headings.watched(_taken_back(text) if rehearse else text)
+
     argv = [
         str(psql.path),
         "--no-psqlrc",
@@ -82,10 +84,16 @@ def run(psql: Tool, login: Login, script: Proven) -> None:
     ]
     try:
         with running(argv, env=login.environment(), stdin=True, stdout=False) as child:
-            child.feed(script.derived(headings.watched))
+            child.feed(script.derived(sent))
             child.finish()
     except ChildFailed as error:
         raise _failure(error, headings, login) from error
+
+
+def _taken_back(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield b"BEGIN;\n"
+    yield from chunks
+    yield b"ROLLBACK;\n"
 
 
 def _failure(error: ChildFailed, headings: Headings, login: Login) -> RestoreFailed:

@@ -8,7 +8,7 @@ import os
 import shutil
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import replace
@@ -154,18 +154,20 @@ class _Work:
         self._is_aborted = True
 
     def bring(self, part: Part) -> None:
-        with self._stored.streamed(part) as chunks:
-            seen = self._watched(chunks, part)
-            try:
-                if part.kind is PartKind.FILE_PACK:
-                    self._unpack(seen)
-                else:
+        try:
+            if part.kind is PartKind.FILE_PACK:
+                # What is in it says where it goes: that is believed only once it is proven.
+                with self._stored.proven(part) as proven:
+                    self._unpack(self._watched(proven, part))
+            else:
+                with self._stored.streamed(part) as chunks:
+                    seen = self._watched(chunks, part)
                     self._write(part.details["path"], seen, FileRange.of(part.details))
-            except (OSError, tarfile.TarError) as error:
-                raise _failed(self._data / part.details.get("path", part.name), error) from error
+        except (OSError, tarfile.TarError) as error:
+            raise _failed(self._data / part.details.get("path", part.name), error) from error
         self._progress.part_done(part.name)
 
-    def _watched(self, chunks: Iterator[bytes], part: Part) -> Iterator[bytes]:
+    def _watched(self, chunks: Iterable[bytes], part: Part) -> Iterator[bytes]:
         for chunk in chunks:
             if self._is_aborted:
                 raise RestoreFailed(f"cannot restore '{part.name}': the restore was ended")
@@ -182,8 +184,6 @@ class _Work:
                     if content is None:
                         raise tarfile.TarError(f"'{member.name}' is neither file nor folder")
                     self._write(member.name, _chunks_of(content))
-        # The last chunk comes only once the whole was proven: it has to be asked for.
-        stream.drain()
 
     def _write(self, path: str, chunks: Iterator[bytes], piece: FileRange | None = None) -> None:
         """A file that nobody made before, or a piece of one that others are writing too."""
@@ -218,10 +218,6 @@ class _Stream(io.RawIOBase):
             self._rest = memoryview(next(self._chunks, b""))
         head, self._rest = self._rest[:size], self._rest[size:]
         return bytes(head)
-
-    def drain(self) -> None:
-        for _ in self._chunks:
-            pass
 
 
 def _side_by_side(parts: Sequence[Part], work: _Work, *, workers: int) -> None:

@@ -150,9 +150,8 @@ class ArtefactRestore:
                 privileges=self.request.privileges,
             )
             with self.stored.proven(part) as proven:
-                wanted = proven.rewritten(permitted)
-                text = wanted.derived(script.taken_back) if rehearse else wanted
-                script.run(self.psql, self.login, text)
+                text = proven.rewritten(permitted)
+                script.run(self.psql, self.login, text, rehearse=rehearse)
             if not rehearse:
                 self.progress.part_done(part.name)
 
