@@ -73,7 +73,7 @@ def s3_place(folder: Path, one_way_seconds: float) -> Iterator[Place]:
         wire(server.port, one_way_seconds=one_way_seconds) as line,
     ):
         endpoint = f"http://127.0.0.1:{line.port}"
-        keys = S3Keys(access_key=server.access_key, secret_key=server.secret_key)
+        keys = S3Keys(access_key=server.owner.access_key, secret_key=server.owner.secret_key)
         S3Requests(
             endpoint=server.endpoint,
             bucket=BUCKET,

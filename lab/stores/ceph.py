@@ -75,12 +75,22 @@ rgw_override_bucket_index_max_shards = 1
 
 
 @dataclass(frozen=True)
-class S3Server:
-    """Where it listens, and the one user it knows, who may make buckets."""
+class S3User:
+    """Somebody whom the server knows, and what he signs with."""
 
-    port: int
+    name: str
     access_key: str
     secret_key: str
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """Where it listens, and whom it knows: `owner` may make buckets, `writer` what a bucket's
+    policy lets him do."""
+
+    port: int
+    owner: S3User
+    writer: S3User
 
     @property
     def endpoint(self) -> str:
@@ -105,10 +115,9 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         ceph.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", disk)
         processes.append(ceph.start("ceph-osd", "-i", "0"))
         wait_until(ceph.require_disk, deadline_seconds=START_SECONDS)
-        server = S3Server(
-            port=port, access_key=secrets.token_hex(10), secret_key=secrets.token_hex(20)
-        )
-        ceph.make_user(server)
+        server = S3Server(port=port, owner=_user("owner"), writer=_user("writer"))
+        for user in (server.owner, server.writer):
+            ceph.make_user(user)
         processes.append(ceph.start("radosgw", "-n", "client.rgw"))
         wait_until(lambda: _require_open(port), deadline_seconds=START_SECONDS)
         yield server
@@ -163,11 +172,15 @@ class _Ceph:
         if "1 up" not in self.ask("osd", "stat"):
             raise CommandFailed("the disk of the S3 server is not up")
 
-    def make_user(self, server: S3Server) -> None:
+    def make_user(self, user: S3User) -> None:
         """By argument: a secret of a throw-away server on loopback protects nothing."""
-        keys = ("--access-key", server.access_key, "--secret-key", server.secret_key)
-        name = ("--uid", "test", "--display-name", "test")
+        keys = ("--access-key", user.access_key, "--secret-key", user.secret_key)
+        name = ("--uid", user.name, "--display-name", user.name)
         self.run("radosgw-admin", "-n", "client.rgw", "user", "create", *name, *keys)
+
+
+def _user(name: str) -> S3User:
+    return S3User(name=name, access_key=secrets.token_hex(10), secret_key=secrets.token_hex(20))
 
 
 def _require_open(port: int) -> None:

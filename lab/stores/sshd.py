@@ -36,14 +36,20 @@ Subsystem sftp internal-sftp
 """
 
 
+# What a login that may add and not remove is refused.
+REMOVALS = "remove,rmdir,posix-rename"
+
+
 @dataclass(frozen=True)
 class SftpServer:
-    """Where it listens, its key, and the key that it lets in; both without a passphrase."""
+    """Where it listens, its key, and the keys that it lets in, all without a passphrase; who
+    comes with `writer_key` may not remove anything."""
 
     port: int
     user: str
     host_key: str
     private_key: Path
+    writer_key: Path
     pid: int
 
 
@@ -57,10 +63,12 @@ def sftp_server(folder: Path, *, channels: int = 10) -> Iterator[SftpServer]:
     folder.mkdir(parents=True)
     if os.geteuid() == 0:
         SEPARATION.mkdir(mode=0o755, exist_ok=True)
-    for name in ("host_key", "client_key"):
+    for name in ("host_key", "client_key", "writer_key"):
         key = str(folder / name)
         command.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key])
-    (folder / "authorized_keys").write_bytes((folder / "client_key.pub").read_bytes())
+    client, writer = ((folder / f"{name}_key.pub").read_text() for name in ("client", "writer"))
+    forced = f'restrict,command="internal-sftp -P {REMOVALS}"'
+    (folder / "authorized_keys").write_text(f"{client}{forced} {writer}")
     port = _free_port()
     configuration = folder / "sshd_config"
     configuration.write_text(CONFIGURATION.format(folder=folder, port=port, channels=channels))
@@ -79,6 +87,7 @@ def sftp_server(folder: Path, *, channels: int = 10) -> Iterator[SftpServer]:
             user=getpass.getuser(),
             host_key=(folder / "host_key.pub").read_text().strip(),
             private_key=folder / "client_key",
+            writer_key=folder / "writer_key",
             pid=server.pid,
         )
     finally:

@@ -69,7 +69,10 @@ class Repository(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove `key`; removing what is not there is no error."""
+        """Remove `key`; removing what is not there is no error.
+
+        Raises `RepositoryReadOnly` where the store keeps it: locked, or no right to delete.
+        """
         ...
 
     def sweep(self, prefix: str) -> int:
@@ -80,8 +83,11 @@ class Repository(Protocol):
         """Room left, or None where the store has no such notion."""
         ...
 
-    def check(self) -> None:
-        """Prove that a put, a read and a delete work now; raises what they would raise."""
+    def check(self) -> str:
+        """Prove that a put and a read work now, and try a delete; raises what they would raise.
+
+        A login that may not delete is no error: the answer says why, and is empty otherwise.
+        """
         ...
 
 

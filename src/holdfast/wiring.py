@@ -14,6 +14,7 @@ from functools import partial
 
 from holdfast import events
 from holdfast import wiring_clusters as clusters
+from holdfast.append_only import AppendOnly, Leftovers
 from holdfast.config.problems import did_you_mean
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
@@ -77,11 +78,13 @@ def plugs_for(
     kept_in = store_name(settings, name, chosen=chosen)
     store = repository_settings(settings, kept_in)
     mirrors = (kept_in, *job.mirrors) if job.mirrors and not chosen else ()
+    leftovers = Leftovers()
     return Plugs(
         job=spec_of(name, job, store),
         source=source_of(job, chunk_bytes, holder=clusters.holding_daemon(settings, name, job)),
         repository=repository(store),
-        guard=_guard(settings, job, store, run_id),
+        guard=_guard(settings, job, store, run_id, leftovers=leftovers),
+        leftovers=leftovers,
         ledger=FileLedger(settings.state_directory / "runs"),
         progress=progress,
         clock=now,
@@ -144,12 +147,20 @@ def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> Copyi
             hint="--to names another repository of the configuration",
         )
     source, there = repository_settings(settings, kept_in), raw_repository(target)
+    leftovers = Leftovers()
     return Copying(
         source=raw_repository(source),
         target=there,
         believed=repository(source),
         require_believed=partial(require_believed, there, target.authentication),
-        guard=_guard(settings, job_settings(settings, job), target, secrets.token_hex(16)),
+        guard=_guard(
+            settings,
+            job_settings(settings, job),
+            target,
+            secrets.token_hex(16),
+            leftovers=leftovers,
+        ),
+        leftovers=leftovers,
         at_once=uploads_at_once(target),
     )
 
@@ -285,11 +296,18 @@ def _notes(job: JobSettings) -> tuple[str, ...]:
     return (f"compression level {asked} was lowered to {level}: see level_cap",)
 
 
-def _guard(settings: Settings, job: JobSettings, store: RepositorySettings, run_id: str) -> Guard:
+def _guard(
+    settings: Settings,
+    job: JobSettings,
+    store: RepositorySettings,
+    run_id: str,
+    *,
+    leftovers: Leftovers,
+) -> Guard:
     """This host's lock, a lease in the repository that is written to, and a slot where they are
     counted."""
     here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
-    return _leased(here, job, store, run_id)
+    return _leased(here, job, store, run_id, leftovers=leftovers)
 
 
 def _host_guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
@@ -298,8 +316,15 @@ def _host_guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
     return WaitingGuard(here, at_most=job.wait_at_most) if job.overlap == "wait" else here
 
 
-def _leased(here: Guard, job: JobSettings, store: RepositorySettings, run_id: str) -> Guard:
-    written = raw_repository(store)
+def _leased(
+    here: Guard,
+    job: JobSettings,
+    store: RepositorySettings,
+    run_id: str,
+    *,
+    leftovers: Leftovers,
+) -> Guard:
+    written = AppendOnly(raw_repository(store), leftovers)
     terms = Terms(
         me=this_process(), run_id=run_id, lease_seconds=store.lease_time.total_seconds(), clock=now
     )
@@ -313,11 +338,12 @@ def _leased(here: Guard, job: JobSettings, store: RepositorySettings, run_id: st
 
 
 def _mirror(settings: Settings, job: JobSettings, name: str, run_id: str) -> Mirror:
-    store = repository_settings(settings, name)
+    store, leftovers = repository_settings(settings, name), Leftovers()
     return Mirror(
         name=name,
         repository=repository(store),
-        guard=_leased(OwnedGuard(), job, store, run_id),
+        guard=_leased(OwnedGuard(), job, store, run_id, leftovers=leftovers),
+        leftovers=leftovers,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ from holdfast.repositories.clouds import s3_repository
 from holdfast.repositories.object_store import ObjectStoreRepository
 from holdfast.repositories.s3_requests import S3Keys, S3Requests
 from holdfast.repositories.sftp_connections import SshLogin
-from lab.stores.ceph import S3Server
+from lab.stores.ceph import S3Server, S3User
 from lab.stores.sshd import SftpServer
 
 REGION = "us-east-1"
@@ -28,7 +29,28 @@ class Bucket:
 
     @property
     def keys(self) -> S3Keys:
-        return S3Keys(access_key=self.server.access_key, secret_key=self.server.secret_key)
+        return keys_of(self.server.owner)
+
+    def let_writer_only_add(self) -> None:
+        """The rights that docs/repositories.md lists for a host that must not remove anything."""
+        arn, writer = f"arn:aws:s3:::{self.name}", {"AWS": ["arn:aws:iam:::user/writer"]}
+        allowed = ["ListBucket", "ListBucketMultipartUploads", "GetObject", "PutObject"]
+        rights = [f"s3:{each}" for each in (*allowed, "AbortMultipartUpload")]
+        where = [arn, f"{arn}/*"]
+        # What the writer puts is the writer's own: without this nobody else could read it.
+        owner = {"AWS": ["arn:aws:iam:::user/owner"]}
+        statements = [
+            {"Effect": "Allow", "Principal": owner, "Action": ["s3:*"], "Resource": where},
+            {"Effect": "Allow", "Principal": writer, "Action": rights, "Resource": where},
+            {
+                "Effect": "Deny",
+                "Principal": writer,
+                "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+                "Resource": where,
+            },
+        ]
+        policy = {"Version": "2012-10-17", "Statement": statements}
+        self.requests().ask("PUT", "", {"policy": ""}, json.dumps(policy).encode())
 
     def repository(
         self,
@@ -56,6 +78,10 @@ class Bucket:
             keys=self.keys,
             clock=now,
         )
+
+
+def keys_of(user: S3User) -> S3Keys:
+    return S3Keys(access_key=user.access_key, secret_key=user.secret_key)
 
 
 def login_to(

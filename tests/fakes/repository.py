@@ -82,8 +82,9 @@ class MemoryRepository:
         self._refuse()
         return self._free_bytes
 
-    def check(self) -> None:
+    def check(self) -> str:
         self._refuse(self.refuse_puts_with)
+        return self.refuse_deletes_with.message if self.refuse_deletes_with else ""
 
     def flip_bit(self, key: str, *, at: int = 0) -> None:
         """Damage one stored object the way a bad disk does."""

@@ -24,6 +24,7 @@ from holdfast.catalog.places import (
 from holdfast.errors import (
     AlreadyStored,
     BackupNotFound,
+    HoldfastError,
     ManifestInvalid,
     ObjectMissing,
     RepositoryFull,
@@ -153,7 +154,9 @@ class Catalog:
         try:
             self._repository.delete(manifest_key(manifest.backup_id))
         except RepositoryReadOnly:
-            self._repository.delete(mark)
+            # A mark that stays too says nothing of a backup that has its manifest.
+            with suppress(HoldfastError):
+                self._repository.delete(mark)
             raise
         reached("prune-manifest-dropped")
         self.discard(manifest.backup_id)

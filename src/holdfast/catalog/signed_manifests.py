@@ -113,9 +113,9 @@ class SignedManifests:
     def free_bytes(self) -> int | None:
         return self._repository.free_bytes()
 
-    def check(self) -> None:
+    def check(self) -> str:
         self._required_signer("check")
-        self._repository.check()
+        return self._repository.check()
 
 
 def _signed(content: bytes, key: str, signer: Signer) -> bytes:

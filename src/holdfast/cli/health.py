@@ -67,9 +67,8 @@ def _checked(session: Session, job: str) -> CheckReport:
 
 
 def _said(found: Finding) -> str:
-    if not found.problem:
-        return found.detail
-    return f"{found.problem}\nhint: {found.hint}" if found.hint else found.problem
+    said = found.problem or found.detail
+    return f"{said}\nhint: {found.hint}" if found.hint else said
 
 
 def status(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from holdfast import events
 from holdfast.catalog.places import blob_key
-from holdfast.errors import BackupFailed, ObjectMissing, VerifyFailed
+from holdfast.errors import AlreadyStored, BackupFailed, ObjectMissing, VerifyFailed
 from holdfast.failpoints import reached
 from holdfast.model import Blob, Buffer, Codec
 from holdfast.operations.blob_names import BlobNames
@@ -103,29 +104,44 @@ class BlobKeeper:
 
     def _found(self, blob: Blob) -> Blob | None:
         """The blob as it is there and right; one that is not is removed, and so kept anew."""
-        known = self._known_as(blob)
-        if known is None:
+        known = self._known_as(blob) if blob.encryption != "none" else {blob.key: blob}
+        if not known:
             # Left by a run that came to nothing: nobody can say whether it is whole.
             self._repository.delete(blob.key)
-            return None
-        try:
-            self._prove(known)
-        except VerifyFailed as error:
-            if isinstance(error.__cause__, ObjectMissing):
-                return None
-            events.warning("blob_damaged", blob=blob.key, problem=error.message)
-            self._repository.delete(blob.key)
-            self.healed += 1
-            return None
-        return known
+        with suppress(ObjectMissing):
+            # What a store keeps although it is damaged has been put anew beside it.
+            return self._first_right(known) or self._first_right(self._known_as(blob), but=known)
+        return None
 
-    def _known_as(self, blob: Blob) -> Blob | None:
-        if blob.encryption == "none":
-            return blob
+    def _first_right(self, blobs: Mapping[str, Blob], *, but: Collection[str] = ()) -> Blob | None:
+        untried = (each for key, each in blobs.items() if key not in but)
+        return next((each for each in untried if self._is_right(each)), None)
+
+    def _known_as(self, blob: Blob) -> Mapping[str, Blob]:
+        """Those of finished backups with its name, whether their key is the usual one or not."""
         with self._lock:
             if self._known is None:
                 self._known = self._look_up()
-            return self._known.get(blob.key)
+            known = self._known
+        name, _, suffix = blob.key.partition(".")
+        return {
+            key: each
+            for key, each in known.items()
+            if key == blob.key or (key.startswith(f"{name}.") and key.endswith(suffix))
+        }
+
+    def _is_right(self, blob: Blob) -> bool:
+        """Raises `ObjectMissing` where there is none; what is damaged is removed."""
+        try:
+            self._prove(blob)
+        except VerifyFailed as error:
+            if isinstance(error.__cause__, ObjectMissing):
+                raise error.__cause__ from None
+            events.warning("blob_damaged", blob=blob.key, problem=error.message)
+            self._repository.delete(blob.key)
+            self.healed += 1
+            return False
+        return True
 
     def _prove(self, blob: Blob) -> None:
         if blob.encryption == "none":
@@ -135,6 +151,15 @@ class BlobKeeper:
             require_stored(self._repository, blob, advance=self._advance)
 
     def _store(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
+        try:
+            return self._put(blob, sha256, read)
+        except AlreadyStored:
+            # The store lets nothing be removed, and keeps what cannot be used under that name.
+            name, dot, suffix = blob.key.partition(".")
+            other = f"{name}.{secrets.token_hex(4)}{dot}{suffix}"
+            return self._put(replace(blob, key=other), sha256, read)
+
+    def _put(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
         plain, stored = Fingerprint(advance=self._advance), Fingerprint()
         with encryption(self._names.recipients) as encrypt:
             stages: list[Stage] = [plain, COMPRESSORS[self._codec](self._level), encrypt]

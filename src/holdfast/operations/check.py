@@ -53,13 +53,21 @@ def _collect(
 
 
 def _repository(plugs: Plugs) -> list[Finding]:
-    plugs.repository.check()
-    return [Finding(subject="repository", detail="a put, a read and a delete work")]
+    return [_works("repository", plugs.repository.check())]
 
 
 def _mirror(mirror: Mirror) -> list[Finding]:
-    mirror.repository.check()
-    return [Finding(subject=f"repository {mirror.name}", detail="a put, a read and a delete work")]
+    return [_works(f"repository {mirror.name}", mirror.repository.check())]
+
+
+def _works(subject: str, kept_because: str) -> Finding:
+    if not kept_because:
+        return Finding(subject=subject, detail="a put, a read and a delete work")
+    return Finding(
+        subject=subject,
+        detail=f"a put and a read work, and nothing can be removed: {kept_because}",
+        hint="what runs leave stays until prune and repair with a login that may delete",
+    )
 
 
 def _encryption(plugs: Plugs) -> list[Finding]:

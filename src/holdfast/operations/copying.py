@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from holdfast import events
+from holdfast.append_only import AppendOnly
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import manifest_key
 from holdfast.chains import parents_first
@@ -63,7 +64,8 @@ def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
         reached("copy-locked")
         survey = Catalog(plugs.believed).survey(job)
         # Only pieces without a name of their own: parts that came through whole are gone on with.
-        plugs.target.sweep(job)
+        tidied = AppendOnly(plugs.target, plugs.leftovers)
+        tidied.sweep(job)
         done = [_copied(manifest, plugs, progress) for manifest in parents_first(survey.manifests)]
         done += [
             CopiedBackup(
@@ -73,7 +75,7 @@ def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
             if each.is_backup
         ]
         is_clean = not any(each.exit_code for each in done)
-        swept = Catalog(plugs.target).sweep(job) if is_clean else []
+        swept = Catalog(tidied).sweep(job) if is_clean else []
     return CopyReport(job=job, backups=tuple(done), swept=tuple(swept))
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from heapq import merge
 
 from holdfast import events
+from holdfast.append_only import AppendOnly
 from holdfast.errors import (
     HoldfastError,
     Interrupted,
@@ -122,8 +123,10 @@ class Mirrored:
     def free_bytes(self) -> int | None:
         return self._first.free_bytes()
 
-    def check(self) -> None:
-        self.each(lambda repository: repository.check())
+    def check(self) -> str:
+        refused = list[str]()
+        self.each(lambda repository: refused.append(repository.check()))
+        return next(filter(None, refused), "")
 
     @property
     def _first(self) -> Repository:
@@ -162,16 +165,20 @@ class MirroredHold:
 
 @contextmanager
 def held(plugs: Plugs, *, deadline: datetime | None) -> Iterator[tuple[Plugs, Hold]]:
-    """Own the job, and have all repositories of it behind one where it has several.
+    """Own the job, and have all repositories of it behind one where it has several; one that
+    lets nothing be removed is only added to.
 
     One that cannot be reached, or in which somebody else owns the job, has failed for this run;
     but where the job is owned in its own repository, that is the run in flight: `RunInFlight`.
     """
     if not plugs.mirrors or plugs.host_guard is None:
         with plugs.guard.hold(plugs.job.name, deadline=deadline) as hold:
-            yield plugs, hold
+            yield replace(plugs, repository=AppendOnly(plugs.repository, plugs.leftovers)), hold
         return
-    members = [Member(name=each.name, repository=each.repository) for each in plugs.mirrors]
+    members = [
+        Member(name=each.name, repository=AppendOnly(each.repository, each.leftovers))
+        for each in plugs.mirrors
+    ]
     together = Mirrored(members)
     with ExitStack() as stack:
         stack.enter_context(plugs.host_guard.hold(plugs.job.name, deadline=deadline))

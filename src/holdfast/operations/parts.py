@@ -37,14 +37,16 @@ def store_part(
     part: PartPlan,
     *,
     advance: Callable[[int], None],
+    key: str = "",
 ) -> Part:
     """Stream `part` into the repository; raises what went wrong, naming the part.
 
-    `advance` is told of every plain byte, and may hold it back.
+    `advance` is told of every plain byte, and may hold it back. `key` is where it goes, if that is
+    not where it would.
     """
     began = time.monotonic()
     codec = _codec(plugs.job, part)
-    key = key_of(plugs.job, backup_id, part)
+    key = key or key_of(plugs.job, backup_id, part)
     with _named(part), snapshot.read(part) as stream:
         compression = _compression(stream, codec, level=plugs.job.level, part=part)
         plain, stored = keep(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
+from holdfast.append_only import Leftovers
 from holdfast.model import Codec, Encryption
 from holdfast.ports import Clock, Guard, Progress, Repository, Source
 from holdfast.proving import Proofs
@@ -59,6 +60,7 @@ class Copying:
     guard: Guard
     at_once: int
     require_believed: Callable[[str, bytes], object] = lambda _key, _content: None
+    leftovers: Leftovers = field(default_factory=Leftovers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class Mirror:
     name: str
     repository: Repository
     guard: Guard
+    leftovers: Leftovers = field(default_factory=Leftovers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,3 +115,4 @@ class Plugs:
     host_guard: Guard | None = None
     room: Callable[[int], Room] = Room
     refused_tasks: Callable[[], int] = lambda: 0
+    leftovers: Leftovers = field(default_factory=Leftovers)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import threading
 from collections.abc import Callable
 
 from holdfast import events
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, ObjectMissing
 from holdfast.model import Part, PartKind, PartPlan
 from holdfast.operations.plugs import Plugs
 from holdfast.pipeline.fingerprint import Fingerprint
@@ -15,6 +17,9 @@ from holdfast.pipeline.flow import flow
 from holdfast.ports import Repository, Source
 from holdfast.remembering import Unfinished
 
+PARTS = "/parts/"
+AGAIN = "again-"
+_OTHER_KEY = re.compile(rf"{PARTS}{AGAIN}[0-9a-f]{{8}}/")
 # What these hold would not fit the rows of another moment: they are always taken anew. Blobs
 # are found again by their content.
 _OF_ONE_MOMENT = {
@@ -74,7 +79,8 @@ class Reusable:
         return found
 
     def part_for(self, plan: PartPlan, key: str, *, advance: Callable[[int], None]) -> Part | None:
-        """The part that `plan` would become, where it is stored and whole; else `key` is free."""
+        """The part that `plan` would become, where it is stored and whole; else what is under
+        `key` is removed, if the store lets us."""
         part = self._parts.get(plan.name)
         if part is not None and self._is_ours(part, plan, key) and self._is_whole(part, advance):
             with self._lock:
@@ -86,8 +92,18 @@ class Reusable:
                 self._repository.delete(stored)
         return None
 
+    def free_key(self, key: str) -> str:
+        """`key`, or another one of the same backup where the store keeps what is there."""
+        if not self._resumes:
+            return key
+        try:
+            self._repository.stat(key)
+        except ObjectMissing:
+            return key
+        return key.replace(PARTS, f"{PARTS}{AGAIN}{secrets.token_hex(4)}/", 1)
+
     def _is_ours(self, part: Part, plan: PartPlan, key: str) -> bool:
-        return self._is_for_us and part.key == key and self._fits(part, plan)
+        return self._is_for_us and _usual(part.key) == key and self._fits(part, plan)
 
     def _fits(self, part: Part, plan: PartPlan) -> bool:
         if plan.kind in _OF_ONE_MOMENT or (self._is_mixed and plan.kind in _OF_ONE_BACKUP):
@@ -108,6 +124,11 @@ class Reusable:
         except HoldfastError:
             return False
         return (stored.size_bytes, stored.sha256) == (part.stored_bytes, part.stored_sha256)
+
+
+def _usual(key: str) -> str:
+    """The key of a part as it is where nothing was in its way."""
+    return _OTHER_KEY.sub(PARTS, key, count=1)
 
 
 def _lasting(details: dict[str, str]) -> dict[str, str]:

@@ -123,11 +123,23 @@ def _commit(taking: Taking, catalog: Catalog, manifest: Manifest) -> None:
     trying(lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest")
     if hold.lost:
         # We slept for a whole lease_time right here: the parts may be gone already.
-        catalog.withdraw(manifest)
+        is_gone = _withdrawn(catalog, manifest)
         raise LeaseLost(
             f"cannot finish backup '{manifest.backup_id}': {hold.lost}",
-            hint="run the backup again, unless another host has done so",
+            hint="run the backup again, unless another host has done so"
+            if is_gone
+            else "it is listed, as its manifest could not be removed again: holdfast verify tells"
+            " whether another host has removed parts of it",
         )
+
+
+def _withdrawn(catalog: Catalog, manifest: Manifest) -> bool:
+    """Whether nobody finds the backup any more."""
+    try:
+        catalog.withdraw(manifest)
+        return not catalog.is_finished(manifest.backup_id)
+    except HoldfastError:
+        return False
 
 
 @contextmanager
@@ -239,10 +251,14 @@ def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPl
     plugs = taking.plugs
     reached("part-begun")
     try:
-        part = reusable.part_for(plan, taking.key_of(plan), advance=taking.advance)
+        key = taking.key_of(plan)
+        part = reusable.part_for(plan, key, advance=taking.advance)
         if part is None:
+            free = reusable.free_key(key)
             part = taking.recoveries.trying(
-                lambda: store_part(plugs, snapshot, taking.backup_id, plan, advance=taking.advance),
+                lambda: store_part(
+                    plugs, snapshot, taking.backup_id, plan, advance=taking.advance, key=free
+                ),
                 on=RepositoryUnreachable,
                 what=f"storing '{plan.name}'",
             )

@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from holdfast.errors import AlreadyStored, Interrupted, ObjectMissing, VerifyFailed
+from holdfast.errors import (
+    AlreadyStored,
+    Interrupted,
+    ObjectMissing,
+    RepositoryReadOnly,
+    VerifyFailed,
+)
 from holdfast.failpoints import reached
 from holdfast.model import Buffer
 from holdfast.ports import Content, Progress, Repository
@@ -154,7 +160,14 @@ class _Crew:
                 f"cannot copy '{item.key}': the target holds other bytes under that name",
                 hint="holdfast verify tells which of the two is damaged; delete that one",
             )
-        self._target.delete(item.key)
+        try:
+            self._target.delete(item.key)
+        except RepositoryReadOnly as error:
+            raise AlreadyStored(
+                f"cannot copy '{item.key}': the target holds other bytes under that name, and"
+                f" keeps them: {error.message}",
+                hint=error.hint,
+            ) from error
         with self._lock:
             self.tally.replaced += 1
         return False

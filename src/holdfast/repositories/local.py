@@ -53,10 +53,10 @@ class LocalRepository:
             with self._errors_of("store", key):
                 # A link fails where the name exists; a rename would replace it silently.
                 self._beneath.link(unfinished, key)
-                self._beneath.unlink(unfinished)
-                self._beneath.sync(folder)
         finally:
             self._drop(unfinished)
+        with self._errors_of("store", key):
+            self._beneath.sync(folder)
         return Stored(key=key, size_bytes=size_bytes)
 
     def _write_durably(self, name: str, chunks: Iterable[Buffer], key: str) -> int:
@@ -94,7 +94,7 @@ class LocalRepository:
         return Owner(user=found.st_uid, group=found.st_gid)
 
     def _drop(self, name: str) -> None:
-        """What was not finished, where it is still there: what ended it is told, not this."""
+        """What ended a put is told, not this. Where names are only added (chattr +a) it stays."""
         with suppress(OSError):
             self._beneath.unlink(name)
 
@@ -187,14 +187,18 @@ class LocalRepository:
             room = os.statvfs(self._root)
             return room.f_bavail * room.f_frsize
 
-    def check(self) -> None:
+    def check(self) -> str:
         key = f"check-{secrets.token_hex(8)}"
         try:
             self.put(key, [b"holdfast"])
         except BaseException:
             self._drop(key)
             raise
-        self.delete(key)
+        try:
+            self.delete(key)
+        except RepositoryReadOnly as error:
+            return error.message
+        return ""
 
     def _drop_empty_folders(self, folder: str) -> None:
         while folder:

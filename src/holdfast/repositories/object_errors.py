@@ -19,6 +19,7 @@ from holdfast.errors import (
     HoldfastError,
     ObjectMissing,
     RepositoryFull,
+    RepositoryReadOnly,
     RepositoryRefused,
     RepositoryUnreachable,
 )
@@ -46,6 +47,7 @@ REMEDIES = {
     "PermanentRedirect": "mend 'region' or 'endpoint' in the configuration",
 }
 _RIGHTS = "grant the rights that docs/repositories.md lists: list, get, put, delete, abort"
+_KEPT = "this login may not delete, or the store keeps it for a time: delete with one that may"
 
 
 @contextmanager
@@ -54,10 +56,11 @@ def errors_of(verb: str, key: str, store: str) -> Iterator[None]:
     try:
         yield
     except (BaseError, FileNotFoundError) as error:
-        raise translated(error, f"cannot {verb} '{key}' in '{store}'") from None
+        what = f"cannot {verb} '{key}' in '{store}'"
+        raise translated(error, what, deletes=verb == "delete") from None
 
 
-def translated(error: Exception, what: str) -> HoldfastError:
+def translated(error: Exception, what: str, *, deletes: bool = False) -> HoldfastError:
     """The class by what the operator can do about it."""
     text = str(error)
     found = _CODE.search(text)
@@ -74,6 +77,8 @@ def translated(error: Exception, what: str) -> HoldfastError:
             f"{what}: there is no such object",
             hint="run holdfast verify to see what else is missing",
         )
+    if deletes and isinstance(error, PermissionDeniedError):
+        return RepositoryReadOnly(cause, hint=_KEPT)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _is_refusal(text):
         return RepositoryRefused(cause, hint=_RIGHTS)
     return RepositoryUnreachable(cause, hint="is the endpoint right, and does it answer?")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import md5, sha256
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Protocol
 import obstore
 
 from holdfast import events
-from holdfast.errors import AlreadyStored, ObjectMissing, RepositoryRefused, RepositoryUnreachable
+from holdfast.errors import (
+    AlreadyStored,
+    HoldfastError,
+    ObjectMissing,
+    RepositoryReadOnly,
+    RepositoryRefused,
+    RepositoryUnreachable,
+)
 from holdfast.model import Buffer
 from holdfast.ports import Content, Stored
 from holdfast.repositories.keys import require_plain
@@ -118,7 +125,7 @@ class ObjectStoreRepository:
             self._etag_is_md5 = False
             events.debug("etags_ignored", store=self._name)
             return
-        self.delete(key)
+        self._take_back(key)
         raise RepositoryUnreachable(
             f"cannot store '{key}' in '{self._name}': it keeps other bytes than were sent",
             hint="something between here and the store damages data: look at proxies",
@@ -145,7 +152,7 @@ class ObjectStoreRepository:
             )
         found = self._size_of(key)
         if found != counted.size_bytes:
-            self.delete(key)
+            self._take_back(key)
             raise RepositoryUnreachable(
                 f"cannot store '{key}' in '{self._name}': {counted.size_bytes} bytes were sent,"
                 f" it keeps {found}",
@@ -217,7 +224,7 @@ class ObjectStoreRepository:
     def free_bytes(self) -> int | None:
         return None
 
-    def check(self) -> None:
+    def check(self) -> str:
         key = f"check-{secrets.token_hex(8)}/object"
         folder = key.partition("/")[0]
         try:
@@ -231,7 +238,18 @@ class ObjectStoreRepository:
                     hint="backups need a store with read-after-write consistency",
                 )
             self.sweep(folder)
-        finally:
+        except BaseException:
+            self._take_back(key)
+            raise
+        try:
+            self.delete(key)
+        except RepositoryReadOnly as error:
+            return error.message
+        return ""
+
+    def _take_back(self, key: str) -> None:
+        """What went wrong is told, not that this did too."""
+        with suppress(HoldfastError):
             self.delete(key)
 
     def _require_no_replacing(self, key: str) -> None:

@@ -47,5 +47,5 @@ class PacedRepository:
     def free_bytes(self) -> int | None:
         return self._repository.free_bytes()
 
-    def check(self) -> None:
-        self._repository.check()
+    def check(self) -> str:
+        return self._repository.check()

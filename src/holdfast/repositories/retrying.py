@@ -118,9 +118,9 @@ class RetryingRepository:
     def free_bytes(self) -> int | None:
         return self._trying(self._repository.free_bytes, what="asking for free room")
 
-    def check(self) -> None:
+    def check(self) -> str:
         """Once: whoever checks wants to hear of every trouble."""
-        self._repository.check()
+        return self._repository.check()
 
     def _trying(self, act: Callable[[], Answer], *, what: str) -> Answer:
         """At once after the first failure: a connection that was idle too long is the usual one."""

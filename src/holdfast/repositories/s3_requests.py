@@ -92,8 +92,10 @@ class S3Requests:
             if error.code != "NoSuchUpload":
                 raise
 
-    def ask(self, method: str, key: str, query: dict[str, str]) -> ElementTree.Element:
-        """Send one request without a body; the answer's document, empty where there is none.
+    def ask(
+        self, method: str, key: str, query: dict[str, str], content: bytes = b""
+    ) -> ElementTree.Element:
+        """Send one request; the answer's document, empty where there is none.
 
         Raises `S3Refused`, and `OSError` or `http.client.HTTPException` where nobody answers.
         """
@@ -102,7 +104,10 @@ class S3Requests:
         connection = self._connection()
         try:
             connection.request(
-                method, f"{path}?{line}" if line else path, headers=self._signed(method, path, line)
+                method,
+                f"{path}?{line}" if line else path,
+                body=content or None,
+                headers=self._signed(method, path, line, content),
             )
             answer = connection.getresponse()
             text = answer.read()
@@ -119,19 +124,19 @@ class S3Requests:
         context = self._tls or ssl.create_default_context()
         return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS, context=context)
 
-    def _signed(self, method: str, path: str, query: str) -> dict[str, str]:
+    def _signed(self, method: str, path: str, query: str, content: bytes) -> dict[str, str]:
         now = self._clock()
-        content = hashlib.sha256(b"").hexdigest()
+        content_digest = hashlib.sha256(content).hexdigest()
         headers = {
             "host": self._url.netloc,
-            "x-amz-content-sha256": content,
+            "x-amz-content-sha256": content_digest,
             "x-amz-date": f"{now:%Y%m%dT%H%M%SZ}",
         }
         if self._keys.session_token:
             headers["x-amz-security-token"] = self._keys.session_token
         names = ";".join(sorted(headers))
         lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        request = "\n".join((method, path, query, lines, names, content))
+        request = "\n".join((method, path, query, lines, names, content_digest))
         scope = f"{now:%Y%m%d}/{self._region}/s3/aws4_request"
         digest = hashlib.sha256(request.encode()).hexdigest()
         text = "\n".join((_ALGORITHM, headers["x-amz-date"], scope, digest))

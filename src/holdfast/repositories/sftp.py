@@ -187,20 +187,30 @@ class SftpRepository:
         with self._connections.session() as session, self._errors_of("ask the room of", ""):
             return session.free_bytes(self._root)
 
-    def check(self) -> None:
+    def check(self) -> str:
         key = f"check-{secrets.token_hex(8)}"
         try:
             self.put(key, [b"holdfast"])
             with self.open(key) as chunks:
                 found = b"".join(chunks)
-        finally:
+        except BaseException:
             with suppress(HoldfastError):
                 self.delete(key)
+            raise
+        kept_because = self._check_delete(key)
         if found != b"holdfast":
             raise RepositoryUnreachable(
                 f"cannot trust '{self._name}': it does not give back what was just put",
                 hint="look at the server's storage",
             )
+        return kept_because
+
+    def _check_delete(self, key: str) -> str:
+        try:
+            self.delete(key)
+        except RepositoryReadOnly as error:
+            return error.message
+        return ""
 
     def _path(self, key: str) -> str:
         require_plain(key)

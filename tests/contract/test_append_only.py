@@ -1,0 +1,138 @@
+"""Hosts whose login may add to a store and remove nothing; prune and repair happen elsewhere."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.errors import RepositoryReadOnly
+from holdfast.ports import Repository
+from holdfast.repositories.sftp import SftpRepository
+from holdfast.scheduling.leased_guard import LEASES
+from lab.stores.sshd import SftpServer
+from tests.contract.stores import Bucket, login_to
+from tests.unit.cli.test_two_hosts import Hosts
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Hosts that only add, those that may remove as well, and the store as nobody sees it."""
+
+    writers: Hosts
+    owners: Hosts
+    store: Repository
+
+
+def s3(request: pytest.FixtureRequest, folder: Path) -> Shared:
+    bucket: Bucket = request.getfixturevalue("bucket")
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    bucket.let_writer_only_add()
+    where = f"bucket: {bucket.name}, prefix: {folder.name}, endpoint: '{bucket.server.endpoint}'"
+    hosts: list[Hosts] = []
+    for user in (bucket.server.writer, bucket.server.owner):
+        name = user.name.upper()
+        monkeypatch.setenv(f"{name}_ACCESS_KEY", user.access_key)
+        monkeypatch.setenv(f"{name}_SECRET_KEY", user.secret_key)
+        keys = (
+            f"access_key: {{environment: {name}_ACCESS_KEY}},"
+            f" secret_key: {{environment: {name}_SECRET_KEY}}"
+        )
+        (folder / user.name).mkdir()
+        made = Hosts(folder / user.name, store=f"kind: s3, {where}, {keys}")
+        made.go.touch()
+        hosts.append(made)
+    return Shared(hosts[0], hosts[1], bucket.repository(prefix=folder.name))
+
+
+def sftp(request: pytest.FixtureRequest, folder: Path) -> Shared:
+    server: SftpServer = request.getfixturevalue("ssh_server")
+    root = folder / "behind-ssh"
+    root.mkdir()
+    where = f"host: 127.0.0.1, port: {server.port}, user: {server.user}, path: {root}"
+    hosts: list[Hosts] = []
+    for name, key in (("writer", server.writer_key), ("owner", server.private_key)):
+        (folder / name).mkdir()
+        login = f"host_keys: ['{server.host_key}'], private_key: {{file: {key}}}"
+        made = Hosts(folder / name, store=f"kind: sftp, {where}, {login}")
+        made.go.touch()
+        hosts.append(made)
+    return Shared(hosts[0], hosts[1], SftpRepository(login_to(server), root=str(root)))
+
+
+@pytest.fixture(params=[s3, sftp], ids=lambda make: make.__name__)
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Shared:
+    make: Callable[[pytest.FixtureRequest, Path], Shared] = request.param
+    return make(request, tmp_path)
+
+
+def ran(hosts: Hosts, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """How a run ended, its document, and what it said of what it left behind."""
+    with hosts.started("a", *arguments, "--json") as process:
+        stdout, stderr = process.communicate(timeout=120)
+    told = [line for line in stderr.splitlines() if "left_behind" in line]
+    return process.returncode, json.loads(stdout or "{}"), "\n".join(told)
+
+
+def keys(store: Repository, prefix: str) -> list[str]:
+    return [each.key for each in store.list(prefix)]
+
+
+def listed(hosts: Hosts) -> list[str]:
+    _, document, _ = ran(hosts, "list", "shop")
+    return [each["backup"] for each in document["backups"]]
+
+
+def test_a_killed_run_blocks_no_later_one_and_is_removed_from_elsewhere(shared: Shared) -> None:
+    code, _ = shared.writers.ended("a", "backup", "shop", failpoint="part-stored")
+    assert code == -signal.SIGKILL
+    left = keys(shared.store, "shop")
+    assert left
+    # Another host: this one would see for itself that the process is gone.
+    code, document = shared.writers.ended("b", "backup", "shop")
+    assert code == 0, document
+    assert set(left) < set(keys(shared.store, "shop"))
+    (made,) = listed(shared.writers)
+
+    assert ran(shared.owners, "repair", "shop")[0] == 0
+    assert {key.rsplit("/parts/")[0] for key in keys(shared.store, "shop")} == {
+        made,
+        f"{made}/manifest.json",
+    }
+    assert len(keys(shared.store, LEASES)) == 1
+    assert ran(shared.owners, "verify", made)[0] == 0
+    assert ran(shared.writers, "backup", "shop")[0] == 0
+
+
+def test_backups_end_well_and_tell_once_what_they_leave_and_who_may_remove_prunes(
+    shared: Shared,
+) -> None:
+    for number in (1, 2):
+        code, document, told = ran(shared.writers, "backup", "shop")
+        assert code == 0, document
+        assert "cannot delete" in told
+        assert "\n" not in told
+        assert len(listed(shared.writers)) == number
+    made = listed(shared.writers)
+    code, _, _ = ran(shared.writers, "prune", "shop")
+    assert code == RepositoryReadOnly.exit_code
+    assert listed(shared.writers) == made
+    assert ran(shared.owners, "prune", "shop")[0] == 0
+    survey = Catalog(shared.store).survey("shop")
+    assert [each.backup_id for each in survey.manifests] == made[: len(survey.manifests)]
+    assert len(survey.manifests) == 1
+
+
+def test_a_check_is_content_and_says_that_nothing_can_be_removed(shared: Shared) -> None:
+    for hosts, says in ((shared.writers, True), (shared.owners, False)):
+        code, document, _ = ran(hosts, "check", "shop")
+        assert code == 0, document
+        (job,) = document["jobs"]
+        detail = next(each["detail"] for each in job["findings"] if each["subject"] == "repository")
+        assert ("nothing can be removed" in detail) == says
