@@ -24,6 +24,7 @@ _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Without O_NONBLOCK a named pipe that nobody writes to would hold us up for ever.
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_EXTEND = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class NotBeneath(OSError):
@@ -96,6 +97,18 @@ class Beneath:
             descriptor = os.open(last, _CREATE, mode, dir_fd=folder)
         try:
             _settle(descriptor, mode=mode, owner=owner)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def extend(self, name: str, *, mode: int = FILE_MODE) -> int:
+        """A descriptor to write to the regular file `name`, made where it is not there yet."""
+        with self._holding(name) as (folder, last):
+            descriptor = os.open(last, _EXTEND, mode, dir_fd=folder)
+        try:
+            _require_regular(os.fstat(descriptor), name)
+            _settle(descriptor, mode=mode, owner=None)
         except BaseException:
             os.close(descriptor)
             raise

@@ -59,6 +59,7 @@ def read(beneath: Beneath, name: str) -> bytes:
 
 ACTS: list[Callable[[Beneath, str], object]] = [
     Beneath.create,
+    Beneath.extend,
     Beneath.open,
     Beneath.stat,
     Beneath.entries,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +88,43 @@ def test_a_second_server_starts_on_the_copy_and_holds_the_same(
     with second_server(restored, tmp_path) as second:
         assert second.checksums(database) == mariadb.checksums(database)
     assert named("mariadb-backup", "mbstream") == []
+
+
+def test_a_table_that_lay_elsewhere_comes_back_here_and_the_one_there_is_left_alone(
+    mariadb: Laboratory, tmp_path: Path
+) -> None:
+    with elsewhere(mariadb) as place:
+        database = mariadb.database(
+            f"CREATE TABLE t (id int PRIMARY KEY) DATA DIRECTORY='{place}'",
+            f"CREATE TABLE m (id int) ENGINE=MyISAM DATA DIRECTORY='{place}'",
+            "INSERT INTO t VALUES (1), (2)",
+            "INSERT INTO m VALUES (3)",
+        )
+        before = mariadb.checksums(database)
+        site = site_for(mariadb, tmp_path, database)
+        site.run("backup", "shop")
+        mariadb.run(database, "INSERT INTO t VALUES (4)", "INSERT INTO m VALUES (5)")
+        restored = tmp_path / "restored"
+        site.run("restore", "shop/latest", "--to", restored.as_uri())
+        after = mariadb.checksums(database)
+        with second_server(restored, tmp_path) as second:
+            assert second.checksums(database) == before
+            second.run(database, "INSERT INTO t VALUES (6)", "INSERT INTO m VALUES (7)")
+        assert mariadb.checksums(database) == after
+        mariadb.run("mysql", f"DROP DATABASE `{database}`")
+
+
+@contextmanager
+def elsewhere(mariadb: Laboratory) -> Iterator[Path]:
+    """A folder outside of the data directory, which the server may write to."""
+    ((datadir,),) = mariadb.ask("mysql", "SELECT @@datadir")
+    owner = Path(datadir).stat()
+    folder = Path(tempfile.mkdtemp(dir="/srv"))
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_directory_with_files_is_left_alone_whatever_is_asked(

@@ -18,8 +18,11 @@ from holdfast.restored import Restored
 from holdfast.sources.mysql_tools.contents import FORMAT, XBSTREAM
 from holdfast.sources.mysql_tools.file_copy import SERVER_VERSION, SUCCESS
 from holdfast.sources.mysql_tools.programs import Program, find_unpacking
+from holdfast.sources.mysql_tools.xbstream import NotUnderstood, kept_beneath
 
 PRIVATE = 0o700
+# InnoDB Symbolic Link.
+LINK_SUFFIX = ".isl"
 
 
 class DatadirTarget:
@@ -46,6 +49,7 @@ class DatadirTarget:
         program, unpacker = find_unpacking(part.details[SERVER_VERSION])
         with self._own_folder(part):
             self._unpack(unpacker, part, stored)
+            self._forget_elsewhere()
             self._prepare(program)
             self._hand_over()
         progress.part_done(part.name)
@@ -111,10 +115,23 @@ class DatadirTarget:
                 stored.proven(part) as proven,
                 running(argv, stdin=True, stdout=False) as child,
             ):
-                child.feed(proven)
+                child.feed(proven.derived(kept_beneath))
                 child.finish()
         except ChildFailed as error:
             raise RestoreFailed(f"cannot unpack '{part.name}': {error.message}") from error
+        except NotUnderstood as error:
+            raise RestoreFailed(
+                f"cannot unpack '{part.name}': {error}",
+                hint="it is damaged, or somebody has changed it: restore from another backup",
+            ) from error
+
+    def _forget_elsewhere(self) -> None:
+        """A table with a DATA DIRECTORY is in the copy like all others, and a link in a file says
+        where it was: there the server may be that it was taken from."""
+        for place, _, files in os.walk(self._folder):
+            for name in files:
+                if name.lower().endswith(LINK_SUFFIX):
+                    (Path(place) / name).unlink()
 
     def _prepare(self, program: Program) -> None:
         """Bring the copied files to one moment by InnoDB's own log."""

@@ -7,7 +7,7 @@ a chunk of data goes on with length, offset and checksum of its data (little-end
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from holdfast.model import Buffer
@@ -35,11 +35,17 @@ class _Chunk:
 
 
 class Catcher:
-    """Keeps the content of every file that `wanted` says yes to; feed it the whole stream."""
+    """Keeps the content of every file that `wanted` says yes to; feed it the whole stream.
 
-    def __init__(self, wanted: Callable[[str], bool]) -> None:
+    `seen` is told each path before the bytes that follow it are looked at, and may raise.
+    """
+
+    def __init__(
+        self, wanted: Callable[[str], bool], *, seen: Callable[[bytes], object] = lambda _: None
+    ) -> None:
         self.files: dict[str, bytes] = {}
         self._wanted = wanted
+        self._seen = seen
         self._head = b""
         self._chunk: _Chunk | None = None
 
@@ -60,6 +66,7 @@ class Catcher:
         self._head += bytes(left[:needed])
         left = left[needed:]
         if len(self._head) == _head_bytes(self._head):
+            self._seen(_path(self._head))
             self._chunk = _chunk(self._head)
             self._head = b""
         return left
@@ -92,6 +99,28 @@ def _chunk(head: bytes) -> _Chunk | None:
     _, _, kind, path_bytes = _HEAD.unpack_from(head)
     if kind == END_OF_FILE:
         return None
-    path = head[_HEAD.size : _HEAD.size + path_bytes].decode(errors="replace")
+    path = _path(head).decode(errors="replace")
     size_bytes, _, _ = _DATA.unpack_from(head, _HEAD.size + path_bytes)
     return _Chunk(path=path, left=size_bytes) if size_bytes else None
+
+
+def _path(head: bytes) -> bytes:
+    _, _, _, path_bytes = _HEAD.unpack_from(head)
+    return head[_HEAD.size : _HEAD.size + path_bytes]
+
+
+def kept_beneath(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same stream as long as each of its files stays in the folder that it is unpacked into:
+    `mbstream` goes wherever a path leads. Raises `NotUnderstood` before it is given such a path.
+    """
+    catcher = Catcher(lambda _: False, seen=_require_beneath)
+    for chunk in chunks:
+        catcher.feed(chunk)
+        yield chunk
+
+
+def _require_beneath(path: bytes) -> None:
+    segments = path.split(b"/")
+    # It takes a path up to its first zero byte, and a tilde for somebody's home.
+    if b"\0" in path or path.startswith(b"~") or {b"", b".", b".."} & {*segments}:
+        raise NotUnderstood(f"a file of it would be {path!r}, which leads out of the folder")

@@ -24,17 +24,21 @@ EMPTIED = {
 EXPECTED = ("pg_wal/archive_status",)
 # A backup of a standby comes back as a server of its own, until somebody says otherwise.
 SIGNALS = {"recovery.signal", "standby.signal"}
-_LEFT_OUT = SIGNALS | {
-    "backup_label",
-    "backup_label.old",
-    "backup_manifest",
-    "current_logfiles.tmp",
-    "postgresql.auto.conf.tmp",
-    "postmaster.opts",
-    "postmaster.pid",
-    "tablespace_map",
-    "tablespace_map.old",
-}
+# What a running server writes of itself: somebody would believe it is running here.
+OF_A_SERVER = {"postmaster.opts", "postmaster.pid"}
+_LEFT_OUT = (
+    SIGNALS
+    | OF_A_SERVER
+    | {
+        "backup_label",
+        "backup_label.old",
+        "backup_manifest",
+        "current_logfiles.tmp",
+        "postgresql.auto.conf.tmp",
+        "tablespace_map",
+        "tablespace_map.old",
+    }
+)
 _TEMPORARY = re.compile(r"pgsql_tmp.*|pg_internal\.init.*|t\d+_\d+(_[a-z]+)?(\.\d+)?")
 _RELATION = re.compile(r"(\d+)(?:_(fsm|vm|init))?(?:\.(\d+))?")
 _DATABASE = re.compile(r"base/\d+|pg_tblspc/\d+/PG_[^/]+/\d+")

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from holdfast.sources.mysql_tools.xbstream import Catcher, NotUnderstood
+from holdfast.sources.mysql_tools.xbstream import Catcher, NotUnderstood, kept_beneath
 
 
 def chunk(path: str, data: bytes | None) -> bytes:
@@ -51,3 +51,37 @@ def test_a_stream_that_is_cut_off_is_only_whole_between_chunks() -> None:
 def test_what_is_no_such_stream_is_not_understood() -> None:
     with pytest.raises(NotUnderstood, match="begins with b'-- MariaDB"):
         Catcher(lambda _: True).feed(b"-- MariaDB dump 10.19")
+
+
+@pytest.mark.parametrize("cut", [1, 14, 15, 3000])
+def test_a_stream_whose_files_stay_in_the_folder_passes_as_it_is(cut: int) -> None:
+    chunks = [STREAM[start : start + cut] for start in range(0, len(STREAM), cut)]
+    assert list(kept_beneath(iter(chunks))) == chunks
+
+
+@pytest.mark.parametrize("data", [b"evil", b"", None])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../evil",
+        "/etc/evil",
+        "db/../../evil",
+        "db//evil",
+        "./evil",
+        "..",
+        "",
+        "..\0x/evil",
+        "~/evil",
+    ],
+)
+@pytest.mark.parametrize("cut", [1, 3000])
+def test_a_path_that_leads_out_of_the_folder_is_never_handed_on_whole(
+    path: str, data: bytes | None, cut: int
+) -> None:
+    whole = STREAM + chunk(path, data)
+    passed: list[bytes] = []
+
+    pieces = (whole[start : start + cut] for start in range(0, len(whole), cut))
+    with pytest.raises(NotUnderstood, match="leads out of the folder"):
+        passed.extend(kept_beneath(pieces))
+    assert not b"".join(passed)[len(STREAM) :].endswith(path.encode() or b"!")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,7 +148,20 @@ def test_a_file_with_a_piece_missing_is_not_brought_back_with_a_hole(tmp_path: P
     assert files_below(tmp_path) == {}
 
 
-@pytest.mark.parametrize("path", ["/etc/evil", "base/../../evil", "backup_label"])
+OUTSIDE = [
+    "/etc/evil",
+    "base/../../evil",
+    "pg_tblspc/16400/../../evil",
+    "pg_tblspc/16400/..",
+    "pg_tblspc/16400",
+    "pg_tblspc/../../evil",
+    "././evil",
+    "base//evil",
+    "..",
+]
+
+
+@pytest.mark.parametrize("path", [*OUTSIDE, "backup_label"])
 def test_a_pack_cannot_lead_out_of_the_folder_nor_replace_a_file(tmp_path: Path, path: str) -> None:
     store = Store()
     store.contents["pack"] = tar_of("backup_label", path)
@@ -155,6 +169,119 @@ def test_a_pack_cannot_lead_out_of_the_folder_nor_replace_a_file(tmp_path: Path,
     with pytest.raises(RestoreFailed):
         store.restore(f"file://{tmp_path}/data")
     assert files_below(tmp_path) == {}
+
+
+@pytest.mark.parametrize("bytes_of", [None, "0-5", "5-"])
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_a_file_cannot_lead_out_of_the_folder(
+    tmp_path: Path, path: str, bytes_of: str | None
+) -> None:
+    store = Store()
+    spans = {"bytes": bytes_of} if bytes_of else {}
+    store.parts[1] = part("big", PartKind.FILE, path=path, **spans)
+    with pytest.raises((RestoreFailed, VerifyFailed)):
+        store.restore(f"file://{tmp_path}/data")
+    assert files_below(tmp_path) == {}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_a_pack_cannot_bring_links_that_later_files_go_through(tmp_path: Path, kind: bytes) -> None:
+    store, packed = Store(), io.BytesIO()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        link = tarfile.TarInfo("base/link")
+        link.type, link.linkname = kind, str(outside)
+        archive.addfile(link)
+        inside = tarfile.TarInfo("base/link/evil")
+        inside.size = 4
+        archive.addfile(inside, io.BytesIO(b"evil"))
+    store.contents["pack"] = packed.getvalue()
+    with pytest.raises(RestoreFailed, match="neither file nor folder"):
+        store.restore(f"file://{tmp_path}/data")
+    assert files_below(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "oid",
+    ["../OUTSIDE", "/srv/space", "..", ".", "", "16400/x", "-1", "0", "4294967296", "٣", "1e3"],
+)
+def test_a_tablespace_is_a_number_and_nothing_else(tmp_path: Path, oid: str) -> None:
+    store = Store()
+    spaces = json.dumps({oid: "/srv/space"})
+    store.parts[-1] = part("label", PartKind.CLOSING, **(LABEL | {"tablespaces": spaces}))
+    with pytest.raises(VerifyFailed, match="is no OID"):
+        store.restore(f"file://{tmp_path}/data")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("told", ["", "[", "[]", "7", "[" * 100_000])
+def test_what_is_told_of_tablespaces_and_makes_no_sense_is_damage(
+    tmp_path: Path, told: str
+) -> None:
+    store = Store()
+    store.parts[-1] = part("label", PartKind.CLOSING, **(LABEL | {"tablespaces": told}))
+    with pytest.raises(VerifyFailed, match="cannot be read"):
+        store.restore(f"file://{tmp_path}/data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pack_of_pg_basebackup_calls_one_folder_by_where_it_was(tmp_path: Path) -> None:
+    store = Store()
+    store.contents["pack"] = tar_of("./pg_wal/archive_status/x")
+    store.restore(f"file://{tmp_path}/data")
+    assert (tmp_path / "data/pg_wal/archive_status/x").read_text() == "rows"
+
+
+def test_a_part_that_does_not_name_its_file_is_damage(tmp_path: Path) -> None:
+    store = Store()
+    store.parts[1] = part("big", PartKind.FILE)
+    with pytest.raises(VerifyFailed, match="does not name its file"):
+        store.restore(f"file://{tmp_path}/data")
+    assert files_below(tmp_path) == {}
+
+
+def test_a_map_of_tablespaces_that_a_server_would_follow_is_not_brought_back(
+    tmp_path: Path,
+) -> None:
+    store = Store()
+    store.contents["pack"] = tar_of("tablespace_map")
+    with pytest.raises(RestoreFailed, match="places outside"):
+        store.restore(f"file://{tmp_path}/data")
+    assert files_below(tmp_path) == {}
+
+
+def test_what_a_running_server_wrote_of_itself_does_not_come_back(tmp_path: Path) -> None:
+    store = Store()
+    names = ("postmaster.pid", "postmaster.opts", "standby.signal", "recovery.signal")
+    store.contents["pack"] = tar_of(*names, "base/5/1")
+    store.restore(f"file://{tmp_path}/data")
+    found = files_below(tmp_path / "data")
+    assert not set(names) & set(found)
+    assert found["base/5/1"] == "rows"
+
+
+@pytest.mark.parametrize(
+    ("data", "spaces"),
+    [
+        ("data", "data"),
+        ("data", "data/pg_tblspc"),
+        ("data/16400", "data"),
+        ("data/16400/inside", "data"),
+        ("link/here", "real/here"),
+    ],
+)
+def test_tablespaces_and_data_never_share_a_folder(tmp_path: Path, data: str, spaces: str) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(Unsupported, match="one is inside the other"):
+        Store().restore(f"file://{tmp_path}/{data}?tablespaces={tmp_path}/{spaces}")
+    assert files_below(tmp_path) == {}
+
+
+def test_tablespaces_are_not_brought_to_where_we_happen_to_be(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="no absolute path"):
+        DirectoryTarget(f"file://{tmp_path}/data?tablespaces=spaces")
 
 
 def test_a_part_of_a_cluster_is_never_restored(tmp_path: Path) -> None:
