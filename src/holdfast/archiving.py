@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
-from holdfast.model import Part
-from holdfast.wal import WalName
+from holdfast.model import Count, Line, Lines, Moment, Part
+from holdfast.wal import Position, WalName
+
+_TIMELINE = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +22,13 @@ class ArchivedFile:
     where its timeline left others.
     """
 
-    job: str
-    cluster: str
-    name: str
-    host: str
-    archived_at: datetime
+    job: Line
+    cluster: Line
+    name: Line
+    host: Line
+    archived_at: Moment
     part: Part
-    recipients: tuple[str, ...] = ()
+    recipients: Lines = ()
     switches: tuple[Switch, ...] = ()
 
 
@@ -34,8 +36,8 @@ class ArchivedFile:
 class Switch:
     """Where the history of a timeline leaves `timeline`: an LSN as `0/1A2B3C4D`."""
 
-    timeline: int
-    at: str
+    timeline: Count
+    at: Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ def switches_in(history: str) -> tuple[Switch, ...]:
     found: list[Switch] = []
     for line in history.splitlines():
         words = line.split("#", 1)[0].split(maxsplit=2)
-        if len(words) >= 2 and words[0].isdigit():
+        # A server writes no more digits than these; others are what a disk made of them.
+        if len(words) >= 2 and _TIMELINE.fullmatch(words[0]) and Position.is_one(words[1]):
             found.append(Switch(timeline=int(words[0]), at=words[1]))
     return tuple(found)

@@ -46,12 +46,14 @@ def children_first(manifests: Sequence[Manifest]) -> list[Manifest]:
     ordered: dict[str, Manifest] = {}
     for each in reversed(manifests):
         # Whoever is put on top comes out first: the youngest of all below.
-        waiting, below = [each], [each]
+        waiting, below = [each], {each.backup_id: each}
         while waiting:
             found = children.get(waiting.pop().backup_id, [])
-            waiting += found
-            below += found
-        for manifest in reversed(below):
+            # Whoever can write a manifest can have two of them need each other.
+            new = [child for child in found if child.backup_id not in below]
+            waiting += new
+            below |= by_id(new)
+        for manifest in reversed(below.values()):
             ordered.setdefault(manifest.backup_id, manifest)
     return list(ordered.values())
 

@@ -8,13 +8,33 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le, MaxLen, Predicate
 
 Buffer = bytes | bytearray | memoryview
 """Bytes on their way; a memoryview is only valid until the next one is asked for."""
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 BACKUP_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+
+# What is read back from a store is held against these types, ranges and all.
+MOST = (1 << 63) - 1
+LARGEST = 1e18
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+Count = Annotated[int, Ge(0), Le(MOST)]
+Number = Annotated[float, Ge(-LARGEST), Le(LARGEST)]
+Line = Annotated[str, MaxLen(4096)]
+Text = Annotated[str, MaxLen(1 << 20)]
+Lines = Annotated[tuple[Text, ...], MaxLen(10_000)]
+
+
+def is_moment(at: datetime) -> bool:
+    """Whether it can be compared with all others, and told in any zone."""
+    return at.tzinfo is not None and FIRST_YEAR <= at.year <= LAST_YEAR
+
+
+Moment = Annotated[datetime, Predicate(is_moment)]
 
 
 class Consistency(StrEnum):
@@ -110,11 +130,14 @@ def _any(name: str, patterns: tuple[str, ...]) -> bool:
 class Relation:
     """A table by its true names: no quoting, any character."""
 
-    schema: str
-    name: str
+    schema: Line
+    name: Line
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
+
+
+Ancestors = Annotated[tuple[Relation, ...], MaxLen(100)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +149,10 @@ class Member:
     """
 
     relation: Relation
-    ancestors: tuple[Relation, ...] = ()
-    rows: int
-    offset: int
-    plain_bytes: int
+    ancestors: Ancestors = ()
+    rows: Count
+    offset: Count
+    plain_bytes: Count
     details: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -166,19 +189,19 @@ class Part:
     what its source needs to go on after a crash: the journal keeps it, the manifest does not.
     """
 
-    name: str
-    key: str
+    name: Line
+    key: Line
     kind: PartKind
     relation: Relation | None
-    ancestors: tuple[Relation, ...] = ()
-    rows: int | None
-    plain_bytes: int
-    plain_sha256: str
-    stored_bytes: int
-    stored_sha256: str
+    ancestors: Ancestors = ()
+    rows: Count | None
+    plain_bytes: Count
+    plain_sha256: Line
+    stored_bytes: Count
+    stored_sha256: Line
     codec: Codec
     encryption: Encryption
-    seconds: float
+    seconds: Number
     details: dict[str, str]
     members: tuple[Member, ...] = ()
     memo: str = ""
@@ -198,21 +221,21 @@ class Blob:
     what is stored has a fingerprint of its own.
     """
 
-    key: str
-    sha256: str
-    plain_bytes: int
+    key: Line
+    sha256: Line
+    plain_bytes: Count
     encryption: Encryption = "none"
-    stored_bytes: int = 0
-    stored_sha256: str = ""
+    stored_bytes: Count = 0
+    stored_sha256: Line = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The database server that a snapshot came from."""
 
-    kind: str
-    version: str
-    database: str
+    kind: Line
+    version: Line
+    database: Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,26 +246,26 @@ class Manifest:
     Base64, is what its blobs are named with.
     """
 
-    job: str
-    name: str
-    run_id: str
-    host: str
-    engine: str
+    job: Line
+    name: Line
+    run_id: Line
+    host: Line
+    engine: Line
     server: Server
     consistency: Consistency
     proof: dict[str, str]
     tools: dict[str, str]
-    started_at: datetime
-    snapshot_at: datetime
-    finished_at: datetime
-    peak_memory_bytes: int
-    workers: int
+    started_at: Moment
+    snapshot_at: Moment
+    finished_at: Moment
+    peak_memory_bytes: Count
+    workers: Count
     parts: tuple[Part, ...]
     blobs: tuple[Blob, ...] = ()
-    metrics: dict[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    recipients: tuple[str, ...] = ()
-    blob_secret: str = ""
+    metrics: dict[str, Number] = field(default_factory=dict)
+    notes: Lines = ()
+    recipients: Lines = ()
+    blob_secret: Text = ""
 
     @property
     def backup_id(self) -> str:
@@ -304,27 +327,27 @@ class Manifest:
 class Summary:
     """A manifest without its parts and blobs, which are counted: what a list of many shows."""
 
-    job: str
-    name: str
-    run_id: str
-    host: str
-    engine: str
+    job: Line
+    name: Line
+    run_id: Line
+    host: Line
+    engine: Line
     server: Server
     consistency: Consistency
-    started_at: datetime
-    snapshot_at: datetime
-    finished_at: datetime
-    peak_memory_bytes: int
-    workers: int
-    parts: int
-    blobs: int
+    started_at: Moment
+    snapshot_at: Moment
+    finished_at: Moment
+    peak_memory_bytes: Count
+    workers: Count
+    parts: Count
+    blobs: Count
     rows: int
     plain_bytes: int
     stored_bytes: int
-    metrics: dict[str, float]
-    notes: tuple[str, ...]
-    recipients: tuple[str, ...]
-    parent: str = ""
+    metrics: dict[str, Number]
+    notes: Lines
+    recipients: Lines
+    parent: Line = ""
 
     @property
     def backup_id(self) -> str:

@@ -6,7 +6,7 @@ Segments are counted from the very first one of a cluster, and all its timelines
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.archiving import Switch
@@ -58,7 +58,7 @@ class ClusterWal:
         if not wanted or not found.segments:
             return []
         whole = Stretch(timeline=timeline, first=min(wanted), last=max(wanted))
-        return list(missing([whole], {timeline: found.segments}))
+        return list(missing([whole], {timeline: runs(found.segments)}))
 
     def needed_after(self, timeline: int, lsn: str) -> list[Stretch]:
         """What a backup that begins there needs to be brought to the end of every timeline that
@@ -77,7 +77,8 @@ class ClusterWal:
             path.append(Stretch(timeline=number, first=start, last=left_at - 1))
             start = left_at
         path.append(Stretch(timeline=end, first=start, last=max(line.segments, default=start)))
-        return [each for each in path if len(each) > 0]
+        # A history may say anything: where a timeline was left before it began there is none of it.
+        return [each for each in path if each.first <= each.last]
 
     def _ends_after(self, timeline: int, lsn: str) -> Iterator[int]:
         for number, line in self.timelines.items():
@@ -94,28 +95,47 @@ class ClusterWal:
                     yield switch.at
 
 
-def missing(wanted: Iterable[Stretch], there: Mapping[int, Collection[int]]) -> Iterator[Stretch]:
-    """What of `wanted` is not there, each segment told once; `there` by timeline."""
-    lacking: defaultdict[int, set[int]] = defaultdict(set)
+def missing(wanted: Iterable[Stretch], there: Mapping[int, Iterable[range]]) -> Iterator[Stretch]:
+    """What of `wanted` is not `there`, by timeline; each segment is told once.
+
+    By first and last alone: between two names that anybody may give there are millions of others.
+    """
+    asked: defaultdict[int, list[range]] = defaultdict(list)
     for each in wanted:
-        held = there.get(each.timeline, ())
-        lacking[each.timeline].update(
-            number for number in range(each.first, each.last + 1) if number not in held
-        )
-    for timeline, numbers in sorted(lacking.items()):
-        for first, last in _runs(sorted(numbers)):
-            yield Stretch(timeline=timeline, first=first, last=last)
+        asked[each.timeline].append(range(each.first, each.last + 1))
+    for timeline, ranges in sorted(asked.items()):
+        for gap in _without(_joined(ranges), _joined(there.get(timeline, ()))):
+            yield Stretch(timeline=timeline, first=gap.start, last=gap.stop - 1)
 
 
-def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Numbers in their order as first and last of what is without a hole."""
-    first = last = -1
-    for number in numbers:
-        if first >= 0 and number == last + 1:
-            last = number
-            continue
-        if first >= 0:
-            yield first, last
-        first = last = number
-    if first >= 0:
-        yield first, last
+def runs(numbers: Iterable[int]) -> list[range]:
+    """Numbers as what is without a hole."""
+    return _joined(range(number, number + 1) for number in numbers)
+
+
+def _joined(ranges: Iterable[range]) -> list[range]:
+    """In their order; those that meet or overlap are one."""
+    found: list[range] = []
+    for each in sorted(ranges, key=lambda each: each.start):
+        if found and each.start <= found[-1].stop:
+            found[-1] = range(found[-1].start, max(found[-1].stop, each.stop))
+        elif each:
+            found.append(each)
+    return found
+
+
+def _without(wanted: Iterable[range], held: Sequence[range]) -> Iterator[range]:
+    """What is left of `wanted`; both in their order, and neither overlaps itself."""
+    at = 0
+    for each in wanted:
+        start = each.start
+        while at < len(held) and held[at].stop <= start:
+            at += 1
+        for other in held[at:]:
+            if other.start >= each.stop:
+                break
+            if other.start > start:
+                yield range(start, other.start)
+            start = max(start, other.stop)
+        if start < each.stop:
+            yield range(start, each.stop)

@@ -12,6 +12,9 @@ from enum import StrEnum
 # identifier, segment size, block size. All in the byte order of the host, padded as C does.
 _LONG_HEADER = struct.Struct("=HHIQI4xQII")
 HEADER_BYTES = _LONG_HEADER.size
+_POSITION = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
+# What `initdb --wal-segsize` takes, in bytes.
+SMALLEST_SEGMENT, LARGEST_SEGMENT = 1 << 20, 1 << 30
 _NAME = re.compile(
     r"(?P<timeline>[0-9A-F]{8})"
     r"(?:\.history|(?P<high>[0-9A-F]{8})(?P<low>[0-9A-F]{8})"
@@ -24,6 +27,10 @@ class Position:
     """A byte of the WAL, as `0/1A2B3C4D`."""
 
     byte: int
+
+    @staticmethod
+    def is_one(text: str) -> bool:
+        return _POSITION.fullmatch(text) is not None
 
     @staticmethod
     def parse(text: str) -> Position:
@@ -116,6 +123,12 @@ class SegmentHeader:
         if told[8:] != name[8:24] or self.address % self.segment_bytes:
             return f"it holds what belongs to '{told}'"
         return ""
+
+
+def is_segment_size(size_bytes: int) -> bool:
+    """Whether a server can have been made with segments of that size."""
+    is_power = size_bytes & (size_bytes - 1) == 0
+    return is_power and SMALLEST_SEGMENT <= size_bytes <= LARGEST_SEGMENT
 
 
 def segment_name(timeline: int, position: Position, *, segment_bytes: int) -> str:

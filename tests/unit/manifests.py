@@ -9,10 +9,13 @@ from holdfast.model import Codec, Consistency, Manifest, Part, PartKind, Relatio
 STARTED = datetime(2026, 11, 20, 2, tzinfo=UTC)
 
 
-def part(name: str = "data/00001-orders.copy") -> Part:
+NAME = "20261120T020000Z-0a0b0c0d"
+
+
+def part(name: str = "data/00001-orders.copy", *, backup: str = NAME) -> Part:
     return Part(
         name=name,
-        key=f"shop/20261120T020000Z-0a0b0c0d/parts/{name}.zst",
+        key=f"shop/{backup}/parts/{name}.zst",
         kind=PartKind.DATA,
         relation=Relation(schema="public", name="orders"),
         rows=3,
@@ -46,7 +49,7 @@ def bare_part(name: str, kind: PartKind) -> Part:
     )
 
 
-def manifest(name: str = "20261120T020000Z-0a0b0c0d", *, age: timedelta = timedelta(0)) -> Manifest:
+def manifest(name: str = NAME, *, age: timedelta = timedelta(0)) -> Manifest:
     started = STARTED - age
     return Manifest(
         job="shop",
@@ -63,5 +66,5 @@ def manifest(name: str = "20261120T020000Z-0a0b0c0d", *, age: timedelta = timede
         finished_at=started + timedelta(seconds=9),
         peak_memory_bytes=60 << 20,
         workers=2,
-        parts=(part(),),
+        parts=(part(backup=name),),
     )

@@ -33,6 +33,8 @@ from holdfast.errors import (
 from holdfast.failpoints import reached
 from holdfast.model import BACKUP_NAME, JOB_NAME, Manifest, Summary
 from holdfast.ports import Repository, Stored
+from holdfast.stored_json import MANIFEST as WHOLE
+from holdfast.stored_json import RECORD, read
 
 LATEST = "latest"
 # A JSON object, so that it can be signed as a manifest is.
@@ -96,15 +98,17 @@ class Catalog:
         damaged: list[Damaged] = []
         failures: list[Failure] = []
         finished, broken = self._ends(job)
-        for backup_id in sorted(finished | broken):
+        for backup_id in sorted(finished.keys() | broken.keys()):
             try:
                 if backup_id in finished:
-                    manifests.append(self._read(backup_id))
+                    manifests.append(self._read(backup_id, finished[backup_id]))
                 else:
-                    failures.append(self.failure(backup_id))
+                    failures.append(self.failure(backup_id, broken[backup_id]))
             except ManifestInvalid as error:
-                found = backup_id in finished
-                damaged.append(Damaged(backup_id=backup_id, problem=error.message, is_backup=found))
+                is_backup = backup_id in finished
+                damaged.append(
+                    Damaged(backup_id=backup_id, problem=error.message, is_backup=is_backup)
+                )
         manifests.sort(key=lambda each: (each.snapshot_at, each.name), reverse=True)
         failures.sort(key=lambda each: each.failed_at, reverse=True)
         return Survey(manifests=tuple(manifests), damaged=tuple(damaged), failures=tuple(failures))
@@ -180,9 +184,7 @@ class Catalog:
     def is_marked(self, backup_id: str) -> bool:
         """Whether a prune has begun to remove it, as far as its mark is to be believed."""
         try:
-            with self._repository.open(mark_key(backup_id)) as chunks:
-                for _ in chunks:
-                    pass
+            read(self._repository, mark_key(backup_id), RECORD)
         except ManifestInvalid as error:
             events.warning("mark_not_believed", backup=backup_id, problem=error.message)
             return False
@@ -207,7 +209,7 @@ class Catalog:
         finished, _ = self._ends(job)
         places = (place_of(stored.key) for stored in self._repository.list(job))
         begun = {each.backup_id for each in places if each and each.file != FAILURE}
-        unfinished = sorted(begun - finished - set(spare))
+        unfinished = sorted(begun - finished.keys() - set(spare))
         for backup_id in unfinished:
             self.discard_parts(backup_id)
         self._repository.sweep(job)
@@ -240,34 +242,35 @@ class Catalog:
     def _newest(self, job: str, database: str) -> Manifest:
         return newest_of(self.survey(job).manifests, job, database)
 
-    def _ends(self, job: str) -> tuple[set[str], set[str]]:
+    def _ends(self, job: str) -> tuple[dict[str, Stored], dict[str, Stored]]:
         """The backups that are finished, and those of which only a failure is known."""
         ends = self._files(job, {MANIFEST, FAILURE})
-        return ends[MANIFEST], ends[FAILURE] - ends[MANIFEST]
+        failed = {name: each for name, each in ends[FAILURE].items() if name not in ends[MANIFEST]}
+        return ends[MANIFEST], failed
 
-    def _files(self, job: str, names: Collection[str]) -> dict[str, set[str]]:
-        """The backups that have a file of each of these names."""
-        found: dict[str, set[str]] = {name: set() for name in names}
+    def _files(self, job: str, names: Collection[str]) -> dict[str, dict[str, Stored]]:
+        """The backups that have a file of each of these names, with that file."""
+        found: dict[str, dict[str, Stored]] = {name: {} for name in names}
         for stored in self._repository.list(job):
             place = place_of(stored.key)
             if place is not None and place.file in found:
-                found[place.file].add(place.backup_id)
+                found[place.file][place.backup_id] = stored
         return found
 
-    def failure(self, backup_id: str) -> Failure:
+    def failure(self, backup_id: str, stored: Stored | None = None) -> Failure:
         """The record that a failed run left; raises `ManifestInvalid`, `ObjectMissing`."""
         key = failure_key(backup_id)
-        with self._repository.open(key) as chunks:
-            return failed.decode(b"".join(chunks), backup_id=backup_id, key=key)
+        data = read(self._repository, key, RECORD, stored=stored)
+        return failed.decode(data, backup_id=backup_id, key=key)
 
-    def _read(self, backup_id: str) -> Manifest:
+    def _read(self, backup_id: str, stored: Stored | None = None) -> Manifest:
         key = manifest_key(backup_id)
-        with self._repository.open(key) as chunks:
-            manifest = decode(b"".join(chunks), key=key)
+        data = read(self._repository, key, WHOLE, stored=stored)
+        manifest = decode(data, key=key)
         if manifest.backup_id != backup_id:
             # Good in itself: somebody has copied a backup to where another one was, or would be.
             raise ManifestInvalid(
-                f"cannot read manifest '{key}': it is that of backup '{manifest.backup_id}'",
+                f"cannot read '{key}': it is that of backup '{manifest.backup_id}'",
                 hint="it was moved after it was written: trust another backup",
             )
         return manifest

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from holdfast.errors import ManifestInvalid
+from holdfast.stored_json import Limits, Unreadable, damaged, parsed
 
 
 def wrapped(body: dict[str, Any], *, schema: str, name: str) -> bytes:
@@ -15,22 +16,28 @@ def wrapped(body: dict[str, Any], *, schema: str, name: str) -> bytes:
     return json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
-def unwrapped(data: bytes, *, schema: str, name: str, key: str) -> dict[str, Any]:
+def unwrapped(data: bytes, *, schema: str, name: str, key: str, limits: Limits) -> dict[str, Any]:
     """The body in `data`; raises `ManifestInvalid` naming `key`."""
     try:
-        document = json.loads(data)
-        found, written = document["schema"], document["sha256"]
-        body: dict[str, Any] = document[name] if found == schema else {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ManifestInvalid(f"cannot read manifest '{key}': it is damaged") from error
+        document = parsed(data, limits)
+        if not isinstance(document, dict):
+            raise Unreadable("it is no object")
+        found, written = document.get("schema"), document.get("sha256")
+        if not isinstance(found, str) or not isinstance(written, str):
+            raise Unreadable("it has no schema, or no fingerprint")
+    except Unreadable as error:
+        raise damaged(key, error) from error
     if found != schema:
         raise ManifestInvalid(
-            f"cannot read manifest '{key}': its schema is '{found}', not '{schema}'",
+            f"cannot read '{key}': its schema is '{found[:80]}', not '{schema}'",
             hint="use the version of holdfast that wrote it, or a newer one",
         )
+    body = document.get(name)
+    if not isinstance(body, dict):
+        raise damaged(key, Unreadable(f"it holds no {name}"))
     if written != _fingerprint(body):
         raise ManifestInvalid(
-            f"cannot read manifest '{key}': its content does not match its own fingerprint",
+            f"cannot read '{key}': its content does not match its own fingerprint",
             hint="it was changed after it was written: trust another backup",
         )
     return body

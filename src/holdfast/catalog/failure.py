@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import ManifestInvalid
+from holdfast.model import Count, Line, Moment, Text
+from holdfast.stored_json import Unreadable, damaged, parsed, typed
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA = "holdfast.failure/1"
+SCHEMA: Literal["holdfast.failure/1"] = "holdfast.failure/1"
+MOST_TOLD = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """A backup that did not come to its end; `part` and `relation` name what stopped it."""
 
-    job: str
-    name: str
-    run_id: str
-    host: str
-    engine: str
-    database: str
-    started_at: datetime
-    failed_at: datetime
-    error: str
-    hint: str
-    exit_code: int
-    part: str = ""
-    relation: str = ""
-    parts_kept: int = 0
-    schema: str = SCHEMA
+    job: Line
+    name: Line
+    run_id: Line
+    host: Line
+    engine: Line
+    database: Line
+    started_at: Moment
+    failed_at: Moment
+    error: Text
+    hint: Text
+    exit_code: Count
+    part: Line = ""
+    relation: Line = ""
+    parts_kept: Count = 0
+    schema: Literal["holdfast.failure/1"] = SCHEMA
 
     @property
     def backup_id(self) -> str:
@@ -48,16 +50,22 @@ def _adapter() -> TypeAdapter[Failure]:
 
 
 def encode(failure: Failure) -> bytes:
-    return _adapter().dump_json(failure, indent=1) + b"\n"
+    """As it is stored: what a server said is told as far as it is text, and not for ever."""
+    told = replace(failure, error=_told(failure.error), hint=_told(failure.hint))
+    return _adapter().dump_json(told, indent=1) + b"\n"
+
+
+def _told(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()[:MOST_TOLD]
 
 
 def decode(data: bytes, *, backup_id: str, key: str) -> Failure:
     """The record in `data`, which lies where that of `backup_id` does; raises `ManifestInvalid`
     naming `key`."""
     try:
-        failure = _adapter().validate_json(data)
-    except ValueError as error:
-        raise ManifestInvalid(f"cannot read '{key}': it is damaged") from error
+        failure = typed(_adapter(), parsed(data))
+    except Unreadable as error:
+        raise damaged(key, error) from error
     if failure.backup_id != backup_id:
         raise ManifestInvalid(
             f"cannot read '{key}': it is that of backup '{failure.backup_id}'",

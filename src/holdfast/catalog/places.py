@@ -23,6 +23,8 @@ WAL = ".wal"
 _OF_BACKUP = re.compile(
     rf"(?P<backup_id>(?:{JOB_NAME.pattern})/(?:{BACKUP_NAME.pattern}))/(?P<file>.+)", re.DOTALL
 )
+# What every store takes, and no step of it leads anywhere but down.
+_STEPS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _WAL_RECORD = re.compile(
     rf"(?:{JOB_NAME.pattern}){re.escape(WAL)}/[^/]+/[^/]+/[^/]+/{re.escape(MANIFEST)}"
 )
@@ -51,6 +53,26 @@ def record_at(key: str) -> str:
         return MANIFEST
     place = place_of(key)
     return place.file if place is not None and place.file in (MANIFEST, FAILURE, MARK) else ""
+
+
+def is_backup_id(text: str) -> bool:
+    job, _, name = text.partition("/")
+    return JOB_NAME.fullmatch(job) is not None and BACKUP_NAME.fullmatch(name) is not None
+
+
+def is_part_of(backup_id: str, key: str) -> bool:
+    """Whether a part of that backup can be there."""
+    return is_below(f"{backup_id}/{PARTS}/", key)
+
+
+def is_blob_of(job: str, key: str) -> bool:
+    """Whether a long value of that job can be there."""
+    return is_below(f"{job}/{BLOBS}/", key)
+
+
+def is_below(folder: str, key: str) -> bool:
+    """Whether `key` is a plain name below `folder`, which ends with a slash."""
+    return key.startswith(folder) and _STEPS.fullmatch(key, len(folder)) is not None
 
 
 def manifest_key(backup_id: str) -> str:

@@ -24,12 +24,17 @@ from holdfast.catalog.signing import Signer, is_signed
 from holdfast.errors import ConfigInvalid, ManifestUntrusted
 from holdfast.model import Buffer
 from holdfast.ports import Repository, Stored
+from holdfast.stored_json import MANIFEST as WHOLE
+from holdfast.stored_json import Unreadable, damaged, gathered
 
 _CONTEXT = "holdfast.manifest.signature/1"
 _END = b"\n}\n"
 _SIGNATURE = re.compile(
     rb',\n "signature": "(?P<key>ed25519:[A-Za-z0-9+/=]{44}) (?P<value>[A-Za-z0-9+/=]{88})"\n}\n\Z'
 )
+
+
+_SIGNATURE_BYTES = 200
 
 
 class SignedManifests:
@@ -82,12 +87,19 @@ class SignedManifests:
     def open(self, key: str) -> Iterator[Iterator[bytes]]:
         with self._repository.open(key) as chunks:
             if record_at(key):
-                chunks = iter([self.proven(key, b"".join(chunks))])
+                chunks = iter([self.proven(key, self._gathered(key, chunks))])
             yield chunks
+
+    def _gathered(self, key: str, chunks: Iterable[bytes]) -> bytes:
+        """A signature is over the whole, so the whole is held: as much as a record may have."""
+        try:
+            return gathered(chunks, WHOLE)
+        except Unreadable as error:
+            raise damaged(key, error) from error
 
     def proven(self, key: str, content: bytes) -> bytes:
         """The manifest as it was before it was signed; raises `ManifestUntrusted`."""
-        found = _SIGNATURE.search(content)
+        found = _SIGNATURE.search(content, max(0, len(content) - _SIGNATURE_BYTES))
         if found is None:
             raise _untrusted(key, "it is not signed")
         public_key = found["key"].decode()

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.archiving import ArchivedFile, Held
 from holdfast.catalog.documents import unwrapped, wrapped
-from holdfast.catalog.places import MANIFEST, WAL
+from holdfast.catalog.places import MANIFEST, WAL, is_below
 from holdfast.errors import ManifestInvalid
 from holdfast.ports import Repository, Stored
-from holdfast.wal import WalName
+from holdfast.stored_json import RECORD, Unreadable, damaged, read, typed
+from holdfast.wal import Position, WalKind, WalName, is_segment_size
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA = "holdfast.wal/1"
 NAME = "file"
-# JOB.wal, cluster, timeline, name, object.
-DEPTH = 5
+# JOB.wal, cluster, timeline, name.
+DEPTH = 4
 
 
 class WalArchive:
@@ -45,18 +46,30 @@ class WalArchive:
         """The record of a file; raises `ObjectMissing` where it is not archived, and
         `ManifestInvalid`."""
         key = self._record_key(cluster, name)
-        with self._repository.open(key) as chunks:
-            body = unwrapped(b"".join(chunks), schema=SCHEMA, name=NAME, key=key)
+        data = read(self._repository, key, RECORD)
+        body = unwrapped(data, schema=SCHEMA, name=NAME, key=key, limits=RECORD)
         try:
-            file = _adapter().validate_python(body, strict=False)
-        except ValueError as error:
-            raise ManifestInvalid(f"cannot read manifest '{key}': {error}") from error
+            file = typed(_adapter(), body)
+            self._require_sound(file)
+        except Unreadable as error:
+            raise damaged(key, error) from error
         if (file.job, file.cluster, file.name) != (self._job, cluster, name):
             raise ManifestInvalid(
-                f"cannot read manifest '{key}': it is that of '{file.name}'",
+                f"cannot read '{key}': it is that of '{file.name}'",
                 hint="it was moved after it was written",
             )
         return file
+
+    def _require_sound(self, file: ArchivedFile) -> None:
+        """Raise `Unreadable` where what it says cannot be, or is of another file."""
+        if not is_below(self._folder(file.cluster, file.name) + "/", file.part.key):
+            raise Unreadable(f"its content '{file.part.key[:200]}' is not that of this file")
+        name, size_bytes = WalName.parse(file.name), file.part.plain_bytes
+        if name is None or (name.kind is WalKind.SEGMENT and not is_segment_size(size_bytes)):
+            raise Unreadable(f"'{file.name[:80]}' of {size_bytes} bytes is no file of the WAL")
+        for switch in file.switches:
+            if not Position.is_one(switch.at):
+                raise Unreadable(f"its timeline left another one at '{switch.at[:80]}'")
 
     def content_key(self, cluster: str, name: str, *, token: str, suffix: str) -> str:
         """Where the bytes of a file go; with another `token` each time, so that no two meet."""
@@ -66,9 +79,24 @@ class WalArchive:
         """Every file, by cluster and name; one list of the repository, and nothing is read."""
         found = groupby(self._repository.list(f"{self._job}{WAL}"), key=_folder_of)
         return sorted(
-            (each for folder, objects in found for each in _held(folder, list(objects))),
+            (each for folder, objects in found for each in self._held(folder, list(objects))),
             key=lambda each: (each.cluster, each.name.text),
         )
+
+    def _held(self, folder: str, objects: list[Stored]) -> Iterator[Held]:
+        """Nothing where no file of the WAL can be."""
+        parts = folder.split("/")
+        # Keys are in small letters everywhere; the server's digits are capitals, its words are not.
+        digits, dot, word = parts[-1].partition(".")
+        name = WalName.parse(f"{digits.upper()}{dot}{_word(word)}")
+        if name is not None and len(parts) == DEPTH and folder == self._folder(parts[1], name.text):
+            yield Held(
+                cluster=parts[1],
+                name=name,
+                keys=tuple(each.key for each in objects),
+                size_bytes=sum(each.size_bytes for each in objects),
+                is_archived=any(each.key == f"{folder}/{MANIFEST}" for each in objects),
+            )
 
     def drop(self, file: Held) -> None:
         """The record first: what is left of a drop that was killed is no file."""
@@ -91,23 +119,6 @@ def _adapter() -> TypeAdapter[ArchivedFile]:
 
 def _folder_of(stored: Stored) -> str:
     return stored.key.rpartition("/")[0]
-
-
-def _held(folder: str, objects: list[Stored]) -> Iterator[Held]:
-    parts = folder.split("/")
-    if len(parts) != DEPTH - 1:
-        return
-    # Keys are in small letters everywhere; the server's digits are capitals, its words are not.
-    digits, dot, word = parts[-1].partition(".")
-    name = WalName.parse(f"{digits.upper()}{dot}{_word(word)}")
-    if name is not None:
-        yield Held(
-            cluster=parts[1],
-            name=name,
-            keys=tuple(each.key for each in objects),
-            size_bytes=sum(each.size_bytes for each in objects),
-            is_archived=any(each.key == f"{folder}/{MANIFEST}" for each in objects),
-        )
 
 
 def _word(word: str) -> str:

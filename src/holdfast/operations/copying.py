@@ -13,7 +13,7 @@ from holdfast.chains import parents_first
 from holdfast.errors import (
     AlreadyStored,
     HoldfastError,
-    ManifestUntrusted,
+    ManifestInvalid,
     ObjectMissing,
     VerifyFailed,
 )
@@ -22,6 +22,7 @@ from holdfast.model import Manifest
 from holdfast.operations.plugs import Copying
 from holdfast.operations.uploading import Item, Tally, upload
 from holdfast.ports import Progress, Repository
+from holdfast.stored_json import MANIFEST, read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ def _copied(manifest: Manifest, plugs: Copying, progress: Progress) -> CopiedBac
         _require_parent(manifest, target)
         target.put(key, [content])
         reached("copy-manifest-stored")
-    except (VerifyFailed, AlreadyStored, ManifestUntrusted) as error:
+    except (VerifyFailed, AlreadyStored, ManifestInvalid) as error:
         return _failed(backup_id, error)
     return CopiedBackup(
         backup_id=backup_id,
@@ -173,5 +174,4 @@ def _walk(manifest: Manifest, source: Repository) -> Callable[[], Iterator[Item]
 
 def _content(repository: Repository, key: str) -> bytes:
     """A manifest byte by byte: what is signed or sealed in it stays so."""
-    with repository.open(key) as chunks:
-        return b"".join(chunks)
+    return read(repository, key, MANIFEST)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from holdfast import events
 from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.places import is_part_of
 from holdfast.errors import HoldfastError, ObjectMissing
 from holdfast.model import Part, PartKind, PartPlan
 from holdfast.operations.plugs import Plugs
@@ -57,7 +58,7 @@ class Reusable:
         recipients: tuple[str, ...] = (),
     ) -> None:
         self._repository = repository
-        self._resumes = earlier is not None
+        self._earlier = earlier
         self._parts = {part.name: part for part in earlier.parts} if earlier else {}
         # What was sealed for others, or not at all, must not slip into this backup.
         self._is_for_us = earlier is None or set(earlier.recipients) == set(recipients)
@@ -86,21 +87,26 @@ class Reusable:
             with self._lock:
                 self._used.append(part.name)
             return part
-        if self._resumes:
+        if self._earlier is not None:
             # Stored but never written down, or not to be trusted.
             for stored in {key, part.key if part is not None else key}:
-                self._repository.delete(stored)
+                if self._is_below(stored):
+                    self._repository.delete(stored)
         return None
 
     def free_key(self, key: str) -> str:
         """`key`, or another one of the same backup where the store keeps what is there."""
-        if not self._resumes:
+        if self._earlier is None:
             return key
         try:
             self._repository.stat(key)
         except ObjectMissing:
             return key
         return key.replace(PARTS, f"{PARTS}{AGAIN}{secrets.token_hex(4)}/", 1)
+
+    def _is_below(self, key: str) -> bool:
+        """Whether it is of this backup: a journal that is damaged may say anything."""
+        return self._earlier is not None and is_part_of(self._earlier.backup_id, key)
 
     def _is_ours(self, part: Part, plan: PartPlan, key: str) -> bool:
         return self._is_for_us and _usual(part.key) == key and self._fits(part, plan)

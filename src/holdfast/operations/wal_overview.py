@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 
 from holdfast.archiving import Held, Switch
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.errors import ManifestInvalid
+from holdfast.errors import ManifestInvalid, ObjectMissing
 from holdfast.model import Manifest, PartKind
 from holdfast.operations.completeness import BadPart
 from holdfast.ports import Repository
-from holdfast.timelines import ClusterWal, Stretch, Timeline, missing
+from holdfast.timelines import ClusterWal, Stretch, Timeline, missing, runs
 from holdfast.wal import WalKind, WalName
 
 # Where there is no segment to tell its size nothing is counted either.
 SEGMENT_BYTES = 16 << 20
+SEGMENTS_ASKED = 10
 # What a manifest proves of a base backup; others need no WAL.
 START, STOP, CLUSTER, TIMELINE = "start_lsn", "stop_lsn", "system_identifier", "timeline"
 
@@ -61,19 +63,20 @@ def _gaps(wal: ClusterWal | None, manifest: Manifest) -> list[BadPart]:
 
 def lacking(wal: ClusterWal, needed: Sequence[Stretch], manifest: Manifest) -> Iterator[Stretch]:
     """What of `needed` neither the archive nor the backup itself has."""
-    own = _own_segments(wal, manifest)
-    there = {
-        number: own.get(number, set()) | line.segments for number, line in wal.timelines.items()
-    }
-    return missing(needed, {**own, **there})
+    there = _own_segments(wal, manifest)
+    for number, line in wal.timelines.items():
+        there[number] += runs(line.segments)
+    return missing(needed, there)
 
 
 def _cluster(archive: WalArchive, cluster: str, files: list[Held]) -> ClusterWal:
     segments = [each for each in files if each.name.kind is WalKind.SEGMENT]
     size = _segment_bytes(archive, segments)
     timelines: dict[int, Timeline] = {}
-    for number in sorted({each.name.timeline for each in files}):
-        own = [each for each in files if each.name.timeline == number]
+    by_timeline: defaultdict[int, list[Held]] = defaultdict(list)
+    for each in files:
+        by_timeline[each.name.timeline].append(each)
+    for number, own in sorted(by_timeline.items()):
         history = [each for each in own if each.name.kind is WalKind.HISTORY]
         timelines[number] = Timeline(
             number=number,
@@ -87,31 +90,44 @@ def _cluster(archive: WalArchive, cluster: str, files: list[Held]) -> ClusterWal
 
 
 def _segment_bytes(archive: WalArchive, segments: Sequence[Held]) -> int:
-    """As the newest record says that can be read: one that is damaged hides no other."""
-    for each in reversed(segments):
-        with suppress(ManifestInvalid):
+    """As the newest and the oldest record say that can be read: one that is damaged hides no other.
+
+    Where these two do not agree, most of some more: a foreign record must not count for all.
+    """
+    newest, oldest = _first_size(archive, segments[::-1]), _first_size(archive, segments)
+    if newest == oldest:
+        return newest
+    some = segments[:: max(1, len(segments) // SEGMENTS_ASKED)]
+    sizes = Counter(_first_size(archive, [each]) for each in some)
+    return sizes.most_common(1)[0][0]
+
+
+def _first_size(archive: WalArchive, segments: Iterable[Held]) -> int:
+    for each in segments:
+        with suppress(ManifestInvalid, ObjectMissing):
             return archive.find(each.cluster, each.name.text).part.plain_bytes
     return SEGMENT_BYTES
 
 
 def _switches(archive: WalArchive, history: Sequence[Held]) -> tuple[Switch, ...]:
     for each in history:
-        with suppress(ManifestInvalid):
+        with suppress(ManifestInvalid, ObjectMissing):
             return archive.find(each.cluster, each.name.text).switches
     return ()
 
 
-def _own_segments(wal: ClusterWal, manifest: Manifest) -> dict[int, set[int]]:
-    own: dict[int, set[int]] = {}
+def _own_segments(wal: ClusterWal, manifest: Manifest) -> defaultdict[int, list[range]]:
+    own: defaultdict[int, list[range]] = defaultdict(list)
     for part in manifest.parts:
         if part.kind is PartKind.WAL:
             name = WalName.parse(part.details.get("path", "").rpartition("/")[2])
             if name is not None:
-                own.setdefault(name.timeline, set()).add(name.number(wal.segment_bytes))
+                number = name.number(wal.segment_bytes)
+                own[name.timeline].append(range(number, number + 1))
     if not own and STOP in manifest.proof:
         # One stream of pg_basebackup has them inside.
         first, last = (wal.segment_at(manifest.proof[each]) for each in (START, STOP))
-        own[int(manifest.proof[TIMELINE])] = set(range(first, last + 1))
+        own[int(manifest.proof[TIMELINE])] = [range(first, last + 1)]
     return own
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from holdfast import events
 from holdfast.archiving import Held
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.errors import RepositoryReadOnly
+from holdfast.errors import ManifestInvalid, ObjectMissing, RepositoryReadOnly
 from holdfast.failpoints import reached
 from holdfast.model import POSTGRES_CLUSTER, Manifest
 from holdfast.operations.wal_overview import (
@@ -27,7 +28,8 @@ from holdfast.wal import WalKind
 class PrunedWal:
     """What goes, or went, of the WAL of one cluster: files older than `first_kept`.
 
-    `because` says which backup needs that one. `refused` files are kept by the store.
+    `because` says which backup needs that one. `refused` files are kept by the store, `unproven`
+    ones by us: their records cannot be read, or speak of segments of another size.
     """
 
     cluster: str
@@ -36,6 +38,7 @@ class PrunedWal:
     files: int
     freed_bytes: int
     refused: int = 0
+    unproven: int = 0
 
 
 def prune_wal(
@@ -64,7 +67,8 @@ def prune_wal(
         if not own:
             continue
         oldest = min(own, key=lambda each: wal.segment_at(each.proof[START]))
-        files = _older(held, wal, wal.segment_at(oldest.proof[START]))
+        older = _older(held, wal, wal.segment_at(oldest.proof[START]))
+        files = _proven(archive, wal, older)
         gone = files if dry_run else _drop(archive, files, require)
         found.append(
             PrunedWal(
@@ -74,6 +78,7 @@ def prune_wal(
                 files=len(gone),
                 freed_bytes=sum(each.size_bytes for each in gone),
                 refused=len(files) - len(gone),
+                unproven=len(older) - len(files),
             )
         )
     return found
@@ -89,6 +94,31 @@ def _older(held: Sequence[Held], wal: ClusterWal, first: int) -> list[Held]:
         and each.name.number(wal.segment_bytes) < first
     ]
     return sorted(own, key=lambda each: each.name.number(wal.segment_bytes))
+
+
+def _proven(archive: WalArchive, wal: ClusterWal, older: Sequence[Held]) -> list[Held]:
+    """Those whose own records say that they are as old as that.
+
+    How old a segment is depends on how large all are: one record that somebody put there must not
+    make others look old. What has no record goes with a neighbour that has one.
+    """
+    archived = [each for each in older if each.is_archived and each.name.kind is WalKind.SEGMENT]
+    told = {each.name.text for each in archived if _is_of_size(archive, each, wal.segment_bytes)}
+    if not told and archived:
+        return []
+    without = {each.name.text for each in archived}
+    return [each for each in older if each.name.text in told or each.name.text not in without]
+
+
+def _is_of_size(archive: WalArchive, segment: Held, segment_bytes: int) -> bool:
+    try:
+        record = archive.find(segment.cluster, segment.name.text)
+    except ManifestInvalid as error:
+        events.warning("wal_not_pruned", file=segment.name.text, problem=error.message)
+        return False
+    except ObjectMissing:
+        return True
+    return record.part.plain_bytes == segment_bytes
 
 
 def _drop(archive: WalArchive, files: Sequence[Held], require: Callable[[], object]) -> list[Held]:

@@ -18,7 +18,10 @@ class Cutter:
             pass
 
     def take(self, size_bytes: int) -> Iterator[memoryview]:
-        """The next `size_bytes` as they come; raises `EOFError` where there are fewer."""
+        """The next `size_bytes` as they come; raises `EOFError` where there are fewer, or where
+        they would lie before what has been read."""
+        if size_bytes < 0:
+            raise EOFError(f"{-size_bytes} bytes before {self.position} are read already")
         left = size_bytes
         while left:
             piece = self._next(left)

@@ -1,0 +1,115 @@
+"""A manifest whose own fingerprint is right is not yet one that can be: each is named, and why."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog, Damaged
+from holdfast.catalog.documents import wrapped
+from holdfast.catalog.manifest import NAME, SCHEMA, as_json
+from holdfast.catalog.places import manifest_key
+from tests.fakes.repository import MemoryRepository
+from tests.unit.manifests import manifest
+
+GOOD, BAD = manifest("20261119T020000Z-00000001"), manifest("20261120T020000Z-00000002")
+MEMBER = {"relation": {"schema": "public", "name": "t"}, "rows": 1, "offset": 0, "plain_bytes": 1}
+BLOB = {"key": "shop/blobs/ab/abcd.zst", "sha256": "ab", "plain_bytes": 1}
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def found(change: Change) -> Damaged | None:
+    """What a survey says of a backup whose manifest was changed, beside a good one."""
+    body = as_json(BAD)
+    change(body)
+    store = MemoryRepository()
+    Catalog(store).commit(GOOD)
+    store.objects[manifest_key(BAD.backup_id)] = wrapped(body, schema=SCHEMA, name=NAME)
+    survey = Catalog(store).survey("shop")
+    assert GOOD in survey.manifests
+    assert [each.backup_id for each in survey.damaged] in ([], [BAD.backup_id])
+    return survey.damaged[0] if survey.damaged else None
+
+
+def in_part(**changes: object) -> Change:
+    return lambda body: body["parts"][0].update(changes)
+
+
+def in_body(**changes: object) -> Change:
+    return lambda body: body.update(changes)
+
+
+WRONG: dict[str, tuple[Change, str]] = {
+    "a negative offset": (in_part(members=[MEMBER | {"offset": -7}]), "offset: "),
+    "a negative length": (in_part(members=[MEMBER | {"plain_bytes": -1}]), "plain_bytes: "),
+    "an absurd size": (in_part(plain_bytes=1e300), "plain_bytes: "),
+    "a negative size": (in_part(stored_bytes=-1), "stored_bytes: "),
+    "no details": (lambda body: body["parts"][0].pop("details"), "details: "),
+    "details that are no text": (in_part(details={"format": ["text"]}), r"details\.format: "),
+    "pages before the first": (in_part(details={"pages": "-5-3"}), "'pages' is '-5-3'"),
+    "pages beyond any table": (in_part(details={"pages": "1-" + "9" * 40}), "'pages' is '1-9"),
+    "no parts": (lambda body: body.pop("parts"), "no list of what it names"),
+    "parts by name": (in_body(parts={"a": 1}), "no list of what it names"),
+    "a part that is none": (in_body(parts=[None]), "it: "),
+    "a part of another backup": (
+        in_part(key=f"{GOOD.backup_id}/parts/data/00001-orders.copy.zst"),
+        "is none of this backup",
+    ),
+    "a part above its folder": (
+        in_part(key=f"{BAD.backup_id}/parts/../../x"),
+        "is none of this backup",
+    ),
+    "a part that is the manifest": (in_part(key=manifest_key(BAD.backup_id)), "is none of this"),
+    "a part of no name": (in_part(key=f"{BAD.backup_id}/parts/a\0b"), "is none of this backup"),
+    "a value of another job": (
+        in_body(blobs=[BLOB | {"key": "other/blobs/a"}]),
+        "none of this job",
+    ),
+    "a value that is a part": (in_body(blobs=[BLOB | {"key": "shop/x"}]), "none of this job"),
+    "a value without a length": (in_body(blobs=[{"key": "shop/blobs/a"}]), "sha256: "),
+    "a time without a zone": (in_body(snapshot_at="2026-11-20T02:00:00"), "snapshot_at: "),
+    "a time before year 1": (in_body(finished_at="0001-01-01T00:00:00+14:00"), "finished_at: "),
+    "a time after year 9999": (in_body(started_at="9999-12-31T23:59:59-14:00"), "started_at: "),
+    "a metric that is none": (in_body(metrics={"seconds": "NaN"}), r"metrics\.seconds: "),
+    "its own parent": (in_body(proof={"parent": BAD.backup_id}), "its parent "),
+    "a parent of another job": (
+        in_body(proof={"parent": "other/20261119T020000Z-00000001"}),
+        "its parent ",
+    ),
+    "a position that is none": (in_body(proof={"start_lsn": "0/XYZ"}), "'start_lsn' is '0/XYZ'"),
+    "a timeline that is none": (in_body(proof={"timeline": "-1"}), "'timeline' is '-1'"),
+    "a cluster that is none": (in_body(proof={"system_identifier": "../x"}), "'system_identifier'"),
+    "an end that is no moment": (in_body(proof={"ended_at": "2026-11-20"}), "'ended_at'"),
+    "a name that is none": (in_body(name="../../other"), "it is of no backup"),
+    "thousands of notes": (in_body(notes=["x"] * 20_000), "notes: "),
+}
+
+
+@pytest.mark.parametrize(("change", "why"), WRONG.values(), ids=WRONG.keys())
+def test_what_cannot_be_is_named_and_hides_no_other(change: Change, why: str) -> None:
+    damaged = found(change)
+    assert damaged is not None
+    assert why.replace("\\", "") in damaged.problem
+    assert f"'{manifest_key(BAD.backup_id)}'" in damaged.problem
+    assert len(damaged.problem) < 500
+
+
+def test_what_can_be_is_read() -> None:
+    assert found(lambda _: None) is None
+    assert found(in_part(members=[MEMBER], details={"pages": "0-"})) is None
+    assert found(in_body(blobs=[BLOB])) is None
+
+
+@pytest.mark.parametrize("wrong", [{}, None, "x", {"members": [{}] * 100}])
+def test_a_manifest_of_which_everything_is_wrong_takes_little_memory(wrong: object) -> None:
+    """An error for each of a million fields took gigabytes."""
+    tracemalloc.start()
+    try:
+        assert found(in_body(parts=[wrong] * 5_000)) is not None
+        assert tracemalloc.get_traced_memory()[1] < 60 << 20
+    finally:
+        tracemalloc.stop()
