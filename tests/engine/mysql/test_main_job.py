@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.engine.encrypted_job import EncryptedJob
+from tests.engine.hostile_store import EVIL, HostileStore
 from tests.engine.main_job import CHINOOK, MainJob
 from tests.engine.mysql.laboratory import Laboratory, numbers, ticked
 
@@ -59,6 +60,20 @@ class MysqlDatabases:
         self._lab.load("mysql", (CHINOOK / "chinook_mysql.sql").read_bytes())
         return self._lab.will_have_database("Chinook")
 
+    def attack(self, witness: Path) -> str:
+        return (
+            f"CREATE USER {EVIL};\n\\! id > {witness}\nsystem id > {witness};\n"
+            f"SELECT 1 INTO OUTFILE '{witness}';\n"
+        )
+
+    def is_there(self, database: str) -> bool:
+        count = "SELECT count(*) FROM information_schema.schemata WHERE schema_name = "
+        return self._lab.ask("mysql", f"{count}'{database}'") != [("0",)]
+
+    def has_account(self, name: str) -> bool:
+        found = self._lab.ask("mysql", f"SELECT count(*) FROM user WHERE user = '{name}'")
+        return found != [("0",)]
+
 
 @pytest.fixture
 def databases(lab: Laboratory, tmp_path: Path) -> MysqlDatabases:
@@ -70,4 +85,8 @@ class TestMysqlMainJob(MainJob):
 
 
 class TestMysqlEncryptedJob(EncryptedJob):
+    """All of it."""
+
+
+class TestMysqlHostileStore(HostileStore):
     """All of it."""

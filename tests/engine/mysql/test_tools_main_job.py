@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests.engine.hostile_store import HostileStore
 from tests.engine.main_job import MainJob, Site
 from tests.engine.mysql.laboratory import PASSWORD, Laboratory
 from tests.engine.mysql.test_main_job import MysqlDatabases
@@ -42,6 +43,22 @@ class TableDatabases(ToolsDatabases):
     """Dumped table by table."""
 
     extra: ClassVar[dict[str, Any]] = {"engine": "tools", "backup_as_tables": True}
+
+
+class TestDumpHostileStore(HostileStore):
+    """All of it, with one dump of a database."""
+
+    @pytest.fixture
+    def databases(self, lab: Laboratory, tmp_path: Path) -> ToolsDatabases:
+        return ToolsDatabases(lab, tmp_path)
+
+
+class TestDumpsOfTablesHostileStore(HostileStore):
+    """All of it, with a dump a table."""
+
+    @pytest.fixture
+    def databases(self, lab: Laboratory, tmp_path: Path) -> TableDatabases:
+        return TableDatabases(lab, tmp_path)
 
 
 class TestDumpOfADatabase(MainJob):

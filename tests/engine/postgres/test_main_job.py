@@ -12,6 +12,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.engine.encrypted_job import EncryptedJob, encrypted_site
+from tests.engine.hostile_store import EVIL, HostileStore
 from tests.engine.main_job import CHINOOK, MainJob
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, program
@@ -72,6 +73,16 @@ class PostgresDatabases:
         )
         return self._lab.will_have_database("chinook")
 
+    def attack(self, witness: Path) -> str:
+        self._lab.will_have_role(EVIL)
+        return f"\\! id > {witness}\nCREATE ROLE {EVIL} SUPERUSER;\n\\! id > {witness}\n"
+
+    def is_there(self, database: str) -> bool:
+        return database in self._lab.databases()
+
+    def has_account(self, name: str) -> bool:
+        return bool(self._lab.ask("postgres", f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"))
+
 
 @pytest.fixture
 def databases(lab: Laboratory, tmp_path: Path) -> PostgresDatabases:
@@ -83,6 +94,10 @@ class TestPostgresMainJob(MainJob):
 
 
 class TestPostgresEncryptedJob(EncryptedJob):
+    """All of it."""
+
+
+class TestPostgresHostileStore(HostileStore):
     """All of it."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.hostile_store import HostileStore
 from tests.engine.main_job import MainJob, Site
 from tests.engine.postgres.artefacts import children
 from tests.engine.postgres.conftest import Laboratory
@@ -31,6 +32,10 @@ class ToolsDatabases(PostgresDatabases):
 @pytest.fixture
 def databases(lab: Laboratory, tmp_path: Path) -> ToolsDatabases:
     return ToolsDatabases(lab, tmp_path)
+
+
+class TestToolsHostileStore(HostileStore):
+    """All of it."""
 
 
 class TestToolsMainJob(MainJob):

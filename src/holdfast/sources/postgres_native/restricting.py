@@ -15,9 +15,10 @@ from holdfast.sources.postgres_native.tools import Tool
 
 # The first minor release of each that knows it; every one of 18 and later does.
 _KNOWN_SINCE = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
-# Lines before any statement, and the last line of all: elsewhere they may be text of a function.
-_FIRST = re.compile(rb"\A((?:[ \t]*\n|--[^\n]*\n)*)\\restrict \w+(?=\n)")
-_LAST = re.compile(rb"(?<=\n)\\unrestrict \w+(\s*)\Z")
+# Before and behind all statements: elsewhere such a line may be text of a function.
+_NO_STATEMENT = rb"((?:\s|--[^\n]*\n)*)"
+_FIRST = re.compile(rb"\A" + _NO_STATEMENT + rb"(?<![^\n])\\restrict \w+(?=\n)")
+_LAST = re.compile(rb"(?<=\n)\\unrestrict \w+" + _NO_STATEMENT + rb"\Z")
 _HEAD_BYTES = _TAIL_BYTES = 4096
 
 

@@ -15,8 +15,9 @@ BODY = (
     + b"-- filler\n" * 1000
 )
 END = b"-- PostgreSQL database dump complete\n--\n\n"
-DUMPED = HEAD + b"\\restrict a1B2\n\n" + BODY + END + b"\\unrestrict a1B2\n\n"
-PLAIN = HEAD + b"\n\n" + BODY + END + b"\n\n"
+LAST = b"--\n-- PostgreSQL database cluster dump complete\n--\n"
+DUMPED = HEAD + b"\\restrict a1B2\n\n" + BODY + END + b"\\unrestrict a1B2\n\n" + LAST
+PLAIN = HEAD + b"\n\n" + BODY + END + b"\n\n" + LAST
 
 
 def psql(version: str) -> Tool:
