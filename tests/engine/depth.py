@@ -1,10 +1,14 @@
-"""How deep a sweep goes: all the way, or a sample of it where CI has an hour for everything."""
+"""How deep a sweep goes: a sample of it, or all the way in `scripts/test full`."""
 
 from __future__ import annotations
 
 import os
 
+# Set by `scripts/test` for everything that it starts; `full` or `sample`.
+DEPTH = "HOLDFAST_TEST_DEPTH"
+FULL = os.environ.get(DEPTH) == "full"
+
 
 def deep(whole: int, *, sample: int) -> int:
-    """`whole`, or `sample` of it where `CI` is set."""
-    return sample if os.environ.get("CI") else whole
+    """`whole` where the tests run to their full depth, else `sample`."""
+    return whole if FULL else sample

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from pathlib import Path
 from lab import command, fleet, project
 from lab.errors import LabError
 from lab.fleet import Fleet, Host
+from tests.engine.depth import DEPTH, FULL
 from tests.runner.steps import LOGS, Outcome, Step, run, say, show
 
 INVENTORY = "tests/engine/inventory"
 SCRATCH = "/run/holdfast-tests"
 AT_ONCE = 2
-# Continuous integration takes one server of each kind, on different releases; others take all.
+# One server of each kind, on different releases; `full` takes all.
 SAMPLE = ("maria12", "pg13")
 
 
@@ -52,8 +52,8 @@ def outcomes() -> list[Outcome]:
     """Bring the hosts up, test them two at a time, take them away again."""
     lab = [sys.executable, "-m", "lab"]
     hosts = fleet.read(Path(INVENTORY))
-    if os.environ.get("CI"):
-        say(f"     CI: only {' and '.join(SAMPLE)} of {len(hosts.hosts)} hosts")
+    if not FULL:
+        say(f"     only {' and '.join(SAMPLE)} of {len(hosts.hosts)} hosts: `full` takes all")
         hosts = hosts.only(list(SAMPLE))
     names = ",".join(host.name for host in hosts.hosts)
     ready = run(Step(name="engine hosts up", argv=[*lab, "up", INVENTORY, "--limit", names]))
@@ -108,6 +108,5 @@ def _environment(bench: Bench) -> tuple[str, ...]:
         "PYTHONPATH=/project/src:/project",
         "PYTHONDONTWRITEBYTECODE=1",
         f"{bench.variable}={bench.address}",
-        # In continuous integration some tests take samples.
-        *(("CI=1",) if os.environ.get("CI") else ()),
+        f"{DEPTH}={'full' if FULL else 'sample'}",
     )

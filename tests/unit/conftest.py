@@ -1,16 +1,49 @@
-"""Events go where the test can see them, not where an earlier test sent them."""
+"""Tests that are the same wherever the project lies, whoever runs them, and beside anything."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
 import structlog
 from hypothesis import settings
 
-# A busy machine is no error: what is too slow shows in benchmarks.
-settings.register_profile("whenever", deadline=None)
+from tests.engine.depth import FULL, deep
+from tests.unit import programs
+
+# A busy machine is no error: what is too slow shows in benchmarks. A sample is the same each time.
+settings.register_profile(
+    "whenever",
+    settings.get_profile("default"),
+    deadline=None,
+    derandomize=not FULL,
+    max_examples=deep(1000, sample=100),
+)
 settings.load_profile("whenever")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs_as_named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """PATH holds what is listed: what a host has beside it is not found by any test."""
+    named = [*programs.ESSENTIAL, *programs.STOCK]
+    folder = programs.link(tmp_path_factory.mktemp("programs") / "bin", named)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(folder))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _needs(request: pytest.FixtureRequest) -> None:
+    """A test says what it cannot do without: a stock program, or the rights of root."""
+    for marker in request.node.iter_markers("stock"):
+        for name in marker.args:
+            if shutil.which(name) is None:
+                package = programs.STOCK[name]
+                pytest.skip(f"{name} is not installed here: apt-get install {package}")
+    if request.node.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("only root can become another user, or give files away")
 
 
 @pytest.fixture(autouse=True)

@@ -184,6 +184,7 @@ def test_everything_but_manifests_passes_through(store: MemoryRepository) -> Non
     assert store.objects == {}
 
 
+@pytest.mark.stock("openssl")
 def test_a_key_of_openssl_is_understood_and_openssl_proves_our_signature(
     store: MemoryRepository, tmp_path: Path
 ) -> None:

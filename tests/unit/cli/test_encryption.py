@@ -154,6 +154,7 @@ def test_keys_are_made_private_and_never_over_others(desk: Desk) -> None:
     assert document["public_key"].startswith("ed25519:")
 
 
+@pytest.mark.stock("age-keygen")
 def test_age_keygen_agrees_about_the_recipient_of_an_identity_that_we_made(desk: Desk) -> None:
     recipient = made(desk, "identity")
     told = subprocess.run(
@@ -162,6 +163,7 @@ def test_age_keygen_agrees_about_the_recipient_of_an_identity_that_we_made(desk:
     assert told.stdout.decode().strip() == recipient
 
 
+@pytest.mark.stock("age", "zstd")
 def test_the_stock_tools_alone_read_a_part(sealed: Desk) -> None:
     sealed.holdfast("backup", "shop")
     part = sealed.stored("orders.copy.zst.age")
@@ -174,6 +176,7 @@ def test_the_stock_tools_alone_read_a_part(sealed: Desk) -> None:
     assert read.stdout == b"1,ann\n2,bob\n"
 
 
+@pytest.mark.stock("age", "jq", "python3", "zstd")
 def test_the_way_of_the_manual_to_a_long_value_leads_there(sealed: Desk) -> None:
     value = b"a scanned contract" * 1000
     sealed.source.values = {value}

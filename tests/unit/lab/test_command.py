@@ -40,7 +40,9 @@ def test_a_program_that_does_not_end_is_given_up() -> None:
 def test_a_logged_failure_names_its_log(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "build.log"
     with pytest.raises(CommandFailed) as caught:
-        command.run_logged(python("print('step 1'); raise SystemExit('no space')"), log=log)
+        command.run_logged(
+            python("print('step 1', flush=True); raise SystemExit('no space')"), log=log
+        )
     assert str(caught.value).endswith("no space")
     assert caught.value.hint == f"read {log}"
     assert "step 1" in log.read_text()

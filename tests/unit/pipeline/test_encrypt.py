@@ -75,6 +75,7 @@ def test_what_was_cut_or_grew_is_found(damaged: object) -> None:
         unseal(damaged(seal([b"x" * 70_000])))
 
 
+@pytest.mark.stock("age")
 def test_the_stock_age_opens_what_we_seal_and_we_open_what_it_seals(tmp_path: Path) -> None:
     identity = tmp_path / "identity"
     identity.write_text(OURS.reveal())
@@ -90,6 +91,7 @@ def test_the_stock_age_opens_what_we_seal_and_we_open_what_it_seals(tmp_path: Pa
     assert unseal(by_age.stdout) == plain
 
 
+@pytest.mark.stock("age-keygen")
 def test_an_identity_made_by_age_keygen_is_understood(tmp_path: Path) -> None:
     path = tmp_path / "identity"
     subprocess.run(["age-keygen", "-o", str(path)], check=True, capture_output=True)

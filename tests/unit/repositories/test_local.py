@@ -7,7 +7,6 @@ import resource
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import pytest
 
 from holdfast.errors import ObjectMissing, RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.local import UNFINISHED, LocalRepository
+from tests.unit.strangers import NOBODY, open_folder, told_as_nobody
 
 
 def test_only_the_owner_can_read_what_is_stored(tmp_path: Path) -> None:
@@ -28,11 +28,11 @@ def test_only_the_owner_can_read_what_is_stored(tmp_path: Path) -> None:
     assert modes == {"job": 0o700, "job/b": 0o700, "job/b/parts": 0o700, "job/b/parts/x": 0o600}
 
 
+@pytest.mark.root
 def test_what_root_stores_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
-    assert os.geteuid() == 0, "these tests run as root, as scripts/test does"
-    os.chown(tmp_path, 65534, 65534)
+    os.chown(tmp_path, NOBODY, NOBODY)
     LocalRepository(tmp_path).put("job/b/parts/x", [b"x"])
-    assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {65534}
+    assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {NOBODY}
 
 
 def test_who_deletes_beside_a_writer_does_not_take_its_folder_away(tmp_path: Path) -> None:
@@ -125,26 +125,22 @@ def test_a_folder_that_is_not_there_is_an_unreachable_repository(tmp_path: Path)
     assert not (tmp_path / "unmounted").exists()
 
 
+@pytest.mark.root
 def test_a_folder_of_somebody_else_is_a_read_only_repository() -> None:
     program = (
-        "import os, pathlib, sys\n"
+        "import pathlib, sys\n"
         "from holdfast.errors import RepositoryReadOnly\n"
         "from holdfast.repositories.local import LocalRepository\n"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "step_down()\n"
         "try:\n"
         "    LocalRepository(pathlib.Path(sys.argv[1])).check()\n"
         "except RepositoryReadOnly as error:\n"
         "    print(error.message, '|', error.hint)\n"
     )
-    assert os.geteuid() == 0, "these tests run as root, as scripts/test does"
-    # Not `tmp_path`: nobody else may even look below pytest's own folder.
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        ended = subprocess.run(
-            [sys.executable, "-c", program, folder], capture_output=True, text=True, check=True
-        )
-    assert "Permission denied" in ended.stdout
-    assert "must be writable" in ended.stdout
+    with open_folder() as folder:
+        told = told_as_nobody(program, str(folder))
+    assert "Permission denied" in told
+    assert "must be writable" in told
 
 
 @pytest.fixture

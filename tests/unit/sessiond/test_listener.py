@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,13 +26,13 @@ from holdfast.sessiond.authority import Authority
 from holdfast.sessiond.listener import Listener
 from tests.engine.waiting import until
 from tests.unit.sessiond.conftest import STRANGER, Desk
+from tests.unit.strangers import NOBODY, open_folder, told_as_nobody
 
-NOBODY = 65534
-ASK_AS_NOBODY = """
-import os, sys
-os.setgroups([]); os.setgid(65534); os.setuid(65534)
+ASK = """
+import sys
 from pathlib import Path
 from holdfast.session.client import SessionClient
+step_down()
 try:
     SessionClient(socket_path=Path(sys.argv[1])).listed(all_states=True)
 except Exception as error:
@@ -110,35 +108,25 @@ def test_without_a_group_the_socket_is_the_daemons_own(desk: Desk, tmp_path: Pat
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.root
 def test_a_user_outside_the_group_is_refused_by_the_mode_and_by_the_daemon(
     desk: Desk,
 ) -> None:
-    assert os.geteuid() == 0, "these tests run as root, as scripts/test does"
-    folder = Path("/tmp")  # noqa: S108 - another user has to get as far as the socket
-    path = folder / f"holdfast-{os.getpid()}-{id(desk)}"
-    with listening(desk, path):
-        assert ask_as_nobody(path).startswith("SessionRefused cannot ask the session daemon")
-        path.chmod(0o666)
-        assert "not a member of the daemon's group" in ask_as_nobody(path)
+    with open_folder() as folder:
+        path = folder / "socket"
+        with listening(desk, path):
+            refused = told_as_nobody(ASK, str(path))
+            assert refused.startswith("SessionRefused cannot ask the session daemon")
+            path.chmod(0o666)
+            assert "not a member of the daemon's group" in told_as_nobody(ASK, str(path))
+        path.unlink()
+        session_id = desk.begin()
         members = Authority(own_uid=0, group=NOBODY, admin_group=None)
-    path.unlink()
-    session_id = desk.begin()
-    with listening(desk, path, members):
-        path.chmod(0o666)
-        assert ask_as_nobody(path) == "", "a member sees a list, and nothing of others in it"
-        assert desk.told(session_id)[0] == "open"
-    path.unlink()
-
-
-def ask_as_nobody(path: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", ASK_AS_NOBODY, str(path)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
-    )
-    return done.stdout.strip()
+        with listening(desk, path, members):
+            path.chmod(0o666)
+            told = told_as_nobody(ASK, str(path))
+            assert told == "", "a member sees a list, and nothing of others in it"
+            assert desk.told(session_id)[0] == "open"
 
 
 def test_a_client_that_vanishes_before_it_hears_its_id_leaves_no_session(
