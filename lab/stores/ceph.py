@@ -71,6 +71,8 @@ rgw_frontends = beast endpoint=127.0.0.1:{gateway} tcp_nodelay=1
 rgw_run_sync_thread = false
 rgw_dynamic_resharding = false
 rgw_override_bucket_index_max_shards = 1
+# Lists of several pages are the usual ones here.
+rgw_max_listing_results = 7
 """
 
 

@@ -96,6 +96,8 @@ def _gcs(settings: GcsSettings) -> Repository:
         bucket=settings.bucket,
         prefix=settings.prefix,
         service_account_key=_revealed(settings.service_account, "service_account"),
+        endpoint=settings.endpoint,
+        ca_file=settings.ca_file,
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
     )
@@ -110,6 +112,8 @@ def _azure(settings: AzureSettings) -> Repository:
         prefix=settings.prefix,
         account_key=_revealed(settings.account_key, "account_key"),
         sas_token=_revealed(settings.sas_token, "sas_token"),
+        endpoint=settings.endpoint,
+        ca_file=settings.ca_file,
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
     )

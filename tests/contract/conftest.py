@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.stores.azure import azure_server
 from lab.stores.ceph import s3_server
+from lab.stores.gcs import gcs_server
 from lab.stores.sshd import SftpServer, sftp_server
-from tests.contract.stores import Bucket
+from tests.contract.stores import AzureContainer, Bucket, GcsBucket
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +19,19 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         made = Bucket(server, "backups")
         made.requests().ask("PUT", "", {})
         yield made
+
+
+@pytest.fixture(scope="session")
+def azure_container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureContainer]:
+    with azure_server(tmp_path_factory.mktemp("azure") / "azurite") as server:
+        server.make_container("backups")
+        yield AzureContainer(server, "backups")
+
+
+@pytest.fixture(scope="session")
+def gcs_bucket() -> Iterator[GcsBucket]:
+    with gcs_server("backups", names_a_page=7) as server:
+        yield GcsBucket(server, "backups")
 
 
 @pytest.fixture(scope="session")

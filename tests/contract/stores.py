@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from holdfast.repositories.clouds import s3_repository
+from holdfast.repositories.clouds import azure_repository, gcs_repository, s3_repository
 from holdfast.repositories.object_store import ObjectStoreRepository
 from holdfast.repositories.s3_requests import S3Keys, S3Requests
 from holdfast.repositories.sftp_connections import SshLogin
+from lab.stores.azure import AzureServer
 from lab.stores.ceph import S3Server, S3User
+from lab.stores.gcs import Account, GcsServer
 from lab.stores.sshd import SftpServer
 
 REGION = "us-east-1"
@@ -77,6 +79,56 @@ class Bucket:
             region=REGION,
             keys=self.keys,
             clock=now,
+        )
+
+
+@dataclass(frozen=True)
+class AzureContainer:
+    """A container of Microsoft's own emulator; `port` may be that of a proxy before it."""
+
+    server: AzureServer
+    name: str
+
+    def repository(
+        self,
+        *,
+        prefix: str,
+        port: int = 0,
+        sas_token: str = "",
+        request_timeout: timedelta = timedelta(minutes=1),
+    ) -> ObjectStoreRepository:
+        return azure_repository(
+            account=self.server.account,
+            container=self.name,
+            prefix=prefix,
+            account_key="" if sas_token else self.server.account_key,
+            sas_token=sas_token,
+            endpoint=replace(self.server, port=port or self.server.port).endpoint,
+            request_timeout=request_timeout,
+        )
+
+
+@dataclass(frozen=True)
+class GcsBucket:
+    """A bucket of the lab's server for Google's API; `port` may be that of a proxy before it."""
+
+    server: GcsServer
+    name: str
+
+    def repository(
+        self,
+        *,
+        prefix: str,
+        port: int = 0,
+        account: Account | None = None,
+        request_timeout: timedelta = timedelta(minutes=1),
+    ) -> ObjectStoreRepository:
+        return gcs_repository(
+            bucket=self.name,
+            prefix=prefix,
+            service_account_key=(account or self.server.user).key_file,
+            endpoint=replace(self.server, port=port or self.server.port).endpoint,
+            request_timeout=request_timeout,
         )
 
 

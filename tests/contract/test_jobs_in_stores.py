@@ -20,7 +20,7 @@ from holdfast.ports import Repository
 from holdfast.repositories.retrying import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
-from tests.contract.stores import Bucket, login_to
+from tests.contract.stores import AzureContainer, Bucket, GcsBucket, login_to
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
@@ -33,12 +33,22 @@ def s3(request: pytest.FixtureRequest, folder: Path) -> Repository:
     return bucket.repository(prefix=folder.name)
 
 
+def azure(request: pytest.FixtureRequest, folder: Path) -> Repository:
+    container: AzureContainer = request.getfixturevalue("azure_container")
+    return container.repository(prefix=folder.name)
+
+
+def gcs(request: pytest.FixtureRequest, folder: Path) -> Repository:
+    bucket: GcsBucket = request.getfixturevalue("gcs_bucket")
+    return bucket.repository(prefix=folder.name)
+
+
 def sftp(request: pytest.FixtureRequest, folder: Path) -> Repository:
     server: SftpServer = request.getfixturevalue("ssh_server")
     return SftpRepository(login_to(server), root=str(folder))
 
 
-@pytest.mark.parametrize("make", [s3, sftp], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [s3, azure, gcs, sftp], ids=lambda make: make.__name__)
 def test_a_job_lives_in_a_store(
     request: pytest.FixtureRequest,
     tmp_path: Path,

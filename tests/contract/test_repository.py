@@ -24,7 +24,7 @@ from holdfast.scheduling.lease import Lease, Terms
 from holdfast.scheduling.leased_guard import LEASES, SLOTS
 from holdfast.scheduling.owner import this_process
 from lab.stores.sshd import SftpServer
-from tests.contract.stores import Bucket, login_to
+from tests.contract.stores import AzureContainer, Bucket, GcsBucket, login_to
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
 
@@ -42,6 +42,16 @@ def local(_request: pytest.FixtureRequest, folder: Path) -> Repository:
 
 def s3(request: pytest.FixtureRequest, folder: Path) -> Repository:
     bucket: Bucket = request.getfixturevalue("bucket")
+    return bucket.repository(prefix=folder.name)
+
+
+def azure(request: pytest.FixtureRequest, folder: Path) -> Repository:
+    container: AzureContainer = request.getfixturevalue("azure_container")
+    return container.repository(prefix=folder.name)
+
+
+def gcs(request: pytest.FixtureRequest, folder: Path) -> Repository:
+    bucket: GcsBucket = request.getfixturevalue("gcs_bucket")
     return bucket.repository(prefix=folder.name)
 
 
@@ -67,6 +77,8 @@ MAKERS: list[Callable[[pytest.FixtureRequest, Path], Repository]] = [
     memory,
     local,
     s3,
+    azure,
+    gcs,
     sftp,
     patient,
     paced,

@@ -1,4 +1,4 @@
-"""Runs of one job on two hosts that share a real bucket, or a folder behind real SSH."""
+"""Runs of one job on two hosts that share a bucket of any cloud, or a folder behind SSH."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.ports import Repository
 from holdfast.repositories.sftp import SftpRepository
 from holdfast.scheduling.leased_guard import LEASES
 from lab.stores.sshd import SftpServer
-from tests.contract.stores import Bucket, login_to
+from tests.contract.stores import AzureContainer, Bucket, GcsBucket, login_to
 from tests.engine.waiting import until
 from tests.unit.cli.test_two_hosts import LEASE_SECONDS, SLACK_SECONDS, Hosts, codes_of_five_starts
 
@@ -43,6 +43,27 @@ def s3(request: pytest.FixtureRequest, folder: Path) -> Shared:
     return Shared(hosts, bucket.repository(prefix=folder.name))
 
 
+def azure(request: pytest.FixtureRequest, folder: Path) -> Shared:
+    container: AzureContainer = request.getfixturevalue("azure_container")
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.setenv("TEST_ACCOUNT_KEY", container.server.account_key)
+    where = f"account: {container.server.account}, container: {container.name}"
+    there = f"prefix: {folder.name}, endpoint: '{container.server.endpoint}'"
+    keys = "account_key: {environment: TEST_ACCOUNT_KEY}"
+    hosts = Hosts(folder, store=f"kind: azure, {where}, {there}, {keys}")
+    return Shared(hosts, container.repository(prefix=folder.name))
+
+
+def gcs(request: pytest.FixtureRequest, folder: Path) -> Shared:
+    bucket: GcsBucket = request.getfixturevalue("gcs_bucket")
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.setenv("TEST_SERVICE_ACCOUNT", bucket.server.user.key_file)
+    where = f"bucket: {bucket.name}, prefix: {folder.name}, endpoint: '{bucket.server.endpoint}'"
+    keys = "service_account: {environment: TEST_SERVICE_ACCOUNT}"
+    hosts = Hosts(folder, store=f"kind: gcs, {where}, {keys}")
+    return Shared(hosts, bucket.repository(prefix=folder.name))
+
+
 def sftp(request: pytest.FixtureRequest, folder: Path) -> Shared:
     server: SftpServer = request.getfixturevalue("ssh_server")
     root = folder / "behind-ssh"
@@ -53,7 +74,7 @@ def sftp(request: pytest.FixtureRequest, folder: Path) -> Shared:
     return Shared(hosts, SftpRepository(login_to(server), root=str(root)))
 
 
-@pytest.fixture(params=[s3, sftp], ids=lambda make: make.__name__)
+@pytest.fixture(params=[s3, azure, gcs, sftp], ids=lambda make: make.__name__)
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Shared:
     make: Callable[[pytest.FixtureRequest, Path], Shared] = request.param
     return make(request, tmp_path)

@@ -30,14 +30,18 @@ def _prefix(value: str) -> str:
 
 
 def _endpoint(value: str) -> str:
-    url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname:
+    try:
+        url = urlsplit(value)
+        is_address = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
         raise problem(
             f"'{value}' is not an address", hint="write https://HOST or https://HOST:PORT"
         )
-    if url.username or url.password or url.query:
-        raise problem("an endpoint holds no login", hint="name the keys in access_key, secret_key")
-    return value
+    if url.username or url.password or url.query or url.fragment:
+        raise problem("an endpoint holds no login", hint="keys have settings of their own")
+    return value.rstrip("/")
 
 
 Prefix = Annotated[str, AfterValidator(_prefix)]
@@ -90,10 +94,26 @@ class LocalSettings(StoreSettings):
 
 
 class _BucketSettings(Transfers):
-    """What all clouds have; `part_size` is that of longer objects, 10,000 parts at most."""
+    """What all clouds have; `part_size` is that of longer objects, 10,000 parts at most.
+
+    `endpoint` is where a store answers that is not the provider's own, or one of its other places;
+    `ca_file` holds the authority that signed its certificate, where that is your own.
+    """
 
     prefix: Prefix = ""
     part_size: Annotated[Size, Field(ge=SMALLEST_PART_BYTES)] = PART_BYTES
+    endpoint: Endpoint = ""
+    plain_http: bool = False
+    ca_file: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        url = urlsplit(self.endpoint)
+        if url.scheme == "http" and url.hostname not in LOOPBACK and not self.plain_http:
+            raise problem(
+                "http sends backups in the clear", hint="write https://, or add plain_http: true"
+            )
+        return self
 
 
 class S3Settings(_BucketSettings):
@@ -105,20 +125,12 @@ class S3Settings(_BucketSettings):
     kind: Literal["s3"]
     bucket: Text
     region: Text = "us-east-1"
-    endpoint: Endpoint = ""
-    plain_http: bool = False
-    ca_file: AbsolutePath | None = None
     access_key: SecretSource | None = None
     secret_key: SecretSource | None = None
     session_token: SecretSource | None = None
 
     @model_validator(mode="after")
-    def _is_safe_and_whole(self) -> Self:
-        url = urlsplit(self.endpoint)
-        if url.scheme == "http" and url.hostname not in LOOPBACK and not self.plain_http:
-            raise problem(
-                "http sends backups in the clear", hint="write https://, or add plain_http: true"
-            )
+    def _is_whole(self) -> Self:
         if (self.access_key is None) != (self.secret_key is None):
             raise problem("a key and its secret belong together", hint="name both or none")
         if self.session_token and not self.access_key:

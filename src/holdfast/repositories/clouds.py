@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from holdfast.errors import RepositoryRefused, RepositoryUnreachable
+from holdfast.errors import ConfigInvalid, RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.object_errors import REMEDIES
 from holdfast.repositories.object_store import ObjectStoreRepository
 from holdfast.repositories.part_sizes import PART_BYTES
@@ -89,6 +91,8 @@ def gcs_repository(
     bucket: str,
     prefix: str,
     service_account_key: str,
+    endpoint: str = "",
+    ca_file: Path | None = None,
     request_timeout: timedelta = REQUEST_TIMEOUT,
     part_bytes: int = PART_BYTES,
 ) -> ObjectStoreRepository:
@@ -96,14 +100,17 @@ def gcs_repository(
     config: GCSConfig = {}
     if service_account_key:
         config["service_account_key"] = service_account_key
-    store = GCSStore(
-        bucket,
-        prefix=prefix or None,
-        client_options=_client("", None, request_timeout),
-        retry_config=RETRIES,
-        config=config,
-    )
+    if endpoint:
+        config["base_url"] = endpoint
     name = f"gs://{bucket}/{prefix}".rstrip("/")
+    with _login(name, hint="service_account is the JSON of a key as Google's console gives it"):
+        store = GCSStore(
+            bucket,
+            prefix=prefix or None,
+            client_options=_client(endpoint, ca_file, request_timeout),
+            retry_config=RETRIES,
+            config=config,
+        )
     return ObjectStoreRepository(store, name=name, part_bytes=part_bytes)
 
 
@@ -114,6 +121,8 @@ def azure_repository(
     prefix: str,
     account_key: str,
     sas_token: str,
+    endpoint: str = "",
+    ca_file: Path | None = None,
     request_timeout: timedelta = REQUEST_TIMEOUT,
     part_bytes: int = PART_BYTES,
 ) -> ObjectStoreRepository:
@@ -123,15 +132,28 @@ def azure_repository(
         config["account_key"] = account_key
     if sas_token:
         config["sas_key"] = sas_token
-    store = AzureStore(
-        container,
-        prefix=prefix or None,
-        client_options=_client("", None, request_timeout),
-        retry_config=RETRIES,
-        config=config,
-    )
+    if endpoint:
+        config["endpoint"] = endpoint
     name = f"azure://{account}/{container}/{prefix}".rstrip("/")
+    with _login(name, hint="account_key is Base64, sas_token like sv=...&sig=... without more"):
+        store = AzureStore(
+            container,
+            prefix=prefix or None,
+            client_options=_client(endpoint, ca_file, request_timeout),
+            retry_config=RETRIES,
+            config=config,
+        )
     return ObjectStoreRepository(store, name=name, part_bytes=part_bytes)
+
+
+@contextmanager
+def _login(name: str, *, hint: str) -> Iterator[None]:
+    """A key that cannot be read at all; `from None`, as obstore's own words may hold some of it."""
+    try:
+        yield
+    except BaseError as error:
+        cause = str(error).partition("\n")[0].rpartition("error: ")[2]
+        raise ConfigInvalid(f"cannot log in to '{name}': {cause}", hint=hint) from None
 
 
 class S3Uploads:

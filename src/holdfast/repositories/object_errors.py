@@ -28,6 +28,7 @@ from holdfast.errors import (
 _QUERY = re.compile(r"\?[^\s)]*")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]+)</Message>")
+_REFUSAL = re.compile(r"status code: 40[13]|\(code: 40[13]\)")
 
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "AccountQuotaExceeded"}
 _CLOCK = "timedatectl status must say 'synchronized: yes': install chrony or systemd-timesyncd"
@@ -77,7 +78,7 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
             f"{what}: there is no such object",
             hint="run holdfast verify to see what else is missing",
         )
-    if deletes and isinstance(error, PermissionDeniedError):
+    if deletes and (isinstance(error, PermissionDeniedError) or _is_refusal(text)):
         return RepositoryReadOnly(cause, hint=_KEPT)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _is_refusal(text):
         return RepositoryRefused(cause, hint=_RIGHTS)
@@ -85,8 +86,8 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
 
 
 def _is_refusal(text: str) -> bool:
-    """Lists and multipart uploads tell refusals without a class of their own."""
-    return "status code: 403" in text or "status code: 401" in text
+    """Lists, multipart uploads and Azure's batches tell refusals without a class of their own."""
+    return _REFUSAL.search(text) is not None
 
 
 def _cause(text: str, code: str) -> str:

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20
 SINGLE_BYTES = 16 << 20
 PAGE = 1000
-# Metadata's names are lower case on every store.
+# Metadata's names are words in small letters: Azure takes identifiers only, and there are proxies
+# that drop headers with an underscore.
 SHA256 = "sha256"
-PUT_ID = "put-id"
+PUT_ID = "putid"
 _MD5_DIGITS = 32
 
 
@@ -100,11 +101,15 @@ class ObjectStoreRepository:
                     use_multipart=False,
                     attributes=attributes,
                 )
-        except AlreadyStored:
+        except (AlreadyStored, RepositoryRefused) as error:
             # obstore sends again what got no answer, and is then told of its own object.
-            if self._head(key).attributes.get(PUT_ID) == put_id:
+            found = self._put_id_of(key)
+            if found == put_id:
                 return stored
-            raise
+            if found is None or isinstance(error, AlreadyStored):
+                raise
+            # A login that may only add is refused before the name is looked at.
+            raise self._exists(key) from error
         self._require_arrived(key, content, answer["e_tag"] or "")
         return stored
 
@@ -134,10 +139,7 @@ class ObjectStoreRepository:
     def _put_parts(self, key: str, chunks: Iterator[bytes], known: Content | None) -> Stored:
         """Stores differ in whether completing an upload may replace: so look before and after."""
         if self._size_of(key) is not None:
-            raise AlreadyStored(
-                f"cannot store '{key}' in '{self._name}': the key exists",
-                hint="what is stored is never overwritten",
-            )
+            raise self._exists(key)
         part_bytes = part_bytes_for(known.size_bytes, self._part_bytes) if known else None
         counted = Counted(chunks, part_bytes or self._part_bytes, key=key)
         with errors_of("store", key, self._name):
@@ -159,6 +161,19 @@ class ObjectStoreRepository:
                 hint="does anybody else write to this repository?",
             )
         return Stored(key=key, size_bytes=counted.size_bytes)
+
+    def _exists(self, key: str) -> AlreadyStored:
+        return AlreadyStored(
+            f"cannot store '{key}' in '{self._name}': the key exists",
+            hint="what is stored is never overwritten",
+        )
+
+    def _put_id_of(self, key: str) -> str | None:
+        """Of what is there; None where there is nothing, as far as we may know."""
+        try:
+            return self._head(key).attributes.get(PUT_ID, "")
+        except (ObjectMissing, RepositoryRefused):
+            return None
 
     def _size_of(self, key: str) -> int | None:
         try:
