@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.cleanup import afterwards, on_failure
+
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 # A folder on the way needs the right to pass it only, not the one to read it.
@@ -64,14 +66,13 @@ class Beneath:
     def folder(self, name: str) -> Iterator[int]:
         """A descriptor of the folder `name`, for the `dir_fd` of calls of one segment only."""
         descriptor = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        # The one that is open then.
+        with afterwards(lambda: os.close(descriptor)):
             for segment in _segments(name):
                 inner = _pass(descriptor, segment, name)
                 os.close(descriptor)
                 descriptor = inner
             yield descriptor
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _holding(self, name: str) -> Iterator[tuple[int, str]]:
@@ -95,23 +96,17 @@ class Beneath:
         """A descriptor to write the new file `name`; nothing may be there under that name."""
         with self._holding(name) as (folder, last):
             descriptor = os.open(last, _CREATE, mode, dir_fd=folder)
-        try:
+        with on_failure(os.close, descriptor):
             _settle(descriptor, mode=mode, owner=owner)
-        except BaseException:
-            os.close(descriptor)
-            raise
         return descriptor
 
     def extend(self, name: str, *, mode: int = FILE_MODE) -> int:
         """A descriptor to write to the regular file `name`, made where it is not there yet."""
         with self._holding(name) as (folder, last):
             descriptor = os.open(last, _EXTEND, mode, dir_fd=folder)
-        try:
+        with on_failure(os.close, descriptor):
             _require_regular(os.fstat(descriptor), name)
             _settle(descriptor, mode=mode, owner=None)
-        except BaseException:
-            os.close(descriptor)
-            raise
         return descriptor
 
     def open(self, name: str) -> int:
@@ -120,11 +115,8 @@ class Beneath:
             found = os.stat(last, dir_fd=folder, follow_symlinks=False)
             _require_regular(found, name)
             descriptor = os.open(last, _READ_FILE, dir_fd=folder)
-        try:
+        with on_failure(os.close, descriptor):
             _require_regular(os.fstat(descriptor), name)
-        except BaseException:
-            os.close(descriptor)
-            raise
         return descriptor
 
     def stat(self, name: str) -> os.stat_result:
@@ -148,10 +140,8 @@ class Beneath:
     def _read_folder(self, name: str) -> Iterator[int]:
         with self.folder(name) as passed:
             descriptor = os.open(".", _READ_FOLDER, dir_fd=passed)
-        try:
+        with afterwards(os.close, descriptor):
             yield descriptor
-        finally:
-            os.close(descriptor)
 
     def link(self, name: str, new: str) -> None:
         """A second name for the file `name`; one that exists is never replaced."""
@@ -232,15 +222,11 @@ def _make_folder(descriptor: int, segment: str, *, mode: int, owner: Owner | Non
     except FileExistsError:  # somebody beside us was quicker
         return
     made = os.open(segment, _READ_FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
-    try:
+    with afterwards(os.close, made):
         _settle(made, mode=mode, owner=owner)
-    finally:
-        os.close(made)
     above = os.open(".", _READ_FOLDER, dir_fd=descriptor)
-    try:
+    with afterwards(os.close, above):
         os.fsync(above)
-    finally:
-        os.close(above)
 
 
 def _settle(descriptor: int, *, mode: int, owner: Owner | None) -> None:

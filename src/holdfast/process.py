@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import subprocess
@@ -13,7 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import HoldfastError, TasksRefused, ToolMissing
+from holdfast.kernel import is_refusal
 from holdfast.proven import Proven
 
 CHUNK_BYTES = 1 << 20
@@ -154,19 +155,13 @@ def running(
         with popen:
             popen.kill()
         raise _refused(argv[0]) from error
-    try:
+    with (
+        afterwards(_close, popen.stderr),
+        afterwards(_close, popen.stdout),
+        afterwards(_close, popen.stdin),
+        afterwards(child.end),
+    ):
         yield child
-    finally:
-        child.end()
-        for stream in (popen.stdin, popen.stdout, popen.stderr):
-            _close(stream)
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Whether the kernel refused a process (EAGAIN) or a thread."""
-    if isinstance(error, OSError):
-        return error.errno == errno.EAGAIN
-    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
 
 
 def _refused(program: str) -> TasksRefused:

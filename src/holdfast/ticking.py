@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from holdfast.cleanup import afterwards
+
 
 @contextmanager
 def ticking(
@@ -24,8 +26,5 @@ def ticking(
 
     ticker = threading.Thread(target=tick, name=name, daemon=True)
     ticker.start()
-    try:
+    with afterwards(ticker.join), afterwards(over.set):
         yield
-    finally:
-        over.set()
-        ticker.join()

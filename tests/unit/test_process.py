@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import ToolMissing
-from holdfast.process import STDERR_LINES_KEPT, ChildFailed, is_refusal, output_of, running
+from holdfast.process import STDERR_LINES_KEPT, ChildFailed, output_of, running
 
 WAIT_SECONDS = 30.0
 
@@ -87,10 +86,3 @@ def test_nothing_stays_open_after_many_runs() -> None:
     for _ in range(5):
         output_of(["true"])
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-def test_a_refused_process_or_thread_is_told_from_other_errors() -> None:
-    assert is_refusal(BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"))
-    assert is_refusal(RuntimeError("can't start new thread"))
-    assert not is_refusal(OSError(errno.ENOENT, "No such file or directory"))
-    assert not is_refusal(RuntimeError("dictionary changed size during iteration"))

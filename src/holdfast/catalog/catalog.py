@@ -21,10 +21,10 @@ from holdfast.catalog.places import (
     mark_key,
     place_of,
 )
+from holdfast.cleanup import noted_on
 from holdfast.errors import (
     AlreadyStored,
     BackupNotFound,
-    HoldfastError,
     ManifestInvalid,
     ObjectMissing,
     RepositoryFull,
@@ -157,9 +157,9 @@ class Catalog:
         reached("prune-marked")
         try:
             self._repository.delete(manifest_key(manifest.backup_id))
-        except RepositoryReadOnly:
+        except RepositoryReadOnly as error:
             # A mark that stays too says nothing of a backup that has its manifest.
-            with suppress(HoldfastError):
+            with noted_on(error):
                 self._repository.delete(mark)
             raise
         reached("prune-manifest-dropped")

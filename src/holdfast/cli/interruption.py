@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import Interrupted
 
 # A closed terminal must not leave a half-cleaned run behind either.
@@ -35,11 +37,13 @@ def interruptible() -> Iterator[None]:
 
     for number in before:
         signal.signal(number, raise_once)
-    try:
+    with afterwards(_restore, before):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def _already_ending(_number: int, _frame: FrameType | None) -> None:

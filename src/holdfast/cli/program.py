@@ -10,15 +10,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from holdfast.cleanup import notes_of
 from holdfast.cli import streams
 from holdfast.cli.command_line import command_of
 from holdfast.cli.interruption import interruptible
 from holdfast.cli.logs import LogFormat, set_up
 from holdfast.cli.session import CONFIG, Session, print_document, printable
 from holdfast.errors import HoldfastError, OutputLost
+from holdfast.kernel import foreseen
 
 EPILOG = "Exit codes: 0 done; each kind of error has its own, listed in docs/errors.md."
-BUG = 1
 
 
 class _Failed(Exception):
@@ -112,14 +113,19 @@ def run(arguments: list[str]) -> int:
             streams.require_answer()
     except OutputLost as error:
         # Not as a document: there is nowhere to print one.
-        return _told([], error.message, error.hint, error.exit_code, error)
+        return _told([], error, error)
     except HoldfastError as error:
-        return _told(arguments, error.message, error.hint, error.exit_code, error)
+        return _told(arguments, error, error)
     except Exception as error:  # noqa: BLE001 - the outermost frame: told, and never swallowed
-        what = f"cannot go on: {type(error).__name__}: {error}"
-        hint = "this is a bug of holdfast: please report it with -v"
-        return _told(arguments, what, hint, BUG, error)
+        return _told(arguments, foreseen(error) or _bug(error), error)
     return code
+
+
+def _bug(error: Exception) -> HoldfastError:
+    return HoldfastError(
+        f"cannot go on: {type(error).__name__}: {error}",
+        hint="this is a bug of holdfast: please report it with -v",
+    )
 
 
 def _run(arguments: list[str]) -> int:
@@ -135,14 +141,18 @@ def _run(arguments: list[str]) -> int:
     raise error
 
 
-def _told(arguments: list[str], what: str, hint: str, exit_code: int, error: Exception) -> int:
+def _told(arguments: list[str], error: HoldfastError, raised: Exception) -> int:
     """Tell what went wrong, once, where whoever asked will look; its code."""
+    notes = notes_of(raised)
     if "--verbose" in arguments or "-v" in arguments:
-        traceback.print_exception(error)
+        traceback.print_exception(raised)
     if "--json" in arguments:
-        print_document("error", {"error": what, "hint": hint, "exit_code": exit_code})
+        content = {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        print_document("error", content | {"notes": notes})
     else:
-        sys.stderr.write(f"error: {printable(what)}\n")
-        if hint:
-            sys.stderr.write(f"hint: {printable(hint)}\n")
-    return exit_code
+        sys.stderr.write(f"error: {printable(error.message)}\n")
+        for note in notes:
+            sys.stderr.write(f"note: {printable(note)}\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {printable(error.hint)}\n")
+    return error.exit_code

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 
 from holdfast import events
 from holdfast.catalog.catalog import Catalog
+from holdfast.cleanup import noted_on
 from holdfast.errors import (
     BackupFailed,
     DatabaseUnreachable,
@@ -196,15 +197,16 @@ def _recorded(plugs: Plugs, run: _Run) -> Iterator[None]:
     try:
         yield
     except (RunInFlight, RepositoryBusy) as error:
-        alarm = _alarm(plugs, error)
-        with suppress(HoldfastError):
+        alarm: SkippedTooOften | None = None
+        # A ledger that cannot be read or written must not hide that the run was skipped.
+        with noted_on(error):
+            alarm = _alarm(plugs, error)
             record("skipped", alarm or error)
         if alarm is None:
             raise
         raise alarm from error
     except BaseException as error:
-        # A ledger that cannot be written must not hide what went wrong before.
-        with suppress(HoldfastError):
+        with noted_on(error):
             record("failed", error)
         raise
     report = RunReport(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from holdfast.catalog.catalog import Catalog, Survey
 from holdfast.chaining import Chained, Earlier, Listing, Telling
 from holdfast.chains import ancestors, by_id, is_whole
+from holdfast.cleanup import afterwards
 from holdfast.errors import BackupFailed, BackupNotFound, HoldfastError, VerifyFailed
 from holdfast.model import Manifest, Part
 from holdfast.operations.completeness import BadPart
@@ -26,7 +27,8 @@ def following(plugs: Plugs, source: Source) -> Source:
     @contextmanager
     def open_part(part: Part) -> Iterator[Iterator[bytes]]:
         if part.encryption == "none":
-            with closing(proven(plugs.repository, part)) as plain:
+            plain = proven(plugs.repository, part)
+            with afterwards(plain.close):
                 yield plain
             return
         with plugs.lists.open(plugs.job.name) as known:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -21,10 +21,11 @@ from holdfast import events
 from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.catalog.failure import Failure
 from holdfast.catalog.places import FAILURE, MANIFEST, place_of
-from holdfast.errors import BackupNotFound, ConfigInvalid, ManifestInvalid, ObjectMissing
+from holdfast.cleanup import afterwards
+from holdfast.errors import BackupNotFound, ManifestInvalid, ObjectMissing
 from holdfast.model import Summary
 from holdfast.ports import Repository, Stored
-from holdfast.scheduling.state import make_folder, open_private
+from holdfast.scheduling.state import STATE_FAULTS, make_folder, open_private
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -118,7 +119,7 @@ class Index:
                 rows = database.execute(COLUMNS)
                 below = f"{job}/" if job else ""
                 return {row[0]: row[1:] for row in rows if row[0].startswith(below)}
-        except (ConfigInvalid, sqlite3.Error, ValueError, TypeError, AttributeError) as error:
+        except (*STATE_FAULTS, sqlite3.Error, ValueError, TypeError, AttributeError) as error:
             self._forget(error)
             return {}
 
@@ -132,14 +133,15 @@ class Index:
                     "INSERT OR REPLACE INTO summary VALUES (?, ?, ?, ?, ?)",
                     [(key, *row) for key, row in fresh.items()],
                 )
-        except (ConfigInvalid, sqlite3.Error) as error:
+        except (*STATE_FAULTS, sqlite3.Error) as error:
             self._forget(error)
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
         make_folder(self._path.parent)
         os.close(open_private(self._path, os.O_RDWR))
-        with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS)) as database:
+        database = sqlite3.connect(self._path, timeout=WAIT_SECONDS)
+        with afterwards(database.close):
             database.executescript(TABLE)
             yield database
 
@@ -149,7 +151,7 @@ class Index:
         # Locked, full or not writable is no damage; a table or text that is not ours is.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         is_whole = isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
-        if not is_whole and not isinstance(error, ConfigInvalid):
+        if not is_whole and not isinstance(error, STATE_FAULTS):
             self._path.unlink(missing_ok=True)
 
 

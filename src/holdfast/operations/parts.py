@@ -13,6 +13,7 @@ from holdfast.errors import (
     HoldfastError,
     TasksRefused,
 )
+from holdfast.kernel import is_refusal
 from holdfast.model import Buffer, Codec, Part, PartPlan
 from holdfast.operations.opening import (
     Opens,
@@ -27,7 +28,6 @@ from holdfast.pipeline.encrypt import encryption
 from holdfast.pipeline.fingerprint import Fingerprint, Size
 from holdfast.pipeline.flow import Stage, flow
 from holdfast.ports import Memorable, PartStream, Repository, SelfCompressing, Snapshot
-from holdfast.process import is_refusal
 
 
 def store_part(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import ObjectMissing, VerifyFailed
 from holdfast.failpoints import reached
 from holdfast.model import Part
@@ -52,7 +53,7 @@ class RepositoryParts:
         plain = proven(
             self.repository, part, identities=self.identities, advance=self.advance, both=False
         )
-        with closing(plain):
+        with afterwards(plain.close):
             yield Passing(plain)
         reached("restore-part-loaded")
 

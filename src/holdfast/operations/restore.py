@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from holdfast import events
 from holdfast.catalog.catalog import Catalog
+from holdfast.cleanup import afterwards
 from holdfast.errors import (
     BackupNotFound,
     HoldfastError,
@@ -276,7 +277,7 @@ def _blob_opener(
                 hint=HINT,
             )
         plain = proven_blob(repository, blob, names=names, identities=identities)
-        with closing(plain):
+        with afterwards(plain.close):
             yield plain
 
     return open_blob

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from holdfast.cleanup import on_failure
 from holdfast.errors import BackupFailed, DeadlineExceeded, HoldfastError, TargetNotEmpty
 from holdfast.holding import Begun, Bracket, Bracketed, Ended
 from holdfast.process import Child, ChildFailed, running
@@ -60,26 +61,26 @@ def snapshot(
     worth nothing.
     """
     made = _prepared(request.labels)
-    try:
-        with bracket.open(request.label) as opened:
-            began = time.monotonic()
-            _run(request, opened, told, look_seconds)
-            seconds = round(time.monotonic() - began, 3)
-            ended = opened.end(str(request.labels))
-            return SnapshotReport(
-                job=request.job,
-                labels=request.labels,
-                begun=opened.holding.begun,
-                ended=ended,
-                ended_at=clock(),
-                script_seconds=seconds,
-            )
-    except BaseException:
-        # What the script has put there stays, and with it the folder.
-        with suppress(OSError):
-            if made:
-                request.labels.rmdir()
-        raise
+    with on_failure(_remove_if, made, request.labels), bracket.open(request.label) as opened:
+        began = time.monotonic()
+        _run(request, opened, told, look_seconds)
+        seconds = round(time.monotonic() - began, 3)
+        ended = opened.end(str(request.labels))
+        return SnapshotReport(
+            job=request.job,
+            labels=request.labels,
+            begun=opened.holding.begun,
+            ended=ended,
+            ended_at=clock(),
+            script_seconds=seconds,
+        )
+
+
+def _remove_if(made: bool, folder: Path) -> None:  # noqa: FBT001 - what `_prepared` said
+    """What the script has put there stays, and with it the folder."""
+    with suppress(OSError):
+        if made:
+            folder.rmdir()
 
 
 def environment(request: SnapshotRequest, opened: Bracketed) -> dict[str, str]:
@@ -112,9 +113,9 @@ def _run(
                 try:
                     for chunk in child.chunks():
                         told(chunk)
-                except ChildFailed:
-                    watch.require_well()
-                    raise
+                except ChildFailed as error:
+                    # We ended it ourselves, because of what we saw: that is the cause.
+                    raise watch.cause_of(error) from error
                 watch.require_well()
     except ChildFailed as error:
         raise BackupFailed(
@@ -159,6 +160,10 @@ class _Watch:
             self._problem = error
             self._child.end()
         return self._problem is not None
+
+    def cause_of(self, failed: ChildFailed) -> HoldfastError:
+        """What made us end it, or else what it says itself."""
+        return self._problem or failed
 
     def require_well(self) -> None:
         if self._problem is not None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from holdfast.catalog.catalog import Catalog
+from holdfast.cleanup import noted_on
 from holdfast.errors import (
     DatabaseUnreachable,
     HoldfastError,
@@ -46,7 +47,8 @@ def take(
     try:
         manifest = _taken(taking, catalog)
     except BaseException as error:
-        give_up(taking, catalog, error)
+        with noted_on(error):
+            give_up(taking, catalog, error)
         raise
     taking.let_go(finished=True)
     plugs.journal.end(plugs.job.name, source.database)

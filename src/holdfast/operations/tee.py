@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from queue import Full, Queue
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import HoldfastError
 from holdfast.model import Buffer
 from holdfast.ports import Repository, Stored
@@ -66,7 +67,14 @@ class Put:
 def feed(chunks: Iterable[Buffer], puts: list[Put]) -> None:
     """Hand every chunk to each put; the source's own error ends all of them and is raised."""
     ending: _SourceBroke | None = _SourceBroke()
-    try:
+
+    def end() -> None:
+        for put in puts:
+            put.give(ending)
+        for put in puts:
+            put.join()
+
+    with afterwards(end):
         for chunk in chunks:
             # The buffer may be used again as soon as the next one is asked for.
             copied = bytes(chunk)
@@ -75,11 +83,6 @@ def feed(chunks: Iterable[Buffer], puts: list[Put]) -> None:
             if all(put.has_failed for put in puts):
                 break
         ending = None
-    finally:
-        for put in puts:
-            put.give(ending)
-        for put in puts:
-            put.join()
     for put in puts:
         if put.unforeseen is not None:
             raise put.unforeseen

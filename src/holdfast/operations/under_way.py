@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from holdfast import events
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.failure import Failure
+from holdfast.cleanup import noted_on
 from holdfast.errors import HoldfastError, RepositoryFull
 from holdfast.model import Part, PartPlan
 from holdfast.operations.parts import key_of
@@ -107,13 +107,14 @@ def give_up(taking: Taking, catalog: Catalog, error: BaseException) -> None:
     if taking.earlier is not None and not taking.stored:
         # A resume that was refused must not cost what it could not use.
         keep = True
-    if not keep:
-        taking.let_go(finished=False)
-    with suppress(HoldfastError):
+    with noted_on(error):
+        if not keep:
+            taking.let_go(finished=False)
+    with noted_on(error):
         if not keep:
             catalog.discard_parts(taking.backup_id)
             plugs.journal.end(plugs.job.name, database)
-    with suppress(HoldfastError):
+    with noted_on(error):
         catalog.record(_failure(taking, error, parts_kept=len(taking.stored) if keep else 0))
 
 

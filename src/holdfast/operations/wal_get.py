@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from typing import IO
 
 from holdfast import events
 from holdfast.archiving import ArchivedFile
 from holdfast.catalog.wal_archive import WalArchive
+from holdfast.cleanup import afterwards
 from holdfast.errors import (
     HoldfastError,
     Interrupted,
@@ -22,6 +22,7 @@ from holdfast.errors import (
     TasksRefused,
     WalUnfit,
 )
+from holdfast.files import make_folder, whole_file, write_all
 from holdfast.operations.parts import proven
 from holdfast.operations.plugs import Archiving
 from holdfast.operations.retrying import Recoveries
@@ -29,7 +30,6 @@ from holdfast.pipeline.decrypt import Identities
 from holdfast.scheduling.slots import run_all
 from holdfast.wal import WalKind, WalName, numbered_name
 
-FILE_MODE = 0o600
 UNFINISHED = ".unfinished"
 
 
@@ -92,7 +92,7 @@ def _bring(plugs: Archiving, wanted: Getting, asked: ArchivedFile, name: str) ->
     try:
         file = _found(plugs, wanted.cluster, name)
         if file is not None and not _spooled(wanted, file).exists():
-            wanted.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(wanted.spool, parents=True)
             _write(plugs, file, _spooled(wanted, file), wanted.identities)
     except (Interrupted, TasksRefused):
         raise
@@ -106,26 +106,16 @@ def _write(plugs: Archiving, file: ArchivedFile, path: Path, identities: Identit
 
     def attempt() -> None:
         plain = proven(plugs.repositories[0], file.part, identities=identities)
-        with closing(plain), _created(unfinished) as out:
-            out.writelines(plain)
-            out.flush()
-            os.fsync(out.fileno())
+        with afterwards(plain.close), whole_file(path, unfinished=unfinished) as out:
+            for chunk in plain:
+                write_all(out, chunk)
 
     try:
         Recoveries(plugs.job.attempts).trying(
             attempt, on=RepositoryUnreachable, what=f"getting '{file.name}'"
         )
-        unfinished.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _created(path: Path) -> IO[bytes]:
-    path.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, FILE_MODE), "wb")
 
 
 def _is_spooled(wanted: Getting, file: ArchivedFile) -> bool:

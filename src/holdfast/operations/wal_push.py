@@ -12,6 +12,7 @@ from pathlib import Path
 from holdfast import events
 from holdfast.archiving import ArchivedFile
 from holdfast.catalog.wal_archive import WalArchive
+from holdfast.cleanup import afterwards
 from holdfast.errors import (
     AlreadyStored,
     HoldfastError,
@@ -74,21 +75,24 @@ def push(plugs: Archiving, path: Path, *, cluster: str = "", at_once: int = 1) -
     files, done = [*asked, *later], list[WalFile]()
     kept = run_all(files, lambda each: _kept(plugs, each), workers=at_once)
     is_new = False
+
+    def discard_rest() -> None:
+        # Not the one that failed: its record may be there, whatever we were told.
+        _discard(kept[len(done) + 1 :])
+
     try:
         # In their order, so that whoever looks meanwhile sees no gap.
-        for each, found in zip(files, kept, strict=True):
-            was_new = _recorded(plugs, each, found)
-            is_new = was_new if each is file else is_new
-            done.append(each)
+        with afterwards(discard_rest):
+            for each, found in zip(files, kept, strict=True):
+                was_new = _recorded(plugs, each, found)
+                is_new = was_new if each is file else is_new
+                done.append(each)
     except Interrupted:
         raise
     except HoldfastError as error:
         if file not in done:
             raise
         events.warning("wal_not_sent_ahead", file=each.name.text, problem=error.message)
-    finally:
-        # Not the one that failed: its record may be there, whatever we were told.
-        _discard(kept[len(done) + 1 :])
     return Pushed(
         name=file.name.text,
         cluster=file.cluster,

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.beneath import Beneath, NotBeneath, Owner
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import (
     AlreadyStored,
     HoldfastError,
@@ -24,6 +25,7 @@ from holdfast.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
+from holdfast.kernel import FAILING, FULL
 from holdfast.model import Buffer
 from holdfast.ports import Stored
 from holdfast.repositories.keys import require_plain
@@ -33,7 +35,6 @@ FOLDER_ATTEMPTS = 100
 # No job begins with a dot, so no key can collide with what is not finished yet.
 UNFINISHED = ".unfinished-"
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -48,13 +49,11 @@ class LocalRepository:
         require_plain(key)
         folder = _above(key)
         unfinished = f"{folder}/{UNFINISHED}{secrets.token_hex(8)}".lstrip("/")
-        try:
+        with afterwards(self._drop, unfinished):
             size_bytes = self._write_durably(unfinished, chunks, key)
             with self._errors_of("store", key):
                 # A link fails where the name exists; a rename would replace it silently.
                 self._beneath.link(unfinished, key)
-        finally:
-            self._drop(unfinished)
         with self._errors_of("store", key):
             self._beneath.sync(folder)
         return Stored(key=key, size_bytes=size_bytes)
@@ -64,14 +63,12 @@ class LocalRepository:
         size_bytes = 0
         with self._errors_of("store", key):
             descriptor = self._made(name)
-        try:
+        with afterwards(self._close, descriptor, key):
             for chunk in chunks:
                 with self._errors_of("store", key):
                     size_bytes += _write_all(descriptor, chunk)
             with self._errors_of("store", key):
                 os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         return size_bytes
 
     def _made(self, name: str) -> int:
@@ -98,15 +95,18 @@ class LocalRepository:
         with suppress(OSError):
             self._beneath.unlink(name)
 
+    def _close(self, descriptor: int, key: str) -> None:
+        """A network file system may keep what it could not write until then."""
+        with self._errors_of("store", key):
+            os.close(descriptor)
+
     @contextmanager
     def open(self, key: str) -> Iterator[Iterator[bytes]]:
         require_plain(key)
         with self._errors_of("read", key):
             descriptor = self._beneath.open(key)
-        try:
+        with afterwards(os.close, descriptor):
             yield self._chunks(key, descriptor)
-        finally:
-            os.close(descriptor)
 
     def _chunks(self, key: str, descriptor: int) -> Iterator[bytes]:
         with self._errors_of("read", key):
@@ -189,11 +189,8 @@ class LocalRepository:
 
     def check(self) -> str:
         key = f"check-{secrets.token_hex(8)}"
-        try:
+        with on_failure(self._drop, key):
             self.put(key, [b"holdfast"])
-        except BaseException:
-            self._drop(key)
-            raise
         try:
             self.delete(key)
         except RepositoryReadOnly as error:
@@ -220,8 +217,12 @@ class LocalRepository:
         if isinstance(error, NotBeneath):
             return _refused(error, what, verb)
         what = f"{what}: {os.strerror(error.errno or 0)}"
-        if error.errno in _FULL:
+        if error.errno in FULL:
             return RepositoryFull(what, hint="free some room, or prune old backups: holdfast prune")
+        if error.errno in FAILING:
+            return RepositoryUnreachable(
+                what, hint="the disk or the network file system fails: see dmesg"
+            )
         if error.errno in _READ_ONLY:
             return RepositoryReadOnly(
                 what, hint=f"'{self._root}' must be writable for the user who runs holdfast"

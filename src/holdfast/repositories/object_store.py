@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import obstore
 
 from holdfast import events
+from holdfast.cleanup import on_failure
 from holdfast.errors import (
     AlreadyStored,
     HoldfastError,
@@ -242,7 +243,7 @@ class ObjectStoreRepository:
     def check(self) -> str:
         key = f"check-{secrets.token_hex(8)}/object"
         folder = key.partition("/")[0]
-        try:
+        with on_failure(self.delete, key):
             self.put(key, [b"holdfast"])
             self._require_no_replacing(key)
             with self.open(key) as chunks:
@@ -253,9 +254,6 @@ class ObjectStoreRepository:
                     hint="backups need a store with read-after-write consistency",
                 )
             self.sweep(folder)
-        except BaseException:
-            self._take_back(key)
-            raise
         try:
             self.delete(key)
         except RepositoryReadOnly as error:

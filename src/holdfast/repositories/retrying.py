@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 from holdfast import events
+from holdfast.cleanup import afterwards, noted_on
 from holdfast.errors import AlreadyStored, ObjectMissing, RepositoryUnreachable
 from holdfast.model import Buffer
 from holdfast.ports import Content, Repository, Stored
@@ -72,11 +73,9 @@ class RetryingRepository:
     @contextmanager
     def open(self, key: str) -> Iterator[Iterator[bytes]]:
         reading = _Reading(self._repository, key)
-        try:
+        with afterwards(reading.end):
             self._trying(reading.begin, what=f"opening '{key}'")
             yield self._chunks(reading)
-        finally:
-            reading.end()
 
     def _chunks(self, reading: _Reading) -> Iterator[bytes]:
         while chunk := self._trying(reading.next_chunk, what=f"reading '{reading.key}'"):
@@ -172,8 +171,9 @@ class _Reading:
                 chunk = self._skipped()
             else:
                 chunk = next(self._chunks, b"")
-        except RepositoryUnreachable:
-            self.end()
+        except RepositoryUnreachable as error:
+            with noted_on(error):
+                self.end()
             raise
         self._seen_bytes += len(chunk)
         return chunk

@@ -15,6 +15,8 @@ from datetime import datetime
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
+from holdfast.cleanup import afterwards
+
 TIMEOUT_SECONDS = 30.0
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
@@ -102,7 +104,7 @@ class S3Requests:
         path = f"{self._path}/{quote(key, safe='/')}" if key else self._path
         line = "&".join(f"{_plain(name)}={_plain(query[name])}" for name in sorted(query))
         connection = self._connection()
-        try:
+        with afterwards(connection.close):
             connection.request(
                 method,
                 f"{path}?{line}" if line else path,
@@ -111,8 +113,6 @@ class S3Requests:
             )
             answer = connection.getresponse()
             text = answer.read()
-        finally:
-            connection.close()
         if answer.status >= http.client.MULTIPLE_CHOICES:
             raise _refused(answer.status, text)
         return ElementTree.fromstring(text) if text else ElementTree.Element("none")  # noqa: S314 - expat refuses entity bombs since 2.4.1, and the store is the one we trust with the backups

@@ -11,6 +11,7 @@ from posixpath import dirname
 
 import paramiko
 
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import (
     AlreadyStored,
     HoldfastError,
@@ -56,18 +57,12 @@ class SftpRepository:
     def _written(
         self, session: SftpSession, source: Iterable[Buffer], unfinished: str, path: str
     ) -> int:
-        try:
+        with on_failure(_discard, session, unfinished):
             file = self._created(session, unfinished)
-            try:
+            with afterwards(file.close):
                 size_bytes = session.write_all(file, source)
                 session.fsync(file)
-            finally:
-                file.close()
             self._name_it(session, unfinished, path)
-        except BaseException:
-            with suppress(EOFError, OSError, paramiko.SSHException):
-                session.remove(unfinished)
-            raise
         return size_bytes
 
     def _created(self, session: SftpSession, path: str) -> paramiko.SFTPFile:
@@ -112,11 +107,8 @@ class SftpRepository:
         with self._connections.session() as session:
             with self._errors_of("read", key):
                 file = session.open(path, "rb")
-            try:
+            with afterwards(_close, file):
                 yield self._chunks(session, file, key)
-            finally:
-                with suppress(EOFError, OSError, paramiko.SSHException):
-                    file.close()
 
     def _chunks(self, session: SftpSession, file: paramiko.SFTPFile, key: str) -> Iterator[bytes]:
         with self._connections.told(), self._errors_of("read", key):
@@ -189,14 +181,10 @@ class SftpRepository:
 
     def check(self) -> str:
         key = f"check-{secrets.token_hex(8)}"
-        try:
+        with on_failure(self.delete, key):
             self.put(key, [b"holdfast"])
             with self.open(key) as chunks:
                 found = b"".join(chunks)
-        except BaseException:
-            with suppress(HoldfastError):
-                self.delete(key)
-            raise
         kept_because = self._check_delete(key)
         if found != b"holdfast":
             raise RepositoryUnreachable(
@@ -280,6 +268,17 @@ class _Source:
         except BaseException as error:
             self.error = error
             raise _SourceBroke from error
+
+
+def _discard(session: SftpSession, path: str) -> None:
+    with suppress(FileNotFoundError):
+        session.remove(path)
+
+
+def _close(file: paramiko.SFTPFile) -> None:
+    """Of a file that was read: nothing can be lost with it."""
+    with suppress(EOFError, OSError, paramiko.SSHException):
+        file.close()
 
 
 def _is_folder(session: SftpSession, path: str) -> bool:

@@ -18,6 +18,7 @@ import paramiko
 from paramiko.sftp import SFTPError
 
 from holdfast import events
+from holdfast.cleanup import noted_on
 from holdfast.errors import HoldfastError, RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.sftp_session import FSYNC, SftpSession
 
@@ -95,11 +96,13 @@ class SshConnections:
         try:
             yield session
         except BROKEN as error:
-            self._drop(connection)
+            with noted_on(error):
+                self._drop(connection)
             raise self._unreachable(error) from error
-        except BaseException:
+        except BaseException as error:
             # An answer may still be on its way: nobody else must get it.
-            self._close(connection, session)
+            with noted_on(error):
+                self._close(connection, session)
             raise
         if session.is_busy:
             self._close(connection, session)
@@ -133,8 +136,9 @@ class SshConnections:
                 connection.channels -= 1
                 connection.most_channels = connection.channels
             return self._taken()
-        except HoldfastError:
-            self._drop(connection)
+        except HoldfastError as error:
+            with noted_on(error):
+                self._drop(connection)
             raise
 
     def _opened(self, connection: _Connection) -> SftpSession:

@@ -11,11 +11,12 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import RunInFlight
 from holdfast.ports import Clock, Guard
 from holdfast.proving import Hold
 from holdfast.scheduling.owner import Process, has_ended, this_process
-from holdfast.scheduling.state import make_folder, open_private
+from holdfast.scheduling.state import make_folder, open_private, state_errors
 
 POLL_SECONDS = 1.0
 
@@ -54,19 +55,16 @@ class FlockGuard:
     @contextmanager
     def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:
         make_folder(self._folder)
-        descriptor = open_private(self._path(job), os.O_RDWR)
-        try:
+        path = self._path(job)
+        descriptor = open_private(path, os.O_RDWR)
+        with afterwards(os.close, descriptor):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise self._in_flight(job) from error
-            _write(descriptor, self._describe(deadline))
-            try:
+            with afterwards(_forget_owner, descriptor, path):
+                _write(descriptor, self._describe(deadline), path)
                 yield HeldHere()
-            finally:
-                _write(descriptor, {})
-        finally:
-            os.close(descriptor)
 
     def owner(self, job: str) -> dict[str, str] | None:
         """Read, never locked: a look must not make a run that starts right now skip."""
@@ -144,9 +142,16 @@ class WaitingGuard:
         return self._guard.owner(job)
 
 
-def _write(descriptor: int, owner: dict[str, str]) -> None:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(owner).encode() + b"\n", 0)
+def _write(descriptor: int, owner: dict[str, str], path: Path) -> None:
+    with state_errors(path):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(owner).encode() + b"\n", 0)
+
+
+def _forget_owner(descriptor: int, path: Path) -> None:
+    """An empty file says as much as an empty owner, and takes no room of a full disk."""
+    with state_errors(path):
+        os.ftruncate(descriptor, 0)
 
 
 def _is_alive(owner: dict[str, str]) -> bool:

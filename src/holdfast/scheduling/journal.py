@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
+from holdfast.cleanup import afterwards
 from holdfast.model import Part
 from holdfast.remembering import Unfinished
-from holdfast.scheduling.state import make_folder, open_private, state_errors
+from holdfast.scheduling.state import make_folder, open_private, state_errors, write_all
 
 
 @cache
@@ -78,11 +79,9 @@ class FileJournal:
     def _append(self, path: Path, lines: list[bytes], how: int) -> None:
         with state_errors(path):
             descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | how)
-            try:
-                os.write(descriptor, b"".join(line + b"\n" for line in lines))
+            with afterwards(os.close, descriptor):
+                write_all(descriptor, b"".join(line + b"\n" for line in lines))
                 os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
     def _path(self, job: str, database: str) -> Path:
         # A name may hold anything; a file name may not, and must not be too long either.

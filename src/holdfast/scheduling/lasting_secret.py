@@ -7,8 +7,9 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import ConfigInvalid
-from holdfast.scheduling.state import open_private, state_errors
+from holdfast.scheduling.state import discard, state_errors, write_private
 
 SECRET_BYTES = 32
 
@@ -33,16 +34,8 @@ def lasting_secret(path: Path) -> bytes:
 
 def _make(path: Path) -> None:
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = open_private(unfinished, os.O_WRONLY | os.O_EXCL)
-        try:
-            with state_errors(path):
-                os.write(descriptor, secrets.token_bytes(SECRET_BYTES))
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with afterwards(discard, unfinished):
+        write_private(unfinished, secrets.token_bytes(SECRET_BYTES))
         # A link refuses to replace: of two runs that begin at once the first one's stays.
         with state_errors(path), suppress(FileExistsError):
             os.link(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

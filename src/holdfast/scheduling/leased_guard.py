@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from holdfast import events
+from holdfast.cleanup import afterwards
 from holdfast.errors import HoldfastError, LeaseLost, RepositoryBusy, RunInFlight
 from holdfast.ports import Guard, Repository
 from holdfast.proving import Hold
@@ -175,10 +176,14 @@ def kept(lease: Lease, terms: Terms) -> Iterator[LeasedHold]:
             hold.beat()
         return bool(hold.lost)
 
-    try:
-        with ticking(beat, pause=lambda: heartbeat_seconds(terms), name="heartbeat"):
-            yield hold
-    finally:
-        # What cannot be said now others will find out: no heartbeat comes any more.
-        with suppress(HoldfastError):
-            lease.release()
+    with (
+        afterwards(_release, lease),
+        ticking(beat, pause=lambda: heartbeat_seconds(terms), name="heartbeat"),
+    ):
+        yield hold
+
+
+def _release(lease: Lease) -> None:
+    """What cannot be said now others will find out: no heartbeat comes any more."""
+    with suppress(HoldfastError):
+        lease.release()

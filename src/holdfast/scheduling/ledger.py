@@ -12,8 +12,15 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.remembering import RunRecord
-from holdfast.scheduling.state import make_folder, open_private, state_errors
+from holdfast.scheduling.state import (
+    discard,
+    make_folder,
+    open_private,
+    state_errors,
+    write_private,
+)
 
 RUNS_KEPT = 50
 
@@ -49,24 +56,17 @@ class FileLedger:
     def _replace(self, path: Path, content: bytes) -> None:
         """Whole or not at all: a killed run must not cost us the memory of the others."""
         unfinished = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-        descriptor = open_private(unfinished, os.O_WRONLY | os.O_EXCL)
-        try:
-            with state_errors(path), os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+        with on_failure(discard, unfinished):
+            write_private(unfinished, content)
+            with state_errors(path):
                 unfinished.rename(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         descriptor = open_private(self._folder / ".lock", os.O_RDWR)
-        try:
+        with afterwards(os.close, descriptor):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
-        finally:
-            os.close(descriptor)
 
     def _path(self, job: str) -> Path:
         return self._folder / f"{job}.jsonl"

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from holdfast.cleanup import afterwards
 from holdfast.model import Buffer
-from holdfast.scheduling.state import make_folder, open_private, state_errors
+from holdfast.scheduling.state import make_folder, open_private, state_errors, write_all
 
 CHUNK_BYTES = 1 << 20
 
@@ -23,11 +24,12 @@ class FileLists:
         make_folder(self._folder)
         path = self._offered(job)
         descriptor = open_private(path, os.O_WRONLY | os.O_TRUNC)
-        with state_errors(path), os.fdopen(descriptor, "wb") as file:
+        with afterwards(os.close, descriptor):
             for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
+                with state_errors(path):
+                    write_all(descriptor, chunk)
+            with state_errors(path):
+                os.fsync(descriptor)
 
     def settle(self, job: str) -> None:
         offered = self._offered(job)
@@ -39,12 +41,23 @@ class FileLists:
     def open(self, job: str) -> Iterator[Iterator[bytes]]:
         path = self._folder / job
         with state_errors(path):
-            if not path.exists():
-                yield iter(())
-                return
-            with path.open("rb") as file:
-                yield iter(lambda: file.read(CHUNK_BYTES), b"")
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path.exists() else None
+        if descriptor is None:
+            yield iter(())
+            return
+        with afterwards(os.close, descriptor):
+            yield _chunks(descriptor, path)
 
     def _offered(self, job: str) -> Path:
         # No job has a name that begins with a dot.
         return self._folder / f".{job}"
+
+
+def _chunks(descriptor: int, path: Path) -> Iterator[bytes]:
+    """Only our own reads are told as trouble with the file."""
+    while True:
+        with state_errors(path):
+            chunk = os.read(descriptor, CHUNK_BYTES)
+        if not chunk:
+            return
+        yield chunk

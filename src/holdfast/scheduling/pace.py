@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast import events
+from holdfast.cleanup import afterwards
 
 LOOK_SECONDS = 5.0
 # What may be sent at once after a pause: enough to keep a pipe full, too little to be a burst.
@@ -66,12 +67,13 @@ class Pace:
         if self._limits:
             self.look()
             watcher.start()
-        try:
+        with afterwards(self._end_with, watcher):
             yield
-        finally:
-            self.end()
-            if self._limits:
-                watcher.join()
+
+    def _end_with(self, watcher: threading.Thread) -> None:
+        self.end()
+        if self._limits:
+            watcher.join()
 
     def end(self) -> None:
         """Nobody waits any more; from any thread."""

@@ -11,8 +11,9 @@ from datetime import datetime
 from pathlib import Path
 
 from holdfast import events
+from holdfast.cleanup import on_failure
 from holdfast.proving import Reread
-from holdfast.scheduling.state import make_folder, open_private, state_errors
+from holdfast.scheduling.state import make_folder, open_private, state_error, state_errors
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS reread (
@@ -28,6 +29,9 @@ SET at = excluded.at, problem = excluded.problem, opened = excluded.opened
 WHERE excluded.opened OR excluded.problem != '' OR reread.problem = '' OR NOT reread.opened
 """
 WAIT_SECONDS = 30.0
+PRIMARY_CODE = 0xFF
+# What we find ourselves has no code.
+DAMAGE = (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class FileProofs:
@@ -82,7 +86,7 @@ class FileProofs:
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
         """One transaction; other processes of this host wait for it."""
-        with self._lock, state_errors(self._path):
+        with self._lock, _told(self._path), state_errors(self._path):
             if self._open is None:
                 self._open = self._opened_whole()
             with self._open:
@@ -92,6 +96,9 @@ class FileProofs:
         try:
             return self._opened()
         except sqlite3.DatabaseError as error:
+            # A disk that is full or a neighbour who is slow is no damage.
+            if getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE not in DAMAGE:
+                raise
             events.warning("proofs_begun_anew", path=str(self._path), problem=str(error))
             self._path.unlink(missing_ok=True)
             return self._opened()
@@ -100,14 +107,19 @@ class FileProofs:
         make_folder(self._path.parent)
         os.close(open_private(self._path, os.O_RDWR))
         database = sqlite3.connect(self._path, timeout=WAIT_SECONDS, check_same_thread=False)
-        try:
+        with on_failure(database.close):
             # No file beside it stays: whoever else uses the folder need not be able to write it.
             database.execute("PRAGMA synchronous = NORMAL")
             database.executescript(TABLES)
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
-        except sqlite3.Error:
-            database.close()
-            raise
         return database
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise state_error(error, path) from error

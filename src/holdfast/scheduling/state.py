@@ -11,10 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from holdfast.errors import ConfigInvalid
+from holdfast.cleanup import afterwards, on_failure
+from holdfast.errors import (
+    ConfigInvalid,
+    HoldfastError,
+    RepositoryFull,
+    RepositoryReadOnly,
+    RepositoryUnreachable,
+)
+from holdfast.kernel import disk_error
+from holdfast.model import Buffer
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+# What `state_errors` raises.
+STATE_FAULTS = (ConfigInvalid, RepositoryFull, RepositoryReadOnly, RepositoryUnreachable)
 
 
 def make_folder(path: Path) -> None:
@@ -23,18 +34,38 @@ def make_folder(path: Path) -> None:
         if not path.is_dir():
             path.mkdir(mode=FOLDER_MODE, exist_ok=True)
             descriptor = os.open(path, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
+            with afterwards(os.close, descriptor):
                 give_to_owner(descriptor, like=path.parent)
-            finally:
-                os.close(descriptor)
 
 
 def open_private(path: Path, flags: int) -> int:
     """A descriptor of a file that only its owner may read."""
     with state_errors(path):
         descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
-        give_to_owner(descriptor, like=path.parent)
+        with on_failure(os.close, descriptor):
+            give_to_owner(descriptor, like=path.parent)
         return descriptor
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """`content` as the new file `path`, on the disk when this returns."""
+    descriptor = open_private(path, os.O_WRONLY | os.O_EXCL)
+    with state_errors(path), afterwards(os.close, descriptor):
+        write_all(descriptor, content)
+        os.fsync(descriptor)
+
+
+def write_all(descriptor: int, content: Buffer) -> None:
+    """A disk that fills up may take a part of what it is given."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def discard(path: Path) -> None:
+    """Remove what was not finished, if it is there."""
+    with state_errors(path):
+        path.unlink(missing_ok=True)
 
 
 def give_to_owner(descriptor: int, *, like: Path) -> None:
@@ -49,11 +80,18 @@ def give_to_owner(descriptor: int, *, like: Path) -> None:
 
 @contextmanager
 def state_errors(path: Path) -> Iterator[None]:
-    """Errors of the disk as an error that says which setting to look at."""
+    """Errors of the disk as errors that say which setting, or which disk, to look at."""
     try:
         yield
     except OSError as error:
-        raise ConfigInvalid(
-            f"cannot use state directory file '{path}': {os.strerror(error.errno or 0)}",
-            hint="the state_directory must exist and belong to the user who runs holdfast",
-        ) from error
+        raise state_error(error, path) from error
+
+
+def state_error(error: Exception, path: Path) -> HoldfastError:
+    """What the kernel or SQLite says about `path`, in our words."""
+    what = f"cannot use state directory file '{path}'"
+    cause = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+    return disk_error(error, what) or ConfigInvalid(
+        f"{what}: {cause}",
+        hint="the state_directory must exist and belong to the user who runs holdfast",
+    )

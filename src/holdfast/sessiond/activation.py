@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import ConfigInvalid
 
 FIRST_DESCRIPTOR = 3
@@ -41,10 +42,8 @@ def own_socket(path: Path, *, group: int | None) -> socket.socket:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # Nobody may connect before owner and mode are right.
         before = os.umask(0o177)
-        try:
+        with afterwards(os.umask, before):
             listening.bind(str(path))
-        finally:
-            os.umask(before)
         if group is not None:
             os.chown(path, -1, group)
             path.chmod(0o660)

@@ -6,11 +6,11 @@ import json
 import os
 import sqlite3
 import threading
-from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import ConfigInvalid
 from holdfast.holding import HeldState
 from holdfast.scheduling.state import open_private
@@ -98,5 +98,7 @@ class Catalogue:
 
     def _read(self, condition: str, *values: str) -> list[SessionRecord]:
         query = f"SELECT document FROM sessions {condition}"  # noqa: S608 - our own words, values apart
-        with self._lock, closing(self._database.execute(query, values)) as rows:
-            return [from_document(json.loads(document)) for (document,) in rows]
+        with self._lock:
+            rows = self._database.execute(query, values)
+            with afterwards(rows.close):
+                return [from_document(json.loads(document)) for (document,) in rows]

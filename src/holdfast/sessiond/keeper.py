@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from holdfast import events
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import (
     DatabaseUnreachable,
     HoldfastError,
@@ -62,24 +63,22 @@ class Keeper:
         of_job = self._sessions_of(request.job)
         server = of_job.holder.server
         self._reserve(server)
-        try:
+        with afterwards(self._unreserve, server):
             kind = HeldKind(request.kind) if request.kind else of_job.kind
             holding = of_job.holder.begin(
                 kind, label=request.label, fast=request.fast, database=request.database
             )
-            try:
+            with on_failure(holding.abort):
                 kept = Kept(self._described(request, peer, server, holding), holding)
                 self._catalogue.put(kept.record)
-            except BaseException:
-                holding.abort()
-                raise
             with self._lock:
                 self._kept[kept.record.session_id] = kept
-        finally:
-            with self._lock:
-                self._beginning.remove(server)
         events.info("session_begun", **fields_of(kept.record), by=_who(peer))
         return kept.record
+
+    def _unreserve(self, server: str) -> None:
+        with self._lock:
+            self._beginning.remove(server)
 
     def renew(self, session_id: str, peer: Peer, *, act: str) -> SessionRecord:
         """Prove that the session still counts, and give it its full lease again."""
@@ -145,12 +144,10 @@ class Keeper:
         for kept in held:
             # One whose server does not answer dies with this process.
             if kept.lock.acquire(timeout=5):
-                try:
+                with afterwards(kept.lock.release):
                     kept.holding.abort()
                     if kept.record.is_open:
                         self._close(kept, HeldState.LOST, "the daemon was stopped")
-                finally:
-                    kept.lock.release()
 
     def _tend(self, kept: Kept) -> None:
         with kept.lock:

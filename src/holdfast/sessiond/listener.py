@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from holdfast import events
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import HoldfastError, SessionRefused
 from holdfast.session.protocol import (
     MOST_REQUEST_BYTES,
@@ -48,14 +49,11 @@ class Listener:
         threading.Thread(target=self._serve, args=[connection], daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        try:
-            with connection:
-                connection.settimeout(PATIENCE_SECONDS)
-                # A client that hangs up or says nothing has only itself to blame.
-                with suppress(OSError):
-                    self._converse(connection)
-        finally:
-            self._slots.release()
+        with afterwards(self._slots.release), connection:
+            connection.settimeout(PATIENCE_SECONDS)
+            # A client that hangs up or says nothing has only itself to blame.
+            with suppress(OSError):
+                self._converse(connection)
 
     def _converse(self, connection: socket.socket) -> None:
         peer = peer_of(connection)
@@ -77,12 +75,9 @@ class Listener:
         except Exception as error:  # noqa: BLE001 - told to whoever asked; the others are served on
             events.error("session_request_failed", error=f"{type(error).__name__}: {error}")
             answer = encode_error(HoldfastError(f"cannot go on: {type(error).__name__}: {error}"))
-        try:
+        # Nobody heard the id, so nobody could ever end it.
+        with on_failure(undo):
             connection.sendall(answer)
-        except OSError:
-            # Nobody heard the id, so nobody could ever end it.
-            undo()
-            raise
 
     def _answered(
         self, request: Request, peer: Peer

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import BackupFailed
 
 
@@ -25,11 +26,12 @@ class Endings:
             if self.aborted.is_set():
                 raise BackupFailed("cannot begin another read: the run was ended")
             self._under_way[token] = end
-        try:
+        with afterwards(self._forget, token):
             yield
-        finally:
-            with self._lock:
-                del self._under_way[token]
+
+    def _forget(self, token: object) -> None:
+        with self._lock:
+            del self._under_way[token]
 
     def abort(self) -> None:
         """End everything; more than once is no harm, and one that fails does not spare the rest."""

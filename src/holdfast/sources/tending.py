@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import (
     HoldfastError,
     SessionCorrupt,
@@ -65,11 +66,13 @@ def joined(holder: Holder, session_id: str) -> Holding:
 @contextmanager
 def of_this_process(holding: Holding) -> Iterator[None]:
     """End a session of our own with the block; one that others hold stays for who resumes."""
-    try:
+    with afterwards(_abort_own, holding):
         yield
-    finally:
-        if not holding.session_id:
-            holding.abort()
+
+
+def _abort_own(holding: Holding) -> None:
+    if not holding.session_id:
+        holding.abort()
 
 
 def let_go(holding: Holding, *, finished: bool) -> None:

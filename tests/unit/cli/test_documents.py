@@ -73,7 +73,7 @@ def test_the_check_of_a_configuration_is_described(desk: Desk) -> None:
 def test_an_error_is_described(desk: Desk) -> None:
     document = desk.holdfast("show", "shop/latest", "--json").document
     assert document.pop("schema") == "holdfast.error/1"
-    assert set(document) == {"error", "hint", "exit_code"} <= described("holdfast.error/1")
+    assert set(document) == {"error", "hint", "exit_code", "notes"} <= described("holdfast.error/1")
     assert document["exit_code"] == 12
 
 

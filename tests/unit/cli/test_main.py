@@ -45,6 +45,7 @@ def test_with_json_an_error_is_a_document_on_stdout(desk: Desk) -> None:
         "error": "cannot find job 'shopp': it is not configured",
         "hint": "did you mean 'shop'?",
         "exit_code": 11,
+        "notes": [],
     }
 
 

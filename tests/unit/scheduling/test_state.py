@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from holdfast.errors import ConfigInvalid
+from holdfast.errors import (
+    ConfigInvalid,
+    HoldfastError,
+    RepositoryFull,
+    RepositoryReadOnly,
+    RepositoryUnreachable,
+)
+from holdfast.remembering import RunRecord
+from holdfast.scheduling.failed_statements import FileFailedStatements
+from holdfast.scheduling.guard import FlockGuard
+from holdfast.scheduling.lasting_secret import lasting_secret
+from holdfast.scheduling.ledger import FileLedger
+from holdfast.scheduling.lists import FileLists
 from holdfast.scheduling.state import make_folder, open_private
 
 NOBODY = 65534
@@ -34,3 +50,67 @@ def test_a_link_that_somebody_planted_is_not_followed(state: Path) -> None:
     (state / "shop.lock").symlink_to("/etc/passwd")
     with pytest.raises(ConfigInvalid, match="Too many levels of symbolic links"):
         open_private(state / "shop.lock", os.O_RDWR)
+
+
+KINDS: dict[int, type[HoldfastError]] = {
+    errno.ENOSPC: RepositoryFull,
+    errno.EDQUOT: RepositoryFull,
+    errno.EROFS: RepositoryReadOnly,
+    errno.EIO: RepositoryUnreachable,
+    errno.ESTALE: RepositoryUnreachable,
+    errno.EACCES: ConfigInvalid,
+}
+RUN = RunRecord(
+    job="shop",
+    run_id="1",
+    outcome="ok",
+    started_at=datetime(2026, 11, 20, tzinfo=UTC),
+    finished_at=datetime(2026, 11, 20, tzinfo=UTC),
+)
+
+
+def hold_lock(folder: Path) -> None:
+    with FlockGuard(folder, clock=lambda: RUN.started_at, run_id="1").hold("shop", deadline=None):
+        pass
+
+
+def error_of(act: Callable[[], object]) -> HoldfastError | None:
+    try:
+        act()
+    except HoldfastError as error:
+        return error
+    return None
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "the lock of a job": hold_lock,
+    "the ledger": lambda folder: FileLedger(folder).record(RUN),
+    "the list of files": lambda folder: FileLists(folder).offer("shop", [b"x"]),
+    "the secret of names": lambda folder: lasting_secret(folder / "secret"),
+    "statements for later": lambda folder: FileFailedStatements(folder).keep("shop/1", "SELECT 1"),
+}
+
+
+@pytest.mark.parametrize("number", KINDS, ids=errno.errorcode.__getitem__)
+@pytest.mark.parametrize("name", ["open", "write", "pwrite", "fsync", "rename", "link"])
+@pytest.mark.parametrize("what", WRITERS)
+def test_whatever_the_disk_refuses_has_a_code_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, name: str, number: int
+) -> None:
+    called = False
+
+    def refused(*arguments: Any, **_: Any) -> Any:
+        nonlocal called
+        called = True
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, name, refused)
+        error = error_of(lambda: WRITERS[what](tmp_path))
+    assert called == (error is not None)
+    if error is not None:
+        assert type(error) is KINDS[number]
+        assert error.message.startswith("cannot use state directory file")
+        assert os.strerror(number) in error.message
+    # And nothing half made is taken for the whole afterwards.
+    WRITERS[what](tmp_path)

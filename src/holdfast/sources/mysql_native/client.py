@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import ToolMissing
 from holdfast.process import Child, ChildFailed, running
 from holdfast.proven import Proven
@@ -61,11 +62,12 @@ class Clients:
             if self._stopped:
                 raise Stopped
             self._running.add(child)
-        try:
+        with afterwards(self._unlist, child):
             yield
-        finally:
-            with self._lock:
-                self._running.discard(child)
+
+    def _unlist(self, child: Child) -> None:
+        with self._lock:
+            self._running.discard(child)
 
     def _feed(self, child: Child, script: Proven) -> None:
         try:
@@ -100,13 +102,11 @@ def _command(program: str, descriptor: int, address: Address) -> list[str]:
 def login_file(address: Address) -> Iterator[int]:
     """An option file in memory, by its descriptor, that only this process and its children read."""
     descriptor = os.memfd_create("holdfast-login")
-    try:
+    with afterwards(os.close, descriptor):
         # The client ignores a file that anybody may write to.
         os.fchmod(descriptor, 0o600)
         os.write(descriptor, login_options(address).encode())
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def login_options(address: Address) -> str:

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Protocol
 
+from holdfast.cleanup import noted_on
 from holdfast.errors import RestoreFailed
 from holdfast.model import Part, PartKind
 from holdfast.ports import Progress, RestoreRequest
@@ -88,8 +89,9 @@ class Loading:
                 wait(running, return_when=FIRST_EXCEPTION)
                 if any(_failed(future) for future in running):
                     self._stop(running)
-            except BaseException:
-                self._stop(running)
+            except BaseException as error:
+                with noted_on(error):
+                    self._stop(running)
                 raise
         for future in running:
             if not future.cancelled() and not isinstance(future.exception(), Stopped):

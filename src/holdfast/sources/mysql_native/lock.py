@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import BackupFailed, HoldfastError
 from holdfast.sources.mysql_native.choices import DdlPolicy
 from holdfast.sources.mysql_native.edition import Edition
@@ -87,17 +88,14 @@ def locked(session: Session, kind: LockKind, *, hold_seconds: float) -> Iterator
     watchdog.daemon = True
     session.configure(lock_wait_timeout=WAIT_SECONDS)
     try:
-        began = _take(session, kind)
-        watchdog.start()
-        yield lock
-    except BaseException as error:
-        with suppress(HoldfastError):
-            _release(session, kind, lock)
-        if lock.expired and isinstance(error, HoldfastError):
+        with afterwards(watchdog.cancel), on_failure(_release, session, kind, lock):
+            began = _take(session, kind)
+            watchdog.start()
+            yield lock
+    except HoldfastError as error:
+        if lock.expired:
             raise _given_up() from error
         raise
-    finally:
-        watchdog.cancel()
     _release(session, kind, lock)
     lock.milliseconds = round((time.monotonic() - began) * 1000, 1)
 

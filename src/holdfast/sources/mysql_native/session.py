@@ -12,6 +12,7 @@ import pymysql
 import pymysql.converters
 from pymysql.cursors import SSCursor
 
+from holdfast.cleanup import afterwards
 from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.failures import (
     VALUE_CUT,
@@ -152,16 +153,17 @@ class Session:
             if warned:
                 self._refuse_cut_values()
 
-        cursor = self._connection.cursor(SSCursor)
-        try:
-            yield rows()
-        finally:
+        def end() -> None:
             if not ended:
                 # What is still on its way could only be read to its end: that may be hours.
                 self.cut()
                 self._connection.forget_result()
             with suppress(pymysql.Error, OSError):
                 cursor.close()
+
+        cursor = self._connection.cursor(SSCursor)
+        with afterwards(end):
+            yield rows()
 
     def _refuse_cut_values(self) -> None:
         """Raise `StatementFailed` where the server gave NULL for what it could not hold."""
@@ -187,7 +189,5 @@ class Session:
 def session(address: Address, *, database: str | None = None) -> Iterator[Session]:
     """A session for the length of the block; `database=""` is none at all."""
     opened = Session.open(address, database=database)
-    try:
+    with afterwards(opened.close):
         yield opened
-    finally:
-        opened.close()

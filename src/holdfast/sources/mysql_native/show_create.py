@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import BackupFailed
 from holdfast.sources.mysql_native.failures import StatementFailed
 from holdfast.sources.mysql_native.names import quoted
@@ -15,10 +16,8 @@ from holdfast.sources.mysql_native.session import Session
 def as_stored(session: Session) -> Iterator[None]:
     """Definitions in the bytes that their authors sent: converted, some could not come back."""
     session.run("SET character_set_results = binary")
-    try:
+    with afterwards(session.run, "SET NAMES utf8mb4"):
         yield
-    finally:
-        session.run("SET NAMES utf8mb4")
 
 
 def shown_by_server(

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import HoldfastError, SnapshotLost
 from holdfast.model import Consistency, PartPlan, Server
 from holdfast.ports import PartStream
@@ -45,13 +46,12 @@ class Pool:
             # Whoever waits behind us must be told too.
             self._idle.put(None)
             raise _lost("no session that carried it is left")
-        try:
-            yield session
-        except ConnectionLost as error:
-            session.cut()
-            raise _lost(error.message) from error
-        finally:
-            self._give_back(session)
+        with afterwards(self._give_back, session):
+            try:
+                yield session
+            except ConnectionLost as error:
+                session.cut()
+                raise _lost(error.message) from error
 
     def _give_back(self, session: Session) -> None:
         """A session that was cut stays out: its transaction is over."""
@@ -122,10 +122,8 @@ class MysqlSnapshot:
         with self._pool.session() as session:
             tables = self._contents.tables[part.name]
             stream = RowsStream(session, tables, self._limits, self._guard)
-            try:
+            with afterwards(stream.end):
                 yield stream
-            finally:
-                stream.end()
 
     def abort(self) -> None:
         self._pool.abandon()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from holdfast.cleanup import noted_on
 from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model import Part, PartKind, Relation
 from holdfast.ports import Progress, RestoreRequest
@@ -63,7 +64,8 @@ class MysqlTarget:
         try:
             yield
         except BaseException as error:
-            self._clear_away(asking, error, ours=not exists)
+            with noted_on(error):
+                self._clear_away(asking, error, ours=not exists)
             raise
 
     def _clear_away(self, asking: Session, error: BaseException, *, ours: bool) -> None:

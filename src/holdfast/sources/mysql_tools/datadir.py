@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from holdfast.cleanup import noted_on
 from holdfast.errors import ConfigInvalid, HoldfastError, RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part
 from holdfast.ports import Progress, RestoreRequest
@@ -69,10 +70,11 @@ class DatadirTarget:
                 )
             yield
         except BaseException as error:
-            self._clear(made=made)
-            if isinstance(error, HoldfastError):
-                note = "what had been unpacked was removed again"
-                error.hint = f"{error.hint}; {note}" if error.hint else note
+            with noted_on(error):
+                self._clear(made=made)
+                if isinstance(error, HoldfastError):
+                    note = "what had been unpacked was removed again"
+                    error.hint = f"{error.hint}; {note}" if error.hint else note
             raise
 
     def _made(self) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import SnapshotLost
 from holdfast.model import Consistency, Relation
 from holdfast.ports import Blobs, Finding, SourcePlan, TablePlan
@@ -112,10 +113,8 @@ class MysqlPhysicalSource:
             clock=self._clock,
             taken_at=self._clock(),
         )
-        try:
+        with afterwards(snapshot.abort):
             yield snapshot
-        finally:
-            snapshot.abort()
 
     def _examined(self, asking: Session) -> _Found:
         edition = Edition.of(asking)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import SnapshotLost
 from holdfast.model import Consistency, Selection
 from holdfast.ports import Blobs, Finding, SourcePlan, TablePlan
@@ -153,10 +154,8 @@ class MysqlToolsSource:
             taken_at = self._clock()
             witness = Witness(watching, found.tables if self._as_tables else ())
             snapshot = self._described(asking, found, witness, taken_at)
-            try:
+            with afterwards(snapshot.abort):
                 yield snapshot
-            finally:
-                snapshot.abort()
 
     def _described(
         self, asking: Session, found: _Found, witness: Witness, taken_at: datetime

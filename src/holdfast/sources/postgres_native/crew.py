@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import psycopg
 
+from holdfast.cleanup import noted_on
 from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres_native.login import Login
@@ -69,7 +70,8 @@ class Crew(Generic[Item]):
                         return
                     self._work(connection, item)
         except BaseException as error:
-            self._ended_by(error)
+            with noted_on(error):
+                self._ended_by(error)
             raise
 
     def _ended_by(self, error: BaseException) -> BaseException:

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from holdfast.cleanup import noted_on
 from holdfast.errors import HoldfastError, TargetNotEmpty
 from holdfast.sources.postgres_native.cluster import Cluster, first_object
 from holdfast.sources.postgres_native.login import Login
@@ -51,7 +52,8 @@ def _in_place(server: Cluster, login: Login) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        server.end_sessions(login.settings["application_name"])
+        with noted_on(error):
+            server.end_sessions(login.settings["application_name"])
         if isinstance(error, HoldfastError):
             error.hint = f"{error.hint}; database '{login.database}' is left incomplete"
         raise
@@ -64,7 +66,8 @@ def _beside(server: Cluster, login: Login, options: Mapping[str, str]) -> Iterat
     try:
         yield login.in_database(unfinished)
     except BaseException as error:
-        _discard(server, unfinished, error)
+        with noted_on(error):
+            _discard(server, unfinished, error)
         raise
     # From here on the new one is complete: whatever fails now, it is never dropped.
     try:

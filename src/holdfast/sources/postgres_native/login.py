@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import ConfigInvalid
 from holdfast.sources.postgres_native import failures
 
@@ -125,10 +126,8 @@ class Login:
     def session(self) -> Iterator[psycopg.Connection]:
         """One configured session in autocommit mode, closed after the block."""
         connection = self.connect()
-        try:
+        with afterwards(connection.close):
             yield connection
-        finally:
-            connection.close()
 
     def connect(self) -> psycopg.Connection:
         """Raises `DatabaseUnreachable`, `AccessDenied` or `GrantMissing`."""
@@ -138,11 +137,8 @@ class Login:
             )
         except psycopg.Error as error:
             raise failures.connecting(error, self) from error
-        try:
+        with on_failure(connection.close):
             _configure(connection, lock_wait_seconds=self.lock_wait_seconds)
-        except BaseException:
-            connection.close()
-            raise
         return connection
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psycopg
 
+from holdfast.cleanup import afterwards
 from holdfast.model import Buffer
 from holdfast.sources.postgres_native.copy_command import POLL_MILLISECONDS, CopyCommand
 
@@ -50,11 +51,9 @@ class Pipes:
         """A new pipe that the server may open, gone after the block."""
         path = self.folder / f"{secrets.token_hex(8)}.pipe"
         os.mkfifo(path, 0o600)
-        try:
+        with afterwards(_remove, path):
             _let_in(path, self.server_uid, self.server_may)
             yield path
-        finally:
-            path.unlink(missing_ok=True)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Path, FileIO]]:
@@ -63,6 +62,10 @@ class Pipes:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with FileIO(widened(descriptor)) as pipe:
                 yield path, pipe
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def widened(descriptor: int) -> int:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import HoldfastError, SnapshotLost
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.login import Login
@@ -48,11 +49,12 @@ class Sessions:
             raise SnapshotLost(
                 f"cannot read {subject}: no session with the snapshot is left", hint=_RUN_AGAIN
             ) from error
-        try:
+        with afterwards(self._give_back, connection):
             yield connection
-        finally:
-            if self._is_usable(connection):
-                self._idle.put(connection)
+
+    def _give_back(self, connection: psycopg.Connection) -> None:
+        if self._is_usable(connection):
+            self._idle.put(connection)
 
     def _is_usable(self, connection: psycopg.Connection) -> bool:
         status = connection.info.transaction_status

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 
 import psycopg
 
+from holdfast.cleanup import afterwards
 from holdfast.holding import Holding
 from holdfast.model import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
 from holdfast.ports import Blobs, PartStream
@@ -156,7 +157,7 @@ class PostgresSnapshot:
                 pack = CopyPack(
                     session, tables, user=self._found.login, aborted=self._endings.aborted
                 )
-                with closing(pack):
+                with afterwards(pack.close):
                     yield pack
             return
         with self._copied(tables[0].copy_out, f"table '{part.relation}'") as stream:

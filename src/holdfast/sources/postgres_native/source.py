@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 
 from holdfast import events
+from holdfast.cleanup import afterwards
 from holdfast.errors import HoldfastError, SnapshotLost
 from holdfast.holding import HeldKind, Holder, Holding
 from holdfast.model import Consistency, Selection, Server
@@ -170,7 +171,7 @@ class PostgresSource:
                 way = stack.enter_context(transport.chosen(self._wanted, held))
                 holding = stack.enter_context(self._held_elsewhere(rejoin))
                 if holding is not None and not rejoin:
-                    unheard.callback(holding.abort)
+                    unheard.enter_context(afterwards(holding.abort))
                 exported = (
                     _seen(held, found, rejoin) if holding is None else _shared(held, found, holding)
                 )
@@ -183,10 +184,8 @@ class PostgresSource:
                     )
                 # From here on it is theirs who know of it to let it go.
                 unheard.pop_all()
-                try:
+                with afterwards(snapshot.abort):
                     yield snapshot
-                finally:
-                    snapshot.abort()
 
     @contextmanager
     def _held_elsewhere(self, session_id: str) -> Iterator[Holding | None]:

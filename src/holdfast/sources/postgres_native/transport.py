@@ -7,11 +7,12 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, Protocol
 
 import psycopg
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import HoldfastError, Unsupported
 from holdfast.sources.postgres_native import wire
 from holdfast.sources.postgres_native.copy_command import CopyCommand
@@ -69,7 +70,7 @@ class Wire:
     ) -> Iterator[CopyCommand]:
         statement = copy_out(wire.DESTINATION)
         stream = CopyOverWire(session, statement, subject=subject, user=user, aborted=aborted)
-        with closing(stream):
+        with afterwards(stream.close):
             yield stream
 
 
@@ -101,7 +102,7 @@ class Fifo:
                 user=user,
                 aborted=aborted,
             )
-            with closing(stream):
+            with afterwards(stream.close):
                 yield stream
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import psycopg
 from psycopg import pq
 
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import HoldfastError
 from holdfast.sources.postgres_native.copy_command import POLL_MILLISECONDS
 from holdfast.sources.postgres_native.pipe import READ, Pipes, pipes_for, widened
@@ -79,20 +80,18 @@ class _Feed:
         self._pgconn.send_query(self._statement.encode())
         while self._pgconn.flush():
             self._look(select.POLLIN | select.POLLOUT)
-        try:
+        with on_failure(self._cancel):
             descriptor = self._opened()
             if descriptor is not None:
-                try:
+                with afterwards(os.close, descriptor):
                     self._write(descriptor, chunks)
-                finally:
-                    os.close(descriptor)
-        except BaseException:
-            # An end of file would look like the end of the rows: the server must not keep them.
-            with suppress(psycopg.Error):
-                self._connection.cancel_safe()
-                self._answer()
-            raise
         return self._answer()
+
+    def _cancel(self) -> None:
+        """An end of file would look like the end of the rows: the server must not keep them."""
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe()
+            self._answer()
 
     def _opened(self) -> int | None:
         """Our end, once the server has opened its own; None where it failed before that."""

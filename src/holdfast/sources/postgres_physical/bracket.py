@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.cleanup import afterwards, noted_on
 from holdfast.errors import BackupFailed
 from holdfast.holding import Ended, HeldKind, Holder, Holding
 from holdfast.sources.postgres_native.login import Login
@@ -46,7 +47,8 @@ class OpenBracket:
             self._bring_wal(place / "pg_wal", ended)
         except BaseException as error:
             # Half of it would look like all of it.
-            _take_away(place)
+            with noted_on(error):
+                _take_away(place)
             if not isinstance(error, OSError):
                 raise
             raise BackupFailed(
@@ -85,10 +87,8 @@ class PostgresBracket:
         with cluster.session(self._login) as connection:
             found = cluster.facts(connection)
         holding = self._holder.begin(HeldKind.BACKUP, label=label, fast=True)
-        try:
+        with afterwards(holding.abort):
             yield OpenBracket(holding=holding, found=found)
-        finally:
-            holding.abort()
 
 
 def _take_away(place: Path) -> None:
@@ -109,7 +109,5 @@ def _write(path: Path, text: str) -> None:
 
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with afterwards(os.close, descriptor):
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import RestoreFailed, ToolMissing, Unsupported
 from holdfast.process import output_of
 from holdfast.sources.postgres_native import tools
@@ -48,10 +49,8 @@ def room_beside(folder: Path) -> Iterator[Path]:
             hint="the backups to combine are unpacked beside the folder: name one whose parent"
             " is yours",
         ) from error
-    try:
+    with afterwards(shutil.rmtree, room, True):  # noqa: FBT003 - it may be half gone already
         yield room
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
 
 
 def combine(tool: Tool, folders: Sequence[Path], into: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import IO
 
+from holdfast.cleanup import afterwards, noted_on
 from holdfast.errors import RestoreFailed, VerifyFailed
 from holdfast.model import Part, PartKind
 from holdfast.ports import Progress
@@ -40,9 +41,10 @@ class FileRestore:
             try:
                 for done in as_completed(under_way):
                     done.result()
-            except BaseException:
+            except BaseException as error:
                 self._is_aborted = True
-                pool.shutdown(wait=False, cancel_futures=True)
+                with noted_on(error):
+                    pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
     def bring(self, part: Part) -> None:
@@ -88,15 +90,13 @@ class FileRestore:
                 pass
             return
         descriptor = self._folders.create(path, is_piece=piece is not None)
-        try:
+        with afterwards(os.close, descriptor):
             os.lseek(descriptor, piece.first if piece else 0, os.SEEK_SET)
             for chunk in chunks:
                 if path == MAP_FILE and chunk:
                     # A server that starts would make links to what it names, wherever that is.
                     raise tarfile.TarError("it names places outside of the folder")
                 _write_all(descriptor, chunk)
-        finally:
-            os.close(descriptor)
 
 
 class _Stream(io.RawIOBase):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from holdfast.cleanup import on_failure
 from holdfast.errors import DatabaseUnreachable, SessionCorrupt, SessionLost, SnapshotLost
 from holdfast.holding import Anchor, Begun, Ended, HeldKind
 from holdfast.sources.postgres_native import failures
@@ -34,14 +35,11 @@ class PostgresHolder:
     ) -> PostgresHolding:
         login = self._login.in_database(database) if database else self._login
         connection = login.connect()
-        try:
-            begun = self._begun(connection, kind, label, fast=fast)
-        except psycopg.Error as error:
-            connection.close()
-            raise server.beginning_failed(error, login.user, self.server) from error
-        except BaseException:
-            connection.close()
-            raise
+        with on_failure(connection.close):
+            try:
+                begun = self._begun(connection, kind, label, fast=fast)
+            except psycopg.Error as error:
+                raise server.beginning_failed(error, login.user, self.server) from error
         return PostgresHolding(login, connection, begun)
 
     def join(self, session_id: str) -> PostgresHolding:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from crc32c import crc32c
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import BackupFailed
 from holdfast.model import Buffer
 from holdfast.sources.postgres_physical.file_ranges import WHOLE, FileRange
@@ -50,13 +51,11 @@ class Reader:
             self.findings.vanished.add(entry.path)
             return
         done, crc = 0, 0
-        try:
+        with afterwards(os.close, descriptor):
             for chunk in self._whole_piece(descriptor, entry, piece):
                 done, crc = done + len(chunk), crc32c(chunk, crc)
                 yield chunk
             modified = os.fstat(descriptor).st_mtime
-        finally:
-            os.close(descriptor)
         self.findings.add_file(
             entry.path,
             ReadFile(size_bytes=done, modified=modified, crc32c=crc, first=piece.first),
@@ -94,7 +93,7 @@ class Reader:
         except FileNotFoundError:
             self.findings.vanished.add(entry.path)
             return
-        try:
+        with afterwards(os.close, descriptor):
             status = os.fstat(descriptor)
             size_bytes = status.st_size
             head = header(entry.path, size_bytes=size_bytes, modified=status.st_mtime)
@@ -106,8 +105,6 @@ class Reader:
                 yield from self._room_for(whole, arena)
                 arena.add(head)
                 crc = self._gathered(descriptor, entry, size_bytes, arena)
-        finally:
-            os.close(descriptor)
         self.findings.add_file(
             entry.path,
             ReadFile(size_bytes=size_bytes, modified=status.st_mtime, crc32c=crc),
@@ -175,10 +172,8 @@ class Reader:
             descriptor = self._open(Entry(path=path))
         except FileNotFoundError:
             return False
-        try:
+        with afterwards(os.close, descriptor):
             return self._is_bad_again(descriptor, block)
-        finally:
-            os.close(descriptor)
 
     def _open(self, entry: Entry) -> int:
         try:

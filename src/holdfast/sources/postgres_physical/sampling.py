@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from holdfast.cleanup import afterwards
 from holdfast.sources.postgres_native.sampling import is_incompressible
 from holdfast.sources.postgres_physical.page import PAGE_BYTES
 from holdfast.sources.postgres_physical.tree import Entry
@@ -23,11 +24,9 @@ def is_worth_compressing(data: Path, entry: Entry) -> bool:
     sample = b""
     with suppress(OSError):
         descriptor = os.open(data / entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
+        with afterwards(os.close, descriptor):
             step = entry.size_bytes // PLACES
             sample = b"".join(
                 os.pread(descriptor, PLACE_BYTES, step * number) for number in range(PLACES)
             )
-        finally:
-            os.close(descriptor)
     return not is_incompressible(sample)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import ConfigInvalid, DatabaseUnreachable
 from holdfast.holding import HeldKind, Holder
 from holdfast.model import POSTGRES_CLUSTER, Consistency, PartPlan, Relation, Server
@@ -132,7 +133,7 @@ class PhysicalSource:
         )
         with of_this_process(holding), ExitStack() as unheard:
             if not rejoin:
-                unheard.callback(holding.abort)
+                unheard.enter_context(afterwards(holding.abort))
             snapshot = PhysicalSnapshot(
                 found=found,
                 holding=holding,

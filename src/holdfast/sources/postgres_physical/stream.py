@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from holdfast.chaining import Earlier
+from holdfast.cleanup import afterwards
 from holdfast.errors import SnapshotLost
 from holdfast.model import Buffer, Consistency, Member, Part, PartKind, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, PartStream, Snapshot, SourcePlan, TablePlan
@@ -240,10 +241,8 @@ class StreamSource:
                 following=chosen,
                 taken_at=datetime.now(UTC),
             )
-            try:
+            with afterwards(snapshot.abort):
                 yield snapshot
-            finally:
-                snapshot.abort()
 
     def _argv(self, tool: Tool) -> list[str]:
         return [

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from holdfast.cleanup import noted_on
 from holdfast.errors import Unsupported
 from holdfast.model import Part
 from holdfast.ports import Progress, RestoreRequest
@@ -83,9 +84,10 @@ class DirectoryTarget:
         try:
             self._prepare(folders)
             self._fill(work, parts, told.vanished, request)
-        except BaseException:
-            for folder, existed in zip(folders.all, there, strict=True):
-                empty(folder, remove=not existed)
+        except BaseException as error:
+            with noted_on(error):
+                for folder, existed in zip(folders.all, there, strict=True):
+                    empty(folder, remove=not existed)
             raise
         return Restored()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import SnapshotLost
 from holdfast.model import Codec, Consistency, Selection, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
@@ -146,10 +147,8 @@ class PostgresToolsSource:
                 used = self._examiner.tools(found)
                 exported = holder.take_snapshot(held, database=found.database, user=found.login)
                 snapshot = self._snapshot(held, found, exported, used, workers)
-            try:
+            with afterwards(snapshot.abort):
                 yield snapshot
-            finally:
-                snapshot.abort()
 
     def _snapshot(
         self,
