@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -162,6 +163,72 @@ def running(
         afterwards(child.end),
     ):
         yield child
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Who a program is run as; only root may choose."""
+
+    user: int
+    group: int
+    groups: tuple[int, ...] = ()
+
+
+class Outliving:
+    """A program that goes on when we have ended; made by `outliving`."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Reaps it where it has ended."""
+        return self._popen.poll() is None
+
+    def end(self, number: signal.Signals, *, within_seconds: float) -> None:
+        """Send it `number`, and what nothing survives where that is not obeyed in time."""
+        if not self.is_running:
+            return
+        self._popen.send_signal(number)
+        try:
+            self._popen.wait(within_seconds)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+
+def outliving(argv: Sequence[str], *, log: IO[bytes], user: User | None = None) -> Outliving:
+    """Run `argv`, never a shell line, in a session of its own, with all that it prints in `log`.
+
+    For a server that is to stay. Raises `ToolMissing` where the program is not there.
+    """
+    try:
+        return Outliving(
+            subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                user=user.user if user else None,
+                group=user.group if user else None,
+                extra_groups=user.groups if user else None,
+            )
+        )
+    except FileNotFoundError as error:
+        raise ToolMissing(
+            f"cannot run '{argv[0]}': it is not installed",
+            hint=f"install the package that holds '{Path(argv[0]).name}'",
+        ) from error
+    except OSError as error:
+        if not is_refusal(error):
+            raise
+        raise _refused(argv[0]) from error
 
 
 def _refused(program: str) -> TasksRefused:

@@ -11,6 +11,22 @@ from typing import Protocol
 # What comes back is not yet the server that it was taken from: it must not archive under the
 # same names while that one may live.
 ASIDE = {"archive_mode": "off"}
+# What a configuration says for another place: commands on another archive, and another primary.
+NOT_OURS = {
+    "recovery_end_command": "",
+    "archive_cleanup_command": "",
+    "primary_conninfo": "",
+    "primary_slot_name": "",
+}
+# A server refuses to have two of these, and even an empty one behind another that is not. What a
+# configuration holds of an earlier recovery is overruled by empty ones before ours.
+NO_TARGET = {
+    "recovery_target": "",
+    "recovery_target_lsn": "",
+    "recovery_target_name": "",
+    "recovery_target_time": "",
+    "recovery_target_xid": "",
+}
 
 
 class Goal(StrEnum):
@@ -57,17 +73,21 @@ class Recovery:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The server's own settings. One target at most: it refuses even an empty second one."""
-        target = {}
+        """The server's own settings, in their order: other targets are overruled before ours."""
+        target: dict[str, str] = {}
         if self.goal is Goal.IMMEDIATE:
             target = {"recovery_target": self.goal.value}
         elif self.goal is not Goal.LATEST:
             target = {f"recovery_target_{self.goal.value}": self.value}
         return {
+            **NOT_OURS,
             "restore_command": self.restore_command,
+            **{name: none for name, none in NO_TARGET.items() if name not in target},
             **target,
+            "recovery_target_inclusive": "on",
             "recovery_target_timeline": self.timeline,
             "recovery_target_action": self.action.value,
+            "recovery_min_apply_delay": "0",
             **ASIDE,
         }
 
@@ -101,11 +121,17 @@ class Starter(Protocol):
         ...
 
     def start(
-        self, recovery: Recovery | None, *, within: timedelta, tell: Callable[[str], None]
+        self,
+        recovery: Recovery | None,
+        *,
+        cluster: str,
+        within: timedelta,
+        tell: Callable[[str], None],
     ) -> Reached:
         """Start it, and wait until it is where the recovery leads, or else consistent.
 
-        `tell` hears what is waited for. Raises `ToolMissing`, `RestoreFailed` with the server's
-        last words where it ended, `DeadlineExceeded` where it is not there in time: it then runs.
+        Only on what was restored, which must be `cluster` by its system identifier. `tell` hears
+        what is waited for. Raises `ToolMissing`, `RestoreFailed` with the server's last words
+        where it ended, `DeadlineExceeded` where it is not there in time: it then runs.
         """
         ...

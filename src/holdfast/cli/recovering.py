@@ -154,7 +154,9 @@ def started(
             session.say(doing)
 
     starter = wiring_wal.starter(session.settings, manifest.job, to, options=wanted.start_options)
-    return starter.start(recovery, within=wanted.start_timeout, tell=tell)
+    return starter.start(
+        recovery, cluster=manifest.proof.get(CLUSTER, ""), within=wanted.start_timeout, tell=tell
+    )
 
 
 def _require_cluster(manifest: Manifest) -> None:

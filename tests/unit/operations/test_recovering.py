@@ -12,7 +12,7 @@ from holdfast.errors import TargetOutOfReach, Unsupported
 from holdfast.model import Manifest
 from holdfast.operations.recovering import require_reachable
 from holdfast.operations.wal_push import push
-from holdfast.recovery import Goal, Recovery, moment_of
+from holdfast.recovery import NO_TARGET, Goal, Recovery, moment_of
 from tests.unit.manifests import manifest
 from tests.unit.operations.archives import Yard, archiving, name
 
@@ -115,16 +115,23 @@ def test_without_wal_there_is_no_way(
         reach(yard, prepare(yard), recovery(Goal.LATEST))
 
 
-def test_only_one_target_is_ever_set() -> None:
-    def targets(wanted: Recovery) -> dict[str, str]:
-        assert wanted.settings["archive_mode"] == "off"
-        beside = ("recovery_target_timeline", "recovery_target_action")
-        found = wanted.settings.items()
-        return {key: value for key, value in found if "target" in key and key not in beside}
-
-    assert targets(recovery(Goal.LATEST)) == {}
-    assert targets(recovery(Goal.IMMEDIATE)) == {"recovery_target": "immediate"}
-    assert targets(recovery(Goal.LSN, "0/5")) == {"recovery_target_lsn": "0/5"}
+@pytest.mark.parametrize(
+    ("wanted", "target"),
+    [
+        (recovery(Goal.LATEST), {}),
+        (recovery(Goal.IMMEDIATE), {"recovery_target": "immediate"}),
+        (recovery(Goal.LSN, "0/5"), {"recovery_target_lsn": "0/5"}),
+    ],
+)
+def test_one_target_is_set_at_most_after_all_others_were_unset(
+    wanted: Recovery, target: dict[str, str]
+) -> None:
+    settings = wanted.settings
+    assert settings["archive_mode"] == "off"
+    targets = [(name, settings[name]) for name in settings if name in NO_TARGET]
+    unset = len(NO_TARGET) - len(target)
+    assert [value for _, value in targets[:unset]] == [""] * unset
+    assert dict(targets[unset:]) == target
 
 
 @pytest.mark.parametrize("text", ["2026-11-21 18:00:00", "yesterday", ""])

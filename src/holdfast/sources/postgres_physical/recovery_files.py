@@ -12,7 +12,11 @@ from holdfast.errors import RestoreFailed
 SIGNAL_FILE, STANDBY_FILE = "recovery.signal", "standby.signal"
 SETTINGS_FILE, CONFIG_FILE, ACCESS_FILE = "postgresql.auto.conf", "postgresql.conf", "pg_hba.conf"
 FILE_MODE = 0o600
-_OF_RECOVERY = re.compile(rb"\s*(restore_command|recovery_target\w*|archive_mode)\b", re.IGNORECASE)
+_OF_RECOVERY = re.compile(
+    rb"\s*(restore_command|recovery_\w+|archive_mode|archive_cleanup_command|primary_conninfo"
+    rb"|primary_slot_name)\b",
+    re.IGNORECASE,
+)
 
 
 def write_settings(data: Path, settings: Mapping[str, str]) -> None:
@@ -24,9 +28,10 @@ def write_settings(data: Path, settings: Mapping[str, str]) -> None:
         before = path.read_bytes().splitlines() if path.exists() else []
         kept = [line for line in before if not _OF_RECOVERY.match(line)]
         _write(path, b"\n".join([*kept, b"# Written by holdfast restore.", *lines, b""]))
+        # A copy of a standby would wait for its primary, or for what an earlier recovery wanted.
+        for name in (STANDBY_FILE, SIGNAL_FILE):
+            (data / name).unlink(missing_ok=True)
         if "restore_command" in settings:
-            # A copy of a standby would wait for its primary instead.
-            (data / STANDBY_FILE).unlink(missing_ok=True)
             _write(data / SIGNAL_FILE, b"")
     except OSError as error:
         raise _failed(data, error) from error
@@ -36,11 +41,22 @@ def write_missing_configuration(data: Path, least: Mapping[str, str]) -> bool:
     """A configuration for a cluster that kept its own elsewhere, as Debian has it: reached through
     a socket in its folder only, by users of the host. Whether one was missing.
 
-    `least` are the settings below which its WAL cannot be replayed.
+    Who may log in is written where that alone is missing. `least` are the settings below which its
+    WAL cannot be replayed.
     """
     path = data / CONFIG_FILE
-    if path.exists():
-        return False
+    try:
+        if not (data / ACCESS_FILE).exists():
+            _write(data / ACCESS_FILE, b"local all all peer\n")
+        if path.exists():
+            return False
+        _write(path, _configuration(data, least))
+    except OSError as error:
+        raise _failed(data, error) from error
+    return True
+
+
+def _configuration(data: Path, least: Mapping[str, str]) -> bytes:
     lines = [
         "# Written by holdfast restore: the backup holds none.",
         "listen_addresses = ''",
@@ -48,13 +64,7 @@ def write_missing_configuration(data: Path, least: Mapping[str, str]) -> bool:
         *(f"{name} = {value}" for name, value in least.items()),
         "",
     ]
-    try:
-        _write(path, "\n".join(lines).encode())
-        if not (data / ACCESS_FILE).exists():
-            _write(data / ACCESS_FILE, b"local all all peer\n")
-    except OSError as error:
-        raise _failed(data, error) from error
-    return True
+    return "\n".join(lines).encode()
 
 
 def quoted(value: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shlex
+import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ import psycopg
 
 from holdfast.errors import (
     AccessDenied,
+    ConfigInvalid,
     DatabaseUnreachable,
     DeadlineExceeded,
     GrantMissing,
@@ -28,15 +29,31 @@ from holdfast.process import ChildFailed, output_of
 from holdfast.recovery import Action, Reached, Recovery
 from holdfast.sources.postgres_native import tools
 from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_physical.postmaster import (
+    Postmaster,
+    Status,
+    launched,
+    owner_of,
+    require_ours,
+)
 from holdfast.sources.postgres_physical.recovery_files import (
     CONFIG_FILE,
     write_missing_configuration,
 )
+from holdfast.sources.postgres_physical.start_settings import (
+    arguments,
+    expected,
+    forced,
+    says_where_its_socket_is,
+)
 
 LOOK_SECONDS = 0.2
-BEGINS_SECONDS = 10.0
 TOLD_EVERY_SECONDS = 10.0
 LOG_LINES = 4
+VERSION_BYTES = 16
+# What a socket's address has room for, in bytes.
+LONGEST_SOCKET_PATH = 107
+LONGEST_SOCKET_NAME = ".s.PGSQL.65535"
 # Below the primary's values a server refuses to replay its WAL: pg_controldata calls them so.
 LEAST = {
     "max_connections": "max_connections",
@@ -53,59 +70,100 @@ SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text,
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Status:
-    """What a running server writes into its postmaster.pid."""
-
-    pid: int
-    port: str
-    socket_folder: str
-    state: str
-
-
 class ClusterStarter:
     """Obeys `recovery.Starter` for the cluster in `data`; `login` is the job's.
 
     The server runs as the folder's owner, as servers do not run as root, and is the version that
-    the files are of. `options` are handed to it as they are.
+    the files are of. `options` are words of the operator's own for it.
     """
 
     def __init__(self, data: Path, *, login: Login, options: str = "") -> None:
         self._data = data
         self._login = login
-        self._options = options
+        self._options = _words(options)
         self._log = data.with_name(f"{data.name}-start.log")
 
     def check(self, version: str) -> None:
-        self._tool("pg_ctl", version.partition(".")[0])
+        self._tool("postgres", version.partition(".")[0])
         self._require_owner()
 
     def start(
-        self, recovery: Recovery | None, *, within: timedelta, tell: Callable[[str], None]
+        self,
+        recovery: Recovery | None,
+        *,
+        cluster: str,
+        within: timedelta,
+        tell: Callable[[str], None],
     ) -> Reached:
         self._log.unlink(missing_ok=True)
+        require_ours(self._data, cluster)
         if write_missing_configuration(self._data, self._least()):
-            tell(f"the backup held no {CONFIG_FILE}: one was written, its socket is in the folder")
+            tell(f"the backup held no {CONFIG_FILE}: one was written")
         self._give_to_owner()
+        argv = self._argv(recovery, tell)
+        self._require_settings(argv)
         tell(f"starting a server on '{self._data}'; it logs to '{self._log}'")
-        self._start()
-        return self._waited(recovery, time.monotonic() + within.total_seconds(), tell)
+        try:
+            server = launched(argv, self._data, self._log)
+        except OSError as error:
+            raise self._failed(f"its log '{self._log}': {os.strerror(error.errno or 0)}") from error
+        return self._waited(server, recovery, time.monotonic() + within.total_seconds(), tell)
 
-    def _start(self) -> None:
-        argv = [*self._as_owner(), self._tool("pg_ctl"), "-D", str(self._data), "-s", "-W"]
-        argv += ["-l", str(self._log), *(["-o", self._options] if self._options else []), "start"]
-        output_of(argv, translate=lambda error: self._failed(error.stderr or error.message))
-        # A moment passes before the server says that it is there; a bad setting ends it before.
-        ends = time.monotonic() + BEGINS_SECONDS
-        while self._status() is None and not self._last_words() and time.monotonic() < ends:
-            time.sleep(LOOK_SECONDS)
+    def _argv(self, recovery: Recovery | None, tell: Callable[[str], None]) -> list[str]:
+        """Its own words come last: they are not to be overruled."""
+        major = int(self._major())
+        asked = recovery.settings if recovery else {}
+        folder = self._data
+        if not says_where_its_socket_is(self._options):
+            folder = self._socket_folder()
+            tell(f"nobody reaches it but through its socket in '{folder}'")
+        return [
+            *(self._tool("postgres"), "-D", str(self._data)),
+            *arguments(expected(self._data, folder)),
+            *self._options,
+            *arguments(forced(self._data, asked, major=major)),
+        ]
+
+    def _socket_folder(self) -> Path:
+        """The data directory, which nobody else may enter, or a short name for as private a one."""
+        if len(os.fsencode(self._data / LONGEST_SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
+            return self._data
+        folder = Path(tempfile.mkdtemp(prefix="holdfast-"))
+        owner = owner_of(self._data)
+        if owner is not None:
+            os.chown(folder, owner.user, owner.group)
+        return folder
+
+    def _require_settings(self, argv: Sequence[str]) -> None:
+        """Before it opens a single file: that it takes all of these words, and what they make of
+        all that its configuration includes. Raises `RestoreFailed`."""
+        program, *words = argv
+        said = output_of(
+            [*self._as_owner(), program, "-C", "data_directory", *words],
+            translate=lambda error: RestoreFailed(
+                f"cannot start a server on '{self._data}': {error.stderr or error.message}",
+                hint="its configuration came with the backup; --start-options '-c NAME=VALUE' has"
+                " the last word",
+            ),
+        )
+        try:
+            is_ours = Path(said.strip()).samefile(self._data)
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            raise self._failed(f"it would open '{said.strip()}' instead")
 
     def _waited(
-        self, recovery: Recovery | None, ends: float, tell: Callable[[str], None]
+        self,
+        server: Postmaster,
+        recovery: Recovery | None,
+        ends: float,
+        tell: Callable[[str], None],
     ) -> Reached:
         told, told_at = "", 0.0
         while True:
-            reached, doing = self._look(recovery)
+            server.require_here()
+            reached, doing = self._look(server, recovery)
             if reached is not None:
                 return reached
             if doing != told and (time.monotonic() - told_at >= TOLD_EVERY_SECONDS or not told):
@@ -118,14 +176,14 @@ class ClusterStarter:
                 )
             time.sleep(LOOK_SECONDS)
 
-    def _look(self, recovery: Recovery | None) -> tuple[Reached | None, str]:
+    def _look(self, server: Postmaster, recovery: Recovery | None) -> tuple[Reached | None, str]:
         """Where it is, once it is there, and else what is waited for."""
-        status = self._status()
-        if status is None or not _is_alive(status.pid):
+        if not server.is_running:
             return self._ended(recovery), ""
         goal = f"until {recovery.told}" if recovery else "that came with the backup"
+        status = server.status()
         # It lets readers in as soon as it is consistent, so "ready" says no more than that.
-        if status.state != "ready":
+        if status is None or status.state != "ready":
             return None, f"not consistent yet: replaying WAL {goal}"
         try:
             in_recovery, lsn, paused, at = self._replayed(status)
@@ -141,7 +199,7 @@ class ClusterStarter:
             return self._reached("open"), ""
         return None, f"consistent; replaying WAL {goal}, now at {lsn}" + (f", {at}" if at else "")
 
-    def _replayed(self, status: _Status) -> tuple[bool, str, str, str]:
+    def _replayed(self, status: Status) -> tuple[bool, str, str, str]:
         """Whether it recovers, how far it is, whether it pauses, and when that was."""
         if os.geteuid() == 0:
             return self._replayed_by_psql(status)
@@ -155,7 +213,7 @@ class ClusterStarter:
         """Looked for once: it is asked several times a second, for as long as WAL is replayed."""
         return self._tool("psql")
 
-    def _replayed_by_psql(self, status: _Status) -> tuple[bool, str, str, str]:
+    def _replayed_by_psql(self, status: Status) -> tuple[bool, str, str, str]:
         """For root, whom `peer` does not let in: asked by the folder's owner, as himself."""
         place = ["-h", status.socket_folder or "127.0.0.1", "-p", status.port, "-d", "postgres"]
         argv = [*self._as_owner(), self._psql, "-XAt", "-F|", *place, "-c", _REPLAYED]
@@ -171,26 +229,7 @@ class ClusterStarter:
     def _reached(self, state: str, lsn: str = "") -> Reached:
         return Reached(state=state, lsn=lsn, log=str(self._log))
 
-    def _status(self) -> _Status | None:
-        """None where there is none, which is so before its first moment as after its last."""
-        with suppress(OSError, ValueError, IndexError):
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
-            return _Status(
-                pid=int(lines[0]),
-                port=lines[3],
-                socket_folder=lines[4],
-                state=lines[7].strip() if len(lines) > 7 else "",
-            )
-        return self._starting()
-
-    def _starting(self) -> _Status | None:
-        """Whether the file is only half written."""
-        path = self._data / "postmaster.pid"
-        if not path.exists():
-            return None
-        return _Status(pid=os.getpid(), port="", socket_folder="", state="")
-
-    def _own_login(self, status: _Status) -> Login:
+    def _own_login(self, status: Status) -> Login:
         place = {"host": status.socket_folder or "127.0.0.1", "port": status.port}
         return self._login.with_settings(**place, dbname="postgres")
 
@@ -208,7 +247,7 @@ class ClusterStarter:
         }
 
     def _tool(self, name: str, major: str = "") -> str:
-        major = major or (self._data / "PG_VERSION").read_text().strip()
+        major = major or self._major()
         found = tools.find(name, int(major), major, ())
         if found.major != int(major):
             raise ToolMissing(
@@ -216,6 +255,13 @@ class ClusterStarter:
                 hint=f"install it, on Debian: apt install postgresql-{major}",
             )
         return str(found.path)
+
+    def _major(self) -> str:
+        """The release that the files are of."""
+        try:
+            return str(int((self._data / "PG_VERSION").read_text()[:VERSION_BYTES]))
+        except (OSError, ValueError) as error:
+            raise self._failed("it has no PG_VERSION that says its release") from error
 
     def _give_to_owner(self) -> None:
         """What root has restored into somebody's folder becomes his: the server runs as him."""
@@ -229,8 +275,6 @@ class ClusterStarter:
                 for name in (*folders, *files):
                     os.lchown(Path(step, name), owner.st_uid, owner.st_gid)
             os.lchown(folder, owner.st_uid, owner.st_gid)
-        self._log.touch(mode=0o600)
-        os.chown(self._log, owner.st_uid, owner.st_gid)
 
     def _require_owner(self) -> None:
         """Servers do not run as root."""
@@ -265,11 +309,11 @@ class ClusterStarter:
         return lines[: grave[-1] + 2][-LOG_LINES:] if grave else []
 
 
-def _is_alive(pid: int) -> bool:
+def _words(options: str) -> list[str]:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return shlex.split(options)
+    except ValueError as error:
+        raise ConfigInvalid(
+            f"cannot read the words for the server, '{options}': {error}",
+            hint="--start-options '-p 5433'",
+        ) from error
