@@ -44,7 +44,7 @@ def measure(console: Console) -> None:
 
 def seconds(names: list[str], *, unchanged: bool) -> float:
     """Wall time of one run on these hosts; a run that changes what it should not is no measure."""
-    asked = {"tune_hosts": ":".join(names), "tune_waves": ["100%"]}
+    asked = {"fleet_hosts": ":".join(names), "fleet_waves": ["100%"]}
     program = Path(sys.executable).with_name("ansible-playbook")
     playbook = PROJECT / "playbooks/tune.yml"
     began = time.monotonic()

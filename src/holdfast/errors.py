@@ -159,6 +159,12 @@ class LeaseLost(HoldfastError):
     exit_code = 43
 
 
+class JobNeedsAttention(HoldfastError):
+    """The last run of a job failed, a backup of it is damaged, or the newest is too old."""
+
+    exit_code = 44
+
+
 class RepositoryUnreachable(HoldfastError):
     """The store did not answer; trying later may work."""
 

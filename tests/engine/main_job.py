@@ -216,7 +216,7 @@ class MainJob:
             running.send_signal(signal.SIGCONT)
             assert running.wait(WAIT_SECONDS) == 130
         assert [path.name for path in site.files()] == ["failed.json"]
-        assert site.run("status", "shop")["jobs"][0]["last_run"]["exit_code"] == 130
+        assert site.run("status", "shop", code=44)["jobs"][0]["last_run"]["exit_code"] == 130
 
     def test_a_full_repository_keeps_the_previous_backup_and_nothing_else(
         self, databases: Databases, tmp_path: Path

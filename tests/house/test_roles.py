@@ -69,6 +69,15 @@ def test_templates_say_who_manages_what_they_make(path: Path) -> None:
     assert "ansible_managed" in path.read_text()
 
 
+def test_every_play_takes_its_hosts_through_the_lookup_that_refuses_an_empty_match() -> None:
+    for path in sorted((PROJECT / "playbooks").glob("*.yml")):
+        for play in read(path):
+            hosts = play.get("hosts", "")
+            # A group that the play before has made is never misspelt.
+            assert "{{" not in hosts or hosts.startswith("{{ lookup('fleet', "), path.name
+            assert "{{" in hosts or hosts in ("", "fleet_reachable"), path.name
+
+
 def _tasks(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for task in tasks:

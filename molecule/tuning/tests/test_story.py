@@ -41,7 +41,6 @@ def play(name: str, hosts: str, *more: str, **variables: Any) -> Played:
     """Run one of the project's playbooks on some hosts, as an operator would."""
     asked = {
         "fleet_hosts": hosts,
-        "tune_hosts": hosts,
         "undo_hosts": hosts,
         "tune_report_directory": str(STATE),
         "audit_directory": str(STATE),
@@ -187,7 +186,7 @@ def test_a_canary_that_is_not_well_is_undone_and_the_next_wave_never_starts() ->
     told = play(
         "tune",
         "own12:privileged12",
-        tune_waves=[1, "100%"],
+        fleet_waves=[1, "100%"],
         tuning_health_commands=[["test", "-e", "/no/such/file"]],
         tuning_undo_on_failure=True,
     )

@@ -340,7 +340,7 @@ def of_check(report: CheckReport) -> Document:
     }
 
 
-def of_status(found: JobStatus, next_run: datetime | None) -> Document:
+def of_status(found: JobStatus, next_run: datetime | None, *, problem: str) -> Document:
     return {
         "job": found.job,
         "newest": of_backup(found.newest.summary) if found.newest else None,
@@ -352,6 +352,7 @@ def of_status(found: JobStatus, next_run: datetime | None) -> Document:
         "skipped_in_a_row": found.skipped_in_a_row,
         "owner": found.owner,
         "next_run": moment(next_run) if next_run else None,
+        "problem": problem or None,
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated
 
 import typer
 
 from holdfast.cli import documents
+from holdfast.cli.options import duration_option
 from holdfast.cli.progress import Meter
 from holdfast.cli.session import (
     JsonOption,
@@ -18,7 +20,7 @@ from holdfast.cli.session import (
     session_of,
 )
 from holdfast.cli.tables import span, table_of, time_of
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, JobNeedsAttention
 from holdfast.operations.check import CheckReport
 from holdfast.operations.check import check as check_job
 from holdfast.operations.status import JobStatus
@@ -71,22 +73,53 @@ def _said(found: Finding) -> str:
     return f"{said}\nhint: {found.hint}" if found.hint else said
 
 
-def status(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
+MaxAge = Annotated[
+    timedelta | None,
+    typer.Option(
+        metavar="TIME",
+        parser=duration_option,
+        help="The oldest that a job's newest backup may be: 26h, 8d.",
+    ),
+]
+
+
+def status(
+    context: typer.Context,
+    job: SomeJob = None,
+    *,
+    max_age: MaxAge = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show how each job stands: last good backup, last run and its error, who is running now.
 
+    The exit code is 44 where the last run of a job failed, a backup is damaged, or the newest one
+    is older than --max-age: enough for a monitor.
+
     \b
-    holdfast status
-    holdfast status --json | jq '.jobs[] | select(.age_seconds > 90000)'
+    holdfast status --max-age 26h
+    holdfast status --json | jq '.jobs[] | select(.problem)'
     """
     session = session_of(context)
     found = [status_of(session.plugs(name, Meter())) for name in session.jobs(job)]
+    problems = {each.job: each.problem(max_age) for each in found}
     if as_json:
-        jobs = [documents.of_status(each, next_run(each.job)) for each in found]
+        jobs = [
+            documents.of_status(each, next_run(each.job), problem=problems[each.job])
+            for each in found
+        ]
         print_document("status", {"jobs": jobs})
-        return
+    else:
+        _show_status(session, found, problems)
+    if any(problems.values()):
+        raise typer.Exit(JobNeedsAttention.exit_code)
+
+
+def _show_status(session: Session, found: Sequence[JobStatus], problems: Mapping[str, str]) -> None:
     rows = [tuple(tell(each) for tell in STATUS_COLUMNS.values()) for each in found]
     session.show(table_of(tuple(STATUS_COLUMNS), rows))
     for each in found:
+        if problems[each.job]:
+            session.say(f"{each.job}: {problems[each.job]}")
         if each.last_run and each.last_run.error:
             session.say(f"{each.job}: {each.last_run.error}")
             session.say(f"  hint: {each.last_run.hint}" if each.last_run.hint else "")

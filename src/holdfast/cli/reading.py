@@ -46,6 +46,8 @@ def list_backups(
     """
     session = session_of(context)
     found, unseen = session.of_each_repository(job, lambda name: session.overview(name, job))
+    held = any(each.summaries or each.damaged or each.failures for each in found.values())
+    session.require_known(job, holds_something=held)
     if as_json:
         print_document("list", documents.of_list(found) | documents.of_unseen(unseen))
     else:
@@ -160,6 +162,7 @@ def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = Fal
     session = session_of(context)
     used, unseen = session.of_each_repository(job, lambda name: session.usage(name, job))
     found = [(name, each) for name, jobs in used.items() for each in jobs]
+    session.require_known(job, holds_something=bool(found))
     if as_json:
         jobs = [documents.of_usage(each, name) for name, each in found]
         print_document("du", {"jobs": jobs} | documents.of_unseen(unseen))

@@ -161,6 +161,16 @@ class Session:
                 errors[name] = error
         return found, errors
 
+    def require_known(self, job: str | None, *, holds_something: bool) -> None:
+        """Raise `UnknownJob` where JOB is not configured, and nothing is kept of it either.
+
+        Backups outlive their job's configuration: with any of them a job is known.
+        """
+        from holdfast import wiring
+
+        if job is not None and not holds_something:
+            wiring.job_settings(self.settings, job)
+
     def tell_unseen(self, errors: Mapping[str, HoldfastError]) -> None:
         """Say which repositories could not be looked into."""
         for name, error in errors.items():

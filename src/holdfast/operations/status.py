@@ -24,6 +24,20 @@ class JobStatus:
     skipped_in_a_row: int
     failures: int = 0
     owner: dict[str, str] | None
+    finished_run: RunRecord | None = None
+    """The newest run that was not skipped."""
+
+    def problem(self, max_age: timedelta | None) -> str:
+        """Why somebody has to look at this job; empty where all is well."""
+        if self.finished_run and self.finished_run.outcome == "failed":
+            return "the last run failed"
+        if self.damaged:
+            return f"{self.damaged} of its backups cannot be read"
+        if max_age is not None and self.age is None:
+            return "it has no backup"
+        if max_age is not None and self.age is not None and self.age > max_age:
+            return "its newest backup is older than --max-age allows"
+        return ""
 
 
 def status(plugs: Plugs) -> JobStatus:
@@ -41,6 +55,7 @@ def status(plugs: Plugs) -> JobStatus:
         skipped_in_a_row=skipped_in_a_row(runs),
         failures=len(survey.failures),
         owner=plugs.guard.owner(plugs.job.name),
+        finished_run=next((run for run in runs if run.outcome != "skipped"), None),
     )
 
 

@@ -85,7 +85,7 @@ class TestDumpOfADatabase(MainJob):
         assert named(*DUMPS, "pigz") == []
         (failed,) = site.files()
         assert failed.name == "failed.json"
-        last = site.run("status", "shop")["jobs"][0]["last_run"]
+        last = site.run("status", "shop", code=44)["jobs"][0]["last_run"]
         assert f"{member.name} ended with SIGKILL" in last["error"]
 
     def test_a_signal_ends_the_whole_pipe(self, databases: ToolsDatabases, tmp_path: Path) -> None:

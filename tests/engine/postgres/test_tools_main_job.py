@@ -51,7 +51,7 @@ class TestToolsMainJob(MainJob):
             running.send_signal(signal.SIGCONT)
             assert running.wait(120) == 30
         assert [path.name for path in site.files()] == ["failed.json"]
-        assert site.run("status", "shop")["jobs"][0]["last_run"]["exit_code"] == 30
+        assert site.run("status", "shop", code=44)["jobs"][0]["last_run"]["exit_code"] == 30
 
     def test_the_dump_is_stored_as_pg_dump_compressed_it(
         self, databases: ToolsDatabases, tmp_path: Path

@@ -125,7 +125,7 @@ def test_a_failed_run_names_its_table_and_is_listed_as_failed(
     assert (failed["table"], failed["exit_code"]) == ("public.big", 30)
     assert failed["part"].startswith("data/00001-public-big")
     assert [path.name for path in site.files()] == ["failed.json"]
-    (status,) = site.run("status", "shop")["jobs"]
+    (status,) = site.run("status", "shop", code=44)["jobs"]
     assert status["failures"] == 1
 
 

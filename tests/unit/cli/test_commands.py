@@ -209,3 +209,52 @@ def test_names_from_a_database_cannot_speak_to_the_terminal(desk: Desk) -> None:
     answer = desk.holdfast("plan", "shop")
     assert "\x1b" not in answer.stdout
     assert "public.[bold]\\x1b[31mred" in answer.stdout
+
+
+@pytest.mark.parametrize("command", ["list", "du"])
+def test_a_job_that_nobody_knows_is_refused_with_the_nearest_name(desk: Desk, command: str) -> None:
+    answer = desk.holdfast(command, "shpo")
+    assert answer.exit_code == 11
+    assert "did you mean 'shop'?" in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["list", "du"])
+def test_a_job_that_is_no_longer_configured_is_known_by_its_backups(
+    desk: Desk, command: str
+) -> None:
+    desk.holdfast("backup", "shop")
+    desk.config.write_text(desk.config.read_text().replace("  shop:", "  store:"))
+    answer = desk.holdfast(command, "shop")
+    assert (answer.exit_code, "shop" in answer.stdout) == (0, True)
+
+
+def test_status_ends_with_a_code_of_its_own_after_a_run_that_failed(desk: Desk) -> None:
+    desk.holdfast("backup", "shop")
+    assert desk.holdfast("status").exit_code == 0
+    error = BackupFailed("cannot back up 'public.orders': disk error")
+    healthy, desk.source = desk.source, FakeSource(table("orders", "1", fails_with=error))
+    desk.holdfast("backup", "shop")
+    failed = desk.holdfast("status")
+    assert failed.exit_code == 44
+    assert "shop: the last run failed" in failed.stdout
+    with desk.plugs("shop").guard.hold("shop", deadline=None):
+        assert desk.holdfast("backup", "shop").exit_code == 40
+    # A run that was skipped says nothing of the one before it.
+    told = desk.holdfast("status", "--json")
+    assert (told.exit_code, told.document["jobs"][0]["problem"]) == (44, "the last run failed")
+    desk.source = healthy
+    desk.holdfast("backup", "shop")
+    assert desk.holdfast("status").exit_code == 0
+
+
+def test_status_ends_with_that_code_where_the_newest_backup_is_too_old_or_damaged(
+    desk: Desk,
+) -> None:
+    assert desk.holdfast("status").exit_code == 0
+    assert "it has no backup" in desk.holdfast("status", "--max-age", "1d").stdout
+    desk.holdfast("backup", "shop")
+    assert desk.holdfast("status", "--max-age", "9999d").exit_code == 0
+    too_old = desk.holdfast("status", "--max-age", "1s")
+    assert (too_old.exit_code, "older than --max-age" in too_old.stdout) == (44, True)
+    flip_bit(desk.stored("manifest.json"))
+    assert desk.holdfast("status").exit_code == 44

@@ -1,0 +1,46 @@
+"""Filters over the jobs of a host, which several groups and the host itself may name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+Jobs = Mapping[str, Mapping[str, Any]]
+
+
+def merged_jobs(by_variable: Mapping[str, Jobs]) -> dict[str, Mapping[str, Any]]:
+    """The jobs of all variables together, in the order of the variables' names.
+
+    Raises `AnsibleFilterError` where a job stands in two of them: neither could be meant to lose.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    named_in: dict[str, str] = {}
+    for variable, jobs in sorted(by_variable.items()):
+        if not isinstance(jobs, Mapping):
+            raise AnsibleFilterError(
+                f"cannot use '{variable}': it is no dictionary of jobs by their names"
+            )
+        for name, job in jobs.items():
+            if name in found:
+                raise AnsibleFilterError(
+                    f"cannot tell which job '{name}' is meant: both {named_in[name]} and"
+                    f" {variable} name one; rename or remove one of them"
+                )
+            found[name], named_in[name] = job, variable
+    return found
+
+
+def kinds_without_job(jobs: Jobs, groups: list[str]) -> list[str]:
+    """Those of the kinds of server a host's groups stand for that none of its jobs backs up."""
+    kinds = {"postgres": "postgres", "mariadb": "mysql", "mysql": "mysql"}
+    backed_up = {job.get("source", {}).get("kind") for job in jobs.values()}
+    return [group for group in kinds if group in groups and kinds[group] not in backed_up]
+
+
+class FilterModule:
+    """What Ansible finds here."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"kinds_without_job": kinds_without_job, "merged_jobs": merged_jobs}

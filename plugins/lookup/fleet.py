@@ -1,0 +1,110 @@
+"""Lookup plugin: a pattern of hosts, once it is proven to match some."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible import context
+from ansible.errors import AnsibleError
+from ansible.inventory.manager import InventoryManager, split_host_pattern
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.lookup import LookupBase
+from ansible.release import __version__ as running
+
+DOCUMENTATION = r"""
+name: fleet
+short_description: A pattern of hosts, once it is proven to match some
+description:
+- Ansible skips a play whose pattern matches no host, and the run ends with 0. Every play of ours
+  takes its hosts through this lookup, which fails instead and names the nearest host or group.
+- Each part of the pattern must match, and so must the pattern within C(--limit).
+- It also refuses releases of ansible-core that the playbooks were not made for.
+options:
+  _terms:
+    description: A pattern as C(hosts) takes it, such as C(databases) or C(db*:!db3).
+    required: true
+author: holdfast
+"""
+EXAMPLES = r"""
+- name: Look at the hosts
+  hosts: "{{ lookup('fleet', fleet_hosts | default('databases')) }}"
+"""
+RETURN = r"""
+_raw:
+  description: The pattern as it was given.
+  type: list
+  elements: str
+"""
+# What the playbooks were proven with begins here; ansible-core 2.18 lacks the templating they use.
+OLDEST = (2, 19)
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
+    """What Ansible calls."""
+
+    def run(
+        self, terms: Sequence[str], variables: Mapping[str, Any] | None = None, **_: object
+    ) -> list[str]:
+        """The pattern; raises `AnsibleError` where it, or a part of it, matches nothing."""
+        require_release(running)
+        if context.CLIARGS.get("syntax"):
+            # Nothing will be done, and a linter has no inventory.
+            return [str(pattern) or "unnamed" for pattern in terms]
+        known = variables or {}
+        for pattern in terms:
+            require_hosts(str(pattern), known.get("groups", {}), limit=known.get("ansible_limit"))
+        return list(terms)
+
+
+def require_release(release: str) -> None:
+    """Raise `AnsibleError` where ansible-core is older than what the playbooks were made for."""
+    numbers = tuple(int(number) for number in release.split(".")[:2])
+    if numbers < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise AnsibleError(
+            f"cannot run with ansible-core {release}: {oldest} or later is needed;"
+            " ./scripts/bootstrap brings one that is proven"
+        )
+
+
+def require_hosts(pattern: str, groups: Mapping[str, Sequence[str]], *, limit: str | None) -> None:
+    """Raise `AnsibleError` unless every part of `pattern` matches a host of `groups`."""
+    if not pattern.strip():
+        raise AnsibleError(
+            "cannot choose hosts: say which, with -e undo_hosts=db1 for undo.yml and"
+            " -e restore_host=db1 for restore.yml; neither has a default that could hit a fleet"
+        )
+    inventory = _inventory(groups)
+    for part in split_host_pattern(pattern):
+        name = part.lstrip("!&")
+        if not inventory.list_hosts(name):
+            raise AnsibleError(
+                f"cannot find hosts '{name}': the inventory has no host or group of that name"
+                f"{_nearest(name, groups)}"
+            )
+    chosen = {str(host) for host in inventory.list_hosts(pattern)}
+    if not chosen:
+        raise AnsibleError(f"cannot choose hosts by '{pattern}': it leaves none")
+    if limit and not chosen & {str(host) for host in inventory.list_hosts(limit)}:
+        raise AnsibleError(
+            f"cannot choose hosts by '{pattern}': none of them is within --limit {limit}"
+        )
+
+
+def _inventory(groups: Mapping[str, Sequence[str]]) -> Any:
+    # Made anew from the names: a lookup is given no inventory, and patterns are Ansible's to read.
+    manager = InventoryManager(loader=DataLoader(), parse=False)
+    for group, hosts in groups.items():
+        if group not in manager.groups:
+            manager.add_group(group)
+        for host in hosts:
+            manager.add_host(host, group=group)
+    return manager
+
+
+def _nearest(name: str, groups: Mapping[str, Sequence[str]]) -> str:
+    names: Iterable[str] = {*groups, *(host for hosts in groups.values() for host in hosts)}
+    close = difflib.get_close_matches(name, sorted(names), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,81 @@
+"""Lookup plugin: jobs that never reach a host, as Ansible lets one variable replace another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from ansible.inventory.manager import InventoryManager
+from ansible.plugins.lookup import LookupBase
+from ansible.vars.plugins import get_vars_from_inventory_sources
+
+DOCUMENTATION = r"""
+name: overruled_jobs
+short_description: Jobs that never reach a host
+description:
+- Where two groups of a host, or a group and the host, set one variable, Ansible keeps one of the
+  values. A dictionary of jobs that is lost so is a backup that nobody takes. This names the places.
+author: holdfast
+"""
+EXAMPLES = r"""
+- name: Refuse jobs that get lost
+  ansible.builtin.assert:
+    that: query('overruled_jobs') | length == 0
+"""
+RETURN = r"""
+_raw:
+  description: One line for each variable of jobs that more than one place sets.
+  type: list
+  elements: str
+"""
+JOBS = re.compile(r"backup_runner_jobs(_[a-z0-9_]+)?")
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
+    """What Ansible calls."""
+
+    def run(
+        self, _: Sequence[str], variables: Mapping[str, Any] | None = None, **__: object
+    ) -> list[str]:
+        """One line for each variable of jobs that more than one place sets for this host."""
+        known = variables or {}
+        sources = tuple(known.get("ansible_inventory_sources") or ())
+        inventory = _inventory(self._loader, sources)
+        host = inventory.get_host(known["inventory_hostname"])
+        if host is None:
+            return []
+        places = {
+            place.name: {*place.vars, *_from_files(self._loader, sources, place)}
+            for place in (*host.get_groups(), host)
+        }
+        return overruled(places)
+
+
+def overruled(places: Mapping[str, Iterable[str]]) -> list[str]:
+    """One line for each variable of jobs that more than one of `places` sets."""
+    setters: dict[str, list[str]] = {}
+    for place, names in places.items():
+        for name in filter(JOBS.fullmatch, names):
+            setters.setdefault(name, []).append(place)
+    return [
+        f"{name} is set for {' and for '.join(places)}, and only one of them would count: let each"
+        f" have a name of its own, such as backup_runner_jobs_{_suffix(places[-1])}"
+        for name, places in sorted(setters.items())
+        if len(places) > 1
+    ]
+
+
+@cache
+def _inventory(loader: Any, sources: tuple[str, ...]) -> Any:
+    return InventoryManager(loader=loader, sources=list(sources))
+
+
+def _from_files(loader: Any, sources: Sequence[str], place: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = get_vars_from_inventory_sources(loader, sources, [place], "task")
+    return found
+
+
+def _suffix(place: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", place.lower()).strip("_")

@@ -1,0 +1,129 @@
+"""A pattern of hosts that matches nothing ends the run, whatever playbook it was given to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleError
+
+from plugins.lookup.fleet import require_hosts, require_release
+
+PROJECT = Path(__file__).resolve().parents[3]
+GROUPS = {"all": ["db1", "db2", "web1"], "databases": ["db1", "db2"], "postgres": ["db1"]}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "limit"),
+    [
+        ("databases", None),
+        ("db1", None),
+        ("databases:!db1", None),
+        ("db*,web1", None),
+        ("databases:&postgres", None),
+        ("~db[0-9]", None),
+        ("databases", "db2"),
+    ],
+)
+def test_a_pattern_that_matches_hosts_is_taken(pattern: str, limit: str | None) -> None:
+    require_hosts(pattern, GROUPS, limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "limit", "told"),
+    [
+        ("databses", None, "did you mean 'databases'?"),
+        ("db3", None, "did you mean 'db"),
+        ("databases:!db9", None, "cannot find hosts 'db9'"),
+        ("databses:db1", None, "cannot find hosts 'databses'"),
+        ("postgres:!db1", None, "it leaves none"),
+        ("postgres", "db2", "none of them is within --limit db2"),
+        ("", None, "say which"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_name(
+    pattern: str, limit: str | None, told: str
+) -> None:
+    with pytest.raises(AnsibleError) as refusal:
+        require_hosts(pattern, GROUPS, limit=limit)
+    assert told in str(refusal.value)
+
+
+@pytest.mark.parametrize(("release", "is_taken"), [("2.18.9", False), ("2.19.0", True)])
+def test_a_release_of_ansible_that_was_never_tried_is_refused(release: str, is_taken: bool) -> None:
+    if is_taken:
+        require_release(release)
+        return
+    with pytest.raises(AnsibleError, match=r"2\.19 or later is needed"):
+        require_release(release)
+
+
+PLAYBOOKS = [
+    ("audit.yml", {"fleet_hosts": "databses"}),
+    ("tune.yml", {"fleet_hosts": "databses"}),
+    ("deploy.yml", {"fleet_hosts": "databses"}),
+    ("site.yml", {"fleet_hosts": "databses"}),
+    ("backup.yml", {"fleet_hosts": "databses"}),
+    ("verify.yml", {"fleet_hosts": "databses"}),
+    ("undo.yml", {"undo_hosts": "databses"}),
+    ("undo.yml", {}),
+    ("restore.yml", {"restore_host": "databses", "restore_backup": "a/latest", "restore_to": "x"}),
+]
+
+
+@pytest.mark.parametrize(("playbook", "asked"), PLAYBOOKS)
+def test_every_playbook_refuses_a_misspelt_group_from_any_folder(
+    playbook: str, asked: dict[str, str], tmp_path: Path
+) -> None:
+    done = run(tmp_path, playbook, asked)
+    assert done.returncode != 0
+    assert "did you mean 'databases'?" in done.stderr or (not asked and "say which" in done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"sysctl_setings": {}}, "sysctl_setings (did you mean sysctl_settings?)"),
+        ({"tune_hosts": "db1"}, "tune_hosts (it is called fleet_hosts now)"),
+    ],
+)
+def test_a_playbook_refuses_a_misspelt_variable_before_it_looks_at_a_host(
+    asked: dict[str, object], told: str, tmp_path: Path
+) -> None:
+    done = run(tmp_path, "tune.yml", asked)
+    assert done.returncode != 0
+    assert told in done.stdout + done.stderr
+
+
+def run(
+    folder: Path, playbook: str, asked: dict[str, object] | dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """The playbook as an operator runs it, from a folder that has nothing to do with it."""
+    inventory = folder / "hosts.yml"
+    hosts = {"databases": {"hosts": {"db1": {"ansible_connection": "local"}}}}
+    inventory.write_text(
+        json.dumps({"all": {"vars": {"ansible_become": False}, "children": hosts}})
+    )
+    program = Path(sys.executable).with_name("ansible-playbook")
+    return subprocess.run(
+        [
+            program,
+            f"--inventory={inventory}",
+            PROJECT / "playbooks" / playbook,
+            f"-e{json.dumps(asked)}",
+        ],
+        cwd=folder,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")},
+            "HOME": str(folder),
+            "COLUMNS": "1000",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,61 @@
+"""Jobs of several groups and of the host add up, and none gets lost in silence."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from plugins.filter.holdfast_jobs import kinds_without_job, merged_jobs
+from plugins.lookup.overruled_jobs import overruled
+
+SHOP = {"source": {"kind": "postgres"}}
+ORDERS = {"source": {"kind": "mysql"}}
+
+
+def test_the_jobs_of_every_variable_are_the_jobs_of_the_host() -> None:
+    merged = merged_jobs(
+        {
+            "backup_runner_jobs": {},
+            "backup_runner_jobs_postgres": {"shop": SHOP},
+            "backup_runner_jobs_mariadb": {"orders": ORDERS},
+        }
+    )
+    assert merged == {"shop": SHOP, "orders": ORDERS}
+
+
+def test_a_job_that_two_variables_name_is_refused_with_both() -> None:
+    with pytest.raises(AnsibleFilterError) as refusal:
+        merged_jobs({"backup_runner_jobs_a": {"shop": SHOP}, "backup_runner_jobs_b": {"shop": {}}})
+    assert "both backup_runner_jobs_a and backup_runner_jobs_b" in str(refusal.value)
+
+
+def test_a_list_where_jobs_are_wanted_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="no dictionary"):
+        merged_jobs({"backup_runner_jobs": ["shop"]})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("groups", "jobs", "without"),
+    [
+        (["databases", "postgres", "mariadb"], {"orders": ORDERS}, ["postgres"]),
+        (["postgres", "mariadb"], {"orders": ORDERS, "shop": SHOP}, []),
+        (["mysql"], {}, ["mysql"]),
+        (["web"], {}, []),
+    ],
+)
+def test_a_group_whose_servers_no_job_backs_up_is_told(
+    groups: list[str], jobs: dict[str, dict[str, dict[str, str]]], without: list[str]
+) -> None:
+    assert kinds_without_job(jobs, groups) == without
+
+
+def test_one_variable_of_jobs_in_two_places_is_told_with_both() -> None:
+    (line,) = overruled(
+        {
+            "postgres": ["backup_runner_jobs", "ansible_user"],
+            "mariadb": ["backup_runner_jobs_mariadb"],
+            "db1.example.net": ["backup_runner_jobs"],
+        }
+    )
+    assert "set for postgres and for db1.example.net" in line
+    assert "backup_runner_jobs_db1_example_net" in line
