@@ -18,12 +18,19 @@ from lab.waiting import wait_until
 PACKAGES = {"openssh-server": ["/usr/sbin/sshd"], "openssh-client": ["/usr/bin/ssh-keygen"]}
 PROGRAM = "/usr/sbin/sshd"
 START_SECONDS = 60.0
+KEYS = {
+    "host_key": "ed25519",
+    "host_key_rsa": "rsa",
+    "client_key": "ed25519",
+    "writer_key": "ed25519",
+}
 # As root it insists on an empty folder for the half of it that talks to strangers.
 SEPARATION = Path("/run/sshd")
 CONFIGURATION = """
 ListenAddress 127.0.0.1
 Port {port}
 HostKey {folder}/host_key
+HostKey {folder}/host_key_rsa
 AuthorizedKeysFile {folder}/authorized_keys
 StrictModes no
 UsePAM no
@@ -48,6 +55,7 @@ class SftpServer:
     port: int
     user: str
     host_key: str
+    host_key_rsa: str
     private_key: Path
     writer_key: Path
     pid: int
@@ -63,9 +71,9 @@ def sftp_server(folder: Path, *, channels: int = 10) -> Iterator[SftpServer]:
     folder.mkdir(parents=True)
     if os.geteuid() == 0:
         SEPARATION.mkdir(mode=0o755, exist_ok=True)
-    for name in ("host_key", "client_key", "writer_key"):
-        key = str(folder / name)
-        command.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key])
+    for name in KEYS:
+        kind, key = KEYS[name], str(folder / name)
+        command.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", key])
     client, writer = ((folder / f"{name}_key.pub").read_text() for name in ("client", "writer"))
     forced = f'restrict,command="internal-sftp -P {REMOVALS}"'
     (folder / "authorized_keys").write_text(f"{client}{forced} {writer}")
@@ -86,6 +94,7 @@ def sftp_server(folder: Path, *, channels: int = 10) -> Iterator[SftpServer]:
             port=port,
             user=getpass.getuser(),
             host_key=(folder / "host_key.pub").read_text().strip(),
+            host_key_rsa=(folder / "host_key_rsa.pub").read_text().strip(),
             private_key=folder / "client_key",
             writer_key=folder / "writer_key",
             pid=server.pid,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +19,7 @@ from holdfast.ports import Content, Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.retrying import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository
+from holdfast.repositories.sftp_connections import SshLogin
 from lab.stores.sshd import SftpServer, end_sessions, sftp_server
 from lab.stores.wire import Wire, wire
 from tests.contract.stores import login_to
@@ -173,6 +175,65 @@ def test_a_server_whose_key_is_not_known_is_refused(ssh_server: SftpServer, tmp_
     with pytest.raises(RepositoryRefused, match="key is not known") as raised:
         SftpRepository(login, root="/").check()
     assert "ssh-keyscan" in raised.value.hint
+
+
+def login_by_file(server: SftpServer, folder: Path, *lines: str) -> SshLogin:
+    known = folder / "known_hosts"
+    known.write_text("".join(line.format(port=server.port) + "\n" for line in lines))
+    return replace(login_to(server), host_keys=(), known_hosts=known)
+
+
+def test_the_hint_asks_for_the_keys_at_the_servers_own_port(
+    ssh_server: SftpServer, tmp_path: Path
+) -> None:
+    with pytest.raises(RepositoryRefused) as raised:
+        SftpRepository(login_by_file(ssh_server, tmp_path), root="/").check()
+    asked = raised.value.hint.rpartition(": ")[2]
+    assert asked == f"ssh-keyscan -p {ssh_server.port} 127.0.0.1"
+    printed = subprocess.run(asked.split(), capture_output=True, text=True, check=True).stdout
+    login = login_by_file(ssh_server, tmp_path, *printed.splitlines())
+    SftpRepository(login, root=str(ssh_server.private_key.parent)).check()
+
+
+@pytest.mark.parametrize("kind", ["host_key", "host_key_rsa"])
+def test_a_server_is_asked_for_a_key_of_the_kind_that_is_known(
+    ssh_server: SftpServer, tmp_path: Path, kind: str
+) -> None:
+    key = getattr(ssh_server, kind)
+    root = str(ssh_server.private_key.parent)
+    SftpRepository(replace(login_to(ssh_server), host_keys=(key,)), root=root).check()
+    login = login_by_file(ssh_server, tmp_path, f"[127.0.0.1]:{{port}} {key}")
+    SftpRepository(login, root=root).check()
+
+
+def test_hashed_names_are_read_as_openssh_writes_them(
+    ssh_server: SftpServer, tmp_path: Path
+) -> None:
+    login = login_by_file(ssh_server, tmp_path, f"[127.0.0.1]:{{port}} {ssh_server.host_key_rsa}")
+    known = str(tmp_path / "known_hosts")
+    subprocess.run(["ssh-keygen", "-H", "-f", known], capture_output=True, check=True)
+    assert "127.0.0.1" not in Path(known).read_text()
+    SftpRepository(login, root=str(ssh_server.private_key.parent)).check()
+
+
+def test_a_revoked_key_is_refused_though_it_is_known(
+    ssh_server: SftpServer, tmp_path: Path
+) -> None:
+    key = ssh_server.host_key
+    lines = (f"[127.0.0.1]:{{port}} {key}", f"@revoked * {key}")
+    with pytest.raises(RepositoryRefused, match=r"has revoked \(@revoked\)"):
+        SftpRepository(login_by_file(ssh_server, tmp_path, *lines), root="/").check()
+
+
+def test_a_server_without_a_key_of_a_known_kind_is_told_as_that(
+    ssh_server: SftpServer, tmp_path: Path
+) -> None:
+    key = str(tmp_path / "other")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", key], check=True)
+    listed = Path(f"{key}.pub").read_text().strip()
+    with pytest.raises(RepositoryRefused, match="no key of a kind that is known: ecdsa") as raised:
+        SftpRepository(replace(login_to(ssh_server), host_keys=(listed,)), root="/").check()
+    assert f"ssh-keyscan -p {ssh_server.port}" in raised.value.hint
 
 
 def test_a_login_that_is_refused_says_what_to_do_and_shows_no_key(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import logging
+import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,6 +19,12 @@ from paramiko.sftp import SFTPError
 from holdfast import events
 from holdfast.cleanup import noted_on
 from holdfast.errors import HoldfastError, RepositoryRefused, RepositoryUnreachable
+from holdfast.repositories.known_hosts import (
+    HostUntrusted,
+    KnownKeys,
+    keys_in_file,
+    keys_listed,
+)
 from holdfast.repositories.sftp_session import FSYNC, SftpSession
 
 CONNECT_SECONDS = 15.0
@@ -28,6 +33,10 @@ KEEPALIVE_SECONDS = 30
 CHANNELS_A_CONNECTION = 8
 # What goes wrong is raised: without a handler paramiko's tracebacks would go to stderr as well.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
+_CUT = (
+    "Authentication failed: transport shut down or saw EOF",
+    "Authentication timeout.",
+)
 # What says that a connection is of no use any more.
 BROKEN = (EOFError, SFTPError, paramiko.SSHException, TimeoutError, ConnectionError)
 _KEY_KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
@@ -160,10 +169,12 @@ class SshConnections:
 
     def _connected(self) -> _Connection:
         client = paramiko.SSHClient()
-        self._know_host(client)
-        client.set_missing_host_key_policy(paramiko.RejectPolicy())
         login = self._login
         with self._refusals_told():
+            known = self._known_keys()
+            known.require_some()
+            # Nothing is known to the client itself, so that it asks for every key.
+            client.set_missing_host_key_policy(_OnlyKnown(known))
             client.connect(
                 login.host,
                 port=login.port,
@@ -175,6 +186,7 @@ class SshConnections:
                 timeout=CONNECT_SECONDS,
                 banner_timeout=CONNECT_SECONDS,
                 auth_timeout=CONNECT_SECONDS,
+                disabled_algorithms={"keys": _others(known.algorithms)},
             )
         transport = client.get_transport()
         if transport:
@@ -193,49 +205,40 @@ class SshConnections:
         login = self._login
         try:
             yield
-        except paramiko.BadHostKeyException as error:
-            raise self._refused(
-                "the server shows another key than the one that is known",
-                hint="if the server was set up anew, mend host_keys or known_hosts;"
-                " if not, somebody is in between",
-            ) from error
+        except HostUntrusted as error:
+            raise self._refused(error.cause, hint=error.hint) from error
         except paramiko.AuthenticationException as error:
+            # A connection that was cut meanwhile has the same class as a key that is refused.
+            if str(error) in _CUT:
+                raise self._unreachable(error) from error
             raise self._refused(
                 "the server refuses the login",
                 hint=f"put the public key into authorized_keys of '{login.user}' there",
             ) from error
         except paramiko.SSHException as error:
-            if "not found in known_hosts" in str(error):
+            if "no acceptable host key" in str(error):
+                known = self._known_keys()
                 raise self._refused(
-                    "the server's key is not known",
-                    hint=f"compare it, then list it in host_keys: ssh-keyscan {login.host}",
+                    f"the server has no key of a kind that is known: {', '.join(known.kinds)}",
+                    hint=f"compare another of its keys, then list it too: {known.asked}",
                 ) from error
             raise self._unreachable(error) from error
         except (EOFError, OSError) as error:
             raise self._unreachable(error) from error
 
-    def _know_host(self, client: paramiko.SSHClient) -> None:
+    def _known_keys(self) -> KnownKeys:
+        """Read at each connection: a key that is revoked meanwhile is believed no more."""
         login = self._login
-        if login.known_hosts:
-            try:
-                client.load_host_keys(str(login.known_hosts))
-            except OSError as error:
-                raise self._refused(
-                    f"known_hosts cannot be read: {error}", hint="known_hosts names a file"
-                ) from error
-        name = (
-            login.host if login.port == paramiko.config.SSH_PORT else f"[{login.host}]:{login.port}"
-        )
-        for line in login.host_keys:
-            kind, _, rest = line.partition(" ")
-            try:
-                key = paramiko.PKey.from_type_string(kind, base64.b64decode(rest.split()[0]))
-            except (IndexError, ValueError, binascii.Error, paramiko.SSHException) as error:
-                raise self._refused(
-                    "a line of host_keys is no public key",
-                    hint="write 'ssh-ed25519 AAAA...', as ssh-keyscan prints it after the name",
-                ) from error
-            client.get_host_keys().add(name, kind, key)
+        if login.known_hosts is None:
+            return keys_listed(login.host_keys, login.host, login.port)
+        try:
+            return keys_in_file(login.known_hosts, login.host, login.port)
+        except OSError as error:
+            cause = os.strerror(error.errno or 0)
+            raise self._refused(
+                f"known_hosts '{login.known_hosts}' cannot be read: {cause}",
+                hint="known_hosts names a file that the user who runs holdfast can read",
+            ) from error
 
     def _drop(self, connection: _Connection) -> None:
         """Nobody gets a channel of a connection that failed once."""
@@ -260,6 +263,21 @@ class SshConnections:
 
     def _refused(self, cause: str, *, hint: str) -> RepositoryRefused:
         return RepositoryRefused(f"cannot log in to '{self._login.server}': {cause}", hint=hint)
+
+
+class _OnlyKnown(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # paramiko has no types
+    """Asked about every key that a server has proven to hold, before it learns who we are."""
+
+    def __init__(self, known: KnownKeys) -> None:
+        self._known = known
+
+    def missing_host_key(self, client: object, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002 - as paramiko calls it
+        self._known.require(key.asbytes())
+
+
+def _others(algorithms: Collection[str]) -> list[str]:
+    """What a server must not choose: a key that nobody could compare with anything."""
+    return [each for each in paramiko.Transport._preferred_keys if each not in algorithms]  # noqa: SLF001 - the list has no public name, and what it lacks is not offered anyway
 
 
 def _private_key(login: SshLogin) -> paramiko.PKey | None:
