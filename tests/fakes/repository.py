@@ -60,7 +60,7 @@ class MemoryRepository:
     def list(self, prefix: str) -> Iterator[Stored]:
         self._refuse()
         below = f"{prefix.rstrip('/')}/" if prefix else ""
-        for key in sorted(self.objects, key=lambda key: key.split("/")):
+        for key in sorted(self.objects):
             if key.startswith(below):
                 sha256 = self.sha256_given.get(key, "")
                 yield Stored(key=key, size_bytes=len(self.objects[key]), sha256=sha256)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from heapq import merge
 
 from holdfast import events
 from holdfast.append_only import AppendOnly
@@ -104,13 +103,14 @@ class Mirrored:
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """What any of them has: whoever removes what he finds removes it everywhere."""
-        found = []
-        self.each(lambda repository: found.append([*repository.list(prefix)]))
-        last = ""
-        for stored in merge(*found, key=lambda stored: stored.key.split("/")):
-            if stored.key != last:
-                yield stored
-            last = stored.key
+        found: dict[str, Stored] = {}
+
+        def look(repository: Repository) -> None:
+            for stored in repository.list(prefix):
+                found.setdefault(stored.key, stored)
+
+        self.each(look)
+        yield from (found[key] for key in sorted(found))
 
     def delete(self, key: str) -> None:
         self.each(lambda repository: repository.delete(key))

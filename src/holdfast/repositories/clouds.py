@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
 REQUEST_TIMEOUT = timedelta(minutes=5)
+_REFUSALS = (400, 401, 403, 404)
+_LATER = ("RequestTimeout", "SlowDown")
 # A part cannot be sent again from outside: these few tries are inside one put or get.
 RETRIES: RetryConfig = {
     "max_retries": 3,
@@ -72,7 +74,7 @@ def s3_repository(
         config=config,
     )
     name = f"s3://{bucket}/{prefix}".rstrip("/")
-    uploads = None
+    lists = None
     if keys:
         requests = S3Requests(
             endpoint=address,
@@ -81,9 +83,10 @@ def s3_repository(
             keys=keys,
             clock=clock,
             tls=ssl.create_default_context(cafile=ca_file) if ca_file else None,
+            timeout_seconds=request_timeout.total_seconds(),
         )
-        uploads = S3Uploads(requests, prefix=prefix, name=name)
-    return ObjectStoreRepository(store, name=name, uploads=uploads, part_bytes=part_bytes)
+        lists = S3Lists(requests, prefix=prefix, name=name)
+    return ObjectStoreRepository(store, name=name, lists=lists, part_bytes=part_bytes)
 
 
 def gcs_repository(
@@ -156,33 +159,53 @@ def _login(name: str, *, hint: str) -> Iterator[None]:
         raise ConfigInvalid(f"cannot log in to '{name}': {cause}", hint=hint) from None
 
 
-class S3Uploads:
-    """Obeys `object_store.UnfinishedUploads`."""
+class S3Lists:
+    """Obeys `object_store.Lists`."""
 
     def __init__(self, requests: S3Requests, *, prefix: str, name: str) -> None:
         self._requests = requests
         self._prefix = prefix.strip("/")
         self._name = name
 
+    def objects_below(self, prefix: str) -> Iterator[tuple[str, int]]:
+        beginning = f"{self._prefix}/" if self._prefix else ""
+        found = self._requests.objects(self._below(prefix))
+        while True:
+            with self._told(f"list '{prefix}'", rights="s3:ListBucket"):
+                each = next(found, None)
+            if each is None:
+                return
+            key, size_bytes = each
+            is_ours = key.startswith(beginning)
+            # No key begins with a slash.
+            yield key.removeprefix(beginning) if is_ours else f"/{key}", size_bytes
+
     def abort_below(self, prefix: str) -> int:
-        below = "".join(f"{part}/" for part in (self._prefix, prefix) if part)
-        aborted = 0
-        try:
-            for upload in list(self._requests.unfinished(below)):
+        rights = "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
+        with self._told("end unfinished uploads", rights=rights):
+            found = list(self._requests.unfinished(self._below(prefix)))
+            for upload in found:
                 self._requests.abort(upload)
-                aborted += 1
+        return len(found)
+
+    def _below(self, prefix: str) -> str:
+        return "".join(f"{part}/" for part in (self._prefix, prefix) if part)
+
+    @contextmanager
+    def _told(self, verb: str, *, rights: str) -> Iterator[None]:
+        try:
+            yield
         except S3Refused as error:
-            what = f"cannot end unfinished uploads in '{self._name}': {error}"
-            if error.status >= 500:
-                raise RepositoryUnreachable(what, hint="trying later may work") from error
-            hint = "grant s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
-            raise RepositoryRefused(what, hint=REMEDIES.get(error.code, hint)) from error
+            what = f"cannot {verb} in '{self._name}': {error}"
+            if error.code not in _LATER and (error.status in _REFUSALS or error.code in REMEDIES):
+                hint = REMEDIES.get(error.code, f"grant {rights}")
+                raise RepositoryRefused(what, hint=hint) from error
+            raise RepositoryUnreachable(what, hint="trying later may work") from error
         except (OSError, HTTPException) as error:
             raise RepositoryUnreachable(
-                f"cannot end unfinished uploads in '{self._name}': {error}",
+                f"cannot {verb} in '{self._name}': {error}",
                 hint="is the endpoint right, and does it answer?",
             ) from error
-        return aborted
 
 
 def _client(endpoint: str, ca_file: Path | None, request_timeout: timedelta) -> ClientConfig:

@@ -28,7 +28,8 @@ from holdfast.errors import (
 from holdfast.kernel import FAILING, FULL
 from holdfast.model import Buffer
 from holdfast.ports import Stored
-from holdfast.repositories.keys import require_plain
+from holdfast.repositories.keys import is_plain, require_plain
+from holdfast.repositories.listing import believed
 
 CHUNK_BYTES = 1 << 20
 FOLDER_ATTEMPTS = 100
@@ -124,21 +125,21 @@ class LocalRepository:
     def list(self, prefix: str) -> Iterator[Stored]:
         if prefix:
             require_plain(prefix)
-        with self._errors_of("list", prefix):
-            yield from self._walk(prefix)
+        yield from believed(self._walk(prefix), prefix, store=str(self._root))
 
-    def _walk(self, folder: str) -> Iterator[Stored]:
+    def _walk(self, prefix: str) -> Iterator[tuple[str, int]]:
         """In order of key; a folder is open only while its names are read, however deep it is.
 
         What is neither a folder nor a file is none of ours, and neither is what begins with a dot.
         """
-        ahead: list[tuple[str, int | None]] = [(folder, None)]
+        ahead: list[tuple[str, int | None]] = [(prefix, None)]
         while ahead:
             name, size_bytes = ahead.pop()
-            if size_bytes is None:
-                ahead.extend(self._inside(name))
-            else:
-                yield Stored(key=name, size_bytes=size_bytes)
+            if size_bytes is not None:
+                yield name, size_bytes
+            elif not name or is_plain(name):
+                with self._errors_of("list", prefix):
+                    ahead.extend(self._inside(name))
 
     def _inside(self, folder: str) -> Sequence[tuple[str, int | None]]:
         """The last in order of key first; the names of folders are those of what is in them."""

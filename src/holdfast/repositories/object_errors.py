@@ -28,6 +28,8 @@ from holdfast.errors import (
 _QUERY = re.compile(r"\?[^\s)]*")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]+)</Message>")
+# A name that obstore takes for no name: it refuses the list that holds it.
+_IMPOSSIBLE = "Encountered object with invalid path"
 _REFUSAL = re.compile(r"status code: 40[13]|\(code: 40[13]\)")
 
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "AccountQuotaExceeded"}
@@ -78,6 +80,8 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
             f"{what}: there is no such object",
             hint="run holdfast verify to see what else is missing",
         )
+    if _IMPOSSIBLE in text:
+        return RepositoryRefused(cause, hint="somebody else put it there: remove it by hand")
     if deletes and (isinstance(error, PermissionDeniedError) or _is_refusal(text)):
         return RepositoryReadOnly(cause, hint=_KEPT)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _is_refusal(text):
@@ -94,6 +98,11 @@ def _cause(text: str, code: str) -> str:
     """The store's own code and words, or the last that obstore says about the connection."""
     if code:
         message = _MESSAGE.search(text)
-        return f"{code}: {message[1]}" if message else code
+        return _printable(f"{code}: {message[1]}" if message else code)
     first = _QUERY.sub("", text.partition("\n")[0])
-    return first.rpartition(" - ")[2].strip() or first
+    return _printable(first.rpartition(" - ")[2].strip() or first)
+
+
+def _printable(text: str) -> str:
+    """What a store says must not steer the terminal that it is read on."""
+    return "".join(each if each.isprintable() else " " for each in text)

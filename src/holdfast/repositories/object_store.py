@@ -29,6 +29,7 @@ from holdfast.errors import (
 from holdfast.model import Buffer
 from holdfast.ports import Content, Stored
 from holdfast.repositories.keys import require_plain
+from holdfast.repositories.listing import believed
 from holdfast.repositories.object_errors import errors_of
 from holdfast.repositories.part_sizes import PART_BYTES, PARTS_AT_ONCE, Counted, part_bytes_for
 
@@ -46,28 +47,32 @@ PUT_ID = "putid"
 _MD5_DIGITS = 32
 
 
-class UnfinishedUploads(Protocol):
-    """The multipart uploads of a bucket that were begun and never completed."""
+class Lists(Protocol):
+    """What a bucket holds, asked for without obstore."""
+
+    def objects_below(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Names with sizes, as the store tells them: nothing of it is proven."""
+        ...
 
     def abort_below(self, prefix: str) -> int:
-        """Drop those whose key is below `prefix`; how many."""
+        """Drop multipart uploads below `prefix` that were begun and never completed; how many."""
         ...
 
 
 class ObjectStoreRepository:
-    """Objects of a bucket, named `name` in messages; `uploads` where the store lists them."""
+    """Objects of a bucket, named `name` in messages; `lists` where they can be asked for."""
 
     def __init__(
         self,
         store: ObjectStore,
         *,
         name: str,
-        uploads: UnfinishedUploads | None = None,
+        lists: Lists | None = None,
         part_bytes: int = PART_BYTES,
     ) -> None:
         self._store = store
         self._name = name
-        self._uploads = uploads
+        self._lists = lists
         self._part_bytes = part_bytes
         self._etag_is_md5 = True
 
@@ -217,6 +222,10 @@ class ObjectStoreRepository:
             return obstore.get(self._store, key, options={"head": True})
 
     def list(self, prefix: str) -> Iterator[Stored]:
+        found = self._lists.objects_below(prefix) if self._lists else self._listed(prefix)
+        yield from believed(found, prefix, store=self._name)
+
+    def _listed(self, prefix: str) -> Iterator[tuple[str, int]]:
         pages = iter(obstore.list(self._store, prefix or None, chunk_size=PAGE))
         while True:
             with errors_of("list", prefix, self._name):
@@ -224,7 +233,7 @@ class ObjectStoreRepository:
             if page is None:
                 return
             for each in page:
-                yield Stored(key=each["path"], size_bytes=each["size"])
+                yield each["path"], each["size"]
 
     def delete(self, key: str) -> None:
         require_plain(key)
@@ -235,7 +244,7 @@ class ObjectStoreRepository:
             return
 
     def sweep(self, prefix: str) -> int:
-        return self._uploads.abort_below(prefix) if self._uploads else 0
+        return self._lists.abort_below(prefix) if self._lists else 0
 
     def free_bytes(self) -> int | None:
         return None

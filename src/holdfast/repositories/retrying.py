@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -86,26 +87,20 @@ class RetryingRepository:
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """A list that breaks off is begun anew, and what was told already is passed over."""
-        told = 0
-
-        def rest() -> Iterator[Stored]:
-            nonlocal told
-            for position, stored in enumerate(self._repository.list(prefix)):
-                if position >= told:
-                    told = position + 1
-                    yield stored
-
-        found = rest()
+        # Eight bytes a name. By position others would be passed over, where one is gone meanwhile.
+        told, known = array("q"), set[int]()
+        found = self._repository.list(prefix)
 
         def act() -> Stored | None:
-            nonlocal found
+            nonlocal found, known
             try:
-                return next(found, None)
+                return next((each for each in found if hash(each.key) not in known), None)
             except RepositoryUnreachable:
-                found = rest()
+                found, known = self._repository.list(prefix), set(told)
                 raise
 
         while (stored := self._trying(act, what=f"listing '{prefix}'")) is not None:
+            told.append(hash(stored.key))
             yield stored
 
     def delete(self, key: str) -> None:

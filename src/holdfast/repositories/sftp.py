@@ -22,7 +22,8 @@ from holdfast.errors import (
 )
 from holdfast.model import Buffer
 from holdfast.ports import Stored
-from holdfast.repositories.keys import require_plain
+from holdfast.repositories.keys import is_plain, require_plain
+from holdfast.repositories.listing import believed
 from holdfast.repositories.sftp_connections import SshConnections, SshLogin
 from holdfast.repositories.sftp_session import SftpSession, WriteFailed
 
@@ -132,12 +133,14 @@ class SftpRepository:
             return Stored(key=key, size_bytes=session.stat(path).st_size or 0)
 
     def list(self, prefix: str) -> Iterator[Stored]:
+        yield from believed(self._objects(prefix), prefix, store=self._name)
+
+    def _objects(self, prefix: str) -> Iterator[tuple[str, int]]:
         folder = self._path(prefix) if prefix else self._root
         with self._connections.session() as session:
             for path, size_bytes in self._walk(session, folder, prefix):
                 if not path.rpartition("/")[2].startswith("."):
-                    key = path.removeprefix(f"{self._root.rstrip('/')}/")
-                    yield Stored(key=key, size_bytes=size_bytes)
+                    yield path.removeprefix(f"{self._root.rstrip('/')}/"), size_bytes
 
     def _walk(self, session: SftpSession, folder: str, what: str) -> Iterator[tuple[str, int]]:
         """Every file below `folder`, one folder in memory at a time."""
@@ -148,10 +151,12 @@ class SftpRepository:
                 if not _is_folder(session, self._root):
                     raise
                 return
-        for entry in sorted(entries, key=lambda entry: entry.filename):
+        for entry in sorted(entries, key=_in_order_of_key):
             path = f"{folder.rstrip('/')}/{entry.filename}"
             if stat.S_ISDIR(entry.st_mode or 0):
-                yield from self._walk(session, path, what)
+                # What is in a folder that no key can name is none of ours, however deep it is.
+                if is_plain(path.removeprefix(f"{self._root.rstrip('/')}/")):
+                    yield from self._walk(session, path, what)
             else:
                 yield path, entry.st_size or 0
 
@@ -279,6 +284,10 @@ def _close(file: paramiko.SFTPFile) -> None:
     """Of a file that was read: nothing can be lost with it."""
     with suppress(EOFError, OSError, paramiko.SSHException):
         file.close()
+
+
+def _in_order_of_key(entry: paramiko.SFTPAttributes) -> str:
+    return f"{entry.filename}/" if stat.S_ISDIR(entry.st_mode or 0) else entry.filename
 
 
 def _is_folder(session: SftpSession, path: str) -> bool:

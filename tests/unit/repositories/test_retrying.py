@@ -113,3 +113,21 @@ def test_reading_goes_on_behind_what_was_read() -> None:
     with patient(store).open("job/key") as chunks:
         assert b"".join(chunks) == data
     assert store.calls == 3
+
+
+def test_a_list_that_breaks_off_tells_everything_once_though_others_come_and_go() -> None:
+    class Changing(MemoryRepository):
+        def list(self, prefix: str) -> Iterator[Stored]:
+            for stored in list(super().list(prefix)):
+                if stored.key == "job/5" and "job/0" in self.objects:
+                    # Somebody removes what was told already, and puts what comes before it.
+                    del self.objects["job/0"], self.objects["job/1"]
+                    self.objects["job/00"] = b""
+                    raise GONE
+                yield stored
+
+    store = Changing()
+    for number in range(9):
+        store.put(f"job/{number}", [b""])
+    told = [each.key for each in RetryingRepository(store, first_wait_seconds=0).list("job")]
+    assert sorted(told) == sorted(["job/00", *(f"job/{number}" for number in range(9))])
