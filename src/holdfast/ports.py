@@ -314,7 +314,8 @@ class RestoreRequest:
     Where `parts` hold only changes, `earlier` are those of the backups below, the full one first,
     all of a server of `server_version`.
     `data_only` fills tables that stand already. `triggers` are fired by rows that come into
-    such tables, foreign keys included. `owners` and `privileges` are those of the backup.
+    such tables, foreign keys included. `owners`, `privileges` and `tablespaces` are those of the
+    backup.
     With `keep_going` one object that cannot be made does not cost the others.
     `settings` are written for the server of a restored cluster; with a `restore_command` among
     them it recovers by itself.
@@ -331,6 +332,7 @@ class RestoreRequest:
     triggers: bool = True
     owners: bool = True
     privileges: bool = True
+    tablespaces: bool = True
     keep_going: bool = False
     open_blob: OpenBlob | None = None
     settings: Mapping[str, str] | None = None

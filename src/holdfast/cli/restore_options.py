@@ -31,6 +31,10 @@ NoTriggers = Annotated[
 ]
 NoOwner = Annotated[bool, typer.Option("--no-owner", help="All objects belong to who restores.")]
 NoPrivileges = Annotated[bool, typer.Option("--no-privileges", help="Bring back no GRANT.")]
+NoTablespaces = Annotated[
+    bool,
+    typer.Option("--no-tablespaces", help="Everything lies where the target puts it (PostgreSQL)."),
+]
 KeepGoing = Annotated[
     bool,
     typer.Option(
@@ -55,6 +59,7 @@ def chosen(
     disable_triggers: NoTriggers = False,
     no_owner: NoOwner = False,
     no_privileges: NoPrivileges = False,
+    no_tablespaces: NoTablespaces = False,
     overwrite: Overwrite = False,
     keep_going: KeepGoing = False,
     globals_too: Globals = False,
@@ -70,5 +75,6 @@ def chosen(
         triggers=not disable_triggers,
         owners=not no_owner,
         privileges=not no_privileges,
+        tablespaces=not no_tablespaces,
         keep_going=keep_going,
     )

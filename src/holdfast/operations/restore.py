@@ -69,6 +69,7 @@ class RestoreChoice:
     triggers: bool = True
     owners: bool = True
     privileges: bool = True
+    tablespaces: bool = True
     keep_going: bool = False
     settings: Mapping[str, str] | None = None
 
@@ -176,6 +177,7 @@ def _request(
         triggers=choice.triggers,
         owners=choice.owners,
         privileges=choice.privileges,
+        tablespaces=choice.tablespaces,
         keep_going=choice.keep_going,
         open_blob=open_blob,
         settings=choice.settings,

@@ -7,6 +7,8 @@ import threading
 from holdfast.errors import HoldfastError
 from holdfast.restored import FailedObject
 
+# The kind of what failed where it is no object but the rows of one.
+ROWS = "rows"
 KEEP_GOING_HINT = "--keep-going restores all but what fails, and lists that with its statements"
 
 
@@ -21,8 +23,7 @@ class FailedObjects:
     def met(self, failed: FailedObject, error: HoldfastError) -> None:
         """Go on without it; raises `error`, and how to go on, where that is not wanted."""
         if not self.keep_going:
-            error.hint = f"{error.hint}; {KEEP_GOING_HINT}" if error.hint else KEEP_GOING_HINT
-            raise error
+            raise hinted(error)
         with self._lock:
             self._failed.append(failed)
 
@@ -31,3 +32,10 @@ class FailedObjects:
         with self._lock:
             taken, self._failed = tuple(self._failed), []
         return taken
+
+
+def hinted(error: HoldfastError) -> HoldfastError:
+    """The same, with the way to restore all the others."""
+    if KEEP_GOING_HINT not in error.hint:
+        error.hint = f"{error.hint}; {KEEP_GOING_HINT}" if error.hint else KEEP_GOING_HINT
+    return error

@@ -53,8 +53,8 @@ class Cluster:
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(f"{lines}\nunix_socket_directories = '{self.folder}'\n")
 
-    def start(self) -> None:
-        run("pg_ctl", "-w", "-D", str(self.data), "-l", str(self.log), "start")
+    def start(self, *options: str) -> None:
+        run("pg_ctl", "-w", "-D", str(self.data), "-l", str(self.log), *options, "start")
 
     def stop(self, mode: str = "fast") -> None:
         run("pg_ctl", "-w", "-D", str(self.data), "-m", mode, "stop")

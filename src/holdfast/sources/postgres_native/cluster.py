@@ -49,6 +49,10 @@ _TERMINATE = """
 SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity
 WHERE application_name = %s AND pid <> pg_backend_pid()
 """
+_OF_EVERYBODY = """
+SELECT split_part(said, '=', 1) FROM pg_db_role_setting, unnest(setconfig) AS said
+WHERE setdatabase = 0 AND setrole = 0
+"""
 TERMINATE_MILLISECONDS = 10_000
 
 
@@ -105,6 +109,10 @@ class Cluster:
     def existing_tablespaces(self) -> set[str]:
         found = self._connection.execute("SELECT spcname::text FROM pg_tablespace")
         return {row[0] for row in found}
+
+    def settings_of_everybody(self) -> set[str]:
+        """What `ALTER ROLE ALL` has set here."""
+        return {str(row[0]) for row in self._connection.execute(_OF_EVERYBODY)}
 
     def _execute(self, statement: sql.Composed, database: str) -> None:
         try:

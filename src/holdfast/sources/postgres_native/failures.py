@@ -22,6 +22,8 @@ from holdfast.sources.postgres_native.quoting import identifier
 INSUFFICIENT_PRIVILEGE = "42501"
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
+UNDEFINED_OBJECT = "42704"
+DISK_FULL = "53100"
 # Shutdown, crash, idle and transaction timeouts, connection exceptions.
 _SESSION_GONE = re.compile(r"57P0[1-5]|25P0[34]|08...")
 
@@ -88,6 +90,11 @@ def _login_hint(cause: str, user: str) -> str:
 
 def session_is_gone(error: psycopg.Error, connection: psycopg.Connection) -> bool:
     return bool(connection.closed or _SESSION_GONE.fullmatch(error.sqlstate or ""))
+
+
+def ends_all(error: psycopg.Error, connection: psycopg.Connection) -> bool:
+    """Whether `error` is no matter of one object: the next one would meet it too."""
+    return session_is_gone(error, connection) or error.sqlstate in (QUERY_CANCELED, DISK_FULL)
 
 
 def reading(error: psycopg.Error, subject: str, *, gone: bool, user: str = "") -> HoldfastError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+
+import psycopg
 
 from holdfast.cleanup import noted_on
 from holdfast.errors import HoldfastError, TargetNotEmpty
@@ -17,26 +19,33 @@ NAME_BYTES = 63
 
 @contextmanager
 def filling(
-    server: Cluster, login: Login, options: Mapping[str, str], *, overwrite: bool
+    server: Cluster,
+    login: Login,
+    options: Mapping[str, str],
+    *,
+    overwrite: bool,
+    before: Callable[[], None] = lambda: None,
 ) -> Iterator[Login]:
     """Yield the login to an empty database, which is the target's once the block succeeds.
 
     A database that exists and is empty is filled in place; one that does not exist, or is to
     be overwritten, is made beside it and takes its name at the end, so what was there before
-    lives until its replacement is complete. Raises `TargetNotEmpty`.
+    lives until its replacement is complete. `before` is done once all may begin.
+    Raises `TargetNotEmpty`.
     """
     found = content(server, login)
-    if found is None or (found and overwrite):
-        with _beside(server, login, options) as unfinished:
-            yield unfinished
-    elif not found:
-        with _in_place(server, login):
-            yield login
-    else:
+    if found and not overwrite:
         raise TargetNotEmpty(
             f"cannot restore into database '{login.database}': it holds {found}",
             hint="restore into a new database, or pass --overwrite to replace this one",
         )
+    before()
+    if found is None or found:
+        with _beside(server, login, options) as unfinished:
+            yield unfinished
+    else:
+        with _in_place(server, login):
+            yield login
 
 
 def content(server: Cluster, login: Login) -> str | None:
@@ -54,9 +63,17 @@ def _in_place(server: Cluster, login: Login) -> Iterator[None]:
     except BaseException as error:
         with noted_on(error):
             server.end_sessions(login.settings["application_name"])
-        if isinstance(error, HoldfastError):
+        if isinstance(error, HoldfastError) and _holds_something(server, login):
             error.hint = f"{error.hint}; database '{login.database}' is left incomplete"
         raise
+
+
+def _holds_something(server: Cluster, login: Login) -> bool:
+    """Where it cannot be seen, it may."""
+    try:
+        return bool(content(server, login))
+    except (HoldfastError, psycopg.Error):
+        return True
 
 
 @contextmanager

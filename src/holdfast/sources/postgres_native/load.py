@@ -1,201 +1,190 @@
-"""Rows back into tables, several tables at a time, biggest first."""
+"""Rows into new tables, several tables at a time, biggest first."""
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from enum import Enum, auto
 
 import psycopg
 
-from holdfast.errors import HoldfastError, RestoreFailed
-from holdfast.model import Member, Part, Relation
+from holdfast.errors import HoldfastError, RestoreFailed, VerifyFailed
+from holdfast.model import Part, Relation
 from holdfast.ports import Progress, RestoreRequest
-from holdfast.proven import StoredParts, proving
-from holdfast.restored import RestoredTable
-from holdfast.sources.cutting import Cutter
-from holdfast.sources.endings import Endings
+from holdfast.proven import proving
+from holdfast.restored import FailedObject, RestoredTable
+from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.postgres_native import failures, selection
 from holdfast.sources.postgres_native.crew import Crew
 from holdfast.sources.postgres_native.login import Login
-from holdfast.sources.postgres_native.marked import with_values
 from holdfast.sources.postgres_native.quoting import qualified
+from holdfast.sources.postgres_native.rows_in import BY_ROWS, Piece, Rows, RowsIn
 from holdfast.sources.postgres_native.table_part import TablePart
-from holdfast.sources.postgres_native.transport_in import Inward
-
-NO_TRIGGERS = "SET session_replication_role = replica"
-
-
-# What rows can do that are not those that were stored.
-_BY_ROWS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProtocolViolation, EOFError)
-
-
-class Before(Enum):
-    """What happens to a table, in the transaction that fills it, before its rows come."""
-
-    # The server may write rows frozen into a table truncated in the same transaction.
-    TRUNCATE = auto()
-    # Tables that others refer to cannot be truncated.
-    DELETE = auto()
-    NOTHING = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Parts that are loaded in one transaction; `freeze` where nothing else fills their table."""
+    """A part that is loaded in one transaction; `freeze` where nothing else fills its table."""
 
-    parts: tuple[Part, ...]
+    part: Part
     freeze: bool
 
-    @property
-    def plain_bytes(self) -> int:
-        return sum(part.plain_bytes for part in self.parts)
 
-
-def batches(parts: Sequence[Part], before: Before) -> list[Batch]:
-    """Ranges of one table may come side by side only where nothing has to be removed first."""
-    by_table: defaultdict[Relation | str, list[Part]] = defaultdict(list)
+def batches(parts: Sequence[Part]) -> list[Batch]:
+    """Biggest first. Ranges of one table come side by side: none of them may empty it."""
+    by_table: defaultdict[Relation | str, int] = defaultdict(int)
     for part in parts:
-        by_table[part.relation or part.name].append(part)
-    made: list[Batch] = []
-    for of_table in by_table.values():
-        if before is Before.TRUNCATE and len(of_table) > 1:
-            made += [Batch(parts=(part,), freeze=False) for part in of_table]
-        else:
-            freeze = before is Before.TRUNCATE and of_table[0].relation is not None
-            made.append(Batch(parts=tuple(of_table), freeze=freeze))
-    return sorted(made, key=lambda batch: batch.plain_bytes, reverse=True)
+        by_table[part.relation or part.name] += 1
+    made = [
+        Batch(part=part, freeze=bool(part.relation) and by_table[part.relation or ""] == 1)
+        for part in parts
+    ]
+    return sorted(made, key=lambda batch: batch.part.plain_bytes, reverse=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unloaded:
+    """Rows that did not come into their table, and why."""
+
+    part: Part
+    piece: Piece
+    error: HoldfastError
+
+    @property
+    def failed(self) -> FailedObject:
+        cause = self.error.message.removeprefix(f"cannot restore table '{self.piece.relation}': ")
+        return FailedObject(kind=ROWS, name=str(self.piece.relation), statement="", cause=cause)
 
 
 class Loader:
-    """Loads every part once; the first failure ends all the others."""
+    """Loads every part once but the tables in `without`; the first failure ends all the others,
+    unless the restore keeps going: then such rows are `unloaded`."""
 
     def __init__(
         self,
         login: Login,
-        request: RestoreRequest,
-        stored: StoredParts,
+        rows_in: RowsIn,
         progress: Progress,
-        inward: Inward,
         *,
-        before: Before,
+        without: frozenset[Relation] = frozenset(),
     ) -> None:
         self._login = login
-        self._request = request
-        self._stored = stored
+        self._rows_in = rows_in
+        self._keeps_going = rows_in.request.keep_going
         self._progress = progress
-        self._inward = inward
-        self._before = before
-        self._endings = Endings()
+        self._without = without
+        self._lock = threading.Lock()
+        self.unloaded: list[Unloaded] = []
 
-    def load(self, parts: Sequence[Part], *, workers: int) -> list[RestoredTable]:
-        """Every table with its rows as counted by the server; raises `RestoreFailed`."""
-        crew = Crew(self._login, self._load, endings=self._endings, prepare=self._prepare)
-        crew.run(batches(parts, self._before), workers=workers)
-        return _counted(parts, self._request)
-
-    def _prepare(self, connection: psycopg.Connection) -> None:
-        if self._request.triggers:
-            return
-        try:
-            connection.execute(NO_TRIGGERS)
-        except psycopg.Error as error:
-            raise failures.restoring(failures.said(error), "rows without triggers") from error
+    def load(self, parts: Sequence[Part], *, workers: int) -> None:
+        """Raises `RestoreFailed`."""
+        crew = Crew(self._login, self._load, endings=self._rows_in.endings)
+        crew.run(batches(parts), workers=workers)
 
     def _load(self, connection: psycopg.Connection, batch: Batch) -> None:
-        subject = f"'{batch.parts[0].relation or batch.parts[0].name}'"
+        under_way = _UnderWay(batch)
         try:
             with connection.transaction():
-                emptied: set[Relation] = set()
-                for part in batch.parts:
-                    with self._stored.streamed(part) as chunks, proving(chunks, *_BY_ROWS):
-                        for piece, rows in self._pieces(part, iter(chunks)):
-                            subject = f"table '{piece.relation}'"
-                            self._fill(connection, piece, rows, emptied, freeze=batch.freeze)
-        except psycopg.Error as error:
-            raise failures.restoring(failures.said(error), subject) from error
-        except EOFError as error:
-            raise failures.restoring(f"its part is cut short: {error}", subject) from error
-        for part in batch.parts:
-            self._progress.part_done(part.name)
+                self._read(connection, under_way)
+        except VerifyFailed as error:
+            if not self._keeps_going:
+                raise
+            # Rows from before its end was seen are not proven either, and all were taken back.
+            under_way.met = [
+                Unloaded(part=batch.part, piece=piece, error=error)
+                for piece in self._wanted(batch.part)
+            ]
+        except (psycopg.Error, EOFError, RestoreFailed) as error:
+            raise hinted(restoring(under_way.subject, error)) from error
+        with self._lock:
+            self.unloaded += under_way.met
+        self._progress.part_done(batch.part.name)
 
-    def _pieces(
-        self, part: Part, chunks: Iterator[bytes]
-    ) -> Iterator[tuple[Part | Member, Iterable[bytes | memoryview]]]:
-        """Each table that is wanted of the part, with its rows."""
-        if not part.members:
-            yield part, chunks
-            return
-        script = Cutter(chunks)
-        for member in part.members:
-            if selection.is_wanted(member, self._request):
-                script.skip_to(member.offset)
-                yield member, script.take(member.plain_bytes)
-        script.drain()
+    def _read(self, connection: psycopg.Connection, under_way: _UnderWay) -> None:
+        part = under_way.batch.part
+        with self._rows_in.stored.streamed(part) as chunks, proving(chunks, *BY_ROWS):
+            for piece, rows in self._rows_in.wanted(part, iter(chunks)):
+                if piece.relation not in self._without:
+                    under_way.piece = piece
+                    self._fill(connection, under_way, rows)
+            if under_way.met:
+                # Bytes that are not those that were stored must show as what they are.
+                chunks.prove()
 
-    def _fill(
-        self,
-        connection: psycopg.Connection,
-        piece: Part | Member,
-        chunks: Iterable[bytes | memoryview],
-        emptied: set[Relation],
-        *,
-        freeze: bool,
+    def _fill(self, connection: psycopg.Connection, under_way: _UnderWay, rows: Rows) -> None:
+        piece, batch = under_way.piece, under_way.batch
+        try:
+            with connection.transaction() if self._keeps_going else nullcontext():
+                self._empty_and_fill(connection, piece, rows, freeze=batch.freeze)
+        except (psycopg.Error, EOFError, RestoreFailed) as error:
+            if not self._keeps_going or self._ends_all(connection, error):
+                raise
+            met = restoring(under_way.subject, error)
+            under_way.met.append(Unloaded(part=batch.part, piece=piece, error=met))
+
+    def _ends_all(self, connection: psycopg.Connection, error: Exception) -> bool:
+        if self._rows_in.endings.aborted.is_set():
+            return True
+        return isinstance(error, psycopg.Error) and failures.ends_all(error, connection)
+
+    def _empty_and_fill(
+        self, connection: psycopg.Connection, piece: Piece, rows: Rows, *, freeze: bool
     ) -> None:
         table = TablePart.of(piece)
-        if table.owns_every_row and table.relation not in emptied:
-            emptied.add(table.relation)
-            self._empty(connection, table, freeze=freeze)
-        statement = table.copy_in(
-            freeze=freeze and table.owns_every_row, source=self._inward.placeholder
-        )
-        rows = self._with_values(table, chunks)
-        found = self._inward.copy(connection, statement, self._while_wanted(rows, table))
-        if found != piece.rows:
-            raise RestoreFailed(
-                f"cannot restore table '{table.relation}': {piece.rows} rows were stored,"
-                f" {found} arrived",
-                hint="does a trigger or rule of the target table drop rows?",
-            )
-
-    def _empty(self, connection: psycopg.Connection, table: TablePart, *, freeze: bool) -> None:
-        name = qualified(table.relation)
+        freeze = freeze and table.owns_every_row
         if freeze:
-            connection.execute(f"TRUNCATE ONLY {name}".encode())
-        elif self._before is Before.DELETE:
-            connection.execute(f"DELETE FROM ONLY {name}".encode())  # noqa: S608  # quoted name
+            # The server may write rows frozen into a table truncated in the same transaction.
+            connection.execute(f"TRUNCATE ONLY {qualified(table.relation)}".encode())
+        self._rows_in.fill(connection, piece, rows, freeze=freeze)
 
-    def _with_values(
-        self, table: TablePart, chunks: Iterable[bytes | memoryview]
-    ) -> Iterable[bytes | memoryview]:
-        if table.external is None:
-            return chunks
-        if self._request.open_blob is None:
-            raise HoldfastError(f"cannot restore table '{table.relation}': no blobs are at hand")
-        return with_values(
-            (bytes(chunk) for chunk in chunks), table.external, self._request.open_blob
-        )
-
-    def _while_wanted(
-        self, chunks: Iterable[bytes | memoryview], table: TablePart
-    ) -> Iterator[bytes | memoryview]:
-        for chunk in chunks:
-            if self._endings.aborted.is_set():
-                raise RestoreFailed(f"cannot restore '{table.relation}': the run was ended")
-            yield chunk
+    def _wanted(self, part: Part) -> list[Piece]:
+        return [
+            piece
+            for piece in selection.pieces([part])
+            if selection.is_wanted(piece, self._rows_in.request)
+            and piece.relation not in self._without
+        ]
 
 
-def _counted(parts: Sequence[Part], request: RestoreRequest) -> list[RestoredTable]:
-    """Every table was held against the server's count before it was committed."""
-    rows: Counter[Relation] = Counter()
-    for part in parts:
-        if part.relation is not None:
-            rows[part.relation] += part.rows or 0
-        for member in part.members:
-            if selection.is_wanted(member, request):
-                rows[member.relation] += member.rows
-    return [
-        RestoredTable(relation=relation, rows_expected=count, rows_found=count)
+class _UnderWay:
+    """A batch, which of its tables is being filled, and those that could not be."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.piece: Piece = batch.part
+        self.met: list[Unloaded] = []
+
+    @property
+    def subject(self) -> str:
+        if self.piece.relation is None:
+            return f"'{self.batch.part.name}'"
+        return f"table '{self.piece.relation}'"
+
+
+def restoring(subject: str, error: Exception) -> HoldfastError:
+    """What stopped the rows of `subject`, as an error of ours."""
+    if isinstance(error, HoldfastError):
+        return error
+    if isinstance(error, psycopg.Error):
+        return failures.restoring(failures.said(error), subject)
+    return failures.restoring(f"its part is cut short: {error}", subject)
+
+
+def counted(
+    request: RestoreRequest, unloaded: Sequence[Unloaded] = ()
+) -> tuple[RestoredTable, ...]:
+    """Every table that was loaded was held against the server's count before it was committed."""
+    rows: Counter[Relation | None] = Counter()
+    for piece in selection.pieces(selection.data_parts(request)):
+        if selection.is_wanted(piece, request):
+            rows[piece.relation] += piece.rows or 0
+    missing: Counter[Relation | None] = Counter()
+    for each in unloaded:
+        missing[each.piece.relation] += each.piece.rows or 0
+    return tuple(
+        RestoredTable(relation=relation, rows_expected=count, rows_found=count - missing[relation])
         for relation, count in rows.items()
-    ]
+        if relation is not None
+    )

@@ -97,6 +97,11 @@ class Login:
         return self.with_settings(options=options.strip())
 
     @property
+    def patient(self) -> Login:
+        """Any wait for a lock: where all who could hold one are ours, and will be done."""
+        return replace(self, lock_wait_seconds=0)
+
+    @property
     def database(self) -> str:
         """libpq's own rule: the database is called like the user unless said otherwise."""
         return self.settings.get("dbname") or os.environ.get("PGDATABASE") or self.user

@@ -5,30 +5,39 @@ Whoever opens the parts counts their bytes; we only say which parts are done.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import psycopg
 
-from holdfast.errors import RestoreFailed
-from holdfast.model import Part, PartKind, Relation
+from holdfast.errors import RestoreFailed, VerifyFailed
+from holdfast.model import Part, PartKind
 from holdfast.ports import Progress, RestoreRequest
-from holdfast.proven import Proven, StoredParts
-from holdfast.restored import RestoredTable
+from holdfast.proven import StoredParts
+from holdfast.restored import FailedObject, Restored
+from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres_native import (
+    analyze,
     failures,
+    foreign_keys,
     large_object_load,
-    script,
+    load,
+    post_data,
+    second_try,
     selection,
     statements,
     transport_in,
 )
-from holdfast.sources.postgres_native.cluster import Cluster
 from holdfast.sources.postgres_native.crew import Crew
-from holdfast.sources.postgres_native.load import Before, Loader
+from holdfast.sources.postgres_native.definition_parts import DefinitionParts
+from holdfast.sources.postgres_native.definitions import PREAMBLE, Definer
+from holdfast.sources.postgres_native.load import Loader, Unloaded
 from holdfast.sources.postgres_native.login import Login
-from holdfast.sources.postgres_native.statements import Index
-from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres_native.post_data import Work
+from holdfast.sources.postgres_native.rows_in import Piece, RowsIn
+from holdfast.sources.postgres_native.standing import StandingRows
+from holdfast.sources.postgres_native.statements import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,62 +47,98 @@ class Restore:
     request: RestoreRequest
     stored: StoredParts
     progress: Progress
-    psql: Tool
+    definitions: DefinitionParts
+    failed: FailedObjects
     login: Login
 
     def into(self, login: Login) -> Restore:
         return replace(self, login=login)
 
-    def everything(self, server: Cluster, maintenance: Login) -> list[RestoredTable]:
+    @property
+    def _hasty(self) -> Login:
+        """Nobody else is in a new database: whoever waits for a lock waits for one of us."""
+        return self.login.hasty.patient
+
+    def everything(self) -> Restored:
         """Constraints, indexes and triggers come after the rows, so no order of tables matters."""
-        if self.request.globals:
-            self._globals(server, maintenance)
-        self._rehearse(PartKind.GRANTS)
-        self._scripts(PartKind.PRE_DATA)
-        tables = self._load(before=Before.TRUNCATE)
-        self._scripts(PartKind.SEQUENCES)
+        if not self.failed.keep_going:
+            self.definitions.rehearse(PartKind.GRANTS, self._hasty)
+        self.definitions.carry_out(PartKind.PRE_DATA, self._hasty)
+        unloaded = self._load()
+        self.definitions.carry_out(PartKind.SEQUENCES, self._hasty)
         self._large_objects()
         self._post_data()
-        self._analyze()
-        self._scripts(PartKind.GRANTS)
-        return tables
+        restored = self.finished(tuple(each.failed for each in unloaded))
+        return replace(restored, tables=load.counted(self.request, unloaded))
 
-    def rows_only(self) -> list[RestoredTable]:
+    def finished(self, unloaded: tuple[FailedObject, ...]) -> Restored:
+        """What comes last, in whatever way all else came; rows that did not come are `unloaded`."""
+        notes = analyze.everything(self._hasty, workers=self.request.workers)
+        self.definitions.carry_out(PartKind.GRANTS, self._hasty)
+        failed = self._again(self.failed.take())
+        analyze.make_durable(self.login)
+        return Restored(failed=(*unloaded, *failed), preamble=PREAMBLE, notes=notes)
+
+    def rows_only(self) -> Restored:
         """Into tables that stand already, with whatever constraints and triggers they have."""
-        tables = self._load(before=Before.DELETE if self.request.overwrite else Before.NOTHING)
+        with self._rows_in(self.login) as rows_in, self.login.session() as session:
+            standing = StandingRows(
+                rows_in=rows_in,
+                progress=self.progress,
+                pieces=self._pieces(),
+                replaces=self.request.overwrite,
+            )
+            notes = standing.run(session)
         if self.request.data_only and not self.request.tables:
-            self._scripts(PartKind.SEQUENCES)
+            self.definitions.carry_out(PartKind.SEQUENCES, self.login)
             self._large_objects()
-        return tables
+        return Restored(tables=load.counted(self.request), notes=notes)
 
-    def _load(self, *, before: Before) -> list[RestoredTable]:
-        data = selection.data_parts(self.request)
-        with transport_in.chosen(self.login.hasty.connect) as inward:
-            loader = Loader(
-                self.login.hasty, self.request, self.stored, self.progress, inward, before=before
-            )
-            return loader.load(data, workers=self.request.workers)
+    @contextmanager
+    def _rows_in(self, login: Login) -> Iterator[RowsIn]:
+        with transport_in.chosen(login.connect) as inward:
+            yield RowsIn(request=self.request, stored=self.stored, inward=inward)
 
-    def _scripts(self, kind: PartKind) -> None:
-        for part in selection.of_kind(self.request.parts, kind):
-            self._script(part)
+    def _pieces(self) -> list[tuple[Part, Piece]]:
+        return [
+            (part, piece)
+            for part in selection.data_parts(self.request)
+            for piece in selection.pieces([part])
+            if selection.is_wanted(piece, self.request)
+        ]
 
-    def _script(self, part: Part) -> None:
-        with self.stored.proven(part) as proven:
-            script.run(self.psql, self.login.hasty, self._permitted(proven))
-        self.progress.part_done(part.name)
+    def _load(self) -> list[Unloaded]:
+        """Whatever refers to another table already, as an extension's tables may, comes first."""
+        with self._rows_in(self._hasty) as rows_in:
+            before = self._bound_already()
+            tables = frozenset(piece.relation for _, piece in before if piece.relation)
+            if before:
+                with self._hasty.session() as session:
+                    StandingRows(
+                        rows_in=rows_in, progress=self.progress, pieces=before, replaces=True
+                    ).run(session)
+            loader = Loader(self._hasty, rows_in, self.progress, without=tables)
+            loader.load(selection.data_parts(self.request), workers=self.request.workers)
+            if not loader.unloaded:
+                return []
+            with self._hasty.session() as session:
+                return second_try.rows(session, self._usual_path(), rows_in, loader.unloaded)
 
-    def _permitted(self, proven: Proven) -> Proven:
-        """The script less what the operator does not want."""
-        if self.request.owners and self.request.privileges:
-            return proven
-        return proven.rewritten(
-            partial(
-                statements.without_rights,
-                owners=self.request.owners,
-                privileges=self.request.privileges,
-            )
-        )
+    def _bound_already(self) -> list[tuple[Part, Piece]]:
+        with self._hasty.session() as session:
+            keys = foreign_keys.of_database(session)
+        bound = {relation for key in keys for relation in key.tables | key.others}
+        return [(part, piece) for part, piece in self._pieces() if piece.relation in bound]
+
+    def _usual_path(self) -> str:
+        with self.definitions.statements_of(PartKind.GRANTS) as found:
+            return second_try.usual_path(found)
+
+    def _again(self, failed: tuple[FailedObject, ...]) -> tuple[FailedObject, ...]:
+        if not failed:
+            return ()
+        with self._hasty.session() as session:
+            return second_try.objects(session, self._usual_path(), failed)
 
     def _large_objects(self) -> None:
         """First what they are, then, side by side, what they hold."""
@@ -102,14 +147,14 @@ class Restore:
         for part in selection.of_kind(self.request.parts, PartKind.LARGE_OBJECTS):
             (held if part.details.get("format") else described).append(part)
         for part in described:
-            self._script(part)
+            self.definitions.carry_out_part(part, self._hasty)
         held += [
             part
             for part in selection.of_kind(self.request.parts, PartKind.BLOBS)
             if part.relation is None
         ]
         held.sort(key=lambda part: part.plain_bytes, reverse=True)
-        Crew(self.login.hasty, self._put_large_objects).run(held, workers=self.request.workers)
+        Crew(self._hasty, self._put_large_objects).run(held, workers=self.request.workers)
 
     def _put_large_objects(self, session: psycopg.Connection, part: Part) -> None:
         try:
@@ -125,75 +170,66 @@ class Restore:
                             f"cannot restore '{part.name}': {part.rows} pages were stored,"
                             f" {found} arrived"
                         )
-        except psycopg.Error as error:
-            raise failures.restoring(failures.said(error), f"'{part.name}'") from error
+        except (psycopg.Error, RestoreFailed, VerifyFailed) as error:
+            self._met(session, part, error)
         self.progress.part_done(part.name)
 
-    def _rehearse(self, kind: PartKind) -> None:
-        """What runs last must not be the first to say, hours later, that a role is missing."""
-        for part in selection.of_kind(self.request.parts, kind):
-            with self.stored.proven(part) as proven:
-                script.run(self.psql, self.login.hasty, self._permitted(proven), rehearse=True)
-
-    def _globals(self, server: Cluster, maintenance: Login) -> None:
-        roles, tablespaces = server.existing_roles(), server.existing_tablespaces()
-        for part in selection.of_kind(self.request.parts, PartKind.GLOBALS):
-            with self.stored.proven(part) as proven:
-                missing = partial(statements.without_existing, roles=roles, tablespaces=tablespaces)
-                script.run(self.psql, maintenance, proven.rewritten(missing))
-            self.progress.part_done(part.name)
+    def _met(self, session: psycopg.Connection, part: Part, error: Exception) -> None:
+        ours = load.restoring(f"'{part.name}'", error)
+        if isinstance(error, psycopg.Error) and failures.ends_all(error, session):
+            raise ours from error
+        ours.__cause__ = error
+        failed = FailedObject(
+            kind="large objects", name=part.name, statement="", cause=ours.message
+        )
+        self.failed.met(failed, ours)
 
     def _post_data(self) -> None:
-        """Indexes side by side, then the rest in its order.
-
-        A foreign key to a table without its rows could not be made.
-        """
+        """A foreign key to a table without its rows could not be made."""
         filled = selection.filled_relations(self.request)
         for part in selection.of_kind(self.request.parts, PartKind.POST_DATA):
-            with self.stored.proven(part) as proven:
-                self._after_rows(proven, filled)
+            with self.definitions.statements_of_part(part) as found:
+                wanted: Iterable[Statement] = found
+                if self.request.tables:
+                    wanted = statements.without_foreign_keys(
+                        found, unless=lambda table, other: {table, other} <= filled
+                    )
+                self.carry_out(wanted)
             self.progress.part_done(part.name)
 
-    def _after_rows(self, proven: Proven, filled: set[Relation]) -> None:
-        text = proven.text()
-        if self.request.tables:
-            text = statements.without_foreign_keys(
-                text, unless=lambda table, other: {table, other} <= filled
-            )
-        indexes, rest = statements.indexes_apart(text)
-        Crew(self.login.hasty, _make).run(indexes, workers=self.request.workers)
-        others = self._permitted(proven.rewritten(lambda _: rest))
-        script.run(self.psql, self.login.hasty, others)
+    def carry_out(self, found: Iterable[Statement]) -> None:
+        """Definitions in their order, indexes side by side."""
+        with self._hasty.session() as session:
+            serial = self._definer(session)
+            for step in post_data.steps(found):
+                if step.alone:
+                    for work in step.works:
+                        _do(serial, work)
+                else:
+                    self._side_by_side(step)
 
-    def _analyze(self) -> None:
-        """The last commit is durable, and with it everything before it."""
-        with self.login.session() as connection:
-            try:
-                found = [str(row[0]) for row in connection.execute(_TO_ANALYZE)]
-                Crew(self.login.hasty, _learn).run(found, workers=self.request.workers)
-                connection.execute("SELECT pg_current_xact_id()")
-            except psycopg.Error as error:
-                subject = f"statistics of database '{self.login.database}'"
-                raise failures.restoring(failures.said(error), subject) from error
+    def _side_by_side(self, step: post_data.Step) -> None:
+        definers: dict[int, Definer] = {}
 
+        def prepare(session: psycopg.Connection) -> None:
+            definers[id(session)] = self._definer(session)
 
-# Biggest first. A partitioned table's own statistics are of all its partitions.
-_TO_ANALYZE = """
-SELECT format('%I.%I', n.nspname, c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
-  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-ORDER BY c.relpages DESC
-"""
+        def make(session: psycopg.Connection, work: Work) -> None:
+            _do(definers[id(session)], work)
 
+        crew = Crew(
+            self._hasty,
+            make,
+            prepare=prepare,
+            known_by=lambda work: work.number,
+            needs=lambda work: work.needs,
+        )
+        crew.run(step.works, workers=self.request.workers)
 
-def _make(session: psycopg.Connection, index: Index) -> None:
-    try:
-        session.execute("SELECT set_config('default_tablespace', %s, false)", [index.tablespace])
-        session.execute(index.statement.encode("utf-8", errors="surrogateescape"))
-    except psycopg.Error as error:
-        raise failures.restoring(failures.said(error), f"index '{index.name}'") from error
+    def _definer(self, session: psycopg.Connection) -> Definer:
+        return self.definitions.definer(session, PartKind.POST_DATA)
 
 
-def _learn(session: psycopg.Connection, table: str) -> None:
-    session.execute(f"ANALYZE {table}".encode())
+def _do(definer: Definer, work: Work) -> None:
+    definer.take_on(work.settings)
+    definer.run(work.statements)

@@ -14,15 +14,17 @@ from holdfast.model import PartKind, Relation
 from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
 from holdfast.restored import Restored
-from holdfast.sources.postgres_native import cluster, failures, selection, tools
+from holdfast.sources.failed_objects import FailedObjects
+from holdfast.sources.postgres_native import cluster, failures, selection
 from holdfast.sources.postgres_native.cluster import Cluster
+from holdfast.sources.postgres_native.definition_parts import DefinitionParts
 from holdfast.sources.postgres_native.filling import content, filling
 from holdfast.sources.postgres_native.layout import CREATION, SERVER_VERSION
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import qualified
 from holdfast.sources.postgres_native.restore import Restore
+from holdfast.sources.postgres_native.standing import require_all_or_none
 from holdfast.sources.postgres_native.table_part import TablePart
-from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_tools.restore import ArtefactRestore
 
 APPLICATION_NAME = "holdfast-restore"
@@ -55,33 +57,42 @@ class PostgresTarget:
         if not is_artefact:
             selection.data_parts(request)
         with cluster.connected(self._login, beside=self._login.database) as (server, maintenance):
-            psql = self._psql_for(server, request)
-            if is_artefact:
-                ArtefactRestore(
-                    request=request,
-                    stored=stored,
-                    progress=progress,
-                    psql=psql,
-                    login=self._login,
-                    tool_folders=self._tool_folders,
-                ).run(server, maintenance, _creation(request))
-                return Restored()
+            self._require_version(server, request)
+            failed = FailedObjects(keep_going=request.keep_going)
+            definitions = DefinitionParts(
+                request=request, stored=stored, progress=progress, failed=failed
+            )
             steps = Restore(
                 request=request,
                 stored=stored,
                 progress=progress,
-                psql=psql,
+                definitions=definitions,
+                failed=failed,
                 login=self._login,
             )
-            if request.data_only or (request.tables and content(server, self._login)):
-                self._require_tables(request)
-                return Restored(tables=tuple(steps.rows_only()))
-            with filling(
-                server, self._login, _creation(request), overwrite=request.overwrite
-            ) as login:
-                return Restored(tables=tuple(steps.into(login).everything(server, maintenance)))
+            if is_artefact:
+                return ArtefactRestore(steps=steps, tool_folders=self._tool_folders).run(
+                    server, maintenance, _creation(request)
+                )
+            return self._restore(request, steps, server, maintenance)
 
-    def _psql_for(self, server: Cluster, request: RestoreRequest) -> Tool:
+    def _restore(
+        self, request: RestoreRequest, steps: Restore, server: Cluster, maintenance: Login
+    ) -> Restored:
+        if request.data_only or (request.tables and content(server, self._login)):
+            require_all_or_none(request)
+            self._require_tables(request)
+            return steps.rows_only()
+        with filling(
+            server,
+            self._login,
+            _creation(request),
+            overwrite=request.overwrite,
+            before=lambda: steps.definitions.restore_globals(server, maintenance),
+        ) as login:
+            return steps.into(login).everything()
+
+    def _require_version(self, server: Cluster, request: RestoreRequest) -> None:
         made_by = _server_version(request) // 10000
         if made_by > server.major:
             raise Unsupported(
@@ -89,7 +100,6 @@ class PostgresTarget:
                 f" the backup was made by version {made_by}",
                 hint=f"restore into a server of version {made_by} or later",
             )
-        return tools.find("psql", server.major, server.version, self._tool_folders)
 
     def _require_tables(self, request: RestoreRequest) -> None:
         with self._login.session() as connection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -13,13 +12,16 @@ import structlog
 
 from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part, PartKind, Relation
-from holdfast.ports import Progress, RestoreRequest
-from holdfast.proven import StoredParts
+from holdfast.ports import RestoreRequest
+from holdfast.restored import FailedObject, Restored
 from holdfast.sources.postgres_native import failures, script, selection, statements, tools
 from holdfast.sources.postgres_native.cluster import Cluster
 from holdfast.sources.postgres_native.filling import content, filling
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import qualified
+from holdfast.sources.postgres_native.restore import Restore
+from holdfast.sources.postgres_native.standing import require_all_or_none
+from holdfast.sources.postgres_native.statements import Statement
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_tools import artefact, contents, spool
 from holdfast.sources.postgres_tools.artefact import Listed
@@ -33,88 +35,110 @@ UNDEFINED = ("42P01", "3F000")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtefactRestore:
-    """What every step needs; `login` leads to the database that is filled.
+    """What every step needs; `steps` are those that it shares with backups of the native engine.
 
     pg_dump counts no rows, so nothing can be counted against: that every byte is the one that
     was stored, and that the tool met no error, is the proof.
     """
 
-    request: RestoreRequest
-    stored: StoredParts
-    progress: Progress
-    psql: Tool
-    login: Login
+    steps: Restore
     tool_folders: Sequence[Path] = ()
 
-    def run(self, server: Cluster, maintenance: Login, creation: Mapping[str, str]) -> None:
+    def run(self, server: Cluster, maintenance: Login, creation: Mapping[str, str]) -> Restored:
         self._refuse_what_plain_sql_cannot()
-        wanted = _wanted(self._part, self.request)
-        if self.request.data_only or (wanted and content(server, self.login)):
+        wanted = _wanted(self._part, self._request)
+        if self._request.data_only or (wanted and content(server, self._login)):
+            require_all_or_none(self._request)
             self._rows_only(server, wanted)
-            return
-        with filling(server, self.login, creation, overwrite=self.request.overwrite) as login:
-            replace(self, login=login).everything(server, maintenance, wanted)
+            return Restored()
+        with filling(
+            server,
+            self._login,
+            creation,
+            overwrite=self._request.overwrite,
+            before=lambda: self.steps.definitions.restore_globals(server, maintenance),
+        ) as login:
+            return replace(self, steps=self.steps.into(login)).everything(server, wanted)
 
-    def everything(self, server: Cluster, maintenance: Login, wanted: Sequence[Listed]) -> None:
-        if self.request.globals:
-            self._globals(server, maintenance)
-        self._settings(rehearse=True)
+    def everything(self, server: Cluster, wanted: Sequence[Listed]) -> Restored:
+        if not self._request.keep_going:
+            self.steps.definitions.rehearse(PartKind.GRANTS, self._login)
+        unloaded: tuple[FailedObject, ...] = ()
         if self._form == artefact.PLAIN:
-            with self.stored.proven(self._part) as proven:
-                script.run(self.psql, self.login.hasty, proven)
+            with self.steps.stored.proven(self._part) as proven:
+                script.run(self._psql(server), self._login.hasty, proven)
         else:
-            self._from_archive(server, wanted)
-        self.progress.part_done(self._part.name)
-        self._analyze()
-        self._settings()
+            unloaded = self._from_archive(server, wanted)
+        self.steps.progress.part_done(self._part.name)
+        return self.steps.finished(unloaded)
 
-    def _from_archive(self, server: Cluster, wanted: Sequence[Listed]) -> None:
-        pg_restore = self._pg_restore(server, self.login.hasty)
-        with self._at_hand(workers=self.request.workers) as at_hand:
+    def _from_archive(self, server: Cluster, wanted: Sequence[Listed]) -> tuple[FailedObject, ...]:
+        pg_restore = self._pg_restore(server, self._login.hasty)
+        with self._at_hand(workers=self._request.workers) as at_hand:
             chosen = ""
             if wanted:
                 listed = pg_restore.contents(at_hand)
                 chosen = contents.with_rows_of(listed, {table.oid for table in wanted})
+            if self._request.keep_going:
+                return self._part_by_part(pg_restore, at_hand, chosen)
             pg_restore.restore(at_hand, self._rights(), contents=chosen)
+        return ()
+
+    def _part_by_part(
+        self, pg_restore: PgRestore, at_hand: Artefact, chosen: str
+    ) -> tuple[FailedObject, ...]:
+        """Definitions by ourselves, as those of the native engine; rows by pg_restore."""
+
+        def statements_of(section: str) -> Iterator[Statement]:
+            options = [f"--section={section}", *self._rights()]
+            return statements.statements(pg_restore.script(at_hand, options, contents=chosen))
+
+        self.steps.carry_out(statements_of("pre-data"))
+        names = {table.oid: table.relation for table in artefact.tables_in(self._part)}
+        unloaded = pg_restore.rows(at_hand, contents=chosen, names=names)
+        self.steps.carry_out(statements_of("post-data"))
+        return unloaded
 
     def _rows_only(self, server: Cluster, wanted: Sequence[Listed]) -> None:
         """Into tables that stand already, with their constraints: all rows or none."""
-        if self.request.overwrite:
+        if self._request.overwrite:
             raise Unsupported(
                 "cannot replace rows: a backup of engine tools only adds them",
                 hint="empty the tables first, or restore into a new database",
             )
         self._require_empty(wanted or artefact.tables_in(self._part))
-        pg_restore = self._pg_restore(server, self.login)
+        pg_restore = self._pg_restore(server, self._login)
         # One transaction is one session, whatever the number of workers.
         with self._at_hand(workers=1) as at_hand:
             options = ["--single-transaction", "--data-only"]
-            if not self.request.triggers:
+            if not self._request.triggers:
                 options.append("--disable-triggers")
             chosen = ""
             if wanted:
                 listed = pg_restore.contents(at_hand)
                 chosen = contents.only_rows_of(listed, {table.oid for table in wanted})
             pg_restore.restore(at_hand, options, contents=chosen)
-        self.progress.part_done(self._part.name)
+        self.steps.progress.part_done(self._part.name)
 
     @contextmanager
     def _at_hand(self, *, workers: int) -> Iterator[Artefact]:
         part = self._part
         with (
-            self.stored.proven(part) as proven,
+            self.steps.stored.proven(part) as proven,
             spool.at_hand(proven, size_bytes=part.plain_bytes, workers=workers) as at_hand,
         ):
             log.info("pg_restore reads the dump", workers=at_hand.workers, reason=at_hand.reason)
             yield at_hand
 
     def _refuse_what_plain_sql_cannot(self) -> None:
-        request = self.request
+        request = self._request
         for asked, what in (
             (bool(request.tables), "single tables"),
             (request.data_only, "rows alone"),
             (not request.owners, "everything but owners"),
             (not request.privileges, "everything but privileges"),
+            (not request.tablespaces, "everything but tablespaces"),
+            (request.keep_going, "all but what fails"),
         ):
             if asked and self._form == artefact.PLAIN:
                 raise Unsupported(
@@ -124,46 +148,17 @@ class ArtefactRestore:
                 )
 
     def _require_empty(self, tables: Sequence[Listed]) -> None:
-        with self.login.session() as connection:
+        with self._login.session() as connection:
             for table in tables:
-                if _has_rows(connection, table, self.login.database):
+                if _has_rows(connection, table, self._login.database):
                     raise TargetNotEmpty(
                         f"cannot restore table '{table.relation}' into database"
-                        f" '{self.login.database}': it holds rows",
+                        f" '{self._login.database}': it holds rows",
                         hint="empty it first, or restore into a new database",
                     )
 
-    def _globals(self, server: Cluster, maintenance: Login) -> None:
-        roles, tablespaces = server.existing_roles(), server.existing_tablespaces()
-        for part in selection.of_kind(self.request.parts, PartKind.GLOBALS):
-            with self.stored.proven(part) as proven:
-                missing = partial(statements.without_existing, roles=roles, tablespaces=tablespaces)
-                script.run(self.psql, maintenance, proven.rewritten(missing))
-            self.progress.part_done(part.name)
-
-    def _settings(self, *, rehearse: bool = False) -> None:
-        """What runs last must not be the first to say, hours later, that a role is missing."""
-        for part in selection.of_kind(self.request.parts, PartKind.GRANTS):
-            permitted = partial(
-                statements.without_rights,
-                owners=self.request.owners,
-                privileges=self.request.privileges,
-            )
-            with self.stored.proven(part) as proven:
-                text = proven.rewritten(permitted)
-                script.run(self.psql, self.login, text, rehearse=rehearse)
-            if not rehearse:
-                self.progress.part_done(part.name)
-
-    def _analyze(self) -> None:
-        """Its commit is durable, and with it all those before it."""
-        with self.login.session() as connection:
-            try:
-                connection.execute("ANALYZE")
-                connection.execute("SELECT pg_current_xact_id()")
-            except psycopg.Error as error:
-                subject = f"statistics of database '{self.login.database}'"
-                raise failures.restoring(failures.said(error), subject) from error
+    def _psql(self, server: Cluster) -> Tool:
+        return tools.find("psql", server.major, server.version, self.tool_folders)
 
     def _pg_restore(self, server: Cluster, login: Login) -> PgRestore:
         """Not older than the server, nor than the pg_dump whose format it has to read."""
@@ -173,16 +168,28 @@ class ArtefactRestore:
         return PgRestore(tool=tool, login=login)
 
     def _rights(self) -> list[str]:
-        options = []
-        if not self.request.owners:
-            options.append("--no-owner")
-        if not self.request.privileges:
-            options.append("--no-privileges")
-        return options
+        request = self._request
+        return [
+            option
+            for option, is_wanted in (
+                ("--no-owner", request.owners),
+                ("--no-privileges", request.privileges),
+                ("--no-tablespaces", request.tablespaces),
+            )
+            if not is_wanted
+        ]
+
+    @property
+    def _request(self) -> RestoreRequest:
+        return self.steps.request
+
+    @property
+    def _login(self) -> Login:
+        return self.steps.login
 
     @property
     def _part(self) -> Part:
-        (part,) = selection.of_kind(self.request.parts, PartKind.ARCHIVE)
+        (part,) = selection.of_kind(self._request.parts, PartKind.ARCHIVE)
         return part
 
     @property

@@ -25,6 +25,12 @@ def test_nothing_is_lost_between_statements(text: str) -> None:
         "SELECT E'a\\';b';",
         "DO $body$ a; 'b $$ ; $body$;",
         "-- a comment; with 'half a quote\nSELECT 1;",
+        "/* one; /* in; */ another; ' */ SELECT 1;",
+        "CREATE RULE r AS ON INSERT TO a DO ALSO (INSERT INTO b VALUES (1); DELETE FROM c;);",
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; END;",
+        "CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC SELECT 1; BEGIN; SELECT 2; END; END;",
+        "SELECT price'x;', 'it''s;' || e'\\'; ';",
+        "\\restrict ab'c;\nSELECT 1;",
     ],
 )
 def test_a_semicolon_that_ends_nothing_does_not_cut(statement: str) -> None:
@@ -65,7 +71,8 @@ def test_foreign_keys_without_both_sides_go_with_their_comments() -> None:
         asked.append((table, other))
         return table == other
 
-    text = statements.without_foreign_keys(POST_DATA, unless=only_to_itself)
+    found = statements.without_foreign_keys(statements.statements(POST_DATA), unless=only_to_itself)
+    text = "\n".join(each.text for each in found)
     assert asked == [
         (public("chicken"), public("Egg")),
         (public("chicken"), public("chicken")),
@@ -74,66 +81,6 @@ def test_foreign_keys_without_both_sides_go_with_their_comments() -> None:
     assert "ADD CONSTRAINT chicken_pkey PRIMARY KEY" in text
     assert "ADD CONSTRAINT checked CHECK" in text
     assert "ADD CONSTRAINT mother FOREIGN KEY" in text
-
-
-GLOBALS = """
-CREATE ROLE old;
-ALTER ROLE old WITH NOSUPERUSER PASSWORD 'SCRAM;x';
-COMMENT ON ROLE old IS 'it''s; old';
-ALTER ROLE old SET work_mem TO '64MB';
-CREATE ROLE "new Role";
-ALTER ROLE "new Role" WITH LOGIN;
-GRANT old TO "new Role" GRANTED BY postgres;
-GRANT "new Role" TO old GRANTED BY postgres;
-CREATE TABLESPACE there OWNER old LOCATION '/old';
-CREATE TABLESPACE elsewhere OWNER old LOCATION '/new';
-"""
-
-
-def test_roles_and_tablespaces_that_exist_are_left_alone() -> None:
-    text = statements.without_existing(GLOBALS, roles={"old", "postgres"}, tablespaces={"there"})
-    assert [line for line in text.splitlines() if line] == [
-        'CREATE ROLE "new Role";',
-        'ALTER ROLE "new Role" WITH LOGIN;',
-        'GRANT old TO "new Role" GRANTED BY postgres;',
-        "CREATE TABLESPACE elsewhere OWNER old LOCATION '/new';",
-    ]
-
-
-INDEXES = """\
---
--- Name: orders orders_pkey; Type: CONSTRAINT; Schema: public; Owner: shop
---
-
-SET default_tablespace = '';
-
-ALTER TABLE ONLY public.orders
-    ADD CONSTRAINT orders_pkey PRIMARY KEY (id);
-
-SET default_tablespace = "fast disks";
-
-CREATE UNIQUE INDEX "odd; name" ON public.orders USING btree (lower((name)::text));
-ALTER TABLE public.orders CLUSTER ON orders_pkey;
-ALTER TABLE ONLY public.items
-    ADD CONSTRAINT items_no_overlap EXCLUDE USING gist (during WITH &&);
-ALTER INDEX public.year_pkey ATTACH PARTITION public.y2020_pkey;
-ALTER TABLE ONLY public.items
-    ADD CONSTRAINT items_order_fkey FOREIGN KEY (order_id) REFERENCES public.orders(id);
-CREATE TRIGGER t BEFORE INSERT ON public.orders EXECUTE FUNCTION f();
-"""
-
-
-def test_indexes_are_taken_out_with_the_tablespace_that_each_was_made_in() -> None:
-    indexes, rest = statements.indexes_apart(INDEXES)
-    assert [(each.name, each.tablespace) for each in indexes] == [
-        ("orders_pkey", ""),
-        ("odd; name", "fast disks"),
-        ("items_no_overlap", "fast disks"),
-    ]
-    assert indexes[0].statement.startswith("ALTER TABLE ONLY public.orders\n")
-    for kept in ("CLUSTER ON", "ATTACH PARTITION", "FOREIGN KEY", "CREATE TRIGGER"):
-        assert kept in rest
-    assert "PRIMARY KEY" not in rest
 
 
 RIGHTS = """\
@@ -152,7 +99,55 @@ ALTER TABLE public.a ENABLE ROW LEVEL SECURITY;
     [(True, True, 7), (False, True, 5), (True, False, 4), (False, False, 2)],
 )
 def test_owners_and_rights_can_be_left_out(owners: bool, privileges: bool, left: int) -> None:
-    text = statements.without_rights(RIGHTS, owners=owners, privileges=privileges)
-    assert text.count(";\n") == left
-    assert "CREATE TABLE" in text
-    assert "ROW LEVEL SECURITY" in text
+    found = list(
+        statements.permitted(statements.statements(RIGHTS), owners=owners, privileges=privileges)
+    )
+    assert len(found) == left
+    assert found[0].text.startswith("CREATE TABLE")
+    assert found[-1].text.endswith("ROW LEVEL SECURITY;")
+
+
+HEADED = """\
+\\restrict abc
+SET client_encoding = 'UTF8';
+
+--
+-- Name: f(); Type: FUNCTION; Schema: public; Owner: x
+--
+
+CREATE FUNCTION public.f() RETURNS text
+    LANGUAGE sql
+    AS $$
+-- Name: nothing; Type: TABLE; Schema: public; Owner: x
+SELECT ';'$$;
+
+
+ALTER FUNCTION public.f() OWNER TO x;
+
+--
+-- Name: b b_x_fkey; Type: FK CONSTRAINT; Schema: public; Owner: x
+--
+ALTER TABLE ONLY public.b ADD CONSTRAINT b_x_fkey FOREIGN KEY (x) REFERENCES public.a(id);
+
+\\unrestrict abc
+"""
+
+
+def test_each_statement_is_known_by_the_object_that_pg_dump_announced() -> None:
+    found = list(statements.statements(HEADED))
+    assert [str(each.heading) for each in found] == [
+        "None",
+        "function 'public.f()'",
+        "function 'public.f()'",
+        "foreign key 'public.b b_x_fkey'",
+    ]
+    assert [each.entry for each in found] == [0, 1, 1, 2]
+    assert found[1].text.endswith("SELECT ';'$$;")
+    assert found[0].text == "SET client_encoding = 'UTF8';"
+
+
+def test_a_variable_of_psql_is_replaced_outside_of_strings_alone() -> None:
+    text = """ALTER DATABASE :"DBNAME" SET a TO ':"DBNAME"'; SELECT x::"DBNAME", :"OTHER";"""
+    assert statements.with_variables(text, {"DBNAME": 'odd "name'}) == (
+        """ALTER DATABASE "odd ""name" SET a TO ':"DBNAME"'; SELECT x::"DBNAME", :"OTHER";"""
+    )

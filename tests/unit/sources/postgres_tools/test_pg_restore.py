@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast.model import Relation
 from holdfast.process import ChildFailed
-from holdfast.sources.postgres_tools.pg_restore import failure
+from holdfast.sources.postgres_tools.pg_restore import failed_entries, failure
 
 QUERY = "pg_restore: error: could not execute query: ERROR:  "
 
@@ -48,3 +49,20 @@ QUERY = "pg_restore: error: could not execute query: ERROR:  "
 )
 def test_the_object_that_it_stopped_at_is_named(said: str, message: str) -> None:
     assert failure(ChildFailed("pg_restore", 1, said), "shop").message == message
+
+
+SAID = (
+    "pg_restore: while PROCESSING TOC: | pg_restore: from TOC entry 3313; 0 16404 TABLE DATA p x"
+    ' | pg_restore: error: COPY failed for table "p": ERROR:  function f(text) does not exist'
+    " | LINE 1: SELECT f(x) | pg_restore: from TOC entry 3401; 0 0 SEQUENCE SET s x"
+    " | pg_restore: error: could not execute query: ERROR:  no such sequence"
+    " | Command was: SELECT 1; | pg_restore: warning: errors ignored on restore: 3"
+)
+
+
+def test_what_pg_restore_went_on_without_is_known_by_its_number() -> None:
+    found = failed_entries(SAID, {16404: Relation(schema="odd schema", name="p")})
+    assert [(each.kind, each.name, each.cause) for each in found] == [
+        ("rows", "odd schema.p", "function f(text) does not exist"),
+        ("entry", "SEQUENCE SET s x", "no such sequence"),
+    ]
