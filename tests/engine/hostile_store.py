@@ -50,14 +50,16 @@ def disguised(script: str, recipient: str, *, size_bytes: int) -> bytes:
     """A zstd frame of the script, sealed, and as long as is wanted where it is not longer."""
     comments = "-- nothing to see here\n" * (LONG_BYTES // 23)
     frame = zstandard.ZstdCompressor(level=19).compress((script + comments).encode())
-    for padding in range(size_bytes - len(sealed(frame, recipient)), 0, -1):
-        # Stock tools pass over such a frame; a few bytes more are taken by blocks of 64 KiB.
-        filler = bytes(padding - FRAME_HEAD_BYTES) if padding >= FRAME_HEAD_BYTES else b""
+    made = sealed(frame, recipient)
+    padding = size_bytes - len(made)
+    # age adds 16 bytes to every 64 KiB: the second try knows how many that is.
+    while padding >= FRAME_HEAD_BYTES and len(made) != size_bytes:
+        filler = bytes(padding - FRAME_HEAD_BYTES)
+        # A frame that stock tools pass over.
         skipped = SKIPPED_FRAME + len(filler).to_bytes(4, "little") + filler
         made = sealed(frame + skipped, recipient)
-        if len(made) == size_bytes:
-            return made
-    return sealed(frame, recipient)
+        padding += size_bytes - len(made)
+    return made
 
 
 @contextmanager
@@ -109,3 +111,21 @@ class HostileStore:
         assert not databases.has_account(EVIL), part["name"]
         assert not databases.is_there(target), part["name"]
         return refused
+
+
+def attack_files(site: Site, target: Path) -> None:
+    """A signed and sealed copy of files, one part of each kind replaced: no file of it stays."""
+    identity = ("--identity", str(site.folder / "identity"))
+    witness, same_size = site.folder / "witness", 0
+    script = f"\\! id > {witness}\nCREATE USER {EVIL};\n"
+    for part in one_of_each_kind(site):
+        size_bytes = part["stored_bytes"]
+        content = disguised(script, recipient_of(site), size_bytes=size_bytes)
+        same_size += len(content) == size_bytes
+        with replaced(site.repository / part["key"], content):
+            to = ("--to", target.as_uri())
+            refused = site.run("restore", "shop/latest", *to, *identity, code=31)
+        assert f"cannot trust part '{part['name']}'" in refused["error"]
+        assert not target.exists()
+        assert not witness.exists()
+    assert same_size > 0

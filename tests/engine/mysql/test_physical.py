@@ -16,6 +16,8 @@ import pytest
 
 from holdfast.errors import GrantMissing, Unsupported
 from holdfast.sources.mysql_tools.physical import MysqlPhysicalSource
+from tests.engine.encrypted_job import encrypted_site
+from tests.engine.hostile_store import attack_files
 from tests.engine.main_job import Site
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
 from tests.engine.mysql.test_main_job import MysqlDatabases
@@ -151,6 +153,27 @@ def test_a_damaged_copy_leaves_the_directory_as_it_was(mariadb: Laboratory, tmp_
     target = tmp_path / "restored"
     site.run("restore", "shop/latest", "--to", target.as_uri(), code=31)
     assert not target.exists()
+
+
+def test_nothing_of_a_part_that_was_replaced_is_unpacked(
+    mariadb: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = {"kind": "mysql", "engine": "tools", "method": "physical"}
+    site = encrypted_site(tmp_path, source | {"dsn": mariadb.url(mariadb.database())})
+    site.run("backup", "shop")
+    told = tmp_path / "told"
+    wrapped(tmp_path / "wrapped", "mbstream", told, monkeypatch)
+    attack_files(site, tmp_path / "restored")
+    assert not told.exists()
+
+
+def wrapped(folder: Path, program: str, told: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every start of `program` noted in the file `told`."""
+    folder.mkdir()
+    script = folder / program
+    script.write_text(f'#!/bin/sh\necho "$0 $@" >> {told}\nexec {shutil.which(program)} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def test_files_do_not_go_through_a_server_nor_sql_into_a_directory(

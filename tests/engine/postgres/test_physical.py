@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.encrypted_job import encrypted_site
+from tests.engine.hostile_store import attack_files
 from tests.engine.postgres.clusters import cluster, run, standby_of
 from tests.engine.postgres.yard import Yard, prove, restored
 from tests.engine.waiting import until
@@ -50,6 +51,16 @@ def test_a_cluster_that_is_sealed_signed_and_mirrored_comes_back_from_either_pla
         assert site.run("verify", "shop/latest", *identity)["unopened"] == 0
         with restored(site, "shop/latest", *identity) as back:
             prove(back, yard)
+
+
+@pytest.mark.parametrize("engine", ["native", "tools"])
+def test_nothing_of_a_part_that_was_replaced_stays(tmp_path: Path, engine: str) -> None:
+    with cluster(wal_senders=1) as server:
+        Yard(server, tmp_path).fill(scale=1, has_space=False)
+        source = {"kind": "postgres", "method": "physical", "dsn": server.dsn}
+        site = encrypted_site(tmp_path, source | {"engine": engine})
+        site.run("backup", "shop")
+    attack_files(site, tmp_path / "restored")
 
 
 def test_parts_are_read_by_stock_tools(yard: Yard, tmp_path: Path) -> None:

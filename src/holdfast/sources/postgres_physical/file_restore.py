@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import IO
 
@@ -49,21 +49,21 @@ class FileRestore:
 
     def bring(self, part: Part) -> None:
         """Raises `RestoreFailed`, and what `stored` raises."""
-        with self._stored.streamed(part) as chunks:
-            seen = self._watched(iter(chunks), part)
-            try:
-                if part.kind is PartKind.FILE_PACK:
-                    self._unpack(seen)
-                else:
+        try:
+            if part.kind is PartKind.FILE_PACK:
+                # What is in it says where it goes: that is believed only once it is proven.
+                with self._stored.proven(part) as proven:
+                    self._unpack(self._watched(proven, part))
+            else:
+                with self._stored.streamed(part) as chunks:
+                    seen = self._watched(chunks, part)
                     self._write(path_of(part), seen, FileRange.of(part.details))
-                # Behind the end of a tar as well.
-                chunks.prove()
-            except (OSError, tarfile.TarError) as error:
-                path = self._folders.data / part.details.get(PATH, part.name)
-                raise restore_failed(path, error) from error
+        except (OSError, tarfile.TarError) as error:
+            path = self._folders.data / part.details.get(PATH, part.name)
+            raise restore_failed(path, error) from error
         self._progress.part_done(part.name)
 
-    def _watched(self, chunks: Iterator[bytes], part: Part) -> Iterator[bytes]:
+    def _watched(self, chunks: Iterable[bytes], part: Part) -> Iterator[bytes]:
         for chunk in chunks:
             if self._is_aborted:
                 raise RestoreFailed(f"cannot restore '{part.name}': the restore was ended")
