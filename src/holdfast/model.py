@@ -34,6 +34,14 @@ def is_moment(at: datetime) -> bool:
     return at.tzinfo is not None and FIRST_YEAR <= at.year <= LAST_YEAR
 
 
+def tells_moment(text: str) -> bool:
+    """Whether `text` is such a time, as `isoformat` writes it."""
+    try:
+        return is_moment(datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
 Moment = Annotated[datetime, Predicate(is_moment)]
 
 

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Protocol
 
-from holdfast.model import Buffer, Manifest, Part
+from holdfast.model import Buffer, Count, Line, Lines, Manifest, Moment, Part, Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
     """A backup that was begun: what it saw, and the parts that it has stored so far."""
 
-    job: str
-    name: str
-    run_id: str
-    database: str
-    snapshot: str
-    started_at: datetime
-    snapshot_at: datetime
+    job: Line
+    name: Line
+    run_id: Line
+    database: Line
+    snapshot: Line
+    started_at: Moment
+    snapshot_at: Moment
     parts: tuple[Part, ...] = ()
-    recipients: tuple[str, ...] = ()
+    recipients: Lines = ()
 
     @property
     def backup_id(self) -> str:
@@ -81,15 +80,15 @@ class Gauges(Protocol):
 class RunRecord:
     """How one run of a job ended, good or bad, for `status` and for alarms."""
 
-    job: str
-    run_id: str
-    outcome: str
-    started_at: datetime
-    finished_at: datetime
-    backup: str = ""
-    error: str = ""
-    hint: str = ""
-    exit_code: int = 0
+    job: Line
+    run_id: Line
+    outcome: Line
+    started_at: Moment
+    finished_at: Moment
+    backup: Line = ""
+    error: Text = ""
+    hint: Text = ""
+    exit_code: Count = 0
     facts: dict[str, str] = field(default_factory=dict)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
+
+# Eighteen digits are more bytes than a disk has.
+_WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{0,18})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +24,10 @@ class Span:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises `ValueError` for what `str` never wrote."""
-        first, _, after = text.partition("-")
-        return cls(first=int(first), after=int(after) if after else None)
+        found = _WRITTEN.fullmatch(text)
+        if found is None or (found[2] and int(found[2]) < int(found[1])):
+            raise ValueError(f"'{text[:60]}' is no range")
+        return cls(first=int(found[1]), after=int(found[2]) if found[2] else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ _STEP = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _DIGITS = len(str(MOST)) + 1
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SHOWN = 80
+_TOLD = 100_000
 
 
 class Unreadable(ValueError):
@@ -138,9 +139,10 @@ def gathered(chunks: Iterable[Buffer], limits: Limits) -> bytes:
     return bytes(content)
 
 
-def parsed(data: Buffer | str, limits: Limits = RECORD) -> Any:
+def parsed(data: Buffer | str, limits: Limits = RECORD, *, of_files: bool = False) -> Any:
     """The JSON value in `data`, as strictly as it can be read: no name twice, no number that is
-    none or beyond 64 bits, no half of a character. Raises `Unreadable`."""
+    none or beyond 64 bits, no half of a character, as only the names `of_files` have where they
+    are no text. Raises `Unreadable`."""
     try:
         content = data.encode() if isinstance(data, str) else data
         _Shape(limits).see(content)
@@ -152,7 +154,7 @@ def parsed(data: Buffer | str, limits: Limits = RECORD) -> Any:
             parse_float=_float,
             parse_constant=_refused,
         )
-        if _SURROGATE.search(text):
+        if not of_files and _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except Unreadable:
         raise
@@ -173,6 +175,11 @@ def typed(adapter: TypeAdapter[_T], value: object) -> _T:
         found = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(_short(str(each)) for each in found["loc"])
         raise Unreadable(f"{place or 'it'}: {_short(found['msg'])}") from None
+
+
+def as_text(said: str) -> str:
+    """What a server or a program has said as it can be stored: as text, and not for ever."""
+    return said.encode(errors="backslashreplace").decode()[:_TOLD]
 
 
 def damaged(key: str, error: Unreadable) -> ManifestInvalid:

@@ -59,3 +59,11 @@ def test_what_needs_a_backup_is_dropped_before_it() -> None:
     assert order.index(BESIDE) < order.index(FULL) < order.index(OTHER)
     alone = [backup(3), backup(2), backup(1)]
     assert children_first(alone) == alone[::-1]
+
+
+def test_what_needs_itself_or_another_that_needs_it_is_dropped_all_the_same() -> None:
+    """It was followed for ever."""
+    itself = replace(FULL, proof={"parent": FULL.backup_id})
+    assert children_first([itself]) == [itself]
+    snake = replace(FULL, proof={"parent": FIRST.backup_id})
+    assert len(children_first([FIRST, snake, OTHER])) == 3

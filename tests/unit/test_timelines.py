@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from holdfast.archiving import Switch
-from holdfast.timelines import ClusterWal, Stretch, Timeline
+from holdfast.timelines import ClusterWal, Stretch, Timeline, missing, runs
 
 MIB = 1 << 20
 
@@ -35,6 +40,36 @@ def test_what_is_there_without_a_hole_has_no_gap() -> None:
 
 def test_holes_are_told_one_by_one() -> None:
     assert wal(t1=({1, 2, 5, 6, 8}, [])).gaps(1) == [stretch(1, 3, 4), stretch(1, 7, 7)]
+
+
+def test_a_name_far_away_makes_one_gap_of_millions() -> None:
+    """Each segment between was looked for, one by one."""
+    far = (1 << 44) - 1
+    assert wal(t1=({1, far}, [])).gaps(1) == [stretch(1, 2, far - 1)]
+    assert wal(t1=({1, far}, [])).needed_after(1, "0/100028") == [stretch(1, 1, far)]
+
+
+def test_a_history_that_goes_back_leads_nowhere() -> None:
+    found = wal(t1=({1}, []), t2=(set(), []), t3=({9}, [(1, "0/900000"), (2, "0/100000")]))
+    assert stretch(3, 1, 9) in found.needed_after(1, "0/100028")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6),
+    st.sets(st.integers(0, 30)),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=3),
+)
+def test_what_is_missing_is_what_counting_one_by_one_finds(
+    wanted: list[tuple[int, int]], held: set[int], more: list[tuple[int, int]]
+) -> None:
+    there = [*runs(held), *(range(first, last + 1) for first, last in more)]
+    asked = [stretch(1, first, last) for first, last in wanted]
+    gaps = list(missing(asked, {1: there}))
+    found = [number for gap in gaps for number in range(gap.first, gap.last + 1)]
+    expected = {n for first, last in wanted for n in range(first, last + 1)}
+    expected -= held | {n for first, last in more for n in range(first, last + 1)}
+    assert found == sorted(expected)
+    assert all(one.last + 1 < other.first for one, other in pairwise(gaps))
 
 
 def test_a_timeline_must_reach_to_where_the_next_one_left_it() -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import ManifestInvalid
 from holdfast.model import Count, Line, Moment, Text
-from holdfast.stored_json import Unreadable, damaged, parsed, typed
+from holdfast.stored_json import Unreadable, as_text, damaged, parsed, typed
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA: Literal["holdfast.failure/1"] = "holdfast.failure/1"
-MOST_TOLD = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +50,8 @@ def _adapter() -> TypeAdapter[Failure]:
 
 def encode(failure: Failure) -> bytes:
     """As it is stored: what a server said is told as far as it is text, and not for ever."""
-    told = replace(failure, error=_told(failure.error), hint=_told(failure.hint))
+    told = replace(failure, error=as_text(failure.error), hint=as_text(failure.hint))
     return _adapter().dump_json(told, indent=1) + b"\n"
-
-
-def _told(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()[:MOST_TOLD]
 
 
 def decode(data: bytes, *, backup_id: str, key: str) -> Failure:

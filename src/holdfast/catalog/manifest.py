@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import is_backup_id, is_blob_of, is_part_of
-from holdfast.model import Blob, Manifest, Member, Part, is_moment
+from holdfast.model import Blob, Manifest, Member, Part, tells_moment
+from holdfast.span import Span
 from holdfast.stored_json import MANIFEST, Unreadable, damaged, typed
 from holdfast.wal import Position
 
@@ -24,23 +24,23 @@ NAME = "manifest"
 Sound = Callable[[str], object]
 
 
-def _is_moment(text: str) -> bool:
+def _is_span(text: str) -> bool:
     try:
-        return is_moment(datetime.fromisoformat(text))
+        Span.parse(text)
     except ValueError:
         return False
+    return True
 
 
-_SPAN = re.compile(r"[0-9]{1,18}-[0-9]{0,18}")
 # What is read again by more than the source that wrote it.
 _PROOF: dict[str, Sound] = {
     "start_lsn": Position.is_one,
     "stop_lsn": Position.is_one,
     "timeline": re.compile(r"[1-9][0-9]{0,9}").fullmatch,
     "system_identifier": re.compile(r"[0-9]{1,20}").fullmatch,
-    "ended_at": _is_moment,
+    "ended_at": tells_moment,
 }
-_DETAILS: dict[str, Sound] = {"pages": _SPAN.fullmatch}
+_DETAILS: dict[str, Sound] = {"pages": _is_span, "bytes": _is_span}
 
 
 @cache

@@ -73,6 +73,12 @@ def _show_prune(session: Session, report: PruneReport) -> None:
         session.say(f"finished what an earlier prune had begun: {backup_id}")
     for failure in report.forgotten:
         session.say(f"failed run, forgotten: {failure.backup_id}")
+    _show_wal(session, report)
+    freed = "would free" if report.dry_run else "freed"
+    session.say(f"{report.job}: {freed} {size(report.freed_bytes)}")
+
+
+def _show_wal(session: Session, report: PruneReport) -> None:
     for wal in report.wal:
         gone = "would drop" if report.dry_run else "dropped"
         session.say(
@@ -81,8 +87,8 @@ def _show_prune(session: Session, report: PruneReport) -> None:
         )
         if wal.refused:
             session.say(f"refused by the store: {wal.refused} files of the WAL")
-    freed = "would free" if report.dry_run else "freed"
-    session.say(f"{report.job}: {freed} {size(report.freed_bytes)}")
+        if wal.unproven:
+            session.say(f"left alone: {wal.unproven} files of the WAL whose records are damaged")
 
 
 def repair(

@@ -27,13 +27,14 @@ def of_pushed(pushed: Pushed) -> Document:
 
 def of_timeline(wal: ClusterWal, number: int) -> Document:
     line = wal.timelines[number]
-    names = [wal.name(number, each) for each in sorted(line.segments)]
+    ends = (min(line.segments), max(line.segments)) if line.segments else ()
+    names = [wal.name(number, each) for each in ends]
     return {
         "cluster": wal.cluster,
         "timeline": number,
         "first": names[0] if names else None,
         "last": names[-1] if names else None,
-        "segments": len(names),
+        "segments": len(line.segments),
         "stored_bytes": line.stored_bytes,
         "missing": [_of_gap(wal, gap) for gap in wal.gaps(number)],
         "switches": [{"timeline": each.timeline, "at": each.at} for each in line.switches],
@@ -47,6 +48,7 @@ def of_pruned(pruned: PrunedWal) -> Document:
         "because": pruned.because,
         "files": pruned.files,
         "refused": pruned.refused,
+        "unproven": pruned.unproven,
         "freed_bytes": pruned.freed_bytes,
     }
 

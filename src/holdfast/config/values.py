@@ -29,7 +29,7 @@ _SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")
 _DURATION = re.compile(r"(?:\d+[smhd])+")
 _DURATION_STEP = re.compile(r"(\d+)([smhd])")
 MOST_PROCESSES = 1000
-SHORTEST_LEASE = timedelta(seconds=4)
+SHORTEST_LEASE, LONGEST_LEASE = timedelta(seconds=4), timedelta(days=7)
 
 
 def problem(what: str, *, hint: str = "") -> PydanticCustomError:
@@ -54,6 +54,11 @@ def _lease_time(span: timedelta) -> timedelta:
         raise problem(
             f"{span.total_seconds():g}s is too short for a lease_time",
             hint="a live owner must not be taken for dead because its store was slow: 4s or more",
+        )
+    if span > LONGEST_LEASE:
+        raise problem(
+            f"{span.total_seconds():g}s is too long for a lease_time",
+            hint="so long would a job wait after its host died: 7d or less",
         )
     return span
 

@@ -26,6 +26,7 @@ from holdfast.errors import BackupNotFound, ManifestInvalid, ObjectMissing
 from holdfast.model import Summary
 from holdfast.ports import Repository, Stored
 from holdfast.scheduling.state import STATE_FAULTS, make_folder, open_private
+from holdfast.stored_json import Unreadable, parsed, typed
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -165,8 +166,8 @@ def _remembered(stored: Stored, row: Row | None, believed: str) -> Summary | Non
     if not isinstance(summary, bytes) or seal != _seal(stored, summary, believed):
         return None
     try:
-        return _adapter().validate_json(summary)
-    except ValueError:
+        return typed(_adapter(), parsed(summary))
+    except Unreadable:
         return None
 
 

@@ -14,6 +14,8 @@ from holdfast.wal import HEADER_BYTES, SegmentHeader, WalKind, WalName
 
 CHUNK_BYTES = 1 << 20
 READY = ".ready"
+# A line for each promotion that there ever was.
+MOST_HISTORY_BYTES = 1 << 18
 CONTROL_FILE = "global/pg_control"
 
 
@@ -43,7 +45,12 @@ class WalFile:
         """Of a history file; others have none."""
         if self.name.kind is not WalKind.HISTORY:
             return ()
-        return switches_in(b"".join(self.chunks()).decode(errors="replace"))
+        text = b""
+        for chunk in self.chunks():
+            text += chunk
+            if len(text) > MOST_HISTORY_BYTES:
+                raise WalUnfit(f"cannot archive '{self.path}': no history of a timeline is so long")
+        return switches_in(text.decode(errors="replace"))
 
 
 def wal_file(path: Path, cluster: str) -> WalFile:

@@ -1,8 +1,9 @@
-"""Which keys a store takes: the same everywhere, so that backups can move between stores."""
+"""What every store has to be asked in the same way: which keys it takes, and what it gives back."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from holdfast.errors import ObjectMissing
 
@@ -28,3 +29,13 @@ def require_plain(key: str) -> None:
 
 def _shown(key: str) -> str:
     return f"'{key}'" if _ODD.search(key) is None else ascii(key)
+
+
+def is_content(chunks: Iterable[bytes], content: bytes) -> bool:
+    """Whether a store gives back `content`; of what is longer no more is read."""
+    at = 0
+    for chunk in chunks:
+        if content[at : at + len(chunk)] != chunk:
+            return False
+        at += len(chunk)
+    return at == len(content)

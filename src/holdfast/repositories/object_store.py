@@ -28,7 +28,7 @@ from holdfast.errors import (
 )
 from holdfast.model import Buffer
 from holdfast.ports import Content, Stored
-from holdfast.repositories.keys import require_plain
+from holdfast.repositories.keys import is_content, require_plain
 from holdfast.repositories.listing import believed
 from holdfast.repositories.object_errors import errors_of
 from holdfast.repositories.part_sizes import PART_BYTES, PARTS_AT_ONCE, Counted, part_bytes_for
@@ -131,8 +131,8 @@ class ObjectStoreRepository:
         if tag == md5(content, usedforsecurity=False).hexdigest():
             return
         with self.open(key) as chunks:
-            found = b"".join(chunks)
-        if found == content:
+            is_there = is_content(chunks, content)
+        if is_there:
             self._etag_is_md5 = False
             events.debug("etags_ignored", store=self._name)
             return
@@ -256,8 +256,8 @@ class ObjectStoreRepository:
             self.put(key, [b"holdfast"])
             self._require_no_replacing(key)
             with self.open(key) as chunks:
-                found = b"".join(chunks)
-            if found != b"holdfast" or [each.key for each in self.list(folder)] != [key]:
+                is_there = is_content(chunks, b"holdfast")
+            if not is_there or [each.key for each in self.list(folder)] != [key]:
                 raise RepositoryUnreachable(
                     f"cannot trust '{self._name}': it does not give back what was just put",
                     hint="backups need a store with read-after-write consistency",

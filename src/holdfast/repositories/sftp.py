@@ -22,7 +22,7 @@ from holdfast.errors import (
 )
 from holdfast.model import Buffer
 from holdfast.ports import Stored
-from holdfast.repositories.keys import is_plain, require_plain
+from holdfast.repositories.keys import is_content, is_plain, require_plain
 from holdfast.repositories.listing import believed
 from holdfast.repositories.sftp_connections import SshConnections, SshLogin
 from holdfast.repositories.sftp_session import SftpSession, WriteFailed
@@ -189,9 +189,9 @@ class SftpRepository:
         with on_failure(self.delete, key):
             self.put(key, [b"holdfast"])
             with self.open(key) as chunks:
-                found = b"".join(chunks)
+                is_there = is_content(chunks, b"holdfast")
         kept_because = self._check_delete(key)
-        if found != b"holdfast":
+        if not is_there:
             raise RepositoryUnreachable(
                 f"cannot trust '{self._name}': it does not give back what was just put",
                 hint="look at the server's storage",

@@ -8,17 +8,49 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Predicate
 
 from holdfast.cleanup import afterwards
-from holdfast.errors import RunInFlight
+from holdfast.errors import HoldfastError, RunInFlight
+from holdfast.model import Line, tells_moment
 from holdfast.ports import Clock, Guard
 from holdfast.proving import Hold
-from holdfast.scheduling.owner import Process, has_ended, this_process
-from holdfast.scheduling.state import make_folder, open_private, state_errors
+from holdfast.scheduling.owner import Process, has_ended, is_pid, this_process
+from holdfast.scheduling.state import lines_of, make_folder, open_private, state_errors
+from holdfast.stored_json import Limits, Unreadable, parsed, typed
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 POLL_SECONDS = 1.0
+LIMITS = Limits(size_bytes=1 << 16, containers=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """Who holds a lock, as its file says it."""
+
+    host: Line
+    pid: Annotated[str, Predicate(is_pid)]
+    pid_space: Line
+    boot_id: Line
+    process_started: Line
+    run_id: Line
+    started_at: Annotated[Line, Predicate(tells_moment)]
+    deadline: Line
+
+
+@cache
+def _adapter() -> TypeAdapter[Described]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Described)
 
 
 class HeldHere:
@@ -99,10 +131,10 @@ class FlockGuard:
     def _described(self, job: str) -> dict[str, str]:
         """What the file says; a reader may come in the middle of a write, which says nothing."""
         try:
-            described: dict[str, str] = json.loads(self._path(job).read_bytes())
-        except (OSError, ValueError):
+            line = next(lines_of(self._path(job), most_bytes=LIMITS.size_bytes), b"")
+            return asdict(typed(_adapter(), parsed(line, LIMITS)))
+        except (HoldfastError, Unreadable):
             return {}
-        return described
 
     def _path(self, job: str) -> Path:
         return self._folder / f"{job}.lock"
@@ -157,14 +189,11 @@ def _forget_owner(descriptor: int, path: Path) -> None:
 def _is_alive(owner: dict[str, str]) -> bool:
     """A run of this boot whose process was not seen to end."""
     me = this_process()
-    try:
-        process = Process(
-            host=owner["host"],
-            boot_id=owner["boot_id"],
-            pid_space=owner["pid_space"],
-            pid=int(owner["pid"]),
-            started=owner["process_started"],
-        )
-    except (KeyError, ValueError):
-        return False
+    process = Process(
+        host=owner["host"],
+        boot_id=owner["boot_id"],
+        pid_space=owner["pid_space"],
+        pid=int(owner["pid"]),
+        started=owner["process_started"],
+    )
     return process.boot_id == me.boot_id and not has_ended(process, seen_from=me)

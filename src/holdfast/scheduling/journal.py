@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from holdfast import events
 from holdfast.cleanup import afterwards
-from holdfast.model import Part
+from holdfast.model import BACKUP_NAME, Part
 from holdfast.remembering import Unfinished
-from holdfast.scheduling.state import make_folder, open_private, state_errors, write_all
+from holdfast.scheduling.state import lines_of, make_folder, open_private, state_errors, write_all
+from holdfast.stored_json import Limits, Unreadable, parsed, typed
+
+# The tables of a pack stand in one line with it.
+LINE = Limits(size_bytes=64 << 20)
 
 
 @cache
@@ -43,14 +50,18 @@ class FileJournal:
         self._append(self._path(job, database), [_part().dump_json(part)], os.O_APPEND)
 
     def read(self, job: str, database: str) -> Unfinished | None:
-        return self._read(self._path(job, database))
+        found = self._read(self._path(job, database))
+        return found if found is not None and found.database == database else None
 
     def _read(self, path: Path) -> Unfinished | None:
-        with state_errors(path):
-            lines = path.read_bytes().splitlines() if path.exists() else []
+        """None where there is no head, or it is of another job: whose it is its folder says."""
+        lines = lines_of(path, most_bytes=LINE.size_bytes)
         try:
-            head = _head().validate_json(lines[0])
-        except (IndexError, ValidationError):
+            head = typed(_head(), parsed(next(lines, b""), LINE))
+        except Unreadable:
+            return None
+        if head.job != path.parent.name or not BACKUP_NAME.fullmatch(head.name):
+            events.warning("journal_damaged", path=str(path))
             return None
         return Unfinished(
             job=head.job,
@@ -60,7 +71,7 @@ class FileJournal:
             snapshot=head.snapshot,
             started_at=head.started_at,
             snapshot_at=head.snapshot_at,
-            parts=tuple(_readable(lines[1:])),
+            parts=tuple(_readable(lines)),
             recipients=head.recipients,
         )
 
@@ -88,12 +99,8 @@ class FileJournal:
         return self._folder / job / f"{quote(database, safe='')[:200]}.jsonl"
 
 
-def _readable(lines: list[bytes]) -> list[Part]:
+def _readable(lines: Iterator[bytes]) -> Iterator[Part]:
     """A crash may have cut the last line short: its part is then taken again."""
-    parts: list[Part] = []
-    for line in lines:
-        try:
-            parts.append(_part().validate_json(line))
-        except ValidationError:
-            break
-    return parts
+    with suppress(Unreadable):
+        for line in lines:
+            yield typed(_part(), parsed(line, LINE))

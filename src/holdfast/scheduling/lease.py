@@ -12,6 +12,7 @@ when it wakes, and knows that it has lost.
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -19,21 +20,28 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from holdfast import events
 from holdfast.errors import (
     AlreadyStored,
     LeaseLost,
+    ManifestInvalid,
     ObjectMissing,
     RepositoryReadOnly,
+    RepositoryRefused,
     RepositoryUnreachable,
 )
 from holdfast.failpoints import reached
 from holdfast.ports import Clock, Repository
-from holdfast.scheduling.claim import Claim, decode, encode
+from holdfast.scheduling.claim import LIMITS, Claim, decode, encode
 from holdfast.scheduling.owner import Process, boot_seconds, has_ended
+from holdfast.stored_json import read
 
 # Wide enough that order by name is order by number for all time.
 DIGITS = 16
+# Nobody gets there: a beat every millisecond takes 30,000 years. What lies beyond is none of ours.
+MOST_NUMBERS = 10**15
 LOOKS = 5
+_NUMBER = re.compile(rf"[0-9]{{{DIGITS}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +76,7 @@ class Lease:
         self._number = 0
         self._renewed = 0.0
         self._watched: int | None = None
+        self._told: set[str] = set()
         self._watched_since = 0.0
         self.is_proven_alive = False
         """Whether somebody else's heartbeat was seen while we tried."""
@@ -75,7 +84,7 @@ class Lease:
     def attempt(self, *, deadline: datetime | None) -> bool:
         """Become the owner where that is proven to be right; call again until it is, or gives up.
 
-        Raises what `Repository.put` raises.
+        Raises what `Repository.put` raises, and `RepositoryRefused` where no number is left.
         """
         looked_at = self._terms.seconds()
         head = self._head()
@@ -92,6 +101,11 @@ class Lease:
             lease_seconds=self._terms.lease_seconds,
             because=because,
         )
+        if head.number + 1 >= MOST_NUMBERS:
+            raise RepositoryRefused(
+                f"cannot own '{self._folder}': '{self._key(head.number)}' leaves no number more",
+                hint="no owner comes that far: find out who wrote it, and remove it",
+            )
         with self._lock:
             return self._put(head.number + 1, claim)
 
@@ -196,12 +210,27 @@ class Lease:
         return Head(number=number)
 
     def _read(self, number: int) -> Claim | None:
-        with self._repository.open(self._key(number)) as chunks:
-            return decode(b"".join(chunks))
+        key = self._key(number)
+        try:
+            claim = decode(read(self._repository, key, LIMITS))
+        except ManifestInvalid:
+            claim = None
+        if claim is None:
+            self._tell_damaged(key)
+        return claim
 
     def _numbers(self) -> list[int]:
         names = [each.key.rpartition("/")[2] for each in self._repository.list(self._folder)]
-        return [int(name) for name in names if len(name) == DIGITS and name.isdecimal()]
+        numbers = [int(name) for name in names if _NUMBER.fullmatch(name)]
+        for each in numbers:
+            if each >= MOST_NUMBERS:
+                self._tell_damaged(self._key(each))
+        return [each for each in numbers if each < MOST_NUMBERS]
+
+    def _tell_damaged(self, key: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            events.warning("lease_damaged", key=key)
 
     def _key(self, number: int) -> str:
         return f"{self._folder}/{number:0{DIGITS}}"

@@ -5,22 +5,26 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from holdfast.cleanup import afterwards, on_failure
 from holdfast.remembering import RunRecord
 from holdfast.scheduling.state import (
     discard,
+    lines_of,
     make_folder,
     open_private,
     state_errors,
     write_private,
 )
+from holdfast.stored_json import RECORD, Unreadable, as_text, parsed, typed
 
 RUNS_KEPT = 50
 
@@ -41,7 +45,8 @@ class FileLedger:
         make_folder(self._folder)
         # A skipped run writes while the run in flight may be writing too.
         with self._alone():
-            lines = [*self._lines(run.job), _adapter().dump_json(run)][-RUNS_KEPT:]
+            told = replace(run, error=as_text(run.error), hint=as_text(run.hint))
+            lines = [*self._lines(run.job), _adapter().dump_json(told)][-RUNS_KEPT:]
             self._replace(self._path(run.job), b"".join(line + b"\n" for line in lines))
 
     def last(self, job: str, *, count: int) -> list[RunRecord]:
@@ -49,9 +54,8 @@ class FileLedger:
         return [run for run in runs if run is not None][:count]
 
     def _lines(self, job: str) -> list[bytes]:
-        path = self._path(job)
-        with state_errors(path):
-            return path.read_bytes().splitlines() if path.exists() else []
+        lines = lines_of(self._path(job), most_bytes=RECORD.size_bytes)
+        return [*deque(lines, maxlen=RUNS_KEPT)]
 
     def _replace(self, path: Path, content: bytes) -> None:
         """Whole or not at all: a killed run must not cost us the memory of the others."""
@@ -75,6 +79,6 @@ class FileLedger:
 def _parse(line: bytes) -> RunRecord | None:
     """A line that a newer or a broken version wrote is left out: the others still count."""
     try:
-        return _adapter().validate_json(line)
-    except ValidationError:
+        return typed(_adapter(), parsed(line))
+    except Unreadable:
         return None

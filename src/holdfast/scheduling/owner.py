@@ -7,17 +7,30 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Le
+
+from holdfast.model import Line
+
+# What kernel.pid_max may be set to, at the most.
+MOST_PIDS = 1 << 22
+Pid = Annotated[int, Ge(1), Le(MOST_PIDS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """A process as its own kernel knows it; `pid` means something in `pid_space` only."""
 
-    host: str
-    boot_id: str
-    pid_space: str
-    pid: int
-    started: str
+    host: Line
+    boot_id: Line
+    pid_space: Line
+    pid: Pid
+    started: Line
+
+
+def is_pid(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 1 <= int(text[:10]) <= MOST_PIDS
 
 
 def this_process() -> Process:

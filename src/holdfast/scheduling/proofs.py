@@ -12,6 +12,7 @@ from pathlib import Path
 
 from holdfast import events
 from holdfast.cleanup import on_failure
+from holdfast.model import tells_moment
 from holdfast.proving import Reread
 from holdfast.scheduling.state import make_folder, open_private, state_error, state_errors
 
@@ -53,9 +54,11 @@ class FileProofs:
             rows = database.execute(
                 "SELECT key, at, problem, opened FROM reread WHERE backup_id = ?", (backup_id,)
             ).fetchall()
+        # What cannot be read counts as never read again.
         return {
-            key: Reread(at=datetime.fromisoformat(at), problem=problem, opened=bool(opened))
+            key: Reread(at=datetime.fromisoformat(at), problem=str(problem), opened=bool(opened))
             for key, at, problem, opened in rows
+            if _is_moment(at)
         }
 
     def damaged(self, job: str) -> set[str]:
@@ -63,7 +66,7 @@ class FileProofs:
             rows = database.execute(
                 "SELECT DISTINCT backup_id FROM reread WHERE problem != ''"
             ).fetchall()
-        return {backup_id for (backup_id,) in rows if backup_id.startswith(f"{job}/")}
+        return {str(each) for (each,) in rows if str(each).startswith(f"{job}/")}
 
     def forget(self, backup_id: str) -> None:
         with self._database() as database:
@@ -74,7 +77,7 @@ class FileProofs:
     ) -> dict[str, datetime]:
         with self._database() as database:
             rows = database.execute("SELECT key, since FROM unreferenced WHERE job = ?", (job,))
-            before = {key: datetime.fromisoformat(since) for key, since in rows}
+            before = {key: datetime.fromisoformat(at) for key, at in rows if _is_moment(at)}
             since = {key: before.get(key, now) for key in keys}
             database.execute("DELETE FROM unreferenced WHERE job = ?", (job,))
             database.executemany(
@@ -123,3 +126,7 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise state_error(error, path) from error
+
+
+def _is_moment(at: object) -> bool:
+    return isinstance(at, str) and tells_moment(at)

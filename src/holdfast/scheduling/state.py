@@ -68,6 +68,20 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def lines_of(path: Path, *, most_bytes: int) -> Iterator[bytes]:
+    """The lines of a file, none where there is no file; they end before one that is longer, or
+    that was cut short: what comes after it nobody can tell."""
+    with state_errors(path):
+        try:
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(path, flags)
+        except FileNotFoundError:
+            return
+        with os.fdopen(descriptor, "rb") as file:
+            while (line := file.readline(most_bytes)).endswith(b"\n"):
+                yield line[:-1]
+
+
 def give_to_owner(descriptor: int, *, like: Path) -> None:
     """Where root works in somebody else's folder, what it makes becomes theirs.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 
 from holdfast.errors import ToolMissing
 from holdfast.process import ChildFailed, output_of
+from holdfast.stored_json import parsed
 
 MICROSECONDS = 1_000_000
 
@@ -20,7 +20,7 @@ def next_run(job: str) -> datetime | None:
     # Not `systemctl show`: it prints this one time for people only, whatever --timestamp asks for.
     argv = ["systemctl", "list-timers", "--output=json", f"{unit_name(job)}.timer"]
     try:
-        timers = json.loads(output_of(argv))
+        timers = parsed(output_of(argv))
         due = next((timer["next"] for timer in timers), None)
     except (ToolMissing, ChildFailed, ValueError, KeyError):
         return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast import errors
 from holdfast.errors import ConfigInvalid, HoldfastError, SessionDaemonUnreachable
+from holdfast.stored_json import parsed
 
 VERSION = 1
 # A tablespace_map is a line for each tablespace; a list holds some hundred sessions at most.
@@ -56,7 +57,7 @@ def encode_request(request: Request) -> bytes:
 def decode_request(line: bytes) -> Request:
     """Raises `ConfigInvalid` where it is none: the message goes back to whoever asked."""
     try:
-        document = json.loads(line)
+        document = parsed(line)
         version = document.pop("version")
         if version != VERSION:
             raise _not_understood(f"it speaks version {version}, this daemon {VERSION}")
@@ -88,7 +89,7 @@ def encode_error(error: HoldfastError) -> bytes:
 def decode_answer(line: bytes) -> dict[str, Any]:
     """The content of an answer; raises the error that it tells of, as the daemon raised it."""
     try:
-        document: dict[str, Any] = json.loads(line)
+        document: dict[str, Any] = parsed(line)
         told = document.get("error")
         error = _KINDS[told["kind"]](told["message"], hint=told["hint"]) if told else None
     except (ValueError, TypeError, KeyError, AttributeError) as cause:

@@ -10,11 +10,13 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from holdfast import events
 from holdfast.cleanup import afterwards
 from holdfast.errors import ConfigInvalid
 from holdfast.holding import HeldState
 from holdfast.scheduling.state import open_private
 from holdfast.session.record import SessionRecord, from_document, to_document
+from holdfast.stored_json import parsed
 
 _LAYOUT = 1
 _CREATE = """
@@ -101,4 +103,14 @@ class Catalogue:
         with self._lock:
             rows = self._database.execute(query, values)
             with afterwards(rows.close):
-                return [from_document(json.loads(document)) for (document,) in rows]
+                found = [_readable(document) for (document,) in rows]
+        return [each for each in found if each is not None]
+
+
+def _readable(document: object) -> SessionRecord | None:
+    """None for what a broken disk has left of a session: the others are still told."""
+    try:
+        return from_document(parsed(str(document)))
+    except (KeyError, TypeError, ValueError) as error:
+        events.warning("session_not_readable", problem=str(error)[:200])
+        return None

@@ -31,7 +31,7 @@ class Cutter:
 
     def exactly(self, size_bytes: int) -> memoryview:
         """The next `size_bytes` in one piece."""
-        if len(self._rest) >= size_bytes:
+        if 0 <= size_bytes <= len(self._rest):
             piece, self._rest = self._rest[:size_bytes], self._rest[size_bytes:]
             self.position += size_bytes
             return piece

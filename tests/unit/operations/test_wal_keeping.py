@@ -10,7 +10,8 @@ import pytest
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import manifest_key
-from holdfast.errors import RepositoryReadOnly
+from holdfast.catalog.wal_archive import WalArchive
+from holdfast.errors import ManifestInvalid, RepositoryReadOnly
 from holdfast.operations.rereading import reread
 from holdfast.operations.wal_push import push
 from holdfast.retention import Policy
@@ -132,3 +133,47 @@ def test_an_upload_that_came_to_nothing_goes_with_its_time(yard: Yard) -> None:
     yard.prune()
     assert yard.archived() == [name(5)]
     assert orphan not in yard.world.repository.objects
+
+
+def foreign(yard: Yard, place: str, *, of: str, size_bytes: int) -> None:
+    """A record like that of `of`, of a segment of another size, at another place."""
+    archive = WalArchive(yard.world.repository, "shop")
+    record = archive.find("77", of)
+    key = record.part.key.replace(of.lower(), place.lower())
+    part = replace(record.part, plain_bytes=size_bytes, key=key)
+    archive.commit(replace(record, name=place, part=part))
+
+
+@pytest.mark.parametrize("place", [name(0xFFF), name(0)])
+def test_one_foreign_record_makes_no_other_segment_look_old(yard: Yard, place: str) -> None:
+    """With segments of 16 MiB instead of 1 MiB those that a backup needs lie before its start."""
+    yard.back_up(0x40, 0x41)
+    yard.archive(*range(0x3E, 0x48))
+    foreign(yard, place, of=name(0x40), size_bytes=16 << 20)
+    (told,) = yard.prune().wal
+    kept = set(yard.archived())
+    assert {name(number) for number in range(0x40, 0x48)} <= kept
+    assert place in kept
+    assert name(0x3E) not in kept
+    assert told.unproven == (place == name(0))
+
+
+def test_what_is_archived_far_away_holds_nobody_up(yard: Yard) -> None:
+    made = yard.back_up(2, 3)
+    yard.archive(2, 3, 4)
+    foreign(yard, f"{1:08X}{0xFFFFFFFF:08X}{0xFFF:08X}", of=name(4), size_bytes=1 << 20)
+    (gap,) = yard.problems(made)
+    assert gap == f"wal {name(5)} to 00000001FFFFFFFF00000FFE"
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 3 << 20, 1 << 40])
+def test_a_record_of_a_segment_of_no_such_size_is_damaged_and_hides_no_other(
+    yard: Yard, size_bytes: int
+) -> None:
+    made = yard.back_up(2, 3)
+    yard.archive(2, 3, 4)
+    foreign(yard, name(5), of=name(4), size_bytes=size_bytes)
+    assert yard.problems(made) == []
+    with pytest.raises(ManifestInvalid, match=f"'shop.wal/77/.*{name(5).lower()}/manifest.json'"):
+        WalArchive(yard.world.repository, "shop").find("77", name(5))
+    assert yard.prune().wal[0].files == 0

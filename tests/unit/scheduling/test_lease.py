@@ -6,52 +6,24 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.errors import LeaseLost, RepositoryReadOnly, RepositoryUnreachable
+from holdfast.errors import (
+    LeaseLost,
+    RepositoryReadOnly,
+    RepositoryUnreachable,
+)
 from holdfast.model import Buffer
 from holdfast.ports import Stored
 from holdfast.scheduling.lease import Lease, Terms
 from holdfast.scheduling.owner import Process, this_process
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
-
-FOLDER = "_leases/shop"
-LEASE = 60.0
-
-
-class Seconds:
-    """The clock of a host since it was booted."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def lease_of(repository: MemoryRepository, seconds: Seconds, me: Process) -> Lease:
-    terms = Terms(me=me, run_id="r", lease_seconds=LEASE, clock=FakeClock(), seconds=seconds)
-    return Lease(repository, FOLDER, terms)
-
-
-def on_host(name: str) -> Process:
-    return replace(this_process(), host=name, boot_id=name)
-
-
-@dataclass
-class Meeting:
-    """Two hosts, `here` and `there`, at one store."""
-
-    repository: MemoryRepository = field(default_factory=MemoryRepository)
-    seconds: Seconds = field(default_factory=Seconds)
-
-    def lease(self, host: str, *, process: Process | None = None) -> Lease:
-        return lease_of(self.repository, self.seconds, process or on_host(host))
+from tests.unit.scheduling.meeting import FOLDER, LEASE, Meeting, Seconds, lease_of, on_host
 
 
 @pytest.fixture

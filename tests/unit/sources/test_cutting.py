@@ -30,3 +30,13 @@ def test_what_lies_between_is_skipped() -> None:
 def test_a_stream_that_ends_too_early_says_where() -> None:
     with pytest.raises(EOFError, match="after 3 bytes"):
         list(Cutter([b"abc"]).take(4))
+
+
+def test_what_lies_before_what_was_read_is_not_waited_for() -> None:
+    """A negative length was read for ever."""
+    cutter = Cutter([b"abcdef"])
+    cutter.skip_to(4)
+    with pytest.raises(EOFError, match="2 bytes before 4 are read already"):
+        cutter.skip_to(2)
+    with pytest.raises(EOFError, match="1 bytes before 4"):
+        cutter.exactly(-1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from holdfast.errors import GrantMissing, RestoreFailed, Unsupported
 from holdfast.model import PartKind
+from holdfast.part_details import Details
 from holdfast.ports import RestoreRequest
 from holdfast.sources.mysql_native.accounts import Account
 from holdfast.sources.mysql_native.address import Address
@@ -62,7 +61,7 @@ def _require_rights(asking: Session, address: Address) -> None:
 def _require_packet(asking: Session, address: Address, request: RestoreRequest) -> None:
     allowed = Edition.of(asking).max_allowed_packet
     for part in request.parts:
-        longest = int(part.details.get("longest_statement_bytes", "0"))
+        longest = Details(part).number("longest_statement_bytes", "0")
         if longest and longest + HEAD_BYTES > allowed:
             raise RestoreFailed(
                 f"cannot restore into '{address}': max_allowed_packet is {allowed} bytes, "
@@ -75,10 +74,20 @@ def _require_accounts(asking: Session, address: Address, request: RestoreRequest
     known = {Account(*row) for row in asking.text("SELECT User, Host FROM mysql.user")}
     for part in request.parts:
         if part.kind is PartKind.GRANTS:
-            wanted = [Account(*each) for each in json.loads(part.details.get("accounts", "[]"))]
+            wanted = _accounts(Details(part))
             absent = [str(account) for account in wanted if account not in known]
             if absent:
                 raise RestoreFailed(
                     f"cannot restore the grants of '{address}': no account {', '.join(absent)}",
                     hint="create them, or pass --globals to bring them back from the backup",
                 )
+
+
+def _accounts(details: Details) -> list[Account]:
+    try:
+        found = [Account(*each) for each in details.json("accounts", "[]")]
+    except TypeError as error:
+        raise details.wrong("accounts") from error
+    if not all(isinstance(text, str) for each in found for text in (each.user, each.host)):
+        raise details.wrong("accounts")
+    return found

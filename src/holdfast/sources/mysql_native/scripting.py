@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from holdfast.stored_json import parsed
+
 MARK = b"-- holdfast "
 
 
@@ -44,8 +46,10 @@ def items(text: bytes) -> tuple[bytes, list[Item]]:
         if line_end < 0 or not text.startswith(MARK, place):
             raise ScriptDamaged("a mark is missing")
         try:
-            mark = json.loads(text[place + len(MARK) : line_end])
-            end = line_end + 1 + int(mark["bytes"])
+            mark = parsed(text[place + len(MARK) : line_end])
+            if not isinstance(mark["bytes"], int) or mark["bytes"] < 0:
+                raise ValueError(f"its length is {mark['bytes']}")
+            end = line_end + 1 + mark["bytes"]
             sql = text[line_end + 1 : end]
             found.append(Item(kind=mark["kind"], name=mark["name"], table=mark["table"], sql=sql))
         except (ValueError, KeyError, TypeError) as error:

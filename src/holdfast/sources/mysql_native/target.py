@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from holdfast.cleanup import noted_on
 from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model import Part, PartKind, Relation
+from holdfast.part_details import Details
 from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
 from holdfast.restored import Restored, RestoredTable
@@ -22,6 +24,7 @@ OBJECTS = """
     SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s)
          + (SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = %s)
          + (SELECT COUNT(*) FROM information_schema.events WHERE event_schema = %s)"""
+_WORD = re.compile(r"[A-Za-z0-9_]{1,64}")
 TABLES_NAMED = 8
 
 
@@ -49,7 +52,7 @@ class MysqlTarget:
     @contextmanager
     def _whole_database(self, asking: Session, request: RestoreRequest) -> Iterator[None]:
         """An empty database; gone again where it was ours and could not be filled."""
-        database = self._address.database
+        database, recorded = self._address.database, _as_recorded(request.parts)
         exists = _exists(asking, database)
         if exists and _objects(asking, database) and not request.overwrite:
             raise TargetNotEmpty(
@@ -60,7 +63,7 @@ class MysqlTarget:
             asking.run(f"DROP DATABASE {quoted(database)}")
             exists = False
         if not exists:
-            asking.run(f"CREATE DATABASE {quoted(database)}{_as_recorded(request.parts)}")
+            asking.run(f"CREATE DATABASE {quoted(database)}{recorded}")
         try:
             yield
         except BaseException as error:
@@ -156,8 +159,10 @@ def _existing(asking: Session, database: str, tables: Sequence[Relation]) -> lis
 def _as_recorded(parts: Sequence[Part]) -> str:
     """The character set that the source's database had: tables made later inherit it."""
     for part in parts:
-        if charset := part.details.get("character_set"):
-            return f" CHARACTER SET {charset} COLLATE {part.details['collation']}"
+        if part.details.get("character_set"):
+            details = Details(part)
+            charset = details.matching("character_set", _WORD)
+            return f" CHARACTER SET {charset} COLLATE {details.matching('collation', _WORD)}"
     return ""
 
 

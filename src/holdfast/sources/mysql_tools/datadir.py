@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from holdfast.cleanup import noted_on
 from holdfast.errors import ConfigInvalid, HoldfastError, RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model import Part
+from holdfast.part_details import Details
 from holdfast.ports import Progress, RestoreRequest
 from holdfast.process import ChildFailed, running
 from holdfast.proven import StoredParts
@@ -47,7 +48,7 @@ class DatadirTarget:
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         part = _only_part(request, self.name)
-        program, unpacker = find_unpacking(part.details[SERVER_VERSION])
+        program, unpacker = find_unpacking(Details(part).text(SERVER_VERSION))
         with self._own_folder(part):
             self._unpack(unpacker, part, stored)
             self._forget_elsewhere()

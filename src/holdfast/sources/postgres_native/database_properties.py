@@ -44,7 +44,10 @@ _LISTS = {
     "unix_socket_directories",
 }
 _HEADER = "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n"
-_PROVIDERS = {"i": "icu", "b": "builtin"}
+PROVIDERS = {"i": "icu", "b": "builtin"}
+PROVIDER = "LOCALE_PROVIDER"
+_LOCALES = {"LC_COLLATE", "LC_CTYPE", "ICU_LOCALE", "BUILTIN_LOCALE", "ICU_RULES"}
+OPTIONS = {"ENCODING", PROVIDER, *_LOCALES}
 
 
 def creation_options(connection: psycopg.Connection) -> dict[str, str]:
@@ -57,9 +60,9 @@ def creation_options(connection: psycopg.Connection) -> dict[str, str]:
         "LC_COLLATE": str(found["datcollate"]),
         "LC_CTYPE": str(found["datctype"]),
     }
-    provider = _PROVIDERS.get(str(found.get("datlocprovider", "c")))
+    provider = PROVIDERS.get(str(found.get("datlocprovider", "c")))
     if provider:
-        options["LOCALE_PROVIDER"] = provider
+        options[PROVIDER] = provider
         locale = found.get("datlocale") or found.get("daticulocale")
         options[f"{provider.upper()}_LOCALE"] = str(locale)
         if found.get("daticurules"):

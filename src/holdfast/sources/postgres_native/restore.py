@@ -170,7 +170,7 @@ class Restore:
                             f"cannot restore '{part.name}': {part.rows} pages were stored,"
                             f" {found} arrived"
                         )
-        except (psycopg.Error, RestoreFailed, VerifyFailed) as error:
+        except (psycopg.Error, RestoreFailed, VerifyFailed, EOFError) as error:
             self._met(session, part, error)
         self.progress.part_done(part.name)
 

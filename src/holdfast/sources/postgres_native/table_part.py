@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
+from holdfast.errors import VerifyFailed
 from holdfast.model import Member, Part, Relation
+from holdfast.part_details import Details
 from holdfast.sources.postgres_native.quoting import identifier, literal, qualified
 from holdfast.span import Span
 
@@ -130,33 +132,46 @@ class TablePart:
 
     @staticmethod
     def of(part: Part | Member) -> TablePart:
-        """Read back what `details` and the plan wrote into the manifest."""
+        """Read back what `details` and the plan wrote into the manifest; raises `VerifyFailed`."""
         if part.relation is None:
-            raise ValueError("the part names no table")
-        details = part.details
-        through, pages = details.get("load_through"), details.get("pages")
+            raise VerifyFailed("cannot trust a part of rows: it names no table")
+        details = Details(part)
         return TablePart(
             relation=part.relation,
-            columns=tuple(json.loads(details["columns"])),
-            encoding=details["encoding"],
-            format=details["format"],
-            condition=details.get("condition", ""),
+            columns=details.names("columns"),
+            encoding=details.text("encoding"),
+            format=details.word("format", of=(TEXT, BINARY)),
+            condition=details.text("condition", ""),
             ancestors=part.ancestors,
-            load_through=_relation(json.loads(through)) if through else None,
-            pages=Pages.parse(pages) if pages else None,
+            load_through=_relation(details, "load_through"),
+            pages=_pages(details),
             external=_external(details),
         )
 
 
-def _external(details: dict[str, str]) -> External | None:
+def _pages(details: Details) -> Pages | None:
+    if "pages" not in details:
+        return None
+    try:
+        return Pages.parse(details.text("pages"))
+    except ValueError as error:
+        raise details.wrong("pages") from error
+
+
+def _external(details: Details) -> External | None:
     if "blob_marker" not in details:
         return None
     return External(
-        columns=tuple(json.loads(details["blobs_in"])),
-        size_bytes=int(details["blobs_from_bytes"]),
-        marker=bytes.fromhex(details["blob_marker"]),
+        columns=details.names("blobs_in"),
+        size_bytes=details.number("blobs_from_bytes"),
+        marker=details.octets("blob_marker"),
     )
 
 
-def _relation(pair: list[str]) -> Relation:
+def _relation(details: Details, name: str) -> Relation | None:
+    if name not in details:
+        return None
+    pair = details.names(name)
+    if len(pair) != 2:
+        raise details.wrong(name)
     return Relation(schema=pair[0], name=pair[1])

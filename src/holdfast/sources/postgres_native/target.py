@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +10,14 @@ import psycopg
 
 from holdfast.errors import TargetNotEmpty, Unsupported
 from holdfast.model import PartKind, Relation
+from holdfast.part_details import Details
 from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
 from holdfast.restored import Restored
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres_native import cluster, failures, selection
 from holdfast.sources.postgres_native.cluster import Cluster
+from holdfast.sources.postgres_native.database_properties import OPTIONS, PROVIDER, PROVIDERS
 from holdfast.sources.postgres_native.definition_parts import DefinitionParts
 from holdfast.sources.postgres_native.filling import content, filling
 from holdfast.sources.postgres_native.layout import CREATION, SERVER_VERSION
@@ -54,8 +55,12 @@ class PostgresTarget:
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         is_artefact = bool(selection.of_kind(request.parts, PartKind.ARCHIVE))
+        creation = _creation(request)
         if not is_artefact:
             selection.data_parts(request)
+            for piece in selection.pieces(selection.of_kind(request.parts, PartKind.DATA)):
+                # Before anything is dropped, or half filled.
+                TablePart.of(piece)
         with cluster.connected(self._login, beside=self._login.database) as (server, maintenance):
             self._require_version(server, request)
             failed = FailedObjects(keep_going=request.keep_going)
@@ -72,7 +77,7 @@ class PostgresTarget:
             )
             if is_artefact:
                 return ArtefactRestore(steps=steps, tool_folders=self._tool_folders).run(
-                    server, maintenance, _creation(request)
+                    server, maintenance, creation
                 )
             return self._restore(request, steps, server, maintenance)
 
@@ -141,16 +146,22 @@ def _has_rows(connection: psycopg.Connection, relation: Relation) -> bool:
         raise failures.restoring(failures.said(error), f"table '{relation}'") from error
 
 
-def _details(request: RestoreRequest) -> dict[str, str]:
+def _details(request: RestoreRequest) -> Details | None:
     found = selection.of_kind(request.parts, PartKind.PRE_DATA)
     found += selection.of_kind(request.parts, PartKind.ARCHIVE)
-    return found[0].details if found else {}
+    return Details(found[0]) if found else None
 
 
 def _creation(request: RestoreRequest) -> dict[str, str]:
-    options: dict[str, str] = json.loads(_details(request).get(CREATION, "{}"))
+    """Options become part of a statement: only those that we write are taken."""
+    details = _details(request)
+    options = details.texts(CREATION, "{}") if details else {}
+    provider = options.get(PROVIDER)
+    if details and (options.keys() - OPTIONS or provider not in (None, *PROVIDERS.values())):
+        raise details.wrong(CREATION)
     return options
 
 
 def _server_version(request: RestoreRequest) -> int:
-    return int(_details(request).get(SERVER_VERSION, "0"))
+    details = _details(request)
+    return details.number(SERVER_VERSION, "0") if details else 0

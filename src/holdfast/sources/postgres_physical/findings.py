@@ -6,8 +6,11 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import Any
 
+from holdfast.errors import VerifyFailed
 from holdfast.sources.postgres_physical import crc
+from holdfast.stored_json import MANIFEST, parsed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,14 @@ class Findings:
 
     @staticmethod
     def decode(text: str) -> Findings:
-        document = json.loads(text or "{}")
+        """Raises `VerifyFailed` for what nobody has written."""
+        try:
+            return Findings._of(parsed(text or "{}", MANIFEST, of_files=True))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise VerifyFailed(f"cannot trust what was noted of files: {error}") from error
+
+    @staticmethod
+    def _of(document: dict[str, Any]) -> Findings:
         return Findings(
             files={
                 path: [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from holdfast.errors import VerifyFailed
 from holdfast.model import Part
 from holdfast.sources.postgres_physical.restore_folders import require_oid
 from holdfast.sources.postgres_physical.snapshot import LABEL_FILE
+from holdfast.stored_json import MANIFEST, Unreadable, parsed
 
 TABLESPACES, VANISHED = "tablespaces", "vanished"
 
@@ -43,8 +43,8 @@ def told_by(parts: Sequence[Part]) -> Told:
 
 def _read(label: Part, name: str, otherwise: str) -> Any:
     try:
-        return json.loads(label.details.get(name, otherwise))
-    except (ValueError, RecursionError) as error:
+        return parsed(label.details.get(name, otherwise), MANIFEST, of_files=True)
+    except Unreadable as error:
         raise _damaged(label) from error
 
 

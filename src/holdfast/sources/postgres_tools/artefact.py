@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.model import Part, PartKind, PartPlan, Relation
+from holdfast.part_details import Details
 from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres_native.layout import CREATION, SERVER_VERSION
 from holdfast.sources.postgres_native.quoting import slug
@@ -96,12 +97,21 @@ def _encoded(tables: Iterable[Table]) -> str:
 
 
 def tables_in(part: Part) -> list[Listed]:
-    """The tables whose rows the artefact holds."""
-    return [
-        Listed(
-            oid=oid,
-            relation=Relation(schema=schema, name=name),
-            ancestors=tuple(Relation(schema=above, name=each) for above, each in ancestors),
-        )
-        for oid, schema, name, ancestors in json.loads(part.details[TABLES])
-    ]
+    """The tables whose rows the artefact holds; raises `VerifyFailed`."""
+    details = Details(part)
+    try:
+        return [_listed(*row) for row in details.json(TABLES)]
+    except (TypeError, ValueError) as error:
+        raise details.wrong(TABLES) from error
+
+
+def _listed(oid: object, schema: object, name: object, ancestors: Iterable[object]) -> Listed:
+    pairs = [(schema, name), *(tuple(each) for each in ancestors if isinstance(each, list))]
+    if not isinstance(oid, int) or not all(_is_name(pair) for pair in pairs):
+        raise ValueError("it is no table")
+    own, *above = (Relation(schema=str(first), name=str(second)) for first, second in pairs)
+    return Listed(oid=oid, relation=own, ancestors=tuple(above))
+
+
+def _is_name(pair: tuple[object, ...]) -> bool:
+    return len(pair) == 2 and all(isinstance(each, str) for each in pair)

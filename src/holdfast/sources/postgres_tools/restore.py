@@ -10,8 +10,9 @@ from pathlib import Path
 import psycopg
 import structlog
 
-from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
+from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
 from holdfast.model import Part, PartKind, Relation
+from holdfast.part_details import Details
 from holdfast.ports import RestoreRequest
 from holdfast.restored import FailedObject, Restored
 from holdfast.sources.postgres_native import failures, script, selection, statements, tools
@@ -162,7 +163,7 @@ class ArtefactRestore:
 
     def _pg_restore(self, server: Cluster, login: Login) -> PgRestore:
         """Not older than the server, nor than the pg_dump whose format it has to read."""
-        made_by = int(self._part.details[artefact.PG_DUMP_MAJOR])
+        made_by = Details(self._part).number(artefact.PG_DUMP_MAJOR)
         major, version = max((made_by, str(made_by)), (server.major, server.version))
         tool = tools.find("pg_restore", major, version, self.tool_folders)
         return PgRestore(tool=tool, login=login)
@@ -189,12 +190,14 @@ class ArtefactRestore:
 
     @property
     def _part(self) -> Part:
-        (part,) = selection.of_kind(self._request.parts, PartKind.ARCHIVE)
-        return part
+        found = selection.of_kind(self._request.parts, PartKind.ARCHIVE)
+        if len(found) != 1:
+            raise VerifyFailed(f"cannot trust a backup of {len(found)} dumps: one is what it has")
+        return found[0]
 
     @property
     def _form(self) -> str:
-        return self._part.details[artefact.FORMAT]
+        return Details(self._part).word(artefact.FORMAT, of=artefact.SUFFIXES)
 
 
 def _wanted(part: Part, request: RestoreRequest) -> list[Listed]:

@@ -1,0 +1,94 @@
+"""JSON that was stored is parsed in one place, and what a store gives is never joined unbounded."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2] / "src/holdfast"
+TREES = {
+    str(path.relative_to(SOURCE)): ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")
+}
+READER = "stored_json.py"
+# Whatever makes values of a text by itself.
+MODULES = {"json", "yaml", "pickle", "marshal", "shelve", "plistlib", "pydantic_core"}
+METHODS = {"from_json", "raw_decode", "validate_json", "validate_python", "validate_strings"}
+# The operator's own file.
+CONFIGURATION = "config/"
+WHOLE = {"list", "sorted", "tuple", "set"}
+# What is joined there, and why it cannot be more than memory has room for.
+JOINED = {
+    "catalog/signed_manifests.py": "a manifest of ours on its way out",
+    "process.py": "what a program says of itself",
+    "proven.py": "counted before each piece",
+    "repositories/object_store.py": "the head of a put, no longer than the store's smallest part",
+    "scheduling/journal.py": "lines of ours on their way out",
+    "scheduling/ledger.py": "as many lines as are kept, each bounded",
+    "sources/cutting.py": "a length that whoever asks for it has bounded",
+    "sources/mysql_native/definitions.py": "what a server defines",
+    "sources/mysql_native/insert_text.py": "a row of a server",
+    "sources/mysql_native/rewriting.py": "a statement of a text that is in memory",
+    "sources/mysql_native/scripting.py": "a text that is in memory",
+    "sources/mysql_tools/programs.py": "what a program says of itself",
+    "sources/postgres_native/large_object_load.py": "counted before each piece",
+    "sources/postgres_native/sampling.py": "a sample of a server",
+    "sources/postgres_native/transport.py": "one row of a server",
+    "sources/postgres_physical/sampling.py": "a sample of a file",
+    READER: "pieces of one chunk",
+}
+
+
+def calls(tree: ast.AST) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def called(call: ast.Call) -> str:
+    return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
+
+
+def parses(call: ast.Call) -> bool:
+    on = getattr(call.func, "value", None)
+    of_module = isinstance(on, ast.Name) and on.id in MODULES and "load" in called(call)
+    return of_module or called(call) in METHODS
+
+
+def joins(call: ast.Call) -> bool:
+    """`b"".join(...)`."""
+    on = getattr(call.func, "value", None)
+    return called(call) == "join" and isinstance(on, ast.Constant) and on.value == b""
+
+
+def names_in(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+def test_json_that_was_stored_is_parsed_by_its_reader_alone() -> None:
+    found = {
+        path
+        for path, tree in TREES.items()
+        if not path.startswith(CONFIGURATION) and any(parses(call) for call in calls(tree))
+    }
+    assert found == {READER}
+
+
+def test_whoever_joins_pieces_says_why_they_are_few() -> None:
+    found = {path for path, tree in TREES.items() if any(joins(call) for call in calls(tree))}
+    assert found == JOINED.keys()
+
+
+def test_what_a_store_gives_is_read_whole_by_the_reader_alone() -> None:
+    """`.open(key)` of a repository gives chunks: nobody else makes one piece of them."""
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.With):
+                continue
+            chunks = {
+                name
+                for item in node.items
+                if isinstance(item.context_expr, ast.Call)
+                and called(item.context_expr) in ("open", "streamed")
+                and item.optional_vars is not None
+                for name in names_in(item.optional_vars)
+            }
+            whole = [each for each in calls(node) if joins(each) or called(each) in WHOLE]
+            assert not any(chunks & names_in(each) for each in whole), path
