@@ -1,6 +1,7 @@
 """An Ansible inventory read as a fleet of throw-away hosts: no other description exists."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,8 @@ from typing import Any
 from lab import command
 from lab.errors import LabError, attempting
 
+# Ansible refuses to work in any other.
+UTF_8 = {"LC_ALL": "C.UTF-8"}
 VOLUME_PATH = "/var/lib/holdfast"
 
 
@@ -68,7 +71,10 @@ def listing(inventory: Path) -> Mapping[str, Mapping[str, Any]]:
         raise LabError(f"cannot read inventory '{inventory}': no such folder")
     program = Path(sys.executable).with_name("ansible-inventory")
     with attempting("read inventory", str(inventory)):
-        output = command.run([str(program), "--inventory", str(inventory.resolve()), "--list"])
+        output = command.run(
+            [str(program), "--inventory", str(inventory.resolve()), "--list"],
+            environment=os.environ | UTF_8,
+        )
     variables: Mapping[str, Mapping[str, Any]] = json.loads(output)["_meta"]["hostvars"]
     if not variables:
         raise LabError(f"cannot read inventory '{inventory}': it has no hosts")

@@ -112,7 +112,7 @@ def host_files(host: Host, *, fleet: Fleet, volume: Volume | None) -> dict[str, 
 
 
 def down(fleet: Fleet, *, limit: list[str]) -> None:
-    """Remove containers, volumes and, unless limited, the network; nothing there is no error."""
+    """Remove containers, volumes, and with the last host the network; nothing there is no error."""
     if shutil.which("podman") is None:
         say("0 hosts removed: there is no podman here")
         return
@@ -126,7 +126,7 @@ def down(fleet: Fleet, *, limit: list[str]) -> None:
         files |= {volumes.file_of(host, network=fleet.network) for host in fleet.only(limit).hosts}
         side_by_side(remove, [entry["Names"][0] for entry in chosen])
         side_by_side(volumes.release, files)
-        if not limit:
+        if len(chosen) == len(found):
             network.remove(fleet.network)
     say(f"{len(chosen)} hosts removed")
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from lab import command
 from lab.errors import LabError, attempting
+from lab.locks import only_one
 from lab.progress import say
 
 CAP_SYS_RESOURCE = 24
+APT_LOCK = Path("/run/lock/holdfast-lab-apt.lock")
 
 # A file each package brings, so that a podman from elsewhere is as welcome as Debian's own.
 CONTAINER_PACKAGES = {
@@ -112,7 +114,8 @@ def install(packages: Sequence[str]) -> None:
         )
     say(f"installing with apt: {' '.join(packages)}")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    with attempting("install", ", ".join(packages)):
+    # apt itself refuses where another one is at work.
+    with only_one(APT_LOCK), attempting("install", ", ".join(packages)):
         command.run(["apt-get", "update", "-qq"])
         command.run(
             ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *packages],

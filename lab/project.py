@@ -20,6 +20,7 @@ PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 DATA = PROJECT.parent / "shared" / "data"
 INSTALL = """
 set -e
+python3 -m compileall -q /project/src
 lock=$(sha256sum </project/requirements/engine.txt)
 [ "$(cat /opt/engine/lock 2>/dev/null)" != "$lock" ] || exit 0
 python3 -m venv --clear /opt/engine
@@ -30,7 +31,7 @@ echo "$lock" >/opt/engine/lock
 
 
 def install(container: str) -> None:
-    """Put the project into /project and its dependencies into /opt/engine."""
+    """Put the project into /project, compiled, and its dependencies into /opt/engine."""
     send(container, "/project", project_files())
     if DATA.is_dir():
         send(container, "/data", [(path, path.name) for path in sorted(DATA.iterdir())])

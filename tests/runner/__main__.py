@@ -1,45 +1,122 @@
-"""`python -m tests.runner [SUITE...]`: run suites, print one count."""
+"""`python -m tests.runner [full] [SUITE...]`: run suites beside each other, print one count."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 import time
+from collections.abc import Sequence
+from types import FrameType
 
-from tests.runner.steps import Outcome, say
+from tests.engine.depth import DEPTH, full
+from tests.runner import budgets, turns
+from tests.runner.board import Board
+from tests.runner.jobs import Job, run_all
+from tests.runner.steps import Outcome
 from tests.runner.suites import SUITES
 
 # Without hardware acceleration its boots alone may take longer than everything else together.
 SLOW = "vm"
+# Tests wait for servers, timers and disks more than half of their time.
+LANES_A_PROCESSOR = 1.5
+LANE_BYTES = 2 << 30
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run what was asked for; the last line is the count that a machine reads."""
+    arguments = _parsed(argv)
+    os.environ[DEPTH] = "full" if "full" in arguments.suites else "sample"
+    servers = _servers(arguments.servers)
+    wanted = [name for name in arguments.suites if name != "full"] or [
+        name for name in SUITES if full() or name != SLOW
+    ]
+    jobs = [job for name in wanted for job in SUITES[name](servers)]
+    lanes = arguments.lanes or _lanes()
+    board = Board({job.name: job.seconds for job in jobs}, lanes=lanes)
+    board.say(f"== {' '.join(wanted)}, {lanes} at a time; {_told(servers)}")
+    began = time.monotonic()
+    with board.progress():
+        outcomes = run_all(jobs, lanes=lanes, board=board)
+    _sum_up(jobs, outcomes, board=board, seconds=time.monotonic() - began)
+    return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__)
     parser.add_argument(
         "suites",
         nargs="*",
         metavar="SUITE",
-        help=f"{', '.join(SUITES)}, or full for all of them; by default all but {SLOW}",
+        help=f"{', '.join(SUITES)}; by default all but {SLOW}, as in continuous integration. "
+        "`full` takes all servers and whole sweeps",
     )
-    wanted = parser.parse_args(argv).suites or [name for name in SUITES if name != SLOW]
-    unknown = [name for name in wanted if name not in {*SUITES, "full"}]
+    parser.add_argument(
+        "--servers",
+        type=lambda text: text.split(","),
+        metavar="NAME,...",
+        help=f"of {', '.join(turns.EVERY.engine)}; by default two that change with the commit",
+    )
+    parser.add_argument("--lanes", type=int, metavar="N", help="how many jobs at a time")
+    arguments = parser.parse_args(argv)
+    unknown = [name for name in arguments.suites if name not in {*SUITES, "full"}]
     if unknown:
         parser.error(f"there is no suite '{unknown[0]}'; there are {', '.join(SUITES)}")
-    began = time.monotonic()
-    outcomes: list[Outcome] = []
-    for name in SUITES if "full" in wanted else wanted:
-        say(f"== {name}")
-        outcomes.extend(SUITES[name]())
-    passed = sum(outcome.passed for outcome in outcomes)
-    failed = sum(outcome.failed for outcome in outcomes)
+    return arguments
+
+
+def _servers(named: Sequence[str] | None) -> turns.Servers:
+    if named:
+        return turns.chosen(named)
+    return turns.EVERY if full() else turns.of_turn(turns.turn_of_this_run())
+
+
+def _told(servers: turns.Servers) -> str:
+    if servers == turns.EVERY:
+        return "every server"
+    return f"servers {' '.join(servers.engine)}, site {' '.join(servers.site)}"
+
+
+def _lanes() -> int:
+    """As many as processors and memory bear."""
+    processors = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(round(processors * LANES_A_PROCESSOR), memory // LANE_BYTES))
+
+
+def _sum_up(
+    jobs: Sequence[Job], outcomes: Sequence[Outcome], *, board: Board, seconds: float
+) -> None:
+    budget: dict[str, float] = {}
+    took: dict[str, float] = {}
+    for job in jobs:
+        budget[job.suite] = budget.get(job.suite, 0) + job.seconds
+        took[job.suite] = took.get(job.suite, 0) + board.took(job.name)
+    board.say(
+        f"== {', '.join(f'{name} {took[name]:.0f} of {budget[name]:.0f} s' for name in took)}"
+    )
+    for job in jobs:
+        if board.took(job.name) > job.seconds:
+            board.say(
+                f"== {job.name} has outgrown its budget: {board.took(job.name):.0f} s"
+                f" of {job.seconds:.0f} s (tests/runner/budgets.py)"
+            )
+    if seconds > budgets.WHOLE_RUN and not full():
+        board.say(f"== the whole run has outgrown its {budgets.WHOLE_RUN // 60} minutes")
     skipped = sum(len(outcome.skipped) for outcome in outcomes)
     told = f", {skipped} skipped (their reasons are above)" if skipped else ""
-    say(f"== {time.monotonic() - began:.0f} s{told}, logs in .lab/logs/tests")
+    board.say(f"== {seconds:.0f} s{told}, logs in .lab/logs/tests")
+    passed = sum(outcome.passed for outcome in outcomes)
+    failed = sum(outcome.failed for outcome in outcomes)
     # Whoever reads the last line expects these two numbers and nothing else.
-    say(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    board.say(f"{passed} passed, {failed} failed")
+
+
+def _stopped(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stopped)
     sys.exit(main(sys.argv[1:]))

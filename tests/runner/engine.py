@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from lab import command, fleet, project
-from lab.errors import LabError
 from lab.fleet import Fleet, Host
-from tests.engine.depth import DEPTH, FULL
-from tests.runner.steps import LOGS, Outcome, Step, run, say, show
+from tests.engine.depth import DEPTH, full
+from tests.runner import budgets
+from tests.runner.jobs import Job, Run
+from tests.runner.steps import LOGS, PROJECT, Step
 
 INVENTORY = "tests/engine/inventory"
 SCRATCH = "/run/holdfast-tests"
-AT_ONCE = 2
-# One server of each kind, on different releases; `full` takes all.
-SAMPLE = ("maria12", "pg13")
+LAB = (sys.executable, "-m", "lab")
+# A second host of the same kind, for the tests that start clusters of their own beside its server.
+CLUSTERS = "-clusters"
+STARTS_CLUSTERS = re.compile(r"^from tests\.engine\.postgres\.(archive|clusters|yard) ", re.M)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,75 +32,86 @@ class Bench:
     address: str
 
 
+POSTGRES = Bench(
+    tests="tests/engine/postgres",
+    user="postgres",
+    variable="HOLDFAST_TEST_POSTGRES",
+    address="host=/run/postgresql user=postgres",
+)
 MYSQL = Bench(
     tests="tests/engine/mysql",
     user="root",
     variable="HOLDFAST_TEST_MYSQL",
     address="mysql://root@localhost/?unix_socket=/run/mysqld/mysqld.sock",
 )
-BENCHES = {
-    "postgres": Bench(
-        tests="tests/engine/postgres",
-        user="postgres",
-        variable="HOLDFAST_TEST_POSTGRES",
-        address="host=/run/postgresql user=postgres",
-    ),
-    "mariadb": MYSQL,
-    "mysql": MYSQL,
-}
+BENCHES = {"postgres": POSTGRES, "mariadb": MYSQL, "mysql": MYSQL}
 
 
-def outcomes() -> list[Outcome]:
-    """Bring the hosts up, test them two at a time, take them away again."""
-    lab = [sys.executable, "-m", "lab"]
-    hosts = fleet.read(Path(INVENTORY))
-    if not FULL:
-        say(f"     only {' and '.join(SAMPLE)} of {len(hosts.hosts)} hosts: `full` takes all")
-        hosts = hosts.only(list(SAMPLE))
-    names = ",".join(host.name for host in hosts.hosts)
-    ready = run(Step(name="engine hosts up", argv=[*lab, "up", INVENTORY, "--limit", names]))
-    show(ready)
-    results = [ready]
-    try:
-        if not ready.failed:
-            results.extend(_all_tested(hosts))
-    finally:
-        gone = run(Step(name="engine hosts down", argv=[*lab, "down", INVENTORY]))
-        show(gone)
-        results.append(gone)
-    return results
+def jobs(servers: Sequence[str]) -> list[Job]:
+    """One for each of these hosts and its second one; each brings its host up and takes it away."""
+    hosts = fleet.read(PROJECT / INVENTORY)
+    return [
+        _job(host, hosts) for host in hosts.hosts if host.name.removesuffix(CLUSTERS) in servers
+    ]
 
 
-def _all_tested(hosts: Fleet) -> list[Outcome]:
-    results: list[Outcome] = []
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as benches:
-        for result in benches.map(lambda host: _tested(host, hosts), hosts.hosts):
-            show(result)
-            results.append(result)
-    return results
+def _job(host: Host, hosts: Fleet) -> Job:
+    bench = _bench(host)
+    kind = "mysql" if bench is MYSQL else "clusters" if _is_second(host) else "postgres"
+
+    def work(run: Run) -> None:
+        limit = (INVENTORY, "--limit", host.name)
+        up = Step(name=f"engine {host.name} up", argv=[*LAB, "up", *limit])
+        down = Step(name=f"engine {host.name} down", argv=[*LAB, "down", *limit], always=True)
+        try:
+            if not run(up).failed:
+                run(_tests(host, hosts))
+        finally:
+            run(down)
+
+    return Job(
+        name=f"engine {host.name}",
+        suite="engine",
+        seconds=budgets.seconds(f"engine {kind}", full=full()),
+        work=work,
+    )
 
 
-def _tested(host: Host, hosts: Fleet) -> Outcome:
-    container = host.container(hosts.network)
-    bench = BENCHES[host.image.rpartition("-")[2]]
-    name = f"engine {host.name}"
-    try:
-        project.install(container)
-        scratch = ["install", "-d", "-m", "0700", "-o", bench.user, SCRATCH]
-        command.run(["podman", "exec", container, *scratch])
-    except LabError as error:
-        log = LOGS / f"{name.replace(' ', '-')}.log"
-        log.write_text(str(error))
-        return Outcome(name=name, passed=0, failed=1, seconds=0.0, log=log)
+def _bench(host: Host) -> Bench:
+    return BENCHES[host.image.rpartition("-")[2]]
+
+
+def _is_second(host: Host) -> bool:
+    return host.name.endswith(CLUSTERS)
+
+
+def _tests(host: Host, hosts: Fleet) -> Step:
+    """The tests of a host whose project and scratch folder are there."""
+    container, bench = host.container(hosts.network), _bench(host)
+    project.install(container)
+    scratch = ["install", "-d", "-m", "0700", "-o", bench.user, SCRATCH]
+    command.run(["podman", "exec", container, *scratch])
     report, junit = f"{SCRATCH}/report.xml", LOGS / f"engine-{host.name}.xml"
     argv = [
         *("podman", "exec", "--workdir", "/project", container),
         *("runuser", "-u", bench.user, "--", "env", *_environment(bench)),
         *("python", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-        *(f"--junit-xml={report}", bench.tests),
+        *(f"--junit-xml={report}", *_chosen(host, bench)),
     ]
     collect = ["podman", "cp", f"{container}:{report}", str(junit)]
-    return run(Step(name=name, argv=argv, junit=junit, collect=collect))
+    return Step(name=f"engine {host.name}", argv=argv, junit=junit, collect=collect)
+
+
+def _chosen(host: Host, bench: Bench) -> list[str]:
+    """All tests of the bench, or its half where there are two hosts."""
+    if bench is MYSQL:
+        return [bench.tests]
+    files = sorted((PROJECT / bench.tests).glob("test_*.py"))
+    return [
+        str(path.relative_to(PROJECT))
+        for path in files
+        if bool(STARTS_CLUSTERS.search(path.read_text())) == _is_second(host)
+    ]
 
 
 def _environment(bench: Bench) -> tuple[str, ...]:
@@ -106,7 +119,8 @@ def _environment(bench: Bench) -> tuple[str, ...]:
         f"HOME={SCRATCH}",
         "PATH=/opt/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "PYTHONPATH=/project/src:/project",
+        # Compiled where it was installed; whoever runs the tests may not write there.
         "PYTHONDONTWRITEBYTECODE=1",
         f"{bench.variable}={bench.address}",
-        f"{DEPTH}={'full' if FULL else 'sample'}",
+        f"{DEPTH}={'full' if full() else 'sample'}",
     )

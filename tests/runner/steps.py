@@ -5,22 +5,29 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab.fleet import UTF_8
+
 PROJECT = Path(__file__).resolve().parents[2]
 LOGS = PROJECT / ".lab" / "logs" / "tests"
-TAIL_LINES = 120
+
+
+class Stopped(Exception):
+    """Somebody ended the run: only what cleans up is still done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A command; with `junit`, its tests are counted from that report, else it counts as one.
 
-    `collect` fetches the report where the command ran elsewhere.
+    `collect` fetches the report where the command ran elsewhere. What is to be done `always` takes
+    away what an earlier step made, and is done even when the run was stopped.
     """
 
     name: str
@@ -28,6 +35,11 @@ class Step:
     junit: Path | None = None
     collect: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    always: bool = False
+
+    @property
+    def log(self) -> Path:
+        return LOGS / f"{self.name.replace(' ', '-').replace('/', '-')}.log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,51 +59,78 @@ class Outcome:
         return f"{verdict} {self.seconds:7.1f} s  {self.name}: {counts}"
 
 
-def run(step: Step) -> Outcome:
-    """Run one step to its end; its output goes to a log."""
-    log = LOGS / f"{step.name.replace(' ', '-').replace('/', '-')}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if step.junit:
-        step.junit.unlink(missing_ok=True)
-    began = time.monotonic()
-    with log.open("wb") as out:
-        status = subprocess.run(
-            step.argv,
-            cwd=PROJECT,
-            env=environment() | dict(step.env),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-        if step.collect:
-            subprocess.run(step.collect, stdout=out, stderr=subprocess.STDOUT, check=False)
-    return _outcome(step, status, seconds=time.monotonic() - began, log=log)
+class Programs:
+    """What is running for the steps, so that all of it can be ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End what runs, and let nothing begin but what cleans up."""
+        with self._lock:
+            self._stopped = True
+            for running in self._running:
+                running.terminate()
+
+    def run(self, step: Step) -> Outcome:
+        """Run one step to its end; its output goes to a log."""
+        step.log.parent.mkdir(parents=True, exist_ok=True)
+        if step.junit:
+            step.junit.unlink(missing_ok=True)
+        began = time.monotonic()
+        with step.log.open("wb") as out:
+            status = self._ended(step, out.fileno())
+            if step.collect:
+                subprocess.run(step.collect, stdout=out, stderr=subprocess.STDOUT, check=False)
+        return _outcome(step, status, seconds=time.monotonic() - began)
+
+    def _ended(self, step: Step, out: int) -> int:
+        with self._lock:
+            if self._stopped and not step.always:
+                raise Stopped
+            running = subprocess.Popen(
+                step.argv,
+                cwd=PROJECT,
+                env=environment() | dict(step.env),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+            self._running.add(running)
+        try:
+            return running.wait()
+        finally:
+            with self._lock:
+                self._running.discard(running)
 
 
 def environment() -> dict[str, str]:
-    """Ours, with the project's own programs first: molecule and ansible look for each other."""
-    programs = str(Path(sys.executable).parent)
-    return os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+    """Ours, with the project's own programs first: molecule and ansible look for each other.
+
+    What the tests start by the hundred is compiled once, whatever the caller's environment says.
+    """
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return (
+        ours
+        | UTF_8
+        | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
 
 
-def show(outcome: Outcome) -> None:
-    """One line; after a failure the end of its log, and why anything was skipped."""
-    say(outcome.line())
-    for reason in outcome.skipped:
-        say(f"       skipped: {reason}")
-    if outcome.failed:
-        lines = outcome.log.read_text(errors="replace").splitlines()
-        say("\n".join(f"    | {line}" for line in lines[-TAIL_LINES:]))
-        say(f"    whole log: {outcome.log}")
+def failed(name: str, why: str) -> Outcome:
+    """A step that could not even be run."""
+    log = Step(name=name, argv=()).log
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(why)
+    return Outcome(name=name, passed=0, failed=1, seconds=0.0, log=log)
 
 
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _outcome(step: Step, status: int, *, seconds: float, log: Path) -> Outcome:
+def _outcome(step: Step, status: int, *, seconds: float) -> Outcome:
     passed, failed = (1, 0) if status == 0 else (0, 1)
     skipped: tuple[str, ...] = ()
     if step.junit:
@@ -101,7 +140,7 @@ def _outcome(step: Step, status: int, *, seconds: float, log: Path) -> Outcome:
         if (status != 0 and not failed) or not passed + failed:
             failed += 1
     return Outcome(
-        name=step.name, passed=passed, failed=failed, seconds=seconds, log=log, skipped=skipped
+        name=step.name, passed=passed, failed=failed, seconds=seconds, log=step.log, skipped=skipped
     )
 
 

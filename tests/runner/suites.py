@@ -1,64 +1,72 @@
-"""The suites by name, each a function that runs its steps and returns their outcomes."""
+"""The suites by name, each a list of jobs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lab import machine
-from tests.engine.depth import FULL
-from tests.runner import engine
-from tests.runner.steps import LOGS, Outcome, Step, run, show
+from tests.engine.depth import full
+from tests.runner import budgets, engine, newcomer
+from tests.runner.jobs import Job, Run
+from tests.runner.steps import LOGS, Step
+from tests.runner.turns import Servers
 
 STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "jq", "openssl", "zstd")}
+INSTALL = "import sys; from lab.machine import install; install(sys.argv[1:])"
 # First of all destroy: molecule remembers hosts that somebody else may have taken away since.
 BEFORE = ("destroy", "create", "prepare", "check", "converge", "idempotence")
 
 
-def lint() -> list[Outcome]:
+def lint(_: Servers) -> list[Job]:
     """Every checker of the house; each counts as one test."""
+    steps = (
+        Step(name="ruff check", argv=["ruff", "check"]),
+        Step(name="ruff format", argv=["ruff", "format", "--check"]),
+        Step(name="mypy strict", argv=["mypy"]),
+        Step(name="import contracts", argv=["lint-imports"]),
+        Step(name="yamllint", argv=["yamllint", "--strict", "."]),
+        Step(name="ansible-lint production", argv=["ansible-lint", "--offline"]),
+    )
+    return [_job("lint", "lint", lambda run: _each(run, steps))]
+
+
+def unit(_: Servers) -> list[Job]:
+    """Pure code and the rules of the house; and the same in a closed folder, as another user."""
     return [
-        _ran(Step(name="ruff check", argv=["ruff", "check"])),
-        _ran(Step(name="ruff format", argv=["ruff", "format", "--check"])),
-        _ran(Step(name="mypy strict", argv=["mypy"])),
-        _ran(Step(name="import contracts", argv=["lint-imports"])),
-        _ran(Step(name="yamllint", argv=["yamllint", "--strict", "."])),
-        _ran(Step(name="ansible-lint production", argv=["ansible-lint", "--offline"])),
+        _job("unit", "unit", _unit),
+        _job("unit elsewhere", "unit", newcomer.run_elsewhere),
     ]
 
 
-def unit() -> list[Outcome]:
-    """Pure code, and the rules of the house as tests."""
-    return [*_stock_tools(), _ran(_pytest("unit", "tests/unit", "tests/house"))]
-
-
-def contract() -> list[Outcome]:
+def contract(_: Servers) -> list[Job]:
     """One suite per port, every driver through the same one."""
-    return [_ran(_pytest("contract", "tests/contract"))]
+    return [_job("contract", "contract", lambda run: _each(run, [_pytest("contract")]))]
 
 
-def engines() -> list[Outcome]:
+def engines(servers: Servers) -> list[Job]:
     """Real servers: PostgreSQL and MariaDB of both Debian releases, PostgreSQL and MySQL of sid."""
-    return engine.outcomes()
+    return engine.jobs(servers.engine)
 
 
-def molecule() -> list[Outcome]:
-    """The whole site on four hosts, tuning on containers that differ, and the incident on one."""
+def molecule(servers: Servers) -> list[Job]:
+    """The whole site on its hosts, tuning on containers that differ, and the incident on one."""
+    site = {"HOLDFAST_MOLECULE_HOSTS": ",".join(servers.site)}
     return [
-        *_scenario("default", [*BEFORE, "verify"]),
-        *_scenario("tuning", [*BEFORE, "verify"]),
-        *_scenario("incident", ["destroy", "create", "prepare", "converge", "verify"]),
+        _scenario("default", [*BEFORE, "verify"], env=site),
+        _scenario("tuning", [*BEFORE, "verify"]),
+        _scenario("incident", ["destroy", "create", "prepare", "converge", "verify"]),
     ]
 
 
-def vm() -> list[Outcome]:
+def vm(_: Servers) -> list[Job]:
     """A real kernel, rebooted before it is verified: what containers cannot prove."""
-    return _scenario("vm", [*BEFORE, "side-effect", "verify"])
+    return [replace(_scenario("vm", [*BEFORE, "side-effect", "verify"]), suite="vm")]
 
 
-SUITES: dict[str, Callable[[], list[Outcome]]] = {
+SUITES: Mapping[str, Callable[[Servers], list[Job]]] = {
     "lint": lint,
     "unit": unit,
     "contract": contract,
@@ -68,53 +76,44 @@ SUITES: dict[str, Callable[[], list[Outcome]]] = {
 }
 
 
-def _stock_tools() -> Iterable[Outcome]:
-    """The programs that must be able to read what we store; apt is asked for what is missing."""
+def _job(name: str, suite: str, work: Callable[[Run], None]) -> Job:
+    return Job(name=name, suite=suite, seconds=budgets.seconds(name, full=full()), work=work)
+
+
+def _each(run: Run, steps: Sequence[Step]) -> None:
+    for step in steps:
+        run(step)
+
+
+def _unit(run: Run) -> None:
+    """apt is asked for what must be able to read what we store, where it is missing."""
     if lacking := machine.missing(STOCK_TOOLS):
-        install = 'apt-get update -qq && apt-get install -qq --yes --no-install-recommends "$@"'
-        yield _ran(Step(name="stock tools", argv=["sh", "-c", install, "sh", *lacking]))
+        run(Step(name="stock tools", argv=[sys.executable, "-c", INSTALL, *lacking]))
+    run(_pytest("unit", "tests/unit", "tests/house"))
 
 
 def _pytest(name: str, *paths: str) -> Step:
     junit = LOGS / f"{name}.xml"
-    argv = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={junit}", *paths]
+    where = paths or (f"tests/{name}",)
+    argv = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={junit}", *where]
     return Step(name=name, argv=argv, junit=junit)
 
 
-def _scenario(name: str, steps: Sequence[str]) -> list[Outcome]:
+def _scenario(name: str, steps: Sequence[str], *, env: Mapping[str, str] | None = None) -> Job:
     """Step by step, so that each is timed and counted; what was created is destroyed anyway."""
-    outcomes: list[Outcome] = []
-    try:
-        for step in steps:
-            outcomes.append(_ran(_molecule(name, step)))
-            if outcomes[-1].failed:
-                break
-        else:
-            outcomes.extend(_testinfra(name))
-    finally:
-        outcomes.append(_ran(_molecule(name, "destroy")))
-    return outcomes
 
+    def step(command: str) -> Step:
+        argv = ["molecule", command, "-s", name]
+        return Step(name=f"molecule {name} {command}", argv=argv, env=env or {})
 
-def _molecule(scenario: str, step: str) -> Step:
-    return Step(
-        name=f"molecule {scenario} {step}", argv=["molecule", step, "-s", scenario], env=_sample()
-    )
+    def work(run: Run) -> None:
+        try:
+            if all(not run(step(command)).failed for command in steps):
+                tests = Path("molecule") / name / "tests"
+                if tests.is_dir():
+                    asked = _pytest(f"molecule {name} testinfra", str(tests))
+                    run(replace(asked, env=env or {}))
+        finally:
+            run(replace(step("destroy"), always=True))
 
-
-def _sample() -> dict[str, str]:
-    """One server of each kind, on different releases, where not all are asked for."""
-    return {} if FULL else {"HOLDFAST_MOLECULE_HOSTS": ",".join(engine.SAMPLE)}
-
-
-def _testinfra(scenario: str) -> Iterable[Outcome]:
-    folder = Path("molecule") / scenario / "tests"
-    if folder.is_dir():
-        step = _pytest(f"molecule {scenario} testinfra", str(folder))
-        yield _ran(replace(step, env=_sample()))
-
-
-def _ran(step: Step) -> Outcome:
-    outcome = run(step)
-    show(outcome)
-    return outcome
+    return _job(f"molecule {name}", "molecule", work)

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from tests.engine.depth import FULL, deep
+from tests.engine.depth import deep, full
 from tests.unit import programs
 
 # A busy machine is no error: what is too slow shows in benchmarks. A sample is the same each time.
@@ -18,7 +18,7 @@ settings.register_profile(
     "whenever",
     settings.get_profile("default"),
     deadline=None,
-    derandomize=not FULL,
+    derandomize=not full(),
     max_examples=deep(1000, sample=100),
 )
 settings.load_profile("whenever")

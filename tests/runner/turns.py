@@ -1,0 +1,51 @@
+"""Which servers a run takes: one of each kind, another pair with another commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from lab import command
+from lab.errors import CommandFailed
+from tests.runner.steps import PROJECT
+
+POSTGRES = ("pg12", "pg13", "pg18")
+MYSQL = ("maria12", "maria13", "mysql9")
+# Of the whole site there are no others: a site is deployed to stable releases.
+SITE = (("pg12", "maria13"), ("pg13", "maria12"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servers:
+    """What engine tests run beside, and what molecule deploys to."""
+
+    engine: tuple[str, ...]
+    site: tuple[str, ...]
+
+
+EVERY = Servers(engine=(*POSTGRES, *MYSQL), site=tuple(name for pair in SITE for name in pair))
+
+
+def of_turn(turn: int) -> Servers:
+    """A server of each kind, on different releases."""
+    return Servers(
+        engine=(POSTGRES[turn % 3], MYSQL[(turn + 1) % 3]),
+        site=SITE[turn % 2],
+    )
+
+
+def chosen(names: Sequence[str]) -> Servers:
+    """Those that somebody named; of the site all where none of its hosts is among them."""
+    return Servers(
+        engine=tuple(names), site=tuple(name for name in names if name in EVERY.site) or EVERY.site
+    )
+
+
+def turn_of_this_run() -> int:
+    """The commit's, so that the same commit always meets the same servers; else today's."""
+    try:
+        commit = command.run(["git", "-C", str(PROJECT), "rev-parse", "HEAD"]).strip()
+    except CommandFailed:
+        return datetime.now(UTC).toordinal()
+    return int(commit[:8], 16)
