@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -39,8 +40,37 @@ def kinds_without_job(jobs: Jobs, groups: list[str]) -> list[str]:
     return [group for group in kinds if group in groups and kinds[group] not in backed_up]
 
 
+def problems_of_checks(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What would keep each job from running, by the answers of `holdfast check --json`."""
+    return [
+        f"{result['item']}: {problem}" for result in results for problem in _problems_of(result)
+    ]
+
+
+def _problems_of(result: Mapping[str, Any]) -> list[str]:
+    if result.get("reason"):
+        return [f"systemd cannot start its service: {result['reason']}"]
+    try:
+        answer = json.loads(result["stdout"])
+        findings = [found for job in answer["jobs"] for found in job["findings"]]
+    except (ValueError, KeyError, TypeError):
+        said = result.get("stderr", "").strip().splitlines()[-3:] or ["nothing"]
+        return [f"the runner ended with {result.get('rc')} and said {' '.join(said)}"]
+    problems = [found for found in findings if found["problem"]]
+    told = [f"{found['problem']}: {found['hint']}" for found in problems]
+    return list(dict.fromkeys(told)) or _unexplained(result)
+
+
+def _unexplained(result: Mapping[str, Any]) -> list[str]:
+    return [f"the check ended with {result['rc']}"] if result["rc"] else []
+
+
 class FilterModule:
     """What Ansible finds here."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"kinds_without_job": kinds_without_job, "merged_jobs": merged_jobs}
+        return {
+            "kinds_without_job": kinds_without_job,
+            "merged_jobs": merged_jobs,
+            "problems_of_checks": problems_of_checks,
+        }

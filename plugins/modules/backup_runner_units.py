@@ -15,6 +15,8 @@ DOCUMENTATION = r"""
 module: backup_runner_units
 short_description: Have exactly the systemd units of the wanted jobs
 description:
+- Has systemd judge all of them before the first is written; any word of it about one of them is a
+  refusal, as it would ignore what it does not understand and go on.
 - Writes what differs, stops and removes the units of jobs no longer wanted, lets systemd read the
   folder again, then enables and starts the timers. A backup under way is never ended.
 options:
@@ -61,6 +63,7 @@ switched:
   type: list
   elements: str
 """
+MISSING = "is not executable"
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "folder": {"type": "path", "default": "/etc/systemd/system"},
     "prefix": {"type": "str", "required": True},
@@ -69,8 +72,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+# Where systemd keeps when a timer has fired last.
+STAMPS = Path("/var/lib/systemd/timers")
+
+
 class SystemdRefused(Exception):
-    """systemctl did not do what it was asked for."""
+    """systemctl did not do what it was asked for, or a unit is not what systemd understands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +109,27 @@ class Systemd:
     """The service manager, spoken to through systemctl."""
 
     run: Callable[[Sequence[str]], tuple[int, str, str]]
+
+    def judge(self, units: Mapping[str, str], *, is_installed: bool) -> None:
+        """Raise `SystemdRefused` with whatever systemd says about one of `units`.
+
+        It says so on its standard error and ends with 0. Where the program `is_installed` only
+        later, that it is missing is no fault.
+        """
+        with tempfile.TemporaryDirectory(prefix="holdfast-units-") as name:
+            for unit, text in units.items():
+                (Path(name) / unit).write_text(text)
+            paths = [str(Path(name) / unit) for unit in sorted(units)]
+            code, output, errors = self.run(["systemd-analyze", "--man=no", "verify", *paths])
+            said = [line.replace(f"{name}/", "") for line in f"{errors}\n{output}".splitlines()]
+        about_ours = [
+            line
+            for line in said
+            if any(unit in line for unit in units) and (is_installed or MISSING not in line)
+        ]
+        if about_ours or (code and is_installed):
+            told = "; ".join(about_ours or said)
+            raise SystemdRefused(f"cannot use the units of the jobs, as systemd says: {told}")
 
     def tell(self, *words: str) -> str:
         """Give one order; raises `SystemdRefused` with what systemctl says."""
@@ -146,6 +174,8 @@ def main() -> None:
     write, remove = differing(present, wanted)
     timers = timers_of(wanted)
     try:
+        if wanted:
+            systemd.judge(wanted, is_installed=not module.check_mode)
         running = systemd.running(timers)
         switch = [name for name in timers if (name in running) != module.params["timers_enabled"]]
         if not module.check_mode:
@@ -174,10 +204,15 @@ def bring_about(
     wanted: Mapping[str, str],
     write: Sequence[str],
     remove: Sequence[str],
+    stamps: Path = STAMPS,
 ) -> None:
     """Make the folder what is wanted, and have systemd know it."""
-    if gone := timers_of(remove):
+    gone = timers_of(remove)
+    if gone:
         systemd.tell("disable", "--now", "--", *gone)
+    for name in gone:
+        # A job of the same name, one day, begins without its memory.
+        (stamps / f"stamp-{name}").unlink(missing_ok=True)
     for name in remove:
         # As a pattern: a unit that systemd has forgotten by now is no error then.
         systemd.tell("reset-failed", f"{name}*")

@@ -1,0 +1,56 @@
+"""Filters over the text of systemd units, by the very code that the modules on the hosts have."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+# By path: on the control node it need not be below `ansible.module_utils`.
+TEXT = Path(__file__).parents[1] / "module_utils/unit_text.py"
+
+
+def _text() -> ModuleType:
+    found = importlib.util.spec_from_file_location("holdfast_unit_text", TEXT)
+    if found is None or found.loader is None:
+        raise ImportError(f"cannot read '{TEXT}'")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def unit_words(texts: Iterable[str]) -> str:
+    """`texts` as the words of one directive, blanks and specifiers included."""
+    return str(_text().words(map(str, texts)))
+
+
+def command_words(texts: Iterable[str]) -> str:
+    """`texts` as the words of a command line, in which a dollar would begin a variable."""
+    return str(_text().words(map(str, texts), command=True))
+
+
+def is_remote(job: Mapping[str, Any], repositories: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a job needs the network before it can begin."""
+    used = [job.get("repository", ""), *job.get("mirrors", [])]
+    return any(repositories.get(name, {}).get("kind", "local") != "local" for name in used)
+
+
+def nearest_of(name: str, known: Iterable[str]) -> str:
+    """What may have been meant, as the end of a message; empty where nothing is near."""
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+class FilterModule:
+    """What Ansible finds here."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "command_words": command_words,
+            "is_remote": is_remote,
+            "nearest_of": nearest_of,
+            "unit_words": unit_words,
+        }

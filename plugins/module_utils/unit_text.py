@@ -1,0 +1,81 @@
+"""Text of systemd units: words that mean what they say, and a unit made out of another one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+# What another command must not take over from a job: what it runs, and whom it tells.
+OWN_TO_THE_JOB = re.compile(
+    r"(Exec\w+|Type|OnFailure|OnSuccess|SuccessExitStatus|TimeoutStartSec|TimeoutSec"
+    r"|Standard(Input|Output|Error)|SyslogIdentifier)="
+)
+# What a command needs that is to run as root, outside of the sandbox.
+SECRETS = re.compile(
+    r"(Load|Set|Import)Credential\w*=|Environment(File)?=|PassEnvironment=|UnsetEnvironment="
+)
+_SECTION = re.compile(r"\[(?P<name>\w+)\]\s*$")
+_PLAIN = re.compile(r"[A-Za-z0-9_@:,./+=-]+")
+
+
+def word(text: str, *, command: bool = False) -> str:
+    """`text` as one word of a directive that takes several, blanks and specifiers included.
+
+    Within a `command` line a dollar begins a variable. systemd.syntax(7), systemd.unit(5).
+    """
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    if command:
+        escaped = escaped.replace("$", "$$")
+    return escaped if _PLAIN.fullmatch(text) else f'"{escaped}"'
+
+
+def words(texts: Iterable[str], *, command: bool = False) -> str:
+    """`texts` as the words of one directive."""
+    return " ".join(word(text, command=command) for text in texts)
+
+
+def directives(text: str, section: str) -> Iterator[str]:
+    """The directives of one section, each with the lines that go on from it."""
+    current, held = "", ""
+    for line in text.splitlines():
+        found = _SECTION.match(line)
+        if found and not held:
+            current = found["name"]
+            continue
+        if not held and (not line.strip() or line.lstrip().startswith(("#", ";"))):
+            continue
+        held += line if not held else f"\n{line}"
+        if not line.endswith("\\"):
+            if current == section:
+                yield held
+            held = ""
+    if held and current == section:
+        yield held
+
+
+def sibling(texts: Sequence[str], argv: Sequence[str], *, output: str, as_root: bool) -> str:
+    """A unit that runs `argv` with all that the unit made of `texts` has: its fragment, drop-ins.
+
+    What it prints goes to `output`.out and `output`.err. `as_root` keeps nothing of the service
+    but its secrets and its environment.
+    """
+    unit = [line for text in texts for line in directives(text, "Unit")]
+    service = [line for text in texts for line in directives(text, "Service")]
+    kept = [
+        line
+        for line in service
+        if (SECRETS.match(line) if as_root else not OWN_TO_THE_JOB.match(line))
+    ]
+    lines = [
+        "[Unit]",
+        *(line for line in unit if not OWN_TO_THE_JOB.match(line)),
+        "[Service]",
+        *kept,
+        "Type=oneshot",
+        # Whoever asked waits as long as they like.
+        "TimeoutStartSec=infinity",
+        f"ExecStart={words(argv, command=True)}",
+        f"StandardOutput=truncate:{word(f'{output}.out')}",
+        f"StandardError=truncate:{word(f'{output}.err')}",
+    ]
+    return "\n".join(lines) + "\n"
