@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from holdfast import events
-from holdfast.errors import SkippedTooOften
+from holdfast.errors import ConfigInvalid, SkippedTooOften
 from holdfast.model import Manifest, Part
 from holdfast.remembering import RunRecord
 
@@ -40,6 +40,9 @@ class NoGauges:
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
 
+    def check(self) -> str:
+        return ""
+
 
 class TextfileGauges:
     """Files for the textfile collector of Prometheus' node exporter, each written whole.
@@ -50,6 +53,17 @@ class TextfileGauges:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def check(self) -> str:
+        """Where the numbers go; raises `ConfigInvalid` where they could not be written."""
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise ConfigInvalid(
+                f"cannot write metrics into '{self._folder}': the folder is not there, or this user"
+                " or this unit may not write to it",
+                hint="make it writable, or leave metrics_directory out; in the inventory it is"
+                " backup_runner_metrics_directory, which opens the sandbox too",
+            )
+        return str(self._folder)
 
     def show_backup(self, manifest: Manifest) -> None:
         labels = {"job": manifest.job, "database": manifest.server.database}

@@ -75,6 +75,10 @@ class Gauges(Protocol):
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
 
+    def check(self) -> str:
+        """Where the numbers go, empty where nowhere; raises `ConfigInvalid` where they cannot."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:

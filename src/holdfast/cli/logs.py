@@ -7,6 +7,8 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from holdfast.cli.journal import prefix
+
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -23,6 +25,16 @@ def _most_telling_first(_logger: WrappedLogger, _method: str, event: EventDict) 
     """People read the journal too: when, how bad, what; the fields after that."""
     first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
     return {**first, **event}
+
+
+def _with_priority(render: Processor) -> Processor:
+    """The line as the journal wants it: how bad it is stands in front of it."""
+
+    def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        level = str(event.get("level", "info"))
+        return f"{prefix(level)}{render(logger, method, event)!s}"
+
+    return rendered
 
 
 def set_up(log_format: LogFormat, *, verbose: bool) -> None:
@@ -43,7 +55,7 @@ def set_up(log_format: LogFormat, *, verbose: bool) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _most_telling_first,
-            renderer,
+            _with_priority(renderer),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.DEBUG if verbose else logging.INFO

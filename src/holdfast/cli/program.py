@@ -14,6 +14,7 @@ from holdfast.cleanup import notes_of
 from holdfast.cli import streams
 from holdfast.cli.command_line import command_of
 from holdfast.cli.interruption import interruptible
+from holdfast.cli.journal import prefix
 from holdfast.cli.logs import LogFormat, set_up
 from holdfast.cli.session import CONFIG, Session, print_document, printable
 from holdfast.errors import HoldfastError, OutputLost
@@ -150,9 +151,13 @@ def _told(arguments: list[str], error: HoldfastError, raised: Exception) -> int:
         content = {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
         print_document("error", content | {"notes": notes})
     else:
-        sys.stderr.write(f"error: {printable(error.message)}\n")
+        priority = prefix("error")
+        sys.stderr.write(f"{priority}error: {printable(error.message)}
+")
         for note in notes:
-            sys.stderr.write(f"note: {printable(note)}\n")
+            sys.stderr.write(f"{priority}note: {printable(note)}
+")
         if error.hint:
-            sys.stderr.write(f"hint: {printable(error.hint)}\n")
+            sys.stderr.write(f"{priority}hint: {printable(error.hint)}
+")
     return error.exit_code

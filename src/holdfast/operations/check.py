@@ -28,6 +28,7 @@ def check(plugs: Plugs) -> CheckReport:
     _collect("repository", lambda: _repository(plugs), findings, codes)
     for mirror in plugs.mirrors[1:]:
         _collect(f"repository {mirror.name}", partial(_mirror, mirror), findings, codes)
+    _collect("metrics", lambda: _metrics(plugs), findings, codes)
     _collect("encryption", lambda: _encryption(plugs), findings, codes)
     sources: list[Source] = []
     _collect("source", lambda: _databases(plugs, sources), findings, codes)
@@ -68,6 +69,11 @@ def _works(subject: str, kept_because: str) -> Finding:
         detail=f"a put and a read work, and nothing can be removed: {kept_because}",
         hint="what runs leave stays until prune and repair with a login that may delete",
     )
+
+
+def _metrics(plugs: Plugs) -> list[Finding]:
+    folder = plugs.gauges.check()
+    return [Finding(subject="metrics", detail=f"go to '{folder}'")] if folder else []
 
 
 def _encryption(plugs: Plugs) -> list[Finding]:

@@ -50,8 +50,18 @@ def test_what_is_the_same_is_neither_written_nor_removed() -> None:
 def test_a_job_that_is_gone_is_stopped_before_its_units_are_removed(units: UnitFolder) -> None:
     gone, kept = f"{PREFIX}gone.timer", f"{PREFIX}kept.service"
     (units.folder / gone).write_text("old")
+    stamp = units.folder / f"stamp-{gone}"
+    stamp.touch()
     systemctl = Systemctl()
-    bring_about(units, Systemd(systemctl), wanted={kept: "new"}, write=[kept], remove=[gone])
+    bring_about(
+        units,
+        Systemd(systemctl),
+        wanted={kept: "new"},
+        write=[kept],
+        remove=[gone],
+        stamps=units.folder,
+    )
+    assert not stamp.exists()
     assert units.present() == {kept: "new"}
     assert systemctl.asked == [
         ["disable", "--now", "--", gone],
@@ -78,3 +88,38 @@ def test_a_timer_that_is_started_but_not_enabled_does_not_count_as_running() -> 
 def test_a_refusal_tells_the_order_and_the_reason() -> None:
     with pytest.raises(SystemdRefused, match="cannot run 'systemctl daemon-reload': no"):
         Systemd(Systemctl(code=1)).tell("daemon-reload")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "/run/x/holdfast-backup-a.timer:7: Failed to parse RandomizedDelaySec= value, ignoring",
+        "/run/x/holdfast-backup-a.service:9: Unknown key name 'MemoryMx' in section, ignoring.",
+    ],
+)
+def test_any_word_of_systemd_about_our_units_is_a_refusal_though_it_ends_with_0(said: str) -> None:
+    def run(argv: Sequence[str]) -> tuple[int, str, str]:
+        return 0, "", f"/etc/systemd/system/theirs.service:3: ignoring\n{said}\n"
+
+    units = {"holdfast-backup-a.service": "", "holdfast-backup-a.timer": ""}
+    with pytest.raises(SystemdRefused) as refusal:
+        Systemd(run).judge(units, is_installed=True)
+    assert "ignoring" in str(refusal.value)
+    assert "theirs" not in str(refusal.value)
+
+
+def test_a_word_about_the_units_of_others_is_none_of_ours() -> None:
+    def run(argv: Sequence[str]) -> tuple[int, str, str]:
+        return 0, "", "/etc/systemd/system/theirs.service:3: Unknown key name, ignoring\n"
+
+    Systemd(run).judge({"holdfast-backup-a.service": ""}, is_installed=True)
+
+
+def test_before_the_first_run_a_program_that_is_not_there_yet_is_no_fault() -> None:
+    def run(argv: Sequence[str]) -> tuple[int, str, str]:
+        return 1, "", "holdfast-backup-a.service: Command /opt/x is not executable: No such file"
+
+    units = {"holdfast-backup-a.service": ""}
+    Systemd(run).judge(units, is_installed=False)
+    with pytest.raises(SystemdRefused, match="is not executable"):
+        Systemd(run).judge(units, is_installed=True)

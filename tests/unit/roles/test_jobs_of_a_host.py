@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from plugins.filter.holdfast_jobs import kinds_without_job, merged_jobs
+from plugins.filter.holdfast_jobs import kinds_without_job, merged_jobs, problems_of_checks
 from plugins.lookup.overruled_jobs import overruled
 
 SHOP = {"source": {"kind": "postgres"}}
@@ -59,3 +61,33 @@ def test_one_variable_of_jobs_in_two_places_is_told_with_both() -> None:
     )
     assert "set for postgres and for db1.example.net" in line
     assert "backup_runner_jobs_db1_example_net" in line
+
+
+def answered(**changed: object) -> dict[str, object]:
+    fine = {"subject": "source", "problem": "", "hint": ""}
+    stdout = json.dumps({"schema": "holdfast.check/1", "jobs": [{"findings": [fine]}]})
+    return {"item": "shop", "rc": 0, "stdout": stdout, "stderr": "", "reason": "", **changed}
+
+
+def test_a_job_that_could_run_has_no_problem() -> None:
+    assert problems_of_checks([answered()]) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"reason": "Failed at step NAMESPACE", "rc": 226, "stdout": ""}, "NAMESPACE"),
+        ({"stdout": "", "rc": 1, "stderr": "Traceback\nboom"}, "boom"),
+        ({"rc": 10}, "ended with 10"),
+        (
+            {"stdout": '{"jobs": [{"findings": [{"problem": "no", "hint": "do"}]}]}', "rc": 20},
+            "no: do",
+        ),
+    ],
+)
+def test_whatever_keeps_a_job_from_running_is_told_with_its_name(
+    changed: dict[str, object], told: str
+) -> None:
+    (problem,) = problems_of_checks([answered(**changed)])
+    assert problem.startswith("shop: ")
+    assert told in problem

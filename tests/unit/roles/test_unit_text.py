@@ -1,0 +1,70 @@
+"""Words of units mean what they say, and a unit of the moment has what its model has."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.unit_text import directives, sibling, word
+
+SERVICE = """\
+# Ansible managed
+[Unit]
+Description=Backup of shop
+RequiresMountsFor="/srv/my backups"
+OnFailure=mail@%n.service
+
+[Service]
+Type=oneshot
+User=holdfast
+ExecStart=/opt/holdfast/current/bin/holdfast backup shop
+ExecStart=/opt/holdfast/current/bin/holdfast \\
+    prune shop
+SuccessExitStatus=40
+TimeoutStartSec=2h 5min
+LoadCredential=s3:/etc/holdfast/s3
+ReadWritePaths="/srv/my backups"
+"""
+DROP_IN = "[Service]\nMemoryMax=1G\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("/var/lib/holdfast", "/var/lib/holdfast"),
+        ("/srv/my backups", '"/srv/my backups"'),
+        ("/srv/100%", '"/srv/100%%"'),
+        ('say "no"', '"say \\"no\\""'),
+        ("back\\slash", '"back\\\\slash"'),
+        ("", '""'),
+    ],
+)
+def test_a_word_of_a_directive_keeps_its_blanks_and_means_no_specifier(
+    text: str, written: str
+) -> None:
+    assert word(text) == written
+
+
+def test_a_dollar_begins_a_variable_only_in_a_command() -> None:
+    assert (word("a$b"), word("a$b", command=True)) == ('"a$b"', '"a$$b"')
+
+
+def test_a_unit_of_the_moment_keeps_everything_but_what_the_job_runs_and_whom_it_tells() -> None:
+    made = sibling(
+        [SERVICE, DROP_IN], ["/bin/holdfast", "check", "shop"], output="/run/x", as_root=False
+    )
+    service = list(directives(made, "Service"))
+    assert [line for line in service if line.startswith("ExecStart")] == [
+        "ExecStart=/bin/holdfast check shop"
+    ]
+    assert {"User=holdfast", "LoadCredential=s3:/etc/holdfast/s3", "MemoryMax=1G"} <= set(service)
+    assert 'ReadWritePaths="/srv/my backups"' in service
+    assert "SuccessExitStatus=40" not in service
+    assert "TimeoutStartSec=infinity" in service
+    assert "OnFailure" not in made
+    assert "prune" not in made
+
+
+def test_as_root_only_the_secrets_of_the_job_are_kept() -> None:
+    made = sibling([SERVICE, DROP_IN], ["/bin/holdfast", "restore"], output="/run/x", as_root=True)
+    service = list(directives(made, "Service"))
+    assert "LoadCredential=s3:/etc/holdfast/s3" in service
+    assert not any(line.startswith(("User=", "MemoryMax=", "ReadWritePaths=")) for line in service)
