@@ -48,6 +48,14 @@ class Snapshot:
         return {"schema": SCHEMA, **asdict(self)}
 
 
+def machine_id(path: Path = Path("/etc/machine-id")) -> str:
+    """Which host this is, whatever an inventory calls it (machine-id(5)); empty for none."""
+    try:
+        return path.read_text().strip()[:12]
+    except OSError:
+        return ""
+
+
 def path_for(role: str, *, folder: Path = FOLDER) -> Path:
     """Where a role's snapshot lies."""
     return folder / f"{role}.json"

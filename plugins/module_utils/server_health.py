@@ -17,6 +17,8 @@ class Check:
 
     name: str
     argv: tuple[str, ...]
+    in_unit: bool = False
+    """Whether it is asked in the unit of a job, with that job's user and credentials."""
 
 
 def checks_for(root: Path, *, own: Iterable[Sequence[str]]) -> list[Check]:
@@ -27,8 +29,8 @@ def checks_for(root: Path, *, own: Iterable[Sequence[str]]) -> list[Check]:
         client = "mariadb" if (root / "usr/bin/mariadb").exists() else "mysql"
         found.append(Check(name=client, argv=(client, "--batch", f"--execute={ASK}")))
     if (root / RUNNER).exists() and (root / CONFIGURATION).exists():
-        argv = ("runuser", "-u", "holdfast", "--", f"/{RUNNER}", "check", "--json")
-        found.append(Check(name="holdfast check", argv=argv))
+        argv = (f"/{RUNNER}", "check", "--json")
+        found.append(Check(name="holdfast check", argv=argv, in_unit=True))
     return found + [Check(name=" ".join(argv), argv=tuple(argv)) for argv in own]
 
 

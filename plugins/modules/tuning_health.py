@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.server_health import checks_for, sick
+from ansible.module_utils.job_units import PREFIX, NotRun, run_as, service_of
+from ansible.module_utils.server_health import Check, checks_for, sick
 
 DOCUMENTATION = r"""
 module: tuning_health
@@ -55,7 +56,7 @@ def main() -> None:
     checks = checks_for(Path("/"), own=module.params["commands"])
     well, unwell = [], []
     for check in checks:
-        code, output, errors = module.run_command(list(check.argv), cwd="/")
+        code, output, errors = _asked(module, check)
         if code == 0:
             well.append(check.name)
         else:
@@ -63,6 +64,18 @@ def main() -> None:
     if failed := sick(module.params["well_before"], well=well, unwell=unwell):
         module.fail_json(msg="; ".join(failed), well=well, unwell=unwell)
     module.exit_json(changed=False, well=well, unwell=unwell)
+
+
+def _asked(module: AnsibleModule, check: Check) -> tuple[int, str, str]:
+    if not check.in_unit:
+        code, output, errors = module.run_command(list(check.argv), cwd="/")
+        return code, output, errors
+    try:
+        unit = service_of("", prefix=PREFIX)
+        ended = run_as(module.run_command, unit, check.argv, as_root=False)
+    except (NotRun, OSError) as error:
+        return 1, "", str(error)
+    return ended.rc, ended.stdout, ended.reason or ended.stderr
 
 
 def _last_words(text: str) -> str:

@@ -18,7 +18,8 @@ from ansible.module_utils.bounded_load import (
     told,
     with_fio,
 )
-from ansible.module_utils.original_state import FOLDER
+from ansible.module_utils.job_units import PREFIX, PROGRAM, NotRun, run_as, service_of
+from ansible.module_utils.original_state import FOLDER, machine_id
 
 DOCUMENTATION = r"""
 module: tuning_measure
@@ -60,6 +61,10 @@ told:
   description: The same in one line.
   returned: always
   type: str
+machine:
+  description: Which host this is, whatever the inventory calls it.
+  returned: always
+  type: str
 """
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "label": {"type": "str", "required": True},
@@ -67,7 +72,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "seconds": {"type": "int", "default": 5},
     "job": {"type": "str", "default": ""},
 }
-RUNNER = ["runuser", "-u", "holdfast", "--", "/usr/local/bin/holdfast", "list"]
 
 
 def main() -> None:
@@ -92,7 +96,7 @@ def main() -> None:
     kept = FOLDER / f"measure-{module.params['label']}-{now.replace(':', '')}.json"
     kept.write_text(json.dumps(measure, indent=2, sort_keys=True) + "\n")
     kept.chmod(0o600)
-    module.exit_json(changed=True, measure=measure, told=told(measure))
+    module.exit_json(changed=True, measure=measure, told=told(measure), machine=machine_id())
 
 
 def _load(module: AnsibleModule) -> tuple[dict[str, float], str]:
@@ -118,10 +122,14 @@ def _backup(module: AnsibleModule) -> dict[str, float | str]:
     code, _, errors = module.run_command(["systemctl", "start", f"holdfast-backup-{job}.service"])
     if code:
         return {"failed": errors.strip()}
-    code, output, errors = module.run_command([*RUNNER, job, "--json"], cwd="/")
-    if code:
-        return {"failed": errors.strip()}
-    newest = json.loads(output)["backups"][0]
+    try:
+        unit = service_of(job, prefix=PREFIX)
+        listed = run_as(module.run_command, unit, [*PROGRAM, "list", job, "--json"], as_root=False)
+    except (NotRun, OSError) as error:
+        return {"failed": str(error)}
+    if listed.rc:
+        return {"failed": listed.reason or listed.stderr.strip()}
+    newest = json.loads(listed.stdout)["backups"][0]
     rate = newest["plain_bytes"] / 1e6 / max(newest["seconds"], 1e-6)
     return {"seconds": round(newest["seconds"], 1), "plain_mb_per_second": round(rate, 1)}
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.original_state import Original, extended, keep, load
+from ansible.module_utils.original_state import Original, extended, keep, load, machine_id
 
 DOCUMENTATION = r"""
 module: tuning_snapshot
@@ -37,6 +37,10 @@ snapshot:
   description: The whole snapshot of the role.
   returned: always
   type: dict
+machine:
+  description: Which host this is, whatever the inventory calls it.
+  returned: always
+  type: str
 """
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "role": {"type": "str", "required": True},
@@ -53,7 +57,7 @@ def main() -> None:
     new = extended(old, found, now=now)
     if new != old and not module.check_mode:
         keep(new)
-    module.exit_json(changed=new != old, snapshot=new.document())
+    module.exit_json(changed=new != old, snapshot=new.document(), machine=machine_id())
 
 
 if __name__ == "__main__":

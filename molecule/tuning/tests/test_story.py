@@ -177,7 +177,9 @@ def test_what_was_there_before_is_kept_for_root_alone_and_fetched() -> None:
     assert on("plain13", "stat -c %a /var/lib/holdfast-tuning") == "700"
     assert set(on("plain13", "stat -c %a /var/lib/holdfast-tuning/*.json").split()) == {"600"}
     kept = json.loads(on("plain13", "cat /var/lib/holdfast-tuning/tasksmax.json"))
-    assert json.loads((STATE / "snapshots/plain13/tasksmax.json").read_text()) == kept
+    (fetched,) = (STATE / "snapshots").glob("plain13-*/tasksmax.json")
+    assert on("plain13", "cat /etc/machine-id").startswith(fetched.parent.name.rpartition("-")[2])
+    assert json.loads(fetched.read_text()) == kept
 
 
 def test_a_canary_that_is_not_well_is_undone_and_the_next_wave_never_starts() -> None:

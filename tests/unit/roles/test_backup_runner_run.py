@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
-from plugins.modules import backup_runner_run as module
+from ansible.module_utils import job_units as module
 
 PREFIX = "holdfast-backup-"
 
