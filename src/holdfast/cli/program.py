@@ -152,12 +152,9 @@ def _told(arguments: list[str], error: HoldfastError, raised: Exception) -> int:
         print_document("error", content | {"notes": notes})
     else:
         priority = prefix("error")
-        sys.stderr.write(f"{priority}error: {printable(error.message)}
-")
+        sys.stderr.write(f"{priority}error: {printable(error.message)}\n")
         for note in notes:
-            sys.stderr.write(f"{priority}note: {printable(note)}
-")
+            sys.stderr.write(f"{priority}note: {printable(note)}\n")
         if error.hint:
-            sys.stderr.write(f"{priority}hint: {printable(error.hint)}
-")
+            sys.stderr.write(f"{priority}hint: {printable(error.hint)}\n")
     return error.exit_code
