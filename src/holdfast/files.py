@@ -13,6 +13,8 @@ from holdfast.model import Buffer
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+# What a server, which is somebody else, has to get through to its own folder.
+PASSABLE_FOLDER = 0o755
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
@@ -34,13 +36,16 @@ def opened(path: Path | str, flags: int, *, mode: int = PRIVATE_FILE) -> int:
     return descriptor
 
 
-def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER, parents: bool = False) -> bool:
-    """Make `path` where it is not there, with exactly `mode`, and so what is missing above it.
+def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER, above: int | None = None) -> bool:
+    """Make `path` where it is not there, with exactly `mode`; whether it was made.
 
-    Whether it was made.
+    With `above`, what is missing on the way to it is made too, each with exactly that mode.
     """
-    if parents and not path.parent.is_dir():
-        make_folder(path.parent, mode=mode, parents=True)
+    # Asked first: some file systems refuse a name that exists for another reason.
+    if path.is_dir():
+        return False
+    if above is not None and not path.parent.is_dir():
+        make_folder(path.parent, mode=above, above=above)
     try:
         path.mkdir(mode=mode)
     except FileExistsError:
@@ -52,6 +57,14 @@ def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER, parents: bool = False
     with afterwards(os.close, descriptor):
         os.fchmod(descriptor, mode)
     return True
+
+
+def new_file(path: Path, content: Buffer, *, mode: int = PRIVATE_FILE) -> None:
+    """`content` as the file `path` that nobody made before, on the disk when this returns."""
+    descriptor = opened(path, _NEW, mode=mode)
+    with afterwards(os.close, descriptor):
+        write_all(descriptor, content)
+        os.fsync(descriptor)
 
 
 def write_all(descriptor: int, content: Buffer) -> int:

@@ -10,10 +10,13 @@ from urllib.parse import quote
 
 from holdfast import events
 from holdfast.errors import ConfigInvalid, SkippedTooOften
+from holdfast.files import whole_file, write_all
 from holdfast.model import Manifest, Part
 from holdfast.remembering import RunRecord
 
 KIB = 1024
+# The monitor is another user.
+PUBLIC_FILE = 0o644
 
 
 def peak_memory_bytes() -> int:
@@ -96,7 +99,7 @@ class TextfileGauges:
         self, name: str, numbers: dict[str, float], labels: dict[str, str], tables: Iterable[Part]
     ) -> None:
         # A quarter of the time of a short command, which has nothing to tell a monitor.
-        from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+        from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
         registry = CollectorRegistry()
         for metric, value in numbers.items():
@@ -113,7 +116,8 @@ class TextfileGauges:
                 gauge.labels(**labels, table=table).set(value)
         path = self._folder / f"holdfast_{quote(name, safe='')[:200]}.prom"
         try:
-            write_to_textfile(str(path), registry)
+            with whole_file(path, mode=PUBLIC_FILE) as descriptor:
+                write_all(descriptor, generate_latest(registry))
         except OSError as error:
             # A monitor that sees nothing new raises its own alarm; the backup is still good.
             events.warning("metrics_not_written", path=str(path), error=error.strerror)

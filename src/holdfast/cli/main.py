@@ -5,20 +5,26 @@ Little is imported here: a program that cannot be loaded must end with a code th
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 
+from holdfast.cleanup import afterwards
 from holdfast.cli import streams
 from holdfast.cli.server_codes import code_for_server
 
 UNFORESEEN = 1
+PRIVATE = 0o077
 
 
 def main() -> None:
     """Run the command that was asked for, and leave with its code."""
     streams.guard()
     arguments = sys.argv[1:]
-    sys.exit(code_for_server(arguments, _run(arguments)))
+    # What anybody else is to read gets its mode where it is made; this is for children too.
+    with afterwards(os.umask, os.umask(PRIVATE)):
+        code = _run(arguments)
+    sys.exit(code_for_server(arguments, code))
 
 
 def _run(arguments: list[str]) -> int:

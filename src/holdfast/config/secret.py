@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.errors import ConfigInvalid
+from holdfast.files import new_file
 
 GROUP = "holdfast"
 # Nothing for others; the group may read at most.
@@ -92,12 +93,8 @@ def write_private(path: Path, content: bytes) -> None:
 
     Never over an existing one: that may be the only key to somebody's backups.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor: mode and O_EXCL at once
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        new_file(path, content)
     except OSError as error:
         cause = os.strerror(error.errno or 0)
         hint = "name a file that is not there yet, in a folder that is"

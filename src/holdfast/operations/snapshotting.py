@@ -13,12 +13,12 @@ from pathlib import Path
 
 from holdfast.cleanup import on_failure
 from holdfast.errors import BackupFailed, DeadlineExceeded, HoldfastError, TargetNotEmpty
+from holdfast.files import PRIVATE_FOLDER, make_folder
 from holdfast.holding import Begun, Bracket, Bracketed, Ended
 from holdfast.process import Child, ChildFailed, running
 from holdfast.ticking import ticking
 
 LOOK_SECONDS = 5.0
-FOLDER_MODE = 0o700
 STDERR_LINES = 12
 
 
@@ -180,7 +180,7 @@ def _prepared(folder: Path) -> bool:
                     hint="name another folder with --labels: each snapshot has one of its own",
                 )
             return False
-        folder.mkdir(mode=FOLDER_MODE, parents=True)
+        make_folder(folder, above=PRIVATE_FOLDER)
     except OSError as error:
         raise BackupFailed(
             f"cannot make '{folder}': {os.strerror(error.errno or 0)}",

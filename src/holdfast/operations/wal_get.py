@@ -22,7 +22,7 @@ from holdfast.errors import (
     TasksRefused,
     WalUnfit,
 )
-from holdfast.files import make_folder, whole_file, write_all
+from holdfast.files import PRIVATE_FOLDER, make_folder, whole_file, write_all
 from holdfast.operations.parts import proven
 from holdfast.operations.plugs import Archiving
 from holdfast.operations.retrying import Recoveries
@@ -92,7 +92,7 @@ def _bring(plugs: Archiving, wanted: Getting, asked: ArchivedFile, name: str) ->
     try:
         file = _found(plugs, wanted.cluster, name)
         if file is not None and not _spooled(wanted, file).exists():
-            make_folder(wanted.spool, parents=True)
+            make_folder(wanted.spool, above=PRIVATE_FOLDER)
             _write(plugs, file, _spooled(wanted, file), wanted.identities)
     except (Interrupted, TasksRefused):
         raise

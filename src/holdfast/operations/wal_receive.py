@@ -11,12 +11,12 @@ from pathlib import Path
 from holdfast import events
 from holdfast.archiving import WalStream
 from holdfast.errors import ConfigInvalid
+from holdfast.files import PRIVATE_FOLDER, make_folder
 from holdfast.operations.plugs import Archiving
 from holdfast.operations.wal_push import push
 from holdfast.wal import WalKind, WalName
 
 LOOK_SECONDS = 0.5
-FOLDER_MODE = 0o700
 
 
 @dataclass(kw_only=True)
@@ -80,7 +80,7 @@ def _finished(name: str) -> WalName | None:
 
 def _made(folder: Path) -> Path:
     try:
-        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        make_folder(folder, above=PRIVATE_FOLDER)
     except OSError as error:
         raise ConfigInvalid(
             f"cannot use '{folder}': {os.strerror(error.errno or 0)}",

@@ -13,9 +13,10 @@ from pydantic import TypeAdapter
 
 from holdfast import events
 from holdfast.cleanup import afterwards
+from holdfast.files import write_all
 from holdfast.model import BACKUP_NAME, Part
 from holdfast.remembering import Unfinished
-from holdfast.scheduling.state import lines_of, make_folder, open_private, state_errors, write_all
+from holdfast.scheduling.state import lines_of, make_folder, open_private, state_errors
 from holdfast.stored_json import Limits, Unreadable, parsed, typed
 
 # The tables of a pack stand in one line with it.

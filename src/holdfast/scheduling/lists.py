@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.cleanup import afterwards
+from holdfast.files import write_all
 from holdfast.model import Buffer
-from holdfast.scheduling.state import make_folder, open_private, state_errors, write_all
+from holdfast.scheduling.state import make_folder, open_private, state_errors
 
 CHUNK_BYTES = 1 << 20
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from holdfast import files
 from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import (
     ConfigInvalid,
@@ -20,10 +21,7 @@ from holdfast.errors import (
     RepositoryUnreachable,
 )
 from holdfast.kernel import disk_error
-from holdfast.model import Buffer
 
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
 # What `state_errors` raises.
 STATE_FAULTS = (ConfigInvalid, RepositoryFull, RepositoryReadOnly, RepositoryUnreachable)
 
@@ -31,8 +29,7 @@ STATE_FAULTS = (ConfigInvalid, RepositoryFull, RepositoryReadOnly, RepositoryUnr
 def make_folder(path: Path) -> None:
     """Make `path` inside the state directory, which is the operator's to make."""
     with state_errors(path):
-        if not path.is_dir():
-            path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        if files.make_folder(path):
             descriptor = os.open(path, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with afterwards(os.close, descriptor):
                 give_to_owner(descriptor, like=path.parent)
@@ -41,7 +38,7 @@ def make_folder(path: Path) -> None:
 def open_private(path: Path, flags: int) -> int:
     """A descriptor of a file that only its owner may read."""
     with state_errors(path):
-        descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        descriptor = files.opened(path, flags)
         with on_failure(os.close, descriptor):
             give_to_owner(descriptor, like=path.parent)
         return descriptor
@@ -51,15 +48,8 @@ def write_private(path: Path, content: bytes) -> None:
     """`content` as the new file `path`, on the disk when this returns."""
     descriptor = open_private(path, os.O_WRONLY | os.O_EXCL)
     with state_errors(path), afterwards(os.close, descriptor):
-        write_all(descriptor, content)
+        files.write_all(descriptor, content)
         os.fsync(descriptor)
-
-
-def write_all(descriptor: int, content: Buffer) -> None:
-    """A disk that fills up may take a part of what it is given."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def discard(path: Path) -> None:

@@ -35,6 +35,7 @@ ROUND_SECONDS = 5.0
 def main() -> None:
     """Serve until SIGTERM or SIGINT; errors of the start end the program with their code."""
     streams.guard()
+    os.umask(0o077)
     arguments = _arguments(sys.argv[1:])
     set_up(LogFormat.AUTO, verbose=arguments.verbose)
     try:

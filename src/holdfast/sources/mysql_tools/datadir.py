@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from holdfast.cleanup import noted_on
 from holdfast.errors import ConfigInvalid, HoldfastError, RestoreFailed, TargetNotEmpty, Unsupported
+from holdfast.files import make_folder
 from holdfast.model import Part
 from holdfast.part_details import Details
 from holdfast.ports import Progress, RestoreRequest
@@ -22,7 +23,6 @@ from holdfast.sources.mysql_tools.file_copy import SERVER_VERSION, SUCCESS
 from holdfast.sources.mysql_tools.programs import Program, find_unpacking
 from holdfast.sources.mysql_tools.xbstream import NotUnderstood, kept_beneath
 
-PRIVATE = 0o700
 # InnoDB Symbolic Link.
 LINK_SUFFIX = ".isl"
 
@@ -80,16 +80,15 @@ class DatadirTarget:
 
     def _made(self) -> bool:
         try:
-            self._folder.mkdir(mode=PRIVATE)
-        except FileExistsError:
-            self._require_empty()
-            return False
+            made = make_folder(self._folder)
         except OSError as error:
             raise RestoreFailed(
                 f"cannot make directory '{self.name}': {error.strerror}",
                 hint="its parent has to exist and be writable",
             ) from error
-        return True
+        if not made:
+            self._require_empty()
+        return made
 
     def _require_empty(self) -> None:
         try:

@@ -51,6 +51,7 @@ class Pipes:
         """A new pipe that the server may open, gone after the block."""
         path = self.folder / f"{secrets.token_hex(8)}.pipe"
         os.mkfifo(path, 0o600)
+        path.chmod(0o600)
         with afterwards(_remove, path):
             _let_in(path, self.server_uid, self.server_may)
             yield path

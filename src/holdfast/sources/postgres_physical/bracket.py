@@ -11,6 +11,7 @@ from pathlib import Path
 
 from holdfast.cleanup import afterwards, noted_on
 from holdfast.errors import BackupFailed
+from holdfast.files import make_folder, new_file, whole_file, write_all
 from holdfast.holding import Ended, HeldKind, Holder, Holding
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_physical import cluster
@@ -19,7 +20,7 @@ from holdfast.sources.postgres_physical.snapshot import LABEL_FILE, MAP_FILE
 from holdfast.sources.postgres_physical.wal import require_segment
 from holdfast.wal import Position, segments_between
 
-FILE_MODE, FOLDER_MODE = 0o600, 0o700
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class OpenBracket:
 
     def _bring_wal(self, folder: Path, ended: Ended) -> None:
         """All of it: a copy without the WAL up to the end of its backup is never consistent."""
-        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        make_folder(folder)
         begun, size = self.holding.begun, self.found.wal_segment_bytes
         start, stop = Position.parse(begun.start_lsn), Position.parse(ended.stop_lsn)
         for name in segments_between(begun.anchor.timeline, start, stop, segment_bytes=size):
@@ -67,7 +68,7 @@ class OpenBracket:
             require_segment(
                 source, segment_bytes=size, system_identifier=self.found.system_identifier
             )
-            shutil.copyfile(source, folder / name)
+            _copy(source, folder / name)
             require_segment(
                 folder / name, segment_bytes=size, system_identifier=self.found.system_identifier
             )
@@ -99,12 +100,14 @@ def _take_away(place: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, FILE_MODE), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    new_file(path, text.encode())
     _sync(path.parent)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as file, whole_file(target) as descriptor:
+        while chunk := file.read(CHUNK_BYTES):
+            write_all(descriptor, chunk)
 
 
 def _sync(path: Path) -> None:

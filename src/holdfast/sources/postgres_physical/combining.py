@@ -11,6 +11,7 @@ from pathlib import Path
 
 from holdfast.cleanup import afterwards
 from holdfast.errors import RestoreFailed, ToolMissing, Unsupported
+from holdfast.files import PASSABLE_FOLDER, make_folder
 from holdfast.process import output_of
 from holdfast.sources.postgres_native import tools
 from holdfast.sources.postgres_native.tools import Tool
@@ -41,7 +42,7 @@ def room_beside(folder: Path) -> Iterator[Path]:
             hint=f"name a folder on that disk: file://{folder}/data",
         )
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent, mode=PASSABLE_FOLDER, above=PASSABLE_FOLDER)
         room = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise RestoreFailed(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import RestoreFailed
+from holdfast.files import opened
 from holdfast.process import Outliving, User, outliving
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE
 
@@ -93,7 +94,7 @@ def launched(argv: list[str], data: Path, log: Path) -> Postmaster:
     """Start `argv` on `data` as the folder's owner, who owns its `log` too."""
     log.unlink(missing_ok=True)
     owner = owner_of(data)
-    with os.fdopen(os.open(log, _LOG_FLAGS, 0o600), "wb") as file:
+    with os.fdopen(opened(log, _LOG_FLAGS), "wb") as file:
         if owner is not None:
             os.fchown(file.fileno(), owner.user, owner.group)
         return Postmaster(data, outliving(argv, log=file, user=owner))

@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from holdfast.cleanup import afterwards
 from holdfast.errors import RestoreFailed
+from holdfast.files import opened, write_all
 
 SIGNAL_FILE, STANDBY_FILE = "recovery.signal", "standby.signal"
 SETTINGS_FILE, CONFIG_FILE, ACCESS_FILE = "postgresql.auto.conf", "postgresql.conf", "pg_hba.conf"
-FILE_MODE = 0o600
 _OF_RECOVERY = re.compile(
     rb"\s*(restore_command|recovery_\w+|archive_mode|archive_cleanup_command|primary_conninfo"
     rb"|primary_slot_name)\b",
@@ -73,11 +74,10 @@ def quoted(value: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, FILE_MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    descriptor = opened(path, os.O_WRONLY | os.O_TRUNC)
+    with afterwards(os.close, descriptor):
+        write_all(descriptor, content)
+        os.fsync(descriptor)
 
 
 def _failed(data: Path, error: OSError) -> RestoreFailed:

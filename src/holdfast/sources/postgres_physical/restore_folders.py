@@ -12,6 +12,7 @@ from pathlib import Path
 
 from holdfast.beneath import Beneath, NotBeneath
 from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
+from holdfast.files import PASSABLE_FOLDER, make_folder
 from holdfast.sources.postgres_physical.packing import FILE_MODE, FOLDER_MODE
 
 LINKS = "pg_tblspc"
@@ -56,7 +57,7 @@ class RestoreFolders:
     def prepare(self) -> None:
         """Make them, and the links from the data directory; all of it lasts once it was synced."""
         for folder in self.all:
-            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            make_folder(folder, mode=FOLDER_MODE, above=PASSABLE_FOLDER)
             folder.chmod(FOLDER_MODE)
         data = Beneath(self.data)
         data.make_folders(LINKS)
