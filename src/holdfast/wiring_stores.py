@@ -68,6 +68,7 @@ def _s3(settings: S3Settings) -> Repository:
         keys=_s3_keys(settings),
         clock=lambda: datetime.now(UTC),
         ca_file=settings.ca_file,
+        sends_checksums=settings.send_checksums,
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
     )

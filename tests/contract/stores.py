@@ -60,6 +60,7 @@ class Bucket:
         prefix: str,
         endpoint: str = "",
         keys: S3Keys | None = None,
+        sends_checksums: bool = False,
         request_timeout: timedelta = timedelta(minutes=1),
     ) -> ObjectStoreRepository:
         return s3_repository(
@@ -69,6 +70,7 @@ class Bucket:
             endpoint=endpoint or self.server.endpoint,
             keys=keys or self.keys,
             clock=now,
+            sends_checksums=sends_checksums,
             request_timeout=request_timeout,
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.append_only import AppendOnly, Leftovers
 from holdfast.errors import (
     AlreadyStored,
     BackupFailed,
@@ -33,6 +34,7 @@ from lab import command
 from lab.stores.gcs import Account, gcs_server
 from lab.stores.proxy import Fault, FaultProxy, fault_proxy
 from tests.contract.stores import AzureContainer, GcsBucket
+from tests.contract.test_repository import lease_of
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
@@ -278,6 +280,12 @@ def test_a_login_that_may_only_add_backs_up_and_replaces_nothing(
         writer.delete(f"{made[0]}/manifest.json")
     with pytest.raises(RepositoryReadOnly):
         prune(plugs, dry_run=False)
+
+    for host in (1, 2):
+        lease = lease_of(AppendOnly(writer, Leftovers()), "_leases/shop", host)
+        assert lease.attempt(deadline=None)
+        lease.renew()
+        lease.release()
 
     elsewhere = replace(world.plugs, repository=owner)
     assert prune(elsewhere, dry_run=False).exit_code == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import (
+    AlreadyStored,
     HoldfastError,
     RepositoryFull,
     RepositoryRefused,
@@ -224,6 +225,42 @@ def test_a_store_that_replaces_is_found_by_the_check(
     with pytest.raises(RepositoryRefused, match="replaces objects") as raised:
         store.check()
     assert "If-None-Match" in raised.value.hint
+
+
+def test_a_bucket_whose_versions_let_it_replace_is_found_by_the_check(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    """Ceph 16 does; a store that does not is as good with versions as without."""
+    versioned = replace(bucket, name="versioned")
+    versioned.requests().ask("PUT", "", {})
+    configuration = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    versioned.requests().ask("PUT", "", {"versioning": ""}, configuration)
+    store = versioned.repository(prefix=tmp_path.name)
+    store.put("job/x", [b"one"])
+    try:
+        store.put("job/x", [b"two"])
+    except AlreadyStored:
+        assert store.check() == ""
+        return
+    with pytest.raises(RepositoryRefused, match="replaces objects"):
+        store.check()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "requests"),
+    [(409, "ConditionalRequestConflict", "^PUT"), (409, "OperationAborted", "^PUT")],
+)
+def test_a_put_that_met_another_one_is_tried_again(
+    repository: Repository,
+    plain: Repository,
+    proxy: FaultProxy,
+    status: int,
+    code: str,
+    requests: str,
+) -> None:
+    proxy.faults = [Fault("status", requests=requests, status=status, code=code)]
+    repository.put("job/b/part", [b"x"])
+    assert content(plain, "job/b/part") == b"x"
 
 
 def test_the_bytes_of_a_damaged_upload_are_refused_by_the_store_itself(

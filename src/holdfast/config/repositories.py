@@ -119,10 +119,12 @@ class _BucketSettings(Transfers):
 class S3Settings(_BucketSettings):
     """A bucket of S3, or of a store that speaks its language at `endpoint`.
 
-    Without keys they are looked for where AWS's own tools look on a machine.
+    Without keys they are looked for where AWS's own tools look on a machine. `send_checksums` has
+    each request tell its SHA-256 once more, as a bucket with object lock wants it.
     """
 
     kind: Literal["s3"]
+    send_checksums: bool = False
     bucket: Text
     region: Text = "us-east-1"
     access_key: SecretSource | None = None

@@ -47,6 +47,7 @@ def s3_repository(
     keys: S3Keys | None,
     clock: Callable[[], datetime],
     ca_file: Path | None = None,
+    sends_checksums: bool = False,
     request_timeout: timedelta = REQUEST_TIMEOUT,
     part_bytes: int = PART_BYTES,
 ) -> ObjectStoreRepository:
@@ -61,11 +62,10 @@ def s3_repository(
         "region": region,
         "disable_bulk_delete": True,  # not every store knows it, and deletes here are few
     }
+    if sends_checksums:
+        config["checksum_algorithm"] = "SHA256"
     if keys:
-        config["access_key_id"] = keys.access_key
-        config["secret_access_key"] = keys.secret_key
-    if keys and keys.session_token:
-        config["session_token"] = keys.session_token
+        config.update(_config_of(keys))
     store = S3Store(
         bucket,
         prefix=prefix or None,
@@ -87,6 +87,16 @@ def s3_repository(
         )
         lists = S3Lists(requests, prefix=prefix, name=name)
     return ObjectStoreRepository(store, name=name, lists=lists, part_bytes=part_bytes)
+
+
+def _config_of(keys: S3Keys) -> S3Config:
+    config: S3Config = {
+        "access_key_id": keys.access_key,
+        "secret_access_key": keys.secret_key,
+    }
+    if keys.session_token:
+        config["session_token"] = keys.session_token
+    return config
 
 
 def gcs_repository(

@@ -28,11 +28,23 @@ from holdfast.errors import (
 _QUERY = re.compile(r"\?[^\s)]*")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]+)</Message>")
+# No right to delete, or what is locked, or has snapshots, or is a marker of a deletion.
+_KEEPING = re.compile(r"(?:status code: |\(code: )(?:403|405|409|412)\b")
 # A name that obstore takes for no name: it refuses the list that holds it.
 _IMPOSSIBLE = "Encountered object with invalid path"
 _REFUSAL = re.compile(r"status code: 40[13]|\(code: 40[13]\)")
 
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "AccountQuotaExceeded"}
+# These are told as conflicts, as a name that exists is, and are something else.
+_LATER = {
+    "ConditionalRequestConflict",
+    "OperationAborted",
+    "ContainerBeingDeleted",
+    "ContainerDisabled",
+    "AccountBeingCreated",
+    "ServerBusy",
+    "SlowDown",
+}
 _CLOCK = "timedatectl status must say 'synchronized: yes': install chrony or systemd-timesyncd"
 _KEYS = "the access key or its secret is wrong: see docs/repositories.md for where they come from"
 REMEDIES = {
@@ -71,8 +83,12 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
     cause = f"{what}: {_cause(text, code)}"
     if code in _FULL or "507 Insufficient Storage" in text:
         return RepositoryFull(cause, hint="free some room, or prune old backups: holdfast prune")
+    if code in _LATER:
+        return RepositoryUnreachable(cause, hint="trying later may work")
     if code in REMEDIES:
         return RepositoryRefused(cause, hint=REMEDIES[code])
+    if deletes and (isinstance(error, PermissionDeniedError) or _KEEPING.search(text)):
+        return RepositoryReadOnly(cause, hint=_KEPT)
     if isinstance(error, AlreadyExistsError | PreconditionError):
         return AlreadyStored(f"{what}: the key exists", hint="what is stored is never overwritten")
     if isinstance(error, FileNotFoundError):
@@ -82,8 +98,6 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
         )
     if _IMPOSSIBLE in text:
         return RepositoryRefused(cause, hint="somebody else put it there: remove it by hand")
-    if deletes and (isinstance(error, PermissionDeniedError) or _is_refusal(text)):
-        return RepositoryReadOnly(cause, hint=_KEPT)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _is_refusal(text):
         return RepositoryRefused(cause, hint=_RIGHTS)
     return RepositoryUnreachable(cause, hint="is the endpoint right, and does it answer?")

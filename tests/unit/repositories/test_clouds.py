@@ -1,13 +1,19 @@
-"""Logins that cannot be read are the operator's mistake, told without the secret."""
+"""Logins that cannot be read are told without the secret, and locked buckets get checksums."""
 
 from __future__ import annotations
 
+import threading
+from base64 import b64encode
 from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import md5, sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from holdfast.errors import ConfigInvalid
-from holdfast.repositories.clouds import azure_repository, gcs_repository
+from holdfast.repositories.clouds import azure_repository, gcs_repository, s3_repository
+from holdfast.repositories.s3_requests import S3Keys
 
 
 @pytest.mark.parametrize(
@@ -49,3 +55,40 @@ def test_a_login_that_cannot_be_read_is_told_and_not_shown(
     assert hint in raised.value.hint
     assert "SECRET" not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("sends_checksums", [False, True])
+def test_a_bucket_with_object_lock_is_told_the_checksum_of_each_put(
+    *, sends_checksums: bool
+) -> None:
+    told: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            content = self.rfile.read(int(self.headers["content-length"]))
+            told.append(self.headers["x-amz-checksum-sha256"])
+            self.send_response(200)
+            self.send_header("ETag", f'"{md5(content, usedforsecurity=False).hexdigest()}"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        store = s3_repository(
+            bucket="b",
+            prefix="",
+            region="r",
+            endpoint=f"http://127.0.0.1:{server.server_address[1]}",
+            keys=S3Keys(access_key="a", secret_key="s"),
+            clock=lambda: datetime.now(UTC),
+            sends_checksums=sends_checksums,
+        )
+        store.put("job/x", [b"content"])
+        server.shutdown()
+        thread.join()
+    expected = b64encode(sha256(b"content").digest()).decode()
+    assert told == [expected if sends_checksums else None]

@@ -10,6 +10,7 @@ from holdfast.errors import (
     HoldfastError,
     ObjectMissing,
     RepositoryFull,
+    RepositoryReadOnly,
     RepositoryRefused,
     RepositoryUnreachable,
 )
@@ -32,6 +33,9 @@ SIGNED = (
         (FileNotFoundError("x <Code>NoSuchKey</Code>"), ObjectMissing),
         (AlreadyExistsError("x"), AlreadyStored),
         (GenericError("x <Code>RequestTimeTooSkewed</Code>"), RepositoryRefused),
+        (AlreadyExistsError("x <Code>ConditionalRequestConflict</Code>"), RepositoryUnreachable),
+        (AlreadyExistsError("x <Code>ContainerBeingDeleted</Code>"), RepositoryUnreachable),
+        (GenericError('Encountered object with invalid path: Path "a//b"'), RepositoryRefused),
     ],
 )
 def test_each_refusal_is_what_the_operator_can_do_about_it(
@@ -41,6 +45,29 @@ def test_each_refusal_is_what_the_operator_can_do_about_it(
     assert type(found) is kind
     assert found.message.startswith("cannot store 'k' in 's3://b': ")
     assert found.hint
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionDeniedError("x <Code>AccessDenied</Code>"),
+        GenericError("status code: 403 Forbidden: "),
+        GenericError("Bulk delete request failed for key k: not authorized. (code: 403)"),
+        GenericError("Bulk delete request failed for key k: immutable. (code: 409)"),
+        GenericError("status code: 405 Method Not Allowed: "),
+        AlreadyExistsError("status code: 409 <Code>BlobImmutableDueToPolicy</Code>"),
+    ],
+    ids=str,
+)
+def test_what_a_store_keeps_is_told_as_kept_when_it_was_to_be_deleted(error: Exception) -> None:
+    found = translated(error, "cannot delete 'k' in 's3://b'", deletes=True)
+    assert type(found) is RepositoryReadOnly
+    assert "login" in found.hint
+
+
+def test_what_a_store_says_cannot_steer_a_terminal() -> None:
+    found = translated(GenericError("x <Code>E</Code><Message>a\x1b[2Jb\r</Message>"), "cannot")
+    assert found.message.isprintable()
 
 
 def test_a_signed_address_is_never_shown_nor_kept_as_a_cause() -> None:
