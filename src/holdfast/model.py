@@ -225,8 +225,9 @@ class Part:
 class Blob:
     """One long value, kept once for all backups of a job under the name of its content.
 
-    Of one that is sealed `sha256` is empty: its name is all that may be known of the content, and
-    what is stored has a fingerprint of its own.
+    Of one that is sealed `sha256` is empty: its name is all that may be known of the content.
+    `stored_bytes` and `stored_sha256` are of what is stored; the first release did not note them
+    of what is not sealed.
     """
 
     key: Line
@@ -235,6 +236,11 @@ class Blob:
     encryption: Encryption = "none"
     stored_bytes: Count = 0
     stored_sha256: Line = ""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is known how it is stored, and not only what it holds."""
+        return bool(self.stored_sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,7 +95,7 @@ class WalArchive:
                 name=name,
                 keys=tuple(each.key for each in objects),
                 size_bytes=sum(each.size_bytes for each in objects),
-                is_archived=any(each.key == f"{folder}/{MANIFEST}" for each in objects),
+                is_archived=_is_archived(folder, objects),
             )
 
     def drop(self, file: Held) -> None:
@@ -108,6 +108,13 @@ class WalArchive:
 
     def _folder(self, cluster: str, name: str) -> str:
         return f"{self._job}{WAL}/{cluster}/{name[:8].lower()}/{name.lower()}"
+
+
+def _is_archived(folder: str, objects: list[Stored]) -> bool:
+    """A record, and something that it can be of: by a list alone no more can be told."""
+    record = f"{folder}/{MANIFEST}"
+    keys = {each.key for each in objects if each.size_bytes}
+    return record in keys and len(keys) > 1
 
 
 @cache

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from holdfast.errors import IdentityNeeded, VerifyFailed
 from holdfast.model import Manifest
 from holdfast.operations.opening import HINT, not_for
-from holdfast.pipeline.decompress import CorruptStream
 from holdfast.pipeline.decrypt import CannotOpen, Identities
 from holdfast.pipeline.encrypt import sealed
+from holdfast.pipeline.flow import CorruptStream
 
 
 @dataclass(frozen=True, slots=True)

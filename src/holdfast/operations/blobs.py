@@ -14,6 +14,8 @@ from holdfast.errors import AlreadyStored, BackupFailed, ObjectMissing, VerifyFa
 from holdfast.failpoints import reached
 from holdfast.model import Blob, Buffer, Codec
 from holdfast.operations.blob_names import BlobNames
+from holdfast.operations.blob_records import BlobRecords
+from holdfast.operations.mirroring import complete
 from holdfast.operations.opening import (
     HINT,
     Opens,
@@ -57,6 +59,7 @@ class BlobKeeper:
         self._level = level
         self._advance = advance
         self._names = names or BlobNames()
+        self._records = BlobRecords(repository)
         self._look_up = known
         self._known: Mapping[str, Blob] | None = None
         self._lock = threading.Lock()
@@ -110,12 +113,15 @@ class BlobKeeper:
             self._repository.delete(blob.key)
         with suppress(ObjectMissing):
             # What a store keeps although it is damaged has been put anew beside it.
-            return self._first_right(known) or self._first_right(self._known_as(blob), but=known)
+            found = self._first_right(known) or self._first_right(self._known_as(blob), but=known)
+            if found is not None:
+                complete(self._repository, found.key)
+            return found
         return None
 
     def _first_right(self, blobs: Mapping[str, Blob], *, but: Collection[str] = ()) -> Blob | None:
         untried = (each for key, each in blobs.items() if key not in but)
-        return next((each for each in untried if self._is_right(each)), None)
+        return next(filter(None, map(self._right, untried)), None)
 
     def _known_as(self, blob: Blob) -> Mapping[str, Blob]:
         """Those of finished backups with its name, whether their key is the usual one or not."""
@@ -130,25 +136,26 @@ class BlobKeeper:
             if key == blob.key or (key.startswith(f"{name}.") and key.endswith(suffix))
         }
 
-    def _is_right(self, blob: Blob) -> bool:
+    def _right(self, blob: Blob) -> Blob | None:
         """Raises `ObjectMissing` where there is none; what is damaged is removed."""
         try:
-            self._prove(blob)
+            return self._proven(blob)
         except VerifyFailed as error:
             if isinstance(error.__cause__, ObjectMissing):
                 raise error.__cause__ from None
             events.warning("blob_damaged", blob=blob.key, problem=error.message)
             self._repository.delete(blob.key)
             self.healed += 1
-            return False
-        return True
+            return None
 
-    def _prove(self, blob: Blob) -> None:
-        if blob.encryption == "none":
-            for chunk in proven_blob(self._repository, blob):
-                self._advance(len(chunk))
-        else:
-            require_stored(self._repository, blob, advance=self._advance)
+    def _proven(self, blob: Blob) -> Blob:
+        """The blob with a record of how it is stored; raises `VerifyFailed`."""
+        return _recorded(
+            blob,
+            stored_fingerprint(
+                self._repository, blob, advance=self._advance, records=self._records
+            ),
+        )
 
     def _store(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
         try:
@@ -162,15 +169,15 @@ class BlobKeeper:
     def _put(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
         plain, stored = Fingerprint(advance=self._advance), Fingerprint()
         with encryption(self._names.recipients) as encrypt:
-            stages: list[Stage] = [plain, COMPRESSORS[self._codec](self._level), encrypt]
-            # Of what is not sealed the name is proof enough, and each fingerprint has its price.
-            stages += [stored] if self._names.recipients else []
+            stages: list[Stage] = [plain, COMPRESSORS[self._codec](self._level), encrypt, stored]
             self._repository.put(blob.key, _as_named(flow(read(), stages), plain, sha256))
         self.stored += 1
         reached("blob-stored")
-        if blob.encryption == "none":
-            return blob
-        return replace(blob, stored_bytes=stored.size_bytes, stored_sha256=stored.sha256)
+        return _recorded(blob, stored)
+
+
+def _recorded(blob: Blob, stored: Fingerprint) -> Blob:
+    return replace(blob, stored_bytes=stored.size_bytes, stored_sha256=stored.sha256)
 
 
 def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, sha256: str) -> Iterator[Buffer]:
@@ -183,26 +190,54 @@ def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, sha256: str) -> Iter
         )
 
 
+def stored_fingerprint(
+    repository: Repository,
+    blob: Blob,
+    *,
+    records: BlobRecords,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Fingerprint:
+    """That of the blob as it is stored, proven by its content where it is not sealed: that is
+    what it is called after. Raises what `proven_blob` raises."""
+    if blob.encryption != "none":
+        return require_stored(repository, blob, advance=advance, records=records)
+    stored, bare = Fingerprint(), replace(blob, stored_bytes=0, stored_sha256="")
+    for chunk in proven_blob(repository, bare, stored=stored):
+        advance(len(chunk))
+    return stored
+
+
 def proven_blob(
     repository: Opens,
     blob: Blob,
     *,
     names: BlobNames | None = None,
     identities: Identities | None = None,
+    records: BlobRecords | None = None,
+    stored: Fingerprint | None = None,
 ) -> Generator[bytes, None, None]:
-    """The plain bytes of `blob`; the last chunk comes only after its name was found right.
+    """The plain bytes of `blob`; the last chunk comes only after its name was found right, and
+    what is stored as this backup notes it, or another one of the `records`.
 
-    Raises `VerifyFailed`, whose cause is `ObjectMissing` where there is none, and
-    `IdentityNeeded` where it is whole but for somebody else.
+    `stored` has then seen all of that. Raises `VerifyFailed`, whose cause is `ObjectMissing`
+    where there is none, and `IdentityNeeded` where it is whole but for somebody else.
     """
     plain = Fingerprint()
 
-    def require(_stored: Fingerprint) -> None:
+    def require(_: Fingerprint) -> None:
         name = (names or BlobNames()).name_of(plain.sha256)
         if name != blob_name(blob):
             raise VerifyFailed(f"cannot trust {called(blob)}: its content is '{name}'", hint=HINT)
 
-    return proven_bytes(repository, blob, plain, identities=identities, require=require)
+    return proven_bytes(
+        repository,
+        blob,
+        plain,
+        stored=stored,
+        identities=identities,
+        require=require,
+        records=records,
+    )
 
 
 def blob_name(blob: Blob) -> str:

@@ -18,7 +18,9 @@ from holdfast.errors import (
     VerifyFailed,
 )
 from holdfast.failpoints import reached
-from holdfast.model import Manifest
+from holdfast.model import Blob, Manifest
+from holdfast.operations.blob_records import BlobRecords
+from holdfast.operations.blobs import stored_fingerprint
 from holdfast.operations.plugs import Copying
 from holdfast.operations.uploading import Item, Tally, upload
 from holdfast.ports import Progress, Repository
@@ -67,7 +69,11 @@ def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
         # Only pieces without a name of their own: parts that came through whole are gone on with.
         tidied = AppendOnly(plugs.target, plugs.leftovers)
         tidied.sweep(job)
-        done = [_copied(manifest, plugs, progress) for manifest in parents_first(survey.manifests)]
+        records = BlobRecords(plugs.believed, survey.manifests)
+        done = [
+            _copied(manifest, plugs, records, progress=progress)
+            for manifest in parents_first(survey.manifests)
+        ]
         done += [
             CopiedBackup(
                 backup_id=each.backup_id, problem=each.problem, exit_code=VerifyFailed.exit_code
@@ -80,7 +86,9 @@ def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
     return CopyReport(job=job, backups=tuple(done), swept=tuple(swept))
 
 
-def _copied(manifest: Manifest, plugs: Copying, progress: Progress) -> CopiedBackup:
+def _copied(
+    manifest: Manifest, plugs: Copying, records: BlobRecords, *, progress: Progress
+) -> CopiedBackup:
     backup_id, source, target = manifest.backup_id, plugs.source, plugs.target
     try:
         key = manifest_key(backup_id)
@@ -88,7 +96,7 @@ def _copied(manifest: Manifest, plugs: Copying, progress: Progress) -> CopiedBac
         plugs.require_believed(key, content)
         if _is_finished_there(backup_id, content, target):
             return CopiedBackup(backup_id=backup_id, was_there=True)
-        tally = _parts_copied(manifest, plugs, progress)
+        tally = _parts_copied(manifest, plugs, records, progress=progress)
         reached("copy-parts-stored")
         _require_parent(manifest, target)
         target.put(key, [content])
@@ -131,7 +139,9 @@ def _is_finished_there(backup_id: str, content: bytes, target: Repository) -> bo
     return True
 
 
-def _parts_copied(manifest: Manifest, plugs: Copying, progress: Progress) -> Tally:
+def _parts_copied(
+    manifest: Manifest, plugs: Copying, records: BlobRecords, *, progress: Progress
+) -> Tally:
     source, target = plugs.source, plugs.target
     progress.begin(
         total_bytes=manifest.stored_bytes, parts=len(manifest.parts) + len(manifest.blobs)
@@ -139,7 +149,7 @@ def _parts_copied(manifest: Manifest, plugs: Copying, progress: Progress) -> Tal
     is_fresh = not manifest.blobs and next(iter(target.list(manifest.backup_id)), None) is None
     try:
         return upload(
-            _walk(manifest, source),
+            _walk(manifest, source, records),
             source,
             target,
             at_once=plugs.at_once,
@@ -152,24 +162,31 @@ def _parts_copied(manifest: Manifest, plugs: Copying, progress: Progress) -> Tal
         ) from error
 
 
-def _walk(manifest: Manifest, source: Repository) -> Callable[[], Iterator[Item]]:
+def _walk(
+    manifest: Manifest, source: Repository, records: BlobRecords
+) -> Callable[[], Iterator[Item]]:
     """All that the manifest speaks of, with the fingerprints that it knows."""
 
     def walk() -> Iterator[Item]:
         for part in manifest.parts:
             yield Item(key=part.key, size_bytes=part.stored_bytes, sha256=part.stored_sha256)
         for blob in manifest.blobs:
-            # Of one that is not sealed only the content is known, not how it is stored.
-            size_bytes = blob.stored_bytes or source.stat(blob.key).size_bytes
-            # Other backups there refer to it too: it is never taken away, not for a moment.
-            yield Item(
-                key=blob.key,
-                size_bytes=size_bytes,
-                sha256=blob.stored_sha256,
-                replaceable=False,
-            )
+            yield _blob_item(blob, source, records)
 
     return walk
+
+
+def _blob_item(blob: Blob, source: Repository, records: BlobRecords) -> Item:
+    """Other backups there refer to it too: it is never taken away, not for a moment."""
+    if blob.is_recorded and not records.disagree(blob.key):
+        size_bytes, sha256 = blob.stored_bytes, blob.stored_sha256
+        return Item(key=blob.key, size_bytes=size_bytes, sha256=sha256, replaceable=False)
+    return Item(
+        key=blob.key,
+        size_bytes=source.stat(blob.key).size_bytes,
+        learn=lambda: stored_fingerprint(source, blob, records=records).sha256,
+        replaceable=False,
+    )
 
 
 def _content(repository: Repository, key: str) -> bytes:

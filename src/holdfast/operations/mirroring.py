@@ -14,6 +14,7 @@ from holdfast.errors import (
     HoldfastError,
     Interrupted,
     LeaseLost,
+    ObjectMissing,
     RepositoryBusy,
     RunInFlight,
 )
@@ -112,6 +113,18 @@ class Mirrored:
         self.each(look)
         yield from (found[key] for key in sorted(found))
 
+    def complete(self, key: str) -> None:
+        """Have `key`, which the first has, byte by byte in all others as well: what an earlier
+        run has kept in one place need not be in the other."""
+        first, *others = self._healthy()
+        for member in others:
+            try:
+                _bring(key, first.repository, member.repository)
+            except Interrupted:
+                raise
+            except HoldfastError as error:
+                self.fail(member, error)
+
     def delete(self, key: str) -> None:
         self.each(lambda repository: repository.delete(key))
 
@@ -139,6 +152,17 @@ class Mirrored:
         if not healthy and self._members[0].error is not None:
             raise self._members[0].error
         return healthy
+
+
+def _bring(key: str, source: Repository, target: Repository) -> None:
+    try:
+        if target.stat(key).size_bytes == source.stat(key).size_bytes:
+            return
+        target.delete(key)
+    except ObjectMissing:
+        pass
+    with source.open(key) as chunks:
+        target.put(key, chunks)
 
 
 class MirroredHold:
@@ -203,6 +227,12 @@ def in_each_store(repository: Repository, work: Callable[[Repository], object]) 
         repository.each(work)
     else:
         work(repository)
+
+
+def complete(repository: Repository, key: str) -> None:
+    """Have what is under `key` in every store behind `repository`, where there are several."""
+    if isinstance(repository, Mirrored):
+        repository.complete(key)
 
 
 def failed_stores(repository: Repository) -> tuple[FailedStore, ...]:

@@ -8,11 +8,12 @@ from typing import Protocol
 
 from holdfast.errors import IdentityNeeded, ObjectMissing, VerifyFailed
 from holdfast.model import AGE_SUFFIX, SUFFIXES, Blob, Codec, Encryption, Manifest, Part
+from holdfast.operations.blob_records import BlobRecords
 from holdfast.pipeline.compress import Pass
-from holdfast.pipeline.decompress import CorruptStream, decompress
+from holdfast.pipeline.decompress import decompress
 from holdfast.pipeline.decrypt import CannotOpen, Identities
 from holdfast.pipeline.fingerprint import Fingerprint, Size
-from holdfast.pipeline.flow import Stage, flow
+from holdfast.pipeline.flow import CorruptStream, Stage, flow
 from holdfast.ports import Repository
 
 HINT = "this backup is damaged: restore from another one"
@@ -41,7 +42,7 @@ def opened(
         raw = flow(_at_most(chunks, _known_size(piece), "stored"), [stored])
         seen = (bytes(chunk) for chunk in flow(raw, [unseal]))
         try:
-            yield from _at_most(decompress(seen, _codec(piece)), piece.plain_bytes, "plain")
+            yield from _at_most(decompress(seen, codec_of(piece)), piece.plain_bytes, "plain")
             # A decompressor may stop before the end: what follows is not ours, and must show.
             for _ in seen:
                 pass
@@ -66,8 +67,8 @@ def _at_most(chunks: Iterable[bytes], size_bytes: int | None, what: str) -> Iter
 
 
 def _known_size(piece: Part | Blob) -> int | None:
-    """Of a blob that is not sealed only the content is known, not how it is stored."""
-    return piece.stored_bytes if isinstance(piece, Part) or piece.stored_sha256 else None
+    # A blob may have been stored anew, in other bytes than those that this backup has noted.
+    return piece.stored_bytes if isinstance(piece, Part) else None
 
 
 def proven_bytes(
@@ -77,6 +78,8 @@ def proven_bytes(
     *,
     identities: Identities | None,
     require: Callable[[Fingerprint], None],
+    records: BlobRecords | None = None,
+    stored: Fingerprint | None = None,
 ) -> Generator[bytes, None, None]:
     """The plain bytes of `piece`; the last chunk comes only after everything was found right.
 
@@ -85,12 +88,10 @@ def proven_bytes(
     `ObjectMissing` where there is none, and `IdentityNeeded` where it is whole but for somebody
     else.
     """
-    stored = Fingerprint()
-    # A blob that is not sealed is named by its content: that proves as much.
-    by_name = isinstance(piece, Blob) and piece.encryption == "none"
+    stored = stored or Fingerprint()
     last = b""
     try:
-        for chunk in opened(repository, piece, Size() if by_name else stored, identities):
+        for chunk in opened(repository, piece, stored, identities):
             plain.feed(chunk)
             if last:
                 yield last
@@ -98,18 +99,21 @@ def proven_bytes(
     except (CorruptStream, ObjectMissing) as error:
         raise VerifyFailed(f"cannot trust {called(piece)}: {error}", hint=HINT) from error
     except CannotOpen as error:
-        compare_stored(piece, stored)
+        compare_stored(piece, stored, records)
         raise not_for(identities, called(piece)) from error
-    if not by_name:
-        compare_stored(piece, stored)
+    compare_stored(piece, stored, records)
     require(stored)
     if last:
         yield last
 
 
 def require_stored(
-    repository: Repository, piece: Part | Blob, *, advance: Callable[[int], None]
-) -> None:
+    repository: Repository,
+    piece: Part | Blob,
+    *,
+    advance: Callable[[int], None],
+    records: BlobRecords | None = None,
+) -> Fingerprint:
     """Prove what is stored without opening it; raises `VerifyFailed` naming the piece."""
     stored = Fingerprint(advance=advance)
     try:
@@ -118,10 +122,23 @@ def require_stored(
                 pass
     except ObjectMissing as error:
         raise VerifyFailed(f"cannot trust {called(piece)}: {error}", hint=HINT) from error
-    compare_stored(piece, stored)
+    compare_stored(piece, stored, records)
+    return stored
 
 
-def compare_stored(piece: Part | Blob, stored: Fingerprint) -> None:
+def compare_stored(
+    piece: Part | Blob, stored: Fingerprint, records: BlobRecords | None = None
+) -> None:
+    """Raises `VerifyFailed`; of a blob that is not recorded its name has to prove as much."""
+    if isinstance(piece, Blob) and not piece.is_recorded:
+        return
+    if (
+        records is not None
+        and isinstance(piece, Blob)
+        and stored.sha256 != piece.stored_sha256
+        and records.know(piece.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
+    ):
+        return
     compare(piece, "stored size", stored.size_bytes, piece.stored_bytes)
     compare(piece, "stored SHA-256", stored.sha256, piece.stored_sha256)
 
@@ -171,7 +188,7 @@ def stored_suffix(codec: Codec, encryption: Encryption) -> str:
     return SUFFIXES[codec] + (AGE_SUFFIX if encryption == "age" else "")
 
 
-def _codec(piece: Part | Blob) -> Codec:
+def codec_of(piece: Part | Blob) -> Codec:
     if isinstance(piece, Part):
         return piece.codec
     plain = piece.key.removesuffix(AGE_SUFFIX)

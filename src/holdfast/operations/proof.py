@@ -13,9 +13,9 @@ from holdfast.model import Part
 from holdfast.operations.opening import HINT, Opens, called, compare, opened
 from holdfast.operations.parts import proven
 from holdfast.operations.second_reading import Kept
-from holdfast.pipeline.decompress import CorruptStream
 from holdfast.pipeline.decrypt import Identities
 from holdfast.pipeline.fingerprint import Size
+from holdfast.pipeline.flow import CorruptStream
 from holdfast.ports import Repository
 from holdfast.proven import Proven
 from holdfast.spool import spooled

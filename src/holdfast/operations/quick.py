@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import BLOBS
-from holdfast.model import Blob, Manifest, Part
+from holdfast.model import Blob, Codec, Manifest, Part
+from holdfast.operations.blob_records import BlobRecords
 from holdfast.operations.completeness import BadPart, gaps
 from holdfast.operations.incrementals import missing_parents
-from holdfast.operations.opening import called
+from holdfast.operations.opening import called, codec_of
 from holdfast.operations.verify import VerifyReport
 from holdfast.operations.wal_overview import missing_wal
 from holdfast.ports import Repository, Stored
@@ -45,9 +46,8 @@ def _bad_parts(manifest: Manifest, there: dict[str, Stored]) -> Iterator[BadPart
 def _wrong(piece: Part | Blob, stored: Stored | None) -> str:
     if stored is None:
         return "it is not there"
-    if isinstance(piece, Blob) and not piece.stored_sha256:
-        # Of one that is not sealed only the content is known, not how it is stored.
-        return ""
+    if isinstance(piece, Blob) and not piece.is_recorded:
+        return _wrong_unrecorded(piece, stored)
     if stored.size_bytes != piece.stored_bytes:
         return f"stored size is {stored.size_bytes}, the manifest says {piece.stored_bytes}"
     if stored.sha256 and stored.sha256 != piece.stored_sha256:
@@ -55,11 +55,29 @@ def _wrong(piece: Part | Blob, stored: Stored | None) -> str:
     return ""
 
 
+def _wrong_unrecorded(blob: Blob, stored: Stored) -> str:
+    """What can be said by the size alone where the backup has not noted how a blob is stored."""
+    is_plain = codec_of(blob) is Codec.NONE
+    if is_plain and stored.size_bytes != blob.plain_bytes:
+        return f"stored size is {stored.size_bytes}, the manifest says {blob.plain_bytes}"
+    return "it is empty" if blob.plain_bytes and not stored.size_bytes else ""
+
+
+def _is_stored_anew(blob: Blob, stored: Stored | None, records: BlobRecords) -> bool:
+    return (
+        stored is not None
+        and blob.is_recorded
+        and records.know(blob.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
+    )
+
+
 def _bad_blobs(repository: Repository, manifest: Manifest) -> Iterator[BadPart]:
     if not manifest.blobs:
         return
     there = {each.key: each for each in repository.list(f"{manifest.job}/{BLOBS}")}
+    records = BlobRecords(repository)
     for blob in manifest.blobs:
-        problem = _wrong(blob, there.get(blob.key))
-        if problem:
+        stored = there.get(blob.key)
+        problem = _wrong(blob, stored)
+        if problem and not _is_stored_anew(blob, stored, records):
             yield BadPart(name=blob.key, problem=f"cannot trust {called(blob)}: {problem}")

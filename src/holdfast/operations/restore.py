@@ -20,6 +20,7 @@ from holdfast.errors import (
 from holdfast.failpoints import reached
 from holdfast.model import Manifest, Part, PartKind, Relation
 from holdfast.operations.blob_names import names_in
+from holdfast.operations.blob_records import BlobRecords
 from holdfast.operations.blobs import blob_name, proven_blob
 from holdfast.operations.incrementals import chain_of
 from holdfast.operations.opening import HINT, require_identity
@@ -267,7 +268,7 @@ def wanted_parts(manifest: Manifest, tables: Sequence[Relation]) -> list[Part]:
 def _blob_opener(
     repository: Repository, manifest: Manifest, identities: Identities | None
 ) -> OpenBlob:
-    names = names_in(manifest, identities)
+    names, records = names_in(manifest, identities), BlobRecords(repository)
     blobs = {blob_name(blob): blob for blob in manifest.blobs}
 
     @contextmanager
@@ -278,7 +279,7 @@ def _blob_opener(
                 f"cannot find blob '{sha256}': the manifest of '{manifest.backup_id}' names none",
                 hint=HINT,
             )
-        plain = proven_blob(repository, blob, names=names, identities=identities)
+        plain = proven_blob(repository, blob, names=names, identities=identities, records=records)
         with afterwards(plain.close):
             yield plain
 

@@ -178,7 +178,8 @@ def _blobs(taking: Taking, catalog: Catalog) -> BlobKeeper:
     job = taking.plugs.job
 
     def known() -> dict[str, Blob]:
-        manifests = catalog.survey(job.name).manifests
+        # The newest last: it knows best how a blob is stored.
+        manifests = reversed(catalog.survey(job.name).manifests)
         return {blob.key: blob for manifest in manifests for blob in manifest.blobs}
 
     secret = taking.plugs.blob_secret() if job.recipients else b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 from holdfast.errors import (
@@ -25,7 +26,8 @@ SMALL_BYTES = 5 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One object to be copied; without `sha256` it is read once more to know it.
+    """One object to be copied; without `sha256` it is read once more to know it: by `learn`, which
+    raises `VerifyFailed` where what is read is not what it should be.
 
     What others may refer to as well is not `replaceable`, whatever it holds.
     """
@@ -33,6 +35,7 @@ class Item:
     key: str
     size_bytes: int
     sha256: str = ""
+    learn: Callable[[], str] | None = None
     replaceable: bool = True
 
 
@@ -117,7 +120,8 @@ class _Crew:
             return None if self._ended else next(self._small, None)
 
     def _content(self, item: Item) -> Content:
-        digest = item.sha256 or _fingerprint(self._source, item.key)
+        learn = item.learn or partial(_fingerprint, self._source, item.key)
+        digest = item.sha256 or learn()
         return Content(
             size_bytes=item.size_bytes,
             sha256=digest,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from holdfast import events
@@ -11,6 +11,7 @@ from holdfast.catalog.places import BLOBS
 from holdfast.errors import HoldfastError, RepositoryUnreachable, VerifyFailed
 from holdfast.model import Blob, Manifest, Part
 from holdfast.operations.blob_names import names_in
+from holdfast.operations.blob_records import BlobRecords
 from holdfast.operations.blobs import proven_blob
 from holdfast.operations.completeness import BadPart, gaps
 from holdfast.operations.incrementals import missing_parents
@@ -59,6 +60,10 @@ class Reader:
     clock: Clock
     progress: Progress
     identities: Identities | None = None
+    records: BlobRecords = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "records", BlobRecords(self.repository))
 
     def opens(self, manifest: Manifest, piece: Piece) -> bool:
         if piece.encryption == "none":
@@ -89,7 +94,8 @@ class Reader:
         name = piece.name if isinstance(piece, Part) else piece.key
         try:
             if not self.opens(manifest, piece):
-                require_stored(self.repository, piece, advance=self.progress.advance)
+                advance, records = self.progress.advance, self.records
+                require_stored(self.repository, piece, advance=advance, records=records)
             elif isinstance(piece, Part):
                 self._read_part(piece)
             else:
@@ -119,7 +125,13 @@ class Reader:
     def _read_blob(self, manifest: Manifest, blob: Blob) -> None:
         """Raises `VerifyFailed`."""
         names = names_in(manifest, self.identities)
-        chunks = proven_blob(self.repository, blob, names=names, identities=self.identities)
+        chunks = proven_blob(
+            self.repository,
+            blob,
+            names=names,
+            identities=self.identities,
+            records=self.records,
+        )
         for chunk in chunks:
             self.progress.advance(len(chunk))
 

@@ -14,14 +14,12 @@ import zstandard
 
 from holdfast.model import Codec
 from holdfast.pipeline.compress import GZIP_WINDOW_BITS
+from holdfast.pipeline.flow import CorruptStream, flow
+from holdfast.pipeline.zstd_frames import ZstdFrames
 
 CHUNK_BYTES = 1 << 20
 # Window of level 19 and below; a stream that wants more was not written by us.
 ZSTD_WINDOW_BYTES = 1 << 27
-
-
-class CorruptStream(Exception):
-    """A compressed stream is damaged or ends too early."""
 
 
 class _Pulled:
@@ -40,12 +38,20 @@ class _Pulled:
 
 def _zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
+    frames = (bytes(chunk) for chunk in flow(chunks, [ZstdFrames()]))
     try:
-        with decompressor.stream_reader(_Pulled(chunks), read_size=CHUNK_BYTES) as reader:  # type: ignore[arg-type]  # its stub wants IO[bytes]; it only reads
+        with decompressor.stream_reader(
+            _Pulled(frames),  # type: ignore[arg-type]  # its stub wants IO[bytes]; it only reads
+            read_size=CHUNK_BYTES,
+            read_across_frames=True,
+        ) as reader:
             while chunk := reader.read(CHUNK_BYTES):
                 yield chunk
     except zstandard.ZstdError as error:
         raise CorruptStream(str(error)) from error
+    # Where the last frame ends is only known once all has been read.
+    for _ in frames:
+        pass
 
 
 def _gzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -54,9 +60,10 @@ def _gzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             waiting = chunk
             while waiting:
+                _require_more(is_ended=stream.eof)
                 if plain := stream.decompress(waiting, CHUNK_BYTES):
                     yield plain
-                waiting = stream.unconsumed_tail
+                waiting = stream.unused_data or stream.unconsumed_tail
     except zlib.error as error:
         raise CorruptStream(str(error)) from error
     if not stream.eof:
@@ -67,8 +74,7 @@ def _xz(chunks: Iterable[bytes]) -> Iterator[bytes]:
     stream = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
     try:
         for chunk in chunks:
-            if stream.eof:
-                break
+            _require_more(is_ended=stream.eof)
             plain = stream.decompress(chunk, CHUNK_BYTES)
             while plain:
                 yield plain
@@ -77,6 +83,13 @@ def _xz(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise CorruptStream(str(error)) from error
     if not stream.eof:
         raise CorruptStream("the xz stream ends too early")
+    _require_more(is_ended=bool(stream.unused_data))
+
+
+def _require_more(*, is_ended: bool) -> None:
+    """What follows the end was not written by us, and some tools would unpack it."""
+    if is_ended:
+        raise CorruptStream("something follows the end of the compressed stream")
 
 
 def _more(stream: lzma.LZMADecompressor) -> bytes:
@@ -92,9 +105,8 @@ DECOMPRESSORS: dict[Codec, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
 
 
 def decompress(chunks: Iterable[bytes], codec: Codec) -> Iterator[bytes]:
-    """`chunks` without their compression; raises `CorruptStream`.
+    """`chunks` without their compression: all of them, to their last byte.
 
-    A zstd frame that ends early yields fewer bytes without an error: whoever reads compares
-    size and fingerprint with the manifest, which finds that and everything else.
+    Raises `CorruptStream`, also where a frame is cut off in its checksum, or something follows it.
     """
     return DECOMPRESSORS[codec](chunks)

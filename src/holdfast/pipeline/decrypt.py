@@ -9,8 +9,7 @@ from typing import Any
 import pyrage
 
 from holdfast.lockstep import Lockstep, ReadsFrom, WritesTo
-from holdfast.pipeline.decompress import CorruptStream
-from holdfast.pipeline.flow import Stage
+from holdfast.pipeline.flow import CorruptStream, Stage
 
 SECRET_PREFIX = "AGE-SECRET-KEY-1"  # noqa: S105 - what every identity begins with, not one of them
 # pyrage has one error for everything; this is how it says that none of the identities fits.

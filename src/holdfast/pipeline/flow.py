@@ -8,6 +8,10 @@ from typing import Protocol
 from holdfast.model import Buffer
 
 
+class CorruptStream(Exception):
+    """A compressed or sealed stream is damaged or ends too early."""
+
+
 class Stage(Protocol):
     """Takes buffers one by one; what it returns must not alias a buffer that it was given
     unless it is that very buffer, passed on before the next one is asked for."""

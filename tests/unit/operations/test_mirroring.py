@@ -129,6 +129,21 @@ def test_a_database_that_fails_leaves_nothing_in_any_of_them(two: TwoStores) -> 
         assert Catalog(repository).survey("shop").manifests == ()
 
 
+@pytest.mark.parametrize("lost", ["all of it", "half of it"])
+def test_a_value_that_is_kept_in_one_place_only_is_brought_to_the_other(
+    two: TwoStores, lost: str
+) -> None:
+    two.world.source.values = {b"a large object" * 1000}
+    two.backup()
+    (key,) = (key for key in two.offsite.objects if "/blobs/" in key)
+    half = two.offsite.objects.pop(key)[:50]
+    if lost == "half of it":
+        two.offsite.objects[key] = half
+    assert two.backup().without == ()
+    assert two.offsite.objects[key] == two.main.objects[key]
+    assert two.is_good_in(two.offsite)
+
+
 def test_a_mirror_that_somebody_else_works_in_is_left_alone(two: TwoStores) -> None:
     with two.guard.hold("shop", deadline=None):
         report = two.backup()

@@ -41,6 +41,20 @@ def test_missing_segments_are_named_with_the_backup_that_needs_them(yard: Yard) 
     assert report.exit_code == 31
 
 
+@pytest.mark.parametrize("left", [None, b""])
+def test_a_record_whose_file_is_gone_or_empty_is_of_no_use(yard: Yard, left: bytes | None) -> None:
+    made = yard.back_up(2, 3)
+    yard.archive(2, 3, 4, 5, 6)
+    objects = yard.world.repository.objects
+    (content,) = (
+        key for key in objects if f"/{name(5).lower()}/" in key and "manifest.json" not in key
+    )
+    del objects[content]
+    if left is not None:
+        objects[content] = left
+    assert yard.problems(made) == [f"wal {name(5)}"]
+
+
 def test_what_a_backup_holds_itself_need_not_be_archived(yard: Yard) -> None:
     made = yard.back_up(2, 3)
     yard.archive(4, 5)

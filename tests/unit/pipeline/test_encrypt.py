@@ -13,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.model import Buffer
-from holdfast.pipeline.decompress import CorruptStream
 from holdfast.pipeline.decrypt import CannotOpen, Identities
 from holdfast.pipeline.encrypt import encryption, sealed
 from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import flow
+from holdfast.pipeline.flow import CorruptStream, flow
 
 MIB = 1 << 20
 CHUNKS = 96

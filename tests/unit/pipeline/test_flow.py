@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from holdfast.model import Codec
 from holdfast.pipeline.compress import COMPRESSORS, compressor
-from holdfast.pipeline.decompress import CorruptStream, decompress
+from holdfast.pipeline.decompress import decompress
 from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import flow
+from holdfast.pipeline.flow import CorruptStream, flow
 
 MIB = 1 << 20
 
