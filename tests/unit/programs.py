@@ -9,9 +9,12 @@ from pathlib import Path
 
 # Of packages without which there is no Debian.
 ESSENTIAL = (
-    *("base64", "bash", "cat", "chmod", "cp", "cut", "echo", "env", "false", "grep", "gzip"),
-    *("head", "id", "kill", "ls", "mkdir", "mv", "nohup", "printf", "rm", "sed", "sh"),
-    *("sha256sum", "sleep", "sort", "tail", "touch", "tr", "true", "wc"),
+    *("base64", "basename", "bash", "cat", "chmod", "chown", "cmp", "cp", "cut", "date", "dd"),
+    *("df", "diff", "dirname", "du", "echo", "env", "false", "find", "grep", "gzip", "head"),
+    *("id", "kill", "ln", "ls", "mkdir", "mkfifo", "mktemp", "mount", "mv", "nohup", "printf"),
+    *("ps", "pwd", "readlink", "rm", "rmdir", "sed", "seq", "setpriv", "sh", "sha256sum"),
+    *("sleep", "sort", "stat", "stty", "sync", "tail", "tar", "tee", "test", "timeout", "touch"),
+    *("tr", "true", "truncate", "umount", "uname", "uniq", "unshare", "wc", "xargs", "yes"),
 )
 # What must be able to read what we store, each with the package that brings it.
 STOCK = {
