@@ -2,7 +2,7 @@
 
 QUOTE and CONCAT copy every value several times. Where no value holds what needs escaping, plain
 arguments of GROUP_CONCAT give the very same text. Whether one did hold it shows in the text:
-then there are more quotes than the rows account for, or a backslash.
+then there are more quotes than the rows account for, or a backslash, or a byte that is no ASCII.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def is_true(value: bytes, *, rows: int, counted: Sequence[int], columns: Sequenc
     """Whether `value` is what escaping would have given, too."""
     always = sum(1 for column in columns if column.is_quoted and not column.nullable)
     expected = 2 * (rows * always + sum(counted))
-    return value.count(b"'") == expected and b"\\" not in value
+    if value.count(b"'") != expected or b"\\" in value:
+        return False
+    return value.isascii() or not any(column.is_ascii for column in columns)
 
 
 class Luck:

@@ -25,10 +25,13 @@ SHAPES = {
 }
 MOMENTS = {"date", "time", "datetime", "timestamp", "year"}
 LONG = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json", *SHAPES}
-# In these every character has one code and one character in Unicode; in others (sjis, gbk,
-# cp932 ...) some have two, so their bytes are written down instead.
-UTF8_CHARSETS = {"utf8mb4", "utf8mb3", "utf8", "ascii"}
+# In these every byte sequence that a server takes has one code and one character in Unicode. In
+# others (sjis, gbk, cp932 ...) some have two, or some bytes are no character at all and are
+# stored all the same: their bytes are written down instead.
+UTF8_CHARSETS = {"utf8mb4", "utf8mb3", "utf8"}
 READABLE_CHARSETS = {*UTF8_CHARSETS, "latin1"}
+# MariaDB takes bytes from 0x80 in it; without one its bytes are those of UTF-8.
+ASCII = "ascii"
 KEY_TYPES = WHOLE_NUMBERS | {
     "char",
     "varchar",
@@ -92,11 +95,18 @@ class Column:
         return self.data_type not in WHOLE_NUMBERS | NUMBERED
 
     @property
+    def is_ascii(self) -> bool:
+        """Whether its values are plain text only where none has a byte from 0x80."""
+        return self.data_type in TEXTS and self.charset == ASCII
+
+    @property
     def bare(self) -> str | None:
         """An expression for what stands between the quotes where nothing in it needs escaping."""
         name = quoted(self.name)
         if self.data_type in TEXTS and self.charset in READABLE_CHARSETS:
             return self._as_utf8(name)
+        if self.is_ascii:
+            return f"CAST({name} AS BINARY)"
         if self.data_type == "json":
             return f"CAST({name} AS CHAR CHARACTER SET utf8mb4)"
         return name if self.data_type in MOMENTS else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.errors import Unsupported
-from holdfast.sources.mysql_native.columns import TEXTS
-from holdfast.sources.mysql_native.edition import MYSQL, Edition
+from holdfast.sources.mysql_native.columns import ASCII, TEXTS
+from holdfast.sources.mysql_native.edition import MARIADB, MYSQL, Edition
 from holdfast.sources.mysql_native.faithful import TABLES_NAMED, TRANSACTIONAL, VERSIONED, named
 from holdfast.sources.mysql_native.privileges import Need, needs
 from holdfast.sources.mysql_native.session import Session
@@ -84,32 +84,36 @@ def refuse_libraries(asking: Session, database: str, *, as_tables: bool) -> None
         )
 
 
-def inexact(tables: Sequence[Table]) -> dict[str, list[str]]:
-    """Columns whose values may come back as others: those that are rounded, those converted."""
+def inexact(tables: Sequence[Table], *, kind: str) -> dict[str, list[str]]:
+    """Columns whose values may come back as others: those that are rounded, those converted.
+
+    `kind` is that of the server: MariaDB takes bytes in ascii that are none of its characters.
+    """
+    converted = AMBIGUOUS_CHARSETS | ({ASCII} if kind == MARIADB else set())
     found: dict[str, list[str]] = {"rounded_columns": [], "converted_columns": []}
     for table in tables:
         for column in table.columns:
             name = f"{table.relation.name}.{column.name}"
             if column.data_type == "float":
                 found["rounded_columns"].append(name)
-            elif column.data_type in TEXTS and column.charset in AMBIGUOUS_CHARSETS:
+            elif column.data_type in TEXTS and column.charset in converted:
                 found["converted_columns"].append(name)
     return {kind: names for kind, names in found.items() if names}
 
 
 SAYING = {
     "rounded_columns": "FLOAT is written with six digits",
-    "converted_columns": "of two codes for one character one comes back",
+    "converted_columns": "of two codes for one character one comes back, and ? of what is none",
 }
 
 
-def notes(tables: Sequence[Table]) -> list[str]:
+def notes(tables: Sequence[Table], *, kind: str) -> list[str]:
     """What is worth knowing before a night relies on it."""
     said = []
-    for kind, columns in inexact(tables).items():
+    for what, columns in inexact(tables, kind=kind).items():
         more = f" and {len(columns) - TABLES_NAMED} more" if len(columns) > TABLES_NAMED else ""
         shown = ", ".join(columns[:TABLES_NAMED])
-        said.append(f"{SAYING[kind]}: {shown}{more}; engine native keeps them exactly")
+        said.append(f"{SAYING[what]}: {shown}{more}; engine native keeps them exactly")
     locked = [table for table in tables if not transactional(table)]
     if locked:
         said.append(f"writers wait while these are read: {named(locked, with_engine=True)}")

@@ -60,6 +60,16 @@ def test_bare_text_is_believed_exactly_when_escaping_would_change_nothing(
     assert believed == (text == careful)
 
 
+def test_text_of_bytes_that_are_no_character_is_never_believed() -> None:
+    code = Column(name="code", data_type="varchar", charset="ascii", nullable=False)
+    assert arguments((code, NAME)) == "'(''',CAST(`code` AS BINARY),''',''',`name`,''')'"
+    columns = (code, NAME)
+    assert is_true(b"('a','b')", rows=1, counted=[], columns=columns)
+    assert not is_true(b"('\xfe','b')", rows=1, counted=[], columns=columns)
+    assert not is_true("('a','ö')".encode(), rows=1, counted=[], columns=columns)
+    assert is_true("('a','ö')".encode(), rows=1, counted=[], columns=(NAME, NAME))
+
+
 def test_the_arguments_are_expressions_that_a_server_understands() -> None:
     with sqlite3.connect(":memory:") as database:
         database.execute("CREATE TABLE t (id, name)")

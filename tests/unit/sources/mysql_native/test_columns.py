@@ -15,6 +15,7 @@ from holdfast.sources.mysql_native.columns import Column, row_text
         ("enum", "latin1", "IFNULL(CAST(`c` AS UNSIGNED),'NULL')"),
         ("varchar", "utf8mb4", "QUOTE(CAST(`c` AS BINARY))"),
         ("varchar", "latin1", "QUOTE(CAST(CONVERT(`c` USING utf8mb4) AS BINARY))"),
+        ("text", "ascii", "IFNULL(CONCAT('x''',HEX(`c`),''''),'NULL')"),
         ("text", "sjis", "IFNULL(CONCAT('x''',HEX(`c`),''''),'NULL')"),
         ("longblob", "", "IFNULL(CONCAT('x''',HEX(`c`),''''),'NULL')"),
         ("point", "", "IFNULL(CONCAT('x''',HEX(`c`),''''),'NULL')"),

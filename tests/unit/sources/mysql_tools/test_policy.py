@@ -96,20 +96,25 @@ def test_values_that_may_come_back_as_others_are_announced() -> None:
         table("j", data="varchar", charset="sjis"),
         table("l", data="varchar", charset="latin1"),
         table("w", data="varchar", charset="utf16"),
+        table("c", data="varchar", charset="ascii"),
     ]
-    found = policy.inexact(tables)
+    found = policy.inexact(tables, kind="mysql")
     assert found == {"rounded_columns": ["f.a"], "converted_columns": ["j.a"]}
-    rounded, converted = policy.notes(tables)
+    found = policy.inexact(tables, kind="mariadb")
+    assert found == {"rounded_columns": ["f.a"], "converted_columns": ["j.a", "c.a"]}
+    rounded, converted = policy.notes(tables, kind="mysql")
     assert "six digits: f.a;" in rounded
     assert "two codes for one character" in converted
 
 
 def test_waiting_writers_are_announced() -> None:
-    (waiting,) = policy.notes([table("u", engine="Aria")])
+    (waiting,) = policy.notes([table("u", engine="Aria")], kind="mariadb")
     assert "'shop.u' (Aria)" in waiting
-    assert policy.notes([table("t")]) == []
+    assert policy.notes([table("t")], kind="mariadb") == []
 
 
 def test_of_many_tables_only_the_first_are_named() -> None:
-    (told,) = policy.notes([table(f"t{number}", engine="Aria") for number in range(20)])
+    (told,) = policy.notes(
+        [table(f"t{number}", engine="Aria") for number in range(20)], kind="mariadb"
+    )
     assert told.endswith("and 12 more")

@@ -1,0 +1,88 @@
+"""Whatever bytes a server takes in a character set, the same bytes come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.sources.mysql_native.source import MysqlSource
+from holdfast.sources.mysql_native.target import MysqlTarget
+from tests.engine.loop import bring_back, keep
+from tests.engine.mysql.laboratory import MARIADB, Laboratory
+
+# Firsts and seconds of characters of two bytes, and what is none.
+HALVES = (0x00, 0x20, 0x27, 0x40, 0x5C, 0x7E, 0x80, 0x81, 0x8F, 0xA0, 0xA1, 0xC3, 0xED, 0xFE, 0xFF)
+
+
+def values() -> Iterator[str]:
+    """Every byte, pairs of them, and some longer ones, in hexadecimal."""
+    yield from (f"{byte:02x}" for byte in range(256))
+    yield from (f"{one:02x}{two:02x}" for one in HALVES for two in HALVES)
+    yield from (
+        "eda080",
+        "f09f9880",
+        "f4908080",
+        "e28280",
+        "00d8",
+        "d83dde00",
+        "8fa1a1",
+        "81308130",
+    )
+
+
+def bytes_of(lab: Laboratory, database: str, table: str) -> list[tuple[str, ...]]:
+    return lab.ask(database, f"SELECT id, HEX(v), HEX(long_v) FROM {table} ORDER BY id")
+
+
+def test_every_byte_comes_back_in_every_character_set(lab: Laboratory, tmp_path: Path) -> None:
+    charsets = [row[0] for row in lab.ask("mysql", "SHOW CHARACTER SET") if row[0] != "binary"]
+    original, copy = lab.database("SET sql_mode = ''"), lab.name()
+    rows = ",".join(f"({number}, x'{value}', x'{value}')" for number, value in enumerate(values()))
+    for charset in charsets:
+        lab.run(
+            original,
+            "SET sql_mode = ''",
+            (
+                f"CREATE TABLE in_{charset} (id int PRIMARY KEY,"
+                f" v varchar(9) CHARACTER SET {charset} NOT NULL,"
+                f" long_v text CHARACTER SET {charset})"
+            ),
+            f"CREATE TABLE no_key_{charset} LIKE in_{charset}",
+            f"ALTER TABLE no_key_{charset} DROP PRIMARY KEY",
+            f"INSERT IGNORE INTO in_{charset} VALUES {rows}",
+            f"INSERT INTO no_key_{charset} SELECT * FROM in_{charset}",
+        )
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    tables = [f"{kind}_{charset}" for charset in charsets for kind in ("in", "no_key")]
+    different = [
+        table for table in tables if bytes_of(lab, copy, table) != bytes_of(lab, original, table)
+    ]
+    assert different == []
+
+
+def test_a_key_of_bytes_that_are_no_character_is_walked_along(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    if lab.brand is not MARIADB:
+        pytest.skip("MySQL takes no such bytes in ascii")
+    original, copy = lab.database("SET sql_mode = ''"), lab.name()
+    filler = "REPEAT('f', 3000)"
+    lab.run(
+        original,
+        "CREATE TABLE t (k varbinary(4), v varchar(9) CHARACTER SET ascii, f text)",
+        "ALTER TABLE t MODIFY k varchar(4) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
+        "ALTER TABLE t ADD PRIMARY KEY (k)",
+        *(
+            f"INSERT INTO t VALUES (x'{one:02x}{two:02x}', x'{two:02x}', {filler})"
+            for one in range(0x70, 0xA0)
+            for two in range(0x60, 0xC0, 3)
+        ),
+        "ANALYZE TABLE t",
+    )
+    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    question = "SELECT HEX(k), HEX(v) FROM t ORDER BY k"
+    assert lab.ask(copy, question) == lab.ask(original, question)
