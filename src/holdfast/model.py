@@ -153,7 +153,8 @@ class Member:
     """One table's rows inside a part that holds several.
 
     `offset` is where its rows begin in the plain part, `plain_bytes` how long they are.
-    `details` is to the table what `PartPlan.details` is to a part of its own.
+    `details` is to the table what `PartPlan.details` is to a part of its own, `checksum` what
+    `Part.checksum` is.
     """
 
     relation: Relation
@@ -161,6 +162,7 @@ class Member:
     rows: Count
     offset: Count
     plain_bytes: Count
+    checksum: Line = ""
     details: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -195,6 +197,7 @@ class Part:
 
     `members` are the tables of a part that holds several, in the order of their rows. `memo` is
     what its source needs to go on after a crash: the journal keeps it, the manifest does not.
+    `checksum` is what the server computed over the same rows, see `holdfast.checksums`.
     """
 
     name: Line
@@ -213,6 +216,7 @@ class Part:
     details: dict[str, str]
     members: tuple[Member, ...] = ()
     memo: str = ""
+    checksum: Line = ""
 
     @property
     def relations(self) -> tuple[Relation, ...]:

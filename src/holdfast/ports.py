@@ -133,6 +133,19 @@ class Memorable(Protocol):
         ...
 
 
+@runtime_checkable
+class Checksummed(Protocol):
+    """A part stream of a table whose content the server has summed up in the same snapshot.
+
+    Where a part holds several tables, each has its own in `Member.checksum`.
+    """
+
+    @property
+    def checksum(self) -> str:
+        """As `holdfast.checksums` has it, or empty; becomes `Part.checksum` once all was read."""
+        ...
+
+
 class Blobs(Protocol):
     """Where long values are kept beside the parts, each once, named by its SHA-256."""
 

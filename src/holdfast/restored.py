@@ -10,11 +10,26 @@ from holdfast.model import Relation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoredTable:
-    """One table after a restore, counted by the server itself."""
+    """One table after a restore, counted by the server itself.
+
+    `checksum_found` is what the server computed over its rows now; empty where the backup has
+    none to compare it with.
+    """
 
     relation: Relation
     rows_expected: int
     rows_found: int
+    checksum_expected: str = ""
+    checksum_found: str = ""
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the rows, in words; empty where they are those of the backup."""
+        if self.rows_found != self.rows_expected:
+            return f"has {self.rows_found} rows instead of {self.rows_expected}"
+        if self.checksum_found != self.checksum_expected:
+            return "holds other values than were backed up (its checksum differs)"
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

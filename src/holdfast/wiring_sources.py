@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast import wiring_clusters as clusters
+from holdfast.checksums import Policy
 from holdfast.config.secret import read_secret
 from holdfast.config.settings import CompressionSettings, JobSettings
 from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
@@ -115,10 +116,18 @@ def _mysql_source(settings: MysqlSettings, job: JobSettings, _holder: Holder | N
         most_lag_seconds=settings.lag_limit.total_seconds(),
         wait_seconds=settings.lock_wait.total_seconds(),
         hold_seconds=settings.lock_hold.total_seconds(),
+        checksums=checksum_policy(job),
     )
     return MysqlSource(
         dsn=settings.dsn, password=_password(settings.password_file), choices=choices
     )
+
+
+def checksum_policy(job: JobSettings) -> Policy:
+    """Of which tables the server is to sum up the content."""
+    if job.checksums == "auto":
+        return "auto"
+    return "all" if job.checksums else "none"
 
 
 def _mysql_tools_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.model import Buffer, Codec, Part, PartPlan, Relation
-from holdfast.ports import RestoreRequest, Snapshot, Source, Target
+from holdfast.ports import Checksummed, RestoreRequest, Snapshot, Source, Target
 from holdfast.restored import Restored, RestoredTable
 from tests.fakes.stored import FakeStored
 
@@ -76,6 +76,7 @@ def keep_part(snapshot: Snapshot, plan: PartPlan, folder: Path) -> Part:
             digest.update(chunk)
             file.write(chunk)
         rows, members = stream.rows, tuple(stream.members)
+        checksum = stream.checksum if isinstance(stream, Checksummed) else ""
     size = path.stat().st_size
     return Part(
         name=plan.name,
@@ -93,6 +94,7 @@ def keep_part(snapshot: Snapshot, plan: PartPlan, folder: Path) -> Part:
         seconds=0.0,
         details=plan.details,
         members=members,
+        checksum=checksum,
     )
 
 

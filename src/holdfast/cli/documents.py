@@ -217,6 +217,8 @@ def of_restore(report: RestoreReport) -> Document:
                 **of_relation(table.relation),
                 "rows_expected": table.rows_expected,
                 "rows_found": table.rows_found,
+                "checksum_expected": table.checksum_expected or None,
+                "checksum_found": table.checksum_found or None,
             }
             for table in report.tables
         ],

@@ -120,10 +120,11 @@ def show(
             size(part.plain_bytes),
             size(part.stored_bytes),
             part.stored_sha256[:12],
+            _content(part),
         )
         for part in manifest.parts
     ]
-    session.show(table_of(("PART", "KIND", "ROWS", "SIZE", "STORED", "SHA-256"), rows))
+    session.show(table_of(("PART", "KIND", "ROWS", "SIZE", "STORED", "SHA-256", "CONTENT"), rows))
     for line in _summary(manifest):
         session.say(line)
 
@@ -133,6 +134,14 @@ def _called(part: Part) -> str:
         return f"{part.name} ({len(part.members)} tables)"
     pages = part.details.get("pages")
     return f"{part.relation or part.name}{f' pages {pages}' if pages else ''}"
+
+
+def _content(part: Part) -> str:
+    """Whether the server summed up the rows, so that a restore proves more than their number."""
+    if part.members:
+        proven = sum(1 for member in part.members if member.checksum)
+        return f"checksums of {proven}" if proven else ""
+    return "checksum" if part.checksum else ""
 
 
 def _summary(manifest: Manifest) -> list[str]:

@@ -132,6 +132,7 @@ class JobSettings(Strict):
     blob_grace: Duration = BLOB_GRACE
     overlap_alarm: Annotated[int, Field(ge=1, le=50)] = 3
     resumable: bool = False
+    checksums: bool | Literal["auto"] = "auto"
 
     @model_validator(mode="after")
     def _suits_mirrors(self) -> Self:
@@ -152,6 +153,21 @@ class JobSettings(Strict):
                     f"'{key}' does not go with mirrors",
                     hint="leave one of them out; holdfast copy brings backups to a second place",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_snapshot(self) -> Self:
+        """What another program reads in a transaction of its own nobody can sum up."""
+        source = self.source
+        if (
+            self.checksums is True
+            and isinstance(source, MysqlSettings)
+            and source.engine == "tools"
+        ):
+            raise problem(
+                "'checksums: true' is not for engine tools",
+                hint="leave it out, or use engine native",
+            )
         return self
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ from holdfast.pipeline.decrypt import Identities
 from holdfast.pipeline.encrypt import encryption
 from holdfast.pipeline.fingerprint import Fingerprint, Size
 from holdfast.pipeline.flow import Stage, flow
-from holdfast.ports import Memorable, PartStream, Repository, SelfCompressing, Snapshot
+from holdfast.ports import Checksummed, Memorable, PartStream, Repository, SelfCompressing, Snapshot
 
 
 def store_part(
@@ -59,6 +59,7 @@ def store_part(
         )
         rows, members = stream.rows, tuple(stream.members)
         memo = stream.memo if isinstance(stream, Memorable) else ""
+        checksum = stream.checksum if isinstance(stream, Checksummed) else ""
     return Part(
         name=part.name,
         key=key,
@@ -76,6 +77,7 @@ def store_part(
         details=part.details,
         members=members,
         memo=memo,
+        checksum=checksum,
     )
 
 

@@ -198,9 +198,12 @@ class Laboratory:
     def databases(self) -> set[str]:
         return {name for (name,) in self.ask("mysql", "SHOW DATABASES")}
 
+    def drop(self, database: str) -> None:
+        self.run("mysql", f"DROP DATABASE IF EXISTS {ticked(database)}")
+
     def clean(self) -> None:
         for name in self._databases:
-            self.run("mysql", f"DROP DATABASE IF EXISTS {ticked(name)}")
+            self.drop(name)
         for name in self._accounts:
             self.forget(name)
 

@@ -21,6 +21,14 @@ def test_equal_manifests_give_equal_bytes() -> None:
     assert encode(manifest()) == encode(manifest())
 
 
+def test_a_checksum_comes_back_and_its_absence_takes_no_room() -> None:
+    plain = manifest()
+    assert b"checksum" not in encode(plain)
+    part = dataclasses.replace(plain.parts[0], checksum="mysql-rows/1:5")
+    proven = dataclasses.replace(plain, parts=(part, *plain.parts[1:]))
+    assert decode(encode(proven), key="k") == proven
+
+
 def test_names_in_any_script_are_kept_readable() -> None:
     written = encode(dataclasses.replace(manifest(), host="größe"))
     assert "größe" in written.decode()

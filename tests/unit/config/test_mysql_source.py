@@ -51,6 +51,11 @@ def test_a_program_names_its_codec_and_never_goes_above_level_six(
             "leave program out: holdfast compresses itself",
         ),
         (
+            HEAD + MYSQL + REPOSITORY + "    checksums: true\n",
+            "line 4: jobs.shop: 'checksums: true' is not for engine tools",
+            "leave it out, or use engine native",
+        ),
+        (
             HEAD
             + MYSQL.replace("tools", "tools, method: physical")
             + REPOSITORY

@@ -52,9 +52,6 @@ class Access:
 
 def read_access(session: Session, database: str, edition: Edition) -> Access:
     """Grants on `database` and below; what accounts hold server-wide is not its own."""
-    if not edition.mariadb:
-        # Salts are bytes that need not be text.
-        session.run("SET SESSION print_identified_with_as_hex = 1")
     granted = [Account(*row) for row in session.text(GRANTEES, *[database] * 4)]
     holders = [account for account in granted if account.user or account.host]
     members = _members(session, holders, edition)

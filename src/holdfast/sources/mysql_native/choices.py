@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from holdfast.checksums import Policy
 from holdfast.model import Relation, Selection
 
 DdlPolicy = Literal["block", "detect", "ignore"]
@@ -29,6 +30,7 @@ class Choices:
     most_lag_seconds: float = 600.0
     wait_seconds: float = 60.0
     hold_seconds: float = 10.0
+    checksums: Policy = "auto"
 
     @property
     def takes_all_objects(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from holdfast.cleanup import afterwards
@@ -31,10 +31,14 @@ def find_client() -> str:
 
 
 class Clients:
-    """Clients at work on one database; all of them can be ended at once."""
+    """Clients at work on one database; all of them can be ended at once.
 
-    def __init__(self, address: Address) -> None:
+    Each begins with the statement `preparation`: what a session of ours was prepared with.
+    """
+
+    def __init__(self, address: Address, *, preparation: str) -> None:
         self._address = address
+        self._preparation = preparation
         self._program = find_client()
         self._running: set[Child] = set()
         self._lock = threading.Lock()
@@ -42,7 +46,7 @@ class Clients:
 
     def run(self, script: Proven) -> None:
         """Carry out `script` to its end; raises `ChildFailed`, or `Stopped` after `stop`."""
-        with login_file(self._address) as descriptor:
+        with login_file(self._address, more={"init-command": self._preparation}) as descriptor:
             argv = _command(self._program, descriptor, self._address)
             client = running(argv, stdin=True, stdout=False, pass_fds=(descriptor,))
             with client as child, self._listed(child):
@@ -99,18 +103,21 @@ def _command(program: str, descriptor: int, address: Address) -> list[str]:
 
 
 @contextmanager
-def login_file(address: Address) -> Iterator[int]:
-    """An option file in memory, by its descriptor, that only this process and its children read."""
+def login_file(address: Address, *, more: Mapping[str, str] | None = None) -> Iterator[int]:
+    """An option file in memory, by its descriptor, that only this process and its children read.
+
+    It holds the login, and `more` options in its stead or beside it.
+    """
     descriptor = os.memfd_create("holdfast-login")
     with afterwards(os.close, descriptor):
         # The client ignores a file that anybody may write to.
         os.fchmod(descriptor, 0o600)
-        os.write(descriptor, login_options(address).encode())
+        os.write(descriptor, login_options(address, more=more).encode())
         yield descriptor
 
 
-def login_options(address: Address) -> str:
-    """An option file for the client."""
+def login_options(address: Address, *, more: Mapping[str, str] | None = None) -> str:
+    """An option file for a client."""
     options = {"user": address.user, "password": address.password}
     if address.unix_socket:
         options |= {"protocol": "socket", "socket": address.unix_socket}
@@ -121,6 +128,7 @@ def login_options(address: Address) -> str:
     else:
         # As our own sessions do: encrypted where offered, proven only where a CA is given.
         options["loose-ssl-verify-server-cert"] = "0"
+    options |= more or {}
     lines = [f'{name}="{_escaped(value)}"' for name, value in options.items()]
     # Read by the client of MariaDB alone, and known to it since May 2024: the same once more.
     return "\n".join(["[client]", *lines, "[mariadb-client]", "loose-sandbox", ""])

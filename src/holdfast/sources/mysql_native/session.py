@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pymysql
 import pymysql.converters
+from pymysql.constants import COMMAND
 from pymysql.cursors import SSCursor
 
 from holdfast.cleanup import afterwards
+from holdfast.errors import DatabaseUnreachable, GrantMissing
+from holdfast.sources.mysql_native import session_settings
 from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.failures import (
     VALUE_CUT,
+    ConnectionLost,
     StatementFailed,
     cannot_connect,
     translated,
 )
+from holdfast.sources.mysql_native.session_settings import Purpose
 
 CONNECT_SECONDS = 10.0
-# Idle sessions carry the snapshot, and a full repository disk may stall a read for long.
-PATIENCE_SECONDS = 7 * 86400
+# How often whoever waits for a long statement hears that it is still under way.
+LOOK_SECONDS = 5.0
 
 Row = tuple[bytes | None, ...]
 
@@ -47,6 +53,21 @@ class _Connection(pymysql.Connection):
             with socket.socket(fileno=descriptor) as duplicate:
                 duplicate.shutdown(socket.SHUT_RDWR)
 
+    def ask(self, sql: str) -> None:
+        """Send a statement without waiting for its answer."""
+        self._execute_command(COMMAND.COM_QUERY, sql)  # type: ignore[attr-defined]  # not in the stubs
+
+    def is_answered(self, *, within_seconds: float) -> bool:
+        waiting = select.poll()
+        waiting.register(self._sock.fileno(), select.POLLIN)  # type: ignore[attr-defined]  # not in the stubs
+        return bool(waiting.poll(within_seconds * 1000))
+
+    def answer(self) -> tuple[list[Row], int]:
+        """All rows of what was asked, and how many warnings the server had."""
+        self._read_query_result()  # type: ignore[attr-defined]  # not in the stubs
+        result = self._result  # type: ignore[attr-defined]  # not in the stubs
+        return list(result.rows or ()), int(result.warning_count)
+
     def forget_result(self) -> None:
         """Else PyMySQL would want the rest of an unfinished result when it is collected."""
         result = self._result  # type: ignore[attr-defined]  # not in the stubs
@@ -55,15 +76,22 @@ class _Connection(pymysql.Connection):
 
 
 class Session:
-    """One login: short questions as text, large answers as bytes."""
+    """One login: short questions as text, large answers as bytes.
+
+    `preparation` is the statement that gave it its settings: a stock program that begins with
+    the same one reads or loads as we do.
+    """
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
         self._cut = False
+        self.preparation = ""
 
     @classmethod
-    def open(cls, address: Address, *, database: str | None = None) -> Session:
-        """Log in; raises `DatabaseUnreachable`, `AccessDenied` or `GrantMissing`."""
+    def open(
+        cls, address: Address, *, database: str | None = None, purpose: Purpose = "reading"
+    ) -> Session:
+        """Log in and prepare; raises `DatabaseUnreachable`, `AccessDenied` or `GrantMissing`."""
         try:
             connection = _Connection(
                 user=address.user,
@@ -83,7 +111,31 @@ class Session:
             )
         except (pymysql.Error, OSError, RuntimeError) as error:
             raise cannot_connect(address, error) from error
-        return cls(connection)
+        opened = cls(connection)
+        try:
+            opened._prepare(purpose)
+        except ConnectionLost as error:
+            raise DatabaseUnreachable(f"cannot connect to '{address}': {error.message}") from error
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _prepare(self, purpose: Purpose) -> None:
+        """Give every variable that matters its value: a new session has the server's own."""
+        self.run(session_settings.FIRST)
+        present = {row[0]: row[1] for row in self.text("SHOW SESSION VARIABLES")}
+        try:
+            self.preparation = session_settings.statement(purpose, present)
+            self.run(self.preparation)
+        except GrantMissing as error:
+            refused = session_settings.restricted(purpose, present)
+            if purpose == "loading":
+                raise _cannot_prepare(self.value("SELECT CURRENT_USER()"), refused) from error
+            # What is left out here ends a read with an error at worst.
+            allowed = {name: value for name, value in present.items() if name not in refused}
+            self.preparation = session_settings.statement(purpose, allowed)
+            self.run(self.preparation)
 
     def configure(self, **values: str | int) -> None:
         """Set session variables; a value is SQL text."""
@@ -132,6 +184,28 @@ class Session:
                 return rows, int(cursor.warning_count)
         except (pymysql.Error, OSError) as error:
             raise translated(error) from error
+
+    def awaited(self, sql: str) -> Generator[bytes, None, tuple[list[Row], int]]:
+        """What `fetch` gives, of a statement that takes long: yields `b""` now and then meanwhile.
+
+        Leaving before the end cuts the connection.
+        """
+        ended = False
+        try:
+            self._connection.ask(sql)
+            while not self._connection.is_answered(within_seconds=LOOK_SECONDS):
+                yield b""
+            answer = self._connection.answer()
+            ended = True
+        except (pymysql.Error, OSError) as error:
+            failure = translated(error)
+            # A refusal is an answer too.
+            ended = isinstance(failure, StatementFailed)
+            raise failure from error
+        finally:
+            if not ended:
+                self.cut()
+        return answer
 
     @contextmanager
     def streamed(self, sql: str) -> Iterator[Iterator[Row]]:
@@ -185,9 +259,20 @@ class Session:
             self._connection.close()
 
 
+def _cannot_prepare(user: str, refused: Mapping[str, str]) -> GrantMissing:
+    values = ", ".join(f"{name} = {value}" for name, value in refused.items())
+    return GrantMissing(
+        f"cannot load anything faithfully while the server has {', '.join(refused)} as they are: "
+        f"{user} may not set them for a session",
+        hint=f"GRANT SESSION_VARIABLES_ADMIN ON *.* to it (MariaDB: SUPER), or SET GLOBAL {values}",
+    )
+
+
 @contextmanager
-def session(address: Address, *, database: str | None = None) -> Iterator[Session]:
+def session(
+    address: Address, *, database: str | None = None, purpose: Purpose = "reading"
+) -> Iterator[Session]:
     """A session for the length of the block; `database=""` is none at all."""
-    opened = Session.open(address, database=database)
+    opened = Session.open(address, database=database, purpose=purpose)
     with afterwards(opened.close):
         yield opened

@@ -16,7 +16,7 @@ from holdfast.sources.mysql_native.session import Session
 def as_stored(session: Session) -> Iterator[None]:
     """Definitions in the bytes that their authors sent: converted, some could not come back."""
     session.run("SET character_set_results = binary")
-    with afterwards(session.run, "SET NAMES utf8mb4"):
+    with afterwards(session.run, "SET character_set_results = utf8mb4"):
         yield
 
 

@@ -16,7 +16,7 @@ from holdfast.sources.mysql_native.failures import ConnectionLost
 from holdfast.sources.mysql_native.insert_text import Limits
 from holdfast.sources.mysql_native.moment import SAVEPOINT, Moment
 from holdfast.sources.mysql_native.session import Session
-from holdfast.sources.mysql_native.streams import Guarded, RowsStream, TextStream
+from holdfast.sources.mysql_native.streams import Guarded, RowsStream, Summing, TextStream
 from holdfast.sources.mysql_native.tables import Table
 
 
@@ -92,6 +92,7 @@ class MysqlSnapshot:
         pool: Pool,
         limits: Limits,
         guard: Guarded,
+        summing: Summing,
     ) -> None:
         self.server = server
         self.tools: dict[str, str] = {}
@@ -100,6 +101,7 @@ class MysqlSnapshot:
         self._pool = pool
         self._limits = limits
         self._guard = guard
+        self._summing = summing
 
     @property
     def taken_at(self) -> datetime:
@@ -121,7 +123,9 @@ class MysqlSnapshot:
             return
         with self._pool.session() as session:
             tables = self._contents.tables[part.name]
-            stream = RowsStream(session, tables, self._limits, self._guard)
+            stream = RowsStream(
+                session, tables, self._limits, guard=self._guard, summing=self._summing
+            )
             with afterwards(stream.end):
                 yield stream
 

@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from holdfast import checksums
+from holdfast.checksums import Chosen
 from holdfast.errors import SnapshotLost
 from holdfast.model import Consistency
 from holdfast.ports import Blobs, Finding, SourcePlan, TablePlan
@@ -15,6 +17,7 @@ from holdfast.sources.mysql_native.accounts import read_access
 from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.altered import Unaltered, digest, hold_definitions
 from holdfast.sources.mysql_native.choices import Choices
+from holdfast.sources.mysql_native.content import Content
 from holdfast.sources.mysql_native.contents import contents
 from holdfast.sources.mysql_native.definitions import Definitions, read_definitions
 from holdfast.sources.mysql_native.edition import Edition
@@ -25,12 +28,10 @@ from holdfast.sources.mysql_native.lock import shortest_lock
 from holdfast.sources.mysql_native.moment import Moment
 from holdfast.sources.mysql_native.privileges import require_grants, sight
 from holdfast.sources.mysql_native.quiet import wait_until_quiet
-from holdfast.sources.mysql_native.session import PATIENCE_SECONDS, Session, session
+from holdfast.sources.mysql_native.session import Session, session
 from holdfast.sources.mysql_native.snapshot import MysqlSnapshot, Pool
 from holdfast.sources.mysql_native.tables import Table, read_tables
 
-# How long a read waits for an ALTER of its table that is under way.
-METADATA_WAIT_SECONDS = 300
 SMALLEST_PACKET_BYTES = 1 << 20
 NAMED = 20
 
@@ -106,7 +107,10 @@ class MysqlSource:
                 server=edition.server(self.address.database),
                 tables=tuple(_planned(table) for table in tables),
                 consistency=Consistency.SNAPSHOT,
-                notes=(f"one snapshot under lock: {self._lock_name(asking, edition)}",),
+                notes=(
+                    f"one snapshot under lock: {self._lock_name(asking, edition)}",
+                    str(self._proven(tables)),
+                ),
             )
 
     def _examined(self, asking: Session) -> tuple[Edition, list[Table]]:
@@ -115,6 +119,10 @@ class MysqlSource:
         tables = faithful.wanted(read_tables(asking, database), self.choices, database)
         require_grants(asking, edition, database, locks_tables=bool(faithful.loose(tables)))
         return edition, tables
+
+    def _proven(self, tables: Sequence[Table]) -> Chosen:
+        sizes = {table.relation: table.data_bytes for table in tables}
+        return checksums.chosen(sizes, self.choices.checksums)
 
     def _lock_name(self, asking: Session, edition: Edition) -> str:
         stopped = moment.is_stopped_replica(asking, edition)
@@ -141,7 +149,8 @@ class MysqlSource:
             readers = [opened.enter_context(session(self.address)) for _ in range(workers)]
             try:
                 for each in (holder, keeper, *readers):
-                    _prepare(each, edition, limits)
+                    # What is longer has to come back cut, with a warning.
+                    each.configure(group_concat_max_len=limits.longest_bytes)
                 wait_until_quiet(holder, edition, self.choices)
                 taken = moment.begin(
                     readers,
@@ -175,32 +184,17 @@ class MysqlSource:
         definitions = read_definitions(holder, database, tables, choices=choices, left_out=left_out)
         access = read_access(holder, database, edition)
         seen = {name: digest(sql) for name, sql in definitions.tables.items()}
+        proven = self._proven(tables)
+        told = _told(definitions, kept, left_out) | {"content": str(proven)}
         return MysqlSnapshot(
             server=edition.server(database),
-            moment=replace(taken, proof=taken.proof | _told(definitions, kept, left_out)),
+            moment=replace(taken, proof=taken.proof | told),
             contents=contents(tables, definitions, access, limits),
             pool=Pool(readers),
             limits=limits,
             guard=Unaltered(seen, kept, ddl=choices.ddl),
+            summing=Content(proven),
         )
-
-
-def _prepare(reader: Session, edition: Edition, limits: Limits) -> None:
-    """Nothing in the server's own settings may change what we read or end it early."""
-    reader.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    reader.configure(
-        time_zone="'+00:00'",
-        group_concat_max_len=limits.longest_bytes,
-        wait_timeout=PATIENCE_SECONDS,
-        net_write_timeout=PATIENCE_SECONDS,
-        sql_select_limit="DEFAULT",
-        sql_big_selects=1,
-        lock_wait_timeout=METADATA_WAIT_SECONDS,
-    )
-    if edition.mariadb:
-        reader.configure(max_statement_time=0)
-    else:
-        reader.configure(max_execution_time=0)
 
 
 def _told(definitions: Definitions, kept: KeptStill, left_out: Sequence[str]) -> dict[str, str]:

@@ -24,18 +24,39 @@ class Guarded(Protocol):
         ...
 
 
+class Summing(Protocol):
+    """Somebody who has the server sum up the content of tables."""
+
+    def checksum(
+        self, session: Session, table: Table, *, size_bytes: int
+    ) -> Generator[bytes, None, str]:
+        """The checksum of a table whose rows take `size_bytes` as a script, or an empty string.
+
+        Yields an empty buffer now and then while the server is at work: whoever looks at the
+        clock sees that we are, too.
+        """
+        ...
+
+
 class RowsStream:
     """A script of the rows of `tables`, one after the other; read once."""
 
     rows: int | None = None
 
     def __init__(
-        self, session: Session, tables: Sequence[Table], limits: Limits, guard: Guarded
+        self,
+        session: Session,
+        tables: Sequence[Table],
+        limits: Limits,
+        *,
+        guard: Guarded,
+        summing: Summing,
     ) -> None:
         self._session = session
         self._tables = tables
         self._limits = limits
         self._guard = guard
+        self._summing = summing
         self._written = 0
         self._found: list[Member] = []
         self._script = self._read()
@@ -44,6 +65,11 @@ class RowsStream:
     def members(self) -> Sequence[Member]:
         """Where each table's rows lie; a table that is alone has the part to itself."""
         return self._found if len(self._tables) > 1 else ()
+
+    @property
+    def checksum(self) -> str:
+        """That of a table that has the part to itself."""
+        return self._found[0].checksum if len(self._tables) == 1 else ""
 
     def __iter__(self) -> Iterator[Buffer]:
         return self._script
@@ -59,19 +85,22 @@ class RowsStream:
         self._guard.after_reading(self._session, self._tables)
         self.rows = sum(member.rows for member in self._found)
 
-    def _rows_of(self, table: Table) -> Iterator[Buffer]:
+    def _rows_of(self, table: Table) -> Generator[Buffer, None, None]:
         self._guard.before_reading(table)
         begins, rows = self._written, 0
         yield self._counted(mark(table))
         for batch in read_rows(self._session, table, self._limits):
             rows += batch.rows
             yield self._counted(batch.sql)
+        size_bytes = self._written - begins
+        checksum = yield from self._summing.checksum(self._session, table, size_bytes=size_bytes)
         self._found.append(
             Member(
                 relation=table.relation,
                 rows=rows,
                 offset=begins,
-                plain_bytes=self._written - begins,
+                plain_bytes=size_bytes,
+                checksum=checksum,
             )
         )
 

@@ -11,8 +11,6 @@ from holdfast.sources.mysql_native.columns import Column
 from holdfast.sources.mysql_native.session import Session
 
 GENERATED = re.compile(r"\b(VIRTUAL|STORED|PERSISTENT) GENERATED\b", re.IGNORECASE)
-# MySQL shows sizes up to a day old unless told not to; MariaDB always looks.
-REMEMBERED_SIZES = "information_schema_stats_expiry"
 TABLES = """
     SELECT table_name, table_type, COALESCE(engine, ''), COALESCE(table_rows, 0),
            COALESCE(avg_row_length, 0), COALESCE(data_length, 0)
@@ -77,8 +75,6 @@ class _Index:
 
 def read_tables(session: Session, database: str) -> list[Table]:
     """Every base table of `database`, by name."""
-    if session.variable(REMEMBERED_SIZES):
-        session.configure(**{REMEMBERED_SIZES: 0})
     columns = _columns(session, database)
     keys = _keys(session, database, columns)
     return [

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from holdfast.checksums import expected, require_equal
 from holdfast.cleanup import noted_on
-from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty
-from holdfast.model import Part, PartKind, Relation
+from holdfast.errors import HoldfastError, TargetNotEmpty
+from holdfast.model import Part, Relation
 from holdfast.part_details import Details
 from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
@@ -16,8 +17,9 @@ from holdfast.restored import Restored, RestoredTable
 from holdfast.sources.mysql_native import preflight
 from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.client import Clients
+from holdfast.sources.mysql_native.counting import Counting
 from holdfast.sources.mysql_native.loading import Loading
-from holdfast.sources.mysql_native.names import quoted, select
+from holdfast.sources.mysql_native.names import quoted
 from holdfast.sources.mysql_native.session import Session, session
 
 OBJECTS = """
@@ -39,15 +41,14 @@ class MysqlTarget:
         return str(self._address)
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
-        clients = Clients(self._address)
-        with session(self._address, database="") as asking:
+        with session(self._address, database="", purpose="loading") as asking:
+            clients = Clients(self._address, preparation=asking.preparation)
             preflight.require(asking, self._address, request)
             make_room = self._room_for_tables if request.tables else self._whole_database
             with make_room(asking, request):
                 loading = Loading(clients, request, stored, progress)
                 loading.load()
-                asking.run(f"USE {quoted(self._address.database)}")
-                return Restored(tables=tuple(self._counted(asking, request)))
+                return Restored(tables=tuple(self._counted(request)))
 
     @contextmanager
     def _whole_database(self, asking: Session, request: RestoreRequest) -> Iterator[None]:
@@ -96,7 +97,6 @@ class MysqlTarget:
                 f"cannot restore into '{self.name}': it has {_named(there)}",
                 hint="name another database, or pass --overwrite to drop these tables first",
             )
-        asking.run("SET SESSION foreign_key_checks = 0")
         for name in there:
             asking.run(f"DROP TABLE {quoted(name)}")
         try:
@@ -107,36 +107,16 @@ class MysqlTarget:
             error.hint = f"{error.hint}; {note}" if error.hint else note
             raise
 
-    def _counted(self, asking: Session, request: RestoreRequest) -> list[RestoredTable]:
-        """Rows as the server counts them; raises `RestoreFailed` where any are missing."""
-        expected = _expected(request)
-        found = [
-            RestoredTable(
-                relation=relation,
-                rows_expected=rows,
-                rows_found=int(asking.value(select("COUNT(*)", relation.name))),
-            )
-            for relation, rows in sorted(expected.items(), key=lambda item: str(item[0]))
+    def _counted(self, request: RestoreRequest) -> list[RestoredTable]:
+        """Tables as the server counts and sums them; raises `RestoreFailed` where one differs."""
+        wanted = {
+            relation: each
+            for relation, each in expected(request.parts).items()
             if not request.tables or relation in request.tables
-        ]
-        wrong = [table for table in found if table.rows_found != table.rows_expected]
-        if wrong:
-            shown = ", ".join(
-                f"'{table.relation}' has {table.rows_found} rows instead of {table.rows_expected}"
-                for table in wrong[:TABLES_NAMED]
-            )
-            raise RestoreFailed(f"cannot restore into '{self.name}': {shown}")
+        }
+        found = Counting(self._address, wanted).found(workers=request.workers)
+        require_equal(self.name, found)
         return found
-
-
-def _expected(request: RestoreRequest) -> dict[Relation, int]:
-    """How many rows each table had, where that is known: a dump program does not tell."""
-    expected: dict[Relation, int] = {}
-    for part in request.parts:
-        if part.kind is PartKind.DATA and part.relation and part.rows is not None:
-            expected[part.relation] = part.rows
-        expected |= {member.relation: member.rows for member in part.members}
-    return expected
 
 
 def _exists(asking: Session, database: str) -> bool:

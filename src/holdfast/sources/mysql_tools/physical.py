@@ -103,10 +103,11 @@ class MysqlPhysicalSource:
         if rejoin:
             raise SnapshotLost("a copy of the server's files cannot be gone on with half way")
         with session(self._address) as asking:
-            found = self._examined(asking)
+            found, preparation = self._examined(asking), asking.preparation
         snapshot = PhysicalSnapshot(
             server=found.edition.server(WHOLE_SERVER),
             address=self._address,
+            preparation=preparation,
             program=found.program,
             files=found.files,
             threads=min(workers, MOST_THREADS),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -96,9 +96,13 @@ class _Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipes:
-    """Every pipe of one backup; all can be ended at once."""
+    """Every pipe of one backup; all can be ended at once.
+
+    `login` are options that the dump program takes besides those of the `address`.
+    """
 
     address: Address
+    login: Mapping[str, str]
     compressing: Compressing | None
     endings: Endings = field(default_factory=Endings)
 
@@ -116,7 +120,7 @@ class Pipes:
         """
         aborted = self.endings.aborted
         with ExitStack() as opened:
-            login = opened.enter_context(login_file(self.address))
+            login = opened.enter_context(login_file(self.address, more=self.login))
             dump = self._begun(opened, argv(login), pass_fds=(login,))
             if self.compressing is None:
                 yield DumpStream(dump, subject, aborted, done)

@@ -17,7 +17,7 @@ from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.definitions import read_definitions
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.insert_text import Limits
-from holdfast.sources.mysql_native.session import PATIENCE_SECONDS, Session, session
+from holdfast.sources.mysql_native.session import Session, session
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.tables import Table, read_tables
 from holdfast.sources.mysql_tools import contents, policy
@@ -25,6 +25,7 @@ from holdfast.sources.mysql_tools.compressors import Compressing
 from holdfast.sources.mysql_tools.contents import Dumped
 from holdfast.sources.mysql_tools.dump_command import DumpCommand
 from holdfast.sources.mysql_tools.pipe import Pipes
+from holdfast.sources.mysql_tools.prepared import prepared_login
 from holdfast.sources.mysql_tools.programs import Program, find_dump
 from holdfast.sources.mysql_tools.snapshot import DumpSnapshot
 from holdfast.sources.mysql_tools.witness import Witness
@@ -134,7 +135,7 @@ class MysqlToolsSource:
                 f"one {name} for each table, each of a moment of its own"
                 if self._as_tables
                 else f"one {name} for the whole database, in one transaction",
-                *policy.notes(found.tables),
+                *policy.notes(found.tables, kind=found.edition.kind),
             ),
         )
 
@@ -150,7 +151,6 @@ class MysqlToolsSource:
             raise SnapshotLost(f"a dump cannot join the snapshot '{rejoin}' of another")
         with session(self._address) as asking, session(self._address) as watching:
             found = self._examined(asking)
-            watching.configure(wait_timeout=PATIENCE_SECONDS)
             taken_at = self._clock()
             witness = Witness(watching, found.tables if self._as_tables else ())
             snapshot = self._described(asking, found, witness, taken_at)
@@ -169,7 +169,11 @@ class MysqlToolsSource:
             tools={program.name: program.version, **self._compressor()},
             contents=self._contents(asking, found, witness),
             command=DumpCommand(program=program, database=self.database),
-            pipes=Pipes(address=self._address, compressing=self._compressing),
+            pipes=Pipes(
+                address=self._address,
+                login=prepared_login(self._address, program.kind, asking.preparation),
+                compressing=self._compressing,
+            ),
             witness=witness,
             history=any(policy.versioned(table) for table in found.tables),
         )
@@ -201,7 +205,7 @@ class MysqlToolsSource:
             if self._as_tables
             else "all tables are of one transaction; routines, events and grants are as of now"
         )
-        inexact = policy.inexact(found.tables)
+        inexact = policy.inexact(found.tables, kind=found.edition.kind)
         return {"moment": moment} | {kind: ", ".join(names) for kind, names in inexact.items()}
 
     def _compressor(self) -> dict[str, str]:

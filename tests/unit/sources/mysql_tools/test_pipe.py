@@ -19,7 +19,7 @@ COMPLETE = "-- rows\n-- Dump completed\n"
 
 
 def pipes(*, compressing: Compressing | None = None) -> Pipes:
-    return Pipes(address=ADDRESS, compressing=compressing)
+    return Pipes(address=ADDRESS, login={}, compressing=compressing)
 
 
 def printing(text: str, *, status: int = 0, says: str = "") -> list[str]:

@@ -1,0 +1,167 @@
+"""No global variable of a server, whatever it is set to, changes what comes back.
+
+Each is set to its worst values on the side that is read, and then on the side that is loaded.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from holdfast.model import Part
+from holdfast.ports import Source
+from holdfast.sources.mysql_native.session_settings import SETTINGS
+from holdfast.sources.mysql_native.source import MysqlSource
+from holdfast.sources.mysql_native.target import MysqlTarget
+from holdfast.sources.mysql_tools.source import MysqlToolsSource
+from tests.engine.depth import deep
+from tests.engine.loop import bring_back, keep
+from tests.engine.mysql.conftest import laboratory
+from tests.engine.mysql.harmless_variables import HARMLESS
+from tests.engine.mysql.laboratory import HERE, Laboratory, differences
+from tests.engine.mysql.variables import LEFT_ALONE, Globals, variables
+
+ENGINES: dict[str, Callable[[str], Source]] = {
+    "native": MysqlSource,
+    "one dump": MysqlToolsSource,
+    "dumps by table": lambda url: MysqlToolsSource(url, as_tables=True),
+}
+# What cost somebody rows, definitions or a night; tried alone wherever the tests run.
+NOTORIOUS = (
+    "sql_select_limit",
+    "max_join_size",
+    "sql_require_primary_key",
+    "explicit_defaults_for_timestamp",
+    "autocommit",
+    "sql_mode",
+    "idle_transaction_timeout",
+    "time_zone",
+)
+GROUP = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """A database as it was read, and as tools tell it, under the server's own settings."""
+
+    lab: Laboratory
+    database: str
+    description: list[bytes]
+    checksums: dict[str, str]
+    parts: tuple[Part, ...]
+    folder: Path
+    settings: Globals
+
+    def require_equal(self, copy: str) -> None:
+        assert self.lab.checksums(copy) == self.checksums
+        assert differences(self.lab.described(copy), self.description) == []
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Original]:
+    folder = tmp_path_factory.mktemp("original")
+    with laboratory() as lab, lab.connect() as connection:
+        database = lab.database()
+        lab.load(database, (HERE / "worst.sql").read_bytes())
+        yield Original(
+            lab=lab,
+            database=database,
+            description=lab.described(database),
+            checksums=lab.checksums(database),
+            parts=keep(MysqlSource(lab.url(database)), folder),
+            folder=folder,
+            settings=Globals(connection),
+        )
+
+
+def worst_values(original: Original) -> list[tuple[str, str]]:
+    """Every variable that sessions take from the server, with each of its worst values."""
+    return [
+        (variable.name, value)
+        for variable in variables(original.lab)
+        if variable.is_global and variable.name not in LEFT_ALONE
+        for value in variable.worst(original.settings.now(variable.name))
+    ]
+
+
+def tried(original: Original) -> list[dict[str, str]]:
+    """Settings to try one after the other: in CI a dozen at once, and the notorious alone."""
+    found = worst_values(original)
+    alone = [{name: value} for name, value in found]
+    some = [each for each in alone if next(iter(each)) in NOTORIOUS]
+    together: list[dict[str, str]] = []
+    for name, value in sorted(found, key=lambda each: zlib.crc32(repr(each).encode())):
+        fitting = (each for each in together if name not in each and len(each) < GROUP)
+        group = next(fitting, None)
+        if group is None:
+            together.append({name: value})
+        else:
+            group[name] = value
+    return alone if deep(1, sample=0) else [*some, *together]
+
+
+def test_every_variable_of_a_session_is_set_or_known_to_be_harmless(original: Original) -> None:
+    names = {each.name for each in variables(original.lab)}
+    known = {each.name for settings in SETTINGS.values() for each in settings} | HARMLESS.keys()
+    assert sorted(names - known) == []
+
+
+def test_nothing_set_at_the_source_changes_what_is_read(original: Original, tmp_path: Path) -> None:
+    failures = []
+    for number, values in enumerate(tried(original)):
+        engine = list(ENGINES)[number % len(ENGINES)]
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with original.settings.set(values) as taken:
+            if not taken:
+                continue
+            try:
+                parts = read(ENGINES[engine](original.lab.url(original.database)), folder)
+            except Exception as error:  # noqa: BLE001  # all of them are told at once
+                failures.append(f"{engine}, {values}: {error!r}")
+                continue
+        copy = original.lab.name()
+        failures += outcome(original, copy, parts, folder, f"{engine}, {values}")
+        original.lab.drop(copy)
+    assert failures == []
+
+
+def read(source: Source, folder: Path) -> tuple[Part, ...]:
+    assert [each.problem for each in source.check() if each.problem] == []
+    assert len(source.plan().tables) == 7
+    return keep(source, folder)
+
+
+def outcome(
+    original: Original, copy: str, parts: tuple[Part, ...], folder: Path, what: str
+) -> list[str]:
+    try:
+        bring_back(MysqlTarget(original.lab.url(copy)), parts, folder)
+        original.require_equal(copy)
+    except Exception as error:  # noqa: BLE001  # all of them are told at once
+        return [f"{what}: {error!r}"]
+    return []
+
+
+def test_nothing_set_at_the_target_changes_what_is_loaded(original: Original) -> None:
+    failures = []
+    for values in tried(original):
+        copy = original.lab.name()
+        with original.settings.set(values) as taken:
+            if not taken:
+                continue
+            try:
+                bring_back(MysqlTarget(original.lab.url(copy)), original.parts, original.folder)
+            except Exception as error:  # noqa: BLE001  # all of them are told at once
+                failures.append(f"{values}: {error!r}")
+                continue
+        try:
+            original.require_equal(copy)
+        except AssertionError as error:
+            failures.append(f"{values}: {error!r}")
+        original.lab.drop(copy)
+    assert failures == []
