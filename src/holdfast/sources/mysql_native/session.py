@@ -14,7 +14,7 @@ import pymysql.converters
 from pymysql.constants import COMMAND
 from pymysql.cursors import SSCursor
 
-from holdfast.cleanup import afterwards
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import DatabaseUnreachable, GrantMissing
 from holdfast.sources.mysql_native import session_settings
 from holdfast.sources.mysql_native.address import Address
@@ -112,13 +112,12 @@ class Session:
         except (pymysql.Error, OSError, RuntimeError) as error:
             raise cannot_connect(address, error) from error
         opened = cls(connection)
-        try:
-            opened._prepare(purpose)
-        except ConnectionLost as error:
-            raise DatabaseUnreachable(f"cannot connect to '{address}': {error.message}") from error
-        except BaseException:
-            opened.close()
-            raise
+        with on_failure(opened.close):
+            try:
+                opened._prepare(purpose)
+            except ConnectionLost as error:
+                what = f"cannot connect to '{address}': {error.message}"
+                raise DatabaseUnreachable(what) from error
         return opened
 
     def _prepare(self, purpose: Purpose) -> None:
@@ -190,22 +189,14 @@ class Session:
 
         Leaving before the end cuts the connection.
         """
-        ended = False
-        try:
-            self._connection.ask(sql)
-            while not self._connection.is_answered(within_seconds=LOOK_SECONDS):
-                yield b""
-            answer = self._connection.answer()
-            ended = True
-        except (pymysql.Error, OSError) as error:
-            failure = translated(error)
-            # A refusal is an answer too.
-            ended = isinstance(failure, StatementFailed)
-            raise failure from error
-        finally:
-            if not ended:
-                self.cut()
-        return answer
+        with on_failure(self.cut):
+            try:
+                self._connection.ask(sql)
+                while not self._connection.is_answered(within_seconds=LOOK_SECONDS):
+                    yield b""
+                return self._connection.answer()
+            except (pymysql.Error, OSError) as error:
+                raise translated(error) from error
 
     @contextmanager
     def streamed(self, sql: str) -> Iterator[Iterator[Row]]:
