@@ -22,7 +22,7 @@ SAMPLE: Mapping[str, float] = {
     "molecule tuning": 600,
     "molecule incident": 200,
 }
-# To their full depth; what is not named here takes what it takes in a sample.
+# To their full depth, where that takes longer; and what is only run there or by its name.
 FULL: Mapping[str, float] = {
     "unit": 900,
     "unit elsewhere": 900,
@@ -34,4 +34,5 @@ FULL: Mapping[str, float] = {
 
 def seconds(kind: str, *, full: bool) -> float:
     """The budget of a kind of job."""
-    return FULL[kind] if full and kind in FULL else SAMPLE[kind]
+    first, then = (FULL, SAMPLE) if full else (SAMPLE, FULL)
+    return first[kind] if kind in first else then[kind]
