@@ -10,7 +10,6 @@ from pathlib import Path
 
 from holdfast import wiring
 from holdfast import wiring_clusters as clusters
-from holdfast.append_only import AppendOnly, Leftovers
 from holdfast.archiving import WalStream
 from holdfast.config.settings import Settings
 from holdfast.config.sources import PostgresSettings
@@ -34,7 +33,7 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
     stores = [wiring.repository_settings(settings, each) for each in (kept_in, *mirrors)]
     return Archiving(
         job=wiring.spec_of(name, job, stores[0]),
-        repositories=tuple(AppendOnly(repository(each), Leftovers()) for each in stores),
+        repositories=tuple(repository(each) for each in stores),
         host=socket.gethostname(),
         clock=wiring.now,
         new_token=lambda: secrets.token_hex(TOKEN_BYTES),

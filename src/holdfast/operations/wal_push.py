@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from holdfast import events
+from holdfast.append_only import AppendOnly, Leftovers
 from holdfast.archiving import ArchivedFile
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.cleanup import afterwards
@@ -70,6 +71,9 @@ def push(plugs: Archiving, path: Path, *, cluster: str = "", at_once: int = 1) -
     another one has its name, `WalUnfit`, and what the repositories raise.
     """
     began = time.monotonic()
+    leftovers = Leftovers()
+    added_to = tuple(AppendOnly(each, leftovers) for each in plugs.repositories)
+    plugs = replace(plugs, repositories=added_to)
     file = wal_file(path, cluster or cluster_beside(path))
     asked, later = [*history_beside(file), file], ready_after(file, at_once - 1)
     files, done = [*asked, *later], list[WalFile]()

@@ -14,6 +14,7 @@ from holdfast.errors import (
     AlreadyStored,
     HoldfastError,
     RepositoryFull,
+    RepositoryReadOnly,
     RepositoryUnreachable,
     WalConflict,
     WalUnfit,
@@ -110,6 +111,20 @@ def test_who_comes_second_takes_only_his_own_away(
         with pytest.raises(WalConflict):
             push(archiving(ours), path)
     assert ours.objects == theirs.objects
+
+
+def test_who_comes_second_and_may_remove_nothing_is_content_with_what_is_there(
+    server: DataDirectory,
+) -> None:
+    theirs = MemoryRepository()
+    elsewhere = archiving(theirs)
+    elsewhere.new_token()
+    push(elsewhere, server.finish(ONE))
+    ours = Racing(theirs.objects)
+    ours.refuse_deletes_with = RepositoryReadOnly("cannot delete it: AccessDenied")
+    assert push(archiving(ours), server.finish(ONE)).was_there
+    assert names(ours) == [ONE]
+    assert len(ours.objects) == len(theirs.objects) + 1
 
 
 class Deaf(MemoryRepository):
