@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.uploader import STORE
-from holdfast.repositories.s3_requests import S3Keys, S3Requests
+from holdfast.repositories.http_transport import Transport
+from holdfast.repositories.s3_requests import S3Keys, s3_requests
 from lab.machine import install, missing
 from lab.stores.ceph import s3_server
 from lab.stores.sshd import sftp_server
@@ -74,9 +75,9 @@ def s3_place(folder: Path, one_way_seconds: float) -> Iterator[Place]:
     ):
         endpoint = f"http://127.0.0.1:{line.port}"
         keys = S3Keys(access_key=server.owner.access_key, secret_key=server.owner.secret_key)
-        S3Requests(
-            endpoint=server.endpoint,
-            bucket=BUCKET,
+        s3_requests(
+            Transport(server.endpoint),
+            BUCKET,
             region="us-east-1",
             keys=keys,
             clock=lambda: datetime.now(UTC),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from lab import command
 from lab.errors import CommandFailed
@@ -53,18 +53,27 @@ class AzureServer:
 
     def make_container(self, name: str) -> None:
         """As it is done once for a repository, by hand. Raises `CommandFailed`."""
-        path, query = f"/{self.account}/{name}", {"restype": "container"}
+        self._ask(f"/{self.account}/{name}", {"restype": "container"}, {})
+
+    def put(self, container: str, name: str) -> None:
+        """An empty blob of any name. Raises `CommandFailed`."""
+        path = f"/{self.account}/{container}/{quote(name)}"
+        self._ask(path, {}, {"x-ms-blob-type": "BlockBlob"})
+
+    def _ask(self, path: str, query: dict[str, str], told: dict[str, str]) -> None:
         headers = {
+            **told,
             "x-ms-date": format_datetime(datetime.now(UTC), usegmt=True),
             "x-ms-version": VERSION,
         }
         headers["authorization"] = self._signed(path, query, headers)
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
         try:
-            connection.request("PUT", f"{path}?{urlencode(query)}", headers=headers)
+            line = f"{path}?{urlencode(query)}" if query else path
+            connection.request("PUT", line, headers={**headers, "content-length": "0"})
             answer = connection.getresponse()
             if answer.status != http.client.CREATED:
-                raise CommandFailed(f"cannot make container '{name}': {answer.read().decode()}")
+                raise CommandFailed(f"cannot make '{path}': {answer.read().decode()}")
         finally:
             connection.close()
 

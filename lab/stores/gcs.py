@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote_plus, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -178,7 +178,7 @@ class _Request:
 
 def _act(method: str, request: _Request) -> Callable[[_Request], Answer]:
     if not request.name:
-        acts = {"GET": _list}
+        acts = {"GET": _list_uploads if "uploads" in request.query else _list}
     elif "uploads" in request.query:
         acts = {"POST": _begin_upload}
     elif "uploadId" in request.query:
@@ -232,19 +232,34 @@ def _list(request: _Request) -> Answer:
         token=query.get("continuation-token", ""),
         most=int(query.get("max-keys", PAGE)),
     )
+    is_encoded = query.get("encoding-type") == "url"
+    named = quote_plus if is_encoded else escape
     contents = "".join(
-        f"<Contents><Key>{escape(name)}</Key><Generation>{each.generation}</Generation>"
+        f"<Contents><Key>{named(name)}</Key><Generation>{each.generation}</Generation>"
         f"<MetaGeneration>1</MetaGeneration><LastModified>{each.updated:%Y-%m-%dT%H:%M:%S.%fZ}"
         f"</LastModified><ETag>&quot;{each.etag}&quot;</ETag><Size>{len(each.content)}</Size>"
         "</Contents>"
         for name, each in page.found
     )
+    told = "<EncodingType>url</EncodingType>" if is_encoded else ""
     more = f"<NextContinuationToken>{page.token}</NextContinuationToken>" if page.token else ""
     return _document(
         "ListBucketResult",
-        f"<Prefix>{escape(query.get('prefix', ''))}</Prefix><KeyCount>{len(page.found)}</KeyCount>"
+        f"{told}<Prefix>{named(query.get('prefix', ''))}</Prefix>"
+        f"<KeyCount>{len(page.found)}</KeyCount>"
         f"<IsTruncated>{str(bool(page.token)).lower()}</IsTruncated>{more}{contents}",
     )
+
+
+def _list_uploads(request: _Request) -> Answer:
+    request.require("list")
+    prefix = request.query.get("prefix", "")
+    found = "".join(
+        f"<Upload><Key>{escape(each.name)}</Key><UploadId>{upload_id}</UploadId></Upload>"
+        for upload_id, each in list(request.bucket.uploads.items())
+        if each.name.startswith(prefix)
+    )
+    return _document("ListMultipartUploadsResult", f"<IsTruncated>false</IsTruncated>{found}")
 
 
 def _begin_upload(request: _Request) -> Answer:

@@ -66,7 +66,7 @@ def _s3(settings: S3Settings) -> Repository:
         region=settings.region,
         endpoint=settings.endpoint,
         keys=_s3_keys(settings),
-        clock=lambda: datetime.now(UTC),
+        clock=_now,
         ca_file=settings.ca_file,
         sends_checksums=settings.send_checksums,
         request_timeout=settings.request_timeout,
@@ -91,12 +91,15 @@ def _s3_keys(settings: S3Settings) -> S3Keys | None:
 
 
 def _gcs(settings: GcsSettings) -> Repository:
+    from holdfast.google_tokens import GoogleTokens
     from holdfast.repositories.clouds import gcs_repository
 
+    account = _revealed(settings.service_account, "service_account")
     return gcs_repository(
         bucket=settings.bucket,
         prefix=settings.prefix,
-        service_account_key=_revealed(settings.service_account, "service_account"),
+        service_account_key=account,
+        token=GoogleTokens(account, _now) if account else None,
         endpoint=settings.endpoint,
         ca_file=settings.ca_file,
         request_timeout=settings.request_timeout,
@@ -113,6 +116,7 @@ def _azure(settings: AzureSettings) -> Repository:
         prefix=settings.prefix,
         account_key=_revealed(settings.account_key, "account_key"),
         sas_token=_revealed(settings.sas_token, "sas_token"),
+        clock=_now,
         endpoint=settings.endpoint,
         ca_file=settings.ca_file,
         request_timeout=settings.request_timeout,
@@ -136,6 +140,10 @@ def _sftp(settings: SftpSettings) -> Repository:
         timeout=settings.request_timeout,
     )
     return SftpRepository(login, root=str(settings.path))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _revealed(source: SecretSource | None, what: str) -> str:

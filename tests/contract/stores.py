@@ -6,9 +6,12 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from holdfast.google_tokens import GoogleTokens
+from holdfast.repositories.bucket_requests import BucketRequests
 from holdfast.repositories.clouds import azure_repository, gcs_repository, s3_repository
+from holdfast.repositories.http_transport import Transport
 from holdfast.repositories.object_store import ObjectStoreRepository
-from holdfast.repositories.s3_requests import S3Keys, S3Requests
+from holdfast.repositories.s3_requests import S3Keys, s3_requests
 from holdfast.repositories.sftp_connections import SshLogin
 from lab.stores.azure import AzureServer
 from lab.stores.ceph import S3Server, S3User
@@ -74,14 +77,9 @@ class Bucket:
             request_timeout=request_timeout,
         )
 
-    def requests(self) -> S3Requests:
-        return S3Requests(
-            endpoint=self.server.endpoint,
-            bucket=self.name,
-            region=REGION,
-            keys=self.keys,
-            clock=now,
-        )
+    def requests(self) -> BucketRequests:
+        transport = Transport(self.server.endpoint)
+        return s3_requests(transport, self.name, region=REGION, keys=self.keys, clock=now)
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,7 @@ class AzureContainer:
             prefix=prefix,
             account_key="" if sas_token else self.server.account_key,
             sas_token=sas_token,
+            clock=now,
             endpoint=replace(self.server, port=port or self.server.port).endpoint,
             request_timeout=request_timeout,
         )
@@ -123,12 +122,15 @@ class GcsBucket:
         prefix: str,
         port: int = 0,
         account: Account | None = None,
+        lists_itself: bool = True,
         request_timeout: timedelta = timedelta(minutes=1),
     ) -> ObjectStoreRepository:
+        key_file = (account or self.server.user).key_file
         return gcs_repository(
             bucket=self.name,
             prefix=prefix,
-            service_account_key=(account or self.server.user).key_file,
+            service_account_key=key_file,
+            token=GoogleTokens(key_file, now) if lists_itself else None,
             endpoint=replace(self.server, port=port or self.server.port).endpoint,
             request_timeout=request_timeout,
         )

@@ -213,6 +213,17 @@ def test_what_was_damaged_on_its_way_to_google_is_found_by_its_checksum_and_remo
         assert content(store, "job/b/part") == b"x" * 1000
 
 
+def test_unfinished_uploads_of_a_dead_run_are_ended_at_google_and_those_of_others_are_not(
+    gcs_bucket: GcsBucket, tmp_path: Path
+) -> None:
+    there = gcs_bucket.server.buckets[gcs_bucket.name]
+    for key in ("job/b/dead", "job/c/dead", "job-two/b/alive"):
+        there.begin_upload(f"{tmp_path.name}/{key}", {})
+    assert gcs_bucket.repository(prefix=tmp_path.name).sweep("job") == 2
+    mine = [each.name for each in there.uploads.values() if each.name.startswith(tmp_path.name)]
+    assert mine == [f"{tmp_path.name}/job-two/b/alive"]
+
+
 def test_a_wrong_login_is_refused_and_never_shown(
     azure_container: AzureContainer, gcs_bucket: GcsBucket
 ) -> None:

@@ -6,26 +6,26 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from holdfast.errors import ConfigInvalid, RepositoryRefused, RepositoryUnreachable
-from holdfast.repositories.object_errors import REMEDIES
+from holdfast.errors import ConfigInvalid
+from holdfast.repositories.azure_requests import ContainerRequests, by_key, by_token
+from holdfast.repositories.gcs_requests import GOOGLE, gcs_requests
+from holdfast.repositories.http_transport import Transport
 from holdfast.repositories.object_store import ObjectStoreRepository
+from holdfast.repositories.own_lists import OwnLists
 from holdfast.repositories.part_sizes import PART_BYTES
-from holdfast.repositories.s3_requests import S3Keys, S3Refused, S3Requests
+from holdfast.repositories.s3_requests import S3Keys, s3_requests
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
 REQUEST_TIMEOUT = timedelta(minutes=5)
-_REFUSALS = (400, 401, 403, 404)
-_LATER = ("RequestTimeout", "SlowDown")
 # A part cannot be sent again from outside: these few tries are inside one put or get.
 RETRIES: RetryConfig = {
     "max_retries": 3,
@@ -54,7 +54,8 @@ def s3_repository(
     """A bucket of S3 or of what speaks its language at `endpoint`.
 
     Without `keys` they are looked for in the environment and on the machine (roles of instances,
-    containers and web identities); unfinished uploads are then left to the bucket's own rules.
+    containers and web identities). Without keys in hand, here and elsewhere, unfinished uploads are
+    left to the bucket's own rules, and a list that holds an impossible name is refused.
     """
     address = endpoint or f"https://s3.{region}.amazonaws.com"
     config: S3Config = {
@@ -76,16 +77,9 @@ def s3_repository(
     name = f"s3://{bucket}/{prefix}".rstrip("/")
     lists = None
     if keys:
-        requests = S3Requests(
-            endpoint=address,
-            bucket=bucket,
-            region=region,
-            keys=keys,
-            clock=clock,
-            tls=ssl.create_default_context(cafile=ca_file) if ca_file else None,
-            timeout_seconds=request_timeout.total_seconds(),
-        )
-        lists = S3Lists(requests, prefix=prefix, name=name)
+        transport = _transport(address, ca_file, request_timeout)
+        requests = s3_requests(transport, bucket, region=region, keys=keys, clock=clock)
+        lists = OwnLists(requests, prefix=prefix, name=name)
     return ObjectStoreRepository(store, name=name, lists=lists, part_bytes=part_bytes)
 
 
@@ -104,12 +98,16 @@ def gcs_repository(
     bucket: str,
     prefix: str,
     service_account_key: str,
+    token: Callable[[], str] | None = None,
     endpoint: str = "",
     ca_file: Path | None = None,
     request_timeout: timedelta = REQUEST_TIMEOUT,
     part_bytes: int = PART_BYTES,
 ) -> ObjectStoreRepository:
-    """A bucket of Google Cloud Storage; without a key the machine's own account is used."""
+    """A bucket of Google Cloud Storage; without a key the machine's own account is used.
+
+    `token` gives what logs in with that key.
+    """
     config: GCSConfig = {}
     if service_account_key:
         config["service_account_key"] = service_account_key
@@ -124,7 +122,12 @@ def gcs_repository(
             retry_config=RETRIES,
             config=config,
         )
-    return ObjectStoreRepository(store, name=name, part_bytes=part_bytes)
+    lists = None
+    if token:
+        transport = _transport(endpoint or GOOGLE, ca_file, request_timeout)
+        requests = gcs_requests(transport, bucket, token=token)
+        lists = OwnLists(requests, prefix=prefix, name=name)
+    return ObjectStoreRepository(store, name=name, lists=lists, part_bytes=part_bytes)
 
 
 def azure_repository(
@@ -134,6 +137,7 @@ def azure_repository(
     prefix: str,
     account_key: str,
     sas_token: str,
+    clock: Callable[[], datetime],
     endpoint: str = "",
     ca_file: Path | None = None,
     request_timeout: timedelta = REQUEST_TIMEOUT,
@@ -156,7 +160,14 @@ def azure_repository(
             retry_config=RETRIES,
             config=config,
         )
-    return ObjectStoreRepository(store, name=name, part_bytes=part_bytes)
+    lists = None
+    if account_key or sas_token:
+        login = by_token(sas_token) if sas_token else by_key(account, account_key, clock=clock)
+        address = endpoint or f"https://{account}.blob.core.windows.net"
+        transport = _transport(address, ca_file, request_timeout)
+        requests = ContainerRequests(transport, container, login=login)
+        lists = OwnLists(requests, prefix=prefix, name=name)
+    return ObjectStoreRepository(store, name=name, lists=lists, part_bytes=part_bytes)
 
 
 @contextmanager
@@ -169,53 +180,12 @@ def _login(name: str, *, hint: str) -> Iterator[None]:
         raise ConfigInvalid(f"cannot log in to '{name}': {cause}", hint=hint) from None
 
 
-class S3Lists:
-    """Obeys `object_store.Lists`."""
-
-    def __init__(self, requests: S3Requests, *, prefix: str, name: str) -> None:
-        self._requests = requests
-        self._prefix = prefix.strip("/")
-        self._name = name
-
-    def objects_below(self, prefix: str) -> Iterator[tuple[str, int]]:
-        beginning = f"{self._prefix}/" if self._prefix else ""
-        found = self._requests.objects(self._below(prefix))
-        while True:
-            with self._told(f"list '{prefix}'", rights="s3:ListBucket"):
-                each = next(found, None)
-            if each is None:
-                return
-            key, size_bytes = each
-            is_ours = key.startswith(beginning)
-            # No key begins with a slash.
-            yield key.removeprefix(beginning) if is_ours else f"/{key}", size_bytes
-
-    def abort_below(self, prefix: str) -> int:
-        rights = "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"
-        with self._told("end unfinished uploads", rights=rights):
-            found = list(self._requests.unfinished(self._below(prefix)))
-            for upload in found:
-                self._requests.abort(upload)
-        return len(found)
-
-    def _below(self, prefix: str) -> str:
-        return "".join(f"{part}/" for part in (self._prefix, prefix) if part)
-
-    @contextmanager
-    def _told(self, verb: str, *, rights: str) -> Iterator[None]:
-        try:
-            yield
-        except S3Refused as error:
-            what = f"cannot {verb} in '{self._name}': {error}"
-            if error.code not in _LATER and (error.status in _REFUSALS or error.code in REMEDIES):
-                hint = REMEDIES.get(error.code, f"grant {rights}")
-                raise RepositoryRefused(what, hint=hint) from error
-            raise RepositoryUnreachable(what, hint="trying later may work") from error
-        except (OSError, HTTPException) as error:
-            raise RepositoryUnreachable(
-                f"cannot {verb} in '{self._name}': {error}",
-                hint="is the endpoint right, and does it answer?",
-            ) from error
+def _transport(endpoint: str, ca_file: Path | None, request_timeout: timedelta) -> Transport:
+    return Transport(
+        endpoint,
+        tls=ssl.create_default_context(cafile=ca_file) if ca_file else None,
+        timeout_seconds=request_timeout.total_seconds(),
+    )
 
 
 def _client(endpoint: str, ca_file: Path | None, request_timeout: timedelta) -> ClientConfig:

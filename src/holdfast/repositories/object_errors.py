@@ -23,6 +23,7 @@ from holdfast.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
+from holdfast.repositories.http_transport import printable
 
 # A request's address may carry a signature (Azure's shared access does): none is ever shown.
 _QUERY = re.compile(r"\?[^\s)]*")
@@ -61,7 +62,7 @@ REMEDIES = {
     "AuthorizationHeaderMalformed": "mend 'region' in the configuration",
     "PermanentRedirect": "mend 'region' or 'endpoint' in the configuration",
 }
-_RIGHTS = "grant the rights that docs/repositories.md lists: list, get, put, delete, abort"
+RIGHTS = "grant the rights that docs/repositories.md lists: list, get, put, delete, abort"
 _KEPT = "this login may not delete, or the store keeps it for a time: delete with one that may"
 
 
@@ -99,7 +100,7 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
     if _IMPOSSIBLE in text:
         return RepositoryRefused(cause, hint="somebody else put it there: remove it by hand")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _is_refusal(text):
-        return RepositoryRefused(cause, hint=_RIGHTS)
+        return RepositoryRefused(cause, hint=RIGHTS)
     return RepositoryUnreachable(cause, hint="is the endpoint right, and does it answer?")
 
 
@@ -112,11 +113,6 @@ def _cause(text: str, code: str) -> str:
     """The store's own code and words, or the last that obstore says about the connection."""
     if code:
         message = _MESSAGE.search(text)
-        return _printable(f"{code}: {message[1]}" if message else code)
+        return printable(f"{code}: {message[1]}" if message else code)
     first = _QUERY.sub("", text.partition("\n")[0])
-    return _printable(first.rpartition(" - ")[2].strip() or first)
-
-
-def _printable(text: str) -> str:
-    """What a store says must not steer the terminal that it is read on."""
-    return "".join(each if each.isprintable() else " " for each in text)
+    return printable(first.rpartition(" - ")[2].strip() or first)

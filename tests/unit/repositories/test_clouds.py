@@ -16,6 +16,10 @@ from holdfast.repositories.clouds import azure_repository, gcs_repository, s3_re
 from holdfast.repositories.s3_requests import S3Keys
 
 
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 @pytest.mark.parametrize(
     ("make", "hint"),
     [
@@ -34,13 +38,18 @@ from holdfast.repositories.s3_requests import S3Keys
         ),
         (
             lambda: azure_repository(
-                account="a", container="c", prefix="", account_key="SECRET !", sas_token=""
+                account="a",
+                container="c",
+                prefix="",
+                account_key="SECRET !",
+                sas_token="",
+                clock=now,
             ),
             "Base64",
         ),
         (
             lambda: azure_repository(
-                account="a", container="c", prefix="", account_key="", sas_token="SECRET"
+                account="a", container="c", prefix="", account_key="", sas_token="SECRET", clock=now
             ),
             "sas_token",
         ),
@@ -84,7 +93,7 @@ def test_a_bucket_with_object_lock_is_told_the_checksum_of_each_put(
             region="r",
             endpoint=f"http://127.0.0.1:{server.server_address[1]}",
             keys=S3Keys(access_key="a", secret_key="s"),
-            clock=lambda: datetime.now(UTC),
+            clock=now,
             sends_checksums=sends_checksums,
         )
         store.put("job/x", [b"content"])

@@ -16,11 +16,18 @@ from holdfast.repositories.object_store import ObjectStoreRepository
 from holdfast.repositories.s3_requests import S3Keys
 from holdfast.repositories.xml_answers import MOST_BYTES
 
+PROXIES = [
+    name
+    for word in ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    for name in (word, word.upper())
+]
 Answering = Callable[[str], tuple[int, bytes]]
 
 
 @contextmanager
-def store_that(answers: Answering) -> Iterator[ObjectStoreRepository]:
+def store_that(answers: Answering, *, endpoint: str = "") -> Iterator[ObjectStoreRepository]:
+    """At an `endpoint` of its own, what answers is the proxy before it."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, body = answers(self.path)
@@ -35,14 +42,20 @@ def store_that(answers: Answering) -> Iterator[ObjectStoreRepository]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield s3_repository(
-            bucket="b",
-            prefix="x",
-            region="r",
-            endpoint=f"http://127.0.0.1:{server.server_address[1]}",
-            keys=S3Keys(access_key="a", secret_key="s"),
-            clock=lambda: datetime.now(UTC),
-        )
+        here = f"http://127.0.0.1:{server.server_address[1]}"
+        with pytest.MonkeyPatch.context() as environment:
+            for name in PROXIES:
+                environment.delenv(name, raising=False)
+            if endpoint:
+                environment.setenv("http_proxy", here)
+            yield s3_repository(
+                bucket="b",
+                prefix="x",
+                region="r",
+                endpoint=endpoint or here,
+                keys=S3Keys(access_key="a", secret_key="s"),
+                clock=lambda: datetime.now(UTC),
+            )
         server.shutdown()
         thread.join()
 
@@ -119,3 +132,15 @@ def test_a_refused_list_says_what_to_do(status: int, code: str, error: type[Hold
     with store_that(lambda _: (status, body)) as store, pytest.raises(error) as raised:
         list(store.list("job"))
     assert raised.value.hint
+
+
+def test_a_list_goes_through_the_proxy_of_the_environment() -> None:
+    asked: list[str] = []
+
+    def answered(path: str) -> tuple[int, bytes]:
+        asked.append(path)
+        return 200, page("x/job/1")
+
+    with store_that(answered, endpoint="http://s3.invalid") as store:
+        assert [each.key for each in store.list("job")] == ["job/1"]
+    assert [each.partition("?")[0] for each in asked] == ["http://s3.invalid/b"]

@@ -1,0 +1,100 @@
+"""Lists of a container of Azure that may hold any name, logged in by the key or by a token."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from email.utils import format_datetime
+from urllib.parse import parse_qsl, quote, unquote
+from xml.etree import ElementTree
+
+from holdfast.repositories.bucket_requests import UnfinishedUpload
+from holdfast.repositories.http_transport import StoreRefused, Transport, encoded, size_of
+
+VERSION = "2021-12-02"
+PAGE = 1000
+# Encoding, language, length, MD5, type, date, four conditions and a range: none is sent.
+_NONE_OF_THESE = "\n" * 12
+
+Login = Callable[[str, dict[str, str]], tuple[dict[str, str], dict[str, str]]]
+"""By the path and the query of a GET: its query and its headers, logged in."""
+
+
+class ContainerRequests:
+    """Requests to one container."""
+
+    def __init__(self, transport: Transport, container: str, *, login: Login) -> None:
+        self._transport = transport
+        self._path = f"{transport.path}/{quote(container, safe='')}"
+        self._login = login
+
+    def objects(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Every name that begins with `prefix`, whatever it is, and its size, page by page."""
+        marker = ""
+        while True:
+            page = self._page(prefix, marker)
+            for blob in page.iterfind("Blobs/Blob"):
+                if blob.findtext("Properties/ResourceType") != "directory":
+                    yield _name(blob), size_of(blob.findtext("Properties/Content-Length", ""))
+            before, marker = marker, page.findtext("NextMarker", "")
+            if not marker:
+                return
+            if marker == before:
+                raise StoreRefused(http.client.BAD_GATEWAY, "", "its list leads to itself")
+
+    def unfinished(self, _prefix: str) -> Iterator[UnfinishedUpload]:
+        """None: Azure drops what was never completed after a week."""
+        return iter(())
+
+    def abort(self, upload: UnfinishedUpload) -> None:
+        raise NotImplementedError(upload)
+
+    def _page(self, prefix: str, marker: str) -> ElementTree.Element:
+        asked = {
+            "restype": "container",
+            "comp": "list",
+            "prefix": prefix,
+            "maxresults": str(PAGE),
+        }
+        query, headers = self._login(self._path, asked | ({"marker": marker} if marker else {}))
+        return self._transport.ask("GET", f"{self._path}?{encoded(query)}", headers)
+
+
+def by_key(account: str, account_key: str, *, clock: Callable[[], datetime]) -> Login:
+    """Shared Key."""
+    key = base64.b64decode(account_key)
+
+    def login(path: str, query: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        moment = format_datetime(clock(), usegmt=True)
+        headers = {"x-ms-date": moment, "x-ms-version": VERSION}
+        named = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        asked = "".join(f"\n{name}:{query[name]}" for name in sorted(query))
+        text = f"GET{_NONE_OF_THESE}{named}/{account}{path}{asked}"
+        digest = hmac.new(key, text.encode(), hashlib.sha256).digest()
+        signature = base64.b64encode(digest).decode()
+        return query, headers | {"authorization": f"SharedKey {account}:{signature}"}
+
+    return login
+
+
+def by_token(sas_token: str) -> Login:
+    """A shared access signature, which is part of each query."""
+    token = dict(parse_qsl(sas_token.removeprefix("?"), keep_blank_values=True))
+
+    def login(_path: str, query: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        return query | token, {"x-ms-version": VERSION}
+
+    return login
+
+
+def _name(blob: ElementTree.Element) -> str:
+    """Encoded where it holds what XML cannot."""
+    found = blob.find("Name")
+    if found is None:
+        return ""
+    text = found.text or ""
+    return unquote(text) if found.get("Encoded") == "true" else text

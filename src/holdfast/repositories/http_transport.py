@@ -1,0 +1,139 @@
+"""Single requests to a store of a cloud, for the few that obstore does not know well enough.
+
+Nothing but the standard library: one connection each, for they are rare, through the proxy of the
+environment as obstore's go, and no more of an answer than an answer can have.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cached_property
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+from xml.etree import ElementTree
+
+from holdfast.cleanup import afterwards
+from holdfast.repositories.xml_answers import MOST_BYTES, Unreadable, parsed
+
+TIMEOUT_SECONDS = 30.0
+# A longer number is no size.
+_DIGITS = 20
+
+
+class StoreRefused(Exception):
+    """The store answered with an error; `code` is its own word for it."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        text = f"{code or status}: {message}" if message else f"{code or status}"
+        super().__init__(printable(text))
+        self.status = status
+        self.code = code
+
+
+class Transport:
+    """Requests to the store at `endpoint`, signed by whoever asks."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._url = urlsplit(endpoint)
+        self._tls = tls
+        self._timeout_seconds = timeout_seconds
+
+    @property
+    def host(self) -> str:
+        """As the header of that name has it."""
+        return self._url.netloc
+
+    @property
+    def path(self) -> str:
+        """Of the endpoint, without a slash at the end."""
+        return self._url.path.rstrip("/")
+
+    def ask(
+        self, method: str, target: str, headers: Mapping[str, str], content: bytes = b""
+    ) -> ElementTree.Element:
+        """Send one request; the answer's document, empty where there is none.
+
+        Raises `StoreRefused`, and `OSError` or `http.client.HTTPException` where nobody answers.
+        """
+        connection = self._connection()
+        with afterwards(connection.close):
+            connection.request(
+                method, self._whole(target), body=content or None, headers=dict(headers)
+            )
+            answer = connection.getresponse()
+            text = answer.read(MOST_BYTES + 1)
+        if answer.status >= http.client.MULTIPLE_CHOICES:
+            raise _refused(answer.status, text)
+        try:
+            return parsed(text) if text else ElementTree.Element("none")
+        except Unreadable as error:
+            raise StoreRefused(http.client.BAD_GATEWAY, "", str(error)) from error
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port, seconds = self._url.hostname or "", self._url.port, self._timeout_seconds
+        there = (self._proxy.hostname or "", self._proxy.port) if self._proxy else (host, port)
+        if self._url.scheme == "http":
+            return http.client.HTTPConnection(*there, timeout=seconds)
+        context = self._tls or ssl.create_default_context()
+        connection = http.client.HTTPSConnection(*there, timeout=seconds, context=context)
+        if self._proxy:
+            connection.set_tunnel(host, port, headers=self._proxy_login)
+        return connection
+
+    @cached_property
+    def _proxy(self) -> SplitResult | None:
+        """The one that obstore goes through too: that of the environment."""
+        proxies = getproxies()
+        found = proxies.get(self._url.scheme) or proxies.get("all")
+        if not found or proxy_bypass(self._url.hostname or ""):
+            return None
+        return urlsplit(found if "//" in found else f"http://{found}")
+
+    @property
+    def _proxy_login(self) -> dict[str, str]:
+        if self._proxy is None or not self._proxy.username:
+            return {}
+        login = f"{unquote(self._proxy.username)}:{unquote(self._proxy.password or '')}"
+        return {"proxy-authorization": f"Basic {b64encode(login.encode()).decode()}"}
+
+    def _whole(self, target: str) -> str:
+        """A proxy of plain HTTP wants to know the whole address."""
+        is_plain = self._url.scheme == "http" and self._proxy is not None
+        return f"http://{self._url.netloc}{target}" if is_plain else target
+
+
+def encoded(query: Mapping[str, str]) -> str:
+    """A query in the order of its names, as signatures want it."""
+    return "&".join(f"{_plain(name)}={_plain(query[name])}" for name in sorted(query))
+
+
+def size_of(text: str) -> int:
+    """-1 where it is no number, which no object has."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else -1
+
+
+def printable(text: str) -> str:
+    """What a store says must not steer the terminal that it is read on."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def _plain(text: str) -> str:
+    return quote(text, safe="-_.~")
+
+
+def _refused(status: int, text: bytes) -> StoreRefused:
+    try:
+        document = parsed(text)
+    except Unreadable:
+        return StoreRefused(status, "", "")
+    code, message = document.findtext("{*}Code", ""), document.findtext("{*}Message", "")
+    return StoreRefused(status, code, message)
