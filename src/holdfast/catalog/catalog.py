@@ -24,6 +24,7 @@ from holdfast.catalog.places import (
 from holdfast.cleanup import noted_on
 from holdfast.errors import (
     AlreadyStored,
+    BackupFailed,
     BackupNotFound,
     ManifestInvalid,
     ObjectMissing,
@@ -74,8 +75,20 @@ class Catalog:
         self._repository = repository
 
     def commit(self, manifest: Manifest) -> None:
-        """Make the parts that are already stored a backup: the very last write of a run."""
-        self._repository.put(manifest_key(manifest.backup_id), [encode(manifest)])
+        """Make the parts that are already stored a backup: the very last write of a run.
+
+        Raises `BackupFailed` where nobody could read what would be written.
+        """
+        key, content = manifest_key(manifest.backup_id), encode(manifest)
+        try:
+            decode(content, key=key)
+        except ManifestInvalid as error:
+            raise BackupFailed(
+                f"cannot finish backup '{manifest.backup_id}': {error.message}",
+                hint="a manifest names 200,000 tables or a million long values at the most: back"
+                " some databases or tables up in a job of their own",
+            ) from error
+        self._repository.put(key, [content])
         self._repository.delete(failure_key(manifest.backup_id))
 
     def withdraw(self, manifest: Manifest) -> None:

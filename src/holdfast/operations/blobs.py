@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from holdfast import events
 from holdfast.catalog.places import blob_key
@@ -31,8 +31,17 @@ from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import Stage, flow
 from holdfast.ports import Repository
 
-Known = Callable[[], Mapping[str, Blob]]
-"""The blobs of finished backups by their keys."""
+
+@dataclass(frozen=True, slots=True)
+class KnownBlobs:
+    """The blobs of finished backups by their keys; not all where one of them cannot be read, and
+    then nobody can say that another one is of no use."""
+
+    by_key: Mapping[str, Blob] = field(default_factory=dict)
+    is_all: bool = True
+
+
+Known = Callable[[], KnownBlobs]
 
 
 class BlobKeeper:
@@ -51,7 +60,7 @@ class BlobKeeper:
         level: int,
         advance: Callable[[int], None],
         names: BlobNames | None = None,
-        known: Known = dict,
+        known: Known = KnownBlobs,
     ) -> None:
         self._repository = repository
         self._job = job
@@ -61,7 +70,7 @@ class BlobKeeper:
         self._names = names or BlobNames()
         self._records = BlobRecords(repository)
         self._look_up = known
-        self._known: Mapping[str, Blob] | None = None
+        self._known: KnownBlobs | None = None
         self._lock = threading.Lock()
         self._turns: dict[str, threading.Lock] = {}
         self._kept: dict[str, Blob] = {}
@@ -108,7 +117,7 @@ class BlobKeeper:
     def _found(self, blob: Blob) -> Blob | None:
         """The blob as it is there and right; one that is not is removed, and so kept anew."""
         known = self._known_as(blob) if blob.encryption != "none" else {blob.key: blob}
-        if not known:
+        if not known and self._all_known.is_all:
             # Left by a run that came to nothing: nobody can say whether it is whole.
             self._repository.delete(blob.key)
         with suppress(ObjectMissing):
@@ -123,12 +132,16 @@ class BlobKeeper:
         untried = (each for key, each in blobs.items() if key not in but)
         return next(filter(None, map(self._right, untried)), None)
 
-    def _known_as(self, blob: Blob) -> Mapping[str, Blob]:
-        """Those of finished backups with its name, whether their key is the usual one or not."""
+    @property
+    def _all_known(self) -> KnownBlobs:
         with self._lock:
             if self._known is None:
                 self._known = self._look_up()
-            known = self._known
+            return self._known
+
+    def _known_as(self, blob: Blob) -> Mapping[str, Blob]:
+        """Those of finished backups with its name, whether their key is the usual one or not."""
+        known = self._all_known.by_key
         name, _, suffix = blob.key.partition(".")
         return {
             key: each
@@ -144,8 +157,9 @@ class BlobKeeper:
             if isinstance(error.__cause__, ObjectMissing):
                 raise error.__cause__ from None
             events.warning("blob_damaged", blob=blob.key, problem=error.message)
-            self._repository.delete(blob.key)
-            self.healed += 1
+            if blob.encryption == "none" or self._all_known.is_all:
+                self._repository.delete(blob.key)
+                self.healed += 1
             return None
 
     def _proven(self, blob: Blob) -> Blob:

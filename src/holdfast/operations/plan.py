@@ -55,6 +55,6 @@ def _plan_of(plugs: Plugs, source: Source) -> PlanReport:
 
 def _speed(manifest: Manifest | None) -> float:
     """Plain bytes each second of the last backup; 0 where there is none to go by."""
-    if manifest is None or not manifest.seconds or not manifest.plain_bytes:
+    if manifest is None or manifest.seconds <= 0 or not manifest.plain_bytes:
         return 0.0
     return manifest.plain_bytes / manifest.seconds

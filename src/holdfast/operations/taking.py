@@ -17,9 +17,9 @@ from holdfast.errors import (
     SnapshotLost,
 )
 from holdfast.failpoints import reached
-from holdfast.model import Blob, Consistency, Manifest, Part, PartPlan
+from holdfast.model import Consistency, Manifest, Part, PartPlan
 from holdfast.operations.blob_names import BlobNames
-from holdfast.operations.blobs import BlobKeeper
+from holdfast.operations.blobs import BlobKeeper, KnownBlobs
 from holdfast.operations.incrementals import following, notes_of, offer_list, require_parents
 from holdfast.operations.parts import store_part, tell_stored
 from holdfast.operations.plugs import Plugs
@@ -177,10 +177,11 @@ def _opened(taking: Taking, workers: int, blobs: BlobKeeper) -> Iterator[tuple[S
 def _blobs(taking: Taking, catalog: Catalog) -> BlobKeeper:
     job = taking.plugs.job
 
-    def known() -> dict[str, Blob]:
+    def known() -> KnownBlobs:
+        survey = catalog.survey(job.name)
         # The newest last: it knows best how a blob is stored.
-        manifests = reversed(catalog.survey(job.name).manifests)
-        return {blob.key: blob for manifest in manifests for blob in manifest.blobs}
+        found = (blob for manifest in reversed(survey.manifests) for blob in manifest.blobs)
+        return KnownBlobs({blob.key: blob for blob in found}, is_all=survey.is_readable)
 
     secret = taking.plugs.blob_secret() if job.recipients else b""
     return BlobKeeper(

@@ -41,6 +41,7 @@ DIGITS = 16
 # Nobody gets there: a beat every millisecond takes 30,000 years. What lies beyond is none of ours.
 MOST_NUMBERS = 10**15
 LOOKS = 5
+MOST_IN_THE_WAY = 50
 _NUMBER = re.compile(rf"[0-9]{{{DIGITS}}}")
 
 
@@ -163,7 +164,7 @@ class Lease:
         """From now on, not from before the look: the generation may have come in between."""
         self._watched, self._watched_since = head.number, self._terms.seconds()
 
-    def _put(self, number: int, claim: Claim) -> bool:
+    def _put(self, number: int, claim: Claim, *, stepped_over: int = 0) -> bool:
         """Whether `claim` is now the highest generation. What is below it is removed."""
         began = self._terms.seconds()
         try:
@@ -171,7 +172,9 @@ class Lease:
         except AlreadyStored:
             # It may be our own, where only the answer was lost on its way. Others may have
             # watched it ever since, so it is no heartbeat of now: that is the next one.
-            return self._is_ours(number) and self._put(number + 1, claim)
+            if not self._is_ours(number) and not self._is_in_the_way(number, stepped_over):
+                return False
+            return self._put(number + 1, claim, stepped_over=stepped_over + 1)
         reached("lease-put")
         numbers = self._numbers()
         is_highest = max(numbers, default=0) == number
@@ -183,6 +186,19 @@ class Lease:
             # We were late: what we tried to follow had long been followed and removed.
             self._remove([number])
         return is_highest
+
+    def _is_in_the_way(self, number: int, stepped_over: int) -> bool:
+        """Whether what has that name is no generation: a folder, say. A list shows what is one."""
+        if max(self._numbers(), default=0) >= number:
+            return False
+        self._tell_damaged(self._key(number))
+        if stepped_over >= MOST_IN_THE_WAY:
+            raise RepositoryRefused(
+                f"cannot own '{self._folder}': '{self._key(number)}' is no lease, nor are those"
+                " before it",
+                hint="find out what they are, and remove them",
+            )
+        return True
 
     def _is_ours(self, number: int) -> bool:
         try:

@@ -300,3 +300,32 @@ def test_prune_drops_what_no_backup_refers_to_sealed_or_not() -> None:
         backup(world.plugs)
     prune(world.plugs, dry_run=False)
     assert blob_keys(world) == []
+
+
+def test_what_a_foreign_manifest_says_of_a_value_costs_no_other_backup_that_value() -> None:
+    """The next backup removed a value of which one manifest said that it should be another."""
+    world, good = with_value()
+    (blob,) = good.blobs
+    wrong = replace(blob, stored_sha256="0" * 64)
+    name = "99981231T000000Z-ffffffff"
+    foreign = replace(good, name=name, parts=(), blobs=(wrong,))
+    Catalog(world.repository).commit(foreign)
+    kept = world.repository.objects[blob.key]
+    again = backup(world.plugs).manifest
+    assert world.repository.objects[blob.key] == kept
+    assert again.blobs == (blob,)
+    assert verify(replace(world.reader, identities=OURS), good.backup_id, workers=1).bad == ()
+
+
+def test_a_value_that_an_unreadable_backup_may_need_stays_and_is_kept_once_more() -> None:
+    """It was removed, as no readable manifest spoke of it."""
+    world, manifest = with_value()
+    (key,) = blob_keys(world)
+    kept = world.repository.objects[key]
+    world.repository.flip_bit(f"{manifest.backup_id}/manifest.json", at=200)
+    again = backup(world.plugs).manifest
+    assert world.repository.objects[key] == kept
+    assert again.blobs[0].key != key
+    assert verify(replace(world.reader, identities=OURS), again.backup_id, workers=1).bad == ()
+    world.repository.flip_bit(f"{manifest.backup_id}/manifest.json", at=200)
+    assert verify(replace(world.reader, identities=OURS), manifest.backup_id, workers=1).bad == ()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from holdfast.errors import RepositoryRefused
+from holdfast.errors import AlreadyStored, RepositoryRefused
+from holdfast.model import Buffer
+from holdfast.ports import Stored
+from tests.fakes.repository import MemoryRepository
 from tests.unit.scheduling.meeting import FOLDER, LEASE, Meeting
 
 
@@ -91,3 +94,34 @@ def test_the_last_number_that_can_be_is_told_by_name(meeting: Meeting) -> None:
     meeting.seconds.now += LEASE
     with pytest.raises(RepositoryRefused, match=f"'{last}' leaves no number more"):
         there.attempt(deadline=None)
+
+
+class Obstructed(MemoryRepository):
+    """Has names that are taken by what no list shows, such as folders."""
+
+    taken: frozenset[str] = frozenset()
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        if key in self.taken:
+            raise AlreadyStored(f"cannot store '{key}' in memory: File exists")
+        return super().put(key, chunks)
+
+
+def test_what_has_the_name_of_a_lease_and_is_none_is_stepped_over() -> None:
+    """Its number was tried again and again, for ever."""
+    store = Obstructed()
+    store.taken = frozenset(f"{FOLDER}/{number:016}" for number in (1, 2, 4, 5))
+    meeting = Meeting(repository=store)
+    here, there = meeting.lease("here"), meeting.lease("there")
+    assert here.attempt(deadline=None)
+    here.renew()
+    assert not there.attempt(deadline=None)
+    here.release()
+    assert meeting.lease("there").attempt(deadline=None)
+
+
+def test_where_all_names_are_taken_by_what_is_no_lease_that_is_told() -> None:
+    store = Obstructed()
+    store.taken = frozenset(f"{FOLDER}/{number:016}" for number in range(1, 1000))
+    with pytest.raises(RepositoryRefused, match="is no lease, nor are those before it"):
+        Meeting(repository=store).lease("here").attempt(deadline=None)

@@ -1,0 +1,256 @@
+"""Damages one object after the other, each time with all commands on what is left; see `main`.
+
+A process of its own: what it takes of memory, and that it ends at all, is part of what is asked.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from holdfast import errors, wiring_sources
+from holdfast.cli.main import main as program
+from holdfast.cli.server_codes import NOT_THERE, STOPS_RECOVERY
+from holdfast.config.sources import PostgresSettings
+from tests.fakes.source import FakeSource, FakeTarget, table
+from tests.unit.damage.mutations import mutate
+from tests.unit.damage.world import CHANGES, FAILED, FILES, FULL, MARKED, PACKED, World
+
+MOST_SECONDS = 60.0
+MOST_MEMORY_BYTES = 300 << 20
+BACKUPS = (FULL, PACKED, FILES, CHANGES)
+OURS = {
+    found.exit_code
+    for found in vars(errors).values()
+    if isinstance(found, type) and issubclass(found, errors.HoldfastError)
+} - {errors.HoldfastError.exit_code}
+FORESEEN = {0} | OURS
+FORESEEN_BY_SERVERS = {0, NOT_THERE} | {STOPS_RECOVERY + each for each in OURS}
+
+
+class Hung(BaseException):
+    """A command that does not come to its end."""
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """What one call of the program came to."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.stdout)
+        return found
+
+
+@dataclass
+class Case:
+    """One object that is damaged, and what went wrong because of it."""
+
+    world: World
+    seed: int
+    what: str = ""
+    victim: str = ""
+    wrong: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        rng = random.Random(self.seed)  # noqa: S311 - repeated by its seed, no secret
+        self.world.begin_anew()
+        path = self._victim(rng)
+        self.victim = str(path.relative_to(self.world.run))
+        self.what = mutate(path, rng)
+        before = contents(self.world.run)
+        commands = [each for each in COMMANDS if rng.random() < 0.5]
+        for command in commands:
+            self.call(*command)
+        self._others_are_unharmed(before)
+
+    def _victim(self, rng: random.Random) -> Path:
+        """Of the job `shop`, or of what no job owns."""
+        kinds: dict[str, list[Path]] = {}
+        for path in sorted(self.world.run.rglob("*")):
+            place = str(path.relative_to(self.world.run))
+            if path.is_file() and "outside" not in place and "other" not in place:
+                kinds.setdefault(_kind(path), []).append(path)
+        return rng.choice(kinds[rng.choice(sorted(kinds))])
+
+    def call(self, *arguments: str) -> Answer:
+        filled = [each.format(run=self.world.run) for each in arguments]
+        answer = call(self.world, *filled)
+        foreseen = FORESEEN_BY_SERVERS if arguments[:2] == ("wal", "get") else FORESEEN
+        if answer.exit_code not in foreseen:
+            said = (answer.stderr + answer.stdout)[-3000:]
+            self.wrong.append(f"{' '.join(filled)} ended with {answer.exit_code}: {said}")
+        return answer
+
+    def _others_are_unharmed(self, before: dict[str, object]) -> None:
+        after = contents(self.world.run)
+        for place, content in before.items():
+            if self._must_stay(place) and after.get(place) != content:
+                self.wrong.append(f"'{place}' was changed")
+        for place in after.keys() - before.keys():
+            if not place.startswith(WRITTEN):
+                self.wrong.append(f"'{place}' was written")
+        if (listed := self.call("list", "other", "--json")).exit_code == 0:
+            ids = {each["backup"] for each in listed.document["backups"]}
+            if not ids >= {f"other/{name}" for name in BACKUPS}:
+                self.wrong.append(f"of job 'other' is listed {ids}")
+        self._healthy("verify", f"other/{FULL}")
+        self._healthy("verify", f"other/{CHANGES}", "--level", "quick")
+        if (mine := self.call("list", "shop", "--json")).exit_code == 0:
+            missing = {name for name in BACKUPS if name not in self.victim}
+            missing -= {each["name"] for each in mine.document["backups"]}
+            if missing:
+                self.wrong.append(f"of job 'shop' is not listed {missing}")
+
+    def _healthy(self, *arguments: str) -> None:
+        answer = self.call(*arguments)
+        if answer.exit_code:
+            self.wrong.append(f"{' '.join(arguments)} ended with {answer.exit_code}")
+
+    def _must_stay(self, place: str) -> bool:
+        """All of other jobs, and of this one the good backups; state is written by every run."""
+        if place.startswith(("outside/", "repository/other/", "repository/other.wal/")):
+            # What a run left goes with the next one.
+            return MARKED not in place and FAILED not in place
+        of_backup = any(place.startswith(f"repository/shop/{name}/") for name in BACKUPS)
+        stays = of_backup or place.startswith(("repository/shop/blobs/", "repository/shop.wal/"))
+        return stays and place != self.victim and not self._is_beside(place)
+
+    def _is_beside(self, place: str) -> bool:
+        """Parts of a backup whose manifest is gone belong to nobody any more."""
+        backup = "/".join(self.victim.split("/")[:3])
+        return self.victim.endswith("manifest.json") and place.startswith(f"{backup}/")
+
+
+WRITTEN = ("repository/", "second/", "state/", "restored/")
+COMMANDS: list[tuple[str, ...]] = [
+    ("list", "--json"),
+    ("list", "shop"),
+    ("status",),
+    ("status", "shop", "--json"),
+    ("du", "--json"),
+    ("plan", "shop", "--json"),
+    *(("show", f"shop/{name}", "--json") for name in BACKUPS),
+    ("show", f"shop/{FULL}"),
+    *(("verify", f"shop/{name}") for name in BACKUPS),
+    *(("verify", f"shop/{name}", "--level", "quick") for name in BACKUPS),
+    ("verify", "shop", "--level", "ledger", "--json"),
+    ("wal", "list", "shop", "--json"),
+    ("wal", "get", "shop", "000000010000000000000003", "{run}/restored/wal", "--cluster", "77"),
+    *(("restore", f"shop/{name}", "--to", "fake:shop") for name in (FULL, PACKED)),
+    *(("restore", f"shop/{name}", "--to", "file://{run}/restored/data") for name in (FILES,)),
+    ("prune", "shop", "--dry-run"),
+    ("repair", "shop", "--dry-run", "--json"),
+    ("prune", "shop", "--json"),
+    ("repair", "shop"),
+    ("copy", "shop", "--to", "second"),
+    ("backup", "shop", "--resume"),
+    ("backup", "shop"),
+    ("backup", "other"),
+]
+
+
+def _kind(path: Path) -> str:
+    if path.parent.parent.name == "_leases":
+        return "lease"
+    if "parts" in path.parts:
+        return "part"
+    if "shop.wal" in path.parts:
+        return "wal record" if path.name == "manifest.json" else "wal content"
+    if "blobs" in path.parts:
+        return "blob"
+    place = path.parts
+    for name in (*BACKUPS, FAILED, MARKED):
+        if name in place:
+            return f"{name} {path.name}"
+    return f"state {path.suffix}"
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """Every file by its place: what it holds, or what it is where it is no file."""
+    found: dict[str, object] = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root, name)
+            told = path.lstat()
+            is_small = path.is_file() and not path.is_symlink() and told.st_size < 1 << 24
+            found[str(path.relative_to(folder))] = path.read_bytes() if is_small else told.st_mode
+    return found
+
+
+def call(world: World, *arguments: str) -> Answer:
+    """`holdfast --config THE_FILE arguments...`, with drivers of ours in the table of drivers."""
+    out, err = io.StringIO(), io.StringIO()
+    sys.argv = ["holdfast", "--config", str(world.config), "-v", *arguments]
+    if arguments[0] == "wal":
+        sys.argv.remove("-v")
+    with redirect_stdout(out), redirect_stderr(err), _within(MOST_SECONDS):
+        try:
+            program()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 0
+        except Hung:
+            traceback.print_exc(file=err)
+            code = -1
+        except BaseException:  # noqa: BLE001 - told as what went wrong
+            traceback.print_exc(file=err)
+            code = -2
+    return Answer(exit_code=code, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    def hung(_signal: int, _frame: object) -> None:
+        raise Hung(f"no end after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _drivers() -> None:
+    source = FakeSource(table("orders", "1,ann", "2,bob"))
+    wiring_sources.SOURCES[PostgresSettings] = lambda *_: source
+    wiring_sources.TARGETS["fake"] = {"fake": lambda *_: FakeTarget()}
+
+
+def main() -> int:
+    """`python -m tests.unit.damage.run FOLDER FIRST_SEED COUNT`: prints what went wrong."""
+    folder, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    _drivers()
+    world = World(folder)
+    world.make()
+    failed = 0
+    for seed in range(first, first + count):
+        case = Case(world, seed)
+        case.run()
+        for each in case.wrong:
+            failed += 1
+            sys.stdout.write(f"seed {seed}: {case.what} ({case.victim}): {each}\n\n")
+            sys.stdout.flush()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    sys.stdout.write(f"{count} damaged, {failed} wrong, {peak >> 20} MiB\n")
+    return int(failed > 0 or peak > MOST_MEMORY_BYTES)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
