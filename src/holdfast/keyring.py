@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.config.encryption import AuthenticationSettings
-from holdfast.config.secret import read_private
+from holdfast.config.secret import Secret, read_private
 from holdfast.errors import ConfigInvalid
-from holdfast.pipeline.decrypt import SECRET_PREFIX, Identities
+from holdfast.pipeline.decrypt import (
+    SECRET_PREFIX,
+    CannotOpen,
+    Identities,
+    is_locked,
+    unlocked,
+)
 from holdfast.ports import Repository
 
 if TYPE_CHECKING:
@@ -21,7 +27,19 @@ if TYPE_CHECKING:
 
 IDENTITY_VARIABLE = "HOLDFAST_IDENTITY_FILE"
 IDENTITY_CREDENTIAL = "holdfast-identity"
+PASSPHRASE_VARIABLE = "HOLDFAST_IDENTITY_PASSPHRASE_FILE"  # noqa: S105 - where one is found
+PASSPHRASE_CREDENTIAL = "holdfast-identity-passphrase"  # noqa: S105 - as above
 PEM = b"-----BEGIN"
+# As `holdfast keys signing` and openssl write it; SSH has another name for an Ed25519 key.
+SIGNING_KEY = b"-----BEGIN PRIVATE KEY-----"
+IDENTITY_HINT = (
+    "it holds what age-keygen, holdfast keys identity, or ssh-keygen (Ed25519, RSA) has written;"
+    " docs/encryption.md says what to do with a plugin's"
+)
+PASSPHRASE_HINT = (
+    f"write the passphrase into a private file that {PASSPHRASE_VARIABLE} names, make it the"
+    f" systemd credential {PASSPHRASE_CREDENTIAL}, or start it at a terminal"
+)
 
 
 def authenticated(repository: Repository, settings: AuthenticationSettings | None) -> Repository:
@@ -63,21 +81,75 @@ def identities_from(file: Path | None) -> Identities | None:
     if path is None:
         return None
     _require_name(path)
-    text = read_private(path, what="identity file").decode(errors="replace")
+    content = read_private(path, what="identity file")
     try:
-        return Identities.parse(text)
+        return _identities(content, path)
     except ValueError as error:
-        raise ConfigInvalid(
-            f"cannot use identity file '{path}': {error}",
-            hint="it holds what age-keygen, or holdfast keys identity, has written",
-        ) from None
+        raise _unusable(path, str(error), hint=IDENTITY_HINT) from None
+
+
+def _identities(content: bytes, path: Path) -> Identities:
+    """Raises `ValueError` for what is no identity, and `ConfigInvalid` for its passphrase."""
+    if is_locked(content):
+        content = _unlocked(content, path)
+    # A key of SSH takes the whole file, and so much longer to load that others do not wait for it.
+    if content.lstrip().startswith(PEM):
+        return _of_ssh(content, path)
+    return Identities.parse(content.decode(errors="replace"))
+
+
+def _unlocked(content: bytes, path: Path) -> bytes:
+    try:
+        return unlocked(content, passphrase_of(path).reveal())
+    except CannotOpen as error:
+        raise _unusable(path, str(error), hint=PASSPHRASE_HINT) from error
+
+
+def _of_ssh(content: bytes, path: Path) -> Identities:
+    from holdfast.catalog.ssh_keys import PassphraseNeeded, opened
+
+    try:
+        key = opened(content, None)
+    except PassphraseNeeded:
+        key = opened(content, passphrase_of(path).reveal())
+    return Identities.of_ssh(key.private, key.public)
+
+
+def _unusable(path: Path, cause: str, *, hint: str) -> ConfigInvalid:
+    return ConfigInvalid(f"cannot use identity file '{path}': {cause}", hint=hint)
+
+
+def passphrase_of(path: Path) -> Secret:
+    """What opens the identity in `path`: from the file that the environment names, the systemd
+    credential, or whoever sits at the terminal. Raises `ConfigInvalid`."""
+    if (file := _named(PASSPHRASE_VARIABLE, PASSPHRASE_CREDENTIAL)) is not None:
+        text = read_private(file, what="passphrase file").decode(errors="replace")
+        passphrase = text.partition("\n")[0].removesuffix("\r")
+    else:
+        passphrase = _asked(path)
+    if not passphrase:
+        raise _unusable(path, "it is locked, and its passphrase is empty", hint=PASSPHRASE_HINT)
+    return Secret(passphrase)
+
+
+def _asked(path: Path) -> str:
+    """Of the terminal itself: stdin and stdout may be pipes, and a document goes to stdout."""
+    import getpass
+
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        return getpass.getpass(f"Passphrase of '{path}': ")
+    except (OSError, EOFError):
+        cause = "it is locked by a passphrase, and there is nobody to ask for it"
+        raise _unusable(path, cause, hint=PASSPHRASE_HINT) from None
 
 
 def public_half(path: Path) -> str:
     """What may be known of the key in `path`: its recipients, or the key that proves its
     signatures. Raises `ConfigInvalid`."""
     _require_name(path)
-    if read_private(path, what="key").startswith(PEM):
+    content = read_private(path, what="key")
+    if content.startswith(SIGNING_KEY):
         return _signer(path).public_key
     identities = identities_from(path)
     return "\n".join(identities.recipients) if identities else ""
@@ -94,11 +166,15 @@ def _require_name(path: Path) -> None:
 
 def identity_file() -> Path | None:
     """The file that the environment names, or the systemd credential."""
-    if named := os.environ.get(IDENTITY_VARIABLE):
+    return _named(IDENTITY_VARIABLE, IDENTITY_CREDENTIAL)
+
+
+def _named(variable: str, credential: str) -> Path | None:
+    if named := os.environ.get(variable):
         return Path(named)
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    credential = Path(folder, IDENTITY_CREDENTIAL) if folder else None
-    return credential if credential and credential.exists() else None
+    found = Path(folder, credential) if folder else None
+    return found if found and found.exists() else None
 
 
 def _signer(path: Path) -> Signer:

@@ -1,11 +1,13 @@
-"""Public keys as they stand in the configuration: age recipients, and keys that sign manifests."""
+"""Public keys as they stand in the configuration: recipients, and keys that sign manifests."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import os
+import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -24,19 +26,70 @@ _GROUPS = 52 + 6
 
 PUBLIC_KEY_PREFIX = "ed25519:"
 PUBLIC_KEY_BYTES = 32
-RECIPIENT_HINT = "a recipient is the public key that age-keygen, or holdfast keys identity, prints"
+SSH_PREFIX = "ssh-"
+# What age takes: below, a key is too weak; above, opening takes too long.
+SMALLEST_RSA, LARGEST_RSA = 2048, 4096
+_PLUGIN = re.compile(r"age1[a-z0-9+._-]+1[a-z0-9]+$")
+RECIPIENT_HINT = (
+    "a recipient is what age-keygen, or holdfast keys identity, prints (age1...), or the public key"
+    " of an SSH key (ssh-ed25519 AAAA..., ssh-rsa AAAA...)"
+)
 
 
 def _recipient(text: str) -> str:
+    """As it is compared with those in manifests: without the comment of an SSH key."""
     if text.upper().startswith("AGE-SECRET-KEY-"):
         # Never shown: it is not for this file, and least of all for a log.
         raise problem(
             "this is an identity, the private half of a recipient",
             hint="take it out of this file, make a new one, and write its age1... here",
         )
-    if not _is_recipient(text):
-        raise problem(f"{shown(text)} is not an age recipient (age1...)", hint=RECIPIENT_HINT)
-    return text
+    plain = _plain(text)
+    if plain is None:
+        cause, hint = _refusal(text, "is not an age recipient (age1...)")
+        raise problem(f"{shown(text)} {cause}", hint=hint)
+    return plain
+
+
+def _plain(text: str) -> str | None:
+    """A recipient in its one spelling, None for what is none."""
+    if text.startswith(SSH_PREFIX):
+        words = text.split()
+        return " ".join(words[:2]) if len(words) > 1 and _is_ssh(words[0], words[1]) else None
+    return text if _is_recipient(text) else None
+
+
+def _refusal(text: str, otherwise: str) -> tuple[str, str]:
+    """Why it is none, and what mends it."""
+    if text.startswith((SSH_PREFIX, "ecdsa-", "sk-")):
+        hint = f"age seals for Ed25519, and for RSA of {SMALLEST_RSA} to {LARGEST_RSA} bits"
+        return "is no SSH key that age seals for", hint
+    if _PLUGIN.match(text):
+        hint = "docs/encryption.md says how a hardware token guards an identity all the same"
+        return "is for a plugin of age, and plugins are not supported", hint
+    return otherwise, RECIPIENT_HINT
+
+
+def _is_ssh(kind: str, encoded: str) -> bool:
+    try:
+        fields = list(_fields(base64.b64decode(encoded, validate=True)))
+    except (binascii.Error, ValueError):
+        return False
+    if kind == "ssh-ed25519":
+        return len(fields) == 2 and fields[0] == kind.encode() and len(fields[1]) == 32
+    if kind == "ssh-rsa" and len(fields) == 3 and fields[0] == kind.encode():
+        return SMALLEST_RSA <= int.from_bytes(fields[2], "big").bit_length() <= LARGEST_RSA
+    return False
+
+
+def _fields(blob: bytes) -> Iterator[bytes]:
+    """Strings of SSH's wire format, each with its length before it; raises `ValueError`."""
+    while blob:
+        size = int.from_bytes(blob[:4], "big")
+        if len(blob) < 4 + size:
+            raise ValueError("cut short")
+        yield blob[4 : 4 + size]
+        blob = blob[4 + size :]
 
 
 def _is_recipient(text: str) -> bool:
@@ -77,14 +130,15 @@ def read_recipients(path: Path) -> tuple[str, ...]:
         )
     words = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
     found = [(number, word) for number, word in words if word and not word.startswith("#")]
-    for number, word in found:
-        if not _is_recipient(word):
+    recipients = [(number, word, _plain(word)) for number, word in found]
+    for number, word, plain in recipients:
+        if plain is None:
             # Not shown: somebody may have put an identity there.
-            what = f"cannot use '{path}': line {number} is no age recipient (age1...)"
-            raise ConfigInvalid(what, hint=RECIPIENT_HINT)
+            cause, hint = _refusal(word, "is no age recipient (age1...)")
+            raise ConfigInvalid(f"cannot use '{path}': line {number} {cause}", hint=hint)
     if not found:
         raise ConfigInvalid(f"cannot use '{path}': it names no recipient", hint=RECIPIENT_HINT)
-    return tuple(word for _, word in found)
+    return tuple(plain for _, _, plain in recipients if plain is not None)
 
 
 def _readable(path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from holdfast.lockstep import Lockstep, ReadsFrom, WritesTo
 from holdfast.pipeline.flow import CorruptStream, Stage
 
 SECRET_PREFIX = "AGE-SECRET-KEY-1"  # noqa: S105 - what every identity begins with, not one of them
+PLUGIN_PREFIX = "AGE-PLUGIN-"
 # pyrage has one error for everything; this is how it says that none of the identities fits.
 _NO_MATCH = "No matching keys found"
 
@@ -23,10 +24,12 @@ class CannotOpen(Exception):
 class Identities:
     """The private halves of recipients; shows as `***` wherever it is printed."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_keys", "recipients")
 
-    def __init__(self, keys: list[Any]) -> None:
-        self._keys = keys
+    def __init__(self, keys: Mapping[str, Any]) -> None:
+        """Of each key its recipient, which is public."""
+        self._keys = list(keys.values())
+        self.recipients = tuple(keys)
 
     @classmethod
     def parse(cls, text: str) -> Identities:
@@ -34,23 +37,28 @@ class Identities:
 
         Raises `ValueError` naming the line, never its content.
         """
-        keys: list[Any] = []
+        keys: dict[str, Any] = {}
         for number, line in enumerate(text.splitlines(), start=1):
             word = line.strip()
             if word and not word.startswith("#"):
-                keys.append(_identity(word, number))
+                key = _identity(word, number)
+                keys[str(key.to_public())] = key
         if not keys:
             raise ValueError(f"no line begins with {SECRET_PREFIX}")
         return cls(keys)
 
     @classmethod
-    def generate(cls) -> Identities:
-        return cls([pyrage.x25519.Identity.generate()])
+    def of_ssh(cls, private: bytes, recipient: str) -> Identities:
+        """An SSH key without a passphrase, in OpenSSH's format; raises `ValueError`."""
+        try:
+            return cls({recipient: pyrage.ssh.Identity.from_buffer(private)})
+        except pyrage.IdentityError:
+            raise ValueError("age cannot use this kind of SSH key") from None
 
-    @property
-    def recipients(self) -> tuple[str, ...]:
-        """What may be sealed for them: public."""
-        return tuple(str(key.to_public()) for key in self._keys)
+    @classmethod
+    def generate(cls) -> Identities:
+        key = pyrage.x25519.Identity.generate()
+        return cls({str(key.to_public()): key})
 
     def reveal(self) -> str:
         """The identities themselves, for the file that is to hold them."""
@@ -77,7 +85,24 @@ class Identities:
         return "***"
 
 
+def is_locked(content: bytes) -> bool:
+    """Whether it is an age file itself: identities that a passphrase opens."""
+    return content.startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----"))
+
+
+def unlocked(content: bytes, passphrase: str) -> bytes:
+    """The identities in such a file; raises `CannotOpen`."""
+    try:
+        opened: bytes = pyrage.passphrase.decrypt(content, passphrase)
+    except (pyrage.DecryptError, OSError) as error:
+        # Whether it was sealed for a key instead, is damaged, or the passphrase is another one.
+        raise CannotOpen("the passphrase does not open it") from error
+    return opened
+
+
 def _identity(word: str, number: int) -> Any:
+    if word.upper().startswith(PLUGIN_PREFIX):
+        raise ValueError(f"line {number} is of a plugin of age, and plugins are not supported")
     try:
         return pyrage.x25519.Identity.from_str(word)
     except pyrage.IdentityError:

@@ -15,12 +15,15 @@ from holdfast.lockstep import Lockstep, ReadsFrom, WritesTo
 from holdfast.pipeline.compress import Pass
 from holdfast.pipeline.flow import Stage
 
+SSH_PREFIX = "ssh-"
+
 
 @contextmanager
 def encryption(recipients: Sequence[str]) -> Iterator[Stage]:
-    """The stage that seals a stream for `recipients` (`age1...`); changes nothing for none.
+    """The stage that seals a stream for `recipients`: `age1...`, or public keys of SSH.
 
-    Each of them alone can open it. Raises `ValueError` for what is no recipient.
+    Changes nothing for none. Each of them alone can open it. Raises `ValueError` for what is no
+    recipient.
     """
     if not recipients:
         yield Pass()
@@ -41,7 +44,8 @@ def sealed(data: bytes, recipients: Sequence[str]) -> bytes:
 
 
 def _recipient(text: str) -> Any:
+    kind = pyrage.ssh if text.startswith(SSH_PREFIX) else pyrage.x25519
     try:
-        return pyrage.x25519.Recipient.from_str(text)
+        return kind.Recipient.from_str(text)
     except pyrage.RecipientError as error:
         raise ValueError(f"'{text}' is not an age recipient: {error}") from error
