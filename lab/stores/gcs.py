@@ -30,7 +30,7 @@ from lab.stores.gcs_bucket import PAGE, Bucket, Refused, Stored
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 LONGEST_TOKEN_SECONDS = 3600
 # By role: Storage Object User, and Storage Object Creator with Storage Object Viewer.
-USER = frozenset({"create", "get", "list", "delete"})
+USER = frozenset({"create", "get", "list", "delete", "listMultipartUploads"})
 WRITER = frozenset({"create", "get", "list"})
 Answer = tuple[int, Mapping[str, str], bytes]
 
@@ -252,7 +252,7 @@ def _list(request: _Request) -> Answer:
 
 
 def _list_uploads(request: _Request) -> Answer:
-    request.require("list")
+    request.require("listMultipartUploads")
     prefix = request.query.get("prefix", "")
     found = "".join(
         f"<Upload><Key>{escape(each.name)}</Key><UploadId>{upload_id}</UploadId></Upload>"

@@ -206,11 +206,11 @@ def test_a_copy_goes_to_where_nothing_can_be_removed() -> None:
     assert verify(world.reader_of(target), made.backup_id, workers=1).exit_code == 0
 
 
-def test_a_check_says_that_nothing_can_be_removed_and_is_content(store: MemoryRepository) -> None:
+def test_a_check_says_that_not_all_can_be_removed_and_is_content(store: MemoryRepository) -> None:
     report = check(replace(World().plugs, repository=store))
     assert report.exit_code == 0
     finding = next(each for each in report.findings if each.subject == "repository")
-    assert "nothing can be removed" in finding.detail
+    assert "not all can be removed" in finding.detail
     assert "prune" in finding.hint
 
 

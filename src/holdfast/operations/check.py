@@ -66,7 +66,7 @@ def _works(subject: str, kept_because: str) -> Finding:
         return Finding(subject=subject, detail="a put, a read and a delete work")
     return Finding(
         subject=subject,
-        detail=f"a put and a read work, and nothing can be removed: {kept_because}",
+        detail=f"a put and a read work, and not all can be removed: {kept_because}",
         hint="what runs leave stays until prune and repair with a login that may delete",
     )
 

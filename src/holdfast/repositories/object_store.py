@@ -262,12 +262,13 @@ class ObjectStoreRepository:
                     f"cannot trust '{self._name}': it does not give back what was just put",
                     hint="backups need a store with read-after-write consistency",
                 )
-            self.sweep(folder)
-        try:
-            self.delete(key)
-        except RepositoryReadOnly as error:
-            return error.message
-        return ""
+        refused = ""
+        for tidy in (lambda: self.sweep(folder), lambda: self.delete(key)):
+            try:
+                tidy()
+            except (RepositoryReadOnly, RepositoryRefused) as error:
+                refused = refused or error.message
+        return refused
 
     def _take_back(self, key: str) -> None:
         """What went wrong is told, not that this did too."""
