@@ -60,5 +60,6 @@ def set_up(log_format: LogFormat, *, verbose: bool) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.DEBUG if verbose else logging.INFO
         ),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        # Asked for at each event: while a bar is drawn it is somebody else's, who keeps both apart.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )

@@ -116,15 +116,25 @@ def _bar(doing: str) -> Iterator[Callable[[Reading], None]]:
                 task,
                 total=reading.total_bytes or None,
                 completed=reading.done_bytes,
-                parts=f"{reading.done_parts}/{reading.parts} parts",
+                parts=_parts(reading),
                 refresh=True,
             )
 
         yield draw
 
 
+def _parts(reading: Reading) -> str:
+    """Nobody knows how many there are before the snapshot is taken."""
+    if not reading.parts:
+        return "getting ready"
+    return f"{reading.done_parts}/{reading.parts} parts"
+
+
 def log_reading(doing: str, reading: Reading) -> None:
-    """One event for the journal, with numbers that a machine can add up."""
+    """One event for the journal, with numbers that a machine can add up, once there are any."""
+    if not reading.parts:
+        events.info("getting_ready", doing=doing, seconds=round(reading.seconds))
+        return
     left = reading.seconds_left
     events.info(
         "progress",

@@ -23,6 +23,7 @@ CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customer {actio
 INSERT INTO customer VALUES (1, 'ann'), (2, 'bob');
 INSERT INTO orders VALUES (10, 1), (20, 2), (30, 2);
 """
+CUSTOMER = Relation(schema="public", name="customer")
 TRIGGER = """
 CREATE FUNCTION interferes() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN {does}; RETURN NULL; END $$;
@@ -254,6 +255,18 @@ def test_rows_for_tables_that_stand_are_all_or_none_also_where_one_would_keep_go
     with pytest.raises(Unsupported, match="cannot keep going"):
         shop.restore("customer", overwrite=True, keep_going=True)
     assert shop.dump() == shop.as_backed_up
+
+
+def test_whoever_holds_a_table_that_is_to_be_replaced_is_named(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    shop = Standing(lab, tmp_path, SHOP.format(action=""))
+    target = PostgresTarget(url=lab.conninfo(shop.database), lock_wait_seconds=1)
+    with psycopg.connect(lab.conninfo(shop.database)) as other:
+        other.execute("LOCK TABLE customer IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(RestoreFailed) as caught:
+            restored(target, shop.parts, tmp_path, tables=[CUSTOMER], overwrite=True)
+    assert "lock timeout: table 'public.customer', held by pid" in caught.value.message
 
 
 def test_readers_see_the_old_rows_until_the_new_ones_are_all_there(

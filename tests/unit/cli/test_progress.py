@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 
 import pytest
 
+from holdfast import events
 from holdfast.cli import progress
 from holdfast.cli.logs import LogFormat, set_up
 from holdfast.cli.progress import Meter, Reading, log_reading
+from tests.engine.waiting import until
 
 
 def test_a_meter_counts_and_knows_its_speed() -> None:
@@ -55,6 +59,44 @@ def test_the_journal_gets_an_event_with_numbers(capsys: pytest.CaptureFixture[st
         "bytes_per_second": 50,
         "seconds_left": 15,
     }
+
+
+class Terminal(io.StringIO):
+    """stderr of a person."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_an_event_has_a_line_of_its_own_while_a_bar_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    set_up(LogFormat.CONSOLE, verbose=False)
+    with progress.metered("backup shop") as meter:
+        meter.begin(total_bytes=1000, parts=4)
+        until(lambda: "0/4 parts" in terminal.getvalue())
+        events.info("read_through_holder")
+    said = terminal.getvalue()
+    before = said[: said.index("read_through_holder")].rpartition("parts")[2]
+    # The bar is taken away, or a line begun, before the event is written.
+    assert "\n" in before or "\x1b[2K" in before
+
+
+def test_before_there_are_parts_nobody_is_told_of_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(LogFormat.JSON, verbose=False)
+    log_reading("backup shop", Meter(monotonic=lambda: 0.0).read())
+    assert json.loads(capsys.readouterr().err)["event"] == "getting_ready"
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.metered("backup shop"):
+        until(lambda: "getting ready" in terminal.getvalue())
+    assert "0/0" not in terminal.getvalue()
 
 
 def test_the_journal_is_told_every_few_seconds() -> None:

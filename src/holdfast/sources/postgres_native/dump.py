@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from holdfast.errors import BackupFailed
+import psycopg
+
+from holdfast.errors import BackupFailed, HoldfastError
 from holdfast.model import Buffer, Member, PartKind, PartPlan
 from holdfast.process import Child, ChildFailed, running
 from holdfast.sources.endings import Endings
-from holdfast.sources.postgres_native import failures
+from holdfast.sources.postgres_native import failures, inventory
+from holdfast.sources.postgres_native.failures import LockTimedOut
 from holdfast.sources.postgres_native.inventory import Facts
+from holdfast.sources.postgres_native.locks import TRY_SECONDS, Queue
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.schema_archive import SchemaArchive
 from holdfast.sources.postgres_native.tools import Tool
@@ -79,27 +85,95 @@ class Globals:
         return argv if self._found.may_read_passwords else [*argv, "--no-role-passwords"]
 
 
+# How often it is looked whether pg_dump has its locks.
+LOOK_SECONDS = 0.02
+# Tables of extensions come back with these; pg_dump locks none of them.
+_HAS_LOCKS = """
+SELECT pg_stat_clear_snapshot()::text, NOT EXISTS (
+    SELECT FROM unnest(%s::oid[]) AS wanted (oid)
+    WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                      AND d.objid = wanted.oid AND d.deptype = 'e')
+      AND NOT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+                      WHERE a.application_name = %s AND l.relation = wanted.oid AND l.granted))
+"""
+
+
+def of_its_own(login: Login) -> Login:
+    """Under a name that nobody else has: what it locks can be told from the locks of others."""
+    name = f"{login.settings['application_name']}-{secrets.token_hex(4)}"
+    return login.with_settings(application_name=name)
+
+
+def wait_for_locks(
+    held: psycopg.Connection, login: Login, *, is_running: Callable[[], bool]
+) -> None:
+    """Until the pg_dump that is logged in as `login` has locked every table, or has ended."""
+    tables = [each.oid for each in inventory.lockable(held)]
+    wanted = [tables, login.settings["application_name"]]
+    while is_running():
+        row = held.execute(_HAS_LOCKS, wanted).fetchone()
+        if row and row[1]:
+            return
+        time.sleep(LOOK_SECONDS)
+
+
 class Schema:
     """The definitions, inside the snapshot."""
 
     def __init__(
         self, login: Login, *, pg_dump: Tool, snapshot: str, found: Facts, archive: SchemaArchive
     ) -> None:
-        self._login = login
+        self._login = of_its_own(login)
         self._pg_dump = pg_dump
         self._snapshot = snapshot
         self._found = found
         self._archive = archive
+        self._thread: threading.Thread | None = None
+        self._failed: HoldfastError | None = None
+
+    def begin(self, held: psycopg.Connection, endings: Endings) -> None:
+        """Have pg_dump lock all tables before anybody can queue for one: it goes on by itself.
+
+        Raises `LockTimedOut` where somebody did before.
+        """
+        subject = f"pre-data of database '{self._found.database}'"
+
+        def run() -> None:
+            try:
+                self._archive.descriptor(lambda: self._dumping(subject, endings))
+            except HoldfastError as error:
+                self._failed = error
+
+        self._thread = threading.Thread(target=run, name="schema")
+        self._thread.start()
+        wait_for_locks(held, self._login, is_running=self._thread.is_alive)
+        if self._failed is not None:
+            raise self._failed
+
+    def end(self) -> None:
+        """Wait for what `begin` began; whoever has `endings` says when."""
+        if self._thread is not None:
+            self._thread.join()
 
     @contextmanager
     def read(self, part: PartPlan, endings: Endings) -> Iterator[Dump]:
         subject = f"{part.kind.value} of database '{self._found.database}'"
-        archive = self._archive.descriptor(
-            lambda: dumped(self._pg_dump_argv(), self._login, subject, endings)
-        )
+        archive = self._archived(subject, endings)
         argv = self._pg_restore_argv(part.kind, archive)
         with dumped(argv, self._login, subject, endings, pass_fds=(archive,)) as dump:
             yield dump
+
+    def _archived(self, subject: str, endings: Endings) -> int:
+        """pg_dump locks every table for itself: it is tried again while somebody is in the way."""
+        waiting = Queue(self._login)
+        while True:
+            try:
+                return self._archive.descriptor(lambda: self._dumping(subject, endings))
+            except LockTimedOut:
+                waiting.wait()
+
+    def _dumping(self, subject: str, endings: Endings) -> AbstractContextManager[Dump]:
+        return dumped(self._pg_dump_argv(), self._login, subject, endings)
 
     def _pg_dump_argv(self) -> list[str]:
         return [
@@ -109,7 +183,7 @@ class Schema:
             # Large objects are ours to take (-B: the long name changed in version 16).
             "-B",
             f"--snapshot={self._snapshot}",
-            f"--lock-wait-timeout={self._login.lock_wait_seconds}s",
+            f"--lock-wait-timeout={TRY_SECONDS}s",
             *_SECTIONS.values(),
             f"--dbname={self._login.conninfo()}",
         ]

@@ -120,10 +120,16 @@ def reading(error: psycopg.Error, subject: str, *, gone: bool, user: str = "") -
     return BackupFailed(message, hint="the server's log has the details")
 
 
+class LockTimedOut(BackupFailed):
+    """A program of the server's waited for a lock as long as it was told to."""
+
+
 def dumping(error: ChildFailed, subject: str) -> HoldfastError:
     """A pg_dump or pg_dumpall that failed."""
     message = f"cannot read {subject}: {error.message}"
     said_so = error.stderr
+    if "lock timeout" in said_so:
+        return LockTimedOut(message, hint="see pg_locks for who holds or waits for a lock")
     if "permission denied" in said_so:
         return GrantMissing(message, hint="grant the login what the message names")
     if re.search(r"snapshot \S+ does not exist|invalid snapshot identifier", said_so):

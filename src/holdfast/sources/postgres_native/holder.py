@@ -11,7 +11,9 @@ import psycopg
 from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
 from holdfast.sources.postgres_native import failures, inventory
 from holdfast.sources.postgres_native.inventory import Named
-from holdfast.sources.postgres_native.quoting import literal, qualified
+from holdfast.sources.postgres_native.locks import Queue
+from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.quoting import literal
 from holdfast.sources.postgres_native.sessions import BEGIN
 
 TABLES_PER_LOCK = 500
@@ -41,30 +43,31 @@ class Exported:
     taken_at: datetime
 
 
-def take_snapshot(connection: psycopg.Connection, *, database: str, user: str) -> Exported:
+def take_snapshot(connection: psycopg.Connection, login: Login, *, user: str) -> Exported:
     """Lock every table against change, then take the snapshot; it lives as long as this session.
 
     TRUNCATE and ALTER TABLE do not respect snapshots older than themselves, so a table that is
     locked only afterwards may turn out empty. Where a table came or went between listing and
-    locking, all is done again.
+    locking, all is done again; where another session is in the way, it is waited for.
     """
+    waiting = Queue(login)
     for _ in range(ATTEMPTS):
         listed = inventory.lockable(connection)
         connection.execute(BEGIN)
-        if _lock(connection, listed, database=database, user=user):
+        if _lock(connection, listed, waiting, user=user):
             exported = _export(connection)
             if _oids(inventory.lockable(connection)) == _oids(listed):
                 return exported
         connection.execute("ROLLBACK")
     raise BackupFailed(
-        f"cannot take a snapshot of database '{database}': tables came and went {ATTEMPTS} times"
-        " while they were being locked",
+        f"cannot take a snapshot of database '{login.database}': tables came and went"
+        f" {ATTEMPTS} times while they were being locked",
         hint="run the backup when fewer tables are created and dropped",
     )
 
 
 def rejoin_snapshot(
-    connection: psycopg.Connection, name: str, *, database: str, user: str
+    connection: psycopg.Connection, login: Login, name: str, *, user: str
 ) -> Exported:
     """See what `name` shows, which another session still holds. Raises `SnapshotLost`."""
     connection.execute(BEGIN)
@@ -76,7 +79,7 @@ def rejoin_snapshot(
             f"nobody holds snapshot '{name}' any more: {failures.said(error)}"
         ) from error
     listed = inventory.lockable(connection)
-    if not _lock(connection, listed, database=database, user=user):
+    if not _lock(connection, listed, Queue(login), user=user):
         raise SnapshotLost(f"a table that snapshot '{name}' shows was dropped")
     row = connection.execute(_SEEN).fetchone()
     if row is None:
@@ -90,24 +93,24 @@ def _oids(tables: Sequence[Named]) -> set[int]:
 
 
 def _lock(
-    connection: psycopg.Connection, tables: Sequence[Named], *, database: str, user: str
+    connection: psycopg.Connection, tables: Sequence[Named], waiting: Queue, *, user: str
 ) -> bool:
     """Whether all of them were still there."""
     for first in range(0, len(tables), TABLES_PER_LOCK):
         batch = tables[first : first + TABLES_PER_LOCK]
-        names = ", ".join(f"ONLY {qualified(table.relation)}" for table in batch)
         try:
-            connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE".encode())
+            waiting.lock(connection, [table.relation for table in batch])
         except psycopg.Error as error:
             if error.sqlstate in (UNDEFINED_TABLE, UNDEFINED_SCHEMA):
                 return False
-            raise _not_locked(error, connection, database=database, user=user) from error
+            raise _not_locked(error, connection, user=user) from error
     return True
 
 
 def _not_locked(
-    error: psycopg.Error, connection: psycopg.Connection, *, database: str, user: str
+    error: psycopg.Error, connection: psycopg.Connection, *, user: str
 ) -> HoldfastError:
+    database = connection.info.dbname
     if error.sqlstate == "53200":
         return BackupFailed(
             f"cannot lock the tables of database '{database}': {failures.said(error)}",

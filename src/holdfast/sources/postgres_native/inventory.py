@@ -22,17 +22,20 @@ date time timestamp timestamptz
 _TABLES = """
 SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
        c.relkind = 'f' AS is_foreign, c.relpersistence = 'u' AS is_unlogged,
-       coalesce(pg_table_size(c.oid), 0) AS size_bytes,
-       coalesce(pg_table_size(nullif(c.reltoastrelid, 0)), 0) AS toast_bytes,
-       CASE WHEN am.amname = 'heap'
-            THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
+       CASE WHEN c.oid = ANY (%(locked)s) THEN c.relpages * current_setting('block_size')::bigint
+            ELSE coalesce(pg_table_size(c.oid), 0) END AS size_bytes,
+       CASE WHEN c.oid = ANY (%(locked)s) THEN 0
+            ELSE coalesce(pg_table_size(nullif(c.reltoastrelid, 0)), 0) END AS toast_bytes,
+       CASE WHEN am.amname IS DISTINCT FROM 'heap' THEN 0
+            WHEN c.oid = ANY (%(locked)s) THEN c.relpages
+            ELSE pg_relation_size(c.oid) / current_setting('block_size')::int END AS pages,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                AND a.attgenerated = '' AND a.atttypid = 'bytea'::regtype
              ORDER BY a.attnum) AS bytea_columns,
        NOT EXISTS (SELECT FROM pg_attribute a
                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                 AND a.atttypid <> ALL (%s::regtype[])) AS is_stable_in_binary,
+                 AND a.atttypid <> ALL (%(stable)s::regtype[])) AS is_stable_in_binary,
        greatest(c.reltuples, 0)::bigint AS estimated_rows,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0
@@ -197,10 +200,15 @@ def facts(connection: psycopg.Connection) -> Facts:
     return found
 
 
-def tables(connection: psycopg.Connection) -> list[Table]:
-    """Biggest first; every table whose rows somebody put there."""
+def tables(connection: psycopg.Connection, *, locked: Sequence[int] = ()) -> list[Table]:
+    """Biggest first; every table whose rows somebody put there.
+
+    Of those numbered in `locked` the size is what the last ANALYZE saw: to ask for it now would
+    wait for whoever holds the lock.
+    """
+    wanted = {"stable": _STABLE_IN_BINARY.split(), "locked": list(locked)}
     with connection.cursor(row_factory=class_row(Table)) as cursor:
-        return cursor.execute(_TABLES, [_STABLE_IN_BINARY.split()]).fetchall()
+        return cursor.execute(_TABLES, wanted).fetchall()
 
 
 def has_rows_to_take(table: Table, found: Facts) -> bool:

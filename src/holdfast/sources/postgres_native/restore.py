@@ -84,6 +84,7 @@ class Restore:
         with self._rows_in(self.login) as rows_in, self.login.session() as session:
             standing = StandingRows(
                 rows_in=rows_in,
+                login=self.login,
                 progress=self.progress,
                 pieces=self._pieces(),
                 replaces=self.request.overwrite,
@@ -115,7 +116,11 @@ class Restore:
             if before:
                 with self._hasty.session() as session:
                     StandingRows(
-                        rows_in=rows_in, progress=self.progress, pieces=before, replaces=True
+                        rows_in=rows_in,
+                        login=self._hasty,
+                        progress=self.progress,
+                        pieces=before,
+                        replaces=True,
                     ).run(session)
             loader = Loader(self._hasty, rows_in, self.progress, without=tables)
             loader.load(selection.data_parts(self.request), workers=self.request.workers)

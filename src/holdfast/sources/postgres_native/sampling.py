@@ -6,7 +6,7 @@ A compressor spends a second on every few hundred megabytes of them and gives ba
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import psycopg
@@ -25,14 +25,21 @@ LEAST_BYTES = 64 << 10
 SMALLEST_RATIO = 0.97
 
 
-def sampled(connection: psycopg.Connection, listed: Iterable[Table], found: Facts) -> list[Table]:
+def sampled(
+    connection: psycopg.Connection,
+    listed: Iterable[Table],
+    found: Facts,
+    *,
+    without: Collection[int] = (),
+) -> list[Table]:
     """The same tables, those marked whose rows would not become smaller.
 
-    Only tables that travel in binary are asked: as text even noise compresses, to half.
+    Only tables that travel in binary are asked, as text even noise compresses, to half; and none
+    of those numbered in `without`.
     """
     return [
         replace(table, is_incompressible=_is_incompressible(connection, table))
-        if _is_worth_asking(table, found)
+        if table.oid not in without and _is_worth_asking(table, found)
         else table
         for table in listed
     ]

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from holdfast import events
 from holdfast.cleanup import afterwards
 from holdfast.errors import HoldfastError, SnapshotLost
+from holdfast.model import Relation
 from holdfast.sources.postgres_native import failures
+from holdfast.sources.postgres_native.locks import locked
 from holdfast.sources.postgres_native.login import Login
-from holdfast.sources.postgres_native.quoting import literal
+from holdfast.sources.postgres_native.quoting import literal, qualified
 
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SEEN = "SELECT pg_current_snapshot()::text"
 _RUN_AGAIN = "run the backup again"
+TABLES_PER_LOCK = 100
+_READ = "holdfast_read"
 
 
 class Sessions:
-    """Sessions inside the snapshot `snapshot`, which shows `seen`."""
+    """Sessions inside the snapshot `snapshot`, which shows `seen`.
 
-    def __init__(self, *, snapshot: str, seen: str) -> None:
+    The one that took it, `held`, has locked every table: what others cannot lock, because
+    somebody queues for it exclusively, is read through that one.
+    """
+
+    def __init__(self, held: psycopg.Connection, *, snapshot: str, seen: str) -> None:
+        self._held = held
+        self._turn = threading.Lock()
         self._snapshot = snapshot
         self._seen = seen
         self._idle: queue.SimpleQueue[psycopg.Connection] = queue.SimpleQueue()
@@ -41,8 +53,25 @@ class Sessions:
             yield
 
     @contextmanager
-    def lent(self, subject: str) -> Iterator[psycopg.Connection]:
-        """One session for `subject`; given back only if it still sees the snapshot."""
+    def lent(self, subject: str, tables: Sequence[Relation] = ()) -> Iterator[psycopg.Connection]:
+        """One session for `subject`, in which `tables` can be read without waiting for anybody."""
+        with self._any(subject) as connection:
+            with _translated(connection, subject):
+                can_read = _can_read(connection, tables)
+            if can_read:
+                yield connection
+                return
+        events.info("read_through_holder", what=subject)
+        with self._turn:
+            with _translated(self._held, subject):
+                self._held.execute(f"SAVEPOINT {_READ}".encode())
+            # Whatever becomes of the read, the transaction with the snapshot and its locks goes on.
+            with afterwards(_take_back, self._held, subject):
+                yield self._held
+
+    @contextmanager
+    def _any(self, subject: str) -> Iterator[psycopg.Connection]:
+        """One of the workers' sessions; given back only if it still sees the snapshot."""
         try:
             connection = self._idle.get_nowait()
         except queue.Empty as error:
@@ -86,3 +115,29 @@ class Sessions:
                 f" '{row[0] if row else ''}' instead of '{self._seen}'",
                 hint="connect to the server itself, not through a connection pool",
             )
+
+
+def _can_read(connection: psycopg.Connection, tables: Sequence[Relation]) -> bool:
+    """Whether all of them could be locked at once; what could stays so, as reading them needs."""
+    for first in range(0, len(tables), TABLES_PER_LOCK):
+        batch = tables[first : first + TABLES_PER_LOCK]
+        if not locked(
+            connection, ", ".join(f"ONLY {qualified(each)}" for each in batch), seconds=0
+        ):
+            return False
+    return True
+
+
+def _take_back(held: psycopg.Connection, subject: str) -> None:
+    if not held.closed:
+        with _translated(held, subject):
+            held.execute(f"ROLLBACK TO SAVEPOINT {_READ}; RELEASE SAVEPOINT {_READ}".encode())
+
+
+@contextmanager
+def _translated(connection: psycopg.Connection, subject: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        gone = failures.session_is_gone(error, connection)
+        raise failures.reading(error, subject, gone=gone) from error

@@ -75,6 +75,7 @@ class PostgresSnapshot:
         sessions: Sessions,
         transport: Transport,
         schema: Schema,
+        endings: Endings,
         globals_: Globals,
         tools: Sequence[Tool],
         layout: Layout,
@@ -95,7 +96,7 @@ class PostgresSnapshot:
         self._blobs = blobs
         self._notes = notes
         self._holding = holding
-        self._endings = Endings()
+        self._endings = endings
 
     @property
     def server(self) -> Server:
@@ -153,14 +154,16 @@ class PostgresSnapshot:
     def _read_rows(self, part: PartPlan) -> Iterator[PartStream]:
         tables = self._layout.tables[part.name]
         if part.relation is None:
-            with self._lent(f"table '{tables[0].relation}'") as session:
+            relations = [table.relation for table in tables]
+            with self._lent(f"table '{relations[0]}'", relations) as session:
                 pack = CopyPack(
                     session, tables, user=self._found.login, aborted=self._endings.aborted
                 )
                 with afterwards(pack.close):
                     yield pack
             return
-        with self._copied(tables[0].copy_out, f"table '{part.relation}'") as stream:
+        subject, relations = f"table '{part.relation}'", [tables[0].relation]
+        with self._copied(tables[0].copy_out, subject, relations) as stream:
             yield stream
 
     @contextmanager
@@ -170,9 +173,11 @@ class PostgresSnapshot:
             yield rows
 
     @contextmanager
-    def _copied(self, copy_out: CopyOut, subject: str) -> Iterator[PartStream]:
+    def _copied(
+        self, copy_out: CopyOut, subject: str, tables: Sequence[Relation] = ()
+    ) -> Iterator[PartStream]:
         with (
-            self._lent(subject) as session,
+            self._lent(subject, tables) as session,
             self._transport.reading(
                 session,
                 copy_out,
@@ -210,7 +215,8 @@ class PostgresSnapshot:
             if part.relation
             else f"{what} of database '{self._found.database}'"
         )
-        with self._lent(subject) as session:
+        tables = [part.relation] if part.relation else []
+        with self._lent(subject, tables) as session:
             yield Texts(session, write(session, part), subject, user=self._found.login)
 
     def _keep_long_values(self, session: psycopg.Connection, part: PartPlan) -> Iterator[Buffer]:
@@ -222,9 +228,9 @@ class PostgresSnapshot:
         return long_values.of_table(session, self._layout.with_blobs[part.name], self._blobs)
 
     @contextmanager
-    def _lent(self, subject: str) -> Iterator[psycopg.Connection]:
+    def _lent(self, subject: str, tables: Sequence[Relation] = ()) -> Iterator[psycopg.Connection]:
         with (
-            self._sessions.lent(subject) as session,
+            self._sessions.lent(subject, tables) as session,
             self._endings.registered(lambda: session.cancel_safe(timeout=CANCEL_SECONDS)),
         ):
             yield session

@@ -5,22 +5,21 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
 from holdfast import events
 from holdfast.cleanup import afterwards
-from holdfast.errors import HoldfastError, SnapshotLost
+from holdfast.errors import HoldfastError
 from holdfast.holding import HeldKind, Holder, Holding
 from holdfast.model import Consistency, Selection, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan
+from holdfast.sources.endings import Endings
 from holdfast.sources.packs import SMALL_TABLE_BYTES
 from holdfast.sources.postgres_native import (
     database_properties,
     databases,
-    holder,
     inventory,
     large_objects,
     layout,
@@ -34,10 +33,12 @@ from holdfast.sources.postgres_native.examination import Examiner
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.layout import Shape
+from holdfast.sources.postgres_native.locks import in_the_way, waits
 from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
-from holdfast.sources.postgres_native.schema_archive import SchemaArchive, schema_archive
+from holdfast.sources.postgres_native.schema_archive import schema_archive
 from holdfast.sources.postgres_native.sessions import Sessions
 from holdfast.sources.postgres_native.snapshot import KIND, PostgresSnapshot
+from holdfast.sources.postgres_native.taking import Taking
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_native.transport import Transport, Wanted
 from holdfast.sources.tending import Tender, joined
@@ -130,7 +131,7 @@ class PostgresSource:
                     used,
                     free=preflight.connections_free(connection),
                     readable=(
-                        f"all {len(inventory.tables(connection))} tables, sequences and large"
+                        f"all {len(inventory.lockable(connection))} tables, sequences and large"
                         " objects"
                     ),
                     own=Finding(subject="transport", detail=f"{way.name}: {way.reason}"),
@@ -144,7 +145,10 @@ class PostgresSource:
     def plan(self) -> SourcePlan:
         with self._examiner.session() as connection:
             found = inventory.facts(connection)
-            listed = sampling.sampled(connection, inventory.tables(connection), found)
+            blockers = in_the_way(connection)
+            locked = [each.oid for each in blockers]
+            listed = inventory.tables(connection, locked=locked)
+            listed = sampling.sampled(connection, listed, found, without=locked)
             shape = self._shape(found, keeps_blobs=True)
             with transport.chosen(self._wanted, connection) as way:
                 return SourcePlan(
@@ -155,6 +159,7 @@ class PostgresSource:
                         f"rows travel over {way.name}: {way.reason}",
                         f"tables are split above {shape.chunk_bytes} bytes: {shape.reason}",
                         *inventory.notes(found, listed),
+                        *waits(blockers),
                     ),
                 )
 
@@ -162,7 +167,6 @@ class PostgresSource:
     def open(
         self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
     ) -> Iterator[Snapshot]:
-        # The holder is only touched before the workers start; after that it just lives.
         with self._login.session() as held, ExitStack() as stack, ExitStack() as unheard:
             with self._examiner.translated(held):
                 found = self._examiner.examined(held)
@@ -172,15 +176,15 @@ class PostgresSource:
                 holding = stack.enter_context(self._held_elsewhere(rejoin))
                 if holding is not None and not rejoin:
                     unheard.enter_context(afterwards(holding.abort))
-                exported = (
-                    _seen(held, found, rejoin) if holding is None else _shared(held, found, holding)
-                )
-                archive = stack.enter_context(schema_archive())
-                sessions = Sessions(snapshot=exported.name, seen=exported.seen)
+                endings, archive = Endings(), stack.enter_context(schema_archive())
+                taking = Taking(self._login, held, found, used, archive, endings)
+                stack.enter_context(afterwards(taking.end))
+                exported, schema = taking.taken(rejoin, holding)
+                sessions = Sessions(held, snapshot=exported.name, seen=exported.seen)
             with sessions.opened(self._login, count=workers):
                 with self._examiner.translated(held):
                     snapshot = self._snapshot(
-                        held, found, exported, sessions, used, way, blobs, archive, holding
+                        held, found, exported, sessions, used, way, blobs, schema, endings, holding
                     )
                 # From here on it is theirs who know of it to let it go.
                 unheard.pop_all()
@@ -213,7 +217,8 @@ class PostgresSource:
         used: Sequence[Tool],
         way: Transport,
         blobs: Blobs | None,
-        archive: SchemaArchive,
+        schema: Schema,
+        endings: Endings,
         holding: Holding | None,
     ) -> PostgresSnapshot:
         listed = sampling.sampled(held, inventory.tables(held), found)
@@ -226,16 +231,14 @@ class PostgresSource:
             else []
         )
         pieces = large_objects.slices(held, found, chunk_bytes=shape.chunk_bytes, without=aside)
-        pg_dump, pg_dumpall = used
         return PostgresSnapshot(
             found=found,
             exported=exported,
             sessions=sessions,
             transport=way,
-            schema=Schema(
-                self._login, pg_dump=pg_dump, snapshot=exported.name, found=found, archive=archive
-            ),
-            globals_=Globals(self._login, pg_dumpall=pg_dumpall, found=found),
+            schema=schema,
+            endings=endings,
+            globals_=Globals(self._login, pg_dumpall=used[1], found=found),
             tools=used,
             layout=layout.lay_out(
                 found,
@@ -263,22 +266,6 @@ class PostgresSource:
             external_bytes=self._external_bytes if keeps_blobs else None,
             marker=b"holdfast blob " + secrets.token_bytes(16),
         )
-
-
-def _seen(held: psycopg.Connection, found: Facts, rejoin: str) -> Exported:
-    """A snapshot of this process, or one that another still shows."""
-    if rejoin:
-        return holder.rejoin_snapshot(held, rejoin, database=found.database, user=found.login)
-    return holder.take_snapshot(held, database=found.database, user=found.login)
-
-
-def _shared(held: psycopg.Connection, found: Facts, holding: Holding) -> Exported:
-    """The snapshot that `holding` exports, with the moment at which it was taken."""
-    begun = holding.begun
-    if holding.ended is not None:
-        raise SnapshotLost(f"session '{holding.session_id}' has ended, and its snapshot with it")
-    seen = holder.rejoin_snapshot(held, begun.snapshot, database=found.database, user=found.login)
-    return replace(seen, lsn=begun.start_lsn, taken_at=begun.begun_at)
 
 
 def _tell_loss(error: HoldfastError) -> None:

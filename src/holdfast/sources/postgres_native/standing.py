@@ -19,6 +19,8 @@ from holdfast.ports import Progress, RestoreRequest
 from holdfast.sources.postgres_native import failures, foreign_keys
 from holdfast.sources.postgres_native.bystanders import Bystanders, referred
 from holdfast.sources.postgres_native.foreign_keys import ForeignKey, Order
+from holdfast.sources.postgres_native.locks import Queue
+from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import identifier, qualified
 from holdfast.sources.postgres_native.rows_in import Packs, Piece, RowsIn
 from holdfast.sources.postgres_native.table_part import TablePart
@@ -43,6 +45,7 @@ class StandingRows:
     """Brings `pieces` in; where `replaces`, what their tables hold goes first."""
 
     rows_in: RowsIn
+    login: Login
     progress: Progress
     pieces: Sequence[tuple[Part, Piece]]
     replaces: bool
@@ -144,7 +147,10 @@ class StandingRows:
         except psycopg.Error as error:
             if error.sqlstate in _REFERRED and self._is_of_others(error):
                 raise _Referred from error
-            raise failures.restoring(failures.said(error), subject) from error
+            cause = failures.said(error)
+            if error.sqlstate == failures.LOCK_NOT_AVAILABLE:
+                cause = f"{cause}: {Queue(self.login).told(())}"
+            raise failures.restoring(cause, subject) from error
         except EOFError as error:
             raise failures.restoring(f"its part is cut short: {error}", subject) from error
 

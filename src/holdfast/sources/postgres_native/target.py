@@ -21,7 +21,7 @@ from holdfast.sources.postgres_native.database_properties import OPTIONS, PROVID
 from holdfast.sources.postgres_native.definition_parts import DefinitionParts
 from holdfast.sources.postgres_native.filling import content, filling
 from holdfast.sources.postgres_native.layout import CREATION, SERVER_VERSION
-from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
 from holdfast.sources.postgres_native.quoting import qualified
 from holdfast.sources.postgres_native.restore import Restore
 from holdfast.sources.postgres_native.standing import require_all_or_none
@@ -41,11 +41,18 @@ class PostgresTarget:
     """
 
     def __init__(
-        self, *, url: str, password: str | None = None, tool_folders: Sequence[Path] = ()
+        self,
+        *,
+        url: str,
+        password: str | None = None,
+        tool_folders: Sequence[Path] = (),
+        lock_wait_seconds: int = LOCK_WAIT_SECONDS,
     ) -> None:
         # A name of its own for each restore: what is left of it can be found and ended.
         name = f"{APPLICATION_NAME}-{secrets.token_hex(4)}"
-        login = Login.parse(url, password=password, application_name=name)
+        login = Login.parse(
+            url, password=password, application_name=name, lock_wait_seconds=lock_wait_seconds
+        )
         self._login = login.with_settings(application_name=name, dbname=login.database)
         self._tool_folders = tuple(tool_folders)
 

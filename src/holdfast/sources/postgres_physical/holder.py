@@ -53,9 +53,8 @@ class PostgresHolder:
         begun_at = datetime.now(UTC)
         pid = connection.info.backend_pid
         if kind is HeldKind.SNAPSHOT:
-            exported = take_snapshot(
-                connection, database=connection.info.dbname, user=self._login.user
-            )
+            login = self._login.in_database(connection.info.dbname)
+            exported = take_snapshot(connection, login, user=self._login.user)
             return Begun(
                 kind=kind,
                 anchor=found,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.model import Codec
+from holdfast.sources.postgres_native.locks import TRY_SECONDS
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_tools.artefact import CUSTOM
@@ -46,6 +47,6 @@ def arguments(
         "--no-password",
         *shape,
         f"--snapshot={snapshot}",
-        f"--lock-wait-timeout={login.lock_wait_seconds}s",
+        f"--lock-wait-timeout={TRY_SECONDS}s",
         f"--dbname={login.conninfo()}",
     ]

@@ -11,30 +11,28 @@ import psycopg
 
 from holdfast.model import Consistency, PartKind, PartPlan, Server
 from holdfast.ports import PartStream
-from holdfast.process import running
 from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import database_properties
 from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
-from holdfast.sources.postgres_native.dump import Dump, Globals
+from holdfast.sources.postgres_native.dump import Globals
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
-from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.snapshot import KIND, Texts
 from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres_tools.dumping import Dumping
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolsSnapshot:
     """Obeys `ports.Snapshot`; made by `PostgresToolsSource.open`, which ends its session.
 
-    `held` is the session with the snapshot; `argv` is the pg_dump that joins it.
+    `held` is the session with the snapshot; `dumping` is the pg_dump that has joined it.
     """
 
     found: Facts
     exported: Exported
     held: psycopg.Connection
-    login: Login
-    argv: Sequence[str]
+    dumping: Dumping
     globals_: Globals
     used: Sequence[Tool]
     parts: Sequence[PartPlan]
@@ -74,21 +72,13 @@ class ToolsSnapshot:
 
     def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
         if part.kind is PartKind.ARCHIVE:
-            return self._read_archive()
+            return self.dumping.reading(self.endings)
         if part.kind is PartKind.GRANTS:
             return self._read_settings()
         return self.globals_.read(self.endings)
 
     def abort(self) -> None:
         self.endings.abort()
-
-    @contextmanager
-    def _read_archive(self) -> Iterator[PartStream]:
-        with (
-            running(self.argv, env=self.login.environment()) as child,
-            self.endings.registered(child.end),
-        ):
-            yield Dump(child, f"database '{self.found.database}'", self.endings.aborted)
 
     @contextmanager
     def _read_settings(self) -> Iterator[PartStream]:

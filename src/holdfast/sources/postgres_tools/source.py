@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -21,14 +22,17 @@ from holdfast.sources.postgres_native import (
 )
 from holdfast.sources.postgres_native.dump import Globals
 from holdfast.sources.postgres_native.examination import Examiner
+from holdfast.sources.postgres_native.failures import LockTimedOut
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres_native.layout import BIG_DATABASE_BYTES
+from holdfast.sources.postgres_native.locks import Queue, in_the_way, waits
 from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
 from holdfast.sources.postgres_native.snapshot import KIND
 from holdfast.sources.postgres_native.source import APPLICATION_NAME
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_tools import artefact, pg_dump
+from holdfast.sources.postgres_tools.dumping import Dumping
 from holdfast.sources.postgres_tools.pg_dump import HIGHEST_LEVEL, Compression
 from holdfast.sources.postgres_tools.snapshot import ToolsSnapshot
 
@@ -116,7 +120,8 @@ class PostgresToolsSource:
     def plan(self) -> SourcePlan:
         with self._examiner.session() as connection:
             found = inventory.facts(connection)
-            listed = inventory.tables(connection)
+            blockers = in_the_way(connection)
+            listed = inventory.tables(connection, locked=[each.oid for each in blockers])
             form, reason = self._form(found)
             return SourcePlan(
                 server=Server(kind=KIND, version=found.version, database=found.database),
@@ -126,6 +131,7 @@ class PostgresToolsSource:
                     f"one pg_dump writes the whole database in format {form}: {reason}",
                     self._who_compresses(form),
                     *inventory.notes(found, listed),
+                    *waits(blockers),
                 ),
             )
 
@@ -141,14 +147,38 @@ class PostgresToolsSource:
             raise SnapshotLost(
                 "a dump that pg_dump writes in one piece cannot be gone on with half way"
             )
-        with self._login.session() as held:
+        with self._login.session() as held, ExitStack() as stack:
             with self._examiner.translated(held):
                 found = self._examiner.examined(held)
                 used = self._examiner.tools(found)
-                exported = holder.take_snapshot(held, database=found.database, user=found.login)
-                snapshot = self._snapshot(held, found, exported, used, workers)
+                exported, dumping = self._begun(held, found, used[0], stack)
+                snapshot = self._snapshot(held, found, exported, used, workers, dumping)
             with afterwards(snapshot.abort):
                 yield snapshot
+
+    def _begun(
+        self, held: psycopg.Connection, found: Facts, dump: Tool, stack: ExitStack
+    ) -> tuple[Exported, Dumping]:
+        """The snapshot, and a pg_dump under it that has locked all tables."""
+        waiting = Queue(self._login)
+        form, _ = self._form(found)
+        while True:
+            exported = holder.take_snapshot(held, self._login, user=found.login)
+            arguments = partial(
+                pg_dump.arguments,
+                dump,
+                form=form,
+                snapshot=exported.name,
+                compression=self._compression,
+            )
+            dumping = Dumping(self._login, arguments)
+            try:
+                stack.enter_context(dumping.begun(held))
+            except LockTimedOut:
+                held.execute("ROLLBACK")
+                waiting.wait()
+            else:
+                return exported, dumping
 
     def _snapshot(
         self,
@@ -157,6 +187,7 @@ class PostgresToolsSource:
         exported: Exported,
         used: Sequence[Tool],
         workers: int,
+        dumping: Dumping,
     ) -> ToolsSnapshot:
         dump, dumpall = used
         form, _ = self._form(found)
@@ -166,14 +197,7 @@ class PostgresToolsSource:
             found=found,
             exported=exported,
             held=held,
-            login=self._login,
-            argv=pg_dump.arguments(
-                dump,
-                self._login,
-                form=form,
-                snapshot=exported.name,
-                compression=self._compression,
-            ),
+            dumping=dumping,
             globals_=Globals(self._login, pg_dumpall=dumpall, found=found),
             used=used,
             parts=artefact.parts_of(

@@ -1,0 +1,168 @@
+"""Somebody queues for an exclusive lock, or holds one: a backup neither fails nor says nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import structlog
+
+from holdfast.ports import Snapshot, Source
+from holdfast.sources.postgres_native.source import PostgresSource
+from holdfast.sources.postgres_native.target import PostgresTarget
+from holdfast.sources.postgres_native.transport import Wanted
+from holdfast.sources.postgres_tools.source import PostgresToolsSource
+from tests.engine.loop import FolderBlobs, bring_back, keep
+from tests.engine.postgres.conftest import Laboratory
+from tests.engine.postgres.equality import dump
+from tests.engine.waiting import until
+
+TABLES = (
+    "CREATE TABLE big AS SELECT g, md5(g::text) AS text FROM generate_series(1, 30000) g;"
+    "CREATE TABLE small AS SELECT 1 AS x; CREATE TABLE other AS SELECT 2 AS x;"
+    "CREATE TABLE files (id int, body bytea); ALTER TABLE files ALTER body SET STORAGE EXTERNAL;"
+    "INSERT INTO files SELECT g, decode(repeat(md5(g::text), 65536), 'hex')"
+    " FROM generate_series(1, 3) g"
+)
+NAMES = ("big", "small", "other", "files")
+QUEUED = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
+Engine = Callable[[str], Source]
+
+
+@pytest.fixture(params=["native", "tools"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == "native":
+        return lambda dsn: PostgresSource(dsn=dsn, lock_wait_seconds=5, small_bytes=1 << 16)
+    return lambda dsn: PostgresToolsSource(dsn=dsn, lock_wait_seconds=5)
+
+
+class Altering:
+    """Sessions that queue to alter a table each, and do once they are let in."""
+
+    def __init__(self, lab: Laboratory, database: str) -> None:
+        self._lab = lab
+        self._database = database
+        self._threads: list[threading.Thread] = []
+
+    def queue(self, _: Snapshot) -> None:
+        for name in NAMES:
+            thread = threading.Thread(target=self._alter, args=(name,))
+            self._threads.append(thread)
+            thread.start()
+        until(lambda: self._lab.ask(self._database, QUEUED) == [(len(NAMES),)])
+
+    def _alter(self, name: str) -> None:
+        with psycopg.connect(self._lab.conninfo(self._database), autocommit=True) as connection:
+            connection.execute(f"ALTER TABLE {name} ADD COLUMN more int".encode())
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(60)
+
+
+@contextmanager
+def altering(lab: Laboratory, database: str) -> Iterator[Altering]:
+    made = Altering(lab, database)
+    try:
+        yield made
+    finally:
+        made.join()
+
+
+def test_a_table_that_somebody_queues_to_alter_is_read_all_the_same(
+    lab: Laboratory, tmp_path: Path, engine: Engine
+) -> None:
+    database, restored = lab.database(TABLES), lab.name()
+    conninfo = lab.conninfo(database)
+    before = dump(conninfo)
+    with altering(lab, database) as others:
+        parts = keep(engine(conninfo), tmp_path, meanwhile=others.queue)
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    assert dump(lab.conninfo(restored)) == before
+    # Whoever queued was let in once the backup was over.
+    assert lab.ask(database, "SELECT count(more) FROM big") == [(0,)]
+
+
+def test_ranges_and_values_kept_aside_of_a_table_with_a_queue_are_read_too(
+    lab: Laboratory, tmp_path: Path, way: Wanted
+) -> None:
+    database, restored = lab.database(TABLES), lab.name()
+    conninfo = lab.conninfo(database)
+    before = dump(conninfo)
+    source = PostgresSource(
+        dsn=conninfo,
+        transport=way,
+        lock_wait_seconds=5,
+        chunk_bytes=1 << 17,
+        small_bytes=0,
+        external_bytes=1 << 20,
+    )
+    blobs = FolderBlobs(tmp_path / "blobs")
+    with altering(lab, database) as others:
+        parts = keep(source, tmp_path, meanwhile=others.queue, blobs=blobs, workers=3)
+    assert len([part for part in parts if part.relation and part.relation.name == "big"]) > 3
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path, blobs=blobs)
+    # Ranges come back in no order.
+    assert sorted(dump(lab.conninfo(restored))) == sorted(before)
+
+
+def test_a_read_that_ends_early_takes_nothing_from_those_that_follow(lab: Laboratory) -> None:
+    database = lab.database(TABLES)
+    conninfo = lab.conninfo(database)
+    source = PostgresSource(dsn=conninfo, lock_wait_seconds=5, small_bytes=0)
+    with altering(lab, database) as others, source.open(workers=1) as snapshot:
+        others.queue(snapshot)
+        (part,) = (each for each in snapshot.parts if str(each.relation) == "public.big")
+        for _ in range(2):
+            with snapshot.read(part) as stream:
+                next(iter(stream))
+        with snapshot.read(part) as stream:
+            assert sum(bytes(chunk).count(b"\n") for chunk in stream) == 30000
+
+
+def test_whoever_holds_a_lock_for_long_is_named_while_we_wait(
+    lab: Laboratory, tmp_path: Path, engine: Engine
+) -> None:
+    database = lab.database(TABLES)
+    with psycopg.connect(lab.conninfo(database)) as other:
+        other.execute("LOCK TABLE small IN ACCESS EXCLUSIVE MODE")
+        pid = other.info.backend_pid
+        with structlog.testing.capture_logs() as logged:
+            pool: list[BaseException] = []
+
+            def back_up() -> None:
+                try:
+                    keep(engine(lab.conninfo(database)), tmp_path)
+                except BaseException as error:  # noqa: BLE001 - told in the main thread
+                    pool.append(error)
+
+            thread = threading.Thread(target=back_up)
+            thread.start()
+            until(lambda: any("waiting for lock" in each["event"] for each in logged))
+            other.rollback()
+            thread.join(60)
+    assert pool == []
+    (told,) = (each["event"] for each in logged if "waiting for lock" in each["event"])
+    assert told == (
+        f"waiting for lock on table 'public.small', held by pid {pid}"
+        " (LOCK TABLE small IN ACCESS EXCLUSIVE MODE)"
+    )
+
+
+def test_a_plan_waits_for_nobody_and_names_who_is_in_the_way(
+    lab: Laboratory, engine: Engine
+) -> None:
+    database = lab.database(TABLES, "ANALYZE")
+    with psycopg.connect(lab.conninfo(database)) as other:
+        other.execute("LOCK TABLE big IN ACCESS EXCLUSIVE MODE")
+        source = engine(lab.conninfo(database))
+        plan = source.plan()
+        source.check()
+    (note,) = (note for note in plan.notes if "waiting" in note)
+    assert note.startswith("a backup would be waiting for lock on table 'public.big', held by pid")
+    (big,) = (each for each in plan.tables if each.relation.name == "big")
+    assert big.estimated_bytes > 1 << 20
