@@ -155,6 +155,7 @@ def foreign(yard: Yard, place: str, *, of: str, size_bytes: int) -> None:
     record = archive.find("77", of)
     key = record.part.key.replace(of.lower(), place.lower())
     part = replace(record.part, plain_bytes=size_bytes, key=key)
+    yard.world.repository.objects[key] = b"something"
     archive.commit(replace(record, name=place, part=part))
 
 
