@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.config.authorities import require_authorities
 from holdfast.config.repositories import (
     AzureSettings,
     GcsSettings,
@@ -67,7 +69,7 @@ def _s3(settings: S3Settings) -> Repository:
         endpoint=settings.endpoint,
         keys=_s3_keys(settings),
         clock=_now,
-        ca_file=settings.ca_file,
+        ca_file=_authorities(settings.ca_file),
         sends_checksums=settings.send_checksums,
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
@@ -101,7 +103,7 @@ def _gcs(settings: GcsSettings) -> Repository:
         service_account_key=account,
         token=GoogleTokens(account, _now) if account else None,
         endpoint=settings.endpoint,
-        ca_file=settings.ca_file,
+        ca_file=_authorities(settings.ca_file),
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
     )
@@ -118,7 +120,7 @@ def _azure(settings: AzureSettings) -> Repository:
         sas_token=_revealed(settings.sas_token, "sas_token"),
         clock=_now,
         endpoint=settings.endpoint,
-        ca_file=settings.ca_file,
+        ca_file=_authorities(settings.ca_file),
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
     )
@@ -144,6 +146,10 @@ def _sftp(settings: SftpSettings) -> Repository:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _authorities(path: Path | None) -> Path | None:
+    return require_authorities(path) if path is not None else None
 
 
 def _revealed(source: SecretSource | None, what: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.config.authorities import require_authorities
 from holdfast.config.document import parse
 from holdfast.config.load import load
 from holdfast.config.problems import Problem, invalid
@@ -28,6 +29,9 @@ class CheckedFile:
 def check_file(path: Path) -> CheckedFile:
     """Load `path` and ask systemd about its schedules; raises `ConfigInvalid`."""
     settings = load(path)
+    for store in settings.repositories.values():
+        if (named := getattr(store, "ca_file", None)) is not None:
+            require_authorities(named)
     if shutil.which(SYSTEMD_ANALYZE) is None:
         note = f"schedules were not checked: there is no {SYSTEMD_ANALYZE} here"
         return CheckedFile(path=path, settings=settings, notes=(note,))

@@ -67,14 +67,15 @@ def s3_repository(
         config["checksum_algorithm"] = "SHA256"
     if keys:
         config.update(_config_of(keys))
-    store = S3Store(
-        bucket,
-        prefix=prefix or None,
-        client_options=_client(address, ca_file, request_timeout),
-        retry_config=RETRIES,
-        config=config,
-    )
     name = f"s3://{bucket}/{prefix}".rstrip("/")
+    with _login(name, hint="ca_file holds certificates in PEM, each whole; mend 'endpoint'"):
+        store = S3Store(
+            bucket,
+            prefix=prefix or None,
+            client_options=_client(address, ca_file, request_timeout),
+            retry_config=RETRIES,
+            config=config,
+        )
     lists = None
     if keys:
         transport = _transport(address, ca_file, request_timeout)

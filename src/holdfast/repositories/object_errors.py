@@ -24,6 +24,7 @@ from holdfast.errors import (
     RepositoryUnreachable,
 )
 from holdfast.repositories.http_transport import printable
+from holdfast.repositories.tls_faults import in_text
 
 # A request's address may carry a signature (Azure's shared access does): none is ever shown.
 _QUERY = re.compile(r"\?[^\s)]*")
@@ -101,6 +102,9 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
         return RepositoryRefused(cause, hint="somebody else put it there: remove it by hand")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _is_refusal(text):
         return RepositoryRefused(cause, hint=RIGHTS)
+    if (fault := in_text(text)) is not None:
+        # Trying again mends no certificate.
+        return RepositoryRefused(f"{what}: {fault.cause}", hint=fault.hint)
     return RepositoryUnreachable(cause, hint="is the endpoint right, and does it answer?")
 
 

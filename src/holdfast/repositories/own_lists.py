@@ -11,6 +11,7 @@ from holdfast.errors import RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.bucket_requests import UnfinishedUpload
 from holdfast.repositories.http_transport import StoreRefused
 from holdfast.repositories.object_errors import REMEDIES, RIGHTS
+from holdfast.repositories.tls_faults import in_error
 
 _REFUSALS = (400, 401, 403, 404)
 _LATER = ("RequestTimeout", "SlowDown")
@@ -67,6 +68,9 @@ class OwnLists:
                 raise RepositoryRefused(what, hint=REMEDIES.get(error.code, RIGHTS)) from error
             raise RepositoryUnreachable(what, hint="trying later may work") from error
         except (OSError, HTTPException) as error:
+            if (fault := in_error(error)) is not None:
+                what = f"cannot {verb} in '{self._name}': {fault.cause}"
+                raise RepositoryRefused(what, hint=fault.hint) from error
             raise RepositoryUnreachable(
                 f"cannot {verb} in '{self._name}': {error}",
                 hint="is the endpoint right, and does it answer?",

@@ -11,11 +11,15 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
+from holdfast.errors import ConfigInvalid
 from holdfast.model import Line
 
 # What kernel.pid_max may be set to, at the most.
 MOST_PIDS = 1 << 22
 Pid = Annotated[int, Ge(1), Le(MOST_PIDS)]
+
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +38,19 @@ def is_pid(text: str) -> bool:
 
 
 def this_process() -> Process:
+    """Raises `ConfigInvalid` where the kernel does not tell who we are: without that nobody could
+    prove later that this process has ended."""
     pid = os.getpid()
+    try:
+        boot_id = BOOT_ID.read_text().strip()
+    except OSError as error:
+        raise ConfigInvalid(
+            f"cannot tell this process from others: '{BOOT_ID}': {os.strerror(error.errno or 0)}",
+            hint="mount /proc (mount -t proc proc /proc); a unit must not have ProcSubset=pid",
+        ) from error
     return Process(
         host=socket.gethostname(),
-        boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        boot_id=boot_id,
         pid_space=_pid_space(),
         pid=pid,
         started=_start_ticks(pid),
