@@ -11,21 +11,9 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import Cluster, folder_for_cluster
 from tests.engine.waiting import until
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A server calls the program for each segment: compiled once, as where it is installed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compiled")))
-        yield
-
 
 POINTS = "CREATE TABLE points (id int, at timestamptz DEFAULT clock_timestamp())"
 

@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine.golden import GoldenSite
-from tests.engine.postgres.archive import quick_starts
 from tests.engine.postgres.clusters import BINARIES, Cluster, folder_for_cluster
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump, program
-
-__all__ = ["quick_starts"]
 
 ROLES = ("shop_app", "corpus_role")
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.engine.main_job import Site
-from tests.engine.postgres.archive import Archive, points, quick_starts
+from tests.engine.postgres.archive import Archive, points
 from tests.engine.postgres.clusters import BINARIES, Cluster, cluster, folder_for_cluster
 from tests.engine.waiting import until
 
-__all__ = ["quick_starts"]
 MAJOR = int(BINARIES.parent.name)
 
 

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.postgres.archive import Archive, points, quick_starts
+from tests.engine.postgres.archive import Archive, points
 from tests.engine.postgres.clusters import Cluster, cluster, folder_for_cluster, run, started
 from tests.engine.waiting import until
-
-__all__ = ["quick_starts"]
 
 
 @pytest.fixture

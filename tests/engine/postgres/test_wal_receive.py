@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.postgres.archive import Archive, points, quick_starts
+from tests.engine.postgres.archive import Archive, points
 from tests.engine.postgres.clusters import cluster
 from tests.engine.waiting import until
 
-__all__ = ["quick_starts"]
 SLOT = "SELECT pg_create_physical_replication_slot('holdfast', true)"
 
 
