@@ -1,0 +1,125 @@
+"""What would keep a backup from running at night is refused while it is deployed, by its name."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCENARIO = Path(__file__).parents[1]
+PROJECT = SCENARIO.parents[1]
+HOST = "pg13"
+DSN = "host=/run/postgresql dbname=shop user=holdfast"
+TAGS = ("backup_runner_install", "backup_runner_configure", "backup_runner_check")
+UNITS = "/etc/systemd/system"
+
+
+def deployed(**variables: Any) -> subprocess.CompletedProcess[str]:
+    """One host as `deploy.yml` leaves it, with these variables in front of the inventory's."""
+    program = Path(sys.executable).with_name("ansible-playbook")
+    return subprocess.run(
+        [
+            *(program, "-i", SCENARIO / "inventory", "--limit", HOST),
+            *("--tags", ",".join(TAGS), f"-e{json.dumps(variables)}"),
+            PROJECT / "playbooks/deploy.yml",
+        ],
+        env=os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "COLUMNS": "1000"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def on_host(*argv: str) -> str:
+    program = [sys.executable, "-m", "lab", "exec", str(SCENARIO / "inventory"), HOST, "--"]
+    done = subprocess.run(
+        [*program, *argv], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    if HOST not in os.environ.get("HOLDFAST_MOLECULE_HOSTS", HOST).split(","):
+        pytest.skip(f"the scenario plays without {HOST}")
+    yield
+    done = deployed()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("line", ["MemoryMx=1G", "MemoryMax=much"])
+def test_a_line_that_systemd_would_ignore_is_refused_before_it_lands(line: str) -> None:
+    before = on_host("cat", f"{UNITS}/holdfast-backup-shop.service")
+    done = deployed(backup_runner_service_lines=[line])
+    assert done.returncode != 0
+    assert "cannot use the units of the jobs, as systemd says" in done.stdout + done.stderr
+    assert line.partition("=")[0] in done.stdout + done.stderr
+    assert on_host("cat", f"{UNITS}/holdfast-backup-shop.service") == before != ""
+
+
+def test_a_delay_that_systemd_cannot_read_is_refused() -> None:
+    done = deployed(backup_runner_timer_delay="half an hour")
+    assert done.returncode != 0
+    assert "RandomizedDelaySec" in done.stdout + done.stderr
+
+
+def test_a_path_with_a_blank_works_in_the_unit_itself() -> None:
+    blank = "/var/lib/holdfast/my backups"
+    job = {"source": {"kind": "postgres", "dsn": DSN}, "repository": "blank"}
+    done = deployed(
+        backup_runner_repositories={
+            "main": {"kind": "local", "path": "/var/lib/holdfast"},
+            "blank": {"kind": "local", "path": blank},
+        },
+        backup_runner_jobs_blank={"blank": job},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "every job could run now" in done.stdout
+    on_host("systemctl", "start", "holdfast-backup-blank.service")
+    result = on_host("systemctl", "show", "-P", "Result", "holdfast-backup-blank.service")
+    assert result.strip() == "success"
+    assert on_host("find", blank, "-name", "manifest.json").count("\n") == 1
+
+
+def test_a_credential_is_there_in_the_check_and_missed_by_name_where_it_is_not() -> None:
+    source = {"kind": "postgres", "dsn": DSN}
+    away = {
+        "kind": "s3",
+        "bucket": "none",
+        "endpoint": "http://127.0.0.1:9",
+        "access_key": {"credential": "s3-access"},
+        "secret_key": {"credential": "s3-secret"},
+    }
+    variables: dict[str, Any] = {
+        "backup_runner_repositories": {
+            "main": {"kind": "local", "path": "/var/lib/holdfast"},
+            "away": away,
+        },
+        "backup_runner_jobs_away": {"away": {"source": source, "repository": "away"}},
+    }
+    missed = deployed(**variables)
+    assert missed.returncode != 0
+    assert "s3-access" in missed.stdout + missed.stderr
+    lines = [f"SetCredential={name}:secret" for name in ("s3-access", "s3-secret")]
+    found = deployed(**variables, backup_runner_service_lines=lines)
+    # It gets as far as the store, which is not there.
+    assert found.returncode != 0
+    assert "127.0.0.1:9" in found.stdout + found.stderr
+    assert "s3-access" not in found.stdout.partition("TASK [Prove that every job")[2]
+
+
+def test_another_user_takes_over_what_the_earlier_one_left() -> None:
+    done = deployed(backup_runner_user="daemon", backup_runner_group="daemon")
+    told = done.stdout + done.stderr
+    # The database knows the user of today only; nothing else may be in the way.
+    assert "PermissionError" not in told
+    assert "lock" not in told.partition("TASK [Prove that every job")[2].lower()
+    owners = on_host("find", "/var/lib/holdfast-state", "-printf", "%u\\n").split()
+    assert set(owners) == {"daemon"}
