@@ -15,6 +15,8 @@ from testinfra.host import Host
 SCENARIO = Path(__file__).parents[1]
 PROJECT = SCENARIO.parents[1]
 JOBS = ("chinook", "shop")
+# What a host in the group `mysql` has besides.
+JOBS_OF_BOTH = (*JOBS, "stock")
 CONFIG = "/etc/holdfast/holdfast.yaml"
 REPOSITORY = "/var/lib/holdfast"
 STATE = "/var/lib/holdfast-state"
@@ -39,9 +41,11 @@ def groups() -> dict[str, Any]:
     return found
 
 
+BOTH = groups()["mysql"]["hosts"]
 HOSTS = {
     name: {**variables, "database": group}
     for group, content in groups().items()
+    if group != "mysql"
     for name, variables in content["hosts"].items()
 }
 
@@ -55,6 +59,12 @@ PLAYED_ON = [
 @pytest.fixture(params=PLAYED_ON)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def jobs(name: str) -> tuple[str, ...]:
+    """A host in two groups has the jobs of both."""
+    return JOBS_OF_BOTH if name in BOTH else JOBS
 
 
 @pytest.fixture
@@ -121,8 +131,8 @@ def test_what_a_backup_imports_is_compiled_already(host: Host) -> None:
         assert host.file(cached).exists, module
 
 
-def test_every_job_has_a_timer_that_will_fire(host: Host) -> None:
-    for job in JOBS:
+def test_every_job_has_a_timer_that_will_fire(host: Host, jobs: tuple[str, ...]) -> None:
+    for job in jobs:
         timer = properties(host, f"holdfast-backup-{job}.timer")
         assert (timer["ActiveState"], timer["UnitFileState"]) == ("active", "enabled")
         assert timer["Persistent"] == "yes"
@@ -182,9 +192,9 @@ def test_only_root_may_log_in_to_restore(host: Host, database: str) -> None:
     assert host.run(f"{AS_BACKUP} {login} 'SELECT 1'").failed
 
 
-def test_the_runner_finds_every_job_ready(host: Host) -> None:
+def test_the_runner_finds_every_job_ready(host: Host, jobs: tuple[str, ...]) -> None:
     answer = json.loads(host.check_output(f"{AS_BACKUP} holdfast check --json"))
-    assert {job["job"] for job in answer["jobs"]} == set(JOBS)
+    assert {job["job"] for job in answer["jobs"]} == set(jobs)
     assert [
         finding for job in answer["jobs"] for finding in job["findings"] if finding["problem"]
     ] == []

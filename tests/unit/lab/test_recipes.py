@@ -17,9 +17,11 @@ def test_every_recipe_of_the_project_can_be_read() -> None:
     images = recipes.load()
     assert {name: recipe.parent.name for name, recipe in images.items() if recipe.parent} == {
         "debian-12-postgres": "debian-12",
+        "debian-12-postgres-mariadb": "debian-12-postgres",
         "debian-12-mariadb": "debian-12",
         "debian-12-mariadb-peers": "debian-12-mariadb",
         "debian-13-postgres": "debian-13",
+        "debian-13-postgres-mariadb": "debian-13-postgres",
         "debian-13-postgres-peers": "debian-13-postgres",
         "debian-13-mariadb": "debian-13",
         "debian-sid-postgres": "debian-sid",
