@@ -10,7 +10,13 @@ from datetime import datetime, timedelta
 
 from holdfast import events
 from holdfast.cleanup import afterwards
-from holdfast.errors import HoldfastError, LeaseLost, RepositoryBusy, RunInFlight
+from holdfast.errors import (
+    HoldfastError,
+    LeaseLost,
+    RepositoryBusy,
+    RepositoryRefused,
+    RunInFlight,
+)
 from holdfast.ports import Guard, Repository
 from holdfast.proving import Hold
 from holdfast.scheduling.lease import Lease, Terms
@@ -142,9 +148,16 @@ class WritersGuard:
         first = int(self._jitter() * len(self._slots))
         turned = [*self._slots[first:], *self._slots[:first]]
         while True:
+            refused: list[RepositoryRefused] = []
             for slot in turned:
-                if slot.attempt(deadline=deadline):
-                    return slot
+                # One that is spoilt for good must not spoil the others.
+                try:
+                    if slot.attempt(deadline=deadline):
+                        return slot
+                except RepositoryRefused as error:
+                    refused.append(error)
+            if len(refused) == len(turned):
+                raise refused[0]
             if self._terms.seconds() >= give_up_at:
                 raise RepositoryBusy(
                     f"cannot run job '{job}': all {len(turned)} slots of its repository are taken",

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 import pytest
 
 from holdfast.errors import AlreadyStored, RepositoryRefused
 from holdfast.model import Buffer
 from holdfast.ports import Stored
+from holdfast.scheduling.lease import Terms
+from holdfast.scheduling.leased_guard import WritersGuard, slots_of
+from tests.fakes.clock import FakeClock
+from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
-from tests.unit.scheduling.meeting import FOLDER, LEASE, Meeting
+from tests.unit.scheduling.meeting import FOLDER, LEASE, Meeting, on_host
 
 
 @pytest.fixture
@@ -125,3 +130,33 @@ def test_where_all_names_are_taken_by_what_is_no_lease_that_is_told() -> None:
     store.taken = frozenset(f"{FOLDER}/{number:016}" for number in range(1, 1000))
     with pytest.raises(RepositoryRefused, match="is no lease, nor are those before it"):
         Meeting(repository=store).lease("here").attempt(deadline=None)
+
+
+@pytest.mark.parametrize("spoilt", [1, 2])
+def test_a_slot_that_is_spoilt_for_good_leaves_the_others(spoilt: int) -> None:
+    store = Obstructed()
+    store.taken = frozenset(
+        f"_slots/{slot}/{number:016}" for slot in range(1, spoilt + 1) for number in range(1, 99)
+    )
+    meeting = Meeting(repository=store)
+    terms = Terms(
+        me=on_host("here"),
+        run_id="r",
+        lease_seconds=LEASE,
+        clock=FakeClock(),
+        seconds=meeting.seconds,
+    )
+    guard = WritersGuard(
+        MemoryGuard(),
+        slots_of(store, 2, terms),
+        terms,
+        at_most=timedelta(0),
+        sleep=lambda _: None,
+        jitter=lambda: 0.0,
+    )
+    if spoilt == 1:
+        with guard.hold("shop", deadline=None):
+            assert any(key.startswith("_slots/2/") for key in store.objects)
+        return
+    with pytest.raises(RepositoryRefused, match="is no lease"):
+        guard.hold("shop", deadline=None).__enter__()
