@@ -29,11 +29,20 @@ commands = typer.Typer(
 AT_ONCE = 4
 COLUMNS = ("CLUSTER", "TIMELINE", "FIRST", "LAST", "SEGMENTS", "STORED", "MISSING")
 
+
+def _identifier(text: str) -> str:
+    """A cluster that cannot be one must not look like one that has archived nothing."""
+    if text and not (text.isascii() and text.isdigit()):
+        raise typer.BadParameter(f"'{text}' is no system identifier: it is a number")
+    return text
+
+
 Cluster = Annotated[
     str,
     typer.Option(
         "--cluster",
         metavar="ID",
+        callback=_identifier,
         help="The system identifier of the cluster; by default that of the data directory.",
     ),
 ]

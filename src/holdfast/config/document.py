@@ -41,6 +41,12 @@ def parse(text: str) -> Document:
         return _broken(_of_yaml(error))
     except yaml.YAMLError as error:
         return _broken(Problem(line=0, where="", what=f"it is not YAML: {error}"))
+    except RecursionError:
+        return _broken(Problem(line=0, where="", what="it is nested too deep"))
+    except (ValueError, OverflowError) as error:
+        # A date that does not exist, a number of thousands of digits.
+        what = f"it holds a value that nobody can read: {error}"
+        return _broken(Problem(line=0, where="", what=what, hint="put a text into quotes"))
     lines: dict[KeyPath, int] = {}
     _note_lines(root, (), lines, frozenset())
     return Document(data=data, lines=lines, problems=doubles)

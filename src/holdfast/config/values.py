@@ -29,6 +29,9 @@ _SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")
 _DURATION = re.compile(r"(?:\d+[smhd])+")
 _DURATION_STEP = re.compile(r"(\d+)([smhd])")
 MOST_PROCESSES = 1000
+# A moment so far from now can still be named, and no disk is so large.
+LONGEST = timedelta(days=36500)
+LARGEST_BYTES = 1 << 62
 SHORTEST_LEASE, LONGEST_LEASE = timedelta(seconds=4), timedelta(days=7)
 
 
@@ -46,6 +49,8 @@ def parse_duration(value: Any) -> timedelta:
     seconds = sum(int(number) * UNITS[unit] for number, unit in _DURATION_STEP.findall(value))
     if seconds == 0:
         raise problem("a duration must be longer than nothing", hint="leave the key out")
+    if seconds > LONGEST.total_seconds():
+        raise problem(f"{shown(value)} is too long for a duration", hint="36500d at most")
     return timedelta(seconds=seconds)
 
 
@@ -69,11 +74,13 @@ def parse_size(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         size_bytes = value
     elif match:
-        size_bytes = int(float(match[1]) * SIZES[match[2]])
+        size_bytes = int(min(float(match[1]) * SIZES[match[2]], 2.0 * LARGEST_BYTES))
     else:
         raise problem(f"{shown(value)} is not a size", hint="write 500MB, 64MiB or 1GiB")
     if size_bytes <= 0:
         raise problem("a size must be more than nothing", hint="leave the key out")
+    if size_bytes > LARGEST_BYTES:
+        raise problem(f"{shown(value)} is too large for a size", hint="leave the key out")
     return size_bytes
 
 
@@ -100,6 +107,8 @@ def _name(value: str) -> str:
 def _absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise problem(f"'{path}' is not an absolute path", hint="begin it with /")
+    if "\0" in str(path):
+        raise problem("a path holds no null byte", hint="write it as the shell shows it")
     return path
 
 

@@ -162,6 +162,7 @@ ENDINGS = {
     "no such job": (["wal", "get", "nobody", *GET[2:]], 150 + 11),
     "no such job, for a standby": (["wal", "get", "nobody", *GET[2:], "--standby"], 1),
     "no cluster": (["wal", "get", "shop", TWO, "there"], 150 + 71),
+    "a cluster that is none": (["wal", *GET[:-1], "../.."], 150 + 2),
     "no name": (["wal", "get", "shop"], 150 + 2),
     "an option nobody knows": (["wal", *GET, "--fast"], 150 + 2),
     "an option before it nobody knows": (["--colour", "never", "wal", *GET], 150 + 2),

@@ -298,6 +298,54 @@ def test_yaml_that_would_make_python_objects_is_refused(tmp_path: Path) -> None:
     assert "could not determine a constructor" in what
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[" * 100_000, "it is nested too deep"),
+        ("[" * 3000 + "]" * 3000, "it is nested too deep"),
+        ("a: 2020-99-99", "a value that nobody can read"),
+        (f"a: {'9' * 6000}", "a value that nobody can read"),
+    ],
+    ids=["open", "closed", "date", "number"],
+)
+def test_yaml_that_no_machine_can_hold_is_a_mistake_in_the_file(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    path = tmp_path / "holdfast.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigInvalid, match=why):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("timeout: 99999999999999d", "too long for a duration"),
+        ("timeout: 40000d", "too long for a duration"),
+        (f"max_rate: {'9' * 400}GB", "too large for a size"),
+        (f"max_rate: {'9' * 40}", "too large for a size"),
+    ],
+    ids=["endless", "long", "infinite", "large"],
+)
+def test_numbers_that_nothing_can_hold_are_refused_by_name(
+    tmp_path: Path, line: str, why: str
+) -> None:
+    path = tmp_path / "holdfast.yaml"
+    path.write_text(
+        "repositories: {main: {kind: local, path: /b}}\n"
+        f"jobs: {{shop: {{source: {{kind: postgres, dsn: dbname=s}}, repository: main, {line}}}}}\n"
+    )
+    with pytest.raises(ConfigInvalid, match=why):
+        load(path)
+
+
+def test_a_path_with_a_null_byte_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "holdfast.yaml"
+    path.write_text('repositories: {main: {kind: local, path: "/b\\0"}}\njobs: {}\n')
+    with pytest.raises(ConfigInvalid, match="holds no null byte"):
+        load(path)
+
+
 def test_yaml_that_contains_itself_is_refused(tmp_path: Path) -> None:
     what, _ = refused(tmp_path, "jobs: &a\n  shop: *a\nrepositories: {}\n")
     assert "jobs.shop" in what
