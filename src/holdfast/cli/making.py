@@ -141,6 +141,9 @@ def backup(
         if report.manifests:
             rows = [backup_row(manifest.summary) for manifest in report.manifests]
             session.show(table_of(BACKUP_COLUMNS, rows))
+        for manifest in report.manifests:
+            for note in manifest.notes:
+                session.say(f"note: database '{manifest.server.database}': {note}")
         for failed in report.failures:
             session.say(f"failed: database '{failed.database}': {failed.error.message}")
             if failed.error.hint:

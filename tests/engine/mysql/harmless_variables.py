@@ -52,6 +52,9 @@ BY_REASON = {
         deadlock_timeout_short max_allowed_packet max_user_connections mysqlx_read_timeout
         mysqlx_wait_timeout mysqlx_write_timeout net_buffer_length net_retry_count redirect_url
         resultset_metadata tcp_nodelay thread_pool_priority""",
+    "what a session is told, and cannot set": """
+        error_count external_user in_transaction last_gtid proxy_user statement_id
+        warning_count""",
     "only for one session, with no value for all": """
         identity insert_id last_insert_id pseudo_thread_id rand_seed1 rand_seed2 timestamp""",
     "follows from another one, or is always spelt out": """

@@ -40,6 +40,17 @@ class Definitions:
     broken_views: tuple[str, ...]
     tables: Mapping[str, bytes]
     """How the server itself prints each table."""
+    passing_events: tuple[str, ...] = ()
+    """Those that are dropped once they have run."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What will not come back, in words."""
+        lists = {
+            "views that cannot be read, kept as text": self.broken_views,
+            "events that only come back before their time": self.passing_events,
+        }
+        return tuple(f"{what}: {', '.join(names)}" for what, names in lists.items() if names)
 
 
 def read_definitions(
@@ -87,6 +98,7 @@ def read_definitions(
             collation=collation,
             broken_views=broken,
             tables=shown,
+            passing_events=_passing_events(session, database) if choices.takes_all_objects else (),
         )
 
 
@@ -193,6 +205,16 @@ def _triggers(session: Session, database: str, tables: Collection[str]) -> list[
         )
         made.append(Item(kind="trigger", name=name, table=table, sql=sql))
     return made
+
+
+def _passing_events(session: Session, database: str) -> tuple[str, ...]:
+    rows = session.text(
+        "SELECT event_name FROM information_schema.events WHERE event_schema = %s "
+        "AND on_completion = 'NOT PRESERVE' AND (event_type = 'ONE TIME' OR ends IS NOT NULL) "
+        "ORDER BY event_name",
+        database,
+    )
+    return tuple(name for (name,) in rows)
 
 
 def _events(session: Session, database: str) -> list[Item]:

@@ -8,13 +8,16 @@ from functools import partial
 from typing import Protocol
 
 from holdfast.cleanup import noted_on
-from holdfast.errors import RestoreFailed
-from holdfast.model import Part, PartKind
+from holdfast.errors import HoldfastError, RestoreFailed
+from holdfast.model import Part, PartKind, Relation
 from holdfast.ports import Progress, RestoreRequest
 from holdfast.process import ChildFailed
 from holdfast.proven import Proven, StoredParts
+from holdfast.restored import FailedObject
+from holdfast.sources.failed_objects import ROWS, FailedObjects
 from holdfast.sources.mysql_native.client import Clients, Stopped
-from holdfast.sources.mysql_native.making import Made, stages
+from holdfast.sources.mysql_native.making import stages
+from holdfast.sources.mysql_native.object_loading import ObjectLoading, cause
 from holdfast.sources.mysql_native.scripting import ScriptDamaged, items
 from holdfast.sources.mysql_native.unpacking import Unpacked
 
@@ -28,19 +31,20 @@ class Script(Protocol):
     @property
     def proven(self) -> Proven: ...
 
-    def failed(self, cause: str, /) -> str:
-        """What a client's error is about, in words; empty where that is not known."""
+    def failed(self, cause: str, /) -> Relation | None:
+        """The table that a client's error is about; None where that is not known."""
         ...
 
 
 class Whole:
     """A part that is one thing: an error in it is the part's."""
 
-    def __init__(self, proven: Proven) -> None:
+    def __init__(self, part: Part, proven: Proven) -> None:
         self.proven = proven
+        self._relation = part.relation
 
-    def failed(self, _cause: str, /) -> str:
-        return ""
+    def failed(self, _cause: str, /) -> Relation | None:
+        return self._relation
 
 
 class Loading:
@@ -55,9 +59,15 @@ class Loading:
         self._progress = progress
         self._names = {relation.name for relation in request.tables}
         self._workers = max(1, request.workers)
+        self.failed = FailedObjects(keep_going=request.keep_going)
+        self.notes: list[str] = []
+        self.without_rows: set[Relation] = set()
+        self.events: list[str] = []
+        self._loading = ObjectLoading(clients, self.failed, self.notes)
 
     def load(self) -> None:
-        """Everything asked for; raises `RestoreFailed` naming the first object that failed."""
+        """Everything asked for; raises `RestoreFailed` naming the first object that failed, or
+        notes them all where the restore keeps going."""
         for kind in PartKind:
             parts = [
                 part for part in self._request.parts if part.kind is kind and self._asked(part)
@@ -104,12 +114,42 @@ class Loading:
 
     def _one(self, part: Part) -> None:
         with self._stored.proven(part) as proven:
-            script = Unpacked(part, proven, self._request.tables) if part.members else Whole(proven)
-            try:
-                self._carry_out(script, part)
-            except EOFError as error:
-                raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
+            without: set[Relation] = set()
+            while (failed := self._failed_in(part, proven, without)) is not None:
+                without.add(failed)
         self._progress.part_done(part.name)
+
+    def _failed_in(self, part: Part, proven: Proven, without: set[Relation]) -> Relation | None:
+        """Carry out the part but for some tables; the one that failed, where others wait for it
+        to be left out."""
+        wanted = [
+            each.relation
+            for each in part.members
+            if each.relation not in without
+            and (not self._request.tables or each.relation in self._request.tables)
+        ]
+        if part.members and not wanted:
+            return None
+        script = Unpacked(part, proven, wanted) if part.members else Whole(part, proven)
+        try:
+            self._clients.run(script.proven)
+        except (ChildFailed, EOFError) as error:
+            said = cause(error) if isinstance(error, ChildFailed) else str(error)
+            relation = script.failed(said)
+            self._met(part, relation, said, error)
+            # A pack is one transaction: the others were not loaded either.
+            return relation if part.members else None
+        return None
+
+    def _met(self, part: Part, relation: Relation | None, said: str, error: Exception) -> None:
+        what = f"table '{relation}'" if relation else _described(part)
+        failure: HoldfastError = RestoreFailed(f"cannot restore {what}: {said}")
+        failure.__cause__ = error
+        if relation is None:
+            raise failure
+        failed = FailedObject(kind=ROWS, name=str(relation), statement="", cause=said)
+        self.failed.met(failed, failure)
+        self.without_rows.add(relation)
 
     def _objects(self, part: Part) -> None:
         """Each object of a script, or those of the tables that were asked for."""
@@ -119,28 +159,16 @@ class Loading:
             except ScriptDamaged as error:
                 raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
             wanted = [each for each in found if not self._names or each.table in self._names]
+            self.events += [each.name for each in wanted if each.kind == "event"]
             for batches in stages(part.kind, wanted, workers=self._workers):
-                scripts = [Made(proven, head, batch) for batch in batches]
-                self._at_once([partial(self._carry_out, script, part) for script in scripts])
+                self._at_once(
+                    [partial(self._loading.make, proven, head, batch) for batch in batches]
+                )
         self._progress.part_done(part.name)
-
-    def _carry_out(self, script: Script, part: Part) -> None:
-        try:
-            self._clients.run(script.proven)
-        except ChildFailed as error:
-            cause = _cause(error)
-            what = script.failed(cause) or _described(part)
-            raise RestoreFailed(f"cannot restore {what}: {cause}") from error
 
 
 def _failed(future: Future[None]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is not None
-
-
-def _cause(error: ChildFailed) -> str:
-    """The client's error without the statement that it prints before: that holds rows."""
-    _, mark, cause = error.stderr.rpartition("ERROR ")
-    return mark + cause if mark else error.message
 
 
 def _described(part: Part) -> str:

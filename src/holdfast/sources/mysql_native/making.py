@@ -50,11 +50,9 @@ class Made:
             self._lines.begins(item)
             yield self._lines.passes(item.sql)
 
-    def failed(self, cause: str) -> str:
-        """What a client's error is about, in words; empty where that is not known."""
-        item = self._lines.at(cause)
-        if item is None:
-            return ""
-        if item.kind == "indexes":
-            return f"the indexes of table '{item.table}'"
-        return f"{item.kind} '{item.name}'"
+    def failed_item(self, cause: str) -> tuple[Item | None, Batch]:
+        """What a client's error is about, and what comes after it; None where it is not known."""
+        number = self._lines.number_at(cause)
+        if number is None:
+            return None, ()
+        return self._batch[number], self._batch[number + 1 :]

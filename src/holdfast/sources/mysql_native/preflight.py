@@ -35,6 +35,12 @@ def _require_form(address: Address, request: RestoreRequest) -> None:
                 f"cannot restore into '{address}': the backup is of a server's files, not of SQL",
                 hint="--to file:///DIRECTORY unpacks them for a server to start on",
             )
+        if request.keep_going:
+            raise Unsupported(
+                f"cannot keep going in '{address}' past what fails: the database was dumped in one"
+                " piece",
+                hint="leave --keep-going out; backup_as_tables: true keeps objects apart",
+            )
         if request.tables:
             raise Unsupported(
                 f"cannot restore single tables into '{address}': "

@@ -24,10 +24,20 @@ _LIBRARY = _IDENTIFIER + rb"\." + _IDENTIFIER + rb"(?: AS " + _IDENTIFIER + rb")
 _LIBRARIES = re.compile(
     rb"\n    LANGUAGE \w+\n    USING \((?P<libraries>" + _LIBRARY + rb"(?:, " + _LIBRARY + rb")*)\)"
 )
+_AFTER = rb"\b(?:from|join|straight_join)[\s(]+"
 _REFERENCE = re.compile(
-    _STRING + rb"|(?:\bfrom|\bjoin)[\s(]+(" + _IDENTIFIER + rb")|" + _IDENTIFIER,
+    rb"|".join(
+        (
+            _STRING,
+            # Of two names the first is that of another database.
+            _AFTER + _IDENTIFIER + rb"\." + _IDENTIFIER,
+            _AFTER + rb"(" + _IDENTIFIER + rb")",
+            _IDENTIFIER,
+        )
+    ),
     re.IGNORECASE | re.DOTALL,
 )
+_DEFINER = re.compile(rb"(CREATE ALGORITHM=\w+ )DEFINER=" + _ACCOUNT + rb" ")
 
 
 def without_database(sql: bytes, database: str) -> bytes:
@@ -38,7 +48,7 @@ def without_database(sql: bytes, database: str) -> bytes:
     """
     own = re.escape(quoted(database).encode())
     pattern = re.compile(
-        rb"(?P<before>\b(?:nextval|lastval|setval)\(|(?:\bfrom|\bjoin)[\s(]+)" + own + rb"\."
+        rb"(?P<before>\b(?:nextval|lastval|setval)\(|" + _AFTER + rb")" + own + rb"\."
         rb"|" + own + rb"\.(?P<column>" + _IDENTIFIER + rb"\." + _IDENTIFIER + rb")"
         rb"|" + _STRING + rb"|" + _IDENTIFIER,
         re.IGNORECASE | re.DOTALL,
@@ -83,6 +93,16 @@ def tables_read(view: bytes) -> set[str]:
         for match in _REFERENCE.finditer(view)
         if match[1]
     }
+
+
+def without_definer(view: bytes) -> bytes:
+    """A printed view, to belong to whoever makes it."""
+    return _DEFINER.sub(rb"\1", view, count=1)
+
+
+def replacing(view: bytes) -> bytes:
+    """The statement that puts a printed view in the place of one that is there."""
+    return view.replace(b"CREATE ", b"CREATE OR REPLACE ", 1)
 
 
 def in_order(views: Mapping[str, bytes]) -> list[str]:

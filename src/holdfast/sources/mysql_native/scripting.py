@@ -24,6 +24,13 @@ class Item:
     sql: bytes
     table: str = ""
 
+    @property
+    def described(self) -> str:
+        """For messages."""
+        if self.kind == "indexes":
+            return f"the indexes of table '{self.table}'"
+        return f"{self.kind} '{self.name}'"
+
 
 def script(items: Iterable[Item], *, head: str = "") -> bytes:
     """`items` as one script; each mark says how many bytes follow, so no name can forge one."""

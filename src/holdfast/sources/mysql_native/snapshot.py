@@ -93,9 +93,11 @@ class MysqlSnapshot:
         limits: Limits,
         guard: Guarded,
         summing: Summing,
+        notes: Sequence[str] = (),
     ) -> None:
         self.server = server
         self.tools: dict[str, str] = {}
+        self.notes = list(notes)
         self._moment = moment
         self._contents = contents
         self._pool = pool

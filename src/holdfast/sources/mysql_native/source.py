@@ -194,6 +194,7 @@ class MysqlSource:
             limits=limits,
             guard=Unaltered(seen, kept, ddl=choices.ddl),
             summing=Content(proven),
+            notes=definitions.notes,
         )
 
 

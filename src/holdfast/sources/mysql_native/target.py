@@ -8,16 +8,18 @@ from contextlib import contextmanager
 
 from holdfast.checksums import expected, require_equal
 from holdfast.cleanup import noted_on
-from holdfast.errors import HoldfastError, TargetNotEmpty
+from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model import Part, Relation
 from holdfast.part_details import Details
 from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
-from holdfast.restored import Restored, RestoredTable
+from holdfast.restored import FailedObject, Restored, RestoredTable
+from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.mysql_native import preflight
 from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.client import Clients
 from holdfast.sources.mysql_native.counting import Counting
+from holdfast.sources.mysql_native.definitions import HEAD
 from holdfast.sources.mysql_native.loading import Loading
 from holdfast.sources.mysql_native.names import quoted
 from holdfast.sources.mysql_native.session import Session, session
@@ -48,7 +50,13 @@ class MysqlTarget:
             with make_room(asking, request):
                 loading = Loading(clients, request, stored, progress)
                 loading.load()
-                return Restored(tables=tuple(self._counted(request)))
+                tables = self._counted(request, loading)
+                return Restored(
+                    tables=tables,
+                    failed=loading.failed.take(),
+                    preamble=f"USE {quoted(self._address.database)};\n{HEAD}",
+                    notes=(*loading.notes, *_events_gone(asking, self._address.database, loading)),
+                )
 
     @contextmanager
     def _whole_database(self, asking: Session, request: RestoreRequest) -> Iterator[None]:
@@ -107,16 +115,38 @@ class MysqlTarget:
             error.hint = f"{error.hint}; {note}" if error.hint else note
             raise
 
-    def _counted(self, request: RestoreRequest) -> list[RestoredTable]:
-        """Tables as the server counts and sums them; raises `RestoreFailed` where one differs."""
+    def _counted(self, request: RestoreRequest, loading: Loading) -> tuple[RestoredTable, ...]:
+        """Tables as the server counts and sums them; one that differs is met as any failure."""
         wanted = {
             relation: each
             for relation, each in expected(request.parts).items()
-            if not request.tables or relation in request.tables
+            if (not request.tables or relation in request.tables)
+            and relation not in loading.without_rows
         }
         found = Counting(self._address, wanted).found(workers=request.workers)
-        require_equal(self.name, found)
-        return found
+        if not request.keep_going:
+            try:
+                require_equal(self.name, found)
+            except RestoreFailed as error:
+                raise hinted(error) from None
+        for table in found:
+            if table.problem:
+                failed = FailedObject(
+                    kind=ROWS, name=str(table.relation), statement="", cause=table.problem
+                )
+                loading.failed.met(failed, RestoreFailed(table.problem))
+        return tuple(found)
+
+
+def _events_gone(asking: Session, database: str, loading: Loading) -> list[str]:
+    """The server says nothing of an event that it drops as soon as it is made."""
+    question = "SELECT event_name FROM information_schema.events WHERE event_schema = %s"
+    there = {name for (name,) in asking.text(question, database)}
+    return [
+        f"event '{name}' is not there: its time has passed"
+        for name in loading.events
+        if name not in there
+    ]
 
 
 def _exists(asking: Session, database: str) -> bool:

@@ -33,10 +33,9 @@ class Unpacked:
             yield from self._counted(cutter.take(member.plain_bytes))
         yield END
 
-    def failed(self, cause: str) -> str:
-        """The table that a client's error is about; empty where it names no line of one."""
-        relation = self._lines.at(cause)
-        return f"table '{relation}'" if relation else ""
+    def failed(self, cause: str) -> Relation | None:
+        """The table that a client's error is about; None where it names no line of one."""
+        return self._lines.at(cause)
 
     def _counted(self, pieces: Iterable[memoryview]) -> Iterator[bytes]:
         return (self._lines.passes(bytes(piece)) for piece in pieces)

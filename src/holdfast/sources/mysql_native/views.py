@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from holdfast.model import Relation
 from holdfast.sources.mysql_native import rewriting
 from holdfast.sources.mysql_native.choices import Choices
+from holdfast.sources.mysql_native.failures import DEFINER_UNKNOWN
 from holdfast.sources.mysql_native.names import quoted
+from holdfast.sources.mysql_native.object_loading import BROKEN_VIEW, VIEW, commented
 from holdfast.sources.mysql_native.scripting import Item
 from holdfast.sources.mysql_native.session import Session
 from holdfast.sources.mysql_native.show_create import shown_by_server
@@ -26,32 +28,58 @@ def read_views(
     names = [name for name in known if choices.wants(Relation(schema=database, name=name))]
     absent = {*left_out, *known} - set(names)
     shown = {name: shown_by_server(session, "VIEW", name, column=1) for name in names}
+    texts = {name: rewriting.without_database(sql, database) for name, (sql, _) in shown.items()}
     broken = {name for name in names if _broken(session, name)}
-    order = rewriting.in_order({name: sql for name, (sql, _) in shown.items()})
+    order = rewriting.in_order(texts)
     for name in order:
         # In this order, a view on such a view comes after it.
-        here = rewriting.without_database(shown[name][0], database)
-        if not rewriting.tables_read(here).isdisjoint(absent | broken):
+        if not rewriting.tables_read(texts[name]).isdisjoint(absent | broken):
             broken.add(name)
-    made = [_view(name, *shown[name], database=database, broken=name in broken) for name in order]
-    return made, tuple(sorted(broken))
+    return _made(order, texts, shown, broken), tuple(sorted(broken))
+
+
+def _made(
+    order: Sequence[str],
+    texts: Mapping[str, bytes],
+    shown: Mapping[str, tuple[bytes, list[bytes]]],
+    broken: Collection[str],
+) -> list[Item]:
+    """Every view after those that it reads; those that others read get their definer last.
+
+    No server makes a view that reads one whose definer is gone or lacks rights, though it may have
+    such views. So what others read belongs to whoever restores it until they are there too.
+    """
+    whole = [name for name in order if name not in broken]
+    read = set().union(*(rewriting.tables_read(texts[name]) for name in whole)) & set(whole)
+    made = []
+    for name in order:
+        text = rewriting.without_definer(texts[name]) if name in read else texts[name]
+        made.append(_view(name, text, shown[name][1], broken=name in broken))
+    for name in reversed(whole):
+        if name in read:
+            text = rewriting.replacing(texts[name])
+            made.append(_view(name, text, shown[name][1], broken=False))
+    return made
 
 
 def _broken(session: Session, name: str) -> bool:
-    """Whether the view reads what is no longer there: SHOW CREATE then warns."""
+    """Whether the view reads what is no longer there; one whose definer is gone can be made."""
     _, warnings = session.fetch(f"SHOW CREATE VIEW {quoted(name)}")
-    return warnings > 0
+    if not warnings:
+        return False
+    rows, _ = session.fetch("SHOW WARNINGS")
+    return not {int(row[1] or b"0") for row in rows} <= {DEFINER_UNKNOWN}
 
 
-def _view(name: str, sql: bytes, values: list[bytes], *, database: str, broken: bool) -> Item:
+def _view(name: str, text: bytes, values: list[bytes], *, broken: bool) -> Item:
     client, connection = values[2].decode(), values[3].decode()
-    text = rewriting.without_database(sql, database)
     settings = (
         f"SET SESSION sql_mode = '', time_zone = '+00:00';\n"
         f"SET character_set_client = {client}, collation_connection = {connection};\n"
     ).encode()
+    sql = settings + text + b";\n"
     if broken:
-        # No server would create it; the text is kept for whoever mends it.
-        lines = b"\n".join(b"-- " + line for line in text.splitlines())
-        return Item(kind="broken-view", name=name, sql=lines + b"\n")
-    return Item(kind="view", name=name, table=name, sql=settings + text + b";\n")
+        # A client would end at the error; a restore of ours tries it and says what it found.
+        sql = commented(sql)
+        return Item(kind=BROKEN_VIEW, name=name, table=name, sql=sql)
+    return Item(kind=VIEW, name=name, table=name, sql=sql)

@@ -32,6 +32,11 @@ class WhoseLine(Generic[Thing]):
 
     def at(self, cause: str) -> Thing | None:
         """The thing whose lines hold the one that `cause` names; None before the first."""
+        number = self.number_at(cause)
+        return None if number is None else self._things[number]
+
+    def number_at(self, cause: str) -> int | None:
+        """How many things came before it."""
         found = _AT_LINE.search(cause)
         number = bisect_right(self._begins, int(found[1])) if found else 0
-        return self._things[number - 1] if number else None
+        return number - 1 if number else None

@@ -60,4 +60,14 @@ def test_an_error_names_the_object_whose_line_it_is_at(line: int, what: str) -> 
     indexes = Item(kind="indexes", name="a", table="a", sql=b"ALTER TABLE a ADD KEY (x);\n")
     made = Made(WHOLE, HEAD, [table("a"), indexes, Item(kind="view", name="v", sql=b"x;\n")])
     assert b"".join(made.proven).startswith(HEAD + b"CREATE TABLE a")
-    assert made.failed(f"ERROR 1071 (42000) at line {line}: Specified key was too long") == what
+    item, _ = made.failed_item(f"ERROR 1071 (42000) at line {line}: Specified key was too long")
+    assert (item.described if item else "") == what
+
+
+def test_what_comes_after_a_failure_is_known_so_that_a_restore_can_go_on() -> None:
+    batch = [Item(kind="view", name=name, sql=b"x;\n") for name in "abc"]
+    made = Made(WHOLE, HEAD, batch)
+    assert b"".join(made.proven).endswith(b"x;\nx;\nx;\n")
+    item, rest = made.failed_item("ERROR 1146 (42S02) at line 4: no such table")
+    assert item == batch[1]
+    assert list(rest) == [batch[2]]

@@ -5,9 +5,11 @@ import pytest
 from holdfast.sources.mysql_native.rewriting import (
     in_order,
     own_libraries,
+    replacing,
     tables_read,
     trigger_here,
     without_database,
+    without_definer,
 )
 
 
@@ -80,3 +82,17 @@ def test_a_view_comes_after_the_views_that_it_reads() -> None:
 
 def test_views_that_seem_to_read_each_other_still_come_once_each() -> None:
     assert in_order({"a": b"select 1 from `b`", "b": b"select 1 from `a`"}) == ["b", "a"]
+
+
+def test_a_view_is_read_after_every_kind_of_join_and_never_in_another_database() -> None:
+    view = b"select straight_join `b`.`a` AS `a` from (`other` `b` straight_join `z` on(1))"
+    assert tables_read(view) == {"other", "z"}
+    assert tables_read(b"select `z`.`a` AS `a` from `z`.`t` join `y`") == {"y"}
+
+
+def test_a_view_loses_and_replaces_what_it_is_asked_to() -> None:
+    view = b"CREATE ALGORITHM=UNDEFINED DEFINER=`a b`@`%` SQL SECURITY DEFINER VIEW `v` AS select 1"
+    assert without_definer(view) == (
+        b"CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW `v` AS select 1"
+    )
+    assert replacing(view).startswith(b"CREATE OR REPLACE ALGORITHM=UNDEFINED DEFINER=`a b`@`%` ")
