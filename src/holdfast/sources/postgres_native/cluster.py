@@ -15,7 +15,10 @@ from holdfast.sources.postgres_native.quoting import identifier, literal
 
 # Where one logs in to make another database.
 MAINTENANCE = ("postgres", "template1")
-_NAMES_OF_OPTIONS = {"LOCALE_PROVIDER"}
+# Option values that are words, and those that are names.
+_WORDS, _IDENTIFIERS = {"LOCALE_PROVIDER"}, {"TABLESPACE"}
+# The first server that has a choice of them.
+KNOWS_PROVIDERS = 15
 
 # Anything that a restore could collide with. Extensions' own objects count through them.
 _FIRST_OBJECT = """
@@ -78,10 +81,13 @@ class Cluster:
 
     def create(self, database: str, options: Mapping[str, str]) -> None:
         """An empty one from template0, so that nothing site-local gets in the way."""
-        said = " ".join(
-            f"{option} {value if option in _NAMES_OF_OPTIONS else literal(value)}"
-            for option, value in options.items()
-        )
+        wanted = dict(options)
+        if self.major >= KNOWS_PROVIDERS:
+            # Backups of before that, and servers without a choice, mean the C library.
+            wanted.setdefault("LOCALE_PROVIDER", "libc")
+        else:
+            wanted.pop("LOCALE_PROVIDER", None)
+        said = " ".join(f"{option} {_as_sql(option, value)}" for option, value in wanted.items())
         statement = f"CREATE DATABASE {identifier(database)} TEMPLATE template0 {said}"
         try:
             self._connection.execute(statement.encode())
@@ -91,11 +97,19 @@ class Cluster:
     def drop(self, database: str) -> None:
         """With its sessions: only ever one that we made, or that the operator gave up."""
         name = sql.Identifier(database)
+        if self._is_template(database):
+            self._execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(name), database)
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name), database)
 
     def rename(self, database: str, *, to: str) -> None:
         names = sql.Identifier(database), sql.Identifier(to)
         self._execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names), to)
+
+    def _is_template(self, database: str) -> bool:
+        row = self._connection.execute(
+            "SELECT datistemplate FROM pg_database WHERE datname = %s", [database]
+        ).fetchone()
+        return bool(row and row[0])
 
     def end_sessions(self, application_name: str) -> None:
         """End what is left of a restore: a killed psql leaves its statement running."""
@@ -122,6 +136,12 @@ class Cluster:
                 f"cannot replace database '{database}': {failures.said(error)}",
                 hint="only its owner or a superuser may; is somebody else connected to it?",
             ) from error
+
+
+def _as_sql(option: str, value: str) -> str:
+    if option in _WORDS:
+        return value
+    return identifier(value) if option in _IDENTIFIERS else literal(value)
 
 
 @contextmanager

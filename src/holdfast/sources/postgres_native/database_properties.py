@@ -15,6 +15,17 @@ from holdfast.sources.postgres_native.quoting import identifier, literal
 _HERE = "datname = current_database()"
 # Which columns hold the locale changes with the server's version, so the row comes as JSON.
 _LOCALE = f"SELECT to_jsonb(d) FROM pg_database d WHERE {_HERE}"  # noqa: S608  # constants only
+_SPACE = f"""
+SELECT s.spcname::text FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
+WHERE {_HERE}
+"""  # noqa: S608  # constants only
+_TEMPLATE = f"SELECT datistemplate FROM pg_database WHERE {_HERE}"  # noqa: S608  # constants only
+# Of all roles in all databases, which pg_dumpall leaves out.
+_OF_EVERYBODY = """
+SELECT split_part(config.said, '=', 1), substr(config.said, strpos(config.said, '=') + 1)
+FROM pg_db_role_setting s, unnest(s.setconfig) WITH ORDINALITY AS config (said, position)
+WHERE s.setdatabase = 0 AND s.setrole = 0 ORDER BY config.position
+"""
 _OWNED = f"""
 SELECT pg_get_userbyid(datdba)::text, shobj_description(oid, 'pg_database'), datconnlimit,
        datacl IS NOT NULL
@@ -44,10 +55,13 @@ _LISTS = {
     "unix_socket_directories",
 }
 _HEADER = "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n"
-PROVIDERS = {"i": "icu", "b": "builtin"}
+LIBC = "libc"
+PROVIDERS = {"c": LIBC, "i": "icu", "b": "builtin"}
 PROVIDER = "LOCALE_PROVIDER"
+SPACE = "TABLESPACE"
+DEFAULT_SPACE = "pg_default"
 _LOCALES = {"LC_COLLATE", "LC_CTYPE", "ICU_LOCALE", "BUILTIN_LOCALE", "ICU_RULES"}
-OPTIONS = {"ENCODING", PROVIDER, *_LOCALES}
+OPTIONS = {"ENCODING", PROVIDER, SPACE, *_LOCALES}
 
 
 def creation_options(connection: psycopg.Connection) -> dict[str, str]:
@@ -60,18 +74,34 @@ def creation_options(connection: psycopg.Connection) -> dict[str, str]:
         "LC_COLLATE": str(found["datcollate"]),
         "LC_CTYPE": str(found["datctype"]),
     }
-    provider = PROVIDERS.get(str(found.get("datlocprovider", "c")))
-    if provider:
-        options[PROVIDER] = provider
+    # Always said: what is not is that of the target's template0, which may sort otherwise.
+    provider = PROVIDERS[str(found.get("datlocprovider", "c"))]
+    options[PROVIDER] = provider
+    if provider != LIBC:
         locale = found.get("datlocale") or found.get("daticulocale")
         options[f"{provider.upper()}_LOCALE"] = str(locale)
         if found.get("daticurules"):
             options["ICU_RULES"] = str(found["daticurules"])
+    space = connection.execute(_SPACE).fetchone()
+    if space and space[0] != DEFAULT_SPACE:
+        options[SPACE] = str(space[0])
     return options
+
+
+def settings_of_everybody(connection: psycopg.Connection) -> bytes:
+    """SQL that belongs behind what pg_dumpall says of roles; empty where there is none."""
+    lines = [
+        f"ALTER ROLE ALL SET {_setting(name)} TO {_value(name, value)};\n"
+        for name, value in connection.execute(_OF_EVERYBODY)
+    ]
+    return "".join(lines).encode()
 
 
 def statements(connection: psycopg.Connection) -> Iterator[bytes]:
     lines = [*_ownership(connection), *_grants(connection), *_settings(connection)]
+    template = connection.execute(_TEMPLATE).fetchone()
+    if template and template[0]:
+        lines.append('ALTER DATABASE :"DBNAME" IS_TEMPLATE true')
     yield (_HEADER + "".join(f"{line};\n" for line in lines)).encode()
 
 
@@ -105,9 +135,12 @@ def _settings(connection: psycopg.Connection) -> Iterator[str]:
             if role is None
             else f'ROLE {identifier(role)} IN DATABASE :"DBNAME"'
         )
-        # An extension's setting has a dot, which must stay outside the quotes.
-        setting = ".".join(identifier(word) for word in name.split("."))
-        yield f"ALTER {subject} SET {setting} TO {_value(name, value)}"
+        yield f"ALTER {subject} SET {_setting(name)} TO {_value(name, value)}"
+
+
+def _setting(name: str) -> str:
+    """An extension's setting has a dot, which must stay outside the quotes."""
+    return ".".join(identifier(word) for word in name.split("."))
 
 
 def _value(name: str, value: str) -> str:

@@ -29,7 +29,10 @@ class Dump:
     rows = None
     members: Sequence[Member] = ()
 
-    def __init__(self, child: Child, subject: str, aborted: threading.Event) -> None:
+    def __init__(
+        self, child: Child, subject: str, aborted: threading.Event, *, after: bytes = b""
+    ) -> None:
+        self._after = after
         self._child = child
         self._subject = subject
         self._aborted = aborted
@@ -37,6 +40,8 @@ class Dump:
     def __iter__(self) -> Iterator[Buffer]:
         try:
             yield from self._child.chunks()
+            if self._after:
+                yield self._after
         except ChildFailed as error:
             if self._aborted.is_set():
                 ended = f"cannot read {self._subject}: the run was ended"
@@ -52,26 +57,30 @@ def dumped(
     endings: Endings,
     *,
     pass_fds: Sequence[int] = (),
+    after: bytes = b"",
 ) -> Iterator[Dump]:
     """What a tool prints that logs in as we do; gone when the block ends."""
     with (
         running(argv, env=login.environment(), pass_fds=pass_fds) as child,
         endings.registered(child.end),
     ):
-        yield Dump(child, subject, endings.aborted)
+        yield Dump(child, subject, endings.aborted, after=after)
 
 
 class Globals:
-    """Roles and tablespaces, which belong to no database."""
+    """Roles and tablespaces, which belong to no database, and what pg_dumpall leaves out."""
 
-    def __init__(self, login: Login, *, pg_dumpall: Tool, found: Facts) -> None:
+    def __init__(
+        self, login: Login, *, pg_dumpall: Tool, found: Facts, of_everybody: bytes = b""
+    ) -> None:
+        self._of_everybody = of_everybody
         self._login = login
         self._pg_dumpall = pg_dumpall
         self._found = found
 
     def read(self, endings: Endings) -> AbstractContextManager[Dump]:
         subject = f"globals of database '{self._found.database}'"
-        return dumped(self._argv(), self._login, subject, endings)
+        return dumped(self._argv(), self._login, subject, endings, after=self._of_everybody)
 
     def _argv(self) -> list[str]:
         # Its own default is to log in to the database `postgres`, which may be closed to us.

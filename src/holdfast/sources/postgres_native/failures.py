@@ -150,7 +150,9 @@ def _restore_hint(cause: str) -> str:
     if _NO_ROLE.search(cause):
         return "create the role first, or pass --globals to restore the roles of the backup"
     if re.search(r'tablespace ".*" does not exist', cause):
-        return "create the tablespace first, or pass --globals"
+        return "create the tablespace first, pass --globals, or do without: --no-tablespaces"
+    if re.search(r"directory \".*\" does not exist", cause):
+        return "make that directory for the server's user, or do without: --no-tablespaces"
     if re.search(r"extension .* is not available|could not open extension", cause):
         return "install the package that holds the extension on the target host"
     if re.search(r"unrecognized configuration parameter", cause):

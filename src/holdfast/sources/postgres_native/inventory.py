@@ -233,6 +233,28 @@ def _named(connection: psycopg.Connection, *kinds: str) -> list[Named]:
         return cursor.execute(_NAMED, [list(kinds)]).fetchall()
 
 
+# The condition under which the view pg_user_mappings shows options, which pg_dump reads.
+_HIDDEN_MAPPINGS = """
+SELECT m.usename::text, m.srvname::text FROM pg_user_mappings m
+JOIN pg_foreign_server s ON s.oid = m.srvid
+WHERE m.umoptions IS NULL
+  AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  AND NOT CASE WHEN m.umuser = 0 THEN pg_has_role(s.srvowner, 'USAGE')
+               ELSE m.usename = current_user AND (pg_has_role(s.srvowner, 'USAGE')
+                    OR has_server_privilege(s.oid, 'USAGE')) END
+ORDER BY 2, 1
+"""
+
+
+def hidden(connection: psycopg.Connection) -> tuple[str, ...]:
+    """What pg_dump leaves out without a word, as this login may not see it."""
+    return tuple(
+        f"options of the user mapping of '{user}' for server '{server}' are not taken, passwords"
+        " included: only a superuser may read them"
+        for user, server in connection.execute(_HIDDEN_MAPPINGS)
+    )
+
+
 def notes(found: Facts, listed: Sequence[Table]) -> tuple[str, ...]:
     """What the backup will not hold, in words."""
     said = [

@@ -159,6 +159,7 @@ class PostgresSource:
                         f"rows travel over {way.name}: {way.reason}",
                         f"tables are split above {shape.chunk_bytes} bytes: {shape.reason}",
                         *inventory.notes(found, listed),
+                        *inventory.hidden(connection),
                         *waits(blockers),
                     ),
                 )
@@ -238,7 +239,7 @@ class PostgresSource:
             transport=way,
             schema=schema,
             endings=endings,
-            globals_=Globals(self._login, pg_dumpall=used[1], found=found),
+            globals_=self._globals(held, found, used),
             tools=used,
             layout=layout.lay_out(
                 found,
@@ -252,8 +253,16 @@ class PostgresSource:
             ),
             sequences=numbered,
             blobs=blobs,
-            notes=inventory.notes(found, listed),
+            notes=(*inventory.notes(found, listed), *inventory.hidden(held)),
             holding=holding,
+        )
+
+    def _globals(self, held: psycopg.Connection, found: Facts, used: Sequence[Tool]) -> Globals:
+        return Globals(
+            self._login,
+            pg_dumpall=used[1],
+            found=found,
+            of_everybody=database_properties.settings_of_everybody(held),
         )
 
     def _shape(self, found: Facts, *, keeps_blobs: bool) -> Shape:

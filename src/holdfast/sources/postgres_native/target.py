@@ -17,7 +17,7 @@ from holdfast.restored import Restored
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres_native import cluster, failures, selection
 from holdfast.sources.postgres_native.cluster import Cluster
-from holdfast.sources.postgres_native.database_properties import OPTIONS, PROVIDER, PROVIDERS
+from holdfast.sources.postgres_native.database_properties import OPTIONS, PROVIDER, PROVIDERS, SPACE
 from holdfast.sources.postgres_native.definition_parts import DefinitionParts
 from holdfast.sources.postgres_native.filling import content, filling
 from holdfast.sources.postgres_native.layout import CREATION, SERVER_VERSION
@@ -166,6 +166,8 @@ def _creation(request: RestoreRequest) -> dict[str, str]:
     provider = options.get(PROVIDER)
     if details and (options.keys() - OPTIONS or provider not in (None, *PROVIDERS.values())):
         raise details.wrong(CREATION)
+    if not request.tablespaces:
+        return {option: value for option, value in options.items() if option != SPACE}
     return options
 
 

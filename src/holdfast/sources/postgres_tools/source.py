@@ -131,6 +131,7 @@ class PostgresToolsSource:
                     f"one pg_dump writes the whole database in format {form}: {reason}",
                     self._who_compresses(form),
                     *inventory.notes(found, listed),
+                    *inventory.hidden(connection),
                     *waits(blockers),
                 ),
             )
@@ -198,12 +199,17 @@ class PostgresToolsSource:
             exported=exported,
             held=held,
             dumping=dumping,
-            globals_=Globals(self._login, pg_dumpall=dumpall, found=found),
+            globals_=Globals(
+                self._login,
+                pg_dumpall=dumpall,
+                found=found,
+                of_everybody=database_properties.settings_of_everybody(held),
+            ),
             used=used,
             parts=artefact.parts_of(
                 found, listed, creation, form=form, pg_dump=dump, workers=workers
             ),
-            notes=inventory.notes(found, listed),
+            notes=(*inventory.notes(found, listed), *inventory.hidden(held)),
         )
 
     def _form(self, found: Facts) -> tuple[str, str]:

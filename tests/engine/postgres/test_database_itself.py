@@ -1,0 +1,87 @@
+"""What belongs to the database itself, or to the server, comes back or is told."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from holdfast.errors import RestoreFailed
+from holdfast.sources.postgres_native.source import PostgresSource
+from holdfast.sources.postgres_native.target import PostgresTarget
+from tests.engine.loop import bring_back, keep, restored
+from tests.engine.postgres.clusters import Cluster, cluster, folder_for_cluster, run, started
+from tests.engine.postgres.conftest import Laboratory
+
+
+def test_the_provider_of_the_locale_is_said_whatever_the_target_has(tmp_path: Path) -> None:
+    with cluster() as source, folder_for_cluster() as folder:
+        other = Cluster(folder)
+        icu = ["--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8", "-E", "UTF8"]
+        run("initdb", "-U", "postgres", "-A", "trust", "-N", *icu, "-D", str(other.data))
+        other.configure("listen_addresses = ''\nfsync = off")
+        source.ask(
+            "CREATE DATABASE shop TEMPLATE template0 ENCODING 'UTF8'"
+            " LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"
+        )
+        source.ask("CREATE TABLE t AS SELECT unnest(ARRAY['a', 'B']) AS a", dbname="shop")
+        with started(other):
+            parts = keep(PostgresSource(dsn=f"{source.dsn} dbname=shop"), tmp_path)
+            bring_back(PostgresTarget(url=f"{other.dsn} dbname=shop"), parts, tmp_path)
+            provider = "SELECT datlocprovider FROM pg_database WHERE datname = 'shop'"
+            assert other.ask(provider) == source.ask(provider)
+            assert other.ask("SELECT a FROM t ORDER BY a", dbname="shop") == [("B",), ("a",)]
+
+
+def test_a_template_in_a_tablespace_and_settings_of_all_roles_come_back(tmp_path: Path) -> None:
+    with cluster() as source, cluster() as other:
+        space = source.folder / "space"
+        space.mkdir()
+        run("psql", "-qc", f"CREATE TABLESPACE fast LOCATION '{space}'", source.dsn)
+        source.ask("CREATE DATABASE shop TEMPLATE template0 TABLESPACE fast IS_TEMPLATE true")
+        source.ask("ALTER ROLE ALL SET work_mem = '7MB'")
+        source.ask("CREATE TABLE t AS SELECT 1 AS a", dbname="shop")
+        parts = keep(PostgresSource(dsn=f"{source.dsn} dbname=shop"), tmp_path)
+        target = PostgresTarget(url=f"{other.dsn} dbname=shop")
+        with pytest.raises(RestoreFailed, match='tablespace "fast" does not exist') as caught:
+            bring_back(target, parts, tmp_path)
+        assert "--no-tablespaces" in caught.value.hint
+        bring_back(target, parts, tmp_path, tablespaces=False)
+        template = "SELECT datistemplate FROM pg_database WHERE datname = 'shop'"
+        assert other.ask(template) == [(True,)]
+        assert other.ask("SELECT a FROM t", dbname="shop") == [(1,)]
+        # The folder of the tablespace is gone: nothing of the roles is made half.
+        source.stop()
+        shutil.rmtree(space)
+        with pytest.raises(RestoreFailed, match="cannot restore tablespace 'fast'") as caught:
+            bring_back(target, parts, tmp_path, with_globals=True, overwrite=True)
+        assert "make that directory" in caught.value.hint
+        space.mkdir()
+        bring_back(target, parts, tmp_path, with_globals=True, overwrite=True)
+        assert other.ask(
+            "SELECT spcname::text FROM pg_database d JOIN pg_tablespace s ON s.oid = dattablespace"
+            " WHERE datname = 'shop'"
+        ) == [("fast",)]
+        assert other.ask("SHOW work_mem") == [("7MB",)]
+        source.start()
+
+
+def test_options_of_user_mappings_that_the_login_may_not_see_are_told(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    role, mapped = lab.role(options="IN ROLE pg_read_all_data"), lab.role()
+    database = lab.database(
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw",
+        f"CREATE USER MAPPING FOR \"{mapped}\" SERVER far OPTIONS (password 'x')",
+    )
+    escaped = role.replace(" ", "\\ ")
+    as_role = make_conninfo(lab.conninfo(database), options=f"-c role={escaped}")
+    source = PostgresSource(dsn=as_role)
+    (note,) = (note for note in source.plan().notes if "user mapping" in note)
+    assert f"options of the user mapping of '{mapped}' for server 'far' are not taken" in note
+    with source.open(workers=1) as snapshot:
+        assert note in snapshot.proof["not_taken"]
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    assert restored(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path).failed == ()
