@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 def add_limit(command: argparse.ArgumentParser) -> None:
     """Every command on an inventory can be told to leave the other hosts alone."""
     command.add_argument(
-        "--limit", type=lambda text: text.split(","), default=[], metavar="HOST,..."
+        "--limit", type=lambda text: text.split(",") if text else [], default=[], metavar="HOST,..."
     )
 
 
