@@ -73,6 +73,21 @@ def of_list(overviews: Mapping[str, Overview]) -> Document:
     }
 
 
+def of_failed_jobs(errors: Mapping[str, HoldfastError]) -> Document:
+    """The jobs that a command on all of them failed for, by their names."""
+    return {
+        "failed_jobs": [
+            {
+                "job": name,
+                "error": error.message,
+                "hint": error.hint,
+                "exit_code": error.exit_code,
+            }
+            for name, error in errors.items()
+        ]
+    }
+
+
 def of_unseen(errors: Mapping[str, HoldfastError]) -> Document:
     """The repositories that could not be looked into, by their names."""
     return {

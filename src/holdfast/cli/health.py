@@ -100,16 +100,19 @@ def status(
     holdfast status --json | jq '.jobs[] | select(.problem)'
     """
     session = session_of(context)
-    found = [status_of(session.plugs(name, Meter())) for name in session.jobs(job)]
+    found, errors = session.of_each_job(job, lambda name: status_of(session.plugs(name, Meter())))
     problems = {each.job: each.problem(max_age) for each in found}
     if as_json:
         jobs = [
             documents.of_status(each, next_run(each.job), problem=problems[each.job])
             for each in found
         ]
-        print_document("status", {"jobs": jobs})
+        print_document("status", {"jobs": jobs} | documents.of_failed_jobs(errors))
     else:
         _show_status(session, found, problems)
+        session.tell_failed(errors)
+    if errors:
+        raise typer.Exit(next(iter(errors.values())).exit_code)
     if any(problems.values()):
         raise typer.Exit(JobNeedsAttention.exit_code)
 

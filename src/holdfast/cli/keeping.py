@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from holdfast.cli import documents
 from holdfast.cli.progress import Meter
 from holdfast.cli.session import JsonOption, Session, SomeJob, acting_session_of, print_document
 from holdfast.cli.tables import size, table_of, time_of
+from holdfast.errors import HoldfastError
 from holdfast.operations.prune import PruneReport
 from holdfast.operations.prune import prune as prune_job
 from holdfast.operations.repair import Fate, RepairReport
@@ -35,15 +37,18 @@ def prune(
     holdfast prune shop
     """
     session = acting_session_of(context)
-    plugs = [session.plugs(name, Meter()) for name in session.jobs(job)]
-    reports = [prune_job(each, dry_run=dry_run) for each in plugs]
+    reports, errors = session.of_each_job(
+        job, lambda name: prune_job(session.plugs(name, Meter()), dry_run=dry_run)
+    )
     if as_json:
         jobs = [documents.of_prune(report) for report in reports]
-        print_document("prune", {"dry_run": dry_run, "jobs": jobs})
+        content = {"dry_run": dry_run, "jobs": jobs} | documents.of_failed_jobs(errors)
+        print_document("prune", content)
     else:
         for report in reports:
             _show_prune(session, report)
-    _end([report.exit_code for report in reports])
+        session.tell_failed(errors)
+    _end([report.exit_code for report in reports], errors)
 
 
 def _show_prune(session: Session, report: PruneReport) -> None:
@@ -108,15 +113,18 @@ def repair(
     holdfast repair shop
     """
     session = acting_session_of(context)
-    plugs = [session.plugs(name, Meter()) for name in session.jobs(job)]
-    reports = [repair_job(each, dry_run=dry_run) for each in plugs]
+    reports, errors = session.of_each_job(
+        job, lambda name: repair_job(session.plugs(name, Meter()), dry_run=dry_run)
+    )
     if as_json:
         jobs = [documents.of_repair(report) for report in reports]
-        print_document("repair", {"dry_run": dry_run, "jobs": jobs})
+        content = {"dry_run": dry_run, "jobs": jobs} | documents.of_failed_jobs(errors)
+        print_document("repair", content)
     else:
         for report in reports:
             _show_repair(session, report)
-    _end([report.exit_code for report in reports])
+        session.tell_failed(errors)
+    _end([report.exit_code for report in reports], errors)
 
 
 def _show_repair(session: Session, report: RepairReport) -> None:
@@ -135,7 +143,9 @@ def _fate(report: RepairReport, fate: Fate) -> str:
     return "would remove" if report.dry_run and fate is Fate.REMOVED else fate.value
 
 
-def _end(exit_codes: list[int]) -> None:
-    exit_code = next((code for code in exit_codes if code), 0)
+def _end(exit_codes: list[int], errors: Mapping[str, HoldfastError]) -> None:
+    """The first thing that went wrong: a job that could not be done at all comes before others."""
+    codes = [*(error.exit_code for error in errors.values()), *exit_codes]
+    exit_code = next((code for code in codes if code), 0)
     if exit_code:
         raise typer.Exit(exit_code)

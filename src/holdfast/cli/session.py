@@ -171,6 +171,33 @@ class Session:
         if job is not None and not holds_something:
             wiring.job_settings(self.settings, job)
 
+    def of_each_job(
+        self, job: str | None, work: Callable[[str], Found]
+    ) -> tuple[list[Found], dict[str, HoldfastError]]:
+        """What `work` brings for JOB, or for every job, and the errors of those that it fails for.
+
+        What is wrong with one job is no reason to leave the others. The error of the only one is
+        raised.
+        """
+        found: list[Found] = []
+        errors: dict[str, HoldfastError] = {}
+        names = self.jobs(job)
+        for name in names:
+            try:
+                found.append(work(name))
+            except HoldfastError as error:
+                if len(names) == 1 or isinstance(error, Interrupted):
+                    raise
+                errors[name] = error
+        return found, errors
+
+    def tell_failed(self, errors: Mapping[str, HoldfastError]) -> None:
+        """Say for which jobs it could not be done."""
+        for name, error in errors.items():
+            self.say(f"{name}: {error.message}")
+            if error.hint:
+                self.say(f"  hint: {error.hint}")
+
     def tell_unseen(self, errors: Mapping[str, HoldfastError]) -> None:
         """Say which repositories could not be looked into."""
         for name, error in errors.items():

@@ -258,3 +258,23 @@ def test_status_ends_with_that_code_where_the_newest_backup_is_too_old_or_damage
     assert (too_old.exit_code, "older than --max-age" in too_old.stdout) == (44, True)
     flip_bit(desk.stored("manifest.json"))
     assert desk.holdfast("status").exit_code == 44
+
+
+@pytest.mark.parametrize("command", [["status"], ["prune", "--dry-run"], ["repair", "--dry-run"]])
+def test_a_job_whose_repository_is_away_does_not_hide_the_others(
+    desk: Desk, command: list[str]
+) -> None:
+    away = desk.folder / "away"
+    text = desk.config.read_text().replace(
+        "jobs:\n", f"  away: {{kind: local, path: {away}}}\njobs:\n"
+    )
+    job = '  lost:\n    source: {kind: postgres, dsn: "dbname=lost"}\n    repository: away\n'
+    desk.config.write_text(text.replace("jobs:\n", f"jobs:\n{job}"))
+    desk.holdfast("backup", "shop")
+    told = desk.holdfast(*command)
+    assert told.exit_code == 50
+    assert "lost: cannot" in told.stdout
+    assert "shop" in told.stdout.partition("lost: cannot")[0]
+    document = desk.holdfast(*command, "--json").document
+    assert [each["job"] for each in document["jobs"]] == ["shop"]
+    assert [(each["job"], each["exit_code"]) for each in document["failed_jobs"]] == [("lost", 50)]
