@@ -11,6 +11,7 @@ from typing import Any
 from holdfast import events
 from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import HoldfastError, SessionRefused
+from holdfast.kernel import foreseen
 from holdfast.session.protocol import (
     MOST_REQUEST_BYTES,
     Request,
@@ -74,7 +75,8 @@ class Listener:
             answer = encode_error(error)
         except Exception as error:  # noqa: BLE001 - told to whoever asked; the others are served on
             events.error("session_request_failed", error=f"{type(error).__name__}: {error}")
-            answer = encode_error(HoldfastError(f"cannot go on: {type(error).__name__}: {error}"))
+            bug = HoldfastError(f"cannot go on: {type(error).__name__}: {error}")
+            answer = encode_error(foreseen(error) or bug)
         # Nobody heard the id, so nobody could ever end it.
         with on_failure(undo):
             connection.sendall(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from holdfast.errors import (
     ConfigInvalid,
+    RepositoryFull,
     SessionDaemonUnreachable,
     SessionNotFound,
     SessionRefused,
@@ -88,6 +90,23 @@ def test_errors_arrive_as_they_were_raised(client: SessionClient) -> None:
     with pytest.raises(SessionNotFound, match="nobody began it") as caught:
         client.end("0" * 32)
     assert "holdfast session list" in caught.value.hint
+
+
+def test_a_full_state_folder_is_told_to_whoever_asks_and_leaves_no_backup_begun(
+    desk: Desk, client: SessionClient
+) -> None:
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk.catalogue, "put", lambda _record: raising(full))
+        with pytest.raises(RepositoryFull, match="database or disk is full"):
+            client.begin(job="shop", label="", kind=None, fast=True, ttl_seconds=60)
+    assert client.listed(all_states=True) == []
+    assert client.begin(job="shop", label="", kind=None, fast=True, ttl_seconds=60).is_open
+
+
+def raising(error: Exception) -> None:
+    raise error
 
 
 def test_a_holder_in_another_process_is_one_like_any_other(
