@@ -89,7 +89,7 @@ class Globals:
             "--no-password",
             "--globals-only",
             f"--database={self._found.database}",
-            f"--dbname={self._login.conninfo()}",
+            f"--dbname={self._login.steady_conninfo()}",
         ]
         return argv if self._found.may_read_passwords else [*argv, "--no-role-passwords"]
 
@@ -194,7 +194,7 @@ class Schema:
             f"--snapshot={self._snapshot}",
             f"--lock-wait-timeout={TRY_SECONDS}s",
             *_SECTIONS.values(),
-            f"--dbname={self._login.conninfo()}",
+            f"--dbname={self._login.steady_conninfo()}",
         ]
 
     def _pg_restore_argv(self, kind: PartKind, archive: int) -> list[str]:

@@ -46,7 +46,51 @@ SESSION_SETTINGS = {
     "client_min_messages": "warning",
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    # What would make other values, or other definitions, of what is loaded.
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "xmlbinary": "base64",
+    "check_function_bodies": "off",
+    "default_tablespace": "",
+    "temp_tablespaces": "",
+    "default_table_access_method": "heap",
+    "lc_numeric": "C",
+    "lc_time": "C",
+    # What would end a session at its first error, or find only some of the rows.
+    "exit_on_error": "off",
+    "gin_fuzzy_search_limit": "0",
+    "client_connection_check_interval": "0",
+    # These only a superuser may set, who alone could have set them otherwise.
+    "session_replication_role": "origin",
+    "lc_messages": "C",
 }
+# Told at the connection itself: these could end it before it is told anything, and a program of
+# the server's is told nothing else. Every server since 14 has them, every login may set them.
+STARTUP = (
+    "statement_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "default_transaction_deferrable",
+    "datestyle",
+    "intervalstyle",
+    "timezone",
+    "extra_float_digits",
+    "bytea_output",
+    "lc_monetary",
+    "xmloption",
+    "xmlbinary",
+    "array_nulls",
+    "transform_null_equals",
+    "standard_conforming_strings",
+    "check_function_bodies",
+    "exit_on_error",
+    "gin_fuzzy_search_limit",
+    "client_connection_check_interval",
+    "row_security",
+)
 # Nobody waits for ever behind a lock: an ALTER TABLE queues behind our snapshot, and we
 # would queue behind it, which no deadlock detector sees.
 LOCK_WAIT_SECONDS = 60
@@ -120,6 +164,12 @@ class Login:
         """For argument lists: everything but the password."""
         return make_conninfo(**self.settings)
 
+    def steady_conninfo(self) -> str:
+        """The same, with settings that no database or role can overrule."""
+        said = (f"-c {name}={_escaped(SESSION_SETTINGS[name])}" for name in STARTUP)
+        own = self.settings.get("options", "")
+        return make_conninfo(**self.settings | {"options": " ".join([*said, own]).strip()})
+
     def environment(self) -> dict[str, str]:
         """For child processes: the password, and messages in the language we parse."""
         found = dict(os.environ) | {"LC_ALL": "C"}
@@ -138,7 +188,10 @@ class Login:
         """Raises `DatabaseUnreachable`, `AccessDenied` or `GrantMissing`."""
         try:
             connection = psycopg.connect(
-                self.conninfo(), autocommit=True, client_encoding="UTF8", password=self.password
+                self.steady_conninfo(),
+                autocommit=True,
+                client_encoding="UTF8",
+                password=self.password,
             )
         except psycopg.Error as error:
             raise failures.connecting(error, self) from error
@@ -154,9 +207,15 @@ def _configure(connection: psycopg.Connection, *, lock_wait_seconds: int) -> Non
     connection.execute(
         "SELECT set_config(wanted.name, wanted.value, false)"
         " FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)"
-        " WHERE EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE lower(s.name) = wanted.name)",
+        " WHERE EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE lower(s.name) = wanted.name"
+        "   AND (s.context = 'user' OR current_setting('is_superuser')::bool))",
         [list(wanted), list(wanted.values())],
     )
+
+
+def _escaped(value: str) -> str:
+    """As one word of the option `options`."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def _system_user() -> str:

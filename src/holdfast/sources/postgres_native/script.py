@@ -80,7 +80,7 @@ def run(psql: Tool, login: Login, script: Proven, *, rehearse: bool = False) -> 
         "--set=ON_ERROR_STOP=1",
         # Without it psql does not tell the line of an error in what it reads from a pipe.
         "--file=-",
-        f"--dbname={login.conninfo()}",
+        f"--dbname={login.steady_conninfo()}",
     ]
     try:
         with running(argv, env=login.environment(), stdin=True, stdout=False) as child:

@@ -48,5 +48,5 @@ def arguments(
         *shape,
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={TRY_SECONDS}s",
-        f"--dbname={login.conninfo()}",
+        f"--dbname={login.steady_conninfo()}",
     ]

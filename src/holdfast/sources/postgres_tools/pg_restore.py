@@ -68,7 +68,7 @@ class PgRestore:
         """Bring in all that is no definition, and tell what of it did not come."""
         # Only when it tells all does it tell which table an error is about.
         arguments = ["--section=data", "--verbose", "--no-password"]
-        arguments.append(f"--dbname={self.login.conninfo()}")
+        arguments.append(f"--dbname={self.login.steady_conninfo()}")
         if artefact.workers > 1:
             arguments.append(f"--jobs={artefact.workers}")
         with _listed(contents) as listed:
@@ -90,7 +90,7 @@ class PgRestore:
         arguments = [
             "--exit-on-error",
             "--no-password",
-            f"--dbname={self.login.conninfo()}",
+            f"--dbname={self.login.steady_conninfo()}",
             *options,
         ]
         if artefact.workers > 1:
