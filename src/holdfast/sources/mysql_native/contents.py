@@ -31,7 +31,7 @@ def contents(
 
     Small tables share parts where `packed`.
     """
-    in_turn = sorted(tables, key=_in_turn)
+    in_turn = sorted((table for table in tables if table.owns_rows), key=_in_turn)
     data = list(_apart([each for each in in_turn if not (packed and is_small(each))]))
     data += _packed([each for each in in_turn if packed and is_small(each)], after=len(data))
     texts = {

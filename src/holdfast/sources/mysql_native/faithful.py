@@ -31,8 +31,13 @@ def wanted(tables: Sequence[Table], choices: Choices, database: str) -> list[Tab
 
 
 def loose(tables: Sequence[Table]) -> list[Table]:
-    """Those whose engine keeps no snapshot."""
-    return [table for table in tables if table.engine != TRANSACTIONAL]
+    """Those with rows of their own whose engine keeps no snapshot."""
+    return [table for table in tables if table.owns_rows and table.engine != TRANSACTIONAL]
+
+
+def without_rows(tables: Sequence[Table]) -> list[Table]:
+    """Those of which only the definition is kept."""
+    return [table for table in tables if not table.owns_rows]
 
 
 def _refuse_unfaithful(tables: Sequence[Table], choices: Choices) -> None:

@@ -110,6 +110,7 @@ class MysqlSource:
                 notes=(
                     f"one snapshot under lock: {self._lock_name(asking, edition)}",
                     str(self._proven(tables)),
+                    *definition_only(tables),
                 ),
             )
 
@@ -121,7 +122,7 @@ class MysqlSource:
         return edition, tables
 
     def _proven(self, tables: Sequence[Table]) -> Chosen:
-        sizes = {table.relation: table.data_bytes for table in tables}
+        sizes = {table.relation: table.data_bytes for table in tables if table.owns_rows}
         return checksums.chosen(sizes, self.choices.checksums)
 
     def _lock_name(self, asking: Session, edition: Edition) -> str:
@@ -194,7 +195,7 @@ class MysqlSource:
             limits=limits,
             guard=Unaltered(seen, kept, ddl=choices.ddl),
             summing=Content(proven),
-            notes=definitions.notes,
+            notes=(*definitions.notes, *definition_only(tables)),
         )
 
 
@@ -209,9 +210,22 @@ def _told(definitions: Definitions, kept: KeptStill, left_out: Sequence[str]) ->
 
 
 def _counted(tables: Sequence[Table]) -> str:
-    few = len(faithful.loose(tables))
-    others = f", {few} of them locked while they are read" if few else ", all InnoDB"
-    return f"{len(tables)}{others}"
+    few, bare = len(faithful.loose(tables)), len(faithful.without_rows(tables))
+    others = f", {few} of them locked while they are read" if few else ""
+    others += f", {bare} of them by their definition only" if bare else ""
+    return f"{len(tables)}{others or ', all InnoDB'}"
+
+
+def definition_only(tables: Sequence[Table]) -> tuple[str, ...]:
+    """What is said of tables whose rows are elsewhere, where there are any."""
+    found = faithful.without_rows(tables)
+    if not found:
+        return ()
+    return (f"rows that are not the database's own stay where they are: {_named(found)}",)
+
+
+def _named(tables: Sequence[Table]) -> str:
+    return faithful.named(tables, with_engine=True)
 
 
 def _planned(table: Table) -> TablePlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.sources.mysql_native.edition import MYSQL
@@ -44,10 +45,18 @@ class DumpCommand:
         past = (WITH_HISTORY,) if history else ()
         return [*self._head(login), *ONLY_ROWS, *how, *past, "--", self.database, table]
 
-    def whole(self, *, login: int, history: bool = False) -> list[str]:
-        """Everything in the database, as of one moment."""
+    def whole(
+        self, *, login: int, history: bool = False, without_rows: Sequence[str] = ()
+    ) -> list[str]:
+        """Everything in the database, as of one moment; of some tables only the definition."""
         past = (WITH_HISTORY,) if history else ()
-        how = (*WHOLE_DATABASE, ONE_TRANSACTION, *past)
+        # MySQL's program knows by itself, and has no such option.
+        bare = [
+            f"--ignore-table-data={self.database}.{name}"
+            for name in without_rows
+            if self.program.kind != MYSQL
+        ]
+        how = (*WHOLE_DATABASE, ONE_TRANSACTION, *past, *bare)
         return [*self._head(login), *how, "--", self.database]
 
     def _head(self, login: int) -> list[str]:

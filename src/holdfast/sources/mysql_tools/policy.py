@@ -26,7 +26,8 @@ LIBRARIES = """
 
 
 def transactional(table: Table) -> bool:
-    return table.engine == TRANSACTIONAL
+    """Whether a dump of it needs no lock: tables without rows of their own are not read."""
+    return table.engine == TRANSACTIONAL or not table.owns_rows
 
 
 def versioned(table: Table) -> bool:

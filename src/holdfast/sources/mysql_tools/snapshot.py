@@ -32,6 +32,8 @@ class DumpSnapshot:
     pipes: Pipes
     witness: Witness
     history: bool
+    without_rows: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def parts(self) -> Sequence[PartPlan]:
@@ -55,7 +57,9 @@ class DumpSnapshot:
     @contextmanager
     def _whole(self) -> Iterator[PartStream]:
         def argv(login: int) -> list[str]:
-            return self.command.whole(login=login, history=self.history)
+            return self.command.whole(
+                login=login, history=self.history, without_rows=self.without_rows
+            )
 
         with self.pipes.dumping(argv, f"database '{self.command.database}'") as stream:
             yield stream

@@ -16,9 +16,10 @@ from holdfast.sources.mysql_native.accounts import read_access
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.definitions import read_definitions
 from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.faithful import without_rows
 from holdfast.sources.mysql_native.insert_text import Limits
 from holdfast.sources.mysql_native.session import Session, session
-from holdfast.sources.mysql_native.source import MysqlSource
+from holdfast.sources.mysql_native.source import MysqlSource, definition_only
 from holdfast.sources.mysql_native.tables import Table, read_tables
 from holdfast.sources.mysql_tools import contents, policy
 from holdfast.sources.mysql_tools.compressors import Compressing
@@ -136,6 +137,7 @@ class MysqlToolsSource:
                 if self._as_tables
                 else f"one {name} for the whole database, in one transaction",
                 *policy.notes(found.tables, kind=found.edition.kind),
+                *definition_only(found.tables),
             ),
         )
 
@@ -176,6 +178,8 @@ class MysqlToolsSource:
             ),
             witness=witness,
             history=any(policy.versioned(table) for table in found.tables),
+            without_rows=tuple(table.relation.name for table in without_rows(found.tables)),
+            notes=definition_only(found.tables),
         )
 
     def _contents(self, asking: Session, found: _Found, witness: Witness) -> Dumped:
