@@ -113,6 +113,9 @@ def run(arguments: list[str]) -> int:
         if code == 0:
             streams.require_answer()
     except OutputLost as error:
+        # A reader that went away (| head) had what it wanted, and hears no more of it.
+        if streams.reader_is_gone():
+            return error.exit_code
         # Not as a document: there is nowhere to print one.
         return _told([], error, error)
     except HoldfastError as error:

@@ -105,13 +105,24 @@ def require_answer() -> None:
     if sys.stdout is None:
         return
     sys.stdout.flush()
-    outlet = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    if isinstance(outlet, Outlet) and outlet.lost is not None and _answer.counts:
-        cause = os.strerror(outlet.lost.errno or 0)
+    lost = _lost()
+    if lost is not None and _answer.counts:
+        cause = os.strerror(lost.errno or 0)
         raise OutputLost(
             f"cannot print the answer: {cause}",
             hint="what was asked for is done; only what stdout should have said is lost",
         )
+
+
+def reader_is_gone() -> bool:
+    """Whether stdout was a pipe that nobody reads any more."""
+    lost = _lost()
+    return lost is not None and lost.errno == errno.EPIPE
+
+
+def _lost() -> OSError | None:
+    outlet = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return outlet.lost if isinstance(outlet, Outlet) else None
 
 
 def _is_open(descriptor: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -199,6 +200,16 @@ def test_a_shell_sees_the_same_codes(tmp_path: Path, redirection: str) -> None:
     subprocess.run(["bash", "-c", f"exec 9>{codes}; {script}", "sh", *HOLDFAST], check=False)
     assert codes.read_text().split() == ["1", "0", "0", "152"]
     assert (tmp_path / "there").read_bytes() == path.read_bytes()
+
+
+def test_a_reader_that_has_what_it_wanted_hears_no_more(tmp_path: Path) -> None:
+    make_world(tmp_path / "world")
+    reader, writer = os.pipe()
+    os.close(reader)
+    line = [*HOLDFAST, "--config", str(tmp_path / "world/holdfast.yaml"), "list"]
+    done = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (16, "")
 
 
 def test_a_program_that_cannot_be_loaded_does_not_end_a_recovery(tmp_path: Path) -> None:
