@@ -15,6 +15,8 @@ from lab.progress import say
 from lab.state import PROJECT, STATE
 
 LOCK = PROJECT / "requirements" / "engine.txt"
+# Whoever works here may not be who cloned it, which git takes for an attack.
+GIT = ("git", "-c", f"safe.directory={PROJECT}", "-C", str(PROJECT))
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 # One place beside the project where real data may lie; hosts get a copy of it.
 DATA = PROJECT.parent / "shared" / "data"
@@ -42,9 +44,7 @@ def install(container: str) -> None:
 
 def project_files() -> list[tuple[Path, str]]:
     """Every file that git knows or would know, as it is in the working tree."""
-    listed = command.run(
-        ["git", "-C", str(PROJECT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    )
+    listed = command.run([*GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
     names = [name for name in listed.split("\0") if name]
     return [(PROJECT / name, name) for name in names if (PROJECT / name).is_file()]
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from lab.project import GIT
+
 PROJECT = Path(__file__).resolve().parents[2]
 TRACKED = [
     PROJECT / name
     for name in subprocess.run(
-        ["git", "ls-files", "-z"], cwd=PROJECT, check=True, capture_output=True, text=True
+        [*GIT, "ls-files", "-z"], check=True, capture_output=True, text=True
     ).stdout.split("\0")
     if name
 ]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from lab import command
 from lab.errors import CommandFailed
-from tests.runner.steps import PROJECT
+from lab.project import GIT
 
 POSTGRES = ("pg12", "pg13", "pg18")
 MYSQL = ("maria12", "maria13", "mysql9")
@@ -45,7 +45,7 @@ def chosen(names: Sequence[str]) -> Servers:
 def turn_of_this_run() -> int:
     """The commit's, so that the same commit always meets the same servers; else today's."""
     try:
-        commit = command.run(["git", "-C", str(PROJECT), "rev-parse", "HEAD"]).strip()
+        commit = command.run([*GIT, "rev-parse", "HEAD"]).strip()
     except CommandFailed:
         return datetime.now(UTC).toordinal()
     return int(commit[:8], 16)
