@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from holdfast.holding import Holder
 from holdfast.model import POSTGRES_CLUSTER, Selection
 from holdfast.ports import Source, Target
 
+_KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")
+
 
 def source_of(job: JobSettings, chunk_bytes: int | None, *, holder: Holder | None = None) -> Source:
     """The database of `job`; `chunk_bytes` overrules its size above which tables are split.
@@ -29,12 +32,13 @@ def source_of(job: JobSettings, chunk_bytes: int | None, *, holder: Holder | Non
 
 def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
     """A database to restore a backup of server kind `kind` into. Raises `Unsupported`."""
-    scheme = urlsplit(url).scheme if "://" in url else ""
+    scheme = _scheme(url)
     if scheme not in TARGETS:
+        # Not the whole of it: a password may stand anywhere in what cannot be read.
         raise Unsupported(
-            f"cannot restore into a '{scheme or url}' target: no engine knows it",
-            hint="--to takes postgresql://USER@/DATABASE, mysql://USER@HOST/DATABASE, or "
-            "file:///DIRECTORY for a physical backup",
+            f"cannot restore into a '{scheme or url.partition('=')[0]}' target: no engine knows it",
+            hint="--to takes postgresql://USER@/DATABASE, 'host=... dbname=...', "
+            "mysql://USER@HOST/DATABASE, or file:///DIRECTORY for a physical backup",
         )
     makers = TARGETS[scheme]
     if kind not in makers:
@@ -43,6 +47,13 @@ def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
             hint="name a database of the same kind with --to, or file:///DIRECTORY for its files",
         )
     return makers[kind](url, _password(password_file))
+
+
+def _scheme(url: str) -> str:
+    """A string of libpq's keywords, as `dsn` takes it, is one of PostgreSQL."""
+    if _KEYWORDS.match(url):
+        return "postgresql"
+    return urlsplit(url).scheme if "://" in url else ""
 
 
 def _chunked(source: SourceSettings, chunk_bytes: int | None) -> SourceSettings:

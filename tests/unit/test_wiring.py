@@ -201,3 +201,15 @@ def test_a_cluster_goes_into_a_folder_and_a_database_does_not() -> None:
     for url, kind in (("file:///srv/back", "postgres"), ("postgresql:///x", "postgres-cluster")):
         with pytest.raises(Unsupported, match=f"the backup is of a {kind} server"):
             wiring_sources.target_for(url, kind=kind, password_file=None)
+
+
+@pytest.mark.parametrize("to", ["host=/run/postgresql dbname=shop", "dbname=shop password=x://y"])
+def test_a_target_may_be_written_as_a_dsn_is(to: str) -> None:
+    target = wiring_sources.target_for(to, kind="postgres", password_file=None)
+    assert target.name.startswith("database 'shop' on")
+
+
+def test_a_target_that_cannot_be_read_is_not_repeated_with_its_password() -> None:
+    with pytest.raises(Unsupported) as caught:
+        wiring_sources.target_for("PGPASSWORD=s3cret", kind="postgres", password_file=None)
+    assert "s3cret" not in caught.value.message

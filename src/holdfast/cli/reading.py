@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import typer
 from rich.table import Table
@@ -112,21 +112,26 @@ def show(
     if as_json:
         print_document("show", {"manifest": manifest_json(manifest)})
         return
-    rows = [
-        (
-            _called(part),
-            part.kind.value,
-            "" if part.rows is None else str(part.rows),
-            size(part.plain_bytes),
-            size(part.stored_bytes),
-            part.stored_sha256[:12],
-            _content(part),
-        )
-        for part in manifest.parts
-    ]
+    rows = [row for part in manifest.parts for row in _rows_of(part)]
     session.show(table_of(("PART", "KIND", "ROWS", "SIZE", "STORED", "SHA-256", "CONTENT"), rows))
     for line in _summary(manifest):
         session.say(line)
+
+
+def _rows_of(part: Part) -> Iterator[tuple[str, ...]]:
+    """The part, and below it the tables that share it: they can be restored by their names."""
+    yield (
+        _called(part),
+        part.kind.value,
+        "" if part.rows is None else str(part.rows),
+        size(part.plain_bytes),
+        size(part.stored_bytes),
+        part.stored_sha256[:12],
+        _content(part),
+    )
+    for member in part.members:
+        rows, plain = str(member.rows), size(member.plain_bytes)
+        yield f"  {member.relation}", "", rows, plain, "", "", ""
 
 
 def _called(part: Part) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from holdfast.catalog.catalog import LATEST, Catalog, newest_of
 from holdfast.cli import streams
-from holdfast.errors import HoldfastError, Interrupted
+from holdfast.errors import BackupNotFound, HoldfastError, Interrupted, UnknownJob
 from holdfast.model import JOB_NAME, Manifest
 
 if TYPE_CHECKING:
@@ -117,8 +117,18 @@ class Session:
 
     def manifest(self, backup_id: str, database: str) -> Manifest:
         """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
-        repository = self.repository(backup_id.partition("/")[0])
-        return Catalog(repository).find(self.named(backup_id, database), database=database)
+        job, _, name = backup_id.partition("/")
+        try:
+            repository = self.repository(job)
+            return Catalog(repository).find(self.named(backup_id, database), database=database)
+        except BackupNotFound as error:
+            # A job that is no longer configured may have backups; one that never was has none.
+            if name == LATEST and job not in self.settings.jobs:
+                raise UnknownJob(
+                    f"cannot find job '{job}': it is not configured, and has no backup",
+                    hint="holdfast status lists the jobs",
+                ) from error
+            raise
 
     def named(self, backup_id: str, database: str) -> str:
         """`JOB/latest` by its name, without reading every manifest; raises `BackupNotFound`."""

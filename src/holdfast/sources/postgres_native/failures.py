@@ -51,6 +51,9 @@ class Place(Protocol):
     @property
     def server(self) -> str: ...
 
+    @property
+    def kept_in(self) -> str: ...
+
 
 def one_line(text: str) -> str:
     return " ".join(text.split())
@@ -70,7 +73,7 @@ def connecting(error: psycopg.Error, place: Place) -> HoldfastError:
     if _NO_DATABASE.search(cause):
         return DatabaseUnreachable(message, hint="check the name with: psql --list")
     if _REFUSED.search(cause):
-        return AccessDenied(message, hint=_login_hint(cause, place.user))
+        return AccessDenied(message, hint=_login_hint(cause, place))
     if _NO_SLOT.search(cause):
         return DatabaseUnreachable(
             message, hint="raise max_connections, or lower max_concurrent_processes of the job"
@@ -78,13 +81,14 @@ def connecting(error: psycopg.Error, place: Place) -> HoldfastError:
     return DatabaseUnreachable(message, hint="is the server running, and is the address right?")
 
 
-def _login_hint(cause: str, user: str) -> str:
+def _login_hint(cause: str, place: Place) -> str:
+    user = place.user
     if re.search(r"peer authentication", cause, re.IGNORECASE):
         return f"run as the system user '{user}', or map yours to it in pg_ident.conf"
     if "pg_hba.conf" in cause:
         return f"allow '{user}' in pg_hba.conf and reload the server"
     if "password" in cause:
-        return f"check the password of '{user}' in the job's password_file"
+        return f"check the password of '{user}' in {place.kept_in}"
     return f"create the role: CREATE ROLE {identifier(user)} LOGIN"
 
 

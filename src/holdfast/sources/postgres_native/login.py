@@ -103,6 +103,7 @@ class Login:
     settings: dict[str, str]
     password: str | None = field(default=None, repr=False)
     lock_wait_seconds: int = LOCK_WAIT_SECONDS
+    kept_in: str = "the job's password_file"
 
     @staticmethod
     def parse(

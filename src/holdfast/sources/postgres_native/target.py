@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -53,6 +54,7 @@ class PostgresTarget:
         login = Login.parse(
             url, password=password, application_name=name, lock_wait_seconds=lock_wait_seconds
         )
+        login = replace(login, kept_in="the file of --password-file, or in --to")
         self._login = login.with_settings(application_name=name, dbname=login.database)
         self._tool_folders = tuple(tool_folders)
 

@@ -22,6 +22,7 @@ class Shop:
     user: str = "holdfast"
     database: str = "shop"
     server: str = "db1:5432"
+    kept_in: str = "the job's password_file"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,13 @@
+"""Words at three in the morning: they name what is wrong, and lead nobody astray."""
+
+from __future__ import annotations
+
+from holdfast.errors import UnknownJob
+from tests.unit.cli.desk import Desk
+
+
+def test_a_job_that_nobody_configured_is_not_hinted_to_be_backed_up(desk: Desk) -> None:
+    said = desk.holdfast("restore", "shopp/latest", "--to", "fake://x")
+    assert said.exit_code == UnknownJob.exit_code
+    assert "cannot find job 'shopp'" in said.stderr
+    assert "holdfast backup" not in said.stderr
