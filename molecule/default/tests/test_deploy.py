@@ -269,3 +269,13 @@ def test_rows_travel_through_a_pipe_where_the_server_may_write_one(host: Host, n
     else:
         assert ways == {"wire"}
     assert host.run("find /run/holdfast /tmp -name '*.pipe'").stdout == ""
+
+
+def test_the_key_that_signs_is_read_by_backups_and_by_nobody_else(host: Host) -> None:
+    key = host.file("/etc/holdfast/signing.key")
+    assert (key.user, key.group, key.mode) == ("root", "holdfast", 0o640)
+    assert host.run(f"{AS_NOBODY} cat /etc/holdfast/signing.key").failed
+    shown = host.run(f"{AS_BACKUP} holdfast keys public /etc/holdfast/signing.key")
+    assert shown.stdout.startswith("ed25519:")
+    listed = host.run(f"{AS_BACKUP} holdfast list shop --json")
+    assert json.loads(listed.stdout)["damaged"] == []
