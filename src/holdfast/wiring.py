@@ -170,6 +170,12 @@ def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Reposito
     return repository(repository_settings(settings, store_name(settings, job, chosen=chosen)))
 
 
+def is_signed(settings: Settings, job: str, *, chosen: str = "") -> bool:
+    """Whether only signed manifests are believed where backups of `job` are."""
+    name = store_name(settings, job, chosen=chosen)
+    return repository_settings(settings, name).authentication is not None
+
+
 def failed_statements(settings: Settings) -> FailedStatements:
     """Where restores that keep going leave the statements of what they could not make."""
     return FileFailedStatements(settings.state_directory / "failed-statements")

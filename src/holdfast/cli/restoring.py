@@ -123,6 +123,12 @@ def _restore(
     identities = session.identities(identity)
     choice = replace(choice, settings=settings, workers=session.reading_slots(manifest.job))
     repository = session.repository(manifest.job)
+    if not session.is_signed(manifest.job):
+        events.warning(
+            "repository_not_signed",
+            backup=manifest.backup_id,
+            means="whoever can write to it decides what this restore runs (docs/security.md)",
+        )
     with metered(f"restore {manifest.backup_id}") as meter:
         events.info("restore_begun", backup=manifest.backup_id, target=target.name)
         report = restore_backup(
@@ -150,7 +156,8 @@ def _show(
 ) -> None:
     if as_json:
         recovery = of_recovery(plan, reached, notes)
-        print_document("restore", documents.of_restore(report) | recovery)
+        is_signed = session.is_signed(report.manifest.job)
+        print_document("restore", documents.of_restore(report, is_signed=is_signed) | recovery)
         return
     rows = [
         (str(each.relation), str(each.rows_expected), str(each.rows_found))

@@ -105,6 +105,12 @@ class Session:
 
         return wiring.repository_of(self.settings, job, chosen=self.chosen_repository)
 
+    def is_signed(self, job: str) -> bool:
+        """Whether only signed manifests are believed in its repository."""
+        from holdfast import wiring
+
+        return wiring.is_signed(self.settings, job, chosen=self.chosen_repository)
+
     def copying(self, job: str, *, to: str) -> Copying:
         from holdfast import wiring
 

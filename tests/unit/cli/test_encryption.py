@@ -65,6 +65,19 @@ def test_the_whole_loop(sealed: Desk) -> None:
     assert sealed.target.tables["public.orders"] == b"1,ann\n2,bob\n"
 
 
+def test_a_restore_says_in_one_line_where_nobody_signs(desk: Desk, sealed: Desk) -> None:
+    sealed.holdfast("backup", "shop")
+    believed = restored(sealed, *identity(sealed), "--json")
+    assert believed.document["signed"] is True
+    assert "not_signed" not in believed.stderr
+    recipient = made(desk, "identity", "second")
+    configure(desk, f"encryption: {{recipients: [{recipient}]}}")
+    told = restored(desk, *identity(desk), "--json")
+    assert told.document["signed"] is False
+    (line,) = (line for line in told.stderr.splitlines() if "not_signed" in line)
+    assert "whoever can write to it decides what this restore runs" in line
+
+
 def test_verify_without_an_identity_says_what_it_did_not_look_at(sealed: Desk) -> None:
     sealed.holdfast("backup", "shop")
     answer = sealed.holdfast("verify", "shop/latest")
