@@ -223,10 +223,9 @@ def of_reread(report: RereadReport) -> Document:
     }
 
 
-def of_restore(report: RestoreReport, *, is_signed: bool) -> Document:
+def of_restore(report: RestoreReport) -> Document:
     return {
         "backup": report.manifest.backup_id,
-        "signed": is_signed,
         "target": report.target,
         "tables": [
             {

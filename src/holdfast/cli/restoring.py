@@ -156,8 +156,8 @@ def _show(
 ) -> None:
     if as_json:
         recovery = of_recovery(plan, reached, notes)
-        is_signed = session.is_signed(report.manifest.job)
-        print_document("restore", documents.of_restore(report, is_signed=is_signed) | recovery)
+        signed = {"signed": session.is_signed(report.manifest.job)}
+        print_document("restore", documents.of_restore(report) | signed | recovery)
         return
     rows = [
         (str(each.relation), str(each.rows_expected), str(each.rows_found))
