@@ -10,8 +10,8 @@ import pytest
 from holdfast.errors import RestoreFailed
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
-from tests.engine.loop import bring_back, keep
-from tests.engine.mysql.laboratory import PASSWORD, Laboratory, of_database, ticked
+from tests.engine.loop import bring_back, keep, restored
+from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, of_database, ticked
 
 OBJECTS = (
     "CREATE TABLE t (id int PRIMARY KEY, a int)",
@@ -88,3 +88,73 @@ def test_roles_come_back_with_their_members(lab: Laboratory, tmp_path: Path) -> 
         assert any(ticked(copy) in line for (line,) in rights)
     finally:
         lab.run("mysql", f"DROP ROLE IF EXISTS {ticked(role)}")
+
+
+CHAIN = ("z low role", "m middle role", "a top role")
+
+
+def of_everybody(lab: Laboratory, accounts: list[str], database: str) -> dict[str, list[str]]:
+    """What SHOW GRANTS says of each, without the name of the database."""
+
+    def unnamed(line: str) -> str:
+        for name in (database, database.replace("%", r"\%")):
+            line = line.replace(ticked(name), "`DATABASE`")
+        return line
+
+    return {
+        account: sorted(unnamed(line) for (line,) in lab.ask("mysql", f"SHOW GRANTS FOR {account}"))
+        for account in accounts
+    }
+
+
+def test_roles_of_roles_and_those_by_default_come_back_whatever_their_names(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    original, copy = lab.database(*OBJECTS), lab.name()
+    member, other = (f"{ticked(lab.account())}@localhost" for _ in range(2))
+    low, middle, top = (ticked(f"{name} {copy[-8:]}") for name in CHAIN)
+    roles = (low, middle, top)
+    default = (
+        f"SET DEFAULT ROLE {top} FOR {member}"
+        if lab.brand is MARIADB
+        else f"ALTER USER {member} DEFAULT ROLE {top}, {low}"
+    )
+    try:
+        lab.run(
+            "mysql",
+            *(f"CREATE ROLE {role}" for role in roles),
+            f"GRANT SELECT ON {ticked(original)}.* TO {low}",
+            f"GRANT {low} TO {middle}",
+            f"GRANT {middle} TO {top}",
+            f"GRANT {top} TO {member} WITH ADMIN OPTION",
+            f"GRANT {low} TO {member}",
+            f"GRANT {middle} TO {other}",
+            default,
+        )
+        everybody = [*roles, member, other]
+        before = of_everybody(lab, everybody, original)
+        parts = keep(MysqlSource(lab.url(original)), tmp_path)
+        lab.run("mysql", f"DROP USER {member}, {other}", f"DROP ROLE {low}, {middle}, {top}")
+        found = restored(MysqlTarget(lab.url(copy)), parts, tmp_path, with_globals=True)
+        assert found.failed == ()
+        assert of_everybody(lab, everybody, copy) == before
+    finally:
+        lab.run("mysql", *(f"DROP ROLE IF EXISTS {role}" for role in roles))
+
+
+def test_what_everybody_may_do_comes_back_too(lab: Laboratory, tmp_path: Path) -> None:
+    if lab.brand is not MARIADB or lab.ask("mysql", "SELECT VERSION()")[0][0] < "10.11":
+        pytest.skip("only MariaDB from 10.11 on knows PUBLIC")
+    original, copy = lab.database(*OBJECTS), lab.name()
+    lab.run("mysql", f"GRANT SELECT ON {ticked(original)}.* TO PUBLIC")
+    try:
+        parts = keep(MysqlSource(lab.url(original)), tmp_path)
+        found = restored(MysqlTarget(lab.url(copy)), parts, tmp_path, with_globals=True)
+        assert found.failed == ()
+        lines = lab.ask("mysql", "SHOW GRANTS FOR PUBLIC")
+        assert any(ticked(copy.replace("%", r"\%")) in line for (line,) in lines) or any(
+            ticked(copy) in line for (line,) in lines
+        )
+    finally:
+        lab.run("mysql", f"REVOKE SELECT ON {ticked(original)}.* FROM PUBLIC")
+        lab.run("mysql", "DELETE FROM mysql.db WHERE User = 'PUBLIC'", "FLUSH PRIVILEGES")

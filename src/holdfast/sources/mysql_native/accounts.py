@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from holdfast.sources.mysql_native import roles
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.failures import StatementFailed
 from holdfast.sources.mysql_native.names import quoted
+from holdfast.sources.mysql_native.roles import Account, Membership
+from holdfast.sources.mysql_native.scripting import Item, script
 from holdfast.sources.mysql_native.session import Session
 
 GRANTEES = """
@@ -15,29 +19,13 @@ GRANTEES = """
     UNION SELECT User, Host FROM mysql.tables_priv WHERE Db = %s
     UNION SELECT User, Host FROM mysql.columns_priv WHERE Db = %s
     UNION SELECT User, Host FROM mysql.procs_priv WHERE Db = %s"""
-MARIADB_MEMBERS = "SELECT User, Host FROM mysql.roles_mapping WHERE Role = %s"
-MYSQL_MEMBERS = "SELECT TO_USER, TO_HOST FROM mysql.role_edges WHERE FROM_USER = %s"
 # Without it an old MariaDB would make an account, with no password, out of a GRANT.
 GRANTS_HEAD = """\
 SET NAMES utf8mb4;
 SET SESSION sql_mode = '';
 /*M! SET SESSION sql_mode = 'NO_AUTO_CREATE_USER' */;
 """
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Account:
-    """A user at a host; a MariaDB role has no host."""
-
-    user: str
-    host: str
-
-    @property
-    def role(self) -> bool:
-        return not self.host
-
-    def __str__(self) -> str:
-        return quoted(self.user) if self.role else f"{quoted(self.user)}@{quoted(self.host)}"
+GLOBALS_HEAD = "SET NAMES utf8mb4;\nSET SESSION sql_mode = '';\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,50 +40,61 @@ class Access:
 
 def read_access(session: Session, database: str, edition: Edition) -> Access:
     """Grants on `database` and below; what accounts hold server-wide is not its own."""
-    granted = [Account(*row) for row in session.text(GRANTEES, *[database] * 4)]
-    holders = [account for account in granted if account.user or account.host]
-    members = _members(session, holders, edition)
-    lines = {account: _lines(session, account) for account in [*holders, *members]}
+    found = {Account(*row) for row in session.text(GRANTEES, *[database] * 4)}
+    holders = sorted(account for account in found if account.user or account.host)
+    members = roles.of_roles(roles.memberships(session, edition), holders)
+    everybody = sorted({*holders, *(each.member for each in members)})
     grants = {
-        account: [text for line in lines[account] if (text := relative_grant(line, database))]
-        for account in sorted(set(holders))
+        account: [
+            text for line in _lines(session, account) if (text := relative_grant(line, database))
+        ]
+        for account in holders
     }
-    people = [account for account in sorted(lines) if not account.role]
-    created = [_created(session, account) for account in people]
-    roles = sorted({account for account in lines if account.role})
     return Access(
-        grants=_script([text for texts in grants.values() for text in texts], head=GRANTS_HEAD)
-        if any(grants.values())
+        grants=script(_grant_items(grants), head=GRANTS_HEAD) if any(grants.values()) else b"",
+        globals=script(_account_items(session, edition, everybody, members), head=GLOBALS_HEAD)
+        if everybody
         else b"",
-        globals=_script(
-            [
-                *(f"CREATE ROLE IF NOT EXISTS {role}" for role in roles),
-                *created,
-                *(line for each in people for line in lines[each] if _membership(line, holders)),
-            ],
-            head="SET NAMES utf8mb4;\nSET SESSION sql_mode = '';\n",
-        )
-        if lines
-        else b"",
-        accounts=tuple(account for account, texts in grants.items() if texts),
+        accounts=tuple(
+            account for account, texts in grants.items() if texts and not account.is_public
+        ),
     )
 
 
-def _members(session: Session, holders: list[Account], edition: Edition) -> list[Account]:
-    """Everybody who holds one of these roles, and who holds those."""
-    question = MARIADB_MEMBERS if edition.mariadb else MYSQL_MEMBERS
-    found: dict[Account, None] = {}
-    waiting = list(holders)
-    while waiting:
-        holder = waiting.pop()
-        if edition.mariadb and not holder.role:
-            continue
-        for row in session.text(question, holder.user):
-            member = Account(*row)
-            if member not in found and member not in holders:
-                found[member] = None
-                waiting.append(member)
-    return list(found)
+def _grant_items(grants: Mapping[Account, Sequence[str]]) -> Iterator[Item]:
+    for account, texts in grants.items():
+        for text in texts:
+            yield _item("grant", str(account), text)
+
+
+def _account_items(
+    session: Session,
+    edition: Edition,
+    everybody: Sequence[Account],
+    members: Sequence[Membership],
+) -> Iterator[Item]:
+    """Accounts, then roles, then who holds them, then which are on by default: each needs those
+    before it."""
+    for account in everybody:
+        if not account.role:
+            yield _item("account", str(account), _created(session, account))
+    for account in everybody:
+        if account.role and not account.is_public:
+            yield _item("role", str(account), f"CREATE ROLE IF NOT EXISTS {account}")
+    for each in members:
+        yield _item("membership", f"{each.role} of {each.member}", roles.granted(each))
+    given = {(each.role, each.member) for each in members}
+    on: dict[Account, list[Account]] = {}
+    for each in roles.defaults(session, edition):
+        if (each.role, each.member) in given:
+            on.setdefault(each.member, []).append(each.role)
+    for member, held in on.items():
+        text = roles.by_default(member, held, mariadb=edition.mariadb)
+        yield _item("default role", str(member), text)
+
+
+def _item(kind: str, name: str, text: str) -> Item:
+    return Item(kind=kind, name=name, sql=f"{text};\n".encode())
 
 
 def _lines(session: Session, account: Account) -> list[str]:
@@ -111,13 +110,8 @@ def _created(session: Session, account: Account) -> str:
         sql = session.value(f"SHOW CREATE USER {account}")
     except StatementFailed:
         return f"-- {account} has grants but no account"
+    sql = roles.without_default_role(sql)
     return sql.replace("CREATE USER ", "CREATE USER IF NOT EXISTS ", 1)
-
-
-def _membership(line: str, holders: list[Account]) -> bool:
-    """`GRANT role TO user` and `SET DEFAULT ROLE role FOR user` of the roles concerned."""
-    starts = [f"{verb} {holder}" for holder in holders for verb in ("GRANT", "SET DEFAULT ROLE")]
-    return any(line.startswith((f"{start} TO ", f"{start} FOR ")) for start in starts)
 
 
 def relative_grant(line: str, database: str) -> str:
@@ -133,7 +127,3 @@ def relative_grant(line: str, database: str) -> str:
     if match is None:
         return ""
     return f"{match['what']} ON {match['kind'] or ''}{match['object']}{match['whom']}"
-
-
-def _script(statements: list[str], *, head: str) -> bytes:
-    return (head + "".join(f"{statement};\n" for statement in statements)).encode()

@@ -18,11 +18,13 @@ from holdfast.sources.failed_objects import ROWS, FailedObjects
 from holdfast.sources.mysql_native.client import Clients, Stopped
 from holdfast.sources.mysql_native.making import stages
 from holdfast.sources.mysql_native.object_loading import ObjectLoading, cause
-from holdfast.sources.mysql_native.scripting import ScriptDamaged, items
+from holdfast.sources.mysql_native.roles import mended
+from holdfast.sources.mysql_native.scripting import Item, ScriptDamaged, items
 from holdfast.sources.mysql_native.unpacking import Unpacked
 
 # Scripts of many objects, of which single tables can be taken out.
-SCRIPTED = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
+OF_TABLES = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
+SCRIPTED = (*OF_TABLES, PartKind.GRANTS, PartKind.GLOBALS)
 
 
 class Script(Protocol):
@@ -89,7 +91,7 @@ class Loading:
             return True
         if part.kind is PartKind.DATA:
             return not set(self._request.tables).isdisjoint(part.relations)
-        return part.kind in SCRIPTED
+        return part.kind in OF_TABLES
 
     def _at_once(self, work: Sequence[Callable[[], None]]) -> None:
         """As many clients as there are workers; the first failure ends all of them."""
@@ -151,6 +153,9 @@ class Loading:
         self.failed.met(failed, failure)
         self.without_rows.add(relation)
 
+    def _is_wanted(self, part: Part, item: Item) -> bool:
+        return part.kind not in OF_TABLES or not self._names or item.table in self._names
+
     def _objects(self, part: Part) -> None:
         """Each object of a script, or those of the tables that were asked for."""
         with self._stored.proven(part) as proven:
@@ -158,12 +163,18 @@ class Loading:
                 head, found = items(proven.whole())
             except ScriptDamaged as error:
                 raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
-            wanted = [each for each in found if not self._names or each.table in self._names]
+            if part.kind is PartKind.GLOBALS and not found:
+                head = mended(head.decode()).encode()
+            wanted = [each for each in found if self._is_wanted(part, each)]
             self.events += [each.name for each in wanted if each.kind == "event"]
             for batches in stages(part.kind, wanted, workers=self._workers):
-                self._at_once(
-                    [partial(self._loading.make, proven, head, batch) for batch in batches]
-                )
+                makers = [partial(self._loading.make, proven, head, batch) for batch in batches]
+                try:
+                    self._at_once(makers)
+                except ChildFailed as error:
+                    raise RestoreFailed(
+                        f"cannot restore {_described(part)}: {cause(error)}"
+                    ) from error
         self._progress.part_done(part.name)
 
 

@@ -33,7 +33,8 @@ class ObjectLoading:
         self._notes = notes
 
     def make(self, whole: Proven, head: bytes, batch: Batch) -> None:
-        """Raises `RestoreFailed` for the first that fails, unless the restore keeps going."""
+        """Raises `RestoreFailed` for the first that fails, unless the restore keeps going, and
+        `ChildFailed` for an error that is about none of them."""
         waiting = [attempted(item) for item in batch]
         while True:
             late = self._pass(whole, head, waiting)
@@ -58,7 +59,7 @@ class ObjectLoading:
                 said = cause(error)
                 item, rest = made.failed_item(said)
                 if item is None:
-                    raise RestoreFailed(f"cannot restore the objects: {said}") from error
+                    raise
                 if item.kind in (VIEW, BROKEN_VIEW):
                     late.append((item, said))
                 else:

@@ -6,10 +6,10 @@ from holdfast.errors import GrantMissing, RestoreFailed, Unsupported
 from holdfast.model import PartKind
 from holdfast.part_details import Details
 from holdfast.ports import RestoreRequest
-from holdfast.sources.mysql_native.accounts import Account
 from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.privileges import EVERYTHING, Held, held
+from holdfast.sources.mysql_native.roles import Account
 from holdfast.sources.mysql_native.session import Session
 
 # A statement is sent whole: its longest text, and its head.
@@ -21,7 +21,7 @@ def require(asking: Session, address: Address, request: RestoreRequest) -> None:
     _require_form(address, request)
     _require_rights(asking, address)
     _require_packet(asking, address, request)
-    if not request.tables and not request.globals:
+    if not (request.tables or request.globals or request.keep_going):
         _require_accounts(asking, address, request)
 
 
@@ -81,7 +81,9 @@ def _require_accounts(asking: Session, address: Address, request: RestoreRequest
     for part in request.parts:
         if part.kind is PartKind.GRANTS:
             wanted = _accounts(Details(part))
-            absent = [str(account) for account in wanted if account not in known]
+            absent = [
+                str(account) for account in wanted if account not in known and not account.is_public
+            ]
             if absent:
                 raise RestoreFailed(
                     f"cannot restore the grants of '{address}': no account {', '.join(absent)}",
