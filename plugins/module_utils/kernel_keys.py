@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible.module_utils.kernel_values import is_zero, normalised
 from ansible.module_utils.mount_table import Mount, covering
-from ansible.module_utils.sysctl_files import COUNTERPARTS, key_name, key_path, normalised
+from ansible.module_utils.sysctl_files import COUNTERPARTS, key_name, key_path, one_name
 
 # Kept per network, IPC, UTS, user or message-queue namespace; every other key is the machine's.
 NAMESPACED = (
     "net/", "user/", "fs/mqueue/", "kernel/hostname", "kernel/domainname",
     "kernel/msg", "kernel/sem", "kernel/shm",
 )  # fmt: skip
+# Below this two keys are strangers; above it one is most likely the other, mistyped.
+SIMILAR, MISTYPED = 0.6, 0.9
 KEY = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_-]+)+")
 
 
@@ -64,6 +68,27 @@ class Kernel:
         except OSError as error:
             raise KeyRefused(f"cannot set '{key}' to '{value}': {error.strerror}") from error
 
+    def mistyped(self, key: str) -> str:
+        """Why a key that somebody named is refused; empty where it is there or out of sight."""
+        path = self.path(key)
+        if path.is_file():
+            return ""
+        # A container does not see every key of its own namespaces: only a near name tells a slip.
+        hidden = self.container is not None and str(key_path(key)).startswith(NAMESPACED)
+        nearest = self._nearest(key, cutoff=MISTYPED if hidden else SIMILAR)
+        if hidden and not nearest:
+            return ""
+        meant = f" (did you mean '{nearest}'?)" if nearest else ""
+        return f"cannot set '{key}': this kernel has no such key{meant}"
+
+    def _nearest(self, key: str, *, cutoff: float) -> str:
+        known = [
+            one_name("/".join((str(Path(folder).relative_to(self.folder)), name)))
+            for folder, _, names in os.walk(self.folder)
+            for name in names
+        ]
+        return next(iter(difflib.get_close_matches(one_name(key), known, n=1, cutoff=cutoff)), "")
+
     def _unsettable(self, key: str) -> str:
         if not self.path(key).exists():
             return "this kernel has no such key"
@@ -90,10 +115,17 @@ def invalid_settings(settings: Mapping[str, object]) -> list[str]:
     return names + values
 
 
+def mistyped_settings(kernel: Kernel, given: Iterable[str], *, skip: Iterable[str]) -> list[str]:
+    """What is refused of the keys that an operator names; a key in `skip` needs not be there."""
+    left_alone = set(map(one_name, skip))
+    refused = [kernel.mistyped(key) for key in given if one_name(key) not in left_alone]
+    return [sentence for sentence in refused if sentence]
+
+
 def state_of(kernel: Kernel, key: str) -> tuple[str, str]:
     """The key and value to write in order to be where the kernel is now."""
     value, counterpart = kernel.read(key), COUNTERPARTS.get(key_path(key))
-    if counterpart and value == "0":
+    if counterpart and is_zero(value):
         other = key_name(counterpart)
         # An old kernel may lack the counterpart; then there is nothing but the zero to go back to.
         if kernel.path(other).exists() and kernel.read(other) != "0":

@@ -10,6 +10,7 @@ from typing import Any
 from ansible.module_utils.kernel_keys import Kernel, KeyRefused, state_of
 from ansible.module_utils.kernel_profiles import KernelPlan
 from ansible.module_utils.kernel_settings import lower_than
+from ansible.module_utils.kernel_values import same_value
 from ansible.module_utils.original_state import Original, original_file
 from ansible.module_utils.sysctl_files import (
     COUNTERPARTS,
@@ -17,6 +18,7 @@ from ansible.module_utils.sysctl_files import (
     boot_value,
     key_name,
     key_path,
+    outvoted,
     own_values,
 )
 from ansible.module_utils.tuning_report import Choice, Row, explained
@@ -62,7 +64,7 @@ class Looker:
         live = self.kernel.read(key)
         if key in self.raise_only and not lower_than(live, choice.value):
             return replace(row, live=live, reason="raise only: the live value is higher already")
-        return replace(row, live=live, state="ok" if live == choice.value else "differs")
+        return replace(row, live=live, state="ok" if same_value(choice.value, live) else "differs")
 
     def _at_boot(self, rows: list[Row]) -> list[Row]:
         ours = {row.key: row.wanted for row in rows if row.state != "skipped"}
@@ -72,15 +74,12 @@ class Looker:
         for row in rows:
             is_now, will_be = boot_value(row.key, now), boot_value(row.key, then)
             row = replace(
-                row,
-                file=said.get(key_path(row.key), ""),
-                boot=is_now.value if is_now else "",
+                row, file=said.get(key_path(row.key), ""), boot=(is_now and is_now.value) or ""
             )
-            if row.state != "skipped" and will_be and will_be.value != row.wanted:
-                where = f"{will_be.path}:{will_be.line}"
-                reason = f"{where} is read after {self.file} and sets '{will_be.value}'"
+            reason = outvoted(will_be, file=self.file, wanted=row.wanted)
+            if row.state != "skipped" and reason:
                 row = replace(row, state="differs", reason=reason)
-            elif row.state == "ok" and {row.file, row.boot} != {row.wanted}:
+            elif row.state == "ok" and not _kept(row):
                 row = replace(row, state="differs")
             told.append(row)
         return told
@@ -156,6 +155,10 @@ def _one_of_pair(key: str) -> str:
     # The same name for both, whichever of them is wanted today.
     path = key_path(key)
     return str(key_name(min(path, COUNTERPARTS.get(path, path))))
+
+
+def _kept(row: Row) -> bool:
+    return all(bool(same_value(row.wanted, said)) for said in (row.file, row.boot))
 
 
 def _withheld(key: str, reason: str) -> Row:

@@ -13,7 +13,8 @@ from ansible.module_utils.kernel_profiles import (
     overcommit_danger,
     with_conflicts,
 )
-from ansible.module_utils.sysctl_files import normalised, one_name
+from ansible.module_utils.kernel_values import normalised, number
+from ansible.module_utils.sysctl_files import one_name
 from ansible.module_utils.tuning_report import Choice
 
 # Writing one of a pair zeroes the other: both wanted at once is no state a kernel can be in.
@@ -68,26 +69,24 @@ def _dirty(
     choices: Mapping[str, Choice], facts: HostFacts, in_bytes: str, in_percent: str
 ) -> tuple[str, int] | None:
     for key, unit in ((in_bytes, 1), (in_percent, facts.memory // 100)):
-        if key in choices and choices[key].value.isdigit():
-            return key, int(choices[key].value) * unit
+        if key in choices and (count := number(choices[key].value)) is not None:
+            return key, count * unit
     return None
 
 
 def _overcommit(choices: Mapping[str, Choice], facts: HostFacts) -> list[str]:
     wanted = choices.get(OVERCOMMIT)
     # An absolute limit is the operator's own arithmetic; the kernel's ratio is ours to check.
-    if wanted is None or wanted.value != "2" or "vm.overcommit_kbytes" in choices:
+    if wanted is None or number(wanted.value) != 2 or "vm.overcommit_kbytes" in choices:
         return []
     ratio = choices.get("vm.overcommit_ratio")
-    known = ratio is not None and ratio.value.isdigit()
-    percent = int(ratio.value) if ratio and known else 50
+    given = number(ratio.value) if ratio else None
+    percent = 50 if given is None else given
     danger = overcommit_danger(facts, ratio_percent=percent)
     hint = f"; vm.overcommit_ratio of {COMMIT_RATIO_PERCENT} may do" if percent == 50 else ""
     return [f"cannot set '{OVERCOMMIT}' to '2': {danger}{hint}"] if danger else []
 
 
 def _numbers(value: str) -> Sequence[int]:
-    words = value.split()
-    return (
-        [int(word) for word in words] if all(word.lstrip("-").isdigit() for word in words) else []
-    )
+    found = [number(word) for word in value.split()]
+    return [one for one in found if one is not None] if None not in found else []

@@ -1,10 +1,17 @@
-"""Which file has the last word on a kernel key at boot: the order of sysctl.d."""
+"""Which file has the last word on a kernel key at boot: sysctl.d as systemd-sysctl reads it.
+
+`/etc/sysctl.conf` counts only where a link in sysctl.d leads to it, as on Debian 12.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from posixpath import normpath
+
+from ansible.module_utils.kernel_values import is_zero, normalised, same_value
 
 # Of two files with the same name the one in the earlier folder hides the other.
 FOLDERS = (
@@ -14,8 +21,6 @@ FOLDERS = (
     "usr/lib/sysctl.d",
     "lib/sysctl.d",
 )
-# Not part of sysctl.d, but `sysctl --system` reads it after everything else.
-TRAILING_FILE = "etc/sysctl.conf"
 # Writing one of a pair zeroes the other, so going back means writing the one that was not zero.
 COUNTERPARTS = {
     "vm/dirty_ratio": "vm/dirty_bytes",
@@ -26,27 +31,29 @@ COUNTERPARTS = {
     "vm/overcommit_kbytes": "vm/overcommit_ratio",
 }
 SWAPPED = str.maketrans("./", "/.")
+PATTERN = "*?["
+# What systemd-sysctl makes of a line without a value: `-key` takes the key out of everything.
+TAKEN_OUT = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """One `key = value` line and where it stands."""
+    """One `key = value` line and where it stands; no value in a line that takes the key out."""
 
     key: str
-    value: str
+    value: str | None
     path: str
     line: int
 
-
-def normalised(value: object) -> str:
-    """A value as the kernel would show it, with tabs and runs of blanks made one blank."""
-    return " ".join(str(value).split())
+    @property
+    def is_pattern(self) -> bool:
+        return any(character in self.key for character in PATTERN)
 
 
 def key_path(key: str) -> str:
     """The path of a key below /proc/sys; a slash in a key stands for a dot in a name, and back."""
     separator = next((character for character in key if character in "./"), ".")
-    return key.translate(SWAPPED) if separator == "." else key
+    return normpath(key.translate(SWAPPED) if separator == "." else key).lstrip("/")
 
 
 def key_name(path: str) -> str:
@@ -60,20 +67,25 @@ def one_name(key: str) -> str:
 
 
 def parse_assignments(text: str, *, path: str) -> Iterator[Assignment]:
-    """The assignments of one file; patterns are left out, for they never beat a key spelt out."""
+    """The lines of one file that systemd-sysctl acts on, patterns and exclusions among them."""
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
         name, equals, value = line.partition("=")
-        name = name.strip().removeprefix("-").strip()
-        if not equals or line[0] in "#;" or any(character in name for character in "*?["):
+        excluding = line.startswith("-")
+        if not line or line[0] in "#;" or not (equals or excluding):
             continue
-        yield Assignment(key=key_path(name), value=normalised(value), path=path, line=number)
+        yield Assignment(
+            key=key_path(name.removeprefix("-").strip()),
+            value=normalised(value) if equals else TAKEN_OUT,
+            path=path,
+            line=number,
+        )
 
 
 def boot_assignments(
     own_file: Path, *, own: Mapping[str, str] | None = None, root: Path = Path("/")
 ) -> dict[str, Assignment]:
-    """The last assignment of each key over all files, in the order in which they are carried out.
+    """The last assignment of each key or pattern over all files, in the order of their writes.
 
     With `own`, our file counts as if it held just that, whatever is in it now.
     """
@@ -88,49 +100,90 @@ def boot_assignments(
 
 
 def boot_value(key: str, assigned: Mapping[str, Assignment]) -> Assignment | None:
-    """What the next boot makes of a key, and who says so; None where no file speaks of it."""
+    """What the next boot makes of a key, and who says so; None where no file speaks of it.
+
+    An assignment without a value means that a line takes the key out: the boot leaves it alone.
+    """
     path = key_path(key)
-    own, order = assigned.get(path), list(assigned)
-    other = assigned.get(COUNTERPARTS.get(path, ""))
-    if other is None or other.value == "0":
-        return own
-    # Carried out after ours, the counterpart zeroes it.
-    if own is None or order.index(other.key) > order.index(path):
-        return replace(other, key=path, value="0")
-    return own
+    other, found = COUNTERPARTS.get(path, ""), assigned.get(path)
+    if found is not None and found.value is not TAKEN_OUT:
+        found = None
+    for assignment in assigned.values():
+        if assignment.value is TAKEN_OUT:
+            continue
+        if _writes(assignment, path, assigned):
+            found = assignment
+        elif other and _writes(assignment, other, assigned) and _zeroes(other, assignment.value):
+            # Carried out after ours, the counterpart zeroes it.
+            found = Assignment(key=path, value="0", path=assignment.path, line=assignment.line)
+    return found
+
+
+def outvoted(found: Assignment | None, *, file: Path, wanted: str) -> str:
+    """Who has the last word instead of our file; empty where the next boot makes it `wanted`."""
+    if found is None or (found.value is not TAKEN_OUT and same_value(wanted, found.value)):
+        return ""
+    does = "takes the key out" if found.value is TAKEN_OUT else f"sets '{found.value}'"
+    return f"{found.path}:{found.line} is read after {file} and {does}"
 
 
 def own_values(file: Path) -> dict[str, str]:
     """What our file says now, by the keys' paths; empty where there is none."""
     if not file.is_file():
         return {}
-    text = file.read_text(errors="replace")
-    return {found.key: found.value for found in parse_assignments(text, path=str(file))}
+    found = parse_assignments(file.read_text(errors="replace"), path=str(file))
+    return {said.key: said.value for said in found if said.value is not TAKEN_OUT}
+
+
+def _writes(assignment: Assignment, path: str, assigned: Mapping[str, Assignment]) -> bool:
+    if not assignment.is_pattern:
+        return assignment.key == path
+    # A key that any file spells out is left out of every pattern, wherever the two stand.
+    return path not in assigned and any(
+        _matches(path, pattern) for pattern in _alternatives(assignment.key)
+    )
+
+
+def _matches(path: str, pattern: str) -> bool:
+    # As glob(3): no star goes over a slash, and `^` in brackets is the same as `!`.
+    parts, wanted = path.split("/"), pattern.replace("[^", "[!").split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+def _alternatives(pattern: str) -> Iterable[str]:
+    head, opened, rest = pattern.partition("{")
+    body, closed, tail = rest.partition("}")
+    if not opened or not closed:
+        return [pattern]
+    return [whole for part in body.split(",") for whole in _alternatives(head + part + tail)]
+
+
+def _zeroes(path: str, value: str | None) -> bool:
+    # The kernel refuses bytes of 0 for dirty pages; for the commit limit any write counts.
+    return path.startswith("vm/overcommit_") or (value is not None and not is_zero(value))
 
 
 def _all_assignments(
     own_file: Path, own: Mapping[str, str] | None, root: Path
 ) -> Iterator[Assignment]:
     ours = root / str(own_file).lstrip("/")
-    paths = {path.name: path for path in _reading_order(root)}
+    paths = _by_name(root)
     if own is not None:
         paths[ours.name] = ours
-    ordered = [paths[name] for name in sorted(paths)]
-    trailing = root / TRAILING_FILE
-    # Debian 12 links it into sysctl.d: then it stands in the list already.
-    if trailing.is_file() and trailing.resolve() not in {path.resolve() for path in ordered}:
-        ordered.append(trailing)
-    for path in ordered:
+    for name in sorted(paths):
+        path = paths[name]
         if own is not None and path == ours:
             for key, value in own.items():
                 yield Assignment(key=key_path(key), value=value, path=str(path), line=0)
-        else:
+        # A link to nothing, or to /dev/null, switches a file off.
+        elif path.is_file():
             yield from parse_assignments(path.read_text(errors="replace"), path=str(path))
 
 
-def _reading_order(root: Path) -> list[Path]:
+def _by_name(root: Path) -> dict[str, Path]:
     by_name: dict[str, Path] = {}
     for folder in FOLDERS:
         for path in (root / folder).glob("*.conf"):
-            by_name.setdefault(path.name, path)
-    return [by_name[name] for name in sorted(by_name) if by_name[name].is_file()]
+            if not path.name.startswith("."):
+                by_name.setdefault(path.name, path)
+    return by_name

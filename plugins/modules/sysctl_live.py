@@ -9,7 +9,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.host_facts import HostFacts, gather
 from ansible.module_utils.host_kind import container_kind
-from ansible.module_utils.kernel_keys import Kernel, KeyRefused, invalid_settings, write_all
+from ansible.module_utils.kernel_keys import (
+    Kernel,
+    KeyRefused,
+    invalid_settings,
+    mistyped_settings,
+    write_all,
+)
 from ansible.module_utils.kernel_profiles import PROFILES, KernelPlan
 from ansible.module_utils.kernel_rows import (
     Looker,
@@ -19,6 +25,7 @@ from ansible.module_utils.kernel_rows import (
     values_to_write,
 )
 from ansible.module_utils.kernel_settings import contradictions, laid_over
+from ansible.module_utils.kernel_values import same_value
 from ansible.module_utils.mount_table import MOUNT_TABLE, parse_mounts
 from ansible.module_utils.original_state import Original, load, unrecorded
 from ansible.module_utils.sysctl_files import one_name
@@ -29,9 +36,10 @@ DOCUMENTATION = r"""
 module: sysctl_live
 short_description: Plan, apply and verify kernel keys, live and at boot
 description:
-- Expands a profile from the host's facts, and compares every layer exactly, after making runs of
-  blanks one blank.
-- Leaves keys alone that the host does not have or a container does not own, and says why.
+- Expands a profile from the host's facts, and compares every layer by the value that the kernel
+  reads, so that C(0x10) is C(16) and C(8001,8002) is C(8001-8002).
+- Leaves keys of a profile alone that the host does not have, and keys that a container does not
+  own, and says why. Refuses a key of C(settings) that the kernel does not have.
 options:
   profile:
     description: Where the keys come from.
@@ -113,7 +121,9 @@ def apply(
     kernel: Kernel, rows: list[Row], originals: Iterable[Original], *, check_mode: bool
 ) -> dict[str, Any]:
     """Set the keys that differ, all or none; answers with the difference."""
-    differing = [row for row in rows if row.state == "differs" and row.live != row.wanted]
+    differing = [
+        row for row in rows if row.state == "differs" and not same_value(row.wanted, row.live)
+    ]
     if not check_mode:
         write_all(kernel, values_to_write(differing, originals))
     before = "".join(f"{row.key} = {row.live}\n" for row in differing)
@@ -131,6 +141,9 @@ def main() -> None:
         module.fail_json(msg="; ".join(invalid))
     mounts = tuple(parse_mounts(Path(MOUNT_TABLE).read_text()))
     kernel = Kernel(folder=Path("/proc/sys"), container=container_kind(), mounts=mounts)
+    given, skip = module.params["settings"], module.params["skip"]
+    if mistyped := mistyped_settings(kernel, given, skip=skip):
+        module.fail_json(msg="; ".join(mistyped))
     try:
         facts = gather(module.run_command)
         plan = _plan(module, facts)

@@ -3,7 +3,13 @@
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.kernel_keys import Kernel, KeyRefused, invalid_settings, write_all
+from ansible.module_utils.kernel_keys import (
+    Kernel,
+    KeyRefused,
+    invalid_settings,
+    mistyped_settings,
+    write_all,
+)
 from ansible.module_utils.mount_table import Mount
 
 
@@ -91,4 +97,28 @@ def test_yaml_booleans_odd_names_and_lists_are_refused() -> None:
         "cannot use '../etc/passwd': it is not the name of a kernel key",
         "cannot set 'vm.a' to 'True': YAML read it as a boolean; write 1 or 0",
         "cannot set 'vm.b' to '[1]': it is neither a number nor a word",
+    ]
+
+
+def test_a_mistyped_key_is_refused_with_the_nearest_that_this_kernel_has(sys: Path) -> None:
+    refused = mistyped_settings(
+        kernel(sys), ["vm.swapiness", "vm.swappiness", "vm/dirty_ratio"], skip=[]
+    )
+    assert refused == [
+        "cannot set 'vm.swapiness': this kernel has no such key (did you mean 'vm.swappiness'?)"
+    ]
+
+
+def test_a_key_that_is_to_be_skipped_need_not_be_there(sys: Path) -> None:
+    assert mistyped_settings(kernel(sys), ["vm.swapiness"], skip=["vm/swapiness"]) == []
+
+
+def test_a_container_refuses_only_what_it_can_tell_to_be_a_slip(sys: Path) -> None:
+    inside = kernel(sys, container="podman")
+    assert mistyped_settings(inside, ["net.core.default_qdisc"], skip=[]) == []
+    refused = mistyped_settings(inside, ["net.core.somaxcon", "vm.nothing_like_it"], skip=[])
+    meant = "(did you mean 'net.core.somaxconn'?)"
+    assert refused == [
+        f"cannot set 'net.core.somaxcon': this kernel has no such key {meant}",
+        "cannot set 'vm.nothing_like_it': this kernel has no such key",
     ]

@@ -121,3 +121,17 @@ def test_a_pair_has_one_original_whichever_of_them_is_wanted(root: Path) -> None
         # The kernel refuses a ratio of 0: what goes back is the counterpart.
         "vm.dirty_background_bytes": ["vm.dirty_background_bytes", "4096"],
     }
+
+
+def test_a_value_that_the_kernel_writes_otherwise_settles(root: Path) -> None:
+    (root / "sys/vm/swappiness").write_text("60\n")
+    put(root, OURS.name, "vm.swappiness = 0x3c\n")
+    assert one(root, "0x3c").state == "ok"
+    assert one(root, "0x3d").state == "differs"
+
+
+def test_a_later_line_that_takes_the_key_out_is_named(root: Path) -> None:
+    put(root, OURS.name, "vm.swappiness = 60\n")
+    put(root, "zz-site.conf", "-vm.swappiness\n")
+    reason = f"{root}/etc/sysctl.d/zz-site.conf:1 is read after {OURS} and takes the key out"
+    assert one(root, "60").reason == reason
