@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.login_limits import Entry, entries, last_words, told
+from ansible.module_utils.login_limits import Entry, account, entries, last_words, told
 from ansible.module_utils.login_limits import outvoted as login_outvoted
 from ansible.module_utils.process_limits import Limit, limits_of, login_limits
 from ansible.module_utils.systemd_units import (
@@ -50,17 +50,21 @@ class LimitLooker:
         """What each login has of each limit."""
         known, rows = entries(), []
         ours = [entry for entry in known if entry.path == str(self.file)]
+        # What holds once our file is written: who still wins then is trouble that no run mends.
+        then = entries(file=self.file, own=self._lines(users))
         for user in users:
+            login = account(user)
             live = login_limits(self.run, user) if _exists(user) else None
             for kind, choice in self.choices.items():
-                words = last_words(known, user=user, item=kind)
                 row = (
                     _absent(user, kind, choice)
                     if live is None
-                    else self._login(user, kind, choice, live, words)
+                    else self._login(user, kind, choice, live)
                 )
-                mine = told(last_words(ours, user=user, item=kind))
-                rows.append(_kept(replace(row, file=mine, boot=told(words))))
+                mine = told(last_words(ours, user=login, item=kind))
+                now = told(last_words(known, user=login, item=kind))
+                row = _kept(replace(row, file=mine, boot=now))
+                rows.append(self._unless_outvoted(row, last_words(then, user=login, item=kind)))
         return rows
 
     def service_rows(self, units: list[Unit]) -> list[Row]:
@@ -103,14 +107,18 @@ class LimitLooker:
         kind: str,
         choice: Choice,
         live: dict[str, Limit],
-        words: dict[str, Entry],
     ) -> Row:
         row = explained(login_row(user, kind, wanted=int(choice.value), live=live), choice)
-        if row.state == "differs" and not row.reason:
-            row = replace(
-                row, reason=login_outvoted(words, file=str(self.file), wanted=choice.value)
-            )
         return self._unless_refused(kind, row)
+
+    def _lines(self, users: list[str]) -> list[str]:
+        return [f"{line['user']} - {line['item']} {line['value']}" for line in self.entries(users)]
+
+    def _unless_outvoted(self, row: Row, words: dict[str, Entry]) -> Row:
+        if row.state == "skipped" or row.reason:
+            return row
+        reason = login_outvoted(words, file=str(self.file), wanted=row.wanted)
+        return replace(row, state="differs", reason=reason) if reason else row
 
     def _unless_refused(self, kind: str, row: Row) -> Row:
         if kind not in self.refused:

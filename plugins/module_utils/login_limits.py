@@ -1,16 +1,26 @@
-"""Which line of limits.conf and limits.d has the last word on a login's limit."""
+"""Which line of limits.conf and limits.d counts for a login's limit, as pam_limits decides it.
+
+`limits.conf` is read first, then `limits.d` by name. A line for the user (or for a range with its
+uid) counts more than one for a group, that more than one for everybody; of equals the later counts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import grp
+import os
+import pwd
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 MAIN = "etc/security/limits.conf"
 FOLDER = "etc/security/limits.d"
-# pam_limits lets an entry for everybody never beat one for the user, wherever it stands.
 EVERYBODY = "*"
 BOTH = ("soft", "hard")
+# A line of two words, `user -`: pam_limits sets nothing at all for that user.
+NO_LIMITS = "-"
+UNSET = "no limit at all"
+USER, GROUP, DEFAULT = range(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,22 +35,59 @@ class Entry:
     line: int
 
 
-def entries(root: Path = Path("/")) -> list[Entry]:
-    """Every entry in the order in which pam_limits reads them."""
-    files = [root / MAIN, *sorted((root / FOLDER).glob("*.conf"))]
-    return [entry for path in files if path.is_file() for entry in _parsed(path)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Whom a line may mean; an account that is not there yet has its name alone."""
+
+    name: str
+    uid: int | None = None
+    gid: int | None = None
+    groups: frozenset[str] = frozenset()
 
 
-def last_words(known: list[Entry], *, user: str, item: str) -> dict[str, Entry]:
-    """The soft and the hard entry that count for a user."""
-    found: dict[str, Entry] = {}
-    for entry in known:
-        if entry.item != item or entry.domain not in (user, EVERYBODY):
-            continue
-        earlier = found.get(entry.kind)
-        if earlier is None or entry.domain == user or earlier.domain == EVERYBODY:
-            found[entry.kind] = entry
+def account(name: str) -> Account:
+    """The account as the host knows it."""
+    try:
+        known = pwd.getpwnam(name)
+    except KeyError:
+        return Account(name=name)
+    groups = {_group_name(gid) for gid in os.getgrouplist(name, known.pw_gid)}
+    return Account(name=name, uid=known.pw_uid, gid=known.pw_gid, groups=frozenset(groups))
+
+
+def entries(
+    root: Path = Path("/"), *, file: Path | None = None, own: Iterable[str] | None = None
+) -> list[Entry]:
+    """Every entry in the order in which pam_limits reads them.
+
+    With `own`, our `file` counts as if it held just these lines, whatever is in it now.
+    """
+    paths = {path for path in (root / FOLDER).glob("*.conf") if not path.name.startswith(".")}
+    ours = root / str(file).lstrip("/") if own is not None else None
+    ordered = [root / MAIN, *sorted(paths | ({ours} if ours else set()), key=_by_name)]
+    found: list[Entry] = []
+    for path in ordered:
+        if ours is not None and path == ours:
+            found += _parsed(path, own or ())
+        elif path.is_file():
+            found += _parsed(path, path.read_text(errors="replace").splitlines())
     return found
+
+
+def last_words(known: Iterable[Entry], *, user: Account, item: str) -> dict[str, Entry]:
+    """The soft and the hard entry that count for a user."""
+    found: dict[str, tuple[int, Entry]] = {}
+    for entry in known:
+        rank = _rank(entry.domain, user)
+        # `* -` means nothing to pam_limits.
+        if rank is None or (rank == DEFAULT and entry.item == NO_LIMITS):
+            continue
+        if entry.item == NO_LIMITS:
+            # pam_limits stops reading here, and sets nothing of what it has read.
+            return dict.fromkeys(BOTH, entry)
+        if entry.item == item and (entry.kind not in found or rank <= found[entry.kind][0]):
+            found[entry.kind] = rank, entry
+    return {kind: entry for kind, (_, entry) in found.items()}
 
 
 def told(words: dict[str, Entry]) -> str:
@@ -50,21 +97,64 @@ def told(words: dict[str, Entry]) -> str:
 
 
 def outvoted(words: dict[str, Entry], *, file: str, wanted: str) -> str:
-    """Who is read after our file and says otherwise; empty where ours is the last word."""
+    """Who counts instead of our file and says otherwise; empty where ours is the last word."""
     for entry in words.values():
-        later = Path(entry.path).name > Path(file).name and entry.domain != EVERYBODY
-        if later and entry.value != wanted:
+        if entry.path != file and entry.value != wanted:
+            if entry.item == NO_LIMITS:
+                return f"{entry.path}:{entry.line} has PAM set no limit at all for this login"
             return f"{entry.path}:{entry.line} is read after {file} and sets '{entry.value}'"
     return ""
 
 
-def _parsed(path: Path) -> Iterator[Entry]:
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+def _rank(domain: str, user: Account) -> int | None:
+    of_group = domain.startswith("@")
+    low, colon, high = domain.removeprefix("@").partition(":")
+    if domain == user.name:
+        return USER
+    # Neither everybody nor a group means root.
+    if user.uid == 0 and (of_group or domain == EVERYBODY):
+        return None
+    if domain == EVERYBODY:
+        return DEFAULT
+    if colon:
+        number = user.gid if of_group else user.uid
+        meant = number is not None and _in_range(number, low, high)
+        return (GROUP if of_group else USER) if meant else None
+    return GROUP if of_group and low in user.groups else None
+
+
+def _in_range(number: int, low: str, high: str) -> bool:
+    if not all(end == "" or end.isdigit() for end in (low, high)) or low == high == "":
+        return False
+    # `:500` is exactly 500, `500:` is 500 and above.
+    if not low:
+        return number == int(high)
+    return int(low) <= number and (not high or number <= int(high))
+
+
+def _parsed(path: Path, lines: Iterable[str]) -> Iterator[Entry]:
+    for number, line in enumerate(lines, start=1):
         words = line.partition("#")[0].split()
-        if len(words) != 4:
+        if len(words) == 2 and words[1] == NO_LIMITS:
+            yield Entry(
+                domain=words[0], kind="", item=NO_LIMITS, value=UNSET, path=str(path), line=number
+            )
+        if len(words) < 4:
             continue
-        domain, kind, item, value = words
+        # Words after the fourth are not looked at.
+        domain, (kind, item, value) = words[0], map(str.lower, words[1:4])
         for one in BOTH if kind == "-" else (kind,):
             yield Entry(
                 domain=domain, kind=one, item=item, value=value, path=str(path), line=number
             )
+
+
+def _by_name(path: Path) -> bytes:
+    return path.name.encode(errors="surrogateescape")
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.limit_rows import LimitLooker, login_row, service_row
-from ansible.module_utils.login_limits import entries, last_words, outvoted, told
+from ansible.module_utils.login_limits import Account, entries, last_words, outvoted, told
 from ansible.module_utils.process_limits import (
     Limit,
     limits_of,
@@ -113,18 +113,46 @@ def test_the_last_entry_for_the_user_counts_and_everybodys_never_beats_it(tmp_pa
     put(tmp_path, "limits.conf", "postgres - nofile 1024\n")
     put(tmp_path, "limits.d/dbbackup.conf", "postgres soft nofile 65536 # ours\n")
     put(tmp_path, "limits.d/zz.conf", "* - nofile 10\n")
-    words = last_words(entries(tmp_path), user="postgres", item="nofile")
+    words = last_words(entries(tmp_path), user=Account(name="postgres"), item="nofile")
     assert told(words) == "65536:1024"
-    assert told(last_words(entries(tmp_path), user="mysql", item="nofile")) == "10"
+    assert told(last_words(entries(tmp_path), user=Account(name="mysql"), item="nofile")) == "10"
 
 
 def test_a_later_file_with_another_limit_is_named_with_its_line(tmp_path: Path) -> None:
     put(tmp_path, "limits.d/dbbackup.conf", "postgres - nofile 65536\n")
     put(tmp_path, "limits.d/zz.conf", "# why\npostgres hard nofile 4096\n")
-    words = last_words(entries(tmp_path), user="postgres", item="nofile")
+    words = last_words(entries(tmp_path), user=Account(name="postgres"), item="nofile")
     file = str(tmp_path / "etc/security/limits.d/dbbackup.conf")
     assert "limits.d/zz.conf:2 is read after" in outvoted(words, file=file, wanted="65536")
-    assert outvoted(words, file="/etc/security/limits.d/zzz.conf", wanted="65536") == ""
+
+
+def outcome(root: Path, user: Account) -> str:
+    """Who counts instead of our file, once it is written."""
+    ours = Path("/etc/security/limits.d/dbbackup.conf")
+    known = entries(root, file=ours, own=[f"{user.name} - nofile 65536"])
+    words = last_words(known, user=user, item="nofile")
+    path = str(root / "etc/security/limits.d/dbbackup.conf")
+    return str(outvoted(words, file=path, wanted="65536")).removeprefix(f"{root}/etc/security/")
+
+
+def test_limits_conf_is_read_before_limits_d_whatever_the_names(tmp_path: Path) -> None:
+    put(tmp_path, "limits.conf", "postgres - nofile 1024\n")
+    assert outcome(tmp_path, Account(name="postgres")) == ""
+
+
+def test_a_range_with_the_uid_counts_as_the_user_and_a_group_counts_less(tmp_path: Path) -> None:
+    put(tmp_path, "limits.d/zz.conf", "@dba - nofile 7\n* - nofile 8\n")
+    postgres = Account(name="postgres", uid=105, gid=105, groups=frozenset({"dba"}))
+    assert outcome(tmp_path, postgres) == ""
+    put(tmp_path, "limits.d/zz.conf", "100:200 hard NOFILE 9 and more words\n")
+    assert outcome(tmp_path, postgres).startswith("limits.d/zz.conf:1 is read after")
+    assert outcome(tmp_path, Account(name="mysql", uid=99)) == ""
+
+
+def test_a_line_that_lifts_all_limits_is_named_wherever_it_stands(tmp_path: Path) -> None:
+    put(tmp_path, "limits.conf", "# why\npostgres -\n")
+    said = "limits.conf:2 has PAM set no limit at all for this login"
+    assert outcome(tmp_path, Account(name="postgres")) == said
 
 
 @pytest.mark.parametrize(("own_kernel", "state"), [(True, "differs"), (False, "skipped")])
