@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ansible.module_utils.mount_table import Mount, unescaped
 
@@ -13,6 +16,8 @@ IMPLIED_BY = {"nodiratime": "noatime"}
 # The kernel takes a data mode only from a fresh mount, and only these file systems have one.
 DATA_MODE = "data="
 HAVE_DATA_MODE = frozenset({"ext3", "ext4"})
+ESCAPED = re.compile(r"\\(?:040|011|012|134)")
+UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +42,77 @@ class FstabLine:
         return head[:start] + merged + head[start + len(options) :]
 
 
-def fstab_line(text: str, *, point: str) -> FstabLine | None:
-    """The line that mounts `point`; the last one where there are several, as for mount."""
-    found = None
+def same_point(field: str, point: str) -> bool:
+    """Whether a mount point as fstab writes it is `point`: blanks escaped, slashes to spare."""
+    # Only what getmntent(3) reads: for systemd any other escape is a name with a backslash in it.
+    written = ESCAPED.sub(lambda match: unescaped(match[0]), field)
+    return written.startswith("/") and _simplified(written) == _simplified(point)
+
+
+def fstab_lines(text: str, *, point: str) -> list[FstabLine]:
+    """Every line that speaks of a mount point."""
+    found = []
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
-        if len(fields) < 3 or fields[0].startswith("#") or unescaped(fields[1]) != point:
+        if len(fields) < 3 or fields[0].startswith("#") or not same_point(fields[1], point):
             continue
         options = tuple(fields[3].split(",")) if len(fields) > 3 else ("defaults",)
-        found = FstabLine(number=number, text=line, options=options)
+        found.append(FstabLine(number=number, text=line, options=options))
     return found
+
+
+def fstab_line(text: str, *, point: str) -> FstabLine | None:
+    """The line that mounts `point`: the first, for systemd makes its unit of that one."""
+    return next(iter(fstab_lines(text, point=point)), None)
+
+
+def line_of_before(text: str, *, point: str, before: str) -> FstabLine | None:
+    """The line that once read `before`: that very line, else the one of the same file system."""
+    lines = fstab_lines(text, point=point)
+    as_it_was = [line for line in lines if line.text == before]
+    alike = [line for line in lines if line.text.split()[:3] == before.split()[:3]]
+    return next(iter([*as_it_was, *alike, *lines]), None)
+
+
+def mount_unit_name(point: str) -> str:
+    """The name of the unit that systemd mounts `point` with (systemd-escape --path)."""
+    bare = _simplified(point).strip("/")
+    if not bare:
+        return "-.mount"
+    escaped = "".join(
+        chr(byte) if _plain(byte) and not (place == 0 and byte == ord("."))
+        else "-" if byte == ord("/") else f"\\x{byte:02x}"
+        for place, byte in enumerate(bare.encode(errors="surrogateescape"))
+    )  # fmt: skip
+    return f"{escaped}.mount"
+
+
+def mount_unit(
+    point: str, *, in_fstab: bool, root: Path = Path("/")
+) -> tuple[Path, tuple[str, ...]] | None:
+    """Which file of systemd's counts instead of fstab's line, and its options; None for none."""
+    name = mount_unit_name(point)
+    # What systemd makes of fstab stands between the operator's units and the vendors'.
+    folders = UNIT_FOLDERS[:2] if in_fstab else UNIT_FOLDERS
+    units = [root / folder / name for folder in folders]
+    # Drop-ins count for what is made of fstab too; of equal names the earlier folder's counts.
+    dropins = {
+        path.name: path
+        for folder in reversed(UNIT_FOLDERS)
+        for path in (root / folder / f"{name}.d").glob("*.conf")
+    }
+    unit = next((path for path in units if path.is_file()), None)
+    found: tuple[Path, tuple[str, ...]] | None = (unit, ("defaults",)) if unit else None
+    for path in [*([unit] if unit else []), *(dropins[name] for name in sorted(dropins))]:
+        for options in _options_said(path):
+            found = path, tuple(options.split(",")) if options else ("defaults",)
+    return found
+
+
+def new_complaints(before: str, after: str) -> list[str]:
+    """What `findmnt --verify` says of a table as an error and did not say of the one before."""
+    known = _errors(before)
+    return [error for error in _errors(after) if error not in known]
 
 
 def merged_options(present: Iterable[str], wanted: Sequence[str]) -> list[str]:
@@ -98,6 +164,34 @@ def unsafe(options: Sequence[str], mount: Mount, *, acknowledged: bool) -> str:
             "set mount_options_acknowledge_data_writeback if that is acceptable"
         )
     return ""
+
+
+def _options_said(unit: Path) -> Iterator[str]:
+    for line in unit.read_text(errors="replace").splitlines() if unit.is_file() else []:
+        name, equals, value = line.strip().partition("=")
+        if equals and name.strip() == "Options":
+            yield value.strip()
+
+
+def _errors(told: str) -> list[str]:
+    target, found = "", []
+    for line in told.splitlines():
+        if not line.startswith(" "):
+            target = line.strip()
+            # Whatever file was looked at, and wherever the line stands in it.
+            if match := re.search(r"parse error.*", line):
+                found.append(match[0])
+        elif line.strip().startswith("[E]"):
+            found.append(f"{target}: {line.strip().removeprefix('[E]').strip()}")
+    return found
+
+
+def _simplified(path: str) -> str:
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def _plain(byte: int) -> bool:
+    return chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in ":_.")
 
 
 def _contradicts(option: str, wanted: Sequence[str]) -> bool:

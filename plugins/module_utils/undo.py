@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ansible.module_utils.block_devices import BlockTree, stable_match
 from ansible.module_utils.kernel_keys import Kernel
-from ansible.module_utils.mount_options import fstab_line, undoing_options
+from ansible.module_utils.mount_options import line_of_before, undoing_options
 from ansible.module_utils.mount_table import MOUNT_TABLE, Mount, covering, parse_mounts
 from ansible.module_utils.original_state import Original, file_state
 from ansible.module_utils.process_limits import limits_of
@@ -109,21 +109,21 @@ class Undo:
         Path(original.name).rmdir()
 
     def _fstab(self, original: Original) -> Row:
-        line = fstab_line(self.fstab.read_text(), point=original.name)
-        row = _row(
-            f"{self.fstab} {original.name}", original.before["text"], line.text if line else ""
-        )
+        text, before = self.fstab.read_text(), original.before["text"]
+        line = line_of_before(text, point=original.name, before=before)
+        row = _row(f"{self.fstab} {original.name}", before, line.text if line else "")
         if line is None:
             return replace(row, state="skipped", reason="its line is gone: nothing to put back")
         return row
 
     def _write_fstab(self, original: Original) -> None:
         lines = self.fstab.read_text().splitlines(keepends=True)
-        found = fstab_line("".join(lines), point=original.name)
+        before = original.before["text"]
+        found = line_of_before("".join(lines), point=original.name, before=before)
         if found is None:
             return
         ending = lines[found.number - 1][len(found.text) :]
-        lines[found.number - 1] = original.before["text"] + ending
+        lines[found.number - 1] = before + ending
         status = self.fstab.stat()
         _replace(
             self.fstab,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from ansible.module_utils.mount_options import (
     FstabLine,
     fstab_line,
     is_live,
+    mount_unit,
+    new_complaints,
     remount_options,
     unsafe,
 )
@@ -25,7 +29,9 @@ DOCUMENTATION = r"""
 module: mount_options_live
 short_description: Probe and verify the mount options of one file system
 description:
-- Only reads; answers with the fstab line and the remount that would mend what differs.
+- C(probe) and C(verify) only read; C(apply) puts the options into the mount point's line of fstab,
+  unless C(findmnt --verify) has an error to tell of the new table that it has not of the old one.
+- Where a unit of its own mounts the file system, that unit's options count, and are not changed.
 options:
   path:
     description: Mount point of the file system.
@@ -58,6 +64,7 @@ options:
     type: str
     choices:
     - probe
+    - apply
     - verify
     required: true
   before:
@@ -82,14 +89,6 @@ rows:
   returned: always
   type: list
   elements: dict
-fstab_line:
-  description: The line to replace; empty when nothing is to be replaced.
-  returned: always
-  type: str
-fstab_wanted:
-  description: What to replace it with.
-  returned: always
-  type: str
 unrecorded:
   description: What the snapshot of the original state does not hold yet.
   returned: always
@@ -107,12 +106,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "report": {"type": "bool", "default": False},
     "acknowledge_data_writeback": {"type": "bool", "default": False},
     "fstab": {"type": "path", "default": "/etc/fstab"},
-    "action": {"type": "str", "choices": ["probe", "verify"], "required": True},
+    "action": {"type": "str", "choices": ["probe", "apply", "verify"], "required": True},
     "before": {"type": "list", "elements": "dict", "default": []},
 }
 
 
-NOTHING = {"fstab_line": "", "fstab_wanted": "", "remount": "", "unrecorded": []}
+NOTHING: dict[str, Any] = {"remount": "", "unrecorded": []}
 
 
 def option_row(option: str, mount: Mount, line: FstabLine) -> Row:
@@ -150,7 +149,7 @@ def originals_of(mount: Mount, line: FstabLine) -> list[Original]:
 def main() -> None:
     """Answer with rows and with what would mend them; when verifying, fail for what differs."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    path = module.params["path"].rstrip("/") or "/"
+    path = os.path.realpath(module.params["path"])
     choices = mount_choices(module.params["profile"], module.params["options"])
     if not choices:
         module.exit_json(changed=False, rows=[], **NOTHING)
@@ -163,28 +162,89 @@ def main() -> None:
     danger = unsafe(options, mount, acknowledged=module.params["acknowledge_data_writeback"])
     if danger:
         module.fail_json(msg=f"cannot mount '{path}' with '{','.join(options)}': {danger}")
-    line = fstab_line(Path(module.params["fstab"]).read_text(), point=path)
-    if line is None:
-        module.fail_json(
-            msg=f"cannot keep '{path}' as it is over a boot: no line in {module.params['fstab']}"
-        )
-        return
-    rows = [explained(option_row(option, mount, line), choices[option]) for option in options]
+    module.exit_json(**_answer(module, mount, choices))
+
+
+def _answer(module: AnsibleModule, mount: Mount, choices: dict[str, Choice]) -> dict[str, Any]:
+    fstab, options = Path(module.params["fstab"]), list(choices)
+    line = fstab_line(fstab.read_text(), point=mount.point)
+    unit = mount_unit(mount.point, in_fstab=line is not None)
+    if unit is not None:
+        kept = FstabLine(number=0, text="", options=unit[1])
+        rows = [_beyond_us(option_row(option, mount, kept), unit[0]) for option in options]
+        originals = originals_of(mount, kept)[:1]
+    elif line is not None:
+        rows = [option_row(option, mount, line) for option in options]
+        originals = originals_of(mount, line)
+    else:
+        msg = f"cannot keep '{mount.point}' as it is over a boot: no line in {fstab}"
+        module.fail_json(msg=msg)
+        raise AssertionError(msg)  # fail_json has ended the module
+    rows = [explained(row, choices[row.wanted]) for row in rows]
     if module.params["action"] == "verify":
         rows = concluded(module, rows)
-    kept = unrecorded("mount_options", originals_of(mount, line))
-    mending = _mending(options, mount, line)
-    module.exit_json(changed=False, rows=as_dicts(rows), unrecorded=kept, **mending)
-
-
-def _mending(options: list[str], mount: Mount, line: FstabLine) -> dict[str, str]:
-    missing = any(option not in line.options for option in options)
-    dead = any(not is_live(option, mount) for option in options if not option.startswith(DATA_MODE))
+    result: dict[str, Any] = {"changed": False}
+    if module.params["action"] == "apply" and unit is None and line is not None:
+        result = _apply(module, fstab.resolve(), line, options)
     return {
-        "fstab_line": line.text if missing else "",
-        "fstab_wanted": line.with_options(options) if missing else "",
-        "remount": remount_options(mount, options) if dead else "",
+        "rows": as_dicts(rows),
+        "unrecorded": unrecorded("mount_options", originals),
+        "remount": _remount(options, mount),
+        **result,
     }
+
+
+def _beyond_us(row: Row, unit: Path) -> Row:
+    if row.wanted in row.file.split(","):
+        return row
+    reason = f"{unit} mounts it with '{row.file}': add '{row.wanted}' to its Options="
+    return replace(row, state="differs", reason=reason)
+
+
+def _remount(options: list[str], mount: Mount) -> str:
+    dead = any(not is_live(option, mount) for option in options if not option.startswith(DATA_MODE))
+    return remount_options(mount, options) if dead else ""
+
+
+def _apply(
+    module: AnsibleModule, fstab: Path, line: FstabLine, options: list[str]
+) -> dict[str, Any]:
+    """Put the options into the line, unless findmnt finds an error that it did not find before."""
+    if all(option in line.options for option in options):
+        return {"changed": False}
+    before = fstab.read_text()
+    lines = before.splitlines(keepends=True)
+    lines[line.number - 1] = lines[line.number - 1].replace(
+        line.text, line.with_options(options), 1
+    )
+    after = "".join(lines)
+    fresh = _written(after)
+    try:
+        if errors := new_complaints(_verified(module, fstab), _verified(module, fresh)):
+            msg = f"cannot put '{','.join(options)}' into {fstab}: {'; '.join(errors)}"
+            module.fail_json(msg=msg)
+        if not module.check_mode:
+            # Keeps owner, mode and labels of the table.
+            module.atomic_move(str(fresh), str(fstab))
+    finally:
+        fresh.unlink(missing_ok=True)
+    diff = {"before": before, "after": after, "before_header": str(fstab)}
+    return {"changed": True, "diff": diff}
+
+
+def _written(text: str) -> Path:
+    # Not beside the table: check mode leaves no trace in /etc.
+    handle, name = tempfile.mkstemp(prefix="holdfast-fstab-")
+    with os.fdopen(handle, "w") as out:
+        out.write(text)
+    return Path(name)
+
+
+def _verified(module: AnsibleModule, table: Path) -> str:
+    # Its exit code is no help: a line of the operator's own may have been wrong for years.
+    argv = ["findmnt", "--verify", "--tab-file", str(table)]
+    _, out, errors = module.run_command(argv, environ_update={"LC_ALL": "C"})
+    return f"{out}\n{errors}"
 
 
 def _leave_alone(module: AnsibleModule, path: str, choices: dict[str, Choice]) -> None:

@@ -1,11 +1,17 @@
 """Mount options, live and in fstab."""
 
+from pathlib import Path
+
 import pytest
 from ansible.module_utils.mount_options import (
     FstabLine,
     fstab_line,
     is_live,
+    line_of_before,
     merged_options,
+    mount_unit,
+    mount_unit_name,
+    new_complaints,
     remount_options,
     unsafe,
 )
@@ -118,3 +124,70 @@ def test_a_data_mode_is_pending_until_a_fresh_mount() -> None:
     assert state("data=writeback", mounted("rw"), *kept) == ("pending", "the default data mode")
     fresh = mounted("rw", super_options="rw,data=writeback")
     assert state("data=writeback", fresh, *kept) == ("ok", "data=writeback")
+
+
+TWO = "/dev/a /srv ext4 defaults 0 2\n/dev/b /srv/ ext4 noatime 0 2\n"
+
+
+@pytest.mark.parametrize(
+    "written", ["/srv/my\\040backups", "/srv//my\\040backups/", "/srv/./my\\040backups"]
+)
+def test_a_mount_point_is_the_same_however_fstab_writes_it(written: str) -> None:
+    assert fstab_line(f"/dev/a {written} ext4", point="/srv/my backups") is not None
+
+
+def test_of_two_lines_for_a_mount_point_the_first_counts() -> None:
+    found = fstab_line(TWO, point="/srv")
+    assert found is not None
+    assert (found.number, found.options) == (1, ("defaults",))
+
+
+def test_what_is_put_back_is_the_line_that_was_changed_and_not_the_first() -> None:
+    found = line_of_before(TWO, point="/srv", before="/dev/b /srv/ ext4 relatime 0 2")
+    assert found is not None
+    assert found.number == 2
+
+
+@pytest.mark.parametrize(
+    ("point", "name"),
+    [
+        ("/", "-.mount"),
+        ("/var/lib/holdfast/", "var-lib-holdfast.mount"),
+        ("/srv/my backups", "srv-my\\x20backups.mount"),
+        ("/srv/back-ups", "srv-back\\x2dups.mount"),
+        ("/.hidden", "\\x2ehidden.mount"),
+    ],
+)
+def test_a_mount_units_name_is_what_systemd_escape_says(point: str, name: str) -> None:
+    assert mount_unit_name(point) == name
+
+
+def unit(root: Path, name: str, options: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"[Mount]\nWhat=/dev/a\nOptions={options}\n")
+
+
+def test_the_operators_mount_unit_counts_before_fstab_and_the_vendors_after_it(
+    tmp_path: Path,
+) -> None:
+    unit(tmp_path, "usr/lib/systemd/system/srv.mount", "ro")
+    assert mount_unit("/srv", in_fstab=True, root=tmp_path) is None
+    found = mount_unit("/srv", in_fstab=False, root=tmp_path)
+    assert found == (tmp_path / "usr/lib/systemd/system/srv.mount", ("ro",))
+    unit(tmp_path, "etc/systemd/system/srv.mount", "noatime,nodiratime")
+    found = mount_unit("/srv", in_fstab=True, root=tmp_path)
+    assert found == (tmp_path / "etc/systemd/system/srv.mount", ("noatime", "nodiratime"))
+
+
+def test_a_drop_in_for_the_unit_that_systemd_makes_of_fstab_counts(tmp_path: Path) -> None:
+    unit(tmp_path, "etc/systemd/system/srv.mount.d/site.conf", "relatime")
+    found = mount_unit("/srv", in_fstab=True, root=tmp_path)
+    assert found == (tmp_path / "etc/systemd/system/srv.mount.d/site.conf", ("relatime",))
+
+
+def test_only_errors_that_the_table_of_before_had_not_are_held_against_the_new_one() -> None:
+    before = "findmnt: /etc/fstab: parse error at line 5 -- ignored\n/gone\n   [E] unreachable\n"
+    after = before.replace("/etc/fstab", "/new") + "/srv\n   [W] twice\n   [E] unreachable\n"
+    assert new_complaints(before, before.replace("/etc/fstab", "/new")) == []
+    assert new_complaints(before, after) == ["/srv: unreachable"]
