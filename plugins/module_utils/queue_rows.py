@@ -102,15 +102,47 @@ class QueueLooker:
         if row.state == "skipped" or row.reason:
             return row
         setting, known = row.key.split()[1], known_to_udev(disk)
-        rule = last_rule(list(self.rules), setting=setting, known=known)
+        outcome = last_rule(self.rules, setting=setting, known=known)
         ours = [found for found in self.rules if found.path == str(self.file)]
-        mine = last_rule(ours, setting=setting, known=known)
+        mine, rule = last_rule(ours, setting=setting, known=known).rule, outcome.rule
         row = replace(row, file=mine.value if mine else "", boot=rule.value if rule else "")
         reason = outvoted(rule, file=self.file, wanted=row.wanted)
         if reason:
             return replace(row, state="differs", reason=reason)
         kept = row.file == row.boot == row.wanted and _by_stable_name(mine, disk, others)
-        return row if kept or row.state != "ok" else replace(row, state="differs")
+        if row.state == "ok" and not kept:
+            return replace(row, state="differs")
+        # What is undecided keeps nobody from setting a queue that is wrong now.
+        doubt = outcome.doubt(wanted=row.wanted)
+        return replace(row, reason=doubt) if row.state == "ok" and doubt else row
+
+    def blamed(self, rows: list[Row], disks: Iterable[Disk]) -> list[Row]:
+        """The rows after a run: of a value that is not there, the rules that may have set it."""
+        by_name = {disk.name: disk for disk in disks}
+        return [
+            replace(row, reason=self._blame(row, by_name[row.key.split()[0]]))
+            if row.state == "differs" and not row.reason and row.live != row.wanted
+            else row
+            for row in rows
+        ]
+
+    def _blame(self, row: Row, disk: Disk) -> str:
+        known = known_to_udev(disk)
+        outcome = last_rule(self.rules, setting=row.key.split()[1], known=known)
+        doubt = outcome.doubt(wanted=row.wanted)
+        return f"the live value is '{row.live}'; {doubt}" if doubt else ""
+
+    def undecided(self, disks: Iterable[Disk]) -> list[str]:
+        """The disks of which only udev itself can tell how their queues come out."""
+        return [disk.name for disk in disks if not disk.unfit and self._doubted(disk)]
+
+    def _doubted(self, disk: Disk) -> bool:
+        known = known_to_udev(disk)
+        return any(
+            last_rule(self.rules, setting=setting, known=known).doubt(wanted=value)
+            for setting, value in self._settings(disk).items()
+            if value
+        )
 
 
 def queue_originals(disks: list[Disk], rows: Iterable[Row]) -> list[Original]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 # Of two files with the same name the one in the earlier folder hides the other.
 FOLDERS = (
@@ -16,36 +17,63 @@ FOLDERS = (
     "usr/lib/udev/rules.d",
     "lib/udev/rules.d",
 )
-TOKEN = re.compile(r'([A-Z]+(?:\{[^}]*\})?)\s*(==|!=|\+=|-=|:=|=)\s*"((?:[^"\\]|\\.)*)"')
+TOKEN = re.compile(r'([A-Z]+(?:\{[^}]*\})?)\s*(==|!=|\+=|-=|:=|=)\s*([ei]*)"((?:[^"\\]|\\.)*)"')
+QUEUE = "ATTR{queue/"
+# They ask something, whatever their operator: the rule ends where the answer is no.
+QUESTIONS = ("PROGRAM", "IMPORT{", "RESULT", "TEST")
+# How a vendor's rule is seen to start a program that writes to the queue; an operator's own rule
+# may start a script of which its name says nothing.
+WRITERS = {
+    "scheduler": re.compile(r"scheduler|elevator|queue/\*"),
+    "add_random": re.compile(r"add_random|queue/\*"),
+    "read_ahead_kb": re.compile(r"read_ahead|queue/\*|--setra|\bhdparm\b.*-a"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRule:
-    """One rule that writes a queue setting, with what it asks of the device."""
+    """One rule that writes a queue setting, or jumps over others, with what it asks of the device.
+
+    `setting` is empty for a jump; `value` is empty where a program decides it.
+    """
 
     setting: str
     value: str
     conditions: tuple[tuple[str, str, str], ...]
     path: str
     line: int
+    goto: str = ""
+    label: str = ""
+    program: str = ""
 
-    def may_match(self, known: Mapping[str, str]) -> bool:
-        """Whether it holds for a device; a condition that we know nothing about counts as met."""
-        for name, operator, pattern in self.conditions:
-            if name not in known:
-                continue
-            matches = any(fnmatchcase(known[name], part) for part in pattern.split("|"))
-            if matches is not (operator == "=="):
-                return False
-        return True
+    def matches(self, known: Mapping[str, str]) -> bool | None:
+        """Whether it holds for a device; None where that depends on what we do not know."""
+        answers = [_answer(condition, known) for condition in self.conditions]
+        if False in answers:
+            return False
+        return None if None in answers else True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The rule that is carried out last for certain, and those that may change that."""
+
+    rule: QueueRule | None
+    undecided: tuple[QueueRule, ...] = ()
+
+    def doubt(self, *, wanted: str) -> str:
+        """Which rules may say otherwise than `wanted`, and why nobody can tell from here."""
+        doubtful = [rule for rule in self.undecided if rule.value != wanted]
+        return "; ".join(f"undecided: {_may(rule)}" for rule in doubtful)
 
 
 def queue_rules(*, root: Path = Path("/")) -> list[QueueRule]:
-    """Every rule that writes below `queue/`, in reading order."""
+    """Every rule that writes below `queue/`, jumps or is jumped to, in reading order."""
     by_name: dict[str, Path] = {}
     for folder in FOLDERS:
         for path in sorted((root / folder).glob("*.rules")):
-            by_name.setdefault(path.name, path)
+            if not path.name.startswith("."):
+                by_name.setdefault(path.name, path)
     return [
         rule
         for name in sorted(by_name)
@@ -55,12 +83,22 @@ def queue_rules(*, root: Path = Path("/")) -> list[QueueRule]:
     ]
 
 
-def last_rule(
-    rules: list[QueueRule], *, setting: str, known: Mapping[str, str]
-) -> QueueRule | None:
-    """The rule that is carried out last for a device's setting; None where there is none."""
-    fitting = [rule for rule in rules if rule.setting == setting and rule.may_match(known)]
-    return fitting[-1] if fitting else None
+def last_rule(rules: Iterable[QueueRule], *, setting: str, known: Mapping[str, str]) -> Outcome:
+    """What udev carries out last for a device's setting."""
+    last: QueueRule | None = None
+    undecided: list[QueueRule] = []
+    programs: list[QueueRule] = []
+    for rule, certain in _carried_out(rules, known):
+        if rule.setting != setting:
+            continue
+        if rule.program:
+            # Programs run after all rules, wherever they stand.
+            programs.append(rule)
+        elif certain:
+            last, undecided = rule, []
+        else:
+            undecided.append(rule)
+    return Outcome(rule=last, undecided=(*undecided, *programs))
 
 
 def outvoted(rule: QueueRule | None, *, file: Path, wanted: str) -> str:
@@ -70,28 +108,89 @@ def outvoted(rule: QueueRule | None, *, file: Path, wanted: str) -> str:
     return f"{rule.path}:{rule.line} is read after {file} and sets '{rule.value}'"
 
 
+def _carried_out(
+    rules: Iterable[QueueRule], known: Mapping[str, str]
+) -> Iterator[tuple[QueueRule, bool]]:
+    """The rules that are reached and may hold, each with whether that is certain."""
+    path, skipping_to, perhaps_to = "", "", set[str]()
+    for rule in rules:
+        if rule.path != path:
+            # A jump never leaves its file.
+            path, skipping_to, perhaps_to = rule.path, "", set()
+        if rule.label:
+            skipping_to = "" if rule.label == skipping_to else skipping_to
+            perhaps_to.discard(rule.label)
+        answer = False if skipping_to else rule.matches(known)
+        if answer is False:
+            continue
+        certain = bool(answer) and not perhaps_to
+        if rule.goto and certain:
+            skipping_to = rule.goto
+        elif rule.goto:
+            perhaps_to.add(rule.goto)
+        if rule.setting:
+            yield rule, certain
+
+
+def _may(rule: QueueRule) -> str:
+    where = f"{rule.path}:{rule.line}"
+    if rule.program:
+        return f"{where} runs '{rule.program}', which may set it"
+    return f"{where} may match this disk and sets '{rule.value}'"
+
+
+def _answer(condition: tuple[str, str, str], known: Mapping[str, str]) -> bool | None:
+    name, operator, pattern = condition
+    if name not in known or operator not in ("==", "!=") or "$" in pattern or "%" in pattern:
+        return None
+    matches = any(fnmatchcase(known[name], part) for part in pattern.split("|"))
+    return matches is (operator == "==")
+
+
 def _parsed(path: Path) -> Iterator[QueueRule]:
     for number, line in _logical_lines(path.read_text(errors="replace")):
-        tokens = TOKEN.findall(line)
-        conditions = tuple(token for token in tokens if token[1] in ("==", "!="))
-        for name, operator, value in tokens:
-            if name.startswith("ATTR{queue/") and operator in ("=", ":="):
-                yield QueueRule(
-                    setting=name.removeprefix("ATTR{queue/").rstrip("}"),
-                    value=value,
-                    conditions=conditions,
-                    path=str(path),
-                    line=number,
-                )
+        tokens = [(name, sign, value) for name, sign, _, value in TOKEN.findall(line)]
+        conditions = _conditions(TOKEN.findall(line))
+        place: dict[str, Any] = {"conditions": conditions, "path": str(path), "line": number}
+        jump = {name: value for name, _, value in tokens if name in ("GOTO", "LABEL")}
+        if jump.get("LABEL"):
+            yield QueueRule(setting="", value="", label=jump["LABEL"], **place)
+        for name, sign, value in tokens:
+            if name.startswith(QUEUE) and sign in ("=", ":="):
+                setting = name.removeprefix(QUEUE).rstrip("}")
+                yield QueueRule(setting=setting, value=value, **place)
+            if name.startswith("RUN") and sign in ("=", ":=", "+="):
+                for setting, writer in WRITERS.items():
+                    if writer.search(value) or not (_is_vendors(path) or "{builtin}" in name):
+                        yield QueueRule(setting=setting, value="", program=value, **place)
+        if jump.get("GOTO"):
+            yield QueueRule(setting="", value="", goto=jump["GOTO"], **place)
+
+
+def _is_vendors(path: Path) -> bool:
+    return any(str(path.parent).endswith(folder) for folder in FOLDERS[3:]) and not any(
+        str(path.parent).endswith(folder) for folder in FOLDERS[:3]
+    )
+
+
+def _conditions(tokens: Iterable[tuple[str, str, str, str]]) -> tuple[tuple[str, str, str], ...]:
+    return tuple(
+        # Case left aside (`i"..."`) is more than we can answer: an operator of no kind we know.
+        (name, f"i{sign}" if "i" in prefix else sign, value)
+        for name, sign, prefix, value in tokens
+        if sign in ("==", "!=") or name.startswith(QUESTIONS)
+    )
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     whole, first = "", 0
     for number, line in enumerate(text.splitlines(), start=1):
+        # A comment between two halves of a rule is no part of it.
+        if line.lstrip().startswith("#"):
+            continue
         first = first or number
-        whole += line.rstrip("\\")
+        whole += line.removesuffix("\\")
         if line.endswith("\\"):
             continue
-        if not whole.lstrip().startswith("#"):
-            yield first, whole
+        yield first, whole
         whole, first = "", 0

@@ -103,6 +103,11 @@ rules:
   returned: always
   type: list
   elements: dict
+undecided:
+  description: Disks that rules may match whose conditions only udev can answer.
+  returned: always
+  type: list
+  elements: str
 unrecorded:
   description: What the snapshot of the original state does not hold yet.
   returned: always
@@ -152,13 +157,14 @@ def main() -> None:
         file=Path(module.params["file"]),
         rules=tuple(queue_rules()),
     )
+    nothing: dict[str, list[str]] = {"rules": [], "undecided": [], "unrecorded": []}
     if not looker.wants_anything():
-        module.exit_json(changed=False, rows=[], rules=[], unrecorded=[])
+        module.exit_json(changed=False, rows=[], **nothing)
     if kind := container_kind():
         reason = f"the disks belong to the machine below this container ({kind})"
         row = Row(role="io_scheduler", key="scheduler", wanted=" or ".join(looker.asked()),
                   live="", state="skipped", reason=reason)  # fmt: skip
-        module.exit_json(changed=False, rows=as_dicts([row]), rules=[], unrecorded=[])
+        module.exit_json(changed=False, rows=as_dicts([row]), **nothing)
     try:
         module.exit_json(**_answer(module, looker))
     except QueueRefused as error:
@@ -173,12 +179,14 @@ def _answer(module: AnsibleModule, looker: QueueLooker) -> dict[str, Any]:
     if module.params["action"] == "apply":
         result = _apply(tree, rows, check_mode=module.check_mode)
     if module.params["action"] == "verify":
-        rows = concluded(module, rows)
+        mended = not (module.check_mode or module.params["report"])
+        rows = concluded(module, looker.blamed(rows, disks) if mended else rows)
     originals = [*queue_originals(disks, rows), *original_file(looker.file)]
     return {
         "changed": False,
         "rows": as_dicts(rows),
         "rules": looker.wanted_rules(disks),
+        "undecided": looker.undecided(disks),
         "unrecorded": unrecorded("io_scheduler", originals),
         **result,
     }

@@ -258,3 +258,60 @@ def test_the_original_of_a_queue_is_kept_under_the_disks_stable_name(tree: Block
         ("ID_SERIAL=WD_123 scheduler", "none"),
         ("ID_SERIAL=WD_123 add_random", "1"),
     ]
+
+
+OTHERWISE = 'ATTR{queue/scheduler}="none"\n'
+
+
+@pytest.mark.parametrize(
+    ("condition", "state", "said"),
+    [
+        ('ATTRS{vendor}=="ATA", ', "ok", "undecided: "),
+        ('DRIVERS=="sd", ', "ok", "undecided: "),
+        ('CONST{virt}=="kvm", ', "ok", "undecided: "),
+        ('PROGRAM="/bin/probe %k", ', "ok", "undecided: "),
+        ('IMPORT{program}="/bin/probe %k", ', "ok", "undecided: "),
+        ('KERNEL==i"SDA", ', "ok", "undecided: "),
+        ('KERNEL=="sdb", ATTRS{vendor}=="ATA", ', "ok", ""),
+        ('KERNEL=="sda", ', "differs", "99-site.rules:1 is read after"),
+        ('KERNEL!="sda", GOTO="end"\n', "differs", "99-site.rules:2 is read after"),
+        ('KERNEL=="sda", GOTO="end"\n', "ok", ""),
+        ('ATTRS{vendor}=="ATA", GOTO="end"\n', "ok", "undecided: "),
+    ],
+)
+def test_a_rule_counts_as_far_as_its_conditions_and_jumps_can_be_answered(
+    tree: BlockTree, tmp_path: Path, condition: str, state: str, said: str
+) -> None:
+    later = f'{condition}{OTHERWISE}LABEL="end"\n'
+    scheduler, _ = ruled(tree, tmp_path, **{"61_holdfast": MINE, "99_site": later})
+    assert scheduler.state == state
+    assert said in scheduler.reason if said else scheduler.reason == ""
+
+
+def test_a_program_that_a_rule_starts_is_undecided_wherever_the_rule_stands(
+    tree: BlockTree, tmp_path: Path
+) -> None:
+    earlier = 'KERNEL=="sd*", RUN+="/usr/local/sbin/tune-disk %k"\n'
+    scheduler, _ = ruled(tree, tmp_path, **{"61_holdfast": MINE, "10_site": earlier})
+    assert scheduler.state == "ok"
+    assert scheduler.reason.endswith(
+        "10-site.rules:1 runs '/usr/local/sbin/tune-disk %k', which may set it"
+    )
+
+
+def test_a_wrong_queue_is_set_though_a_rule_is_undecided_and_blamed_on_it_afterwards(
+    tree: BlockTree, tmp_path: Path
+) -> None:
+    later = f'ATTRS{{vendor}}=="ATA", {OTHERWISE}'
+    ruled(tree, tmp_path, **{"61_holdfast": MINE, "99_site": later})
+    (tree.sysfs / "sda/queue/scheduler").write_text("[none] mq-deadline\n")
+    disk = tree.disk("sda")
+    file = tmp_path / "etc/udev/rules.d/61-holdfast.rules"
+    rules = tuple(queue_rules(root=tmp_path))
+    looker = QueueLooker(profile="recipe", file=file, rules=rules)
+    rows = disk_rows(disk, looker)
+    # Without a reason: the run sets it, and then has udev carry out all rules.
+    assert (rows[0].state, rows[0].reason) == ("differs", "")
+    assert looker.undecided([disk]) == ["sda"]
+    (blamed, _) = looker.blamed(rows, [disk])
+    assert blamed.reason.startswith("the live value is 'none'; undecided: ")
