@@ -31,6 +31,8 @@ def _programs_as_named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     folder = programs.link(tmp_path_factory.mktemp("programs") / "bin", named)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(folder))
+        # Ansible refuses to work in any other.
+        patch.setenv("LC_ALL", "C.UTF-8")
         yield
 
 

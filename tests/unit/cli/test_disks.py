@@ -51,7 +51,7 @@ wiring_sources.SOURCES[PostgresSettings] = lambda *_: Rows(table("orders", *rows
 main()
 """
 FILL = "cat /dev/zero > {}/filler 2>/dev/null || true"
-READ_ONLY = "mount -o remount,ro {}"
+READ_ONLY = "mount -o remount,bind,ro {}"
 
 
 @dataclass(frozen=True)
