@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import Interrupted, RestoreFailed, TargetNotEmpty
+from holdfast.errors import Interrupted, RestoreFailed, TargetNotEmpty, VerifyFailed
 from holdfast.model import Consistency, Part, PartKind, Relation
 from holdfast.ports import RestoreRequest
 from holdfast.proven import OpenPart
+from holdfast.sources.postgres_native import transport_in
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
 from holdfast.sources.postgres_native.transport import Wanted
@@ -297,3 +298,38 @@ def interrupted_at(open_part: OpenPart, kind: PartKind) -> FakeStored:
             yield some(chunks) if part.kind is kind else chunks
 
     return FakeStored(interrupting)
+
+
+@pytest.mark.parametrize("over", ["fifo", "wire"])
+@pytest.mark.parametrize("overwrite", [False, True], ids=["into no rows", "in place of rows"])
+def test_rows_of_a_part_that_turns_out_wrong_are_rolled_back(
+    lab: Laboratory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    over: str,
+    overwrite: bool,
+) -> None:
+    """All but the end of them has gone to the server when the proof fails."""
+    if over == "wire":
+        monkeypatch.setattr(transport_in, "_may_read", lambda _: False)
+    database = lab.database("CREATE TABLE a AS SELECT g FROM generate_series(1, 100000) g")
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    lab.run(database, "TRUNCATE a" if not overwrite else "DELETE FROM a WHERE g > 7")
+    (before,) = lab.ask(database, "SELECT count(*), sum(g) FROM a")
+
+    @contextmanager
+    def failing(part: Part) -> Iterator[Iterator[bytes]]:
+        def chunks(whole: Iterator[bytes]) -> Iterator[bytes]:
+            yield from whole
+            raise VerifyFailed(f"cannot trust part '{part.name}'")
+
+        with opener(tmp_path).open_part(part) as whole:
+            yield chunks(whole) if part.kind is PartKind.DATA else whole
+
+    request = RestoreRequest(parts=parts, data_only=True, overwrite=overwrite)
+    with pytest.raises(VerifyFailed):
+        PostgresTarget(url=lab.conninfo(database)).restore(
+            request, FakeStored(failing), Unwatched()
+        )
+    assert lab.ask(database, "SELECT count(*), sum(g) FROM a") == [before]
