@@ -9,6 +9,7 @@ from typing import Protocol
 
 from holdfast.model import Count, Line, Lines, Moment, Part
 from holdfast.wal import Position, WalName
+from holdfast.wal_records import TablespaceMade
 
 _TIMELINE = re.compile(r"[0-9]{1,10}")
 
@@ -19,7 +20,8 @@ class ArchivedFile:
 
     `cluster` is the system identifier of the server it is of. Files of several clusters, such as
     those before and after an upgrade, may have the same names. `switches` of a history file say
-    where its timeline left others.
+    where its timeline left others. `tablespaces` are those that a segment makes; None where nobody
+    has looked, or could not see the end of it.
     """
 
     job: Line
@@ -30,6 +32,7 @@ class ArchivedFile:
     part: Part
     recipients: Lines = ()
     switches: tuple[Switch, ...] = ()
+    tablespaces: tuple[TablespaceMade, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.archiving import WalStream
@@ -66,6 +67,13 @@ def directory_target(url: str, _password: str | None) -> Target:
     from holdfast.sources.postgres_physical.target import DirectoryTarget
 
     return DirectoryTarget(url)
+
+
+def tablespaces_of(url: str) -> Path | None:
+    """Where tablespaces go that are restored to the folder that `url` names, if it says so."""
+    from holdfast.sources.postgres_physical.target import DirectoryTarget
+
+    return DirectoryTarget(url).tablespaces
 
 
 def wal_stream(settings: PostgresSettings, *, slot: str) -> WalStream:

@@ -61,6 +61,11 @@ def starter(settings: Settings, name: str, url: str, *, options: str) -> Starter
     return clusters.starter(url, server_of(settings, name), options=options)
 
 
+def tablespaces_of(url: str) -> Path | None:
+    """Where tablespaces go that are restored to `url`, where it says so."""
+    return clusters.tablespaces_of(url)
+
+
 def restore_command(program: Sequence[str], arguments: Sequence[str]) -> str:
     """`program` as a server's shell is to run it; what `%f` and `%p` are the server fills in."""
     words = [shlex.quote(each).replace("%", "%%") for each in (*program, *arguments)]

@@ -18,6 +18,7 @@ CONFIGURATION = "config/"
 WHOLE = {"list", "sorted", "tuple", "set"}
 # What is joined there, and why it cannot be more than memory has room for.
 JOINED = {
+    "wal_records.py": "pages of one window of a segment, or one record",
     "catalog/signed_manifests.py": "a manifest of ours on its way out",
     "process.py": "what a program says of itself",
     "proven.py": "counted before each piece",

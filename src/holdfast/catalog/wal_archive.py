@@ -70,6 +70,9 @@ class WalArchive:
         for switch in file.switches:
             if not Position.is_one(switch.at):
                 raise Unreadable(f"its timeline left another one at '{switch.at[:80]}'")
+        for made in file.tablespaces or ():
+            if not (Position.is_one(made.at) and Position.is_one(made.after)):
+                raise Unreadable(f"it makes a tablespace at '{made.at[:80]}'")
 
     def content_key(self, cluster: str, name: str, *, token: str, suffix: str) -> str:
         """Where the bytes of a file go; with another `token` each time, so that no two meet."""

@@ -20,7 +20,9 @@ from holdfast.errors import Unsupported
 from holdfast.model import POSTGRES_CLUSTER, Manifest
 from holdfast.operations.recovering import require_reachable
 from holdfast.operations.wal_overview import CLUSTER
+from holdfast.operations.wal_tablespaces import WayAhead
 from holdfast.recovery import Action, Goal, Reached, Recovery, moment_of
+from holdfast.tablespaces import Otherwise
 from holdfast.wal import Position
 
 PANEL = "Point in time (clusters; docs/wal.md)"
@@ -110,7 +112,7 @@ def planned(
     session: Session, manifest: Manifest, to: str, wanted: Asked, identity: Path | None
 ) -> tuple[Recovery | None, list[str]]:
     """The recovery that is asked for, once it is known to lead there, and what may be in its way;
-    raises `TargetOutOfReach`, `Unsupported`."""
+    raises `TargetOutOfReach`, `TargetNotEmpty`, `Unsupported`."""
     from holdfast import wiring, wiring_wal
 
     if wanted.start:
@@ -120,17 +122,29 @@ def planned(
         )
     if wanted.goal is None:
         return None, []
+    spaces = wiring_wal.tablespaces_of(to)
+    arguments = _arguments(session, manifest, identity, _tablespaces(wanted.goal, spaces))
     recovery = Recovery(
         goal=wanted.goal,
         value=wanted.value,
         timeline=wanted.timeline,
         action=wanted.action,
-        restore_command=wiring_wal.restore_command(
-            _program(), _arguments(session, manifest, identity)
-        ),
+        restore_command=wiring_wal.restore_command(_program(), arguments),
     )
     repository = session.repository(manifest.job)
-    return recovery, require_reachable(repository, manifest, recovery, clock=wiring.now)
+    way = require_reachable(repository, manifest, recovery, clock=wiring.now)
+    notes = list(way.notes)
+    if way.wal is not None and spaces is None:
+        ahead = WayAhead(
+            repository=repository,
+            manifest=manifest,
+            recovery=recovery,
+            wal=way.wal,
+            path=way.path,
+            identities=session.identities(identity),
+        )
+        notes += ahead.require_free_folders(must_be_there=wanted.start)
+    return recovery, notes
 
 
 def started(
@@ -195,13 +209,23 @@ def _program() -> list[str]:
     return [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
 
 
-def _arguments(session: Session, manifest: Manifest, identity: Path | None) -> list[str]:
+def _tablespaces(goal: Goal, named: Path | None) -> str:
+    """What `wal get` does about those that WAL makes, be it archived only after we have looked."""
+    if named is not None:
+        return str(named)
+    # Without a target a recovery that ends early would look like one that is complete.
+    return Otherwise.REFUSE.value if goal is Goal.LATEST else Otherwise.END.value
+
+
+def _arguments(
+    session: Session, manifest: Manifest, identity: Path | None, tablespaces: str
+) -> list[str]:
     from holdfast.keyring import identity_file
 
     before = ["--config", str(session.config.absolute())]
     if session.chosen_repository:
         before += ["--repository", session.chosen_repository]
-    after = ["--cluster", manifest.proof.get(CLUSTER, "")]
+    after = ["--cluster", manifest.proof.get(CLUSTER, ""), "--tablespaces", tablespaces]
     key = identity or identity_file()
     if manifest.recipients and key is not None:
         after += ["--identity", str(key.absolute())]

@@ -6,7 +6,7 @@ A server starts it anew for each segment: what a command needs is imported where
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from holdfast.cli.session import (
     session_of,
 )
 from holdfast.errors import Interrupted
+
+if TYPE_CHECKING:
+    from holdfast.tablespaces import NewTablespaces
 
 commands = typer.Typer(
     name="wal",
@@ -53,6 +56,15 @@ AtOnce = Annotated[
 # Not looked at by typer (`readable=False`): our own error has a code and a remedy.
 File = Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="What %p stands for.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What %f stands for.")]
+Tablespaces = Annotated[
+    str,
+    typer.Option(
+        "--tablespaces",
+        metavar="WHERE",
+        help="For those that WAL makes in folders that are in use here: a DIRECTORY to have all new"
+        " ones in, refuse, or end-before.",
+    ),
+]
 Destination = Annotated[
     Path, typer.Argument(metavar="DESTINATION", readable=False, help="What %p stands for.")
 ]
@@ -108,6 +120,7 @@ def get(
             "--identity", metavar="FILE", readable=False, help="What opens encrypted WAL."
         ),
     ] = None,
+    tablespaces: Tablespaces = "",
     # Looked at where codes become those of a server (`server_codes`): errors end there.
     _standby: Annotated[
         bool,
@@ -137,9 +150,23 @@ def get(
         spool=wiring_wal.spool(session.settings, job) / "early",
         at_once=at_once,
         identities=session.identities(identity),
+        spaces=_spaces(tablespaces),
     )
     if not get_file(archiving, wanted):
         raise typer.Exit(NOT_ARCHIVED)
+
+
+def _spaces(where: str) -> NewTablespaces | None:
+    """For the server that runs us, in its data directory."""
+    from holdfast.tablespaces import NewTablespaces, Otherwise
+
+    if not where:
+        return None
+    if where in list(Otherwise):
+        return NewTablespaces(data=Path(), otherwise=Otherwise(where))
+    if not Path(where).is_absolute():
+        raise typer.BadParameter("name an absolute path", param_hint="--tablespaces")
+    return NewTablespaces(data=Path(), below=Path(where))
 
 
 @commands.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.catalog.catalog import Catalog
@@ -26,11 +27,21 @@ from holdfast.wal import Position
 ENDED = "ended_at"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """The archived WAL that leads to a target: none where the backup's own is enough. `notes` say
+    what may be in the way."""
+
+    wal: ClusterWal | None = None
+    path: tuple[Stretch, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def require_reachable(
     repository: Repository, manifest: Manifest, recovery: Recovery, *, clock: Clock
-) -> list[str]:
+) -> Way:
     """Raise `TargetOutOfReach` where the target is not to be reached, and `Unsupported` where WAL
-    cannot bring the backup forward; what may be in the way is returned for the operator to read."""
+    cannot bring the backup forward."""
     if not needs_wal(manifest):
         raise Unsupported(
             f"cannot recover '{manifest.backup_id}' to a target: it is no base backup",
@@ -38,7 +49,7 @@ def require_reachable(
         )
     _require_after(repository, manifest, recovery, now=clock())
     if recovery.goal is Goal.IMMEDIATE:
-        return []
+        return Way()
     wal = next(
         (
             each
@@ -103,21 +114,19 @@ def ended_at(manifest: Manifest) -> datetime:
     return datetime.fromisoformat(told) if told else manifest.finished_at
 
 
-def _require_way(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> list[str]:
+def _require_way(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> Way:
     path = _path(wal, manifest, recovery)
     if recovery.goal is Goal.LSN:
         path = _up_to(wal, path, recovery.value)
     gaps = [named(wal, each) for each in lacking(wal, path, manifest)]
-    if not gaps:
-        return []
     told = f"WAL is missing: {', '.join(gaps)}"
-    if recovery.goal in (Goal.LSN, Goal.LATEST):
+    if gaps and recovery.goal in (Goal.LSN, Goal.LATEST):
         raise TargetOutOfReach(
             f"cannot recover '{manifest.backup_id}' to {recovery.told}: {told}",
             hint="recover to a point before that, or take a newer backup",
         )
     # When a time or a name was, only the WAL itself says: the server ends where it does not come.
-    return [told]
+    return Way(wal=wal, path=tuple(path), notes=(told,) if gaps else ())
 
 
 def _path(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> list[Stretch]:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from holdfast.archiving import Switch, switches_in
 from holdfast.errors import WalUnfit
+from holdfast.tablespaces import segment_at
 from holdfast.wal import HEADER_BYTES, SegmentHeader, WalKind, WalName
+from holdfast.wal_records import TablespaceMade
 
 CHUNK_BYTES = 1 << 20
-READY = ".ready"
+STATUS, READY, DONE = "archive_status", ".ready", ".done"
 # A line for each promotion that there ever was.
 MOST_HISTORY_BYTES = 1 << 18
 CONTROL_FILE = "global/pg_control"
@@ -52,6 +54,23 @@ class WalFile:
                 raise WalUnfit(f"cannot archive '{self.path}': no history of a timeline is so long")
         return switches_in(text.decode(errors="replace"))
 
+    def tablespaces(self) -> tuple[TablespaceMade, ...] | None:
+        """Those that a segment makes; None where that goes on in the next one, and of others."""
+        if self.name.kind is not WalKind.SEGMENT:
+            return None
+        try:
+            with segment_at(self.path) as segment:
+                made = tuple(each.made for each in segment.tablespaces())
+                is_told = not segment.is_cut and all(_is_text(each.location) for each in made)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        return made if is_told else None
+
+
+def _is_text(location: str) -> bool:
+    """A path that no record can hold is looked for in the segment again."""
+    return location.isascii() or location.encode(errors="ignore").decode() == location
+
 
 def wal_file(path: Path, cluster: str) -> WalFile:
     """The file at `path` as one of the WAL of `cluster`; raises `WalUnfit`."""
@@ -67,6 +86,28 @@ def wal_file(path: Path, cluster: str) -> WalFile:
     elif not path.is_file():
         raise WalUnfit(f"cannot archive '{path}': there is no such file")
     return file
+
+
+def require_finished(file: WalFile) -> None:
+    """Raises `WalUnfit` for a segment that its server still writes to: what it holds now would be
+    archived in the place of what it will hold.
+
+    A server marks those that are finished. Where no server has, the segment itself says.
+    """
+    if file.name.kind is not WalKind.SEGMENT or _is_marked(file):
+        return
+    with segment_at(file.path) as segment:
+        if not segment.is_written_through:
+            raise WalUnfit(
+                f"cannot archive '{file.path}': its server has not finished it",
+                hint="it asks for each segment in its time; SELECT pg_switch_wal() finishes the"
+                " one that it writes",
+            )
+
+
+def _is_marked(file: WalFile) -> bool:
+    status = file.path.parent / STATUS
+    return any((status / f"{file.name.text}{mark}").exists() for mark in (READY, DONE))
 
 
 def cluster_beside(path: Path) -> str:
@@ -106,7 +147,7 @@ def ready_after(file: WalFile, count: int) -> list[WalFile]:
     """The next segments, `count` at most, that the server will ask for, in their order."""
     if count < 1 or file.name.kind is not WalKind.SEGMENT:
         return []
-    names = sorted(_marked(file.path.parent / "archive_status"))
+    names = sorted(_marked(file.path.parent / STATUS))
     found: list[WalFile] = []
     for name in [each for each in names if each > file.path.name][:count]:
         try:

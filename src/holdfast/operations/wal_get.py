@@ -12,7 +12,7 @@ from pathlib import Path
 from holdfast import events
 from holdfast.archiving import ArchivedFile
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.cleanup import afterwards
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import (
     HoldfastError,
     Interrupted,
@@ -28,7 +28,9 @@ from holdfast.operations.plugs import Archiving
 from holdfast.operations.retrying import Recoveries
 from holdfast.pipeline.decrypt import Identities
 from holdfast.scheduling.slots import run_all
+from holdfast.tablespaces import NewTablespaces
 from holdfast.wal import WalKind, WalName, numbered_name
+from holdfast.wal_records import PAGE_BYTES
 
 UNFINISHED = ".unfinished"
 
@@ -36,7 +38,8 @@ UNFINISHED = ".unfinished"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Getting:
     """What one call brings: a file of `cluster`, and up to `at_once` in all, the others into
-    `spool` for the calls that will ask for them."""
+    `spool` for the calls that will ask for them. `spaces` is what becomes of tablespaces that WAL
+    makes; without it the server does with them what the WAL says."""
 
     cluster: str
     name: str
@@ -44,12 +47,14 @@ class Getting:
     spool: Path
     at_once: int = 1
     identities: Identities | None = None
+    spaces: NewTablespaces | None = None
 
 
 def get(plugs: Archiving, wanted: Getting) -> bool:
     """Whether the file is archived, and then it is whole at its destination.
 
-    Its SHA-256 is proven first. Raises `WalUnfit` for a name that no server asks for, and
+    Its SHA-256 is proven first. Raises `WalUnfit` for a name that no server asks for,
+    `TargetNotEmpty` for WAL that would make a tablespace in a folder that is in use, and
     whatever keeps us from knowing: `VerifyFailed`, `IdentityNeeded`, what the repository raises.
     """
     name = WalName.parse(wanted.name)
@@ -69,8 +74,36 @@ def get(plugs: Archiving, wanted: Getting) -> bool:
             workers=max(1, wanted.at_once),
         )
     if name.kind is WalKind.SEGMENT:
+        _admit(plugs, wanted, file, name)
         _forget_older(wanted)
     return True
+
+
+def _admit(plugs: Archiving, wanted: Getting, file: ArchivedFile, name: WalName) -> None:
+    """Only what is safe to be replayed stays at the destination."""
+    spaces = wanted.spaces
+    if spaces is None:
+        return
+    with on_failure(wanted.destination.unlink):
+        for oid in spaces.admit(
+            wanted.destination, lambda: _beginning_after(plugs, wanted, file, name)
+        ):
+            spaces.make(oid)
+
+
+def _beginning_after(plugs: Archiving, wanted: Getting, file: ArchivedFile, name: WalName) -> bytes:
+    """Of the next segment, proven; nothing where it is not archived yet: then it is not replayed
+    either."""
+    (later,) = _later(file, name, 1)
+    found = _found(plugs, wanted.cluster, later)
+    if found is None:
+        return b""
+    plain = proven(plugs.repositories[0], found.part, identities=wanted.identities)
+    with afterwards(plain.close):
+        beginning = b""
+        for chunk in plain:
+            beginning += chunk[: PAGE_BYTES - len(beginning)]
+        return beginning
 
 
 def _found(plugs: Archiving, cluster: str, name: str) -> ArchivedFile | None:

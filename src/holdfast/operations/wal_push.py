@@ -34,6 +34,7 @@ from holdfast.operations.wal_files import (
     cluster_beside,
     history_beside,
     ready_after,
+    require_finished,
     wal_file,
 )
 from holdfast.pipeline.compress import compressor
@@ -61,20 +62,26 @@ class _Kept:
     part: Part | None = None
 
 
-def push(plugs: Archiving, path: Path, *, cluster: str = "", at_once: int = 1) -> Pushed:
+def push(
+    plugs: Archiving,
+    path: Path,
+    *,
+    cluster: str = "",
+    at_once: int = 1,
+    is_finished: bool = False,
+) -> Pushed:
     """Archive the file at `path`, durably, in each of the job's repositories.
 
     The history of its timeline goes before it: one that differs from what is archived means that
     two servers were promoted, whose WAL must not be mixed. With it go the next files that the
     server has marked as ready, `at_once` in all; what becomes of them is no matter of this call,
-    as the server will ask for each. The same file again is no error. Raises `WalConflict` where
+    as the server will ask for each. The same file again is no error. What its server may still
+    write to is refused, unless somebody knows that it `is_finished`. Raises `WalConflict` where
     another one has its name, `WalUnfit`, and what the repositories raise.
     """
     began = time.monotonic()
-    leftovers = Leftovers()
-    added_to = tuple(AppendOnly(each, leftovers) for each in plugs.repositories)
-    plugs = replace(plugs, repositories=added_to)
-    file = wal_file(path, cluster or cluster_beside(path))
+    plugs = _adding_only(plugs)
+    file = _asked_for(path, cluster, is_finished=is_finished)
     asked, later = [*history_beside(file), file], ready_after(file, at_once - 1)
     files, done = [*asked, *later], list[WalFile]()
     kept = run_all(files, lambda each: _kept(plugs, each), workers=at_once)
@@ -105,6 +112,19 @@ def push(plugs: Archiving, path: Path, *, cluster: str = "", at_once: int = 1) -
         seconds=round(time.monotonic() - began, 3),
         ahead=tuple(each.name.text for each in done[len(asked) :]),
     )
+
+
+def _adding_only(plugs: Archiving) -> Archiving:
+    leftovers = Leftovers()
+    added_to = tuple(AppendOnly(each, leftovers) for each in plugs.repositories)
+    return replace(plugs, repositories=added_to)
+
+
+def _asked_for(path: Path, cluster: str, *, is_finished: bool) -> WalFile:
+    file = wal_file(path, cluster or cluster_beside(path))
+    if not is_finished:
+        require_finished(file)
+    return file
 
 
 def _kept(plugs: Archiving, file: WalFile) -> list[_Kept] | HoldfastError:
@@ -187,6 +207,7 @@ def _record(plugs: Archiving, file: WalFile, repository: Repository, part: Part)
         part=part,
         recipients=plugs.job.recipients,
         switches=file.switches(),
+        tablespaces=file.tablespaces(),
     )
     try:
         archive.commit(record)

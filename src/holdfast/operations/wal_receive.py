@@ -63,7 +63,8 @@ def _archive(plugs: Archiving, folder: Path, so_far: Received) -> None:
     found.sort(key=lambda name: (name.high, name.low, name.timeline))
     for name in found:
         if name.text not in so_far.here:
-            pushed = push(plugs, folder / name.text, cluster=so_far.cluster)
+            # It is called so only once it is whole.
+            pushed = push(plugs, folder / name.text, cluster=so_far.cluster, is_finished=True)
             so_far.here.add(name.text)
             so_far.files += not pushed.was_there
             so_far.newest = name.text if name.kind is WalKind.SEGMENT else so_far.newest

@@ -74,14 +74,20 @@ class Archive:
 
     @contextmanager
     def recovered(
-        self, *options: str, backup: str = "shop/latest", server: str = "", code: int = 0
+        self,
+        *options: str,
+        backup: str = "shop/latest",
+        server: str = "",
+        code: int = 0,
+        spaces: Path | None = None,
     ) -> Iterator[tuple[Cluster, dict[str, Any]]]:
         """The cluster that was restored and started, and what was told; it is stopped after it."""
         with folder_for_cluster() as folder:
             back = Cluster(folder)
             try:
+                where = f"file://{back.data}" + (f"?tablespaces={spaces}" if spaces else "")
                 told = self.site.run(
-                    *("restore", backup, "--to", f"file://{back.data}", "--start"),
+                    *("restore", backup, "--to", where, "--start"),
                     *(
                         "--start-options",
                         f"-k {folder} {server}",
@@ -94,7 +100,8 @@ class Archive:
                 yield back, told
             except BaseException:
                 # Only shown where a test fails.
-                sys.stdout.write(Path(f"{back.data}-start.log").read_text())
+                log = Path(f"{back.data}-start.log")
+                sys.stdout.write(log.read_text() if log.exists() else "no server was started\n")
                 raise
             finally:
                 if (back.data / "postmaster.pid").exists():

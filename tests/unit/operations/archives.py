@@ -41,8 +41,8 @@ class DataDirectory:
         """A segment that the server has filled."""
         path = self.wal / name
         path.write_bytes(segment(name, text=text, identifier=self.cluster))
-        if is_ready:
-            (self.wal / "archive_status" / f"{name}.ready").touch()
+        mark = "ready" if is_ready else "done"
+        (self.wal / "archive_status" / f"{name}.{mark}").touch()
         return path
 
     def branch(self, timeline: int, *lines: str) -> Path:

@@ -29,7 +29,8 @@ def recovery(goal: Goal, value: str = "", *, timeline: str = "latest") -> Recove
 
 
 def reach(yard: Yard, backup: Manifest, wanted: Recovery) -> list[str]:
-    return require_reachable(yard.world.repository, backup, wanted, clock=lambda: NOW)
+    way = require_reachable(yard.world.repository, backup, wanted, clock=lambda: NOW)
+    return list(way.notes)
 
 
 @pytest.mark.parametrize(

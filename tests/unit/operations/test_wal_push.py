@@ -23,7 +23,8 @@ from holdfast.model import Buffer
 from holdfast.operations.wal_push import push
 from holdfast.ports import Stored
 from tests.fakes.repository import MemoryRepository
-from tests.unit.operations.archives import DataDirectory, archiving
+from tests.unit.operations.archives import CLUSTER, DataDirectory, archiving
+from tests.unit.wal_writer import WalWriter
 
 ONE, TWO, THREE, FOUR = (f"00000001000000000000000{number}" for number in "1234")
 
@@ -250,3 +251,35 @@ def test_a_history_file_tells_where_its_timeline_left_others(server: DataDirecto
     push(archiving(store), server.branch(3, "1\t0/3000158\tno recovery target", "", "2\t0/5000000"))
     switches = WalArchive(store, "shop").find("77", "00000003.history").switches
     assert [(each.timeline, each.at) for each in switches] == [(1, "0/3000158"), (2, "0/5000000")]
+
+
+def test_a_segment_that_its_server_still_writes_to_is_refused_and_the_true_one_archived(
+    tmp_path: Path,
+) -> None:
+    server, store = DataDirectory(tmp_path / "data"), MemoryRepository()
+    wal = WalWriter(identifier=CLUSTER)
+    wal.filler(5000)
+    path = server.wal / wal.name()
+    path.write_bytes(wal.segments()[0])
+    with pytest.raises(WalUnfit, match="its server has not finished it"):
+        push(archiving(store), path)
+    assert store.objects == {}
+    wal.fill_to(0)
+    path.write_bytes(wal.segments()[0])
+    assert not push(archiving(store), path).was_there
+    # Marked by its server, it is finished whatever we think of it.
+    (server.wal / "archive_status" / f"{path.name}.ready").touch()
+    assert push(archiving(store), path).was_there
+
+
+def test_a_segment_says_which_tablespaces_it_makes(tmp_path: Path) -> None:
+    server, store = DataDirectory(tmp_path / "data"), MemoryRepository()
+    wal = WalWriter(identifier=CLUSTER)
+    wal.tablespace(16500, "/srv/space")
+    wal.switch()
+    path = server.wal / wal.name()
+    path.write_bytes(wal.segments()[0])
+    push(archiving(store), path)
+    found = WalArchive(store, "shop").find(str(CLUSTER), path.name)
+    assert found.tablespaces is not None
+    assert [(each.oid, each.location) for each in found.tablespaces] == [(16500, "/srv/space")]

@@ -23,7 +23,8 @@ from holdfast.sources.postgres_physical.combining import (
 )
 from holdfast.sources.postgres_physical.file_ranges import FileRange, require_whole
 from holdfast.sources.postgres_physical.file_restore import FileRestore, path_of
-from holdfast.sources.postgres_physical.label import told_by
+from holdfast.sources.postgres_physical.label import Told, told_by
+from holdfast.sources.postgres_physical.own_wal import tablespaces_to_bring
 from holdfast.sources.postgres_physical.recovery_files import write_settings
 from holdfast.sources.postgres_physical.restore_folders import (
     RestoreFolders,
@@ -33,6 +34,7 @@ from holdfast.sources.postgres_physical.restore_folders import (
 )
 from holdfast.sources.postgres_physical.snapshot import MAP_FILE
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE
+from holdfast.tablespaces import NewTablespaces
 
 
 class DirectoryTarget:
@@ -53,6 +55,7 @@ class DirectoryTarget:
         asked = parse_qs(parts.query).get("tablespaces", [])
         beside = self._data.with_name(f"{self._data.name}-tablespaces")
         self._tablespaces = Path(asked[0]) if asked else beside
+        self._names_tablespaces = bool(asked)
         if not self._tablespaces.is_absolute():
             raise Unsupported(
                 f"cannot restore tablespaces into '{self._tablespaces}': it is no absolute path",
@@ -68,28 +71,61 @@ class DirectoryTarget:
         """The data directory."""
         return self._data
 
+    @property
+    def tablespaces(self) -> Path | None:
+        """Where tablespaces go, where the URL says so."""
+        return self._tablespaces if self._names_tablespaces else None
+
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
-        parts = _of_files(request)
+        _require_files(request)
         if request.earlier:
             self._combine(request, stored, progress)
-            return Restored()
-        told = told_by(parts)
+        else:
+            self._restore(request, stored, progress)
+        return Restored()
+
+    def _folders(self, told: Told) -> RestoreFolders:
+        spaces = {oid: self._tablespaces / oid for oid in told.tablespaces}
+        return RestoreFolders(data=self._data, spaces=spaces)
+
+    def _new_tablespaces(self, data: Path) -> NewTablespaces:
+        return NewTablespaces(data=data, below=self._tablespaces)
+
+    def _restore(
+        self,
+        request: RestoreRequest,
+        stored: StoredParts,
+        progress: Progress,
+        *,
+        is_link_of_chain: bool = False,
+    ) -> None:
+        """One backup, whole or not at all; WAL of one that others go on from is never replayed."""
+        parts, told = request.parts, told_by(request.parts)
         _require_all_pieces(parts, told.vanished)
-        folders = RestoreFolders(
-            data=self._data, spaces={oid: self._tablespaces / oid for oid in told.tablespaces}
-        )
+        folders = self._folders(told)
         folders.require_apart()
-        there = require_empty(folders.all)
+        there, made = require_empty(folders.all), list[Path]()
         work = FileRestore(folders, stored, progress)
         try:
             self._prepare(folders)
-            self._fill(work, parts, told.vanished, request)
+            work.bring_all(_before_control(parts, told.vanished), workers=request.workers)
+            new = self._new_tablespaces(self._data)
+            brought = [] if is_link_of_chain else tablespaces_to_bring(self._data, new)
+            self._write_settings(self._data, request)
+            # The links are on the disk before the file that makes this a cluster. 20,000 files
+            # one by one would take minutes.
+            os.sync()
+            for part in _control(parts):
+                work.bring(part)
+            made += map(new.make, brought)
+            os.sync()
         except BaseException as error:
             with noted_on(error):
                 for folder, existed in zip(folders.all, there, strict=True):
                     empty(folder, remove=not existed)
+                for folder in made:
+                    empty(folder, remove=True)
             raise
-        return Restored()
 
     def _combine(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> None:
         """Each backup of a chain into a folder of its own beside, and out of them this one, which
@@ -101,11 +137,14 @@ class DirectoryTarget:
             for number, parts in enumerate((*request.earlier, request.parts)):
                 folders.append(room / str(number))
                 one = replace(request, parts=parts, earlier=(), settings=None)
-                DirectoryTarget(folders[-1].as_uri()).restore(one, stored, progress)
+                target = DirectoryTarget(folders[-1].as_uri())
+                target._restore(one, stored, progress, is_link_of_chain=True)
             whole = room / "whole"
             combine(tool, folders, whole)
-            if request.settings is not None:
-                write_settings(whole, request.settings)
+            self._write_settings(whole, request)
+            new = self._new_tablespaces(whole)
+            for oid in tablespaces_to_bring(whole, new):
+                new.make(oid)
             os.sync()
             put_in_place(whole, self._data)
 
@@ -115,42 +154,32 @@ class DirectoryTarget:
         except OSError as error:
             raise restore_failed(self._data, error) from error
 
-    def _fill(
-        self,
-        work: FileRestore,
-        parts: Sequence[Part],
-        vanished: Collection[str],
-        request: RestoreRequest,
-    ) -> None:
-        control = [part for part in parts if part.details.get("path") == CONTROL_FILE]
-        others = [
-            part
-            for part in parts
-            if part not in control
-            # What is kept a second time, for others than a restore.
-            and "inside" not in part.details
-            and part.details.get("path") != MAP_FILE
-            and part.details.get("path") not in vanished
-        ]
-        work.bring_all(others, workers=request.workers)
+    def _write_settings(self, data: Path, request: RestoreRequest) -> None:
         if request.settings is not None:
-            write_settings(self._data, request.settings)
-        # The links are on the disk before the file that makes this a cluster. 20,000 files
-        # one by one would take minutes.
-        os.sync()
-        for part in control:
-            work.bring(part)
-        os.sync()
+            write_settings(data, request.settings)
 
 
-def _of_files(request: RestoreRequest) -> Sequence[Part]:
+def _control(parts: Sequence[Part]) -> list[Part]:
+    return [part for part in parts if part.details.get("path") == CONTROL_FILE]
+
+
+def _before_control(parts: Sequence[Part], vanished: Collection[str]) -> list[Part]:
+    """Not what is kept a second time, for others than a restore."""
+    left_out = {CONTROL_FILE, MAP_FILE, *vanished}
+    return [
+        part
+        for part in parts
+        if "inside" not in part.details and part.details.get("path") not in left_out
+    ]
+
+
+def _require_files(request: RestoreRequest) -> None:
     """Raises `Unsupported` for what a cluster's files cannot do."""
     if request.tables or request.data_only or request.globals or request.overwrite:
         raise Unsupported(
             "cannot restore a part of a cluster, nor write over one: its files belong together",
             hint="restore all of it into an empty folder, start a server there, and copy from it",
         )
-    return request.parts
 
 
 def _require_all_pieces(parts: Sequence[Part], vanished: Collection[str]) -> None:
