@@ -122,6 +122,20 @@ def mistyped_settings(kernel: Kernel, given: Iterable[str], *, skip: Iterable[st
     return [sentence for sentence in refused if sentence]
 
 
+def mistyped_names(kernel: Kernel, named: Iterable[str], *, planned: Iterable[str]) -> list[str]:
+    """What is refused of keys that are only named: one that is absent, and nearly in the plan."""
+    wanted = [one_name(key) for key in planned]
+    refused = []
+    for key in named:
+        if one_name(key) in wanted or kernel.path(key).is_file():
+            continue
+        # A key that another kernel has is rightly named; a slip would leave the real one unguarded.
+        for meant in difflib.get_close_matches(one_name(key), wanted, n=1, cutoff=MISTYPED):
+            said = "this kernel has no such key"
+            refused.append(f"cannot leave '{key}' alone: {said} (did you mean '{meant}'?)")
+    return refused
+
+
 def state_of(kernel: Kernel, key: str) -> tuple[str, str]:
     """The key and value to write in order to be where the kernel is now."""
     value, counterpart = kernel.read(key), COUNTERPARTS.get(key_path(key))

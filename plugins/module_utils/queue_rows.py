@@ -106,9 +106,11 @@ class QueueLooker:
         ours = [found for found in self.rules if found.path == str(self.file)]
         mine, rule = last_rule(ours, setting=setting, known=known).rule, outcome.rule
         row = replace(row, file=mine.value if mine else "", boot=rule.value if rule else "")
-        reason = outvoted(rule, file=self.file, wanted=row.wanted)
-        if reason:
-            return replace(row, state="differs", reason=reason)
+        # Ours hold for both: a rule for changes alone wins with the next one, however rare it is.
+        changed = last_rule(self.rules, setting=setting, known={**known, "ACTION": "change"}).rule
+        for last in (rule, changed):
+            if reason := outvoted(last, file=self.file, wanted=row.wanted):
+                return replace(row, state="differs", reason=reason)
         kept = row.file == row.boot == row.wanted and _by_stable_name(mine, disk, others)
         if row.state == "ok" and not kept:
             return replace(row, state="differs")

@@ -13,6 +13,7 @@ from ansible.module_utils.kernel_keys import (
     Kernel,
     KeyRefused,
     invalid_settings,
+    mistyped_names,
     mistyped_settings,
     write_all,
 )
@@ -147,6 +148,9 @@ def main() -> None:
     try:
         facts = gather(module.run_command)
         plan = _plan(module, facts)
+        named = [*skip, *module.params["raise_only"]]
+        if mistyped := mistyped_names(kernel, named, planned=plan.choices):
+            module.fail_json(msg="; ".join(mistyped))
         module.exit_json(**_answer(module, kernel, plan))
     except (KeyRefused, SystemdSilent) as error:
         module.fail_json(msg=str(error))

@@ -277,6 +277,8 @@ OTHERWISE = 'ATTR{queue/scheduler}="none"\n'
         ('KERNEL!="sda", GOTO="end"\n', "differs", "99-site.rules:2 is read after"),
         ('KERNEL=="sda", GOTO="end"\n', "ok", ""),
         ('ATTRS{vendor}=="ATA", GOTO="end"\n', "ok", "undecided: "),
+        ('ACTION=="change", KERNEL=="sda", ', "differs", "99-site.rules:1 is read after"),
+        ('ACTION=="remove", KERNEL=="sda", ', "ok", ""),
     ],
 )
 def test_a_rule_counts_as_far_as_its_conditions_and_jumps_can_be_answered(

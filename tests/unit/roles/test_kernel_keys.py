@@ -7,6 +7,7 @@ from ansible.module_utils.kernel_keys import (
     Kernel,
     KeyRefused,
     invalid_settings,
+    mistyped_names,
     mistyped_settings,
     write_all,
 )
@@ -122,3 +123,11 @@ def test_a_container_refuses_only_what_it_can_tell_to_be_a_slip(sys: Path) -> No
         f"cannot set 'net.core.somaxcon': this kernel has no such key {meant}",
         "cannot set 'vm.nothing_like_it': this kernel has no such key",
     ]
+
+
+def test_a_slip_in_the_keys_to_leave_alone_is_refused_and_a_strange_key_is_not(sys: Path) -> None:
+    planned = ["vm.swappiness", "vm.dirty_ratio"]
+    assert mistyped_names(kernel(sys), ["vm.zone_reclaim", "vm/swappiness"], planned=planned) == []
+    why = "this kernel has no such key (did you mean 'vm.swappiness'?)"
+    refused = mistyped_names(kernel(sys), ["vm.swapiness"], planned=planned)
+    assert refused == [f"cannot leave 'vm.swapiness' alone: {why}"]
