@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,8 +14,11 @@ from holdfast.sources.mysql_native.choices import DdlPolicy
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.failures import LOCK_TIMEOUT, StatementFailed
 from holdfast.sources.mysql_native.session import Session
+from holdfast.sources.mysql_native.session_settings import METADATA_WAIT_SECONDS
 
-WAIT_SECONDS = 20
+# Whoever writes waits behind a lock that is asked for: no longer than this, and then has a pause.
+TRY_SECONDS = 1
+PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,18 +68,36 @@ def shortest_lock(
 
 
 class HeldLock:
-    """How long a lock was held, once it is given back."""
+    """How long a lock was held, once it is given back.
+
+    `others_milliseconds` is the longest that anybody waited for it: behind a try that was not
+    granted, or while it was asked for and held.
+    """
 
     def __init__(self) -> None:
         self.milliseconds = 0.0
+        self.others_milliseconds = 0.0
+        self.tries = 0
+        self.is_begun = False
         self.expired = False
+
+    def waited(self, seconds: float) -> None:
+        self.others_milliseconds = max(self.others_milliseconds, round(seconds * 1000, 1))
 
 
 @contextmanager
-def locked(session: Session, kind: LockKind, *, hold_seconds: float) -> Iterator[HeldLock]:
+def locked(
+    session: Session,
+    kind: LockKind,
+    *,
+    hold_seconds: float,
+    wait_seconds: float,
+    hindrance: Callable[[], str],
+) -> Iterator[HeldLock]:
     """Hold the lock for the block; whatever happens, not longer than `hold_seconds`.
 
-    The lock belongs to the session: cutting that gives it back even where we hang.
+    It is asked for in short tries for at most `wait_seconds`, and not while there is a
+    `hindrance`. The lock belongs to the session: cutting that gives it back even where we hang.
     """
     lock = HeldLock()
 
@@ -86,10 +107,11 @@ def locked(session: Session, kind: LockKind, *, hold_seconds: float) -> Iterator
 
     watchdog = threading.Timer(hold_seconds, expire)
     watchdog.daemon = True
-    session.configure(lock_wait_timeout=WAIT_SECONDS)
+    session.configure(lock_wait_timeout=TRY_SECONDS)
     try:
         with afterwards(watchdog.cancel), on_failure(_release, session, kind, lock):
-            began = _take(session, kind)
+            began = _take(session, kind, lock, wait_seconds=wait_seconds, hindrance=hindrance)
+            session.configure(lock_wait_timeout=METADATA_WAIT_SECONDS)
             watchdog.start()
             yield lock
     except HoldfastError as error:
@@ -98,26 +120,57 @@ def locked(session: Session, kind: LockKind, *, hold_seconds: float) -> Iterator
         raise
     _release(session, kind, lock)
     lock.milliseconds = round((time.monotonic() - began) * 1000, 1)
+    lock.waited(time.monotonic() - began)
 
 
-def _take(session: Session, kind: LockKind) -> float:
-    """When the last, blocking step was asked for."""
+def _take(
+    session: Session,
+    kind: LockKind,
+    lock: HeldLock,
+    *,
+    wait_seconds: float,
+    hindrance: Callable[[], str],
+) -> float:
+    """When the last, blocking step of the try that was granted was asked for."""
+    ends = time.monotonic() + wait_seconds
+    while True:
+        because = hindrance() if lock.tries else ""
+        began = None if because else _tried(session, kind, lock)
+        if began is not None:
+            return began
+        if time.monotonic() >= ends:
+            raise BackupFailed(
+                f"cannot take the snapshot: {kind.name} was not granted in {lock.tries} tries over"
+                f" {wait_seconds:.0f} seconds" + (f": {because}" if because else ""),
+                hint="a long statement, LOCK TABLES or another backup holds the server: SHOW"
+                " PROCESSLIST; see lock_wait of the source",
+            )
+        time.sleep(PAUSE_SECONDS)
+
+
+def _tried(session: Session, kind: LockKind, lock: HeldLock) -> float | None:
+    """One try; None, and nothing of it is held, where it was not granted in time."""
+    lock.tries += 1
     began = time.monotonic()
     try:
         for statement in kind.take:
             began = time.monotonic()
             session.run(statement)
+            lock.is_begun = True
     except StatementFailed as error:
         if error.code != LOCK_TIMEOUT:
             raise
-        raise BackupFailed(
-            f"cannot take the snapshot: {kind.name} was not granted in {WAIT_SECONDS} seconds",
-            hint="a long statement or another backup holds the server: SHOW PROCESSLIST",
-        ) from error
+        lock.waited(time.monotonic() - began)
+        _release(session, kind, lock)
+        return None
     return began
 
 
 def _release(session: Session, kind: LockKind, lock: HeldLock) -> None:
+    """Give back what was taken; servers refuse that where nothing was."""
+    if not lock.is_begun:
+        return
+    lock.is_begun = False
     try:
         for statement in kind.release:
             session.run(statement)

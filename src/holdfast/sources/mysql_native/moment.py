@@ -12,6 +12,7 @@ from holdfast.sources.mysql_native import replication
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.lock import locked, shortest_lock
+from holdfast.sources.mysql_native.quiet import hindrance
 from holdfast.sources.mysql_native.session import Session
 
 # Rolling back to it after each table gives up the table's metadata lock, not the snapshot.
@@ -41,7 +42,13 @@ def begin(
     """
     stopped = is_stopped_replica(holder, edition)
     kind = shortest_lock(edition, ddl=choices.ddl, stopped=stopped)
-    with locked(holder, kind, hold_seconds=choices.hold_seconds) as lock:
+    with locked(
+        holder,
+        kind,
+        hold_seconds=choices.hold_seconds,
+        wait_seconds=choices.wait_seconds,
+        hindrance=lambda: hindrance(holder, edition, choices),
+    ) as lock:
         before = _position(holder, edition)
         while_held()
         for session in sessions:
@@ -65,6 +72,8 @@ def begin(
         "snapshot": secrets.token_hex(8),
         "lock": kind.name,
         "lock_held_milliseconds": str(lock.milliseconds),
+        "lock_tries": str(lock.tries),
+        "others_waited_milliseconds": str(lock.others_milliseconds),
         "sessions": str(len(sessions)),
     }
     return Moment(taken_at=taken_at, proof=proof | _evidence(sessions, edition, after))

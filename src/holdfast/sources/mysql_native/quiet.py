@@ -9,14 +9,24 @@ import time
 from collections.abc import Callable
 
 from holdfast import events
-from holdfast.errors import BackupFailed
+from holdfast.errors import BackupFailed, GrantMissing
 from holdfast.sources.mysql_native import replication
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.edition import Edition
+from holdfast.sources.mysql_native.failures import StatementFailed
 from holdfast.sources.mysql_native.session import Session
 
 LOOK_SECONDS = 1.0
 # Sessions that wait for work, apply another server's changes or are the server's own say nothing.
+# Sessions that hold whole tables, at work or idle: MySQL's lock waits for each of them.
+LOCKERS = """
+    SELECT t.processlist_id, t.processlist_user, l.object_schema, l.object_name
+    FROM performance_schema.metadata_locks l
+    JOIN performance_schema.threads t ON t.thread_id = l.owner_thread_id
+    WHERE l.object_type = 'TABLE' AND l.lock_status = 'GRANTED'
+      AND l.lock_type IN ('SHARED_READ_ONLY', 'SHARED_NO_READ_WRITE', 'EXCLUSIVE')
+      AND t.processlist_id <> CONNECTION_ID()
+    LIMIT 1"""
 LONGEST = """
     SELECT id, user, CAST(time AS SIGNED) FROM information_schema.processlist
     WHERE command NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID', 'Connect',
@@ -37,21 +47,24 @@ def wait_until_quiet(
     """Return when nothing long is under way; raises `BackupFailed` after `choices.wait_seconds`."""
     ends = monotonic() + choices.wait_seconds
     told = ""
-    while hindrance := _hindrance(asking, edition, choices):
+    while found := hindrance(asking, edition, choices):
         if monotonic() >= ends:
             raise BackupFailed(
-                f"cannot take the snapshot: {hindrance}, also after waiting for"
+                f"cannot take the snapshot: {found}, also after waiting for"
                 f" {choices.wait_seconds:.0f} seconds",
                 hint="run the backup when it is over, or raise the source's lock_wait, long_query"
                 " or lag_limit",
             )
         if not told:
-            events.warning("waiting_to_lock", because=hindrance)
-            told = hindrance
+            events.warning("waiting_to_lock", because=found)
+            told = found
         sleep(LOOK_SECONDS)
 
 
-def _hindrance(asking: Session, edition: Edition, choices: Choices) -> str:
+def hindrance(asking: Session, edition: Edition, choices: Choices) -> str:
+    """What a lock that was asked for now would wait for; empty where nothing is seen."""
+    if not edition.mariadb and (holder := _locker(asking)):
+        return holder
     found = asking.text(LONGEST, str(max(1, round(choices.long_query_seconds))))
     if found:
         number, user, seconds = found[0]
@@ -64,3 +77,15 @@ def _hindrance(asking: Session, edition: Edition, choices: Choices) -> str:
     ):
         return f"this replica is {seen.lag_seconds:.0f} seconds behind"
     return ""
+
+
+def _locker(asking: Session) -> str:
+    """A session that holds tables locked; nothing where the login may not see that."""
+    try:
+        found = asking.text(LOCKERS)
+    except (GrantMissing, StatementFailed):
+        return ""
+    if not found:
+        return ""
+    number, user, schema, table = found[0]
+    return f"session {number} ('{user}') holds table '{schema}.{table}' locked"
