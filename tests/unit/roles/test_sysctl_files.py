@@ -128,3 +128,8 @@ def test_what_our_file_says_now_is_read_from_it(tmp_path: Path) -> None:
     ours = put(tmp_path, "etc/sysctl.d/99-dbbackup.conf", "# vm.a = 1\nvm.swappiness = 11\n")
     assert own_values(ours) == {"vm/swappiness": "11"}
     assert own_values(tmp_path / "absent") == {}
+
+
+def test_an_exclusion_of_the_counterpart_zeroes_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "etc/sysctl.d/zz-site.conf", "-vm.overcommit_kbytes\n-vm.dirty_bytes\n")
+    assert winners(tmp_path, {"vm.overcommit_ratio": "80", "vm.dirty_ratio": "10"}) == []
