@@ -19,7 +19,6 @@ from holdfast.errors import (
     ObjectMissing,
     RepositoryReadOnly,
     RepositoryRefused,
-    RepositoryUnreachable,
 )
 from holdfast.operations.backup import backup
 from holdfast.operations.check import check
@@ -323,7 +322,7 @@ def test_an_endpoint_is_believed_by_the_authority_that_is_named_and_by_no_other(
             if ca_file:
                 assert store.check() == ""
             else:
-                with pytest.raises(RepositoryUnreachable):
+                with pytest.raises(RepositoryRefused, match="signed by nobody whom this host"):
                     store.stat("job/x")
 
 

@@ -98,8 +98,10 @@ class Place:
                 *(("unshare", "--mount", "--propagation=private") if self.shadows else ()),
                 *("sh", "-c", script, "sh", str(self.folder / "foreign")),
                 *_as(self.user),
-                *("env", "-i", *(f"{key}={value}" for key, value in self._environment().items())),
-                *(f"--chdir={self.clone}", str(self.clone / ".venv/bin/python")),
+                # Options come first: behind a variable, `--chdir=` would be one more of them.
+                *("env", "-i", f"--chdir={self.clone}"),
+                *(f"{key}={value}" for key, value in self._environment().items()),
+                str(self.clone / ".venv/bin/python"),
                 *("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={junit}", *tests),
             ],
             junit=junit,
