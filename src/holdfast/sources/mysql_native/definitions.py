@@ -166,7 +166,9 @@ def _routines(session: Session, database: str, collation: str) -> list[Item]:
 def _routine(session: Session, database: str, name: str, kind: str, collation: str) -> Item:
     body, values = shown_by_server(session, kind, name, column=2)
     sql = stored_program(
-        rewriting.own_libraries(body, database),
+        rewriting.plain_comment(
+            rewriting.own_libraries(body, database), sql_mode=values[1].decode()
+        ),
         sql_mode=values[1].decode(),
         charset=values[3].decode(),
         collation=values[4].decode(),
@@ -227,7 +229,7 @@ def _events(session: Session, database: str) -> list[Item]:
     for (name,) in rows:
         body, values = shown_by_server(session, "EVENT", name, column=3)
         sql = stored_program(
-            body,
+            rewriting.plain_comment(body, sql_mode=values[1].decode()),
             sql_mode=values[1].decode(),
             time_zone=values[2].decode(),
             charset=values[4].decode(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Protocol
@@ -18,12 +18,14 @@ from holdfast.sources.failed_objects import ROWS, FailedObjects
 from holdfast.sources.mysql_native.client import Clients, Stopped
 from holdfast.sources.mysql_native.making import stages
 from holdfast.sources.mysql_native.object_loading import ObjectLoading, cause
+from holdfast.sources.mysql_native.rewriting import sequences_read
 from holdfast.sources.mysql_native.roles import mended
 from holdfast.sources.mysql_native.scripting import Item, ScriptDamaged, items
 from holdfast.sources.mysql_native.unpacking import Unpacked
 
 # Scripts of many objects, of which single tables can be taken out.
 OF_TABLES = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
+SEQUENCE_KINDS = ("sequence", "sequence-state")
 SCRIPTED = (*OF_TABLES, PartKind.GRANTS, PartKind.GLOBALS)
 
 
@@ -50,12 +52,19 @@ class Whole:
 
 
 class Loading:
-    """One restore under way."""
+    """One restore under way; tables and sequences of the names in `there` stay as they are."""
 
     def __init__(
-        self, clients: Clients, request: RestoreRequest, stored: StoredParts, progress: Progress
+        self,
+        clients: Clients,
+        request: RestoreRequest,
+        stored: StoredParts,
+        progress: Progress,
+        *,
+        there: Collection[str] = (),
     ) -> None:
         self._clients = clients
+        self._there = set(there)
         self._request = request
         self._stored = stored
         self._progress = progress
@@ -65,6 +74,7 @@ class Loading:
         self.notes: list[str] = []
         self.without_rows: set[Relation] = set()
         self.events: list[str] = []
+        self._sequences: set[str] = set()
         self._loading = ObjectLoading(clients, self.failed, self.notes)
 
     def load(self) -> None:
@@ -153,8 +163,15 @@ class Loading:
         self.failed.met(failed, failure)
         self.without_rows.add(relation)
 
+    def _sequences_of(self, found: Sequence[Item]) -> set[str]:
+        """Those that tables which come back take their defaults from, unless they stand there."""
+        chosen = (each.sql for each in found if each.kind == "table" and each.table in self._names)
+        return set().union(*map(sequences_read, chosen)) - self._there
+
     def _is_wanted(self, part: Part, item: Item) -> bool:
-        return part.kind not in OF_TABLES or not self._names or item.table in self._names
+        if part.kind not in OF_TABLES or not self._names or item.table in self._names:
+            return True
+        return item.kind in SEQUENCE_KINDS and item.name in self._sequences
 
     def _objects(self, part: Part) -> None:
         """Each object of a script, or those of the tables that were asked for."""
@@ -165,6 +182,7 @@ class Loading:
                 raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
             if part.kind is PartKind.GLOBALS and not found:
                 head = mended(head.decode()).encode()
+            self._sequences |= self._sequences_of(found)
             wanted = [each for each in found if self._is_wanted(part, each)]
             self.events += [each.name for each in wanted if each.kind == "event"]
             for batches in stages(part.kind, wanted, workers=self._workers):

@@ -24,6 +24,13 @@ _LIBRARY = _IDENTIFIER + rb"\." + _IDENTIFIER + rb"(?: AS " + _IDENTIFIER + rb")
 _LIBRARIES = re.compile(
     rb"\n    LANGUAGE \w+\n    USING \((?P<libraries>" + _LIBRARY + rb"(?:, " + _LIBRARY + rb")*)\)"
 )
+# The first of it is the head's: what the author typed comes after it.
+_COMMENT = re.compile(rb"(?:\n    | )COMMENT '(?P<text>(?:[^'\\]|\\.|'')*)'(?=\n| DO )", re.DOTALL)
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_MEANT = {b"n": b"\n", b"r": b"\r", b"0": b"\0"}
+_SEQUENCE = re.compile(
+    rb"\b(?:nextval|lastval|setval)\((" + _IDENTIFIER + rb")[,)]|" + _STRING, re.IGNORECASE
+)
 _AFTER = rb"\b(?:from|join|straight_join)[\s(]+"
 _REFERENCE = re.compile(
     rb"|".join(
@@ -69,6 +76,26 @@ def own_libraries(routine: bytes, database: str) -> bytes:
     own = rb"(?P<own>" + re.escape(quoted(database).encode()) + rb"\.)|" + _IDENTIFIER
     listed = re.sub(own, lambda name: b"" if name["own"] else name[0], match["libraries"])
     return routine[: match.start("libraries")] + listed + routine[match.end("libraries") :]
+
+
+def plain_comment(program: bytes, *, sql_mode: str) -> bytes:
+    """A routine or event whose comment is escaped as its own mode reads it.
+
+    Servers print backslashes before special characters, whatever the mode is that it is made with.
+    """
+    if "NO_BACKSLASH_ESCAPES" not in sql_mode:
+        return program
+    match = _COMMENT.search(program)
+    if match is None:
+        return program
+    text = _ESCAPED.sub(lambda found: _MEANT.get(found[1], found[1]), match["text"])
+    return program[: match.start("text")] + text + program[match.end("text") :]
+
+
+def sequences_read(sql: bytes) -> set[str]:
+    """Sequences of the same database that the printed definition of a table names."""
+    found = (match[1] for match in _SEQUENCE.finditer(sql) if match[1])
+    return {unquoted(name.decode(errors="replace")) for name in found}
 
 
 def trigger_here(sql: bytes) -> bytes:

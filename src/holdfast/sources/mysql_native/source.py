@@ -98,7 +98,8 @@ class MysqlSource:
 
     def connections_free(self) -> int:
         with session(self.address) as asking:
-            return _connections_free(asking)
+            # One session more than there are workers holds the lock.
+            return max(0, _connections_free(asking) - 1)
 
     def plan(self) -> SourcePlan:
         with session(self.address) as asking:
@@ -145,11 +146,13 @@ class MysqlSource:
             holder = opened.enter_context(session(self.address))
             edition, tables = self._examined(holder)
             limits = Limits.of(edition)
-            keeper = opened.enter_context(session(self.address))
+            # Only tables without a snapshot are kept still, by a session of its own.
+            loose = bool(faithful.loose(tables))
+            keeper = opened.enter_context(session(self.address)) if loose else holder
             kept = KeptStill(keeper, tables)
             readers = [opened.enter_context(session(self.address)) for _ in range(workers)]
             try:
-                for each in (holder, keeper, *readers):
+                for each in readers:
                     # What is longer has to come back cut, with a warning.
                     each.configure(group_concat_max_len=limits.longest_bytes)
                 wait_until_quiet(holder, edition, self.choices)

@@ -48,7 +48,8 @@ class MysqlTarget:
             preflight.require(asking, self._address, request)
             make_room = self._room_for_tables if request.tables else self._whole_database
             with make_room(asking, request):
-                loading = Loading(clients, request, stored, progress)
+                there = _tables_of(asking, self._address.database)
+                loading = Loading(clients, request, stored, progress, there=there)
                 loading.load()
                 tables = self._counted(request, loading)
                 return Restored(
@@ -159,11 +160,14 @@ def _objects(asking: Session, database: str) -> bool:
 
 
 def _existing(asking: Session, database: str, tables: Sequence[Relation]) -> list[str]:
-    rows = asking.text(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", database
-    )
-    there = {name for (name,) in rows}
+    there = _tables_of(asking, database)
     return [relation.name for relation in tables if relation.name in there]
+
+
+def _tables_of(asking: Session, database: str) -> set[str]:
+    """Tables, views and sequences by their names."""
+    question = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
+    return {name for (name,) in asking.text(question, database)}
 
 
 def _as_recorded(parts: Sequence[Part]) -> str:
