@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 from holdfast.tablespaces import NewTablespaces
@@ -16,7 +17,7 @@ def tablespaces_to_bring(data: Path, new: NewTablespaces) -> list[int]:
     found = sorted(path for path in (data / "pg_wal").glob("*") if _is_segment(path))
     return [
         oid
-        for path, after in zip(found, [*found[1:], None], strict=True)
+        for path, after in zip_longest(found, found[1:])
         for oid in new.admit(path, partial(_beginning, after))
     ]
 
