@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,9 +60,14 @@ class Outcome:
 
 
 class Programs:
-    """What is running for the steps, so that all of it can be ended."""
+    """What is running for the steps, so that all of it can be ended.
 
-    def __init__(self) -> None:
+    What has not ended `patience_seconds` after it was asked to is killed: tests of signals may have
+    left the program that runs them deaf to ours.
+    """
+
+    def __init__(self, *, patience_seconds: float = 20) -> None:
+        self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
@@ -71,8 +76,12 @@ class Programs:
         """End what runs, and let nothing begin but what cleans up."""
         with self._lock:
             self._stopped = True
-            for running in self._running:
+            asked = list(self._running)
+            for running in asked:
                 running.terminate()
+        impatient = threading.Timer(self._patience_seconds, _kill, args=[asked])
+        impatient.daemon = True
+        impatient.start()
 
     def run(self, step: Step) -> Outcome:
         """Run one step to its end; its output goes to a log."""
@@ -104,6 +113,12 @@ class Programs:
         finally:
             with self._lock:
                 self._running.discard(running)
+
+
+def _kill(programs: Iterable[subprocess.Popen[bytes]]) -> None:
+    for each in programs:
+        if each.poll() is None:
+            each.kill()
 
 
 def environment() -> dict[str, str]:

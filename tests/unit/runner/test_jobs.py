@@ -65,10 +65,15 @@ def test_jobs_stand_beside_each_other_as_lanes_allow() -> None:
     assert outcomes == []
 
 
-def test_a_run_that_is_stopped_ends_its_programs_and_still_cleans_up(tmp_path: Path) -> None:
-    programs = Programs()
+@pytest.mark.parametrize("deaf", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN); "])
+def test_a_run_that_is_stopped_ends_its_programs_and_still_cleans_up(
+    tmp_path: Path, deaf: str
+) -> None:
+    programs = Programs(patience_seconds=0.1)
     began = tmp_path / "began"
-    script = f"import pathlib, time; pathlib.Path({str(began)!r}).touch(); time.sleep(600)"
+    script = (
+        f"import pathlib, signal, time; {deaf}pathlib.Path({str(began)!r}).touch(); time.sleep(600)"
+    )
 
     def stop() -> None:
         while not began.exists():
