@@ -129,8 +129,9 @@ class Session:
             self.run(self.preparation)
         except GrantMissing as error:
             refused = session_settings.restricted(purpose, present)
-            if purpose == "loading":
-                raise _cannot_prepare(self.value("SELECT CURRENT_USER()"), refused) from error
+            wanted = session_settings.indispensable(purpose, present)
+            if purpose == "loading" and wanted:
+                raise _cannot_prepare(self.value("SELECT CURRENT_USER()"), wanted) from error
             # What is left out here ends a read with an error at worst.
             allowed = {name: value for name, value in present.items() if name not in refused}
             self.preparation = session_settings.statement(purpose, allowed)

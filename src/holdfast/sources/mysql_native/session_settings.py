@@ -189,6 +189,8 @@ LOADING = (
         is_restricted=True,
     ),
 )
+# MySQL has them on by default, and a session may only turn them off with a right of its own.
+ONLY_REFUSING = ("innodb_strict_mode", "restrict_fk_on_non_standard_key")
 SETTINGS: Mapping[Purpose, tuple[Setting, ...]] = {"reading": READING, "loading": LOADING}
 
 
@@ -202,6 +204,24 @@ def restricted(purpose: Purpose, present: Mapping[str, str]) -> dict[str, str]:
     """The variables that only administrators set, and that such a session has to have set."""
     wanted = _wanted(SETTINGS[purpose], present)
     return {each.name: each.value for each in wanted if each.is_restricted}
+
+
+def indispensable(purpose: Purpose, present: Mapping[str, str]) -> dict[str, str]:
+    """Those of the `restricted` ones without which something could come out otherwise in silence.
+
+    The others are as they are on a server that nobody has changed, and at worst refuse a
+    definition, with an error that says so: a login that may not set them is none the worse.
+    """
+    return {
+        name: value
+        for name, value in restricted(purpose, present).items()
+        if name not in ONLY_REFUSING and not _is_more_than_enough(name, present[name], value)
+    }
+
+
+def _is_more_than_enough(name: str, shown: str, value: str) -> bool:
+    # MySQL remembers 1,024 messages of a statement where MariaDB remembers 64.
+    return name == "max_error_count" and shown.isdecimal() and int(shown) >= int(value)
 
 
 def _wanted(settings: Iterable[Setting], present: Mapping[str, str]) -> Iterable[Setting]:

@@ -8,6 +8,7 @@ from holdfast.sources.mysql_native.session_settings import (
     FIRST,
     SETTINGS,
     Purpose,
+    indispensable,
     restricted,
     statement,
 )
@@ -51,3 +52,20 @@ def test_what_only_administrators_may_set_is_left_alone_where_it_is_right() -> N
 def test_limits_are_lifted_before_the_variables_are_asked_for() -> None:
     for name in ("sql_select_limit", "max_join_size", "max_statement_time", "max_execution_time"):
         assert f"{name} = " in FIRST
+
+
+def test_a_server_that_nobody_has_changed_asks_no_right_of_a_login_that_restores() -> None:
+    mysql = {
+        "innodb_strict_mode": "ON",
+        "restrict_fk_on_non_standard_key": "ON",
+        "max_error_count": "1024",
+        "sql_require_primary_key": "OFF",
+    }
+    assert set(restricted("loading", mysql)) == {
+        "innodb_strict_mode",
+        "restrict_fk_on_non_standard_key",
+        "max_error_count",
+    }
+    assert indispensable("loading", mysql) == {}
+    changed = mysql | {"max_error_count": "0", "sql_require_primary_key": "ON"}
+    assert set(indispensable("loading", changed)) == {"max_error_count", "sql_require_primary_key"}
