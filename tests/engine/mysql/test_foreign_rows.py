@@ -8,6 +8,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
+from holdfast.model import Selection
 from holdfast.ports import Source
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.source import MysqlSource
@@ -105,6 +106,9 @@ def test_a_table_of_a_server_that_is_gone_does_not_keep_the_others_from_being_ba
     )
     lab.run(far, "DROP TABLE live")
     lab.run("mysql", "FLUSH TABLES")
+    everything = Choices(databases=Selection(include=("*",)))
+    listed = MysqlSource(lab.url(original), choices=everything).databases()
+    assert original in [each.database for each in listed]
     parts = keep(MysqlSource(lab.url(original)), tmp_path)
     assert b"ENGINE=FEDERATED" in (tmp_path / "pre-data.sql").read_bytes()
     assert sum(part.rows or 0 for part in parts) == 1

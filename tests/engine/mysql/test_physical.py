@@ -21,6 +21,7 @@ from tests.engine.hostile_store import attack_files
 from tests.engine.main_job import Site
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
 from tests.engine.mysql.test_main_job import MysqlDatabases
+from tests.engine.mysql.variables import Globals
 from tests.engine.processes import named
 from tests.engine.waiting import WAIT_SECONDS, until
 
@@ -220,3 +221,13 @@ def test_only_files_of_mariadb_are_copied(lab: Laboratory) -> None:
         return
     with pytest.raises(Unsupported, match="knows MariaDB only"):
         source.check()
+
+
+def test_a_limit_that_would_blind_the_program_is_named_before_it_is_started(
+    mariadb: Laboratory, tmp_path: Path
+) -> None:
+    database = mariadb.database("CREATE TABLE t (id int PRIMARY KEY)")
+    site = site_for(mariadb, tmp_path, database)
+    with mariadb.connect() as connection, Globals(connection).set({"sql_select_limit": "4"}):
+        error = site.run("backup", "shop", code=Unsupported.exit_code)
+    assert "while sql_select_limit is 4" in error["error"]

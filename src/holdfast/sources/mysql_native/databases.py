@@ -7,7 +7,8 @@ from holdfast.model import Selection
 from holdfast.sources.mysql_native import replication
 from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.edition import Edition
-from holdfast.sources.mysql_native.session import session
+from holdfast.sources.mysql_native.failures import StatementFailed
+from holdfast.sources.mysql_native.session import Session, session
 
 # The server's own: accounts and rights come with the databases that they are about.
 SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
@@ -23,7 +24,7 @@ DATABASES = """
 def chosen(selection: Selection, address: Address) -> list[str]:
     """The names that fit, biggest first; raises `DatabaseUnreachable` where none does."""
     with session(address, database="") as asking:
-        known = [name for (name,) in asking.text(DATABASES) if name.lower() not in SYSTEM]
+        known = [name for name in _by_size(asking) if name.lower() not in SYSTEM]
     names = selection.of(known)
     if not names:
         raise DatabaseUnreachable(
@@ -32,6 +33,16 @@ def chosen(selection: Selection, address: Address) -> list[str]:
             " that its login may see",
         )
     return names
+
+
+def _by_size(asking: Session) -> list[str]:
+    """All databases; by their names where one has a table that the server cannot open to tell its
+    size, as its rows are elsewhere."""
+    try:
+        rows = asking.text(DATABASES)
+    except StatementFailed:
+        rows = asking.text("SELECT schema_name FROM information_schema.schemata ORDER BY 1")
+    return [name for (name,) in rows]
 
 
 def lag_seconds(address: Address) -> float | None:

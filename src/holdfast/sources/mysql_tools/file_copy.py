@@ -18,7 +18,6 @@ from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.client import login_file
 from holdfast.sources.mysql_tools.contents import FORMAT, XBSTREAM
 from holdfast.sources.mysql_tools.pipe import failure
-from holdfast.sources.mysql_tools.prepared import prepared_login
 from holdfast.sources.mysql_tools.programs import Program
 from holdfast.sources.mysql_tools.server_files import ServerFiles
 from holdfast.sources.mysql_tools.xbstream import Catcher, NotUnderstood
@@ -38,7 +37,6 @@ class PhysicalSnapshot:
 
     server: Server
     address: Address
-    preparation: str
     program: Program
     files: ServerFiles
     threads: int
@@ -67,7 +65,7 @@ class PhysicalSnapshot:
     @contextmanager
     def read(self, part: PartPlan) -> Iterator[PartStream]:  # noqa: ARG002  # there is but one
         with (
-            login_file(self.address, more=self._prepared()) as login,
+            login_file(self.address) as login,
             tempfile.TemporaryDirectory(prefix="holdfast-") as workplace,
             running(self._argv(login, workplace), pass_fds=(login,)) as child,
             self.endings.registered(child.end),
@@ -76,9 +74,6 @@ class PhysicalSnapshot:
 
     def abort(self) -> None:
         self.endings.abort()
-
-    def _prepared(self) -> dict[str, str]:
-        return prepared_login(self.address, self.program.kind, self.preparation)
 
     def _argv(self, login: int, workplace: str) -> list[str]:
         return [

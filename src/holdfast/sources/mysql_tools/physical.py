@@ -103,11 +103,10 @@ class MysqlPhysicalSource:
         if rejoin:
             raise SnapshotLost("a copy of the server's files cannot be gone on with half way")
         with session(self._address) as asking:
-            found, preparation = self._examined(asking), asking.preparation
+            found = self._examined(asking)
         snapshot = PhysicalSnapshot(
             server=found.edition.server(WHOLE_SERVER),
             address=self._address,
-            preparation=preparation,
             program=found.program,
             files=found.files,
             threads=min(workers, MOST_THREADS),
@@ -122,6 +121,7 @@ class MysqlPhysicalSource:
         server_files.require_mariadb(edition)
         program = find_backup(edition)
         privileges.require(asking, server_files.RIGHTS, "the server")
+        server_files.require_no_limit(asking)
         return _Found(
             edition=edition, program=program, files=server_files.find(asking, self._address)
         )

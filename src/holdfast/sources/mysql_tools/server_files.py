@@ -15,6 +15,8 @@ from holdfast.sources.mysql_native.session import Session
 
 # The first file of every InnoDB; where it cannot be read, nothing else can.
 FIRST_FILE = "ibdata1"
+# A server has some hundred variables, and a thousand of status.
+LEAST_LIMIT = 1_000_000
 RIGHTS = (
     Need(right="RELOAD", database="", why="to flush logs and hold commits off"),
     Need(right="PROCESS", database="", why="to see how far InnoDB's log is"),
@@ -42,6 +44,20 @@ def require_mariadb(edition: Edition) -> None:
         raise Unsupported(
             f"cannot copy the files of a {edition.kind} server: mariadb-backup knows MariaDB only",
             hint="write method: logical",
+        )
+
+
+def require_no_limit(asking: Session) -> None:
+    """Raise `Unsupported` where `mariadb-backup` would see only some of the server's variables.
+
+    No statement of ours comes before its own.
+    """
+    limit = int(asking.value("SELECT @@GLOBAL.sql_select_limit"))
+    if limit < LEAST_LIMIT:
+        raise Unsupported(
+            f"cannot copy the server's files while sql_select_limit is {limit}: the session of"
+            " mariadb-backup has it too",
+            hint="SET GLOBAL sql_select_limit = 18446744073709551615, or write method: logical",
         )
 
 
