@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.chaining import Telling
 from holdfast.errors import RestoreFailed
 from holdfast.model import Part
+from holdfast.ports import Snapshot
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.content import METHOD
 from holdfast.sources.mysql_native.source import MysqlSource
@@ -208,3 +210,31 @@ def test_compressed_and_hidden_columns_are_part_of_the_content(
     )
     found = kept_sums(keep(MysqlSource(lab.url(original)), tmp_path))
     assert found == {"t": summed([["1", digest(b"a" * 1000), "7"]])}
+
+
+def test_json_that_no_text_can_hold_is_named_and_all_other_is_not(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    if lab.brand is MARIADB:
+        pytest.skip("MariaDB keeps JSON as text")
+    original, copy = lab.database(), lab.name()
+    lab.run(
+        original,
+        "CREATE TABLE typed (id int PRIMARY KEY, d json, e json)",
+        "CREATE TABLE plain (id int PRIMARY KEY, d json)",
+        "INSERT INTO typed VALUES (1, JSON_OBJECT('a',"
+        " CAST('123456789.123456789012345678' AS DECIMAL(40,18))), '1'),"
+        " (2, JSON_ARRAY(CAST('2024-02-29' AS DATE)), '2'), (3, JSON_OBJECT('a', 1.50), '3'),"
+        ' (4, \'{"a": [1, 2.5, "x", null, true]}\', NULL)',
+        "INSERT INTO plain VALUES (1, '[1.5, 1e300, \"2024-02-29\", -0.0, 12345678901234567890]'),"
+        " (2, NULL), (3, JSON_QUOTE('ünïcödé \\ \n'))",
+    )
+    seen: list[Snapshot] = []
+    parts = keep(MysqlSource(lab.url(original)), tmp_path, meanwhile=seen.append)
+    assert seen[0].proof["json_changed"] == "typed.d (3)"
+    assert isinstance(seen[0], Telling)
+    assert [note for note in seen[0].notes if "typed.d (3)" in note]
+    # A restore is proven against what can come back.
+    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    question = "SELECT d FROM plain ORDER BY id"
+    assert lab.ask(copy, question) == lab.ask(original, question)

@@ -67,7 +67,7 @@ def test_a_view_whose_definer_is_gone_comes_back_and_so_do_views_that_read_it(
     )
     lab.forget(gone)
     parts, told = kept(lab, original, tmp_path)
-    assert told["notes"] == []
+    assert list(told["notes"]) == []
     found = restored(MysqlTarget(lab.url(copy)), parts, tmp_path)
     assert (found.failed, found.notes) == ((), ())
     views = (
@@ -88,7 +88,7 @@ def test_a_view_that_cannot_be_read_is_told_at_the_end_of_backup_and_of_restore(
         "DROP TABLE gone",
     )
     parts, told = kept(lab, original, tmp_path)
-    assert told["notes"] == ["views that cannot be read, kept as text: orphan"]
+    assert list(told["notes"]) == ["views that cannot be read, kept as text: orphan"]
     found = restored(MysqlTarget(lab.url(copy)), parts, tmp_path)
     (note,) = found.notes
     assert note.startswith("view 'orphan' is not there: it could not be read at the source either")

@@ -8,6 +8,7 @@ CHECKSUM TABLE, whose numbers depend on its version and say the same of differen
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator
 
 from holdfast.checksums import Chosen
@@ -31,14 +32,24 @@ NULL = "'N'"
 
 
 class Content:
-    """Obeys `streams.Summing` for the tables that were chosen."""
+    """Obeys `streams.Summing` for the tables that were chosen.
+
+    `reread_json` counts, by their columns, documents of MySQL that come back with other types:
+    no text says that a number in them is a DECIMAL, or a string a date.
+    """
 
     def __init__(self, chosen: Chosen) -> None:
         self._chosen = chosen
+        self._lock = threading.Lock()
+        self.reread_json: dict[str, int] = {}
 
     def checksum(
         self, session: Session, table: Table, *, size_bytes: int
     ) -> Generator[bytes, None, str]:
+        for column in table.columns:
+            if column.data_type == "json":
+                rows, _ = yield from session.awaited(changed_json(table, column))
+                self._note(f"{table.relation.name}.{column.name}", int(rows[0][0] or b"0"))
         if not self._chosen.covers(table.relation, size_bytes=size_bytes):
             return ""
         rows, warnings = yield from session.awaited(question(table))
@@ -49,6 +60,31 @@ class Content:
                 f"cannot compute a checksum of table '{table.relation}': {TOO_SMALL}", hint=LARGER
             )
         return ""
+
+    def _note(self, column: str, count: int) -> None:
+        if count:
+            with self._lock:
+                self.reread_json[column] = count
+
+    @property
+    def json_told(self) -> str:
+        """The columns with such documents, for a proof and a note."""
+        with self._lock:
+            found = sorted(self.reread_json.items())
+        return ", ".join(f"{column} ({count})" for column, count in found)
+
+
+def changed_json(table: Table, column: Column) -> str:
+    """How many documents are not the same once their text was read again."""
+    name, text = quoted(column.name), _json_text(column)
+    again = f"CAST({text} AS JSON)"
+    as_text = f"CAST({again} AS CHAR CHARACTER SET utf8mb4)"
+    changed = f"NOT ({name} <=> {again}) OR CAST({text} AS BINARY) <> CAST({as_text} AS BINARY)"
+    return select("COUNT(*)", table.relation.name, f"WHERE {changed}")
+
+
+def _json_text(column: Column) -> str:
+    return f"CAST({quoted(column.name)} AS CHAR CHARACTER SET utf8mb4)"
 
 
 def question(table: Table) -> str:
@@ -85,7 +121,9 @@ def _text(column: Column) -> str:
         # By number too: '' may be a member, or the error value.
         return f"CONCAT(CAST({name} AS UNSIGNED),'=',{_bounded(f'CAST({name} AS BINARY)')})"
     if kind == "json":
-        return f"SHA2(CAST({name} AS CHAR CHARACTER SET utf8mb4),256)"
+        # As any server has it that was given its text: see `changed_json`.
+        again = f"CAST({_json_text(column)} AS JSON)"
+        return f"SHA2(CAST({again} AS CHAR CHARACTER SET utf8mb4),256)"
     if column.long or kind == "vector":
         # All of a row has to fit into a packet: what may be long is there by its own digest.
         return f"SHA2({name},256)"

@@ -97,7 +97,7 @@ class MysqlSnapshot:
     ) -> None:
         self.server = server
         self.tools: dict[str, str] = {}
-        self.notes = list(notes)
+        self._notes = tuple(notes)
         self._moment = moment
         self._contents = contents
         self._pool = pool
@@ -111,7 +111,15 @@ class MysqlSnapshot:
 
     @property
     def proof(self) -> dict[str, str]:
-        return dict(self._moment.proof)
+        told = self._summing.json_told
+        return self._moment.proof | ({"json_changed": told} if told else {})
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What will not come back as it is; all of it once every part was read."""
+        told = self._summing.json_told
+        changed = f"JSON in which decimals or dates come back as doubles or strings: {told}"
+        return (*self._notes, changed) if told else self._notes
 
     @property
     def parts(self) -> Sequence[PartPlan]:

@@ -27,6 +27,11 @@ class Guarded(Protocol):
 class Summing(Protocol):
     """Somebody who has the server sum up the content of tables."""
 
+    @property
+    def json_told(self) -> str:
+        """Columns whose documents come back with other types, as far as tables were read."""
+        ...
+
     def checksum(
         self, session: Session, table: Table, *, size_bytes: int
     ) -> Generator[bytes, None, str]:
