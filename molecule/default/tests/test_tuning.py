@@ -33,7 +33,9 @@ def inventory() -> dict[str, dict[str, Any]]:
     return {
         name: {**variables, "database": group}
         for group, content in groups["databases"]["children"].items()
+        # The group of a host's second server holds its name and nothing else.
         for name, variables in content["hosts"].items()
+        if variables
     }
 
 
