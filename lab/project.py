@@ -46,7 +46,9 @@ def project_files() -> list[tuple[Path, str]]:
     """Every file that git knows or would know, as it is in the working tree."""
     listed = command.run([*GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
     names = [name for name in listed.split("\0") if name]
-    return [(PROJECT / name, name) for name in names if (PROJECT / name).is_file()]
+    # A link may lead to a folder; what git still names may be gone.
+    paths = [(PROJECT / name, name) for name in names]
+    return [(path, name) for path, name in paths if path.is_file() or path.is_symlink()]
 
 
 def send(container: str, folder: str, files: Iterable[tuple[Path, str]]) -> None:
@@ -57,6 +59,9 @@ def send(container: str, folder: str, files: Iterable[tuple[Path, str]]) -> None
             entry = archive.gettarinfo(path, arcname=name)
             entry.uid = entry.gid = 0
             entry.mode |= 0o444
+            if not entry.isreg():
+                archive.addfile(entry)
+                continue
             with path.open("rb") as content:
                 archive.addfile(entry, content)
     unpack = f"rm -rf {folder} && mkdir -p {folder} && tar -x -C {folder}"

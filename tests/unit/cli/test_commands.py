@@ -92,7 +92,8 @@ def test_a_restore_into_no_known_kind_names_those_there_are(desk: Desk) -> None:
     desk.holdfast("backup", "shop")
     answer = desk.holdfast("restore", "shop/latest", "--to", "shop_copy")
     assert answer.exit_code == 23
-    assert "hint: --to takes postgresql://USER@/DATABASE, mysql://" in answer.stderr
+    kinds = "postgresql://USER@/DATABASE, 'host=... dbname=...', mysql://USER@HOST/DATABASE"
+    assert f"hint: --to takes {kinds}" in answer.stderr
 
 
 def test_a_dry_run_of_prune_drops_nothing_and_says_why_it_would(desk: Desk) -> None:
