@@ -13,7 +13,8 @@ from holdfast.files import make_folder, new_file, opened, whole_file, write_all
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o277], ids=oct, autouse=True)
-def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
+def _umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Set once the test's own folder is there, which must stay writable."""
     before = os.umask(request.param)
     yield
     os.umask(before)
