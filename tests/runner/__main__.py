@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from tests.engine.depth import DEPTH, full
+from tests.engine.depth import DEPTH, TURN, full
 from tests.runner import budgets, turns
 from tests.runner.board import Board
 from tests.runner.jobs import Job, run_all
@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     """Run what was asked for; the last line is the count that a machine reads."""
     arguments = _parsed(argv)
     os.environ[DEPTH] = "full" if "full" in arguments.suites else "sample"
+    os.environ[TURN] = str(turns.turn_of_this_run())
     servers = _servers(arguments.servers)
     wanted = [name for name in arguments.suites if name != "full"] or [
         name for name in SUITES if full() or name != SLOW

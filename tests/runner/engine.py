@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from lab import command, fleet, project
 from lab.fleet import Fleet, Host
-from tests.engine.depth import DEPTH, full
+from tests.engine.depth import DEPTH, TURN, full
 from tests.runner import budgets
 from tests.runner.jobs import Job, Run
 from tests.runner.steps import LOGS, PROJECT, Step
@@ -123,4 +124,5 @@ def _environment(bench: Bench) -> tuple[str, ...]:
         "PYTHONDONTWRITEBYTECODE=1",
         f"{bench.variable}={bench.address}",
         f"{DEPTH}={'full' if full() else 'sample'}",
+        f"{TURN}={os.environ.get(TURN, '0')}",
     )
