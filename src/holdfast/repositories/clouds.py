@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,17 +14,15 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from holdfast.errors import ConfigInvalid
 from holdfast.repositories.azure_requests import ContainerRequests, by_key, by_token
 from holdfast.repositories.gcs_requests import GOOGLE, gcs_requests
-from holdfast.repositories.http_transport import Transport
 from holdfast.repositories.object_store import ObjectStoreRepository
 from holdfast.repositories.own_lists import OwnLists
 from holdfast.repositories.part_sizes import PART_BYTES
 from holdfast.repositories.s3_requests import S3Keys, s3_requests
+from holdfast.repositories.way_to_store import REQUEST_TIMEOUT, way_to
 
 if TYPE_CHECKING:
-    from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig, S3Config
+    from obstore.store import AzureConfig, GCSConfig, RetryConfig, S3Config
 
-CONNECT_TIMEOUT = timedelta(seconds=10)
-REQUEST_TIMEOUT = timedelta(minutes=5)
 # A part cannot be sent again from outside: these few tries are inside one put or get.
 RETRIES: RetryConfig = {
     "max_retries": 3,
@@ -68,20 +65,22 @@ def s3_repository(
     if keys:
         config.update(_config_of(keys))
     name = f"s3://{bucket}/{prefix}".rstrip("/")
+    way = way_to(address, ca_file, request_timeout)
     with _login(name, hint="ca_file holds certificates in PEM, each whole; mend 'endpoint'"):
         store = S3Store(
             bucket,
             prefix=prefix or None,
-            client_options=_client(address, ca_file, request_timeout),
+            client_options=way.client,
             retry_config=RETRIES,
             config=config,
         )
     lists = None
     if keys:
-        transport = _transport(address, ca_file, request_timeout)
-        requests = s3_requests(transport, bucket, region=region, keys=keys, clock=clock)
+        requests = s3_requests(way.transport(), bucket, region=region, keys=keys, clock=clock)
         lists = OwnLists(requests, prefix=prefix, name=name)
-    return ObjectStoreRepository(store, name=name, lists=lists, part_bytes=part_bytes)
+    return ObjectStoreRepository(
+        store, name=name, lists=lists, tunnel=way.tunnel, part_bytes=part_bytes
+    )
 
 
 def _config_of(keys: S3Keys) -> S3Config:
@@ -115,20 +114,22 @@ def gcs_repository(
     if endpoint:
         config["base_url"] = endpoint
     name = f"gs://{bucket}/{prefix}".rstrip("/")
+    way = way_to(endpoint or GOOGLE, ca_file, request_timeout)
     with _login(name, hint="service_account is the JSON of a key as Google's console gives it"):
         store = GCSStore(
             bucket,
             prefix=prefix or None,
-            client_options=_client(endpoint, ca_file, request_timeout),
+            client_options=way.client,
             retry_config=RETRIES,
             config=config,
         )
     lists = None
     if token:
-        transport = _transport(endpoint or GOOGLE, ca_file, request_timeout)
-        requests = gcs_requests(transport, bucket, token=token)
+        requests = gcs_requests(way.transport(), bucket, token=token)
         lists = OwnLists(requests, prefix=prefix, name=name)
-    return ObjectStoreRepository(store, name=name, lists=lists, part_bytes=part_bytes)
+    return ObjectStoreRepository(
+        store, name=name, lists=lists, tunnel=way.tunnel, part_bytes=part_bytes
+    )
 
 
 def azure_repository(
@@ -153,22 +154,24 @@ def azure_repository(
     if endpoint:
         config["endpoint"] = endpoint
     name = f"azure://{account}/{container}/{prefix}".rstrip("/")
+    address = endpoint or f"https://{account}.blob.core.windows.net"
+    way = way_to(address, ca_file, request_timeout)
     with _login(name, hint="account_key is Base64, sas_token like sv=...&sig=... without more"):
         store = AzureStore(
             container,
             prefix=prefix or None,
-            client_options=_client(endpoint, ca_file, request_timeout),
+            client_options=way.client,
             retry_config=RETRIES,
             config=config,
         )
     lists = None
     if account_key or sas_token:
         login = by_token(sas_token) if sas_token else by_key(account, account_key, clock=clock)
-        address = endpoint or f"https://{account}.blob.core.windows.net"
-        transport = _transport(address, ca_file, request_timeout)
-        requests = ContainerRequests(transport, container, login=login)
+        requests = ContainerRequests(way.transport(), container, login=login)
         lists = OwnLists(requests, prefix=prefix, name=name)
-    return ObjectStoreRepository(store, name=name, lists=lists, part_bytes=part_bytes)
+    return ObjectStoreRepository(
+        store, name=name, lists=lists, tunnel=way.tunnel, part_bytes=part_bytes
+    )
 
 
 @contextmanager
@@ -179,24 +182,3 @@ def _login(name: str, *, hint: str) -> Iterator[None]:
     except BaseError as error:
         cause = str(error).partition("\n")[0].rpartition("error: ")[2]
         raise ConfigInvalid(f"cannot log in to '{name}': {cause}", hint=hint) from None
-
-
-def _transport(endpoint: str, ca_file: Path | None, request_timeout: timedelta) -> Transport:
-    return Transport(
-        endpoint,
-        tls=ssl.create_default_context(cafile=ca_file) if ca_file else None,
-        timeout_seconds=request_timeout.total_seconds(),
-    )
-
-
-def _client(endpoint: str, ca_file: Path | None, request_timeout: timedelta) -> ClientConfig:
-    """No limit for a request as a whole, which would end long reads: only for its silence."""
-    client: ClientConfig = {
-        "connect_timeout": CONNECT_TIMEOUT,
-        "timeout": timedelta(days=7),
-        "read_timeout": request_timeout,
-        "allow_http": endpoint.startswith("http://"),
-    }
-    if ca_file:
-        client["root_certificate"] = ca_file.read_bytes()
-    return client

@@ -91,12 +91,7 @@ class Transport:
 
     @cached_property
     def _proxy(self) -> SplitResult | None:
-        """The one that obstore goes through too: that of the environment."""
-        proxies = getproxies()
-        found = proxies.get(self._url.scheme) or proxies.get("all")
-        if not found or proxy_bypass(self._url.hostname or ""):
-            return None
-        return urlsplit(found if "//" in found else f"http://{found}")
+        return proxy_to(self._url)
 
     @property
     def _proxy_login(self) -> dict[str, str]:
@@ -109,6 +104,15 @@ class Transport:
         """A proxy of plain HTTP wants to know the whole address."""
         is_plain = self._url.scheme == "http" and self._proxy is not None
         return f"http://{self._url.netloc}{target}" if is_plain else target
+
+
+def proxy_to(url: SplitResult) -> SplitResult | None:
+    """The one that obstore goes through too: that of the environment."""
+    proxies = getproxies()
+    found = proxies.get(url.scheme) or proxies.get("all")
+    if not found or proxy_bypass(url.hostname or ""):
+        return None
+    return urlsplit(found if "//" in found else f"http://{found}")
 
 
 def encoded(query: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from obstore.exceptions import (
@@ -24,7 +24,7 @@ from holdfast.errors import (
     RepositoryUnreachable,
 )
 from holdfast.repositories.http_transport import printable
-from holdfast.repositories.tls_faults import in_text
+from holdfast.repositories.tls_faults import TlsFault, in_text
 
 # A request's address may carry a signature (Azure's shared access does): none is ever shown.
 _QUERY = re.compile(r"\?[^\s)]*")
@@ -67,14 +67,27 @@ RIGHTS = "grant the rights that docs/repositories.md lists: list, get, put, dele
 _KEPT = "this login may not delete, or the store keeps it for a time: delete with one that may"
 
 
+def no_fault() -> TlsFault | None:
+    """Where there is no tunnel of ours."""
+    return None
+
+
 @contextmanager
-def errors_of(verb: str, key: str, store: str) -> Iterator[None]:
-    """Errors of obstore as ours; `from None`, because its own words may hold a signed address."""
+def errors_of(
+    verb: str, key: str, store: str, *, tunnel: Callable[[], TlsFault | None] = no_fault
+) -> Iterator[None]:
+    """Errors of obstore as ours; `from None`, because its own words may hold a signed address.
+
+    `tunnel` tells why there was none to the store, where obstore goes through one of ours.
+    """
     try:
         yield
     except (BaseError, FileNotFoundError) as error:
         what = f"cannot {verb} '{key}' in '{store}'"
-        raise translated(error, what, deletes=verb == "delete") from None
+        told = translated(error, what, deletes=verb == "delete")
+        if isinstance(told, RepositoryUnreachable) and (fault := tunnel()) is not None:
+            told = _not_believed(what, fault)
+        raise told from None
 
 
 def translated(error: Exception, what: str, *, deletes: bool = False) -> HoldfastError:
@@ -103,9 +116,13 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _is_refusal(text):
         return RepositoryRefused(cause, hint=RIGHTS)
     if (fault := in_text(text)) is not None:
-        # Trying again mends no certificate.
-        return RepositoryRefused(f"{what}: {fault.cause}", hint=fault.hint)
+        return _not_believed(what, fault)
     return RepositoryUnreachable(cause, hint="is the endpoint right, and does it answer?")
+
+
+def _not_believed(what: str, fault: TlsFault) -> RepositoryRefused:
+    """Trying again mends no certificate."""
+    return RepositoryRefused(f"{what}: {fault.cause}", hint=fault.hint)
 
 
 def _is_refusal(text: str) -> bool:

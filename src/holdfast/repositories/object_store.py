@@ -8,8 +8,8 @@ before the first byte is sent.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import md5, sha256
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
@@ -30,8 +30,9 @@ from holdfast.model import Buffer
 from holdfast.ports import Content, Stored
 from holdfast.repositories.keys import is_content, require_plain
 from holdfast.repositories.listing import believed
-from holdfast.repositories.object_errors import errors_of
+from holdfast.repositories.object_errors import errors_of, no_fault
 from holdfast.repositories.part_sizes import PART_BYTES, PARTS_AT_ONCE, Counted, part_bytes_for
+from holdfast.repositories.tls_faults import TlsFault
 
 if TYPE_CHECKING:
     from obstore import Attributes, GetResult
@@ -60,7 +61,10 @@ class Lists(Protocol):
 
 
 class ObjectStoreRepository:
-    """Objects of a bucket, named `name` in messages; `lists` where they can be asked for."""
+    """Objects of a bucket, named `name` in messages; `lists` where they can be asked for.
+
+    `tunnel` tells why there was none to the store, where obstore goes through one of ours.
+    """
 
     def __init__(
         self,
@@ -68,13 +72,18 @@ class ObjectStoreRepository:
         *,
         name: str,
         lists: Lists | None = None,
+        tunnel: Callable[[], TlsFault | None] = no_fault,
         part_bytes: int = PART_BYTES,
     ) -> None:
         self._store = store
         self._name = name
         self._lists = lists
         self._part_bytes = part_bytes
+        self._tunnel = tunnel
         self._etag_is_md5 = True
+
+    def _errors_of(self, verb: str, key: str) -> AbstractContextManager[None]:
+        return errors_of(verb, key, self._name, tunnel=self._tunnel)
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         require_plain(key)
@@ -98,7 +107,7 @@ class ObjectStoreRepository:
         attributes: Attributes = {SHA256: sha256(content).hexdigest(), PUT_ID: put_id}
         stored = Stored(key=key, size_bytes=len(content))
         try:
-            with errors_of("store", key, self._name):
+            with self._errors_of("store", key):
                 answer = obstore.put(
                     self._store,
                     key,
@@ -148,7 +157,7 @@ class ObjectStoreRepository:
             raise self._exists(key)
         part_bytes = part_bytes_for(known.size_bytes, self._part_bytes) if known else None
         counted = Counted(chunks, part_bytes or self._part_bytes, key=key)
-        with errors_of("store", key, self._name):
+        with self._errors_of("store", key):
             obstore.put(
                 self._store,
                 key,
@@ -190,7 +199,7 @@ class ObjectStoreRepository:
     @contextmanager
     def open(self, key: str) -> Iterator[Iterator[bytes]]:
         require_plain(key)
-        with errors_of("read", key, self._name):
+        with self._errors_of("read", key):
             answer = obstore.get(self._store, key)
         yield self._chunks(key, answer)
 
@@ -198,7 +207,7 @@ class ObjectStoreRepository:
         expected, seen = answer.meta["size"], 0
         stream = iter(answer.stream(min_chunk_size=CHUNK_BYTES))
         while True:
-            with errors_of("read", key, self._name):
+            with self._errors_of("read", key):
                 chunk = bytes(next(stream, b""))
             if not chunk:
                 break
@@ -218,7 +227,7 @@ class ObjectStoreRepository:
         )
 
     def _head(self, key: str) -> GetResult:
-        with errors_of("look for", key, self._name):
+        with self._errors_of("look for", key):
             return obstore.get(self._store, key, options={"head": True})
 
     def list(self, prefix: str) -> Iterator[Stored]:
@@ -228,7 +237,7 @@ class ObjectStoreRepository:
     def _listed(self, prefix: str) -> Iterator[tuple[str, int]]:
         pages = iter(obstore.list(self._store, prefix or None, chunk_size=PAGE))
         while True:
-            with errors_of("list", prefix, self._name):
+            with self._errors_of("list", prefix):
                 page = next(pages, None)
             if page is None:
                 return
@@ -238,7 +247,7 @@ class ObjectStoreRepository:
     def delete(self, key: str) -> None:
         require_plain(key)
         try:
-            with errors_of("delete", key, self._name):
+            with self._errors_of("delete", key):
                 obstore.delete(self._store, key)
         except ObjectMissing:
             return

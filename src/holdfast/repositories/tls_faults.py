@@ -22,15 +22,15 @@ _UNKNOWN_HINT = "name the certificate of whoever signed it in ca_file, or mend '
 _NAME_HINT = "mend 'endpoint', or have the certificate name it (subjectAltName)"
 _TIME_HINT = "have it renewed at the store; is this host's clock right? timedatectl"
 _OWN_AUTHORITY_HINT = (
-    "make it anew as a server's own: openssl req -x509 ... -addext subjectAltName=DNS:HOST"
-    " -addext basicConstraints=critical,CA:FALSE; or sign it with a CA, and name that in ca_file"
+    "name it in ca_file; a store behind a proxy needs one of a server:"
+    " openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE"
 )
 _CLIENT_HINT = "the store wants a certificate of its clients, which holdfast has none of"
 # rustls' words; those of OpenSSL are numbers (X509_V_ERR_...).
 _BY_WORD = {
     "UnknownIssuer": ("is signed by nobody whom this host trusts", _UNKNOWN_HINT),
     "CaUsedAsEndEntity": (
-        "is one of an authority (CA:TRUE), as openssl req -x509 makes it, and not one of a server",
+        "is signed by itself, as openssl req -x509 makes it, and is not the one in ca_file",
         _OWN_AUTHORITY_HINT,
     ),
     "EkuError": ("is not for servers (extendedKeyUsage)", _NAME_HINT),

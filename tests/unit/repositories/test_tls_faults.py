@@ -24,8 +24,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from holdfast.config.authorities import require_authorities
-from holdfast.errors import ConfigInvalid, ObjectMissing, RepositoryRefused
+from holdfast.errors import (
+    ConfigInvalid,
+    ObjectMissing,
+    RepositoryRefused,
+    RepositoryUnreachable,
+)
 from holdfast.repositories.clouds import s3_repository
+from holdfast.repositories.own_certificates import is_server_and_authority
 from holdfast.repositories.s3_requests import S3Keys
 
 NOW = datetime.datetime.now(UTC)
@@ -181,14 +187,65 @@ def test_a_certificate_of_an_unknown_signer_asks_for_it_in_ca_file(
             assert "ca_file" in refused.hint
 
 
-def test_a_store_that_signs_for_itself_as_openssl_does_it_is_told_how_to_mend_that(
+# What `openssl req -x509` makes: an authority that names the server, in one way or the other.
+AS_OPENSSL: dict[str, tuple[dict[str, Any], str]] = {
+    "its name": ({"names": ("localhost",)}, "localhost"),
+    "any name of a domain": ({"names": ("*.localhost.localdomain", "localhost")}, "localhost"),
+    "its address": ({"names": ("127.0.0.1",)}, "127.0.0.1"),
+    "common name alone": ({"names": ()}, "localhost"),
+}
+
+
+@pytest.mark.parametrize("case", AS_OPENSSL)
+def test_a_store_that_signs_for_itself_as_openssl_does_it_is_trusted_by_its_ca_file(
+    tmp_path: Path, case: str
+) -> None:
+    words, host = AS_OPENSSL[case]
+    own = made(tmp_path, "localhost", authority=True, **words)
+    with served(own) as port, pytest.raises(ObjectMissing):
+        store(port, own.file, host=host).stat("job/x")
+
+
+def test_a_store_with_a_certificate_of_the_same_name_and_another_key_is_not_believed(
     tmp_path: Path,
 ) -> None:
-    own = made(tmp_path, "server", authority=True)
-    with served(own) as port, pytest.raises(RepositoryRefused) as caught:
-        store(port, own.file).stat("job/x")
-    assert "is one of an authority (CA:TRUE), as openssl req -x509 makes it" in caught.value.message
-    assert "basicConstraints=critical,CA:FALSE" in caught.value.hint
+    (tmp_path / "other").mkdir()
+    own = made(tmp_path, "localhost", authority=True)
+    other = made(tmp_path / "other", "localhost", authority=True)
+    with served(other) as port:
+        for refused in refusals(store(port, own.file)):
+            assert "is signed by nobody whom this host trusts" in refused.message
+
+
+def test_the_fault_of_a_certificate_that_is_server_and_authority_is_named_as_that_of_others(
+    tmp_path: Path,
+) -> None:
+    own = made(tmp_path, "localhost", authority=True, days=(-9, -1))
+    with served(own) as port:
+        for refused in refusals(store(port, own.file)):
+            assert refused.exit_code == 57
+            assert "the store's certificate has expired" in refused.message
+            assert "timedatectl" in refused.hint
+
+
+def test_an_authority_that_is_no_server_of_that_name_gets_no_tunnel(
+    tmp_path: Path, signer: Made
+) -> None:
+    own = made(tmp_path, "localhost", authority=True)
+    elsewhere = made(tmp_path, "elsewhere", names=("elsewhere.example",), authority=True)
+    plain = made(tmp_path, "server")
+    found = [
+        is_server_and_authority(each.file, "localhost") for each in (own, elsewhere, plain, signer)
+    ]
+    assert found == [True, False, False, False]
+
+
+def test_a_store_that_is_down_is_told_as_that_through_the_tunnel_too(tmp_path: Path) -> None:
+    own = made(tmp_path, "localhost", authority=True)
+    with served(own) as port:
+        through = store(port, own.file)
+    with pytest.raises(RepositoryUnreachable, match="error sending request"):
+        through.stat("job/x")
 
 
 def test_a_store_that_signs_for_itself_as_a_server_is_trusted_by_its_ca_file(
