@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from holdfast.errors import VerifyFailed
+from holdfast.file_pieces import torn_files
 from holdfast.model import Manifest, Part, Relation
 from holdfast.span import Span, tear_in
 
@@ -21,7 +23,8 @@ class BadPart:
 
 
 def gaps(manifest: Manifest) -> list[BadPart]:
-    """Ranges of a table that do not follow each other, and tables inside a part that overlap."""
+    """Ranges of a table or pieces of a file that do not follow each other, and tables inside a part
+    that overlap."""
     ranges: defaultdict[Relation, list[Part]] = defaultdict(list)
     for part in manifest.parts:
         if part.relation is not None and PAGES in part.details:
@@ -29,7 +32,14 @@ def gaps(manifest: Manifest) -> list[BadPart]:
     found = [_broken_range(relation, parts) for relation, parts in ranges.items()]
     found += [_broken_members(part) for part in manifest.parts if part.members]
     found += _repeated(manifest.parts)
+    found += [BadPart(name=each.part, problem=each.problem) for each in torn_files(manifest.parts)]
     return [each for each in found if each is not None]
+
+
+def require_complete(manifest: Manifest) -> None:
+    """Raises `VerifyFailed` naming the first of the `gaps`."""
+    for bad in gaps(manifest):
+        raise VerifyFailed(bad.problem, hint="this backup is damaged: restore from another one")
 
 
 def _broken_range(relation: Relation, parts: list[Part]) -> BadPart | None:

@@ -21,6 +21,7 @@ from holdfast.failpoints import reached
 from holdfast.model import Blob, Manifest
 from holdfast.operations.blob_records import BlobRecords
 from holdfast.operations.blobs import stored_fingerprint
+from holdfast.operations.completeness import require_complete
 from holdfast.operations.plugs import Copying
 from holdfast.operations.uploading import Item, Tally, upload
 from holdfast.ports import Progress, Repository
@@ -96,6 +97,7 @@ def _copied(
         plugs.require_believed(key, content)
         if _is_finished_there(backup_id, content, target):
             return CopiedBackup(backup_id=backup_id, was_there=True)
+        require_complete(manifest)
         tally = _parts_copied(manifest, plugs, records, progress=progress)
         reached("copy-parts-stored")
         _require_parent(manifest, target)

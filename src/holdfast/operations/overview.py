@@ -22,8 +22,9 @@ from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.catalog.failure import Failure
 from holdfast.catalog.places import FAILURE, MANIFEST, place_of
 from holdfast.cleanup import afterwards
-from holdfast.errors import BackupNotFound, ManifestInvalid, ObjectMissing
-from holdfast.model import Summary
+from holdfast.errors import BackupNotFound, ManifestInvalid, ObjectMissing, VerifyFailed
+from holdfast.model import Manifest, Summary
+from holdfast.operations.completeness import require_complete
 from holdfast.ports import Repository, Stored
 from holdfast.scheduling.state import STATE_FAULTS, make_folder, open_private
 from holdfast.stored_json import Unreadable, parsed, typed
@@ -76,10 +77,10 @@ class Index:
             summary = _remembered(stored, known.get(stored.key), self._believed)
             try:
                 if summary is None:
-                    summary = self._catalog.find(backup_id).summary
+                    summary = self._whole(backup_id).summary
                     fresh[stored.key] = _row(stored, summary, self._believed)
                 summaries.append(summary)
-            except ManifestInvalid as error:
+            except (ManifestInvalid, VerifyFailed) as error:
                 damaged.append(Damaged(backup_id=backup_id, problem=error.message))
             except BackupNotFound:
                 # Pruned since we listed it, which is no news for whoever asks now.
@@ -91,6 +92,12 @@ class Index:
         return Overview(
             summaries=tuple(summaries), damaged=tuple(damaged), failures=tuple(failures)
         )
+
+    def _whole(self, backup_id: str) -> Manifest:
+        """Raises `VerifyFailed` where it does not name all of what it is to bring back."""
+        manifest = self._catalog.find(backup_id)
+        require_complete(manifest)
+        return manifest
 
     def _ends(self, job: str) -> tuple[dict[str, Stored], list[str]]:
         manifests: dict[str, Stored] = {}

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from holdfast.catalog.manifest import encode
 from holdfast.catalog.places import manifest_key
 from holdfast.errors import HoldfastError, ManifestInvalid
-from holdfast.model import Manifest, Part
+from holdfast.model import Manifest, Part, PartKind
 from holdfast.operations.backup import backup
 from holdfast.operations.completeness import gaps
+from holdfast.operations.copying import copy
+from holdfast.operations.overview import Index
+from holdfast.operations.plugs import Copying
 from holdfast.operations.quick import quick
 from holdfast.operations.rereading import RereadReport, proven_at, reread
 from holdfast.operations.verify import verify
+from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.worlds import World
 
@@ -142,6 +147,63 @@ def test_a_part_that_is_named_twice_is_found() -> None:
     manifest = made(World())
     twice = replace(manifest, parts=(*manifest.parts, manifest.parts[0]))
     assert ["named twice" in each.problem for each in gaps(twice)] == [True]
+
+
+def with_pieces(manifest: Manifest, *spans: str) -> Manifest:
+    """As if its parts were pieces of one file of ten bytes each."""
+    kept = [
+        replace(
+            part,
+            name=f"files/base/5/1/{number}",
+            kind=PartKind.FILE,
+            relation=None,
+            rows=None,
+            members=(),
+            plain_bytes=10 if number else part.plain_bytes,
+            details={"path": "base/5/1", "bytes": span},
+        )
+        for number, (part, span) in enumerate(zip(manifest.parts, spans, strict=False))
+    ]
+    return replace(manifest, parts=tuple(kept))
+
+
+@pytest.mark.parametrize(
+    ("spans", "problem"),
+    [
+        (("10-",), "what comes after its first 0 bytes is not there"),
+        (("0-10",), "what comes after its first 10 bytes is not there"),
+        (("0-", "0-"), "it goes on after its end"),
+    ],
+)
+def test_a_file_that_lacks_a_piece_is_good_nowhere(
+    spans: tuple[str, ...], problem: str, tmp_path: Path
+) -> None:
+    world = World()
+    torn = with_pieces(made(world), *spans)
+    rewritten(world, torn)
+    expected = f"cannot trust file 'base/5/1': {problem}"
+    for report in (
+        quick(world.repository, torn.backup_id),
+        verify(world.reader, torn.backup_id, workers=1),
+    ):
+        assert expected in [each.problem for each in report.bad]
+        assert report.exit_code == 31
+    assert expected in [bad.problem for _, bad in reread_in(world, 10).bad]
+    for _ in range(2):
+        overview = Index(world.repository, tmp_path / "state" / "index").overview()
+        assert overview.summaries == ()
+        assert [each.problem for each in overview.damaged] == [expected]
+    offsite = MemoryRepository()
+    plugs = Copying(
+        source=world.repository,
+        target=offsite,
+        believed=world.repository,
+        guard=world.guard,
+        at_once=1,
+    )
+    (copied,) = copy("shop", plugs, FakeProgress()).backups
+    assert (copied.problem, copied.exit_code) == (expected, 31)
+    assert offsite.objects == {}
 
 
 def reread_in(world: World, seconds: float, *, each_takes: float = 1.0) -> RereadReport:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.errors import VerifyFailed
-from holdfast.span import Span, tear_in
+from holdfast.file_pieces import PIECE
+from holdfast.span import Span
 
 # Eight of a full segment: big enough that a part costs nothing, small enough to share out.
 RANGE_BYTES = 128 << 20
-DETAIL = "bytes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class FileRange(Span):
     @property
     def details(self) -> dict[str, str]:
         """What the part's plan says of it."""
-        return {DETAIL: str(self)}
+        return {PIECE: str(self)}
 
     @property
     def name(self) -> str:
@@ -30,12 +30,12 @@ class FileRange(Span):
     @staticmethod
     def of(details: dict[str, str]) -> FileRange | None:
         """None where a part is a whole file. Raises `VerifyFailed` for what nobody has written."""
-        if DETAIL not in details:
+        if PIECE not in details:
             return None
         try:
-            return FileRange.parse(details[DETAIL])
+            return FileRange.parse(details[PIECE])
         except ValueError as error:
-            raise VerifyFailed(f"cannot trust bytes '{details[DETAIL]}' of a part") from error
+            raise VerifyFailed(f"cannot trust bytes '{details[PIECE]}' of a part") from error
 
 
 WHOLE = FileRange(first=0)
@@ -60,19 +60,6 @@ def cut(
         found.append(FileRange(first=at, after=at + range_bytes))
         at += range_bytes
     return [*found, FileRange(first=at)]
-
-
-def require_whole(path: str, pieces: Sequence[FileRange]) -> None:
-    """Raises `VerifyFailed` unless they follow each other from the first byte to an open end."""
-    tear = tear_in(pieces)
-    if tear is None:
-        return
-    missing = f"what comes after its first {tear.expected} bytes is not there"
-    raise VerifyFailed(
-        f"cannot trust file '{path}': "
-        + (missing if tear.expected is not None else "it goes on after its end"),
-        hint="this backup is damaged: restore from another one",
-    )
 
 
 def _evenly(at: int, end: int, range_bytes: int) -> Iterator[FileRange]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from holdfast.cleanup import noted_on
-from holdfast.errors import Unsupported
+from holdfast.errors import Unsupported, VerifyFailed
+from holdfast.file_pieces import torn_files
 from holdfast.model import Part
 from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
@@ -21,8 +21,7 @@ from holdfast.sources.postgres_physical.combining import (
     put_in_place,
     room_beside,
 )
-from holdfast.sources.postgres_physical.file_ranges import FileRange, require_whole
-from holdfast.sources.postgres_physical.file_restore import FileRestore, path_of
+from holdfast.sources.postgres_physical.file_restore import FileRestore
 from holdfast.sources.postgres_physical.label import Told, told_by
 from holdfast.sources.postgres_physical.own_wal import tablespaces_to_bring
 from holdfast.sources.postgres_physical.recovery_files import write_settings
@@ -101,7 +100,7 @@ class DirectoryTarget:
     ) -> None:
         """One backup, whole or not at all; WAL of one that others go on from is never replayed."""
         parts, told = request.parts, told_by(request.parts)
-        _require_all_pieces(parts, told.vanished)
+        _require_all_pieces(parts)
         folders = self._folders(told)
         folders.require_apart()
         there, made = require_empty(folders.all), list[Path]()
@@ -182,12 +181,7 @@ def _require_files(request: RestoreRequest) -> None:
         )
 
 
-def _require_all_pieces(parts: Sequence[Part], vanished: Collection[str]) -> None:
+def _require_all_pieces(parts: Sequence[Part]) -> None:
     """Raises `VerifyFailed` where a file would come back with a hole."""
-    pieces: defaultdict[str, list[FileRange]] = defaultdict(list)
-    for part in parts:
-        piece = FileRange.of(part.details)
-        if piece is not None and path_of(part) not in vanished:
-            pieces[path_of(part)].append(piece)
-    for path, found in pieces.items():
-        require_whole(path, found)
+    for torn in torn_files(parts):
+        raise VerifyFailed(torn.problem, hint="this backup is damaged: restore from another one")

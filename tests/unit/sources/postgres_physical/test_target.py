@@ -132,11 +132,21 @@ def test_a_part_that_is_not_right_leaves_nothing_behind(
 def test_a_file_comes_back_from_its_pieces_in_whatever_order(tmp_path: Path) -> None:
     store = Store()
     for number, span in enumerate(("5-10", "0-5", "10-")):
+        content = (b"56789", b"01234", b"rest")[number]
         piece = part(f"piece-{number}", PartKind.FILE, path="base/5/9", bytes=span)
-        store.parts.append(piece)
-        store.contents[piece.name] = (b"56789", b"01234", b"rest")[number]
+        store.parts.append(replace(piece, plain_bytes=len(content)))
+        store.contents[piece.name] = content
     store.restore(f"file://{tmp_path}/data")
     assert (tmp_path / "data/base/5/9").read_text() == "0123456789rest"
+
+
+def test_a_piece_of_another_size_than_it_stands_for_is_refused(tmp_path: Path) -> None:
+    store = Store()
+    for span in ("0-5", "5-"):
+        store.parts.append(part(span, PartKind.FILE, path="base/5/9", bytes=span))
+    with pytest.raises(VerifyFailed, match="part '0-5' has 1 bytes, and stands for bytes 0-5"):
+        store.restore(f"file://{tmp_path}/data")
+    assert files_below(tmp_path) == {}
 
 
 def test_a_file_with_a_piece_missing_is_not_brought_back_with_a_hole(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Files in several parts: each comes back whole, or somebody is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from holdfast.file_pieces import torn_files
+from holdfast.model import Codec, Part, PartKind
+
+
+def part(name: str, size_bytes: int, kind: PartKind = PartKind.FILE, **details: str) -> Part:
+    return Part(
+        name=name,
+        key=name,
+        kind=kind,
+        relation=None,
+        rows=None,
+        plain_bytes=size_bytes,
+        plain_sha256="",
+        stored_bytes=size_bytes,
+        stored_sha256="",
+        codec=Codec.NONE,
+        encryption="none",
+        seconds=0.0,
+        details=details,
+    )
+
+
+def pieces() -> list[Part]:
+    spans = ("0-10", "10-20", "20-")
+    return [part(f"p{at}", 10, path="base/5/1", bytes=span) for at, span in enumerate(spans)]
+
+
+def problems(parts: list[Part]) -> list[str]:
+    return [each.problem for each in torn_files(parts)]
+
+
+def test_pieces_are_whole_in_whatever_order_they_are_named() -> None:
+    others = [part("whole", 3, path="base/5/2"), part("pack", 9, PartKind.FILE_PACK)]
+    assert problems([*reversed(pieces()), *others]) == []
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_file_with_a_piece_missing_is_told_with_its_place(lost: int) -> None:
+    found = pieces()
+    del found[lost]
+    assert problems(found) == [
+        f"cannot trust file 'base/5/1': what comes after its first {lost * 10} bytes is not there"
+    ]
+
+
+@pytest.mark.parametrize("kind", [PartKind.FILE, PartKind.WAL, PartKind.CLOSING])
+def test_a_file_cannot_go_on_after_its_end(kind: PartKind) -> None:
+    whole = part("a", 4, kind, path="base/5/1")
+    twice = [whole, replace(whole, name="b", key="b")]
+    assert problems(twice) == ["cannot trust file 'base/5/1': it goes on after its end"]
+
+
+def test_a_piece_that_is_there_twice_is_told() -> None:
+    found = pieces()
+    found.insert(1, replace(found[1], name="again"))
+    assert problems(found) == [
+        "cannot trust file 'base/5/1': what comes after its first 20 bytes is not there"
+    ]
+
+
+def test_a_piece_has_as_many_bytes_as_it_stands_for() -> None:
+    found = pieces()
+    found[1] = replace(found[1], plain_bytes=9)
+    assert problems(found) == [
+        "cannot trust file 'base/5/1': part 'p1' has 9 bytes, and stands for bytes 10-20"
+    ]
+
+
+def test_a_file_that_was_dropped_during_the_backup_is_excused() -> None:
+    label = part("label", 1, PartKind.CLOSING, path="backup_label", vanished='["base/5/1"]')
+    assert problems([*pieces()[:1], label]) == []
+    for damaged in ("[", "3", '["base/5/2"]'):
+        label.details["vanished"] = damaged
+        assert len(problems([*pieces()[:1], label])) == 1
+
+
+def test_what_is_no_range_is_told() -> None:
+    assert len(problems([part("a", 1, path="base/5/1", bytes="x-y")])) == 1
