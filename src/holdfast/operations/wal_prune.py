@@ -52,12 +52,12 @@ def prune_wal(
     """Drop the WAL before the start of the oldest of the `kept` base backups of each cluster.
 
     Timelines share the count of segments, so what is before that start is needed by none of them,
-    whatever its timeline; histories always stay. Of a cluster without a backup everything stays,
+    whatever its timeline; histories always stay. Nothing goes where a backup does not tell what it
+    needs. Of a cluster without a backup everything stays,
     too: its first one may be under way. `require` is called before each file that goes.
     """
     backups = [each for each in kept if each.server.kind == POSTGRES_CLUSTER]
-    # Of what does not tell its start nobody knows what it needs.
-    if not backups or not all(needs_wal(each) for each in backups):
+    if not backups or not _tell_what_they_need(backups):
         return []
     archive = WalArchive(repository, job)
     held = archive.held()
@@ -82,6 +82,13 @@ def prune_wal(
             )
         )
     return found
+
+
+def _tell_what_they_need(backups: Sequence[Manifest]) -> bool:
+    """Not where a start is not told, or where a parent is not there: it may come back, and would
+    need WAL from its own start on."""
+    known = {each.backup_id for each in backups}
+    return all(needs_wal(each) and each.parent in ("", *known) for each in backups)
 
 
 def _older(held: Sequence[Held], wal: ClusterWal, first: int) -> list[Held]:

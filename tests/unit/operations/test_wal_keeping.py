@@ -12,6 +12,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import manifest_key
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.errors import ManifestInvalid, RepositoryReadOnly
+from holdfast.model import PARENT
 from holdfast.operations.rereading import reread
 from holdfast.operations.wal_push import push
 from holdfast.retention import Policy
@@ -115,6 +116,23 @@ def test_nothing_goes_where_it_is_not_known_what_a_backup_needs(yard: Yard) -> N
     yard.prune()
     assert yard.archived() == [name(1), name(2), name(3)]
     assert yard.problems(new) == []
+
+
+def test_nothing_goes_where_the_parent_of_a_backup_is_not_there(yard: Yard) -> None:
+    yard.archive(1, 2, 3)
+    base, changes = yard.back_up(1, 1, days_ago=1), yard.back_up(3, 3)
+    yard.world.retention = Policy(last=2)
+    objects = yard.world.repository.objects
+    del objects[manifest_key(changes.backup_id)]
+    Catalog(yard.world.repository).commit(
+        replace(changes, proof={**changes.proof, PARENT: base.backup_id})
+    )
+    manifest = objects.pop(manifest_key(base.backup_id))
+    yard.prune()
+    assert yard.archived() == [name(1), name(2), name(3)]
+    objects[manifest_key(base.backup_id)] = manifest
+    yard.prune()
+    assert yard.archived() == [name(1), name(2), name(3)]
 
 
 def test_the_wal_of_a_cluster_without_a_backup_stays(yard: Yard, tmp_path: Path) -> None:
