@@ -87,6 +87,7 @@ def _postgres_source(settings: PostgresSettings, job: JobSettings, holder: Holde
         external_bytes=settings.blob_size if settings.blobs == "external" else None,
         selection=_selection(settings),
         elsewhere=holder,
+        checksums=checksum_policy(job),
     )
 
 

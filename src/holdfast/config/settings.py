@@ -159,14 +159,10 @@ class JobSettings(Strict):
     def _has_a_snapshot(self) -> Self:
         """What another program reads in a transaction of its own nobody can sum up."""
         source = self.source
-        if (
-            self.checksums is True
-            and isinstance(source, MysqlSettings)
-            and source.engine == "tools"
-        ):
+        if self.checksums is True and (source.engine, source.method) != ("native", "logical"):
             raise problem(
-                "'checksums: true' is not for engine tools",
-                hint="leave it out, or use engine native",
+                f"'checksums: true' is not for engine {source.engine}, method {source.method}",
+                hint="leave it out, or use engine native, method logical",
             )
         return self
 

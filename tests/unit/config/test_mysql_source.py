@@ -52,8 +52,8 @@ def test_a_program_names_its_codec_and_never_goes_above_level_six(
         ),
         (
             HEAD + MYSQL + REPOSITORY + "    checksums: true\n",
-            "line 4: jobs.shop: 'checksums: true' is not for engine tools",
-            "leave it out, or use engine native",
+            "line 4: jobs.shop: 'checksums: true' is not for engine tools, method logical",
+            "leave it out, or use engine native, method logical",
         ),
         (
             HEAD

@@ -9,6 +9,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from holdfast.model import Relation
+from holdfast.sources.postgres_native import content
 from holdfast.sources.postgres_native.table_part import BINARY, TEXT, External, TablePart
 
 # Types whose binary form has been the same in every supported version and on every platform.
@@ -41,6 +42,10 @@ SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
              WHERE a.attrelid = c.oid AND a.attnum > 0
                AND NOT a.attisdropped AND a.attgenerated = ''
              ORDER BY a.attnum) AS columns,
+       ARRAY(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attnum > 0
+               AND NOT a.attisdropped AND a.attgenerated = ''
+             ORDER BY a.attnum) AS types,
        coalesce(e.extname::text, '') AS extension,
        coalesce(config.condition, '') AS condition,
        ARRAY(SELECT ARRAY[pn.nspname::text, p.relname::text]
@@ -143,6 +148,7 @@ class Table:
     is_stable_in_binary: bool
     estimated_rows: int
     columns: list[str]
+    types: list[str]
     extension: str
     condition: str
     ancestors: list[list[str]]
@@ -152,6 +158,10 @@ class Table:
     @property
     def relation(self) -> Relation:
         return Relation(schema=self.schema, name=self.name)
+
+    @property
+    def types_by_column(self) -> dict[str, str]:
+        return dict(zip(self.columns, self.types, strict=True))
 
     def format(self, encoding: str) -> str:
         """Binary where long values make up most of a table with bytea: text would double them.
@@ -176,6 +186,7 @@ class Table:
             ancestors=ancestors,
             load_through=ancestors[-1] if self.is_routed_by_enum else None,
             external=external,
+            column_types=content.digest_of(self.types_by_column),
         )
 
 

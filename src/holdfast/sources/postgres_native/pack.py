@@ -8,8 +8,8 @@ their rows come back behind one another.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import pq
@@ -17,6 +17,7 @@ from psycopg import pq
 from holdfast.model import Buffer, Member
 from holdfast.sources.postgres_native import wire
 from holdfast.sources.postgres_native.copy_command import CopyCommand
+from holdfast.sources.postgres_native.summing import Summing
 from holdfast.sources.postgres_native.table_part import TablePart
 
 TABLES_PER_MESSAGE = 50
@@ -51,11 +52,13 @@ class CopyPack(CopyCommand):
         connection: psycopg.Connection,
         tables: Sequence[TablePart],
         *,
+        summing: Summing,
         user: str,
         aborted: threading.Event,
     ) -> None:
         super().__init__(connection, "", subject="", user=user, aborted=aborted)
         self._tables = tables
+        self._summing = summing
         self._script = _Script(bytearray(_HEADER))
 
     def __iter__(self) -> Iterator[Buffer]:
@@ -71,12 +74,16 @@ class CopyPack(CopyCommand):
         self._statement = ";\n".join(table.copy_out(wire.DESTINATION) for table in tables)
         self._subject = f"table '{tables[0].relation}'"
         self._send()
+        found: list[Member] = []
         for table in tables:
             self._subject = f"table '{table.relation}'"
-            yield from self._rows_of(table)
+            found.append((yield from self._rows_of(table)))
         self._finish()
+        sizes = [(table, each.plain_bytes) for table, each in zip(tables, found, strict=True)]
+        sums = yield from self._summing.checksums(self._connection, sizes)
+        self.members += [replace(each, checksum=sums.get(each.relation, "")) for each in found]
 
-    def _rows_of(self, table: TablePart) -> Iterator[Buffer]:
+    def _rows_of(self, table: TablePart) -> Generator[Buffer, None, Member]:
         script = self._script
         script.waiting += f"{table.copy_in()};\n".encode()
         begins = script.position
@@ -88,13 +95,11 @@ class CopyPack(CopyCommand):
         result = self._result()
         if result is None or result.status != pq.ExecStatus.COMMAND_OK:
             raise self._error_in(result)
-        self.members.append(
-            Member(
-                relation=table.relation,
-                ancestors=table.ancestors,
-                rows=result.command_tuples or 0,
-                offset=begins,
-                plain_bytes=ends - begins,
-                details=table.member_details(),
-            )
+        return Member(
+            relation=table.relation,
+            ancestors=table.ancestors,
+            rows=result.command_tuples or 0,
+            offset=begins,
+            plain_bytes=ends - begins,
+            details=table.member_details(),
         )

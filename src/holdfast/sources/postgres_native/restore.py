@@ -6,19 +6,21 @@ Whoever opens the parts counts their bytes; we only say which parts are done.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import psycopg
 
 from holdfast.errors import RestoreFailed, VerifyFailed
-from holdfast.model import Part, PartKind
+from holdfast.model import Part, PartKind, Relation
 from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
 from holdfast.restored import FailedObject, Restored
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres_native import (
     analyze,
+    content_check,
     failures,
     foreign_keys,
     large_object_load,
@@ -29,6 +31,7 @@ from holdfast.sources.postgres_native import (
     statements,
     transport_in,
 )
+from holdfast.sources.postgres_native.content_check import ContentCheck
 from holdfast.sources.postgres_native.crew import Crew
 from holdfast.sources.postgres_native.definition_parts import DefinitionParts
 from holdfast.sources.postgres_native.definitions import PREAMBLE, Definer
@@ -68,8 +71,24 @@ class Restore:
         self.definitions.carry_out(PartKind.SEQUENCES, self._hasty)
         self._large_objects()
         self._post_data()
+        check = self._content_check(without={each.piece.relation for each in unloaded})
+        check.run(self._hasty, workers=self.request.workers)
+        check.tell(self.failed)
         restored = self.finished(tuple(each.failed for each in unloaded))
-        return replace(restored, tables=load.counted(self.request, unloaded))
+        return replace(
+            restored,
+            tables=check.with_found(load.counted(self.request, unloaded)),
+            notes=(*check.notes, *restored.notes),
+        )
+
+    def _content_check(
+        self, *, without: AbstractSet[Relation | None] = frozenset(), whole: bool = False
+    ) -> ContentCheck:
+        """Of all tables that are loaded; if `whole`, of those with no rows but the backup's."""
+        wanted = {piece.relation for _, piece in self._pieces()} - without
+        named = {relation for relation in wanted if relation is not None}
+        found = content_check.summed(self.request.parts, named)
+        return ContentCheck([each for each in found if each.table.owns_every_row or not whole])
 
     def finished(self, unloaded: tuple[FailedObject, ...]) -> Restored:
         """What comes last, in whatever way all else came; rows that did not come are `unloaded`."""
@@ -81,6 +100,7 @@ class Restore:
 
     def rows_only(self) -> Restored:
         """Into tables that stand already, with whatever constraints and triggers they have."""
+        check = self._content_check(whole=True)
         with self._rows_in(self.login) as rows_in, self.login.session() as session:
             standing = StandingRows(
                 rows_in=rows_in,
@@ -88,12 +108,15 @@ class Restore:
                 progress=self.progress,
                 pieces=self._pieces(),
                 replaces=self.request.overwrite,
+                check=check,
             )
             notes = standing.run(session)
         if self.request.data_only and not self.request.tables:
             self.definitions.carry_out(PartKind.SEQUENCES, self.login)
             self._large_objects()
-        return Restored(tables=load.counted(self.request), notes=notes)
+        return Restored(
+            tables=check.with_found(load.counted(self.request)), notes=(*notes, *check.notes)
+        )
 
     @contextmanager
     def _rows_in(self, login: Login) -> Iterator[RowsIn]:
@@ -121,6 +144,7 @@ class Restore:
                         progress=self.progress,
                         pieces=before,
                         replaces=True,
+                        check=ContentCheck(()),
                     ).run(session)
             loader = Loader(self._hasty, rows_in, self.progress, without=tables)
             loader.load(selection.data_parts(self.request), workers=self.request.workers)

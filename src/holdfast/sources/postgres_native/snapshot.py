@@ -20,13 +20,14 @@ from holdfast.sources.postgres_native import (
     long_values,
     sequences,
 )
-from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS
+from holdfast.sources.postgres_native.copy_command import CANCEL_SECONDS, CopyCommand
 from holdfast.sources.postgres_native.dump import Globals, Schema
 from holdfast.sources.postgres_native.holder import Exported
 from holdfast.sources.postgres_native.inventory import Facts
 from holdfast.sources.postgres_native.layout import Layout
 from holdfast.sources.postgres_native.pack import CopyPack
 from holdfast.sources.postgres_native.sessions import Sessions
+from holdfast.sources.postgres_native.summing import Contents, SummedRows, Summing
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_native.transport import CopyOut, Transport
 from holdfast.sources.tending import let_go
@@ -82,6 +83,7 @@ class PostgresSnapshot:
         sequences: Sequence[Relation],
         blobs: Blobs | None,
         notes: Sequence[str],
+        contents: Contents,
         holding: Holding | None = None,
     ) -> None:
         self._found = found
@@ -97,6 +99,10 @@ class PostgresSnapshot:
         self._notes = notes
         self._holding = holding
         self._endings = endings
+        self._contents = contents
+        self._summing = Summing(
+            contents.chosen, contents.types, user=found.login, aborted=endings.aborted
+        )
 
     @property
     def server(self) -> Server:
@@ -121,6 +127,7 @@ class PostgresSnapshot:
             "isolation": "repeatable read, read only",
             "sessions": f"{count} of {count} see {self._exported.seen}",
             "outside": f"roles ({passwords} passwords) and sequences are read as of now",
+            "content": str(self._contents),
             "not_taken": "; ".join(self._notes),
         }
 
@@ -157,36 +164,42 @@ class PostgresSnapshot:
             relations = [table.relation for table in tables]
             with self._lent(f"table '{relations[0]}'", relations) as session:
                 pack = CopyPack(
-                    session, tables, user=self._found.login, aborted=self._endings.aborted
+                    session,
+                    tables,
+                    summing=self._summing,
+                    user=self._found.login,
+                    aborted=self._endings.aborted,
                 )
                 with afterwards(pack.close):
                     yield pack
             return
-        subject, relations = f"table '{part.relation}'", [tables[0].relation]
-        with self._copied(tables[0].copy_out, subject, relations) as stream:
-            yield stream
+        table, subject = tables[0], f"table '{part.relation}'"
+        with (
+            self._lent(subject, [table.relation]) as session,
+            self._reading(session, table.copy_out, subject) as stream,
+        ):
+            yield SummedRows(session, stream, table, self._summing)
 
     @contextmanager
     def _read_slice(self, part: PartPlan) -> Iterator[PartStream]:
         copy_out = self._layout.slices[part.name].copy_out
-        with self._copied(copy_out, f"large objects of database '{self._found.database}'") as rows:
-            yield rows
-
-    @contextmanager
-    def _copied(
-        self, copy_out: CopyOut, subject: str, tables: Sequence[Relation] = ()
-    ) -> Iterator[PartStream]:
+        subject = f"large objects of database '{self._found.database}'"
         with (
-            self._lent(subject, tables) as session,
-            self._transport.reading(
-                session,
-                copy_out,
-                subject=subject,
-                user=self._found.login,
-                aborted=self._endings.aborted,
-            ) as stream,
+            self._lent(subject) as session,
+            self._reading(session, copy_out, subject) as stream,
         ):
             yield stream
+
+    def _reading(
+        self, session: psycopg.Connection, copy_out: CopyOut, subject: str
+    ) -> AbstractContextManager[CopyCommand]:
+        return self._transport.reading(
+            session,
+            copy_out,
+            subject=subject,
+            user=self._found.login,
+            aborted=self._endings.aborted,
+        )
 
     @property
     def _written_here(self) -> dict[PartKind, tuple[str, Write]]:

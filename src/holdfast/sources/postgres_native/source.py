@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 
 from holdfast import events
+from holdfast.checksums import Policy
 from holdfast.cleanup import afterwards
 from holdfast.errors import HoldfastError
 from holdfast.holding import HeldKind, Holder, Holding
@@ -38,6 +39,7 @@ from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
 from holdfast.sources.postgres_native.schema_archive import schema_archive
 from holdfast.sources.postgres_native.sessions import Sessions
 from holdfast.sources.postgres_native.snapshot import KIND, PostgresSnapshot
+from holdfast.sources.postgres_native.summing import contents
 from holdfast.sources.postgres_native.taking import Taking
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_native.transport import Transport, Wanted
@@ -54,7 +56,8 @@ class PostgresSource:
     A backup uses one session to hold the snapshot, one per worker, and one more for each
     pg_dump under way. `tool_folders` replaces the search for the client programs. Tables above
     `chunk_bytes` are split (None chooses by the size of the database), those below `small_bytes`
-    packed; values of type bytea from `external_bytes` up are kept aside (None: never). With
+    packed; values of type bytea from `external_bytes` up are kept aside (None: never).
+    `checksums` says of which tables the server sums up the content. With
     `elsewhere` the snapshot is held there, and outlives this process.
     """
 
@@ -74,6 +77,7 @@ class PostgresSource:
         small_bytes: int = SMALL_TABLE_BYTES,
         selection: Selection | None = None,
         elsewhere: Holder | None = None,
+        checksums: Policy = "auto",
     ) -> None:
         login = Login.parse(
             dsn,
@@ -88,6 +92,7 @@ class PostgresSource:
         self._small_bytes = small_bytes
         self._selection = selection
         self._elsewhere = elsewhere
+        self._checksums = checksums
 
         def one_of(dsn: str) -> PostgresSource:
             return PostgresSource(
@@ -101,6 +106,7 @@ class PostgresSource:
                 external_bytes=external_bytes,
                 small_bytes=small_bytes,
                 elsewhere=elsewhere,
+                checksums=checksums,
             )
 
         self._dsn = dsn
@@ -158,6 +164,7 @@ class PostgresSource:
                     notes=(
                         f"rows travel over {way.name}: {way.reason}",
                         f"tables are split above {shape.chunk_bytes} bytes: {shape.reason}",
+                        str(contents(connection, found, listed, self._checksums)),
                         *inventory.notes(found, listed),
                         *inventory.hidden(connection),
                         *waits(blockers),
@@ -254,6 +261,7 @@ class PostgresSource:
             sequences=numbered,
             blobs=blobs,
             notes=(*inventory.notes(found, listed), *inventory.hidden(held)),
+            contents=contents(held, found, listed, self._checksums),
             holding=holding,
         )
 

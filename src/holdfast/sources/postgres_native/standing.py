@@ -16,8 +16,10 @@ import psycopg
 from holdfast.errors import HoldfastError, Unsupported
 from holdfast.model import Part, Relation
 from holdfast.ports import Progress, RestoreRequest
+from holdfast.restored import RestoredTable
 from holdfast.sources.postgres_native import failures, foreign_keys
 from holdfast.sources.postgres_native.bystanders import Bystanders, referred
+from holdfast.sources.postgres_native.content_check import ContentCheck, different
 from holdfast.sources.postgres_native.foreign_keys import ForeignKey, Order
 from holdfast.sources.postgres_native.locks import Queue
 from holdfast.sources.postgres_native.login import Login
@@ -42,13 +44,17 @@ WHERE root_n.nspname = %s AND root.relname = %s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingRows:
-    """Brings `pieces` in; where `replaces`, what their tables hold goes first."""
+    """Brings `pieces` in; where `replaces`, what their tables hold goes first.
+
+    `check` sees them before the commit.
+    """
 
     rows_in: RowsIn
     login: Login
     progress: Progress
     pieces: Sequence[tuple[Part, Piece]]
     replaces: bool
+    check: ContentCheck
 
     def run(self, connection: psycopg.Connection) -> tuple[str, ...]:
         """What is to be known of it. Raises `RestoreFailed`, and `TargetNotEmpty` where other
@@ -61,7 +67,7 @@ class StandingRows:
             raise self._referred(connection, keys, error) from error.__cause__
         except psycopg.Error as error:
             raise failures.restoring(failures.said(error), f"rows of {self._named}") from error
-        return self._unchecked(connection, keys)
+        return (*self._unchecked(connection, keys), *_told(self.check.wrong))
 
     def _bring_all(self, connection: psycopg.Connection, keys: Sequence[ForeignKey]) -> None:
         if not self.rows_in.request.triggers:
@@ -77,6 +83,14 @@ class StandingRows:
                 others.require_untouched(f"replace rows of {self._named}")
             self._fill(connection, order)
         others.require_untouched(f"restore rows of {self._named}")
+        self.check.in_session(connection)
+        for table in self.check.wrong:
+            if not self._may_differ(table):
+                raise different(table)
+
+    def _may_differ(self, table: RestoredTable) -> bool:
+        """Triggers may change what comes in, and others may have added rows by now."""
+        return self.rows_in.request.triggers or table.rows_found > table.rows_expected
 
     @property
     def _tables(self) -> list[Relation]:
@@ -198,6 +212,13 @@ def require_all_or_none(request: RestoreRequest) -> None:
             "cannot keep going with rows for tables that stand: all of them come, or none",
             hint="leave --keep-going out, or restore into a new database and copy from there",
         )
+
+
+def _told(wrong: Sequence[RestoredTable]) -> tuple[str, ...]:
+    return tuple(
+        f"table '{table.relation}' {table.problem}: its triggers, or somebody else, changed it"
+        for table in wrong
+    )
 
 
 class _Referred(Exception):

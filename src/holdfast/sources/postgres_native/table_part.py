@@ -60,7 +60,7 @@ class TablePart:
     `condition` is the WHERE clause of an extension's configuration table. `ancestors` are the
     partitioned tables above a partition, nearest first. `load_through` is set where rows must
     be routed anew: the hash of an enum differs from one database to the next. With `pages` it
-    is only a range of the table.
+    is only a range of the table. `column_types` is `content.digest_of` its columns.
     """
 
     relation: Relation
@@ -72,11 +72,17 @@ class TablePart:
     load_through: Relation | None = None
     pages: Pages | None = None
     external: External | None = None
+    column_types: str = ""
+
+    @property
+    def selected(self) -> str:
+        """The WHERE clause; empty where it is all rows."""
+        return self.condition or (f"WHERE {self.pages.condition()}" if self.pages else "")
 
     def copy_out(self, destination: str) -> str:
         """`destination` is `STDOUT` or a path as a string constant."""
         options = f"TO {destination} (FORMAT {self.format}, ENCODING {literal(self.encoding)})"
-        where = self.condition or (f"WHERE {self.pages.condition()}" if self.pages else "")
+        where = self.selected
         if not where and self.external is None:
             return f"COPY {qualified(self.relation)}{self._column_list()} {options}"
         columns = ", ".join(self._expression(column) for column in self.columns)
@@ -128,6 +134,8 @@ class TablePart:
             found["blobs_in"] = json.dumps(self.external.columns)
             found["blobs_from_bytes"] = str(self.external.size_bytes)
             found["blob_marker"] = self.external.marker.hex()
+        if self.column_types:
+            found["column_types"] = self.column_types
         return found
 
     @staticmethod
@@ -146,6 +154,7 @@ class TablePart:
             load_through=_relation(details, "load_through"),
             pages=_pages(details),
             external=_external(details),
+            column_types=details.text("column_types", ""),
         )
 
 

@@ -70,6 +70,7 @@ def table(
         is_stable_in_binary=is_stable_in_binary,
         estimated_rows=0,
         columns=list(columns),
+        types=["integer" for _ in columns],
         extension="",
         condition=condition,
         ancestors=[],

@@ -48,6 +48,7 @@ def table(oid: int, name: str, *, ancestors: int = 0, is_foreign: bool = False) 
         is_stable_in_binary=True,
         estimated_rows=1,
         columns=["id"],
+        types=["integer"],
         extension="",
         condition="",
         ancestors=[["public", f"above {number}"] for number in range(ancestors)],
