@@ -6,12 +6,15 @@ snapshot. Whoever holds such a session for others needs to know when it is still
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+RUN_LABEL = "holdfast"
+"""What a run of a job calls its sessions; whoever begins one by hand calls it otherwise."""
 
 
 class HeldKind(StrEnum):
@@ -127,6 +130,18 @@ class Holder(Protocol):
 
         Raises `SessionNotFound`, `SessionLost`, `SessionExpired`, `SessionCorrupt`.
         """
+        ...
+
+    def left(self) -> Sequence[str]:
+        """The sessions that runs of this job have begun and not ended, and that outlive them.
+
+        For whoever holds the job: all of them are then of runs that are dead. Raises
+        `SessionDaemonUnreachable`, `SessionRefused`.
+        """
+        ...
+
+    def forget(self, session_id: str) -> None:
+        """End what nobody will join any more, on the server too; raises what `left` raises."""
         ...
 
 

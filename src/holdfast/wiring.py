@@ -78,10 +78,11 @@ def plugs_for(
     kept_in = store_name(settings, name, chosen=chosen)
     store = repository_settings(settings, kept_in)
     mirrors = (kept_in, *job.mirrors) if job.mirrors and not chosen else ()
-    leftovers = Leftovers()
+    leftovers, sessions = Leftovers(), clusters.holding_daemon(settings, name, job)
     return Plugs(
         job=spec_of(name, job, store),
-        source=source_of(job, chunk_bytes, holder=clusters.holding_daemon(settings, name, job)),
+        source=source_of(job, chunk_bytes, holder=sessions),
+        sessions=sessions,
         repository=repository(store),
         guard=_guard(settings, job, store, run_id, leftovers=leftovers),
         leftovers=leftovers,

@@ -21,7 +21,8 @@ def holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | 
     """The daemon as the holder of this job's sessions, where the job wants that."""
     if not isinstance(job.source, PostgresSettings) or job.source.session != "daemon":
         return None
-    from holdfast.session.client import RemoteHolder, SessionClient
+    from holdfast.session.client import SessionClient
+    from holdfast.session.remote import RemoteHolder
 
     return RemoteHolder(
         client=SessionClient(socket_path=settings.sessions.socket),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -76,6 +77,14 @@ class FakeHolder:
 
     def join(self, session_id: str) -> FakeHolding:
         raise SessionNotFound(f"cannot find session '{session_id}': nobody began it")
+
+    def left(self) -> Sequence[str]:
+        return [each.session_id for each in self.holdings if each.is_open and each.session_id]
+
+    def forget(self, session_id: str) -> None:
+        for each in self.holdings:
+            if each.session_id == session_id:
+                each.abort()
 
     @property
     def open_sessions(self) -> int:

@@ -23,6 +23,7 @@ from holdfast.errors import (
 )
 from holdfast.failpoints import reached
 from holdfast.model import Manifest
+from holdfast.operations.left_sessions import end_left, left_sessions
 from holdfast.operations.mirroring import (
     FailedStore,
     failed_stores,
@@ -37,7 +38,7 @@ from holdfast.operations.taking import take
 from holdfast.operations.under_way import BackupChoice
 from holdfast.ports import Source
 from holdfast.proving import Hold
-from holdfast.remembering import RunRecord
+from holdfast.remembering import RunRecord, Unfinished
 
 RUNS_SEEN = 50
 
@@ -124,10 +125,12 @@ def backup(plugs: Plugs, choice: BackupChoice | None = None) -> RunReport:
 
 def _sweep(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice) -> None:
     """What dead runs left, but for what is to be gone on with."""
-    spare: list[str] = []
+    earlier: list[Unfinished] = []
     if choice.resume:
         found = [plugs.journal.read(plugs.job.name, source.database) for source in sources]
-        spare = [each.backup_id for each in found if each is not None]
+        earlier = [each for each in found if each is not None]
+    end_left(plugs, left_sessions(plugs, spare=[each.snapshot for each in earlier]))
+    spare = [each.backup_id for each in earlier]
     in_each_store(plugs.repository, lambda store: Catalog(store).sweep(plugs.job.name, spare=spare))
 
 

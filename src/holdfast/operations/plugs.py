@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from holdfast.append_only import Leftovers
+from holdfast.holding import Holder
 from holdfast.model import Codec, Encryption
 from holdfast.ports import Clock, Guard, Progress, Repository, Source
 from holdfast.proving import Proofs
@@ -90,7 +91,7 @@ class Plugs:
 
     `blob_secret` is what this host names sealed blobs with: the same at every run. The `mirrors`
     are all repositories of a job that has several, its own first; `host_guard` is then this host's
-    half of `guard`.
+    half of `guard`. `sessions` is who holds those of the job beyond its runs, where somebody does.
     """
 
     job: JobSpec
@@ -113,6 +114,7 @@ class Plugs:
     blob_secret: Callable[[], bytes]
     mirrors: tuple[Mirror, ...] = ()
     host_guard: Guard | None = None
+    sessions: Holder | None = None
     room: Callable[[int], Room] = Room
     refused_tasks: Callable[[], int] = lambda: 0
     leftovers: Leftovers = field(default_factory=Leftovers)

@@ -18,6 +18,7 @@ from holdfast.catalog.places import (
     record_at,
 )
 from holdfast.errors import VerifyFailed
+from holdfast.operations.left_sessions import end_left, left_sessions
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.prune import unreferenced
 from holdfast.ports import Stored
@@ -73,6 +74,7 @@ def repair(plugs: Plugs, *, dry_run: bool) -> RepairReport:
     with plugs.guard.hold(plugs.job.name, deadline=None) as hold:
         leftovers = _sorted(plugs)
         hold.prove()
+        end_left(plugs, _dead_sessions(plugs))
         for leftover in leftovers:
             for key in leftover.keys if leftover.fate is Fate.REMOVED else ():
                 plugs.repository.delete(key)
@@ -107,6 +109,7 @@ def _sorted(plugs: Plugs) -> list[Leftover]:
         *_of_unfinished(plugs, survey, stored),
         *_of_blobs(plugs, survey),
         *_of_others(foreign),
+        *_of_sessions(plugs),
     ]
     return sorted(found, key=lambda each: each.what)
 
@@ -144,6 +147,17 @@ def _of_unfinished(
             yield _leftover(backup_id, parts, Fate.KEPT, because)
         else:
             yield _removed(backup_id, parts, "its run ended without a backup")
+
+
+def _of_sessions(plugs: Plugs) -> Iterator[Leftover]:
+    for session_id in _dead_sessions(plugs):
+        yield _removed(f"session {session_id}", [], "the run that began it ended without a backup")
+
+
+def _dead_sessions(plugs: Plugs) -> list[str]:
+    """Of runs that nobody goes on with."""
+    unfinished = plugs.journal.unfinished(plugs.job.name) if plugs.job.resumable else []
+    return left_sessions(plugs, spare=[each.snapshot for each in unfinished])
 
 
 def _of_others(foreign: list[Stored]) -> Iterator[Leftover]:

@@ -9,13 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import (
-    HoldfastError,
-    SessionDaemonUnreachable,
-    SessionNotFound,
-    SessionRefused,
-)
-from holdfast.holding import Begun, Ended, HeldKind
+from holdfast.errors import SessionDaemonUnreachable, SessionRefused
+from holdfast.holding import HeldKind
 from holdfast.session.protocol import (
     MOST_ANSWER_BYTES,
     Request,
@@ -89,7 +84,9 @@ class SessionClient:
             connection.settimeout(seconds)
             try:
                 connection.connect(str(self.socket_path))
-                connection.sendall(encode_request(request))
+                # Whoever is turned away has its answer before it has asked.
+                with suppress(BrokenPipeError):
+                    connection.sendall(encode_request(request))
                 with connection.makefile("rb") as answers:
                     line = answers.readline(MOST_ANSWER_BYTES)
             except PermissionError as error:
@@ -110,66 +107,3 @@ class SessionClient:
             f"cannot ask the session daemon at '{self.socket_path}': {cause}",
             hint="start it: systemctl enable --now holdfast-sessiond.socket",
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteHolding:
-    """Obeys `holding.Holding` for a session that the daemon holds."""
-
-    client: SessionClient
-    record: SessionRecord
-
-    @property
-    def begun(self) -> Begun:
-        return self.record.begun
-
-    @property
-    def session_id(self) -> str:
-        return self.record.session_id
-
-    @property
-    def ended(self) -> Ended | None:
-        return None if self.record.is_open else self.record.ended
-
-    def look(self) -> None:
-        self.client.heartbeat(self.record.session_id)
-
-    def end(self) -> Ended:
-        return self.client.end(self.record.session_id, keep=True).ended
-
-    def abort(self) -> None:
-        # Nothing to do where it is gone; where the daemon is silent the lease ends it.
-        with suppress(HoldfastError):
-            self.client.abort(self.record.session_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteHolder:
-    """Obeys `holding.Holder`: sessions of one job, held by the daemon."""
-
-    client: SessionClient
-    job: str
-    ttl_seconds: int
-
-    @property
-    def server(self) -> str:
-        return str(self.client.socket_path)
-
-    def begin(self, kind: HeldKind, *, label: str, fast: bool, database: str = "") -> RemoteHolding:
-        record = self.client.begin(
-            job=self.job,
-            label=label,
-            kind=kind,
-            database=database,
-            fast=fast,
-            ttl_seconds=self.ttl_seconds,
-        )
-        return RemoteHolding(client=self.client, record=record)
-
-    def join(self, session_id: str) -> RemoteHolding:
-        try:
-            record = self.client.join(session_id)
-        except SessionNotFound:
-            # Whoever ended it may have been killed before all was stored that comes after.
-            record = self.client.end(session_id, keep=True)
-        return RemoteHolding(client=self.client, record=record)

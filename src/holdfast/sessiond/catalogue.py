@@ -6,13 +6,16 @@ import json
 import os
 import sqlite3
 import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from holdfast import events
 from holdfast.cleanup import afterwards
-from holdfast.errors import ConfigInvalid
+from holdfast.errors import ConfigInvalid, SessionDaemonUnreachable
 from holdfast.holding import HeldState
 from holdfast.scheduling.state import open_private
 from holdfast.session.record import SessionRecord, from_document, to_document
@@ -30,18 +33,32 @@ ON CONFLICT (session_id) DO UPDATE SET state = excluded.state, document = exclud
 """
 
 
-class Catalogue:
-    """One file, private to the daemon's user; each change is on disk when its method returns.
+# SQLite's primary result codes for a file that somebody else has locked.
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_PRIMARY = 0xFF
+BUSY_SECONDS = 5.0
+# What one list gathers at most; the newest come first.
+MOST_LISTED, MOST_LISTED_BYTES = 1000, 4 << 20
 
-    Raises `ConfigInvalid` where the file cannot be used.
+
+class Catalogue:
+    """One file, private to the daemon's user. Raises `ConfigInvalid` where it cannot be used.
+
+    What is to be kept in any case waits in memory where the file cannot be written at the moment.
+    Methods raise `SessionDaemonUnreachable` while somebody else has the file locked, and what
+    SQLite raises.
     """
 
     def __init__(self, path: Path) -> None:
         os.close(open_private(path, os.O_RDWR))
         self._path = path
         self._lock = threading.Lock()
+        self._owed: dict[str, SessionRecord] = {}
+        self._next_try = 0.0
         try:
-            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._database = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
+            )
             self._database.execute("PRAGMA synchronous = FULL")
             (layout,) = self._database.execute("PRAGMA user_version").fetchone()
             if layout not in (0, _LAYOUT):
@@ -59,32 +76,50 @@ class Catalogue:
             self._database.close()
 
     def put(self, record: SessionRecord) -> None:
-        """Remember `record`, in place of what was known of it."""
-        row = (
-            record.session_id,
-            record.state.value,
-            record.begun.begun_at.isoformat(),
-            json.dumps(to_document(record)),
-        )
+        """Remember `record`, in place of what was known of it; it is on disk when this returns."""
+        with self._lock, self._translated():
+            self._database.execute(_PUT, _row(record))
+
+    def keep(self, record: SessionRecord) -> None:
+        """The same, and in memory until it can be written: never raises."""
         with self._lock:
-            self._database.execute(_PUT, row)
+            self._owed[record.session_id] = record
+            if time.monotonic() >= self._next_try:
+                self._settle()
+
+    def settle(self) -> None:
+        """Write what is owed, as far as that is possible now."""
+        with self._lock:
+            self._settle()
 
     def find(self, session_id: str) -> SessionRecord | None:
+        with self._lock:
+            owed = self._owed.get(session_id)
+        if owed is not None:
+            return owed
         found = self._read("WHERE session_id = ?", session_id)
         return found[0] if found else None
 
     def listed(self, *, all_states: bool) -> list[SessionRecord]:
-        """Newest first."""
-        order = "ORDER BY begun_at DESC, session_id"
-        if all_states:
-            return self._read(order)
-        return self._read(f"WHERE state = ? {order}", HeldState.OPEN.value)
+        """Newest first, and no more than can be told at a time."""
+        order = f"ORDER BY begun_at DESC, session_id LIMIT {MOST_LISTED}"
+        found = (
+            self._read(order)
+            if all_states
+            else self._read(f"WHERE state = ? {order}", HeldState.OPEN.value)
+        )
+        with self._lock:
+            latest = [self._owed.get(each.session_id, each) for each in found]
+        return [each for each in latest if all_states or each.is_open]
 
-    def lose_all(self, reason: str, *, now: datetime) -> list[SessionRecord]:
+    def lose_all(
+        self, reason: str, *, now: datetime, but: Collection[str] = ()
+    ) -> list[SessionRecord]:
         """Those that were open, which went with the daemon that held them."""
         lost = [
             replace(each, state=HeldState.LOST, reason=reason, ended_at=now)
             for each in self.listed(all_states=False)
+            if each.session_id not in but
         ]
         for each in lost:
             self.put(each)
@@ -92,7 +127,7 @@ class Catalogue:
 
     def forget(self, *, before: datetime) -> None:
         """Drop the story of sessions that were begun before, and are not open."""
-        with self._lock:
+        with self._lock, self._translated():
             self._database.execute(
                 "DELETE FROM sessions WHERE begun_at < ? AND state <> ?",
                 (before.isoformat(), HeldState.OPEN.value),
@@ -100,11 +135,48 @@ class Catalogue:
 
     def _read(self, condition: str, *values: str) -> list[SessionRecord]:
         query = f"SELECT document FROM sessions {condition}"  # noqa: S608 - our own words, values apart
-        with self._lock:
+        found: list[SessionRecord | None] = []
+        size_bytes = 0
+        with self._lock, self._translated():
             rows = self._database.execute(query, values)
             with afterwards(rows.close):
-                found = [_readable(document) for (document,) in rows]
+                for (document,) in rows:
+                    size_bytes += len(str(document))
+                    if size_bytes > MOST_LISTED_BYTES:
+                        break
+                    found.append(_readable(document))
         return [each for each in found if each is not None]
+
+    def _settle(self) -> None:
+        """Of what cannot be written nothing is lost, and nobody waits for it again too soon."""
+        try:
+            for record in list(self._owed.values()):
+                self._database.execute(_PUT, _row(record))
+                del self._owed[record.session_id]
+        except sqlite3.Error as error:
+            self._next_try = time.monotonic() + BUSY_SECONDS
+            events.warning("catalogue_not_written", path=str(self._path), problem=str(error))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & _PRIMARY not in _BUSY:
+                raise
+            raise SessionDaemonUnreachable(
+                f"cannot use the catalogue of sessions '{self._path}': {error}",
+                hint="somebody else has it locked, fuser -v tells who; sessions that are held stay",
+            ) from error
+
+
+def _row(record: SessionRecord) -> tuple[str, str, str, str]:
+    return (
+        record.session_id,
+        record.state.value,
+        record.begun.begun_at.isoformat(),
+        json.dumps(to_document(record)),
+    )
 
 
 def _readable(document: object) -> SessionRecord | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -51,11 +52,21 @@ class Keeper:
         self._lock = threading.Lock()
         self._kept: dict[str, Kept] = {}
         self._beginning: list[str] = []
+        self._is_recovered = False
+        self._keeping_books = threading.Lock()
 
     def recover(self) -> None:
-        """Say of what an earlier daemon held that it is lost."""
+        """Say of what an earlier daemon held that it is lost; tried again at each round."""
         reason = "the daemon that held it ended, and the database session with it"
-        for record in self._catalogue.lose_all(reason, now=self._clock()):
+        with self._lock:
+            ours = set(self._kept)
+        try:
+            lost = self._catalogue.lose_all(reason, now=self._clock(), but=ours)
+        except (HoldfastError, sqlite3.Error) as error:
+            events.warning("catalogue_not_read", problem=str(error))
+            return
+        self._is_recovered = True
+        for record in lost:
             events.warning("session_lost", **fields_of(record), reason=reason)
 
     def begin(self, request: Request, peer: Peer) -> SessionRecord:
@@ -87,7 +98,7 @@ class Keeper:
             require_open(kept.record)
             self._looked_at(kept)
             kept.record = self._leased(kept.record)
-            self._catalogue.put(kept.record)
+            self._catalogue.keep(kept.record)
         events.info(act, **fields_of(kept.record), by=_who(peer))
         return kept.record
 
@@ -121,8 +132,16 @@ class Keeper:
         return kept.record
 
     def listed(self, peer: Peer, *, all_states: bool) -> list[SessionRecord]:
-        found = self._catalogue.listed(all_states=all_states)
+        """Without `all_states` what is held, be it only for the WAL of a backup that has ended."""
+        found = self._catalogue.listed(all_states=True) if all_states else self._held()
         return [record for record in found if self._authority.may_see(peer, record)]
+
+    def _held(self) -> list[SessionRecord]:
+        """Newest first."""
+        with self._lock:
+            records = [kept.record for kept in self._kept.values()]
+        held = [each for each in records if each.is_open or each.state is HeldState.ENDED]
+        return sorted(held, key=lambda each: (each.begun.begun_at, each.session_id), reverse=True)
 
     def round(self) -> list[threading.Thread]:
         """Look after every session, each in a thread of its own.
@@ -132,10 +151,21 @@ class Keeper:
         with self._lock:
             idle = [kept for kept in self._kept.values() if not kept.lock.locked()]
         threads = [threading.Thread(target=self._tend, args=[kept], daemon=True) for kept in idle]
-        for thread in threads:
-            thread.start()
-        self._catalogue.forget(before=self._clock() - REMEMBERED)
-        return threads
+        threads.append(threading.Thread(target=self._keep_books, daemon=True))
+        return [each for each in threads if _is_started(each)]
+
+    def _keep_books(self) -> None:
+        """What the catalogue could not take before; its file may be locked by anybody."""
+        if not self._keeping_books.acquire(blocking=False):
+            return
+        with afterwards(self._keeping_books.release):
+            if not self._is_recovered:
+                self.recover()
+            self._catalogue.settle()
+            try:
+                self._catalogue.forget(before=self._clock() - REMEMBERED)
+            except (HoldfastError, sqlite3.Error) as error:
+                events.warning("catalogue_not_tidied", problem=str(error))
 
     def stop(self) -> None:
         """End what is held: nobody will look after it any more."""
@@ -148,6 +178,7 @@ class Keeper:
                     kept.holding.abort()
                     if kept.record.is_open:
                         self._close(kept, HeldState.LOST, "the daemon was stopped")
+        self._catalogue.settle()
 
     def _tend(self, kept: Kept) -> None:
         with kept.lock:
@@ -217,24 +248,41 @@ class Keeper:
     def _put(self, kept: Kept, state: HeldState, reason: str) -> None:
         ended_at = kept.record.ended_at or self._clock()
         kept.record = replace(kept.record, state=state, reason=reason, ended_at=ended_at)
-        self._catalogue.put(kept.record)
+        self._catalogue.keep(kept.record)
 
     def _drop(self, kept: Kept) -> None:
         with self._lock:
             self._kept.pop(kept.record.session_id, None)
 
     def _reserve(self, server: str) -> None:
-        with self._lock:
-            held = sum(
-                kept.record.server == server and kept.record.is_open for kept in self._kept.values()
+        held = self._reserved(server)
+        if held:
+            # Some may be dead, and nobody has looked since.
+            for kept in held:
+                if not kept.lock.locked():
+                    self._tend(kept)
+            held = self._reserved(server)
+        if held:
+            jobs = ", ".join(sorted({f"'{kept.record.job}'" for kept in held}))
+            raise SessionLimit(
+                f"cannot begin a session on '{server}': {self._limits.per_server} are held, which"
+                f" is as many as are allowed: of jobs {jobs}",
+                hint="holdfast session list shows them; abort one, or raise sessions.per_server;"
+                " holdfast repair JOB ends those of dead runs",
             )
-            if held + self._beginning.count(server) >= self._limits.per_server:
-                raise SessionLimit(
-                    f"cannot begin a session on '{server}': {self._limits.per_server} are held,"
-                    " which is as many as are allowed",
-                    hint="holdfast session list shows them; end one, or raise sessions.per_server",
-                )
-            self._beginning.append(server)
+
+    def _reserved(self, server: str) -> list[Kept]:
+        """Nothing where a place is reserved now; else the sessions that have all places."""
+        with self._lock:
+            held = [
+                kept
+                for kept in self._kept.values()
+                if kept.record.server == server and kept.record.is_open
+            ]
+            if len(held) + self._beginning.count(server) < self._limits.per_server:
+                self._beginning.append(server)
+                return []
+        return held
 
     def _described(
         self, request: Request, peer: Peer, server: str, holding: Holding
@@ -269,7 +317,8 @@ class Keeper:
         return kept
 
     def _known(self, session_id: str, peer: Peer) -> SessionRecord:
-        record = self._catalogue.find(session_id)
+        kept = self._kept_as(session_id)
+        record = kept.record if kept else self._catalogue.find(session_id)
         if record is None:
             raise SessionNotFound(
                 f"cannot find session '{session_id}': nobody began it",
@@ -284,6 +333,16 @@ class Keeper:
     def _kept_as(self, session_id: str) -> Kept | None:
         with self._lock:
             return self._kept.get(session_id)
+
+
+def _is_started(thread: threading.Thread) -> bool:
+    """A host that gives no more threads now may do so at the next round."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        events.warning("round_not_begun", problem=str(error))
+        return False
+    return True
 
 
 def _who(peer: Peer) -> str:

@@ -162,3 +162,25 @@ def test_each_of_several_databases_has_a_snapshot_of_its_own(held: Held) -> None
         found = site.run("show", "shop/latest", "--database", name)["manifest"]
         assert found["consistency"] == "snapshot"
     until(lambda: server.held() == 0)
+
+
+@pytest.mark.parametrize("method", ["logical", "physical"])
+def test_runs_that_are_killed_again_and_again_lock_nobody_out(held: Held, method: str) -> None:
+    server, site, daemon = held
+    site.job["source"]["method"] = method
+    mine = daemon.begin("--kind", "snapshot")
+    for failpoint in ("snapshot-taken", "part-stored:1", "parts-stored", "part-begun:1"):
+        killed_at(site, failpoint)
+        # The one before is ended, and what somebody holds by hand is not.
+        assert len(daemon.ask("list")["sessions"]) == 2
+    (dead,) = [each for each in daemon.ask("list")["sessions"] if each["session_id"] != mine]
+    site.job["resumable"] = False
+    told = site.run("repair", "shop", "--dry-run")["jobs"][0]["leftovers"]
+    assert f"session {dead['session_id']}" in [each["what"] for each in told]
+    assert len(daemon.ask("list")["sessions"]) == 2
+    site.run("repair", "shop")
+    assert [each["session_id"] for each in daemon.ask("list")["sessions"]] == [mine]
+    daemon.ask("abort", mine)
+    until(lambda: server.held() == 0)
+    site.run("backup", "shop")
+    until(lambda: server.held() == 0)

@@ -24,10 +24,13 @@ from holdfast.errors import (
     SessionCorrupt,
     SnapshotLost,
 )
+from holdfast.holding import RUN_LABEL, HeldKind
 from holdfast.model import Buffer, Consistency
 from holdfast.operations.backup import backup
+from holdfast.operations.under_way import BackupChoice
 from holdfast.ports import Stored
 from holdfast.remembering import RunRecord
+from tests.fakes.holder import FakeHolder
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import ClosingFakeSnapshot, FakeSource, table
@@ -312,3 +315,29 @@ def test_a_run_that_loses_its_job_on_the_way_ends_its_reads() -> None:
         backup(world.plugs)
     assert stuck.is_set()
     assert world.source.closed == world.source.opened
+
+
+def test_a_run_ends_the_sessions_of_dead_ones_before_it_begins_its_own() -> None:
+    world = World()
+    world.sessions = holder = FakeHolder()
+    holder.begin(HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True).session_id = "of a dead run"
+    backup(world.plugs)
+    assert holder.left() == []
+
+
+def test_a_resumed_run_ends_all_sessions_but_the_one_that_it_goes_on_with() -> None:
+    world = World(
+        table("orders", "1,ann"),
+        table("zz_last", "1", "2", fails_with=BackupFailed("cannot read: cut off")),
+    )
+    world.resumable = True
+    with pytest.raises(BackupFailed):
+        backup(world.plugs)
+    (unfinished,) = world.journal.unfinished("shop")
+    world.sessions = holder = FakeHolder()
+    for name in (unfinished.snapshot, "of another one"):
+        holder.begin(HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True).session_id = name
+    # The fake source lets nobody rejoin; what was spared is seen all the same.
+    with pytest.raises(SnapshotLost):
+        backup(world.plugs, BackupChoice(resume=True))
+    assert holder.left() == [unfinished.snapshot]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
-from holdfast.errors import BackupFailed, HoldfastError, RunInFlight
+from holdfast.errors import BackupFailed, HoldfastError, RunInFlight, SessionDaemonUnreachable
+from holdfast.holding import RUN_LABEL, HeldKind
 from holdfast.operations.backup import backup
 from holdfast.operations.repair import Fate, RepairReport, repair
 from holdfast.operations.verify import verify
+from tests.fakes.holder import FakeHolder
 from tests.fakes.source import table
 from tests.unit.operations.worlds import World
 
@@ -120,3 +123,55 @@ def test_nothing_is_repaired_while_a_run_is_under_way() -> None:
     world = World()
     with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
         repaired(world)
+
+
+def held_by_dead_runs(world: World, *names: str) -> FakeHolder:
+    """Somebody who holds sessions that runs of the job have begun, and not ended."""
+    holder = FakeHolder()
+    for name in names:
+        holder.begin(HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True).session_id = name
+    world.sessions = holder
+    return holder
+
+
+def test_sessions_of_runs_that_nobody_goes_on_with_are_ended() -> None:
+    world = World()
+    holder = held_by_dead_runs(world, "ab", "cd")
+    assert fates(repaired(world, dry_run=True)) == {
+        "session ab": Fate.REMOVED,
+        "session cd": Fate.REMOVED,
+    }
+    assert holder.open_sessions == 2
+    assert list(fates(repaired(world)).values()) == [Fate.REMOVED, Fate.REMOVED]
+    assert holder.open_sessions == 0
+    assert fates(repaired(world)) == {}
+
+
+def test_a_session_that_can_be_gone_on_with_is_kept() -> None:
+    world = World(
+        table("orders", "1,ann"),
+        table("zz_last", "1", "2", fails_with=BackupFailed("cannot read: cut off")),
+    )
+    world.workers = 1
+    world.resumable = True
+    with pytest.raises(HoldfastError):
+        backup(world.plugs)
+    (unfinished,) = world.journal.unfinished("shop")
+    holder = held_by_dead_runs(world, unfinished.snapshot, "other")
+    repaired(world)
+    assert holder.left() == [unfinished.snapshot]
+    world.resumable = False
+    repaired(world)
+    assert holder.left() == []
+
+
+def test_a_holder_that_cannot_be_asked_keeps_nothing_from_being_repaired() -> None:
+    world = World()
+    world.sessions = Deaf()
+    world.repository.put(f"{DEAD}/parts/x.copy.zst", [b"half"])
+    assert fates(repaired(world)) == {DEAD: Fate.REMOVED}
+
+
+class Deaf(FakeHolder):
+    def left(self) -> Sequence[str]:
+        raise SessionDaemonUnreachable("cannot ask the session daemon: Connection refused")

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.failure import Failure
+from holdfast.holding import Holder
 from holdfast.model import Codec
 from holdfast.operations.plugs import JobSpec, Plugs
 from holdfast.operations.verify import Reader
@@ -48,6 +49,7 @@ class World:
         self.blob_grace = timedelta(0)
         self.gauges = MemoryGauges()
         self.pace = Pace()
+        self.sessions: Holder | None = None
         self._runs = 0
 
     @property
@@ -86,6 +88,7 @@ class World:
             gauges=self.gauges,
             pace=lambda _source: self.pace,
             blob_secret=lambda: b"of this host",
+            sessions=self.sessions,
         )
 
     @property

@@ -262,3 +262,22 @@ def test_old_stories_are_forgotten_and_open_sessions_are_not(desk: Desk) -> None
     desk.catalogue.forget(before=desk.clock() + timedelta(days=31))
     assert desk.catalogue.find(ended) is None
     assert desk.catalogue.find(held) is not None
+
+
+def test_sessions_that_are_dead_without_anybody_having_looked_take_no_place(desk: Desk) -> None:
+    for _ in range(4):
+        desk.begin(ttl_seconds=60)
+    desk.holder.holdings[0].problem = SessionLost("cannot use the session: terminated")
+    desk.begin()
+    with pytest.raises(SessionLimit, match="of jobs 'shop'"):
+        desk.begin()
+    desk.clock.advance(timedelta(minutes=2))
+    desk.begin()
+
+
+def test_what_is_held_for_its_wal_after_its_end_is_listed_until_it_is_let_go(desk: Desk) -> None:
+    session_id = desk.begin()
+    desk.keeper.end(session_id, ANNE, keep=True)
+    assert [each.state for each in desk.keeper.listed(ANNE, all_states=False)] == ["ended"]
+    desk.keeper.abort(session_id, ANNE)
+    assert desk.keeper.listed(ANNE, all_states=False) == []

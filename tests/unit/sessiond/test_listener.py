@@ -8,7 +8,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,15 @@ from holdfast.errors import (
     SessionRefused,
 )
 from holdfast.holding import HeldKind
-from holdfast.session.client import RemoteHolder, SessionClient
+from holdfast.session.client import SessionClient
 from holdfast.session.protocol import MOST_ANSWER_BYTES, decode_answer
+from holdfast.session.remote import RemoteHolder
+from holdfast.sessiond import listener as listeners
 from holdfast.sessiond.activation import own_socket
-from holdfast.sessiond.authority import Authority
-from holdfast.sessiond.listener import Listener
+from holdfast.sessiond.authority import Authority, Peer
+from holdfast.sessiond.listener import MOST_AT_ONCE, MOST_OF_ONE, PATIENCE_SECONDS, Listener
 from tests.engine.waiting import until
-from tests.unit.sessiond.conftest import STRANGER, Desk
+from tests.unit.sessiond.conftest import ANNE, BERT, STRANGER, Desk
 from tests.unit.strangers import NOBODY, open_folder, told_as_nobody
 
 ASK = """
@@ -44,10 +46,14 @@ except Exception as error:
 
 @contextmanager
 def listening(
-    desk: Desk, path: Path, authority: Authority | None = None
+    desk: Desk,
+    path: Path,
+    authority: Authority | None = None,
+    *,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> Iterator[SessionClient]:
     """A daemon behind `path`."""
-    listener = Listener(desk.keeper, authority or desk.authority)
+    listener = Listener(desk.keeper, authority or desk.authority, patience_seconds=patience_seconds)
     ends = threading.Event()
     with own_socket(path, group=None) as served:
         served.settimeout(0.02)
@@ -200,3 +206,74 @@ def test_two_daemons_do_not_share_a_socket_and_a_dead_one_is_replaced(
 def test_refusals_name_who_was_refused(desk: Desk) -> None:
     with pytest.raises(SessionRefused, match="cannot serve user '5004'"):
         desk.authority.require_served(STRANGER)
+
+
+def test_a_client_that_drips_bytes_is_hung_up_on_and_keeps_nobody_out(
+    desk: Desk, tmp_path: Path
+) -> None:
+    path = tmp_path / "socket"
+    with listening(desk, path, patience_seconds=0.3) as client:
+        with dripping(path, count=MOST_AT_ONCE) as ends:
+            # All places of this user: others have theirs, and these are free again soon.
+            until(lambda: answers(client))
+            assert not ends.is_set()
+        assert client.listed(all_states=False) == []
+
+
+@contextmanager
+def dripping(path: Path, *, count: int) -> Iterator[threading.Event]:
+    """`count` clients that send a byte every now and then, and never a line."""
+    ends = threading.Event()
+    clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(count)]
+
+    def drip() -> None:
+        while not ends.wait(0.05):
+            for each in clients:
+                with suppress(OSError):
+                    each.send(b" ")
+
+    for each in clients:
+        each.connect(str(path))
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield ends
+    finally:
+        ends.set()
+        thread.join()
+        for each in clients:
+            each.close()
+
+
+def answers(client: SessionClient) -> bool:
+    try:
+        client.listed(all_states=False)
+    except SessionDaemonUnreachable:
+        return False
+    return True
+
+
+def test_one_user_cannot_take_the_places_of_others(desk: Desk) -> None:
+    listener = Listener(desk.keeper, desk.authority)
+    greedy = [listener.admitted(BERT) for _ in range(MOST_AT_ONCE)]
+    assert sum(greedy) == MOST_OF_ONE
+    assert listener.admitted(ANNE)
+    others = [Peer(pid=1, uid=9000 + number, groups=frozenset()) for number in range(10)]
+    taken = sum(listener.admitted(each) for each in others for _ in range(MOST_OF_ONE))
+    assert taken == MOST_AT_ONCE - MOST_OF_ONE - 1
+    # Whoever runs the daemon is not kept out by anybody.
+    assert listener.admitted(Peer(pid=1, uid=0, groups=frozenset()))
+    listener.left(BERT)
+    assert listener.admitted(BERT)
+
+
+def test_whoever_is_turned_away_hears_why(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "MOST_AT_ONCE", 0)
+    monkeypatch.setattr(listeners, "MOST_OF_ONE", 0)
+    with (
+        listening(desk, tmp_path / "socket") as client,
+        pytest.raises(SessionDaemonUnreachable, match="questions of this user"),
+    ):
+        client.listed(all_states=False)

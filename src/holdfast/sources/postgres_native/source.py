@@ -13,7 +13,7 @@ from holdfast import events
 from holdfast.checksums import Policy
 from holdfast.cleanup import afterwards
 from holdfast.errors import HoldfastError
-from holdfast.holding import HeldKind, Holder, Holding
+from holdfast.holding import RUN_LABEL, HeldKind, Holder, Holding
 from holdfast.model import Consistency, Selection, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan
 from holdfast.sources.endings import Endings
@@ -209,7 +209,7 @@ class PostgresSource:
             joined(self._elsewhere, session_id)
             if session_id
             else self._elsewhere.begin(
-                HeldKind.SNAPSHOT, label="holdfast", fast=True, database=self.database
+                HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True, database=self.database
             )
         )
         tender = Tender(holding, lost=_tell_loss)

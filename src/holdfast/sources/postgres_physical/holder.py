@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -45,6 +46,13 @@ class PostgresHolder:
     def join(self, session_id: str) -> PostgresHolding:
         """A session of this process dies with it: there is never one to join."""
         raise SnapshotLost(f"nobody holds session '{session_id}' beyond the run that began it")
+
+    def left(self) -> Sequence[str]:
+        """For the same reason there are none."""
+        return ()
+
+    def forget(self, session_id: str) -> None:
+        """It is gone."""
 
     def _begun(
         self, connection: psycopg.Connection, kind: HeldKind, label: str, *, fast: bool

@@ -10,7 +10,7 @@ from functools import partial
 
 from holdfast.cleanup import afterwards
 from holdfast.errors import ConfigInvalid, DatabaseUnreachable
-from holdfast.holding import HeldKind, Holder
+from holdfast.holding import RUN_LABEL, HeldKind, Holder
 from holdfast.model import POSTGRES_CLUSTER, Consistency, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
 from holdfast.sources.postgres_native import databases, preflight
@@ -129,7 +129,7 @@ class PhysicalSource:
         holding = (
             joined(self._holder, rejoin)
             if rejoin
-            else self._holder.begin(HeldKind.BACKUP, label="holdfast", fast=self._fast)
+            else self._holder.begin(HeldKind.BACKUP, label=RUN_LABEL, fast=self._fast)
         )
         with of_this_process(holding), ExitStack() as unheard:
             if not rejoin:

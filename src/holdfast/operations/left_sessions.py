@@ -1,0 +1,41 @@
+"""Sessions that dead runs of a job have left with whoever holds them beyond a run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from holdfast import events
+from holdfast.errors import HoldfastError, Interrupted
+from holdfast.operations.plugs import Plugs
+
+
+def left_sessions(plugs: Plugs, *, spare: Collection[str]) -> list[str]:
+    """All but those to `spare`; none where nobody can be asked, which keeps nobody from the rest.
+
+    Only the holder knows them all: a run that was killed early has written nothing down.
+    """
+    if plugs.sessions is None:
+        return []
+    try:
+        return [each for each in plugs.sessions.left() if each not in spare]
+    except Interrupted:
+        raise
+    except HoldfastError as error:
+        events.warning("sessions_not_looked_for", problem=error.message)
+        return []
+
+
+def end_left(plugs: Plugs, session_ids: Sequence[str]) -> None:
+    """Only for whoever holds the job: nobody else can tell whether the run is dead."""
+    holder = plugs.sessions
+    if holder is None:
+        return
+    for session_id in session_ids:
+        try:
+            holder.forget(session_id)
+        except Interrupted:
+            raise
+        except HoldfastError as error:
+            events.warning("session_not_ended", session=session_id, problem=error.message)
+        else:
+            events.info("session_of_dead_run_ended", session=session_id)
