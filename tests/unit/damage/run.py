@@ -128,7 +128,8 @@ class Case:
             return MARKED not in place and FAILED not in place
         of_backup = any(place.startswith(f"repository/shop/{name}/") for name in BACKUPS)
         stays = of_backup or place.startswith(("repository/shop/blobs/", "repository/shop.wal/"))
-        return stays and place != self.victim and not self._is_beside(place)
+        is_damage = f"{place}/".startswith(f"{self.victim}/")
+        return stays and not is_damage and not self._is_beside(place)
 
     def _is_beside(self, place: str) -> bool:
         """Parts of a backup whose manifest is gone belong to nobody any more."""
