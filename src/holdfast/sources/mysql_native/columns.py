@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from holdfast.sources.mysql_native import typed_json
 from holdfast.sources.mysql_native.names import quoted
 
 WHOLE_NUMBERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal"}
@@ -62,6 +63,11 @@ class Column:
         return self.data_type in LONG
 
     @property
+    def is_json(self) -> bool:
+        """Whether its values may be more than their text: MariaDB has no such columns."""
+        return self.data_type == "json"
+
+    @property
     def usable_as_key(self) -> bool:
         return self.data_type in KEY_TYPES
 
@@ -85,8 +91,8 @@ class Column:
             return f"QUOTE(CAST({self._as_utf8(name)} AS BINARY))"
         if self.data_type in BYTES | SHAPES | TEXTS:
             return self._or_null(f"CONCAT('x''',HEX({name}),'''')")
-        if self.data_type == "json":
-            return f"QUOTE(CAST({name} AS CHAR CHARACTER SET utf8mb4))"
+        if self.is_json:
+            return typed_json.literal(self.name)
         return f"QUOTE({name})"
 
     @property
@@ -107,21 +113,23 @@ class Column:
             return self._as_utf8(name)
         if self.is_ascii:
             return f"CAST({name} AS BINARY)"
-        if self.data_type == "json":
-            return f"CAST({name} AS CHAR CHARACTER SET utf8mb4)"
         return name if self.data_type in MOMENTS else None
 
     @property
     def raw(self) -> str:
         """An expression for the bytes of a long value, in the column's own character set."""
         name = quoted(self.name)
-        if self.data_type == "json":
-            return f"CAST({name} AS CHAR CHARACTER SET utf8mb4)"
+        if self.is_json:
+            return typed_json.text(self.name)
         return f"CAST({name} AS BINARY)" if self.data_type in TEXTS else name
 
-    def restored(self, variable: str) -> str:
-        """What to INSERT where a user variable holds the bytes that `raw` gave."""
-        return f"CONVERT({variable} USING utf8mb4)" if self.data_type == "json" else variable
+    def restored(self, variable: str, types: bytes | None) -> str:
+        """What to INSERT where a user variable holds the bytes that `raw` gave, and `types` are
+        those that the text of a JSON document leaves out."""
+        if not self.is_json:
+            return variable
+        document = f"CONVERT({variable} USING utf8mb4)"
+        return f"JSON_SET({document}{types.decode()})" if types else document
 
     @property
     def bound(self) -> str:
@@ -147,6 +155,15 @@ def row_text(columns: Sequence[Column]) -> str:
     """An expression for a whole row: `(1,'a',NULL)`."""
     values = ",',',".join(column.literal for column in columns)
     return f"CONCAT('(',{values},')')" if values else "'()'"
+
+
+def raw_row(columns: Sequence[Column]) -> list[str]:
+    """Expressions for a row too long for one statement: long values as bytes, all others as SQL,
+    and behind them the types of JSON documents, column by column."""
+    return [
+        *(column.raw if column.long else column.literal for column in columns),
+        *(typed_json.types_of_any(column.name) for column in columns if column.is_json),
+    ]
 
 
 def column_list(columns: Sequence[Column]) -> str:

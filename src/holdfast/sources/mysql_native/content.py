@@ -13,6 +13,7 @@ from collections.abc import Generator
 
 from holdfast.checksums import Chosen
 from holdfast.errors import BackupFailed
+from holdfast.sources.mysql_native import typed_json
 from holdfast.sources.mysql_native.columns import (
     BYTES,
     MOMENTS,
@@ -25,6 +26,10 @@ from holdfast.sources.mysql_native.session import Row, Session
 from holdfast.sources.mysql_native.tables import Table
 
 METHOD = "mysql-rows/1"
+# The same, but for documents of MySQL the types of their values too: tables without any have the
+# first method's numbers.
+WITH_TYPES = "mysql-rows/2"
+METHODS = (METHOD, WITH_TYPES)
 TOO_SMALL = "max_allowed_packet is too small for one of its rows"
 LARGER = "SET GLOBAL max_allowed_packet = 67108864"
 # What no other value's text begins with.
@@ -34,27 +39,28 @@ NULL = "'N'"
 class Content:
     """Obeys `streams.Summing` for the tables that were chosen.
 
-    `reread_json` counts, by their columns, documents of MySQL that come back with other types:
-    no text says that a number in them is a DECIMAL, or a string a date.
+    `strange_json` counts, by their columns, documents of MySQL with values of types that are not
+    known here, and that come back as what their text says.
     """
 
     def __init__(self, chosen: Chosen) -> None:
         self._chosen = chosen
         self._lock = threading.Lock()
-        self.reread_json: dict[str, int] = {}
+        self.strange_json: dict[str, int] = {}
 
     def checksum(
         self, session: Session, table: Table, *, size_bytes: int
     ) -> Generator[bytes, None, str]:
         for column in table.columns:
-            if column.data_type == "json":
-                rows, _ = yield from session.awaited(changed_json(table, column))
+            if column.is_json:
+                rows, _ = yield from session.awaited(strange_json(table, column))
                 self._note(f"{table.relation.name}.{column.name}", int(rows[0][0] or b"0"))
         if not self._chosen.covers(table.relation, size_bytes=size_bytes):
             return ""
-        rows, warnings = yield from session.awaited(question(table))
+        method = method_for(table)
+        rows, warnings = yield from session.awaited(question(table, method))
         if not warnings:
-            return f"{METHOD}:{counted(rows)[1]}"
+            return f"{method}:{counted(rows)[1]}"
         if self._chosen.policy == "all":
             raise BackupFailed(
                 f"cannot compute a checksum of table '{table.relation}': {TOO_SMALL}", hint=LARGER
@@ -64,32 +70,32 @@ class Content:
     def _note(self, column: str, count: int) -> None:
         if count:
             with self._lock:
-                self.reread_json[column] = count
+                self.strange_json[column] = count
 
     @property
     def json_told(self) -> str:
         """The columns with such documents, for a proof and a note."""
         with self._lock:
-            found = sorted(self.reread_json.items())
+            found = sorted(self.strange_json.items())
         return ", ".join(f"{column} ({count})" for column, count in found)
 
 
-def changed_json(table: Table, column: Column) -> str:
-    """How many documents are not the same once their text was read again."""
-    name, text = quoted(column.name), _json_text(column)
-    again = f"CAST({text} AS JSON)"
-    as_text = f"CAST({again} AS CHAR CHARACTER SET utf8mb4)"
-    changed = f"NOT ({name} <=> {again}) OR CAST({text} AS BINARY) <> CAST({as_text} AS BINARY)"
-    return select("COUNT(*)", table.relation.name, f"WHERE {changed}")
+def strange_json(table: Table, column: Column) -> str:
+    """How many documents hold a value that is more than its text and cannot be written down."""
+    name = column.name
+    is_strange = typed_json.since(f"{typed_json.unknown(name)} > 0 AND", "", "")
+    where = f"WHERE {typed_json.is_more_than_text(name)} AND {is_strange} TRUE"
+    return select("COUNT(*)", table.relation.name, where)
 
 
-def _json_text(column: Column) -> str:
-    return f"CAST({quoted(column.name)} AS CHAR CHARACTER SET utf8mb4)"
+def method_for(table: Table) -> str:
+    """The method that says most of such a table."""
+    return WITH_TYPES if any(column.is_json for column in table.columns) else METHOD
 
 
-def question(table: Table) -> str:
-    """How many rows there are, and their sum."""
-    pieces = ",".join(piece(column) for column in table.columns)
+def question(table: Table, method: str = METHOD) -> str:
+    """How many rows there are, and their sum by one of the `METHODS`."""
+    pieces = ",".join(piece(column, method) for column in table.columns)
     # Without a column rows are equal, and their number says all.
     text = f"CONCAT_WS(',',{pieces})" if pieces else "''"
     number = f"CAST(CONV(LEFT(SHA2({text},256),16),16,10) AS UNSIGNED)"
@@ -102,9 +108,18 @@ def counted(rows: list[Row]) -> tuple[int, int]:
     return int(count or b"0"), int(total or b"0")
 
 
-def piece(column: Column) -> str:
+def piece(column: Column, method: str = METHOD) -> str:
     """One value as text that says where it ends: numbers hold no comma, others their length."""
-    return f"IFNULL({_text(column)},{NULL})"
+    text = _document(column.name, method) if column.is_json else _text(column)
+    return f"IFNULL({text},{NULL})"
+
+
+def _document(name: str, method: str) -> str:
+    if method == METHOD:
+        # As any server has it that was given its text.
+        return f"SHA2(CAST({typed_json.again(name)} AS CHAR CHARACTER SET utf8mb4),256)"
+    types = f"IFNULL(SHA2({typed_json.types_of_any(name)},256),'')"
+    return f"CONCAT(SHA2({typed_json.text(name)},256),{types})"
 
 
 def _text(column: Column) -> str:
@@ -120,10 +135,6 @@ def _text(column: Column) -> str:
     if kind in ("enum", "set"):
         # By number too: '' may be a member, or the error value.
         return f"CONCAT(CAST({name} AS UNSIGNED),'=',{_bounded(f'CAST({name} AS BINARY)')})"
-    if kind == "json":
-        # As any server has it that was given its text: see `changed_json`.
-        again = f"CAST({_json_text(column)} AS JSON)"
-        return f"SHA2(CAST({again} AS CHAR CHARACTER SET utf8mb4),256)"
     if column.long or kind == "vector":
         # All of a row has to fit into a packet: what may be long is there by its own digest.
         return f"SHA2({name},256)"

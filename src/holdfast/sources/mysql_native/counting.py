@@ -57,8 +57,9 @@ def _found(
     if table is None:
         raise RestoreFailed(f"cannot restore table '{relation}': the server does not have it")
     # Of a method that a later version may have there is nothing to compare.
-    is_summed = wanted.checksum.startswith(f"{content.METHOD}:")
-    question = content.question(table) if is_summed else select("COUNT(*),0", relation.name)
+    method = wanted.checksum.partition(":")[0]
+    is_summed = method in content.METHODS
+    question = content.question(table, method) if is_summed else select("COUNT(*),0", relation.name)
     try:
         rows, warnings = asking.fetch(question)
     except StatementFailed as error:
@@ -73,5 +74,5 @@ def _found(
         rows_expected=wanted.rows,
         rows_found=count,
         checksum_expected=wanted.checksum if is_summed else "",
-        checksum_found=f"{content.METHOD}:{total}" if is_summed else "",
+        checksum_found=f"{method}:{total}" if is_summed else "",
     )

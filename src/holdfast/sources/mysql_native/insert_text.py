@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdfast.errors import BackupFailed
-from holdfast.sources.mysql_native.columns import column_list
+from holdfast.sources.mysql_native.columns import column_list, raw_row
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.names import quoted, select
 from holdfast.sources.mysql_native.session import Session
@@ -75,16 +75,18 @@ def statement(table: Table, rows: bytes) -> bytes:
 
 def raw_rows(session: Session, table: Table, where: str, limits: Limits) -> Iterator[Batch]:
     """Rows too long for one statement: long values gathered in user variables, piece by piece."""
-    what = ",".join(column.raw if column.long else column.literal for column in table.columns)
+    what = ",".join(raw_row(table.columns))
     with session.streamed(select(what, table.relation.name, where)) as rows:
         for row in rows:
             yield from long_row(table, row, limits)
 
 
 def long_row(table: Table, row: tuple[bytes | None, ...], limits: Limits) -> Iterator[Batch]:
-    """One row whose long columns are given as raw bytes, all others as SQL."""
+    """One row as `raw_row` gives it."""
     values: list[bytes] = []
-    for number, (column, value) in enumerate(zip(table.columns, row, strict=True)):
+    types = iter(row[len(table.columns) :])
+    for number, (column, value) in enumerate(zip(table.columns, row, strict=False)):
+        typed = next(types) if column.is_json else None
         if not column.long:
             values.append(present(table, value))
         elif value is None:
@@ -92,7 +94,7 @@ def long_row(table: Table, row: tuple[bytes | None, ...], limits: Limits) -> Ite
         else:
             variable = f"@holdfast_{number}"
             yield from _gathered(variable, value, limits.piece_bytes)
-            values.append(column.restored(variable).encode())
+            values.append(column.restored(variable, typed).encode())
     yield Batch(statement(table, b"(" + b",".join(values) + b")"), 1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from holdfast.sources.mysql_native.columns import Column, row_text
+from holdfast.sources.mysql_native.columns import Column, raw_row, row_text
 from holdfast.sources.mysql_native.insert_text import Batch, Limits, long_row, present, statement
 from holdfast.sources.mysql_native.names import quoted, select
 from holdfast.sources.mysql_native.session import Row, Session
@@ -48,10 +48,7 @@ def _select(table: Table, limits: Limits) -> str:
     if not long:
         return select(text, table.relation.name)
     too_long = f"{_size(long)} > {limits.longest_bytes // TEXT_PER_STORED_BYTE}"
-    columns = ",".join(
-        f"IF({too_long},{column.raw if column.long else column.literal},NULL)"
-        for column in table.columns
-    )
+    columns = ",".join(f"IF({too_long},{each},NULL)" for each in raw_row(table.columns))
     return select(f"IF({too_long},NULL,{text}),{columns}", table.relation.name)
 
 

@@ -118,7 +118,7 @@ class MysqlSnapshot:
     def notes(self) -> Sequence[str]:
         """What will not come back as it is; all of it once every part was read."""
         told = self._summing.json_told
-        changed = f"JSON in which decimals or dates come back as doubles or strings: {told}"
+        changed = f"JSON with values of types that only their text comes back of: {told}"
         return (*self._notes, changed) if told else self._notes
 
     @property

@@ -88,10 +88,15 @@ def refuse_libraries(asking: Session, database: str, *, as_tables: bool) -> None
 def inexact(tables: Sequence[Table], *, kind: str) -> dict[str, list[str]]:
     """Columns whose values may come back as others: those that are rounded, those converted.
 
-    `kind` is that of the server: MariaDB takes bytes in ascii that are none of its characters.
+    `kind` is that of the server: MariaDB takes bytes in ascii that are none of its characters, and
+    keeps JSON as text.
     """
     converted = AMBIGUOUS_CHARSETS | ({ASCII} if kind == MARIADB else set())
-    found: dict[str, list[str]] = {"rounded_columns": [], "converted_columns": []}
+    found: dict[str, list[str]] = {
+        "rounded_columns": [],
+        "converted_columns": [],
+        "json_columns": [],
+    }
     for table in tables:
         for column in table.columns:
             name = f"{table.relation.name}.{column.name}"
@@ -99,12 +104,15 @@ def inexact(tables: Sequence[Table], *, kind: str) -> dict[str, list[str]]:
                 found["rounded_columns"].append(name)
             elif column.data_type in TEXTS and column.charset in converted:
                 found["converted_columns"].append(name)
+            elif column.is_json:
+                found["json_columns"].append(name)
     return {kind: names for kind, names in found.items() if names}
 
 
 SAYING = {
     "rounded_columns": "FLOAT is written with six digits",
     "converted_columns": "of two codes for one character one comes back, and ? of what is none",
+    "json_columns": "decimals, dates and bytes in JSON come back as doubles and strings",
 }
 
 

@@ -97,14 +97,20 @@ def test_values_that_may_come_back_as_others_are_announced() -> None:
         table("l", data="varchar", charset="latin1"),
         table("w", data="varchar", charset="utf16"),
         table("c", data="varchar", charset="ascii"),
+        table("o", data="json"),
     ]
     found = policy.inexact(tables, kind="mysql")
-    assert found == {"rounded_columns": ["f.a"], "converted_columns": ["j.a"]}
-    found = policy.inexact(tables, kind="mariadb")
+    assert found == {
+        "rounded_columns": ["f.a"],
+        "converted_columns": ["j.a"],
+        "json_columns": ["o.a"],
+    }
+    found = policy.inexact(tables[:-1], kind="mariadb")
     assert found == {"rounded_columns": ["f.a"], "converted_columns": ["j.a", "c.a"]}
-    rounded, converted = policy.notes(tables, kind="mysql")
+    rounded, converted, typed = policy.notes(tables, kind="mysql")
     assert "six digits: f.a;" in rounded
     assert "two codes for one character" in converted
+    assert "dates and bytes in JSON" in typed
 
 
 def test_waiting_writers_are_announced() -> None:
