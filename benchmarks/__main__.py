@@ -1,7 +1,7 @@
 """`python -m benchmarks [postgres|mysql|fleet ...]`: measure, and print ratios to our own time.
 
-`python -m benchmarks upload ...` and `catalog` are others, about stores and what they hold:
-`benchmarks.upload`, `benchmarks.catalog`.
+`python -m benchmarks upload ...`, `catalog` and `files` are others, about stores, what they hold,
+and clusters of many files: `benchmarks.upload`, `benchmarks.catalog`, `benchmarks.files`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import catalog, upload
+from benchmarks import catalog, files, upload
 from benchmarks import fleet as tuned_fleet
 from benchmarks.physical import PHYSICAL, PHYSICAL_FILES
 from benchmarks.workloads import HERE, OUT, USUAL, Contender, Workload
@@ -45,6 +45,8 @@ def main(argv: list[str]) -> int:
         return upload.main(argv[1:])
     if argv == ["catalog"]:
         return catalog.main()
+    if argv[:1] == ["files"]:
+        return files.main(argv[1:])
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "workloads", nargs="*", metavar="WORKLOAD", help=", ".join([*WORKLOADS, FLEET])

@@ -92,6 +92,11 @@ class Beneath:
                     _make_folder(descriptor, segment, mode=mode, owner=owner)
             above = f"{above}/{segment}".lstrip("/")
 
+    def set_folder_mode(self, name: str, mode: int) -> None:
+        """Of a folder that is there."""
+        with self._read_folder(name) as descriptor:
+            os.fchmod(descriptor, mode)
+
     def create(self, name: str, *, mode: int = FILE_MODE, owner: Owner | None = None) -> int:
         """A descriptor to write the new file `name`; nothing may be there under that name."""
         with self._holding(name) as (folder, last):

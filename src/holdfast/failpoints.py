@@ -2,6 +2,8 @@
 
 `HOLDFAST_FAILPOINT=NAME` kills at the first time that NAME is reached, `NAME:3` at the third.
 Nothing is caught, flushed or cleaned up: what a run leaves then is what the next one must mend.
+`NAME:1:stop` stops the process there until it is sent SIGCONT: what the world does meanwhile is
+then up to the test.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ VARIABLE = "HOLDFAST_FAILPOINT"
 Name = Literal[
     "backup-locked",
     "backup-swept",
+    "backup-beginning",
+    "backup-begun",
+    "cluster-asked",
+    "files-listed",
     "snapshot-taken",
     "part-begun",
     "part-stored",
@@ -48,10 +54,11 @@ _lock = threading.Lock()
 
 def reached(name: Name) -> None:
     """Die here if that was asked for."""
-    wanted, _, count = os.environ.get(VARIABLE, "").partition(":")
+    wanted, _, rest = os.environ.get(VARIABLE, "").partition(":")
     if wanted != name:
         return
+    count, _, how = rest.partition(":")
     with _lock:
         _seen[name] += 1
         if _seen[name] == int(count or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGSTOP if how == "stop" else signal.SIGKILL)

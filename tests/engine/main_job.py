@@ -142,6 +142,27 @@ class Site:
                 if running.poll() is None:
                     running.kill()
 
+    @contextmanager
+    def stopped_at(self, failpoint: str) -> Iterator[None]:
+        """A backup that stands still at `failpoint` while the block is at work, and then ends
+        well."""
+        environment = os.environ | {"HOLDFAST_FAILPOINT": f"{failpoint}:1:stop"}
+        with subprocess.Popen(
+            self.argv("backup", "shop"),
+            env=environment,
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as running:
+            try:
+                _, status = os.waitpid(running.pid, os.WUNTRACED)
+                assert os.WIFSTOPPED(status), f"it ended before {failpoint}"
+                yield
+            finally:
+                running.send_signal(signal.SIGCONT)
+            _, told = running.communicate(timeout=WAIT_SECONDS)
+            assert running.returncode == 0, told
+
 
 class MainJob:
     """Every promise of the main job, once a server."""

@@ -34,6 +34,7 @@ JOINED = {
     "sources/postgres_native/large_object_load.py": "counted before each piece",
     "sources/postgres_native/sampling.py": "a sample of a server",
     "sources/postgres_native/transport.py": "one row of a server",
+    "sources/postgres_physical/entries.py": "names of one part, two thousand at the most",
     "sources/postgres_physical/sampling.py": "a sample of a file",
     READER: "pieces of one chunk",
 }

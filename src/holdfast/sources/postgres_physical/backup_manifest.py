@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ class ManifestFile:
 
     path: str
     size_bytes: int
-    modified: float
+    modified: int
     crc32c: int
 
 
@@ -32,30 +32,36 @@ class WalRange:
     end_lsn: str
 
 
-def encode(
+def lines(
     files: Iterable[ManifestFile], wal: WalRange, *, server_version: int, system_identifier: str
-) -> bytes:
+) -> Iterator[bytes]:
     """One file a line, and last the SHA-256 of every line before it."""
+    seen = hashlib.sha256()
+    for line in _body(files, wal, server_version, system_identifier):
+        content = f"{line}\n".encode()
+        seen.update(content)
+        yield content
+    yield f'"Manifest-Checksum": "{seen.hexdigest()}"}}\n'.encode()
+
+
+def _body(
+    files: Iterable[ManifestFile], wal: WalRange, server_version: int, system_identifier: str
+) -> Iterator[str]:
+    version = 2 if server_version >= WITH_IDENTIFIER else 1
+    yield f'{{ "PostgreSQL-Backup-Manifest-Version": {version},'
     if server_version >= WITH_IDENTIFIER:
-        head = [
-            '{ "PostgreSQL-Backup-Manifest-Version": 2,',
-            f'"System-Identifier": {system_identifier},',
-        ]
-    else:
-        head = ['{ "PostgreSQL-Backup-Manifest-Version": 1,']
-    described = ",\n".join(_described(each) for each in sorted(files, key=lambda each: each.path))
-    lines = [
-        *head,
-        '"Files": [',
-        described,
-        "],",
-        '"WAL-Ranges": [',
-        _replayed(wal),
-        "],",
-    ]
-    body = ("\n".join(lines) + "\n").encode()
-    checksum = hashlib.sha256(body).hexdigest()
-    return body + f'"Manifest-Checksum": "{checksum}"}}\n'.encode()
+        yield f'"System-Identifier": {system_identifier},'
+    yield '"Files": ['
+    last = None
+    for each in files:
+        if last is not None:
+            yield f"{last},"
+        last = _described(each)
+    yield from [last] if last is not None else []
+    yield "],"
+    yield '"WAL-Ranges": ['
+    yield _replayed(wal)
+    yield "],"
 
 
 def _replayed(wal: WalRange) -> str:

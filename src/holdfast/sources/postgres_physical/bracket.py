@@ -16,7 +16,8 @@ from holdfast.holding import Ended, HeldKind, Holder, Holding
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
-from holdfast.sources.postgres_physical.snapshot import LABEL_FILE, MAP_FILE
+from holdfast.sources.postgres_physical.label import LABEL_FILE
+from holdfast.sources.postgres_physical.snapshot import MAP_FILE
 from holdfast.sources.postgres_physical.wal import require_segment
 from holdfast.wal import Position, segments_between
 
@@ -85,11 +86,11 @@ class PostgresBracket:
 
     @contextmanager
     def open(self, label: str) -> Iterator[OpenBracket]:
-        with cluster.session(self._login) as connection:
-            found = cluster.facts(connection)
+        # What is wrong with it is told before the server begins anything.
+        cluster.asked(self._login)
         holding = self._holder.begin(HeldKind.BACKUP, label=label, fast=True)
         with afterwards(holding.abort):
-            yield OpenBracket(holding=holding, found=found)
+            yield OpenBracket(holding=holding, found=cluster.asked(self._login))
 
 
 def _take_away(place: Path) -> None:

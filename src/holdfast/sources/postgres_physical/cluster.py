@@ -67,6 +67,12 @@ def session(login: Login) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+def asked(login: Login) -> ClusterFacts:
+    """The `facts` at this moment."""
+    with session(login) as connection:
+        return facts(connection)
+
+
 def facts(connection: psycopg.Connection) -> ClusterFacts:
     """Raises `Unsupported`, or `GrantMissing` where the files cannot be read from here."""
     row = connection.execute(_FACTS).fetchone()

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from typing import IO
 
 from holdfast.cleanup import afterwards, noted_on
 from holdfast.errors import RestoreFailed, VerifyFailed
+from holdfast.file_pieces import PATH
+from holdfast.files import write_all
 from holdfast.model import Part, PartKind
+from holdfast.part_details import Details
 from holdfast.ports import Progress
 from holdfast.proven import StoredParts
 from holdfast.sources.postgres_physical.file_ranges import FileRange
+from holdfast.sources.postgres_physical.layout import MODE, SPARSE
 from holdfast.sources.postgres_physical.reading import CHUNK_BYTES
 from holdfast.sources.postgres_physical.restore_folders import RestoreFolders, restore_failed
 from holdfast.sources.postgres_physical.snapshot import MAP_FILE
 from holdfast.sources.postgres_physical.tree import OF_A_SERVER, SIGNALS
 
-PATH = "path"
+# As a file system has them.
+HOLE_BYTES = 4096
+_MODE = re.compile(r"[0-7]{1,4}")
 # What a running server has written of itself, and what would make a standby of what comes back.
 _NOT_BROUGHT = OF_A_SERVER | SIGNALS
 
@@ -57,7 +65,7 @@ class FileRestore:
             else:
                 with self._stored.streamed(part) as chunks:
                     seen = self._watched(chunks, part)
-                    self._write(path_of(part), seen, FileRange.of(part.details))
+                    self._write(path_of(part), seen, how=_How.of(part))
         except (OSError, tarfile.TarError) as error:
             path = self._folders.data / part.details.get(PATH, part.name)
             raise restore_failed(path, error) from error
@@ -77,26 +85,47 @@ class FileRestore:
                 # Links, devices and pipes lead somewhere else: nobody has packed any.
                 content = pack.extractfile(member) if member.isreg() else None
                 if member.isdir():
-                    self._folders.make_folder(name)
+                    self._folders.make_folder(name, mode=member.mode)
                 elif content is not None:
-                    self._write(name, _chunks_of(content))
+                    self._write(name, _chunks_of(content), how=_How(mode=member.mode))
                 else:
                     raise tarfile.TarError(f"'{name}' is neither file nor folder")
 
-    def _write(self, path: str, chunks: Iterator[bytes], piece: FileRange | None = None) -> None:
+    def _write(self, path: str, chunks: Iterator[bytes], *, how: _How) -> None:
         """A file that nobody made before, or a piece of one that others are writing too."""
         if path in _NOT_BROUGHT:
             for _ in chunks:
                 pass
             return
-        descriptor = self._folders.create(path, is_piece=piece is not None)
+        descriptor = self._folders.create(path, is_piece=how.piece is not None, mode=how.mode)
         with afterwards(os.close, descriptor):
-            os.lseek(descriptor, piece.first if piece else 0, os.SEEK_SET)
+            os.lseek(descriptor, how.piece.first if how.piece else 0, os.SEEK_SET)
             for chunk in chunks:
                 if path == MAP_FILE and chunk:
                     # A server that starts would make links to what it names, wherever that is.
                     raise tarfile.TarError("it names places outside of the folder")
-                _write_all(descriptor, chunk)
+                _write_all(descriptor, chunk, is_sparse=how.is_sparse)
+            if how.is_sparse:
+                _end_here(descriptor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """What of a file comes, with which rights, and whether it had holes."""
+
+    piece: FileRange | None = None
+    mode: int = 0
+    is_sparse: bool = False
+
+    @staticmethod
+    def of(part: Part) -> _How:
+        """Raises `VerifyFailed` for what nobody has written."""
+        details = Details(part)
+        return _How(
+            piece=FileRange.of(part.details),
+            mode=int(details.matching(MODE, _MODE, "0"), 8) if MODE in details else 0,
+            is_sparse=SPARSE in details,
+        )
 
 
 class _Stream(io.RawIOBase):
@@ -126,7 +155,20 @@ def _chunks_of(content: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+def _write_all(descriptor: int, chunk: bytes, *, is_sparse: bool) -> None:
+    if not is_sparse:
+        write_all(descriptor, chunk)
+        return
+    for first in range(0, len(chunk), HOLE_BYTES):
+        block = chunk[first : first + HOLE_BYTES]
+        if any(block):
+            write_all(descriptor, block)
+        else:
+            os.lseek(descriptor, len(block), os.SEEK_CUR)
+
+
+def _end_here(descriptor: int) -> None:
+    """A hole at its end does not make a file longer, and other pieces of it may have."""
+    end = os.lseek(descriptor, 0, os.SEEK_CUR)
+    if end > os.fstat(descriptor).st_size:
+        os.pwrite(descriptor, b"\0", end - 1)

@@ -16,6 +16,7 @@ from holdfast.process import ChildFailed
 from holdfast.sources.postgres_physical.file_list import FileList
 from holdfast.sources.postgres_physical.lineage import Parent, cannot_follow, parent_among
 from holdfast.sources.postgres_physical.stream_facts import StreamFacts
+from holdfast.sources.postgres_physical.tar_stream import TarStream
 
 
 class Following:
@@ -72,7 +73,7 @@ class Following:
         self._file.seek(0)
         self._file.truncate()
         self.files = FileList(self._file)
-        return self.files.feed if self.is_wanted else _nothing
+        return TarStream(self.files).feed if self.is_wanted else _nothing
 
 
 def _nothing(_chunk: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import psycopg
 
 from holdfast.cleanup import on_failure
 from holdfast.errors import DatabaseUnreachable, SessionCorrupt, SessionLost, SnapshotLost
+from holdfast.failpoints import reached
 from holdfast.holding import Anchor, Begun, Ended, HeldKind
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.holder import take_snapshot
@@ -18,6 +20,7 @@ from holdfast.sources.postgres_physical import server
 from holdfast.wal import Position, segment_name
 
 AGAIN = "throw away what was copied, and begin again"
+_TIMELINE = re.compile(r"^START TIMELINE: (\d+)$", re.MULTILINE)
 _SEGMENT_BYTES = "SELECT pg_size_bytes(current_setting('wal_segment_size'))"
 
 
@@ -35,13 +38,33 @@ class PostgresHolder:
         self, kind: HeldKind, *, label: str, fast: bool, database: str = ""
     ) -> PostgresHolding:
         login = self._login.in_database(database) if database else self._login
+        holding = self._begin(login, kind, label, fast=fast)
+        # No server is promoted twice.
+        return holding or self._require(self._begin(login, kind, label, fast=fast))
+
+    def _begin(
+        self, login: Login, kind: HeldKind, label: str, *, fast: bool
+    ) -> PostgresHolding | None:
+        """None where the server was promoted meanwhile: what it began as a standby is worthless."""
         connection = login.connect()
         with on_failure(connection.close):
             try:
+                was_standby = server.anchor(connection).is_standby
                 begun = self._begun(connection, kind, label, fast=fast)
             except psycopg.Error as error:
                 raise server.beginning_failed(error, login.user, self.server) from error
-        return PostgresHolding(login, connection, begun)
+        holding = PostgresHolding(login, connection, begun)
+        if kind is HeldKind.BACKUP and was_standby and not begun.anchor.is_standby:
+            holding.abort()
+            return None
+        return holding
+
+    def _require(self, holding: PostgresHolding | None) -> PostgresHolding:
+        if holding is None:
+            raise SessionCorrupt(
+                f"cannot begin a backup on '{self.server}': it was promoted meanwhile", hint=AGAIN
+            )
+        return holding
 
     def join(self, session_id: str) -> PostgresHolding:
         """A session of this process dies with it: there is never one to join."""
@@ -57,7 +80,6 @@ class PostgresHolder:
     def _begun(
         self, connection: psycopg.Connection, kind: HeldKind, label: str, *, fast: bool
     ) -> Begun:
-        found = server.anchor(connection)
         begun_at = datetime.now(UTC)
         pid = connection.info.backend_pid
         if kind is HeldKind.SNAPSHOT:
@@ -65,7 +87,7 @@ class PostgresHolder:
             exported = take_snapshot(connection, login, user=self._login.user)
             return Begun(
                 kind=kind,
-                anchor=found,
+                anchor=server.anchor(connection),
                 begun_at=exported.taken_at.astimezone(UTC),
                 backend_pid=pid,
                 start_lsn=exported.lsn,
@@ -74,6 +96,9 @@ class PostgresHolder:
         # Before the backup begins: what it needs must not be recycled in between.
         slot = server.reserve_wal(connection)
         lsn = server.begin_backup(connection, label or "holdfast", fast=fast)
+        reached("backup-begun")
+        # What the server is once it has begun, and not what it was while it waited to.
+        found = server.anchor(connection)
         row = connection.execute(_SEGMENT_BYTES).fetchone()
         segment_bytes = int(row[0]) if row else 0
         return Begun(
@@ -117,7 +142,18 @@ class PostgresHolding:
                 ended = server.end_backup(self._connection)
         except psycopg.Error as error:
             self._explain(error)
+        self._require_timeline(ended)
         return ended
+
+    def _require_timeline(self, ended: Ended) -> None:
+        """Raises `SessionCorrupt` where the backup is of another timeline than we took it for."""
+        told = _TIMELINE.search(ended.backup_label)
+        if told and int(told[1]) != self.begun.anchor.timeline:
+            raise SessionCorrupt(
+                f"cannot use the session on '{self._login.server}': it began on timeline"
+                f" {told[1]}, not on {self.begun.anchor.timeline}",
+                hint=AGAIN,
+            )
 
     def abort(self) -> None:
         """The server ends a backup whose session ends, and drops its slot."""

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.errors import VerifyFailed
+from holdfast.file_pieces import VANISHED
 from holdfast.model import Part
 from holdfast.sources.postgres_physical.restore_folders import require_oid
-from holdfast.sources.postgres_physical.snapshot import LABEL_FILE
 from holdfast.stored_json import MANIFEST, Unreadable, parsed
 
-TABLESPACES, VANISHED = "tablespaces", "vanished"
+LABEL_FILE = "backup_label"
+TABLESPACES, LINKS, MODE = "tablespaces", "links", "mode"
+_MODE = re.compile(r"[0-7]{1,4}")
+_IN_TABLESPACE = re.compile(r"pg_tblspc/([1-9][0-9]{0,9})/.+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """Where tablespaces were, by their OIDs, and which files were dropped during the backup."""
+    """Where tablespaces were, by their OIDs; which files were dropped during the backup; where
+    links led that come back as what they led to; and the rights of the data directory."""
 
     tablespaces: Mapping[str, str] = field(default_factory=dict)
     vanished: frozenset[str] = frozenset()
+    links: Mapping[str, str] = field(default_factory=dict)
+    mode: int = 0
+
+    @property
+    def details(self) -> dict[str, str]:
+        return {
+            TABLESPACES: json.dumps(dict(self.tablespaces)),
+            VANISHED: json.dumps(sorted(self.vanished)),
+            LINKS: json.dumps(dict(self.links)),
+            MODE: f"{self.mode:o}",
+        }
+
+
+def tablespaces_in(folders: Iterable[str]) -> dict[str, str]:
+    """Those that folders were copied of, wherever they were: a run that was gone on with may have
+    copied one that is dropped by now."""
+    found = (_IN_TABLESPACE.fullmatch(folder) for folder in folders)
+    return {each[1]: "" for each in found if each}
 
 
 def told_by(parts: Sequence[Part]) -> Told:
@@ -33,11 +57,20 @@ def told_by(parts: Sequence[Part]) -> Told:
         return Told()
     spaces = _read(label, TABLESPACES, "{}")
     vanished = _read(label, VANISHED, "[]")
-    if not isinstance(spaces, dict) or not isinstance(vanished, list):
+    links = _read(label, LINKS, "{}")
+    mode = label.details.get(MODE, "0")
+    if (
+        not isinstance(spaces, dict)
+        or not isinstance(vanished, list)
+        or not isinstance(links, dict)
+        or not _MODE.fullmatch(mode)
+    ):
         raise _damaged(label)
     return Told(
         tablespaces={require_oid(oid): str(place) for oid, place in spaces.items()},
         vanished=frozenset(str(path) for path in vanished),
+        links={str(path): str(to) for path, to in links.items()},
+        mode=int(mode, 8),
     )
 
 

@@ -3,12 +3,15 @@ a hundred of them."""
 
 from __future__ import annotations
 
+import stat
 import tarfile
 from dataclasses import dataclass, field
 
 from holdfast.model import Buffer
 
-FOLDER_MODE, FILE_MODE = 0o700, 0o600
+FOLDER_MODE, FILE_MODE = stat.S_IFDIR | 0o700, stat.S_IFREG | 0o600
+# Never the right to run as somebody else.
+RIGHTS = 0o777
 END = bytes(2 * tarfile.BLOCKSIZE)
 _LONGEST_NAME, _LONGEST_FILE = 100, 8 << 30
 _NOBODY = b"0000000\0"
@@ -62,22 +65,23 @@ def padding_bytes(size_bytes: int) -> int:
     return -size_bytes % tarfile.BLOCKSIZE
 
 
-def header(path: str, *, size_bytes: int, modified: float, is_folder: bool = False) -> bytes:
-    """The header of one member; what the format has no room for has a header of its own first."""
-    mode = FOLDER_MODE if is_folder else FILE_MODE
+def header(path: str, *, size_bytes: int, modified: int, mode: int) -> bytes:
+    """The header of one file, or of a folder where `mode` is that of one; what the format has no
+    room for has a header of its own first."""
+    is_folder, rights = stat.S_ISDIR(mode), mode & RIGHTS
     is_plain = len(path) <= _LONGEST_NAME and path.isascii() and size_bytes < _LONGEST_FILE
     if is_folder or not is_plain:
         member = tarfile.TarInfo(path)
-        member.size, member.mtime, member.mode = size_bytes, int(modified), mode
+        member.size, member.mtime, member.mode = size_bytes, modified, rights
         member.type = tarfile.DIRTYPE if is_folder else tarfile.REGTYPE
         return member.tobuf(tarfile.PAX_FORMAT)
     # The library takes as long for it as reading a small file does.
     head = b"%s%07o\0%s%011o\0%011o\0" % (
         path.encode().ljust(_LONGEST_NAME, b"\0"),
-        mode,
+        rights,
         2 * _NOBODY,
         size_bytes,
-        int(modified),
+        modified,
     )
     rest = tarfile.REGTYPE + _REST
     checksum = sum(head) + sum(rest) + _SUM_BYTES * ord(" ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,18 +62,23 @@ def _stir(sums: NDArray[np.uint32], shifted: NDArray[np.uint32]) -> None:
     np.bitwise_xor(sums, shifted, out=sums)
 
 
-def bad_pages(content: Buffer, *, first_block: int, before: int) -> Iterator[int]:
-    """Blocks of `content`, whole pages, whose checksum is wrong though nobody can be writing them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A page whose checksum is wrong, in one of several contents, and the LSN that it carries.
 
-    Pages that are new, or whose LSN is not `before` the start of the backup, are right whatever
-    they hold: they are replayed from WAL.
+    Its `lsn` is 0 where it claims to be new: such a page holds nothing but zeros.
     """
-    for _, block in bad_among([(content, first_block)], before=before):
-        yield block
+
+    piece: int
+    block: int
+    lsn: int
 
 
-def bad_among(pieces: Sequence[tuple[Buffer, int]], *, before: int) -> Iterator[tuple[int, int]]:
-    """The same of several contents, each with its first block: the piece's number and the block."""
+def suspects_among(pieces: Sequence[tuple[Buffer, int]]) -> Iterator[Suspect]:
+    """Those of several contents, whole pages each, with the number of each one's first block.
+
+    A page of zeros alone is right: a server has made room, and written nothing there yet.
+    """
     rows = [np.frombuffer(content, np.uint32).reshape(-1, WORDS) for content, _ in pieces]
     if not rows:
         return
@@ -84,20 +90,28 @@ def bad_among(pieces: Sequence[tuple[Buffer, int]], *, before: int) -> Iterator[
             for (_, first), count in zip(pieces, counts, strict=True)
         ]
     )
-    bad = np.flatnonzero(_is_bad(pages, blocks, before))
-    numbers = np.repeat(np.arange(len(pieces)), counts) if len(bad) else bad
-    for row in bad:
-        yield int(numbers[row]), int(blocks[row])
-
-
-def _is_bad(
-    pages: NDArray[np.uint32], blocks: NDArray[np.uint32], before: int
-) -> NDArray[np.bool_]:
     carried = pages[:, _CHECKSUM] & _LOW_HALF
-    differs: NDArray[np.bool_] = carried != page_checksums(pages, blocks)
-    if not differs.any():
-        return differs
+    wrong = np.flatnonzero(carried != page_checksums(pages, blocks))
+    wrong = wrong[pages[wrong].any(axis=1)]
+    numbers = np.repeat(np.arange(len(pieces)), counts) if len(wrong) else wrong
+    for row in wrong:
+        yield Suspect(piece=int(numbers[row]), block=int(blocks[row]), lsn=_lsn(pages[row]))
+
+
+def claims_from(content: Buffer, lsn: int) -> Iterator[tuple[int, int]]:
+    """Which of these whole pages carry an LSN from `lsn` on, and which, right or wrong: this is
+    quickly told."""
+    pages = np.frombuffer(content, np.uint32).reshape(-1, WORDS)
     lsns = pages[:, _LSN_HIGH].astype(np.uint64) << np.uint64(32) | pages[:, _LSN_LOW]
-    is_new = (pages[:, _UPPER] >> np.uint32(16)) == 0
-    bad: NDArray[np.bool_] = differs & ~is_new & (lsns < np.uint64(before))
-    return bad
+    for number in np.flatnonzero(lsns >= np.uint64(lsn)):
+        yield int(number), int(lsns[number])
+
+
+def suspect(page: Buffer, block: int) -> Suspect | None:
+    """None where the page is right."""
+    return next(suspects_among([(page, block)]), None)
+
+
+def _lsn(page: NDArray[np.uint32]) -> int:
+    is_new = int(page[_UPPER]) >> 16 == 0
+    return 0 if is_new else int(page[_LSN_HIGH]) << 32 | int(page[_LSN_LOW])

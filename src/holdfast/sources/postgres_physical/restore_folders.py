@@ -13,17 +13,21 @@ from pathlib import Path
 from holdfast.beneath import Beneath, NotBeneath
 from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
 from holdfast.files import PASSABLE_FOLDER, make_folder
-from holdfast.sources.postgres_physical.packing import FILE_MODE, FOLDER_MODE
 
 LINKS = "pg_tblspc"
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+# `initdb -g`: a group may read, and a server refuses any other right on its data directory.
+GROUP_FOLDER_MODE, GROUP_FILE_MODE = 0o750, 0o640
+# Nobody but the owner writes, whatever a backup says, and the owner always may.
+_MOST, _LEAST_OF_FOLDERS, _LEAST_OF_FILES = 0o755, 0o700, 0o600
 _OID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
-_MOST = (1 << 32) - 1
+_LARGEST_OID = (1 << 32) - 1
 _NOT_OURS = "it is damaged, or somebody has changed it: restore from another backup"
 
 
 def require_oid(text: str) -> str:
     """The OID of a tablespace, which becomes a name of a folder; raises `VerifyFailed`."""
-    if not _OID.fullmatch(text) or int(text) > _MOST:
+    if not _OID.fullmatch(text) or int(text) > _LARGEST_OID:
         raise VerifyFailed(
             f"cannot trust this backup: it calls a tablespace '{text}', which is no OID",
             hint=_NOT_OURS,
@@ -33,10 +37,14 @@ def require_oid(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreFolders:
-    """A data directory, and the folder of each tablespace by its OID, in `spaces`."""
+    """A data directory, and the folder of each tablespace by its OID, in `spaces`.
+
+    What says nothing of its rights gets those of a cluster that its group may read, or not.
+    """
 
     data: Path
     spaces: Mapping[str, Path]
+    is_for_group: bool = False
     _made: set[str] = field(default_factory=set)
 
     @property
@@ -57,29 +65,38 @@ class RestoreFolders:
     def prepare(self) -> None:
         """Make them, and the links from the data directory; all of it lasts once it was synced."""
         for folder in self.all:
-            make_folder(folder, mode=FOLDER_MODE, above=PASSABLE_FOLDER)
-            folder.chmod(FOLDER_MODE)
+            make_folder(folder, mode=self._folder_mode, above=PASSABLE_FOLDER)
+            folder.chmod(self._folder_mode)
         data = Beneath(self.data)
         data.make_folders(LINKS)
         for oid, folder in self.spaces.items():
             data.symlink(str(folder), f"{LINKS}/{require_oid(oid)}")
 
-    def make_folder(self, path: str) -> None:
+    @property
+    def _folder_mode(self) -> int:
+        return GROUP_FOLDER_MODE if self.is_for_group else FOLDER_MODE
+
+    def make_folder(self, path: str, *, mode: int = 0) -> None:
+        """One that is there already, as others had to be made in it, gets its `mode` now."""
         root, name = self._rooted(path)
         if path not in self._made:
-            root.make_folders(name, mode=FOLDER_MODE)
+            root.make_folders(name, mode=self._folder_mode)
             self._made.add(path)
+        if mode and name:
+            root.set_folder_mode(name, mode & _MOST | _LEAST_OF_FOLDERS)
 
-    def create(self, path: str, *, is_piece: bool = False) -> int:
+    def create(self, path: str, *, is_piece: bool = False, mode: int = 0) -> int:
         """A descriptor to write the file `path`, which nobody made before, unless it `is_piece`:
         then others may be writing to it too. Raises `OSError`."""
         above = path.rpartition("/")[0]
         if above:
             self.make_folder(above)
         root, name = self._rooted(path)
+        otherwise = GROUP_FILE_MODE if self.is_for_group else FILE_MODE
+        rights = mode & _MOST | _LEAST_OF_FILES if mode else otherwise
         if is_piece:
-            return root.extend(name, mode=FILE_MODE)
-        return root.create(name, mode=FILE_MODE)
+            return root.extend(name, mode=rights)
+        return root.create(name, mode=rights)
 
     def _rooted(self, path: str) -> tuple[Beneath, str]:
         """The folder that `path` of the backup belongs into, and its name there: what is in a

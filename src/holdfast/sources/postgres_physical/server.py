@@ -18,16 +18,21 @@ RENAMED = 150000
 SLOT_PREFIX = "holdfast_"
 WAL_LEVEL = "55000"
 
-_ANCHOR = """
-SELECT (SELECT system_identifier FROM pg_control_system())::text,
-       (SELECT timeline_id FROM pg_control_checkpoint()),
-       pg_postmaster_start_time(), pg_is_in_recovery()
+# A server that was just promoted has no checkpoint of its new timeline yet; what it writes is
+# called by it already.
+TIMELINE = """
+CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
+     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END
 """
+_ANCHOR = f"""
+SELECT (SELECT system_identifier FROM pg_control_system())::text, {TIMELINE},
+       pg_postmaster_start_time(), pg_is_in_recovery()
+"""  # noqa: S608  # of constants
 
 
 def anchor(connection: psycopg.Connection) -> Anchor:
     """What the server is now; raises what psycopg raises."""
-    row = connection.execute(_ANCHOR).fetchone()
+    row = connection.execute(_ANCHOR.encode()).fetchone()
     if row is None:
         raise psycopg.OperationalError("the server does not know itself")
     system_identifier, timeline, started_at, is_standby = row

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 
 from crc32c import crc32c
 
-from holdfast import events
 from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
 from holdfast.holding import Ended, Holding
 from holdfast.model import (
@@ -28,16 +28,19 @@ from holdfast.sources.postgres_physical import backup_manifest
 from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
 from holdfast.sources.postgres_physical.file_ranges import WHOLE, FileRange
-from holdfast.sources.postgres_physical.findings import Findings
+from holdfast.sources.postgres_physical.findings import Findings, whole_files
+from holdfast.sources.postgres_physical.label import LABEL_FILE, Told, tablespaces_in
 from holdfast.sources.postgres_physical.layout import Layout, around
+from holdfast.sources.postgres_physical.packed import Packed
 from holdfast.sources.postgres_physical.reading import Reader, unreadable
-from holdfast.sources.postgres_physical.tree import CONTROL_FILE, Entry
+from holdfast.sources.postgres_physical.tree import CONTROL_FILE, Entry, Seen
 from holdfast.sources.postgres_physical.wal import require_segment
 from holdfast.sources.tending import LOOK_SECONDS, Tender, let_go
+from holdfast.stored_json import as_text
 from holdfast.wal import Position, segments_between
 
-LABEL_FILE, MAP_FILE, MANIFEST_FILE = "backup_label", "tablespace_map", "backup_manifest"
-BLOCKS_TOLD = 20
+MAP_FILE, MANIFEST_FILE = "tablespace_map", "backup_manifest"
+NOTES_TOLD = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +64,23 @@ class FileStream:
 class PhysicalSnapshot:
     """Obeys `ports.Snapshot`, and all that `ports` knows of special ones.
 
-    Made by `PhysicalSource.open`; `name` is what another run can rejoin it by.
+    Obeys `chaining.Telling` too.
+    Made by `PhysicalSource.open`; `name` is what another run can rejoin it by. `seen` is what its
+    layout leaves out, and `unproven` what could not be compared with the server's catalogue.
     """
 
     found: ClusterFacts
     holding: Holding
     layout: Layout
     name: str
+    seen: Seen = field(default_factory=Seen)
+    unproven: Sequence[str] = ()
     findings: Findings = field(default_factory=Findings)
     consistency: Consistency = Consistency.SNAPSHOT
     ended: Ended | None = None
     ended_at: datetime | None = None
     _texts: dict[str, bytes] = field(default_factory=dict)
+    _files: Packed = field(default_factory=Packed)
     _problem: HoldfastError | None = None
 
     def __post_init__(self) -> None:
@@ -89,6 +97,10 @@ class PhysicalSnapshot:
     @property
     def tools(self) -> dict[str, str]:
         return {}
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return [*told_of(self.seen), *self.unproven]
 
     @property
     def parts(self) -> Sequence[PartPlan]:
@@ -112,10 +124,7 @@ class PhysicalSnapshot:
         if self.findings.vanished:
             found["vanished"] = f"{len(self.findings.vanished)} files were dropped on the way"
         if self.findings.bad:
-            found["bad_pages"] = "; ".join(
-                f"{path}: {', '.join(map(str, sorted(blocks)[:BLOCKS_TOLD]))}"
-                for path, blocks in sorted(self.findings.bad.items())
-            )
+            found["bad_pages"] = self.findings.told_bad
         return found
 
     def _page_checksums(self) -> str:
@@ -134,23 +143,27 @@ class PhysicalSnapshot:
             yield FileStream(reader.pack(self.layout.contents[part.name]), reader.findings)
         elif part.kind is PartKind.WAL:
             yield FileStream(self._wal(reader, part))
+        elif part.details["path"] == MANIFEST_FILE:
+            yield FileStream(iter(self._files))
         else:
             yield FileStream(iter([self._texts[part.details["path"]]]))
 
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
         """The WAL, `pg_control` (read after all it must not be older than), labels, manifest."""
         self.require_alive()
-        self.findings = Findings.of_all(part.memo for part in stored)
+        self.findings = Findings.of_all(stored)
         control = self._control()
         self.ended = self.holding.ended or self._tender.end()
         self.ended_at = datetime.now(UTC)
+        self.findings.judge(Position.parse(self.ended.stop_lsn).byte)
         self._texts = {CONTROL_FILE: control, LABEL_FILE: self.ended.backup_label.encode()}
-        manifest = self._manifest()
+        self._files = Packed(self._manifest(stored))
         if self.ended.tablespace_map:
             self._texts[MAP_FILE] = self.ended.tablespace_map.encode()
-        self._texts[MANIFEST_FILE] = manifest
-        self._tell_bad_pages()
-        return [*self._wal_parts(), *(self._text_part(path) for path in self._texts)]
+        self.findings.tell()
+        last = self._text_part(MANIFEST_FILE, self._files.size_bytes)
+        texts = (self._text_part(path, len(text)) for path, text in self._texts.items())
+        return [*self._wal_parts(), *texts, last]
 
     def go_on_from(self, stored: Sequence[Part]) -> None:
         self.layout = around(self.layout, stored, with_rest=self.holding.ended is None)
@@ -203,6 +216,8 @@ class PhysicalSnapshot:
             checks_pages=self.found.has_checksums,
             findings=Findings(),
             look=self.require_alive,
+            owner=self.found.data.stat().st_uid,
+            links=self.seen.links,
         )
 
     def _wal_parts(self) -> Iterator[PartPlan]:
@@ -241,19 +256,10 @@ class PhysicalSnapshot:
             raise BackupFailed("cannot collect WAL: the backup has not ended")
         return self.ended.stop_lsn
 
-    def _manifest(self) -> bytes:
-        begun, files = self.holding.begun, list(self._files())
-        for path, content in self._texts.items():
-            files.append(
-                ManifestFile(
-                    path=path,
-                    size_bytes=len(content),
-                    modified=begun.begun_at.timestamp(),
-                    crc32c=crc32c(content),
-                )
-            )
-        return backup_manifest.encode(
-            files,
+    def _manifest(self, stored: Sequence[Part]) -> Iterator[bytes]:
+        begun = self.holding.begun
+        return backup_manifest.lines(
+            chain(self._copied(stored), self._closing()),
             WalRange(
                 timeline=begun.anchor.timeline, start_lsn=begun.start_lsn, end_lsn=self._stop_lsn
             ),
@@ -261,8 +267,8 @@ class PhysicalSnapshot:
             system_identifier=self.found.system_identifier,
         )
 
-    def _files(self) -> Iterator[ManifestFile]:
-        for path, read in self.findings.whole_files():
+    def _copied(self, stored: Sequence[Part]) -> Iterator[ManifestFile]:
+        for path, read in whole_files(stored, self.findings.vanished):
             yield ManifestFile(
                 path=path,
                 size_bytes=read.size_bytes,
@@ -270,18 +276,41 @@ class PhysicalSnapshot:
                 crc32c=read.crc32c,
             )
 
-    def _text_part(self, path: str) -> PartPlan:
-        details = {"path": path}
-        if path == LABEL_FILE:
-            details["tablespaces"] = json.dumps(self.found.tablespaces)
-            details["vanished"] = json.dumps(sorted(self.findings.vanished))
+    def _closing(self) -> Iterator[ManifestFile]:
+        for path in (CONTROL_FILE, LABEL_FILE):
+            content = self._texts[path]
+            yield ManifestFile(
+                path=path,
+                size_bytes=len(content),
+                modified=int(self.holding.begun.begun_at.timestamp()),
+                crc32c=crc32c(content),
+            )
+
+    def _text_part(self, path: str, size_bytes: int) -> PartPlan:
         return PartPlan(
             name=f"end/{path.rpartition('/')[2]}",
             kind=PartKind.CLOSING,
-            estimated_bytes=len(self._texts[path]),
-            details=details,
+            estimated_bytes=size_bytes,
+            details={"path": path} | (self._told().details if path == LABEL_FILE else {}),
         )
 
-    def _tell_bad_pages(self) -> None:
-        for path, blocks in sorted(self.findings.bad.items()):
-            events.error("pages_damaged", file=path, blocks=sorted(blocks)[:BLOCKS_TOLD])
+    def _told(self) -> Told:
+        """What a restore has to know besides."""
+        return Told(
+            tablespaces=tablespaces_in(self.findings.folders) | self.seen.tablespaces,
+            vanished=frozenset(self.findings.vanished),
+            links=self.seen.links,
+            mode=stat.S_IMODE(self.found.data.stat().st_mode),
+        )
+
+
+def told_of(seen: Seen) -> list[str]:
+    """What is not copied, or not as it is, in words for the operator."""
+    left = [f"left out: '{path}': {why}" for path, why in sorted(seen.skipped.items())]
+    links = [
+        f"'{path}' is a link to '{to}': it comes back as a folder or file of its own"
+        for path, to in sorted(seen.links.items())
+    ]
+    more = len(left) + len(links) - NOTES_TOLD
+    told = [as_text(each) for each in (*left, *links)[:NOTES_TOLD]]
+    return [*told, f"and {more} more such names"] if more > 0 else told

@@ -10,6 +10,7 @@ from functools import partial
 
 from holdfast.cleanup import afterwards
 from holdfast.errors import ConfigInvalid, DatabaseUnreachable
+from holdfast.failpoints import reached
 from holdfast.holding import RUN_LABEL, HeldKind, Holder
 from holdfast.model import POSTGRES_CLUSTER, Consistency, PartPlan, Relation, Server
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
@@ -18,11 +19,12 @@ from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
 from holdfast.sources.postgres_physical.file_ranges import FileRange
+from holdfast.sources.postgres_physical.inventory import require_all
 from holdfast.sources.postgres_physical.layout import Layout, lay_out
 from holdfast.sources.postgres_physical.reading import unreadable
 from holdfast.sources.postgres_physical.sampling import is_worth_compressing
-from holdfast.sources.postgres_physical.snapshot import PhysicalSnapshot
-from holdfast.sources.postgres_physical.tree import Entry
+from holdfast.sources.postgres_physical.snapshot import PhysicalSnapshot, told_of
+from holdfast.sources.postgres_physical.tree import Entry, Seen
 from holdfast.sources.tending import LOOK_SECONDS, joined, of_this_process
 
 # A file of the server, one of the repository, its folder, and one in reserve.
@@ -68,19 +70,22 @@ class PhysicalSource:
         with cluster.session(self._login) as connection:
             found = cluster.facts(connection)
             free = preflight.connections_free(connection)
-            files = sum(1 for _ in self._entries(found))
-            checks = "are on" if found.has_checksums else "are off: damage would not be seen"
-            return [
-                Finding(
-                    subject="server",
-                    detail=f"PostgreSQL {found.version},"
-                    f" a {'standby' if found.is_standby else 'primary'}",
-                ),
-                Finding(subject="login", detail=f"'{self._login.user}'"),
-                Finding(subject="files", detail=f"{files} in '{found.data}' can be listed"),
-                Finding(subject="page checksums", detail=checks),
-                Finding(subject="connections", detail=f"{free} free, {CONNECTIONS} needed"),
-            ]
+        seen = Seen()
+        files = sum(1 for _ in _entries(found, seen))
+        notes = [*told_of(seen), *require_all(self._login, found, seen.skipped)]
+        checks = "are on" if found.has_checksums else "are off: damage would not be seen"
+        return [
+            Finding(
+                subject="server",
+                detail=f"PostgreSQL {found.version},"
+                f" a {'standby' if found.is_standby else 'primary'}",
+            ),
+            Finding(subject="login", detail=f"'{self._login.user}'"),
+            Finding(subject="files", detail=f"{files} in '{found.data}' can be listed"),
+            *(Finding(subject="files", detail=each) for each in notes),
+            Finding(subject="page checksums", detail=checks),
+            Finding(subject="connections", detail=f"{free} free, {CONNECTIONS} needed"),
+        ]
 
     def connections_free(self) -> int:
         """Raises `DatabaseUnreachable` where the two sessions that are needed do not fit."""
@@ -96,8 +101,8 @@ class PhysicalSource:
 
     def plan(self) -> SourcePlan:
         with cluster.session(self._login) as connection:
-            found = cluster.facts(connection)
-            layout = self._layout(found)
+            found, seen = cluster.facts(connection), Seen()
+            layout = _layout(found, seen)
         sums = "verified" if found.has_checksums else "not there: the cluster has none"
         return SourcePlan(
             server=Server(kind=POSTGRES_CLUSTER, version=found.version, database=self.database),
@@ -112,7 +117,11 @@ class PhysicalSource:
                 for part in layout.parts
             ),
             consistency=Consistency.SNAPSHOT,
-            notes=(f"page checksums are {sums}", "the WAL that a restore needs comes on top"),
+            notes=(
+                f"page checksums are {sums}",
+                "the WAL that a restore needs comes on top",
+                *told_of(seen),
+            ),
         )
 
     @contextmanager
@@ -124,8 +133,9 @@ class PhysicalSource:
         rejoin: str = "",
     ) -> Iterator[Snapshot]:
         _require_files(workers)
-        with cluster.session(self._login) as asking:
-            found = cluster.facts(asking)
+        # What is wrong with it is told before the server begins anything.
+        cluster.asked(self._login)
+        reached("backup-beginning")
         holding = (
             joined(self._holder, rejoin)
             if rejoin
@@ -134,26 +144,35 @@ class PhysicalSource:
         with of_this_process(holding), ExitStack() as unheard:
             if not rejoin:
                 unheard.enter_context(afterwards(holding.abort))
+            found = cluster.asked(self._login)
+            reached("cluster-asked")
+            seen = Seen()
+            layout = _layout(found, seen)
+            reached("files-listed")
             snapshot = PhysicalSnapshot(
                 found=found,
                 holding=holding,
-                layout=self._layout(found),
+                layout=layout,
                 name=holding.session_id or f"the backup of process {os.getpid()}",
+                seen=seen,
+                unproven=require_all(self._login, found, seen.skipped),
             )
             # From here on it is theirs who know of it to let it go.
             unheard.pop_all()
             with snapshot.tended(seconds=self._look_seconds):
                 yield snapshot
 
-    def _layout(self, found: ClusterFacts) -> Layout:
-        worth = partial(is_worth_compressing, found.data)
-        return lay_out(self._entries(found), is_worth_compressing=worth)
 
-    def _entries(self, found: ClusterFacts) -> Iterator[Entry]:
-        try:
-            yield from found.tree.entries()
-        except OSError as error:
-            raise unreadable(found.data, error) from error
+def _layout(found: ClusterFacts, seen: Seen) -> Layout:
+    worth = partial(is_worth_compressing, found.data)
+    return lay_out(_entries(found, seen), is_worth_compressing=worth)
+
+
+def _entries(found: ClusterFacts, seen: Seen) -> Iterator[Entry]:
+    try:
+        yield from found.tree.entries(seen)
+    except OSError as error:
+        raise unreadable(found.data, error) from error
 
 
 def _reason(part: PartPlan, files: int) -> str:

@@ -18,16 +18,21 @@ from holdfast.sources.postgres_native import databases, tools
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_physical.file_list import FileList
+from holdfast.sources.postgres_physical.findings import Findings
 from holdfast.sources.postgres_physical.following import Following, following
 from holdfast.sources.postgres_physical.lineage import require_summaries
 from holdfast.sources.postgres_physical.snapshot import MANIFEST_FILE
 from holdfast.sources.postgres_physical.stream_facts import SENDERS, StreamFacts, examined, wal_of
+from holdfast.sources.postgres_physical.stream_pages import StreamPages
+from holdfast.sources.postgres_physical.tar_stream import TarStream
 from holdfast.sources.postgres_physical.wire_failures import wire_failed
+from holdfast.wal import Position
 
 PROGRAM = "pg_basebackup"
 PART = "basebackup.tar"
 # Where the end of the manifest is, behind which a tar has only its padding.
 TAIL_BYTES = 64 << 10
+STOP = "stop_lsn"
 ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
 
 
@@ -40,6 +45,7 @@ class BasebackupStream:
     following: Following
     wal: dict[str, str]
     """Which WAL the backup spans, known once all of it was read."""
+    pages: StreamPages
     rows: int | None = None
     members: Sequence[Member] = ()
 
@@ -60,12 +66,14 @@ class BasebackupStream:
             chunks = self.begin(self.following.options).chunks()
             first = next(chunks, b"")
         tail = first[-TAIL_BYTES:]
-        read_along = self.following.list_anew()
+        read_along, look = self.following.list_anew(), TarStream(self.pages).feed
         read_along(first)
+        look(first)
         yield first
         for chunk in chunks:
             tail = (tail + chunk)[-TAIL_BYTES:]
             read_along(chunk)
+            look(chunk)
             yield chunk
         self.wal.update(wal_of(tail) | {"ended_at": datetime.now(UTC).isoformat()})
 
@@ -87,6 +95,7 @@ class StreamSnapshot:
     consistency: Consistency = Consistency.SNAPSHOT
     endings: Endings = field(default_factory=Endings)
     wal: dict[str, str] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def server(self) -> Server:
@@ -100,6 +109,7 @@ class StreamSnapshot:
             "system_identifier": self.found.system_identifier,
             **self.following.proof,
             **self.wal,
+            **({"bad_pages": self.findings.told_bad} if self.findings.bad else {}),
         }
 
     @property
@@ -118,6 +128,9 @@ class StreamSnapshot:
         return [PartPlan(name=PART, kind=PartKind.FILE_PACK, estimated_bytes=self.found.size_bytes)]
 
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:  # noqa: ARG002  # there is one
+        if self.found.has_checksums and STOP in self.wal:
+            self.findings.judge(Position.parse(self.wal[STOP]).byte)
+            self.findings.tell()
         files = self.listing()
         if files is None:
             return []
@@ -144,7 +157,14 @@ class StreamSnapshot:
                 stack.enter_context(self.endings.registered(child.end))
                 return child
 
-            yield BasebackupStream(begin=begin, following=self.following, wal=self.wal)
+            # Of a stream that was broken off the next one knows nothing.
+            self.findings.doubtful.clear()
+            yield BasebackupStream(
+                begin=begin,
+                following=self.following,
+                wal=self.wal,
+                pages=StreamPages(Position.parse(self.found.lsn).byte, self.findings),
+            )
 
     def abort(self) -> None:
         self.endings.abort()

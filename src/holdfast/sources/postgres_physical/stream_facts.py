@@ -13,10 +13,11 @@ from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import identifier
 from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import OLDEST_SERVER
+from holdfast.sources.postgres_physical.server import TIMELINE
 
 # It streams nothing beside the files, so one sender is enough.
 SENDERS = 1
-_FACTS = """
+_FACTS = f"""
 SELECT current_setting('server_version') AS version,
        current_setting('server_version_num')::int AS version_number,
        (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global'))
@@ -28,9 +29,12 @@ SELECT current_setting('server_version') AS version,
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)
          AS may_replicate,
        (SELECT system_identifier FROM pg_control_system())::text AS system_identifier,
-       (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
-       current_setting('summarize_wal', true) = 'on' AS summarizes
-"""
+       {TIMELINE} AS timeline,
+       current_setting('summarize_wal', true) = 'on' AS summarizes,
+       current_setting('data_checksums')::bool AS has_checksums,
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+            ELSE pg_current_wal_lsn() END::text AS lsn
+"""  # noqa: S608  # of constants
 # One range each timeline, at the end of the manifest, which is the last file of the stream.
 _RANGE = re.compile(
     rb'"Timeline": (\d+), "Start-LSN": "([0-9A-F]+/[0-9A-F]+)", "End-LSN": "([0-9A-F]+/[0-9A-F]+)"'
@@ -51,6 +55,8 @@ class StreamFacts:
     system_identifier: str
     timeline: int
     summarizes: bool | None
+    has_checksums: bool
+    lsn: str
 
     @property
     def server(self) -> Server:
@@ -63,7 +69,7 @@ def examined(login: Login) -> StreamFacts:
         cluster.session(login) as connection,
         connection.cursor(row_factory=class_row(StreamFacts)) as cursor,
     ):
-        (found,) = cursor.execute(_FACTS).fetchall()
+        (found,) = cursor.execute(_FACTS.encode()).fetchall()
     _require(found, login.user)
     return found
 

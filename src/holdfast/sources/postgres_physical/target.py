@@ -31,9 +31,12 @@ from holdfast.sources.postgres_physical.restore_folders import (
     require_empty,
     restore_failed,
 )
-from holdfast.sources.postgres_physical.snapshot import MAP_FILE
+from holdfast.sources.postgres_physical.snapshot import MAP_FILE, NOTES_TOLD
 from holdfast.sources.postgres_physical.tree import CONTROL_FILE
+from holdfast.stored_json import as_text
 from holdfast.tablespaces import NewTablespaces
+
+_READ_BY_GROUP = 0o040
 
 
 class DirectoryTarget:
@@ -81,11 +84,12 @@ class DirectoryTarget:
             self._combine(request, stored, progress)
         else:
             self._restore(request, stored, progress)
-        return Restored()
+        return Restored(notes=notes_of(told_by(request.parts)))
 
     def _folders(self, told: Told) -> RestoreFolders:
         spaces = {oid: self._tablespaces / oid for oid in told.tablespaces}
-        return RestoreFolders(data=self._data, spaces=spaces)
+        is_for_group = bool(told.mode & _READ_BY_GROUP)
+        return RestoreFolders(data=self._data, spaces=spaces, is_for_group=is_for_group)
 
     def _new_tablespaces(self, data: Path) -> NewTablespaces:
         return NewTablespaces(data=data, below=self._tablespaces)
@@ -156,6 +160,14 @@ class DirectoryTarget:
     def _write_settings(self, data: Path, request: RestoreRequest) -> None:
         if request.settings is not None:
             write_settings(data, request.settings)
+
+
+def notes_of(told: Told) -> tuple[str, ...]:
+    """What has come back as something else than it was."""
+    return tuple(
+        as_text(f"'{path}' was a link to '{to}': it came back as a folder or file of its own")
+        for path, to in sorted(told.links.items())[:NOTES_TOLD]
+    )
 
 
 def _control(parts: Sequence[Part]) -> list[Part]:

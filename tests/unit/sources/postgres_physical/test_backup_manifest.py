@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange, encode
+from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange, lines
 
 FILES = [
-    ManifestFile(path="base/5/1259", size_bytes=8192, modified=1.7e9, crc32c=0xE3069283),
-    ManifestFile(path='odd "name', size_bytes=1, modified=1.7e9, crc32c=1),
-    ManifestFile(path="bytes\udcff", size_bytes=2, modified=1.7e9, crc32c=2),
+    ManifestFile(path="base/5/1259", size_bytes=8192, modified=1_700_000_000, crc32c=0xE3069283),
+    ManifestFile(path='odd "name', size_bytes=1, modified=1_700_000_000, crc32c=1),
+    ManifestFile(path="bytes\udcff", size_bytes=2, modified=1_700_000_000, crc32c=2),
 ]
 WAL = WalRange(timeline=1, start_lsn="0/3000028", end_lsn="0/3000100")
 
@@ -22,8 +22,8 @@ WAL = WalRange(timeline=1, start_lsn="0/3000028", end_lsn="0/3000100")
 def test_it_is_json_with_the_sum_of_what_comes_before_its_last_line(
     server_version: int, layout: int
 ) -> None:
-    text = encode(
-        FILES, WAL, server_version=server_version, system_identifier="7300000000000000001"
+    text = b"".join(
+        lines(FILES, WAL, server_version=server_version, system_identifier="7300000000000000001")
     )
     document = json.loads(text)
     assert document["PostgreSQL-Backup-Manifest-Version"] == layout
@@ -34,9 +34,14 @@ def test_it_is_json_with_the_sum_of_what_comes_before_its_last_line(
     assert document["WAL-Ranges"] == [
         {"Timeline": 1, "Start-LSN": "0/3000028", "End-LSN": "0/3000100"}
     ]
-    first, encoded, quoted = document["Files"]
+    first, quoted, encoded = document["Files"]
     assert first["Last-Modified"] == "2023-11-14 22:13:20 GMT"
     assert encoded["Encoded-Path"] == b"bytes\xff".hex()
     assert quoted["Path"] == 'odd "name'
     assert (first["Checksum-Algorithm"], len(quoted["Checksum"])) == ("CRC32C", 8)
     assert int.from_bytes(bytes.fromhex(first["Checksum"]), sys.byteorder) == 0xE3069283
+
+
+def test_a_cluster_of_no_files_has_one_too() -> None:
+    text = b"".join(lines([], WAL, server_version=170000, system_identifier="1"))
+    assert json.loads(text)["Files"] == []

@@ -8,6 +8,7 @@ import tarfile
 import pytest
 
 from holdfast.sources.postgres_physical.file_list import FileList
+from holdfast.sources.postgres_physical.tar_stream import TarStream
 
 LISTED = b'{ "Files": [' + b"x" * 700 + b"] }\n"
 
@@ -27,8 +28,9 @@ def tar_with(*members: tuple[str, bytes]) -> bytes:
 
 def fed(content: bytes, *, step: int) -> FileList:
     found = FileList(io.BytesIO())
+    stream = TarStream(found)
     for at in range(0, len(content), step):
-        found.feed(content[at : at + step])
+        stream.feed(content[at : at + step])
     return found
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from holdfast.model import Codec, Part, PartKind, PartPlan
 from holdfast.sources.postgres_physical.findings import Findings, ReadFile
-from holdfast.sources.postgres_physical.layout import Layout, around, lay_out
+from holdfast.sources.postgres_physical.layout import Layout, Sizes, around, lay_out
 from holdfast.sources.postgres_physical.tree import Entry
 
 MIB = 1 << 20
-BIG = Entry(path="base/5/1", size_bytes=8 * MIB, segment=0)
-SMALL = [Entry(path=f"base/5/{number}", size_bytes=MIB, segment=0) for number in (2, 3, 4)]
+BIG = Entry(path="base/5/1", size_bytes=8 * MIB)
+SMALL = [Entry(path=f"base/5/{number}", size_bytes=MIB) for number in (2, 3, 4)]
 FOLDER = Entry(path="pg_wal", is_folder=True)
 
 
@@ -22,7 +22,7 @@ def stored(layout: Layout, plan: PartPlan) -> Part:
             findings.folders.append(entry.path)
         else:
             findings.add_file(
-                entry.path, ReadFile(size_bytes=entry.size_bytes, modified=0.0, crc32c=0)
+                entry.path, ReadFile(size_bytes=entry.size_bytes, modified=0, crc32c=0)
             )
     return Part(
         name=plan.name,
@@ -48,7 +48,7 @@ def contents(layout: Layout) -> list[tuple[str, list[str]]]:
 
 
 def test_big_files_are_alone_small_ones_share_and_the_biggest_comes_first() -> None:
-    layout = lay_out([FOLDER, *SMALL, BIG], pack_bytes=2 * MIB)
+    layout = lay_out([FOLDER, *SMALL, BIG], sizes=Sizes(pack_bytes=2 * MIB))
     assert contents(layout) == [
         ("files/base/5/1", ["base/5/1"]),
         ("packs/00000.tar", ["pg_wal", "base/5/2", "base/5/3"]),
@@ -93,7 +93,7 @@ def test_without_the_rest_there_is_nothing_but_what_is_stored() -> None:
 
 
 def test_a_big_file_is_shared_out_in_pieces_with_names_that_sort_as_its_bytes() -> None:
-    layout = lay_out([replace(BIG, size_bytes=7 * MIB), FOLDER], range_bytes=3 * MIB)
+    layout = lay_out([replace(BIG, size_bytes=7 * MIB), FOLDER], sizes=Sizes(range_bytes=3 * MIB))
     assert [(part.name, part.estimated_bytes // MIB) for part in layout.parts] == [
         ("files/base/5/1/000000", 3),
         ("files/base/5/1/000003", 3),
@@ -104,7 +104,7 @@ def test_a_big_file_is_shared_out_in_pieces_with_names_that_sort_as_its_bytes() 
 
 
 def test_stored_pieces_stay_whatever_became_of_the_file_and_the_others_are_taken() -> None:
-    first = lay_out([BIG], range_bytes=3 * MIB, is_worth_compressing=lambda _: False)
+    first = lay_out([BIG], sizes=Sizes(range_bytes=3 * MIB), is_worth_compressing=lambda _: False)
     middle, last = first.parts[1], first.parts[2]
     grown, dropped = lay_out([replace(BIG, size_bytes=20 * MIB)]), lay_out([FOLDER])
     for now in (grown, dropped):
@@ -123,3 +123,23 @@ def test_a_pack_that_is_stored_as_it_is_stays_so() -> None:
     (pack,) = [replace(stored(first, part), codec=Codec.NONE) for part in first.parts]
     (again,) = around(lay_out(SMALL), [pack], with_rest=True).parts
     assert (again.name, again.compress) == (pack.name, False)
+
+
+def test_the_more_parts_there_are_the_larger_they_become() -> None:
+    files = [replace(BIG, path=f"base/5/{number}", size_bytes=4 * MIB) for number in range(2000)]
+    layout = lay_out(files, sizes=Sizes(parts_of_a_size=100, pack_files=50))
+    assert len(layout.parts) < 300
+    assert sorted(each.path for each in layout.entries) == sorted(each.path for each in files)
+
+
+def test_rights_and_holes_of_a_big_file_are_noted_and_stay_as_noted() -> None:
+    file = replace(BIG, mode=0o640, is_sparse=True)
+    first = lay_out([file], sizes=Sizes(range_bytes=3 * MIB))
+    assert {(each.details["mode"], each.details["sparse"]) for each in first.parts} == {
+        ("640", "yes")
+    }
+    kept = stored(first, first.parts[0])
+    again = around(lay_out([BIG]), [kept], with_rest=True)
+    assert {each.details["mode"] for each in again.parts} == {"640"}
+    anew = around(lay_out([file]), [], with_rest=True)
+    assert {each.details["mode"] for each in anew.parts} == {"640"}

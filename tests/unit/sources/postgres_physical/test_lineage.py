@@ -27,6 +27,8 @@ FOUND = StreamFacts(
     system_identifier="700",
     timeline=2,
     summarizes=True,
+    has_checksums=True,
+    lsn="0/3000000",
 )
 
 

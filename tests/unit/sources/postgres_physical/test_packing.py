@@ -15,18 +15,18 @@ from holdfast.sources.postgres_physical.packing import END, Arena, header, paddi
 )
 @pytest.mark.parametrize("size_bytes", [0, 8192, (8 << 30) - 1, 8 << 30])
 def test_a_header_says_what_the_library_would_say(path: str, size_bytes: int) -> None:
-    head = header(path, size_bytes=size_bytes, modified=1_700_000_000.7)
+    head = header(path, size_bytes=size_bytes, modified=1_700_000_000, mode=0o100640)
     member = tarfile.TarFile.open(fileobj=io.BytesIO(head + END)).next()
     assert member is not None
-    assert (member.name, member.size, member.mode) == (path, size_bytes, 0o600)
+    assert (member.name, member.size, member.mode) == (path, size_bytes, 0o640)
     assert (member.mtime, member.isreg()) == (1_700_000_000, True)
 
 
 def test_a_folder_is_one() -> None:
-    head = header("pg_wal", size_bytes=0, modified=0, is_folder=True)
+    head = header("pg_wal", size_bytes=0, modified=0, mode=0o042755)
     member = tarfile.TarFile.open(fileobj=io.BytesIO(head + END)).next()
     assert member is not None
-    assert (member.isdir(), member.mode) == (True, 0o700)
+    assert (member.isdir(), member.mode) == (True, 0o755)
 
 
 def test_an_arena_holds_what_fits_and_is_used_again() -> None:

@@ -10,12 +10,12 @@ import pytest
 from holdfast.sources.postgres_physical.page import (
     _BASES,
     PAGE_BYTES,
-    bad_among,
-    bad_pages,
+    Suspect,
     page_checksums,
+    suspects_among,
 )
 
-OLD, START, NEW = 0x1_0000_0100, 0x1_0000_0200, 0x1_0000_0300
+OLD, NEW = 0x1_0000_0100, 0x1_0000_0300
 
 
 def by_hand(page: bytes, block: int) -> int:
@@ -34,6 +34,10 @@ def by_hand(page: bytes, block: int) -> int:
     return (folded ^ block) % 65535 + 1
 
 
+def suspects(content: bytes, first_block: int = 0) -> list[int]:
+    return [each.block for each in suspects_among([(content, first_block)])]
+
+
 def page(block: int, *, lsn: int = OLD, seed: int = 1) -> bytearray:
     """A page as the server would have written it."""
     made = bytearray(np.random.default_rng(seed).bytes(PAGE_BYTES))
@@ -49,13 +53,13 @@ def test_many_pages_at_once_have_the_sums_that_the_server_computes(first_block: 
     expected = [by_hand(each, first_block + number) for number, each in enumerate(pages)]
     blocks = np.arange(first_block, first_block + 5, dtype=np.uint32)
     assert page_checksums(words, blocks).tolist() == expected
-    assert list(bad_pages(b"".join(pages), first_block=first_block, before=START)) == []
+    assert suspects(b"".join(pages), first_block) == []
 
 
 def test_a_flipped_bit_is_found_in_its_block() -> None:
     pages = [page(block, seed=block) for block in range(4)]
     pages[2][5000] ^= 1
-    assert list(bad_pages(b"".join(pages), first_block=0, before=START)) == [2]
+    assert suspects(b"".join(pages)) == [2]
 
 
 def test_pages_of_many_files_are_told_by_file_and_block() -> None:
@@ -63,30 +67,40 @@ def test_pages_of_many_files_are_told_by_file_and_block() -> None:
     damaged = bytearray(files[0])
     damaged[PAGE_BYTES + 4000] ^= 1
     pieces = [(bytes(damaged), 0), (files[1], 0), (files[2], 8)]
-    assert list(bad_among(pieces, before=START)) == [(0, 1), (2, 8)]
-    assert list(bad_among([], before=START)) == []
+    assert list(suspects_among(pieces)) == [
+        Suspect(piece=0, block=1, lsn=OLD),
+        Suspect(piece=2, block=8, lsn=OLD),
+    ]
+    assert list(suspects_among([])) == []
 
 
 def test_a_page_in_the_wrong_place_is_found() -> None:
-    assert list(bad_pages(bytes(page(3)), first_block=4, before=START)) == [4]
+    assert suspects(bytes(page(3)), 4) == [4]
 
 
-def test_what_wal_will_replay_and_what_is_new_is_no_error() -> None:
+def test_a_suspect_says_the_wal_that_would_mend_it() -> None:
     torn = page(0, lsn=NEW)
     torn[6000] ^= 1
-    assert list(bad_pages(bytes(torn) + bytes(PAGE_BYTES), first_block=0, before=START)) == []
-    at_start = page(0, lsn=START)
-    at_start[6000] ^= 1
-    assert list(bad_pages(bytes(at_start), first_block=0, before=START)) == []
+    (found,) = suspects_among([(bytes(torn), 0)])
+    assert found.lsn == NEW
+
+
+def test_zeros_are_a_new_page_and_nothing_else_is_one() -> None:
+    assert suspects(bytes(2 * PAGE_BYTES)) == []
+    made = bytearray(PAGE_BYTES)
+    made[8000] = 1
+    struct.pack_into("=II", made, 0, 1 << 30, 0)
+    (found,) = suspects_among([(bytes(made), 0)])
+    assert found.lsn == 0
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_looking_at_pages_leaves_them_as_they_are(count: int) -> None:
     content = page(0) * count
     before = bytes(content)
-    list(bad_pages(content, first_block=0, before=START))
+    list(suspects_among([(content, 0)]))
     assert content == before
 
 
 def test_nothing_is_wrong_with_nothing() -> None:
-    assert list(bad_pages(b"", first_block=0, before=START)) == []
+    assert suspects(b"") == []

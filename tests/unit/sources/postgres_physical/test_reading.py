@@ -6,17 +6,19 @@ import io
 import os
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from crc32c import crc32c
 
 from holdfast.errors import BackupFailed, SessionCorrupt
-from holdfast.model import Buffer
+from holdfast.model import Buffer, PartKind
 from holdfast.sources.postgres_physical.file_ranges import cut
-from holdfast.sources.postgres_physical.findings import Findings
+from holdfast.sources.postgres_physical.findings import Findings, whole_files
 from holdfast.sources.postgres_physical.reading import CHUNK_BYTES, Reader
 from holdfast.sources.postgres_physical.tree import Entry
+from tests.unit.manifests import bare_part
 
 BIG = 2 * CHUNK_BYTES
 
@@ -26,7 +28,20 @@ def nothing() -> None:
 
 
 def reader(data: Path, look: Callable[[], None] = nothing, *, checks: bool = False) -> Reader:
-    return Reader(data=data, start=1 << 32, checks_pages=checks, findings=Findings(), look=look)
+    return Reader(
+        data=data,
+        start=1 << 32,
+        checks_pages=checks,
+        findings=Findings(),
+        look=look,
+        owner=os.getuid(),
+    )
+
+
+def in_database(data: Path, name: str) -> Path:
+    path = data / "base/5" / name
+    path.parent.mkdir(parents=True)
+    return path
 
 
 def whole(chunks: Iterator[Buffer]) -> bytes:
@@ -35,7 +50,9 @@ def whole(chunks: Iterator[Buffer]) -> bytes:
 
 def seen(found: Reader, path: str) -> tuple[int, int]:
     """Size and sum of a file, all pieces of it."""
-    read = dict(found.findings.whole_files())[path]
+    memo = found.findings.encode()
+    part = replace(bare_part("piece", PartKind.FILE), details={"bytes": "0-"}, memo=memo)
+    read = dict(whole_files([part], set()))[path]
     return read.size_bytes, read.crc32c
 
 
@@ -85,7 +102,7 @@ def test_a_member_that_changes_its_size_under_the_reader_leaves_a_sound_tar(
 def test_pieces_of_a_file_that_grows_or_shrinks_follow_each_other(tmp_path: Path, now: int) -> None:
     content = os.urandom(2 * BIG)
     (tmp_path / "1259").write_bytes(content[: BIG + 5])
-    entry = Entry(path="1259", size_bytes=BIG + 5, segment=0)
+    entry = Entry(path="1259", size_bytes=BIG + 5)
     found, pieces = reader(tmp_path), cut(BIG + 5, range_bytes=CHUNK_BYTES + 8192)
     (tmp_path / "1259").write_bytes(content[:now])
     whole_file = b"".join(whole(found.file(entry, piece)) for piece in pieces)
@@ -100,19 +117,81 @@ def test_a_bad_page_in_a_piece_is_told_by_its_block_in_the_relation(tmp_path: Pa
     page = bytearray(os.urandom(8192))
     page[0:8] = bytes(8)
     page[12:16] = b"\x18\x00\x00\x20"
-    (tmp_path / "1259.1").write_bytes(bytes(3 * 8192) + page)
+    in_database(tmp_path, "1259.1").write_bytes(bytes(3 * 8192) + page)
     found = reader(tmp_path, checks=True)
-    entry = Entry(path="1259.1", size_bytes=4 * 8192, segment=1)
+    entry = Entry(path="base/5/1259.1", size_bytes=4 * 8192)
     for piece in cut(4 * 8192, range_bytes=2 * 8192):
         whole(found.file(entry, piece))
-    assert (found.findings.bad, found.findings.pages) == ({"1259.1": [131072 + 3]}, 4)
+    assert (found.findings.bad, found.findings.pages) == ({"base/5/1259.1": [131072 + 3]}, 4)
 
 
-def test_folders_and_modes_are_those_that_a_server_accepts(tmp_path: Path) -> None:
+def test_a_pack_says_the_rights_of_its_folders_and_files(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
-    entries = [Entry(path="base/5", is_folder=True), Entry(path="file", size_bytes=1)]
+    (tmp_path / "file").chmod(0o640)
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log").chmod(0o755)
+    entries = [
+        Entry(path="gone", is_folder=True),
+        Entry(path="log", is_folder=True),
+        Entry(path="file", size_bytes=1),
+    ]
     with tarfile.open(fileobj=io.BytesIO(whole(reader(tmp_path).pack(entries)))) as pack:
-        assert [(each.isdir(), each.mode) for each in pack] == [(True, 0o700), (False, 0o600)]
+        found = [(each.isdir(), each.mode) for each in pack]
+    assert found == [(True, 0o700), (True, 0o755), (False, 0o640)]
+
+
+def test_a_link_is_read_only_where_it_is_known_and_leads_to_what_the_owner_owns(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"content")
+    for name in ("known", "unknown"):
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    found = replace(reader(tmp_path), links={"known"})
+    assert whole(found.file(Entry(path="known"))) == b"content"
+    with pytest.raises(BackupFailed, match=r"cannot read '.*/unknown'"):
+        whole(found.file(Entry(path="unknown")))
+    stranger = replace(found, owner=os.getuid() + 1)
+    with pytest.raises(BackupFailed, match=r"'.*/known': it is no file of the server's owner"):
+        whole(stranger.file(Entry(path="known")))
+    # Without a link on the way it is somebody else's file in the server's own folder.
+    assert whole(stranger.file(Entry(path="elsewhere"))) == b"content"
+
+
+def test_a_folder_that_became_a_link_to_what_is_not_the_owners_is_not_followed(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/1259").write_bytes(b"secret")
+    data.mkdir()
+    (data / "base").symlink_to(tmp_path / "secret")
+    found = replace(reader(data), owner=os.getuid() + 1)
+    with pytest.raises(BackupFailed, match="a link leads there"):
+        whole(found.file(Entry(path="base/1259")))
+
+
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "1259")
+    with pytest.raises(BackupFailed, match="cannot read"):
+        whole(reader(tmp_path).file(Entry(path="1259")))
+
+
+def with_page(data: Path, lsn: int) -> Reader:
+    page = bytearray(os.urandom(8192))
+    page[0:8] = (lsn >> 32).to_bytes(4, "little") + (lsn & 0xFFFFFFFF).to_bytes(4, "little")
+    page[12:16] = b"\x18\x00\x00\x20"
+    in_database(data, "1259").write_bytes(bytes(8192) + page)
+    return reader(data, checks=True)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_page_that_wal_may_mend_is_doubtful_until_the_end_is_known(
+    tmp_path: Path, *, is_packed: bool
+) -> None:
+    lsn = (1 << 32) + 5
+    found, entry = with_page(tmp_path, lsn), Entry(path="base/5/1259", size_bytes=16384)
+    whole(found.pack([entry]) if is_packed else found.file(entry))
+    assert (found.findings.bad, found.findings.doubtful) == ({}, {"base/5/1259": [(1, lsn)]})
 
 
 def test_reading_stops_where_the_backup_is_worth_nothing_any_more(tmp_path: Path) -> None:
@@ -136,8 +215,8 @@ def test_a_bad_page_is_counted_once_and_its_block_is_that_of_the_relation(tmp_pa
     page = bytearray(os.urandom(8192))
     page[0:8] = bytes(8)
     page[12:16] = b"\x18\x00\x00\x20"
-    (tmp_path / "1259.2").write_bytes(bytes(8192) + page)
+    in_database(tmp_path, "1259.2").write_bytes(bytes(8192) + page)
     found = reader(tmp_path, checks=True)
-    whole(found.file(Entry(path="1259.2", size_bytes=16384, segment=2)))
-    assert found.findings.bad == {"1259.2": [2 * 131072 + 1]}
+    whole(found.file(Entry(path="base/5/1259.2", size_bytes=16384)))
+    assert found.findings.bad == {"base/5/1259.2": [2 * 131072 + 1]}
     assert found.findings.pages == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from crc32c import crc32c
 
+from holdfast.chaining import Telling
 from holdfast.errors import BackupFailed, SessionCorrupt, SnapshotLost
 from holdfast.holding import HeldKind
 from holdfast.model import Codec, Part, PartKind, PartPlan
@@ -19,6 +21,8 @@ from holdfast.sources.postgres_physical.cluster import ClusterFacts
 from holdfast.sources.postgres_physical.findings import Findings
 from holdfast.sources.postgres_physical.layout import lay_out
 from holdfast.sources.postgres_physical.snapshot import PhysicalSnapshot
+from holdfast.sources.postgres_physical.tree import Seen
+from holdfast.wal import Position
 from tests.engine.waiting import until
 from tests.fakes.holder import FakeHolder, FakeHolding
 from tests.unit.segments import MIB, header
@@ -50,7 +54,9 @@ def snapshot(folder: Path, *, with_wal: bool = True) -> tuple[PhysicalSnapshot, 
     )
     holding = FakeHolder().begin(HeldKind.BACKUP, label="", fast=True)
     layout = lay_out(facts.tree.entries())
-    return PhysicalSnapshot(found=facts, holding=holding, layout=layout, name="x"), holding
+    seen = Seen(tablespaces={"16400": "/srv/space"})
+    made = PhysicalSnapshot(found=facts, holding=holding, layout=layout, name="x", seen=seen)
+    return made, holding
 
 
 def stored(given: PhysicalSnapshot, part: PartPlan) -> Part:
@@ -94,9 +100,10 @@ def test_what_comes_last_is_wal_control_labels_and_a_manifest_of_all_files(tmp_p
     assert len(texts[f"pg_wal/{SEGMENT}"]) == MIB
     manifest = json.loads(texts["backup_manifest"])
     paths = [each["Path"] for each in manifest["Files"]]
-    assert paths == ["backup_label", "base/5/1259", "global/pg_control"]
+    assert sorted(paths) == ["backup_label", "base/5/1259", "global/pg_control"]
     (label,) = [part for part in closing if part.details["path"] == "backup_label"]
     assert json.loads(label.details["tablespaces"]) == {"16400": "/srv/space"}
+    assert label.details["mode"] == f"{stat.S_IMODE((tmp_path / 'data').stat().st_mode):o}"
 
 
 def test_without_its_wal_there_is_no_backup(tmp_path: Path) -> None:
@@ -188,3 +195,40 @@ def test_what_an_earlier_run_saw_of_damage_is_told_by_the_one_that_ends(tmp_path
     seen.add_pages("base/5/1259", checked=4, bad=[3])
     given.closing_parts([replace(part, memo=seen.encode())])
     assert given.proof["bad_pages"] == "base/5/1259: 3"
+
+
+def test_a_page_of_wal_that_never_was_is_told_once_the_end_is_known(tmp_path: Path) -> None:
+    given, _ = snapshot(tmp_path)
+    (part,) = [stored(given, part) for part in given.parts]
+    noted = Findings.decode(part.memo)
+    end = Position.parse("0/3000100").byte
+    noted.add_pages("base/5/1259", checked=2, doubtful=[(6, end), (7, end + 1)])
+    given.closing_parts([replace(part, memo=noted.encode())])
+    assert given.proof["bad_pages"] == "base/5/1259: 7"
+
+
+def test_what_is_left_out_or_comes_back_as_something_else_is_noted(tmp_path: Path) -> None:
+    given, _ = snapshot(tmp_path)
+    assert isinstance(given, Telling)
+    given.seen.skipped["dump"] = "a pipe, not a file"
+    given.seen.links["pg_wal"] = "/wal"
+    given.unproven = ["files of database 'x' are not compared"]
+    assert given.notes == [
+        "left out: 'dump': a pipe, not a file",
+        "'pg_wal' is a link to '/wal': it comes back as a folder or file of its own",
+        "files of database 'x' are not compared",
+    ]
+    given.seen.skipped.update({f"odd-{number:03}": "a pipe" for number in range(200)})
+    assert given.notes[-2] == "and 152 more such names"
+
+
+def test_a_tablespace_that_only_an_earlier_run_has_seen_is_known_to_a_restore(
+    tmp_path: Path,
+) -> None:
+    given, _ = snapshot(tmp_path)
+    (part,) = [stored(given, part) for part in given.parts]
+    noted = Findings.decode(part.memo)
+    noted.folders.append("pg_tblspc/16500/PG_17_202406281")
+    closing = given.closing_parts([replace(part, memo=noted.encode())])
+    (label,) = [part for part in closing if part.details["path"] == "backup_label"]
+    assert json.loads(label.details["tablespaces"]) == {"16400": "/srv/space", "16500": ""}

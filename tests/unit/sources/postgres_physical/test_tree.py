@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from holdfast.model import PartKind
-from holdfast.sources.postgres_physical.layout import lay_out
-from holdfast.sources.postgres_physical.tree import Entry, Tree
+from holdfast.sources.postgres_physical.layout import Sizes, lay_out
+from holdfast.sources.postgres_physical.tree import Entry, Seen, Tree
 
 VERSION = "PG_17_202406281"
 TAKEN = {
@@ -79,11 +80,11 @@ def test_big_files_come_alone_and_first_and_small_ones_in_packs() -> None:
     entries = [
         Entry(path="base", is_folder=True),
         *(Entry(path=f"base/5/{number}", size_bytes=10) for number in range(7)),
-        Entry(path="base/5/100", size_bytes=500, segment=0),
-        Entry(path="base/5/200", size_bytes=900, segment=0),
+        Entry(path="base/5/100", size_bytes=500),
+        Entry(path="base/5/200", size_bytes=900),
         Entry(path="base/5/odd name", size_bytes=700),
     ]
-    layout = lay_out(entries, small_bytes=100, pack_bytes=1000, pack_files=5)
+    layout = lay_out(entries, sizes=Sizes(small_bytes=100, pack_bytes=1000, pack_files=5))
     assert [(part.name, part.kind) for part in layout.parts[:1]] == [
         ("files/base/5/200", PartKind.FILE)
     ]
@@ -99,5 +100,71 @@ def test_big_files_come_alone_and_first_and_small_ones_in_packs() -> None:
 
 def test_names_that_differ_by_case_alone_do_not_share_a_part() -> None:
     entries = [Entry(path="Big", size_bytes=500), Entry(path="big", size_bytes=500)]
-    layout = lay_out(entries, small_bytes=100)
+    layout = lay_out(entries, sizes=Sizes(small_bytes=100))
     assert sorted(part.kind for part in layout.parts) == [PartKind.FILE, PartKind.FILE_PACK]
+
+
+def walked(data: Path) -> tuple[set[str], Seen]:
+    seen = Seen()
+    entries = list(Tree(data=data, version_folder=VERSION).entries(seen))
+    return {entry.path for entry in entries}, seen
+
+
+def test_links_that_a_server_follows_are_followed_and_told(data: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for name, link in (("5", "base/5"), ("wal", "pg_wal"), ("xact", "pg_xact")):
+        elsewhere.mkdir(exist_ok=True)
+        (data / link).rename(elsewhere / name)
+        (data / link).symlink_to(elsewhere / name)
+    (elsewhere / "main.conf").write_text("port = 5432")
+    (data / "postgresql.conf").symlink_to(elsewhere / "main.conf")
+    (elsewhere / "7001").write_text("rows")
+    (data / f"pg_tblspc/16400/{VERSION}/5/7001").symlink_to(elsewhere / "7001")
+    found, seen = walked(data)
+    assert found > set(TAKEN)
+    assert {"postgresql.conf", f"pg_tblspc/16400/{VERSION}/5/7001"} <= found
+    assert not any(path.startswith("pg_wal/0") for path in found)
+    assert seen.links == {
+        "base/5": str(elsewhere / "5"),
+        "pg_wal": str(elsewhere / "wal"),
+        "pg_xact": str(elsewhere / "xact"),
+        "postgresql.conf": str(elsewhere / "main.conf"),
+        f"pg_tblspc/16400/{VERSION}/5/7001": str(elsewhere / "7001"),
+    }
+    assert seen.tablespaces == {"16400": str(tmp_path / "space")}
+
+
+def test_what_is_neither_file_nor_followed_is_told_with_its_reason(
+    data: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(data / "pipe")
+    (data / "pg_hba.conf").symlink_to(tmp_path / "nowhere")
+    (data / "base/loop").symlink_to("../base")
+    (data / "base/self").symlink_to("self")
+    (data / "backups").symlink_to(tmp_path)
+    (data / "pg_tblspc/16500").symlink_to(tmp_path / "unmounted")
+    (data / "pg_tblspc/lost+found").mkdir()
+    (data / ".s.PGSQL.5432.lock").write_text("1")
+    found, seen = walked(data)
+    assert found & set(seen.skipped) == set()
+    assert ".s.PGSQL.5432.lock" not in found
+    assert seen.skipped == {
+        "backups": f"a link to '{tmp_path}', which is none of the server's own",
+        "base/loop": "a link to '../base', which leads to a folder above it",
+        "base/self": "a link that leads nowhere: Too many levels of symbolic links",
+        "link.conf": "a link to '/etc/hostname', which is none of the server's own",
+        "pg_hba.conf": "a link that leads nowhere",
+        "pg_tblspc/16500": f"tablespace in '{tmp_path}/unmounted', where no '{VERSION}' is",
+        "pg_tblspc/lost+found": "it is no tablespace",
+        "pipe": "a pipe, not a file",
+    }
+
+
+def test_sparse_files_and_rights_are_seen(data: Path) -> None:
+    path = data / "base/5/9000"
+    with path.open("wb") as file:
+        file.truncate(1 << 20)
+    path.chmod(0o640)
+    entries = {entry.path: entry for entry in Tree(data=data, version_folder=VERSION).entries()}
+    assert (entries["base/5/9000"].is_sparse, entries["base/5/9000"].mode) == (True, 0o640)
+    assert not entries["base/5/1259"].is_sparse

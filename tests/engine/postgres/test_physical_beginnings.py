@@ -1,0 +1,118 @@
+"""What happens to a server while a base backup of it begins, and what the backup knows of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine.postgres.clusters import Cluster, cluster, standby_of, started
+from tests.engine.postgres.yard import Yard, prove, restored
+from tests.engine.waiting import until
+
+ROWS = "SELECT count(*), sum(id) FROM treasure"
+
+
+def new_space(server: Cluster, name: str = "young") -> Path:
+    """A tablespace with a table in it."""
+    place = server.folder / name
+    place.mkdir()
+    server.ask(f"CREATE TABLESPACE {name} LOCATION '{place}'")
+    server.ask(f"CREATE TABLE treasure TABLESPACE {name} AS SELECT generate_series(1, 1000) AS id")
+    server.ask("CHECKPOINT")
+    return place
+
+
+@pytest.mark.parametrize(
+    "failpoint", ["backup-beginning", "backup-begun", "cluster-asked", "files-listed"]
+)
+def test_a_tablespace_made_while_the_backup_begins_comes_back(yard: Yard, failpoint: str) -> None:
+    site = yard.site()
+    with site.stopped_at(failpoint):
+        place = new_space(yard.server)
+        names = {path.name for path in (yard.server.data / "pg_tblspc").iterdir()}
+    yard.server.ask("UPDATE treasure SET id = -id")
+    assert site.run("verify", "shop/latest")["verified"] is True
+    with restored(site) as back:
+        back.configure("")
+        with started(back):
+            assert back.ask(ROWS) == [(1000, 500500)]
+            found = {path.name: path.readlink() for path in (back.data / "pg_tblspc").iterdir()}
+            assert found.keys() == names
+            assert all(path.is_relative_to(back.folder) for path in found.values())
+            back.ask("DELETE FROM treasure")
+            back.ask("CHECKPOINT")
+    assert yard.server.ask(ROWS) == [(1000, -500500)]
+    assert any(path.is_file() for path in place.rglob("*"))
+
+
+@pytest.mark.parametrize("failpoint", ["backup-begun", "cluster-asked", "files-listed"])
+def test_a_tablespace_and_a_database_dropped_while_the_backup_begins_are_no_error(
+    yard: Yard, failpoint: str
+) -> None:
+    new_space(yard.server)
+    yard.server.ask("CREATE DATABASE fleeting_one")
+    site = yard.site()
+    with site.stopped_at(failpoint):
+        yard.server.ask("DROP TABLE treasure")
+        yard.server.ask("DROP TABLESPACE young")
+        yard.server.ask("DROP DATABASE fleeting_one")
+        yard.server.ask("CREATE DATABASE born_late")
+        yard.server.ask("CREATE TABLE goods_late AS TABLE goods")
+        yard.server.ask("CHECKPOINT")
+    with restored(site) as back:
+        prove(back, yard)
+        with started(back):
+            assert back.ask("SELECT count(*) FROM goods_late") == [(20000,)]
+            assert back.ask("SELECT 1", dbname="born_late") == [(1,)]
+            gone = "SELECT spcname FROM pg_tablespace WHERE spcname = 'young'"
+            assert back.ask(gone) == []
+
+
+def test_a_server_that_was_just_promoted_is_backed_up_on_its_new_timeline(tmp_path: Path) -> None:
+    with cluster() as primary:
+        primary.ask("ALTER SYSTEM SET checkpoint_timeout = '1h'")
+        primary.ask("SELECT pg_reload_conf()")
+        Yard(primary, tmp_path).fill(has_space=False)
+        with standby_of(primary) as standby:
+            promoted(primary, standby)
+            yard = Yard(standby, tmp_path)
+            site = yard.site()
+            site.run("backup", "shop")
+            (manifest,) = site.manifests()
+            assert manifest["proof"]["timeline"] == "2"
+            with restored(site) as back:
+                prove(back, yard)
+
+
+def promoted(primary: Cluster, standby: Cluster) -> None:
+    """So that no checkpoint has ended since, and the control file knows the old timeline only."""
+    primary.ask("UPDATE goods SET name = name")
+    until(
+        lambda: (
+            standby.ask("SELECT pg_last_wal_replay_lsn()")
+            == primary.ask("SELECT pg_current_wal_flush_lsn()")
+        )
+    )
+    standby.promote()
+    ((timeline,),) = standby.ask("SELECT timeline_id FROM pg_control_checkpoint()")
+    assert timeline == 1
+
+
+@pytest.mark.parametrize("failpoint", ["backup-beginning", "backup-begun"])
+def test_a_standby_that_is_promoted_while_the_backup_begins_is_backed_up_as_what_it_is(
+    tmp_path: Path, failpoint: str
+) -> None:
+    with cluster() as primary:
+        Yard(primary, tmp_path).fill(has_space=False)
+        with standby_of(primary) as standby:
+            yard = Yard(standby, tmp_path)
+            site = yard.site()
+            until(lambda: standby.ask("SELECT to_regclass('fleeting') IS NOT NULL") == [(True,)])
+            with site.stopped_at(failpoint):
+                standby.promote()
+            (manifest,) = site.manifests()
+            assert manifest["proof"]["timeline"] == "2"
+            with restored(site) as back:
+                prove(back, yard)
+            assert standby.held() == 0

@@ -1,0 +1,275 @@
+"""Clusters of every shape: all that the catalogue names comes back, or the backup says why not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.engine.main_job import Site
+from tests.engine.postgres.clusters import (
+    SETTINGS,
+    Cluster,
+    cluster,
+    folder_for_cluster,
+    run,
+    started,
+)
+from tests.engine.postgres.sessiond import Daemon
+from tests.engine.postgres.test_physical_resumed import killed_at
+from tests.engine.postgres.yard import Yard, prove, restored
+
+MIB = 1 << 20
+
+
+@contextmanager
+def stopped(server: Cluster) -> Iterator[Path]:
+    """Its data directory while nobody works in it."""
+    server.stop()
+    yield server.data
+    server.start()
+
+
+def moved(path: Path, to: Path) -> None:
+    """Somewhere else, with a link in its place."""
+    shutil.move(path, to)
+    path.symlink_to(to)
+
+
+def oid_of(server: Cluster, database: str) -> str:
+    ((oid,),) = server.ask(f"SELECT oid FROM pg_database WHERE datname = '{database}'")
+    return str(oid)
+
+
+def notes(site: Site) -> list[str]:
+    found: list[str] = site.run("show", "shop/latest")["manifest"]["notes"]
+    return found
+
+
+def refused(site: Site) -> str:
+    """Why a backup failed, of which nothing is left."""
+    told = site.run("backup", "shop", code=30)
+    assert {path.name for path in site.files()} == {"failed.json"}
+    assert site.run("list", "shop")["backups"] == []
+    return str(told["error"])
+
+
+def test_links_that_the_server_follows_come_back_as_what_they_lead_to(yard: Yard) -> None:
+    server, elsewhere = yard.server, yard.server.folder / "elsewhere"
+    elsewhere.mkdir()
+    server.ask("CREATE DATABASE linked")
+    server.ask("CREATE TABLE there AS SELECT generate_series(1, 100) AS id", dbname="linked")
+    oid = oid_of(server, "linked")
+    ((table,),) = server.ask("SELECT pg_relation_filepath('goods')")
+    with stopped(server) as data:
+        moved(data / "base" / oid, elsewhere / "database")
+        moved(data / "postgresql.conf", elsewhere / "main.conf")
+        moved(data / "pg_wal", elsewhere / "wal")
+        moved(data / "pg_xact", elsewhere / "xact")
+        moved(data / str(table), elsewhere / "table")
+    site = yard.site()
+    planned = site.run("plan", "shop")
+    made = site.run("backup", "shop")
+    names = (f"base/{oid}", "pg_wal", "pg_xact", "postgresql.conf", str(table))
+    for found in (planned["notes"], made["backups"][0]["notes"], notes(site)):
+        assert [name for name in names if any(f"'{name}' is a link" in each for each in found)] == [
+            *names
+        ]
+    with folder_for_cluster() as folder:
+        back = Cluster(folder)
+        told = site.run("restore", "shop/latest", "--to", f"file://{back.data}")
+        assert sum("was a link to" in each for each in told["notes"]) == len(names)
+        assert not any((back.data / name).is_symlink() for name in names)
+        prove(back, yard)
+        with started(back):
+            assert back.ask("SELECT count(*) FROM there", dbname="linked") == [(100,)]
+
+
+def test_a_tablespace_whose_disk_is_gone_fails_the_backup(yard: Yard) -> None:
+    site = yard.site()
+    with stopped(yard.server):
+        yard.space.rename(yard.server.folder / "unmounted")
+        yard.space.mkdir()
+    ((oid,),) = yard.server.ask("SELECT oid FROM pg_tablespace WHERE spcname = 'space'")
+    (checked,) = site.run("check", "shop", code=30)["jobs"]
+    assert f"tablespace {oid} in 'pg_tblspc" in str(checked["findings"])
+    told = refused(site)
+    assert f"tablespace {oid} in 'pg_tblspc/{oid}/PG_" in told
+    assert f"tablespace in '{yard.space}', where no 'PG_" in told
+    yard.space.rmdir()
+    assert f"tablespace {oid}" in refused(site)
+    (yard.server.folder / "unmounted").rename(yard.space)
+    site.run("backup", "shop")
+    with restored(site) as back:
+        prove(back, yard)
+
+
+def test_a_database_or_a_table_that_is_not_there_fails_the_backup_by_its_name(yard: Yard) -> None:
+    server, away = yard.server, yard.server.folder / "away"
+    site = yard.site()
+    server.ask("CREATE DATABASE lost")
+    server.ask("CREATE TABLE inside AS SELECT 1 AS id", dbname="lost")
+    oid = oid_of(server, "lost")
+    ((table,),) = server.ask("SELECT pg_relation_filepath('inside')", dbname="lost")
+    ((index,),) = server.ask("SELECT pg_relation_filepath('goods_name_idx')")
+    for path, what in (
+        (f"base/{oid}", "database 'lost'"),
+        (str(table), "'public.inside' of database 'lost'"),
+        (str(index), "'public.goods_name_idx' of database 'postgres'"),
+    ):
+        with stopped(server) as data:
+            (data / path).rename(away)
+        assert f"{what} in '{path}'" in refused(site)
+        away.rename(server.data / path)
+    with stopped(server) as data:
+        (data / "base" / oid).rename(away)
+        # To what its owner does not own, a link is not followed.
+        (data / "base" / oid).symlink_to("/etc")
+    assert "does not belong to the owner of the data directory" in refused(site)
+
+
+def test_what_is_left_out_is_told_and_what_is_not_the_servers_is_no_failure(yard: Yard) -> None:
+    site, data = yard.site(), yard.server.data
+    os.mkfifo(data / "pipe")
+    (data / "dumps").symlink_to(yard.folder)
+    (data / "pg_tblspc/99999").symlink_to("/nowhere")
+    (data / "pg_ident.conf").unlink()
+    (data / "pg_ident.conf").symlink_to("/etc/hostname")
+    expected = ["dumps", "pg_ident.conf", "pg_tblspc/99999", "pipe"]
+    (checked,) = site.run("check", "shop")["jobs"]
+    made = site.run("backup", "shop")
+    details = [each["detail"] for each in checked["findings"]]
+    for found in (details, made["backups"][0]["notes"], notes(site)):
+        told = [each.split("'")[1] for each in found if each.startswith("left out: ")]
+        assert told == expected
+    with restored(site) as back:
+        assert not (back.data / "pipe").exists()
+        prove(back, yard)
+
+
+def test_rights_of_folders_and_files_come_back(tmp_path: Path) -> None:
+    with folder_for_cluster() as folder:
+        server = Cluster(folder)
+        run("initdb", "-g", "-k", "-U", "postgres", "-A", "trust", "-D", str(server.data))
+        server.configure(SETTINGS.format(wal_senders=1))
+        yard = Yard(server, tmp_path)
+        with started(server):
+            yard.fill()
+            (server.data / "scripts").mkdir(mode=0o755)
+            (server.data / "scripts").chmod(0o755)
+            (server.data / "scripts/archive.sh").write_text("#!/bin/sh\n")
+            (server.data / "scripts/archive.sh").chmod(0o775)
+            site = yard.site()
+            site.run("backup", "shop")
+            before = rights(server)
+            with restored(site) as back:
+                after = rights(back)
+                assert after["."] == 0o750
+                assert after["scripts/archive.sh"] == 0o755
+                del before["scripts/archive.sh"]
+                both = before.keys() & after.keys()
+                assert {path: after[path] for path in both} == {path: before[path] for path in both}
+                assert {"base", "pg_wal", "scripts", "postgresql.conf"} <= both
+                spaces = back.folder / "data-tablespaces"
+                found = {stat.S_IMODE(path.stat().st_mode) for path in spaces.rglob("*")}
+                assert found == {0o750, 0o640}
+                prove(back, yard)
+                again = Yard(back, tmp_path).site("again")
+                with started(back):
+                    again.run("backup", "shop")
+
+
+def rights(server: Cluster) -> dict[str, int]:
+    return {
+        str(path.relative_to(server.data)): stat.S_IMODE(path.stat().st_mode)
+        for path in (server.data, *server.data.rglob("*"))
+        if not path.name.startswith("PG_") and "pg_tblspc/" not in str(path)
+    }
+
+
+def test_a_sparse_file_stays_so_and_a_file_of_zeros_is_whole(yard: Yard) -> None:
+    server = yard.server
+    ((path,),) = server.ask("SELECT pg_relation_filepath('goods')")
+    with (server.data / "holes").open("wb") as file:
+        file.write(b"head")
+        file.truncate(400 * MIB)
+        file.seek(200 * MIB)
+        file.write(b"middle")
+    with (server.data / "filled").open("wb") as file:
+        file.write(bytes(8 * MIB))
+    site = yard.site()
+    site.run("backup", "shop")
+    with restored(site) as back:
+        holes, filled = (back.data / name for name in ("holes", "filled"))
+        assert holes.stat().st_size == 400 * MIB
+        assert holes.stat().st_blocks * 512 < 4 * MIB
+        assert (filled.stat().st_size, filled.stat().st_blocks * 512) == (8 * MIB, 8 * MIB)
+        with holes.open("rb") as file:
+            assert file.read(5) == b"head\0"
+            file.seek(200 * MIB)
+            assert file.read(7) == b"middle\0"
+        assert (back.data / str(path)).stat().st_size == (server.data / str(path)).stat().st_size
+        prove(back, yard)
+
+
+@pytest.mark.parametrize("kind", ["random", "beyond", "below", "torn", "misplaced"])
+def test_a_page_that_no_wal_would_mend_is_told_by_its_block(yard: Yard, kind: str) -> None:
+    server = yard.server
+    ((path,),) = server.ask("SELECT pg_relation_filepath('goods')")
+    server.ask("CHECKPOINT")
+    with stopped(server) as data, (data / str(path)).open("r+b") as file:
+        pages = file.read(8 * 8192)
+        file.seek(7 * 8192)
+        file.write(damaged(pages[5 * 8192 : 6 * 8192], pages[7 * 8192 :], kind))
+    site = yard.site()
+    site.run("backup", "shop")
+    proof = site.run("show", "shop/latest")["manifest"]["proof"]
+    assert proof["bad_pages"] == f"{path}: 7"
+
+
+def damaged(other: bytes, page: bytes, kind: str) -> bytes:
+    beyond, below = (0x7FFF_0000).to_bytes(4, "little") + bytes(4), bytes(4) + b"\1\0\0\0"
+    flipped = page[:5000] + bytes([page[5000] ^ 1]) + page[5001:]
+    return {
+        "random": os.urandom(8192),
+        "beyond": beyond + flipped[8:],
+        "below": below + flipped[8:],
+        "torn": page[:4096] + bytes(4096),
+        "misplaced": other,
+    }[kind]
+
+
+def test_pages_of_zeros_and_pages_that_change_are_no_damage(yard: Yard) -> None:
+    server = yard.server
+    ((path,),) = server.ask("SELECT pg_relation_filepath('goods')")
+    with stopped(server) as data, (data / str(path)).open("ab") as file:
+        file.write(bytes(16 * 8192))
+    site = yard.site()
+    with yard.under_load():
+        site.run("backup", "shop")
+    assert "bad_pages" not in site.run("show", "shop/latest")["manifest"]["proof"]
+
+
+def test_damage_that_a_killed_run_has_read_is_told_by_the_one_that_goes_on(tmp_path: Path) -> None:
+    # The end of the backup, which judges, is seen by the later run only.
+    with cluster(wal_senders=2) as server:
+        yard = Yard(server, tmp_path)
+        yard.fill(has_space=False)
+        ((path,),) = server.ask("SELECT pg_relation_filepath('goods')")
+        server.ask("CHECKPOINT")
+        with stopped(server) as data, (data / str(path)).open("r+b") as file:
+            file.seek(7 * 8192)
+            file.write(os.urandom(8192))
+        site = yard.site(session="daemon")
+        site.job["resumable"] = True
+        with Daemon(site).running():
+            killed_at(site, "parts-read")
+            site.run("backup", "shop", "--resume")
+        proof = site.run("show", "shop/latest")["manifest"]["proof"]
+        assert proof["bad_pages"] == f"{path}: 7"
+        assert int(proof["resumed_parts"]) > 0
