@@ -36,7 +36,7 @@ def program(name: str, conninfo: str) -> str:
 def checksums(conninfo: str) -> dict[tuple[str, str], tuple[int, int]]:
     """Rows and a checksum of each table, computed by the server."""
     with psycopg.connect(conninfo) as connection:
-        connection.execute("SET extra_float_digits = 3")
+        connection.execute("SET extra_float_digits = 3; SET client_encoding = 'UTF8'")
         tables = connection.execute(
             "SELECT n.nspname::text, c.relname::text FROM pg_class c"
             " JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -53,3 +53,16 @@ def _checksum(connection: psycopg.Connection, schema: str, name: str) -> tuple[i
     row = connection.execute(statement).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
+
+
+def properties(conninfo: str) -> list[tuple[object, ...]]:
+    """What CREATE DATABASE and ALTER DATABASE have said of it, its name apart."""
+    with psycopg.connect(conninfo) as connection:
+        return connection.execute(
+            "SELECT pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), encoding,"
+            " datcollate, datconnlimit, datistemplate, datlocprovider,"
+            " ARRAY(SELECT a::text FROM unnest(datacl) a ORDER BY 1),"
+            " ARRAY(SELECT (setrole, setconfig)::text FROM pg_db_role_setting"
+            "       WHERE setdatabase = d.oid ORDER BY 1)"
+            " FROM pg_database d WHERE datname = current_database()"
+        ).fetchall()

@@ -61,15 +61,9 @@ def digest_of(columns: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:16]
 
 
-def question(
-    table: TablePart, types: Mapping[str, str], *, label: int = 0, is_restored: bool = False
-) -> str:
-    """Asks for `label`, the number of rows, and the sum of their hashes.
-
-    Where rows are routed anew, those of all partitions `is_restored` under their root.
-    """
-    root = table.load_through if is_restored else None
-    source = qualified(root) if root else f"ONLY {qualified(table.relation)}"
+def question(table: TablePart, types: Mapping[str, str], *, label: int = 0) -> str:
+    """Asks for `label`, the number of rows, and the sum of their hashes."""
+    source = f"ONLY {qualified(table.relation)}"
     # The order in which partitions have their columns may differ.
     pieces = [piece(column, types[column]) for column in sorted(table.columns)]
     number = f'hashtextextended({_joined(pieces)} COLLATE "C", 0)'

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -27,52 +28,59 @@ SELECT n.nspname::text, c.relname::text,
        ARRAY(SELECT ARRAY[a.attname::text, format_type(a.atttypid, a.atttypmod)]
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
+WHERE c.relkind = 'r' AND n.nspname !~ '^pg_'
 """
+
+Columns = Mapping[Relation, Mapping[str, str]]
+"""What each column of each table is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summed:
-    """A table with its checksum in the backup; `table` tells how it was computed.
+    """What has a checksum in the backup: `tables` together are to hold what is `expected`.
 
-    Partitions whose rows are routed anew are summed up together, as their root.
+    That is one table; or, where rows are routed anew, all partitions of the table `relation` that
+    they may have come to.
     """
 
-    table: TablePart
+    relation: Relation
+    tables: tuple[TablePart, ...]
     expected: Expected
     size_bytes: int
 
     @property
-    def relation(self) -> Relation:
-        return self.table.load_through or self.table.relation
+    def owns_every_row(self) -> bool:
+        return all(table.owns_every_row for table in self.tables)
 
 
-def summed(parts: Sequence[Part], wanted: Iterable[Relation]) -> list[Summed]:
-    """Those of `wanted` of which the backup has checksums that we can compute."""
-    named, by_relation = set(wanted), checksums.expected(parts)
-    found: dict[Relation, list[Summed]] = {}
+def summed(parts: Sequence[Part], wanted: Collection[Relation]) -> list[Summed]:
+    """Of `wanted`, those that the backup has checksums of which we can compute."""
+    by_relation = checksums.expected(parts)
+    tables: dict[Relation, dict[Relation, TablePart]] = {}
+    sizes: Counter[Relation] = Counter()
     for piece in selection.pieces(selection.of_kind(parts, PartKind.DATA)):
-        if piece.relation in named:
-            # A range stands for the whole table, which is summed up at once.
-            table = replace(TablePart.of(piece), pages=None)
-            each = Summed(
-                table=table, expected=by_relation[table.relation], size_bytes=piece.plain_bytes
-            )
-            found.setdefault(each.relation, []).append(each)
-    together = [_together(each) for each in found.values()]
+        # A range stands for the whole table, which is summed up at once.
+        table = replace(TablePart.of(piece), pages=None)
+        under = table.load_through or table.relation
+        tables.setdefault(under, {})[table.relation] = table
+        sizes[under] += piece.plain_bytes
+    together = [
+        Summed(
+            relation=under,
+            tables=tuple(found.values()),
+            expected=_together(by_relation[each] for each in found if each in wanted),
+            size_bytes=sizes[under],
+        )
+        for under, found in tables.items()
+    ]
     return [each for each in together if each.expected.checksum.startswith(f"{content.METHOD}:")]
 
 
-def _together(pieces: Sequence[Summed]) -> Summed:
-    """One for all ranges of a table, or for all partitions of a root."""
-    of_tables = {each.table.relation: each.expected for each in pieces}.values()
-    return replace(
-        pieces[0],
-        expected=Expected(
-            rows=sum(each.rows for each in of_tables),
-            checksum=checksums.added(each.checksum for each in of_tables),
-        ),
-        size_bytes=sum(each.size_bytes for each in pieces),
+def _together(found: Iterable[Expected]) -> Expected:
+    every = list(found)
+    return Expected(
+        rows=sum(each.rows for each in every),
+        checksum=checksums.added(each.checksum for each in every),
     )
 
 
@@ -87,59 +95,62 @@ class ContentCheck:
 
     def run(self, login: Login, *, workers: int) -> None:
         """All of them, side by side. Raises `RestoreFailed` where one cannot be read."""
+        if not self.wanted:
+            return
         with login.session() as session:
-            comparable = self._comparable(session)
-        types = {each.relation: columns for each, columns in comparable}
+            columns = _columns(session)
+            comparable = self._comparable(session, columns)
         crew: Crew[Sequence[Summed]] = Crew(
-            login, lambda asking, each: self._ask(asking, each, types)
+            login, lambda asking, batch: self._ask(asking, batch, columns)
         )
-        crew.run(_batches([each for each, _ in comparable]), workers=workers)
+        crew.run(_batches(comparable), workers=workers)
 
     def in_session(self, session: psycopg.Connection) -> None:
         """All of them, as the transaction of `session` sees them."""
-        comparable = self._comparable(session)
-        types = {each.relation: columns for each, columns in comparable}
-        for batch in _batches([each for each, _ in comparable]):
-            self._ask(session, batch, types)
-
-    def _comparable(self, session: psycopg.Connection) -> list[tuple[Summed, Mapping[str, str]]]:
-        """Those whose rows make the same text here as there, with the types of their columns."""
         if not self.wanted:
-            return []
+            return
+        columns = _columns(session)
+        for batch in _batches(self._comparable(session, columns)):
+            self._ask(session, batch, columns)
+
+    def _comparable(self, session: psycopg.Connection, columns: Columns) -> list[Summed]:
+        """Those whose rows make the same text here as there."""
         obstacle = content.obstacle(session)
         ((encoding,),) = session.execute(_ENCODING)
-        columns = {
-            Relation(schema=schema, name=name): dict(pairs)
-            for schema, name, pairs in session.execute(_COLUMNS)
-        }
-        found: list[tuple[Summed, Mapping[str, str]]] = []
+        found: list[Summed] = []
         for each in self.wanted:
-            here = columns.get(each.relation, {})
-            why = obstacle or _difference(each.table, here, encoding)
+            why = obstacle or _difference(each, columns, encoding)
             if why:
                 self.notes.append(f"content of table '{each.relation}' is not compared: {why}")
             else:
-                found.append((each, here))
+                found.append(each)
         return found
 
-    def _ask(
-        self,
-        session: psycopg.Connection,
-        batch: Sequence[Summed],
-        types: Mapping[Relation, Mapping[str, str]],
-    ) -> None:
+    def _ask(self, session: psycopg.Connection, batch: Sequence[Summed], columns: Columns) -> None:
         questions = [
-            content.question(each.table, types[each.relation], label=number, is_restored=True)
+            content.question(table, columns[table.relation], label=number)
             for number, each in enumerate(batch)
+            for table in each.tables
         ]
+        counts: Counter[int] = Counter()
+        totals: Counter[int] = Counter()
         try:
-            rows = session.execute(" UNION ALL ".join(questions).encode()).fetchall()
+            for number, count, total in session.execute(" UNION ALL ".join(questions).encode()):
+                counts[number] += count
+                totals[number] += int(total)
         except psycopg.Error as error:
             subject = f"the content of table '{batch[0].relation}'"
             raise failures.restoring(failures.said(error), subject) from error
         with self._lock:
             self.tables += [
-                _found(batch[number], count, int(total)) for number, count, total in rows
+                RestoredTable(
+                    relation=each.relation,
+                    rows_expected=each.expected.rows,
+                    rows_found=counts[number],
+                    checksum_expected=each.expected.checksum,
+                    checksum_found=content.checksum(counts[number], totals[number]),
+                )
+                for number, each in enumerate(batch)
             ]
 
     @property
@@ -169,24 +180,23 @@ def different(table: RestoredTable) -> RestoreFailed:
     )
 
 
-def _difference(table: TablePart, here: Mapping[str, str], encoding: str) -> str:
+def _columns(session: psycopg.Connection) -> Columns:
+    return {
+        Relation(schema=schema, name=name): dict(pairs)
+        for schema, name, pairs in session.execute(_COLUMNS)
+    }
+
+
+def _difference(each: Summed, columns: Columns, encoding: str) -> str:
     """What makes other text of equal rows; empty where nothing does."""
-    if encoding != table.encoding:
-        return f"the database has encoding {encoding} instead of {table.encoding}"
-    kept = {name: here[name] for name in table.columns if name in here}
-    if len(kept) < len(table.columns) or content.digest_of(kept) != table.column_types:
-        return "its columns have other types"
+    for table in each.tables:
+        if encoding != table.encoding:
+            return f"the database has encoding {encoding} instead of {table.encoding}"
+        here = columns.get(table.relation, {})
+        kept = {name: here[name] for name in table.columns if name in here}
+        if len(kept) < len(table.columns) or content.digest_of(kept) != table.column_types:
+            return "its columns have other types"
     return ""
-
-
-def _found(each: Summed, count: int, total: int) -> RestoredTable:
-    return RestoredTable(
-        relation=each.relation,
-        rows_expected=each.expected.rows,
-        rows_found=count,
-        checksum_expected=each.expected.checksum,
-        checksum_found=content.checksum(count, total),
-    )
 
 
 def _batches(wanted: Sequence[Summed]) -> list[list[Summed]]:

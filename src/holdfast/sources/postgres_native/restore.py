@@ -88,7 +88,7 @@ class Restore:
         wanted = {piece.relation for _, piece in self._pieces()} - without
         named = {relation for relation in wanted if relation is not None}
         found = content_check.summed(self.request.parts, named)
-        return ContentCheck([each for each in found if each.table.owns_every_row or not whole])
+        return ContentCheck([each for each in found if each.owns_every_row or not whole])
 
     def finished(self, unloaded: tuple[FailedObject, ...]) -> Restored:
         """What comes last, in whatever way all else came; rows that did not come are `unloaded`."""

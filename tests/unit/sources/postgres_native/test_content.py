@@ -17,13 +17,12 @@ from holdfast.sources.postgres_native.table_part import Pages, TablePart
 OTHER = 'CASE num_nulls("a") WHEN 0 THEN hashtextextended(concat("a") COLLATE "C", 0) END'
 
 
-def table(*columns: str, pages: Pages | None = None, through: Relation | None = None) -> TablePart:
+def table(*columns: str, pages: Pages | None = None) -> TablePart:
     return TablePart(
         relation=Relation(schema="s", name="t"),
         columns=columns,
         encoding="UTF8",
         pages=pages,
-        load_through=through,
     )
 
 
@@ -57,13 +56,10 @@ def test_rows_are_summed_up_in_one_question_whatever_the_order_of_columns() -> N
     assert question(table("b", "a"), types, label=7) == expected
 
 
-def test_a_range_is_asked_for_alone_and_what_is_routed_anew_as_a_whole() -> None:
+def test_a_range_is_asked_for_alone() -> None:
     types = {"a": "integer"}
     ranged = question(table("a", pages=Pages(first=3, after=9)), types)
     assert ranged.endswith("FROM ONLY \"s\".\"t\" WHERE ctid >= '(3,0)' AND ctid < '(9,0)'")
-    routed = table("a", through=Relation(schema="s", name="root"))
-    assert question(routed, types).endswith('FROM ONLY "s"."t"')
-    assert question(routed, types, is_restored=True).endswith('FROM "s"."root"')
 
 
 def test_more_columns_than_a_function_takes_are_put_together_by_groups() -> None:
