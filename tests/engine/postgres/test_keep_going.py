@@ -42,12 +42,13 @@ WHERE contype IN ('p', 'f') AND connamespace = 'public'::regnamespace
 Engine = Callable[[str], Source]
 
 
-@pytest.fixture(params=["native", "tools"])
+@pytest.fixture(params=["native", "custom", "plain"])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """Both engines whose backups are of definitions and rows."""
+    """Both engines whose backups are of definitions and rows, and both formats of pg_dump."""
     if request.param == "native":
         return lambda dsn: PostgresSource(dsn=dsn)
-    return lambda dsn: PostgresToolsSource(dsn=dsn, plain_from_bytes=1 << 60)
+    mark = 0 if request.param == "plain" else 1 << 60
+    return lambda dsn: PostgresToolsSource(dsn=dsn, plain_from_bytes=mark)
 
 
 class Site:
@@ -222,6 +223,31 @@ def test_rows_that_cannot_come_are_named_and_counted_and_all_others_come(site: S
     assert site.ask("SELECT count(*) FROM bad") == [(0,)]
     counted = {each.relation.name: (each.rows_expected, each.rows_found) for each in found.tables}
     assert not counted or counted == {"good": (1, 1), "bad": (2, 0), "last": (1, 1)}
+
+
+def test_rows_behind_a_table_that_could_not_be_made_are_never_taken_for_statements(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    site = Site(lab, tmp_path, lambda dsn: PostgresToolsSource(dsn=dsn, plain_from_bytes=0))
+    role = lab.role()
+    parts = site.keep(
+        "CREATE TABLE bad (a text); INSERT INTO bad VALUES ('DROP TABLE good;'), ('x'), ('\\.')",
+        "CREATE TABLE good AS SELECT E'it\\n\\\\.\\n' AS a UNION ALL SELECT NULL",
+        "SELECT lo_from_bytea(77001, decode(repeat('00ff5c27', 9000), 'hex'))",
+        f'GRANT SELECT ON LARGE OBJECT 77001 TO "{role}"',
+    )
+    (dump,) = (part for part in parts if part.kind is PartKind.ARCHIVE)
+    path = tmp_path / dump.key
+    path.write_bytes(
+        path.read_bytes().replace(b"CREATE TABLE public.bad", b"CREATE FABLE public.bad")
+    )
+    found = site.restore(parts)
+    assert {(each.kind, each.name) for each in found.failed} == {
+        ("table", "public.bad"),
+        (ROWS, "public.bad"),
+    }
+    assert site.ask("SELECT a FROM good ORDER BY a") == [("it\n\\.\n",), (None,)]
+    assert site.ask("SELECT length(lo_get(77001))") == [(36000,)]
 
 
 def test_a_damaged_part_costs_its_own_tables_only(lab: Laboratory, tmp_path: Path) -> None:

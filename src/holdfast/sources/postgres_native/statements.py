@@ -19,9 +19,11 @@ _TOKEN = re.compile(
     | (?P<command>(?m:^)\\[^\n]*+)
     | (?P<comment>/\*)
     | (?<![\w$])[eE]'(?:[^'\\]|\\.|'')*+'
+    | (?P<escaped>(?<![\w$])[eE]')
     | '[^']*+(?:''[^']*+)*+'
     | "[^"]*+(?:""[^"]*+)*+"
     | (?<![\w$])(?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?P=tag)
+    | (?P<open>'|"|(?<![\w$])\$(?:[^\W\d]\w*)?\$)
     | (?P<mark>[;()])
     | (?<![\w$])(?P<word>(?i:begin|case|end))(?![\w$])
     """,
@@ -82,15 +84,25 @@ class _Constraint:
 
 
 def statements(text: str) -> Iterator[Statement]:
+    return headed(split(text))
+
+
+def headed(pieces: Iterable[str]) -> Iterator[Statement]:
+    """Each of `pieces` without what stands before it, and the object that was announced there."""
     heading: Heading | None = None
     entry = 0
-    for piece in split(text):
-        before = _BETWEEN.match(piece)
-        start = before.end() if before else 0
+    for piece in pieces:
+        start = start_of(piece)
         for found in _HEADING.finditer(piece, 0, start):
             heading, entry = _heading(found), entry + 1
         if start < len(piece):
             yield Statement(text=piece[start:].rstrip(), heading=heading, entry=entry)
+
+
+def start_of(piece: str, position: int = 0) -> int:
+    """Where the statement begins, behind what pg_dump writes before it."""
+    before = _BETWEEN.match(piece, position)
+    return before.end() if before else position
 
 
 def _heading(found: re.Match[str]) -> Heading:
@@ -108,6 +120,9 @@ def split(text: str) -> Iterator[str]:
     start = position = depth = body = 0
     while token := _TOKEN.search(text, position):
         position = token.end()
+        if token["open"] or token["escaped"]:
+            # What it begins does not end here: nothing behind it is known.
+            break
         if token["comment"]:
             position = _comment_end(text, position)
         elif token["mark"] == "(":
@@ -133,8 +148,7 @@ def _comment_end(text: str, position: int) -> int:
 
 
 def _is_routine(text: str, start: int) -> bool:
-    before = _BETWEEN.match(text, start)
-    return bool(_ROUTINE.match(text, before.end() if before else start))
+    return bool(_ROUTINE.match(text, start_of(text, start)))
 
 
 def _deeper(body: int, word: str) -> int:

@@ -14,7 +14,9 @@ from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported, VerifyFa
 from holdfast.model import Part, PartKind, Relation
 from holdfast.part_details import Details
 from holdfast.ports import RestoreRequest
+from holdfast.proven import Proven
 from holdfast.restored import FailedObject, Restored
+from holdfast.sources.failed_objects import hinted
 from holdfast.sources.postgres_native import failures, script, selection, statements, tools
 from holdfast.sources.postgres_native.cluster import Cluster
 from holdfast.sources.postgres_native.filling import content, filling
@@ -27,6 +29,7 @@ from holdfast.sources.postgres_native.tools import Tool
 from holdfast.sources.postgres_tools import artefact, contents, spool
 from holdfast.sources.postgres_tools.artefact import Listed
 from holdfast.sources.postgres_tools.pg_restore import PgRestore
+from holdfast.sources.postgres_tools.plain_restore import PlainRestore
 from holdfast.sources.postgres_tools.spool import Artefact
 
 log = structlog.get_logger()
@@ -66,12 +69,28 @@ class ArtefactRestore:
             self.steps.definitions.rehearse(PartKind.GRANTS, self._login)
         unloaded: tuple[FailedObject, ...] = ()
         if self._form == artefact.PLAIN:
-            with self.steps.stored.proven(self._part) as proven:
-                script.run(self._psql(server), self._login.hasty, proven)
+            unloaded = self._from_plain_sql(server)
         else:
             unloaded = self._from_archive(server, wanted)
         self.steps.progress.part_done(self._part.name)
         return self.steps.finished(unloaded)
+
+    def _from_plain_sql(self, server: Cluster) -> tuple[FailedObject, ...]:
+        with self.steps.stored.proven(self._part) as proven:
+            if not self._request.keep_going:
+                self._by_psql(server, proven)
+                return ()
+            with self._login.hasty.patient.session() as session:
+                definer = self.steps.definitions.definer(session, PartKind.ARCHIVE)
+                restore = PlainRestore(session, proven, definer)
+                restore.run()
+                return tuple(restore.unloaded)
+
+    def _by_psql(self, server: Cluster, proven: Proven) -> None:
+        try:
+            script.run(self._psql(server), self._login.hasty, proven)
+        except RestoreFailed as error:
+            raise hinted(error) from error.__cause__
 
     def _from_archive(self, server: Cluster, wanted: Sequence[Listed]) -> tuple[FailedObject, ...]:
         pg_restore = self._pg_restore(server, self._login.hasty)
@@ -139,7 +158,6 @@ class ArtefactRestore:
             (not request.owners, "everything but owners"),
             (not request.privileges, "everything but privileges"),
             (not request.tablespaces, "everything but tablespaces"),
-            (request.keep_going, "all but what fails"),
         ):
             if asked and self._form == artefact.PLAIN:
                 raise Unsupported(
