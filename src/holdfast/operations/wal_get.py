@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from holdfast import events
@@ -33,13 +34,21 @@ from holdfast.wal import WalKind, WalName, numbered_name
 from holdfast.wal_records import PAGE_BYTES
 
 UNFINISHED = ".unfinished"
+SPOOL_DIGITS = 16
+# A recovery that asked for nothing for so long has ended, or fetches again.
+ABANDONED_SECONDS = 86_400.0
+# Of a server that was killed a call may still run, which takes away what we write.
+MOST_COLLISIONS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Getting:
-    """What one call brings: a file of `cluster`, and up to `at_once` in all, the others into
-    `spool` for the calls that will ask for them. `spaces` is what becomes of tablespaces that WAL
-    makes; without it the server does with them what the WAL says."""
+    """What one call brings: a file of `cluster`, and up to `at_once` in all.
+
+    The others go below `spool` for the calls that will ask for them; each recovery of a host has a
+    folder there. `spaces` is what becomes of tablespaces that WAL makes; without it the server does
+    with them what the WAL says.
+    """
 
     cluster: str
     name: str
@@ -48,6 +57,15 @@ class Getting:
     at_once: int = 1
     identities: Identities | None = None
     spaces: NewTablespaces | None = None
+
+    @property
+    def own_spool(self) -> Path:
+        """That of the data directory that it is for: what one recovery has gone past another one
+        has yet to come to."""
+        folder = self.destination.parent.resolve()
+        found = folder.stat()
+        told = f"{found.st_dev} {found.st_ino} ".encode() + os.fsencode(folder)
+        return self.spool / sha256(told).hexdigest()[:SPOOL_DIGITS]
 
 
 def get(plugs: Archiving, wanted: Getting) -> bool:
@@ -125,7 +143,7 @@ def _bring(plugs: Archiving, wanted: Getting, asked: ArchivedFile, name: str) ->
     try:
         file = _found(plugs, wanted.cluster, name)
         if file is not None and not _spooled(wanted, file).exists():
-            make_folder(wanted.spool, above=PRIVATE_FOLDER)
+            make_folder(wanted.own_spool, above=PRIVATE_FOLDER)
             _write(plugs, file, _spooled(wanted, file), wanted.identities)
     except (Interrupted, TasksRefused):
         raise
@@ -138,6 +156,16 @@ def _write(plugs: Archiving, file: ArchivedFile, path: Path, identities: Identit
     unfinished = path.with_name(path.name + UNFINISHED)
 
     def attempt() -> None:
+        for left in reversed(range(MOST_COLLISIONS)):
+            try:
+                once()
+            except FileNotFoundError:
+                if not left:
+                    raise
+            else:
+                return
+
+    def once() -> None:
         plain = proven(plugs.repositories[0], file.part, identities=identities)
         with afterwards(plain.close), whole_file(path, unfinished=unfinished) as out:
             for chunk in plain:
@@ -153,8 +181,8 @@ def _write(plugs: Archiving, file: ArchivedFile, path: Path, identities: Identit
 
 def _is_spooled(wanted: Getting, file: ArchivedFile) -> bool:
     """Whether an earlier call has fetched it, and it is still what it was: then it is moved."""
-    path = _spooled(wanted, file)
     try:
+        path = _spooled(wanted, file)
         if _sha256(path) != file.part.plain_sha256:
             path.unlink()
             return False
@@ -163,21 +191,36 @@ def _is_spooled(wanted: Getting, file: ArchivedFile) -> bool:
     try:
         shutil.move(path, wanted.destination)
     except OSError as error:
+        if not path.exists():
+            # Somebody took it away since: it is fetched as any other.
+            return False
         raise _unwritable(wanted.destination, error) from error
     return True
 
 
 def _spooled(wanted: Getting, file: ArchivedFile) -> Path:
     """The name says what is in it: another archive's file of the same name is another file."""
-    return wanted.spool / f"{file.name}-{file.part.plain_sha256}"
+    return wanted.own_spool / f"{file.name}-{file.part.plain_sha256}"
 
 
 def _forget_older(wanted: Getting) -> None:
-    """What recovery has gone past is asked for by nobody."""
+    """What recovery has gone past is asked for by nobody, nor what others have left long ago."""
     with suppress(OSError):
-        for path in list(wanted.spool.iterdir()):
+        for path in list(wanted.own_spool.iterdir()):
             if path.name[:24] <= wanted.name[:24]:
                 path.unlink(missing_ok=True)
+    with suppress(OSError):
+        for path in list(wanted.spool.iterdir()):
+            if path != wanted.own_spool and _is_abandoned(path):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Before each recovery had a folder, files lay there too: nobody asks for these."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return False
+    return time.time() - path.stat().st_mtime >= ABANDONED_SECONDS
 
 
 def _later(file: ArchivedFile, name: WalName, count: int) -> list[str]:

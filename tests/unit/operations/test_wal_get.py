@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
+from copy import copy
 from pathlib import Path
 
 import pytest
 
 from holdfast.errors import IdentityNeeded, ManifestInvalid, VerifyFailed, WalUnfit
-from holdfast.operations.wal_get import Getting, get
+from holdfast.operations.wal_get import ABANDONED_SECONDS, Getting, get
 from holdfast.operations.wal_push import push
 from holdfast.pipeline.decrypt import Identities
 from tests.fakes.repository import MemoryRepository
@@ -25,22 +28,36 @@ class Place:
         self.spool = folder / "early"
         self.destination = folder / "RECOVERYXLOG"
 
+    def beside(self, folder: Path) -> Place:
+        """Another server that recovers from the same archive, on the same host."""
+        other = copy(self)
+        folder.mkdir()
+        other.destination = folder / "RECOVERYXLOG"
+        return other
+
     def archive(self, *names: str) -> None:
         for name in names:
             push(archiving(self.store), self.server.finish(name, text=name.encode()))
 
     def get(self, name: str, *, at_once: int = 1) -> bool:
-        wanted = Getting(
+        return get(archiving(self.store), self.wanted(name, at_once=at_once))
+
+    def wanted(self, name: str, *, at_once: int = 1) -> Getting:
+        return Getting(
             cluster="77",
             name=name,
             destination=self.destination,
             spool=self.spool,
             at_once=at_once,
         )
-        return get(archiving(self.store), wanted)
 
     def spooled(self) -> list[str]:
-        return sorted(path.name[:24] for path in self.spool.glob("*"))
+        own = self.wanted(ONE).own_spool
+        return sorted(path.name[:24] for path in own.glob("*"))
+
+    def lose_content_of(self, name: str) -> None:
+        for key in [key for key in self.store.objects if name in key and key.endswith(".zst")]:
+            del self.store.objects[key]
 
 
 @pytest.fixture
@@ -93,8 +110,7 @@ def test_the_next_ones_are_fetched_early_and_used(place: Place) -> None:
     place.archive(ONE, TWO, THREE)
     assert place.get(ONE, at_once=3)
     assert place.spooled() == [TWO, THREE]
-    for key in [key for key in place.store.objects if TWO in key and key.endswith(".zst")]:
-        del place.store.objects[key]
+    place.lose_content_of(TWO)
     assert place.get(TWO, at_once=3)
     assert place.destination.read_bytes() == (place.server.wal / TWO).read_bytes()
     assert place.spooled() == [THREE]
@@ -103,7 +119,7 @@ def test_the_next_ones_are_fetched_early_and_used(place: Place) -> None:
 def test_what_was_fetched_early_and_changed_since_is_fetched_again(place: Place) -> None:
     place.archive(ONE, TWO)
     place.get(ONE, at_once=2)
-    (early,) = place.spool.glob("*")
+    (early,) = place.spool.glob("*/*")
     early.write_bytes(b"something else")
     assert place.get(TWO, at_once=2)
     assert place.destination.read_bytes() == (place.server.wal / TWO).read_bytes()
@@ -138,3 +154,48 @@ def test_sealed_wal_is_opened_by_its_identity_only(place: Place) -> None:
     )
     assert get(plugs, wanted)
     assert place.destination.read_bytes() == path.read_bytes()
+
+
+def test_two_recoveries_on_a_host_do_not_forget_what_the_other_has_yet_to_come_to(
+    place: Place, tmp_path: Path
+) -> None:
+    place.archive(ONE, TWO, THREE)
+    other = place.beside(tmp_path / "other")
+    assert place.get(ONE, at_once=3)
+    assert other.get(THREE, at_once=3)
+    assert place.spooled() == [TWO, THREE]
+    place.lose_content_of(TWO)
+    place.lose_content_of(THREE)
+    for name in (TWO, THREE):
+        assert place.get(name, at_once=3)
+        assert place.destination.read_bytes() == (place.server.wal / name).read_bytes()
+
+
+def test_what_a_recovery_has_left_long_ago_is_removed_by_the_next_one(
+    place: Place, tmp_path: Path
+) -> None:
+    place.archive(ONE, TWO)
+    other = place.beside(tmp_path / "other")
+    assert other.get(ONE, at_once=2)
+    (place.spool / "of-an-earlier-release").write_bytes(b"")
+    assert place.get(ONE)
+    assert other.spooled() == [TWO]
+    long_ago = time.time() - 2 * ABANDONED_SECONDS
+    os.utime(other.wanted(ONE).own_spool, (long_ago, long_ago))
+    assert place.get(TWO)
+    assert list(place.spool.iterdir()) == []
+
+
+def test_a_file_that_somebody_takes_out_of_the_spool_is_fetched_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.archive(ONE, TWO)
+    place.get(ONE, at_once=2)
+
+    def taken_away(path: Path, _destination: Path) -> None:
+        path.unlink()
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("shutil.move", taken_away)
+    assert place.get(TWO)
+    assert place.destination.read_bytes() == (place.server.wal / TWO).read_bytes()
