@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import BackupFailed, HoldfastError
+from holdfast.interrupting import waiting_for
 from holdfast.sources.mysql_native.choices import DdlPolicy
 from holdfast.sources.mysql_native.edition import Edition
 from holdfast.sources.mysql_native.failures import LOCK_TIMEOUT, StatementFailed
@@ -135,6 +136,7 @@ def _take(
     ends = time.monotonic() + wait_seconds
     while True:
         because = hindrance() if lock.tries else ""
+        waiting_for(f"waiting for {kind.name}" + (f": {because}" if because else ""))
         began = None if because else _tried(session, kind, lock)
         if began is not None:
             return began

@@ -13,6 +13,7 @@ import psycopg
 
 from holdfast import events
 from holdfast.errors import BackupFailed, HoldfastError
+from holdfast.interrupting import waiting_for
 from holdfast.model import Relation
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import qualified
@@ -108,6 +109,7 @@ class Queue:
             )
         if found != self._told:
             self._told = found
+            waiting_for(f"waiting for lock on {found}")
             events.warning(f"waiting for lock on {found}", database=self._login.database)
 
     def told(self, tables: Sequence[Relation]) -> str:

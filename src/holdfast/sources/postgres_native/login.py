@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 
 from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import ConfigInvalid
@@ -94,6 +95,7 @@ STARTUP = (
 # Nobody waits for ever behind a lock: an ALTER TABLE queues behind our snapshot, and we
 # would queue behind it, which no deadlock detector sees.
 LOCK_WAIT_SECONDS = 60
+CANCEL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +184,7 @@ class Login:
     def session(self) -> Iterator[psycopg.Connection]:
         """One configured session in autocommit mode, closed after the block."""
         connection = self.connect()
-        with afterwards(connection.close):
+        with afterwards(end, connection):
             yield connection
 
     def connect(self) -> psycopg.Connection:
@@ -199,6 +201,15 @@ class Login:
         with on_failure(connection.close):
             _configure(connection, lock_wait_seconds=self.lock_wait_seconds)
         return connection
+
+
+def end(connection: psycopg.Connection) -> None:
+    """Close it. What its server is still at is ended first: it would go on waiting for a lock or a
+    checkpoint by itself."""
+    if connection.info.transaction_status == TransactionStatus.ACTIVE:
+        with suppress(psycopg.Error):
+            connection.cancel_safe(timeout=CANCEL_SECONDS)
+    connection.close()
 
 
 def _configure(connection: psycopg.Connection, *, lock_wait_seconds: int) -> None:

@@ -13,9 +13,10 @@ from holdfast.cleanup import on_failure
 from holdfast.errors import DatabaseUnreachable, SessionCorrupt, SessionLost, SnapshotLost
 from holdfast.failpoints import reached
 from holdfast.holding import Anchor, Begun, Ended, HeldKind
+from holdfast.interrupting import waiting_for
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.holder import take_snapshot
-from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.login import Login, end
 from holdfast.sources.postgres_physical import server
 from holdfast.wal import Position, segment_name
 
@@ -47,7 +48,8 @@ class PostgresHolder:
     ) -> PostgresHolding | None:
         """None where the server was promoted meanwhile: what it began as a standby is worthless."""
         connection = login.connect()
-        with on_failure(connection.close):
+        waiting_for("waiting for the checkpoint that a base backup begins with")
+        with on_failure(end, connection):
             try:
                 was_standby = server.anchor(connection).is_standby
                 begun = self._begun(connection, kind, label, fast=fast)
