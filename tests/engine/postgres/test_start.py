@@ -205,3 +205,31 @@ def test_a_configuration_that_no_server_takes_is_told_before_one_is_started(
         bad = ("--start", "--start-options", "-c 'x")
         site.run("restore", "shop/latest", "--to", f"file://{folder}/other", *bad, code=10)
         assert not (folder / "other").exists()
+
+
+def test_what_a_server_does_by_hand_that_start_overrules_is_told_after_a_restore(
+    server: Cluster, tmp_path: Path
+) -> None:
+    (server.data / "conf.d").mkdir()
+    (server.data / "conf.d/place.conf").write_text(f"data_directory = '{server.data}'\n")
+    server.configure("include_dir = 'conf.d'\narchive_mode = on\narchive_command = 'true'")
+    server.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    server.ask("ALTER SYSTEM SET recovery_target_name = 'noon'")
+    server.stop()
+    server.start()
+    site = site_of(server, tmp_path)
+    site.run("backup", "shop")
+    with folder_for_cluster() as folder:
+        back = Cluster(folder)
+        told = site.run("restore", "shop/latest", "--to", f"file://{back.data}", "--start")
+        notes = " | ".join(told["notes"])
+        assert f"opens '{server.data}'" in notes
+        assert "archive_mode = on" in notes
+        assert "recovery_target_name = 'noon'" in notes
+        back.folder = back.data
+        try:
+            # No standby is waited for that belongs to the original.
+            back.ask("SET statement_timeout = '30s'; DELETE FROM goods")
+            assert back.ask("SHOW data_directory") == [(str(back.data),)]
+        finally:
+            back.stop("fast")

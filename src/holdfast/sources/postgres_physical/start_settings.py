@@ -19,7 +19,8 @@ def expected(data: Path, socket_folder: Path) -> dict[str, str]:
     """What the operator's own options may say otherwise.
 
     Nobody reaches it but through its own folder; it logs where we look; it is let in early enough
-    to be asked; it does not go on with somebody else's subscriptions, nor wait for an apply delay.
+    to be asked; it does not go on with somebody else's subscriptions, nor wait for an apply delay
+    or for a standby.
     """
     return {
         "listen_addresses": "",
@@ -32,6 +33,7 @@ def expected(data: Path, socket_folder: Path) -> dict[str, str]:
         "hot_standby": "on",
         "recovery_min_apply_delay": "0",
         "max_logical_replication_workers": "0",
+        "synchronous_standby_names": "",
     }
 
 

@@ -23,6 +23,7 @@ from holdfast.sources.postgres_physical.combining import (
 )
 from holdfast.sources.postgres_physical.file_restore import FileRestore
 from holdfast.sources.postgres_physical.label import Told, told_by
+from holdfast.sources.postgres_physical.left_settings import notes_on
 from holdfast.sources.postgres_physical.own_wal import tablespaces_to_bring
 from holdfast.sources.postgres_physical.recovery_files import write_settings
 from holdfast.sources.postgres_physical.restore_folders import (
@@ -84,7 +85,7 @@ class DirectoryTarget:
             self._combine(request, stored, progress)
         else:
             self._restore(request, stored, progress)
-        return Restored(notes=notes_of(told_by(request.parts)))
+        return Restored(notes=(*notes_of(told_by(request.parts)), *notes_on(self._data)))
 
     def _folders(self, told: Told) -> RestoreFolders:
         spaces = {oid: self._tablespaces / oid for oid in told.tablespaces}
