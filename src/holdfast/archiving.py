@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 from holdfast.model import Count, Line, Lines, Moment, Part
 from holdfast.wal import Position, WalName
@@ -52,6 +53,90 @@ class Held:
     keys: tuple[str, ...]
     size_bytes: int
     is_archived: bool
+
+
+# A segment that waits for so long is not just the one that is on its way.
+LONGEST_WAIT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archiver:
+    """How a server archives its WAL, and how far it has come, by its own counts and clock.
+
+    `cluster` is its system identifier, `mode` its archive_mode; `is_told_how` by a command or a
+    library. `waiting` segments are ready to be archived, the oldest of them since `waiting_since`.
+    """
+
+    cluster: str
+    mode: str
+    is_standby: bool
+    is_told_how: bool
+    archived: int
+    last_archived: str
+    last_archived_at: datetime | None
+    failed: int
+    last_failed: str
+    last_failed_at: datetime | None
+    counted_since: datetime | None
+    waiting: int
+    waiting_since: datetime | None
+    now: datetime
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it archives anything at all: a standby only does so with `always`."""
+        return self.mode == "always" or (self.mode == "on" and not self.is_standby)
+
+    @property
+    def problem(self) -> str:
+        """Why WAL is not archived that should be; empty where all is well."""
+        if not self.is_at_work:
+            return ""
+        if not self.is_told_how:
+            return f"archive_mode is {self.mode}, and neither a command nor a library is set"
+        if self._fails:
+            return (
+                f"every try since {_at(self.last_archived_at) or 'ever'} to archive WAL fails,"
+                f" last '{self.last_failed}' at {_at(self.last_failed_at)}"
+            )
+        if self.waiting_since and self.now - self.waiting_since >= LONGEST_WAIT:
+            return (
+                f"{self.waiting} files of the WAL wait to be archived, the oldest since"
+                f" {_at(self.waiting_since)}"
+            )
+        return ""
+
+    @property
+    def told(self) -> str:
+        """Where there is no problem."""
+        if self.mode == "off":
+            return "archive_mode is off: no point in time after a backup, but by `wal receive`"
+        if not self.is_at_work:
+            return f"a standby archives nothing with archive_mode = {self.mode}: its primary does"
+        if self.last_archived_at is not None:
+            return f"'{self.last_archived}' was archived at {_at(self.last_archived_at)}"
+        since = f" since {_at(self.counted_since)}" if self.counted_since else ""
+        return f"nothing was archived yet, and nothing failed{since}"
+
+    @property
+    def _fails(self) -> bool:
+        """The newest try counts. Counts may be reset at any time: the next failure is one again."""
+        if self.last_failed_at is None:
+            return False
+        return self.last_archived_at is None or self.last_failed_at > self.last_archived_at
+
+
+def _at(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if moment else ""
+
+
+@runtime_checkable
+class Archives(Protocol):
+    """A source whose server archives its WAL itself."""
+
+    def archiver(self) -> Archiver:
+        """Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`."""
+        ...
 
 
 class Receiving(Protocol):

@@ -279,6 +279,18 @@ class TargetOutOfReach(HoldfastError):
     exit_code = 73
 
 
+class WalNotArchived(HoldfastError):
+    """The server does not get its WAL archived; it keeps it until its disk is full."""
+
+    exit_code = 74
+
+
+class ClusterChanged(HoldfastError):
+    """Another cluster answers under the name of a job that has kept the files of one."""
+
+    exit_code = 75
+
+
 class Interrupted(HoldfastError):
     """Somebody ended the run: SIGINT or SIGTERM."""
 

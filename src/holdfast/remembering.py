@@ -68,6 +68,16 @@ class Lists(Protocol):
         ...
 
 
+class KnownClusters(Protocol):
+    """Clusters by their system identifiers that were found to be those of a job."""
+
+    def __contains__(self, cluster: object) -> bool: ...
+
+    def add(self, cluster: str, /) -> None:
+        """Never raises: what is not remembered is looked up again."""
+        ...
+
+
 class Gauges(Protocol):
     """Where numbers about runs are left for a monitor; never fails a run."""
 

@@ -106,6 +106,19 @@ class Segment:
         is_last = self._pages * PAGE_BYTES == len(self._content)
         return (is_last and self._is_full(self._pages - 1)) or self._ends_in_a_switch()
 
+    def goes_on_in(self, later: Segment) -> bool:
+        """Whether `later` is the same segment, written further.
+
+        Pages before the last one are final. Of that one each byte is as it stays, or still zero.
+        """
+        if not self._pages or len(self._content) != len(later._content):
+            return False
+        final, written = (self._pages - 1) * PAGE_BYTES, self._pages * PAGE_BYTES
+        if self._content[:final] != later._content[:final]:
+            return False
+        last = zip(self._content[final:written], later._content[final:written], strict=True)
+        return all(early in (0, now) for early, now in last)
+
     def tablespaces(self) -> Iterator[FoundTablespace]:
         """Those that are made by records which begin in it."""
         for first in range(0, self._pages, _WINDOW_PAGES):

@@ -257,6 +257,7 @@ def spec_of(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
         resumable=job.resumable,
         notes=_notes(job),
         recipients=store.encryption.everybody if store.encryption else (),
+        cluster=_cluster(job),
         retention=Policy(
             last=keep.last,
             within=keep.within,
@@ -266,6 +267,12 @@ def spec_of(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
             yearly=keep.yearly,
         ),
     )
+
+
+def _cluster(job: JobSettings) -> str:
+    source = job.source
+    named = source.system_identifier if isinstance(source, PostgresSettings) else None
+    return "" if named is None else str(named)
 
 
 def _memory(job: JobSettings) -> MemoryRoom | None:

@@ -15,12 +15,18 @@ from holdfast.config.settings import Settings
 from holdfast.config.sources import PostgresSettings
 from holdfast.errors import Unsupported
 from holdfast.holding import Bracket
-from holdfast.operations.plugs import Archiving
+from holdfast.model import Codec
+from holdfast.operations.plugs import Archiving, JobSpec
 from holdfast.operations.snapshotting import SnapshotRequest
 from holdfast.recovery import Starter
+from holdfast.retention import Policy
+from holdfast.scheduling.clusters import FileClusters
 from holdfast.wiring_stores import repository
 
 TOKEN_BYTES = 8
+FORMER_JOB_ATTEMPTS = 3
+# Who starts a server of a job that is no longer configured logs in as himself.
+OWN_DSN = "dbname=postgres"
 
 
 def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
@@ -34,6 +40,30 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
     return Archiving(
         job=wiring.spec_of(name, job, stores[0]),
         repositories=tuple(repository(each) for each in stores),
+        host=socket.gethostname(),
+        clock=wiring.now,
+        new_token=lambda: secrets.token_hex(TOKEN_BYTES),
+        clusters=FileClusters(spool(settings, name) / "clusters" / kept_in),
+    )
+
+
+def fetching(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
+    """What brings the WAL of job `name` back, be it one that has another name by now: its backups
+    and its WAL keep the old one. Raises `UnknownJob` where nobody can tell where they are."""
+    if name in settings.jobs:
+        return archiving(settings, name, chosen=chosen)
+    kept_in = wiring.store_name(settings, name, chosen=chosen)
+    store = wiring.repository_settings(settings, kept_in)
+    return Archiving(
+        job=JobSpec(
+            name=name,
+            codec=Codec.ZSTD,
+            level=1,
+            timeout=None,
+            retention=Policy(),
+            attempts=FORMER_JOB_ATTEMPTS,
+        ),
+        repositories=(repository(store),),
         host=socket.gethostname(),
         clock=wiring.now,
         new_token=lambda: secrets.token_hex(TOKEN_BYTES),
@@ -58,7 +88,12 @@ def stream(settings: Settings, name: str, *, slot: str) -> WalStream:
 
 def starter(settings: Settings, name: str, url: str, *, options: str) -> Starter:
     """What starts a server on a restored folder of job `name`."""
-    return clusters.starter(url, server_of(settings, name), options=options)
+    server = (
+        server_of(settings, name)
+        if name in settings.jobs
+        else PostgresSettings(kind="postgres", dsn=OWN_DSN)
+    )
+    return clusters.starter(url, server, options=options)
 
 
 def tablespaces_of(url: str) -> Path | None:

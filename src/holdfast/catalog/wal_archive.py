@@ -106,6 +106,11 @@ class WalArchive:
         for key in sorted(file.keys, key=lambda key: not key.endswith(f"/{MANIFEST}")):
             self._repository.delete(key)
 
+    def forget(self, file: ArchivedFile) -> None:
+        """Take one out of the archive: its record first, as by `drop`."""
+        self._repository.delete(self._record_key(file.cluster, file.name))
+        self._repository.delete(file.part.key)
+
     def _record_key(self, cluster: str, name: str) -> str:
         return f"{self._folder(cluster, name)}/{MANIFEST}"
 

@@ -92,8 +92,8 @@ def status(
 ) -> None:
     """Show how each job stands: last good backup, last run and its error, who is running now.
 
-    The exit code is 44 where the last run of a job failed, a backup is damaged, or the newest one
-    is older than --max-age: enough for a monitor.
+    The exit code is 44 where the last run of a job failed, a backup is damaged, the newest one is
+    older than --max-age, or the server of a cluster fails to archive its WAL: enough for a monitor.
 
     \b
     holdfast status --max-age 26h
@@ -123,6 +123,8 @@ def _show_status(session: Session, found: Sequence[JobStatus], problems: Mapping
     for each in found:
         if problems[each.job]:
             session.say(f"{each.job}: {problems[each.job]}")
+        if each.archiver_unknown:
+            session.say(f"{each.job}: how WAL is archived is not known: {each.archiver_unknown}")
         if each.last_run and each.last_run.error:
             session.say(f"{each.job}: {each.last_run.error}")
             session.say(f"  hint: {each.last_run.hint}" if each.last_run.hint else "")

@@ -121,6 +121,11 @@ class Session:
 
         return wiring_wal.archiving(self.settings, job, chosen=self.chosen_repository)
 
+    def fetching(self, job: str) -> Archiving:
+        from holdfast import wiring_wal
+
+        return wiring_wal.fetching(self.settings, job, chosen=self.chosen_repository)
+
     def manifest(self, backup_id: str, database: str) -> Manifest:
         """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
         job, _, name = backup_id.partition("/")

@@ -78,6 +78,15 @@ def push(
     *,
     at_once: AtOnce = AT_ONCE,
     cluster: Cluster = "",
+    identity: Annotated[
+        Path | None,
+        typer.Option(
+            "--identity",
+            metavar="FILE",
+            readable=False,
+            help="What opens encrypted WAL, where an unfinished segment is to be replaced.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Archive one file of the WAL: the server's archive_command.
@@ -92,7 +101,13 @@ def push(
     from holdfast.operations.wal_push import push as push_file
 
     session = acting_session_of(context)
-    pushed = push_file(session.archiving(job), path, cluster=cluster, at_once=at_once)
+    pushed = push_file(
+        session.archiving(job),
+        path,
+        cluster=cluster,
+        at_once=at_once,
+        identities=session.identities(identity) if identity else None,
+    )
     if as_json:
         from holdfast.cli.wal_documents import of_pushed
 
@@ -142,7 +157,7 @@ def get(
     from holdfast.operations.wal_get import get as get_file
 
     session = acting_session_of(context)
-    archiving = session.archiving(job)
+    archiving = session.fetching(job)
     wanted = Getting(
         cluster=cluster or cluster_in(Path()),
         name=name,
@@ -225,7 +240,7 @@ def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = Fals
     from holdfast.operations.wal_overview import archived
 
     session = session_of(context)
-    found = archived(session.archiving(job).repositories[0], job)
+    found = archived(session.fetching(job).repositories[0], job)
     lines: list[dict[str, Any]] = [
         of_timeline(wal, number) for wal in found for number in wal.timelines
     ]

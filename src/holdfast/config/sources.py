@@ -44,6 +44,7 @@ POSTGRES_KEYS = {
     "session": (_ROWS, _FILES),
     "checkpoint": (_FILES, _STREAM),
     "incremental": (_STREAM,),
+    "system_identifier": (_FILES, _STREAM),
 }
 
 
@@ -55,7 +56,8 @@ class PostgresSettings(Strict):
 
     By `method: physical` it is the files of the whole cluster: copied by workers of ours, or by
     engine `tools` as pg_basebackup streams them, with at most `incremental` backups of changes
-    between one of everything and the next.
+    between one of everything and the next. `system_identifier` says which cluster it is, where
+    another one has taken the place of the one that the job's backups are of.
     """
 
     kind: Literal["postgres"]
@@ -72,6 +74,7 @@ class PostgresSettings(Strict):
     session: Literal["own", "daemon"] = "own"
     checkpoint: Literal["fast", "spread"] = "fast"
     incremental: Annotated[int, Field(ge=0, le=MOST_INCREMENTALS)] = 0
+    system_identifier: Annotated[int, Field(ge=1, lt=1 << 64)] | None = None
 
     @model_validator(mode="after")
     def _suits_engine(self) -> Self:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from holdfast.errors import HoldfastError, RepositoryFull
+from holdfast.archiving import Archives
+from holdfast.errors import HoldfastError, RepositoryFull, WalNotArchived
+from holdfast.operations.clusters import require_cluster_of_backups
 from holdfast.operations.plugs import Mirror, Plugs
 from holdfast.pipeline.encrypt import sealed
 from holdfast.ports import Finding, Source
@@ -34,6 +36,9 @@ def check(plugs: Plugs) -> CheckReport:
     _collect("source", lambda: _databases(plugs, sources), findings, codes)
     for source in sources:
         _collect(_subject("source", source, sources), source.check, findings, codes)
+        if isinstance(source, Archives):
+            subject = _subject("archiver", source, sources)
+            _collect(subject, partial(_archiver, plugs, source), findings, codes)
     if not codes:
         # The room needs both: where one of them fails, that is already said.
         _collect("room", lambda: _room(plugs, sources), findings, codes)
@@ -90,6 +95,18 @@ def _databases(plugs: Plugs, sources: list[Source]) -> list[Finding]:
         return []
     names = ", ".join(f"'{source.database}'" for source in sources)
     return [Finding(subject="databases", detail=f"{len(sources)}: {names}")]
+
+
+def _archiver(plugs: Plugs, source: Archives) -> list[Finding]:
+    found = source.archiver()
+    require_cluster_of_backups(plugs.job, plugs.repository, found.cluster)
+    if found.problem:
+        raise WalNotArchived(
+            f"cannot bring backups of '{plugs.job.name}' forward: {found.problem}",
+            hint="the server keeps what is not archived until its disk is full; its log says why,"
+            " and so does the command run by hand as the server's user",
+        )
+    return [Finding(subject="archiver", detail=found.told)]
 
 
 def _subject(what: str, source: Source, sources: Sequence[Source]) -> str:

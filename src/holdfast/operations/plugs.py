@@ -11,7 +11,7 @@ from holdfast.holding import Holder
 from holdfast.model import Codec, Encryption
 from holdfast.ports import Clock, Guard, Progress, Repository, Source
 from holdfast.proving import Proofs
-from holdfast.remembering import Gauges, Journal, Ledger, Lists
+from holdfast.remembering import Gauges, Journal, KnownClusters, Ledger, Lists
 from holdfast.retention import Policy
 from holdfast.scheduling.budget import Budget
 from holdfast.scheduling.pace import Pace
@@ -25,7 +25,8 @@ class JobSpec:
     `timeout` is for each database, `stall_timeout` since its last byte. `attempts` counts tries
     of what may be tried again. With `overlap_alarm` runs skipped in a row the last of them is an
     alarm. `notes` say what was lowered from what was asked for. Parts are sealed for the
-    `recipients`, or not at all where there is none.
+    `recipients`, or not at all where there is none. `cluster` is the system identifier that its
+    server must have, where somebody has said so.
     """
 
     name: str
@@ -40,6 +41,7 @@ class JobSpec:
     overlap_alarm: int = 3
     blob_grace: timedelta = timedelta(0)
     recipients: tuple[str, ...] = ()
+    cluster: str = ""
 
     @property
     def encryption(self) -> Encryption:
@@ -66,13 +68,17 @@ class Copying:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archiving:
-    """What archiving the WAL of a job touches: its repository first, then its mirrors."""
+    """What archiving the WAL of a job touches: its repository first, then its mirrors.
+
+    `clusters` are those that this host has found to be the job's.
+    """
 
     job: JobSpec
     repositories: tuple[Repository, ...]
     host: str
     clock: Clock
     new_token: Callable[[], str]
+    clusters: KnownClusters = field(default_factory=set[str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

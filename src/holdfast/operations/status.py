@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from holdfast.archiving import Archiver, Archives
 from holdfast.catalog.catalog import Catalog
+from holdfast.errors import HoldfastError, Interrupted
 from holdfast.model import Manifest
 from holdfast.operations.plugs import Plugs
 from holdfast.remembering import RunRecord
@@ -26,6 +28,10 @@ class JobStatus:
     owner: dict[str, str] | None
     finished_run: RunRecord | None = None
     """The newest run that was not skipped."""
+    archiver: Archiver | None = None
+    """How the server archives its WAL, where that could be asked."""
+    archiver_unknown: str = ""
+    """Why it could not."""
 
     def problem(self, max_age: timedelta | None) -> str:
         """Why somebody has to look at this job; empty where all is well."""
@@ -33,6 +39,8 @@ class JobStatus:
             return "the last run failed"
         if self.damaged:
             return f"{self.damaged} of its backups cannot be read"
+        if self.archiver is not None and self.archiver.problem:
+            return self.archiver.problem
         if max_age is not None and self.age is None:
             return "it has no backup"
         if max_age is not None and self.age is not None and self.age > max_age:
@@ -41,10 +49,12 @@ class JobStatus:
 
 
 def status(plugs: Plugs) -> JobStatus:
-    """Read the repository, the ledger and the lock of one job; changes nothing."""
+    """Read the repository, the ledger and the lock of one job, and ask the server of a cluster how
+    its WAL is archived; changes nothing."""
     survey = Catalog(plugs.repository).survey(plugs.job.name)
     newest = survey.manifests[0] if survey.manifests else None
     runs = plugs.ledger.last(plugs.job.name, count=50)
+    archiver, unknown = _archiver(plugs)
     return JobStatus(
         job=plugs.job.name,
         newest=newest,
@@ -56,7 +66,21 @@ def status(plugs: Plugs) -> JobStatus:
         failures=len(survey.failures),
         owner=plugs.guard.owner(plugs.job.name),
         finished_run=next((run for run in runs if run.outcome != "skipped"), None),
+        archiver=archiver,
+        archiver_unknown=unknown,
     )
+
+
+def _archiver(plugs: Plugs) -> tuple[Archiver | None, str]:
+    """A server that is down is for `check` to tell: what is kept is as good as before."""
+    if not isinstance(plugs.source, Archives):
+        return None, ""
+    try:
+        return plugs.source.archiver(), ""
+    except Interrupted:
+        raise
+    except HoldfastError as error:
+        return None, error.message
 
 
 def skipped_in_a_row(newest_first: list[RunRecord]) -> int:

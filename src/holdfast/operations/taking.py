@@ -17,15 +17,17 @@ from holdfast.errors import (
     SnapshotLost,
 )
 from holdfast.failpoints import reached
-from holdfast.model import Consistency, Manifest, Part, PartPlan
+from holdfast.model import POSTGRES_CLUSTER, Consistency, Manifest, Part, PartPlan
 from holdfast.operations.blob_names import BlobNames
 from holdfast.operations.blobs import BlobKeeper, KnownBlobs
+from holdfast.operations.clusters import require_cluster_of_backups
 from holdfast.operations.incrementals import following, notes_of, offer_list, require_parents
 from holdfast.operations.parts import store_part, tell_stored
 from holdfast.operations.plugs import Plugs
 from holdfast.operations.resuming import Reusable
 from holdfast.operations.room import require_room
 from holdfast.operations.under_way import BackupChoice, Taking, begun, give_up
+from holdfast.operations.wal_overview import CLUSTER
 from holdfast.ports import Closing, Continuing, Snapshot, Source
 from holdfast.proving import Hold
 from holdfast.remembering import Unfinished
@@ -62,11 +64,12 @@ def take(
 def _taken(taking: Taking, catalog: Catalog) -> Manifest:
     plugs = taking.plugs
     began, cpu_before = time.monotonic(), plugs.cpu_seconds()
-    workers = taking.recoveries.trying(
-        lambda: plugs.choose_workers(taking.source),
-        on=DatabaseUnreachable,
-        what="counting the server's free connections",
-    ).slots
+    with taking.watch.opening():
+        workers = taking.recoveries.trying(
+            lambda: plugs.choose_workers(taking.source),
+            on=DatabaseUnreachable,
+            what="counting the server's free connections",
+        ).slots
     blobs = _blobs(taking, catalog)
     with taking.pace.kept(), _opened(taking, workers, blobs) as (snapshot, is_mixed):
         _prepare(taking, snapshot, is_mixed=is_mixed)
@@ -110,11 +113,24 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
 def _prepare(taking: Taking, snapshot: Snapshot, *, is_mixed: bool) -> None:
     """Before the first byte: what is there already, room for the rest, a note for later runs."""
     taking.snapshot = snapshot
+    _require_same_cluster(taking, snapshot)
     earlier = taking.earlier.parts if taking.earlier and not is_mixed else ()
     if earlier and isinstance(snapshot, Continuing):
         snapshot.go_on_from(earlier)
     require_room(taking.plugs, taking.source.database, snapshot.parts)
     _note(taking, snapshot, earlier)
+
+
+def _require_same_cluster(taking: Taking, snapshot: Snapshot) -> None:
+    """Of the files of a cluster; rows are as good from another one."""
+    cluster = snapshot.proof.get(CLUSTER)
+    if cluster and snapshot.server.kind == POSTGRES_CLUSTER:
+        plugs = taking.plugs
+        taking.recoveries.trying(
+            lambda: require_cluster_of_backups(plugs.job, plugs.repository, cluster),
+            on=RepositoryUnreachable,
+            what="looking for the cluster of earlier backups",
+        )
 
 
 def _commit(taking: Taking, catalog: Catalog, manifest: Manifest) -> None:
@@ -150,13 +166,14 @@ def _opened(taking: Taking, workers: int, blobs: BlobKeeper) -> Iterator[tuple[S
     with ExitStack() as stack:
 
         def enter(rejoin: str) -> Snapshot:
-            return taking.recoveries.trying(
-                lambda: stack.enter_context(
-                    taking.source.open(workers=workers, blobs=blobs, rejoin=rejoin)
-                ),
-                on=DatabaseUnreachable,
-                what="taking the snapshot",
-            )
+            with taking.watch.opening():
+                return taking.recoveries.trying(
+                    lambda: stack.enter_context(
+                        taking.source.open(workers=workers, blobs=blobs, rejoin=rejoin)
+                    ),
+                    on=DatabaseUnreachable,
+                    what="taking the snapshot",
+                )
 
         if taking.earlier is None:
             yield enter(""), False

@@ -21,14 +21,15 @@ from holdfast.errors import (
     ObjectMissing,
     RepositoryUnreachable,
     TasksRefused,
-    WalConflict,
 )
 from holdfast.failpoints import reached
 from holdfast.model import Part, PartKind
+from holdfast.operations.clusters import require_cluster_of_wal
 from holdfast.operations.opening import stored_suffix
 from holdfast.operations.parts import keep
 from holdfast.operations.plugs import Archiving
 from holdfast.operations.retrying import Recoveries
+from holdfast.operations.wal_conflicts import make_way, require_same
 from holdfast.operations.wal_files import (
     WalFile,
     cluster_beside,
@@ -38,6 +39,7 @@ from holdfast.operations.wal_files import (
     wal_file,
 )
 from holdfast.pipeline.compress import compressor
+from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import Repository
 from holdfast.scheduling.slots import run_all
 
@@ -69,6 +71,7 @@ def push(
     cluster: str = "",
     at_once: int = 1,
     is_finished: bool = False,
+    identities: Identities | None = None,
 ) -> Pushed:
     """Archive the file at `path`, durably, in each of the job's repositories.
 
@@ -76,15 +79,18 @@ def push(
     two servers were promoted, whose WAL must not be mixed. With it go the next files that the
     server has marked as ready, `at_once` in all; what becomes of them is no matter of this call,
     as the server will ask for each. The same file again is no error. What its server may still
-    write to is refused, unless somebody knows that it `is_finished`. Raises `WalConflict` where
-    another one has its name, `WalUnfit`, and what the repositories raise.
+    write to is refused, unless somebody knows that it `is_finished`; one that was archived so all
+    the same gives way to what became of it, as far as it can be read, with `identities` where it
+    is sealed. Raises `WalConflict` where another one has its name, `ClusterChanged`, `WalUnfit`,
+    and what the repositories raise.
     """
     began = time.monotonic()
     plugs = _adding_only(plugs)
     file = _asked_for(path, cluster, is_finished=is_finished)
+    require_cluster_of_wal(plugs, file.cluster)
     asked, later = [*history_beside(file), file], ready_after(file, at_once - 1)
     files, done = [*asked, *later], list[WalFile]()
-    kept = run_all(files, lambda each: _kept(plugs, each), workers=at_once)
+    kept = run_all(files, lambda each: _kept(plugs, each, identities), workers=at_once)
     is_new = False
 
     def discard_rest() -> None:
@@ -127,14 +133,16 @@ def _asked_for(path: Path, cluster: str, *, is_finished: bool) -> WalFile:
     return file
 
 
-def _kept(plugs: Archiving, file: WalFile) -> list[_Kept] | HoldfastError:
+def _kept(
+    plugs: Archiving, file: WalFile, identities: Identities | None
+) -> list[_Kept] | HoldfastError:
     """Errors are values here: those of files sent ahead must not end the one asked for."""
     trying = Recoveries(plugs.job.attempts).trying
     what = f"archiving '{file.name.text}'"
     kept: list[_Kept] = []
     try:
         for repository in plugs.repositories:
-            put = partial(_put, plugs, repository, file)
+            put = partial(_put, plugs, repository, file, identities)
             kept.append(trying(put, on=RepositoryUnreachable, what=what))
     except (Interrupted, TasksRefused):
         raise
@@ -152,14 +160,19 @@ def _discard(kept: Sequence[list[_Kept] | HoldfastError]) -> None:
                 each.repository.delete(each.part.key)
 
 
-def _put(plugs: Archiving, repository: Repository, file: WalFile) -> _Kept:
+def _put(
+    plugs: Archiving, repository: Repository, file: WalFile, identities: Identities | None
+) -> _Kept:
     job, archive = plugs.job, WalArchive(repository, plugs.job.name)
     try:
-        _require_same(archive.find(file.cluster, file.name.text), file.sha256())
+        known = archive.find(file.cluster, file.name.text)
     except ObjectMissing:
-        began = time.monotonic()
-    else:
-        return _Kept(repository=repository)
+        known = None
+    if known is not None:
+        if known.part.plain_sha256 == file.sha256():
+            return _Kept(repository=repository)
+        make_way(repository, known, file, identities)
+    began = time.monotonic()
     suffix = stored_suffix(job.codec, job.encryption)
     key = archive.content_key(file.cluster, file.name.text, token=plugs.new_token(), suffix=suffix)
     plain, stored = keep(
@@ -216,17 +229,7 @@ def _record(plugs: Archiving, file: WalFile, repository: Repository, part: Part)
         if known.part.key != part.key:
             # Somebody was quicker. What we have put has a name of its own, and nobody knows it.
             repository.delete(part.key)
-            _require_same(known, part.plain_sha256)
+            require_same(known, part.plain_sha256)
             return False
     reached("wal-archived")
     return True
-
-
-def _require_same(known: ArchivedFile, digest: str) -> None:
-    if known.part.plain_sha256 != digest:
-        raise WalConflict(
-            f"cannot archive '{known.name}': the archive of job '{known.job}' holds another file of"
-            f" that name, from host '{known.host}' at {known.archived_at:%Y-%m-%d %H:%M:%SZ}",
-            hint="two servers archive under one job, or a copy of this one does: give each a job of"
-            " its own, and take a new backup of the one that goes on",
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,24 @@ def test_a_login_that_may_not_begin_is_told_the_grant(server: Cluster, tmp_path:
         assert "GRANT EXECUTE" in refused["hint"]
         assert server.held() == 0
         daemon.ask("begin", "--job", "shpo", code=11)
+
+
+def test_a_catalogue_that_somebody_has_locked_costs_no_session(
+    server: Cluster, daemon: Daemon
+) -> None:
+    session_id = daemon.begin("--kind", "backup")
+    catalogue = daemon.site.folder / "state" / "sessions.sqlite"
+    other = sqlite3.connect(catalogue, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        until(lambda: "catalogue_not_tidied" in daemon.acts())
+        daemon.ask("heartbeat", session_id)
+        ended = daemon.ask("end", session_id)
+        assert "START WAL LOCATION" in ended["backup_label"]
+    finally:
+        other.close()
+    until(lambda: daemon.told(session_id)[0] == "ended")
+    until(lambda: server.held() == 0)
 
 
 def _me() -> str:

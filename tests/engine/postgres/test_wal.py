@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.engine.postgres.archive import Archive, points
-from tests.engine.postgres.clusters import Cluster, cluster, folder_for_cluster, run, started
+from tests.engine.postgres.clusters import (
+    Cluster,
+    cluster,
+    folder_for_cluster,
+    run,
+    started,
+)
 from tests.engine.waiting import until
 
 
@@ -276,3 +282,101 @@ def test_a_recovery_that_takes_too_long_is_told_what_it_waits_for(archive: Archi
     slow = "-c recovery_min_apply_delay=1h"
     with archive.recovered(*options, server=slow, code=33) as (_, told):
         assert "replaying WAL until latest" in told["error"]
+
+
+def test_a_segment_that_is_still_written_to_is_refused_and_blocks_nothing(
+    archive: Archive, tmp_path: Path
+) -> None:
+    archive.switch()
+    archive.site.run("backup", "shop")
+    archive.mark(1)
+    ((name, cluster_id),) = archive.server.ask(
+        "SELECT pg_walfile_name(pg_current_wal_insert_lsn()), system_identifier::text"
+        " FROM pg_control_system()"
+    )
+    path = archive.server.data / "pg_wal" / str(name)
+    refused = archive.site.run("wal", "push", "shop", str(path), code=71)
+    assert "has not finished it" in refused["error"]
+    assert name not in archive.names()
+    # As an earlier release did, which took whatever it was given.
+    status = tmp_path / "pg_wal" / "archive_status"
+    status.mkdir(parents=True)
+    (status / f"{name}.ready").touch()
+    early = shutil.copy(path, status.parent)
+    archive.site.run("wal", "push", "shop", str(early), "--cluster", str(cluster_id))
+    assert name in archive.names()
+    archive.mark(2)
+    assert archive.switch() == name
+    archive.switch()
+    (line,) = archive.lines()
+    assert line["missing"] == []
+    with archive.recovered("--target", "latest") as (back, _):
+        assert points(back) == [1, 2]
+
+
+def test_two_recoveries_on_one_host_bring_both_clusters_back(archive: Archive) -> None:
+    archive.site.run("backup", "shop")
+    for number in range(6):
+        archive.mark(number)
+        archive.switch()
+    with folder_for_cluster() as one, folder_for_cluster() as other:
+        copies = [Cluster(one), Cluster(other)]
+        # Side by side: neither may lose what it has fetched early to the other.
+        runs = [
+            subprocess.Popen(
+                archive.site.argv(
+                    *("restore", "shop/latest", "--to", f"file://{copy.data}"),
+                    *("--target", "latest", "--start", "--start-timeout", "10m"),
+                    *("--start-options", f"-k {copy.folder}"),
+                )
+            )
+            for copy in copies
+        ]
+        try:
+            assert [each.wait() for each in runs] == [0, 0]
+            for copy in copies:
+                assert points(copy) == list(range(6))
+                log = Path(f"{copy.data}-start.log").read_text()
+                assert log.count("restored log file") >= 6
+                assert "error" not in log
+        finally:
+            for each, copy in zip(runs, copies, strict=True):
+                each.wait()
+                if (copy.data / "postmaster.pid").exists():
+                    copy.stop("immediate")
+
+
+def test_another_cluster_under_a_jobs_name_is_refused_until_it_is_named(archive: Archive) -> None:
+    archive.site.run("backup", "shop")
+    archive.switch()
+    before = archive.names()
+    with cluster() as other:
+        beside = archive.on(other)
+        archive.site.job["source"]["dsn"] = other.dsn
+        refused = archive.site.run("backup", "shop", code=75)
+        ((identifier,),) = other.ask("SELECT system_identifier FROM pg_control_system()")
+        assert f"system_identifier: {identifier}" in refused["hint"]
+        assert archive.site.run("check", "shop", code=75)["exit_code"] == 75
+        beside.begin()
+        other.ask("SELECT pg_switch_wal()")
+        until(lambda: other.ask("SELECT failed_count > 0 FROM pg_stat_archiver") == [(True,)])
+        assert archive.names() == before
+        archive.site.job["source"]["system_identifier"] = identifier
+        beside.switch()
+        archive.site.run("check", "shop")
+        archive.site.run("backup", "shop")
+        # Who has been replaced is refused in turn.
+        archive.site.job["source"]["dsn"] = archive.server.dsn
+        archive.site.run("backup", "shop", code=75)
+
+
+def test_backups_of_a_job_that_was_renamed_come_back_with_its_wal(archive: Archive) -> None:
+    archive.site.run("backup", "shop")
+    archive.mark(1)
+    archive.switch()
+    archive.site.settings["jobs"]["store"] = archive.site.settings["jobs"].pop("shop")
+    assert archive.site.run("wal", "list", "shop")["timelines"]
+    name = archive.site.run("list", "shop")["backups"][0]["backup"]
+    with archive.recovered("--target", "latest", backup=name) as (back, told):
+        assert told["recovery"]["state"] == "open"
+        assert points(back) == [1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from holdfast.errors import (
 )
 from holdfast.model import Buffer
 from holdfast.operations.wal_push import push
+from holdfast.pipeline.decrypt import Identities
 from holdfast.ports import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.archives import CLUSTER, DataDirectory, archiving
@@ -283,3 +286,81 @@ def test_a_segment_says_which_tablespaces_it_makes(tmp_path: Path) -> None:
     found = WalArchive(store, "shop").find(str(CLUSTER), path.name)
     assert found.tablespaces is not None
     assert [(each.oid, each.location) for each in found.tablespaces] == [(16500, "/srv/space")]
+
+
+def taken_early(
+    tmp_path: Path,
+    store: MemoryRepository,
+    *,
+    recipients: tuple[str, ...] = (),
+    other: bool = False,
+) -> Path:
+    """The segment that a server has finished, of which an earlier release took the beginning."""
+    server, wal = DataDirectory(tmp_path / "data"), WalWriter(identifier=CLUSTER)
+    wal.filler(9000)
+    path = server.wal / wal.name()
+    if other:
+        wal.commit(datetime(2026, 11, 20, tzinfo=UTC))
+    path.write_bytes(wal.segments()[0])
+    push(archiving(store, recipients=recipients), path, is_finished=True)
+    if other:
+        wal = WalWriter(identifier=CLUSTER)
+        wal.filler(9000)
+        wal.commit(datetime(2026, 11, 21, tzinfo=UTC))
+        wal.commit(datetime(2026, 11, 22, tzinfo=UTC))
+    wal.fill_to(0)
+    path.write_bytes(wal.segments()[0])
+    (server.wal / "archive_status" / f"{path.name}.ready").touch()
+    return path
+
+
+def test_a_segment_that_was_archived_unfinished_gives_way_to_the_finished_one(
+    tmp_path: Path,
+) -> None:
+    store = MemoryRepository()
+    path = taken_early(tmp_path, store)
+    plugs = archiving(store)
+    plugs.new_token()
+    assert not push(plugs, path).was_there
+    found = WalArchive(store, "shop").find(str(CLUSTER), path.name)
+    assert found.part.plain_sha256 == sha256(path.read_bytes()).hexdigest()
+    assert only_what_is_recorded(store)
+    assert push(plugs, path).was_there
+
+
+def test_an_unfinished_segment_of_another_history_is_a_conflict(tmp_path: Path) -> None:
+    store = MemoryRepository()
+    path = taken_early(tmp_path, store, other=True)
+    before = dict(store.objects)
+    with pytest.raises(WalConflict):
+        push(archiving(store), path)
+    assert store.objects == before
+
+
+def test_a_sealed_unfinished_segment_gives_way_where_its_identity_is_at_hand(
+    tmp_path: Path,
+) -> None:
+    store, identities = MemoryRepository(), Identities.generate()
+    path = taken_early(tmp_path, store, recipients=identities.recipients)
+    plugs = archiving(store, recipients=identities.recipients)
+    plugs.new_token()
+    before = dict(store.objects)
+    with pytest.raises(WalConflict) as caught:
+        push(plugs, path)
+    assert f"holdfast wal push shop {path} --identity" in caught.value.hint
+    assert store.objects == before
+    assert not push(plugs, path, identities=identities).was_there
+    assert push(plugs, path).was_there
+
+
+def test_where_nothing_may_be_removed_an_unfinished_segment_stays_a_conflict(
+    tmp_path: Path,
+) -> None:
+    store = MemoryRepository()
+    path = taken_early(tmp_path, store)
+    store.refuse_deletes_with = RepositoryReadOnly("cannot delete it: AccessDenied")
+    plugs = archiving(store)
+    plugs.new_token()
+    with pytest.raises(WalConflict):
+        push(plugs, path)
+    assert names(store) == [path.name]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+from holdfast.archiving import Archiver
 from holdfast.cleanup import afterwards
 from holdfast.errors import ConfigInvalid, DatabaseUnreachable
 from holdfast.failpoints import reached
@@ -16,7 +17,7 @@ from holdfast.model import POSTGRES_CLUSTER, Consistency, PartPlan, Relation, Se
 from holdfast.ports import Blobs, Finding, Snapshot, SourcePlan, TablePlan
 from holdfast.sources.postgres_native import databases, preflight
 from holdfast.sources.postgres_native.login import Login
-from holdfast.sources.postgres_physical import cluster
+from holdfast.sources.postgres_physical import archiver, cluster
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
 from holdfast.sources.postgres_physical.file_ranges import FileRange
 from holdfast.sources.postgres_physical.inventory import require_all
@@ -86,6 +87,9 @@ class PhysicalSource:
             Finding(subject="page checksums", detail=checks),
             Finding(subject="connections", detail=f"{free} free, {CONNECTIONS} needed"),
         ]
+
+    def archiver(self) -> Archiver:
+        return archiver.archiver(self._login)
 
     def connections_free(self) -> int:
         """Raises `DatabaseUnreachable` where the two sessions that are needed do not fit."""

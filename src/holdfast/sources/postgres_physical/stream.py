@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from holdfast.archiving import Archiver
 from holdfast.chaining import Earlier
 from holdfast.cleanup import afterwards
 from holdfast.errors import SnapshotLost
@@ -17,6 +18,7 @@ from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import databases, tools
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres_physical import archiver
 from holdfast.sources.postgres_physical.file_list import FileList
 from holdfast.sources.postgres_physical.findings import Findings
 from holdfast.sources.postgres_physical.following import Following, following
@@ -217,6 +219,9 @@ class StreamSource:
             Finding(subject="workers", detail=ONE_STREAM),
             Finding(subject="incremental", detail=f"at most {self._incrementals} in a row"),
         ]
+
+    def archiver(self) -> Archiver:
+        return archiver.archiver(self._login)
 
     def connections_free(self) -> int:
         """As many as one stream can use."""
