@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from holdfast import events
 from holdfast.errors import BackupFailed, GrantMissing
+from holdfast.interrupting import waiting_for
 from holdfast.sources.mysql_native import replication
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.edition import Edition
@@ -55,6 +56,7 @@ def wait_until_quiet(
                 hint="run the backup when it is over, or raise the source's lock_wait, long_query"
                 " or lag_limit",
             )
+        waiting_for(f"waiting to lock: {found}")
         if not told:
             events.warning("waiting_to_lock", because=found)
             told = found
