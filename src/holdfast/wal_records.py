@@ -110,8 +110,10 @@ class Segment:
         """Whether `later` is the same segment, written further.
 
         Pages before the last one are final. Of that one each byte is as it stays, or still zero.
+        Without a record nothing shows that they are of one history.
         """
-        if not self._pages or len(self._content) != len(later._content):
+        has_records = any(True for page in range(self._pages) for _ in self._records(page))
+        if not has_records or len(self._content) != len(later._content):
             return False
         final, written = (self._pages - 1) * PAGE_BYTES, self._pages * PAGE_BYTES
         if self._content[:final] != later._content[:final]:

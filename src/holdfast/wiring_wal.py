@@ -11,13 +11,15 @@ from pathlib import Path
 from holdfast import wiring
 from holdfast import wiring_clusters as clusters
 from holdfast.archiving import WalStream
+from holdfast.catalog.places import WAL
 from holdfast.config.settings import Settings
 from holdfast.config.sources import PostgresSettings
-from holdfast.errors import Unsupported
+from holdfast.errors import HoldfastError, Interrupted, UnknownJob, Unsupported
 from holdfast.holding import Bracket
 from holdfast.model import Codec
 from holdfast.operations.plugs import Archiving, JobSpec
 from holdfast.operations.snapshotting import SnapshotRequest
+from holdfast.ports import Repository
 from holdfast.recovery import Starter
 from holdfast.retention import Policy
 from holdfast.scheduling.clusters import FileClusters
@@ -49,11 +51,13 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
 
 def fetching(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
     """What brings the WAL of job `name` back, be it one that has another name by now: its backups
-    and its WAL keep the old one. Raises `UnknownJob` where nobody can tell where they are."""
+    and its WAL keep the old one. Raises `UnknownJob` where there is none under that name: a
+    misspelt one must not look like the end of the WAL."""
     if name in settings.jobs:
         return archiving(settings, name, chosen=chosen)
     kept_in = wiring.store_name(settings, name, chosen=chosen)
     store = wiring.repository_settings(settings, kept_in)
+    _require_wal(settings, name, repository(store))
     return Archiving(
         job=JobSpec(
             name=name,
@@ -68,6 +72,20 @@ def fetching(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
         clock=wiring.now,
         new_token=lambda: secrets.token_hex(TOKEN_BYTES),
     )
+
+
+def _require_wal(settings: Settings, name: str, kept_in: Repository) -> None:
+    try:
+        if next(iter(kept_in.list(f"{name}{WAL}")), None) is None:
+            wiring.job_settings(settings, name)
+    except (Interrupted, UnknownJob):
+        raise
+    except HoldfastError as error:
+        raise UnknownJob(
+            f"cannot find job '{name}': it is not configured, and whether there is WAL of it cannot"
+            f" be told: {error.message}",
+            hint=error.hint,
+        ) from error
 
 
 def server_of(settings: Settings, name: str) -> PostgresSettings:

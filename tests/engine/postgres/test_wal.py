@@ -362,7 +362,11 @@ def test_another_cluster_under_a_jobs_name_is_refused_until_it_is_named(archive:
         until(lambda: other.ask("SELECT failed_count > 0 FROM pg_stat_archiver") == [(True,)])
         assert archive.names() == before
         archive.site.job["source"]["system_identifier"] = identifier
-        beside.switch()
+        beside.site.argv()
+        other.ask("SELECT pg_logical_emit_message(true, 'x', 'y')")
+        # Wakes the archiver, which waits a minute after three failures.
+        other.ask("SELECT pg_switch_wal()")
+        until(lambda: other.ask("SELECT archived_count > 0 FROM pg_stat_archiver") == [(True,)])
         archive.site.run("check", "shop")
         archive.site.run("backup", "shop")
         # Who has been replaced is refused in turn.

@@ -63,6 +63,19 @@ def test_damage_stops_a_recovery_but_not_a_standby(
     assert not there.exists()
 
 
+def test_wal_of_a_job_that_was_renamed_is_found_and_that_of_none_is_no_end_of_wal(
+    desk: Desk, server: DataDirectory, tmp_path: Path
+) -> None:
+    path = server.finish(ONE)
+    desk.holdfast("wal", "push", "shop", str(path))
+    desk.config.write_text(desk.config.read_text().replace("shop:", "store:"))
+    there = tmp_path / "there"
+    assert desk.holdfast("wal", "get", "shop", ONE, str(there), "--cluster", "77").exit_code == 0
+    assert there.read_bytes() == path.read_bytes()
+    misspelt = desk.holdfast("wal", "get", "shpo", ONE, str(there), "--cluster", "77")
+    assert misspelt.exit_code == 150 + 11
+
+
 def test_whatever_keeps_us_from_knowing_stops_a_recovery(
     desk: Desk, server: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
