@@ -369,24 +369,7 @@ def of_status(found: JobStatus, next_run: datetime | None, *, problem: str) -> D
         "skipped_in_a_row": found.skipped_in_a_row,
         "owner": found.owner,
         "next_run": moment(next_run) if next_run else None,
-        "archiver": of_archiver(found),
         "problem": problem or None,
-    }
-
-
-def of_archiver(found: JobStatus) -> Document | None:
-    archiver = found.archiver
-    if archiver is None:
-        return {"unknown": found.archiver_unknown} if found.archiver_unknown else None
-    at, failed_at = archiver.last_archived_at, archiver.last_failed_at
-    return {
-        "mode": archiver.mode,
-        "last_archived": archiver.last_archived or None,
-        "last_archived_at": moment(at) if at else None,
-        "last_failed": archiver.last_failed or None,
-        "last_failed_at": moment(failed_at) if failed_at else None,
-        "waiting": archiver.waiting,
-        "problem": archiver.problem or None,
     }
 
 

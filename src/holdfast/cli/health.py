@@ -20,6 +20,7 @@ from holdfast.cli.session import (
     session_of,
 )
 from holdfast.cli.tables import span, table_of, time_of
+from holdfast.cli.wal_documents import of_archiver
 from holdfast.errors import HoldfastError, JobNeedsAttention
 from holdfast.operations.check import CheckReport
 from holdfast.operations.check import check as check_job
@@ -105,6 +106,7 @@ def status(
     if as_json:
         jobs = [
             documents.of_status(each, next_run(each.job), problem=problems[each.job])
+            | {"archiver": of_archiver(each)}
             for each in found
         ]
         print_document("status", {"jobs": jobs} | documents.of_failed_jobs(errors))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.operations.snapshotting import SnapshotReport
+from holdfast.operations.status import JobStatus
 from holdfast.operations.wal_prune import PrunedWal
 from holdfast.operations.wal_push import Pushed
 from holdfast.recovery import Reached, Recovery
@@ -90,4 +91,20 @@ def _of_gap(wal: ClusterWal, gap: Stretch) -> Document:
         "first": wal.name(gap.timeline, gap.first),
         "last": wal.name(gap.timeline, gap.last),
         "segments": len(gap),
+    }
+
+
+def of_archiver(found: JobStatus) -> Document | None:
+    archiver = found.archiver
+    if archiver is None:
+        return {"unknown": found.archiver_unknown} if found.archiver_unknown else None
+    at, failed_at = archiver.last_archived_at, archiver.last_failed_at
+    return {
+        "mode": archiver.mode,
+        "last_archived": archiver.last_archived or None,
+        "last_archived_at": at.isoformat(timespec="seconds") if at else None,
+        "last_failed": archiver.last_failed or None,
+        "last_failed_at": failed_at.isoformat(timespec="seconds") if failed_at else None,
+        "waiting": archiver.waiting,
+        "problem": archiver.problem or None,
     }

@@ -77,17 +77,15 @@ def push(
 
     The history of its timeline goes before it: one that differs from what is archived means that
     two servers were promoted, whose WAL must not be mixed. With it go the next files that the
-    server has marked as ready, `at_once` in all; what becomes of them is no matter of this call,
-    as the server will ask for each. The same file again is no error. What its server may still
-    write to is refused, unless somebody knows that it `is_finished`; one that was archived so all
-    the same gives way to what became of it, as far as it can be read, with `identities` where it
-    is sealed. Raises `WalConflict` where another one has its name, `ClusterChanged`, `WalUnfit`,
-    and what the repositories raise.
+    server has marked as ready, `at_once` in all, for whose fate it will ask itself. The same file
+    again is no error. One that its server may still write to is refused, unless somebody knows that
+    it `is_finished`; where such a one is archived it gives way, if `identities` open it. Raises
+    `WalConflict` where another one has its name, `ClusterChanged`, `WalUnfit`, and what the
+    repositories raise.
     """
     began = time.monotonic()
     plugs = _adding_only(plugs)
-    file = _asked_for(path, cluster, is_finished=is_finished)
-    require_cluster_of_wal(plugs, file.cluster)
+    file = _asked_for(plugs, path, cluster, is_finished=is_finished)
     asked, later = [*history_beside(file), file], ready_after(file, at_once - 1)
     files, done = [*asked, *later], list[WalFile]()
     kept = run_all(files, lambda each: _kept(plugs, each, identities), workers=at_once)
@@ -110,13 +108,18 @@ def push(
         if file not in done:
             raise
         events.warning("wal_not_sent_ahead", file=each.name.text, problem=error.message)
+    sent = tuple(each.name.text for each in done[len(asked) :])
+    return _pushed(file, is_new=is_new, seconds=time.monotonic() - began, ahead=sent)
+
+
+def _pushed(file: WalFile, *, is_new: bool, seconds: float, ahead: tuple[str, ...]) -> Pushed:
     return Pushed(
         name=file.name.text,
         cluster=file.cluster,
         was_there=not is_new,
         plain_bytes=file.path.stat().st_size,
-        seconds=round(time.monotonic() - began, 3),
-        ahead=tuple(each.name.text for each in done[len(asked) :]),
+        seconds=round(seconds, 3),
+        ahead=ahead,
     )
 
 
@@ -126,10 +129,11 @@ def _adding_only(plugs: Archiving) -> Archiving:
     return replace(plugs, repositories=added_to)
 
 
-def _asked_for(path: Path, cluster: str, *, is_finished: bool) -> WalFile:
+def _asked_for(plugs: Archiving, path: Path, cluster: str, *, is_finished: bool) -> WalFile:
     file = wal_file(path, cluster or cluster_beside(path))
     if not is_finished:
         require_finished(file)
+    require_cluster_of_wal(plugs, file.cluster)
     return file
 
 
