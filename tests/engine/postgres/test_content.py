@@ -285,10 +285,13 @@ def test_a_database_of_another_encoding_is_not_compared_and_that_is_said(
     original = lab.database("CREATE TABLE t AS SELECT 'é' AS x", options=latin)
     parts = keep(source(lab, original), tmp_path)
     copy = lab.database(options="ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
-    (note,) = restored(PostgresTarget(url=lab.conninfo(copy)), parts, tmp_path).notes
-    assert note == (
-        "content of table 'public.t' is not compared: the database has encoding UTF8 instead of"
-        " LATIN1"
+    found = restored(PostgresTarget(url=lab.conninfo(copy)), parts, tmp_path)
+    assert found.notes == (
+        (
+            "content of table 'public.t' is not compared: the database has encoding UTF8 instead of"
+            " LATIN1"
+        ),
+        "the database stands already with ENCODING 'UTF8'; the one that was backed up has 'LATIN1'",
     )
     (table,) = bring_back(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path)
     assert table.checksum_found == table.checksum_expected != ""

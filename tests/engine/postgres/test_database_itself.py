@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,29 @@ def test_the_provider_of_the_locale_is_said_whatever_the_target_has(tmp_path: Pa
             provider = "SELECT datlocprovider FROM pg_database WHERE datname = 'shop'"
             assert other.ask(provider) == source.ask(provider)
             assert other.ask("SELECT a FROM t ORDER BY a", dbname="shop") == [("B",), ("a",)]
+
+
+def test_a_database_that_stands_with_another_locale_or_sorts_by_another_version_is_told(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    locale = "ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'sv-SE' LOCALE 'C'"
+    database = lab.database("CREATE TABLE t AS SELECT 'ä' AS a", options=locale)
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    other = lab.database(options=locale.replace("sv-SE", "de-DE"))
+    (note,) = restored(PostgresTarget(url=lab.conninfo(other)), parts, tmp_path).notes
+    assert note.startswith("the database stands already with ICU_LOCALE 'de")
+    assert note.endswith("the one that was backed up has 'sv-SE'")
+    aged = [
+        replace(part, details=part.details | {"collation_version": "1.2"})
+        if "collation_version" in part.details
+        else part
+        for part in parts
+    ]
+    assert aged != [*parts]
+    target = PostgresTarget(url=lab.conninfo(lab.name()))
+    (note,) = restored(target, aged, tmp_path).notes
+    assert "by version 1.2 where it was backed up" in note
+    assert restored(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path).notes == ()
 
 
 def test_a_template_in_a_tablespace_and_settings_of_all_roles_come_back(tmp_path: Path) -> None:

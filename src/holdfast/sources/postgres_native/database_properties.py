@@ -15,6 +15,11 @@ from holdfast.sources.postgres_native.quoting import identifier, literal
 _HERE = "datname = current_database()"
 # Which columns hold the locale changes with the server's version, so the row comes as JSON.
 _LOCALE = f"SELECT to_jsonb(d) FROM pg_database d WHERE {_HERE}"  # noqa: S608  # constants only
+_COLLATION_VERSION = f"""
+SELECT coalesce(pg_database_collation_actual_version(oid), '') FROM pg_database WHERE {_HERE}
+"""  # noqa: S608  # constants only
+# The first server that tells.
+KNOWS_COLLATION_VERSION = 150000
 _SPACE = f"""
 SELECT s.spcname::text FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
 WHERE {_HERE}
@@ -86,6 +91,14 @@ def creation_options(connection: psycopg.Connection) -> dict[str, str]:
     if space and space[0] != DEFAULT_SPACE:
         options[SPACE] = str(space[0])
     return options
+
+
+def collation_version(connection: psycopg.Connection) -> str:
+    """By which version of its locale text is sorted here; empty where none is known."""
+    if connection.info.server_version < KNOWS_COLLATION_VERSION:
+        return ""
+    row = connection.execute(_COLLATION_VERSION).fetchone()
+    return str(row[0]) if row else ""
 
 
 def settings_of_everybody(connection: psycopg.Connection) -> bytes:

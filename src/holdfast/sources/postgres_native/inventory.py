@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg.rows import class_row
 
 from holdfast.model import Relation
-from holdfast.sources.postgres_native import content
+from holdfast.sources.postgres_native import content, database_properties
 from holdfast.sources.postgres_native.table_part import BINARY, TEXT, External, TablePart
 
 # Types whose binary form has been the same in every supported version and on every platform.
@@ -122,6 +122,7 @@ class Facts:
     may_read_passwords: bool
     is_superuser: bool
     subscriptions: int
+    collation_version: str = ""
 
     @property
     def major(self) -> int:
@@ -208,7 +209,7 @@ def facts(connection: psycopg.Connection) -> Facts:
         found = cursor.execute(_SERVER).fetchone()
     if found is None:
         raise psycopg.OperationalError("the server does not know its own database")
-    return found
+    return replace(found, collation_version=database_properties.collation_version(connection))
 
 
 def tables(connection: psycopg.Connection, *, locked: Sequence[int] = ()) -> list[Table]:

@@ -18,6 +18,7 @@ from holdfast.sources.postgres_native.quoting import slug
 from holdfast.sources.postgres_native.table_part import BINARY, TEXT, External, Pages, TablePart
 
 CREATION = "creation"
+COLLATION_VERSION = "collation_version"
 TRANSPORT = "transport"
 SERVER_VERSION = "server_version_number"
 
@@ -93,6 +94,8 @@ def lay_out(
     when it ends, so the second can wait.
     """
     schema = {CREATION: json.dumps(creation), SERVER_VERSION: str(found.version_number)}
+    if found.collation_version:
+        schema[COLLATION_VERSION] = found.collation_version
     tools = [
         PartPlan(name="pre-data.sql", kind=PartKind.PRE_DATA, details=schema),
         PartPlan(name="globals.sql", kind=PartKind.GLOBALS),

@@ -21,6 +21,7 @@ from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres_native import (
     analyze,
     content_check,
+    creation,
     failures,
     foreign_keys,
     large_object_load,
@@ -92,11 +93,15 @@ class Restore:
 
     def finished(self, unloaded: tuple[FailedObject, ...]) -> Restored:
         """What comes last, in whatever way all else came; rows that did not come are `unloaded`."""
+        with self._hasty.session() as session:
+            differences = creation.differences(session, self.request)
         notes = analyze.everything(self._hasty, workers=self.request.workers)
         self.definitions.carry_out(PartKind.GRANTS, self._hasty)
         failed = self._again(self.failed.take())
         analyze.make_durable(self.login)
-        return Restored(failed=(*unloaded, *failed), preamble=PREAMBLE, notes=notes)
+        return Restored(
+            failed=(*unloaded, *failed), preamble=PREAMBLE, notes=(*differences, *notes)
+        )
 
     def rows_only(self) -> Restored:
         """Into tables that stand already, with whatever constraints and triggers they have."""

@@ -11,17 +11,14 @@ import psycopg
 
 from holdfast.errors import TargetNotEmpty, Unsupported
 from holdfast.model import PartKind, Relation
-from holdfast.part_details import Details
 from holdfast.ports import Progress, RestoreRequest
 from holdfast.proven import StoredParts
 from holdfast.restored import Restored
 from holdfast.sources.failed_objects import FailedObjects
-from holdfast.sources.postgres_native import cluster, failures, selection
+from holdfast.sources.postgres_native import cluster, creation, failures, selection
 from holdfast.sources.postgres_native.cluster import Cluster
-from holdfast.sources.postgres_native.database_properties import OPTIONS, PROVIDER, PROVIDERS, SPACE
 from holdfast.sources.postgres_native.definition_parts import DefinitionParts
 from holdfast.sources.postgres_native.filling import content, filling
-from holdfast.sources.postgres_native.layout import CREATION, SERVER_VERSION
 from holdfast.sources.postgres_native.login import LOCK_WAIT_SECONDS, Login
 from holdfast.sources.postgres_native.quoting import qualified
 from holdfast.sources.postgres_native.restore import Restore
@@ -64,7 +61,7 @@ class PostgresTarget:
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         is_artefact = bool(selection.of_kind(request.parts, PartKind.ARCHIVE))
-        creation = _creation(request)
+        options = creation.options(request)
         if not is_artefact:
             selection.data_parts(request)
             for piece in selection.pieces(selection.of_kind(request.parts, PartKind.DATA)):
@@ -86,7 +83,7 @@ class PostgresTarget:
             )
             if is_artefact:
                 return ArtefactRestore(steps=steps, tool_folders=self._tool_folders).run(
-                    server, maintenance, creation
+                    server, maintenance, options
                 )
             return self._restore(request, steps, server, maintenance)
 
@@ -100,14 +97,14 @@ class PostgresTarget:
         with filling(
             server,
             self._login,
-            _creation(request),
+            creation.options(request),
             overwrite=request.overwrite,
             before=lambda: steps.definitions.restore_globals(server, maintenance),
         ) as login:
             return steps.into(login).everything()
 
     def _require_version(self, server: Cluster, request: RestoreRequest) -> None:
-        made_by = _server_version(request) // 10000
+        made_by = creation.server_version(request) // 10000
         if made_by > server.major:
             raise Unsupported(
                 f"cannot restore into {self.name}: it runs version {server.version},"
@@ -153,26 +150,3 @@ def _has_rows(connection: psycopg.Connection, relation: Relation) -> bool:
         return connection.execute(statement.encode()).fetchone() is not None
     except psycopg.Error as error:
         raise failures.restoring(failures.said(error), f"table '{relation}'") from error
-
-
-def _details(request: RestoreRequest) -> Details | None:
-    found = selection.of_kind(request.parts, PartKind.PRE_DATA)
-    found += selection.of_kind(request.parts, PartKind.ARCHIVE)
-    return Details(found[0]) if found else None
-
-
-def _creation(request: RestoreRequest) -> dict[str, str]:
-    """Options become part of a statement: only those that we write are taken."""
-    details = _details(request)
-    options = details.texts(CREATION, "{}") if details else {}
-    provider = options.get(PROVIDER)
-    if details and (options.keys() - OPTIONS or provider not in (None, *PROVIDERS.values())):
-        raise details.wrong(CREATION)
-    if not request.tablespaces:
-        return {option: value for option, value in options.items() if option != SPACE}
-    return options
-
-
-def _server_version(request: RestoreRequest) -> int:
-    details = _details(request)
-    return details.number(SERVER_VERSION, "0") if details else 0

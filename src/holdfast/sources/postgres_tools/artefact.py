@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from holdfast.model import Part, PartKind, PartPlan, Relation
 from holdfast.part_details import Details
 from holdfast.sources.postgres_native.inventory import Facts, Table, has_rows_to_take
-from holdfast.sources.postgres_native.layout import CREATION, SERVER_VERSION
+from holdfast.sources.postgres_native.layout import COLLATION_VERSION, CREATION, SERVER_VERSION
 from holdfast.sources.postgres_native.quoting import slug
 from holdfast.sources.postgres_native.tools import Tool
 
@@ -71,6 +71,7 @@ def parts_of(
             SERVER_VERSION: str(found.version_number),
             PG_DUMP_MAJOR: str(pg_dump.major),
             TABLES: _encoded(table for table in tables if has_rows_to_take(table, found)),
+            **({COLLATION_VERSION: found.collation_version} if found.collation_version else {}),
         },
         compress=form == PLAIN,
         compress_threads=min(workers, MOST_THREADS) if form == PLAIN else 0,
