@@ -12,6 +12,7 @@ from holdfast import events
 from holdfast.archiving import WalStream
 from holdfast.errors import ConfigInvalid
 from holdfast.files import PRIVATE_FOLDER, make_folder
+from holdfast.operations.clusters import require_cluster_of_wal
 from holdfast.operations.plugs import Archiving
 from holdfast.operations.wal_push import push
 from holdfast.wal import WalKind, WalName
@@ -41,9 +42,11 @@ def receive(
 
     Segments lie in `folder` until they are archived. The newest of them stays, as it says where
     to go on. What an earlier call has left there is archived first, so nothing is received while
-    it cannot be kept. Raises what `WalStream` and `push` raise.
+    it cannot be kept, nor of another cluster than the job's. Raises what `WalStream` and `push`
+    raise.
     """
     so_far = Received(cluster=stream.cluster())
+    require_cluster_of_wal(plugs, so_far.cluster)
     folder = _made(folder / so_far.cluster)
     received(so_far)
     _archive(plugs, folder, so_far)

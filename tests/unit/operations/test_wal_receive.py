@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.errors import DatabaseUnreachable, RepositoryFull
+from holdfast.errors import ClusterChanged, DatabaseUnreachable, RepositoryFull
+from holdfast.operations.wal_push import push
 from holdfast.operations.wal_receive import Received, receive
 from tests.fakes.repository import MemoryRepository
-from tests.unit.operations.archives import archiving
+from tests.unit.operations.archives import DataDirectory, archiving
 from tests.unit.segments import segment
 
 ONE, TWO, THREE = (f"00000001000000000000000{number}" for number in "123")
@@ -87,3 +88,13 @@ def test_what_an_earlier_call_left_is_archived_before_anything_is_received(tmp_p
     store.refuse_puts_with = None
     received(FakeStream([TWO], fails=False), store, tmp_path, lambda _: None)
     assert names(store) == [ONE, TWO]
+
+
+def test_nothing_is_received_of_another_cluster_than_the_jobs(tmp_path: Path) -> None:
+    store = MemoryRepository()
+    other = DataDirectory(tmp_path / "other", cluster=88)
+    push(archiving(store), other.finish(ONE))
+    stream = FakeStream([ONE])
+    with pytest.raises(ClusterChanged, match="cluster 77 answers"):
+        received(stream, store, tmp_path / "received", lambda _told: None)
+    assert stream.begun == 0
