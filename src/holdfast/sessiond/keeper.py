@@ -24,7 +24,7 @@ from holdfast.session.protocol import Request
 from holdfast.session.record import SessionRecord
 from holdfast.sessiond.authority import Authority, Peer, user_name
 from holdfast.sessiond.catalogue import Catalogue
-from holdfast.sessiond.kept import JobSessions, Kept, Limits, fields_of, require_open
+from holdfast.sessiond.kept import WITH_DEAD, JobSessions, Kept, Limits, fields_of, require_open
 
 # How long the story of an ended session is told.
 REMEMBERED = timedelta(days=30)
@@ -80,7 +80,7 @@ class Keeper:
                 kind, label=request.label, fast=request.fast, database=request.database
             )
             with on_failure(holding.abort):
-                kept = Kept(self._described(request, peer, server, holding), holding)
+                kept = Kept(self._described(request, peer, server, holding), holding, self._clock())
                 self._catalogue.put(kept.record)
             with self._lock:
                 self._kept[kept.record.session_id] = kept
@@ -97,7 +97,7 @@ class Keeper:
         with kept.lock:
             require_open(kept.record)
             self._looked_at(kept)
-            kept.record = self._leased(kept.record)
+            kept.record, kept.renewed = self._leased(kept.record), self._clock()
             self._catalogue.keep(kept.record)
         events.info(act, **fields_of(kept.record), by=_who(peer))
         return kept.record
@@ -279,7 +279,9 @@ class Keeper:
                 for kept in self._kept.values()
                 if kept.record.server == server and kept.record.is_open
             ]
-            if len(held) + self._beginning.count(server) < self._limits.per_server:
+            most, beginning = self._limits.per_server, self._beginning.count(server)
+            living = sum(kept.is_living(self._clock()) for kept in held)
+            if living + beginning < most and len(held) + beginning < most * WITH_DEAD:
                 self._beginning.append(server)
                 return []
         return held

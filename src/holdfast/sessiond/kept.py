@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from holdfast.errors import (
     HoldfastError,
@@ -13,13 +13,18 @@ from holdfast.errors import (
     SessionLost,
     SessionNotFound,
 )
-from holdfast.holding import HeldKind, HeldState, Holder, Holding
+from holdfast.holding import RUN_LABEL, HeldKind, HeldState, Holder, Holding
 from holdfast.session.record import SessionRecord
+
+# A run that was not heard of for so long is dead; its session waits for whoever resumes it.
+SILENCE = timedelta(minutes=2)
+# How many sessions a server may have to bear in all, those of dead runs too.
+WITH_DEAD = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`per_server` sessions at a time; none is held longer than `longest`."""
+    """`per_server` sessions that somebody works with; none is held longer than `longest`."""
 
     per_server: int
     longest: timedelta
@@ -35,11 +40,16 @@ class JobSessions:
 
 @dataclass
 class Kept:
-    """A session in our hands; `lock` is held by whoever speaks to its server."""
+    """A session in our hands, `renewed` when; whoever speaks to its server has the `lock`."""
 
     record: SessionRecord
     holding: Holding
+    renewed: datetime
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def is_living(self, now: datetime) -> bool:
+        """Whether somebody works with it: a run says so every few seconds, people as they like."""
+        return self.record.label != RUN_LABEL or now - self.renewed < SILENCE
 
 
 _UNUSABLE: dict[HeldState, type[HoldfastError]] = {

@@ -20,6 +20,8 @@ from holdfast.errors import (
     SessionNotFound,
     SessionRefused,
 )
+from holdfast.holding import RUN_LABEL
+from holdfast.session.protocol import Request, Verb
 from tests.unit.sessiond.conftest import ADMIN, ANNE, BERT, Desk
 
 
@@ -281,3 +283,29 @@ def test_what_is_held_for_its_wal_after_its_end_is_listed_until_it_is_let_go(des
     assert [each.state for each in desk.keeper.listed(ANNE, all_states=False)] == ["ended"]
     desk.keeper.abort(session_id, ANNE)
     assert desk.keeper.listed(ANNE, all_states=False) == []
+
+
+def test_sessions_of_dead_runs_take_no_place_from_those_who_work_within_reason(desk: Desk) -> None:
+    request = Request(verb=Verb.BEGIN, job="shop", ttl_seconds=7200, label=RUN_LABEL)
+    dead = [desk.keeper.begin(request, ANNE).session_id for _ in range(3)]
+    living = desk.keeper.begin(request, ANNE).session_id
+    with pytest.raises(SessionLimit):
+        desk.begin()
+    desk.clock.advance(timedelta(minutes=3))
+    desk.keeper.renew(living, ANNE, act="session_renewed")
+    for _ in range(3):
+        desk.begin()
+    with pytest.raises(SessionLimit):
+        desk.begin()
+    # They are held all the same, for whoever goes on with them.
+    assert all(desk.told(each)[0] == "open" for each in dead)
+    while True:
+        desk.clock.advance(timedelta(minutes=3))
+        try:
+            desk.keeper.begin(request, ANNE)
+        except SessionLimit:
+            break
+        for record in desk.keeper.listed(ANNE, all_states=False):
+            if record.label != RUN_LABEL:
+                desk.keeper.abort(record.session_id, ANNE)
+    assert desk.holder.open_sessions == 16
