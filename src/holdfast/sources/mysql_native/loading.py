@@ -16,6 +16,7 @@ from holdfast.proven import Proven, StoredParts
 from holdfast.restored import FailedObject
 from holdfast.sources.failed_objects import ROWS, FailedObjects
 from holdfast.sources.mysql_native.client import Clients, Stopped
+from holdfast.sources.mysql_native.dump_script import PROGRAMS, DumpScript
 from holdfast.sources.mysql_native.making import stages
 from holdfast.sources.mysql_native.object_loading import ObjectLoading, cause
 from holdfast.sources.mysql_native.rewriting import sequences_read
@@ -44,7 +45,8 @@ class Whole:
     """A part that is one thing: an error in it is the part's."""
 
     def __init__(self, part: Part, proven: Proven) -> None:
-        self.proven = proven
+        is_dump = part.details.get("method") in PROGRAMS
+        self.proven = proven.derived(lambda read: DumpScript().changed(read)) if is_dump else proven
         self._relation = part.relation
 
     def failed(self, _cause: str, /) -> Relation | None:
