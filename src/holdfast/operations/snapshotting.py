@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from holdfast.cleanup import on_failure
+from holdfast.cleanup import afterwards, on_failure
 from holdfast.errors import BackupFailed, DeadlineExceeded, HoldfastError, TargetNotEmpty
 from holdfast.files import PRIVATE_FOLDER, make_folder
 from holdfast.holding import Begun, Bracket, Bracketed, Ended
+from holdfast.interrupting import Ended as EndedHere
+from holdfast.interrupting import endable
 from holdfast.process import Child, ChildFailed, running
 from holdfast.ticking import ticking
 
@@ -60,10 +63,12 @@ def snapshot(
     where the folder holds something, and what `Bracket` raises: a snapshot that was taken then is
     worth nothing.
     """
-    made = _prepared(request.labels)
-    with on_failure(_remove_if, made, request.labels), bracket.open(request.label) as opened:
+    made, ends = _prepared(request.labels), _after(request.timeout)
+    with on_failure(_remove_if, made, request.labels), ExitStack() as stack:
+        with _in_time(request):
+            opened = stack.enter_context(bracket.open(request.label))
         began = time.monotonic()
-        _run(request, opened, told, look_seconds)
+        _run(request, _Looks(opened, ends, look_seconds), told)
         seconds = round(time.monotonic() - began, 3)
         ended = opened.end(str(request.labels))
         return SnapshotReport(
@@ -74,6 +79,32 @@ def snapshot(
             ended_at=clock(),
             script_seconds=seconds,
         )
+
+
+def _after(span: timedelta | None) -> float | None:
+    return None if span is None else time.monotonic() + span.total_seconds()
+
+
+@contextmanager
+def _in_time(request: SnapshotRequest) -> Iterator[None]:
+    """For a block that waits for the server in the main thread."""
+    if request.timeout is None:
+        yield
+        return
+    with endable() as end:
+        timer = threading.Timer(request.timeout.total_seconds(), end)
+        timer.daemon = True
+        timer.start()
+        with afterwards(timer.cancel):
+            try:
+                yield
+            except EndedHere as error:
+                raise DeadlineExceeded(
+                    f"cannot take a snapshot by '{request.script}': it took longer than"
+                    f" {request.timeout}, and its backup is not begun yet"
+                    f"{f': {error.doing}' if error.doing else ''}",
+                    hint="raise the job's timeout",
+                ) from error
 
 
 def _remove_if(made: bool, folder: Path) -> None:  # noqa: FBT001 - what `_prepared` said
@@ -99,17 +130,21 @@ def environment(request: SnapshotRequest, opened: Bracketed) -> dict[str, str]:
     }
 
 
-def _run(
-    request: SnapshotRequest,
-    opened: Bracketed,
-    told: Callable[[bytes], object],
-    look_seconds: float,
-) -> None:
-    env = dict(os.environ) | environment(request, opened)
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """What is looked at while the script runs, until when, and how often."""
+
+    opened: Bracketed
+    ends: float | None
+    pause_seconds: float
+
+
+def _run(request: SnapshotRequest, looks: _Looks, told: Callable[[bytes], object]) -> None:
+    env = dict(os.environ) | environment(request, looks.opened)
     try:
         with running([str(request.script)], env=env, stderr_lines=STDERR_LINES) as child:
-            watch = _Watch(child, opened, request)
-            with ticking(watch.look, pause=lambda: look_seconds, name="tender"):
+            watch = _Watch(child, looks, request)
+            with ticking(watch.look, pause=lambda: looks.pause_seconds, name="tender"):
                 try:
                     for chunk in child.chunks():
                         told(chunk)
@@ -137,13 +172,11 @@ def _run(
 class _Watch:
     """Looks at the session while the script runs, and ends the script where it lost its worth."""
 
-    def __init__(self, child: Child, opened: Bracketed, request: SnapshotRequest) -> None:
+    def __init__(self, child: Child, looks: _Looks, request: SnapshotRequest) -> None:
         self._child = child
-        self._opened = opened
+        self._opened = looks.opened
         self._request = request
-        self._ends = (
-            None if request.timeout is None else time.monotonic() + request.timeout.total_seconds()
-        )
+        self._ends = looks.ends
         self._problem: HoldfastError | None = None
 
     def look(self) -> bool:

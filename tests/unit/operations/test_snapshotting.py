@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 
 from holdfast.errors import BackupFailed, DeadlineExceeded, SessionCorrupt, TargetNotEmpty
 from holdfast.holding import Anchor, Begun, Ended, HeldKind
+from holdfast.interrupting import waiting_for
 from holdfast.operations.snapshotting import SnapshotReport, SnapshotRequest, snapshot
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -167,3 +169,23 @@ def test_what_cannot_be_run_is_told_with_the_remedy(bench: Bench) -> None:
         bench.take("true", mode=0o600)
     assert "chmod +x" in told.value.hint
     assert bench.acts == ["begin noon", "abort"]
+
+
+class Stuck(FakeBracket):
+    """A server whose checkpoint takes its time."""
+
+    @contextmanager
+    def open(self, label: str) -> Iterator[FakeBracket]:
+        waiting_for("waiting for the checkpoint that a base backup begins with")
+        threading.Event().wait(60)
+        with super().open(label) as opened:
+            yield opened
+
+
+def test_a_backup_that_is_not_begun_in_time_is_given_up_and_runs_no_script(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.bracket = Stuck()
+    with pytest.raises(DeadlineExceeded, match="not begun yet: waiting for the checkpoint"):
+        bench.take(f"touch {tmp_path}/ran", timeout=timedelta(milliseconds=100))
+    assert not (tmp_path / "ran").exists()
+    assert not bench.labels.exists()
