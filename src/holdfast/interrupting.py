@@ -57,7 +57,9 @@ def endable() -> Iterator[Callable[[], None]]:
         signal.pthread_kill(threading.main_thread().ident or 0, SIGNAL)
 
     before = signal.signal(SIGNAL, handle)
-    with afterwards(signal.signal, SIGNAL, before), afterwards(left.set):
+    # One that comes late must not meet the default, which is to end the process: ours does nothing.
+    after = handle if before in (None, signal.SIG_DFL) else before
+    with afterwards(signal.signal, SIGNAL, after), afterwards(left.set):
         yield end
 
 

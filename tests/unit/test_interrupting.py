@@ -58,6 +58,17 @@ def test_after_the_block_nobody_is_ended_and_the_signal_means_what_it_did() -> N
         signal.signal(SIGNAL, before)
 
 
+def test_an_end_that_comes_late_ends_neither_the_rest_nor_the_process() -> None:
+    before = signal.signal(SIGNAL, signal.SIG_DFL)
+    try:
+        with endable() as end:
+            pass
+        end()
+        signal.raise_signal(SIGNAL)
+    finally:
+        signal.signal(SIGNAL, before)
+
+
 def test_a_signal_that_somebody_else_sent_ends_nothing() -> None:
     with endable():
         signal.raise_signal(SIGNAL)
