@@ -273,3 +273,41 @@ def test_damage_that_a_killed_run_has_read_is_told_by_the_one_that_goes_on(tmp_p
         proof = site.run("show", "shop/latest")["manifest"]["proof"]
         assert proof["bad_pages"] == f"{path}: 7"
         assert int(proof["resumed_parts"]) > 0
+
+
+def test_the_wire_leaves_out_nothing_of_the_servers_and_tells_the_rest(tmp_path: Path) -> None:
+    with cluster(wal_senders=2) as server:
+        yard = Yard(server, tmp_path)
+        yard.fill(has_space=False)
+        server.ask("CREATE DATABASE linked")
+        oid, away = oid_of(server, "linked"), server.folder / "away"
+        site = yard.site(engine="tools")
+        with stopped(server) as data:
+            moved(data / "base" / oid, away)
+            (data / "dumps").symlink_to(tmp_path)
+        assert f"leaves out 'base/{oid}'" in refused(site)
+        with stopped(server) as data:
+            (data / "base" / oid).unlink()
+        assert f"nothing of database 'linked' in 'base/{oid}'" in refused(site)
+        away.rename(server.data / "base" / oid)
+        made = site.run("backup", "shop")
+        expected = ["left out: 'dumps': a link or a special file"]
+        assert made["backups"][0]["notes"] == expected == notes(site)
+        with restored(site) as back:
+            prove(back, yard)
+
+
+def test_a_page_beyond_the_end_is_told_by_the_wire_too(tmp_path: Path) -> None:
+    with cluster(wal_senders=2) as server:
+        yard = Yard(server, tmp_path)
+        yard.fill(has_space=False)
+        ((path,),) = server.ask("SELECT pg_relation_filepath('goods')")
+        server.ask("CHECKPOINT")
+        with stopped(server) as data, (data / str(path)).open("r+b") as file:
+            pages = file.read(8 * 8192)
+            file.seek(7 * 8192)
+            file.write(damaged(b"", pages[7 * 8192 :], "beyond"))
+        site = yard.site(engine="tools")
+        site.run("backup", "shop")
+        proof = site.run("show", "shop/latest")["manifest"]["proof"]
+        assert proof["bad_pages"] == f"{path}: 7"

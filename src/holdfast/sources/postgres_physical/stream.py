@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 
 from holdfast.archiving import Archiver
 from holdfast.chaining import Earlier
@@ -18,15 +19,21 @@ from holdfast.sources.endings import Endings
 from holdfast.sources.postgres_native import databases, tools
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.tools import Tool
-from holdfast.sources.postgres_physical import archiver
+from holdfast.sources.postgres_physical import archiver, cluster
 from holdfast.sources.postgres_physical.file_list import FileList
 from holdfast.sources.postgres_physical.findings import Findings
 from holdfast.sources.postgres_physical.following import Following, following
 from holdfast.sources.postgres_physical.lineage import require_summaries
 from holdfast.sources.postgres_physical.snapshot import MANIFEST_FILE
 from holdfast.sources.postgres_physical.stream_facts import SENDERS, StreamFacts, examined, wal_of
+from holdfast.sources.postgres_physical.stream_inventory import (
+    DatabasesSent,
+    known_databases,
+    left_out,
+    require_databases,
+)
 from holdfast.sources.postgres_physical.stream_pages import StreamPages
-from holdfast.sources.postgres_physical.tar_stream import TarStream
+from holdfast.sources.postgres_physical.tar_stream import TarStream, Watcher
 from holdfast.sources.postgres_physical.wire_failures import wire_failed
 from holdfast.wal import Position
 
@@ -35,6 +42,8 @@ PART = "basebackup.tar"
 # Where the end of the manifest is, behind which a tar has only its padding.
 TAIL_BYTES = 64 << 10
 STOP = "stop_lsn"
+# One for each file that the server leaves out.
+LINES = 1000
 ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
 
 
@@ -47,7 +56,9 @@ class BasebackupStream:
     following: Following
     wal: dict[str, str]
     """Which WAL the backup spans, known once all of it was read."""
-    pages: StreamPages
+    watchers: Sequence[Watcher]
+    omitted: list[str]
+    """Notes about what the server did not send, known with the WAL."""
     rows: int | None = None
     members: Sequence[Member] = ()
 
@@ -58,25 +69,25 @@ class BasebackupStream:
             raise wire_failed(error, "cannot stream the cluster") from error
 
     def _chunks(self) -> Iterator[bytes]:
-        chunks = self.begin(self.following.options).chunks()
+        child = self.begin(self.following.options)
+        chunks = child.chunks()
         try:
             first = next(chunks, b"")
         except ChildFailed as error:
             # Nothing was sent yet: the same server may send all of it.
             if not self.following.give_up(error):
                 raise
-            chunks = self.begin(self.following.options).chunks()
+            child = self.begin(self.following.options)
+            chunks = child.chunks()
             first = next(chunks, b"")
-        tail = first[-TAIL_BYTES:]
-        read_along, look = self.following.list_anew(), TarStream(self.pages).feed
-        read_along(first)
-        look(first)
-        yield first
-        for chunk in chunks:
+        tail = b""
+        feeds = [self.following.list_anew(), *(TarStream(each).feed for each in self.watchers)]
+        for chunk in chain([first], chunks):
             tail = (tail + chunk)[-TAIL_BYTES:]
-            read_along(chunk)
-            look(chunk)
+            for feed in feeds:
+                feed(chunk)
             yield chunk
+        self.omitted.extend(left_out(child.stderr))
         self.wal.update(wal_of(tail) | {"ended_at": datetime.now(UTC).isoformat()})
 
 
@@ -98,6 +109,8 @@ class StreamSnapshot:
     endings: Endings = field(default_factory=Endings)
     wal: dict[str, str] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
+    sent: DatabasesSent = field(default_factory=DatabasesSent)
+    omitted: list[str] = field(default_factory=list)
 
     @property
     def server(self) -> Server:
@@ -116,7 +129,7 @@ class StreamSnapshot:
 
     @property
     def notes(self) -> Sequence[str]:
-        return self.following.notes
+        return [*self.following.notes, *self.omitted]
 
     def listing(self) -> FileList | None:
         return self.following.files if self.following.files.size_bytes else None
@@ -130,6 +143,9 @@ class StreamSnapshot:
         return [PartPlan(name=PART, kind=PartKind.FILE_PACK, estimated_bytes=self.found.size_bytes)]
 
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:  # noqa: ARG002  # there is one
+        with cluster.session(self.login) as connection:
+            still = known_databases(connection).items() & self.found.databases.items()
+        require_databases(self.sent.oids, dict(still))
         if self.found.has_checksums and STOP in self.wal:
             self.findings.judge(Position.parse(self.wal[STOP]).byte)
             self.findings.tell()
@@ -155,18 +171,28 @@ class StreamSnapshot:
 
             def begin(options: Sequence[str]) -> Child:
                 argv = [*self.argv, *options]
-                child = stack.enter_context(running(argv, env=self.login.environment()))
+                child = stack.enter_context(
+                    running(argv, env=self.login.environment(), stderr_lines=LINES)
+                )
                 stack.enter_context(self.endings.registered(child.end))
                 return child
 
             # Of a stream that was broken off the next one knows nothing.
             self.findings.doubtful.clear()
+            self.sent.oids.clear()
+            self.omitted.clear()
             yield BasebackupStream(
                 begin=begin,
                 following=self.following,
                 wal=self.wal,
-                pages=StreamPages(Position.parse(self.found.lsn).byte, self.findings),
+                watchers=self._watchers(),
+                omitted=self.omitted,
             )
+
+    def _watchers(self) -> list[Watcher]:
+        if not self.found.has_checksums:
+            return [self.sent]
+        return [self.sent, StreamPages(Position.parse(self.found.lsn).byte, self.findings)]
 
     def abort(self) -> None:
         self.endings.abort()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from psycopg.rows import class_row
 
@@ -14,6 +15,7 @@ from holdfast.sources.postgres_native.quoting import identifier
 from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import OLDEST_SERVER
 from holdfast.sources.postgres_physical.server import TIMELINE
+from holdfast.sources.postgres_physical.stream_inventory import known_databases
 
 # It streams nothing beside the files, so one sender is enough.
 SENDERS = 1
@@ -57,6 +59,7 @@ class StreamFacts:
     summarizes: bool | None
     has_checksums: bool
     lsn: str
+    databases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def server(self) -> Server:
@@ -70,6 +73,7 @@ def examined(login: Login) -> StreamFacts:
         connection.cursor(row_factory=class_row(StreamFacts)) as cursor,
     ):
         (found,) = cursor.execute(_FACTS.encode()).fetchall()
+        found = replace(found, databases=known_databases(connection))
     _require(found, login.user)
     return found
 

@@ -167,8 +167,7 @@ class Tree:
         return True
 
     def _obstacle(self, path: str, there: os.stat_result) -> str:
-        first = path.partition("/")[0]
-        if first not in _OWN_FOLDERS and path not in _OWN_FILES:
+        if not is_servers_own(path) and path not in _OWN_FILES:
             return "which is none of the server's own"
         if there.st_uid != self.data.stat().st_uid:
             return "which does not belong to the owner of the data directory"
@@ -213,9 +212,19 @@ def _is_left_out(path: str, name: str) -> bool:
     return (
         name in _LEFT_OUT
         or _TEMPORARY.fullmatch(name) is not None
-        or _SOCKET.fullmatch(path) is not None
+        or is_socket(path)
         or path == CONTROL_FILE
     )
+
+
+def is_servers_own(path: str) -> bool:
+    """Whether it is a folder that a server needs, or below one."""
+    return path.partition("/")[0] in _OWN_FOLDERS
+
+
+def is_socket(path: str) -> bool:
+    """A server's own, in its data directory, or the lock beside it."""
+    return _SOCKET.fullmatch(path) is not None
 
 
 def _tell_odd(path: str, item: os.DirEntry[str], seen: Seen) -> None:
