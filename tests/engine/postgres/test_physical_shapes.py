@@ -121,11 +121,17 @@ def test_a_database_or_a_table_that_is_not_there_fails_the_backup_by_its_name(ya
         (f"base/{oid}", "database 'lost'"),
         (str(table), "'public.inside' of database 'lost'"),
         (str(index), "'public.goods_name_idx' of database 'postgres'"),
+        (f"base/{oid}/pg_filenode.map", "database 'lost'"),
     ):
         with stopped(server) as data:
             (data / path).rename(away)
         assert f"{what} in '{path}'" in refused(site)
         away.rename(server.data / path)
+    later = server.data / f"{table}.2"
+    with later.open("wb") as file:
+        file.write(bytes(8192))
+    assert f"the GiB before '{table}.2' in '{table}.1'" in refused(site)
+    later.unlink()
     with stopped(server) as data:
         (data / "base" / oid).rename(away)
         # To what its owner does not own, a link is not followed.

@@ -18,9 +18,10 @@ from holdfast.errors import (
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_physical import cluster
 from holdfast.sources.postgres_physical.cluster import ClusterFacts
-from holdfast.sources.postgres_physical.tree import LINKS, NEEDED
+from holdfast.sources.postgres_physical.tree import LINKS, NEEDED, Seen
 
 DEFAULT_SPACE, TEMPLATE, TOLD = 1663, "template0", 10
+SEGMENT_BYTES = 1 << 30
 # Interrupted drops leave databases that nobody can use any more.
 INVALID = -2
 _SPACES = "SELECT oid::text FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')"
@@ -76,6 +77,22 @@ class _Files:
         if absent:
             raise self._failed(absent)
 
+    def require_before(self, path: str) -> None:
+        """Raises `BackupFailed` where the GiB before `path`, a later one of a relation, is not
+        there: a server would take the relation for shorter. What it truncates it truncates from
+        the end, and what it drops is empty first."""
+        stem, _, number = path.rpartition(".")
+        before = stem if number == "1" else f"{stem}.{int(number) - 1}"
+        is_short = self._size_bytes(before) < SEGMENT_BYTES
+        if is_short and self._size_bytes(stem) and self._size_bytes(path):
+            raise self._failed({before: f"the GiB before '{path}'"})
+
+    def _size_bytes(self, path: str) -> int:
+        try:
+            return (self.data / path).stat().st_size
+        except OSError:
+            return 0
+
     def _failed(self, absent: Mapping[str, str]) -> BackupFailed:
         told = [
             f"{what} in '{path}'" + (f" ({self.skipped[path]})" if path in self.skipped else "")
@@ -90,16 +107,19 @@ class _Files:
         )
 
 
-def require_all(login: Login, found: ClusterFacts, skipped: Mapping[str, str]) -> list[str]:
+def require_all(login: Login, found: ClusterFacts, seen: Seen) -> list[str]:
     """Raises `BackupFailed` where a tablespace, a database or a relation is not there, or was
-    `skipped`; which databases could not be asked, and why."""
-    files = _Files(data=found.data, skipped=skipped)
+    left out of what was `seen`; which databases could not be asked, and why."""
+    files = _Files(data=found.data, skipped=seen.skipped)
     # A server that runs has all that its release needs, wherever a link may lead to it.
-    files.require(lambda: ((path, "its own") for path in NEEDED if path in skipped))
+    files.require(lambda: ((path, "its own") for path in NEEDED if path in seen.skipped))
+    for path in seen.later_segments:
+        files.require_before(path)
     version = found.tree.version_folder
     with cluster.session(login) as connection:
         files.require(lambda: _spaces(connection, version))
         files.require(lambda: _databases(connection, version))
+        files.require(lambda: _maps(connection, version), is_kind=stat.S_ISREG)
         names = [(str(name), is_open) for _, name, _, is_open in _rows(connection, _DATABASES)]
     return [
         f"files of database '{name}' are not compared with its catalogue: {why}"
@@ -118,6 +138,14 @@ def _databases(connection: psycopg.Connection, version: str) -> Iterator[tuple[s
     for oid, name, space, _ in _rows(connection, _DATABASES):
         below = "base" if space == DEFAULT_SPACE else f"{LINKS}/{space}/{version}"
         yield f"{below}/{oid}", f"database '{name}'"
+
+
+def _maps(connection: psycopg.Connection, version: str) -> Iterator[tuple[str, str]]:
+    """What nobody can connect without."""
+    for folder, what in (("global", "the cluster"), *_databases(connection, version)):
+        yield f"{folder}/pg_filenode.map", what
+        if folder != "global":
+            yield f"{folder}/PG_VERSION", what
 
 
 def _unasked(login: Login, files: _Files, name: str, *, is_open: bool) -> Iterator[str]:

@@ -73,7 +73,7 @@ class PhysicalSource:
             free = preflight.connections_free(connection)
         seen = Seen()
         files = sum(1 for _ in _entries(found, seen))
-        notes = [*told_of(seen), *require_all(self._login, found, seen.skipped)]
+        notes = [*told_of(seen), *require_all(self._login, found, seen)]
         checks = "are on" if found.has_checksums else "are off: damage would not be seen"
         return [
             Finding(
@@ -159,7 +159,7 @@ class PhysicalSource:
                 layout=layout,
                 name=holding.session_id or f"the backup of process {os.getpid()}",
                 seen=seen,
-                unproven=require_all(self._login, found, seen.skipped),
+                unproven=require_all(self._login, found, seen),
             )
             # From here on it is theirs who know of it to let it go.
             unheard.pop_all()

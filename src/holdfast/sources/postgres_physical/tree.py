@@ -90,12 +90,14 @@ class Seen:
     """What a walk met besides files and folders.
 
     `skipped` says of paths why they are not copied, `links` where those lead that are followed,
-    and `tablespaces` where each is, by its OID.
+    and `tablespaces` where each is, by its OID. `later_segments` are files of relations that go on
+    after their first GiB.
     """
 
     skipped: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     tablespaces: dict[str, str] = field(default_factory=dict)
+    later_segments: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,7 @@ class Tree:
                 if path not in EMPTIED:
                     yield from self._below(path, seen)
             elif item.is_file():
-                yield from _file(path, item, unlogged)
+                yield from _file(path, item, unlogged, seen)
             else:
                 _tell_odd(path, item, seen)
 
@@ -192,7 +194,7 @@ class Tree:
             yield from self._below(below, seen)
 
 
-def _file(path: str, item: os.DirEntry[str], unlogged: set[str]) -> Iterator[Entry]:
+def _file(path: str, item: os.DirEntry[str], unlogged: set[str], seen: Seen) -> Iterator[Entry]:
     relation = _RELATION.fullmatch(item.name) if unlogged else None
     if relation and relation[1] in unlogged and relation[2] != "init":
         return
@@ -200,12 +202,15 @@ def _file(path: str, item: os.DirEntry[str], unlogged: set[str]) -> Iterator[Ent
         found = item.stat()
     except FileNotFoundError:
         return
-    yield Entry(
+    entry = Entry(
         path=path,
         size_bytes=found.st_size,
         mode=stat.S_IMODE(found.st_mode),
         is_sparse=found.st_blocks * _BLOCK_BYTES < found.st_size,
     )
+    if "." in item.name and entry.size_bytes and entry.segment > 0:
+        seen.later_segments.append(path)
+    yield entry
 
 
 def _is_left_out(path: str, name: str) -> bool:

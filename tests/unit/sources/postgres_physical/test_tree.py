@@ -132,6 +132,7 @@ def test_links_that_a_server_follows_are_followed_and_told(data: Path, tmp_path:
         f"pg_tblspc/16400/{VERSION}/5/7001": str(elsewhere / "7001"),
     }
     assert seen.tablespaces == {"16400": str(tmp_path / "space")}
+    assert seen.later_segments == ["base/5/1259.2"]
 
 
 def test_what_is_neither_file_nor_followed_is_told_with_its_reason(
