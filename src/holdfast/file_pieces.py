@@ -11,6 +11,7 @@ from holdfast.span import Span, tear_in
 from holdfast.stored_json import MANIFEST, Unreadable, parsed
 
 PATH, PIECE, VANISHED = "path", "bytes", "vanished"
+FILES = "files/"
 _OF_FILES = {PartKind.FILE, PartKind.WAL, PartKind.CLOSING}
 
 
@@ -41,6 +42,7 @@ def _torn(path: str, parts: Sequence[Part]) -> Iterator[TornFile]:
     tear = tear_in(spans)
     if tear is None:
         yield from _of_another_size(path, parts, spans)
+        yield from _of_another_place(path, parts, spans)
         return
     part = parts[-1] if tear.found is None else parts[spans.index(tear.found)]
     missing = f"what comes after its first {tear.expected} bytes is not there"
@@ -56,6 +58,22 @@ def _of_another_size(path: str, parts: Sequence[Part], spans: Sequence[Span]) ->
                 part=part.name,
                 problem=f"cannot trust file '{path}': part '{part.name}' has {part.plain_bytes}"
                 f" bytes, and stands for bytes {span}",
+            )
+
+
+def _of_another_place(
+    path: str, parts: Sequence[Part], spans: Sequence[Span]
+) -> Iterator[TornFile]:
+    """Parts are called by what is in them, so that two of one size cannot be taken for each
+    other."""
+    for part, span in zip(parts, spans, strict=True):
+        piece = f"/{span.first >> 20:06}" if PIECE in part.details else ""
+        is_named = part.name.startswith(FILES)
+        if is_named and part.name != f"{FILES}{path.lower()}{piece}":
+            yield TornFile(
+                path=path,
+                part=part.name,
+                problem=f"cannot trust part '{part.name}': it stands for bytes {span} of '{path}'",
             )
 
 

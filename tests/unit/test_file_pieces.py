@@ -74,6 +74,28 @@ def test_a_piece_has_as_many_bytes_as_it_stands_for() -> None:
     ]
 
 
+def test_parts_that_were_taken_for_each_other_are_told() -> None:
+    size = 128 << 20
+    spans = (f"0-{size}", f"{size}-{2 * size}", f"{2 * size}-")
+    names = [f"files/base/5/1/{number:06}" for number in (0, 128, 256)]
+    right = [
+        part(name, size, path="base/5/1", bytes=span)
+        for name, span in zip(names, spans, strict=True)
+    ]
+    whole = [part("files/base/5/a", 1, path="base/5/A"), part("files/base/5/b", 1, path="base/5/b")]
+    assert problems([*right, *whole]) == []
+    swapped = [
+        replace(right[1], details=right[0].details),
+        replace(right[0], details=right[1].details),
+        right[2],
+    ]
+    assert len(problems(swapped)) == 2
+    exchanged = [replace(whole[0], details=whole[1].details)]
+    assert problems(exchanged) == [
+        "cannot trust part 'files/base/5/a': it stands for bytes 0- of 'base/5/b'"
+    ]
+
+
 def test_a_file_that_was_dropped_during_the_backup_is_excused() -> None:
     label = part("label", 1, PartKind.CLOSING, path="backup_label", vanished='["base/5/1"]')
     assert problems([*pieces()[:1], label]) == []

@@ -55,7 +55,8 @@ def left_out(stderr: str) -> list[str]:
     """Notes about what the server says it has left out, as it is neither file nor folder.
 
     Raises `BackupFailed` where that is the server's own."""
-    paths = [path for path in _NAMED.findall(stderr) if not is_socket(path)]
+    # It says so when it adds up sizes, and again when it sends.
+    paths = [path for path in dict.fromkeys(_NAMED.findall(stderr)) if not is_socket(path)]
     own = [path for path in paths if is_servers_own(path)]
     if own:
         raise BackupFailed(

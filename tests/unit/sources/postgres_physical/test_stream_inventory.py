@@ -19,7 +19,7 @@ def warning(path: str) -> str:
 
 
 def test_links_that_are_none_of_the_servers_are_told() -> None:
-    said = " | ".join(map(warning, ("dumps", ".s.PGSQL.5432", "postgresql.conf")))
+    said = " | ".join(map(warning, 2 * ("dumps", ".s.PGSQL.5432", "postgresql.conf")))
     assert left_out(said) == [
         "left out: 'dumps': a link or a special file",
         "left out: 'postgresql.conf': a link or a special file",
