@@ -126,7 +126,8 @@ class Reusable:
         try:
             with self._repository.open(part.key) as chunks:
                 for _ in flow(chunks, [stored]):
-                    pass
+                    if stored.size_bytes > part.stored_bytes:
+                        return False
         except HoldfastError:
             return False
         return (stored.size_bytes, stored.sha256) == (part.stored_bytes, part.stored_sha256)

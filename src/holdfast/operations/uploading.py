@@ -72,6 +72,9 @@ def upload(
     return crew.tally
 
 
+_DAMAGED_HINT = "this backup is damaged: holdfast verify tells all that is wrong with it"
+
+
 class _Crew:
     """Threads that share one walk, each taking the next item when it is free."""
 
@@ -137,13 +140,15 @@ class _Crew:
                     raise Interrupted(f"cannot copy '{key}': another upload failed")
                 found.update(chunk)
                 seen += len(chunk)
+                if seen > size_bytes:
+                    raise _longer(key, size_bytes)
                 self._progress.advance(len(chunk))
                 yield chunk
         if (seen, found.hexdigest()) != (size_bytes, digest):
             raise VerifyFailed(
                 f"cannot copy '{key}': it holds {seen} bytes with SHA-256 {found.hexdigest()},"
                 f" not {size_bytes} with {digest}",
-                hint="this backup is damaged: holdfast verify tells all that is wrong with it",
+                hint=_DAMAGED_HINT,
             )
 
     def _is_there(self, item: Item, content: Content) -> bool:
@@ -182,6 +187,13 @@ class _Crew:
             self.tally.sent_bytes += sent_bytes
             self.tally.found += found
         self._progress.part_done(item.key)
+
+
+def _longer(key: str, size_bytes: int) -> VerifyFailed:
+    """Of an object that goes on nobody reads how far."""
+    return VerifyFailed(
+        f"cannot copy '{key}': it holds more than its {size_bytes} bytes", hint=_DAMAGED_HINT
+    )
 
 
 def _fingerprint(repository: Repository, key: str) -> str:

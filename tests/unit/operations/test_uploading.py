@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
+from itertools import repeat
 
 import pytest
 
-from holdfast.errors import RepositoryFull
+from holdfast.errors import RepositoryFull, VerifyFailed
 from holdfast.model import Buffer
 from holdfast.operations.uploading import SMALL_BYTES, Item, Tally, upload
 from holdfast.ports import Stored
@@ -41,6 +43,14 @@ class Watched(MemoryRepository):
         finally:
             with self._lock:
                 self.now -= 1
+
+
+class Endless(MemoryRepository):
+    """Its objects go on for ever."""
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[Iterator[bytes]]:
+        yield repeat(b"x" * 1000)
 
 
 def filled(*keys: str, size_bytes: int = 3) -> MemoryRepository:
@@ -97,3 +107,17 @@ def test_the_walk_is_never_run_ahead_of_the_uploads() -> None:
     upload(walk, source, target, at_once=3, is_fresh=True, progress=FakeProgress())
     # The second walk looks for long objects only, when all are there.
     assert ahead <= 3
+
+
+def test_an_object_that_is_longer_than_it_should_be_is_not_read_to_its_end() -> None:
+    target = MemoryRepository()
+    with pytest.raises(VerifyFailed, match="it holds more than its 3000 bytes"):
+        upload(
+            lambda: iter([Item(key="a", size_bytes=3000, sha256=sha256(b"x" * 3000).hexdigest())]),
+            Endless(),
+            target,
+            at_once=1,
+            is_fresh=True,
+            progress=FakeProgress(),
+        )
+    assert target.objects == {}
