@@ -23,6 +23,16 @@ jobs:
     compression: {{codec: zstd, level: 3}}
     max_concurrent_processes: 2
 """
+# What the server sums up: nothing first, as what all others are compared with.
+POLICIES = {"none": "false", "auto": "auto", "all": "true"}
+POLICY = """\
+  {name}:
+    source: {{kind: {kind}, engine: native, dsn: "{dsn}"}}
+    repository: main
+    compression: {{codec: zstd, level: 1}}
+    max_concurrent_processes: 2
+    checksums: {policy}
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +85,37 @@ def _pg_dump(name: str, *options: str) -> Contender:
     )
 
 
-_POSTGRES_CONFIG = CONFIG.format(
-    out=OUT, kind="postgres", dsn="host=/run/postgresql dbname=bench user=postgres"
-)
+def _checksums(workload: Workload, *, kind: str, dsn: str, to: str, drop: str) -> Workload:
+    """What the content proof of that workload costs, by the job's setting `checksums`."""
+    config = CONFIG.format(out=OUT, kind=kind, dsn=dsn)
+    for name, policy in POLICIES.items():
+        config += POLICY.format(name=name, kind=kind, dsn=dsn, policy=policy)
+    return replace(
+        workload,
+        name=f"{workload.name}, checksums",
+        config=config,
+        backups=tuple(
+            Contender(
+                name=f"checksums: {policy}",
+                command=holdfast(f"backup {name}"),
+                size=f"repository/{name}",
+                reset=f"rm -rf {OUT}/repository/{name}",
+            )
+            for name, policy in POLICIES.items()
+        ),
+        restores=tuple(
+            Contender(
+                name=f"checksums: {policy}",
+                command=holdfast(f"restore {name}/latest --to '{to}'"),
+                reset=drop,
+            )
+            for name, policy in POLICIES.items()
+        ),
+    )
+
+
+_POSTGRES_DSN = "host=/run/postgresql dbname=bench user=postgres"
+_POSTGRES_CONFIG = CONFIG.format(out=OUT, kind="postgres", dsn=_POSTGRES_DSN)
 _POSTGRES_LOAD = f"createdb bench && psql -qX -v ON_ERROR_STOP=1 -d bench -f {OUT}/load.sql"
 # Twice a lock for each table, which no server's default has room for.
 _MORE_LOCKS = (
@@ -239,6 +277,21 @@ MARIADB_TABLES = replace(
     ),
 )
 
+POSTGRES_CHECKSUMS = _checksums(
+    replace(POSTGRES, script="bench.postgres-checksums.sql"),
+    kind="postgres",
+    dsn=_POSTGRES_DSN,
+    to="postgresql://postgres@/again?host=/run/postgresql",
+    drop="dropdb --if-exists again",
+)
+MARIADB_CHECKSUMS = _checksums(
+    MARIADB,
+    kind="mysql",
+    dsn="mysql://root@localhost/bench?unix_socket=/run/mysqld/mysqld.sock",
+    to="mysql://root@localhost/again?unix_socket=/run/mysqld/mysqld.sock",
+    drop="mariadb -e 'DROP DATABASE IF EXISTS again'",
+)
+
 WORKLOADS = {
     "postgres": POSTGRES,
     "postgres-tables": POSTGRES_TABLES,
@@ -248,6 +301,8 @@ WORKLOADS = {
     "postgres-16gb": _of_size(16),
     "mysql": MARIADB,
     "mysql-tables": MARIADB_TABLES,
+    "postgres-checksums": POSTGRES_CHECKSUMS,
+    "mysql-checksums": MARIADB_CHECKSUMS,
 }
 # What one call without a name measures; the others take a big disk and a long time.
 USUAL = ("postgres", "postgres-tables", "postgres-objects", "mysql")
