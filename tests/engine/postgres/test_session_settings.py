@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from holdfast.ports import Source
+from holdfast.sources.postgres_native.quoting import literal
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
 from holdfast.sources.postgres_tools.source import PostgresToolsSource
+from tests.engine.depth import by_turns
 from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
+from tests.engine.postgres.pooler import pooler
 
 VALUES = """
 CREATE TABLE kinds (t timestamptz, d date, i interval, f float8, b bytea, m money, x xml, a text[],
@@ -53,6 +58,48 @@ WORST = {
     "client_encoding": "'LATIN1'",
     "client_min_messages": "'error'",
 }
+# Texts at their worst; what is no number, choice or switch and not named here stays as it is.
+TEXTS = {
+    "datestyle": "Postgres, YMD",
+    "timezone": "America/St_Johns",
+    "timezone_abbreviations": "India",
+    "client_encoding": "LATIN1",
+    "search_path": "pg_temp, nowhere",
+    "default_tablespace": "",
+    "temp_tablespaces": "",
+    "default_text_search_config": "pg_catalog.german",
+    "createrole_self_grant": "set, inherit",
+    "lc_messages": "C",
+    "lc_monetary": "C.UTF-8",
+    "lc_numeric": "C.UTF-8",
+    "lc_time": "C.UTF-8",
+    "session_preload_libraries": "auto_explain",
+    "restrict_nonsystem_relation_kind": "view, foreign-table",
+    "wal_consistency_checking": "heap",
+}
+# Those of which one end is not tried, and why.
+LEFT_ALONE = {
+    "post_auth_delay": "sessions of anybody would begin hours later",
+    "max_stack_depth": "its ends are those of the kernel",
+    "log_min_messages": "the server's log would have every step of every session",
+    "log_min_error_statement": "the same",
+    "client_min_messages": "the same, on the way to us",
+    "default_statistics_target": "samples of 3,000,000 rows take their time",
+    "debug_print_plan": "the server's log would have every plan",
+    "debug_print_parse": "the same",
+    "debug_print_rewritten": "the same",
+    "log_statement_stats": "it contradicts three others",
+    "scram_iterations": "it makes passwords slow, and we make none",
+}
+ENDS = """
+SELECT name, vartype, boot_val, min_val, max_val, enumvals FROM pg_settings
+WHERE context IN ('user', 'superuser', 'backend', 'superuser-backend') ORDER BY name
+"""
+SETTINGS = """
+SELECT setting FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
+       unnest(setconfig) AS setting
+WHERE datname = {} ORDER BY 1
+"""
 Engine = Callable[[str], Source]
 
 
@@ -83,3 +130,90 @@ def test_the_worst_settings_of_both_databases_change_nothing(
 def worsen(lab: Laboratory, database: str) -> None:
     for name, value in WORST.items():
         lab.run("postgres", f'ALTER DATABASE "{database}" SET {name} TO {value}')
+
+
+def test_a_database_whose_sessions_act_as_somebody_else_is_read_and_filled_as_ourselves(
+    lab: Laboratory, tmp_path: Path, engine: Engine
+) -> None:
+    role = lab.role()
+    database, restored = lab.database(VALUES), lab.database()
+    before = dump(lab.conninfo(database)), checksums(lab.conninfo(database))
+    for name in (database, restored):
+        lab.run("postgres", f'ALTER DATABASE "{name}" SET role TO "{role}"')
+    parts = keep(engine(lab.conninfo(database)), tmp_path)
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    assert lab.ask(restored, "SELECT current_user::text") == [(role,)]
+    lab.run("postgres", f'ALTER DATABASE "{restored}" RESET role')
+    assert (dump(lab.conninfo(restored)), checksums(lab.conninfo(restored))) == before
+
+
+def test_a_pooler_that_refuses_options_at_the_start_is_told_all_by_statements(
+    lab: Laboratory, tmp_path: Path, engine: Engine
+) -> None:
+    database, restored = lab.database(VALUES), lab.database()
+    before = dump(lab.conninfo(database)), checksums(lab.conninfo(database))
+    lab.run("postgres", f'ALTER DATABASE "{database}" SET extra_float_digits TO -15')
+    ((folder, port),) = lab.ask(
+        "postgres",
+        "SELECT split_part(current_setting('unix_socket_directories'), ',', 1),"
+        " current_setting('port')",
+    )
+    # The server sees this process at its socket, whoever connected to the pooler.
+    with pooler(f"{folder}/.s.PGSQL.{port}") as between:
+        known = make_conninfo(lab.superuser, dbname=database)
+        through = {"host": "127.0.0.1", "port": str(between.port)}
+        parts = keep(engine(make_conninfo(known, **through)), tmp_path)
+        target = PostgresTarget(url=make_conninfo(known, dbname=restored, **through))
+        bring_back(target, parts, tmp_path)
+        assert between.refused
+    for name in (database, restored):
+        lab.run("postgres", f'ALTER DATABASE "{name}" RESET ALL')
+    assert (dump(lab.conninfo(restored)), checksums(lab.conninfo(restored))) == before
+
+
+ENGINES: dict[str, Engine] = {
+    "native": lambda dsn: PostgresSource(dsn=dsn),
+    "custom": lambda dsn: PostgresToolsSource(dsn=dsn, plain_from_bytes=1 << 60),
+    "plain": lambda dsn: PostgresToolsSource(dsn=dsn, plain_from_bytes=0),
+}
+WAYS = [(name, end) for name in ENGINES for end in ("low", "high")]
+
+
+@pytest.mark.parametrize(("name", "end"), by_turns(WAYS))
+def test_every_setting_of_both_databases_at_either_end_changes_nothing(
+    lab: Laboratory, tmp_path: Path, name: str, end: str
+) -> None:
+    database, restored = lab.database(VALUES), lab.database()
+    before = dump(lab.conninfo(database)), checksums(lab.conninfo(database))
+    taken = set_to_its_end(lab, database, end)
+    assert len(taken) > 120
+    assert set_to_its_end(lab, restored, end) == taken
+    parts = keep(ENGINES[name](lab.conninfo(database)), tmp_path)
+    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    kept = [lab.ask("postgres", SETTINGS.format(literal(each))) for each in (database, restored)]
+    assert kept[0] == kept[1]
+    lab.run("postgres", f'ALTER DATABASE "{restored}" RESET ALL')
+    assert (dump(lab.conninfo(restored)), checksums(lab.conninfo(restored))) == before
+
+
+def set_to_its_end(lab: Laboratory, database: str, end: str) -> list[str]:
+    """The settings that the server lets a database have; each is now at that end."""
+    taken = []
+    with psycopg.connect(lab.superuser, autocommit=True) as connection:
+        for name, kind, usual, lowest, highest, choices in connection.execute(ENDS).fetchall():
+            value = TEXTS.get(name.lower())
+            if kind == "bool":
+                value = "off" if usual == "on" else "on"
+            elif kind == "enum":
+                value = choices[0 if end == "low" else -1]
+            elif kind in ("integer", "real"):
+                value = lowest if end == "low" else highest
+            if value is None or name in LEFT_ALONE:
+                continue
+            setting = f'ALTER DATABASE "{database}" SET {name} TO {literal(value)}'
+            try:
+                connection.execute(setting.encode())
+            except psycopg.Error:
+                continue
+            taken.append(name)
+    return taken

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -62,9 +63,19 @@ SESSION_SETTINGS = {
     "exit_on_error": "off",
     "gin_fuzzy_search_limit": "0",
     "client_connection_check_interval": "0",
+    # What would keep definitions from being made, or views from being read for it.
+    "restrict_nonsystem_relation_kind": "",
+    "icu_validation_level": "warning",
+    # What would make ANALYZE wait at every page.
+    "vacuum_cost_delay": "0",
     # These only a superuser may set, who alone could have set them otherwise.
     "session_replication_role": "origin",
     "lc_messages": "C",
+    "temp_file_limit": "-1",
+    # Pages that are damaged must fail, not be read as if they were empty, or right.
+    "zero_damaged_pages": "off",
+    "ignore_checksum_failure": "off",
+    "allow_system_table_mods": "off",
 }
 # Told at the connection itself: these could end it before it is told anything, and a program of
 # the server's is told nothing else. Every server since 14 has them, every login may set them.
@@ -92,10 +103,24 @@ STARTUP = (
     "client_connection_check_interval",
     "row_security",
 )
+TRANSACTION_TIMEOUT_SINCE = 170000
 # Nobody waits for ever behind a lock: an ALTER TABLE queues behind our snapshot, and we
 # would queue behind it, which no deadlock detector sees.
 LOCK_WAIT_SECONDS = 60
 CANCEL_SECONDS = 5.0
+REFUSES_OPTIONS = "its server, or a pooler before it, refuses options at the start"
+ANOTHER_ROLE = "its database has every session act as another role"
+_OPTIONS_REFUSED = re.compile(r"unsupported startup (?:parameter|option).*", re.IGNORECASE)
+# What the database, and not the login's own settings, has its sessions act as.
+_ROLE_OF_DATABASE = """
+SELECT FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) AS said
+WHERE current_user <> session_user AND said LIKE 'role=%'
+  AND s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database
+                            WHERE datname = pg_catalog.current_database()))
+HAVING pg_catalog.bool_or(s.setrole = 0)
+   AND NOT pg_catalog.bool_or(
+       s.setrole = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user))
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +131,9 @@ class Login:
     password: str | None = field(default=None, repr=False)
     lock_wait_seconds: int = LOCK_WAIT_SECONDS
     kept_in: str = "the job's password_file"
+    waits_for_disk: bool = True
+    learnt: set[str] = field(default_factory=set, repr=False, compare=False)
+    """What sessions have met with, for those that come later: all copies have the same."""
 
     @staticmethod
     def parse(
@@ -140,8 +168,7 @@ class Login:
     @property
     def hasty(self) -> Login:
         """No wait for the disk at every commit: a crash leaves an incomplete database anyway."""
-        options = f"{self.settings.get('options', '')} -c synchronous_commit=off"
-        return self.with_settings(options=options.strip())
+        return replace(self, waits_for_disk=False)
 
     @property
     def patient(self) -> Login:
@@ -168,10 +195,22 @@ class Login:
         return make_conninfo(**self.settings)
 
     def steady_conninfo(self) -> str:
-        """The same, with settings that no database or role can overrule."""
-        said = (f"-c {name}={_escaped(SESSION_SETTINGS[name])}" for name in STARTUP)
+        """The same, with settings that no database or role can overrule.
+
+        Without them behind a pooler that refuses such: a session is told by statements, too.
+        """
+        if REFUSES_OPTIONS in self.learnt:
+            return self.conninfo()
+        said = {name: SESSION_SETTINGS[name] for name in STARTUP} | self._own_settings
+        if ANOTHER_ROLE in self.learnt:
+            said["role"] = "none"
+        options = [f"-c {name}={_escaped(value)}" for name, value in said.items()]
         own = self.settings.get("options", "")
-        return make_conninfo(**self.settings | {"options": " ".join([*said, own]).strip()})
+        return make_conninfo(**self.settings | {"options": " ".join([*options, own]).strip()})
+
+    @property
+    def _own_settings(self) -> dict[str, str]:
+        return {} if self.waits_for_disk else {"synchronous_commit": "off"}
 
     def environment(self) -> dict[str, str]:
         """For child processes: the password, and messages in the language we parse."""
@@ -190,17 +229,39 @@ class Login:
     def connect(self) -> psycopg.Connection:
         """Raises `DatabaseUnreachable`, `AccessDenied` or `GrantMissing`."""
         try:
-            connection = psycopg.connect(
-                self.steady_conninfo(),
-                autocommit=True,
-                client_encoding="UTF8",
-                password=self.password,
-            )
+            connection = self._opened()
         except psycopg.Error as error:
             raise failures.connecting(error, self) from error
         with on_failure(connection.close):
-            _configure(connection, lock_wait_seconds=self.lock_wait_seconds)
+            self._configure(connection)
         return connection
+
+    def _configure(self, connection: psycopg.Connection) -> None:
+        connection.prepare_threshold = None
+        if connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+            # It may be shorter than what follows takes, and older servers refuse it.
+            connection.execute("SET transaction_timeout = 0")
+        # One that the operator asks for is meant; and only our own may set all that follows.
+        is_asked_for = "role" in self.settings.get("options", "")
+        if not is_asked_for and connection.execute(_ROLE_OF_DATABASE).fetchone() is not None:
+            self.learnt.add(ANOTHER_ROLE)
+            connection.execute("SET ROLE NONE")
+        lock_timeout = {"lock_timeout": f"{self.lock_wait_seconds}s"}
+        _set(connection, SESSION_SETTINGS | lock_timeout | self._own_settings)
+
+    def _opened(self) -> psycopg.Connection:
+        try:
+            return self._open()
+        except psycopg.OperationalError as error:
+            if REFUSES_OPTIONS in self.learnt or not _OPTIONS_REFUSED.search(str(error)):
+                raise
+        self.learnt.add(REFUSES_OPTIONS)
+        return self._open()
+
+    def _open(self) -> psycopg.Connection:
+        return psycopg.connect(
+            self.steady_conninfo(), autocommit=True, client_encoding="UTF8", password=self.password
+        )
 
 
 def end(connection: psycopg.Connection) -> None:
@@ -212,9 +273,7 @@ def end(connection: psycopg.Connection) -> None:
     connection.close()
 
 
-def _configure(connection: psycopg.Connection, *, lock_wait_seconds: int) -> None:
-    wanted = SESSION_SETTINGS | {"lock_timeout": f"{lock_wait_seconds}s"}
-    connection.prepare_threshold = None
+def _set(connection: psycopg.Connection, wanted: Mapping[str, str]) -> None:
     # A setting that this version does not have yet has nothing to neutralise.
     connection.execute(
         "SELECT set_config(wanted.name, wanted.value, false)"
