@@ -23,7 +23,7 @@ def test_a_lock_that_is_never_granted_ends_the_run_at_its_deadline(
     with lab.connect(database) as held, held.cursor() as cursor:
         cursor.execute(take)
         told = site.run("backup", "shop", code=33)
-        assert "its snapshot is not taken yet: waiting for" in told["error"]
+        assert "its snapshot is not taken yet: waiting " in told["error"]
         until(lambda: lab.ask("mysql", WAITING) == [("0",)])
         cursor.execute(release)
     assert [path.name for path in site.files()] == ["failed.json"]
