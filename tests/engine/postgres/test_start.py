@@ -221,11 +221,14 @@ def test_what_a_server_does_by_hand_that_start_overrules_is_told_after_a_restore
     site.run("backup", "shop")
     with folder_for_cluster() as folder:
         back = Cluster(folder)
-        told = site.run("restore", "shop/latest", "--to", f"file://{back.data}", "--start")
+        told = site.run("restore", "shop/latest", "--to", f"file://{folder}/plain")
         notes = " | ".join(told["notes"])
         assert f"opens '{server.data}'" in notes
         assert "archive_mode = on" in notes
         assert "recovery_target_name = 'noon'" in notes
+        told = site.run("restore", "shop/latest", "--to", f"file://{back.data}", "--start")
+        (note,) = told["notes"]
+        assert f"opens '{server.data}'" in note
         back.folder = back.data
         try:
             # No standby is waited for that belongs to the original.
