@@ -158,6 +158,74 @@ def test_what_is_left_out_is_told_and_what_is_not_the_servers_is_no_failure(yard
         prove(back, yard)
 
 
+ODD = (
+    "CREATE TABLE far_rows TABLESPACE two AS SELECT id, 'x' AS name FROM generate_series(1, 99) id",
+    "CREATE INDEX ON far_rows (name) TABLESPACE one",
+    "CREATE TABLE in_place TABLESPACE inplace AS SELECT generate_series(1, 500) AS id",
+    "CREATE UNLOGGED TABLE unlogged (text text) TABLESPACE two",
+    "INSERT INTO unlogged SELECT repeat('y', 5000) FROM generate_series(1, 100)",
+    "CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM far_rows",
+    "CREATE TABLE parted (a int) PARTITION BY RANGE (a)",
+    "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100)",
+    "CREATE INDEX ON parted (a)",
+    "CREATE EXTENSION bloom",
+    "CREATE INDEX ON far_rows USING bloom (id)",
+    "SELECT lo_from_bytea(0, 'hello')",
+)
+CLERK = (
+    "CREATE ROLE clerk LOGIN REPLICATION IN ROLE pg_monitor",
+    "GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean), pg_backup_stop(boolean) TO clerk",
+    "CREATE DATABASE private",
+    "REVOKE CONNECT ON DATABASE private FROM PUBLIC",
+    "CREATE DATABASE closed ALLOW_CONNECTIONS false",
+)
+
+
+def dumped(server: Cluster) -> list[str]:
+    """All that is in it, but for where tablespaces are and what differs from dump to dump."""
+    lines = run("pg_dumpall", "-d", server.dsn).splitlines()
+    return [line for line in lines if "restrict" not in line and "LOCATION" not in line]
+
+
+def test_an_odd_cluster_comes_back_equal_through_a_login_that_is_no_superuser(
+    tmp_path: Path,
+) -> None:
+    with folder_for_cluster() as folder:
+        server = Cluster(folder)
+        wal = f"--waldir={folder / 'wal'}"
+        run("initdb", "-k", "-U", "postgres", "-A", "trust", wal, "-D", str(server.data))
+        server.configure(SETTINGS.format(wal_senders=1) + "allow_in_place_tablespaces = on")
+        with started(server):
+            for name in ("one", "two"):
+                (folder / name).mkdir()
+                server.ask(f"CREATE TABLESPACE {name} LOCATION '{folder / name}'")
+            for statement in ("CREATE TABLESPACE inplace LOCATION ''", *CLERK):
+                server.ask(statement)
+            server.ask("CREATE DATABASE far TABLESPACE one")
+            for statement in ODD:
+                server.ask(statement, dbname="far")
+            odd_name = os.fsdecode(b"odd \xff\n\x01")
+            (server.data / odd_name).write_text("content")
+            (server.data / f"link {odd_name}").symlink_to(odd_name)
+            site = Yard(server, tmp_path).site(dsn=f"host={folder} user=clerk dbname=postgres")
+            site.run("backup", "shop")
+            assert site.run("verify", "shop/latest")["verified"] is True
+            assert [note.split("'")[1] for note in notes(site) if "not compared" in note] == [
+                "closed",
+                "private",
+            ]
+            server.ask("TRUNCATE unlogged", dbname="far")
+            before = dumped(server)
+            with restored(site) as back:
+                assert "successfully verified" in run("pg_verifybackup", str(back.data))
+                assert (back.data / odd_name).read_text() == "content"
+                back.configure("")
+                with started(back):
+                    assert dumped(back) == before
+                    far = f"host={back.folder} user=postgres dbname=far"
+                    run("pg_amcheck", "--install-missing", "--heapallindexed", far)
+
+
 def test_rights_of_folders_and_files_come_back(tmp_path: Path) -> None:
     with folder_for_cluster() as folder:
         server = Cluster(folder)

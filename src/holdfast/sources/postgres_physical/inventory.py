@@ -28,7 +28,7 @@ _SPACES = "SELECT oid::text FROM pg_tablespace WHERE spcname NOT IN ('pg_default
 _DATABASES = f"""
 SELECT oid, datname, dattablespace,
        datallowconn AND has_database_privilege(oid, 'CONNECT') AS is_open
-FROM pg_database WHERE datconnlimit <> {INVALID}
+FROM pg_database WHERE datconnlimit <> {INVALID} ORDER BY datname
 """  # noqa: S608  # of a constant
 # What an extension keeps is where it says; what is temporary, and rows that a crash would empty,
 # are no part of a backup.
