@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from holdfast.sources.postgres_physical.tree import LINKS, NEEDED, Seen
 
 DEFAULT_SPACE, TEMPLATE, TOLD = 1663, "template0", 10
 SEGMENT_BYTES = 1 << 30
+LOOKS, PAUSE_SECONDS = 4, 0.25
 # Interrupted drops leave databases that nobody can use any more.
 INVALID = -2
 _SPACES = "SELECT oid::text FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')"
@@ -44,11 +46,12 @@ Named = Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Files:
+class Files:
     """The data directory, and why some of it is not copied."""
 
     data: Path
     skipped: Mapping[str, str]
+    pause_seconds: float = PAUSE_SECONDS
 
     def absent(self, named: Named, *, is_kind: Callable[[int], bool]) -> dict[str, str]:
         """Those that are not there as what they are to be, or not copied; with what they are of."""
@@ -67,13 +70,15 @@ class _Files:
     def require(
         self, named: Callable[[], Named], *, is_kind: Callable[[int], bool] = stat.S_ISDIR
     ) -> None:
-        """Raises `BackupFailed` for what is named twice and was not there in between: what was
-        dropped or moved meanwhile is not."""
+        """Raises `BackupFailed` for what is named again and again and is never there: what was
+        dropped or moved meanwhile is not. A folder goes a moment before its name does."""
         absent = self.absent(named(), is_kind=is_kind)
-        if absent:
-            absent = self.absent(
-                ((path, what) for path, what in named() if path in absent), is_kind=is_kind
-            )
+        for _ in range(LOOKS):
+            if not absent:
+                return
+            time.sleep(self.pause_seconds)
+            still = ((path, what) for path, what in named() if path in absent)
+            absent = self.absent(still, is_kind=is_kind)
         if absent:
             raise self._failed(absent)
 
@@ -110,7 +115,7 @@ class _Files:
 def require_all(login: Login, found: ClusterFacts, seen: Seen) -> list[str]:
     """Raises `BackupFailed` where a tablespace, a database or a relation is not there, or was
     left out of what was `seen`; which databases could not be asked, and why."""
-    files = _Files(data=found.data, skipped=seen.skipped)
+    files = Files(data=found.data, skipped=seen.skipped)
     # A server that runs has all that its release needs, wherever a link may lead to it.
     files.require(lambda: ((path, "its own") for path in NEEDED if path in seen.skipped))
     for path in seen.later_segments:
@@ -148,7 +153,7 @@ def _maps(connection: psycopg.Connection, version: str) -> Iterator[tuple[str, s
             yield f"{folder}/PG_VERSION", what
 
 
-def _unasked(login: Login, files: _Files, name: str, *, is_open: bool) -> Iterator[str]:
+def _unasked(login: Login, files: Files, name: str, *, is_open: bool) -> Iterator[str]:
     """Why the relations of a database were not compared; nothing where they were."""
     if not is_open:
         # Nobody may be in template0, and so nobody has changed it.
