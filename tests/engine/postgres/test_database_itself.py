@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.errors import RestoreFailed
+from holdfast.errors import RestoreFailed, TargetNotEmpty
 from holdfast.sources.postgres_native.source import PostgresSource
 from holdfast.sources.postgres_native.target import PostgresTarget
 from tests.engine.loop import bring_back, keep, restored
@@ -109,3 +109,48 @@ def test_options_of_user_mappings_that_the_login_may_not_see_are_told(
         assert note in snapshot.proof["not_taken"]
     parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
     assert restored(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path).failed == ()
+
+
+SUBSCRIPTION = (
+    "CREATE SUBSCRIPTION {} CONNECTION 'host=nowhere.invalid dbname=x' PUBLICATION p"
+    " WITH (connect = false, slot_name = '{}')"
+)
+
+
+def forget(lab: Laboratory, database: str, subscription: str) -> None:
+    for change in ("ALTER SUBSCRIPTION {} SET (slot_name = NONE)", "DROP SUBSCRIPTION {}"):
+        lab.run(database, change.format(subscription))
+
+
+def test_a_database_that_cannot_be_dropped_is_refused_before_anything_is_restored(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    database = lab.database("CREATE TABLE a AS SELECT 1 AS x")
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    other = lab.database("CREATE TABLE b AS SELECT 2 AS x")
+    name = f"s_{other.rpartition(' ')[2]}"
+    lab.run(other, SUBSCRIPTION.format(name, name))
+    for part in parts:
+        (tmp_path / part.key).unlink()
+    target = PostgresTarget(url=lab.conninfo(other))
+    with pytest.raises(TargetNotEmpty, match=f"it has subscription {name}") as caught:
+        bring_back(target, parts, tmp_path, overwrite=True)
+    assert "drop that first" in caught.value.hint
+    assert [each for each in lab.databases() if each.startswith(other)] == [other]
+    forget(lab, other, name)
+
+
+def test_a_restore_that_fails_leaves_no_database_though_it_has_a_subscription(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    database, copy = lab.database("CREATE TABLE a AS SELECT 'bread' AS x"), lab.name()
+    name = f"s_{database.rpartition(' ')[2]}"
+    lab.run(database, SUBSCRIPTION.format(name, name))
+    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    (pack,) = (tmp_path / part.key for part in parts if part.members)
+    pack.write_bytes(pack.read_bytes().replace(b"bread", b"broad"))
+    with pytest.raises(RestoreFailed, match="holds other values") as caught:
+        bring_back(PostgresTarget(url=lab.conninfo(copy)), parts, tmp_path)
+    assert not [each for each in lab.databases() if each.startswith(copy)]
+    assert "incomplete" not in caught.value.hint
+    forget(lab, database, name)

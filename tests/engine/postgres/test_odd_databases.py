@@ -59,8 +59,12 @@ def made(lab: Laboratory) -> Iterator[list[str]]:
     names: list[str] = []
     yield names
     for name in set(names) & lab.databases():
-        for (subscription,) in lab.ask(name, SUBSCRIPTIONS):
-            lab.run(name, f'DROP SUBSCRIPTION "{subscription}"')
+        forget_subscriptions(lab, name)
+
+
+def forget_subscriptions(lab: Laboratory, database: str) -> None:
+    for (subscription,) in lab.ask(database, SUBSCRIPTIONS):
+        lab.run(database, f'DROP SUBSCRIPTION "{subscription}"')
 
 
 def load(lab: Laboratory, odd: OddDatabase, database: str) -> None:
@@ -95,7 +99,11 @@ def test_an_odd_database_comes_back_equal(
     commands.run("backup", "odd")
     commands.run("verify", "odd/latest")
     restored = restore(commands, odd, lab.url(copy))
-    assert checksums(lab.conninfo(copy)) == rows
+    lost = {each["name"] for each in restored["failed"] if each["kind"] == "rows"}
+    found = checksums(lab.conninfo(copy))
+    assert {each: found[each] for each in rows if ".".join(each) not in lost} == {
+        each: checksum for each, checksum in rows.items() if ".".join(each) not in lost
+    }
     if restored["failed"]:
         return
     assert restored["notes"] == [] or "statistics" in odd.name
@@ -105,6 +113,7 @@ def test_an_odd_database_comes_back_equal(
         tables = restored["tables"]
         assert all(each["checksum_found"] or each["rows_found"] == 0 for each in tables)
     if full():
+        forget_subscriptions(lab, original)
         restore(commands, odd, lab.url(original), "--overwrite")
         assert dump(lab.conninfo(original)) == description
 

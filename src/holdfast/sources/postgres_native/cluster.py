@@ -8,7 +8,13 @@ from contextlib import contextmanager, suppress
 import psycopg
 from psycopg import sql
 
-from holdfast.errors import DatabaseUnreachable, GrantMissing, HoldfastError, RestoreFailed
+from holdfast.errors import (
+    DatabaseUnreachable,
+    GrantMissing,
+    HoldfastError,
+    RestoreFailed,
+    TargetNotEmpty,
+)
 from holdfast.sources.postgres_native import failures
 from holdfast.sources.postgres_native.login import Login
 from holdfast.sources.postgres_native.quoting import identifier, literal
@@ -52,6 +58,16 @@ _TERMINATE = """
 SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity
 WHERE application_name = %s AND pid <> pg_backend_pid()
 """
+# What no DROP DATABASE takes along, WITH (FORCE) or not.
+_IN_THE_WAY = """
+SELECT 'subscription ' || subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+WHERE d.datname = %s
+UNION ALL
+SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts WHERE database = %s
+UNION ALL
+SELECT 'replication slot ' || slot_name || ' in use' FROM pg_replication_slots
+WHERE database = %s AND active
+"""
 _OF_EVERYBODY = """
 SELECT split_part(said, '=', 1) FROM pg_db_role_setting, unnest(setconfig) AS said
 WHERE setdatabase = 0 AND setrole = 0
@@ -93,6 +109,15 @@ class Cluster:
             self._connection.execute(statement.encode())
         except psycopg.Error as error:
             raise failures.restoring(failures.said(error), f"database '{database}'") from error
+
+    def require_droppable(self, database: str) -> None:
+        """Raises `TargetNotEmpty` where the server would refuse to drop it, sessions apart."""
+        named = [str(row[0]) for row in self._connection.execute(_IN_THE_WAY, [database] * 3)]
+        if named:
+            raise TargetNotEmpty(
+                f"cannot replace database '{database}': it has {', '.join(named)}",
+                hint="end or drop that first, or restore into another database",
+            )
 
     def drop(self, database: str) -> None:
         """With its sessions: only ever one that we made, or that the operator gave up."""

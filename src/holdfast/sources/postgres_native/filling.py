@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -12,9 +12,14 @@ from holdfast.cleanup import noted_on
 from holdfast.errors import HoldfastError, TargetNotEmpty
 from holdfast.sources.postgres_native.cluster import Cluster, first_object
 from holdfast.sources.postgres_native.login import Login
+from holdfast.sources.postgres_native.quoting import identifier
 
 # The server cuts names at 63 bytes, which would make two of them one.
 NAME_BYTES = 63
+_SUBSCRIPTIONS = """
+SELECT subname::text FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+WHERE d.datname = current_database()
+"""
 
 
 @contextmanager
@@ -39,6 +44,8 @@ def filling(
             f"cannot restore into database '{login.database}': it holds {found}",
             hint="restore into a new database, or pass --overwrite to replace this one",
         )
+    if found:
+        server.require_droppable(login.database)
     before()
     if found is None or found:
         with _beside(server, login, options) as unfinished:
@@ -84,7 +91,7 @@ def _beside(server: Cluster, login: Login, options: Mapping[str, str]) -> Iterat
         yield login.in_database(unfinished)
     except BaseException as error:
         with noted_on(error):
-            _discard(server, unfinished, error)
+            _discard(server, login.in_database(unfinished), error)
         raise
     # From here on the new one is complete: whatever fails now, it is never dropped.
     try:
@@ -102,9 +109,25 @@ def _unfinished(database: str) -> str:
     return database.encode()[:room].decode(errors="ignore") + suffix
 
 
-def _discard(server: Cluster, database: str, error: BaseException) -> None:
+def _discard(server: Cluster, login: Login, error: BaseException) -> None:
     try:
-        server.drop(database)
+        # Where they cannot be dropped, neither can the database.
+        with suppress(HoldfastError, psycopg.Error):
+            _forget_subscriptions(login)
+        server.drop(login.database)
     except HoldfastError:
         if isinstance(error, HoldfastError):
-            error.hint = f"{error.hint}; drop the incomplete database '{database}'"
+            error.hint = f"{error.hint}; drop the incomplete database '{login.database}'"
+
+
+def _forget_subscriptions(login: Login) -> None:
+    """With one a database cannot be dropped; what its publisher has belongs to the original."""
+    with login.session() as connection:
+        for (name,) in connection.execute(_SUBSCRIPTIONS).fetchall():
+            subscription = identifier(name)
+            for statement in (
+                f"ALTER SUBSCRIPTION {subscription} DISABLE",
+                f"ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)",
+                f"DROP SUBSCRIPTION {subscription}",
+            ):
+                connection.execute(statement.encode())
