@@ -12,17 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.errors import RestoreFailed
 from holdfast.model import Part
 from holdfast.ports import Source
 from holdfast.sources.mysql_native.session_settings import SETTINGS
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
 from holdfast.sources.mysql_tools.source import MysqlToolsSource
-from tests.engine.depth import deep
+from tests.engine.depth import by_turns, deep
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.conftest import laboratory
 from tests.engine.mysql.harmless_variables import HARMLESS
 from tests.engine.mysql.laboratory import HERE, Laboratory, differences
+from tests.engine.mysql.rows_by_hand import content
+from tests.engine.mysql.server_variables import OWN_CHOICE, REFUSING, WORST, known
 from tests.engine.mysql.variables import LEFT_ALONE, Globals, variables
 
 ENGINES: dict[str, Callable[[str], Source]] = {
@@ -51,14 +54,14 @@ class Original:
     lab: Laboratory
     database: str
     description: list[bytes]
-    checksums: dict[str, str]
+    content: dict[str, str]
     parts: tuple[Part, ...]
     folder: Path
     settings: Globals
 
-    def require_equal(self, copy: str) -> None:
-        assert self.lab.checksums(copy) == self.checksums
-        assert differences(self.lab.described(copy), self.description) == []
+    def require_equal(self, copy: str, *, but_for_definitions: bool = False) -> None:
+        assert content(self.lab, copy) == self.content
+        assert but_for_definitions or differences(self.lab.described(copy), self.description) == []
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Original]:
             lab=lab,
             database=database,
             description=lab.described(database),
-            checksums=lab.checksums(database),
+            content=content(lab, database),
             parts=keep(MysqlSource(lab.url(database)), folder),
             folder=folder,
             settings=Globals(connection),
@@ -127,12 +130,12 @@ def test_nothing_set_at_the_source_changes_what_is_read(original: Original, tmp_
         copy = original.lab.name()
         failures += outcome(original, copy, parts, folder, f"{engine}, {values}")
         original.lab.drop(copy)
-    assert failures == []
+    assert not failures, "\n".join(failures)
 
 
 def read(source: Source, folder: Path) -> tuple[Part, ...]:
     assert [each.problem for each in source.check() if each.problem] == []
-    assert len(source.plan().tables) == 7
+    assert len(source.plan().tables) == 9
     return keep(source, folder)
 
 
@@ -164,4 +167,58 @@ def test_nothing_set_at_the_target_changes_what_is_loaded(original: Original) ->
         except AssertionError as error:
             failures.append(f"{values}: {error!r}")
         original.lab.drop(copy)
-    assert failures == []
+    assert not failures, "\n".join(failures)
+
+
+def only_of_the_server(original: Original) -> list[str]:
+    """Variables that a server has and no session."""
+    there = {name.lower() for name, _ in original.lab.ask("mysql", "SHOW GLOBAL VARIABLES")}
+    return sorted(there - {variable.name for variable in variables(original.lab)})
+
+
+def test_every_variable_of_a_server_is_tried_or_known_to_be_harmless(original: Original) -> None:
+    assert [name for name in only_of_the_server(original) if not known(name)] == []
+
+
+def test_nothing_that_only_a_server_has_changes_what_comes_back(
+    original: Original, tmp_path: Path
+) -> None:
+    there = only_of_the_server(original)
+    found = [(name, value) for name in WORST if name in there for value in WORST[name]]
+    failures = []
+    for number, (name, value) in enumerate(found):
+        # In CI a third, on both sides at once.
+        if (name, value) not in by_turns(found):
+            continue
+        folder, copy = tmp_path / str(number), original.lab.name()
+        folder.mkdir()
+        with original.settings.set({name: value}) as taken:
+            if not taken:
+                continue
+            try:
+                parts = read(MysqlSource(original.lab.url(original.database)), folder)
+                bring_back(MysqlTarget(original.lab.url(copy)), parts, folder)
+            except Exception as error:  # noqa: BLE001  # all of them are told at once
+                failures.append(f"{name} = {value}: {error!r}")
+                continue
+        try:
+            original.require_equal(copy, but_for_definitions=name in OWN_CHOICE)
+        except AssertionError as error:
+            failures.append(f"{name} = {value}: {error!r}")
+        original.lab.drop(copy)
+    assert not failures, "\n".join(failures)
+
+
+def test_a_server_that_refuses_tables_is_told_with_the_table_and_the_way_out(
+    original: Original,
+) -> None:
+    there = only_of_the_server(original)
+    for name, (value, words) in REFUSING.items():
+        if name not in there:
+            continue
+        copy = original.lab.name()
+        with original.settings.set({name: value}) as taken:
+            if taken:
+                with pytest.raises(RestoreFailed) as failure:
+                    bring_back(MysqlTarget(original.lab.url(copy)), original.parts, original.folder)
+                assert words in f"{failure.value.message} {failure.value.hint}"

@@ -14,6 +14,10 @@ CREATE TABLE ranged (id int PRIMARY KEY, v varchar(80)) PARTITION BY RANGE (id) 
 INSERT INTO ranged VALUES (1, 'a'), (5, 'b'), (10, 'c'), (11, 'd'), (12, 'e');
 CREATE TABLE many (id int PRIMARY KEY, v char(120) NOT NULL);
 INSERT INTO many SELECT seq, CONCAT(seq, REPEAT('-', 100)) FROM JSON_TABLE(CONCAT('[', REPEAT('1,', 2999), '1]'), '$[*]' COLUMNS (seq FOR ORDINALITY)) AS numbers;
+CREATE TABLE lengthy (v varchar(700) CHARACTER SET utf8mb4 PRIMARY KEY, w text) DEFAULT CHARSET = utf8mb4;
+INSERT INTO lengthy VALUES ('x', REPEAT('y', 9000));
+CREATE TABLE squeezed (id int PRIMARY KEY, w text) ROW_FORMAT = COMPRESSED;
+INSERT INTO squeezed VALUES (1, REPEAT('y', 9000));
 CREATE VIEW a_first AS SELECT p.id, p.name, CONCAT(p.name, '!') AS loud FROM parent p JOIN child c ON c.parent = p.id;
 CREATE VIEW b_second AS SELECT a_first.id, COUNT(*) AS n FROM a_first GROUP BY a_first.id;
 CREATE VIEW c_third AS SELECT b_second.n FROM b_second;

@@ -110,11 +110,12 @@ def _gathered(variable: str, value: bytes, piece_bytes: int) -> Iterator[Batch]:
 def _whole(variable: str, size_bytes: int) -> bytes:
     """An error unless the value is all there: CONCAT only warns, and gives NULL.
 
-    What is no statement fails wherever it is prepared, and the client shows its text.
+    What is no locale fails, and the server tells its text; a statement to be prepared would too,
+    but servers may allow none (`max_prepared_stmt_count = 0`).
     """
     cause = f"max_allowed_packet is too small for a value of {size_bytes} bytes"
-    check = f"SET @holdfast_check = IF(LENGTH({variable}) <=> {size_bytes}, 'DO 0', '{cause}');"
-    return f"{check}\nPREPARE holdfast_check FROM @holdfast_check;\n".encode()
+    check = f"IF(LENGTH({variable}) <=> {size_bytes}, @@SESSION.lc_time_names, '{cause}')"
+    return f"SET SESSION lc_time_names = {check};\n".encode()
 
 
 def present(table: Table, value: bytes | None) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -19,7 +20,7 @@ from holdfast.sources.mysql_native.client import Clients, Stopped
 from holdfast.sources.mysql_native.dump_script import PROGRAMS, DumpScript
 from holdfast.sources.mysql_native.making import stages
 from holdfast.sources.mysql_native.object_loading import ObjectLoading, cause
-from holdfast.sources.mysql_native.rewriting import sequences_read
+from holdfast.sources.mysql_native.rewriting import sequences_read, with_row_format
 from holdfast.sources.mysql_native.roles import mended
 from holdfast.sources.mysql_native.scripting import Item, ScriptDamaged, items
 from holdfast.sources.mysql_native.unpacking import Unpacked
@@ -27,6 +28,14 @@ from holdfast.sources.mysql_native.unpacking import Unpacked
 # Scripts of many objects, of which single tables can be taken out.
 OF_TABLES = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
 SEQUENCE_KINDS = ("sequence", "sequence-state")
+# The keys of these formats are shorter than those of the one that servers have by default.
+SHORT_KEYS = ("compact", "redundant")
+# Of a table: MariaDB writes into no compressed one unless told to.
+READ_ONLY = "ERROR 1036 "
+SHORT_NOTE = (
+    "tables that name no ROW_FORMAT were made with ROW_FORMAT=DYNAMIC: the server's own"
+    " innodb_default_row_format takes shorter keys"
+)
 SCRIPTED = (*OF_TABLES, PartKind.GRANTS, PartKind.GLOBALS)
 
 
@@ -54,7 +63,10 @@ class Whole:
 
 
 class Loading:
-    """One restore under way; tables and sequences of the names in `there` stay as they are."""
+    """One restore under way; tables and sequences of the names in `there` stay as they are.
+
+    `row_format` is what the server makes a table in that names none.
+    """
 
     def __init__(
         self,
@@ -64,8 +76,10 @@ class Loading:
         progress: Progress,
         *,
         there: Collection[str] = (),
+        row_format: str = "",
     ) -> None:
         self._clients = clients
+        self._is_short = row_format in SHORT_KEYS
         self._there = set(there)
         self._request = request
         self._stored = stored
@@ -158,6 +172,10 @@ class Loading:
     def _met(self, part: Part, relation: Relation | None, said: str, error: Exception) -> None:
         what = f"table '{relation}'" if relation else _described(part)
         failure: HoldfastError = RestoreFailed(f"cannot restore {what}: {said}")
+        if said.startswith(READ_ONLY):
+            failure.hint = (
+                "SET GLOBAL innodb_read_only_compressed = OFF, or load it on another server"
+            )
         failure.__cause__ = error
         if relation is None:
             raise failure
@@ -175,6 +193,14 @@ class Loading:
             return True
         return item.kind in SEQUENCE_KINDS and item.name in self._sequences
 
+    def _fitted(self, item: Item) -> Item:
+        """A table so that this server can make it."""
+        if item.kind != "table" or not self._is_short:
+            return item
+        if SHORT_NOTE not in self.notes:
+            self.notes.append(SHORT_NOTE)
+        return replace(item, sql=with_row_format(item.sql))
+
     def _objects(self, part: Part) -> None:
         """Each object of a script, or those of the tables that were asked for."""
         with self._stored.proven(part) as proven:
@@ -185,7 +211,7 @@ class Loading:
             if part.kind is PartKind.GLOBALS and not found:
                 head = mended(head.decode()).encode()
             self._sequences |= self._sequences_of(found)
-            wanted = [each for each in found if self._is_wanted(part, each)]
+            wanted = [self._fitted(each) for each in found if self._is_wanted(part, each)]
             self.events += [each.name for each in wanted if each.kind == "event"]
             for batches in stages(part.kind, wanted, workers=self._workers):
                 makers = [partial(self._loading.make, proven, head, batch) for batch in batches]

@@ -44,6 +44,7 @@ _REFERENCE = re.compile(
     ),
     re.IGNORECASE | re.DOTALL,
 )
+_OPTIONS = re.compile(rb"\n\)[^\n]*? ENGINE=InnoDB(?P<rest>[^\n]*)")
 _DEFINER = re.compile(rb"(CREATE ALGORITHM=\w+ )DEFINER=" + _ACCOUNT + rb" ")
 
 
@@ -96,6 +97,15 @@ def sequences_read(sql: bytes) -> set[str]:
     """Sequences of the same database that the printed definition of a table names."""
     found = (match[1] for match in _SEQUENCE.finditer(sql) if match[1])
     return {unquoted(name.decode(errors="replace")) for name in found}
+
+
+def with_row_format(table: bytes) -> bytes:
+    """A printed table of InnoDB in the format that takes the longest keys, unless it names one."""
+    found = _OPTIONS.search(table)
+    if found is None or b"ROW_FORMAT=" in found["rest"]:
+        return table
+    place = found.start("rest")
+    return table[:place] + b" ROW_FORMAT=DYNAMIC" + table[place:]
 
 
 def trigger_here(sql: bytes) -> bytes:

@@ -20,6 +20,7 @@ from holdfast.sources.mysql_native.address import Address
 from holdfast.sources.mysql_native.client import Clients
 from holdfast.sources.mysql_native.counting import Counting
 from holdfast.sources.mysql_native.definitions import HEAD
+from holdfast.sources.mysql_native.failures import StatementFailed
 from holdfast.sources.mysql_native.loading import Loading
 from holdfast.sources.mysql_native.names import quoted
 from holdfast.sources.mysql_native.session import Session, session
@@ -43,13 +44,31 @@ class MysqlTarget:
         return str(self._address)
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
+        try:
+            return self._restored(request, stored, progress)
+        except StatementFailed as error:
+            failure = RestoreFailed(
+                f"cannot restore into '{self.name}': {error.message}", hint=error.hint
+            )
+            raise failure from error
+
+    def _restored(
+        self, request: RestoreRequest, stored: StoredParts, progress: Progress
+    ) -> Restored:
         with session(self._address, database="", purpose="loading") as asking:
             clients = Clients(self._address, preparation=asking.preparation)
             preflight.require(asking, self._address, request)
             make_room = self._room_for_tables if request.tables else self._whole_database
             with make_room(asking, request):
                 there = _tables_of(asking, self._address.database)
-                loading = Loading(clients, request, stored, progress, there=there)
+                loading = Loading(
+                    clients,
+                    request,
+                    stored,
+                    progress,
+                    there=there,
+                    row_format=asking.variable("innodb_default_row_format").lower(),
+                )
                 loading.load()
                 tables = self._counted(request, loading)
                 return Restored(

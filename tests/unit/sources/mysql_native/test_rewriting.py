@@ -8,6 +8,7 @@ from holdfast.sources.mysql_native.rewriting import (
     replacing,
     tables_read,
     trigger_here,
+    with_row_format,
     without_database,
     without_definer,
 )
@@ -96,3 +97,15 @@ def test_a_view_loses_and_replaces_what_it_is_asked_to() -> None:
         b"CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW `v` AS select 1"
     )
     assert replacing(view).startswith(b"CREATE OR REPLACE ALGORITHM=UNDEFINED DEFINER=`a b`@`%` ")
+
+
+def test_a_table_gets_the_format_of_long_keys_unless_it_names_one() -> None:
+    table = b"CREATE TABLE `t` (\n  `a` int COMMENT ') ENGINE=InnoDB'\n) ENGINE=InnoDB COMMENT='x'"
+    assert with_row_format(table) == table.replace(
+        b"InnoDB COMMENT", b"InnoDB ROW_FORMAT=DYNAMIC COMMENT"
+    )
+    for other in (
+        table.replace(b" COMMENT='x'", b" ROW_FORMAT=COMPRESSED"),
+        table.replace(b"\n) ENGINE=InnoDB", b"\n) ENGINE=MyISAM"),
+    ):
+        assert with_row_format(other) == other
