@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import stat
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
 from holdfast.model import Part, PartKind, Relation
 from holdfast.ports import RestoreRequest
+from holdfast.restored import Restored
 from holdfast.sources.postgres_physical.target import DirectoryTarget
 from tests.fakes.progress import FakeProgress
 from tests.fakes.stored import FakeStored
@@ -56,9 +58,9 @@ class Store:
         self.contents["pack"] = tar_of("base/5/1", "pg_tblspc/16400/PG_17_1/5/2")
         self.read: list[str] = []
 
-    def restore(self, url: str) -> None:
+    def restore(self, url: str) -> Restored:
         request = RestoreRequest(parts=tuple(self.parts), workers=2)
-        DirectoryTarget(url).restore(request, FakeStored(self._open), FakeProgress())
+        return DirectoryTarget(url).restore(request, FakeStored(self._open), FakeProgress())
 
     @contextmanager
     def _open(self, wanted: Part) -> Iterator[Iterator[bytes]]:
@@ -138,6 +140,80 @@ def test_a_file_comes_back_from_its_pieces_in_whatever_order(tmp_path: Path) -> 
         store.contents[piece.name] = content
     store.restore(f"file://{tmp_path}/data")
     assert (tmp_path / "data/base/5/9").read_text() == "0123456789rest"
+
+
+def tar_with_modes(**modes: int) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, mode in modes.items():
+            member = tarfile.TarInfo(name)
+            member.mode = mode
+            member.type = tarfile.DIRTYPE if name.startswith("d") else tarfile.REGTYPE
+            archive.addfile(member)
+    return packed.getvalue()
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_rights_come_back_but_for_those_that_nobody_may_have(tmp_path: Path) -> None:
+    store, data = Store(), tmp_path / "data"
+    store.parts.append(part("modes", PartKind.FILE_PACK))
+    wanted = {"d1": 0o755, "d2": 0o7777, "d3": 0o100, "f1": 0o640, "f2": 0o4777, "f3": 0o400}
+    store.contents["modes"] = tar_with_modes(**wanted)
+    store.parts.append(part("alone", PartKind.FILE, path="alone", mode="7644"))
+    store.contents["alone"] = b"content"
+    store.restore(f"file://{data}")
+    found = {name: mode_of(data / name) for name in (*wanted, "alone", "base/5/3", ".")}
+    assert found == {
+        "d1": 0o755,
+        "d2": 0o755,
+        "d3": 0o700,
+        "f1": 0o640,
+        "f2": 0o755,
+        "f3": 0o600,
+        "alone": 0o644,
+        "base/5/3": 0o600,
+        ".": 0o700,
+    }
+
+
+def test_a_cluster_that_its_group_may_read_comes_back_as_one(tmp_path: Path) -> None:
+    store, data = Store(), tmp_path / "data"
+    store.parts[-1] = part("label", PartKind.CLOSING, **LABEL, mode="750", links='{"pg_wal": "/w"}')
+    told = store.restore(f"file://{data}")
+    assert told.notes == (
+        "'pg_wal' was a link to '/w': it came back as a folder or file of its own",
+    )
+    folders = (".", "base", "pg_wal", "../data-tablespaces/16400")
+    assert {mode_of(data / name) for name in folders} == {0o750}
+    assert mode_of(data / "global/pg_control") == mode_of(data / "base/5/3") == 0o640
+
+
+@pytest.mark.parametrize("mode", ["x", "0o755", "99999", ""])
+def test_rights_that_are_none_are_damage(tmp_path: Path, mode: str) -> None:
+    store = Store()
+    store.parts.append(part("alone", PartKind.FILE, path="alone", mode=mode))
+    store.contents["alone"] = b"content"
+    with pytest.raises(VerifyFailed, match="'mode' is"):
+        store.restore(f"file://{tmp_path}/data")
+
+
+def test_a_file_with_holes_gets_them_back_whatever_its_pieces(tmp_path: Path) -> None:
+    store, mib = Store(), 1 << 20
+    whole = bytes(mib) + b"middle".ljust(mib, b"\0") + bytes(mib)
+    for number, (span, first, after) in enumerate(
+        ((f"0-{mib}", 0, mib), (f"{mib}-{2 * mib}", mib, 2 * mib), (f"{2 * mib}-", 2 * mib, None))
+    ):
+        content = whole[first:after]
+        piece = part(f"piece-{number}", PartKind.FILE, path="holes", bytes=span, sparse="yes")
+        store.parts.append(replace(piece, plain_bytes=len(content)))
+        store.contents[piece.name] = content
+    store.restore(f"file://{tmp_path}/data")
+    path = tmp_path / "data/holes"
+    assert path.read_bytes() == whole
+    assert path.stat().st_blocks * 512 < mib
 
 
 def test_a_piece_of_another_size_than_it_stands_for_is_refused(tmp_path: Path) -> None:
