@@ -57,6 +57,8 @@ def endable() -> Iterator[Callable[[], None]]:
         signal.pthread_kill(threading.main_thread().ident or 0, SIGNAL)
 
     before = signal.signal(SIGNAL, handle)
+    # Whoever started us may have blocked it, and a mask is handed down.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGNAL})
     # One that comes late must not meet the default, which is to end the process: ours does nothing.
     after = handle if before in (None, signal.SIG_DFL) else before
     with afterwards(signal.signal, SIGNAL, after), afterwards(left.set):

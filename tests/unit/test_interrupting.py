@@ -74,6 +74,15 @@ def test_a_signal_that_somebody_else_sent_ends_nothing() -> None:
         signal.raise_signal(SIGNAL)
 
 
+def test_a_signal_that_our_parent_has_blocked_reaches_us_all_the_same() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNAL})
+    with endable() as end:
+        thread = soon(end)
+        with pytest.raises(Ended):
+            threading.Event().wait(60)
+    thread.join()
+
+
 def test_in_other_threads_the_block_ends_by_itself() -> None:
     told: list[str] = []
 
