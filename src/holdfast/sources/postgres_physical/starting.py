@@ -62,7 +62,8 @@ LEAST = {
     "max_prepared_xacts": "max_prepared_transactions",
     "max_locks_per_xact": "max_locks_per_transaction",
 }
-_GRAVE = re.compile(r"\b(FATAL|PANIC):")
+# Not what is said to those who ask for a session meanwhile, such as ourselves.
+_GRAVE = re.compile(r"\b(FATAL|PANIC):(?!\s+the database system is )")
 _REPLAYED = """
 SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text,
        CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END,
@@ -304,9 +305,13 @@ class ClusterStarter:
             lines = self._log.read_text(errors="replace").splitlines()
         except OSError:
             return []
-        grave = [number for number, line in enumerate(lines) if _GRAVE.search(line)]
-        # What led to it is often said in the line before.
-        return lines[: grave[-1] + 2][-LOG_LINES:] if grave else []
+        return last_words(lines)
+
+
+def last_words(lines: Sequence[str]) -> list[str]:
+    """Up to the last thing that was fatal; what led to it is often said in the line before."""
+    grave = [number for number, line in enumerate(lines) if _GRAVE.search(line)]
+    return list(lines[: grave[-1] + 2][-LOG_LINES:]) if grave else []
 
 
 def _words(options: str) -> list[str]:
