@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.chaining import Telling
 from holdfast.errors import RestoreFailed
+from holdfast.ports import Snapshot
 from holdfast.sources.mysql_native.source import MysqlSource
 from holdfast.sources.mysql_native.target import MysqlTarget
 from tests.engine.loop import bring_back, keep, restored
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, of_database, ticked
+from tests.engine.mysql.variables import Globals
 
 OBJECTS = (
     "CREATE TABLE t (id int PRIMARY KEY, a int)",
@@ -158,3 +161,21 @@ def test_what_everybody_may_do_comes_back_too(lab: Laboratory, tmp_path: Path) -
     finally:
         lab.run("mysql", f"REVOKE SELECT ON {ticked(original)}.* FROM PUBLIC")
         lab.run("mysql", "DELETE FROM mysql.db WHERE User = 'PUBLIC'", "FLUSH PRIVILEGES")
+
+
+def test_who_is_kept_out_of_one_database_alone_is_told(lab: Laboratory, tmp_path: Path) -> None:
+    if lab.brand is MARIADB:
+        pytest.skip("MariaDB has no partial revokes")
+    original = lab.database(*OBJECTS)
+    account = f"{ticked(lab.account('SELECT ON *.*'))}@`localhost`"
+    told: list[str] = []
+
+    def listen(snapshot: Snapshot) -> None:
+        assert isinstance(snapshot, Telling)
+        told.extend(snapshot.notes)
+
+    with lab.connect() as connection, Globals(connection).set({"partial_revokes": "ON"}):
+        lab.run("mysql", f"REVOKE SELECT ON {ticked(original)}.* FROM {account}")
+        keep(MysqlSource(lab.url(original)), tmp_path, meanwhile=listen)
+        lab.run("mysql", f"GRANT SELECT ON {ticked(original)}.* TO {account}")
+    assert told == [f"partial revokes on this database, which do not come back: of {account}"]

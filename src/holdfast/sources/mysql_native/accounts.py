@@ -19,6 +19,11 @@ GRANTEES = """
     UNION SELECT User, Host FROM mysql.tables_priv WHERE Db = %s
     UNION SELECT User, Host FROM mysql.columns_priv WHERE Db = %s
     UNION SELECT User, Host FROM mysql.procs_priv WHERE Db = %s"""
+# Whom MySQL lets into every database but this one (`partial_revokes`).
+KEPT_OUT = """
+    SELECT User, Host FROM mysql.user
+    WHERE JSON_CONTAINS(user_attributes->'$.Restrictions[*].Database', JSON_QUOTE(%s))
+    ORDER BY User, Host"""
 # Without it an old MariaDB would make an account, with no password, out of a GRANT.
 GRANTS_HEAD = """\
 SET NAMES utf8mb4;
@@ -36,6 +41,8 @@ class Access:
     globals: bytes
     accounts: tuple[Account, ...]
     """Who must exist before `grants` can be applied."""
+    notes: tuple[str, ...] = ()
+    """What will not come back, in words."""
 
 
 def read_access(session: Session, database: str, edition: Edition) -> Access:
@@ -58,7 +65,17 @@ def read_access(session: Session, database: str, edition: Edition) -> Access:
         accounts=tuple(
             account for account, texts in grants.items() if texts and not account.is_public
         ),
+        notes=kept_out(session, database, edition),
     )
+
+
+def kept_out(session: Session, database: str, edition: Edition) -> tuple[str, ...]:
+    """A note on accounts that have rights on the whole server, and not those on this database."""
+    if edition.mariadb or not session.variable("partial_revokes"):
+        return ()
+    found = [str(Account(*row)) for row in session.text(KEPT_OUT, database)]
+    names = ", ".join(found)
+    return (f"partial revokes on this database, which do not come back: of {names}",) * bool(found)
 
 
 def _grant_items(grants: Mapping[Account, Sequence[str]]) -> Iterator[Item]:

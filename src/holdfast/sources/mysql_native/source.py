@@ -198,7 +198,7 @@ class MysqlSource:
             limits=limits,
             guard=Unaltered(seen, kept, ddl=choices.ddl),
             summing=Content(proven),
-            notes=(*definitions.notes, *definition_only(tables)),
+            notes=(*definitions.notes, *access.notes, *definition_only(tables)),
         )
 
 

@@ -12,7 +12,7 @@ from holdfast.errors import SnapshotLost
 from holdfast.model import Consistency, Selection
 from holdfast.ports import Blobs, Finding, SourcePlan, TablePlan
 from holdfast.sources.mysql_native import privileges
-from holdfast.sources.mysql_native.accounts import read_access
+from holdfast.sources.mysql_native.accounts import kept_out, read_access
 from holdfast.sources.mysql_native.choices import Choices
 from holdfast.sources.mysql_native.definitions import read_definitions
 from holdfast.sources.mysql_native.edition import Edition
@@ -179,7 +179,10 @@ class MysqlToolsSource:
             witness=witness,
             history=any(policy.versioned(table) for table in found.tables),
             without_rows=tuple(table.relation.name for table in without_rows(found.tables)),
-            notes=definition_only(found.tables),
+            notes=(
+                *definition_only(found.tables),
+                *kept_out(asking, self.database, found.edition),
+            ),
         )
 
     def _contents(self, asking: Session, found: _Found, witness: Witness) -> Dumped:
