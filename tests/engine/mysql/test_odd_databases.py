@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from holdfast.cli.program import run
+from tests.engine.commands import Commands
 from tests.engine.depth import by_turns, full
 from tests.engine.mysql.laboratory import Laboratory, differences, of_database, ticked
 from tests.engine.mysql.odd_databases import OddDatabase, odd_databases
@@ -38,30 +36,6 @@ def pairs() -> list[tuple[OddDatabase, str]]:
     found += [(odd, "dumps by table") for odd in dumped]
     loose = [odd for odd in dumped if LOOSE.search("\n".join(odd.statements))]
     return found + [(odd, "one dump") for odd in dumped if odd not in loose]
-
-
-class Commands:
-    """One job over one database, by the program's own door but in this process."""
-
-    def __init__(self, folder: Path, job: dict[str, Any], capture: Any) -> None:
-        self._capture = capture
-        for name in ("repository", "state"):
-            (folder / name).mkdir(mode=0o700)
-        settings = {
-            "state_directory": str(folder / "state"),
-            "repositories": {"main": {"kind": "local", "path": str(folder / "repository")}},
-            "jobs": {"odd": {"repository": "main", **job}},
-        }
-        self._config = folder / "holdfast.yaml"
-        self._config.write_text(yaml.safe_dump(settings))
-        self._config.chmod(0o600)
-
-    def run(self, *arguments: str) -> dict[str, Any]:
-        code = run(["--config", str(self._config), *arguments, "--json"])
-        told = self._capture.readouterr()
-        assert code == 0, told.out + told.err
-        document: dict[str, Any] = json.loads(told.out)
-        return document
 
 
 @pytest.mark.parametrize(

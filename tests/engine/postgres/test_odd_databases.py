@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-import yaml
 
-from holdfast.cli.program import run
+from tests.engine.commands import DONE, Commands
 from tests.engine.depth import by_turns, full
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump, properties
 from tests.engine.postgres.odd_databases import OddDatabase, odd_databases
 
-DONE, RESTORE_FAILED, SOMETHING_FAILED = 0, 32, 36
+RESTORE_FAILED, SOMETHING_FAILED = 32, 36
 ENGINES = ("native", "tools") if full() else ("native",)
 PAIRS = [(odd, engine) for engine in ENGINES for odd in odd_databases()]
 SUBSCRIPTIONS = """
 SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
 WHERE d.datname = current_database()
 """
-
-
-class Commands:
-    """One job over one database, by the program's own door but in this process."""
-
-    def __init__(self, folder: Path, source: dict[str, Any], capture: Any) -> None:
-        self._capture = capture
-        for name in ("repository", "state"):
-            (folder / name).mkdir(mode=0o700)
-        job: dict[str, Any] = {"repository": "main", "source": source}
-        if source["engine"] == "native":
-            job["checksums"] = True
-        settings = {
-            "state_directory": str(folder / "state"),
-            "repositories": {"main": {"kind": "local", "path": str(folder / "repository")}},
-            "jobs": {"odd": job},
-        }
-        self._config = folder / "holdfast.yaml"
-        self._config.write_text(yaml.safe_dump(settings))
-        self._config.chmod(0o600)
-
-    def run(self, *arguments: str, codes: tuple[int, ...] = (DONE,)) -> dict[str, Any]:
-        ended = run(["--config", str(self._config), *arguments, "--json"])
-        told = self._capture.readouterr()
-        assert ended in codes, told.out + told.err
-        document: dict[str, Any] = json.loads(told.out)
-        return document
 
 
 @pytest.fixture
@@ -95,7 +66,8 @@ def test_an_odd_database_comes_back_equal(
     load(lab, odd, original)
     description, rows = dump(lab.conninfo(original)), checksums(lab.conninfo(original))
     source = {"kind": "postgres", "dsn": lab.conninfo(original), "engine": engine}
-    commands = Commands(tmp_path, source, capfd)
+    job = {"source": source, **({"checksums": True} if engine == "native" else {})}
+    commands = Commands(tmp_path, job, capfd)
     commands.run("backup", "odd")
     commands.run("verify", "odd/latest")
     restored = restore(commands, odd, lab.url(copy))
