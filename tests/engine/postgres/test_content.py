@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from holdfast.errors import RestoreFailed
+from holdfast.errors import BackupFailed, RestoreFailed, SnapshotLost
 from holdfast.model import Part
 from holdfast.ports import Source
 from holdfast.sources.failed_objects import ROWS
+from holdfast.sources.postgres_native import content
 from holdfast.sources.postgres_native.content import EACH_ROW, METHOD
 from holdfast.sources.postgres_native.source import PostgresSource
+from holdfast.sources.postgres_native.table_part import TablePart
 from holdfast.sources.postgres_native.target import PostgresTarget
 from holdfast.sources.postgres_native.transport import Wanted
 from tests.engine.loop import bring_back, keep, restored
@@ -209,6 +211,48 @@ def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_aske
     assert found == {"auto": [False, True], "all": [True, True], "none": [False, False]}
     assert proofs[0].startswith("checksums of 1 of 2 tables, the smallest")
     assert proofs[0] in source(lab, original).plan().notes
+
+
+def asks_instead(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    """Of the table `bad` alone."""
+    usual = content.question
+
+    def question(table: TablePart, types: Mapping[str, str], *, label: int = 0) -> str:
+        if table.relation.name == "bad":
+            return f"SELECT {label}, count(*), {number} FROM public.bad"
+        return usual(table, types, label=label)
+
+    monkeypatch.setattr(content, "question", question)
+
+
+@pytest.mark.parametrize("small_bytes", [0, 1 << 30], ids=["alone", "packed"])
+def test_a_table_that_the_server_cannot_sum_up_costs_no_other_its_checksum(
+    lab: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bytes: int
+) -> None:
+    original = lab.database(
+        "CREATE TABLE a AS SELECT 1 AS x; CREATE TABLE bad AS SELECT 2 AS x;"
+        "CREATE TABLE z AS SELECT 3 AS x"
+    )
+    asks_instead(monkeypatch, "1 / (count(*) - 1)")
+    parts = keep(source(lab, original, small_bytes=small_bytes), tmp_path)
+    found = kept_sums(parts)
+    assert [all(found[name]) for name in ("a", "bad", "z")] == [True, False, True]
+    folder = tmp_path / "all"
+    folder.mkdir()
+    with pytest.raises(BackupFailed, match=r"a checksum of table 'public\.bad': division by zero"):
+        keep(source(lab, original, small_bytes=small_bytes, checksums="all"), folder)
+    monkeypatch.undo()
+    bring_back(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path)
+
+
+@pytest.mark.parametrize("small_bytes", [0, 1 << 30], ids=["alone", "packed"])
+def test_a_session_that_ends_while_it_sums_up_has_lost_the_snapshot(
+    lab: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bytes: int
+) -> None:
+    original = lab.database("CREATE TABLE bad AS SELECT 2 AS x")
+    asks_instead(monkeypatch, "pg_terminate_backend(pg_backend_pid())::int")
+    with pytest.raises(SnapshotLost, match=r"table 'public\.bad'"):
+        keep(source(lab, original, small_bytes=small_bytes), tmp_path)
 
 
 def test_a_cast_that_lies_is_not_asked(lab: Laboratory, tmp_path: Path) -> None:

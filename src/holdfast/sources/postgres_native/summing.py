@@ -14,7 +14,7 @@ from psycopg import pq
 from holdfast import checksums, events
 from holdfast.checksums import Chosen, Policy
 from holdfast.cleanup import afterwards
-from holdfast.errors import BackupFailed
+from holdfast.errors import BackupFailed, HoldfastError
 from holdfast.model import Buffer, Member, Relation
 from holdfast.sources.postgres_native import content, failures, inventory
 from holdfast.sources.postgres_native.copy_command import POLL_MILLISECONDS, CopyCommand
@@ -71,7 +71,7 @@ class Summing:
         """Those of tables, or ranges of one, whose rows took so many bytes; as far as wanted.
 
         Yields an empty buffer now and then while the server is at work: whoever looks at the
-        clock sees that we are, too. Raises `BackupFailed`, or what ends the session.
+        clock sees that we are, too. Raises `BackupFailed` or `SnapshotLost`.
         """
         wanted = [
             table
@@ -84,7 +84,7 @@ class Summing:
             return (yield from self._asked(session, wanted))
         except psycopg.Error as error:
             if failures.ends_all(error, session):
-                raise
+                raise self._ended(wanted[0], error, session) from error
             if len(wanted) == 1:
                 return self._without(wanted[0], error)
         # One that fails must not take the others along.
@@ -111,6 +111,15 @@ class Summing:
         return {
             tables[number].relation: content.checksum(count, total) for number, count, total in rows
         }
+
+    def _ended(
+        self, table: TablePart, error: psycopg.Error, session: psycopg.Connection
+    ) -> HoldfastError:
+        subject = f"table '{table.relation}'"
+        if self._aborted.is_set() and error.sqlstate == failures.QUERY_CANCELED:
+            return BackupFailed(f"cannot read {subject}: the run was ended")
+        gone = failures.session_is_gone(error, session)
+        return failures.reading(error, subject, gone=gone, user=self._user)
 
     def _without(self, table: TablePart, error: psycopg.Error) -> dict[Relation, str]:
         cause = failures.said(error)
