@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -34,3 +35,17 @@ def test_the_process_dies_at_the_place_and_time_that_was_asked_for(
         check=False,
     )
     assert (ended.stdout, ended.returncode) == (printed, status)
+
+
+def test_a_process_that_is_to_stop_goes_on_when_it_is_told_to() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        env={"HOLDFAST_FAILPOINT": "part-stored:2:stop", "PYTHONPATH": ":".join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        _, status = os.waitpid(running.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        running.send_signal(signal.SIGCONT)
+        printed, _ = running.communicate()
+    assert (printed, running.returncode) == ("0\n1\n2\n", 0)
