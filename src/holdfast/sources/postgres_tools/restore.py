@@ -35,6 +35,9 @@ from holdfast.sources.postgres_tools.spool import Artefact
 log = structlog.get_logger()
 
 UNDEFINED = ("42P01", "3F000")
+# Workers of pg_restore make what needs no table while rows are loaded: a domain's constraint that
+# is NOT VALID refuses rows that were there before it.
+_SECTIONS: tuple[tuple[str, ...], ...] = (("pre-data", "data"), ("post-data",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,9 @@ class ArtefactRestore:
                 chosen = contents.with_rows_of(listed, {table.oid for table in wanted})
             if self._request.keep_going:
                 return self._part_by_part(pg_restore, at_hand, chosen)
-            pg_restore.restore(at_hand, self._rights(), contents=chosen)
+            for sections in _SECTIONS if at_hand.workers > 1 else ((),):
+                options = [*self._rights(), *(f"--section={section}" for section in sections)]
+                pg_restore.restore(at_hand, options, contents=chosen)
         return ()
 
     def _part_by_part(
