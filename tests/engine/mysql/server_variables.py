@@ -34,6 +34,7 @@ WORST: dict[str, tuple[str, ...]] = {
     "log_bin_trust_function_creators": ("OFF", "ON"),
     "log_output": ("'NONE'",),
     "max_prepared_stmt_count": ("0",),
+    "max_tmp_total_space_usage": ("65536",),
     "max_write_lock_count": ("1",),
     "myisam_data_pointer_size": ("2",),
     "mysql56_temporal_format": ("OFF",),
@@ -72,7 +73,7 @@ REFUSING = {
 _HARMLESS = re.compile(
     r"(performance_schema|mysqlx|wsrep|slave|replica|replicate|rpl|relay|gtid|binlog|thread_pool|ssl"
     r"|admin|tls|sha256_password|caching_sha2_password|aria|key_cache|key_buffer|tcp|log|general_log"
-    r"|slow|source|master|sync|report|persist|host_cache|lower_case|character_sets|large_page|have"
+    r"|slow|optimizer|source|master|sync|report|persist|host_cache|lower_case|character_sets|large_page|have"
     r"|innodb_(adaptive|api|buf|change_buffer|checksum|cmp_per|commit|compression|concurrency|data|dead"
     r"|dedicated|defragment|direct|disable|doublewrite|encrypt|extend|fast|flush|fsync|ft|idle|immediate"
     r"|io|log|lru|max|monitor|numa|old|open|page|print|purge|random|read|redo|replication|rollback|segment"
@@ -80,6 +81,7 @@ _HARMLESS = re.compile(
     r"|autoinc|alter_copy|truncate))_?.*"
 )
 _OTHERS = """
+    innodb_index_shrink max_binlog_total_size mhnsw_max_cache_size
     allow_suspicious_udfs date_format datetime_format debug_no_thread_alarm encrypt_binlog
     encrypt_tmp_files extra_port ignore_builtin_innodb ignore_db_dirs
     innodb_fatal_semaphore_wait_threshold innodb_linux_aio metadata_locks_cache_size
