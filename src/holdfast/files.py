@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +17,16 @@ PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 # What a server, which is somebody else, has to get through to its own folder.
 PASSABLE_FOLDER = 0o755
+# What the kernel says where nobody reads from a named pipe, and of a socket.
+NO_FILE = errno.ENXIO
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 def opened(path: Path | str, flags: int, *, mode: int = PRIVATE_FILE) -> int:
     """A descriptor of the file `path`, never of what a link leads to.
 
-    A file that this call makes has exactly `mode`; one that was there keeps its own.
+    A file that this call makes has exactly `mode`; one that was there keeps its own. What is there
+    and is no regular file raises `OSError` with `NO_FILE`, and is never waited for.
     """
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -30,7 +35,12 @@ def opened(path: Path | str, flags: int, *, mode: int = PRIVATE_FILE) -> int:
     except FileExistsError:
         if flags & os.O_EXCL:
             raise
-        return os.open(path, flags | os.O_CREAT, mode)
+        # Opening a named pipe waits for its reader, which may never come.
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_NONBLOCK, mode)
+        with on_failure(os.close, descriptor):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(NO_FILE, os.strerror(NO_FILE), str(path)) from None
+        return descriptor
     with on_failure(os.close, descriptor):
         os.fchmod(descriptor, mode)
     return descriptor

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,26 @@ def test_a_file_that_is_there_keeps_the_mode_that_its_owner_gave_it(tmp_path: Pa
     new_file(tmp_path / "there", b"x", mode=0o640)
     os.close(opened(tmp_path / "there", os.O_RDWR, mode=0o600))
     assert mode_of(tmp_path / "there") == 0o640
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["named pipe", "folder"])
+def test_what_is_no_regular_file_is_neither_written_nor_waited_for(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "there")
+    with pytest.raises(OSError, match=re.escape(str(tmp_path / "there"))):
+        opened(tmp_path / "there", os.O_WRONLY | os.O_APPEND)
+
+
+def test_a_named_pipe_that_somebody_reads_is_no_file_either(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(OSError, match=re.escape(str(tmp_path / "pipe"))):
+            opened(tmp_path / "pipe", os.O_WRONLY)
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
 
 
 def test_folders_on_the_way_get_a_mode_of_their_own(tmp_path: Path) -> None:

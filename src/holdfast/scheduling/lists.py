@@ -14,6 +14,9 @@ from holdfast.scheduling.state import make_folder, open_private, state_errors
 
 CHUNK_BYTES = 1 << 20
 
+# A named pipe in its place is not waited for.
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
 
 class FileLists:
     """Obeys `remembering.Lists`: `FOLDER/JOB`, and `FOLDER/.JOB` for one that is offered."""
@@ -42,7 +45,7 @@ class FileLists:
     def open(self, job: str) -> Iterator[Iterator[bytes]]:
         path = self._folder / job
         with state_errors(path):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path.exists() else None
+            descriptor = os.open(path, _READ) if path.exists() else None
         if descriptor is None:
             yield iter(())
             return

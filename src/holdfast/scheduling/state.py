@@ -95,6 +95,8 @@ def state_error(error: Exception, path: Path) -> HoldfastError:
     """What the kernel or SQLite says about `path`, in our words."""
     what = f"cannot use state directory file '{path}'"
     cause = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+    if isinstance(error, OSError) and error.errno == files.NO_FILE:
+        cause = "it is no regular file"
     return disk_error(error, what) or ConfigInvalid(
         f"{what}: {cause}",
         hint="the state_directory must exist and belong to the user who runs holdfast",

@@ -23,7 +23,8 @@ def is_worth_compressing(data: Path, entry: Entry) -> bool:
         return True
     sample = b""
     with suppress(OSError):
-        descriptor = os.open(data / entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(data / entry.path, flags)
         with afterwards(os.close, descriptor):
             step = entry.size_bytes // PLACES
             sample = b"".join(
