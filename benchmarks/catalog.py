@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from holdfast.catalog.manifest import encode
-from holdfast.model import Codec, Consistency, Manifest, Part, PartKind, Relation, Server
+from holdfast.model.backup import Codec, Consistency, Manifest, Part, PartKind, Relation, Server
 
 BACKUPS = 10_000
 PARTS = 100

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from holdfast.holding import Anchor, Begun, Ended, HeldKind
-from holdfast.model import Codec, Part, PartPlan
-from holdfast.ports import Memorable
-from holdfast.sources.postgres_physical.cluster import ClusterFacts
-from holdfast.sources.postgres_physical.layout import lay_out
-from holdfast.sources.postgres_physical.snapshot import PhysicalSnapshot
-from holdfast.sources.postgres_physical.tree import CONTROL_FILE, Seen
+from holdfast.model.backup import Codec, Part, PartPlan
+from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind
+from holdfast.ports.source import Memorable
+from holdfast.sources.postgres.files.cluster import ClusterFacts
+from holdfast.sources.postgres.files.part_plan import lay_out
+from holdfast.sources.postgres.files.snapshot import PhysicalSnapshot
+from holdfast.sources.postgres.files.tree import CONTROL_FILE, Seen
 
 FILES = (1000, 100_000, 1_000_000)
 # A file system has a limit for the names of one file.

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 from holdfast.config.load import load
-from holdfast.scheduling.journal import FileJournal
+from holdfast.host_state.journal import FileJournal
 
 PROGRAM = "from holdfast.cli.main import main; main()"
-DAEMON = "from holdfast.sessiond.main import main; main()"
+DAEMON = "from holdfast.daemon.main import main; main()"
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 0.02
 

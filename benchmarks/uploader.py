@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from holdfast.cli.progress import Meter
-from holdfast.operations.uploading import Item, upload
-from holdfast.ports import Repository
+from holdfast.cli.render.progress import Meter
+from holdfast.operations.copy.objects import Item, upload
+from holdfast.ports.source import Repository
 from holdfast.repositories.clouds import s3_repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.retrying import RetryingRepository

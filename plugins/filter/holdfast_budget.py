@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 # By path: a control node needs no runner installed, and a copy of the formula could go its own way.
-FORMULA = Path(__file__).parents[2] / "src/holdfast/scheduling/budget.py"
+FORMULA = Path(__file__).parents[2] / "src/holdfast/limits/budget.py"
 
 
 def formula() -> ModuleType:

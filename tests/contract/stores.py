@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from holdfast.google_tokens import GoogleTokens
 from holdfast.repositories.bucket_requests import BucketRequests
 from holdfast.repositories.clouds import azure_repository, gcs_repository, s3_repository
+from holdfast.repositories.google_tokens import GoogleTokens
 from holdfast.repositories.http_transport import Transport
 from holdfast.repositories.object_store import ObjectStoreRepository
 from holdfast.repositories.s3_requests import S3Keys, s3_requests

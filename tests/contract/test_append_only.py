@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import RepositoryReadOnly
-from holdfast.ports import Repository
+from holdfast.locking.job_lock import LEASES
+from holdfast.model.errors import RepositoryReadOnly
+from holdfast.ports.source import Repository
 from holdfast.repositories.sftp import SftpRepository
-from holdfast.scheduling.leased_guard import LEASES
 from lab.stores.sshd import SftpServer
 from tests.contract.stores import Bucket, login_to
 from tests.unit.cli.test_two_hosts import Hosts

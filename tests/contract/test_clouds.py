@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.append_only import AppendOnly, Leftovers
-from holdfast.errors import (
+from holdfast.model.errors import (
     AlreadyStored,
     BackupFailed,
     HoldfastError,
@@ -20,13 +19,14 @@ from holdfast.errors import (
     RepositoryReadOnly,
     RepositoryRefused,
 )
-from holdfast.operations.backup import backup
+from holdfast.operations.append_only import AppendOnly, Leftovers
+from holdfast.operations.backup.job import backup
 from holdfast.operations.check import check
+from holdfast.operations.copy.objects import Item, upload
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
-from holdfast.operations.uploading import Item, upload
-from holdfast.operations.verify import verify
-from holdfast.ports import Content, Repository
+from holdfast.operations.verify.full import verify
+from holdfast.ports.source import Content, Repository
 from holdfast.repositories.clouds import gcs_repository
 from holdfast.repositories.retrying import RetryingRepository
 from lab import command

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.operations.backup import backup
-from holdfast.operations.verify import verify
-from holdfast.ports import Repository
+from holdfast.operations.backup.job import backup
+from holdfast.operations.verify.full import verify
+from holdfast.ports.source import Repository
 from holdfast.repositories.local import LocalRepository
 from tests.contract.stores import Bucket
 from tests.fakes.source import table

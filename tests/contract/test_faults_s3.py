@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import (
+from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
     RepositoryFull,
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.ports import Content, Repository
+from holdfast.ports.source import Content, Repository
 from holdfast.repositories.retrying import RetryingRepository
 from lab.stores.proxy import Fault, FaultProxy, fault_proxy
 from tests.contract.stores import Bucket

@@ -14,8 +14,8 @@ from threading import Barrier
 
 import pytest
 
-from holdfast.errors import RepositoryFull, RepositoryRefused, RepositoryUnreachable
-from holdfast.ports import Content, Repository
+from holdfast.model.errors import RepositoryFull, RepositoryRefused, RepositoryUnreachable
+from holdfast.ports.source import Content, Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.retrying import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository

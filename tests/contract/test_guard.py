@@ -1,4 +1,5 @@
-"""What `ports.Guard` promises, asked of every guard; real processes where only they can tell."""
+"""What `ports.source.Guard` promises, asked of every guard; real processes where only they can
+tell."""
 
 from __future__ import annotations
 
@@ -13,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ConfigInvalid, RunInFlight
-from holdfast.ports import Guard
-from holdfast.scheduling.guard import FlockGuard, WaitingGuard
-from holdfast.scheduling.lease import Terms
-from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard, slots_of
-from holdfast.scheduling.owner import this_process
+from holdfast.locking.host_lock import FlockGuard, WaitingGuard
+from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
+from holdfast.locking.lease import Terms
+from holdfast.locking.owner import this_process
+from holdfast.model.errors import ConfigInvalid, RunInFlight
+from holdfast.ports.source import Guard
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
@@ -27,7 +28,7 @@ OWNER_PROGRAM = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from holdfast.scheduling.guard import FlockGuard
+from holdfast.locking.host_lock import FlockGuard
 guard = FlockGuard(Path(sys.argv[1]), clock=lambda: datetime.now(UTC), run_id="theirs")
 with guard.hold("shop", deadline=None):
     print("held", flush=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from holdfast.errors import RepositoryRefused
-from holdfast.operations.backup import backup
+from holdfast.model.errors import RepositoryRefused
+from holdfast.operations.backup.job import backup
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
-from holdfast.operations.verify import verify
-from holdfast.ports import Repository
+from holdfast.operations.verify.full import verify
+from holdfast.ports.source import Repository
 from holdfast.repositories.retrying import RetryingRepository
 from tests.contract.stores import AzureContainer, Bucket, GcsBucket
 from tests.unit.operations.worlds import World

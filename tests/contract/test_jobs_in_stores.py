@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import BackupFailed
-from holdfast.operations.backup import backup
+from holdfast.model.errors import BackupFailed
+from holdfast.operations.backup.job import backup
 from holdfast.operations.check import check
-from holdfast.operations.copying import copy
-from holdfast.operations.plugs import Copying, Mirror
+from holdfast.operations.context import Copying, Mirror
+from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import prune
-from holdfast.operations.verify import verify
-from holdfast.ports import Repository
+from holdfast.operations.verify.full import verify
+from holdfast.ports.source import Repository
 from holdfast.repositories.retrying import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer

@@ -1,4 +1,4 @@
-"""What `remembering.Journal` promises, asked of every journal."""
+"""What `ports.host_state.Journal` promises, asked of every journal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.remembering import Journal, Unfinished
-from holdfast.scheduling.journal import FileJournal
+from holdfast.host_state.journal import FileJournal
+from holdfast.ports.host_state import Journal, Unfinished
 from tests.fakes.clock import START
 from tests.fakes.journal import MemoryJournal
 from tests.unit.manifests import manifest

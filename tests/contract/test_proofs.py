@@ -1,4 +1,4 @@
-"""What `proving.Proofs` promises, asked of the file and of the fake."""
+"""What `ports.locks.Proofs` promises, asked of the file and of the fake."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.proving import Proofs, Reread
-from holdfast.scheduling.proofs import FileProofs
+from holdfast.host_state.verification_log import FileProofs
+from holdfast.ports.locks import Proofs, Reread
 from tests.fakes.clock import START
 from tests.fakes.proofs import MemoryProofs
 

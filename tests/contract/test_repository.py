@@ -13,16 +13,16 @@ import pytest
 
 from holdfast.catalog.signed_manifests import SignedManifests
 from holdfast.catalog.signing import Signer
-from holdfast.errors import AlreadyStored, ObjectMissing
-from holdfast.model import Buffer
-from holdfast.ports import Content, Repository
+from holdfast.locking.job_lock import LEASES, SLOTS
+from holdfast.locking.lease import Lease, Terms
+from holdfast.locking.owner import this_process
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import AlreadyStored, ObjectMissing
+from holdfast.ports.source import Content, Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.paced import PacedRepository
 from holdfast.repositories.retrying import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository
-from holdfast.scheduling.lease import Lease, Terms
-from holdfast.scheduling.leased_guard import LEASES, SLOTS
-from holdfast.scheduling.owner import this_process
 from lab.stores.sshd import SftpServer
 from tests.contract.stores import AzureContainer, Bucket, GcsBucket, login_to
 from tests.fakes.clock import FakeClock

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.ports import Repository
+from holdfast.locking.job_lock import LEASES
+from holdfast.ports.source import Repository
 from holdfast.repositories.sftp import SftpRepository
-from holdfast.scheduling.leased_guard import LEASES
 from lab.stores.sshd import SftpServer
 from tests.contract.stores import AzureContainer, Bucket, GcsBucket, login_to
 from tests.engine.waiting import until

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Protocol
 
-from holdfast.model import PartKind
+from holdfast.model.backup import PartKind
 from tests.engine.main_job import Databases, Site
 
 # `age` reads the stored part, `zstd` its content, and the rest of the words are a client.

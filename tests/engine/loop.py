@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from holdfast.model import Buffer, Codec, Part, PartPlan, Relation
-from holdfast.ports import Checksummed, RestoreRequest, Snapshot, Source, Target
-from holdfast.restored import Restored, RestoredTable
+from holdfast.model.backup import Buffer, Codec, Part, PartPlan, Relation
+from holdfast.model.restored import Restored, RestoredTable
+from holdfast.ports.source import Checksummed, RestoreRequest, Snapshot, Source, Target
 from tests.fakes.stored import FakeStored
 
 CHUNK_BYTES = 100_003
@@ -28,7 +28,7 @@ class Unwatched:
 
 
 class FolderBlobs:
-    """Obeys `ports.Blobs`: long values as files named by their SHA-256."""
+    """Obeys `ports.source.Blobs`: long values as files named by their SHA-256."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from holdfast.model import Manifest
-from holdfast.remembering import RunRecord
+from holdfast.model.backup import Manifest
+from holdfast.ports.host_state import RunRecord
 
 
 class MemoryGauges:
-    """Obeys `remembering.Gauges`."""
+    """Obeys `ports.host_state.Gauges`."""
 
     def __init__(self) -> None:
         self.backups: list[Manifest] = []

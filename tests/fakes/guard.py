@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from holdfast.errors import LeaseLost, RunInFlight
-from holdfast.proving import Hold
+from holdfast.model.errors import LeaseLost, RunInFlight
+from holdfast.ports.locks import Hold
 
 
 class MemoryHold:
-    """Obeys `proving.Hold`: ours until a test says in `lost` why it is not."""
+    """Obeys `ports.locks.Hold`: ours until a test says in `lost` why it is not."""
 
     def __init__(self) -> None:
         self.lost = ""

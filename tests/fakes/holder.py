@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from holdfast.errors import HoldfastError, SessionLost, SessionNotFound
-from holdfast.holding import Anchor, Begun, Ended, HeldKind
+from holdfast.model.errors import HoldfastError, SessionLost, SessionNotFound
+from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind
 
 EPOCH = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 
 
 @dataclass
 class FakeHolding:
-    """Obeys `holding.Holding`; `problem` is what a look at it raises."""
+    """Obeys `ports.sessions.Holding`; `problem` is what a look at it raises."""
 
     begun: Begun
     problem: HoldfastError | None = None
@@ -41,7 +41,7 @@ class FakeHolding:
 
 @dataclass
 class FakeHolder:
-    """Obeys `holding.Holder`; remembers every session it gave; a begin waits for `gate`."""
+    """Obeys `ports.sessions.Holder`; remembers every session it gave; a begin waits for `gate`."""
 
     server: str = "/run/postgresql"
     holdings: list[FakeHolding] = field(default_factory=list)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.model import Part
-from holdfast.remembering import Unfinished
+from holdfast.model.backup import Part
+from holdfast.ports.host_state import Unfinished
 
 
 class MemoryJournal:
-    """Obeys `remembering.Journal`."""
+    """Obeys `ports.host_state.Journal`."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], Unfinished] = {}

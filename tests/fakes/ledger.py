@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.remembering import RunRecord
+from holdfast.ports.host_state import RunRecord
 
 
 class MemoryLedger:

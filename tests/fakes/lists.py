@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from holdfast.model import Buffer
+from holdfast.model.backup import Buffer
 
 
 class MemoryLists:
-    """Obeys `remembering.Lists`."""
+    """Obeys `ports.host_state.Lists`."""
 
     def __init__(self) -> None:
         self.offered: dict[str, bytes] = {}

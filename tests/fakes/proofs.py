@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
-from holdfast.proving import Reread
+from holdfast.ports.locks import Reread
 
 
 class MemoryProofs:
-    """Obeys `proving.Proofs`."""
+    """Obeys `ports.locks.Proofs`."""
 
     def __init__(self) -> None:
         self.known: defaultdict[str, dict[str, Reread]] = defaultdict(dict)

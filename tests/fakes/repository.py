@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from holdfast.errors import AlreadyStored, HoldfastError, ObjectMissing, RepositoryReadOnly
-from holdfast.model import Buffer
-from holdfast.ports import Stored
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import AlreadyStored, HoldfastError, ObjectMissing, RepositoryReadOnly
+from holdfast.ports.source import Stored
 
 CHUNK_BYTES = 1 << 16
 

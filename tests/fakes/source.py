@@ -9,11 +9,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 
-from holdfast.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
-from holdfast.model import Buffer, Consistency, Member, Part, PartKind, PartPlan, Relation, Server
-from holdfast.ports import Blobs, Finding, Progress, RestoreRequest, SourcePlan, TablePlan
-from holdfast.proven import StoredParts, Streamed
-from holdfast.restored import FailedObject, Restored, RestoredTable
+from holdfast.model.backup import (
+    Buffer,
+    Consistency,
+    Member,
+    Part,
+    PartKind,
+    PartPlan,
+    Relation,
+    Server,
+)
+from holdfast.model.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
+from holdfast.model.proven import StoredParts, Streamed
+from holdfast.model.restored import FailedObject, Restored, RestoredTable
+from holdfast.ports.source import Blobs, Finding, Progress, RestoreRequest, SourcePlan, TablePlan
 from tests.fakes.clock import START
 
 SERVER = Server(kind="fake", version="1.0", database="shop")
@@ -78,7 +87,7 @@ class FakeStream:
 
 @dataclass
 class FakeSnapshot:
-    """One moment of the tables; obeys `ports.Continuing` and `ports.Lasting` too."""
+    """One moment of the tables; obeys `ports.source.Continuing` and `ports.source.Lasting` too."""
 
     tables: tuple[FakeTable, ...]
     server: Server = SERVER
@@ -126,7 +135,7 @@ class FakeSnapshot:
 
 @dataclass
 class ClosingFakeSnapshot(FakeSnapshot):
-    """Obeys `ports.Closing` too: some tables come last."""
+    """Obeys `ports.source.Closing` too: some tables come last."""
 
     last: tuple[FakeTable, ...] = ()
     fails_with: HoldfastError | None = None
@@ -155,7 +164,7 @@ def _plans(tables: Sequence[FakeTable]) -> Sequence[PartPlan]:
 
 
 class FakeSource:
-    """Obeys `ports.Source`; `refuse_with` is a server that is down or says no."""
+    """Obeys `ports.source.Source`; `refuse_with` is a server that is down or says no."""
 
     engine = "fake"
 
@@ -244,7 +253,7 @@ class FakeSource:
 
 
 class FakeTarget:
-    """Obeys `ports.Target`; what came back is in `tables`, by relation."""
+    """Obeys `ports.source.Target`; what came back is in `tables`, by relation."""
 
     def __init__(self, *, name: str = "fake://target/shop", existing: Sequence[str] = ()) -> None:
         self.name = name

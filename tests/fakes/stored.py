@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from holdfast.model import Part
-from holdfast.operations.proof import Passing
-from holdfast.proven import OpenPart, Proven
+from holdfast.model.backup import Part
+from holdfast.model.proven import OpenPart, Proven
+from holdfast.operations.parts.proof import Passing
 
 
 class FakeStored:

@@ -1,4 +1,5 @@
-"""No clean-up can replace the error that it cleans up after: `holdfast.cleanup` is the one way."""
+"""No clean-up can replace the error that it cleans up after: `holdfast.runtime.cleanup` is the one
+way."""
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ SOURCES = Path(__file__).resolve().parents[2] / "src/holdfast"
 # Where a clean-up is bare, and why nothing of it can raise or hide anything.
 ALLOWED = {
     # A semaphore that is released cannot fail, and the caller waits for nothing else.
-    ("lockstep.py", "self._our_turn.release()"),
+    ("runtime/thread_bridge.py", "self._our_turn.release()"),
     # Asks whether damage is the cause of what cannot be understood: then that is what is told.
-    ("proven.py", "streamed.prove()"),
+    ("model/proven.py", "streamed.prove()"),
 }
 # Replace the error by theirs when they fail; `afterwards` and `on_failure` do not.
 FORBIDDEN_CALLS = {"closing", "contextlib.closing"}

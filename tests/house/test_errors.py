@@ -6,8 +6,8 @@ import inspect
 import re
 from pathlib import Path
 
-from holdfast import errors
-from holdfast.errors import HoldfastError
+from holdfast.model import errors
+from holdfast.model.errors import HoldfastError
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/errors.md"
 

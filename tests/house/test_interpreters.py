@@ -6,25 +6,25 @@ import ast
 from pathlib import Path
 from typing import get_type_hints
 
-from holdfast.process import Child
-from holdfast.proven import Proven
+from holdfast.model.proven import Proven
+from holdfast.runtime.process import Child
 
 SOURCE = Path(__file__).resolve().parents[2] / "src/holdfast"
 TREES = {
     str(path.relative_to(SOURCE)): ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")
 }
-STARTER = "process.py"
+STARTER = "runtime/process.py"
 # Filters of backups change what passes and carry nothing out.
-FILTERS = {"sources/mysql_tools/compressors.py"}
-STARTS_FILTERS = {"sources/mysql_tools/pipe.py"}
+FILTERS = {"sources/mysql/dump/compressors.py"}
+STARTS_FILTERS = {"sources/mysql/dump/pipe.py"}
 # Who makes proven bytes out of what is stored, and who derives them from others.
-PROVERS = {"operations/proof.py", "proven.py"}
+PROVERS = {"operations/parts/proof.py", "model/proven.py"}
 # psql, pg_restore, mariadb and mysql, mbstream.
 FED = {
-    "sources/postgres_native/script.py",
-    "sources/postgres_tools/pg_restore.py",
-    "sources/mysql_native/client.py",
-    "sources/mysql_tools/datadir.py",
+    "sources/postgres/server/script.py",
+    "sources/postgres/dump/pg_restore.py",
+    "sources/mysql/server/client.py",
+    "sources/mysql/files/datadir.py",
 }
 # Every way of Python to start a program.
 STARTS = {"Popen", "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}

@@ -1,4 +1,5 @@
-"""Files and folders are made where their mode is stated: in `holdfast.files` and `beneath`."""
+"""Files and folders are made where their mode is stated: in `holdfast.runtime.files` and
+`beneath`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src/holdfast"
 TREES = {
     str(path.relative_to(SOURCE)): ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")
 }
-READER = "stored_json.py"
+READER = "model/stored_json.py"
 # Whatever makes values of a text by itself.
 MODULES = {"json", "yaml", "pickle", "marshal", "shelve", "plistlib", "pydantic_core"}
 METHODS = {"from_json", "raw_decode", "validate_json", "validate_python", "validate_strings"}
@@ -18,24 +18,24 @@ CONFIGURATION = "config/"
 WHOLE = {"list", "sorted", "tuple", "set"}
 # What is joined there, and why it cannot be more than memory has room for.
 JOINED = {
-    "wal_records.py": "pages of one window of a segment, or one record",
+    "model/wal_records.py": "pages of one window of a segment, or one record",
     "catalog/signed_manifests.py": "a manifest of ours on its way out",
-    "process.py": "what a program says of itself",
-    "proven.py": "counted before each piece",
+    "runtime/process.py": "what a program says of itself",
+    "model/proven.py": "counted before each piece",
     "repositories/object_store.py": "the head of a put, no longer than the store's smallest part",
-    "scheduling/journal.py": "lines of ours on their way out",
-    "scheduling/ledger.py": "as many lines as are kept, each bounded",
-    "sources/cutting.py": "a length that whoever asks for it has bounded",
-    "sources/mysql_native/definitions.py": "what a server defines",
-    "sources/mysql_native/insert_text.py": "a row of a server",
-    "sources/mysql_native/rewriting.py": "a statement of a text that is in memory",
-    "sources/mysql_native/scripting.py": "a text that is in memory",
-    "sources/mysql_tools/programs.py": "what a program says of itself",
-    "sources/postgres_native/large_object_load.py": "counted before each piece",
-    "sources/postgres_native/sampling.py": "a sample of a server",
-    "sources/postgres_native/transport.py": "one row of a server",
-    "sources/postgres_physical/entries.py": "names of one part, two thousand at the most",
-    "sources/postgres_physical/sampling.py": "a sample of a file",
+    "host_state/journal.py": "lines of ours on their way out",
+    "host_state/run_history.py": "as many lines as are kept, each bounded",
+    "sources/stream_cutter.py": "a length that whoever asks for it has bounded",
+    "sources/mysql/server/definitions.py": "what a server defines",
+    "sources/mysql/rows/insert_text.py": "a row of a server",
+    "sources/mysql/server/definition_text.py": "a statement of a text that is in memory",
+    "sources/mysql/server/script.py": "a text that is in memory",
+    "sources/mysql/dump/programs.py": "what a program says of itself",
+    "sources/postgres/restore/large_object_load.py": "counted before each piece",
+    "sources/postgres/server/sampling.py": "a sample of a server",
+    "sources/postgres/rows/transport.py": "one row of a server",
+    "sources/postgres/files/entries.py": "names of one part, two thousand at the most",
+    "sources/postgres/files/sampling.py": "a sample of a file",
     READER: "pieces of one chunk",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from holdfast.model import Codec, Consistency, Manifest, Part, PartKind, Relation, Server
+from holdfast.model.backup import Codec, Consistency, Manifest, Part, PartKind, Relation, Server
 
 STARTED = datetime(2026, 11, 20, 2, tzinfo=UTC)
 

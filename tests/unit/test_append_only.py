@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from holdfast.append_only import REFUSALS_IN_A_ROW, AppendOnly, Leftovers
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import BackupFailed, HoldfastError, RepositoryReadOnly, RepositoryRefused
-from holdfast.operations.backup import backup
+from holdfast.model.errors import BackupFailed, HoldfastError, RepositoryReadOnly, RepositoryRefused
+from holdfast.operations.append_only import REFUSALS_IN_A_ROW, AppendOnly, Leftovers
+from holdfast.operations.backup.attempt import BackupChoice
+from holdfast.operations.backup.job import backup
 from holdfast.operations.check import check
-from holdfast.operations.copying import copy
-from holdfast.operations.plugs import Copying, Mirror
+from holdfast.operations.context import Copying, Mirror
+from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.repair import RepairReport, repair
-from holdfast.operations.under_way import BackupChoice
-from holdfast.operations.verify import verify
+from holdfast.operations.verify.full import verify
 from holdfast.pipeline.decrypt import Identities
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress

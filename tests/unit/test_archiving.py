@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from holdfast.archiving import LONGEST_WAIT, Archiver
+from holdfast.model.wal_archive import LONGEST_WAIT, Archiver
 
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 BEFORE, EARLIER = NOW - timedelta(minutes=1), NOW - timedelta(minutes=2)

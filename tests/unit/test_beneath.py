@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.beneath import Beneath, Entry, NotBeneath
+from holdfast.runtime.beneath import Beneath, Entry, NotBeneath
 
 UNPLAIN = ["..", "a/../../outside/kept", "/etc", "a//b", "./a", "a/.", "a/", "a\0b", "/"]
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.chains import ancestors, by_id, children_first, is_whole, parents_first
-from holdfast.errors import VerifyFailed
-from holdfast.model import Manifest
+from holdfast.model.backup import Manifest
+from holdfast.model.chain import ancestors, by_id, children_first, is_whole, parents_first
+from holdfast.model.errors import VerifyFailed
 from tests.unit.manifests import manifest
 
 

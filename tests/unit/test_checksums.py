@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from holdfast import checksums
-from holdfast.checksums import SMALL_DATABASE_BYTES, added, chosen, expected, require_equal
-from holdfast.errors import RestoreFailed
-from holdfast.model import Codec, Member, Part, PartKind, Relation
-from holdfast.restored import RestoredTable
+from holdfast.model import checksums
+from holdfast.model.backup import Codec, Member, Part, PartKind, Relation
+from holdfast.model.checksums import SMALL_DATABASE_BYTES, added, chosen, expected, require_equal
+from holdfast.model.errors import RestoreFailed
+from holdfast.model.restored import RestoredTable
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

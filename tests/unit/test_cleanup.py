@@ -7,8 +7,13 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from holdfast.cleanup import afterwards, noted_on, notes_of, on_failure
-from holdfast.errors import BackupFailed, Interrupted, RepositoryReadOnly, RepositoryUnreachable
+from holdfast.model.errors import (
+    BackupFailed,
+    Interrupted,
+    RepositoryReadOnly,
+    RepositoryUnreachable,
+)
+from holdfast.runtime.cleanup import afterwards, noted_on, notes_of, on_failure
 
 Way = Callable[..., AbstractContextManager[None]]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.file_pieces import torn_files
-from holdfast.model import Codec, Part, PartKind
+from holdfast.model.backup import Codec, Part, PartKind
+from holdfast.model.file_pieces import torn_files
 
 
 def part(name: str, size_bytes: int, kind: PartKind = PartKind.FILE, **details: str) -> Part:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.files import make_folder, new_file, opened, whole_file, write_all
+from holdfast.runtime.files import make_folder, new_file, opened, whole_file, write_all
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o277], ids=oct, autouse=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from holdfast.interrupting import SIGNAL, Ended, endable, waiting_for
+from holdfast.runtime.interruptible import SIGNAL, Ended, endable, waiting_for
 
 
 def soon(act: Callable[[], object]) -> threading.Thread:

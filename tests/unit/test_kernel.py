@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import (
+from holdfast.model.errors import (
     HoldfastError,
     MemoryShort,
     RepositoryFull,
@@ -17,7 +17,7 @@ from holdfast.errors import (
     RepositoryUnreachable,
     TasksRefused,
 )
-from holdfast.kernel import disk_error, foreseen, is_refusal
+from holdfast.runtime.kernel import disk_error, foreseen, is_refusal
 
 
 def os_error(number: int) -> OSError:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from holdfast.lockstep import Lockstep, ReadsFrom, WritesTo
+from holdfast.runtime.thread_bridge import Lockstep, ReadsFrom, WritesTo
 
 
 def upper(source: ReadsFrom, sink: WritesTo) -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.metrics import TextfileGauges
-from holdfast.remembering import RunRecord
+from holdfast.host_state.metrics import TextfileGauges
+from holdfast.ports.host_state import RunRecord
 from tests.fakes.clock import START
 from tests.unit.manifests import manifest
 

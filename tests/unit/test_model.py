@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.model import Selection
+from holdfast.model.backup import Selection
 
 NAMES = ["shop", "shop_archive", "stock", "odd*name", "Größe"]
 

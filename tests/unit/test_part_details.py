@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.errors import VerifyFailed
-from holdfast.model import Member, Part, Relation
-from holdfast.part_details import Details
-from holdfast.sources.postgres_native.table_part import TablePart
-from holdfast.sources.postgres_tools.artefact import TABLES, tables_in
+from holdfast.model.backup import Member, Part, Relation
+from holdfast.model.errors import VerifyFailed
+from holdfast.model.part_details import Details
+from holdfast.sources.postgres.dump.dump_archive import TABLES, tables_in
+from holdfast.sources.postgres.server.table_part import TablePart
 from tests.unit.manifests import part
 
 GOOD = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ToolMissing
-from holdfast.process import STDERR_LINES_KEPT, ChildFailed, output_of, running
+from holdfast.model.errors import ToolMissing
+from holdfast.runtime.process import STDERR_LINES_KEPT, ChildFailed, output_of, running
 
 WAIT_SECONDS = 30.0
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.retention import Candidate, Policy, plan
+from holdfast.model.retention import Candidate, Policy, plan
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

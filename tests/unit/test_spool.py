@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import RestoreFailed
-from holdfast.spool import (
+from holdfast.model.errors import RestoreFailed
+from holdfast.runtime.spool import (
     MOST_IN_MEMORY_BYTES,
     _obstacle,
     is_in_memory,

@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from holdfast.errors import ManifestInvalid
-from holdfast.model import Count, Line, Moment, Number
-from holdfast.ports import Stored
-from holdfast.stored_json import (
+from holdfast.model.backup import Count, Line, Moment, Number
+from holdfast.model.errors import ManifestInvalid
+from holdfast.model.stored_json import (
     BYTES_PER_CONTAINER,
     CONTAINERS,
     DEPTH,
@@ -29,6 +28,7 @@ from holdfast.stored_json import (
     read,
     typed,
 )
+from holdfast.ports.source import Stored
 from tests.fakes.repository import MemoryRepository
 
 SMALL = Limits(size_bytes=1000, containers=100)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import RestoreFailed, TargetNotEmpty
-from holdfast.tablespaces import NewTablespaces, Otherwise, segment_at
+from holdfast.model.errors import RestoreFailed, TargetNotEmpty
+from holdfast.runtime.tablespaces import NewTablespaces, Otherwise, segment_at
 from tests.unit.wal_writer import WalWriter
 
 CATALOG = 202209061

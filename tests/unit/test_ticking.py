@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from holdfast.ticking import ticking
+from holdfast.runtime.periodic import ticking
 from tests.engine.waiting import until
 
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.archiving import Switch
-from holdfast.timelines import ClusterWal, Stretch, Timeline, missing, runs
+from holdfast.model.timelines import ClusterWal, Stretch, Timeline, missing, runs
+from holdfast.model.wal_archive import Switch
 
 MIB = 1 << 20
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.wal import Position, WalKind, WalName, segment_name, segments_between
+from holdfast.model.wal import Position, WalKind, WalName, segment_name, segments_between
 from tests.unit.segments import MIB
 
 

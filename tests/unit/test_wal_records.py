@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from crc32c import crc32c
 
-from holdfast.wal import Position
-from holdfast.wal_records import Segment, TablespaceMade
+from holdfast.model.wal import Position
+from holdfast.model.wal_records import Segment, TablespaceMade
 from tests.unit.segments import MIB
 from tests.unit.wal_writer import HEAP, WalWriter
 

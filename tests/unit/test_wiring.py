@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import wiring, wiring_sources
 from holdfast.config.load import load
 from holdfast.config.repositories import LocalSettings
 from holdfast.config.settings import Settings
-from holdfast.errors import ConfigInvalid, UnknownJob, Unsupported
-from holdfast.holding import HeldKind
-from holdfast.model import Codec, Selection
+from holdfast.locking.host_lock import WaitingGuard
+from holdfast.locking.job_lock import LeasedGuard, WritersGuard
+from holdfast.model.backup import Codec, Selection
+from holdfast.model.errors import ConfigInvalid, UnknownJob, Unsupported
+from holdfast.model.retention import Policy
+from holdfast.ports.sessions import HeldKind
 from holdfast.repositories.local import LocalRepository
-from holdfast.retention import Policy
-from holdfast.scheduling.guard import WaitingGuard
-from holdfast.scheduling.leased_guard import LeasedGuard, WritersGuard
-from holdfast.sources.mysql_native.choices import Choices
-from holdfast.sources.mysql_native.source import MysqlSource
+from holdfast.sources.mysql.rows.source import MysqlSource
+from holdfast.sources.mysql.server.options import Choices
+from holdfast.wiring import jobs as wiring
+from holdfast.wiring import sources as wiring_sources
 from tests.fakes.progress import FakeProgress
 
 TEXT = """\

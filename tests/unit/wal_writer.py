@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from crc32c import crc32c
 
-from holdfast.wal import Position
+from holdfast.model.wal import Position
 from tests.unit.segments import MIB, header
 
 PAGE = 8192

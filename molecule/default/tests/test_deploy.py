@@ -125,7 +125,7 @@ def test_the_release_in_use_is_complete_and_nobody_but_root_can_change_it(host: 
 
 
 def test_what_a_backup_imports_is_compiled_already(host: Host) -> None:
-    for module in ("holdfast.operations.backup", "psycopg", "pymysql"):
+    for module in ("holdfast.operations.backup.job", "psycopg", "pymysql"):
         asked = f"import {module} as it; print(it.__cached__)"
         cached = host.check_output("/opt/holdfast/current/bin/python -B -c %s", asked)
         assert host.file(cached).exists, module

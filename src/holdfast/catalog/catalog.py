@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from holdfast import events
 from holdfast.catalog import failure as failed
 from holdfast.catalog.failure import Failure
 from holdfast.catalog.manifest import decode, encode
@@ -21,8 +20,8 @@ from holdfast.catalog.places import (
     mark_key,
     place_of,
 )
-from holdfast.cleanup import noted_on
-from holdfast.errors import (
+from holdfast.model.backup import BACKUP_NAME, JOB_NAME, Manifest, Summary
+from holdfast.model.errors import (
     AlreadyStored,
     BackupFailed,
     BackupNotFound,
@@ -31,11 +30,12 @@ from holdfast.errors import (
     RepositoryFull,
     RepositoryReadOnly,
 )
-from holdfast.failpoints import reached
-from holdfast.model import BACKUP_NAME, JOB_NAME, Manifest, Summary
-from holdfast.ports import Repository, Stored
-from holdfast.stored_json import MANIFEST as WHOLE
-from holdfast.stored_json import RECORD, read
+from holdfast.model.stored_json import MANIFEST as WHOLE
+from holdfast.model.stored_json import RECORD, read
+from holdfast.ports.source import Repository, Stored
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.failpoints import reached
 
 LATEST = "latest"
 # A JSON object, so that it can be signed as a manifest is.

@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import Any
 
-from holdfast.errors import ManifestInvalid
-from holdfast.stored_json import Limits, Unreadable, damaged, parsed
+from holdfast.model.errors import ManifestInvalid
+from holdfast.model.stored_json import Limits, Unreadable, damaged, parsed
 
 
 def wrapped(body: dict[str, Any], *, schema: str, name: str) -> bytes:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from holdfast.errors import ManifestInvalid
-from holdfast.model import Count, Line, Moment, Text
-from holdfast.stored_json import Unreadable, as_text, damaged, parsed, typed
+from holdfast.model.backup import Count, Line, Moment, Text
+from holdfast.model.errors import ManifestInvalid
+from holdfast.model.stored_json import Unreadable, as_text, damaged, parsed, typed
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import is_backup_id, is_blob_of, is_part_of
-from holdfast.model import Blob, Manifest, Member, Part, tells_moment
-from holdfast.span import Span
-from holdfast.stored_json import MANIFEST, Unreadable, damaged, typed
-from holdfast.wal import Position
+from holdfast.model.backup import Blob, Manifest, Member, Part, tells_moment
+from holdfast.model.ranges import Span
+from holdfast.model.stored_json import MANIFEST, Unreadable, damaged, typed
+from holdfast.model.wal import Position
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from holdfast.model import BACKUP_NAME, JOB_NAME
+from holdfast.model.backup import BACKUP_NAME, JOB_NAME
 
 MANIFEST = "manifest.json"
 FAILURE = "failed.json"

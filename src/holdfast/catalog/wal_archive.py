@@ -12,13 +12,13 @@ from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from holdfast.archiving import ArchivedFile, Held
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import MANIFEST, WAL, is_below
-from holdfast.errors import ManifestInvalid
-from holdfast.ports import Repository, Stored
-from holdfast.stored_json import RECORD, Unreadable, damaged, read, typed
-from holdfast.wal import Position, WalKind, WalName, is_segment_size
+from holdfast.model.errors import ManifestInvalid
+from holdfast.model.stored_json import RECORD, Unreadable, damaged, read, typed
+from holdfast.model.wal import Position, WalKind, WalName, is_segment_size
+from holdfast.model.wal_archive import ArchivedFile, Held
+from holdfast.ports.source import Repository, Stored
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

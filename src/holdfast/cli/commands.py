@@ -7,34 +7,34 @@ from collections.abc import Callable
 import typer
 
 from holdfast.cli import (
-    configuration,
-    copying,
-    health,
+    backup,
+    check,
+    config,
+    copy,
     holding,
-    keeping,
     keys,
-    making,
-    reading,
-    restoring,
-    snapshotting,
-    verifying,
+    prune,
+    restore,
+    show,
+    snapshot,
+    verify,
     wal,
 )
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "plan": making.plan,
-    "backup": making.backup,
-    "list": reading.list_backups,
-    "show": reading.show,
-    "verify": verifying.verify,
-    "restore": restoring.restore,
-    "copy": copying.copy,
-    "du": reading.du,
-    "prune": keeping.prune,
-    "repair": keeping.repair,
-    "snapshot": snapshotting.snapshot,
-    "check": health.check,
-    "status": health.status,
+    "plan": backup.plan,
+    "backup": backup.backup,
+    "list": show.list_backups,
+    "show": show.show,
+    "verify": verify.verify,
+    "restore": restore.restore,
+    "copy": copy.copy,
+    "du": show.du,
+    "prune": prune.prune,
+    "repair": prune.repair,
+    "snapshot": snapshot.snapshot,
+    "check": check.check,
+    "status": check.status,
 }
 
 
@@ -42,7 +42,7 @@ def add_to(app: typer.Typer) -> None:
     """All of them, in the order in which help lists them."""
     for name, command in COMMANDS.items():
         app.command(name)(command)
-    app.add_typer(configuration.commands, name="config")
+    app.add_typer(config.commands, name="config")
     app.add_typer(keys.commands, name="keys")
     app.add_typer(holding.commands, name="session")
     app.add_typer(wal.commands, name="wal")

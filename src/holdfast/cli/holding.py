@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.session import JsonOption, Session, acting_session_of, print_document, session_of
-from holdfast.cli.tables import table_of, time_of
-from holdfast.holding import HeldKind
+from holdfast.cli.context import JsonOption, Session, acting_session_of, print_document, session_of
+from holdfast.cli.render.tables import table_of, time_of
+from holdfast.ports.sessions import HeldKind
 
 if TYPE_CHECKING:
-    from holdfast.session.client import SessionClient
-    from holdfast.session.record import SessionRecord
+    from holdfast.sessions.client import SessionClient
+    from holdfast.sessions.record import SessionRecord
 
 commands = typer.Typer(
     name="session",
@@ -124,7 +124,7 @@ def list_sessions(
     as_json: JsonOption = False,
 ) -> None:
     """The sessions that are held for you; for an admin, everybody's."""
-    from holdfast.session.record import to_document
+    from holdfast.sessions.record import to_document
 
     session = session_of(context)
     records = _client(session).listed(all_states=all_states)
@@ -147,13 +147,13 @@ def list_sessions(
 
 
 def _client(session: Session) -> SessionClient:
-    from holdfast.session.client import SessionClient
+    from holdfast.sessions.client import SessionClient
 
     return SessionClient(socket_path=session.settings.sessions.socket)
 
 
 def _tell(session: Session, act: str, record: SessionRecord, *, as_json: bool) -> None:
-    from holdfast.session.record import to_document
+    from holdfast.sessions.record import to_document
 
     if as_json:
         print_document("session", {"act": act, **to_document(record)})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.session import JsonOption, print_document, session_of
+from holdfast.cli.context import JsonOption, print_document, session_of
 
 commands = typer.Typer(help="Make the keys that encrypt and sign backups.", no_args_is_help=True)
 
@@ -57,9 +57,9 @@ def signing(context: typer.Context, file: NewFile, *, as_json: JsonOption = Fals
 @commands.command()
 def public(context: typer.Context, file: KeyFile, *, as_json: JsonOption = False) -> None:
     """Print the public half of the key in FILE, whichever of the two it is."""
-    from holdfast import keyring
+    from holdfast.wiring import keys
 
-    _tell(context, file, keyring.public_half(file), as_json=as_json)
+    _tell(context, file, keys.public_half(file), as_json=as_json)
 
 
 def _tell(context: typer.Context, file: Path, public_key: str, *, as_json: bool) -> None:

@@ -9,9 +9,9 @@ import os
 import sys
 import traceback
 
-from holdfast.cleanup import afterwards
-from holdfast.cli import streams
-from holdfast.cli.server_codes import code_for_server
+from holdfast.cli.wal_exit_codes import code_for_server
+from holdfast.runtime import streams
+from holdfast.runtime.cleanup import afterwards
 
 UNFORESEEN = 1
 PRIVATE = 0o077

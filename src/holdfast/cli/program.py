@@ -10,15 +10,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from holdfast.cleanup import notes_of
-from holdfast.cli import streams
 from holdfast.cli.command_line import command_of
-from holdfast.cli.interruption import interruptible
-from holdfast.cli.journal import prefix
-from holdfast.cli.logs import LogFormat, set_up
-from holdfast.cli.session import CONFIG, Session, print_document, printable
-from holdfast.errors import HoldfastError, OutputLost
-from holdfast.kernel import foreseen
+from holdfast.cli.context import CONFIG, Session, print_document, printable
+from holdfast.cli.signals import interruptible
+from holdfast.model.errors import HoldfastError, OutputLost
+from holdfast.runtime import streams
+from holdfast.runtime.cleanup import notes_of
+from holdfast.runtime.journal import prefix
+from holdfast.runtime.kernel import foreseen
+from holdfast.runtime.logs import LogFormat, set_up
 
 EPILOG = "Exit codes: 0 done; each kind of error has its own, listed in docs/errors.md."
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.operations.restore import RestoreChoice
+from holdfast.operations.restore.backup import RestoreChoice
 
 Choose = Callable[[str], RestoreChoice]
 """What was chosen, of the backup with that id."""

@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.cli import streams
-from holdfast.cli.server_codes import NOT_ARCHIVED
-from holdfast.cli.session import (
-    JobName,
-    JsonOption,
-    acting_session_of,
-    print_document,
-    session_of,
-)
-from holdfast.errors import Interrupted
+from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document, session_of
+from holdfast.cli.wal_exit_codes import NOT_ARCHIVED
+from holdfast.model.errors import Interrupted
+from holdfast.runtime import streams
 
 if TYPE_CHECKING:
-    from holdfast.tablespaces import NewTablespaces
+    from holdfast.runtime.tablespaces import NewTablespaces
 
 commands = typer.Typer(
     name="wal",
@@ -98,7 +92,7 @@ def push(
     \b
     archive_command = '/usr/local/bin/holdfast wal push shop %p'
     """
-    from holdfast.operations.wal_push import push as push_file
+    from holdfast.operations.wal.push import push as push_file
 
     session = acting_session_of(context)
     pushed = push_file(
@@ -109,7 +103,7 @@ def push(
         identities=session.identities(identity) if identity else None,
     )
     if as_json:
-        from holdfast.cli.wal_documents import of_pushed
+        from holdfast.cli.render.wal_documents import of_pushed
 
         print_document("wal-push", of_pushed(pushed))
         # A server acts on the code, whatever has become of the document.
@@ -151,10 +145,10 @@ def get(
     \b
     restore_command = '/usr/local/bin/holdfast wal get shop %f %p'
     """
-    from holdfast import wiring_wal
-    from holdfast.operations.wal_files import cluster_in
-    from holdfast.operations.wal_get import Getting
-    from holdfast.operations.wal_get import get as get_file
+    from holdfast.operations.wal.files import cluster_in
+    from holdfast.operations.wal.get import Getting
+    from holdfast.operations.wal.get import get as get_file
+    from holdfast.wiring import wal as wiring_wal
 
     session = acting_session_of(context)
     archiving = session.fetching(job)
@@ -173,7 +167,7 @@ def get(
 
 def _spaces(where: str) -> NewTablespaces | None:
     """For the server that runs us, in its data directory."""
-    from holdfast.tablespaces import NewTablespaces, Otherwise
+    from holdfast.runtime.tablespaces import NewTablespaces, Otherwise
 
     if not where:
         return None
@@ -206,9 +200,9 @@ def receive(
     psql -c "SELECT pg_create_physical_replication_slot('holdfast', true)"
     holdfast wal receive shop --slot holdfast
     """
-    from holdfast import wiring_wal
-    from holdfast.operations.wal_receive import Received
-    from holdfast.operations.wal_receive import receive as receive_wal
+    from holdfast.operations.wal.receive import Received
+    from holdfast.operations.wal.receive import receive as receive_wal
+    from holdfast.wiring import wal as wiring_wal
 
     session = acting_session_of(context)
     so_far: list[Received] = []
@@ -235,9 +229,9 @@ def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = Fals
     \b
     holdfast wal list shop
     """
-    from holdfast.cli.tables import size, table_of
-    from holdfast.cli.wal_documents import of_timeline
-    from holdfast.operations.wal_overview import archived
+    from holdfast.cli.render.tables import size, table_of
+    from holdfast.cli.render.wal_documents import of_timeline
+    from holdfast.operations.wal.list import archived
 
     session = session_of(context)
     found = archived(session.fetching(job).repositories[0], job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 

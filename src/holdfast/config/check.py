@@ -12,7 +12,7 @@ from holdfast.config.document import parse
 from holdfast.config.load import load
 from holdfast.config.problems import Problem, invalid
 from holdfast.config.settings import Settings
-from holdfast.process import ChildFailed, output_of
+from holdfast.runtime.process import ChildFailed, output_of
 
 SYSTEMD_ANALYZE = "systemd-analyze"
 

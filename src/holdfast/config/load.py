@@ -13,7 +13,7 @@ from holdfast.config.document import Document, parse
 from holdfast.config.explain import KnownKeys, explain
 from holdfast.config.problems import Problem, did_you_mean, invalid
 from holdfast.config.settings import Settings
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 
 
 def load(path: Path) -> Settings:

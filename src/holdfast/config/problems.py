@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from holdfast.config.values import AbsolutePath, problem, shown
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 
 # Bech32 as BIP 173 has it: an age recipient carries a checksum, so a slip of the pen shows here
 # and not at the first backup.

@@ -8,8 +8,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.errors import ConfigInvalid
-from holdfast.files import new_file
+from holdfast.model.errors import ConfigInvalid
+from holdfast.runtime.files import new_file
 
 GROUP = "holdfast"
 # Nothing for others; the group may read at most.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.config.repositories import SecretSource
 from holdfast.config.secret import NotPrivate, Secret, require_private
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 

@@ -26,7 +26,7 @@ from holdfast.config.values import (
     Size,
     problem,
 )
-from holdfast.model import CODEC_OF, Codec, Compressor
+from holdfast.model.backup import CODEC_OF, Codec, Compressor
 
 BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)

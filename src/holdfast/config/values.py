@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from holdfast.config.secret import NotPrivate, require_private
-from holdfast.model import JOB_NAME
+from holdfast.model.backup import JOB_NAME
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SIZES = {

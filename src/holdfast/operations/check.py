@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from holdfast.archiving import Archives
-from holdfast.errors import HoldfastError, RepositoryFull, WalNotArchived
-from holdfast.operations.clusters import require_cluster_of_backups
-from holdfast.operations.plugs import Mirror, Plugs
+from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
+from holdfast.model.wal_archive import Archives
+from holdfast.operations.context import Mirror, Plugs
+from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
 from holdfast.pipeline.encrypt import sealed
-from holdfast.ports import Finding, Source
+from holdfast.ports.source import Finding, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from holdfast import events
-from holdfast.errors import HoldfastError, Interrupted
-from holdfast.operations.plugs import Plugs
+from holdfast.model.errors import HoldfastError, Interrupted
+from holdfast.operations.context import Plugs
+from holdfast.runtime import events
 
 
 def left_sessions(plugs: Plugs, *, spare: Collection[str]) -> list[str]:

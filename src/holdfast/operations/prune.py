@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from holdfast import retention
 from holdfast.catalog.catalog import Catalog, Damaged, Survey
 from holdfast.catalog.failure import Failure
-from holdfast.chains import children_first
-from holdfast.errors import (
+from holdfast.model import retention
+from holdfast.model.backup import Manifest
+from holdfast.model.chain import children_first
+from holdfast.model.errors import (
     HoldfastError,
     LeaseLost,
     RepositoryFull,
     RepositoryReadOnly,
     RunInFlight,
 )
-from holdfast.failpoints import reached
-from holdfast.model import Manifest
-from holdfast.operations.plugs import Plugs
-from holdfast.operations.rereading import proven_at
-from holdfast.operations.wal_prune import PrunedWal, prune_wal
-from holdfast.ports import Stored
-from holdfast.proving import Hold
-from holdfast.retention import Candidate, Verdict
+from holdfast.model.retention import Candidate, Verdict
+from holdfast.operations.context import Plugs
+from holdfast.operations.verify.scrub import proven_at
+from holdfast.operations.wal.prune import PrunedWal, prune_wal
+from holdfast.ports.locks import Hold
+from holdfast.ports.source import Stored
+from holdfast.runtime.failpoints import reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

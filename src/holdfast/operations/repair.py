@@ -17,11 +17,11 @@ from holdfast.catalog.places import (
     place_of,
     record_at,
 )
-from holdfast.errors import VerifyFailed
+from holdfast.model.errors import VerifyFailed
+from holdfast.operations.context import Plugs
 from holdfast.operations.left_sessions import end_left, left_sessions
-from holdfast.operations.plugs import Plugs
 from holdfast.operations.prune import unreferenced
-from holdfast.ports import Stored
+from holdfast.ports.source import Stored
 
 
 class Fate(StrEnum):

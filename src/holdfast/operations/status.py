@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from holdfast.archiving import Archiver, Archives
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import HoldfastError, Interrupted
-from holdfast.model import Manifest
-from holdfast.operations.plugs import Plugs
-from holdfast.remembering import RunRecord
+from holdfast.model.backup import Manifest
+from holdfast.model.errors import HoldfastError, Interrupted
+from holdfast.model.wal_archive import Archiver, Archives
+from holdfast.operations.context import Plugs
+from holdfast.ports.host_state import RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from holdfast.catalog.places import BLOBS, MANIFEST, WAL
-from holdfast.model import JOB_NAME
-from holdfast.ports import Repository, Stored
+from holdfast.model.backup import JOB_NAME
+from holdfast.ports.source import Repository, Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import zstandard
 
-from holdfast.model import Buffer, Codec
+from holdfast.model.backup import Buffer, Codec
 from holdfast.pipeline.flow import Stage
 
 # zlib: 15 bits of window, plus 16 for a gzip header and trailer.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import zstandard
 
-from holdfast.model import Codec
+from holdfast.model.backup import Codec
 from holdfast.pipeline.compress import GZIP_WINDOW_BITS
 from holdfast.pipeline.flow import CorruptStream, flow
 from holdfast.pipeline.zstd_frames import ZstdFrames

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyrage
 
-from holdfast.lockstep import Lockstep, ReadsFrom, WritesTo
 from holdfast.pipeline.flow import CorruptStream, Stage
+from holdfast.runtime.thread_bridge import Lockstep, ReadsFrom, WritesTo
 
 SECRET_PREFIX = "AGE-SECRET-KEY-1"  # noqa: S105 - what every identity begins with, not one of them
 PLUGIN_PREFIX = "AGE-PLUGIN-"

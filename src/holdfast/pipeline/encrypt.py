@@ -11,9 +11,9 @@ from typing import Any
 
 import pyrage
 
-from holdfast.lockstep import Lockstep, ReadsFrom, WritesTo
 from holdfast.pipeline.compress import Pass
 from holdfast.pipeline.flow import Stage
+from holdfast.runtime.thread_bridge import Lockstep, ReadsFrom, WritesTo
 
 SSH_PREFIX = "ssh-"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 
-from holdfast.model import Buffer
+from holdfast.model.backup import Buffer
 
 
 class Size:

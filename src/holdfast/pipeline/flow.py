@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from holdfast.model import Buffer
+from holdfast.model.backup import Buffer
 
 
 class CorruptStream(Exception):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 
-from holdfast.model import Buffer
+from holdfast.model.backup import Buffer
 from holdfast.pipeline.flow import CorruptStream
 
 MAGIC = 0xFD2FB528

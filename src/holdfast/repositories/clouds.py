@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 from holdfast.repositories.azure_requests import ContainerRequests, by_key, by_token
+from holdfast.repositories.connection_options import REQUEST_TIMEOUT, way_to
 from holdfast.repositories.gcs_requests import GOOGLE, gcs_requests
 from holdfast.repositories.object_store import ObjectStoreRepository
 from holdfast.repositories.own_lists import OwnLists
 from holdfast.repositories.part_sizes import PART_BYTES
 from holdfast.repositories.s3_requests import S3Keys, s3_requests
-from holdfast.repositories.way_to_store import REQUEST_TIMEOUT, way_to
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, GCSConfig, RetryConfig, S3Config

@@ -15,8 +15,8 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree
 
-from holdfast.cleanup import afterwards
 from holdfast.repositories.xml_answers import MOST_BYTES, Unreadable, parsed
+from holdfast.runtime.cleanup import afterwards
 
 TIMEOUT_SECONDS = 30.0
 # A longer number is no size.

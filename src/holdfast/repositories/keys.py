@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from holdfast.errors import ObjectMissing
+from holdfast.model.errors import ObjectMissing
 
 # What S3 takes, and the others too: bytes of UTF-8.
 MOST_BYTES = 1024

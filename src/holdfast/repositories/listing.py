@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from holdfast import events
-from holdfast.errors import RepositoryUnreachable
-from holdfast.model import MOST
-from holdfast.ports import Stored
+from holdfast.model.backup import MOST
+from holdfast.model.errors import RepositoryUnreachable
+from holdfast.ports.source import Stored
 from holdfast.repositories.keys import is_plain
+from holdfast.runtime import events
 
 MOST_OBJECTS = 10_000_000
 # One name in so many is remembered: a page that comes again brings one of them again.

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from holdfast.beneath import Beneath, NotBeneath, Owner
-from holdfast.cleanup import afterwards, on_failure
-from holdfast.errors import (
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
     ObjectMissing,
@@ -25,11 +24,12 @@ from holdfast.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.kernel import FAILING, FULL
-from holdfast.model import Buffer
-from holdfast.ports import Stored
+from holdfast.ports.source import Stored
 from holdfast.repositories.keys import is_plain, require_plain
 from holdfast.repositories.listing import believed
+from holdfast.runtime.beneath import Beneath, NotBeneath, Owner
+from holdfast.runtime.cleanup import afterwards, on_failure
+from holdfast.runtime.kernel import FAILING, FULL
 
 CHUNK_BYTES = 1 << 20
 FOLDER_ATTEMPTS = 100

@@ -14,7 +14,7 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 
-from holdfast.errors import (
+from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
     ObjectMissing,

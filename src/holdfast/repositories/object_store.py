@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import obstore
 
-from holdfast import events
-from holdfast.cleanup import on_failure
-from holdfast.errors import (
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
     ObjectMissing,
@@ -26,13 +25,14 @@ from holdfast.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.model import Buffer
-from holdfast.ports import Content, Stored
+from holdfast.ports.source import Content, Stored
 from holdfast.repositories.keys import is_content, require_plain
 from holdfast.repositories.listing import believed
 from holdfast.repositories.object_errors import errors_of, no_fault
 from holdfast.repositories.part_sizes import PART_BYTES, PARTS_AT_ONCE, Counted, part_bytes_for
 from holdfast.repositories.tls_faults import TlsFault
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import on_failure
 
 if TYPE_CHECKING:
     from obstore import Attributes, GetResult

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Protocol
 
-from holdfast.errors import RepositoryRefused, RepositoryUnreachable
+from holdfast.model.errors import RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.bucket_requests import UnfinishedUpload
 from holdfast.repositories.http_transport import StoreRefused
 from holdfast.repositories.object_errors import REMEDIES, RIGHTS

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from holdfast.model import Buffer
-from holdfast.ports import Content, Repository, Stored
+from holdfast.model.backup import Buffer
+from holdfast.ports.source import Content, Repository, Stored
 
 
 class PacedRepository:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from holdfast.errors import BackupFailed
+from holdfast.model.errors import BackupFailed
 
 MIB = 1 << 20
 # S3 and Google take 10,000 parts of 5 MiB or more, Azure 50,000 blocks: the narrowest holds.

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import TypeVar
 
-from holdfast import events
-from holdfast.cleanup import afterwards, noted_on
-from holdfast.errors import AlreadyStored, ObjectMissing, RepositoryUnreachable
-from holdfast.model import Buffer
-from holdfast.ports import Content, Repository, Stored
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import AlreadyStored, ObjectMissing, RepositoryUnreachable
+from holdfast.ports.source import Content, Repository, Stored
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards, noted_on
 
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.5

@@ -11,8 +11,8 @@ from posixpath import dirname
 
 import paramiko
 
-from holdfast.cleanup import afterwards, on_failure
-from holdfast.errors import (
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
     ObjectMissing,
@@ -20,12 +20,12 @@ from holdfast.errors import (
     RepositoryReadOnly,
     RepositoryUnreachable,
 )
-from holdfast.model import Buffer
-from holdfast.ports import Stored
+from holdfast.ports.source import Stored
 from holdfast.repositories.keys import is_content, is_plain, require_plain
 from holdfast.repositories.listing import believed
 from holdfast.repositories.sftp_connections import SshConnections, SshLogin
 from holdfast.repositories.sftp_session import SftpSession, WriteFailed
+from holdfast.runtime.cleanup import afterwards, on_failure
 
 CHUNK_BYTES = 1 << 20
 # Nobody else gets into our folders, so the files' own modes cost no question to the server.

@@ -16,9 +16,7 @@ from pathlib import Path
 import paramiko
 from paramiko.sftp import SFTPError
 
-from holdfast import events
-from holdfast.cleanup import noted_on
-from holdfast.errors import HoldfastError, RepositoryRefused, RepositoryUnreachable
+from holdfast.model.errors import HoldfastError, RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.known_hosts import (
     HostUntrusted,
     KnownKeys,
@@ -26,6 +24,8 @@ from holdfast.repositories.known_hosts import (
     keys_listed,
 )
 from holdfast.repositories.sftp_session import FSYNC, SftpSession
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import noted_on
 
 CONNECT_SECONDS = 15.0
 KEEPALIVE_SECONDS = 30

@@ -27,7 +27,7 @@ from paramiko.sftp import (
     int64,
 )
 
-from holdfast.model import Buffer
+from holdfast.model.backup import Buffer
 
 FSYNC = "fsync@openssh.com"
 STATVFS = "statvfs@openssh.com"

@@ -14,9 +14,9 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.cleanup import afterwards
 from holdfast.repositories.own_certificates import MomentaryCertificate
 from holdfast.repositories.tls_faults import TlsFault, in_error
+from holdfast.runtime.cleanup import afterwards
 
 _LOOPBACK = "127.0.0.1"
 _CHUNK_BYTES = 256 << 10

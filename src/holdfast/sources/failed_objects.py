@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from holdfast.errors import HoldfastError
-from holdfast.restored import FailedObject
+from holdfast.model.errors import HoldfastError
+from holdfast.model.restored import FailedObject
 
 # The kind of what failed where it is no object but the rows of one.
 ROWS = "rows"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.model import Part
-from holdfast.sources.mysql_native.source import MysqlSource
+from holdfast.model.backup import Part
+from holdfast.sources.mysql.rows.source import MysqlSource
 from tests.engine.loop import keep
 from tests.engine.mysql.laboratory import PASSWORD, Laboratory, ticked
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pymysql
 
-from holdfast.sources.mysql_native.address import Address
+from holdfast.sources.mysql.server.address import Address
 
 HERE = Path(__file__).parent
 PASSWORD = 'secret # \\ "quoted" é'

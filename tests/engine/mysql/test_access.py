@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.chaining import Telling
-from holdfast.errors import RestoreFailed
-from holdfast.ports import Snapshot
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
+from holdfast.model.errors import RestoreFailed
+from holdfast.ports.incremental import Telling
+from holdfast.ports.source import Snapshot
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.source import MysqlSource
 from tests.engine.loop import bring_back, keep, restored
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, of_database, ticked
 from tests.engine.mysql.variables import Globals

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import BackupFailed, DatabaseUnreachable
-from holdfast.model import Selection
-from holdfast.sources.mysql_native.choices import Choices
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
+from holdfast.model.backup import Selection
+from holdfast.model.errors import BackupFailed, DatabaseUnreachable
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.source import MysqlSource
+from holdfast.sources.mysql.server.options import Choices
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import Laboratory, numbers, ticked
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import RestoreFailed
-from holdfast.model import Part
-from holdfast.ports import Snapshot
-from holdfast.sources.mysql_native.choices import Choices
-from holdfast.sources.mysql_native.content import METHOD, WITH_TYPES
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
+from holdfast.model.backup import Part
+from holdfast.model.errors import RestoreFailed
+from holdfast.ports.source import Snapshot
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.source import MysqlSource
+from holdfast.sources.mysql.server.content_checksum import METHOD, WITH_TYPES
+from holdfast.sources.mysql.server.options import Choices
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, Laboratory, numbers
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from holdfast.model import Selection
-from holdfast.ports import Source
-from holdfast.sources.mysql_native.choices import Choices
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
-from holdfast.sources.mysql_tools.source import MysqlToolsSource
+from holdfast.model.backup import Selection
+from holdfast.ports.source import Source
+from holdfast.sources.mysql.dump.source import MysqlToolsSource
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.source import MysqlSource
+from holdfast.sources.mysql.server.options import Choices
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, Laboratory
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import BackupFailed, RestoreFailed
-from holdfast.model import Member, Part, PartKind, Relation
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
-from holdfast.sources.packs import TABLES_IN_PACK
+from holdfast.model.backup import Member, Part, PartKind, Relation
+from holdfast.model.errors import BackupFailed, RestoreFailed
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.source import MysqlSource
+from holdfast.sources.packing import TABLES_IN_PACK
 from tests.engine.depth import deep
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import Laboratory, differences, ticked

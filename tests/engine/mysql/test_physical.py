@@ -14,8 +14,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from holdfast.errors import GrantMissing, Unsupported
-from holdfast.sources.mysql_tools.physical import MysqlPhysicalSource
+from holdfast.model.errors import GrantMissing, Unsupported
+from holdfast.sources.mysql.files.source import MysqlPhysicalSource
 from tests.engine.encrypted_job import encrypted_site
 from tests.engine.hostile_store import attack_files
 from tests.engine.main_job import Site

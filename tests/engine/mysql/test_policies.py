@@ -10,12 +10,12 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from holdfast.errors import BackupFailed, GrantMissing, SnapshotLost
-from holdfast.model import Part, PartKind, PartPlan
-from holdfast.ports import Snapshot
-from holdfast.sources.mysql_native.choices import Choices
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
+from holdfast.model.backup import Part, PartKind, PartPlan
+from holdfast.model.errors import BackupFailed, GrantMissing, SnapshotLost
+from holdfast.ports.source import Snapshot
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.source import MysqlSource
+from holdfast.sources.mysql.server.options import Choices
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, MYSQL, PASSWORD, Laboratory, of_database
 from tests.engine.waiting import until

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import (
+from holdfast.model.backup import Relation
+from holdfast.model.errors import (
     AccessDenied,
     BackupFailed,
     DatabaseUnreachable,
@@ -17,10 +18,9 @@ from holdfast.errors import (
     TargetNotEmpty,
     Unsupported,
 )
-from holdfast.model import Relation
-from holdfast.ports import Finding
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
+from holdfast.ports.source import Finding
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.source import MysqlSource
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, MYSQL, PASSWORD, Laboratory, numbers, of_database
 

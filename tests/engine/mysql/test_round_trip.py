@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.model import PartKind, Relation
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
+from holdfast.model.backup import PartKind, Relation
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.source import MysqlSource
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.conftest import Kept
 from tests.engine.mysql.laboratory import Laboratory, differences, numbers

@@ -11,16 +11,16 @@ from typing import Self
 import pymysql
 import pytest
 
-from holdfast.errors import BackupFailed, HoldfastError, SnapshotLost
-from holdfast.model import PartKind
-from holdfast.ports import Snapshot
-from holdfast.sources.mysql_native.address import Address
-from holdfast.sources.mysql_native.choices import Choices
-from holdfast.sources.mysql_native.edition import Edition
-from holdfast.sources.mysql_native.lock import locked, shortest_lock
-from holdfast.sources.mysql_native.session import session
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
+from holdfast.model.backup import PartKind
+from holdfast.model.errors import BackupFailed, HoldfastError, SnapshotLost
+from holdfast.ports.source import Snapshot
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.lock import locked, shortest_lock
+from holdfast.sources.mysql.rows.source import MysqlSource
+from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.session import session
+from holdfast.sources.mysql.server.version import Edition
 from tests.engine.depth import deep
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
@@ -221,7 +221,7 @@ def test_a_lock_that_is_not_granted_fails_within_its_time_and_says_why(lab: Labo
 def test_others_wait_behind_a_lock_for_no_longer_than_one_short_try(
     lab: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.sources.mysql_native.lock.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("holdfast.sources.mysql.rows.lock.PAUSE_SECONDS", 0.01)
     original = lab.database(*WIDE_TABLE)
     take, release = HINDRANCES[lab.brand.name]
     address = Address.parse(lab.url(original))

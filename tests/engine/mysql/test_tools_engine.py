@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import BackupFailed, GrantMissing, Unsupported
-from holdfast.model import Consistency, PartKind
-from holdfast.ports import Snapshot
-from holdfast.sources.mysql_native.target import MysqlTarget
-from holdfast.sources.mysql_tools.source import MysqlToolsSource
+from holdfast.model.backup import Consistency, PartKind
+from holdfast.model.errors import BackupFailed, GrantMissing, Unsupported
+from holdfast.ports.source import Snapshot
+from holdfast.sources.mysql.dump.source import MysqlToolsSource
+from holdfast.sources.mysql.restore.target import MysqlTarget
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import (
     MARIADB,

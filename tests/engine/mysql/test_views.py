@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from holdfast.errors import RestoreFailed
-from holdfast.model import Part
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
+from holdfast.model.backup import Part
+from holdfast.model.errors import RestoreFailed
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.source import MysqlSource
 from tests.engine.loop import keep, restored
 from tests.engine.mysql.laboratory import Laboratory, differences, ticked
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import RestoreFailed
-from holdfast.model import Part
-from holdfast.ports import Source
-from holdfast.sources.mysql_native.session_settings import SETTINGS
-from holdfast.sources.mysql_native.source import MysqlSource
-from holdfast.sources.mysql_native.target import MysqlTarget
-from holdfast.sources.mysql_tools.source import MysqlToolsSource
+from holdfast.model.backup import Part
+from holdfast.model.errors import RestoreFailed
+from holdfast.ports.source import Source
+from holdfast.sources.mysql.dump.source import MysqlToolsSource
+from holdfast.sources.mysql.restore.target import MysqlTarget
+from holdfast.sources.mysql.rows.source import MysqlSource
+from holdfast.sources.mysql.server.session_settings import SETTINGS
 from tests.engine.depth import by_turns, deep
 from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.conftest import laboratory

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from holdfast.model import Part, PartKind, PartPlan
-from holdfast.ports import RestoreRequest, Snapshot
-from holdfast.sources.postgres_native.target import PostgresTarget
+from holdfast.model.backup import Part, PartKind, PartPlan
+from holdfast.ports.source import RestoreRequest, Snapshot
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import Unwatched, opener
 from tests.engine.postgres.conftest import Laboratory
 

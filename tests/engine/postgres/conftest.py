@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from holdfast.sources.postgres_native.transport import Wanted
+from holdfast.sources.postgres.rows.transport import Wanted
 from tests.engine.postgres.clusters import cluster
 from tests.engine.postgres.yard import Yard
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import SessionDaemonUnreachable
-from holdfast.session.client import SessionClient
+from holdfast.model.errors import SessionDaemonUnreachable
+from holdfast.sessions.client import SessionClient
 from tests.engine.main_job import Site
 from tests.engine.waiting import WAIT_SECONDS, until
 
-DAEMON = [sys.executable, "-c", "from holdfast.sessiond.main import main; main()"]
+DAEMON = [sys.executable, "-c", "from holdfast.daemon.main import main; main()"]
 
 
 class Daemon:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import RestoreFailed, TargetNotEmpty
-from holdfast.model import Relation
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
+from holdfast.model.backup import Relation
+from holdfast.model.errors import RestoreFailed, TargetNotEmpty
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from holdfast.ports import Snapshot
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
+from holdfast.ports.source import Snapshot
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.depth import deep
 from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory

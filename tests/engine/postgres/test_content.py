@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from holdfast.errors import BackupFailed, RestoreFailed, SnapshotLost
-from holdfast.model import Part
-from holdfast.ports import Source
+from holdfast.model.backup import Part
+from holdfast.model.errors import BackupFailed, RestoreFailed, SnapshotLost
+from holdfast.ports.source import Source
 from holdfast.sources.failed_objects import ROWS
-from holdfast.sources.postgres_native import content
-from holdfast.sources.postgres_native.content import EACH_ROW, METHOD
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.table_part import TablePart
-from holdfast.sources.postgres_native.target import PostgresTarget
-from holdfast.sources.postgres_native.transport import Wanted
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.rows.transport import Wanted
+from holdfast.sources.postgres.server import content_checksum
+from holdfast.sources.postgres.server.content_checksum import EACH_ROW, METHOD
+from holdfast.sources.postgres.server.table_part import TablePart
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import bring_back, keep, restored
 from tests.engine.postgres.conftest import Laboratory
 
@@ -215,14 +215,14 @@ def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_aske
 
 def asks_instead(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
     """Of the table `bad` alone."""
-    usual = content.question
+    usual = content_checksum.question
 
     def question(table: TablePart, types: Mapping[str, str], *, label: int = 0) -> str:
         if table.relation.name == "bad":
             return f"SELECT {label}, count(*), {number} FROM public.bad"
         return usual(table, types, label=label)
 
-    monkeypatch.setattr(content, "question", question)
+    monkeypatch.setattr(content_checksum, "question", question)
 
 
 @pytest.mark.parametrize("small_bytes", [0, 1 << 30], ids=["alone", "packed"])

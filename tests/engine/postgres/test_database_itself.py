@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.errors import RestoreFailed, TargetNotEmpty
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
+from holdfast.model.errors import RestoreFailed, TargetNotEmpty
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import bring_back, keep, restored
 from tests.engine.postgres.clusters import Cluster, cluster, folder_for_cluster, run, started
 from tests.engine.postgres.conftest import Laboratory

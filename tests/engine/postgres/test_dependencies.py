@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.restored import Restored
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
-from holdfast.sources.postgres_tools.source import PostgresToolsSource
+from holdfast.model.restored import Restored
+from holdfast.sources.postgres.dump.source import PostgresToolsSource
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import keep, restored
 from tests.engine.postgres.clusters import Cluster
 from tests.engine.postgres.conftest import Laboratory

@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from holdfast.errors import (
+from holdfast.model.backup import PartKind, PartPlan
+from holdfast.model.errors import (
     AccessDenied,
     BackupFailed,
     DatabaseUnreachable,
@@ -17,11 +18,10 @@ from holdfast.errors import (
     SnapshotLost,
     ToolMissing,
 )
-from holdfast.model import PartKind, PartPlan
-from holdfast.ports import Snapshot
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
-from holdfast.sources.postgres_native.transport import Wanted
+from holdfast.ports.source import Snapshot
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.rows.transport import Wanted
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump

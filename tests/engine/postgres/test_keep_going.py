@@ -8,14 +8,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from holdfast.errors import RestoreFailed
-from holdfast.model import Part, PartKind
-from holdfast.ports import Source
-from holdfast.restored import FailedObject, Restored
+from holdfast.model.backup import Part, PartKind
+from holdfast.model.errors import RestoreFailed
+from holdfast.model.restored import FailedObject, Restored
+from holdfast.ports.source import Source
 from holdfast.sources.failed_objects import KEEP_GOING_HINT, ROWS
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
-from holdfast.sources.postgres_tools.source import PostgresToolsSource
+from holdfast.sources.postgres.dump.source import PostgresToolsSource
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import keep, restored
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump

@@ -11,11 +11,11 @@ import psycopg
 import pytest
 import structlog
 
-from holdfast.ports import Snapshot, Source
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
-from holdfast.sources.postgres_native.transport import Wanted
-from holdfast.sources.postgres_tools.source import PostgresToolsSource
+from holdfast.ports.source import Snapshot, Source
+from holdfast.sources.postgres.dump.source import PostgresToolsSource
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.rows.transport import Wanted
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import FolderBlobs, bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump

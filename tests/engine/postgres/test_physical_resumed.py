@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sources.postgres_physical.tree import EMPTIED
+from holdfast.sources.postgres.files.tree import EMPTIED
 from tests.engine.encrypted_job import encrypted_site
 from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import Cluster, folder_for_cluster, started

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.ports import Source
-from holdfast.sources.postgres_native.quoting import literal
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
-from holdfast.sources.postgres_tools.source import PostgresToolsSource
+from holdfast.ports.source import Source
+from holdfast.sources.postgres.dump.source import PostgresToolsSource
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.server.quoting import literal
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.depth import by_turns
 from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory

@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from holdfast.holding import HeldKind
-from holdfast.session.client import SessionClient
+from holdfast.ports.sessions import HeldKind
+from holdfast.sessions.client import SessionClient
 from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import Cluster, cluster, standby_of
 from tests.engine.postgres.sessiond import Daemon

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.errors import RestoreFailed, TargetNotEmpty
-from holdfast.model import PartKind, Relation
-from holdfast.sources.packs import SMALL_TABLE_BYTES
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
-from holdfast.sources.postgres_native.transport import Wanted
+from holdfast.model.backup import PartKind, Relation
+from holdfast.model.errors import RestoreFailed, TargetNotEmpty
+from holdfast.sources.packing import SMALL_TABLE_BYTES
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.rows.transport import Wanted
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import FolderBlobs, bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump

@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from holdfast.errors import RestoreFailed, TargetNotEmpty, Unsupported
-from holdfast.model import Relation
-from holdfast.restored import Restored
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
+from holdfast.model.backup import Relation
+from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported
+from holdfast.model.restored import Restored
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import keep, restored
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from holdfast.model import Part, PartKind
-from holdfast.sources.postgres_native.source import PostgresSource
+from holdfast.model.backup import Part, PartKind
+from holdfast.sources.postgres.rows.source import PostgresSource
 from tests.engine.loop import keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump, program

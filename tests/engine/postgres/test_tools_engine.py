@@ -8,15 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import (
-    RestoreFailed,
-    TargetNotEmpty,
-    Unsupported,
-)
-from holdfast.model import Consistency, Relation
-from holdfast.ports import RestoreRequest
-from holdfast.sources.postgres_native.target import PostgresTarget
-from holdfast.sources.postgres_tools.source import PostgresToolsSource
+from holdfast.model.backup import Consistency, Relation
+from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported
+from holdfast.ports.source import RestoreRequest
+from holdfast.sources.postgres.dump.source import PostgresToolsSource
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.artefacts import ALWAYS_PLAIN, archive_of, restored_with
 from tests.engine.postgres.conftest import Laboratory

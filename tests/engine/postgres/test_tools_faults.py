@@ -12,17 +12,17 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.errors import (
+from holdfast.model.backup import Part, PartKind
+from holdfast.model.errors import (
     AccessDenied,
     BackupFailed,
     RestoreFailed,
     SnapshotLost,
     VerifyFailed,
 )
-from holdfast.model import Part, PartKind
-from holdfast.ports import RestoreRequest
-from holdfast.sources.postgres_native.target import PostgresTarget
-from holdfast.sources.postgres_tools.source import PostgresToolsSource
+from holdfast.ports.source import RestoreRequest
+from holdfast.sources.postgres.dump.source import PostgresToolsSource
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import Unwatched, keep, opener
 from tests.engine.postgres.artefacts import ALWAYS_PLAIN, BIG, archive_plan, children, restored_with
 from tests.engine.postgres.conftest import Laboratory

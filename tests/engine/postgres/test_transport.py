@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.errors import BackupFailed, Unsupported
-from holdfast.model import PartKind, PartPlan
-from holdfast.ports import Snapshot
-from holdfast.sources.postgres_native.pipe import PREFIX
-from holdfast.sources.postgres_native.source import PostgresSource
-from holdfast.sources.postgres_native.target import PostgresTarget
+from holdfast.model.backup import PartKind, PartPlan
+from holdfast.model.errors import BackupFailed, Unsupported
+from holdfast.ports.source import Snapshot
+from holdfast.sources.postgres.rows.pipe import PREFIX
+from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump

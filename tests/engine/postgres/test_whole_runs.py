@@ -11,7 +11,7 @@ from typing import Any, get_args
 import psycopg
 import pytest
 
-from holdfast.failpoints import VARIABLE, Name
+from holdfast.runtime.failpoints import VARIABLE, Name
 from tests.engine.main_job import Site
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import AlreadyStored, BackupNotFound
+from holdfast.model.errors import AlreadyStored, BackupNotFound
 from tests.fakes.repository import MemoryRepository
 from tests.unit.manifests import manifest
 

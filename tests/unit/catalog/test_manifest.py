@@ -9,7 +9,7 @@ import re
 import pytest
 
 from holdfast.catalog.manifest import SCHEMA, decode, encode
-from holdfast.errors import ManifestInvalid
+from holdfast.model.errors import ManifestInvalid
 from tests.unit.manifests import manifest
 
 

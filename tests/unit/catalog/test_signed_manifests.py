@@ -16,9 +16,9 @@ from holdfast.catalog.manifest import decode, encode
 from holdfast.catalog.places import manifest_key
 from holdfast.catalog.signed_manifests import SignedManifests
 from holdfast.catalog.signing import Signer
-from holdfast.errors import ConfigInvalid, ManifestInvalid, ManifestUntrusted
-from holdfast.model import Manifest
-from holdfast.ports import Repository
+from holdfast.model.backup import Manifest
+from holdfast.model.errors import ConfigInvalid, ManifestInvalid, ManifestUntrusted
+from holdfast.ports.source import Repository
 from tests.fakes.repository import MemoryRepository
 from tests.unit.manifests import manifest
 

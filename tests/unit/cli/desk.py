@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from holdfast import wiring, wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.load import load
 from holdfast.config.sources import PostgresSettings
-from holdfast.operations.plugs import Plugs
-from holdfast.ports import Target
+from holdfast.operations.context import Plugs
+from holdfast.ports.source import Target
+from holdfast.wiring import jobs as wiring
+from holdfast.wiring import sources as wiring_sources
 from tests.fakes.progress import FakeProgress
 from tests.fakes.source import FakeSource, FakeTarget, table
 

@@ -20,9 +20,9 @@ from typing import TextIO
 from typer.main import get_command
 
 import holdfast
-from holdfast import wiring_sources
 from holdfast.cli import main, program
 from holdfast.config.sources import PostgresSettings
+from holdfast.wiring import sources as wiring_sources
 from tests.fakes.source import FakeSource, FakeTarget, table
 
 NAMES = ("stdin", "stdout", "stderr")

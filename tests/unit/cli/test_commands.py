@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from holdfast.errors import AccessDenied, BackupFailed
+from holdfast.model.errors import AccessDenied, BackupFailed
 from tests.fakes.source import FakeSource, table
 from tests.unit.cli.desk import Desk, flip_bit
 

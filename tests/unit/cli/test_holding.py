@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import wiring
-from holdfast.holding import HeldKind
-from holdfast.sessiond.activation import own_socket
-from holdfast.sessiond.authority import Authority
-from holdfast.sessiond.catalogue import Catalogue
-from holdfast.sessiond.keeper import Keeper
-from holdfast.sessiond.kept import JobSessions, Limits
-from holdfast.sessiond.listener import Listener
+from holdfast.daemon.activation import own_socket
+from holdfast.daemon.held_session import JobSessions, Limits
+from holdfast.daemon.listener import Listener
+from holdfast.daemon.peer_auth import Authority
+from holdfast.daemon.session_manager import Keeper
+from holdfast.daemon.session_store import Catalogue
+from holdfast.ports.sessions import HeldKind
+from holdfast.wiring import jobs as wiring
 from tests.fakes.holder import FakeHolder
 from tests.unit.cli.desk import Desk
 

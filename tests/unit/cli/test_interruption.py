@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import dataclasses, sys, threading
 from tests.fakes.source import FakeSource, table
-from holdfast import wiring_sources
+from holdfast.wiring import sources as wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.sources import PostgresSettings
 

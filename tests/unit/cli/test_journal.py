@@ -34,7 +34,7 @@ def test_an_error_has_its_priority_where_the_journal_reads_stderr_and_nowhere_el
 
 
 def test_an_event_has_the_priority_of_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    from holdfast.cli import journal
+    from holdfast.runtime import journal
 
     monkeypatch.setattr(journal, "reads_stderr", lambda: True)
     assert [journal.prefix(level) for level in ("error", "warning", "info")] == [

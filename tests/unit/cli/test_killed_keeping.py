@@ -17,7 +17,7 @@ from tests.unit.cli.desk import Desk
 PROJECT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 from tests.fakes.source import FakeSource, table
-from holdfast import wiring_sources
+from holdfast.wiring import sources as wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.sources import PostgresSettings
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from holdfast.cli.commands import COMMANDS
-from holdfast.errors import DatabaseUnreachable
+from holdfast.model.errors import DatabaseUnreachable
 from tests.unit.cli.desk import Desk
 
 

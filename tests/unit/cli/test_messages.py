@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.errors import UnknownJob
+from holdfast.model.errors import UnknownJob
 from tests.unit.cli.desk import Desk
 
 

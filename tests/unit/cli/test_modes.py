@@ -19,7 +19,7 @@ ONE = "000000010000000000000001"
 PROGRAM = """
 import contextlib, json, sys
 from tests.fakes.source import FakeSource, table
-from holdfast import wiring_sources
+from holdfast.wiring import sources as wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.sources import PostgresSettings
 

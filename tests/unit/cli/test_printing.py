@@ -16,7 +16,7 @@ import pytest
 from typer.main import get_command
 
 from holdfast.cli.program import program
-from holdfast.errors import OutputLost
+from holdfast.model.errors import OutputLost
 from tests.unit.cli.printing import make_world
 from tests.unit.operations.archives import DataDirectory
 

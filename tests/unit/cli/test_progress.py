@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from holdfast import events
-from holdfast.cli import progress
-from holdfast.cli.logs import LogFormat, set_up
-from holdfast.cli.progress import Meter, Reading, log_reading
+from holdfast.cli.render import progress
+from holdfast.cli.render.progress import Meter, Reading, log_reading
+from holdfast.runtime import events
+from holdfast.runtime.logs import LogFormat, set_up
 from tests.engine.waiting import until
 
 

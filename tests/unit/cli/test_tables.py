@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from holdfast.cli.tables import size, span, time_of
+from holdfast.cli.render.tables import size, span, time_of
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,10 @@ SLACK_SECONDS = 20
 PROGRAM = """
 import dataclasses, os, pathlib, sys, threading, time
 from tests.fakes.source import FakeSource, table
-from holdfast import wiring, wiring_sources
+from holdfast.wiring import jobs as wiring, sources as wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.sources import PostgresSettings
-from holdfast.scheduling.owner import this_process
+from holdfast.locking.owner import this_process
 
 host, go = os.environ["HOST"], pathlib.Path(os.environ["GO"])
 

@@ -16,7 +16,7 @@ ALONE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root
 PROGRAM = """
 import sys
 from tests.fakes.source import FakeSource, table
-from holdfast import wiring_sources
+from holdfast.wiring import sources as wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.sources import PostgresSettings
 

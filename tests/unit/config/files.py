@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.config.load import load
 from holdfast.config.settings import JobSettings
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 
 HEAD = """\
 repositories:

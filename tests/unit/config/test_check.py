@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config.check import check_file
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 
 TEXT = """\
 repositories:

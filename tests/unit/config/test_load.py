@@ -10,8 +10,8 @@ import pytest
 from holdfast.config.load import load
 from holdfast.config.repositories import LocalSettings
 from holdfast.config.sources import MysqlSettings, PostgresSettings
-from holdfast.errors import ConfigInvalid
-from holdfast.model import Codec
+from holdfast.model.backup import Codec
+from holdfast.model.errors import ConfigInvalid
 from tests.unit.config.files import ALL_KEYS, HEAD, JOB, REPOSITORY, SOURCE, job, refused, written
 
 WHOLE = """\

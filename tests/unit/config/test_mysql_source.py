@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config.sources import MysqlSettings
-from holdfast.model import Codec
+from holdfast.model.backup import Codec
 from tests.unit.config.files import HEAD, JOB, REPOSITORY, job, refused
 
 MYSQL = '    source: {kind: mysql, engine: tools, dsn: "mysql://u@localhost/shop"}\n'

@@ -9,7 +9,7 @@ import pytest
 from holdfast.catalog.signing import Signer
 from holdfast.config.load import load
 from holdfast.config.repositories import StoreSettings
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 from holdfast.pipeline.decrypt import Identities
 
 IDENTITY = Identities.generate()

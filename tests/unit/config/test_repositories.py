@@ -16,8 +16,8 @@ from holdfast.config.repositories import (
 )
 from holdfast.config.secret_source import secret_of
 from holdfast.config.settings import Settings
-from holdfast.errors import ConfigInvalid
-from holdfast.wiring_stores import REPOSITORIES, repository
+from holdfast.model.errors import ConfigInvalid
+from holdfast.wiring.repositories import REPOSITORIES, repository
 
 JOBS = """
 jobs:

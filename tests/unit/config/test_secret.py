@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config.secret import NotPrivate, Secret, read_secret, require_private
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 
 
 def test_a_secret_shows_as_stars_wherever_it_is_printed() -> None:

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from holdfast import errors, wiring_sources
 from holdfast.cli.main import main as program
-from holdfast.cli.server_codes import NOT_THERE, STOPS_RECOVERY
+from holdfast.cli.wal_exit_codes import NOT_THERE, STOPS_RECOVERY
 from holdfast.config.sources import PostgresSettings
+from holdfast.model import errors
+from holdfast.wiring import sources as wiring_sources
 from tests.fakes.source import FakeSource, FakeTarget, table
 from tests.unit.damage.mutations import mutate
 from tests.unit.damage.world import CHANGES, FAILED, FILES, FULL, MARKED, PACKED, World

@@ -11,20 +11,20 @@ from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
-from holdfast.archiving import ArchivedFile
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.failure import Failure
 from holdfast.catalog.places import blob_key, mark_key, part_key
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.model import Blob, Codec, Manifest, Member, Part, PartKind, Relation, Server
-from holdfast.operations.parts import keep
+from holdfast.host_state.journal import FileJournal
+from holdfast.host_state.run_history import FileLedger
+from holdfast.locking.lease import Lease, Terms
+from holdfast.locking.owner import this_process
+from holdfast.model.backup import Blob, Codec, Manifest, Member, Part, PartKind, Relation, Server
+from holdfast.model.wal_archive import ArchivedFile
+from holdfast.operations.parts.write import keep
 from holdfast.pipeline.compress import compressor
-from holdfast.remembering import RunRecord, Unfinished
+from holdfast.ports.host_state import RunRecord, Unfinished
 from holdfast.repositories.local import LocalRepository
-from holdfast.scheduling.journal import FileJournal
-from holdfast.scheduling.lease import Lease, Terms
-from holdfast.scheduling.ledger import FileLedger
-from holdfast.scheduling.owner import this_process
 from tests.fakes.clock import START, FakeClock
 from tests.unit.manifests import manifest
 

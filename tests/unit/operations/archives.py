@@ -10,13 +10,13 @@ from pathlib import Path
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.model import Codec, Manifest, Server
-from holdfast.operations.plugs import Archiving, JobSpec
+from holdfast.model.backup import Codec, Manifest, Server
+from holdfast.model.retention import Policy
+from holdfast.operations.context import Archiving, JobSpec
 from holdfast.operations.prune import PruneReport, prune
-from holdfast.operations.quick import quick
-from holdfast.operations.verify import verify
-from holdfast.operations.wal_push import push
-from holdfast.retention import Policy
+from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.quick import quick
+from holdfast.operations.wal.push import push
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
 from tests.unit.manifests import manifest

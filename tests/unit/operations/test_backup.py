@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import (
+from holdfast.model.backup import Buffer, Consistency
+from holdfast.model.errors import (
     BackupFailed,
     BackupNotFound,
     ConfigInvalid,
@@ -24,12 +25,11 @@ from holdfast.errors import (
     SessionCorrupt,
     SnapshotLost,
 )
-from holdfast.holding import RUN_LABEL, HeldKind
-from holdfast.model import Buffer, Consistency
-from holdfast.operations.backup import backup
-from holdfast.operations.under_way import BackupChoice
-from holdfast.ports import Stored
-from holdfast.remembering import RunRecord
+from holdfast.operations.backup.attempt import BackupChoice
+from holdfast.operations.backup.job import backup
+from holdfast.ports.host_state import RunRecord
+from holdfast.ports.sessions import RUN_LABEL, HeldKind
+from holdfast.ports.source import Stored
 from tests.fakes.holder import FakeHolder
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.repository import MemoryRepository

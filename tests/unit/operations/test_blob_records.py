@@ -10,13 +10,13 @@ import pytest
 
 from holdfast.catalog.manifest import encode
 from holdfast.catalog.places import manifest_key
-from holdfast.model import Blob, Codec, Manifest
-from holdfast.operations.backup import backup
-from holdfast.operations.blobs import proven_blob
-from holdfast.operations.copying import copy
-from holdfast.operations.plugs import Copying, Plugs
-from holdfast.operations.quick import quick
-from holdfast.operations.verify import VerifyReport, verify
+from holdfast.model.backup import Blob, Codec, Manifest
+from holdfast.operations.backup.job import backup
+from holdfast.operations.context import Copying, Plugs
+from holdfast.operations.copy.backups import copy
+from holdfast.operations.parts.blobs import proven_blob
+from holdfast.operations.verify.full import VerifyReport, verify
+from holdfast.operations.verify.quick import quick
 from holdfast.pipeline.decrypt import Identities
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository

@@ -8,10 +8,10 @@ from hashlib import sha256
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import BackupFailed, VerifyFailed
-from holdfast.model import Blob, Codec
-from holdfast.operations.backup import backup
-from holdfast.operations.blobs import BlobKeeper, proven_blob
+from holdfast.model.backup import Blob, Codec
+from holdfast.model.errors import BackupFailed, VerifyFailed
+from holdfast.operations.backup.job import backup
+from holdfast.operations.parts.blobs import BlobKeeper, proven_blob
 from holdfast.operations.prune import prune
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.errors import AccessDenied, RepositoryReadOnly
+from holdfast.model.errors import AccessDenied, RepositoryReadOnly
 from holdfast.operations.check import check
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import table

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ClusterChanged
-from holdfast.operations.clusters import require_cluster_of_backups
-from holdfast.operations.wal_push import push
-from holdfast.scheduling.clusters import FileClusters
+from holdfast.host_state.known_clusters import FileClusters
+from holdfast.model.errors import ClusterChanged
+from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
+from holdfast.operations.wal.push import push
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.archives import DataDirectory, Yard, archiving, name
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import (
-    ObjectMissing,
-    RepositoryUnreachable,
-    RunInFlight,
-    VerifyFailed,
-)
-from holdfast.operations.backup import backup
-from holdfast.operations.copying import CopiedBackup, copy
-from holdfast.operations.plugs import Copying
-from holdfast.operations.verify import verify
+from holdfast.model.errors import ObjectMissing, RepositoryUnreachable, RunInFlight, VerifyFailed
+from holdfast.operations.backup.job import backup
+from holdfast.operations.context import Copying
+from holdfast.operations.copy.backups import CopiedBackup, copy
+from holdfast.operations.verify.full import verify
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.worlds import World

@@ -13,14 +13,14 @@ from holdfast.catalog.failure import Failure, encode
 from holdfast.catalog.places import failure_key, mark_key
 from holdfast.catalog.signed_manifests import SignedManifests
 from holdfast.catalog.signing import Signer
-from holdfast.errors import BackupFailed, HoldfastError
-from holdfast.operations.backup import backup
-from holdfast.operations.copying import copy
-from holdfast.operations.plugs import Copying, Plugs
+from holdfast.model.errors import BackupFailed, HoldfastError
+from holdfast.operations.backup.job import backup
+from holdfast.operations.context import Copying, Plugs
+from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import Fate, repair
-from holdfast.operations.rereading import reread
-from holdfast.ports import Repository
+from holdfast.operations.verify.scrub import reread
+from holdfast.ports.source import Repository
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository

@@ -8,19 +8,19 @@ from contextlib import contextmanager
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.chaining import Earlier
-from holdfast.errors import BackupFailed, RepositoryReadOnly, VerifyFailed
-from holdfast.model import Buffer, Manifest
-from holdfast.operations.backup import backup
-from holdfast.operations.copying import copy
-from holdfast.operations.plugs import Copying
+from holdfast.model.backup import Buffer, Manifest
+from holdfast.model.errors import BackupFailed, RepositoryReadOnly, VerifyFailed
+from holdfast.model.retention import Policy
+from holdfast.operations.backup.job import backup
+from holdfast.operations.context import Copying
+from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import prune
-from holdfast.operations.quick import quick
-from holdfast.operations.restore import RestoreChoice, restore
-from holdfast.operations.verify import verify
+from holdfast.operations.restore.backup import RestoreChoice, restore
+from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.quick import quick
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports import Blobs
-from holdfast.retention import Policy
+from holdfast.ports.incremental import Earlier
+from holdfast.ports.source import Blobs
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSnapshot, FakeSource, FakeTarget, table
@@ -28,15 +28,16 @@ from tests.unit.operations.worlds import World
 
 
 class ListedSnapshot(FakeSnapshot):
-    """Obeys `chaining.Listing`: its one table is what the next backup is asked for with."""
+    """Obeys `ports.incremental.Listing`: its one table is what the next backup is asked for
+    with."""
 
     def listing(self) -> list[Buffer]:
         return [row + b"\n" for row in self.tables[0].rows]
 
 
 class ChainedSource(FakeSource):
-    """Obeys `chaining.Chained`: each backup goes on from the newest that it is offered, and whose
-    list it can read."""
+    """Obeys `ports.incremental.Chained`: each backup goes on from the newest that it is offered,
+    and whose list it can read."""
 
     def __init__(self) -> None:
         super().__init__(table("orders", "1,ann"))

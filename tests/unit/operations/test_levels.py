@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.manifest import encode
+from holdfast.catalog.manifest_index import Index
 from holdfast.catalog.places import manifest_key
-from holdfast.errors import HoldfastError, ManifestInvalid
-from holdfast.model import Manifest, Part, PartKind
-from holdfast.operations.backup import backup
-from holdfast.operations.completeness import gaps
-from holdfast.operations.copying import copy
-from holdfast.operations.overview import Index
-from holdfast.operations.plugs import Copying
-from holdfast.operations.quick import quick
-from holdfast.operations.rereading import RereadReport, proven_at, reread
-from holdfast.operations.verify import verify
+from holdfast.model.backup import Manifest, Part, PartKind
+from holdfast.model.errors import HoldfastError, ManifestInvalid
+from holdfast.model.part_gaps import gaps
+from holdfast.operations.backup.job import backup
+from holdfast.operations.context import Copying
+from holdfast.operations.copy.backups import copy
+from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.quick import quick
+from holdfast.operations.verify.scrub import RereadReport, proven_at, reread
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.worlds import World

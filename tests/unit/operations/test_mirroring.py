@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import (
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import (
     BackupFailed,
     HoldfastError,
     LeaseLost,
@@ -17,14 +18,13 @@ from holdfast.errors import (
     RepositoryUnreachable,
     RunInFlight,
 )
-from holdfast.model import Buffer
-from holdfast.operations.backup import RunReport, backup
+from holdfast.operations.backup.job import RunReport, backup
 from holdfast.operations.check import check
-from holdfast.operations.mirroring import Member, Mirrored
-from holdfast.operations.plugs import Mirror, Plugs
-from holdfast.operations.tee import CHUNKS_BEHIND
-from holdfast.operations.verify import verify
-from holdfast.ports import Stored
+from holdfast.operations.context import Mirror, Plugs
+from holdfast.operations.parts.fan_out import CHUNKS_BEHIND
+from holdfast.operations.parts.mirrored import Member, Mirrored
+from holdfast.operations.verify.full import verify
+from holdfast.ports.source import Stored
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.operations.backup import backup
-from holdfast.operations.overview import Index, Overview
+from holdfast.catalog.manifest_index import Index, Overview
+from holdfast.operations.backup.job import backup
 from holdfast.operations.usage import usage
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.worlds import World

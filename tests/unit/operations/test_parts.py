@@ -7,11 +7,11 @@ from hashlib import sha256
 
 import pytest
 
-from holdfast.errors import VerifyFailed
-from holdfast.model import Buffer, Codec, Member, PartPlan
-from holdfast.operations.parts import proven, store_part
+from holdfast.model.backup import Buffer, Codec, Member, PartPlan
+from holdfast.model.errors import VerifyFailed
+from holdfast.operations.parts.write import proven, store_part
 from holdfast.pipeline.compress import CompressZstd
-from holdfast.ports import PartStream
+from holdfast.ports.source import PartStream
 from tests.fakes.source import FakeSnapshot
 from tests.unit.operations.worlds import World
 
@@ -70,7 +70,7 @@ class Upside:
 
 
 class Bringing:
-    """A stream with a compressor of its own; obeys `ports.SelfCompressing`."""
+    """A stream with a compressor of its own; obeys `ports.source.SelfCompressing`."""
 
     rows = 1
     members: tuple[Member, ...] = ()

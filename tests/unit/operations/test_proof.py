@@ -10,16 +10,16 @@ from hashlib import sha256
 
 import pytest
 
-from holdfast.errors import RestoreFailed, VerifyFailed
-from holdfast.model import Codec, Encryption, Part
-from holdfast.operations import proof
-from holdfast.operations.opening import stored_suffix
-from holdfast.operations.parts import keep
-from holdfast.operations.proof import RepositoryParts
-from holdfast.operations.second_reading import BLOCK_BYTES
+from holdfast.model.backup import Codec, Encryption, Part
+from holdfast.model.errors import RestoreFailed, VerifyFailed
+from holdfast.operations.parts import proof
+from holdfast.operations.parts.proof import RepositoryParts
+from holdfast.operations.parts.read import stored_suffix
+from holdfast.operations.parts.second_read import BLOCK_BYTES
+from holdfast.operations.parts.write import keep
 from holdfast.pipeline.compress import compressor
 from holdfast.pipeline.decrypt import Identities
-from holdfast.spool import MOST_IN_MEMORY_BYTES, Spool
+from holdfast.runtime.spool import MOST_IN_MEMORY_BYTES, Spool
 from tests.fakes.repository import MemoryRepository
 from tests.unit.manifests import part
 

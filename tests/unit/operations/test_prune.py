@@ -8,18 +8,18 @@ from dataclasses import replace
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import LeaseLost, RepositoryFull, RunInFlight
-from holdfast.model import Buffer
-from holdfast.operations.backup import backup
-from holdfast.operations.plugs import Plugs
+from holdfast.locking.job_lock import LeasedGuard
+from holdfast.locking.lease import Terms
+from holdfast.locking.owner import this_process
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import LeaseLost, RepositoryFull, RunInFlight
+from holdfast.model.retention import Policy
+from holdfast.operations.backup.job import backup
+from holdfast.operations.context import Plugs
 from holdfast.operations.prune import PruneReport, prune
-from holdfast.operations.quick import quick
-from holdfast.operations.verify import verify
-from holdfast.ports import Stored
-from holdfast.retention import Policy
-from holdfast.scheduling.lease import Terms
-from holdfast.scheduling.leased_guard import LeasedGuard
-from holdfast.scheduling.owner import this_process
+from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.quick import quick
+from holdfast.ports.source import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.worlds import World
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import TargetOutOfReach, Unsupported
-from holdfast.model import Manifest
-from holdfast.operations.recovering import require_reachable
-from holdfast.operations.wal_push import push
-from holdfast.recovery import NO_TARGET, Goal, Recovery, moment_of
+from holdfast.model.backup import Manifest
+from holdfast.model.errors import TargetOutOfReach, Unsupported
+from holdfast.model.recovery import NO_TARGET, Goal, Recovery, moment_of
+from holdfast.operations.restore.recovery import require_reachable
+from holdfast.operations.wal.push import push
 from tests.unit.manifests import manifest
 from tests.unit.operations.archives import Yard, archiving, name
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.errors import BackupFailed, HoldfastError, RunInFlight, SessionDaemonUnreachable
-from holdfast.holding import RUN_LABEL, HeldKind
-from holdfast.operations.backup import backup
+from holdfast.model.errors import BackupFailed, HoldfastError, RunInFlight, SessionDaemonUnreachable
+from holdfast.operations.backup.job import backup
 from holdfast.operations.repair import Fate, RepairReport, repair
-from holdfast.operations.verify import verify
+from holdfast.operations.verify.full import verify
+from holdfast.ports.sessions import RUN_LABEL, HeldKind
 from tests.fakes.holder import FakeHolder
 from tests.fakes.source import table
 from tests.unit.operations.worlds import World

@@ -7,17 +7,17 @@ import dataclasses
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import (
+from holdfast.model.backup import Relation
+from holdfast.model.errors import (
     BackupNotFound,
     ConfigInvalid,
     RestoredWithFailures,
     TargetNotEmpty,
     VerifyFailed,
 )
-from holdfast.model import Relation
-from holdfast.operations.backup import backup
-from holdfast.operations.restore import RestoreChoice, RestoreReport, restore
-from holdfast.restored import FailedObject, FailedStatements
+from holdfast.model.restored import FailedObject, FailedStatements
+from holdfast.operations.backup.job import backup
+from holdfast.operations.restore.backup import RestoreChoice, RestoreReport, restore
 from tests.fakes.progress import FakeProgress
 from tests.fakes.source import FakeTarget, table
 from tests.unit.operations.worlds import World

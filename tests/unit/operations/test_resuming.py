@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import BackupFailed, RepositoryFull, SnapshotLost
-from holdfast.model import Consistency, PartKind, PartPlan
-from holdfast.operations.backup import backup
-from holdfast.operations.resuming import Reusable
-from holdfast.operations.under_way import BackupChoice
-from holdfast.operations.verify import verify
-from holdfast.remembering import Unfinished
+from holdfast.model.backup import Consistency, PartKind, PartPlan
+from holdfast.model.errors import BackupFailed, RepositoryFull, SnapshotLost
+from holdfast.operations.backup.attempt import BackupChoice
+from holdfast.operations.backup.job import backup
+from holdfast.operations.backup.resume import Reusable
+from holdfast.operations.verify.full import verify
+from holdfast.ports.host_state import Unfinished
 from tests.fakes.source import table
 from tests.unit.operations.worlds import World
 

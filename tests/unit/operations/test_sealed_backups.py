@@ -10,15 +10,15 @@ from hashlib import sha256
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.errors import BackupFailed, IdentityNeeded, VerifyFailed
-from holdfast.model import Manifest
-from holdfast.operations.backup import backup
-from holdfast.operations.blobs import proven_blob
-from holdfast.operations.parts import proven
+from holdfast.model.backup import Manifest
+from holdfast.model.errors import BackupFailed, IdentityNeeded, VerifyFailed
+from holdfast.operations.backup.attempt import BackupChoice
+from holdfast.operations.backup.job import backup
+from holdfast.operations.parts.blobs import proven_blob
+from holdfast.operations.parts.write import proven
 from holdfast.operations.prune import prune
-from holdfast.operations.restore import RestoreChoice, restore
-from holdfast.operations.under_way import BackupChoice
-from holdfast.operations.verify import VerifyReport, verify
+from holdfast.operations.restore.backup import RestoreChoice, restore
+from holdfast.operations.verify.full import VerifyReport, verify
 from holdfast.pipeline.decrypt import Identities
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import CHUNK_BYTES, MemoryRepository

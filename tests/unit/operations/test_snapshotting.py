@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import BackupFailed, DeadlineExceeded, SessionCorrupt, TargetNotEmpty
-from holdfast.holding import Anchor, Begun, Ended, HeldKind
-from holdfast.interrupting import waiting_for
-from holdfast.operations.snapshotting import SnapshotReport, SnapshotRequest, snapshot
+from holdfast.model.errors import BackupFailed, DeadlineExceeded, SessionCorrupt, TargetNotEmpty
+from holdfast.operations.wal.snapshot_script import SnapshotReport, SnapshotRequest, snapshot
+from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind
+from holdfast.runtime.interruptible import waiting_for
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BEGUN = Begun(
@@ -52,7 +52,7 @@ class FakeHolding:
 
 @dataclass
 class FakeBracket:
-    """Obeys both `holding.Bracket` and `holding.Bracketed`."""
+    """Obeys both `ports.sessions.Bracket` and `ports.sessions.Bracketed`."""
 
     holding: FakeHolding = field(default_factory=FakeHolding)
     data: str = "/srv/data"

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.errors import DatabaseUnreachable, RunInFlight
-from holdfast.operations.backup import backup
+from holdfast.model.errors import DatabaseUnreachable, RunInFlight
+from holdfast.operations.backup.job import backup
 from holdfast.operations.status import status
 from tests.unit.operations.worlds import World
 

@@ -10,10 +10,10 @@ from itertools import repeat
 
 import pytest
 
-from holdfast.errors import RepositoryFull, VerifyFailed
-from holdfast.model import Buffer
-from holdfast.operations.uploading import SMALL_BYTES, Item, Tally, upload
-from holdfast.ports import Stored
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import RepositoryFull, VerifyFailed
+from holdfast.operations.copy.objects import SMALL_BYTES, Item, Tally, upload
+from holdfast.ports.source import Stored
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 

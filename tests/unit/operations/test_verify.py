@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from holdfast.errors import BackupNotFound, RepositoryUnreachable
-from holdfast.model import Manifest
-from holdfast.operations.backup import backup
-from holdfast.operations.verify import VerifyReport, verify
+from holdfast.model.backup import Manifest
+from holdfast.model.errors import BackupNotFound, RepositoryUnreachable
+from holdfast.operations.backup.job import backup
+from holdfast.operations.verify.full import VerifyReport, verify
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.worlds import World
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import IdentityNeeded, ManifestInvalid, VerifyFailed, WalUnfit
-from holdfast.operations.wal_get import ABANDONED_SECONDS, Getting, get
-from holdfast.operations.wal_push import push
+from holdfast.model.errors import IdentityNeeded, ManifestInvalid, VerifyFailed, WalUnfit
+from holdfast.operations.wal.get import ABANDONED_SECONDS, Getting, get
+from holdfast.operations.wal.push import push
 from holdfast.pipeline.decrypt import Identities
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.archives import DataDirectory, archiving

@@ -11,11 +11,11 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import manifest_key
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.errors import ManifestInvalid, RepositoryReadOnly
-from holdfast.model import PARENT
-from holdfast.operations.rereading import reread
-from holdfast.operations.wal_push import push
-from holdfast.retention import Policy
+from holdfast.model.backup import PARENT
+from holdfast.model.errors import ManifestInvalid, RepositoryReadOnly
+from holdfast.model.retention import Policy
+from holdfast.operations.verify.scrub import reread
+from holdfast.operations.wal.push import push
 from tests.unit.operations.archives import DataDirectory, Yard, archiving, name
 
 

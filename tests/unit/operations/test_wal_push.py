@@ -12,7 +12,8 @@ import pytest
 import zstandard
 
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.errors import (
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
     RepositoryFull,
@@ -21,10 +22,9 @@ from holdfast.errors import (
     WalConflict,
     WalUnfit,
 )
-from holdfast.model import Buffer
-from holdfast.operations.wal_push import push
+from holdfast.operations.wal.push import push
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports import Stored
+from holdfast.ports.source import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.archives import CLUSTER, DataDirectory, archiving
 from tests.unit.wal_writer import WalWriter

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.errors import ClusterChanged, DatabaseUnreachable, RepositoryFull
-from holdfast.operations.wal_push import push
-from holdfast.operations.wal_receive import Received, receive
+from holdfast.model.errors import ClusterChanged, DatabaseUnreachable, RepositoryFull
+from holdfast.operations.wal.push import push
+from holdfast.operations.wal.receive import Received, receive
 from tests.fakes.repository import MemoryRepository
 from tests.unit.operations.archives import DataDirectory, archiving
 from tests.unit.segments import segment

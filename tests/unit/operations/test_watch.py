@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from holdfast.errors import DeadlineExceeded, LeaseLost
-from holdfast.interrupting import waiting_for
-from holdfast.operations.backup import backup
-from holdfast.ports import Blobs
+from holdfast.model.errors import DeadlineExceeded, LeaseLost
+from holdfast.operations.backup.job import backup
+from holdfast.ports.source import Blobs
+from holdfast.runtime.interruptible import waiting_for
 from tests.fakes.source import FakeSnapshot, FakeSource, table
 from tests.unit.operations.worlds import World
 
@@ -60,7 +60,7 @@ def test_the_deadline_counts_the_opening_and_the_reads_together(
 ) -> None:
     hours = [0]
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600 * hours[0])
-    monkeypatch.setattr("holdfast.operations.watch.time", clock)
+    monkeypatch.setattr("holdfast.operations.backup.watchdog.time", clock)
 
     class Slow(FakeSource):
         @contextmanager

@@ -6,14 +6,14 @@ from datetime import timedelta
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.failure import Failure
-from holdfast.holding import Holder
-from holdfast.model import Codec
-from holdfast.operations.plugs import JobSpec, Plugs
-from holdfast.operations.verify import Reader
-from holdfast.ports import Repository
-from holdfast.retention import Policy
-from holdfast.scheduling.budget import Budget
-from holdfast.scheduling.pace import Pace
+from holdfast.limits.budget import Budget
+from holdfast.limits.throttle import Pace
+from holdfast.model.backup import Codec
+from holdfast.model.retention import Policy
+from holdfast.operations.context import JobSpec, Plugs
+from holdfast.operations.verify.full import Reader
+from holdfast.ports.sessions import Holder
+from holdfast.ports.source import Repository
 from tests.fakes.clock import FakeClock
 from tests.fakes.gauges import MemoryGauges
 from tests.fakes.guard import MemoryGuard

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.model import Buffer
+from holdfast.model.backup import Buffer
 from holdfast.pipeline.decrypt import CannotOpen, Identities
 from holdfast.pipeline.encrypt import encryption, sealed
 from holdfast.pipeline.fingerprint import Fingerprint

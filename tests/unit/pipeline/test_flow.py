@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.model import Codec
+from holdfast.model.backup import Codec
 from holdfast.pipeline.compress import COMPRESSORS, compressor
 from holdfast.pipeline.decompress import decompress
 from holdfast.pipeline.fingerprint import Fingerprint

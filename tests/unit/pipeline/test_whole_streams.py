@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from holdfast.model import Codec
+from holdfast.model.backup import Codec
 from holdfast.pipeline.compress import compressor
 from holdfast.pipeline.decompress import decompress
 from holdfast.pipeline.flow import CorruptStream, flow

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from holdfast.errors import ConfigInvalid
+from holdfast.model.errors import ConfigInvalid
 from holdfast.repositories.clouds import azure_repository, gcs_repository, s3_repository
 from holdfast.repositories.s3_requests import S3Keys
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.errors import (
+from holdfast.model.errors import (
     HoldfastError,
     RepositoryFull,
     RepositoryReadOnly,

@@ -8,7 +8,7 @@ from itertools import chain, cycle, repeat
 import pytest
 from structlog.testing import capture_logs
 
-from holdfast.errors import ObjectMissing, RepositoryUnreachable
+from holdfast.model.errors import ObjectMissing, RepositoryUnreachable
 from holdfast.repositories import listing
 from holdfast.repositories.keys import MOST_BYTES, require_plain
 from holdfast.repositories.listing import believed

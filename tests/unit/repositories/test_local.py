@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ObjectMissing, RepositoryRefused, RepositoryUnreachable
+from holdfast.model.errors import ObjectMissing, RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.local import UNFINISHED, LocalRepository
 from tests.unit.strangers import NOBODY, open_folder, told_as_nobody
 
@@ -93,7 +93,7 @@ def test_a_file_that_cannot_grow_is_a_full_repository(tmp_path: Path) -> None:
     # Without a handler the kernel would end the process instead of refusing the write.
     program = (
         "import pathlib, resource, signal, sys\n"
-        "from holdfast.errors import RepositoryFull\n"
+        "from holdfast.model.errors import RepositoryFull\n"
         "from holdfast.repositories.local import LocalRepository\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, resource.RLIM_INFINITY))\n"
@@ -129,7 +129,7 @@ def test_a_folder_that_is_not_there_is_an_unreachable_repository(tmp_path: Path)
 def test_a_folder_of_somebody_else_is_a_read_only_repository() -> None:
     program = (
         "import pathlib, sys\n"
-        "from holdfast.errors import RepositoryReadOnly\n"
+        "from holdfast.model.errors import RepositoryReadOnly\n"
         "from holdfast.repositories.local import LocalRepository\n"
         "step_down()\n"
         "try:\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from obstore.exceptions import AlreadyExistsError, GenericError, PermissionDeniedError
 
-from holdfast.errors import (
+from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
     ObjectMissing,

@@ -7,10 +7,10 @@ from hashlib import sha256
 import pytest
 
 from holdfast.config.repositories import S3Settings
-from holdfast.model import Buffer
-from holdfast.ports import Content
+from holdfast.model.backup import Buffer
+from holdfast.ports.source import Content
 from holdfast.repositories.paced import PacedRepository
-from holdfast.wiring_stores import repository
+from holdfast.wiring.repositories import repository
 from tests.fakes.repository import MemoryRepository
 
 

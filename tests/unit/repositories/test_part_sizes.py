@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import BackupFailed
+from holdfast.model.errors import BackupFailed
 from holdfast.repositories.part_sizes import (
     MIB,
     MOST_PARTS,

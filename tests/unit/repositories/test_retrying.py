@@ -7,9 +7,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from holdfast.errors import AlreadyStored, HoldfastError, RepositoryFull, RepositoryUnreachable
-from holdfast.model import Buffer
-from holdfast.ports import Stored
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import (
+    AlreadyStored,
+    HoldfastError,
+    RepositoryFull,
+    RepositoryUnreachable,
+)
+from holdfast.ports.source import Stored
 from holdfast.repositories.retrying import MEMORY_BYTES, RetryingRepository
 from tests.fakes.repository import CHUNK_BYTES, MemoryRepository
 

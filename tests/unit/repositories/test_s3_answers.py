@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from holdfast.errors import HoldfastError, RepositoryRefused, RepositoryUnreachable
+from holdfast.model.errors import HoldfastError, RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.clouds import s3_repository
 from holdfast.repositories.object_store import ObjectStoreRepository
 from holdfast.repositories.s3_requests import S3Keys

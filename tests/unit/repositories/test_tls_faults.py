@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from holdfast.config.authorities import require_authorities
-from holdfast.errors import (
+from holdfast.model.errors import (
     ConfigInvalid,
     ObjectMissing,
     RepositoryRefused,

@@ -9,7 +9,7 @@ from ansible.module_utils.mount_table import Mount
 from ansible.module_utils.systemd_units import Unit
 from ansible.module_utils.tuning_report import Choice
 
-from holdfast.scheduling import budget
+from holdfast.limits import budget
 from plugins.filter.holdfast_budget import slots_of_jobs, tasks_for_slots
 from plugins.modules.tasksmax_live import Ceiling
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import MemoryShort
-from holdfast.model import Compressor
-from holdfast.scheduling.budget import (
+from holdfast.limits.budget import (
     Budget,
     Ceiling,
     Limits,
@@ -16,6 +14,8 @@ from holdfast.scheduling.budget import (
     tasks_beside,
     tasks_for,
 )
+from holdfast.model.backup import Compressor
+from holdfast.model.errors import MemoryShort
 
 
 def limits(*, cpus: int = 64, pids_max: int | None = None, used: int = 0) -> Limits:

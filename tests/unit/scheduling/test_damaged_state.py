@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ConfigInvalid, RunInFlight
-from holdfast.proving import Reread
-from holdfast.remembering import RunRecord, Unfinished
-from holdfast.scheduling.guard import FlockGuard
-from holdfast.scheduling.journal import FileJournal
-from holdfast.scheduling.ledger import FileLedger
-from holdfast.scheduling.proofs import FileProofs
-from holdfast.sessiond.catalogue import Catalogue
+from holdfast.daemon.session_store import Catalogue
+from holdfast.host_state.journal import FileJournal
+from holdfast.host_state.run_history import FileLedger
+from holdfast.host_state.verification_log import FileProofs
+from holdfast.locking.host_lock import FlockGuard
+from holdfast.model.errors import ConfigInvalid, RunInFlight
+from holdfast.ports.host_state import RunRecord, Unfinished
+from holdfast.ports.locks import Reread
 from tests.fakes.clock import START, FakeClock
 from tests.unit.manifests import manifest
 

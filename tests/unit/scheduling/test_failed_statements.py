@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ConfigInvalid
-from holdfast.scheduling.failed_statements import FileFailedStatements
+from holdfast.host_state.failed_statements import FileFailedStatements
+from holdfast.model.errors import ConfigInvalid
 
 
 def test_a_script_is_kept_for_its_owner_only(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ConfigInvalid
-from holdfast.scheduling.lasting_secret import SECRET_BYTES, lasting_secret
+from holdfast.host_state.secret import SECRET_BYTES, lasting_secret
+from holdfast.model.errors import ConfigInvalid
 
 
 def test_it_is_random_private_and_the_same_afterwards(tmp_path: Path) -> None:

@@ -12,15 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.errors import (
-    LeaseLost,
-    RepositoryReadOnly,
-    RepositoryUnreachable,
-)
-from holdfast.model import Buffer
-from holdfast.ports import Stored
-from holdfast.scheduling.lease import Lease, Terms
-from holdfast.scheduling.owner import Process, this_process
+from holdfast.locking.lease import Lease, Terms
+from holdfast.locking.owner import Process, this_process
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import LeaseLost, RepositoryReadOnly, RepositoryUnreachable
+from holdfast.ports.source import Stored
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
 from tests.unit.scheduling.meeting import FOLDER, LEASE, Meeting, Seconds, lease_of, on_host

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ConfigInvalid
-from holdfast.remembering import RunRecord
-from holdfast.scheduling.ledger import RUNS_KEPT, FileLedger
+from holdfast.host_state.run_history import RUNS_KEPT, FileLedger
+from holdfast.model.errors import ConfigInvalid
+from holdfast.ports.host_state import RunRecord
 from tests.fakes.clock import START
 
 

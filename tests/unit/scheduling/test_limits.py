@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.scheduling.budget import Ceiling, Limits
-from holdfast.scheduling.limits import live_limits, refused_tasks
+from holdfast.limits.budget import Ceiling, Limits
+from holdfast.limits.cgroup import live_limits, refused_tasks
 
 UNIT = "/system.slice/holdfast-backup-shop.service"
 

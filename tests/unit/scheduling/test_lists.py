@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ConfigInvalid
-from holdfast.scheduling.lists import FileLists
+from holdfast.host_state.file_lists import FileLists
+from holdfast.model.errors import ConfigInvalid
 
 
 def read(lists: FileLists, job: str) -> bytes:

@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.errors import AlreadyStored, RepositoryRefused
-from holdfast.model import Buffer
-from holdfast.ports import Stored
-from holdfast.scheduling.lease import Terms
-from holdfast.scheduling.leased_guard import WritersGuard, slots_of
+from holdfast.locking.job_lock import WritersGuard, slots_of
+from holdfast.locking.lease import Terms
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import AlreadyStored, RepositoryRefused
+from holdfast.ports.source import Stored
 from tests.fakes.clock import FakeClock
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository

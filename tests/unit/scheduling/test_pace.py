@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from holdfast.scheduling.pace import CREDIT_SECONDS, Limit, Pace
+from holdfast.limits.throttle import CREDIT_SECONDS, Limit, Pace
 
 
 def test_the_rate_is_that_of_all_workers_together() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.scheduling.room import Room
+from holdfast.runtime.adaptive_limit import Room
 
 
 class Watch:

@@ -10,9 +10,9 @@ from types import FrameType
 
 import pytest
 
-from holdfast.errors import BackupFailed, Interrupted, SnapshotLost, TasksRefused
-from holdfast.scheduling.room import Room
-from holdfast.scheduling.slots import run_all
+from holdfast.model.errors import BackupFailed, Interrupted, SnapshotLost, TasksRefused
+from holdfast.runtime.adaptive_limit import Room
+from holdfast.runtime.worker_pool import run_all
 
 WAIT_SECONDS = 60.0
 
@@ -168,7 +168,7 @@ def test_an_item_that_was_refused_a_task_is_tried_again_with_half_as_many() -> N
 def test_a_host_that_refuses_everything_is_believed_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("holdfast.scheduling.slots.MOST_TRIES", 2)
+    monkeypatch.setattr("holdfast.runtime.worker_pool.MOST_TRIES", 2)
 
     def work(item: int) -> None:
         raise TasksRefused(f"cannot start 'gzip' for {item}")

@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 
-from holdfast.errors import (
+from holdfast.host_state.failed_statements import FileFailedStatements
+from holdfast.host_state.file_lists import FileLists
+from holdfast.host_state.run_history import FileLedger
+from holdfast.host_state.secret import lasting_secret
+from holdfast.locking.host_lock import FlockGuard
+from holdfast.model.errors import (
     ConfigInvalid,
     HoldfastError,
     RepositoryFull,
     RepositoryReadOnly,
     RepositoryUnreachable,
 )
-from holdfast.remembering import RunRecord
-from holdfast.scheduling.failed_statements import FileFailedStatements
-from holdfast.scheduling.guard import FlockGuard
-from holdfast.scheduling.lasting_secret import lasting_secret
-from holdfast.scheduling.ledger import FileLedger
-from holdfast.scheduling.lists import FileLists
-from holdfast.scheduling.state import make_folder, open_private
+from holdfast.ports.host_state import RunRecord
+from holdfast.runtime.private_directory import make_folder, open_private
 
 NOBODY = 65534
 

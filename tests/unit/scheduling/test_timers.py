@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.scheduling.timers import next_run
+from holdfast.host_state.timers import next_run
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.holding import HeldKind
-from holdfast.session.protocol import Request, Verb
-from holdfast.sessiond.authority import Authority, Peer
-from holdfast.sessiond.catalogue import Catalogue
-from holdfast.sessiond.keeper import Keeper
-from holdfast.sessiond.kept import JobSessions, Limits
+from holdfast.daemon.held_session import JobSessions, Limits
+from holdfast.daemon.peer_auth import Authority, Peer
+from holdfast.daemon.session_manager import Keeper
+from holdfast.daemon.session_store import Catalogue
+from holdfast.ports.sessions import HeldKind
+from holdfast.sessions.protocol import Request, Verb
 from tests.fakes.clock import FakeClock
 from tests.fakes.holder import EPOCH, FakeHolder
 

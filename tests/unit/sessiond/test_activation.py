@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ConfigInvalid
-from holdfast.sessiond.activation import Supervisor, inherited_socket
+from holdfast.daemon.activation import Supervisor, inherited_socket
+from holdfast.model.errors import ConfigInvalid
 
 
 def test_a_socket_meant_for_another_process_is_not_ours() -> None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.errors import SessionDaemonUnreachable
-from holdfast.sessiond import catalogue as catalogues
+from holdfast.daemon import session_store as catalogues
+from holdfast.model.errors import SessionDaemonUnreachable
 from tests.unit.sessiond.conftest import ANNE, Desk
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.errors import (
+from holdfast.model.errors import (
     DatabaseUnreachable,
     GrantMissing,
     HoldfastError,
@@ -20,8 +20,8 @@ from holdfast.errors import (
     SessionNotFound,
     SessionRefused,
 )
-from holdfast.holding import RUN_LABEL
-from holdfast.session.protocol import Request, Verb
+from holdfast.ports.sessions import RUN_LABEL
+from holdfast.sessions.protocol import Request, Verb
 from tests.unit.sessiond.conftest import ADMIN, ANNE, BERT, Desk
 
 

@@ -13,21 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import (
+from holdfast.daemon import listener as listeners
+from holdfast.daemon.activation import own_socket
+from holdfast.daemon.listener import MOST_AT_ONCE, MOST_OF_ONE, PATIENCE_SECONDS, Listener
+from holdfast.daemon.peer_auth import Authority, Peer
+from holdfast.model.errors import (
     ConfigInvalid,
     RepositoryFull,
     SessionDaemonUnreachable,
     SessionNotFound,
     SessionRefused,
 )
-from holdfast.holding import HeldKind
-from holdfast.session.client import SessionClient
-from holdfast.session.protocol import MOST_ANSWER_BYTES, decode_answer
-from holdfast.session.remote import RemoteHolder
-from holdfast.sessiond import listener as listeners
-from holdfast.sessiond.activation import own_socket
-from holdfast.sessiond.authority import Authority, Peer
-from holdfast.sessiond.listener import MOST_AT_ONCE, MOST_OF_ONE, PATIENCE_SECONDS, Listener
+from holdfast.ports.sessions import HeldKind
+from holdfast.sessions.client import SessionClient
+from holdfast.sessions.protocol import MOST_ANSWER_BYTES, decode_answer
+from holdfast.sessions.remote import RemoteHolder
 from tests.engine.waiting import until
 from tests.unit.sessiond.conftest import ANNE, BERT, STRANGER, Desk
 from tests.unit.strangers import NOBODY, open_folder, told_as_nobody
@@ -35,7 +35,7 @@ from tests.unit.strangers import NOBODY, open_folder, told_as_nobody
 ASK = """
 import sys
 from pathlib import Path
-from holdfast.session.client import SessionClient
+from holdfast.sessions.client import SessionClient
 step_down()
 try:
     SessionClient(socket_path=Path(sys.argv[1])).listed(all_states=True)

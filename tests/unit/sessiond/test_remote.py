@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import SessionDaemonUnreachable, SessionLost
-from holdfast.holding import HeldKind
-from holdfast.session.client import SessionClient
-from holdfast.session.record import SessionRecord
-from holdfast.session.remote import END_SECONDS, RemoteHolding
+from holdfast.model.errors import SessionDaemonUnreachable, SessionLost
+from holdfast.ports.sessions import HeldKind
+from holdfast.sessions.client import SessionClient
+from holdfast.sessions.record import SessionRecord
+from holdfast.sessions.remote import END_SECONDS, RemoteHolding
 from tests.unit.sessiond.conftest import ANNE, Desk
 
 SILENT = SessionDaemonUnreachable("cannot ask the session daemon: Connection refused")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.sources.cutting import Cutter
+from holdfast.sources.stream_cutter import Cutter
 
 
 @given(st.lists(st.binary(max_size=9)), st.lists(st.integers(0, 5)))

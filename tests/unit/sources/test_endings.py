@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import BackupFailed
-from holdfast.sources.endings import Endings
+from holdfast.model.errors import BackupFailed
+from holdfast.runtime.cancellation import Endings
 
 
 def test_everything_under_way_is_ended_even_if_one_refuses() -> None:

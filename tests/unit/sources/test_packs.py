@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from holdfast.sources.packs import PACK_BYTES, TABLES_IN_PACK, packs
+from holdfast.sources.packing import PACK_BYTES, TABLES_IN_PACK, packs
 
 
 def packed(sizes: Iterable[int]) -> list[list[int]]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.errors import HoldfastError, SessionExpired, SessionLost, SnapshotLost
-from holdfast.holding import HeldKind
-from holdfast.sources.tending import Tender, joined, let_go, of_this_process
+from holdfast.model.errors import HoldfastError, SessionExpired, SessionLost, SnapshotLost
+from holdfast.ports.sessions import HeldKind
+from holdfast.sources.keepalive import Tender, joined, let_go, of_this_process
 from tests.engine.waiting import until
 from tests.fakes.holder import FakeHolder, FakeHolding
 

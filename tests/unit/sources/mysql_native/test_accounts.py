@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.sources.mysql_native.accounts import relative_grant
+from holdfast.sources.mysql.server.accounts import relative_grant
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import ConfigInvalid
-from holdfast.sources.mysql_native.address import Address
+from holdfast.model.errors import ConfigInvalid
+from holdfast.sources.mysql.server.address import Address
 
 
 def test_every_part_of_an_address_is_decoded() -> None:

@@ -7,14 +7,14 @@ import sqlite3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.sources.mysql_native.bare_text import (
+from holdfast.sources.mysql.rows.unescaped_rows import (
     MOST_RANGES_SKIPPED,
     Luck,
     arguments,
     counts,
     is_true,
 )
-from holdfast.sources.mysql_native.columns import Column
+from holdfast.sources.mysql.server.columns import Column
 
 ID = Column(name="id", data_type="int", nullable=False)
 NAME = Column(name="name", data_type="varchar", charset="utf8mb4", nullable=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.model import Relation, Selection
-from holdfast.sources.mysql_native.choices import Choices
+from holdfast.model.backup import Relation, Selection
+from holdfast.sources.mysql.server.options import Choices
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.sources.mysql_native.columns import Column, row_text
+from holdfast.sources.mysql.server.columns import Column, row_text
 
 
 @pytest.mark.parametrize(

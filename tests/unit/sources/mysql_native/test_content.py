@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.model import Relation
-from holdfast.sources.mysql_native.columns import Column
-from holdfast.sources.mysql_native.content import piece, question
-from holdfast.sources.mysql_native.tables import Table
+from holdfast.model.backup import Relation
+from holdfast.sources.mysql.server.columns import Column
+from holdfast.sources.mysql.server.content_checksum import piece, question
+from holdfast.sources.mysql.server.tables import Table
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.sources.mysql_native.dump_script import DumpScript
+from holdfast.sources.mysql.restore.dump_script import DumpScript
 
 MODE = b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;\n"
 DUMP = (

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import BackupFailed
-from holdfast.model import Relation
-from holdfast.sources.mysql_native.columns import Column
-from holdfast.sources.mysql_native.insert_text import Limits, long_row, mark, statement
-from holdfast.sources.mysql_native.tables import Table
+from holdfast.model.backup import Relation
+from holdfast.model.errors import BackupFailed
+from holdfast.sources.mysql.rows.insert_text import Limits, long_row, mark, statement
+from holdfast.sources.mysql.server.columns import Column
+from holdfast.sources.mysql.server.tables import Table
 
 TABLE = Table(
     relation=Relation(schema="s", name="a`b\n; --"),

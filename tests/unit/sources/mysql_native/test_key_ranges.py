@@ -6,11 +6,11 @@ import sqlite3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.model import Relation
-from holdfast.sources.mysql_native.columns import Column
-from holdfast.sources.mysql_native.insert_text import Limits
-from holdfast.sources.mysql_native.key_ranges import Pace, Steps, between
-from holdfast.sources.mysql_native.tables import Key, Table
+from holdfast.model.backup import Relation
+from holdfast.sources.mysql.rows.insert_text import Limits
+from holdfast.sources.mysql.rows.key_ranges import Pace, Steps, between
+from holdfast.sources.mysql.server.columns import Column
+from holdfast.sources.mysql.server.tables import Key, Table
 
 COLUMNS = tuple(Column(name=name, data_type="int", nullable=False) for name in "abc")
 ROWS = list(itertools.product(range(3), repeat=3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.sources.mysql_native.late_indexes import built, split
+from holdfast.sources.mysql.server.deferred_indexes import built, split
 
 
 def table(*lines: str, options: str = ") ENGINE=InnoDB") -> bytes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.model import PartKind
-from holdfast.proven import Proven
-from holdfast.sources.mysql_native.making import Batch, Made, stages
-from holdfast.sources.mysql_native.scripting import Item
+from holdfast.model.backup import PartKind
+from holdfast.model.proven import Proven
+from holdfast.sources.mysql.restore.schema_batches import Batch, Made, stages
+from holdfast.sources.mysql.server.script import Item
 
 WHOLE = Proven(lambda: iter([]))
 HEAD = b"SET a;\nSET b;\n"

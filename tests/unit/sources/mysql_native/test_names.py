@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.sources.mysql_native.names import quoted, slug, unquoted
+from holdfast.sources.mysql.server.names import quoted, slug, unquoted
 
 
 @given(st.text())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from holdfast.model import Relation
-from holdfast.sources.mysql_native.packing import is_small, pack_plan
-from holdfast.sources.mysql_native.tables import Table
-from holdfast.sources.packs import SMALL_TABLE_BYTES
+from holdfast.model.backup import Relation
+from holdfast.sources.mysql.rows.packing import is_small, pack_plan
+from holdfast.sources.mysql.server.tables import Table
+from holdfast.sources.packing import SMALL_TABLE_BYTES
 
 
 def table(name: str = "t", *, size_bytes: int = 16384, engine: str = "InnoDB") -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.sources.mysql_native.replication import NONE, Replication, of_status
+from holdfast.sources.mysql.server.replication import NONE, Replication, of_status
 
 
 def test_a_server_without_sources_is_no_replica() -> None:

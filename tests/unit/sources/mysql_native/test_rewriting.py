@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.sources.mysql_native.rewriting import (
+from holdfast.sources.mysql.server.definition_text import (
     in_order,
     own_libraries,
     replacing,

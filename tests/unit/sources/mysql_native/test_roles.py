@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.sources.mysql_native.roles import (
+from holdfast.sources.mysql.server.roles import (
     Account,
     Membership,
     by_default,

@@ -4,13 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.sources.mysql_native.scripting import (
-    Item,
-    ScriptDamaged,
-    items,
-    script,
-    stored_program,
-)
+from holdfast.sources.mysql.server.script import Item, ScriptDamaged, items, script, stored_program
 
 some_items = st.builds(
     Item, kind=st.just("table"), name=st.text(), sql=st.binary(), table=st.text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.sources.mysql_native.session_settings import (
+from holdfast.sources.mysql.server.session_settings import (
     FIRST,
     SETTINGS,
     Purpose,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from holdfast.sources.mysql_native import typed_json
-from holdfast.sources.mysql_native.columns import Column, raw_row
+from holdfast.sources.mysql.server import typed_json
+from holdfast.sources.mysql.server.columns import Column, raw_row
 
 
 def as_old_server(sql: str) -> str:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.model import Member, Relation
-from holdfast.proven import Proven
-from holdfast.sources.mysql_native.unpacking import BEGIN, END, Unpacked
+from holdfast.model.backup import Member, Relation
+from holdfast.model.proven import Proven
+from holdfast.sources.mysql.restore.packed_tables import BEGIN, END, Unpacked
 from tests.unit.manifests import part
 
 HEAD = b"SET a;\nSET b;\n"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ToolMissing
-from holdfast.model import Compressor
-from holdfast.process import Child, ChildFailed, running
-from holdfast.sources.mysql_tools.compressors import ChildCompression, Compressing
+from holdfast.model.backup import Compressor
+from holdfast.model.errors import ToolMissing
+from holdfast.runtime.process import Child, ChildFailed, running
+from holdfast.sources.mysql.dump.compressors import ChildCompression, Compressing
 
 MIB = 1 << 20
 

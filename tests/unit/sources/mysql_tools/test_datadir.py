@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ConfigInvalid, Unsupported
-from holdfast.model import Codec, Part, PartKind, Relation
-from holdfast.ports import RestoreRequest
-from holdfast.proven import OpenPart
-from holdfast.sources.mysql_tools.datadir import DatadirTarget
+from holdfast.model.backup import Codec, Part, PartKind, Relation
+from holdfast.model.errors import ConfigInvalid, Unsupported
+from holdfast.model.proven import OpenPart
+from holdfast.ports.source import RestoreRequest
+from holdfast.sources.mysql.files.datadir import DatadirTarget
 from tests.fakes.progress import FakeProgress
 from tests.unit.manifests import bare_part
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.sources.mysql_tools.dump_command import DumpCommand
-from holdfast.sources.mysql_tools.programs import Program
+from holdfast.sources.mysql.dump.dump_command import DumpCommand
+from holdfast.sources.mysql.dump.programs import Program
 
 
 def command(kind: str = "mariadb", database: str = "shop") -> DumpCommand:

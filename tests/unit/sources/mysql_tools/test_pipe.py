@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
-from holdfast.errors import BackupFailed
-from holdfast.model import Compressor
-from holdfast.process import ChildFailed
-from holdfast.sources.mysql_native.address import Address
-from holdfast.sources.mysql_tools.compressors import Compressing
-from holdfast.sources.mysql_tools.pipe import CompressedDumpStream, Pipes, failure
+from holdfast.model.backup import Compressor
+from holdfast.model.errors import BackupFailed
+from holdfast.runtime.process import ChildFailed
+from holdfast.sources.mysql.dump.compressors import Compressing
+from holdfast.sources.mysql.dump.pipe import CompressedDumpStream, Pipes, failure
+from holdfast.sources.mysql.server.address import Address
 
 ADDRESS = Address.parse("mysql://u@h/d?unix_socket=/run/s", password="secret")
 COMPLETE = "-- rows\n-- Dump completed\n"

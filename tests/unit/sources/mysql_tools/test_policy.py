@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import Unsupported
-from holdfast.model import Relation
-from holdfast.sources.mysql_native.columns import Column
-from holdfast.sources.mysql_native.edition import Edition
-from holdfast.sources.mysql_native.tables import Table
-from holdfast.sources.mysql_tools import policy
-from holdfast.sources.mysql_tools.programs import Program
+from holdfast.model.backup import Relation
+from holdfast.model.errors import Unsupported
+from holdfast.sources.mysql.dump import policy
+from holdfast.sources.mysql.dump.programs import Program
+from holdfast.sources.mysql.server.columns import Column
+from holdfast.sources.mysql.server.tables import Table
+from holdfast.sources.mysql.server.version import Edition
 
 
 def table(

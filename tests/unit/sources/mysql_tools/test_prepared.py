@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.sources.mysql_native.address import Address
-from holdfast.sources.mysql_native.client import login_options
-from holdfast.sources.mysql_tools.prepared import prepared_login
+from holdfast.sources.mysql.dump.init_command import prepared_login
+from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.client import login_options
 
 LOCAL = Address.parse("mysql://u@localhost/d?unix_socket=/run/s", password="p")
 REMOTE = Address.parse("mysql://u@db.example/d", password="p")

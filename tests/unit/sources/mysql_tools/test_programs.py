@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ToolMissing
-from holdfast.sources.mysql_native.edition import Edition
-from holdfast.sources.mysql_tools.programs import described, find_backup, find_dump, find_unpacking
+from holdfast.model.errors import ToolMissing
+from holdfast.sources.mysql.dump.programs import described, find_backup, find_dump, find_unpacking
+from holdfast.sources.mysql.server.version import Edition
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from holdfast.sources.mysql_tools.xbstream import Catcher, NotUnderstood, kept_beneath
+from holdfast.sources.mysql.files.xbstream import Catcher, NotUnderstood, kept_beneath
 
 
 def chunk(path: str, data: bytes | None) -> bytes:

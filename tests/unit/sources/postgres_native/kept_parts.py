@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.model import Part, PartKind
-from holdfast.sources.postgres_native.table_part import TablePart
+from holdfast.model.backup import Part, PartKind
+from holdfast.sources.postgres.server.table_part import TablePart
 from tests.unit.manifests import bare_part
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.model import Relation
-from holdfast.sources.postgres_native.content import (
+from holdfast.model.backup import Relation
+from holdfast.sources.postgres.server.content_checksum import (
     METHOD,
     checksum,
     digest_of,
     piece,
     question,
 )
-from holdfast.sources.postgres_native.table_part import Pages, TablePart
+from holdfast.sources.postgres.server.table_part import Pages, TablePart
 
 OTHER = 'CASE num_nulls("a") WHEN 0 THEN hashtextextended(concat("a") COLLATE "C", 0) END'
 

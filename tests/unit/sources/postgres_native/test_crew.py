@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from holdfast.sources.postgres_native.crew import Waiting
+from holdfast.sources.postgres.restore.session_pool import Waiting
 
 NEEDS = {"a": "", "b": "a", "c": "", "d": "bc"}
 

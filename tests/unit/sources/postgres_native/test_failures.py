@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from holdfast.errors import (
+from holdfast.model.errors import (
     AccessDenied,
     BackupFailed,
     DatabaseUnreachable,
@@ -13,8 +13,8 @@ from holdfast.errors import (
     HoldfastError,
     SnapshotLost,
 )
-from holdfast.process import ChildFailed
-from holdfast.sources.postgres_native import failures
+from holdfast.runtime.process import ChildFailed
+from holdfast.sources.postgres.server import failures
 
 
 @dataclass(frozen=True)

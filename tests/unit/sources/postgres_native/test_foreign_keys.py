@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.model import Relation
-from holdfast.sources.postgres_native.foreign_keys import ForeignKey, order
+from holdfast.model.backup import Relation
+from holdfast.sources.postgres.restore.foreign_keys import ForeignKey, order
 
 NAMES = "abcdef"
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from holdfast.sources.postgres_native.global_objects import Existing, missing
-from holdfast.sources.postgres_native.statements import statements
+from holdfast.sources.postgres.restore.global_objects import Existing, missing
+from holdfast.sources.postgres.server.statements import statements
 
 GLOBALS = """
 SET client_encoding = 'UTF8';

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.model import PartKind, PartPlan, Relation
-from holdfast.sources.postgres_native import layout, table_plans
-from holdfast.sources.postgres_native.inventory import Facts, Table
-from holdfast.sources.postgres_native.large_objects import Slice
-from holdfast.sources.postgres_native.layout import Layout, Shape
-from holdfast.sources.postgres_native.table_part import Pages
-from holdfast.sources.postgres_native.transport import Wire
+from holdfast.model.backup import PartKind, PartPlan, Relation
+from holdfast.sources.postgres.rows import part_plan, table_plans
+from holdfast.sources.postgres.rows.large_objects import Slice
+from holdfast.sources.postgres.rows.part_plan import Layout, Shape
+from holdfast.sources.postgres.rows.transport import Wire
+from holdfast.sources.postgres.server.catalog_queries import Facts, Table
+from holdfast.sources.postgres.server.table_part import Pages
 
 MIB = 1 << 20
 SHAPE = Shape(chunk_bytes=100 * MIB)
@@ -88,7 +88,7 @@ def laid_out(
     sequences: tuple[Relation, ...] = (),
     long_objects: Sequence[int] = (),
 ) -> Layout:
-    return layout.lay_out(
+    return part_plan.lay_out(
         found or facts(),
         tables,
         sequences,
@@ -198,12 +198,12 @@ def test_a_table_that_cannot_be_split_is_one_part(unsplittable: Table) -> None:
 
 
 def test_the_size_of_the_database_decides_the_size_of_a_part() -> None:
-    assert layout.chunk_bytes(facts(database_bytes=10**9), None) == (
+    assert part_plan.chunk_bytes(facts(database_bytes=10**9), None) == (
         256 * MIB,
         "the database is below 5 GB",
     )
-    assert layout.chunk_bytes(facts(database_bytes=5 * 10**9), None)[0] == 1024 * MIB
-    assert layout.chunk_bytes(facts(), 7) == (7, "asked for")
+    assert part_plan.chunk_bytes(facts(database_bytes=5 * 10**9), None)[0] == 1024 * MIB
+    assert part_plan.chunk_bytes(facts(), 7) == (7, "asked for")
 
 
 def test_rows_that_live_elsewhere_are_planned_but_no_part() -> None:

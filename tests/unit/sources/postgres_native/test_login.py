@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import ConfigInvalid
-from holdfast.sources.postgres_native.login import Login
+from holdfast.model.errors import ConfigInvalid
+from holdfast.sources.postgres.server.login import Login
 
 SECRET = "hunter2-secret"
 

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.model import Relation
-from holdfast.sources.postgres_native.quoting import (
+from holdfast.model.backup import Relation
+from holdfast.sources.postgres.server.quoting import (
     SLUG_LENGTH,
     identifier,
     literal,
     qualified,
     slug,
 )
-from holdfast.sources.postgres_native.statements import unquoted
+from holdfast.sources.postgres.server.statements import unquoted
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sources.postgres_native.restricting import is_known_to, restricted, without_words
-from holdfast.sources.postgres_native.tools import Tool
+from holdfast.sources.postgres.server.restricted_psql import is_known_to, restricted, without_words
+from holdfast.sources.postgres.server.tools import Tool
 
 HEAD = b"--\n-- PostgreSQL database dump\n--\n\n"
 BODY = (

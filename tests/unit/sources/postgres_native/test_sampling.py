@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from holdfast.sources.postgres_native import sampling
+from holdfast.sources.postgres.server import sampling
 
 SIZE = sampling.LEAST_BYTES
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.sources.postgres_native.script import Headings
+from holdfast.sources.postgres.server.script import Headings
 
 SCRIPT = b"""\
 SET a = 1;

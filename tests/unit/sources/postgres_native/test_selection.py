@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import RestoreFailed
-from holdfast.model import Part, Relation
-from holdfast.ports import RestoreRequest
-from holdfast.sources.postgres_native import selection
-from holdfast.sources.postgres_native.table_part import TablePart
+from holdfast.model.backup import Part, Relation
+from holdfast.model.errors import RestoreFailed
+from holdfast.ports.source import RestoreRequest
+from holdfast.sources.postgres.restore import selection
+from holdfast.sources.postgres.server.table_part import TablePart
 from tests.unit.sources.postgres_native.kept_parts import kept
 
 

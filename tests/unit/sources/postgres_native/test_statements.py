@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.model import Relation
-from holdfast.sources.postgres_native import statements
+from holdfast.model.backup import Relation
+from holdfast.sources.postgres.server import statements
 
 
 def public(name: str) -> Relation:

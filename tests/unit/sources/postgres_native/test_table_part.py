@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.model import Relation
-from holdfast.sources.postgres_native.table_part import TablePart
+from holdfast.model.backup import Relation
+from holdfast.sources.postgres.server.table_part import TablePart
 from tests.unit.sources.postgres_native.kept_parts import kept
 
 ORDERS = Relation(schema="public", name="orders")

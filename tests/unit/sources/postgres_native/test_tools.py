@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import ToolMissing
-from holdfast.sources.postgres_native import tools
+from holdfast.model.errors import ToolMissing
+from holdfast.sources.postgres.server import tools
 
 
 def installed(root: Path, *versions: str) -> list[Path]:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange, lines
+from holdfast.sources.postgres.files.backup_manifest import ManifestFile, WalRange, lines
 
 FILES = [
     ManifestFile(path="base/5/1259", size_bytes=8192, modified=1_700_000_000, crc32c=0xE3069283),

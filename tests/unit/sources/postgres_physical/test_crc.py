@@ -6,7 +6,7 @@ from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.sources.postgres_physical.crc import joined
+from holdfast.sources.postgres.files.crc import joined
 
 
 @given(before=st.binary(max_size=300), after=st.binary(max_size=300))

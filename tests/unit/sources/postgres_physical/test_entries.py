@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.sources.postgres_physical.entries import Entries, paths
-from holdfast.sources.postgres_physical.tree import Entry
+from holdfast.sources.postgres.files.entries import Entries, paths
+from holdfast.sources.postgres.files.tree import Entry
 
 ODD = ["base/5/1259", "größe", b"base/\xff\xfe".decode(errors="surrogateescape"), "a\nb\tc '\""]
 

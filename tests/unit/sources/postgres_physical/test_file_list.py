@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
-from holdfast.sources.postgres_physical.file_list import FileList
-from holdfast.sources.postgres_physical.tar_stream import TarStream
+from holdfast.sources.postgres.files.file_list import FileList
+from holdfast.sources.postgres.files.tar_stream import TarStream
 
 LISTED = b'{ "Files": [' + b"x" * 700 + b"] }\n"
 

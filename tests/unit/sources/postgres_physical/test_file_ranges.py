@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.errors import VerifyFailed
-from holdfast.sources.postgres_physical.file_ranges import FileRange, cut
-from holdfast.span import tear_in
+from holdfast.model.errors import VerifyFailed
+from holdfast.model.ranges import tear_in
+from holdfast.sources.postgres.files.file_ranges import FileRange, cut
 
 SIZES = st.integers(min_value=0, max_value=100)
 

@@ -9,9 +9,9 @@ import pytest
 import zstandard
 from crc32c import crc32c
 
-from holdfast.errors import VerifyFailed
-from holdfast.model import Part, PartKind
-from holdfast.sources.postgres_physical.findings import (
+from holdfast.model.backup import Part, PartKind
+from holdfast.model.errors import VerifyFailed
+from holdfast.sources.postgres.files.checksum_results import (
     BLOCKS_KEPT,
     Findings,
     ReadFile,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import BackupFailed
-from holdfast.sources.postgres_physical.inventory import SEGMENT_BYTES, Files
+from holdfast.model.errors import BackupFailed
+from holdfast.sources.postgres.files.catalog_check import SEGMENT_BYTES, Files
 
 GONE = [("base/5", "database 'shop'")]
 

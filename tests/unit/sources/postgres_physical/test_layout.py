@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.model import Codec, Part, PartKind, PartPlan
-from holdfast.sources.postgres_physical.findings import Findings, ReadFile
-from holdfast.sources.postgres_physical.layout import Layout, Sizes, around, lay_out
-from holdfast.sources.postgres_physical.tree import Entry
+from holdfast.model.backup import Codec, Part, PartKind, PartPlan
+from holdfast.sources.postgres.files.checksum_results import Findings, ReadFile
+from holdfast.sources.postgres.files.part_plan import Layout, Sizes, around, lay_out
+from holdfast.sources.postgres.files.tree import Entry
 
 MIB = 1 << 20
 BIG = Entry(path="base/5/1", size_bytes=8 * MIB)

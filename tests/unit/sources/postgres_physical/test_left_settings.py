@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sources.postgres_physical.left_settings import notes_on
+from holdfast.sources.postgres.files.stale_settings import notes_on
 
 
 def noted(folder: Path, config: str, *, auto: str = "", signal: str = "") -> str:

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.errors import Unsupported
-from holdfast.model import Manifest
-from holdfast.sources.postgres_physical.lineage import (
+from holdfast.model.backup import Manifest
+from holdfast.model.errors import Unsupported
+from holdfast.sources.postgres.files.parent_choice import (
     cannot_follow,
     parent_among,
     require_summaries,
 )
-from holdfast.sources.postgres_physical.stream_facts import StreamFacts
+from holdfast.sources.postgres.files.stream_facts import StreamFacts
 from tests.unit.manifests import manifest, part
 
 FOUND = StreamFacts(

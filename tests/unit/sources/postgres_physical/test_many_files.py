@@ -6,12 +6,12 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 
-from holdfast.model import Part, PartKind
-from holdfast.sources.postgres_physical.backup_manifest import ManifestFile, WalRange, lines
-from holdfast.sources.postgres_physical.findings import Findings, ReadFile, whole_files
-from holdfast.sources.postgres_physical.layout import Layout, around, lay_out
-from holdfast.sources.postgres_physical.packed import Packed
-from holdfast.sources.postgres_physical.tree import Entry
+from holdfast.model.backup import Part, PartKind
+from holdfast.sources.postgres.files.backup_manifest import ManifestFile, WalRange, lines
+from holdfast.sources.postgres.files.checksum_results import Findings, ReadFile, whole_files
+from holdfast.sources.postgres.files.compressed_text import Packed
+from holdfast.sources.postgres.files.part_plan import Layout, around, lay_out
+from holdfast.sources.postgres.files.tree import Entry
 from tests.unit.manifests import bare_part
 
 FEW, MANY = 8_000, 16_000

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from holdfast.sources.postgres_physical.own_wal import tablespaces_to_bring
-from holdfast.tablespaces import NewTablespaces
+from holdfast.runtime.tablespaces import NewTablespaces
+from holdfast.sources.postgres.files.included_wal import tablespaces_to_bring
 
 
 class Admits:

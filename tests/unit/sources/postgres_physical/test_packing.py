@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from holdfast.sources.postgres_physical.packing import END, Arena, header, padding_bytes
+from holdfast.sources.postgres.files.packing import END, Arena, header, padding_bytes
 
 
 @pytest.mark.parametrize(

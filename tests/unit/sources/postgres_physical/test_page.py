@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from holdfast.sources.postgres_physical.page import (
+from holdfast.sources.postgres.files.page import (
     _BASES,
     PAGE_BYTES,
     Suspect,

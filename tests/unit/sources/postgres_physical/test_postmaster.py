@@ -10,12 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import RestoreFailed
-from holdfast.sources.postgres_physical.postmaster import (
-    Postmaster,
-    launched,
-    require_ours,
-)
+from holdfast.model.errors import RestoreFailed
+from holdfast.sources.postgres.files.postmaster import Postmaster, launched, require_ours
 from tests.engine.waiting import until
 
 IDENTIFIER = 7300000000000000001

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from crc32c import crc32c
 
-from holdfast.errors import BackupFailed, SessionCorrupt
-from holdfast.model import Buffer, PartKind
-from holdfast.sources.postgres_physical.file_ranges import cut
-from holdfast.sources.postgres_physical.findings import Findings, whole_files
-from holdfast.sources.postgres_physical.reading import CHUNK_BYTES, Reader
-from holdfast.sources.postgres_physical.tree import Entry
+from holdfast.model.backup import Buffer, PartKind
+from holdfast.model.errors import BackupFailed, SessionCorrupt
+from holdfast.sources.postgres.files.checksum_results import Findings, whole_files
+from holdfast.sources.postgres.files.file_ranges import cut
+from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES, Reader
+from holdfast.sources.postgres.files.tree import Entry
 from tests.unit.manifests import bare_part
 
 BIG = 2 * CHUNK_BYTES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.sources.postgres_physical.recovery_files import (
+from holdfast.sources.postgres.files.recovery_files import (
     quoted,
     write_missing_configuration,
     write_settings,

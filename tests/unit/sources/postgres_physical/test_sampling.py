@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sources.postgres_physical.sampling import SAMPLED_FILE_BYTES, is_worth_compressing
-from holdfast.sources.postgres_physical.tree import Entry
+from holdfast.sources.postgres.files.sampling import SAMPLED_FILE_BYTES, is_worth_compressing
+from holdfast.sources.postgres.files.tree import Entry
 
 NOISE = os.urandom(SAMPLED_FILE_BYTES)
 

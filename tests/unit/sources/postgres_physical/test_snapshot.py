@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 from crc32c import crc32c
 
-from holdfast.chaining import Telling
-from holdfast.errors import BackupFailed, SessionCorrupt, SnapshotLost
-from holdfast.holding import HeldKind
-from holdfast.model import Codec, Part, PartKind, PartPlan
-from holdfast.ports import Closing, Continuing, Lasting, Memorable
-from holdfast.sources.postgres_physical.cluster import ClusterFacts
-from holdfast.sources.postgres_physical.findings import Findings
-from holdfast.sources.postgres_physical.layout import lay_out
-from holdfast.sources.postgres_physical.snapshot import PhysicalSnapshot
-from holdfast.sources.postgres_physical.tree import Seen
-from holdfast.wal import Position
+from holdfast.model.backup import Codec, Part, PartKind, PartPlan
+from holdfast.model.errors import BackupFailed, SessionCorrupt, SnapshotLost
+from holdfast.model.wal import Position
+from holdfast.ports.incremental import Telling
+from holdfast.ports.sessions import HeldKind
+from holdfast.ports.source import Closing, Continuing, Lasting, Memorable
+from holdfast.sources.postgres.files.checksum_results import Findings
+from holdfast.sources.postgres.files.cluster import ClusterFacts
+from holdfast.sources.postgres.files.part_plan import lay_out
+from holdfast.sources.postgres.files.snapshot import PhysicalSnapshot
+from holdfast.sources.postgres.files.tree import Seen
 from tests.engine.waiting import until
 from tests.fakes.holder import FakeHolder, FakeHolding
 from tests.unit.segments import MIB, header

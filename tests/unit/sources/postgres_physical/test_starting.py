@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.sources.postgres_physical.starting import last_words
+from holdfast.sources.postgres.files.server_start import last_words
 
 LOG = """\
 LOG:  redo done at 0/3003FB0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.sources.postgres_physical.stream_facts import wal_of
+from holdfast.sources.postgres.files.stream_facts import wal_of
 
 
 def test_the_wal_that_a_backup_spans_is_told_by_its_manifest() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import BackupFailed
-from holdfast.sources.postgres_physical.stream_inventory import (
+from holdfast.model.errors import BackupFailed
+from holdfast.sources.postgres.files.stream_inventory import (
     DatabasesSent,
     left_out,
     require_databases,
 )
-from holdfast.sources.postgres_physical.tar_stream import TarStream
+from holdfast.sources.postgres.files.tar_stream import TarStream
 from tests.unit.sources.postgres_physical.test_file_list import tar_with
 
 

@@ -6,10 +6,10 @@ import struct
 
 import pytest
 
-from holdfast.sources.postgres_physical.findings import Findings
-from holdfast.sources.postgres_physical.page import PAGE_BYTES
-from holdfast.sources.postgres_physical.stream_pages import MAGIC, StreamPages
-from holdfast.sources.postgres_physical.tar_stream import TarStream
+from holdfast.sources.postgres.files.checksum_results import Findings
+from holdfast.sources.postgres.files.page import PAGE_BYTES
+from holdfast.sources.postgres.files.stream_pages import MAGIC, StreamPages
+from holdfast.sources.postgres.files.tar_stream import TarStream
 from tests.unit.sources.postgres_physical.test_file_list import tar_with
 from tests.unit.sources.postgres_physical.test_page import page
 

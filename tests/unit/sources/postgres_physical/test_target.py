@@ -13,11 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import HoldfastError, RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
-from holdfast.model import Part, PartKind, Relation
-from holdfast.ports import RestoreRequest
-from holdfast.restored import Restored
-from holdfast.sources.postgres_physical.target import DirectoryTarget
+from holdfast.model.backup import Part, PartKind, Relation
+from holdfast.model.errors import (
+    HoldfastError,
+    RestoreFailed,
+    TargetNotEmpty,
+    Unsupported,
+    VerifyFailed,
+)
+from holdfast.model.restored import Restored
+from holdfast.ports.source import RestoreRequest
+from holdfast.sources.postgres.files.target import DirectoryTarget
 from tests.fakes.progress import FakeProgress
 from tests.fakes.stored import FakeStored
 from tests.unit.manifests import bare_part

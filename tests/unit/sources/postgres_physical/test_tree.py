@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.model import PartKind
-from holdfast.sources.postgres_physical.layout import Sizes, lay_out
-from holdfast.sources.postgres_physical.tree import Entry, Seen, Tree
+from holdfast.model.backup import PartKind
+from holdfast.sources.postgres.files.part_plan import Sizes, lay_out
+from holdfast.sources.postgres.files.tree import Entry, Seen, Tree
 
 VERSION = "PG_17_202406281"
 TAKEN = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import BackupFailed
-from holdfast.sources.postgres_physical.wal import require_segment
+from holdfast.model.errors import BackupFailed
+from holdfast.sources.postgres.files.wal import require_segment
 from tests.unit.segments import MIB, header
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.errors import (
+from holdfast.model.errors import (
     BackupFailed,
     DatabaseUnreachable,
     GrantMissing,
     HoldfastError,
     SlotMissing,
 )
-from holdfast.process import ChildFailed
-from holdfast.sources.postgres_physical.wire_failures import wire_failed
+from holdfast.runtime.process import ChildFailed
+from holdfast.sources.postgres.files.wire_failures import wire_failed
 
 
 @pytest.mark.parametrize(

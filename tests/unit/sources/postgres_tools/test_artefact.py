@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.model import Part, PartKind, PartPlan, Relation
-from holdfast.sources.postgres_native.inventory import Facts, Table
-from holdfast.sources.postgres_native.tools import Tool
-from holdfast.sources.postgres_tools import artefact
-from holdfast.sources.postgres_tools.artefact import CUSTOM, PLAIN
+from holdfast.model.backup import Part, PartKind, PartPlan, Relation
+from holdfast.sources.postgres.dump import dump_archive
+from holdfast.sources.postgres.dump.dump_archive import CUSTOM, PLAIN
+from holdfast.sources.postgres.server.catalog_queries import Facts, Table
+from holdfast.sources.postgres.server.tools import Tool
 from tests.unit.manifests import bare_part
 
 TOOL = Tool(path=Path("/usr/bin/pg_dump"), version="17.6", major=17)
@@ -59,7 +59,7 @@ def table(oid: int, name: str, *, ancestors: int = 0, is_foreign: bool = False) 
 def planned(
     *tables: Table, form: str = CUSTOM, database: str = "shop", workers: int = 2
 ) -> tuple[PartPlan, ...]:
-    return artefact.parts_of(
+    return dump_archive.parts_of(
         facts(database=database),
         tables,
         {"ENCODING": "UTF8"},
@@ -74,7 +74,7 @@ def planned(
 )
 def test_the_size_of_the_database_decides_the_format(size_bytes: int, form: str) -> None:
     found = facts(database_bytes=size_bytes)
-    chosen, reason = artefact.format_for(found, plain_from_bytes=5 * GB)
+    chosen, reason = dump_archive.format_for(found, plain_from_bytes=5 * GB)
     assert chosen == form
     assert "5000000000 bytes" in reason
 
@@ -108,7 +108,7 @@ def test_no_name_of_a_database_makes_two_parts_one(database: str, form: str, nam
 
 def test_the_dump_knows_its_tables_by_their_true_names() -> None:
     plan = planned(table(7, 'a "b"\nc', ancestors=2), table(8, "far", is_foreign=True))[0]
-    (listed,) = artefact.tables_in(kept(plan))
+    (listed,) = dump_archive.tables_in(kept(plan))
     assert listed.oid == 7
     assert listed.relations == (
         Relation(schema="Wei.rd", name='a "b"\nc'),

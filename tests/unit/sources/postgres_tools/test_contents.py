@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from holdfast.sources.postgres_tools import contents
+from holdfast.sources.postgres.dump import table_of_contents
 
 LISTED = """\
 ;
@@ -24,13 +24,13 @@ def numbers(text: str) -> list[int]:
 
 
 def test_everything_comes_but_other_rows_and_foreign_keys() -> None:
-    kept = contents.with_rows_of(LISTED, {16386})
+    kept = table_of_contents.with_rows_of(LISTED, {16386})
     assert numbers(kept) == [216, 217, 3401, 3410, 3240, 3421]
 
 
 def test_a_table_that_is_called_like_an_entry_is_told_by_its_number() -> None:
-    assert numbers(contents.only_rows_of(LISTED, {16385})) == [3400]
+    assert numbers(table_of_contents.only_rows_of(LISTED, {16385})) == [3400]
 
 
 def test_nothing_is_kept_of_contents_that_hold_nothing_wanted() -> None:
-    assert contents.only_rows_of(LISTED, {1}) == ""
+    assert table_of_contents.only_rows_of(LISTED, {1}) == ""

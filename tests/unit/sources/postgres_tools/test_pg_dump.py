@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.model import Codec
-from holdfast.sources.postgres_native.login import Login
-from holdfast.sources.postgres_native.tools import Tool
-from holdfast.sources.postgres_tools import pg_dump
-from holdfast.sources.postgres_tools.pg_dump import Compression
+from holdfast.model.backup import Codec
+from holdfast.sources.postgres.dump import pg_dump
+from holdfast.sources.postgres.dump.pg_dump import Compression
+from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.tools import Tool
 
 
 def tool(major: int = 17) -> Tool:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.model import Relation
-from holdfast.process import ChildFailed
-from holdfast.sources.postgres_tools.pg_restore import failed_entries, failure
+from holdfast.model.backup import Relation
+from holdfast.runtime.process import ChildFailed
+from holdfast.sources.postgres.dump.pg_restore import failed_entries, failure
 
 QUERY = "pg_restore: error: could not execute query: ERROR:  "
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdfast.errors import RestoreFailed
-from holdfast.sources.postgres_tools import plain_dump
-from holdfast.sources.postgres_tools.plain_dump import COPY, PlainDump
+from holdfast.model.errors import RestoreFailed
+from holdfast.sources.postgres.dump import plain_dump
+from holdfast.sources.postgres.dump.plain_dump import COPY, PlainDump
 
 TEXT = rb"""--
 -- PostgreSQL database dump

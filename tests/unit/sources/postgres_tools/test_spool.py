@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.proven import Proven
-from holdfast.sources.postgres_tools import spool
-from holdfast.spool import is_in_memory
+from holdfast.model.proven import Proven
+from holdfast.runtime.spool import is_in_memory
+from holdfast.sources.postgres.dump import spool
 
 NOTHING_FITS = 1 << 60
 DUMP = Proven(lambda: iter([b"PGDMP", b"rest"]))

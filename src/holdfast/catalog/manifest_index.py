@@ -1,0 +1,196 @@
+"""What many manifests say in short, remembered on this host: a list of ten thousand is quick.
+
+It is a memory and nothing more: one list of the repository says which backups there are, and only
+the summary of a manifest that is still there in its size is taken from here. Whatever does not
+fit is read again. Verify, restore and prune never ask it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.catalog.catalog import Catalog, Damaged
+from holdfast.catalog.failure import Failure
+from holdfast.catalog.places import FAILURE, MANIFEST, place_of
+from holdfast.model.backup import Manifest, Summary
+from holdfast.model.errors import BackupNotFound, ManifestInvalid, ObjectMissing, VerifyFailed
+from holdfast.model.part_gaps import require_complete
+from holdfast.model.stored_json import Unreadable, parsed, typed
+from holdfast.ports.source import Repository, Stored
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.private_directory import STATE_FAULTS, make_folder, open_private
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS summary (
+    key TEXT PRIMARY KEY, size_bytes INTEGER, sha256 TEXT, summary BLOB, seal TEXT
+) WITHOUT ROWID;
+"""
+COLUMNS = "SELECT key, size_bytes, sha256, summary, seal FROM summary"
+WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What a repository holds in short, newest snapshot first."""
+
+    summaries: tuple[Summary, ...]
+    damaged: tuple[Damaged, ...]
+    failures: tuple[Failure, ...]
+
+
+Row = tuple[int, str, object, str]
+"""As the database has it: what it holds may be damaged in any way."""
+
+
+class Index:
+    """Overviews of one repository; without a file that it may use it reads everything.
+
+    What was read when other keys were `believed` than now is read again.
+    """
+
+    def __init__(self, repository: Repository, path: Path, *, believed: Sequence[str] = ()) -> None:
+        self._repository = repository
+        self._catalog = Catalog(repository)
+        self._path = path
+        self._believed = " ".join(believed)
+
+    def overview(self, job: str = "") -> Overview:
+        """Every backup, of one job or of all; a damaged manifest does not hide the others."""
+        manifests, failed = self._ends(job)
+        known = self._known(job)
+        summaries: list[Summary] = []
+        damaged: list[Damaged] = []
+        fresh: dict[str, Row] = {}
+        for backup_id, stored in manifests.items():
+            summary = _remembered(stored, known.get(stored.key), self._believed)
+            try:
+                if summary is None:
+                    summary = self._whole(backup_id).summary
+                    fresh[stored.key] = _row(stored, summary, self._believed)
+                summaries.append(summary)
+            except (ManifestInvalid, VerifyFailed) as error:
+                damaged.append(Damaged(backup_id=backup_id, problem=error.message))
+            except BackupNotFound:
+                # Pruned since we listed it, which is no news for whoever asks now.
+                continue
+        failures = self._failures([each for each in failed if each not in manifests], damaged)
+        present = {each.key for each in manifests.values()}
+        self._remember(fresh, gone=known.keys() - present)
+        summaries.sort(key=lambda each: (each.snapshot_at, each.name), reverse=True)
+        return Overview(
+            summaries=tuple(summaries), damaged=tuple(damaged), failures=tuple(failures)
+        )
+
+    def _whole(self, backup_id: str) -> Manifest:
+        """Raises `VerifyFailed` where it does not name all of what it is to bring back."""
+        manifest = self._catalog.find(backup_id)
+        require_complete(manifest)
+        return manifest
+
+    def _ends(self, job: str) -> tuple[dict[str, Stored], list[str]]:
+        manifests: dict[str, Stored] = {}
+        failed: list[str] = []
+        for stored in self._repository.list(job):
+            place = place_of(stored.key)
+            if place is not None and place.file == MANIFEST:
+                manifests[place.backup_id] = stored
+            elif place is not None and place.file == FAILURE:
+                failed.append(place.backup_id)
+        return manifests, failed
+
+    def _failures(self, backup_ids: list[str], damaged: list[Damaged]) -> list[Failure]:
+        found: list[Failure] = []
+        for backup_id in backup_ids:
+            try:
+                found.append(self._catalog.failure(backup_id))
+            except ManifestInvalid as error:
+                damaged.append(Damaged(backup_id=backup_id, problem=error.message, is_backup=False))
+            except ObjectMissing:
+                continue
+        return sorted(found, key=lambda each: each.failed_at, reverse=True)
+
+    def _known(self, job: str) -> dict[str, Row]:
+        try:
+            with self._database() as database:
+                rows = database.execute(COLUMNS)
+                below = f"{job}/" if job else ""
+                return {row[0]: row[1:] for row in rows if row[0].startswith(below)}
+        except (*STATE_FAULTS, sqlite3.Error, ValueError, TypeError, AttributeError) as error:
+            self._forget(error)
+            return {}
+
+    def _remember(self, fresh: dict[str, Row], *, gone: set[str]) -> None:
+        if not fresh and not gone:
+            return
+        try:
+            with self._database() as database, database:
+                database.executemany("DELETE FROM summary WHERE key = ?", [(key,) for key in gone])
+                database.executemany(
+                    "INSERT OR REPLACE INTO summary VALUES (?, ?, ?, ?, ?)",
+                    [(key, *row) for key, row in fresh.items()],
+                )
+        except (*STATE_FAULTS, sqlite3.Error) as error:
+            self._forget(error)
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        make_folder(self._path.parent)
+        os.close(open_private(self._path, os.O_RDWR))
+        database = sqlite3.connect(self._path, timeout=WAIT_SECONDS)
+        with afterwards(database.close):
+            database.executescript(TABLE)
+            yield database
+
+    def _forget(self, error: Exception) -> None:
+        """Begun anew the next time; whoever may not write here reads everything every time."""
+        events.debug("index_not_used", path=str(self._path), problem=str(error))
+        # Locked, full or not writable is no damage; a table or text that is not ours is.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        is_whole = isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
+        if not is_whole and not isinstance(error, STATE_FAULTS):
+            self._path.unlink(missing_ok=True)
+
+
+def _remembered(stored: Stored, row: Row | None, believed: str) -> Summary | None:
+    """None where what is there now is not what was read then, or where the memory is damaged."""
+    if row is None:
+        return None
+    size_bytes, hashed, summary, seal = row
+    if (size_bytes, hashed) != (stored.size_bytes, stored.sha256):
+        return None
+    if not isinstance(summary, bytes) or seal != _seal(stored, summary, believed):
+        return None
+    try:
+        return typed(_adapter(), parsed(summary))
+    except Unreadable:
+        return None
+
+
+def _row(stored: Stored, summary: Summary, believed: str) -> Row:
+    content = _adapter().dump_json(summary)
+    return stored.size_bytes, stored.sha256, content, _seal(stored, content, believed)
+
+
+def _seal(stored: Stored, summary: bytes, believed: str) -> str:
+    """Over all of a row: a bit that flips in the index must not show in a list."""
+    head = f"{stored.key}\n{stored.size_bytes}\n{stored.sha256}\n{believed}\n".encode()
+    return sha256(head + summary).hexdigest()
+
+
+@cache
+def _adapter() -> TypeAdapter[Summary]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Summary)

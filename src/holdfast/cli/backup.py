@@ -1,0 +1,169 @@
+"""`holdfast plan` and `holdfast backup`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document, session_of
+from holdfast.cli.options import size_option
+from holdfast.cli.render import documents
+from holdfast.cli.render.progress import Meter, metered
+from holdfast.cli.render.tables import (
+    BACKUP_COLUMNS,
+    backup_row,
+    encryption_line,
+    size,
+    span,
+    table_of,
+)
+from holdfast.model.backup import Manifest
+from holdfast.operations.backup.attempt import BackupChoice
+from holdfast.operations.backup.job import backup as take_backup
+from holdfast.operations.backup.plan import PlanReport
+from holdfast.operations.backup.plan import plan as make_plan
+from holdfast.runtime import events
+
+ChunkSize = Annotated[
+    int | None,
+    typer.Option(
+        "--chunk-size",
+        metavar="SIZE",
+        parser=size_option,
+        help="Split tables above this (256MiB, 1GiB) instead of the configured size.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Keep the parts of an unfinished backup of the same snapshot."),
+]
+AllowMixed = Annotated[
+    bool,
+    typer.Option(
+        "--allow-mixed",
+        help="With --resume: keep them even where the snapshot is gone; the backup says mixed.",
+    ),
+]
+
+
+def plan(
+    context: typer.Context,
+    job: JobName,
+    *,
+    chunk_size: ChunkSize = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a backup of JOB would do, and why, without doing it.
+
+    \b
+    holdfast plan shop
+    holdfast plan shop --chunk-size 256MiB
+    holdfast plan shop --json | jq '.tables[] | {table, method, reason}'
+    """
+    session = session_of(context)
+    reports = make_plan(session.plugs(job, Meter(), chunk_bytes=chunk_size))
+    if as_json:
+        print_document("plan", documents.of_plans(reports))
+        return
+    for report in reports:
+        rows = [
+            (
+                str(table.relation),
+                size(table.estimated_bytes),
+                _time(report, table.estimated_bytes),
+                table.method,
+                table.reason,
+            )
+            for table in report.source.tables
+        ]
+        session.show(table_of(("TABLE", "SIZE", "TIME", "METHOD", "REASON"), rows))
+        for line in _summary(report):
+            session.say(line)
+
+
+def _time(report: PlanReport, size_bytes: int) -> str:
+    return span(timedelta(seconds=report.seconds_for(size_bytes)))
+
+
+def _summary(report: PlanReport) -> list[str]:
+    server, budget = report.source.server, report.budget
+    allowed = ", ".join(f"{name} {count}" for name, count in budget.allowed.items())
+    total = report.source.estimated_bytes
+    rate = size(round(report.bytes_per_second))
+    speed = "as the last backup went" if report.is_measured else "a guess until there is a backup"
+    return [
+        f"database     {server.database} on {server.kind} {server.version}",
+        f"consistency  {report.source.consistency}",
+        f"compression  {report.job.codec} level {report.job.level}",
+        f"encryption   {encryption_line(report.job.recipients)}",
+        f"processes    {budget.slots}, decided by {budget.decided_by} (allowed: {allowed})",
+        f"data         about {size(total)} before compression",
+        f"time         about {_time(report, total)} at {rate}/s, {speed}",
+        f"room         {size(report.free_bytes)} free in the repository",
+        *(f"note         {note}" for note in (*report.source.notes, *report.job.notes)),
+    ]
+
+
+def backup(
+    context: typer.Context,
+    job: JobName,
+    *,
+    resume: Resume = False,
+    allow_mixed: AllowMixed = False,
+    chunk_size: ChunkSize = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Back up JOB now.
+
+    The backup exists only when every part of it is stored; a run that fails leaves nothing but
+    a word about it (holdfast list). Where JOB has several databases each has a backup of its
+    own, and one that fails does not keep the others from being backed up. Where another run of
+    JOB is under way this one is skipped, with an exit code of its own (40).
+
+    \b
+    holdfast backup shop
+    sudo -u holdfast holdfast backup shop --json
+    systemctl start holdfast-backup-shop.service
+    """
+    session = acting_session_of(context)
+    with metered(f"backup {job}") as meter:
+        plugs = session.plugs(job, meter, chunk_bytes=chunk_size)
+        events.info("backup_begun", job=job)
+        choice = BackupChoice(resume=resume, allow_mixed=allow_mixed)
+        report = take_backup(plugs, choice)
+    for manifest in report.manifests:
+        _tell(manifest)
+    if as_json:
+        print_document("backup", documents.of_run_report(report))
+    else:
+        if report.manifests:
+            rows = [backup_row(manifest.summary) for manifest in report.manifests]
+            session.show(table_of(BACKUP_COLUMNS, rows))
+        for manifest in report.manifests:
+            for note in manifest.notes:
+                session.say(f"note: database '{manifest.server.database}': {note}")
+        for failed in report.failures:
+            session.say(f"failed: database '{failed.database}': {failed.error.message}")
+            if failed.error.hint:
+                session.say(f"hint: {failed.error.hint}")
+        if report.without and report.error is not None:
+            session.say(f"failed: {report.error.message}")
+            session.say(f"hint: {report.error.hint}")
+    if report.error is not None:
+        raise typer.Exit(report.error.exit_code)
+
+
+def _tell(manifest: Manifest) -> None:
+    events.info(
+        "backup_done",
+        job=manifest.job,
+        database=manifest.server.database,
+        backup=manifest.backup_id,
+        consistency=manifest.consistency.value,
+        plain_bytes=manifest.plain_bytes,
+        stored_bytes=manifest.stored_bytes,
+        peak_memory_bytes=manifest.peak_memory_bytes,
+        **manifest.metrics,
+    )

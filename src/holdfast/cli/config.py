@@ -1,0 +1,41 @@
+"""`holdfast config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.context import JsonOption, acting_session_of, print_document
+
+commands = typer.Typer(help="Look at a configuration file.", no_args_is_help=True)
+
+# Not looked at by typer (`readable=False`): our own error has a code and a remedy.
+File = Annotated[Path, typer.Argument(help="The file to check.", metavar="FILE", readable=False)]
+
+
+@commands.command()
+def check(context: typer.Context, file: File, *, as_json: JsonOption = False) -> None:
+    """Check FILE without touching any database or repository: every mistake, with its line.
+
+    \b
+    holdfast config check /etc/holdfast/holdfast.yaml
+    """
+    from holdfast.config.check import check_file  # heavy, as in `Session`
+
+    checked = check_file(file)
+    jobs, repositories = list(checked.settings.jobs), list(checked.settings.repositories)
+    if as_json:
+        content = {
+            "file": str(file),
+            "jobs": jobs,
+            "repositories": repositories,
+            "notes": list(checked.notes),
+        }
+        print_document("config-check", content)
+        return
+    session = acting_session_of(context)
+    session.say(f"'{file}' can be used: jobs {', '.join(jobs) or 'none'}")
+    for note in checked.notes:
+        session.say(f"note: {note}")

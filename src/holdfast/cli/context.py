@@ -1,0 +1,315 @@
+"""What every command shares: the options before its name, the settings, and stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from holdfast.catalog.catalog import LATEST, Catalog, newest_of
+from holdfast.model.backup import JOB_NAME, Manifest
+from holdfast.model.errors import BackupNotFound, HoldfastError, Interrupted, UnknownJob
+from holdfast.runtime import streams
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from holdfast.catalog.manifest_index import Overview
+    from holdfast.config.settings import Settings
+    from holdfast.model.restored import FailedStatements
+    from holdfast.operations.context import Archiving, Copying, Plugs
+    from holdfast.operations.usage import JobUsage
+    from holdfast.operations.verify.full import Reader
+    from holdfast.pipeline.decrypt import Identities
+    from holdfast.ports.source import Progress, Repository, Target
+
+Found = TypeVar("Found")
+CONFIG = Path("/etc/holdfast/holdfast.yaml")
+# Rich would fold everything at 80 columns where stdout is a pipe, and nobody could grep it.
+PIPE_COLUMNS = 200
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document (docs/json.md) instead of text.")
+]
+BackupId = Annotated[
+    str, typer.Argument(help="JOB/20261120T020000Z-1a2b3c4d, or JOB/latest.", metavar="BACKUP_ID")
+]
+Database = Annotated[
+    str,
+    typer.Option(
+        "--database", metavar="NAME", help="Which database JOB/latest is of, if JOB has several."
+    ),
+]
+Identity = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity",
+        metavar="FILE",
+        readable=False,
+        help="What opens an encrypted backup; else HOLDFAST_IDENTITY_FILE, or the credential"
+        " holdfast-identity.",
+    ),
+]
+JobName = Annotated[str, typer.Argument(help="A job of the configuration.", metavar="JOB")]
+SomeJob = Annotated[
+    str | None, typer.Argument(help="A job of the configuration; all without it.", metavar="[JOB]")
+]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One call of the program; what it builds is built when a command asks for it.
+
+    The imports inside are the heavy half of the program: `holdfast --help`, a shell's first
+    question, is answered without them.
+    """
+
+    config: Path
+    chosen_repository: str = ""
+
+    @cached_property
+    def settings(self) -> Settings:
+        from holdfast.config.load import load
+
+        return load(self.config)
+
+    def jobs(self, chosen: str | None) -> list[str]:
+        """The job that was chosen, or all; raises `UnknownJob`."""
+        from holdfast.wiring import jobs as wiring
+
+        if chosen is None:
+            return list(self.settings.jobs)
+        wiring.job_settings(self.settings, chosen)
+        return [chosen]
+
+    def plugs(self, job: str, progress: Progress, *, chunk_bytes: int | None = None) -> Plugs:
+        from holdfast.wiring import jobs as wiring
+
+        return wiring.plugs_for(
+            self.settings,
+            job,
+            progress=progress,
+            chunk_bytes=chunk_bytes,
+            chosen=self.chosen_repository,
+        )
+
+    def repository(self, job: str) -> Repository:
+        from holdfast.wiring import jobs as wiring
+
+        return wiring.repository_of(self.settings, job, chosen=self.chosen_repository)
+
+    def is_signed(self, job: str) -> bool:
+        """Whether only signed manifests are believed in its repository."""
+        from holdfast.wiring import jobs as wiring
+
+        return wiring.is_signed(self.settings, job, chosen=self.chosen_repository)
+
+    def copying(self, job: str, *, to: str) -> Copying:
+        from holdfast.wiring import jobs as wiring
+
+        return wiring.copying(self.settings, job, to=to, chosen=self.chosen_repository)
+
+    def archiving(self, job: str) -> Archiving:
+        from holdfast.wiring import wal as wiring_wal
+
+        return wiring_wal.archiving(self.settings, job, chosen=self.chosen_repository)
+
+    def fetching(self, job: str) -> Archiving:
+        from holdfast.wiring import wal as wiring_wal
+
+        return wiring_wal.fetching(self.settings, job, chosen=self.chosen_repository)
+
+    def manifest(self, backup_id: str, database: str) -> Manifest:
+        """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
+        job, _, name = backup_id.partition("/")
+        try:
+            repository = self.repository(job)
+            return Catalog(repository).find(self.named(backup_id, database), database=database)
+        except BackupNotFound as error:
+            # A job that is no longer configured may have backups; one that never was has none.
+            if name == LATEST and job not in self.settings.jobs:
+                raise UnknownJob(
+                    f"cannot find job '{job}': it is not configured, and has no backup",
+                    hint="holdfast status lists the jobs",
+                ) from error
+            raise
+
+    def named(self, backup_id: str, database: str) -> str:
+        """`JOB/latest` by its name, without reading every manifest; raises `BackupNotFound`."""
+        job, _, name = backup_id.partition("/")
+        if name != LATEST or not JOB_NAME.fullmatch(job):
+            return backup_id
+        from holdfast.wiring import jobs as wiring
+
+        summaries = (
+            wiring.index_of(self.settings, job, chosen=self.chosen_repository)
+            .overview(job)
+            .summaries
+        )
+        return newest_of(summaries, job, database).backup_id
+
+    def repositories(self, job: str | None) -> list[str]:
+        """The names of the repository of `job`, or of all."""
+        from holdfast.wiring import jobs as wiring
+
+        if job is None and not self.chosen_repository:
+            return list(self.settings.repositories)
+        return [wiring.store_name(self.settings, job or "", chosen=self.chosen_repository)]
+
+    def of_each_repository(
+        self, job: str | None, look: Callable[[str], Found]
+    ) -> tuple[dict[str, Found], dict[str, HoldfastError]]:
+        """What `look` finds in each by name, and the errors of those that it cannot look into.
+
+        Where there is only one its error is raised.
+        """
+        found: dict[str, Found] = {}
+        errors: dict[str, HoldfastError] = {}
+        names = self.repositories(job)
+        for name in names:
+            try:
+                found[name] = look(name)
+            except HoldfastError as error:
+                if len(names) == 1 or isinstance(error, Interrupted):
+                    raise
+                errors[name] = error
+        return found, errors
+
+    def require_known(self, job: str | None, *, holds_something: bool) -> None:
+        """Raise `UnknownJob` where JOB is not configured, and nothing is kept of it either.
+
+        Backups outlive their job's configuration: with any of them a job is known.
+        """
+        from holdfast.wiring import jobs as wiring
+
+        if job is not None and not holds_something:
+            wiring.job_settings(self.settings, job)
+
+    def of_each_job(
+        self, job: str | None, work: Callable[[str], Found]
+    ) -> tuple[list[Found], dict[str, HoldfastError]]:
+        """What `work` brings for JOB, or for every job, and the errors of those that it fails for.
+
+        What is wrong with one job is no reason to leave the others. The error of the only one is
+        raised.
+        """
+        found: list[Found] = []
+        errors: dict[str, HoldfastError] = {}
+        names = self.jobs(job)
+        for name in names:
+            try:
+                found.append(work(name))
+            except HoldfastError as error:
+                if len(names) == 1 or isinstance(error, Interrupted):
+                    raise
+                errors[name] = error
+        return found, errors
+
+    def tell_failed(self, errors: Mapping[str, HoldfastError]) -> None:
+        """Say for which jobs it could not be done."""
+        for name, error in errors.items():
+            self.say(f"{name}: {error.message}")
+            if error.hint:
+                self.say(f"  hint: {error.hint}")
+
+    def tell_unseen(self, errors: Mapping[str, HoldfastError]) -> None:
+        """Say which repositories could not be looked into."""
+        for name, error in errors.items():
+            self.say(f"not seen: repository '{name}': {error.message}")
+            if error.hint:
+                self.say(f"hint: {error.hint}")
+
+    def overview(self, repository: str, job: str | None) -> Overview:
+        """What one repository holds of `job`, or of all."""
+        from holdfast.wiring import jobs as wiring
+
+        return wiring.index_of(self.settings, job or "", chosen=repository).overview(job or "")
+
+    def usage(self, repository: str, job: str | None) -> list[JobUsage]:
+        """What takes room in one repository."""
+        from holdfast.operations.usage import usage
+        from holdfast.wiring import jobs as wiring
+
+        found = wiring.repository_of(self.settings, job or "", chosen=repository)
+        return usage(found, job or "")
+
+    def reader(self, job: str, progress: Progress, identities: Identities | None = None) -> Reader:
+        """Reads the backups of `job` and remembers when."""
+        from holdfast.wiring import jobs as wiring
+
+        return wiring.reader_of(
+            self.settings,
+            job,
+            progress=progress,
+            identities=identities,
+            chosen=self.chosen_repository,
+        )
+
+    def reading_slots(self, job: str) -> int:
+        from holdfast.wiring import jobs as wiring
+
+        return wiring.reading_budget(self.settings, job).slots
+
+    def identities(self, file: Path | None) -> Identities | None:
+        from holdfast.wiring import keys
+
+        return keys.identities_from(file)
+
+    def target(self, url: str, *, kind: str, password_file: Path | None) -> Target:
+        from holdfast.wiring import sources as wiring_sources
+
+        return wiring_sources.target_for(url, kind=kind, password_file=password_file)
+
+    def failed_statements(self) -> FailedStatements:
+        from holdfast.wiring import jobs as wiring
+
+        return wiring.failed_statements(self.settings)
+
+    @cached_property
+    def console(self) -> Console:
+        """Names come from databases: they are never read as markup, nor sent as they are."""
+        from rich.console import Console
+
+        width = None if sys.stdout.isatty() else PIPE_COLUMNS
+        return Console(markup=False, emoji=False, highlight=False, width=width, soft_wrap=True)
+
+    def say(self, line: str) -> None:
+        self.console.print(printable(line))
+
+    def show(self, table: Table) -> None:
+        self.console.print(table, soft_wrap=False)
+
+
+def session_of(context: typer.Context) -> Session:
+    session = context.obj
+    if not isinstance(session, Session):
+        raise TypeError("a command was called without its session")
+    return session
+
+
+def acting_session_of(context: typer.Context) -> Session:
+    """For commands that are called for what they do: what they say of it as text is extra."""
+    streams.code_is_the_answer()
+    return session_of(context)
+
+
+def print_document(command: str, content: dict[str, Any]) -> None:
+    """The one JSON document of a call; its schema carries the version of its shape."""
+    streams.output_is_the_answer()
+    document = {"schema": f"holdfast.{command}/1", **content}
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def printable(text: str) -> str:
+    """`text` with control characters spelled out: a table's name may hold an escape sequence."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )

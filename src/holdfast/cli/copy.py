@@ -1,0 +1,50 @@
+"""`holdfast copy`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
+from holdfast.cli.render import documents
+from holdfast.cli.render.progress import metered
+from holdfast.cli.render.tables import size, table_of
+from holdfast.operations.copy.backups import CopiedBackup
+from holdfast.operations.copy.backups import copy as copy_job
+
+To = Annotated[str, typer.Option("--to", metavar="NAME", help="A repository of the configuration.")]
+
+
+def copy(context: typer.Context, job: JobName, *, to: To, as_json: JsonOption = False) -> None:
+    """Copy the finished backups of JOB to another repository, those that it lacks.
+
+    Each is there whole or not at all, byte by byte as it is here. A copy that broke off is gone
+    on with by the next one: what is there already is told by size and content, never by name.
+
+    \b
+    holdfast copy shop --to offsite
+    holdfast --repository offsite verify shop/latest
+    """
+    session = acting_session_of(context)
+    plugs = session.copying(job, to=to)
+    with metered(f"copy {job} to {to}") as meter:
+        report = copy_job(job, plugs, meter)
+    if as_json:
+        print_document("copy", {"to": to, **documents.of_copy(report)})
+    else:
+        rows = [(each.backup_id, _outcome(each), size(each.sent_bytes)) for each in report.backups]
+        session.show(table_of(("BACKUP", "OUTCOME", "SENT"), rows))
+        for swept in report.swept:
+            session.say(f"unfinished there, removed: {swept}")
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+def _outcome(backup: CopiedBackup) -> str:
+    if backup.problem:
+        return f"not copied: {backup.problem}"
+    if backup.was_there:
+        return "was there already"
+    resumed = f", {backup.found} found from before" if backup.found else ""
+    return f"copied{resumed}"

@@ -1,0 +1,233 @@
+"""The options of `holdfast restore` that bring a cluster to a point in time, and start it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli.context import Session
+from holdfast.cli.options import duration_option, grouped
+from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
+from holdfast.model.errors import Unsupported
+from holdfast.model.recovery import Action, Goal, Reached, Recovery, moment_of
+from holdfast.model.wal import Position
+from holdfast.operations.restore.recovery import require_reachable
+from holdfast.operations.wal.list import CLUSTER
+from holdfast.operations.wal.tablespaces import WayAhead
+from holdfast.runtime import events
+from holdfast.runtime.tablespaces import Otherwise
+
+PANEL = "Point in time (clusters; docs/wal.md)"
+START_TIMEOUT = timedelta(minutes=30)
+
+
+class End(StrEnum):
+    """Goals that need no value."""
+
+    LATEST = Goal.LATEST.value
+    IMMEDIATE = Goal.IMMEDIATE.value
+
+
+def _option(*names: str, **words: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=PANEL, **words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the options say."""
+
+    goal: Goal | None
+    value: str
+    timeline: str
+    action: Action
+    start: bool
+    start_options: str
+    start_timeout: timedelta
+
+
+def asked(
+    *,
+    target: Annotated[
+        End | None, _option("--target", help="latest: all WAL; immediate: no more than is needed.")
+    ] = None,
+    target_time: Annotated[
+        str, _option("--target-time", metavar="TIME", help="With zone: '2026-11-21 18:00:00Z'.")
+    ] = "",
+    target_lsn: Annotated[str, _option("--target-lsn", metavar="LSN", help="0/3000158.")] = "",
+    target_name: Annotated[
+        str, _option("--target-name", metavar="NAME", help="Of pg_create_restore_point.")
+    ] = "",
+    target_timeline: Annotated[
+        str, _option("--target-timeline", metavar="WHICH", help="latest, current or a number.")
+    ] = "latest",
+    target_action: Annotated[
+        Action, _option("--target-action", help="What the server does once it is there.")
+    ] = Action.PAUSE,
+    start: Annotated[
+        bool, _option("--start", help="Start a server on the folder, and wait until it is there.")
+    ] = False,
+    start_options: Annotated[
+        str, _option("--start-options", metavar="TEXT", help="For the server: '-p 5433'.")
+    ] = "",
+    start_timeout: Annotated[
+        timedelta,
+        _option("--start-timeout", metavar="TIME", parser=duration_option, show_default="30m"),
+    ] = START_TIMEOUT,
+) -> Asked:
+    """The options as one value; raises `typer.BadParameter`."""
+    goals = [
+        (Goal(target.value) if target else None, ""),
+        (Goal.TIME if target_time else None, target_time),
+        (Goal.LSN if target_lsn else None, target_lsn),
+        (Goal.NAME if target_name else None, target_name),
+    ]
+    given = [(goal, value) for goal, value in goals if goal is not None]
+    if len(given) > 1:
+        raise typer.BadParameter("one target is enough", param_hint="--target")
+    goal, value = given[0] if given else (None, "")
+    return Asked(
+        goal=goal,
+        value=_checked(goal, value),
+        timeline=_timeline(target_timeline),
+        action=target_action,
+        start=start,
+        start_options=start_options,
+        start_timeout=start_timeout,
+    )
+
+
+recoverable = grouped(asked, name="recovery")
+"""Give a command these options; it gets what they say as `recovery`."""
+
+
+def planned(
+    session: Session, manifest: Manifest, to: str, wanted: Asked, identity: Path | None
+) -> tuple[Recovery | None, list[str]]:
+    """The recovery that is asked for, once it is known to lead there, and what may be in its way;
+    raises `TargetOutOfReach`, `TargetNotEmpty`, `Unsupported`."""
+    from holdfast.wiring import jobs as wiring
+    from holdfast.wiring import wal as wiring_wal
+
+    if wanted.start:
+        _require_cluster(manifest)
+        wiring_wal.starter(session.settings, manifest.job, to, options=wanted.start_options).check(
+            manifest.server.version
+        )
+    if wanted.goal is None:
+        return None, []
+    spaces = wiring_wal.tablespaces_of(to)
+    arguments = _arguments(session, manifest, identity, _tablespaces(wanted.goal, spaces))
+    recovery = Recovery(
+        goal=wanted.goal,
+        value=wanted.value,
+        timeline=wanted.timeline,
+        action=wanted.action,
+        restore_command=wiring_wal.restore_command(_program(), arguments),
+    )
+    repository = session.repository(manifest.job)
+    way = require_reachable(repository, manifest, recovery, clock=wiring.now)
+    notes = list(way.notes)
+    if way.wal is not None and spaces is None:
+        ahead = WayAhead(
+            repository=repository,
+            manifest=manifest,
+            recovery=recovery,
+            wal=way.wal,
+            path=way.path,
+            identities=session.identities(identity),
+        )
+        notes += ahead.require_free_folders(must_be_there=wanted.start)
+    return recovery, notes
+
+
+def started(
+    session: Session,
+    manifest: Manifest,
+    to: str,
+    wanted: Asked,
+    recovery: Recovery | None,
+    *,
+    is_quiet: bool,
+) -> Reached | None:
+    """Where the server is that was started on the restored folder, where one was asked for."""
+    if not wanted.start:
+        return None
+    from holdfast.wiring import wal as wiring_wal
+
+    def tell(doing: str) -> None:
+        if is_quiet:
+            events.info("starting", doing=doing)
+        else:
+            session.say(doing)
+
+    starter = wiring_wal.starter(session.settings, manifest.job, to, options=wanted.start_options)
+    return starter.start(
+        recovery, cluster=manifest.proof.get(CLUSTER, ""), within=wanted.start_timeout, tell=tell
+    )
+
+
+def _require_cluster(manifest: Manifest) -> None:
+    if manifest.server.kind != POSTGRES_CLUSTER:
+        raise Unsupported(
+            f"cannot start a server on '{manifest.backup_id}': it is no cluster",
+            hint="--start is for backups by method: physical",
+        )
+
+
+def _checked(goal: Goal | None, value: str) -> str:
+    try:
+        if goal is Goal.TIME:
+            return str(moment_of(value))
+        if goal is Goal.LSN:
+            return str(Position.parse(value))
+    except ValueError as error:
+        example = "'2026-11-21 18:00:00Z'" if goal is Goal.TIME else "0/3000158"
+        raise typer.BadParameter(f"{error}: write it like {example}") from error
+    return value
+
+
+def _timeline(text: str) -> str:
+    if text not in ("latest", "current") and not text.isdigit():
+        raise typer.BadParameter(
+            f"'{text}' is not latest, current or a number", param_hint="--target-timeline"
+        )
+    return text
+
+
+def _program() -> list[str]:
+    """This program by its absolute path: a server has no PATH to speak of."""
+    found = shutil.which(sys.argv[0])
+    if found is not None and Path(found).name == "holdfast":
+        return [os.path.abspath(found)]  # noqa: PTH100 - a link stays a link: what it leads to may move
+    return [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
+
+
+def _tablespaces(goal: Goal, named: Path | None) -> str:
+    """What `wal get` does about those that WAL makes, be it archived only after we have looked."""
+    if named is not None:
+        return str(named)
+    # Without a target a recovery that ends early would look like one that is complete.
+    return Otherwise.REFUSE.value if goal is Goal.LATEST else Otherwise.END.value
+
+
+def _arguments(
+    session: Session, manifest: Manifest, identity: Path | None, tablespaces: str
+) -> list[str]:
+    from holdfast.wiring.keys import identity_file
+
+    before = ["--config", str(session.config.absolute())]
+    if session.chosen_repository:
+        before += ["--repository", session.chosen_repository]
+    after = ["--cluster", manifest.proof.get(CLUSTER, ""), "--tablespaces", tablespaces]
+    key = identity or identity_file()
+    if manifest.recipients and key is not None:
+        after += ["--identity", str(key.absolute())]
+    return [*before, "wal", "get", manifest.job, *after]

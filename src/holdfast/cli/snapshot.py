@@ -1,0 +1,70 @@
+"""`holdfast snapshot`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
+from holdfast.cli.render.wal_documents import of_snapshot
+
+With = Annotated[
+    Path,
+    typer.Option("--with", metavar="SCRIPT", readable=False, help="What takes the snapshot."),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIRECTORY",
+        readable=False,
+        help="Where backup_label, tablespace_map and WAL go; by default a new folder below the"
+        " state directory.",
+    ),
+]
+
+
+def snapshot(
+    context: typer.Context,
+    job: JobName,
+    *,
+    script: With,
+    labels: Labels = None,
+    label: Annotated[str, typer.Option(help="The name in backup_label.")] = "holdfast snapshot",
+    as_json: JsonOption = False,
+) -> None:
+    """Take a snapshot of JOB's cluster by SCRIPT, between the begin and the end of a base backup.
+
+    The script finds PGDATA, HOLDFAST_TABLESPACES, HOLDFAST_SESSION and HOLDFAST_LABEL_DIR in its
+    environment (docs/snapshots.md has scripts for btrfs, XFS and LVM). If it fails, the backup is
+    ended on the server and nothing is kept.
+
+    \b
+    holdfast snapshot farm --with /etc/holdfast/snapshot-btrfs --labels /snapshots/today.labels
+    """
+    from holdfast.operations.wal.snapshot_script import snapshot as take_snapshot
+    from holdfast.wiring import jobs as wiring
+    from holdfast.wiring import wal as wiring_wal
+
+    session = acting_session_of(context)
+    request = wiring_wal.snapshot_request(
+        session.settings, job, script=script.absolute(), labels=labels, label=label
+    )
+    report = take_snapshot(
+        request,
+        wiring_wal.bracket(session.settings, job),
+        clock=wiring.now,
+        # Not to stdout: that may be a document.
+        told=sys.stderr.buffer.write,
+    )
+    if as_json:
+        print_document("snapshot", of_snapshot(report))
+        return
+    begun, ended = report.begun, report.ended
+    session.say(
+        f"snapshot of {job} from {begun.start_lsn} to {ended.stop_lsn}, timeline"
+        f" {begun.anchor.timeline}; the script took {report.script_seconds:.1f} s"
+    )
+    session.say(f"it is not consistent without what is in {report.labels}")

@@ -1,0 +1,172 @@
+"""`holdfast verify`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.context import (
+    Database,
+    Identity,
+    JsonOption,
+    Session,
+    acting_session_of,
+    print_document,
+)
+from holdfast.cli.options import duration_option
+from holdfast.cli.render import documents
+from holdfast.cli.render.progress import metered
+from holdfast.cli.render.tables import size, table_of, time_of
+from holdfast.operations.verify.full import VerifyReport
+from holdfast.operations.verify.full import verify as verify_backup
+from holdfast.operations.verify.quick import quick
+from holdfast.operations.verify.scrub import RereadReport, reread
+from holdfast.pipeline.decrypt import Identities
+
+
+class Depth(StrEnum):
+    """How closely to look."""
+
+    QUICK = "quick"
+    FULL = "full"
+    LEDGER = "ledger"
+
+
+BUDGET = timedelta(minutes=30)
+What = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[BACKUP_ID]",
+        help="JOB/20261120T020000Z-1a2b3c4d or JOB/latest; with --level ledger a JOB, or all.",
+    ),
+]
+LevelOption = Annotated[
+    Depth,
+    typer.Option(
+        help="quick: the manifest, one list, no data; full: every byte; ledger: as many bytes as "
+        "the budget allows, those first that were not read for longest."
+    ),
+]
+BudgetOption = Annotated[
+    timedelta,
+    typer.Option(metavar="TIME", parser=duration_option, help="For --level ledger: 30m, 2h."),
+]
+
+
+def verify(
+    context: typer.Context,
+    backup_id: What = None,
+    *,
+    level: LevelOption = Depth.FULL,
+    budget: BudgetOption = BUDGET,
+    database: Database = "",
+    identity: Identity = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare what is stored of a backup with its manifest: sizes, fingerprints, rows, ranges.
+
+    Every damaged part is named; the exit code is then 31. Of an encrypted backup only what is
+    stored is compared, unless an identity opens it.
+
+    \b
+    holdfast verify shop/latest
+    holdfast verify shop/latest --level quick
+    holdfast verify shop --level ledger --budget 30m
+    holdfast verify shop/latest --identity /root/restore.key
+    """
+    session = acting_session_of(context)
+    identities = session.identities(identity)
+    if level is Depth.LEDGER:
+        exit_code = _reread(session, backup_id, budget, identities, as_json=as_json)
+    else:
+        if backup_id is None:
+            raise typer.BadParameter("name a backup: JOB/latest")
+        report = _verified(session, backup_id, level, database, identities)
+        _show(session, report, as_json=as_json)
+        exit_code = report.exit_code
+    if exit_code:
+        raise typer.Exit(exit_code)
+
+
+def _verified(
+    session: Session,
+    backup_id: str,
+    level: Depth,
+    database: str,
+    identities: Identities | None,
+) -> VerifyReport:
+    job = backup_id.partition("/")[0]
+    backup_id = session.named(backup_id, database)
+    if level is Depth.QUICK:
+        return quick(session.repository(job), backup_id, database=database)
+    slots = session.reading_slots(job)
+    with metered(f"verify {backup_id}") as meter:
+        reader = session.reader(job, meter, identities)
+        return verify_backup(reader, backup_id, workers=slots, database=database)
+
+
+def _show(session: Session, report: VerifyReport, *, as_json: bool) -> None:
+    if as_json:
+        print_document("verify", documents.of_verify(report))
+    elif report.bad:
+        session.show(table_of(("PART", "PROBLEM"), [(bad.name, bad.problem) for bad in report.bad]))
+        session.say(f"{report.manifest.backup_id}: {len(report.bad)} of {report.parts} parts bad")
+    else:
+        found = "are there in their sizes" if report.level == "quick" else "are what was written"
+        session.say(
+            f"{report.manifest.backup_id}: all {report.parts} parts {found} "
+            f"({size(report.stored_bytes)} stored, {size(report.plain_bytes)} plain)"
+        )
+        _tell_unopened(session, report.unopened)
+
+
+def _tell_unopened(session: Session, count: int) -> None:
+    if count:
+        session.say(
+            f"{count} of them are encrypted, and only what is stored was compared:"
+            " --identity FILE opens them"
+        )
+
+
+def _reread(
+    session: Session,
+    job: str | None,
+    budget: timedelta,
+    identities: Identities | None,
+    *,
+    as_json: bool,
+) -> int:
+    """The jobs share the budget; each is told by itself."""
+    chosen = session.jobs(job)
+    reports = []
+    for name in chosen:
+        with metered(f"verify {name}") as meter:
+            report = reread(
+                session.reader(name, meter, identities),
+                name,
+                budget=budget / len(chosen),
+                workers=session.reading_slots(name),
+            )
+        reports.append(report)
+    exit_code = next((report.exit_code for report in reports if report.exit_code), 0)
+    if as_json:
+        jobs = [documents.of_reread(report) for report in reports]
+        print_document("verify-ledger", {"exit_code": exit_code, "jobs": jobs})
+        return exit_code
+    for report in reports:
+        for backup_id, bad in report.bad:
+            session.say(f"bad: {backup_id}: {bad.problem}")
+        for broken in report.damaged:
+            session.say(f"damaged: {broken.backup_id}: {broken.problem}")
+        session.say(_told(report))
+        _tell_unopened(session, report.unopened)
+    return exit_code
+
+
+def _told(report: RereadReport) -> str:
+    oldest = time_of(report.oldest) if report.oldest else "never"
+    left = f"{report.left} left, the oldest of them read {oldest}" if report.left else "none left"
+    return f"{report.job}: {report.pieces} parts read ({size(report.plain_bytes)} plain), {left}"

@@ -1,0 +1,175 @@
+"""The socket: one short question a connection, each in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from holdfast.daemon.peer_auth import Authority, Peer, peer_of, user_name
+from holdfast.daemon.session_manager import Keeper
+from holdfast.model.errors import HoldfastError, SessionDaemonUnreachable, SessionRefused
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards, on_failure
+from holdfast.runtime.kernel import TOO_MANY_FILES, foreseen
+from holdfast.sessions.protocol import (
+    MOST_REQUEST_BYTES,
+    Request,
+    Verb,
+    decode_request,
+    encode_answer,
+    encode_error,
+)
+from holdfast.sessions.record import SessionRecord, to_document
+
+# Whoever connects has its question ready: all of it comes within that time.
+PATIENCE_SECONDS = 10.0
+# Of all users, and of one: nobody keeps the others out. The daemon's own user and root are spared.
+MOST_AT_ONCE, MOST_OF_ONE = 64, 16
+CHUNK_BYTES = 4096
+BUSY_SECONDS = 0.1
+
+
+class Listener:
+    """Answers what comes over a socket, to those whom `authority` lets in."""
+
+    def __init__(
+        self, keeper: Keeper, authority: Authority, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        self._keeper = keeper
+        self._authority = authority
+        self._patience_seconds = patience_seconds
+        self._lock = threading.Lock()
+        self._served: Counter[int] = Counter()
+
+    def accept(self, listening: socket.socket) -> None:
+        """Take the connection that waits, if one does."""
+        try:
+            connection, _ = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            if error.errno not in TOO_MANY_FILES:
+                raise
+            # It waits in its queue until one of the others is done.
+            events.warning("session_client_not_taken", problem=str(error))
+            time.sleep(BUSY_SECONDS)
+            return
+        try:
+            peer = peer_of(connection)
+        except OSError:
+            connection.close()
+            return
+        if not self.admitted(peer):
+            self._turn_away(connection, peer)
+            return
+        try:
+            threading.Thread(target=self._serve, args=[connection, peer], daemon=True).start()
+        except RuntimeError as error:
+            self.left(peer)
+            self._turn_away(connection, peer, cause=str(error))
+
+    def admitted(self, peer: Peer) -> bool:
+        """Whether there is a place for one more of that user."""
+        with self._lock:
+            others = sum(self._served.values()) - self._served[0] - self._served[os.geteuid()]
+            is_spared = peer.uid in (0, os.geteuid())
+            has_place = others < MOST_AT_ONCE and self._served[peer.uid] < MOST_OF_ONE
+            if is_spared and self._served[peer.uid] < MOST_AT_ONCE:
+                has_place = True
+            if has_place:
+                self._served[peer.uid] += 1
+        return has_place
+
+    def left(self, peer: Peer) -> None:
+        """The place that it was admitted to is free."""
+        with self._lock:
+            self._served[peer.uid] -= 1
+            self._served += Counter()
+
+    def _turn_away(self, connection: socket.socket, peer: Peer, *, cause: str = "") -> None:
+        """Told why, where that can be done without waiting."""
+        cause = cause or "too many questions of this user are open already"
+        events.warning("session_client_turned_away", uid=peer.uid, pid=peer.pid, reason=cause)
+        answer = encode_error(
+            SessionDaemonUnreachable(
+                f"cannot serve user '{user_name(peer.uid)}' now: {cause}", hint="try again"
+            )
+        )
+        with connection, suppress(OSError):
+            connection.settimeout(0)
+            connection.send(answer)
+
+    def _serve(self, connection: socket.socket, peer: Peer) -> None:
+        # A client that hangs up or says nothing has only itself to blame.
+        with afterwards(self.left, peer), connection, suppress(OSError):
+            self._converse(connection, peer)
+
+    def _heard(self, connection: socket.socket) -> bytes:
+        """One line; raises `TimeoutError` where not all of it came in time."""
+        ends = time.monotonic() + self._patience_seconds
+        line = b""
+        while not line.endswith(b"\n") and len(line) < MOST_REQUEST_BYTES:
+            connection.settimeout(max(0.001, ends - time.monotonic()))
+            chunk = connection.recv(min(CHUNK_BYTES, MOST_REQUEST_BYTES - len(line)))
+            if not chunk:
+                break
+            line += chunk
+            if time.monotonic() >= ends:
+                raise TimeoutError
+        return line
+
+    def _converse(self, connection: socket.socket, peer: Peer) -> None:
+        undo: Callable[[], object] = _nothing
+        try:
+            # Heard out first: whoever is hung up on while asking never hears why.
+            line = self._heard(connection)
+            self._authority.require_served(peer)
+            if not line:
+                return
+            request = decode_request(line)
+            content, undo = self._answered(request, peer)
+            answer = encode_answer(content)
+        except HoldfastError as error:
+            if isinstance(error, SessionRefused):
+                events.warning("session_refused", uid=peer.uid, pid=peer.pid, error=error.message)
+            answer = encode_error(error)
+        except Exception as error:  # noqa: BLE001 - told to whoever asked; the others are served on
+            events.error("session_request_failed", error=f"{type(error).__name__}: {error}")
+            bug = HoldfastError(f"cannot go on: {type(error).__name__}: {error}")
+            answer = encode_error(foreseen(error) or bug)
+        # Nobody heard the id, so nobody could ever end it. The time limit is for all of it.
+        connection.settimeout(self._patience_seconds)
+        with on_failure(undo):
+            connection.sendall(answer)
+
+    def _answered(
+        self, request: Request, peer: Peer
+    ) -> tuple[dict[str, Any], Callable[[], object]]:
+        """The answer, and what to undo where it cannot be delivered."""
+        keeper, session_id = self._keeper, request.session_id
+        if request.verb is Verb.LIST:
+            found = keeper.listed(peer, all_states=request.all)
+            return {"sessions": [to_document(each) for each in found]}, _nothing
+        if request.verb is Verb.BEGIN:
+            record = keeper.begin(request, peer)
+            return _of(record), lambda: keeper.abort(record.session_id, peer)
+        if request.verb is Verb.END:
+            return _of(keeper.end(session_id, peer, keep=request.keep)), _nothing
+        if request.verb is Verb.ABORT:
+            return _of(keeper.abort(session_id, peer)), _nothing
+        act = "session_joined" if request.verb is Verb.JOIN else "session_renewed"
+        return _of(keeper.renew(session_id, peer, act=act)), _nothing
+
+
+def _of(record: SessionRecord) -> dict[str, Any]:
+    return {"session": to_document(record)}
+
+
+def _nothing() -> None:
+    """An answer that got lost can be asked for again."""

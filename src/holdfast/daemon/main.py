@@ -1,0 +1,135 @@
+"""The program: settings in, a socket served, every session looked after until a signal comes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast.config.load import load
+from holdfast.config.settings import Settings
+from holdfast.daemon.activation import Supervisor, inherited_socket, own_socket
+from holdfast.daemon.held_session import JobSessions, Limits
+from holdfast.daemon.listener import Listener
+from holdfast.daemon.peer_auth import Authority, group_id
+from holdfast.daemon.session_manager import Keeper
+from holdfast.daemon.session_store import Catalogue
+from holdfast.model.errors import HoldfastError
+from holdfast.runtime import events, streams
+from holdfast.runtime.logs import LogFormat, set_up
+from holdfast.wiring import jobs as wiring
+
+CONFIG = Path("/etc/holdfast/holdfast.yaml")
+CATALOGUE = "sessions.sqlite"
+# How soon a restarted server or a lease that ran out is noticed.
+ROUND_SECONDS = 5.0
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; errors of the start end the program with their code."""
+    streams.guard()
+    os.umask(0o077)
+    arguments = _arguments(sys.argv[1:])
+    set_up(LogFormat.AUTO, verbose=arguments.verbose)
+    try:
+        _run(arguments.config, arguments.round_seconds)
+    except HoldfastError as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {error.hint}\n")
+        sys.exit(error.exit_code)
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="holdfast-sessiond",
+        description="Holds database sessions for `holdfast session` (docs/sessions.md).",
+    )
+    parser.add_argument("--config", type=Path, default=CONFIG, metavar="FILE")
+    parser.add_argument(
+        "--round-seconds", type=float, default=ROUND_SECONDS, help="time between two looks"
+    )
+    parser.add_argument("--verbose", "-v", action="store_true")
+    return parser.parse_args(argv)
+
+
+def _run(config: Path, round_seconds: float) -> None:
+    settings = load(config)
+    sessions = settings.sessions
+    group = group_id(sessions.group)
+    authority = Authority(
+        own_uid=os.geteuid(), group=group, admin_group=group_id(sessions.admin_group)
+    )
+    listening = inherited_socket(os.environ) or own_socket(sessions.socket, group=group)
+    catalogue = Catalogue(settings.state_directory / CATALOGUE)
+    keeper = Keeper(
+        catalogue=catalogue,
+        authority=authority,
+        sessions_of=lambda job: _sessions_of(load(config), job),
+        limits=Limits(per_server=sessions.per_server, longest=sessions.longest),
+        clock=wiring.now,
+        new_id=lambda: secrets.token_hex(16),
+    )
+    keeper.recover()
+    supervisor = Supervisor(os.environ)
+    with listening:
+        _serve(Listener(keeper, authority), keeper, listening, supervisor, round_seconds)
+    keeper.stop()
+    catalogue.close()
+
+
+def _sessions_of(settings: Settings, job: str) -> JobSessions:
+    holder, kind = wiring.sessions_of(settings, job)
+    return JobSessions(holder=holder, kind=kind)
+
+
+def _serve(
+    listener: Listener,
+    keeper: Keeper,
+    listening: socket.socket,
+    supervisor: Supervisor,
+    round_seconds: float,
+) -> None:
+    """Everything slow happens in other threads, so a watchdog that hears nothing means a bug."""
+    listening.settimeout(0)
+    woken = _wake_on_signals()
+    pause = min(round_seconds, supervisor.heartbeat_seconds or round_seconds)
+    next_round = time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        selector.register(listening, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
+        supervisor.tell("READY=1")
+        events.info("sessiond_ready")
+        while True:
+            ready = {key.fileobj for key, _ in selector.select(pause)}
+            if woken in ready:
+                break
+            if listening in ready:
+                listener.accept(listening)
+            if time.monotonic() >= next_round:
+                keeper.round()
+                next_round = time.monotonic() + round_seconds
+            supervisor.tell("WATCHDOG=1")
+    supervisor.tell("STOPPING=1")
+    events.info("sessiond_stopping")
+
+
+def _wake_on_signals() -> socket.socket:
+    """A socket that becomes readable when somebody wants us to end."""
+    woken, waking = socket.socketpair()
+    waking.settimeout(0)
+    signal.set_wakeup_fd(waking.detach())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _only_wake)
+    return woken
+
+
+def _only_wake(_number: int, _frame: object) -> None:
+    """The byte that Python writes to the wake-up socket says enough."""

@@ -1,0 +1,94 @@
+"""Who is asking, as the kernel says, and what they may."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import socket
+import struct
+from dataclasses import dataclass
+
+from holdfast.model.errors import ConfigInvalid, SessionRefused
+from holdfast.sessions.record import SessionRecord
+
+# struct ucred of unix(7): pid, uid, gid.
+_CREDENTIALS = struct.Struct("3i")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Whoever is at the other end of a connection; nothing in it comes from what they say."""
+
+    pid: int
+    uid: int
+    groups: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """Who is served: the daemon's own user, root, and members of `group`.
+
+    Each ends its own sessions; members of `admin_group`, root and the daemon's own user
+    everybody's. None means that there is no such group.
+    """
+
+    own_uid: int
+    group: int | None
+    admin_group: int | None
+
+    def require_served(self, peer: Peer) -> None:
+        """Raises `SessionRefused`."""
+        if not self.is_admin(peer) and self.group not in peer.groups:
+            raise SessionRefused(
+                f"cannot serve user '{user_name(peer.uid)}': not a member of the daemon's group",
+                hint="add the user to the group that `sessions.group` names, and log in again",
+            )
+
+    def require_owner(self, peer: Peer, record: SessionRecord) -> None:
+        """Raises `SessionRefused`."""
+        if not self.may_see(peer, record):
+            raise SessionRefused(
+                f"cannot touch session '{record.session_id}': it belongs to user"
+                f" '{user_name(record.owner)}'",
+                hint="ask its owner, or a member of the group that `sessions.admin_group` names",
+            )
+
+    def may_see(self, peer: Peer, record: SessionRecord) -> bool:
+        return peer.uid == record.owner or self.is_admin(peer)
+
+    def is_admin(self, peer: Peer) -> bool:
+        return peer.uid in (0, self.own_uid) or (
+            self.admin_group is not None and self.admin_group in peer.groups
+        )
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """The process that connected, with all groups its user is a member of now."""
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(told)
+    try:
+        groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        groups = [gid]
+    return Peer(pid=pid, uid=uid, groups=frozenset(groups))
+
+
+def group_id(name: str | None) -> int | None:
+    """Raises `ConfigInvalid` where the host has no such group."""
+    if name is None:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise ConfigInvalid(
+            f"cannot find group '{name}': this host has none",
+            hint="make it (groupadd --system), or correct `sessions` in the configuration",
+        ) from error
+
+
+def user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

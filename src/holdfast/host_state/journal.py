@@ -1,0 +1,107 @@
+"""What an unfinished backup has stored so far: one line a part on this host, synced at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from holdfast.model.backup import BACKUP_NAME, Part
+from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
+from holdfast.ports.host_state import Unfinished
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.files import write_all
+from holdfast.runtime.private_directory import lines_of, make_folder, open_private, state_errors
+
+# The tables of a pack stand in one line with it.
+LINE = Limits(size_bytes=64 << 20)
+
+
+@cache
+def _head() -> TypeAdapter[Unfinished]:
+    return TypeAdapter(Unfinished)
+
+
+@cache
+def _part() -> TypeAdapter[Part]:
+    return TypeAdapter(Part)
+
+
+class FileJournal:
+    """Obeys `ports.host_state.Journal`: `FOLDER/JOB/DATABASE.jsonl`, the head in its first line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def begin(self, unfinished: Unfinished) -> None:
+        path = self._path(unfinished.job, unfinished.database)
+        make_folder(self._folder)
+        make_folder(path.parent)
+        lines = [_head().dump_json(unfinished, exclude={"parts"})]
+        lines += [_part().dump_json(part) for part in unfinished.parts]
+        self._append(path, lines, os.O_TRUNC)
+
+    def add(self, job: str, database: str, part: Part) -> None:
+        self._append(self._path(job, database), [_part().dump_json(part)], os.O_APPEND)
+
+    def read(self, job: str, database: str) -> Unfinished | None:
+        found = self._read(self._path(job, database))
+        return found if found is not None and found.database == database else None
+
+    def _read(self, path: Path) -> Unfinished | None:
+        """None where there is no head, or it is of another job: whose it is its folder says."""
+        lines = lines_of(path, most_bytes=LINE.size_bytes)
+        try:
+            head = typed(_head(), parsed(next(lines, b""), LINE))
+        except Unreadable:
+            return None
+        if head.job != path.parent.name or not BACKUP_NAME.fullmatch(head.name):
+            events.warning("journal_damaged", path=str(path))
+            return None
+        return Unfinished(
+            job=head.job,
+            name=head.name,
+            run_id=head.run_id,
+            database=head.database,
+            snapshot=head.snapshot,
+            started_at=head.started_at,
+            snapshot_at=head.snapshot_at,
+            parts=tuple(_readable(lines)),
+            recipients=head.recipients,
+        )
+
+    def unfinished(self, job: str) -> list[Unfinished]:
+        folder = self._folder / job
+        with state_errors(folder):
+            paths = sorted(folder.glob("*.jsonl"))
+        found = [self._read(path) for path in paths]
+        return [each for each in found if each is not None]
+
+    def end(self, job: str, database: str) -> None:
+        path = self._path(job, database)
+        with state_errors(path):
+            path.unlink(missing_ok=True)
+
+    def _append(self, path: Path, lines: list[bytes], how: int) -> None:
+        with state_errors(path):
+            descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | how)
+            with afterwards(os.close, descriptor):
+                write_all(descriptor, b"".join(line + b"\n" for line in lines))
+                os.fsync(descriptor)
+
+    def _path(self, job: str, database: str) -> Path:
+        # A name may hold anything; a file name may not, and must not be too long either.
+        return self._folder / job / f"{quote(database, safe='')[:200]}.jsonl"
+
+
+def _readable(lines: Iterator[bytes]) -> Iterator[Part]:
+    """A crash may have cut the last line short: its part is then taken again."""
+    with suppress(Unreadable):
+        for line in lines:
+            yield typed(_part(), parsed(line, LINE))

@@ -1,0 +1,137 @@
+"""What a run cost, as the kernel counted it, and numbers about runs for a monitor to read."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import quote
+
+from holdfast.model.backup import Manifest, Part
+from holdfast.model.errors import ConfigInvalid, SkippedTooOften
+from holdfast.ports.host_state import RunRecord
+from holdfast.runtime import events
+from holdfast.runtime.files import whole_file, write_all
+
+KIB = 1024
+# The monitor is another user.
+PUBLIC_FILE = 0o644
+
+
+def peak_memory_bytes() -> int:
+    """Resident peak of this process plus that of its largest child, in bytes.
+
+    Linux gives both in KiB (getrusage(2), ru_maxrss). Children that ran side by side are
+    counted once, so this is a floor; the cgroup's own peak is what a unit reports.
+    """
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    largest_child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return (own + largest_child) * KIB
+
+
+def cpu_seconds() -> float:
+    """Processor time, user and system, of this process and of its children that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+class NoGauges:
+    """Nobody wants to know."""
+
+    def show_backup(self, manifest: Manifest) -> None: ...
+
+    def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
+
+    def check(self) -> str:
+        return ""
+
+
+class TextfileGauges:
+    """Files for the textfile collector of Prometheus' node exporter, each written whole.
+
+    One per job for its last run, whatever came of it, and one per database for its last good
+    backup: a failed run must not take away when the last good one was.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def check(self) -> str:
+        """Where the numbers go; raises `ConfigInvalid` where they could not be written."""
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise ConfigInvalid(
+                f"cannot write metrics into '{self._folder}': the folder is not there, or this user"
+                " or this unit may not write to it",
+                hint="make it writable, or leave metrics_directory out; in the inventory it is"
+                " backup_runner_metrics_directory, which opens the sandbox too",
+            )
+        return str(self._folder)
+
+    def show_backup(self, manifest: Manifest) -> None:
+        labels = {"job": manifest.job, "database": manifest.server.database}
+        numbers = {
+            "backup_finished_timestamp_seconds": manifest.finished_at.timestamp(),
+            "backup_snapshot_timestamp_seconds": manifest.snapshot_at.timestamp(),
+            "backup_duration_seconds": manifest.seconds,
+            "backup_plain_bytes": manifest.plain_bytes,
+            "backup_stored_bytes": manifest.stored_bytes,
+            "backup_rows": manifest.rows,
+            "backup_parts": len(manifest.parts),
+            "backup_workers": manifest.workers,
+            "backup_peak_memory_bytes": manifest.peak_memory_bytes,
+            **{f"backup_{name}": value for name, value in manifest.metrics.items()},
+        }
+        tables = [part for part in manifest.parts if part.relation]
+        self._write(f"{manifest.job}_{manifest.server.database}", numbers, labels, tables)
+
+    def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None:
+        numbers = {
+            "run_finished_timestamp_seconds": run.finished_at.timestamp(),
+            "run_exit_code": run.exit_code,
+            "run_ok": float(run.outcome == "ok"),
+            "run_skipped_in_a_row": skipped_in_a_row,
+            "run_overlap_alarm": float(run.exit_code == SkippedTooOften.exit_code),
+        }
+        self._write(run.job, numbers, {"job": run.job}, ())
+
+    def _write(
+        self, name: str, numbers: dict[str, float], labels: dict[str, str], tables: Iterable[Part]
+    ) -> None:
+        # A quarter of the time of a short command, which has nothing to tell a monitor.
+        from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+        registry = CollectorRegistry()
+        for metric, value in numbers.items():
+            gauge = Gauge(f"holdfast_{metric}", metric.replace("_", " "), labels, registry=registry)
+            gauge.labels(**labels).set(value)
+        for metric, of_table in _by_table(tables).items():
+            gauge = Gauge(
+                f"holdfast_table_{metric}",
+                f"{metric} of a table in the last backup",
+                [*labels, "table"],
+                registry=registry,
+            )
+            for table, value in of_table.items():
+                gauge.labels(**labels, table=table).set(value)
+        path = self._folder / f"holdfast_{quote(name, safe='')[:200]}.prom"
+        try:
+            with whole_file(path, mode=PUBLIC_FILE) as descriptor:
+                write_all(descriptor, generate_latest(registry))
+        except OSError as error:
+            # A monitor that sees nothing new raises its own alarm; the backup is still good.
+            events.warning("metrics_not_written", path=str(path), error=error.strerror)
+
+
+def _by_table(parts: Iterable[Part]) -> dict[str, dict[str, float]]:
+    """Those with parts of their own, ranges added up: ten thousand small ones are no help."""
+    found: dict[str, dict[str, float]] = {"plain_bytes": {}, "stored_bytes": {}, "seconds": {}}
+    for part in parts:
+        for metric, value in (
+            ("plain_bytes", part.plain_bytes),
+            ("stored_bytes", part.stored_bytes),
+            ("seconds", part.seconds),
+        ):
+            of_table = found[metric]
+            of_table[str(part.relation)] = of_table.get(str(part.relation), 0) + value
+    return found

@@ -1,0 +1,133 @@
+"""What this host has read back of one repository when, in one small database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from holdfast.model.backup import tells_moment
+from holdfast.ports.locks import Reread
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import on_failure
+from holdfast.runtime.private_directory import make_folder, open_private, state_error, state_errors
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS reread (
+    backup_id TEXT, key TEXT, at TEXT, problem TEXT, opened INTEGER, PRIMARY KEY (backup_id, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unreferenced (
+    job TEXT, key TEXT, since TEXT, PRIMARY KEY (job, key)
+) WITHOUT ROWID;
+"""
+REREAD = """
+INSERT INTO reread VALUES (?, ?, ?, ?, ?) ON CONFLICT (backup_id, key) DO UPDATE
+SET at = excluded.at, problem = excluded.problem, opened = excluded.opened
+WHERE excluded.opened OR excluded.problem != '' OR reread.problem = '' OR NOT reread.opened
+"""
+WAIT_SECONDS = 30.0
+PRIMARY_CODE = 0xFF
+# What we find ourselves has no code.
+DAMAGE = (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class FileProofs:
+    """Obeys `ports.locks.Proofs`. A damaged file is begun anew: then everything is to be read
+    again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._open: sqlite3.Connection | None = None
+
+    def reread(self, backup_id: str, key: str, found: Reread) -> None:
+        with self._database() as database:
+            database.execute(
+                REREAD, (backup_id, key, found.at.isoformat(), found.problem, found.opened)
+            )
+
+    def of(self, backup_id: str) -> dict[str, Reread]:
+        with self._database() as database:
+            rows = database.execute(
+                "SELECT key, at, problem, opened FROM reread WHERE backup_id = ?", (backup_id,)
+            ).fetchall()
+        # What cannot be read counts as never read again.
+        return {
+            key: Reread(at=datetime.fromisoformat(at), problem=str(problem), opened=bool(opened))
+            for key, at, problem, opened in rows
+            if _is_moment(at)
+        }
+
+    def damaged(self, job: str) -> set[str]:
+        with self._database() as database:
+            rows = database.execute(
+                "SELECT DISTINCT backup_id FROM reread WHERE problem != ''"
+            ).fetchall()
+        return {str(each) for (each,) in rows if str(each).startswith(f"{job}/")}
+
+    def forget(self, backup_id: str) -> None:
+        with self._database() as database:
+            database.execute("DELETE FROM reread WHERE backup_id = ?", (backup_id,))
+
+    def unreferenced(
+        self, job: str, keys: Collection[str], *, now: datetime
+    ) -> dict[str, datetime]:
+        with self._database() as database:
+            rows = database.execute("SELECT key, since FROM unreferenced WHERE job = ?", (job,))
+            before = {key: datetime.fromisoformat(at) for key, at in rows if _is_moment(at)}
+            since = {key: before.get(key, now) for key in keys}
+            database.execute("DELETE FROM unreferenced WHERE job = ?", (job,))
+            database.executemany(
+                "INSERT INTO unreferenced VALUES (?, ?, ?)",
+                [(job, key, at.isoformat()) for key, at in since.items()],
+            )
+        return since
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; other processes of this host wait for it."""
+        with self._lock, _told(self._path), state_errors(self._path):
+            if self._open is None:
+                self._open = self._opened_whole()
+            with self._open:
+                yield self._open
+
+    def _opened_whole(self) -> sqlite3.Connection:
+        try:
+            return self._opened()
+        except sqlite3.DatabaseError as error:
+            # A disk that is full or a neighbour who is slow is no damage.
+            if getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE not in DAMAGE:
+                raise
+            events.warning("proofs_begun_anew", path=str(self._path), problem=str(error))
+            self._path.unlink(missing_ok=True)
+            return self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        make_folder(self._path.parent)
+        os.close(open_private(self._path, os.O_RDWR))
+        database = sqlite3.connect(self._path, timeout=WAIT_SECONDS, check_same_thread=False)
+        with on_failure(database.close):
+            # No file beside it stays: whoever else uses the folder need not be able to write it.
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.executescript(TABLES)
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+        return database
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise state_error(error, path) from error
+
+
+def _is_moment(at: object) -> bool:
+    return isinstance(at, str) and tells_moment(at)

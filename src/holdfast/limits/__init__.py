@@ -1,0 +1,1 @@
+"""How many workers a run may have, and how fast they may go."""

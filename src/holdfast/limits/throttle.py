@@ -1,0 +1,119 @@
+"""How fast the workers may go: a rate for all of them together, and pauses while others need it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards
+
+LOOK_SECONDS = 5.0
+# What may be sent at once after a pause: enough to keep a pipe full, too little to be a burst.
+CREDIT_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """Something to look at now and then, and the value above which the workers wait.
+
+    `look` may return None where there is nothing to see.
+    """
+
+    name: str
+    most: float
+    look: Callable[[], float | None]
+
+
+class Pace:
+    """Shared by all workers of a run; `spend` blocks the one that calls it."""
+
+    def __init__(
+        self,
+        *,
+        bytes_per_second: int | None = None,
+        limits: Sequence[Limit] = (),
+        look_seconds: float = LOOK_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rate = bytes_per_second
+        self._limits = limits
+        self._look_seconds = look_seconds
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._free_at = monotonic()
+        self._ended = threading.Event()
+        self._clear = threading.Event()
+        self._clear.set()
+        self._paused_since: float | None = None
+        self._paused_seconds = 0.0
+
+    @property
+    def is_paused(self) -> bool:
+        return not self._clear.is_set()
+
+    @property
+    def paused_seconds(self) -> float:
+        since = self._paused_since
+        return self._paused_seconds + (self._monotonic() - since if since is not None else 0.0)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Look at the limits while the block runs."""
+        watcher = threading.Thread(target=self._watch, name="pace", daemon=True)
+        if self._limits:
+            self.look()
+            watcher.start()
+        with afterwards(self._end_with, watcher):
+            yield
+
+    def _end_with(self, watcher: threading.Thread) -> None:
+        self.end()
+        if self._limits:
+            watcher.join()
+
+    def end(self) -> None:
+        """Nobody waits any more; from any thread."""
+        self._ended.set()
+        self._clear.set()
+
+    def spend(self, size_bytes: int) -> None:
+        """Wait until `size_bytes` more may pass."""
+        self._clear.wait()
+        if self._rate is None:
+            return
+        with self._lock:
+            now = self._monotonic()
+            self._free_at = max(self._free_at, now - CREDIT_SECONDS) + size_bytes / self._rate
+            seconds = self._free_at - now
+        if seconds > 0:
+            self._ended.wait(seconds)
+
+    def look(self) -> None:
+        """Pause or go on, by what the limits say now."""
+        for limit in self._limits:
+            value = limit.look()
+            if value is not None and value > limit.most:
+                self._pause(limit, value)
+                return
+        self._go_on()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._look_seconds):
+            self.look()
+
+    def _pause(self, limit: Limit, value: float) -> None:
+        if self._clear.is_set() and not self._ended.is_set():
+            self._clear.clear()
+            self._paused_since = self._monotonic()
+            events.warning("paused", because=limit.name, value=round(value, 2), most=limit.most)
+
+    def _go_on(self) -> None:
+        if not self._clear.is_set():
+            self._paused_seconds = self.paused_seconds
+            self._paused_since = None
+            self._clear.set()
+            events.info("going_on", paused_seconds=round(self._paused_seconds, 1))

@@ -1,0 +1,199 @@
+"""One run of a job at a time on this host: a lock that dies with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Predicate
+
+from holdfast.locking.owner import Process, has_ended, is_pid, this_process
+from holdfast.model.backup import Line, tells_moment
+from holdfast.model.errors import HoldfastError, RunInFlight
+from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
+from holdfast.ports.locks import Hold
+from holdfast.ports.source import Clock, Guard
+from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.private_directory import lines_of, make_folder, open_private, state_errors
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+POLL_SECONDS = 1.0
+LIMITS = Limits(size_bytes=1 << 16, containers=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """Who holds a lock, as its file says it."""
+
+    host: Line
+    pid: Annotated[str, Predicate(is_pid)]
+    pid_space: Line
+    boot_id: Line
+    process_started: Line
+    run_id: Line
+    started_at: Annotated[Line, Predicate(tells_moment)]
+    deadline: Line
+
+
+@cache
+def _adapter() -> TypeAdapter[Described]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Described)
+
+
+class HeldHere:
+    """Obeys `ports.locks.Hold`: the kernel keeps the lock as long as this process lives."""
+
+    lost = ""
+
+    def prove(self) -> None: ...
+
+
+class OwnedGuard:
+    """Obeys `ports.source.Guard` where this process has this host's lock of the job already."""
+
+    @contextmanager
+    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:  # noqa: ARG002 - as the port has it
+        yield HeldHere()
+
+    def owner(self, job: str) -> dict[str, str] | None:  # noqa: ARG002 - as the port has it
+        return None
+
+
+class FlockGuard:
+    """A `flock` on `FOLDER/JOB.lock`; the file says who holds it.
+
+    The kernel frees the lock when its process ends in whatever way, and children do not
+    inherit it. The file stays: removing it would let two runs lock two files of one name.
+    """
+
+    def __init__(self, folder: Path, *, clock: Clock, run_id: str) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._run_id = run_id
+
+    @contextmanager
+    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:
+        make_folder(self._folder)
+        path = self._path(job)
+        descriptor = open_private(path, os.O_RDWR)
+        with afterwards(os.close, descriptor):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise self._in_flight(job) from error
+            with afterwards(_forget_owner, descriptor, path):
+                _write(descriptor, self._describe(deadline), path)
+                yield HeldHere()
+
+    def owner(self, job: str) -> dict[str, str] | None:
+        """Read, never locked: a look must not make a run that starts right now skip."""
+        described = self._described(job)
+        return described if described and _is_alive(described) else None
+
+    def _in_flight(self, job: str) -> RunInFlight:
+        described = self._described(job)
+        who = (
+            f"process {described['pid']} has been running it since {described['started_at']}"
+            if described
+            else "another process is just starting it"
+        )
+        return RunInFlight(
+            f"cannot run job '{job}': {who}",
+            hint=f"holdfast status {job} shows the run; this one was skipped",
+        )
+
+    def _describe(self, deadline: datetime | None) -> dict[str, str]:
+        me = this_process()
+        return {
+            "host": me.host,
+            "pid": str(me.pid),
+            "pid_space": me.pid_space,
+            "boot_id": me.boot_id,
+            "process_started": me.started,
+            "run_id": self._run_id,
+            "started_at": self._clock().isoformat(timespec="seconds"),
+            "deadline": deadline.isoformat(timespec="seconds") if deadline else "",
+        }
+
+    def _described(self, job: str) -> dict[str, str]:
+        """What the file says; a reader may come in the middle of a write, which says nothing."""
+        try:
+            line = next(lines_of(self._path(job), most_bytes=LIMITS.size_bytes), b"")
+            return asdict(typed(_adapter(), parsed(line, LIMITS)))
+        except (HoldfastError, Unreadable):
+            return {}
+
+    def _path(self, job: str) -> Path:
+        return self._folder / f"{job}.lock"
+
+
+class WaitingGuard:
+    """Waits for the run in flight, up to a limit, instead of skipping at once."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        at_most: timedelta,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._guard = guard
+        self._at_most = at_most
+        self._sleep = sleep
+        self._monotonic = monotonic
+
+    @contextmanager
+    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:
+        give_up_at = self._monotonic() + self._at_most.total_seconds()
+        with ExitStack() as held:
+            while True:
+                try:
+                    hold = held.enter_context(self._guard.hold(job, deadline=deadline))
+                    break
+                except RunInFlight:
+                    if self._monotonic() >= give_up_at:
+                        raise
+                self._sleep(POLL_SECONDS)
+            yield hold
+
+    def owner(self, job: str) -> dict[str, str] | None:
+        return self._guard.owner(job)
+
+
+def _write(descriptor: int, owner: dict[str, str], path: Path) -> None:
+    with state_errors(path):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(owner).encode() + b"\n", 0)
+
+
+def _forget_owner(descriptor: int, path: Path) -> None:
+    """An empty file says as much as an empty owner, and takes no room of a full disk."""
+    with state_errors(path):
+        os.ftruncate(descriptor, 0)
+
+
+def _is_alive(owner: dict[str, str]) -> bool:
+    """A run of this boot whose process was not seen to end."""
+    me = this_process()
+    process = Process(
+        host=owner["host"],
+        boot_id=owner["boot_id"],
+        pid_space=owner["pid_space"],
+        pid=int(owner["pid"]),
+        started=owner["process_started"],
+    )
+    return process.boot_id == me.boot_id and not has_ended(process, seen_from=me)

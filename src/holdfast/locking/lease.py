@@ -1,0 +1,258 @@
+"""Owning a name in a repository that many hosts write to, with nothing but put, list and delete.
+
+A lease is a row of numbered objects, its generations; the highest one is what counts. Whoever
+puts the next number has the word, for a put never replaces: of two who try, one is refused. The
+owner puts a new generation with every heartbeat and, at the end, one that says the name is free.
+
+Somebody else's lease is taken over by proof only: its process is gone from this very kernel, or
+no new generation came for the whole lease time, which each one measures by his own clock. Numbers
+never begin anew, so an owner that slept through all of this finds a higher number than its own
+when it wakes, and knows that it has lost.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from holdfast.locking.lease_record import LIMITS, Claim, decode, encode
+from holdfast.locking.owner import Process, boot_seconds, has_ended
+from holdfast.model.errors import (
+    AlreadyStored,
+    LeaseLost,
+    ManifestInvalid,
+    ObjectMissing,
+    RepositoryReadOnly,
+    RepositoryRefused,
+    RepositoryUnreachable,
+)
+from holdfast.model.stored_json import read
+from holdfast.ports.source import Clock, Repository
+from holdfast.runtime import events
+from holdfast.runtime.failpoints import reached
+
+# Wide enough that order by name is order by number for all time.
+DIGITS = 16
+# Nobody gets there: a beat every millisecond takes 30,000 years. What lies beyond is none of ours.
+MOST_NUMBERS = 10**15
+LOOKS = 5
+MOST_IN_THE_WAY = 50
+_NUMBER = re.compile(rf"[0-9]{{{DIGITS}}}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What all leases of one process have in common."""
+
+    me: Process
+    run_id: str
+    lease_seconds: float
+    clock: Clock
+    seconds: Callable[[], float] = boot_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The highest generation, 0 where there is none yet; without a claim it cannot be read."""
+
+    number: int
+    claim: Claim | None = None
+
+
+class Lease:
+    """The right to `folder`, for one owner at a time over all hosts."""
+
+    def __init__(self, repository: Repository, folder: str, terms: Terms) -> None:
+        self._repository = repository
+        self._folder = folder
+        self._terms = terms
+        self._token = secrets.token_hex(16)
+        self._lock = threading.Lock()
+        self._mine: Claim | None = None
+        self._number = 0
+        self._renewed = 0.0
+        self._watched: int | None = None
+        self._told: set[str] = set()
+        self._watched_since = 0.0
+        self.is_proven_alive = False
+        """Whether somebody else's heartbeat was seen while we tried."""
+
+    def attempt(self, *, deadline: datetime | None) -> bool:
+        """Become the owner where that is proven to be right; call again until it is, or gives up.
+
+        Raises what `Repository.put` raises, and `RepositoryRefused` where no number is left.
+        """
+        looked_at = self._terms.seconds()
+        head = self._head()
+        because = self._why_free(head, looked_at)
+        if not because:
+            return False
+        claim = Claim(
+            token=self._token,
+            held=True,
+            owner=self._terms.me,
+            run_id=self._terms.run_id,
+            started_at=self._terms.clock().isoformat(timespec="seconds"),
+            deadline=deadline.isoformat(timespec="seconds") if deadline else "",
+            lease_seconds=self._terms.lease_seconds,
+            because=because,
+        )
+        if head.number + 1 >= MOST_NUMBERS:
+            raise RepositoryRefused(
+                f"cannot own '{self._folder}': '{self._key(head.number)}' leaves no number more",
+                hint="no owner comes that far: find out who wrote it, and remove it",
+            )
+        with self._lock:
+            return self._put(head.number + 1, claim)
+
+    def renew(self) -> None:
+        """Put the next generation: a heartbeat, and the proof that nobody took over before it.
+
+        Raises `LeaseLost`, and what `Repository.put` raises where the store does not answer.
+        """
+        with self._lock:
+            if self._mine is None or not self._put(self._number + 1, self._mine):
+                self._mine = None
+                raise self._lost()
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether others may by now have good reason to take over."""
+        return self._terms.seconds() - self._renewed >= self._terms.lease_seconds
+
+    def release(self) -> None:
+        """Say that the name is free; where that cannot be said, others find out by themselves."""
+        with self._lock:
+            if self._mine is not None:
+                self._put(self._number + 1, replace(self._mine, held=False, because="it ended"))
+                self._mine = None
+
+    def holder(self) -> Claim | None:
+        """Who owns it now, if anybody, as far as can be told from here; changes nothing."""
+        claim = self._head().claim
+        ended = claim is None or not claim.held or has_ended(claim.owner, seen_from=self._terms.me)
+        return None if ended else claim
+
+    def _why_free(self, head: Head, looked_at: float) -> str:
+        """Empty where the name is somebody's, or was so when we looked last."""
+        if self._watched not in (None, head.number):
+            self.is_proven_alive = True
+            self._watch(head)
+            return ""
+        claim = head.claim
+        if head.number == 0:
+            return "nobody had it before"
+        if claim is not None and claim.token == self._token:
+            return "it is ours already"
+        if claim is not None and not claim.held:
+            return "its last owner let go of it"
+        if claim is not None and has_ended(claim.owner, seen_from=self._terms.me):
+            return f"process {claim.owner.pid} on this host has ended"
+        patience = max(claim.lease_seconds if claim else 0.0, self._terms.lease_seconds)
+        if self._watched is not None and looked_at - self._watched_since >= patience:
+            return f"no heartbeat came for {patience:g} s"
+        if self._watched is None:
+            self._watch(head)
+        return ""
+
+    def _watch(self, head: Head) -> None:
+        """From now on, not from before the look: the generation may have come in between."""
+        self._watched, self._watched_since = head.number, self._terms.seconds()
+
+    def _put(self, number: int, claim: Claim, *, stepped_over: int = 0) -> bool:
+        """Whether `claim` is now the highest generation. What is below it is removed."""
+        began = self._terms.seconds()
+        try:
+            self._repository.put(self._key(number), [encode(claim)])
+        except AlreadyStored:
+            # It may be our own, where only the answer was lost on its way. Others may have
+            # watched it ever since, so it is no heartbeat of now: that is the next one.
+            if not self._is_ours(number) and not self._is_in_the_way(number, stepped_over):
+                return False
+            return self._put(number + 1, claim, stepped_over=stepped_over + 1)
+        reached("lease-put")
+        numbers = self._numbers()
+        is_highest = max(numbers, default=0) == number
+        if is_highest:
+            self._mine, self._number, self._renewed = claim, number, began
+            self._remove(each for each in numbers if each < number)
+            reached("lease-held")
+        else:
+            # We were late: what we tried to follow had long been followed and removed.
+            self._remove([number])
+        return is_highest
+
+    def _is_in_the_way(self, number: int, stepped_over: int) -> bool:
+        """Whether what has that name is no generation: a folder, say. A list shows what is one."""
+        if max(self._numbers(), default=0) >= number:
+            return False
+        self._tell_damaged(self._key(number))
+        if stepped_over >= MOST_IN_THE_WAY:
+            raise RepositoryRefused(
+                f"cannot own '{self._folder}': '{self._key(number)}' is no lease, nor are those"
+                " before it",
+                hint="find out what they are, and remove them",
+            )
+        return True
+
+    def _is_ours(self, number: int) -> bool:
+        try:
+            found = self._read(number)
+        except ObjectMissing:
+            return False
+        return found is not None and found.token == self._token
+
+    def _remove(self, numbers: Iterable[int]) -> None:
+        """Tidying up: where a store keeps what is locked, only the highest number counts."""
+        with suppress(RepositoryReadOnly, RepositoryUnreachable):
+            for number in numbers:
+                self._repository.delete(self._key(number))
+
+    def _head(self) -> Head:
+        """Read again where it moved on between the list and the read."""
+        for _ in range(LOOKS):
+            number = max(self._numbers(), default=0)
+            if number == 0:
+                return Head(number=0)
+            try:
+                return Head(number=number, claim=self._read(number))
+            except ObjectMissing:
+                continue
+        return Head(number=number)
+
+    def _read(self, number: int) -> Claim | None:
+        key = self._key(number)
+        try:
+            claim = decode(read(self._repository, key, LIMITS))
+        except ManifestInvalid:
+            claim = None
+        if claim is None:
+            self._tell_damaged(key)
+        return claim
+
+    def _numbers(self) -> list[int]:
+        names = [each.key.rpartition("/")[2] for each in self._repository.list(self._folder)]
+        numbers = [int(name) for name in names if _NUMBER.fullmatch(name)]
+        for each in numbers:
+            if each >= MOST_NUMBERS:
+                self._tell_damaged(self._key(each))
+        return [each for each in numbers if each < MOST_NUMBERS]
+
+    def _tell_damaged(self, key: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            events.warning("lease_damaged", key=key)
+
+    def _key(self, number: int) -> str:
+        return f"{self._folder}/{number:0{DIGITS}}"
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(
+            f"cannot go on with '{self._folder}': another host has taken it over",
+            hint="this host was cut off for longer than lease_time; the other one's run counts",
+        )

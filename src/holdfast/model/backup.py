@@ -1,0 +1,380 @@
+"""The nouns of holdfast as frozen values: what a backup is made of, without any I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le, MaxLen, Predicate
+
+Buffer = bytes | bytearray | memoryview
+"""Bytes on their way; a memoryview is only valid until the next one is asked for."""
+
+JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+BACKUP_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+
+# What is read back from a store is held against these types, ranges and all.
+MOST = (1 << 63) - 1
+LARGEST = 1e18
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+Count = Annotated[int, Ge(0), Le(MOST)]
+Number = Annotated[float, Ge(-LARGEST), Le(LARGEST)]
+Line = Annotated[str, MaxLen(4096)]
+Text = Annotated[str, MaxLen(1 << 20)]
+Lines = Annotated[tuple[Text, ...], MaxLen(10_000)]
+
+
+def is_moment(at: datetime) -> bool:
+    """Whether it can be compared with all others, and told in any zone."""
+    return at.tzinfo is not None and FIRST_YEAR <= at.year <= LAST_YEAR
+
+
+def tells_moment(text: str) -> bool:
+    """Whether `text` is such a time, as `isoformat` writes it."""
+    try:
+        return is_moment(datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+Moment = Annotated[datetime, Predicate(is_moment)]
+
+
+class Consistency(StrEnum):
+    """What moment the parts of a backup show."""
+
+    SNAPSHOT = "snapshot"
+    PER_DATABASE = "per-database"
+    PER_TABLE = "per-table"
+    MIXED = "mixed"
+
+
+class PartKind(StrEnum):
+    """What a part is for; restores go through the kinds in this order."""
+
+    GLOBALS = "globals"
+    PRE_DATA = "pre-data"
+    ARCHIVE = "archive"
+    DATA = "data"
+    INDEXES = "indexes"
+    SEQUENCES = "sequences"
+    LARGE_OBJECTS = "large-objects"
+    BLOBS = "blobs"
+    POST_DATA = "post-data"
+    GRANTS = "grants"
+    FILE = "file"
+    FILE_PACK = "file-pack"
+    WAL = "wal"
+    CLOSING = "closing"
+
+
+class Codec(StrEnum):
+    """How stored parts are compressed."""
+
+    ZSTD = "zstd"
+    GZIP = "gzip"
+    XZ = "xz"
+    NONE = "none"
+
+
+SUFFIXES = {Codec.ZSTD: ".zst", Codec.GZIP: ".gz", Codec.XZ: ".xz", Codec.NONE: ""}
+
+
+class Compressor(StrEnum):
+    """A program of the host that may compress in our stead."""
+
+    GZIP = "gzip"
+    PIGZ = "pigz"
+    ZSTD = "zstd"
+    SEVEN_ZIP = "7z"
+
+
+# An archive of 7z's own kind cannot be written into a pipe; what it can, any xz reads.
+CODEC_OF = {
+    Compressor.GZIP: Codec.GZIP,
+    Compressor.PIGZ: Codec.GZIP,
+    Compressor.ZSTD: Codec.ZSTD,
+    Compressor.SEVEN_ZIP: Codec.XZ,
+}
+
+Encryption = Literal["none", "age"]
+"""How stored parts are sealed."""
+AGE_SUFFIX = ".age"
+# What an incremental backup proves: whose changes it holds.
+PARENT = "parent"
+# The kind of a server all of whose databases are kept as files.
+POSTGRES_CLUSTER = "postgres-cluster"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Some of many by name: patterns with `*` and `?` as a shell has them, case and all."""
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+    def of(self, names: Iterable[str]) -> list[str]:
+        """Those that are wanted, in their order; then what was asked for by its plain name and is
+        not there, so that whoever asked hears of it."""
+        known = list(names)
+        found = [name for name in known if _any(name, self.include) and not self.excludes(name)]
+        plain = [each for each in self.include if not set(each) & set("*?[")]
+        return found + [each for each in plain if each not in known and not self.excludes(each)]
+
+    def excludes(self, name: str) -> bool:
+        return _any(name, self.exclude)
+
+
+def _any(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A table by its true names: no quoting, any character."""
+
+    schema: Line
+    name: Line
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+Ancestors = Annotated[tuple[Relation, ...], MaxLen(100)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One table's rows inside a part that holds several.
+
+    `offset` is where its rows begin in the plain part, `plain_bytes` how long they are.
+    `details` is to the table what `PartPlan.details` is to a part of its own, `checksum` what
+    `Part.checksum` is.
+    """
+
+    relation: Relation
+    ancestors: Ancestors = ()
+    rows: Count
+    offset: Count
+    plain_bytes: Count
+    checksum: Line = ""
+    details: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        return (self.relation, *self.ancestors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartPlan:
+    """One part that a source will yield.
+
+    `name` is unique in the backup and safe as a file name on every store:
+    `[a-z0-9._/-]`, ending in the plain suffix (`.sql`, `.copy`).
+    `ancestors` are the partitioned tables above a partition, nearest first.
+    `details` belongs to the source: what restore needs to read the part again.
+    Without `compress` it is compressed already; `compress_threads` share the work where it is not.
+    """
+
+    name: str
+    kind: PartKind
+    relation: Relation | None = None
+    ancestors: tuple[Relation, ...] = ()
+    estimated_bytes: int = 0
+    details: dict[str, str] = field(default_factory=dict)
+    compress: bool = True
+    compress_threads: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part as it was kept: both sizes and both fingerprints.
+
+    `members` are the tables of a part that holds several, in the order of their rows. `memo` is
+    what its source needs to go on after a crash: the journal keeps it, the manifest does not.
+    `checksum` is what the server computed over the same rows, see `holdfast.model.checksums`.
+    """
+
+    name: Line
+    key: Line
+    kind: PartKind
+    relation: Relation | None
+    ancestors: Ancestors = ()
+    rows: Count | None
+    plain_bytes: Count
+    plain_sha256: Line
+    stored_bytes: Count
+    stored_sha256: Line
+    codec: Codec
+    encryption: Encryption
+    seconds: Number
+    details: dict[str, str]
+    members: tuple[Member, ...] = ()
+    memo: str = ""
+    checksum: Line = ""
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """Every table that this part's rows are rows of, its own first."""
+        own = (self.relation, *self.ancestors) if self.relation else ()
+        return own + tuple(relation for each in self.members for relation in each.relations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """One long value, kept once for all backups of a job under the name of its content.
+
+    Of one that is sealed `sha256` is empty: its name is all that may be known of the content.
+    `stored_bytes` and `stored_sha256` are of what is stored; the first release did not note them
+    of what is not sealed.
+    """
+
+    key: Line
+    sha256: Line
+    plain_bytes: Count
+    encryption: Encryption = "none"
+    stored_bytes: Count = 0
+    stored_sha256: Line = ""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is known how it is stored, and not only what it holds."""
+        return bool(self.stored_sha256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The database server that a snapshot came from."""
+
+    kind: Line
+    version: Line
+    database: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What makes parts a backup; it is written last and deleted first.
+
+    `recipients` are who can open it where it is sealed; `blob_secret`, sealed for them too and in
+    Base64, is what its blobs are named with.
+    """
+
+    job: Line
+    name: Line
+    run_id: Line
+    host: Line
+    engine: Line
+    server: Server
+    consistency: Consistency
+    proof: dict[str, str]
+    tools: dict[str, str]
+    started_at: Moment
+    snapshot_at: Moment
+    finished_at: Moment
+    peak_memory_bytes: Count
+    workers: Count
+    parts: tuple[Part, ...]
+    blobs: tuple[Blob, ...] = ()
+    metrics: dict[str, Number] = field(default_factory=dict)
+    notes: Lines = ()
+    recipients: Lines = ()
+    blob_secret: Text = ""
+
+    @property
+    def backup_id(self) -> str:
+        return f"{self.job}/{self.name}"
+
+    @property
+    def parent(self) -> str:
+        """The backup whose changes this one holds, by its id; empty where this one is full."""
+        return self.proof.get(PARENT, "")
+
+    @property
+    def encryption(self) -> Encryption:
+        return "age" if self.recipients else "none"
+
+    @property
+    def plain_bytes(self) -> int:
+        return sum(part.plain_bytes for part in self.parts)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(part.stored_bytes for part in self.parts)
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows or 0 for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(
+            job=self.job,
+            name=self.name,
+            run_id=self.run_id,
+            host=self.host,
+            engine=self.engine,
+            server=self.server,
+            consistency=self.consistency,
+            started_at=self.started_at,
+            snapshot_at=self.snapshot_at,
+            finished_at=self.finished_at,
+            peak_memory_bytes=self.peak_memory_bytes,
+            workers=self.workers,
+            parts=len(self.parts),
+            blobs=len(self.blobs),
+            rows=self.rows,
+            plain_bytes=self.plain_bytes,
+            stored_bytes=self.stored_bytes,
+            metrics=self.metrics,
+            notes=self.notes,
+            recipients=self.recipients,
+            parent=self.parent,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A manifest without its parts and blobs, which are counted: what a list of many shows."""
+
+    job: Line
+    name: Line
+    run_id: Line
+    host: Line
+    engine: Line
+    server: Server
+    consistency: Consistency
+    started_at: Moment
+    snapshot_at: Moment
+    finished_at: Moment
+    peak_memory_bytes: Count
+    workers: Count
+    parts: Count
+    blobs: Count
+    rows: int
+    plain_bytes: int
+    stored_bytes: int
+    metrics: dict[str, Number]
+    notes: Lines
+    recipients: Lines
+    parent: Line = ""
+
+    @property
+    def backup_id(self) -> str:
+        return f"{self.job}/{self.name}"
+
+    @property
+    def encryption(self) -> Encryption:
+        return "age" if self.recipients else "none"
+
+    @property
+    def seconds(self) -> float:
+        return (self.finished_at - self.started_at).total_seconds()

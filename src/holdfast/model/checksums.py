@@ -1,0 +1,117 @@
+"""What proves rows by their content: a number that a server computes over each table.
+
+A checksum is `METHOD:NUMBER`. The number is a sum over the rows, so it depends on no order, and
+those of several parts of one table add up. The method names the expression and its version: only
+checksums of the same method can be compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from holdfast.model.backup import Member, Part, PartKind, Relation
+from holdfast.model.errors import RestoreFailed
+from holdfast.model.restored import RestoredTable
+
+Policy = Literal["all", "auto", "none"]
+"""Of which tables a backup has checksums computed; `auto` of those that cost little."""
+
+# Below this a backup takes as long as its program does to start: docs/benchmarks.md.
+SMALL_DATABASE_BYTES = 16 << 20
+# A checksum costs no more than reading the same rows, so this share of them costs a tenth at most.
+SHARE = 10
+# What rows take as text.
+TEXT_PER_STORED_BYTE = 2
+TABLES_NAMED = 8
+_FORM = re.compile(r"(?P<method>[a-z0-9-]+/[0-9]+):(?P<number>[0-9]{1,80})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The tables that get a checksum, of how many; sizes of tables are those that servers guess.
+
+    One whose rows turn out to be more than `most_bytes` gets none after all.
+    """
+
+    tables: frozenset[Relation]
+    of: int
+    policy: Policy
+    most_bytes: int
+
+    def covers(self, table: Relation, *, size_bytes: int) -> bool:
+        if table not in self.tables:
+            return False
+        return self.policy == "all" or size_bytes <= self.most_bytes
+
+    def __str__(self) -> str:
+        words = f"checksums of {len(self.tables)} of {self.of} tables"
+        if self.policy == "auto" and len(self.tables) < self.of:
+            return f"{words}, the smallest (checksums: true has all of them computed)"
+        return words
+
+
+def chosen(sizes: Mapping[Relation, int], policy: Policy) -> Chosen:
+    """By `auto`, of a large database the smallest tables that are a tenth of it together."""
+    most = max(SMALL_DATABASE_BYTES, sum(sizes.values()) // SHARE)
+    found, left = [], most
+    for table, size_bytes in sorted(sizes.items(), key=lambda each: each[1]):
+        left -= size_bytes
+        if policy == "all" or (policy == "auto" and left >= 0):
+            found.append(table)
+    return Chosen(
+        tables=frozenset(found),
+        of=len(sizes),
+        policy=policy,
+        most_bytes=most * TEXT_PER_STORED_BYTE,
+    )
+
+
+def added(checksums: Iterable[str]) -> str:
+    """The checksum of a table from those of its parts; empty unless each has one."""
+    found = [_FORM.fullmatch(each) for each in checksums]
+    methods = {each["method"] if each else "" for each in found}
+    if len(methods) != 1 or methods == {""}:
+        return ""
+    total = sum(int(each["number"]) for each in found if each)
+    return f"{methods.pop()}:{total}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a table has to hold after a restore; without a checksum only its rows are known."""
+
+    rows: int
+    checksum: str
+
+
+def expected(parts: Iterable[Part]) -> dict[Relation, Expected]:
+    """Of every table whose rows were counted, what the backup says of it."""
+    pieces: dict[Relation, list[Part | Member]] = {}
+    for part in parts:
+        if part.kind is not PartKind.DATA:
+            continue
+        if part.relation is not None and part.rows is not None:
+            pieces.setdefault(part.relation, []).append(part)
+        for member in part.members:
+            pieces.setdefault(member.relation, []).append(member)
+    return {
+        relation: Expected(
+            rows=sum(each.rows or 0 for each in found),
+            checksum=added(each.checksum for each in found),
+        )
+        for relation, found in pieces.items()
+    }
+
+
+def require_equal(target: str, tables: Iterable[RestoredTable]) -> None:
+    """Raise `RestoreFailed` naming the tables that do not hold what was backed up."""
+    wrong = [table for table in tables if table.problem]
+    if wrong:
+        shown = ", ".join(f"'{each.relation}' {each.problem}" for each in wrong[:TABLES_NAMED])
+        more = len(wrong) - TABLES_NAMED
+        raise RestoreFailed(
+            f"cannot restore into '{target}': {shown}" + (f" and {more} more" if more > 0 else "")
+        )

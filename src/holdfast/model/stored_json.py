@@ -1,0 +1,225 @@
+"""The one way in for JSON that was stored anywhere: nothing is parsed before its shape is known.
+
+Whoever can write to a store, a state folder or a socket can write anything. So bytes are counted
+while they come, also where the store has told a size; how deep they are nested, and how many
+things they name, is counted before a parser sees them; and every value is held against its type,
+with ranges. Whatever is wrong is `Unreadable`, which says why in a few words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from holdfast.model.backup import MOST, Buffer
+from holdfast.model.errors import ManifestInvalid
+from holdfast.ports.source import Repository, Stored
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+DEPTH = 32
+# As many as 200,000 tables, or a million long values, take in a manifest.
+CONTAINERS = 1_000_000
+# A part, a table or a long value takes 60 to 290 bytes for each pair of brackets of it, and has
+# 3 to 6 values there.
+BYTES_PER_CONTAINER = 512
+VALUES_PER_CONTAINER = 8
+VALUES = 100_000
+_SLICE_BYTES = 1 << 20
+_BRACKETS = b"{}[]"
+_ALL_ELSE = bytes(each for each in range(256) if each not in _BRACKETS)
+_STEP = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
+_DIGITS = len(str(MOST)) + 1
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SHOWN = 80
+_TOLD = 100_000
+
+
+class Unreadable(ValueError):
+    """What was stored is not what we write; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How large a document may be: `size_bytes`, and for each of its containers some more."""
+
+    size_bytes: int
+    containers: int = CONTAINERS
+
+    @property
+    def most_bytes(self) -> int:
+        return self.size_bytes + BYTES_PER_CONTAINER * self.containers
+
+
+# What names every part and long value of a backup; it also may hold long lists in its texts.
+MANIFEST = Limits(size_bytes=64 << 20)
+# What is about one thing, a file or a failure.
+RECORD = Limits(size_bytes=1 << 20, containers=10_000)
+
+
+class _Shape:
+    """Sees a document in pieces and raises `Unreadable` as soon as it can be none of ours."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._rest = b""
+        self._in_text = False
+        self._depth = 0
+        self._containers = 0
+        self._values = 0
+        self._size_bytes = 0
+
+    def see(self, content: Buffer) -> None:
+        view = memoryview(content)
+        for start in range(0, len(view), _SLICE_BYTES):
+            self._feed(bytes(view[start : start + _SLICE_BYTES]))
+
+    def _feed(self, chunk: bytes) -> None:
+        self._size_bytes += len(chunk)
+        # What is between texts is every other piece; a text may go on in the next chunk.
+        plain = self._unescaped(chunk).split(b'"')
+        outside = b"".join(plain[self._in_text :: 2])
+        self._in_text ^= len(plain) % 2 == 0
+        self._values += outside.count(b",")
+        self._count(outside.translate(None, _ALL_ELSE))
+        if self._size_bytes > self._most_bytes:
+            raise Unreadable(f"it is larger than {self._most_bytes} bytes")
+        if b"\0" in outside:
+            raise Unreadable("it holds zeros")
+
+    @property
+    def _most_bytes(self) -> int:
+        return self._limits.size_bytes + BYTES_PER_CONTAINER * self._containers
+
+    def _unescaped(self, chunk: bytes) -> bytes:
+        """Without what is escaped in texts; a parser stops at the first backslash elsewhere."""
+        text = (self._rest + chunk).replace(b"\\\\", b"").replace(b'\\"', b"")
+        self._rest = b"\\" if text.endswith(b"\\") else b""
+        return text
+
+    def _count(self, brackets: bytes) -> None:
+        steps = [_STEP[each] for each in brackets]
+        deepest = max(accumulate(steps, initial=self._depth))
+        self._depth += sum(steps)
+        self._containers += brackets.count(b"{") + brackets.count(b"[")
+        if deepest > DEPTH:
+            raise Unreadable(f"it is nested deeper than {DEPTH}")
+        if self._containers > self._limits.containers:
+            raise Unreadable(f"it names more than {self._limits.containers} things")
+        if self._values > VALUES + VALUES_PER_CONTAINER * self._containers:
+            raise Unreadable(f"it holds {self._values} values, more than what it names can have")
+
+
+def read(
+    repository: Repository, key: str, limits: Limits, *, stored: Stored | None = None
+) -> bytes:
+    """What is stored under `key`, looked at no further than its shape; `stored` is what a list has
+    told of it. Raises `ManifestInvalid` naming the key, `ObjectMissing`."""
+    told = stored or repository.stat(key)
+    try:
+        if told.size_bytes > limits.most_bytes:
+            raise Unreadable(f"it is larger than {limits.most_bytes} bytes")
+        with repository.open(key) as chunks:
+            return gathered(chunks, limits)
+    except Unreadable as error:
+        raise damaged(key, error) from error
+
+
+def gathered(chunks: Iterable[Buffer], limits: Limits) -> bytes:
+    """All of `chunks` as one; raises `Unreadable` before more than `limits` allow is held."""
+    shape, content = _Shape(limits), bytearray()
+    for chunk in chunks:
+        shape.see(chunk)
+        content += chunk
+    return bytes(content)
+
+
+def parsed(data: Buffer | str, limits: Limits = RECORD, *, of_files: bool = False) -> Any:
+    """The JSON value in `data`, as strictly as it can be read: no name twice, no number that is
+    none or beyond 64 bits, no half of a character, as only the names `of_files` have where they
+    are no text. Raises `Unreadable`."""
+    try:
+        content = data.encode() if isinstance(data, str) else data
+        _Shape(limits).see(content)
+        text = data if isinstance(data, str) else str(data, "utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_whole,
+            parse_float=_float,
+            parse_constant=_refused,
+        )
+        if not of_files and _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except Unreadable:
+        raise
+    except UnicodeError as error:
+        raise Unreadable("it holds what is no character") from error
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"it is no JSON: {_short(str(error))}") from error
+    return value
+
+
+def typed(adapter: TypeAdapter[_T], value: object) -> _T:
+    """`value` as what `adapter` is for; raises `Unreadable`."""
+    from pydantic import ValidationError
+
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(_short(str(each)) for each in found["loc"])
+        raise Unreadable(f"{place or 'it'}: {_short(found['msg'])}") from None
+
+
+def as_text(said: str) -> str:
+    """What a server or a program has said as it can be stored: as text, and not for ever."""
+    return said.encode(errors="backslashreplace").decode()[:_TOLD]
+
+
+def damaged(key: str, error: Unreadable) -> ManifestInvalid:
+    return ManifestInvalid(
+        f"cannot read '{key}': it is damaged: {error}",
+        hint="it was changed after it was written, or holdfast never wrote it",
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Unreadable("it says something twice")
+    return found
+
+
+def _whole(digits: str) -> int:
+    # Python refuses to read thousands of digits, with an error that looks like any other.
+    if len(digits) > _DIGITS or not -MOST <= int(digits) <= MOST:
+        raise Unreadable("it holds a number beyond 64 bits")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    found = float(digits)
+    if not -_LARGEST <= found <= _LARGEST:
+        raise Unreadable("it holds a number that is none")
+    return found
+
+
+_LARGEST = 1e300
+
+
+def _refused(word: str) -> float:
+    raise Unreadable(f"it holds {word}, which is no number")
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"

@@ -1,0 +1,178 @@
+"""WAL that is kept for a job: its nouns. What has a record is archived, and nothing else is."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, runtime_checkable
+
+from holdfast.model.backup import Count, Line, Lines, Moment, Part
+from holdfast.model.wal import Position, WalName
+from holdfast.model.wal_records import TablespaceMade
+
+_TIMELINE = re.compile(r"[0-9]{1,10}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedFile:
+    """One file of the WAL as it was archived; this is its record, which is written last.
+
+    `cluster` is the system identifier of the server it is of. Files of several clusters, such as
+    those before and after an upgrade, may have the same names. `switches` of a history file say
+    where its timeline left others. `tablespaces` are those that a segment makes; None where nobody
+    has looked, or could not see the end of it.
+    """
+
+    job: Line
+    cluster: Line
+    name: Line
+    host: Line
+    archived_at: Moment
+    part: Part
+    recipients: Lines = ()
+    switches: tuple[Switch, ...] = ()
+    tablespaces: tuple[TablespaceMade, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """Where the history of a timeline leaves `timeline`: an LSN as `0/1A2B3C4D`."""
+
+    timeline: Count
+    at: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One file of the WAL as a list of the repository shows it; without a record it is no file."""
+
+    cluster: str
+    name: WalName
+    keys: tuple[str, ...]
+    size_bytes: int
+    is_archived: bool
+
+
+# A segment that waits for so long is not just the one that is on its way.
+LONGEST_WAIT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archiver:
+    """How a server archives its WAL, and how far it has come, by its own counts and clock.
+
+    `cluster` is its system identifier, `mode` its archive_mode; `is_told_how` by a command or a
+    library. `waiting` segments are ready to be archived, the oldest of them since `waiting_since`.
+    """
+
+    cluster: str
+    mode: str
+    is_standby: bool
+    is_told_how: bool
+    archived: int
+    last_archived: str
+    last_archived_at: datetime | None
+    failed: int
+    last_failed: str
+    last_failed_at: datetime | None
+    counted_since: datetime | None
+    waiting: int
+    waiting_since: datetime | None
+    now: datetime
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it archives anything at all: a standby only does so with `always`."""
+        return self.mode == "always" or (self.mode == "on" and not self.is_standby)
+
+    @property
+    def problem(self) -> str:
+        """Why WAL is not archived that should be; empty where all is well."""
+        if not self.is_at_work:
+            return ""
+        if not self.is_told_how:
+            return f"archive_mode is {self.mode}, and neither a command nor a library is set"
+        if self._fails:
+            return (
+                f"every try since {_at(self.last_archived_at) or 'ever'} to archive WAL fails,"
+                f" last '{self.last_failed}' at {_at(self.last_failed_at)}"
+            )
+        if self.waiting_since and self.now - self.waiting_since >= LONGEST_WAIT:
+            return (
+                f"{self.waiting} files of the WAL wait to be archived, the oldest since"
+                f" {_at(self.waiting_since)}"
+            )
+        return ""
+
+    @property
+    def told(self) -> str:
+        """Where there is no problem."""
+        if self.mode == "off":
+            return "archive_mode is off: no point in time after a backup, but by `wal receive`"
+        if not self.is_at_work:
+            return f"a standby archives nothing with archive_mode = {self.mode}: its primary does"
+        if self.last_archived_at is not None:
+            return f"'{self.last_archived}' was archived at {_at(self.last_archived_at)}"
+        since = f" since {_at(self.counted_since)}" if self.counted_since else ""
+        return f"nothing was archived yet, and nothing failed{since}"
+
+    @property
+    def _fails(self) -> bool:
+        """The newest try counts. Counts may be reset at any time: the next failure is one again."""
+        if self.last_failed_at is None:
+            return False
+        return self.last_archived_at is None or self.last_failed_at > self.last_archived_at
+
+
+def _at(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if moment else ""
+
+
+@runtime_checkable
+class Archives(Protocol):
+    """A source whose server archives its WAL itself."""
+
+    def archiver(self) -> Archiver:
+        """Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`."""
+        ...
+
+
+class Receiving(Protocol):
+    """A stream of WAL that is written to a folder while it lasts."""
+
+    @property
+    def is_running(self) -> bool: ...
+
+    def finish(self) -> None:
+        """Raises why it ended."""
+        ...
+
+
+class WalStream(Protocol):
+    """A server that sends its WAL as it is written."""
+
+    def cluster(self) -> str:
+        """Its system identifier.
+
+        Raises `DatabaseUnreachable`, `AccessDenied`, `ToolMissing`, and `SlotMissing` where the
+        slot that was named is not there, or in use.
+        """
+        ...
+
+    def receiving(self, folder: str) -> AbstractContextManager[Receiving]:
+        """Write segments to `folder`, each under its own name once it is whole; go on where the
+        newest one there ends."""
+        ...
+
+
+def switches_in(history: str) -> tuple[Switch, ...]:
+    """What a history file says, oldest first; lines that say nothing are left out."""
+    found: list[Switch] = []
+    for line in history.splitlines():
+        words = line.split("#", 1)[0].split(maxsplit=2)
+        # A server writes no more digits than these; others are what a disk made of them.
+        if len(words) >= 2 and _TIMELINE.fullmatch(words[0]) and Position.is_one(words[1]):
+            found.append(Switch(timeline=int(words[0]), at=words[1]))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Take backups of a job: each database whole or not at all."""

@@ -1,0 +1,139 @@
+"""One backup under way: what it works with, and what becomes of it should it fail."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.failure import Failure
+from holdfast.limits.throttle import Pace
+from holdfast.model.backup import Part, PartPlan
+from holdfast.model.errors import HoldfastError, RepositoryFull
+from holdfast.operations.backup.resume import unfinished
+from holdfast.operations.backup.watchdog import Watch
+from holdfast.operations.context import Plugs
+from holdfast.operations.parts.write import key_of
+from holdfast.operations.retry import Recoveries
+from holdfast.ports.host_state import Unfinished
+from holdfast.ports.locks import Hold
+from holdfast.ports.source import Lasting, Snapshot, Source
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import noted_on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupChoice:
+    """What the operator asked for: go on with what an earlier run left, even at another moment."""
+
+    resume: bool = False
+    allow_mixed: bool = False
+
+
+@dataclass
+class Taking:
+    """One backup under way, and what is known of it should it fail."""
+
+    plugs: Plugs
+    source: Source
+    choice: BackupChoice
+    run_id: str
+    name: str
+    started_at: datetime
+    earlier: Unfinished | None
+    pace: Pace
+    hold: Hold
+    recoveries: Recoveries
+    watch: Watch
+    refused_before: int
+    failed_at: PartPlan | None = None
+    stored: list[Part] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def backup_id(self) -> str:
+        return f"{self.plugs.job.name}/{self.name}"
+
+    def key_of(self, plan: PartPlan) -> str:
+        return key_of(self.plugs.job, self.backup_id, plan)
+
+    def let_go(self, *, finished: bool) -> None:
+        """Nobody will come back to the snapshot, wherever it is held."""
+        if isinstance(self.snapshot, Lasting):
+            self.snapshot.let_go(finished=finished)
+
+    def advance(self, size_bytes: int) -> None:
+        """Bytes came from the server: told to whoever watches, and held back where asked."""
+        self.watch.beat()
+        self.plugs.progress.advance(size_bytes)
+        self.pace.spend(size_bytes)
+
+
+def backup_name(started_at: datetime, name_id: str) -> str:
+    """A name that sorts by time for people; order is always taken from the manifest."""
+    return f"{started_at:%Y%m%dT%H%M%SZ}-{name_id[:8]}"
+
+
+def begun(
+    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
+) -> Taking:
+    started_at = plugs.clock()
+    earlier = unfinished(plugs, source) if choice.resume else None
+    if choice.resume and earlier is None:
+        events.info("nothing_to_resume", job=plugs.job.name, database=source.database)
+    pace = plugs.pace(source)
+    return Taking(
+        plugs=plugs,
+        source=source,
+        choice=choice,
+        run_id=earlier.run_id if earlier else run_id,
+        name=earlier.name if earlier else backup_name(started_at, name_id),
+        started_at=earlier.started_at if earlier else started_at,
+        earlier=earlier,
+        pace=pace,
+        hold=hold,
+        recoveries=Recoveries(plugs.job.attempts),
+        watch=Watch(plugs.job, pace, hold),
+        refused_before=plugs.refused_tasks(),
+    )
+
+
+def give_up(taking: Taking, catalog: Catalog, error: BaseException) -> None:
+    """Remove or keep the parts, and leave word; never hides `error`."""
+    plugs, database = taking.plugs, taking.source.database
+    keep = plugs.job.resumable and bool(taking.stored) and not isinstance(error, RepositoryFull)
+    if taking.earlier is not None and not taking.stored:
+        # A resume that was refused must not cost what it could not use.
+        keep = True
+    with noted_on(error):
+        if not keep:
+            taking.let_go(finished=False)
+    with noted_on(error):
+        if not keep:
+            catalog.discard_parts(taking.backup_id)
+            plugs.journal.end(plugs.job.name, database)
+    with noted_on(error):
+        catalog.record(_failure(taking, error, parts_kept=len(taking.stored) if keep else 0))
+
+
+def _failure(taking: Taking, error: BaseException, *, parts_kept: int) -> Failure:
+    known = error if isinstance(error, HoldfastError) else None
+    at = taking.failed_at
+    return Failure(
+        job=taking.plugs.job.name,
+        name=taking.name,
+        run_id=taking.run_id,
+        host=taking.plugs.host,
+        engine=taking.source.engine,
+        database=taking.source.database,
+        started_at=taking.started_at,
+        failed_at=taking.plugs.clock(),
+        error=str(error) or type(error).__name__,
+        hint=known.hint if known else "",
+        exit_code=known.exit_code if known else 1,
+        part=at.name if at else "",
+        relation=str(at.relation) if at and at.relation else "",
+        parts_kept=parts_kept,
+    )

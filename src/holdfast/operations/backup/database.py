@@ -1,0 +1,320 @@
+"""One database: one snapshot, its parts kept, and only then a backup."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.model.backup import POSTGRES_CLUSTER, Consistency, Manifest, Part, PartPlan
+from holdfast.model.errors import (
+    DatabaseUnreachable,
+    HoldfastError,
+    LeaseLost,
+    RepositoryUnreachable,
+    SnapshotLost,
+)
+from holdfast.operations.backup.attempt import BackupChoice, Taking, begun, give_up
+from holdfast.operations.backup.free_space import require_room
+from holdfast.operations.backup.incremental import following, notes_of, offer_list, require_parents
+from holdfast.operations.backup.resume import Reusable
+from holdfast.operations.context import Plugs
+from holdfast.operations.parts.blob_names import BlobNames
+from holdfast.operations.parts.blobs import BlobKeeper, KnownBlobs
+from holdfast.operations.parts.write import store_part, tell_stored
+from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
+from holdfast.operations.wal.list import CLUSTER
+from holdfast.ports.host_state import Unfinished
+from holdfast.ports.locks import Hold
+from holdfast.ports.source import Closing, Continuing, Snapshot, Source
+from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.failpoints import reached
+from holdfast.runtime.worker_pool import run_all
+
+
+def take(
+    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
+) -> Manifest:
+    """Back up one database; the manifest that was committed.
+
+    Whatever goes wrong, nothing half made stays that could be taken for a backup: the parts
+    are removed, or kept for a later run to go on with where the job says so, and a record of
+    the failure names what stopped it.
+    """
+    source = following(plugs, source)
+    taking = begun(plugs, source, choice, run_id=run_id, name_id=name_id, hold=hold)
+    catalog = Catalog(plugs.repository)
+    try:
+        manifest = _taken(taking, catalog)
+    except BaseException as error:
+        with noted_on(error):
+            give_up(taking, catalog, error)
+        raise
+    taking.let_go(finished=True)
+    plugs.journal.end(plugs.job.name, source.database)
+    with suppress(HoldfastError):
+        plugs.lists.settle(plugs.job.name)
+    with suppress(HoldfastError):
+        plugs.gauges.show_backup(manifest)
+    return manifest
+
+
+def _taken(taking: Taking, catalog: Catalog) -> Manifest:
+    plugs = taking.plugs
+    began, cpu_before = time.monotonic(), plugs.cpu_seconds()
+    with taking.watch.opening():
+        workers = taking.recoveries.trying(
+            lambda: plugs.choose_workers(taking.source),
+            on=DatabaseUnreachable,
+            what="counting the server's free connections",
+        ).slots
+    blobs = _blobs(taking, catalog)
+    with taking.pace.kept(), _opened(taking, workers, blobs) as (snapshot, is_mixed):
+        _prepare(taking, snapshot, is_mixed=is_mixed)
+        reached("snapshot-taken")
+        reusable = _reusable(taking, is_mixed=is_mixed)
+        parts = _store_parts(taking, snapshot, reusable, workers)
+        offer_list(plugs, snapshot)
+        manifest = Manifest(
+            job=plugs.job.name,
+            name=taking.name,
+            run_id=taking.run_id,
+            host=plugs.host,
+            engine=taking.source.engine,
+            server=snapshot.server,
+            consistency=Consistency.MIXED if reusable.used_mixed else snapshot.consistency,
+            proof=snapshot.proof | reusable.proof(),
+            tools=snapshot.tools,
+            started_at=taking.started_at,
+            snapshot_at=snapshot.taken_at,
+            finished_at=plugs.clock(),
+            peak_memory_bytes=plugs.peak_memory_bytes(),
+            workers=workers,
+            # What only a later run of this backup would need.
+            parts=tuple(replace(part, memo="") for part in parts),
+            blobs=blobs.kept,
+            notes=plugs.job.notes + notes_of(snapshot),
+            recipients=plugs.job.recipients,
+            blob_secret=blobs.secret,
+        )
+    reached("parts-stored")
+    seconds = time.monotonic() - began
+    manifest = replace(
+        manifest,
+        metrics=_metrics(taking, manifest, blobs, seconds, plugs.cpu_seconds() - cpu_before),
+    )
+    _commit(taking, catalog, manifest)
+    reached("manifest-stored")
+    return manifest
+
+
+def _prepare(taking: Taking, snapshot: Snapshot, *, is_mixed: bool) -> None:
+    """Before the first byte: what is there already, room for the rest, a note for later runs."""
+    taking.snapshot = snapshot
+    _require_same_cluster(taking, snapshot)
+    earlier = taking.earlier.parts if taking.earlier and not is_mixed else ()
+    if earlier and isinstance(snapshot, Continuing):
+        snapshot.go_on_from(earlier)
+    require_room(taking.plugs, taking.source.database, snapshot.parts)
+    _note(taking, snapshot, earlier)
+
+
+def _require_same_cluster(taking: Taking, snapshot: Snapshot) -> None:
+    """Of the files of a cluster; rows are as good from another one."""
+    cluster = snapshot.proof.get(CLUSTER)
+    if cluster and snapshot.server.kind == POSTGRES_CLUSTER:
+        plugs = taking.plugs
+        taking.recoveries.trying(
+            lambda: require_cluster_of_backups(plugs.job, plugs.repository, cluster),
+            on=RepositoryUnreachable,
+            what="looking for the cluster of earlier backups",
+        )
+
+
+def _commit(taking: Taking, catalog: Catalog, manifest: Manifest) -> None:
+    """Only while the job is ours: whoever takes it over removes what has no manifest yet."""
+    trying, hold = taking.recoveries.trying, taking.hold
+    trying(hold.prove, on=RepositoryUnreachable, what="proving that the job is still ours")
+    trying(lambda: require_parents(catalog, manifest), on=RepositoryUnreachable, what="its parents")
+    trying(lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest")
+    if hold.lost:
+        # We slept for a whole lease_time right here: the parts may be gone already.
+        is_gone = _withdrawn(catalog, manifest)
+        raise LeaseLost(
+            f"cannot finish backup '{manifest.backup_id}': {hold.lost}",
+            hint="run the backup again, unless another host has done so"
+            if is_gone
+            else "it is listed, as its manifest could not be removed again: holdfast verify tells"
+            " whether another host has removed parts of it",
+        )
+
+
+def _withdrawn(catalog: Catalog, manifest: Manifest) -> bool:
+    """Whether nobody finds the backup any more."""
+    try:
+        catalog.withdraw(manifest)
+        return not catalog.is_finished(manifest.backup_id)
+    except HoldfastError:
+        return False
+
+
+@contextmanager
+def _opened(taking: Taking, workers: int, blobs: BlobKeeper) -> Iterator[tuple[Snapshot, bool]]:
+    """The snapshot, and whether it is another one than that of the parts to go on with."""
+    with ExitStack() as stack:
+
+        def enter(rejoin: str) -> Snapshot:
+            with taking.watch.opening():
+                return taking.recoveries.trying(
+                    lambda: stack.enter_context(
+                        taking.source.open(workers=workers, blobs=blobs, rejoin=rejoin)
+                    ),
+                    on=DatabaseUnreachable,
+                    what="taking the snapshot",
+                )
+
+        if taking.earlier is None:
+            yield enter(""), False
+            return
+        try:
+            snapshot, is_mixed = enter(taking.earlier.snapshot), False
+        except SnapshotLost as error:
+            if taking.earlier.parts and not taking.choice.allow_mixed:
+                raise SnapshotLost(
+                    f"cannot resume backup '{taking.backup_id}': {error.message}",
+                    hint="--allow-mixed keeps its parts and takes the others from a new snapshot;"
+                    " without --resume everything is taken anew",
+                ) from error
+            snapshot, is_mixed = enter(""), True
+        yield snapshot, is_mixed
+
+
+def _blobs(taking: Taking, catalog: Catalog) -> BlobKeeper:
+    job = taking.plugs.job
+
+    def known() -> KnownBlobs:
+        survey = catalog.survey(job.name)
+        # The newest last: it knows best how a blob is stored.
+        found = (blob for manifest in reversed(survey.manifests) for blob in manifest.blobs)
+        return KnownBlobs({blob.key: blob for blob in found}, is_all=survey.is_readable)
+
+    secret = taking.plugs.blob_secret() if job.recipients else b""
+    return BlobKeeper(
+        taking.plugs.repository,
+        job=job.name,
+        codec=job.codec,
+        level=job.level,
+        advance=taking.advance,
+        names=BlobNames(secret, job.recipients),
+        known=known,
+    )
+
+
+def _reusable(taking: Taking, *, is_mixed: bool) -> Reusable:
+    plugs = taking.plugs
+    return Reusable(
+        plugs.repository,
+        taking.earlier,
+        is_mixed=is_mixed,
+        recipients=plugs.job.recipients,
+    )
+
+
+def _note(taking: Taking, snapshot: Snapshot, earlier: tuple[Part, ...]) -> None:
+    """Write down what a later run needs to go on with this one."""
+    job = taking.plugs.job
+    taking.plugs.journal.begin(
+        Unfinished(
+            job=job.name,
+            name=taking.name,
+            run_id=taking.run_id,
+            database=taking.source.database,
+            snapshot=snapshot.proof.get("snapshot", ""),
+            started_at=taking.started_at,
+            snapshot_at=snapshot.taken_at,
+            # Should this run be killed too, what it has not come to yet is not lost.
+            parts=earlier,
+            recipients=job.recipients,
+        )
+    )
+
+
+def _store_parts(
+    taking: Taking, snapshot: Snapshot, reusable: Reusable, workers: int
+) -> list[Part]:
+    plugs, plans = taking.plugs, snapshot.parts
+    plugs.progress.begin(total_bytes=sum(part.estimated_bytes for part in plans), parts=len(plans))
+
+    def end() -> None:
+        taking.pace.end()
+        snapshot.abort()
+
+    def store(each: Sequence[PartPlan]) -> list[Part]:
+        return run_all(
+            each,
+            lambda part: _stored(taking, snapshot, reusable, part),
+            workers=workers,
+            abort=end,
+            room=plugs.room(workers),
+        )
+
+    with taking.watch.over(end):
+        stored = store(plans)
+        if isinstance(snapshot, Closing):
+            reached("parts-read")
+            stored += store(snapshot.closing_parts(stored))
+        return stored
+
+
+def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPlan) -> Part:
+    plugs = taking.plugs
+    reached("part-begun")
+    try:
+        key = taking.key_of(plan)
+        part = reusable.part_for(plan, key, advance=taking.advance)
+        if part is None:
+            free = reusable.free_key(key)
+            part = taking.recoveries.trying(
+                lambda: store_part(
+                    plugs, snapshot, taking.backup_id, plan, advance=taking.advance, key=free
+                ),
+                on=RepositoryUnreachable,
+                what=f"storing '{plan.name}'",
+            )
+    except BaseException:
+        with taking.lock:
+            taking.failed_at = taking.failed_at or plan
+        raise
+    with taking.lock:
+        if taking.failed_at is plan:
+            # It was refused a task, and has been taken since.
+            taking.failed_at = None
+        taking.stored.append(part)
+        plugs.journal.add(plugs.job.name, taking.source.database, part)
+    plugs.progress.part_done(part.name)
+    tell_stored(part)
+    reached("part-stored")
+    return part
+
+
+def _metrics(
+    taking: Taking, manifest: Manifest, blobs: BlobKeeper, seconds: float, cpu_seconds: float
+) -> dict[str, float]:
+    """Numbers of the whole run; those of a table stand with its part."""
+    seconds = max(seconds, 0.001)
+    stored = manifest.stored_bytes
+    return {
+        "seconds": round(seconds, 3),
+        "cpu_seconds": round(cpu_seconds, 3),
+        "cpu_percent": round(100 * cpu_seconds / seconds, 1),
+        "read_bytes_per_second": round(manifest.plain_bytes / seconds),
+        "written_bytes_per_second": round(stored / seconds),
+        "compression_ratio": round(manifest.plain_bytes / stored, 3) if stored else 1.0,
+        "recoveries": taking.recoveries.count + blobs.healed,
+        "paused_seconds": round(taking.pace.paused_seconds, 1),
+        "refused_tasks": taking.plugs.refused_tasks() - taking.refused_before,
+        "blobs": len(manifest.blobs),
+        "blobs_stored": blobs.stored,
+    }

@@ -1,0 +1,222 @@
+"""Back up every database of a job: each whole or not at all, and one that fails spares the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.model.backup import Manifest
+from holdfast.model.errors import (
+    BackupFailed,
+    DatabaseUnreachable,
+    HoldfastError,
+    Interrupted,
+    LeaseLost,
+    RepositoryBusy,
+    RunInFlight,
+    SkippedTooOften,
+)
+from holdfast.operations.backup.attempt import BackupChoice
+from holdfast.operations.backup.database import take
+from holdfast.operations.context import Plugs
+from holdfast.operations.left_sessions import end_left, left_sessions
+from holdfast.operations.parts.mirrored import (
+    FailedStore,
+    failed_stores,
+    failed_with,
+    held,
+    in_each_store,
+)
+from holdfast.operations.retry import Recoveries
+from holdfast.operations.status import skipped_in_a_row
+from holdfast.ports.host_state import RunRecord, Unfinished
+from holdfast.ports.locks import Hold
+from holdfast.ports.source import Source
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.failpoints import reached
+
+RUNS_SEEN = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedDatabase:
+    """A database of the job that has no backup from this run."""
+
+    database: str
+    error: HoldfastError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """What one run of a job made, database by database, and which repositories go `without`."""
+
+    job: str
+    run_id: str
+    manifests: tuple[Manifest, ...]
+    failures: tuple[FailedDatabase, ...] = ()
+    without: tuple[FailedStore, ...] = ()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The backup of a job with one database."""
+        (only,) = self.manifests
+        return only
+
+    @property
+    def error(self) -> HoldfastError | None:
+        """Why the run as a whole failed: the one cause, or how many there were."""
+        if not self.failures:
+            return failed_with(self.job, self.without)
+        if len(self.failures) == 1:
+            return self.failures[0].error
+        names = ", ".join(f"'{each.database}'" for each in self.failures)
+        return BackupFailed(
+            f"cannot back up job '{self.job}': {len(self.failures)} databases failed: {names}",
+            hint="holdfast list shows why each of them did",
+        )
+
+
+@dataclass
+class _Run:
+    """One run under way, for the ledger."""
+
+    run_id: str
+    started_at: datetime
+    manifests: list[Manifest] = field(default_factory=list)
+    failures: list[FailedDatabase] = field(default_factory=list)
+    without: tuple[FailedStore, ...] = ()
+
+
+def backup(plugs: Plugs, choice: BackupChoice | None = None) -> RunReport:
+    """Back up one job.
+
+    Whatever goes wrong, the ledger says what it was. Raises `RunInFlight` where another run
+    owns the job (`SkippedTooOften` where that goes on), `RepositoryBusy`, `LeaseLost`, and what
+    went wrong where the job has one database; where it has several the report holds the
+    failures beside the good ones. A repository of several that fails has no backup, and the
+    report says so; the others have theirs.
+    """
+    choice = choice or BackupChoice()
+    run = _Run(run_id=plugs.new_run_id(), started_at=plugs.clock())
+    with _recorded(plugs, run):
+        deadline = run.started_at + plugs.job.timeout if plugs.job.timeout else None
+        with held(plugs, deadline=deadline) as (everywhere, hold):
+            reached("backup-locked")
+            sources = Recoveries(plugs.job.attempts).trying(
+                plugs.source.databases, on=DatabaseUnreachable, what="listing the databases"
+            )
+            _sweep(everywhere, sources, choice)
+            reached("backup-swept")
+            _take_each(everywhere, sources, choice, run, hold)
+            run.without = failed_stores(everywhere.repository)
+    return RunReport(
+        job=plugs.job.name,
+        run_id=run.run_id,
+        manifests=tuple(run.manifests),
+        failures=tuple(run.failures),
+        without=run.without,
+    )
+
+
+def _sweep(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice) -> None:
+    """What dead runs left, but for what is to be gone on with."""
+    earlier: list[Unfinished] = []
+    if choice.resume:
+        found = [plugs.journal.read(plugs.job.name, source.database) for source in sources]
+        earlier = [each for each in found if each is not None]
+    end_left(plugs, left_sessions(plugs, spare=[each.snapshot for each in earlier]))
+    spare = [each.backup_id for each in earlier]
+    in_each_store(plugs.repository, lambda store: Catalog(store).sweep(plugs.job.name, spare=spare))
+
+
+def _take_each(
+    plugs: Plugs, sources: Sequence[Source], choice: BackupChoice, run: _Run, hold: Hold
+) -> None:
+    for source in sources:
+        name_id = run.run_id if len(sources) == 1 else _name_id(run.run_id, source.database)
+        try:
+            manifest = take(plugs, source, choice, run_id=run.run_id, name_id=name_id, hold=hold)
+        except (Interrupted, LeaseLost):
+            raise
+        except HoldfastError as error:
+            if len(sources) == 1:
+                raise
+            events.error("database_failed", database=source.database, error=error.message)
+            run.failures.append(FailedDatabase(database=source.database, error=error))
+        else:
+            run.manifests.append(manifest)
+
+
+def _name_id(run_id: str, database: str) -> str:
+    """Two databases of a run may be begun in the same second."""
+    return sha256(f"{run_id}/{database}".encode()).hexdigest()
+
+
+def _alarm(plugs: Plugs, error: HoldfastError) -> SkippedTooOften | None:
+    """One skipped run is nothing; many in a row mean that there will be no backup."""
+    runs = plugs.ledger.last(plugs.job.name, count=RUNS_SEEN)
+    in_a_row = skipped_in_a_row(runs) + 1
+    if in_a_row < plugs.job.overlap_alarm:
+        return None
+    return SkippedTooOften(
+        f"{error.message}; {in_a_row} runs in a row were skipped",
+        hint="a run that never ends, or a schedule that leaves no time for it: compare `timeout` "
+        "and `schedule`, and see who has it with holdfast status",
+    )
+
+
+@contextmanager
+def _recorded(plugs: Plugs, run: _Run) -> Iterator[None]:
+    """Write how the run ended, however it ends, into the ledger."""
+
+    def record(outcome: str, error: BaseException | None = None) -> None:
+        known = error if isinstance(error, HoldfastError) else None
+        written = RunRecord(
+            job=plugs.job.name,
+            run_id=run.run_id,
+            outcome=outcome,
+            started_at=run.started_at,
+            finished_at=plugs.clock(),
+            backup=run.manifests[-1].backup_id if run.manifests else "",
+            error=str(error) if error else "",
+            hint=known.hint if known else "",
+            exit_code=(known.exit_code if known else 1) if error else 0,
+            facts={
+                "databases": str(len(run.manifests) + len(run.failures)),
+                "failed": ", ".join(each.database for each in run.failures),
+            }
+            if run.failures or len(run.manifests) > 1
+            else {},
+        )
+        plugs.ledger.record(written)
+        runs = plugs.ledger.last(plugs.job.name, count=RUNS_SEEN)
+        plugs.gauges.show_run(written, skipped_in_a_row=skipped_in_a_row(runs))
+
+    try:
+        yield
+    except (RunInFlight, RepositoryBusy) as error:
+        alarm: SkippedTooOften | None = None
+        # A ledger that cannot be read or written must not hide that the run was skipped.
+        with noted_on(error):
+            alarm = _alarm(plugs, error)
+            record("skipped", alarm or error)
+        if alarm is None:
+            raise
+        raise alarm from error
+    except BaseException as error:
+        with noted_on(error):
+            record("failed", error)
+        raise
+    report = RunReport(
+        job=plugs.job.name,
+        run_id=run.run_id,
+        manifests=(),
+        failures=tuple(run.failures),
+        without=run.without,
+    )
+    record("failed" if report.error else "ok", report.error)

@@ -1,0 +1,1 @@
+"""Bring finished backups to another repository."""

@@ -1,0 +1,196 @@
+"""Bring a job's finished backups to another repository: each whole there, or not there at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.places import manifest_key
+from holdfast.model.backup import Blob, Manifest
+from holdfast.model.chain import parents_first
+from holdfast.model.errors import (
+    AlreadyStored,
+    HoldfastError,
+    ManifestInvalid,
+    ObjectMissing,
+    VerifyFailed,
+)
+from holdfast.model.part_gaps import require_complete
+from holdfast.model.stored_json import MANIFEST, read
+from holdfast.operations.append_only import AppendOnly
+from holdfast.operations.context import Copying
+from holdfast.operations.copy.objects import Item, Tally, upload
+from holdfast.operations.parts.blob_records import BlobRecords
+from holdfast.operations.parts.blobs import stored_fingerprint
+from holdfast.ports.source import Progress, Repository
+from holdfast.runtime import events
+from holdfast.runtime.failpoints import reached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedBackup:
+    """One backup that was looked at: `problem` says why it is not there, empty where it is."""
+
+    backup_id: str
+    sent: int = 0
+    sent_bytes: int = 0
+    found: int = 0
+    replaced: int = 0
+    was_there: bool = False
+    problem: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyReport:
+    """What one copy of a job came to, newest backup first."""
+
+    job: str
+    backups: tuple[CopiedBackup, ...]
+    swept: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        return next((each.exit_code for each in self.backups if each.exit_code), 0)
+
+
+def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
+    """Copy every finished backup of `job` that the target lacks, the newest first, but a parent
+    before the incremental ones that need it.
+
+    A backup that is damaged at the source does not keep the others from being copied; whatever
+    else goes wrong ends the copy, and the next one goes on where it was. What earlier copies
+    left of backups that are gone is only removed after everything else succeeded. Raises
+    `RunInFlight`, and what the repositories raise.
+    """
+    with plugs.guard.hold(job, deadline=None):
+        reached("copy-locked")
+        survey = Catalog(plugs.believed).survey(job)
+        # Only pieces without a name of their own: parts that came through whole are gone on with.
+        tidied = AppendOnly(plugs.target, plugs.leftovers)
+        tidied.sweep(job)
+        records = BlobRecords(plugs.believed, survey.manifests)
+        done = [
+            _copied(manifest, plugs, records, progress=progress)
+            for manifest in parents_first(survey.manifests)
+        ]
+        done += [
+            CopiedBackup(
+                backup_id=each.backup_id, problem=each.problem, exit_code=VerifyFailed.exit_code
+            )
+            for each in survey.damaged
+            if each.is_backup
+        ]
+        is_clean = not any(each.exit_code for each in done)
+        swept = Catalog(tidied).sweep(job) if is_clean else []
+    return CopyReport(job=job, backups=tuple(done), swept=tuple(swept))
+
+
+def _copied(
+    manifest: Manifest, plugs: Copying, records: BlobRecords, *, progress: Progress
+) -> CopiedBackup:
+    backup_id, source, target = manifest.backup_id, plugs.source, plugs.target
+    try:
+        key = manifest_key(backup_id)
+        content = _content(source, key)
+        plugs.require_believed(key, content)
+        if _is_finished_there(backup_id, content, target):
+            return CopiedBackup(backup_id=backup_id, was_there=True)
+        require_complete(manifest)
+        tally = _parts_copied(manifest, plugs, records, progress=progress)
+        reached("copy-parts-stored")
+        _require_parent(manifest, target)
+        target.put(key, [content])
+        reached("copy-manifest-stored")
+    except (VerifyFailed, AlreadyStored, ManifestInvalid) as error:
+        return _failed(backup_id, error)
+    return CopiedBackup(
+        backup_id=backup_id,
+        sent=tally.sent,
+        sent_bytes=tally.sent_bytes,
+        found=tally.found,
+        replaced=tally.replaced,
+    )
+
+
+def _require_parent(manifest: Manifest, target: Repository) -> None:
+    """Raises `VerifyFailed`: what cannot be restored there must not be listed there."""
+    if manifest.parent and not Catalog(target).is_finished(manifest.parent):
+        raise VerifyFailed(
+            f"cannot copy '{manifest.backup_id}': its parent '{manifest.parent}' is not there"
+        )
+
+
+def _failed(backup_id: str, error: HoldfastError) -> CopiedBackup:
+    events.error("backup_not_copied", backup=backup_id, error=error.message)
+    return CopiedBackup(backup_id=backup_id, problem=error.message, exit_code=error.exit_code)
+
+
+def _is_finished_there(backup_id: str, content: bytes, target: Repository) -> bool:
+    """Raises `AlreadyStored` where a backup of that name is another one."""
+    try:
+        theirs = _content(target, manifest_key(backup_id))
+    except ObjectMissing:
+        return False
+    if theirs != content:
+        raise AlreadyStored(
+            f"cannot copy '{backup_id}': the target has another backup of that name",
+            hint="holdfast verify tells which of the two is whole; delete the other one",
+        )
+    return True
+
+
+def _parts_copied(
+    manifest: Manifest, plugs: Copying, records: BlobRecords, *, progress: Progress
+) -> Tally:
+    source, target = plugs.source, plugs.target
+    progress.begin(
+        total_bytes=manifest.stored_bytes, parts=len(manifest.parts) + len(manifest.blobs)
+    )
+    is_fresh = not manifest.blobs and next(iter(target.list(manifest.backup_id)), None) is None
+    try:
+        return upload(
+            _walk(manifest, source, records),
+            source,
+            target,
+            at_once=plugs.at_once,
+            is_fresh=is_fresh,
+            progress=progress,
+        )
+    except ObjectMissing as error:
+        raise VerifyFailed(
+            f"cannot copy '{manifest.backup_id}': {error.message}", hint=error.hint
+        ) from error
+
+
+def _walk(
+    manifest: Manifest, source: Repository, records: BlobRecords
+) -> Callable[[], Iterator[Item]]:
+    """All that the manifest speaks of, with the fingerprints that it knows."""
+
+    def walk() -> Iterator[Item]:
+        for part in manifest.parts:
+            yield Item(key=part.key, size_bytes=part.stored_bytes, sha256=part.stored_sha256)
+        for blob in manifest.blobs:
+            yield _blob_item(blob, source, records)
+
+    return walk
+
+
+def _blob_item(blob: Blob, source: Repository, records: BlobRecords) -> Item:
+    """Other backups there refer to it too: it is never taken away, not for a moment."""
+    if blob.is_recorded and not records.disagree(blob.key):
+        size_bytes, sha256 = blob.stored_bytes, blob.stored_sha256
+        return Item(key=blob.key, size_bytes=size_bytes, sha256=sha256, replaceable=False)
+    return Item(
+        key=blob.key,
+        size_bytes=source.stat(blob.key).size_bytes,
+        learn=lambda: stored_fingerprint(source, blob, records=records).sha256,
+        replaceable=False,
+    )
+
+
+def _content(repository: Repository, key: str) -> bytes:
+    """A manifest byte by byte: what is signed or sealed in it stays so."""
+    return read(repository, key, MANIFEST)

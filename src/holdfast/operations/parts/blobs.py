@@ -1,0 +1,259 @@
+"""Long values kept once for all backups of a job: under the name of their content, proven."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+from holdfast.catalog.places import blob_key
+from holdfast.model.backup import Blob, Buffer, Codec
+from holdfast.model.errors import AlreadyStored, BackupFailed, ObjectMissing, VerifyFailed
+from holdfast.operations.parts.blob_names import BlobNames
+from holdfast.operations.parts.blob_records import BlobRecords
+from holdfast.operations.parts.mirrored import complete
+from holdfast.operations.parts.read import (
+    HINT,
+    Opens,
+    called,
+    proven_bytes,
+    require_stored,
+    stored_suffix,
+)
+from holdfast.pipeline.compress import COMPRESSORS
+from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encrypt import encryption
+from holdfast.pipeline.fingerprint import Fingerprint
+from holdfast.pipeline.flow import Stage, flow
+from holdfast.ports.source import Repository
+from holdfast.runtime import events
+from holdfast.runtime.failpoints import reached
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBlobs:
+    """The blobs of finished backups by their keys; not all where one of them cannot be read, and
+    then nobody can say that another one is of no use."""
+
+    by_key: Mapping[str, Blob] = field(default_factory=dict)
+    is_all: bool = True
+
+
+Known = Callable[[], KnownBlobs]
+
+
+class BlobKeeper:
+    """Obeys `ports.source.Blobs` for one run of a job.
+
+    What is sealed cannot be opened here, so of that only what a finished backup vouches for
+    (`known`) is believed, by the fingerprint of what is stored.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        job: str,
+        codec: Codec,
+        level: int,
+        advance: Callable[[int], None],
+        names: BlobNames | None = None,
+        known: Known = KnownBlobs,
+    ) -> None:
+        self._repository = repository
+        self._job = job
+        self._codec = codec
+        self._level = level
+        self._advance = advance
+        self._names = names or BlobNames()
+        self._records = BlobRecords(repository)
+        self._look_up = known
+        self._known: KnownBlobs | None = None
+        self._lock = threading.Lock()
+        self._turns: dict[str, threading.Lock] = {}
+        self._kept: dict[str, Blob] = {}
+        self.stored = 0
+        self.healed = 0
+
+    @property
+    def kept(self) -> tuple[Blob, ...]:
+        """Every value that this run refers to."""
+        with self._lock:
+            return tuple(sorted(self._kept.values(), key=lambda blob: blob.key))
+
+    @property
+    def secret(self) -> str:
+        """What the manifest has to hold so that the names can be understood."""
+        return self._names.sealed_secret() if self._kept else ""
+
+    def keep(self, sha256: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
+        # Two tables may hold the same value: whoever comes second waits and finds it kept.
+        with self._turn(sha256):
+            if sha256 not in self._kept:
+                blob = self._blob(sha256, size_bytes)
+                self._kept[sha256] = self._found(blob) or self._store(blob, sha256, read)
+
+    @contextmanager
+    def _turn(self, sha256: str) -> Iterator[None]:
+        with self._lock:
+            turn = self._turns.setdefault(sha256, threading.Lock())
+        with turn:
+            yield
+        with self._lock:
+            self._turns.pop(sha256, None)
+
+    def _blob(self, sha256: str, size_bytes: int) -> Blob:
+        is_sealed = bool(self._names.recipients)
+        suffix = stored_suffix(self._codec, "age" if is_sealed else "none")
+        return Blob(
+            key=blob_key(self._job, self._names.name_of(sha256), suffix),
+            sha256="" if is_sealed else sha256,
+            plain_bytes=size_bytes,
+            encryption="age" if is_sealed else "none",
+        )
+
+    def _found(self, blob: Blob) -> Blob | None:
+        """The blob as it is there and right; one that is not is removed, and so kept anew."""
+        known = self._known_as(blob) if blob.encryption != "none" else {blob.key: blob}
+        if not known and self._all_known.is_all:
+            # Left by a run that came to nothing: nobody can say whether it is whole.
+            self._repository.delete(blob.key)
+        with suppress(ObjectMissing):
+            # What a store keeps although it is damaged has been put anew beside it.
+            found = self._first_right(known) or self._first_right(self._known_as(blob), but=known)
+            if found is not None:
+                complete(self._repository, found.key)
+            return found
+        return None
+
+    def _first_right(self, blobs: Mapping[str, Blob], *, but: Collection[str] = ()) -> Blob | None:
+        untried = (each for key, each in blobs.items() if key not in but)
+        return next(filter(None, map(self._right, untried)), None)
+
+    @property
+    def _all_known(self) -> KnownBlobs:
+        with self._lock:
+            if self._known is None:
+                self._known = self._look_up()
+            return self._known
+
+    def _known_as(self, blob: Blob) -> Mapping[str, Blob]:
+        """Those of finished backups with its name, whether their key is the usual one or not."""
+        known = self._all_known.by_key
+        name, _, suffix = blob.key.partition(".")
+        return {
+            key: each
+            for key, each in known.items()
+            if key == blob.key or (key.startswith(f"{name}.") and key.endswith(suffix))
+        }
+
+    def _right(self, blob: Blob) -> Blob | None:
+        """Raises `ObjectMissing` where there is none; what is damaged is removed."""
+        try:
+            return self._proven(blob)
+        except VerifyFailed as error:
+            if isinstance(error.__cause__, ObjectMissing):
+                raise error.__cause__ from None
+            events.warning("blob_damaged", blob=blob.key, problem=error.message)
+            if blob.encryption == "none" or self._all_known.is_all:
+                self._repository.delete(blob.key)
+                self.healed += 1
+            return None
+
+    def _proven(self, blob: Blob) -> Blob:
+        """The blob with a record of how it is stored; raises `VerifyFailed`."""
+        return _recorded(
+            blob,
+            stored_fingerprint(
+                self._repository, blob, advance=self._advance, records=self._records
+            ),
+        )
+
+    def _store(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
+        try:
+            return self._put(blob, sha256, read)
+        except AlreadyStored:
+            # The store lets nothing be removed, and keeps what cannot be used under that name.
+            name, dot, suffix = blob.key.partition(".")
+            other = f"{name}.{secrets.token_hex(4)}{dot}{suffix}"
+            return self._put(replace(blob, key=other), sha256, read)
+
+    def _put(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
+        plain, stored = Fingerprint(advance=self._advance), Fingerprint()
+        with encryption(self._names.recipients) as encrypt:
+            stages: list[Stage] = [plain, COMPRESSORS[self._codec](self._level), encrypt, stored]
+            self._repository.put(blob.key, _as_named(flow(read(), stages), plain, sha256))
+        self.stored += 1
+        reached("blob-stored")
+        return _recorded(blob, stored)
+
+
+def _recorded(blob: Blob, stored: Fingerprint) -> Blob:
+    return replace(blob, stored_bytes=stored.size_bytes, stored_sha256=stored.sha256)
+
+
+def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, sha256: str) -> Iterator[Buffer]:
+    """Whole or not at all: the error at the end keeps the repository from keeping it."""
+    yield from chunks
+    if plain.sha256 != sha256:
+        raise BackupFailed(
+            f"cannot keep value '{sha256}': it was read as '{plain.sha256}'",
+            hint="run the backup again; if it comes back, check the server's storage",
+        )
+
+
+def stored_fingerprint(
+    repository: Repository,
+    blob: Blob,
+    *,
+    records: BlobRecords,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Fingerprint:
+    """That of the blob as it is stored, proven by its content where it is not sealed: that is
+    what it is called after. Raises what `proven_blob` raises."""
+    if blob.encryption != "none":
+        return require_stored(repository, blob, advance=advance, records=records)
+    stored, bare = Fingerprint(), replace(blob, stored_bytes=0, stored_sha256="")
+    for chunk in proven_blob(repository, bare, stored=stored):
+        advance(len(chunk))
+    return stored
+
+
+def proven_blob(
+    repository: Opens,
+    blob: Blob,
+    *,
+    names: BlobNames | None = None,
+    identities: Identities | None = None,
+    records: BlobRecords | None = None,
+    stored: Fingerprint | None = None,
+) -> Generator[bytes, None, None]:
+    """The plain bytes of `blob`; the last chunk comes only after its name was found right, and
+    what is stored as this backup notes it, or another one of the `records`.
+
+    `stored` has then seen all of that. Raises `VerifyFailed`, whose cause is `ObjectMissing`
+    where there is none, and `IdentityNeeded` where it is whole but for somebody else.
+    """
+    plain = Fingerprint()
+
+    def require(_: Fingerprint) -> None:
+        name = (names or BlobNames()).name_of(plain.sha256)
+        if name != blob_name(blob):
+            raise VerifyFailed(f"cannot trust {called(blob)}: its content is '{name}'", hint=HINT)
+
+    return proven_bytes(
+        repository,
+        blob,
+        plain,
+        stored=stored,
+        identities=identities,
+        require=require,
+        records=records,
+    )
+
+
+def blob_name(blob: Blob) -> str:
+    """The name that its content gave it."""
+    return blob.sha256 or blob.key.rpartition("/")[2].partition(".")[0]

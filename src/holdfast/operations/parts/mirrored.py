@@ -1,0 +1,252 @@
+"""One read of a database into several repositories: each has an outcome of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import (
+    HoldfastError,
+    Interrupted,
+    LeaseLost,
+    ObjectMissing,
+    RepositoryBusy,
+    RunInFlight,
+)
+from holdfast.operations.append_only import AppendOnly
+from holdfast.operations.context import Plugs
+from holdfast.operations.parts.fan_out import Put, feed
+from holdfast.ports.locks import Hold
+from holdfast.ports.source import Repository, Stored
+from holdfast.runtime import events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedStore:
+    """A repository of the job that has no backup from this run, while another one has."""
+
+    name: str
+    error: HoldfastError
+
+
+@dataclass
+class Member:
+    """One repository of a mirrored run; the first of them is the job's own."""
+
+    name: str
+    repository: Repository
+    hold: Hold | None = None
+    error: HoldfastError | None = field(default=None)
+
+
+class Mirrored:
+    """Obeys `ports.source.Repository` over several stores that get the same bytes, read once.
+
+    A store that fails is left alone from then on, and `failures` names it; only where none is
+    left does anything fail here, with the error of the first. What is read comes from the first
+    that has not failed.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._members = members
+        self._lock = threading.Lock()
+
+    @property
+    def failures(self) -> tuple[FailedStore, ...]:
+        return tuple(
+            FailedStore(name=each.name, error=each.error)
+            for each in self._members
+            if each.error is not None
+        )
+
+    def fail(self, member: Member, error: HoldfastError) -> None:
+        """Leave `member` alone from now on; raises where no other is left."""
+        with self._lock:
+            if member.error is None:
+                member.error = error
+                events.error("repository_failed", repository=member.name, error=error.message)
+            if all(each.error is not None for each in self._members):
+                raise self._members[0].error or error
+
+    def each(self, work: Callable[[Repository], object]) -> None:
+        """Do `work` with every store that has not failed; its error is that store's."""
+        for member in self._healthy():
+            try:
+                work(member.repository)
+            except Interrupted:
+                raise
+            except HoldfastError as error:
+                self.fail(member, error)
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        members = self._healthy()
+        puts = [Put(member.name, member.repository, key) for member in members]
+        feed(chunks, puts)
+        for member, put in zip(members, puts, strict=True):
+            if put.error is not None:
+                self.fail(member, put.error)
+            elif member.hold is not None and member.hold.lost:
+                # Whoever took the job over there may have removed what came before this.
+                with suppress(HoldfastError):
+                    member.repository.delete(key)
+                self.fail(member, LeaseLost(f"cannot go on: {member.hold.lost}"))
+        return next(put.stored for put in puts if put.stored is not None)
+
+    def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
+        return self._first.open(key)
+
+    def stat(self, key: str) -> Stored:
+        return self._first.stat(key)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """What any of them has: whoever removes what he finds removes it everywhere."""
+        found: dict[str, Stored] = {}
+
+        def look(repository: Repository) -> None:
+            for stored in repository.list(prefix):
+                found.setdefault(stored.key, stored)
+
+        self.each(look)
+        yield from (found[key] for key in sorted(found))
+
+    def complete(self, key: str) -> None:
+        """Have `key`, which the first has, byte by byte in all others as well: what an earlier
+        run has kept in one place need not be in the other."""
+        first, *others = self._healthy()
+        for member in others:
+            try:
+                _bring(key, first.repository, member.repository)
+            except Interrupted:
+                raise
+            except HoldfastError as error:
+                self.fail(member, error)
+
+    def delete(self, key: str) -> None:
+        self.each(lambda repository: repository.delete(key))
+
+    def sweep(self, prefix: str) -> int:
+        swept = []
+        self.each(lambda repository: swept.append(repository.sweep(prefix)))
+        return sum(swept)
+
+    def free_bytes(self) -> int | None:
+        return self._first.free_bytes()
+
+    def check(self) -> str:
+        refused = list[str]()
+        self.each(lambda repository: refused.append(repository.check()))
+        return next(filter(None, refused), "")
+
+    @property
+    def _first(self) -> Repository:
+        return self._healthy()[0].repository
+
+    def _healthy(self) -> Sequence[Member]:
+        """At least one: where the last one failed, `fail` has raised; so does everything after."""
+        with self._lock:
+            healthy = [each for each in self._members if each.error is None]
+        if not healthy and self._members[0].error is not None:
+            raise self._members[0].error
+        return healthy
+
+
+def _bring(key: str, source: Repository, target: Repository) -> None:
+    try:
+        if target.stat(key).size_bytes == source.stat(key).size_bytes:
+            return
+        target.delete(key)
+    except ObjectMissing:
+        pass
+    with source.open(key) as chunks:
+        target.put(key, chunks)
+
+
+class MirroredHold:
+    """Obeys `ports.locks.Hold` for the leases in all repositories: each counts for its own."""
+
+    def __init__(self, mirrored: Mirrored, members: Sequence[Member]) -> None:
+        self._mirrored = mirrored
+        self._members = members
+
+    @property
+    def lost(self) -> str:
+        """Only where it is lost everywhere: a put finds out about one of them."""
+        lost = [each.hold.lost for each in self._members if each.hold and not each.error]
+        return lost[0] if lost and all(lost) else ""
+
+    def prove(self) -> None:
+        for member in self._members:
+            if member.hold is not None and member.error is None:
+                try:
+                    member.hold.prove()
+                except HoldfastError as error:
+                    self._mirrored.fail(member, error)
+
+
+@contextmanager
+def held(plugs: Plugs, *, deadline: datetime | None) -> Iterator[tuple[Plugs, Hold]]:
+    """Own the job, and have all repositories of it behind one where it has several; one that
+    lets nothing be removed is only added to.
+
+    One that cannot be reached, or in which somebody else owns the job, has failed for this run;
+    but where the job is owned in its own repository, that is the run in flight: `RunInFlight`.
+    """
+    if not plugs.mirrors or plugs.host_guard is None:
+        with plugs.guard.hold(plugs.job.name, deadline=deadline) as hold:
+            yield replace(plugs, repository=AppendOnly(plugs.repository, plugs.leftovers)), hold
+        return
+    members = [
+        Member(name=each.name, repository=AppendOnly(each.repository, each.leftovers))
+        for each in plugs.mirrors
+    ]
+    together = Mirrored(members)
+    with ExitStack() as stack:
+        stack.enter_context(plugs.host_guard.hold(plugs.job.name, deadline=deadline))
+        for member, mirror in zip(members, plugs.mirrors, strict=True):
+            try:
+                owned = mirror.guard.hold(plugs.job.name, deadline=deadline)
+                member.hold = stack.enter_context(owned)
+            except (RunInFlight, RepositoryBusy) as error:
+                if member is members[0]:
+                    raise
+                together.fail(member, error)
+            except Interrupted:
+                raise
+            except HoldfastError as error:
+                together.fail(member, error)
+        yield replace(plugs, repository=together), MirroredHold(together, members)
+
+
+def in_each_store(repository: Repository, work: Callable[[Repository], object]) -> None:
+    """Do `work` with the repository, or with each that stands behind it."""
+    if isinstance(repository, Mirrored):
+        repository.each(work)
+    else:
+        work(repository)
+
+
+def complete(repository: Repository, key: str) -> None:
+    """Have what is under `key` in every store behind `repository`, where there are several."""
+    if isinstance(repository, Mirrored):
+        repository.complete(key)
+
+
+def failed_stores(repository: Repository) -> tuple[FailedStore, ...]:
+    return repository.failures if isinstance(repository, Mirrored) else ()
+
+
+def failed_with(job: str, without: tuple[FailedStore, ...]) -> HoldfastError | None:
+    """The error of a run whose backups are good, but not everywhere they were to be."""
+    if not without:
+        return None
+    names = ", ".join(f"'{each.name}'" for each in without)
+    first = without[0].error
+    missing = " and ".join(f"holdfast copy {job} --to {each.name}" for each in without)
+    return type(first)(
+        f"cannot keep job '{job}' in repository {names}: {first.message}",
+        hint=f"the backup is whole elsewhere: once that is mended, {missing} brings it",
+    )

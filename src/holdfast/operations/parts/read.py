@@ -1,0 +1,209 @@
+"""What is stored back into plain bytes: decrypted where it was sealed, and decompressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from holdfast.model.backup import AGE_SUFFIX, SUFFIXES, Blob, Codec, Encryption, Manifest, Part
+from holdfast.model.errors import IdentityNeeded, ObjectMissing, VerifyFailed
+from holdfast.operations.parts.blob_records import BlobRecords
+from holdfast.pipeline.compress import Pass
+from holdfast.pipeline.decompress import decompress
+from holdfast.pipeline.decrypt import CannotOpen, Identities
+from holdfast.pipeline.fingerprint import Fingerprint, Size
+from holdfast.pipeline.flow import CorruptStream, Stage, flow
+from holdfast.ports.source import Repository
+
+HINT = "this backup is damaged: restore from another one"
+IDENTITY_HINT = (
+    "name the file of an identity with --identity FILE, in HOLDFAST_IDENTITY_FILE, or as the"
+    " systemd credential 'holdfast-identity'"
+)
+
+
+class Opens(Protocol):
+    """Whatever stored objects can be read from."""
+
+    def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]: ...
+
+
+def opened(
+    repository: Opens, piece: Part | Blob, stored: Size, identities: Identities | None
+) -> Iterator[bytes]:
+    """The plain bytes of `piece`; `stored` has seen every stored byte when they have ended.
+
+    Nothing is read beyond the sizes that the manifest states: what has more raises `CorruptStream`
+    there. Raises `CannotOpen` where none of the identities fits, also then having read to the end;
+    `CorruptStream`, `ObjectMissing`, `IdentityNeeded`.
+    """
+    with repository.open(piece.key) as chunks, _unsealing(piece, identities) as unseal:
+        raw = flow(_at_most(chunks, _known_size(piece), "stored"), [stored])
+        seen = (bytes(chunk) for chunk in flow(raw, [unseal]))
+        try:
+            yield from _at_most(decompress(seen, codec_of(piece)), piece.plain_bytes, "plain")
+            # A decompressor may stop before the end: what follows is not ours, and must show.
+            for _ in seen:
+                pass
+        except CannotOpen:
+            # A damaged header may look like one for somebody else: only the whole can tell.
+            for _ in raw:
+                pass
+            raise
+
+
+def _at_most(chunks: Iterable[bytes], size_bytes: int | None, what: str) -> Iterator[bytes]:
+    """`chunks` up to the one that is beyond `size_bytes`; None where the size is not known.
+
+    A megabyte of zeros takes 40 bytes of zstd: nobody must wait for a terabyte of them.
+    """
+    seen = 0
+    for chunk in chunks:
+        seen += len(chunk)
+        if size_bytes is not None and seen > size_bytes:
+            raise CorruptStream(f"{what} size is more than {size_bytes}, as the manifest says")
+        yield chunk
+
+
+def _known_size(piece: Part | Blob) -> int | None:
+    # A blob may have been stored anew, in other bytes than those that this backup has noted.
+    return piece.stored_bytes if isinstance(piece, Part) else None
+
+
+def proven_bytes(
+    repository: Opens,
+    piece: Part | Blob,
+    plain: Size,
+    *,
+    identities: Identities | None,
+    require: Callable[[Fingerprint], None],
+    records: BlobRecords | None = None,
+    stored: Fingerprint | None = None,
+) -> Generator[bytes, None, None]:
+    """The plain bytes of `piece`; the last chunk comes only after everything was found right.
+
+    `plain` has then seen all of them, and `require`, given the fingerprint of what is stored,
+    raises what is wrong with them. Raises `VerifyFailed` naming the piece, whose cause is
+    `ObjectMissing` where there is none, and `IdentityNeeded` where it is whole but for somebody
+    else.
+    """
+    stored = stored or Fingerprint()
+    last = b""
+    try:
+        for chunk in opened(repository, piece, stored, identities):
+            plain.feed(chunk)
+            if last:
+                yield last
+            last = chunk
+    except (CorruptStream, ObjectMissing) as error:
+        raise VerifyFailed(f"cannot trust {called(piece)}: {error}", hint=HINT) from error
+    except CannotOpen as error:
+        compare_stored(piece, stored, records)
+        raise not_for(identities, called(piece)) from error
+    compare_stored(piece, stored, records)
+    require(stored)
+    if last:
+        yield last
+
+
+def require_stored(
+    repository: Repository,
+    piece: Part | Blob,
+    *,
+    advance: Callable[[int], None],
+    records: BlobRecords | None = None,
+) -> Fingerprint:
+    """Prove what is stored without opening it; raises `VerifyFailed` naming the piece."""
+    stored = Fingerprint(advance=advance)
+    try:
+        with repository.open(piece.key) as chunks:
+            for _ in flow(chunks, [stored]):
+                pass
+    except ObjectMissing as error:
+        raise VerifyFailed(f"cannot trust {called(piece)}: {error}", hint=HINT) from error
+    compare_stored(piece, stored, records)
+    return stored
+
+
+def compare_stored(
+    piece: Part | Blob, stored: Fingerprint, records: BlobRecords | None = None
+) -> None:
+    """Raises `VerifyFailed`; of a blob that is not recorded its name has to prove as much."""
+    if isinstance(piece, Blob) and not piece.is_recorded:
+        return
+    if (
+        records is not None
+        and isinstance(piece, Blob)
+        and stored.sha256 != piece.stored_sha256
+        and records.know(piece.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
+    ):
+        return
+    compare(piece, "stored size", stored.size_bytes, piece.stored_bytes)
+    compare(piece, "stored SHA-256", stored.sha256, piece.stored_sha256)
+
+
+def compare(piece: Part | Blob, what: str, found: int | str, expected: int | str) -> None:
+    """Raise `VerifyFailed` unless `found` is `expected`."""
+    if found != expected:
+        raise VerifyFailed(
+            f"cannot trust {called(piece)}: {what} is {found}, the manifest says {expected}",
+            hint=HINT,
+        )
+
+
+def called(piece: Part | Blob) -> str:
+    if isinstance(piece, Part):
+        return f"part '{piece.name}'"
+    return f"blob '{piece.sha256 or piece.key}'"
+
+
+def require_identity(manifest: Manifest, identities: Identities | None) -> None:
+    """Raise `IdentityNeeded`, before anything is read, where what is sealed cannot be opened."""
+    pieces: list[Part | Blob] = [*manifest.parts, *manifest.blobs]
+    sealed = any(each.encryption != "none" for each in pieces)
+    if sealed and identities is None:
+        raise IdentityNeeded(
+            f"cannot open backup '{manifest.backup_id}': it is encrypted, and no identity is given",
+            hint=IDENTITY_HINT,
+        )
+    if sealed and identities and not set(identities.recipients) & set(manifest.recipients):
+        raise not_for(identities, f"backup '{manifest.backup_id}'", manifest.recipients)
+
+
+def not_for(
+    identities: Identities | None, what: str, recipients: tuple[str, ...] = ()
+) -> IdentityNeeded:
+    """The error of somebody who brought the wrong key."""
+    given = ", ".join(identities.recipients) if identities else "nobody"
+    wanted = f" of one of {', '.join(recipients)}" if recipients else ""
+    return IdentityNeeded(
+        f"cannot open {what}: it is not encrypted for the identity given, which is that of {given}",
+        hint=f"name the identity{wanted} with --identity FILE",
+    )
+
+
+def stored_suffix(codec: Codec, encryption: Encryption) -> str:
+    """What the stock tools know a stored object by."""
+    return SUFFIXES[codec] + (AGE_SUFFIX if encryption == "age" else "")
+
+
+def codec_of(piece: Part | Blob) -> Codec:
+    if isinstance(piece, Part):
+        return piece.codec
+    plain = piece.key.removesuffix(AGE_SUFFIX)
+    for codec, suffix in SUFFIXES.items():
+        if suffix and plain.endswith(suffix):
+            return codec
+    return Codec.NONE
+
+
+def _unsealing(piece: Part | Blob, identities: Identities | None) -> AbstractContextManager[Stage]:
+    if piece.encryption == "none":
+        return nullcontext(Pass())
+    if identities is None:
+        raise IdentityNeeded(
+            f"cannot open {called(piece)}: it is encrypted, and no identity is given",
+            hint=IDENTITY_HINT,
+        )
+    return identities.decryption()

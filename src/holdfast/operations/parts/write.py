@@ -1,0 +1,179 @@
+"""One part from the snapshot through the pipeline into the repository, and back again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from holdfast.catalog.places import part_key
+from holdfast.model.backup import Buffer, Codec, Part, PartPlan
+from holdfast.model.errors import BackupFailed, HoldfastError, TasksRefused
+from holdfast.operations.context import JobSpec, Plugs
+from holdfast.operations.parts.read import Opens, compare, proven_bytes, stored_suffix
+from holdfast.pipeline.compress import Pass, compressor
+from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encrypt import encryption
+from holdfast.pipeline.fingerprint import Fingerprint, Size
+from holdfast.pipeline.flow import Stage, flow
+from holdfast.ports.source import (
+    Checksummed,
+    Memorable,
+    PartStream,
+    Repository,
+    SelfCompressing,
+    Snapshot,
+)
+from holdfast.runtime import events
+from holdfast.runtime.kernel import is_refusal
+
+
+def store_part(
+    plugs: Plugs,
+    snapshot: Snapshot,
+    backup_id: str,
+    part: PartPlan,
+    *,
+    advance: Callable[[int], None],
+    key: str = "",
+) -> Part:
+    """Stream `part` into the repository; raises what went wrong, naming the part.
+
+    `advance` is told of every plain byte, and may hold it back. `key` is where it goes, if that is
+    not where it would.
+    """
+    began = time.monotonic()
+    codec = _codec(plugs.job, part)
+    key = key or key_of(plugs.job, backup_id, part)
+    with _named(part), snapshot.read(part) as stream:
+        compression = _compression(stream, codec, level=plugs.job.level, part=part)
+        plain, stored = keep(
+            plugs.repository,
+            key,
+            stream,
+            compression=compression,
+            recipients=plugs.job.recipients,
+            advance=advance,
+        )
+        rows, members = stream.rows, tuple(stream.members)
+        memo = stream.memo if isinstance(stream, Memorable) else ""
+        checksum = stream.checksum if isinstance(stream, Checksummed) else ""
+    return Part(
+        name=part.name,
+        key=key,
+        kind=part.kind,
+        relation=part.relation,
+        ancestors=part.ancestors,
+        rows=rows,
+        plain_bytes=plain.size_bytes,
+        plain_sha256=plain.sha256,
+        stored_bytes=stored.size_bytes,
+        stored_sha256=stored.sha256,
+        codec=codec,
+        encryption=plugs.job.encryption,
+        seconds=round(time.monotonic() - began, 3),
+        details=part.details,
+        members=members,
+        memo=memo,
+        checksum=checksum,
+    )
+
+
+def tell_stored(part: Part) -> None:
+    events.info(
+        "part_stored",
+        part=part.name,
+        relation=str(part.relation) if part.relation else None,
+        rows=part.rows,
+        plain_bytes=part.plain_bytes,
+        stored_bytes=part.stored_bytes,
+        seconds=part.seconds,
+        bytes_per_second=round(part.plain_bytes / part.seconds) if part.seconds else None,
+    )
+
+
+def keep(
+    repository: Repository,
+    key: str,
+    chunks: Iterable[Buffer],
+    *,
+    compression: Stage,
+    recipients: Sequence[str],
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[Fingerprint, Fingerprint]:
+    """Put `chunks` under `key`, compressed and sealed; fingerprints of the plain and the stored
+    bytes, the same one where nothing was changed. Raises what `Repository.put` raises."""
+    plain = Fingerprint(advance=advance)
+    with encryption(recipients) as encrypt:
+        changing: list[Stage] = [compression, encrypt]
+        # What nothing changes needs no second fingerprint: each costs as much as zstd does.
+        stored = plain if all(isinstance(stage, Pass) for stage in changing) else Fingerprint()
+        stages: list[Stage] = [plain] if stored is plain else [plain, *changing, stored]
+        repository.put(key, flow(chunks, stages))
+    return plain, stored
+
+
+def key_of(job: JobSpec, backup_id: str, part: PartPlan) -> str:
+    """Where `part` is to be stored; what stock tools need to read it shows in the name."""
+    suffix = stored_suffix(_codec(job, part), job.encryption)
+    return part_key(backup_id, part.name + suffix)
+
+
+def _codec(job: JobSpec, part: PartPlan) -> Codec:
+    return job.codec if part.compress else Codec.NONE
+
+
+def _compression(stream: PartStream, codec: Codec, *, level: int, part: PartPlan) -> Stage:
+    """What the part brings itself, else a compressor of ours."""
+    if isinstance(stream, SelfCompressing):
+        return stream.compression
+    return compressor(codec, level, threads=part.compress_threads)
+
+
+@contextmanager
+def _named(part: PartPlan) -> Iterator[None]:
+    """Errors that nobody foresaw still say which part they struck."""
+    try:
+        yield
+    except HoldfastError:
+        raise
+    except Exception as error:
+        what = part.relation or part.name
+        if is_refusal(error):
+            raise TasksRefused(
+                f"cannot back up '{what}': the kernel refused another process or thread",
+                hint="raise TasksMax= of the service, or give the job fewer processes",
+            ) from error
+        raise BackupFailed(f"cannot back up '{what}': {error}") from error
+
+
+def proven(
+    repository: Opens,
+    part: Part,
+    *,
+    identities: Identities | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+    both: bool = True,
+) -> Generator[bytes, None, None]:
+    """The plain bytes of `part`; the last chunk comes only after all fingerprints matched.
+
+    Without `both`, that of the stored bytes is enough: they are those that were written, and
+    every codec of ours finds by a checksum of its own whether it unpacked them right.
+    Raises `VerifyFailed` naming the part, also where it is missing or cannot be decompressed, and
+    `IdentityNeeded` where it is whole but for somebody else.
+    """
+    plain = Fingerprint(advance=advance) if both and _is_changed(part) else Size(advance=advance)
+
+    def require(stored: Fingerprint) -> None:
+        compare(part, "plain size", plain.size_bytes, part.plain_bytes)
+        if isinstance(plain, Fingerprint):
+            compare(part, "plain SHA-256", plain.sha256, part.plain_sha256)
+        elif not _is_changed(part):
+            compare(part, "plain SHA-256", stored.sha256, part.plain_sha256)
+
+    return proven_bytes(repository, part, plain, identities=identities, require=require)
+
+
+def _is_changed(part: Part) -> bool:
+    """Whether what is stored is anything but the plain bytes."""
+    return part.codec is not Codec.NONE or part.encryption != "none"

@@ -1,0 +1,1 @@
+"""Bring backups back, at their own time or at a later one."""

@@ -1,0 +1,304 @@
+"""Bring a backup back, whole or some of its tables, into a database that was named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.model.backup import Manifest, Part, PartKind, Relation
+from holdfast.model.errors import (
+    BackupNotFound,
+    HoldfastError,
+    RestoredWithFailures,
+    Unsupported,
+    VerifyFailed,
+)
+from holdfast.model.proven import OpenBlob
+from holdfast.model.restored import FailedObject, FailedStatements, Restored, RestoredTable
+from holdfast.operations.backup.incremental import chain_of
+from holdfast.operations.parts.blob_names import names_in
+from holdfast.operations.parts.blob_records import BlobRecords
+from holdfast.operations.parts.blobs import blob_name, proven_blob
+from holdfast.operations.parts.proof import RepositoryParts
+from holdfast.operations.parts.read import HINT, require_identity
+from holdfast.pipeline.decrypt import Identities
+from holdfast.ports.source import Progress, Repository, RestoreRequest, Target
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.failpoints import reached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreReport:
+    """What was restored, counted by the server it was restored to.
+
+    `failed` could not be; `script` is where their statements wait, empty where that failed too.
+    """
+
+    manifest: Manifest
+    target: str
+    tables: tuple[RestoredTable, ...]
+    plain_bytes: int
+    seconds: float
+    failed: tuple[FailedObject, ...] = ()
+    script: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(table.rows_found for table in self.tables)
+
+    @property
+    def exit_code(self) -> int:
+        return RestoredWithFailures.exit_code if self.failed else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreChoice:
+    """What the operator asked for."""
+
+    backup_id: str
+    tables: Sequence[str] = ()
+    schemas: Sequence[str] = ()
+    overwrite: bool = False
+    globals: bool = False
+    workers: int = 1
+    data_only: bool = False
+    triggers: bool = True
+    owners: bool = True
+    privileges: bool = True
+    tablespaces: bool = True
+    keep_going: bool = False
+    settings: Mapping[str, str] | None = None
+
+
+def restore(
+    repository: Repository,
+    target: Target,
+    choice: RestoreChoice,
+    *,
+    progress: Progress,
+    identities: Identities | None = None,
+    statements: FailedStatements | None = None,
+) -> RestoreReport:
+    """Restore what `choice` names into `target`; what fails on the way is kept in `statements`.
+
+    Every part is proven against the fingerprint of what is stored while it is read; an incremental
+    backup comes with all those that it needs. Raises
+    `BackupNotFound`, `IdentityNeeded` before anything is touched, `TargetNotEmpty`,
+    `VerifyFailed` for a damaged part, `RestoreFailed` naming the object.
+    """
+    began = time.monotonic()
+    catalog = Catalog(repository)
+    manifest = catalog.find(choice.backup_id)
+    below = chain_of(catalog, manifest)
+    for each in (*below, manifest):
+        require_identity(each, identities)
+    tables = chosen_tables(manifest, choice)
+    request = _request(
+        manifest, choice, tables, _blob_opener(repository, manifest, identities), below
+    )
+    wanted = wanted_parts(manifest, tables) + [part for each in below for part in each.parts]
+    plain_bytes = sum(part.plain_bytes for part in wanted)
+    progress.begin(total_bytes=plain_bytes, parts=len(wanted))
+    stored = RepositoryParts(repository=repository, identities=identities, advance=progress.advance)
+    reached("restore-begun")
+    restored = target.restore(request, stored, progress)
+    report = RestoreReport(
+        manifest=manifest,
+        target=target.name,
+        tables=restored.tables,
+        plain_bytes=plain_bytes,
+        seconds=round(time.monotonic() - began, 3),
+        failed=restored.failed,
+        notes=restored.notes,
+    )
+    return _with_script(report, restored, statements)
+
+
+def _with_script(
+    report: RestoreReport, restored: Restored, statements: FailedStatements | None
+) -> RestoreReport:
+    """A full disk here must not hide what was restored, and what was not."""
+    if not restored.failed or statements is None:
+        return report
+    try:
+        script = statements.keep(report.manifest.backup_id, script_of(report, restored.preamble))
+    except HoldfastError as error:
+        events.warning("failed_statements_not_kept", reason=error.message, hint=error.hint)
+        return report
+    return replace(report, script=script)
+
+
+def script_of(report: RestoreReport, preamble: str) -> str:
+    """The statements of what failed in their order, each behind what was wrong with it."""
+    head = (
+        f"-- {len(report.failed)} objects of backup {report.manifest.backup_id} that could not be"
+        f" restored into {report.target}."
+    )
+    return "\n".join(
+        [
+            _comment(head),
+            "-- In their order; run each once its cause is gone.",
+            preamble.rstrip("\n"),
+            *(
+                f"\n{_comment(f'-- {each.kind} {each.name}: {each.cause}')}"
+                f"\n{each.statement.strip() or '-- (no statement makes it)'}"
+                for each in report.failed
+            ),
+            "",
+        ]
+    )
+
+
+def _comment(text: str) -> str:
+    """On one line: what a server said of a name that somebody chose is never a statement."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _request(
+    manifest: Manifest,
+    choice: RestoreChoice,
+    tables: tuple[Relation, ...],
+    open_blob: OpenBlob,
+    below: Sequence[Manifest],
+) -> RestoreRequest:
+    return RestoreRequest(
+        parts=manifest.parts,
+        earlier=tuple(each.parts for each in below),
+        server_version=manifest.server.version,
+        tables=tables,
+        overwrite=choice.overwrite,
+        globals=choice.globals,
+        workers=choice.workers,
+        data_only=choice.data_only,
+        triggers=choice.triggers,
+        owners=choice.owners,
+        privileges=choice.privileges,
+        tablespaces=choice.tablespaces,
+        keep_going=choice.keep_going,
+        open_blob=open_blob,
+        settings=choice.settings,
+    )
+
+
+def chosen_tables(manifest: Manifest, choice: RestoreChoice) -> tuple[Relation, ...]:
+    """The tables that were asked for by name or by schema; none means all."""
+    named = [_relation(manifest, name) for name in choice.tables]
+    if choice.schemas and any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
+        raise Unsupported(
+            f"cannot restore one schema of '{manifest.backup_id}': it was stored in one piece",
+            hint="of PostgreSQL, name its tables with --table, or use pg_restore --schema on the"
+            " stored dump; else restore all of it",
+        )
+    for schema in choice.schemas:
+        found = {
+            relation
+            for part in manifest.parts
+            for relation in part.relations
+            if relation.schema == schema
+        }
+        if not found:
+            raise BackupNotFound(
+                f"cannot restore schema '{schema}' of '{manifest.backup_id}':"
+                " the backup holds no table of it",
+                hint=f"holdfast show {manifest.backup_id} lists its tables",
+            )
+        named += sorted(found, key=str)
+    return tuple(dict.fromkeys(named))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that a restore would do; `size` is in plain bytes."""
+
+    kind: PartKind
+    what: str
+    rows: int | None
+    size: int
+
+
+# What a restore of rows alone leaves out.
+_DEFINITIONS = {PartKind.PRE_DATA, PartKind.INDEXES, PartKind.POST_DATA, PartKind.GRANTS}
+
+
+def planned_steps(manifest: Manifest, choice: RestoreChoice) -> list[Step]:
+    """What `restore` would do, in its order; raises `BackupNotFound` for a table not there."""
+    tables = set(chosen_tables(manifest, choice))
+    steps: list[Step] = []
+    order = list(PartKind)
+    for part in sorted(manifest.parts, key=lambda each: order.index(each.kind)):
+        if part.kind is PartKind.GLOBALS and not choice.globals:
+            continue
+        if choice.data_only and part.kind in _DEFINITIONS:
+            continue
+        steps += [
+            step
+            for step, relations in _steps_of(part)
+            if not tables or not relations or not tables.isdisjoint(relations)
+        ]
+    return steps
+
+
+def _steps_of(part: Part) -> Iterator[tuple[Step, tuple[Relation, ...]]]:
+    for member in part.members:
+        what = str(member.relation)
+        step = Step(kind=part.kind, what=what, rows=member.rows, size=member.plain_bytes)
+        yield step, member.relations
+    if not part.members:
+        what = str(part.relation or part.name)
+        yield (
+            Step(kind=part.kind, what=what, rows=part.rows, size=part.plain_bytes),
+            part.relations,
+        )
+
+
+def wanted_parts(manifest: Manifest, tables: Sequence[Relation]) -> list[Part]:
+    """The parts that rows of these tables are in; all where none is named."""
+    return [
+        part
+        for part in manifest.parts
+        if not tables or part.kind is PartKind.ARCHIVE or not set(tables).isdisjoint(part.relations)
+    ]
+
+
+def _blob_opener(
+    repository: Repository, manifest: Manifest, identities: Identities | None
+) -> OpenBlob:
+    names, records = names_in(manifest, identities), BlobRecords(repository)
+    blobs = {blob_name(blob): blob for blob in manifest.blobs}
+
+    @contextmanager
+    def open_blob(sha256: str) -> Iterator[Iterator[bytes]]:
+        blob = blobs.get(names.name_of(sha256))
+        if blob is None:
+            raise VerifyFailed(
+                f"cannot find blob '{sha256}': the manifest of '{manifest.backup_id}' names none",
+                hint=HINT,
+            )
+        plain = proven_blob(repository, blob, names=names, identities=identities, records=records)
+        with afterwards(plain.close):
+            yield plain
+
+    return open_blob
+
+
+def _relation(manifest: Manifest, name: str) -> Relation:
+    """The table that an operator calls `SCHEMA.NAME`, or `NAME` where only one is called that."""
+    if any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
+        # Only the target looks into an archive; it refuses what it does not find there.
+        schema, _, table = name.rpartition(".")
+        return Relation(schema=schema, name=table)
+    relations = {relation for part in manifest.parts for relation in part.relations}
+    found = [each for each in relations if name in (str(each), each.name)]
+    exact = [each for each in found if str(each) == name]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    problem = "several tables are called that" if found else "the backup holds no such table"
+    raise BackupNotFound(
+        f"cannot restore table '{name}' of '{manifest.backup_id}': {problem}",
+        hint=f"holdfast show {manifest.backup_id} lists its tables",
+    )

@@ -1,0 +1,183 @@
+"""Read everything back and compare it with the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.places import BLOBS
+from holdfast.model.backup import Blob, Manifest, Part
+from holdfast.model.errors import HoldfastError, RepositoryUnreachable, VerifyFailed
+from holdfast.model.part_gaps import BadPart, gaps
+from holdfast.operations.backup.incremental import missing_parents
+from holdfast.operations.parts.blob_names import names_in
+from holdfast.operations.parts.blob_records import BlobRecords
+from holdfast.operations.parts.blobs import proven_blob
+from holdfast.operations.parts.read import HINT, require_identity, require_stored
+from holdfast.operations.parts.write import proven
+from holdfast.operations.wal.list import missing_wal
+from holdfast.pipeline.decrypt import Identities
+from holdfast.ports.locks import Proofs, Reread
+from holdfast.ports.source import Clock, Progress, Repository
+from holdfast.runtime import events
+from holdfast.runtime.worker_pool import run_all
+
+Level = Literal["quick", "full"]
+Piece = Part | Blob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What was looked at and what was wrong with it.
+
+    `unopened` counts the pieces of which only what is stored was looked at.
+    """
+
+    manifest: Manifest
+    level: Level = "full"
+    parts: int
+    plain_bytes: int
+    stored_bytes: int
+    bad: tuple[BadPart, ...]
+    unopened: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        return VerifyFailed.exit_code if self.bad else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Reads pieces of backups and remembers when, and what was wrong with them.
+
+    What is sealed for none of the `identities` is not opened: only what is stored is compared.
+    Called from several threads.
+    """
+
+    repository: Repository
+    proofs: Proofs
+    clock: Clock
+    progress: Progress
+    identities: Identities | None = None
+    records: BlobRecords = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "records", BlobRecords(self.repository))
+
+    def opens(self, manifest: Manifest, piece: Piece) -> bool:
+        if piece.encryption == "none":
+            return True
+        ours = self.identities.recipients if self.identities else ()
+        return not set(ours).isdisjoint(manifest.recipients)
+
+    def bytes_of(self, manifest: Manifest, piece: Piece) -> int:
+        """What will be counted: plain bytes, or stored ones where they are all that is seen."""
+        return piece.plain_bytes if self.opens(manifest, piece) else piece.stored_bytes
+
+    def problem(self, manifest: Manifest, piece: Piece) -> BadPart | None:
+        """What is wrong with `piece` of `manifest`, as found by reading all of it."""
+        bad = self._problem(manifest, piece)
+        found = Reread(
+            at=self.clock(),
+            problem=bad.problem if bad else "",
+            opened=self.opens(manifest, piece),
+        )
+        try:
+            self.proofs.reread(home_of(manifest.backup_id, piece), piece.key, found)
+        except HoldfastError as error:
+            # Whoever may read a repository need not have a state directory.
+            events.debug("reread_not_remembered", key=piece.key, problem=error.message)
+        return bad
+
+    def _problem(self, manifest: Manifest, piece: Piece) -> BadPart | None:
+        name = piece.name if isinstance(piece, Part) else piece.key
+        try:
+            if not self.opens(manifest, piece):
+                advance, records = self.progress.advance, self.records
+                require_stored(self.repository, piece, advance=advance, records=records)
+            elif isinstance(piece, Part):
+                self._read_part(piece)
+            else:
+                self._read_blob(manifest, piece)
+        except (VerifyFailed, RepositoryUnreachable) as error:
+            return BadPart(name=name, problem=error.message)
+        self.progress.part_done(name)
+        return None
+
+    def _read_part(self, part: Part) -> None:
+        """Raises `VerifyFailed`."""
+        lines = 0
+        counts = part.details.get("format") == "text" and part.rows is not None and not part.members
+        chunks = proven(
+            self.repository, part, identities=self.identities, advance=self.progress.advance
+        )
+        for chunk in chunks:
+            # In COPY's text format a newline inside a value is written as two other characters.
+            lines += chunk.count(b"\n") if counts else 0
+        if counts and lines != part.rows:
+            raise VerifyFailed(
+                f"cannot trust part '{part.name}': it holds {lines} rows, the manifest says "
+                f"{part.rows}",
+                hint=HINT,
+            )
+
+    def _read_blob(self, manifest: Manifest, blob: Blob) -> None:
+        """Raises `VerifyFailed`."""
+        names = names_in(manifest, self.identities)
+        chunks = proven_blob(
+            self.repository,
+            blob,
+            names=names,
+            identities=self.identities,
+            records=self.records,
+        )
+        for chunk in chunks:
+            self.progress.advance(len(chunk))
+
+
+def verify(reader: Reader, backup_id: str, *, workers: int, database: str = "") -> VerifyReport:
+    """Read every part of `backup_id`: sizes, both fingerprints, rows where they can be counted,
+    ranges that follow each other; every blob it refers to; of a base backup whether the WAL that
+    is archived goes on from it without a gap; and of an incremental one whether its parents are
+    there.
+
+    All parts are read, whatever is wrong with one of them: the report names every bad one. Of
+    what is encrypted only the stored bytes are compared where no identity is given. Raises
+    `BackupNotFound`, `ManifestInvalid`, `RepositoryUnreachable`, `IdentityNeeded` for a wrong one.
+    """
+    manifest = Catalog(reader.repository).find(backup_id, database=database)
+    if reader.identities is not None:
+        require_identity(manifest, reader.identities)
+    pieces = pieces_of(manifest)
+    total_bytes = sum(reader.bytes_of(manifest, piece) for piece in pieces)
+    reader.progress.begin(total_bytes=total_bytes, parts=len(pieces))
+    problems = run_all(
+        pieces,
+        lambda piece: reader.problem(manifest, piece),
+        workers=workers,
+    )
+    return VerifyReport(
+        manifest=manifest,
+        parts=len(pieces),
+        plain_bytes=manifest.plain_bytes,
+        stored_bytes=manifest.stored_bytes,
+        bad=(
+            *gaps(manifest),
+            *missing_parents(reader.repository, manifest),
+            *(problem for problem in problems if problem),
+            *missing_wal(reader.repository, [manifest])[0],
+        ),
+        unopened=sum(not reader.opens(manifest, piece) for piece in pieces),
+    )
+
+
+def pieces_of(manifest: Manifest) -> list[Piece]:
+    return [*manifest.parts, *manifest.blobs]
+
+
+def home_of(backup_id: str, piece: Piece) -> str:
+    """Under which id a reading is remembered: blobs belong to all backups of a job."""
+    if isinstance(piece, Part):
+        return backup_id
+    return f"{backup_id.partition('/')[0]}/{BLOBS}"

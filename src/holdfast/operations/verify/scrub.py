@@ -1,0 +1,124 @@
+"""Read backups again bit by bit, what was not read for longest first, within a given time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from holdfast.catalog.catalog import Catalog, Damaged
+from holdfast.model.backup import Manifest
+from holdfast.model.errors import VerifyFailed
+from holdfast.model.part_gaps import BadPart, gaps
+from holdfast.operations.backup.incremental import broken_chains
+from holdfast.operations.verify.full import Piece, Reader, home_of, pieces_of
+from holdfast.operations.wal.list import missing_wal
+from holdfast.ports.locks import Proofs, Reread
+from holdfast.runtime.worker_pool import run_all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RereadReport:
+    """What was read in the time given, and what has not been read for longest now.
+
+    `oldest` is when that was, None where something was never read. `unopened` counts the pieces of
+    which only what is stored was looked at.
+    """
+
+    job: str
+    pieces: int
+    plain_bytes: int
+    left: int
+    oldest: datetime | None
+    bad: tuple[tuple[str, BadPart], ...]
+    damaged: tuple[Damaged, ...]
+    unopened: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        damaged = any(each.is_backup for each in self.damaged)
+        return VerifyFailed.exit_code if self.bad or damaged else 0
+
+
+def reread(
+    reader: Reader,
+    job: str,
+    *,
+    budget: timedelta,
+    workers: int,
+    seconds: Callable[[], float] = time.monotonic,
+) -> RereadReport:
+    """Begin no piece after `budget`; every piece is read once at most."""
+    ends = seconds() + budget.total_seconds()
+    survey = Catalog(reader.repository).survey(job)
+    known = _known(survey.manifests, reader.proofs)
+    bad = [(each.backup_id, gap) for each in survey.manifests for gap in gaps(each)]
+    bad += broken_chains(survey)
+    no_wal = missing_wal(reader.repository, survey.manifests)
+    bad += [
+        (each.backup_id, gap)
+        for each, found in zip(survey.manifests, no_wal, strict=True)
+        for gap in found
+    ]
+    queue = _oldest_first(survey.manifests, known)
+    read: list[Due] = []
+
+    def in_time() -> Iterator[Due]:
+        for due in queue:
+            if seconds() >= ends:
+                return
+            read.append(due)
+            yield due
+
+    problems = run_all(
+        in_time(),
+        lambda due: (due[0].backup_id, reader.problem(*due)),
+        workers=workers,
+    )
+    bad += [(backup_id, problem) for backup_id, problem in problems if problem is not None]
+    remaining = queue[len(read) :]
+    return RereadReport(
+        job=job,
+        pieces=len(read),
+        plain_bytes=sum(piece.plain_bytes for _, piece in read),
+        left=len(remaining),
+        oldest=_read_at(known, *remaining[0]) if remaining else reader.clock(),
+        bad=tuple(bad),
+        damaged=survey.damaged,
+        unopened=sum(not reader.opens(*due) for due in read),
+    )
+
+
+def proven_at(manifest: Manifest, proofs: Proofs) -> datetime | None:
+    """When the piece that was not read for longest was read; None unless all were, and good."""
+    known = _known((manifest,), proofs)
+    places = [(home_of(manifest.backup_id, each), each.key) for each in pieces_of(manifest)]
+    found = [known.get(place) for place in places]
+    times = [each.at for each in found if each is not None and not each.problem]
+    return min(times) if times and len(times) == len(found) else None
+
+
+Known = dict[tuple[str, str], Reread]
+Due = tuple[Manifest, Piece]
+
+
+def _known(manifests: tuple[Manifest, ...], proofs: Proofs) -> Known:
+    homes = {home_of(each.backup_id, piece) for each in manifests for piece in pieces_of(each)}
+    return {(home, key): found for home in homes for key, found in proofs.of(home).items()}
+
+
+def _oldest_first(manifests: tuple[Manifest, ...], known: Known) -> list[Due]:
+    """Every piece once, also a blob that many backups refer to; what was never read comes first."""
+    pieces = {piece.key: (each, piece) for each in manifests for piece in pieces_of(each)}
+
+    def age(due: Due) -> tuple[bool, float]:
+        at = _read_at(known, *due)
+        return (at is not None, at.timestamp() if at else 0.0)
+
+    return sorted(pieces.values(), key=age)
+
+
+def _read_at(known: Known, manifest: Manifest, piece: Piece) -> datetime | None:
+    found = known.get((home_of(manifest.backup_id, piece), piece.key))
+    return found.at if found else None

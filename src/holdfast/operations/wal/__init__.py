@@ -1,0 +1,1 @@
+"""Archive the WAL of a PostgreSQL server, list it, bring it back and prune it."""

@@ -1,0 +1,92 @@
+"""Whether a job's server is still the one that its backups and its WAL are of.
+
+Files of one cluster are of no use to another one, though all of their names are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfast.catalog.places import MANIFEST, WAL, place_of
+from holdfast.model.backup import Manifest
+from holdfast.model.errors import BackupNotFound, ClusterChanged, ManifestInvalid
+from holdfast.operations.context import Archiving, JobSpec
+from holdfast.operations.wal.list import CLUSTER
+from holdfast.ports.source import Repository
+
+# Backups that are damaged, or were taken by another method, are passed over.
+MOST_LOOKED_AT = 20
+
+
+def require_cluster_of_backups(job: JobSpec, repository: Repository, cluster: str) -> None:
+    """Raises `ClusterChanged` where the newest backup is of another one, or the job says so."""
+    if _is_named(job, cluster):
+        return
+    newest = _newest(repository, job.name)
+    if newest is not None and newest.proof[CLUSTER] != cluster:
+        raise _changed(
+            job,
+            cluster,
+            f"its backups, such as '{newest.backup_id}', are of cluster {newest.proof[CLUSTER]}",
+        )
+
+
+def require_cluster_of_wal(plugs: Archiving, cluster: str) -> None:
+    """Raises `ClusterChanged` where neither backups nor WAL of the job are of that cluster.
+
+    Found out once on each host: a server archives a segment every few seconds.
+    """
+    if _is_named(plugs.job, cluster) or cluster in plugs.clusters:
+        return
+    job, repository = plugs.job, plugs.repositories[0]
+    if next(iter(repository.list(f"{job.name}{WAL}/{cluster}")), None) is None:
+        require_cluster_of_backups(job, repository, cluster)
+        if _newest(repository, job.name) is None:
+            _require_first(job, repository, cluster)
+    plugs.clusters.add(cluster)
+
+
+def _require_first(job: JobSpec, repository: Repository, cluster: str) -> None:
+    other = next(iter(repository.list(f"{job.name}{WAL}")), None)
+    if other is not None:
+        known = other.key.split("/")[1]
+        raise _changed(job, cluster, f"its archived WAL is of cluster {known}")
+
+
+def _is_named(job: JobSpec, cluster: str) -> bool:
+    """Whether the job says that it is this one; raises where it says another."""
+    if job.cluster and job.cluster != cluster:
+        raise _changed(job, cluster, f"its system_identifier is {job.cluster}")
+    return bool(job.cluster)
+
+
+def _newest(repository: Repository, job: str) -> Manifest | None:
+    # Loaded where it is used: a server starts `wal push` anew for each segment.
+    from holdfast.catalog.catalog import Catalog
+
+    catalog = Catalog(repository)
+    for backup_id in _newest_first(repository, job):
+        try:
+            manifest = catalog.find(backup_id)
+        except (ManifestInvalid, BackupNotFound):
+            continue
+        if CLUSTER in manifest.proof:
+            return manifest
+    return None
+
+
+def _newest_first(repository: Repository, job: str) -> Iterator[str]:
+    """By their names, which begin with the time."""
+    places = (place_of(stored.key) for stored in repository.list(job))
+    found = sorted(
+        (each.backup_id for each in places if each and each.file == MANIFEST), reverse=True
+    )
+    yield from found[:MOST_LOOKED_AT]
+
+
+def _changed(job: JobSpec, cluster: str, because: str) -> ClusterChanged:
+    return ClusterChanged(
+        f"cannot go on with job '{job.name}': cluster {cluster} answers, and {because}",
+        hint="give it a job of its own; where it has taken the other one's place (pg_upgrade, a"
+        f" new initdb), say so once: system_identifier: {cluster} in the job's source",
+    )

@@ -1,0 +1,194 @@
+"""Files of the WAL in a server's own folder: what each is, and whether it is what its name says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from holdfast.model.errors import WalUnfit
+from holdfast.model.wal import HEADER_BYTES, SegmentHeader, WalKind, WalName
+from holdfast.model.wal_archive import Switch, switches_in
+from holdfast.model.wal_records import TablespaceMade
+from holdfast.runtime.tablespaces import segment_at
+
+CHUNK_BYTES = 1 << 20
+STATUS, READY, DONE = "archive_status", ".ready", ".done"
+# A line for each promotion that there ever was.
+MOST_HISTORY_BYTES = 1 << 18
+CONTROL_FILE = "global/pg_control"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalFile:
+    """A file that a server has finished, and the cluster it is of."""
+
+    path: Path
+    name: WalName
+    cluster: str
+
+    def chunks(self) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+    def sha256(self) -> str:
+        digest = sha256()
+        for chunk in self.chunks():
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def switches(self) -> tuple[Switch, ...]:
+        """Of a history file; others have none."""
+        if self.name.kind is not WalKind.HISTORY:
+            return ()
+        text = b""
+        for chunk in self.chunks():
+            text += chunk
+            if len(text) > MOST_HISTORY_BYTES:
+                raise WalUnfit(f"cannot archive '{self.path}': no history of a timeline is so long")
+        return switches_in(text.decode(errors="replace"))
+
+    def tablespaces(self) -> tuple[TablespaceMade, ...] | None:
+        """Those that a segment makes; None where that goes on in the next one, and of others."""
+        if self.name.kind is not WalKind.SEGMENT:
+            return None
+        try:
+            with segment_at(self.path) as segment:
+                made = tuple(each.made for each in segment.tablespaces())
+                is_told = not segment.is_cut and all(_is_text(each.location) for each in made)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        return made if is_told else None
+
+
+def _is_text(location: str) -> bool:
+    """A path that no record can hold is looked for in the segment again."""
+    return location.isascii() or location.encode(errors="ignore").decode() == location
+
+
+def wal_file(path: Path, cluster: str) -> WalFile:
+    """The file at `path` as one of the WAL of `cluster`; raises `WalUnfit`."""
+    name = WalName.parse(path.name)
+    if name is None:
+        raise WalUnfit(
+            f"cannot archive '{path}': no file of the WAL is called so",
+            hint="archive_command = 'holdfast wal push JOB %p'",
+        )
+    file = WalFile(path=path, name=name, cluster=cluster)
+    if name.kind is WalKind.SEGMENT:
+        _require_segment(file)
+    elif not path.is_file():
+        raise WalUnfit(f"cannot archive '{path}': there is no such file")
+    return file
+
+
+def require_finished(file: WalFile) -> None:
+    """Raises `WalUnfit` for a segment that its server still writes to: what it holds now would be
+    archived in the place of what it will hold.
+
+    A server marks those that are finished. Where no server has, the segment itself says.
+    """
+    if file.name.kind is not WalKind.SEGMENT or _is_marked(file):
+        return
+    with segment_at(file.path) as segment:
+        if not segment.is_written_through:
+            raise WalUnfit(
+                f"cannot archive '{file.path}': its server has not finished it",
+                hint="it asks for each segment in its time; SELECT pg_switch_wal() finishes the"
+                " one that it writes",
+            )
+
+
+def _is_marked(file: WalFile) -> bool:
+    status = file.path.parent / STATUS
+    return any((status / f"{file.name.text}{mark}").exists() for mark in (READY, DONE))
+
+
+def cluster_beside(path: Path) -> str:
+    """The system identifier of the data directory whose `pg_wal` holds `path`."""
+    # Not resolved: pg_wal may be a link, and the server names it from its data directory.
+    return cluster_in(path.parent.parent)
+
+
+def cluster_in(data: Path) -> str:
+    """The system identifier of the cluster in the folder `data`; raises `WalUnfit`."""
+    control = data / CONTROL_FILE
+    try:
+        with control.open("rb") as file:
+            found = file.read(8)
+    except OSError as error:
+        raise WalUnfit(
+            f"cannot tell which cluster this is: cannot read '{control}':"
+            f" {os.strerror(error.errno or 0)}",
+            hint="run it as the server does, from its data directory, or name the cluster's"
+            " system identifier with --cluster",
+        ) from error
+    return str(int.from_bytes(found, "little"))
+
+
+def history_beside(file: WalFile) -> list[WalFile]:
+    """The history of a segment's timeline, where its server has one.
+
+    A server that archived nothing when it was promoted never asks for it by itself.
+    """
+    if file.name.kind is not WalKind.SEGMENT or file.name.timeline == 1:
+        return []
+    path = file.path.with_name(f"{file.name.timeline:08X}.history")
+    return [wal_file(path, file.cluster)] if path.is_file() else []
+
+
+def ready_after(file: WalFile, count: int) -> list[WalFile]:
+    """The next segments, `count` at most, that the server will ask for, in their order."""
+    if count < 1 or file.name.kind is not WalKind.SEGMENT:
+        return []
+    names = sorted(_marked(file.path.parent / STATUS))
+    found: list[WalFile] = []
+    for name in [each for each in names if each > file.path.name][:count]:
+        try:
+            found.append(wal_file(file.path.parent / name, file.cluster))
+        except WalUnfit:
+            # The server will ask for it, and hear why.
+            break
+    return found
+
+
+def _marked(folder: Path) -> Iterable[str]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(READY):
+                    yield entry.name.removesuffix(READY)
+    except OSError:
+        # No such folder where a file is pushed by hand.
+        return
+
+
+def _require_segment(file: WalFile) -> None:
+    try:
+        with file.path.open("rb") as opened:
+            header = SegmentHeader.parse(opened.read(HEADER_BYTES))
+            size_bytes = os.fstat(opened.fileno()).st_size
+    except OSError as error:
+        raise _unreadable(file.path, error) from error
+    problem = (
+        header.problem(file.path.name, size_bytes=size_bytes, system_identifier=file.cluster)
+        if header
+        else "it is too short for a segment"
+    )
+    if problem:
+        raise WalUnfit(
+            f"cannot archive '{file.path}': {problem}", hint="is it of the server that asks?"
+        )
+
+
+def _unreadable(path: Path, error: OSError) -> WalUnfit:
+    return WalUnfit(
+        f"cannot archive '{path}': {os.strerror(error.errno or 0)}",
+        hint="run it as the server's own user",
+    )

@@ -1,0 +1,146 @@
+"""What is archived of a job's WAL, and which backups cannot be brought forward with it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
+
+from holdfast.catalog.wal_archive import WalArchive
+from holdfast.model.backup import Manifest, PartKind
+from holdfast.model.errors import ManifestInvalid, ObjectMissing
+from holdfast.model.part_gaps import BadPart
+from holdfast.model.timelines import ClusterWal, Stretch, Timeline, missing, runs
+from holdfast.model.wal import WalKind, WalName
+from holdfast.model.wal_archive import Held, Switch
+from holdfast.ports.source import Repository
+
+# Where there is no segment to tell its size nothing is counted either.
+SEGMENT_BYTES = 16 << 20
+SEGMENTS_ASKED = 10
+# What a manifest proves of a base backup; others need no WAL.
+START, STOP, CLUSTER, TIMELINE = "start_lsn", "stop_lsn", "system_identifier", "timeline"
+
+
+def needs_wal(manifest: Manifest) -> bool:
+    """Whether it is a base backup, which WAL can bring forward."""
+    return manifest.proof.keys() >= {START, CLUSTER, TIMELINE}
+
+
+def archived(repository: Repository, job: str) -> list[ClusterWal]:
+    """All WAL of a job; reads one list, one record a cluster, and those of history files."""
+    archive = WalArchive(repository, job)
+    return by_cluster(archive, archive.held())
+
+
+def by_cluster(archive: WalArchive, held: Sequence[Held]) -> list[ClusterWal]:
+    """The same of what is `held`, for whoever has the list already."""
+    files = [each for each in held if each.is_archived]
+    return [
+        _cluster(archive, cluster, list(own))
+        for cluster, own in groupby(files, key=lambda each: each.cluster)
+    ]
+
+
+def missing_wal(repository: Repository, manifests: Sequence[Manifest]) -> list[list[BadPart]]:
+    """Of each backup the segments between its start and the newest that is archived, but for
+    those that it holds itself. Nothing is missing where nothing is archived."""
+    jobs = {each.job for each in manifests if needs_wal(each)}
+    found = {(job, each.cluster): each for job in jobs for each in archived(repository, job)}
+    return [_gaps(found.get((each.job, each.proof.get(CLUSTER, ""))), each) for each in manifests]
+
+
+def _gaps(wal: ClusterWal | None, manifest: Manifest) -> list[BadPart]:
+    if wal is None or not needs_wal(manifest):
+        return []
+    needed = wal.needed_after(int(manifest.proof[TIMELINE]), manifest.proof[START])
+    return [
+        BadPart(name=f"wal {named(wal, gap)}", problem=_told(wal, gap))
+        for gap in lacking(wal, needed, manifest)
+    ]
+
+
+def lacking(wal: ClusterWal, needed: Sequence[Stretch], manifest: Manifest) -> Iterator[Stretch]:
+    """What of `needed` neither the archive nor the backup itself has."""
+    there = _own_segments(wal, manifest)
+    for number, line in wal.timelines.items():
+        there[number] += runs(line.segments)
+    return missing(needed, there)
+
+
+def _cluster(archive: WalArchive, cluster: str, files: list[Held]) -> ClusterWal:
+    segments = [each for each in files if each.name.kind is WalKind.SEGMENT]
+    size = _segment_bytes(archive, segments)
+    timelines: dict[int, Timeline] = {}
+    by_timeline: defaultdict[int, list[Held]] = defaultdict(list)
+    for each in files:
+        by_timeline[each.name.timeline].append(each)
+    for number, own in sorted(by_timeline.items()):
+        history = [each for each in own if each.name.kind is WalKind.HISTORY]
+        timelines[number] = Timeline(
+            number=number,
+            segments=frozenset(
+                each.name.number(size) for each in own if each.name.kind is WalKind.SEGMENT
+            ),
+            switches=_switches(archive, history),
+            stored_bytes=sum(each.size_bytes for each in own),
+        )
+    return ClusterWal(cluster=cluster, segment_bytes=size, timelines=timelines)
+
+
+def _segment_bytes(archive: WalArchive, segments: Sequence[Held]) -> int:
+    """As the newest and the oldest record say that can be read: one that is damaged hides no other.
+
+    Where these two do not agree, most of some more: a foreign record must not count for all.
+    """
+    newest, oldest = _first_size(archive, segments[::-1]), _first_size(archive, segments)
+    if newest == oldest:
+        return newest
+    some = segments[:: max(1, len(segments) // SEGMENTS_ASKED)]
+    sizes = Counter(_first_size(archive, [each]) for each in some)
+    return sizes.most_common(1)[0][0]
+
+
+def _first_size(archive: WalArchive, segments: Iterable[Held]) -> int:
+    for each in segments:
+        with suppress(ManifestInvalid, ObjectMissing):
+            return archive.find(each.cluster, each.name.text).part.plain_bytes
+    return SEGMENT_BYTES
+
+
+def _switches(archive: WalArchive, history: Sequence[Held]) -> tuple[Switch, ...]:
+    for each in history:
+        with suppress(ManifestInvalid, ObjectMissing):
+            return archive.find(each.cluster, each.name.text).switches
+    return ()
+
+
+def _own_segments(wal: ClusterWal, manifest: Manifest) -> defaultdict[int, list[range]]:
+    own: defaultdict[int, list[range]] = defaultdict(list)
+    for part in manifest.parts:
+        if part.kind is PartKind.WAL:
+            name = WalName.parse(part.details.get("path", "").rpartition("/")[2])
+            if name is not None:
+                number = name.number(wal.segment_bytes)
+                own[name.timeline].append(range(number, number + 1))
+    if not own and STOP in manifest.proof:
+        # One stream of pg_basebackup has them inside.
+        first, last = (wal.segment_at(manifest.proof[each]) for each in (START, STOP))
+        own[int(manifest.proof[TIMELINE])] = [range(first, last + 1)]
+    return own
+
+
+def named(wal: ClusterWal, gap: Stretch) -> str:
+    """A stretch by the names of its first and last segment."""
+    first, last = (wal.name(gap.timeline, each) for each in (gap.first, gap.last))
+    return first if first == last else f"{first} to {last}"
+
+
+def _told(wal: ClusterWal, gap: Stretch) -> str:
+    count = len(gap)
+    what = "segment" if count == 1 else f"{count} segments"
+    return (
+        f"cannot recover beyond {what} '{named(wal, gap)}' of cluster {wal.cluster}: not archived,"
+        " and what comes after it is of no use to this backup"
+    )

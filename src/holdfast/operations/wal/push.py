@@ -1,0 +1,239 @@
+"""Archive files of the WAL: each whole and once, never another one under its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from holdfast.catalog.wal_archive import WalArchive
+from holdfast.model.backup import Part, PartKind
+from holdfast.model.errors import (
+    AlreadyStored,
+    HoldfastError,
+    Interrupted,
+    ObjectMissing,
+    RepositoryUnreachable,
+    TasksRefused,
+)
+from holdfast.model.wal_archive import ArchivedFile
+from holdfast.operations.append_only import AppendOnly, Leftovers
+from holdfast.operations.context import Archiving
+from holdfast.operations.parts.read import stored_suffix
+from holdfast.operations.parts.write import keep
+from holdfast.operations.retry import Recoveries
+from holdfast.operations.wal.cluster_identity import require_cluster_of_wal
+from holdfast.operations.wal.conflicts import make_way, require_same
+from holdfast.operations.wal.files import (
+    WalFile,
+    cluster_beside,
+    history_beside,
+    ready_after,
+    require_finished,
+    wal_file,
+)
+from holdfast.pipeline.compress import compressor
+from holdfast.pipeline.decrypt import Identities
+from holdfast.ports.source import Repository
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.failpoints import reached
+from holdfast.runtime.worker_pool import run_all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """What became of the file that was asked for; `ahead` are others that went with it."""
+
+    name: str
+    cluster: str
+    was_there: bool
+    plain_bytes: int
+    seconds: float
+    ahead: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What one repository holds of a file by now; without `part` it was archived there already."""
+
+    repository: Repository
+    part: Part | None = None
+
+
+def push(
+    plugs: Archiving,
+    path: Path,
+    *,
+    cluster: str = "",
+    at_once: int = 1,
+    is_finished: bool = False,
+    identities: Identities | None = None,
+) -> Pushed:
+    """Archive the file at `path`, durably, in each of the job's repositories.
+
+    The history of its timeline goes before it: one that differs from what is archived means that
+    two servers were promoted, whose WAL must not be mixed. With it go the next files that the
+    server has marked as ready, `at_once` in all, for whose fate it will ask itself. The same file
+    again is no error. One that its server may still write to is refused, unless somebody knows that
+    it `is_finished`; where such a one is archived it gives way, if `identities` open it. Raises
+    `WalConflict` where another one has its name, `ClusterChanged`, `WalUnfit`, and what the
+    repositories raise.
+    """
+    began = time.monotonic()
+    plugs = _adding_only(plugs)
+    file = _asked_for(plugs, path, cluster, is_finished=is_finished)
+    asked, later = [*history_beside(file), file], ready_after(file, at_once - 1)
+    files, done = [*asked, *later], list[WalFile]()
+    kept = run_all(files, lambda each: _kept(plugs, each, identities), workers=at_once)
+    is_new = False
+
+    def discard_rest() -> None:
+        # Not the one that failed: its record may be there, whatever we were told.
+        _discard(kept[len(done) + 1 :])
+
+    try:
+        # In their order, so that whoever looks meanwhile sees no gap.
+        with afterwards(discard_rest):
+            for each, found in zip(files, kept, strict=True):
+                was_new = _recorded(plugs, each, found)
+                is_new = was_new if each is file else is_new
+                done.append(each)
+    except Interrupted:
+        raise
+    except HoldfastError as error:
+        if file not in done:
+            raise
+        events.warning("wal_not_sent_ahead", file=each.name.text, problem=error.message)
+    sent = tuple(each.name.text for each in done[len(asked) :])
+    return _pushed(file, is_new=is_new, seconds=time.monotonic() - began, ahead=sent)
+
+
+def _pushed(file: WalFile, *, is_new: bool, seconds: float, ahead: tuple[str, ...]) -> Pushed:
+    return Pushed(
+        name=file.name.text,
+        cluster=file.cluster,
+        was_there=not is_new,
+        plain_bytes=file.path.stat().st_size,
+        seconds=round(seconds, 3),
+        ahead=ahead,
+    )
+
+
+def _adding_only(plugs: Archiving) -> Archiving:
+    leftovers = Leftovers()
+    added_to = tuple(AppendOnly(each, leftovers) for each in plugs.repositories)
+    return replace(plugs, repositories=added_to)
+
+
+def _asked_for(plugs: Archiving, path: Path, cluster: str, *, is_finished: bool) -> WalFile:
+    file = wal_file(path, cluster or cluster_beside(path))
+    if not is_finished:
+        require_finished(file)
+    require_cluster_of_wal(plugs, file.cluster)
+    return file
+
+
+def _kept(
+    plugs: Archiving, file: WalFile, identities: Identities | None
+) -> list[_Kept] | HoldfastError:
+    """Errors are values here: those of files sent ahead must not end the one asked for."""
+    trying = Recoveries(plugs.job.attempts).trying
+    what = f"archiving '{file.name.text}'"
+    kept: list[_Kept] = []
+    try:
+        for repository in plugs.repositories:
+            put = partial(_put, plugs, repository, file, identities)
+            kept.append(trying(put, on=RepositoryUnreachable, what=what))
+    except (Interrupted, TasksRefused):
+        raise
+    except HoldfastError as error:
+        _discard([kept])
+        return error
+    return kept
+
+
+def _discard(kept: Sequence[list[_Kept] | HoldfastError]) -> None:
+    """What was put and gets no record: a server that asks again and again must not fill a store."""
+    for each in (each for found in kept if isinstance(found, list) for each in found):
+        if each.part is not None:
+            with suppress(HoldfastError):
+                each.repository.delete(each.part.key)
+
+
+def _put(
+    plugs: Archiving, repository: Repository, file: WalFile, identities: Identities | None
+) -> _Kept:
+    job, archive = plugs.job, WalArchive(repository, plugs.job.name)
+    try:
+        known = archive.find(file.cluster, file.name.text)
+    except ObjectMissing:
+        known = None
+    if known is not None:
+        if known.part.plain_sha256 == file.sha256():
+            return _Kept(repository=repository)
+        make_way(repository, known, file, identities)
+    began = time.monotonic()
+    suffix = stored_suffix(job.codec, job.encryption)
+    key = archive.content_key(file.cluster, file.name.text, token=plugs.new_token(), suffix=suffix)
+    plain, stored = keep(
+        repository,
+        key,
+        file.chunks(),
+        compression=compressor(job.codec, job.level),
+        recipients=job.recipients,
+    )
+    reached("wal-stored")
+    part = Part(
+        name=file.name.text,
+        key=key,
+        kind=PartKind.WAL,
+        relation=None,
+        rows=None,
+        plain_bytes=plain.size_bytes,
+        plain_sha256=plain.sha256,
+        stored_bytes=stored.size_bytes,
+        stored_sha256=stored.sha256,
+        codec=job.codec,
+        encryption=job.encryption,
+        seconds=round(time.monotonic() - began, 3),
+        details={},
+    )
+    return _Kept(repository=repository, part=part)
+
+
+def _recorded(plugs: Archiving, file: WalFile, kept: list[_Kept] | HoldfastError) -> bool:
+    """Whether the file was new to any of the repositories."""
+    if isinstance(kept, HoldfastError):
+        raise kept
+    new = [_record(plugs, file, each.repository, each.part) for each in kept if each.part]
+    return any(new)
+
+
+def _record(plugs: Archiving, file: WalFile, repository: Repository, part: Part) -> bool:
+    archive = WalArchive(repository, plugs.job.name)
+    record = ArchivedFile(
+        job=plugs.job.name,
+        cluster=file.cluster,
+        name=file.name.text,
+        host=plugs.host,
+        archived_at=plugs.clock(),
+        part=part,
+        recipients=plugs.job.recipients,
+        switches=file.switches(),
+        tablespaces=file.tablespaces(),
+    )
+    try:
+        archive.commit(record)
+    except AlreadyStored:
+        known = archive.find(file.cluster, file.name.text)
+        if known.part.key != part.key:
+            # Somebody was quicker. What we have put has a name of its own, and nobody knows it.
+            repository.delete(part.key)
+            require_same(known, part.plain_sha256)
+            return False
+    reached("wal-archived")
+    return True

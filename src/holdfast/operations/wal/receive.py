@@ -1,0 +1,93 @@
+"""Archive WAL as a server sends it: finished segments go to the repository, one after another."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.model.errors import ConfigInvalid
+from holdfast.model.wal import WalKind, WalName
+from holdfast.model.wal_archive import WalStream
+from holdfast.operations.context import Archiving
+from holdfast.operations.wal.cluster_identity import require_cluster_of_wal
+from holdfast.operations.wal.push import push
+from holdfast.runtime import events
+from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
+
+LOOK_SECONDS = 0.5
+
+
+@dataclass(kw_only=True)
+class Received:
+    """How far it is; `here` are files that are archived and still in the folder."""
+
+    cluster: str
+    files: int = 0
+    newest: str = ""
+    here: set[str] = field(default_factory=set)
+
+
+def receive(
+    plugs: Archiving,
+    stream: WalStream,
+    folder: Path,
+    *,
+    received: Callable[[Received], None],
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Receive until the stream ends, and then raise why; `received` is told once it has begun.
+
+    Segments lie in `folder` until they are archived. The newest of them stays, as it says where
+    to go on. What an earlier call has left there is archived first, so nothing is received while
+    it cannot be kept, nor of another cluster than the job's. Raises what `WalStream` and `push`
+    raise.
+    """
+    so_far = Received(cluster=stream.cluster())
+    require_cluster_of_wal(plugs, so_far.cluster)
+    folder = _made(folder / so_far.cluster)
+    received(so_far)
+    _archive(plugs, folder, so_far)
+    with stream.receiving(str(folder)) as receiving:
+        while True:
+            # Asked first: what it finished before it ended is archived as well.
+            goes_on = receiving.is_running
+            _archive(plugs, folder, so_far)
+            if not goes_on:
+                receiving.finish()
+                return
+            pause(LOOK_SECONDS)
+
+
+def _archive(plugs: Archiving, folder: Path, so_far: Received) -> None:
+    found = [name for each in folder.iterdir() if (name := _finished(each.name)) is not None]
+    found.sort(key=lambda name: (name.high, name.low, name.timeline))
+    for name in found:
+        if name.text not in so_far.here:
+            # It is called so only once it is whole.
+            pushed = push(plugs, folder / name.text, cluster=so_far.cluster, is_finished=True)
+            so_far.here.add(name.text)
+            so_far.files += not pushed.was_there
+            so_far.newest = name.text if name.kind is WalKind.SEGMENT else so_far.newest
+            events.info("wal_archived", file=name.text, seconds=pushed.seconds)
+    for name in [name for name in found if name.kind is WalKind.SEGMENT][:-1]:
+        (folder / name.text).unlink()
+        so_far.here.discard(name.text)
+
+
+def _finished(name: str) -> WalName | None:
+    found = WalName.parse(name)
+    return found if found and found.kind in (WalKind.SEGMENT, WalKind.HISTORY) else None
+
+
+def _made(folder: Path) -> Path:
+    try:
+        make_folder(folder, above=PRIVATE_FOLDER)
+    except OSError as error:
+        raise ConfigInvalid(
+            f"cannot use '{folder}': {os.strerror(error.errno or 0)}",
+            hint="the state_directory must exist and belong to the user who runs holdfast",
+        ) from error
+    return folder

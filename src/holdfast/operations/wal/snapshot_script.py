@@ -1,0 +1,222 @@
+"""A script that takes a snapshot, between the beginning and the end of a base backup."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from holdfast.model.errors import BackupFailed, DeadlineExceeded, HoldfastError, TargetNotEmpty
+from holdfast.ports.sessions import Begun, Bracket, Bracketed, Ended
+from holdfast.runtime.cleanup import afterwards, on_failure
+from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
+from holdfast.runtime.interruptible import Ended as EndedHere
+from holdfast.runtime.interruptible import endable
+from holdfast.runtime.periodic import ticking
+from holdfast.runtime.process import Child, ChildFailed, running
+
+LOOK_SECONDS = 5.0
+STDERR_LINES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRequest:
+    """Which `script` is to be run, and in which folder the labels go that its snapshot needs."""
+
+    job: str
+    script: Path
+    labels: Path
+    label: str
+    timeout: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotReport:
+    """What was bracketed: the snapshot, which is the script's, needs what is in `labels`."""
+
+    job: str
+    labels: Path
+    begun: Begun
+    ended: Ended
+    ended_at: datetime
+    script_seconds: float
+
+
+def snapshot(
+    request: SnapshotRequest,
+    bracket: Bracket,
+    *,
+    clock: Callable[[], datetime],
+    told: Callable[[bytes], object],
+    look_seconds: float = LOOK_SECONDS,
+) -> SnapshotReport:
+    """Begin a base backup, run the script, end the backup and keep its labels.
+
+    `told` gets what the script prints. However it goes the backup is ended on the server. Raises
+    `BackupFailed` with the script's last words where it fails, `DeadlineExceeded`, `TargetNotEmpty`
+    where the folder holds something, and what `Bracket` raises: a snapshot that was taken then is
+    worth nothing.
+    """
+    made, ends = _prepared(request.labels), _after(request.timeout)
+    with on_failure(_remove_if, made, request.labels), ExitStack() as stack:
+        with _in_time(request):
+            opened = stack.enter_context(bracket.open(request.label))
+        began = time.monotonic()
+        _run(request, _Looks(opened, ends, look_seconds), told)
+        seconds = round(time.monotonic() - began, 3)
+        ended = opened.end(str(request.labels))
+        return SnapshotReport(
+            job=request.job,
+            labels=request.labels,
+            begun=opened.holding.begun,
+            ended=ended,
+            ended_at=clock(),
+            script_seconds=seconds,
+        )
+
+
+def _after(span: timedelta | None) -> float | None:
+    return None if span is None else time.monotonic() + span.total_seconds()
+
+
+@contextmanager
+def _in_time(request: SnapshotRequest) -> Iterator[None]:
+    """For a block that waits for the server in the main thread."""
+    if request.timeout is None:
+        yield
+        return
+    with endable() as end:
+        timer = threading.Timer(request.timeout.total_seconds(), end)
+        timer.daemon = True
+        timer.start()
+        with afterwards(timer.cancel):
+            try:
+                yield
+            except EndedHere as error:
+                raise DeadlineExceeded(
+                    f"cannot take a snapshot by '{request.script}': it took longer than"
+                    f" {request.timeout}, and its backup is not begun yet"
+                    f"{f': {error.doing}' if error.doing else ''}",
+                    hint="raise the job's timeout",
+                ) from error
+
+
+def _remove_if(made: bool, folder: Path) -> None:  # noqa: FBT001 - what `_prepared` said
+    """What the script has put there stays, and with it the folder."""
+    with suppress(OSError):
+        if made:
+            folder.rmdir()
+
+
+def environment(request: SnapshotRequest, opened: Bracketed) -> dict[str, str]:
+    """What the script may know, besides what we were given ourselves."""
+    begun = opened.holding.begun
+    return {
+        "HOLDFAST_JOB": request.job,
+        "HOLDFAST_SESSION": opened.holding.session_id,
+        "HOLDFAST_LABEL": request.label,
+        "HOLDFAST_LABEL_DIR": str(request.labels),
+        "HOLDFAST_START_LSN": begun.start_lsn,
+        "HOLDFAST_START_WAL": begun.start_wal_file,
+        "HOLDFAST_TIMELINE": str(begun.anchor.timeline),
+        "HOLDFAST_TABLESPACES": json.dumps(dict(opened.tablespaces)),
+        "PGDATA": opened.data,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """What is looked at while the script runs, until when, and how often."""
+
+    opened: Bracketed
+    ends: float | None
+    pause_seconds: float
+
+
+def _run(request: SnapshotRequest, looks: _Looks, told: Callable[[bytes], object]) -> None:
+    env = dict(os.environ) | environment(request, looks.opened)
+    try:
+        with running([str(request.script)], env=env, stderr_lines=STDERR_LINES) as child:
+            watch = _Watch(child, looks, request)
+            with ticking(watch.look, pause=lambda: looks.pause_seconds, name="tender"):
+                try:
+                    for chunk in child.chunks():
+                        told(chunk)
+                except ChildFailed as error:
+                    # We ended it ourselves, because of what we saw: that is the cause.
+                    raise watch.cause_of(error) from error
+                watch.require_well()
+    except ChildFailed as error:
+        raise BackupFailed(
+            f"cannot take a snapshot by '{request.script}': {error.message}",
+            hint="the backup was ended on the server; remove what the script has left",
+        ) from error
+    except PermissionError as error:
+        raise BackupFailed(
+            f"cannot run '{request.script}': {os.strerror(error.errno or 0)}",
+            hint=f"chmod +x '{request.script}'",
+        ) from error
+    except OSError as error:
+        raise BackupFailed(
+            f"cannot run '{request.script}': {os.strerror(error.errno or 0)}",
+            hint="a script begins with #!/bin/sh",
+        ) from error
+
+
+class _Watch:
+    """Looks at the session while the script runs, and ends the script where it lost its worth."""
+
+    def __init__(self, child: Child, looks: _Looks, request: SnapshotRequest) -> None:
+        self._child = child
+        self._opened = looks.opened
+        self._request = request
+        self._ends = looks.ends
+        self._problem: HoldfastError | None = None
+
+    def look(self) -> bool:
+        """Whether it is over: something is wrong, and the script was ended."""
+        try:
+            self._opened.holding.look()
+            if self._ends is not None and time.monotonic() >= self._ends:
+                raise DeadlineExceeded(
+                    f"cannot take a snapshot by '{self._request.script}': it took longer than"
+                    f" {self._request.timeout}",
+                    hint="raise the job's timeout",
+                )
+        except HoldfastError as error:
+            self._problem = error
+            self._child.end()
+        return self._problem is not None
+
+    def cause_of(self, failed: ChildFailed) -> HoldfastError:
+        """What made us end it, or else what it says itself."""
+        return self._problem or failed
+
+    def require_well(self) -> None:
+        if self._problem is not None:
+            raise self._problem
+
+
+def _prepared(folder: Path) -> bool:
+    """Whether it was made; raises `TargetNotEmpty`, `BackupFailed`."""
+    try:
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                raise TargetNotEmpty(
+                    f"cannot keep labels in '{folder}': it contains files",
+                    hint="name another folder with --labels: each snapshot has one of its own",
+                )
+            return False
+        make_folder(folder, above=PRIVATE_FOLDER)
+    except OSError as error:
+        raise BackupFailed(
+            f"cannot make '{folder}': {os.strerror(error.errno or 0)}",
+            hint="name a folder of yours with --labels",
+        ) from error
+    return True

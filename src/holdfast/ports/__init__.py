@@ -1,0 +1,1 @@
+"""What operations ask of the world: small protocols whose docstrings are promises."""

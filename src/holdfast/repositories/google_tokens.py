@@ -1,0 +1,59 @@
+"""What logs in to Google: tokens that a service account signs itself (AIP-4111).
+
+obstore makes such tokens too, and hands none out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from holdfast.model.stored_json import parsed
+
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+LIFETIME = timedelta(hours=1)
+# Clocks differ, and a request takes its time.
+RENEW_BEFORE = timedelta(minutes=5)
+
+
+class GoogleTokens:
+    """Tokens of the service account whose key is the JSON `account`, each used until it is old."""
+
+    def __init__(self, account: str, clock: Callable[[], datetime]) -> None:
+        self._account = account
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._token = ""
+        self._ends: datetime | None = None
+
+    def __call__(self) -> str:
+        """Raises `ValueError` where the key is none."""
+        with self._lock:
+            now = self._clock()
+            if self._ends is None or now >= self._ends - RENEW_BEFORE:
+                self._token, self._ends = _signed(self._account, now), now + LIFETIME
+            return self._token
+
+
+def _signed(account: str, now: datetime) -> str:
+    # Loaded where it is used: a short command has no time to lose.
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+    fields = parsed(account)
+    key = serialization.load_pem_private_key(fields["private_key"].encode(), password=None)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ValueError("a service account has an RSA key")
+    begins, email = int(now.timestamp()), fields["client_email"]
+    ends = begins + int(LIFETIME.total_seconds())
+    head = {"typ": "JWT", "alg": "RS256", "kid": fields["private_key_id"]}
+    claims = {"iss": email, "sub": email, "scope": SCOPE, "iat": begins, "exp": ends}
+    text = f"{_part(json.dumps(head).encode())}.{_part(json.dumps(claims).encode())}"
+    return f"{text}.{_part(key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def _part(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

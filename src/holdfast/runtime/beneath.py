@@ -1,0 +1,253 @@
+"""Files beneath one folder, whatever names and symbolic links others may have put there.
+
+The way to a file is gone segment by segment, each looked up in the folder that is open already,
+and no symbolic link is followed. As no segment is `..`, nothing outside can be reached, even
+where somebody exchanges folders for links meanwhile: what `openat2` promises with RESOLVE_BENEATH
+and RESOLVE_NO_SYMLINKS, on every kernel and in every sandbox.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.runtime.cleanup import afterwards, on_failure
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+# A folder on the way needs the right to pass it only, not the one to read it.
+_PASS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Without O_NONBLOCK a named pipe that nobody writes to would hold us up for ever.
+_READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_EXTEND = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class NotBeneath(OSError):
+    """A name, or a link on its way, that may lead out of the folder: nothing was touched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose new files and folders are."""
+
+    user: int
+    group: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A name in a folder; `size_bytes` is that of a regular file, everything else has none."""
+
+    name: str
+    is_folder: bool
+    size_bytes: int | None
+
+
+class Beneath:
+    """The folder `root`, to which any way may lead, and what is beneath it.
+
+    Names are relative, their segments parted by `/`; the empty name is the root itself. Each method
+    raises `OSError`, and `NotBeneath` where a name has a segment that is empty, `.` or `..`, and
+    where a symbolic link is on the way. New files and folders get the mode that is asked for,
+    whatever the umask.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[int]:
+        """A descriptor of the folder `name`, for the `dir_fd` of calls of one segment only."""
+        descriptor = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # The one that is open then.
+        with afterwards(lambda: os.close(descriptor)):
+            for segment in _segments(name):
+                inner = _pass(descriptor, segment, name)
+                os.close(descriptor)
+                descriptor = inner
+            yield descriptor
+
+    @contextmanager
+    def _holding(self, name: str) -> Iterator[tuple[int, str]]:
+        """The folder that holds `name`, and the last segment."""
+        above, last = _parted(name)
+        with self.folder(above) as descriptor:
+            yield descriptor, last
+
+    def make_folders(
+        self, name: str, *, mode: int = FOLDER_MODE, owner: Owner | None = None
+    ) -> None:
+        """Make those that are missing on the way to `name`, and itself; each lasts from here on."""
+        above = ""
+        for segment in _segments(name):
+            with self.folder(above) as descriptor:
+                if not _is_there(descriptor, segment):
+                    _make_folder(descriptor, segment, mode=mode, owner=owner)
+            above = f"{above}/{segment}".lstrip("/")
+
+    def set_folder_mode(self, name: str, mode: int) -> None:
+        """Of a folder that is there."""
+        with self._read_folder(name) as descriptor:
+            os.fchmod(descriptor, mode)
+
+    def create(self, name: str, *, mode: int = FILE_MODE, owner: Owner | None = None) -> int:
+        """A descriptor to write the new file `name`; nothing may be there under that name."""
+        with self._holding(name) as (folder, last):
+            descriptor = os.open(last, _CREATE, mode, dir_fd=folder)
+        with on_failure(os.close, descriptor):
+            _settle(descriptor, mode=mode, owner=owner)
+        return descriptor
+
+    def extend(self, name: str, *, mode: int = FILE_MODE) -> int:
+        """A descriptor to write to the regular file `name`, made where it is not there yet."""
+        with self._holding(name) as (folder, last):
+            descriptor = os.open(last, _EXTEND, mode, dir_fd=folder)
+        with on_failure(os.close, descriptor):
+            _require_regular(os.fstat(descriptor), name)
+            _settle(descriptor, mode=mode, owner=None)
+        return descriptor
+
+    def open(self, name: str) -> int:
+        """A descriptor to read the regular file `name`; what is none is never opened."""
+        with self._holding(name) as (folder, last):
+            found = os.stat(last, dir_fd=folder, follow_symlinks=False)
+            _require_regular(found, name)
+            descriptor = os.open(last, _READ_FILE, dir_fd=folder)
+        with on_failure(os.close, descriptor):
+            _require_regular(os.fstat(descriptor), name)
+        return descriptor
+
+    def stat(self, name: str) -> os.stat_result:
+        """Of `name` itself, be it a link."""
+        if not name:
+            return self.root.stat()
+        with self._holding(name) as (folder, last):
+            return os.stat(last, dir_fd=folder, follow_symlinks=False)
+
+    def entries(self, name: str) -> list[Entry]:
+        """What is in the folder `name`, links as things of their own, in no order."""
+        with self._read_folder(name) as descriptor, os.scandir(descriptor) as found:
+            return [entry for each in found if (entry := _entry(each)) is not None]
+
+    def sync(self, name: str) -> None:
+        """Have the names in folder `name` last."""
+        with self._read_folder(name) as descriptor:
+            os.fsync(descriptor)
+
+    @contextmanager
+    def _read_folder(self, name: str) -> Iterator[int]:
+        with self.folder(name) as passed:
+            descriptor = os.open(".", _READ_FOLDER, dir_fd=passed)
+        with afterwards(os.close, descriptor):
+            yield descriptor
+
+    def link(self, name: str, new: str) -> None:
+        """A second name for the file `name`; one that exists is never replaced."""
+        with self._holding(name) as (here, last), self._holding(new) as (there, new_last):
+            os.link(last, new_last, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+
+    def rename(self, name: str, new: str) -> None:
+        """Another name for `name`; what had it is replaced, a link itself and not what it names."""
+        with self._holding(name) as (here, last), self._holding(new) as (there, new_last):
+            os.rename(last, new_last, src_dir_fd=here, dst_dir_fd=there)
+
+    def symlink(self, target: str, name: str) -> None:
+        """A symbolic link named `name`; its target is the caller's to answer for."""
+        with self._holding(name) as (folder, last):
+            os.symlink(target, last, dir_fd=folder)
+
+    def unlink(self, name: str) -> None:
+        """Remove the file `name`; a link itself, never what it names."""
+        with self._holding(name) as (folder, last):
+            os.unlink(last, dir_fd=folder)
+
+    def remove_folder(self, name: str) -> None:
+        """Remove the empty folder `name`."""
+        with self._holding(name) as (folder, last):
+            os.rmdir(last, dir_fd=folder)
+
+
+def _segments(name: str) -> list[str]:
+    segments = name.split("/") if name else []
+    if any(segment in ("", ".", "..") or "\0" in segment for segment in segments):
+        raise NotBeneath(errno.EINVAL, "it is not a plain relative name", name)
+    return segments
+
+
+def _parted(name: str) -> tuple[str, str]:
+    segments = _segments(name)
+    if not segments:
+        raise NotBeneath(errno.EINVAL, "it names the folder itself", name)
+    return "/".join(segments[:-1]), segments[-1]
+
+
+def _pass(descriptor: int, segment: str, name: str) -> int:
+    try:
+        return os.open(segment, _PASS, dir_fd=descriptor)
+    except NotADirectoryError:
+        found = os.stat(segment, dir_fd=descriptor, follow_symlinks=False)
+        if stat.S_ISLNK(found.st_mode):
+            raise _link_in_the_way(segment, name) from None
+        raise
+
+
+def _link_in_the_way(segment: str, name: str) -> NotBeneath:
+    cause = f"'{segment}' is a symbolic link, and none is followed here"
+    return NotBeneath(errno.ELOOP, cause, name)
+
+
+def _require_regular(found: os.stat_result, name: str) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise _link_in_the_way(name.rpartition("/")[2], name)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+    if not stat.S_ISREG(found.st_mode):
+        raise NotBeneath(errno.EINVAL, "it is a pipe, a socket or a device, not a file", name)
+
+
+def _is_there(descriptor: int, segment: str) -> bool:
+    """As anything: passing tells whether it is a folder."""
+    try:
+        os.stat(segment, dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _make_folder(descriptor: int, segment: str, *, mode: int, owner: Owner | None) -> None:
+    try:
+        os.mkdir(segment, mode, dir_fd=descriptor)
+    except FileExistsError:  # somebody beside us was quicker
+        return
+    made = os.open(segment, _READ_FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+    with afterwards(os.close, made):
+        _settle(made, mode=mode, owner=owner)
+    above = os.open(".", _READ_FOLDER, dir_fd=descriptor)
+    with afterwards(os.close, above):
+        os.fsync(above)
+
+
+def _settle(descriptor: int, *, mode: int, owner: Owner | None) -> None:
+    if owner is not None:
+        os.fchown(descriptor, owner.user, owner.group)
+    # After the owner: a change of it takes set-user bits away.
+    os.fchmod(descriptor, mode)
+
+
+def _entry(found: os.DirEntry[str]) -> Entry | None:
+    """None where it went away while we looked."""
+    if found.is_dir(follow_symlinks=False):
+        return Entry(name=found.name, is_folder=True, size_bytes=None)
+    try:
+        looked = found.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    size_bytes = looked.st_size if stat.S_ISREG(looked.st_mode) else None
+    return Entry(name=found.name, is_folder=False, size_bytes=size_bytes)

@@ -1,0 +1,269 @@
+"""Child processes that are always reaped, whose stderr is kept, and whose failure is an error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from holdfast.model.errors import HoldfastError, TasksRefused, ToolMissing
+from holdfast.model.proven import Proven
+from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.kernel import is_refusal
+
+CHUNK_BYTES = 1 << 20
+STDERR_LINES_KEPT = 12
+GRACE_SECONDS = 5.0
+
+
+class ChildFailed(HoldfastError):
+    """A program ended with a status other than 0; callers translate it into their own error."""
+
+    def __init__(self, program: str, status: int, stderr: str) -> None:
+        how = f"status {status}" if status >= 0 else signal.Signals(-status).name
+        super().__init__(f"{program} ended with {how}: {stderr or 'no message'}")
+        self.program = program
+        self.status = status
+        self.stderr = stderr
+
+
+class Child:
+    """A running program; made by `running`."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], program: str, *, stderr_lines: int) -> None:
+        self._popen = popen
+        self.program = program
+        self._tail: deque[str] = deque(maxlen=stderr_lines)
+        self._drain = threading.Thread(target=self._keep_stderr, daemon=True)
+        self._drain.start()
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._popen.poll() is None
+
+    def feed(self, proven: Proven) -> None:
+        """Write all of it to its input; one that stops reading says why by its status."""
+        stdin = _pipe(self._popen.stdin)
+        with suppress(BrokenPipeError):
+            for chunk in proven:
+                stdin.write(chunk)
+            stdin.flush()
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """For a filter, which only changes what passes; what carries things out is fed."""
+        return _pipe(self._popen.stdin)
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """For whoever reads and writes at the same time; else `chunks` is what you want."""
+        return _pipe(self._popen.stdout)
+
+    def chunks(self, *, size_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+        """What the program prints, then its status: raises `ChildFailed` unless it is 0."""
+        descriptor = _pipe(self._popen.stdout).fileno()
+        while chunk := os.read(descriptor, size_bytes):
+            yield chunk
+        self.finish()
+
+    def finish(self) -> None:
+        """Close its input and wait for it; raises `ChildFailed` unless its status is 0."""
+        if self._popen.stdin is not None and not self._popen.stdin.closed:
+            # A reader that is gone shows in its status, which says more than a broken pipe.
+            with suppress(BrokenPipeError):
+                self._popen.stdin.close()
+        status = self._popen.wait()
+        self._drain.join()
+        if status != 0:
+            raise ChildFailed(self.program, status, self.stderr)
+
+    @property
+    def stderr(self) -> str:
+        """The last lines it wrote to stderr, joined."""
+        return " | ".join(self._tail)
+
+    def end(self) -> None:
+        """Stop it and its children if they still run, and reap it; from any thread."""
+        if self._popen.poll() is None:
+            self._signal(signal.SIGTERM)
+            try:
+                self._popen.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._signal(signal.SIGKILL)
+                self._popen.wait()
+        self._drain.join(GRACE_SECONDS)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, number)
+
+    def _keep_stderr(self) -> None:
+        for line in _pipe(self._popen.stderr):
+            text = line.decode(errors="replace").strip()
+            if text:
+                self._tail.append(text)
+
+
+@contextmanager
+def running(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: bool = False,
+    stdout: bool = True,
+    pass_fds: Sequence[int] = (),
+    stderr_lines: int = STDERR_LINES_KEPT,
+) -> Iterator[Child]:
+    """Run `argv`, never a shell line, for the length of the block; ended and reaped after it.
+
+    Its own process group keeps a Ctrl-C at the terminal ours to handle. Secrets go by `env`
+    or `pass_fds`. Raises `ToolMissing` where the program is not there.
+    """
+    try:
+        popen = subprocess.Popen(
+            list(argv),
+            env=dict(env) if env is not None else None,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=tuple(pass_fds),
+            process_group=0,
+        )
+    except FileNotFoundError as error:
+        raise ToolMissing(
+            f"cannot run '{argv[0]}': it is not installed",
+            hint=f"install the package that holds '{Path(argv[0]).name}'",
+        ) from error
+    except OSError as error:
+        if not is_refusal(error):
+            raise
+        raise _refused(argv[0]) from error
+    try:
+        child = Child(popen, Path(argv[0]).name, stderr_lines=stderr_lines)
+    except RuntimeError as error:
+        # Its thread was refused: without one to read its stderr it must not go on.
+        with popen:
+            popen.kill()
+        raise _refused(argv[0]) from error
+    with (
+        afterwards(_close, popen.stderr),
+        afterwards(_close, popen.stdout),
+        afterwards(_close, popen.stdin),
+        afterwards(child.end),
+    ):
+        yield child
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Who a program is run as; only root may choose."""
+
+    user: int
+    group: int
+    groups: tuple[int, ...] = ()
+
+
+class Outliving:
+    """A program that goes on when we have ended; made by `outliving`."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Reaps it where it has ended."""
+        return self._popen.poll() is None
+
+    def end(self, number: signal.Signals, *, within_seconds: float) -> None:
+        """Send it `number`, and what nothing survives where that is not obeyed in time."""
+        if not self.is_running:
+            return
+        self._popen.send_signal(number)
+        try:
+            self._popen.wait(within_seconds)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+
+def outliving(argv: Sequence[str], *, log: IO[bytes], user: User | None = None) -> Outliving:
+    """Run `argv`, never a shell line, in a session of its own, with all that it prints in `log`.
+
+    For a server that is to stay. Raises `ToolMissing` where the program is not there.
+    """
+    try:
+        return Outliving(
+            subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                user=user.user if user else None,
+                group=user.group if user else None,
+                extra_groups=user.groups if user else None,
+            )
+        )
+    except FileNotFoundError as error:
+        raise ToolMissing(
+            f"cannot run '{argv[0]}': it is not installed",
+            hint=f"install the package that holds '{Path(argv[0]).name}'",
+        ) from error
+    except OSError as error:
+        if not is_refusal(error):
+            raise
+        raise _refused(argv[0]) from error
+
+
+def _refused(program: str) -> TasksRefused:
+    return TasksRefused(
+        f"cannot start '{program}': the kernel refused another process or thread",
+        hint="raise TasksMax= of the service, or give the job fewer processes",
+    )
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise ValueError("this child was started without that pipe")
+    return stream
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is None:
+        return
+    # What was still buffered for a program that is gone has nowhere to go.
+    with suppress(BrokenPipeError, ValueError):
+        stream.close()
+
+
+def output_of(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    translate: Callable[[ChildFailed], HoldfastError] | None = None,
+) -> str:
+    """All that a program prints, for short answers only."""
+    try:
+        with running(argv, env=env, pass_fds=pass_fds) as child:
+            return b"".join(child.chunks()).decode(errors="replace")
+    except ChildFailed as error:
+        if translate is None:
+            raise
+        raise translate(error) from error

@@ -1,0 +1,151 @@
+"""The standard streams such that nothing printed can end a run, or change how it is told to end.
+
+A server acts on exit codes: a full disk under its log, or a reader that went away, must not look
+like an answer. What cannot be written is dropped; whether stdout lost anything is remembered.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+
+from holdfast.model.errors import OutputLost
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+
+class Outlet(io.RawIOBase):
+    """Writes to a descriptor and never raises `OSError`; `lost` is the first one that it met.
+
+    A document with a hole is worse than one that ends early, so with `whole` nothing is written
+    after the first loss.
+    """
+
+    def __init__(self, descriptor: int, *, is_open: bool, whole: bool) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._is_open = is_open
+        self._whole = whole
+        self.lost: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: object) -> int:
+        view = memoryview(data).cast("B")  # type: ignore[arg-type]  # whatever `RawIOBase` is handed
+        size_bytes = len(view)
+        if not self._is_open:
+            self.lost = self.lost or OSError(errno.EBADF, os.strerror(errno.EBADF))
+        elif not (self._whole and self.lost):
+            self._write(view)
+        return size_bytes
+
+    def _write(self, view: memoryview) -> None:
+        try:
+            while view:
+                with suppress(BlockingIOError):
+                    view = view[os.write(self._descriptor, view) :]
+                    continue
+                # Whoever shares the terminal or the pipe with us has made it non-blocking.
+                select.select([], [self._descriptor], [])
+        except OSError as error:
+            self.lost = self.lost or error
+
+
+@dataclass
+class _Answer:
+    """Whether a call has failed where its output is lost; until a command says no it has."""
+
+    counts: bool = True
+
+
+_answer = _Answer()
+
+
+def guard() -> None:
+    """Give this process standard streams that never fail; call it before anything is opened.
+
+    A descriptor that was closed leads to the null device from now on: the next file that is
+    opened would get its number otherwise, and everything printed by a library or a child with it.
+    """
+    open_ones = [number for number in (STDIN, STDOUT, STDERR) if _is_open(number)]
+    _fill_closed()
+    for name, number in (("stdout", STDOUT), ("stderr", STDERR)):
+        stream = getattr(sys, name)
+        # A test that captures what is printed has put something else there.
+        if stream is None or stream is getattr(sys, f"__{name}__"):
+            outlet = Outlet(number, is_open=number in open_ones, whole=number == STDOUT)
+            setattr(sys, name, _text(outlet, stream))
+    _answer.counts = True
+
+
+def code_is_the_answer() -> None:
+    """The command that runs is called for what it does: its exit code says what was done."""
+    _answer.counts = False
+
+
+def output_is_the_answer() -> None:
+    """Whoever called the command needs what it prints: without it the call has failed."""
+    _answer.counts = True
+
+
+def require_answer() -> None:
+    """Raise `OutputLost` where stdout was the answer, and could not be written."""
+    if sys.stdout is None:
+        return
+    sys.stdout.flush()
+    lost = _lost()
+    if lost is not None and _answer.counts:
+        cause = os.strerror(lost.errno or 0)
+        raise OutputLost(
+            f"cannot print the answer: {cause}",
+            hint="what was asked for is done; only what stdout should have said is lost",
+        )
+
+
+def reader_is_gone() -> bool:
+    """Whether stdout was a pipe that nobody reads any more."""
+    lost = _lost()
+    return lost is not None and lost.errno == errno.EPIPE
+
+
+def _lost() -> OSError | None:
+    outlet = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return outlet.lost if isinstance(outlet, Outlet) else None
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _fill_closed() -> None:
+    """The kernel hands out the lowest number that is free."""
+    with suppress(OSError):  # a host without a null device has other troubles
+        while (opened := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+            os.set_inheritable(opened, True)  # noqa: FBT003 - as the function has it
+        os.close(opened)
+
+
+def _text(outlet: Outlet, before: io.TextIOWrapper | None) -> io.TextIOWrapper:
+    """A text stream like the one that Python made; what its encoding lacks is spelled out."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(outlet),
+        encoding=before.encoding if before is not None else "utf-8",
+        errors="backslashreplace",
+        line_buffering=outlet.fileno() == STDERR or outlet.isatty(),
+    )

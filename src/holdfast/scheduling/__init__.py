@@ -1,1 +1,0 @@
-"""Who may run now, and how much at once."""

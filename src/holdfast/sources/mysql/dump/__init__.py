@@ -1,0 +1,1 @@
+"""MySQL and MariaDB by the stock dump programs, read through pipes."""

@@ -1,0 +1,248 @@
+"""A MySQL or MariaDB database as its own dump program writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from holdfast.model.backup import Consistency, Selection
+from holdfast.model.errors import SnapshotLost
+from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
+from holdfast.runtime.cleanup import afterwards
+from holdfast.sources.mysql.dump import part_plan, policy
+from holdfast.sources.mysql.dump.compressors import Compressing
+from holdfast.sources.mysql.dump.ddl_check import Witness
+from holdfast.sources.mysql.dump.dump_command import DumpCommand
+from holdfast.sources.mysql.dump.init_command import prepared_login
+from holdfast.sources.mysql.dump.part_plan import Dumped
+from holdfast.sources.mysql.dump.pipe import Pipes
+from holdfast.sources.mysql.dump.programs import Program, find_dump
+from holdfast.sources.mysql.dump.snapshot import DumpSnapshot
+from holdfast.sources.mysql.rows.insert_text import Limits
+from holdfast.sources.mysql.rows.source import MysqlSource, definition_only
+from holdfast.sources.mysql.server import privileges
+from holdfast.sources.mysql.server.accounts import kept_out, read_access
+from holdfast.sources.mysql.server.definitions import read_definitions
+from holdfast.sources.mysql.server.engine_support import without_rows
+from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.session import Session, session
+from holdfast.sources.mysql.server.tables import Table, read_tables
+from holdfast.sources.mysql.server.version import Edition
+
+DATABASE_COLLATION = """
+    SELECT default_character_set_name, default_collation_name
+    FROM information_schema.schemata WHERE schema_name = %s"""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What a look at the server and at this host told."""
+
+    edition: Edition
+    program: Program
+    tables: list[Table]
+
+
+class MysqlToolsSource:
+    """Obeys `ports.source.Source`. One dump for the database, or `as_tables` one for each table.
+
+    With `selection` it is the server until `database` says which of its databases. With
+    `compressing` a program of the host compresses each dump, else the pipeline does.
+    """
+
+    engine = "tools"
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        password: str | None = None,
+        selection: Selection | None = None,
+        database: str | None = None,
+        as_tables: bool = False,
+        compressing: Compressing | None = None,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        # What the two engines ask the server in the same words.
+        self._native = MysqlSource(
+            dsn, password=password, choices=Choices(databases=selection), database=database
+        )
+        self._address = self._native.address
+        self._as_tables = as_tables
+        self._compressing = compressing
+        self._clock = clock
+
+        def one_of(name: str) -> MysqlToolsSource:
+            return MysqlToolsSource(
+                dsn,
+                password=password,
+                selection=selection,
+                database=name,
+                as_tables=as_tables,
+                compressing=compressing,
+                clock=clock,
+            )
+
+        self._one_of = one_of
+
+    @property
+    def database(self) -> str:
+        return self._address.database
+
+    def databases(self) -> Sequence[MysqlToolsSource]:
+        found = self._native.databases()
+        if found == [self._native]:
+            return [self]
+        return [self._one_of(each.database) for each in found]
+
+    def lag_seconds(self) -> float | None:
+        return self._native.lag_seconds()
+
+    def connections_free(self) -> int:
+        return self._native.connections_free()
+
+    def check(self) -> list[Finding]:
+        with session(self._address) as asking:
+            found = self._examined(asking)
+            login = asking.value("SELECT CURRENT_USER()")
+        free = self.connections_free()
+        compressor = self._compressing.argv()[0] if self._compressing else "holdfast itself"
+        return [
+            Finding(subject="server", detail=f"{found.edition.kind} {found.edition.version}"),
+            Finding(subject="login", detail=login),
+            Finding(subject="grants", detail="all that a whole dump needs"),
+            Finding(subject="dump", detail=f"{found.program.path} {found.program.version}"),
+            Finding(subject="compressor", detail=compressor),
+            Finding(subject="consistency", detail=self._consistency.value),
+            Finding(subject="tables", detail=str(len(found.tables))),
+            Finding(subject="connections free", detail=str(free)),
+        ]
+
+    def plan(self) -> SourcePlan:
+        with session(self._address) as asking:
+            found = self._examined(asking)
+        name = found.program.name
+        return SourcePlan(
+            server=found.edition.server(self.database),
+            tables=tuple(self._planned(table, name) for table in found.tables),
+            consistency=self._consistency,
+            notes=(
+                f"one {name} for each table, each of a moment of its own"
+                if self._as_tables
+                else f"one {name} for the whole database, in one transaction",
+                *policy.notes(found.tables, kind=found.edition.kind),
+                *definition_only(found.tables),
+            ),
+        )
+
+    @contextmanager
+    def open(
+        self,
+        *,
+        workers: int,  # noqa: ARG002  # each dump logs in by itself when its turn comes
+        blobs: Blobs | None = None,  # noqa: ARG002  # a dump holds all of its values
+        rejoin: str = "",
+    ) -> Iterator[DumpSnapshot]:
+        if rejoin:
+            raise SnapshotLost(f"a dump cannot join the snapshot '{rejoin}' of another")
+        with session(self._address) as asking, session(self._address) as watching:
+            found = self._examined(asking)
+            taken_at = self._clock()
+            witness = Witness(watching, found.tables if self._as_tables else ())
+            snapshot = self._described(asking, found, witness, taken_at)
+            with afterwards(snapshot.abort):
+                yield snapshot
+
+    def _described(
+        self, asking: Session, found: _Found, witness: Witness, taken_at: datetime
+    ) -> DumpSnapshot:
+        program = found.program
+        return DumpSnapshot(
+            server=found.edition.server(self.database),
+            consistency=self._consistency,
+            taken_at=taken_at,
+            proof=self._proof(found),
+            tools={program.name: program.version, **self._compressor()},
+            contents=self._contents(asking, found, witness),
+            command=DumpCommand(program=program, database=self.database),
+            pipes=Pipes(
+                address=self._address,
+                login=prepared_login(self._address, program.kind, asking.preparation),
+                compressing=self._compressing,
+            ),
+            witness=witness,
+            history=any(policy.versioned(table) for table in found.tables),
+            without_rows=tuple(table.relation.name for table in without_rows(found.tables)),
+            notes=(
+                *definition_only(found.tables),
+                *kept_out(asking, self.database, found.edition),
+            ),
+        )
+
+    def _contents(self, asking: Session, found: _Found, witness: Witness) -> Dumped:
+        access = read_access(asking, self.database, found.edition)
+        if self._as_tables:
+            return part_plan.by_table(
+                found.tables,
+                read_definitions(asking, self.database, found.tables, choices=self._native.choices),
+                access,
+                Limits.of(found.edition),
+                program=found.program.name,
+                digests=witness.digests,
+            )
+        character_set, collation = asking.text(DATABASE_COLLATION, self.database)[0]
+        return part_plan.whole(
+            self.database,
+            found.tables,
+            access,
+            program=found.program.name,
+            character_set=character_set,
+            collation=collation,
+        )
+
+    def _proof(self, found: _Found) -> dict[str, str]:
+        moment = (
+            "each table's rows are of the moment at which its own dump began"
+            if self._as_tables
+            else "all tables are of one transaction; routines, events and grants are as of now"
+        )
+        inexact = policy.inexact(found.tables, kind=found.edition.kind)
+        return {"moment": moment} | {kind: ", ".join(names) for kind, names in inexact.items()}
+
+    def _compressor(self) -> dict[str, str]:
+        if self._compressing is None:
+            return {}
+        return {self._compressing.program.value: f"level {self._compressing.level}"}
+
+    @property
+    def _consistency(self) -> Consistency:
+        return Consistency.PER_TABLE if self._as_tables else Consistency.PER_DATABASE
+
+    def _examined(self, asking: Session) -> _Found:
+        """Everything that can be wrong before a byte is read; raises what `check` raises."""
+        edition = Edition.of(asking)
+        program = find_dump(edition)
+        if self._compressing:
+            self._compressing.argv()
+        tables = read_tables(asking, self.database)
+        wanted = policy.rights(edition, self.database, tables, as_tables=self._as_tables)
+        privileges.require(asking, wanted, f"database '{self.database}'")
+        policy.refuse_unfaithful(tables, program, as_tables=self._as_tables)
+        policy.refuse_libraries(asking, self.database, as_tables=self._as_tables)
+        return _Found(edition=edition, program=program, tables=tables)
+
+    def _planned(self, table: Table, program: str) -> TablePlan:
+        locked = not policy.transactional(table)
+        return TablePlan(
+            relation=table.relation,
+            estimated_bytes=table.data_bytes,
+            estimated_rows=table.rows,
+            method=program,
+            reason="locked while it is read" if locked else "in a transaction of its dump",
+        )

@@ -1,0 +1,181 @@
+"""An empty directory into which a physical backup is unpacked, ready for a server to start on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from holdfast.model.backup import Part
+from holdfast.model.errors import (
+    ConfigInvalid,
+    HoldfastError,
+    RestoreFailed,
+    TargetNotEmpty,
+    Unsupported,
+)
+from holdfast.model.part_details import Details
+from holdfast.model.proven import StoredParts
+from holdfast.model.restored import Restored
+from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.files import make_folder
+from holdfast.runtime.process import ChildFailed, running
+from holdfast.sources.mysql.dump.part_plan import FORMAT, XBSTREAM
+from holdfast.sources.mysql.dump.programs import Program, find_unpacking
+from holdfast.sources.mysql.files.file_copy import SERVER_VERSION, SUCCESS
+from holdfast.sources.mysql.files.xbstream import NotUnderstood, kept_beneath
+
+# InnoDB Symbolic Link.
+LINK_SUFFIX = ".isl"
+
+
+class DatadirTarget:
+    """Obeys `ports.source.Target`; the address is `file:///ABSOLUTE/PATH`.
+
+    What is in the directory is never removed, `overwrite` or not: it may be a server's only data.
+    """
+
+    def __init__(self, url: str) -> None:
+        split = urlsplit(url)
+        self._folder = Path(unquote(split.path))
+        if split.netloc or split.query or not self._folder.is_absolute():
+            raise ConfigInvalid(
+                f"cannot restore into '{url}': it is no directory of this host",
+                hint="file:///srv/mysql-again",
+            )
+
+    @property
+    def name(self) -> str:
+        return str(self._folder)
+
+    def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
+        part = _only_part(request, self.name)
+        program, unpacker = find_unpacking(Details(part).text(SERVER_VERSION))
+        with self._own_folder(part):
+            self._unpack(unpacker, part, stored)
+            self._forget_elsewhere()
+            self._prepare(program)
+            self._hand_over()
+        progress.part_done(part.name)
+        return Restored()
+
+    @contextmanager
+    def _own_folder(self, part: Part) -> Iterator[None]:
+        """The empty directory, empty again if it could not be filled."""
+        made = self._made()
+        free = shutil.disk_usage(self._folder).free
+        try:
+            if free < part.plain_bytes:
+                raise RestoreFailed(
+                    f"cannot restore into '{self.name}': {free} bytes are free, "
+                    f"{part.plain_bytes} are needed",
+                    hint="name a directory on a larger file system",
+                )
+            yield
+        except BaseException as error:
+            with noted_on(error):
+                self._clear(made=made)
+                if isinstance(error, HoldfastError):
+                    note = "what had been unpacked was removed again"
+                    error.hint = f"{error.hint}; {note}" if error.hint else note
+            raise
+
+    def _made(self) -> bool:
+        try:
+            made = make_folder(self._folder)
+        except OSError as error:
+            raise RestoreFailed(
+                f"cannot make directory '{self.name}': {error.strerror}",
+                hint="its parent has to exist and be writable",
+            ) from error
+        if not made:
+            self._require_empty()
+        return made
+
+    def _require_empty(self) -> None:
+        try:
+            found = sorted(os.listdir(self._folder))
+        except OSError as error:
+            raise RestoreFailed(f"cannot look into '{self.name}': {error.strerror}") from error
+        if found:
+            raise TargetNotEmpty(
+                f"cannot restore into '{self.name}': it holds '{found[0]}'",
+                hint="name an empty directory; files are never removed, --overwrite or not",
+            )
+
+    def _clear(self, *, made: bool) -> None:
+        for path in self._folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if made:
+            self._folder.rmdir()
+
+    def _unpack(self, unpacker: str, part: Part, stored: StoredParts) -> None:
+        argv = [unpacker, "-x", "-C", str(self._folder)]
+        try:
+            with (
+                stored.proven(part) as proven,
+                running(argv, stdin=True, stdout=False) as child,
+            ):
+                child.feed(proven.derived(kept_beneath))
+                child.finish()
+        except ChildFailed as error:
+            raise RestoreFailed(f"cannot unpack '{part.name}': {error.message}") from error
+        except NotUnderstood as error:
+            raise RestoreFailed(
+                f"cannot unpack '{part.name}': {error}",
+                hint="it is damaged, or somebody has changed it: restore from another backup",
+            ) from error
+
+    def _forget_elsewhere(self) -> None:
+        """A table with a DATA DIRECTORY is in the copy like all others, and a link in a file says
+        where it was: there the server may be that it was taken from."""
+        for place, _, files in os.walk(self._folder):
+            for name in files:
+                if name.lower().endswith(LINK_SUFFIX):
+                    (Path(place) / name).unlink()
+
+    def _prepare(self, program: Program) -> None:
+        """Bring the copied files to one moment by InnoDB's own log."""
+        argv = [program.path, "--no-defaults", "--prepare", f"--target-dir={self._folder}"]
+        try:
+            with running(argv, stdout=False) as child:
+                child.finish()
+                said = child.stderr
+        except ChildFailed as error:
+            raise RestoreFailed(f"cannot prepare '{self.name}': {error.message}") from error
+        if SUCCESS not in said:
+            raise RestoreFailed(
+                f"cannot prepare '{self.name}': {program.name} did not say '{SUCCESS}': {said}"
+            )
+
+    def _hand_over(self) -> None:
+        """Everything belongs to whom the directory belongs to; only root can give away."""
+        owner = self._folder.stat()
+        if os.geteuid() != 0 or owner.st_uid == 0:
+            return
+        for place, folders, files in os.walk(self._folder):
+            for name in (*folders, *files):
+                os.chown(Path(place) / name, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _only_part(request: RestoreRequest, folder: str) -> Part:
+    """The physical part; raises `Unsupported` where there is none, or not all of it is wanted."""
+    for part in request.parts:
+        if part.details.get(FORMAT) == XBSTREAM:
+            if request.tables or request.data_only:
+                raise Unsupported(
+                    f"cannot restore single tables into '{folder}': the backup is of files",
+                    hint="restore all of it, start a server on it, and dump the table from there",
+                )
+            return part
+    raise Unsupported(
+        f"cannot restore into '{folder}': the backup holds SQL, not a server's files",
+        hint="--to mysql://USER@HOST/DATABASE",
+    )

@@ -1,0 +1,1 @@
+"""Rows and definitions back into a MySQL or MariaDB database."""

@@ -1,0 +1,232 @@
+"""Parts into a database in the order of their kinds; rows by several clients at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from holdfast.model.backup import Part, PartKind, Relation
+from holdfast.model.errors import HoldfastError, RestoreFailed
+from holdfast.model.proven import Proven, StoredParts
+from holdfast.model.restored import FailedObject
+from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.process import ChildFailed
+from holdfast.sources.failed_objects import ROWS, FailedObjects
+from holdfast.sources.mysql.restore.dump_script import PROGRAMS, DumpScript
+from holdfast.sources.mysql.restore.load_objects import ObjectLoading, cause
+from holdfast.sources.mysql.restore.packed_tables import Unpacked
+from holdfast.sources.mysql.restore.schema_batches import stages
+from holdfast.sources.mysql.server.client import Clients, Stopped
+from holdfast.sources.mysql.server.definition_text import sequences_read, with_row_format
+from holdfast.sources.mysql.server.roles import mended
+from holdfast.sources.mysql.server.script import Item, ScriptDamaged, items
+
+# Scripts of many objects, of which single tables can be taken out.
+OF_TABLES = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
+SEQUENCE_KINDS = ("sequence", "sequence-state")
+# The keys of these formats are shorter than those of the one that servers have by default.
+SHORT_KEYS = ("compact", "redundant")
+# Of a table: MariaDB writes into no compressed one unless told to.
+READ_ONLY = "ERROR 1036 "
+SHORT_NOTE = (
+    "tables that name no ROW_FORMAT were made with ROW_FORMAT=DYNAMIC: the server's own"
+    " innodb_default_row_format takes shorter keys"
+)
+SCRIPTED = (*OF_TABLES, PartKind.GRANTS, PartKind.GLOBALS)
+
+
+class Script(Protocol):
+    """SQL on its way to a client."""
+
+    @property
+    def proven(self) -> Proven: ...
+
+    def failed(self, cause: str, /) -> Relation | None:
+        """The table that a client's error is about; None where that is not known."""
+        ...
+
+
+class Whole:
+    """A part that is one thing: an error in it is the part's."""
+
+    def __init__(self, part: Part, proven: Proven) -> None:
+        is_dump = part.details.get("method") in PROGRAMS
+        self.proven = proven.derived(lambda read: DumpScript().changed(read)) if is_dump else proven
+        self._relation = part.relation
+
+    def failed(self, _cause: str, /) -> Relation | None:
+        return self._relation
+
+
+class Loading:
+    """One restore under way; tables and sequences of the names in `there` stay as they are.
+
+    `row_format` is what the server makes a table in that names none.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        request: RestoreRequest,
+        stored: StoredParts,
+        progress: Progress,
+        *,
+        there: Collection[str] = (),
+        row_format: str = "",
+    ) -> None:
+        self._clients = clients
+        self._is_short = row_format in SHORT_KEYS
+        self._there = set(there)
+        self._request = request
+        self._stored = stored
+        self._progress = progress
+        self._names = {relation.name for relation in request.tables}
+        self._workers = max(1, request.workers)
+        self.failed = FailedObjects(keep_going=request.keep_going)
+        self.notes: list[str] = []
+        self.without_rows: set[Relation] = set()
+        self.events: list[str] = []
+        self._sequences: set[str] = set()
+        self._loading = ObjectLoading(clients, self.failed, self.notes)
+
+    def load(self) -> None:
+        """Everything asked for; raises `RestoreFailed` naming the first object that failed, or
+        notes them all where the restore keeps going."""
+        for kind in PartKind:
+            parts = [
+                part for part in self._request.parts if part.kind is kind and self._asked(part)
+            ]
+            if kind is PartKind.DATA:
+                biggest_first = sorted(parts, key=lambda part: -part.plain_bytes)
+                self._at_once([partial(self._one, part) for part in biggest_first])
+                continue
+            for part in parts:
+                if kind in SCRIPTED:
+                    self._objects(part)
+                else:
+                    self._one(part)
+
+    def _asked(self, part: Part) -> bool:
+        if part.kind is PartKind.GLOBALS:
+            return self._request.globals
+        if not self._names:
+            return True
+        if part.kind is PartKind.DATA:
+            return not set(self._request.tables).isdisjoint(part.relations)
+        return part.kind in OF_TABLES
+
+    def _at_once(self, work: Sequence[Callable[[], None]]) -> None:
+        """As many clients as there are workers; the first failure ends all of them."""
+        with ThreadPoolExecutor(max_workers=self._workers) as pool:
+            running = [pool.submit(each) for each in work]
+            try:
+                wait(running, return_when=FIRST_EXCEPTION)
+                if any(_failed(future) for future in running):
+                    self._stop(running)
+            except BaseException as error:
+                with noted_on(error):
+                    self._stop(running)
+                raise
+        for future in running:
+            if not future.cancelled() and not isinstance(future.exception(), Stopped):
+                future.result()
+
+    def _stop(self, running: Sequence[Future[None]]) -> None:
+        for future in running:
+            future.cancel()
+        self._clients.stop()
+
+    def _one(self, part: Part) -> None:
+        with self._stored.proven(part) as proven:
+            without: set[Relation] = set()
+            while (failed := self._failed_in(part, proven, without)) is not None:
+                without.add(failed)
+        self._progress.part_done(part.name)
+
+    def _failed_in(self, part: Part, proven: Proven, without: set[Relation]) -> Relation | None:
+        """Carry out the part but for some tables; the one that failed, where others wait for it
+        to be left out."""
+        wanted = [
+            each.relation
+            for each in part.members
+            if each.relation not in without
+            and (not self._request.tables or each.relation in self._request.tables)
+        ]
+        if part.members and not wanted:
+            return None
+        script = Unpacked(part, proven, wanted) if part.members else Whole(part, proven)
+        try:
+            self._clients.run(script.proven)
+        except (ChildFailed, EOFError) as error:
+            said = cause(error) if isinstance(error, ChildFailed) else str(error)
+            relation = script.failed(said)
+            self._met(part, relation, said, error)
+            # A pack is one transaction: the others were not loaded either.
+            return relation if part.members else None
+        return None
+
+    def _met(self, part: Part, relation: Relation | None, said: str, error: Exception) -> None:
+        what = f"table '{relation}'" if relation else _described(part)
+        failure: HoldfastError = RestoreFailed(f"cannot restore {what}: {said}")
+        if said.startswith(READ_ONLY):
+            failure.hint = (
+                "SET GLOBAL innodb_read_only_compressed = OFF, or load it on another server"
+            )
+        failure.__cause__ = error
+        if relation is None:
+            raise failure
+        failed = FailedObject(kind=ROWS, name=str(relation), statement="", cause=said)
+        self.failed.met(failed, failure)
+        self.without_rows.add(relation)
+
+    def _sequences_of(self, found: Sequence[Item]) -> set[str]:
+        """Those that tables which come back take their defaults from, unless they stand there."""
+        chosen = (each.sql for each in found if each.kind == "table" and each.table in self._names)
+        return set().union(*map(sequences_read, chosen)) - self._there
+
+    def _is_wanted(self, part: Part, item: Item) -> bool:
+        if part.kind not in OF_TABLES or not self._names or item.table in self._names:
+            return True
+        return item.kind in SEQUENCE_KINDS and item.name in self._sequences
+
+    def _fitted(self, item: Item) -> Item:
+        """A table so that this server can make it."""
+        if item.kind != "table" or not self._is_short:
+            return item
+        if SHORT_NOTE not in self.notes:
+            self.notes.append(SHORT_NOTE)
+        return replace(item, sql=with_row_format(item.sql))
+
+    def _objects(self, part: Part) -> None:
+        """Each object of a script, or those of the tables that were asked for."""
+        with self._stored.proven(part) as proven:
+            try:
+                head, found = items(proven.whole())
+            except ScriptDamaged as error:
+                raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
+            if part.kind is PartKind.GLOBALS and not found:
+                head = mended(head.decode()).encode()
+            self._sequences |= self._sequences_of(found)
+            wanted = [self._fitted(each) for each in found if self._is_wanted(part, each)]
+            self.events += [each.name for each in wanted if each.kind == "event"]
+            for batches in stages(part.kind, wanted, workers=self._workers):
+                makers = [partial(self._loading.make, proven, head, batch) for batch in batches]
+                try:
+                    self._at_once(makers)
+                except ChildFailed as error:
+                    raise RestoreFailed(
+                        f"cannot restore {_described(part)}: {cause(error)}"
+                    ) from error
+        self._progress.part_done(part.name)
+
+
+def _failed(future: Future[None]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is not None
+
+
+def _described(part: Part) -> str:
+    return f"table '{part.relation}'" if part.relation else f"'{part.name}'"

@@ -1,0 +1,101 @@
+"""What can be known to fail before a restore changes anything."""
+
+from __future__ import annotations
+
+from holdfast.model.backup import PartKind
+from holdfast.model.errors import GrantMissing, RestoreFailed, Unsupported
+from holdfast.model.part_details import Details
+from holdfast.ports.source import RestoreRequest
+from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.privileges import EVERYTHING, Held, held
+from holdfast.sources.mysql.server.roles import Account
+from holdfast.sources.mysql.server.session import Session
+from holdfast.sources.mysql.server.version import Edition
+
+# A statement is sent whole: its longest text, and its head.
+HEAD_BYTES = 1 << 16
+
+
+def require(asking: Session, address: Address, request: RestoreRequest) -> None:
+    """Raise `GrantMissing`, `RestoreFailed` or `Unsupported` where `request` cannot succeed."""
+    _require_form(address, request)
+    _require_rights(asking, address)
+    _require_packet(asking, address, request)
+    if not (request.tables or request.globals or request.keep_going):
+        _require_accounts(asking, address, request)
+
+
+def _require_form(address: Address, request: RestoreRequest) -> None:
+    """Archives of the stock tools come back whole, and files not at all, through a server."""
+    for part in request.parts:
+        if part.kind is not PartKind.ARCHIVE:
+            continue
+        if part.details.get("format") != "sql":
+            raise Unsupported(
+                f"cannot restore into '{address}': the backup is of a server's files, not of SQL",
+                hint="--to file:///DIRECTORY unpacks them for a server to start on",
+            )
+        if request.keep_going:
+            raise Unsupported(
+                f"cannot keep going in '{address}' past what fails: the database was dumped in one"
+                " piece",
+                hint="leave --keep-going out; backup_as_tables: true keeps objects apart",
+            )
+        if request.tables:
+            raise Unsupported(
+                f"cannot restore single tables into '{address}': "
+                f"{part.details.get('method', 'the dump')} wrote the database in one piece",
+                hint="restore it under another name and copy the table; "
+                "backup_as_tables: true keeps tables apart",
+            )
+
+
+def _require_rights(asking: Session, address: Address) -> None:
+    """Definers, grants and accounts belong to others: only an administrator can bring them back."""
+    if Held(EVERYTHING, "*") in held(asking):
+        return
+    # MySQL 8 spells ALL out, and so do administrators made by hand.
+    spelt_out = {right.right for right in held(asking) if right.database == "*"}
+    if not {"CREATE", "DROP", "INSERT", "CREATE VIEW", "TRIGGER", "EVENT"} <= spelt_out:
+        user = asking.value("SELECT CURRENT_USER()")
+        raise GrantMissing(
+            f"cannot restore into '{address}': {user} may not create databases, views, triggers",
+            hint="restore as root, or as a login with ALL PRIVILEGES ON *.* WITH GRANT OPTION",
+        )
+
+
+def _require_packet(asking: Session, address: Address, request: RestoreRequest) -> None:
+    allowed = Edition.of(asking).max_allowed_packet
+    for part in request.parts:
+        longest = Details(part).number("longest_statement_bytes", "0")
+        if longest and longest + HEAD_BYTES > allowed:
+            raise RestoreFailed(
+                f"cannot restore into '{address}': max_allowed_packet is {allowed} bytes, "
+                f"the backup may hold statements of {longest}",
+                hint="SET GLOBAL max_allowed_packet = 67108864",
+            )
+
+
+def _require_accounts(asking: Session, address: Address, request: RestoreRequest) -> None:
+    known = {Account(*row) for row in asking.text("SELECT User, Host FROM mysql.user")}
+    for part in request.parts:
+        if part.kind is PartKind.GRANTS:
+            wanted = _accounts(Details(part))
+            absent = [
+                str(account) for account in wanted if account not in known and not account.is_public
+            ]
+            if absent:
+                raise RestoreFailed(
+                    f"cannot restore the grants of '{address}': no account {', '.join(absent)}",
+                    hint="create them, or pass --globals to bring them back from the backup",
+                )
+
+
+def _accounts(details: Details) -> list[Account]:
+    try:
+        found = [Account(*each) for each in details.json("accounts", "[]")]
+    except TypeError as error:
+        raise details.wrong("accounts") from error
+    if not all(isinstance(text, str) for each in found for text in (each.user, each.host)):
+        raise details.wrong("accounts")
+    return found

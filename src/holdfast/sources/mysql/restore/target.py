@@ -1,0 +1,204 @@
+"""A MySQL or MariaDB database to restore into."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from holdfast.model.backup import Part, Relation
+from holdfast.model.checksums import expected, require_equal
+from holdfast.model.errors import HoldfastError, RestoreFailed, TargetNotEmpty
+from holdfast.model.part_details import Details
+from holdfast.model.proven import StoredParts
+from holdfast.model.restored import FailedObject, Restored, RestoredTable
+from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.runtime.cleanup import noted_on
+from holdfast.sources.failed_objects import ROWS, hinted
+from holdfast.sources.mysql.restore import preflight
+from holdfast.sources.mysql.restore.load import Loading
+from holdfast.sources.mysql.restore.row_counts import Counting
+from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.client import Clients
+from holdfast.sources.mysql.server.definitions import HEAD
+from holdfast.sources.mysql.server.failures import StatementFailed
+from holdfast.sources.mysql.server.names import quoted
+from holdfast.sources.mysql.server.session import Session, session
+
+OBJECTS = """
+    SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s)
+         + (SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = %s)
+         + (SELECT COUNT(*) FROM information_schema.events WHERE event_schema = %s)"""
+_WORD = re.compile(r"[A-Za-z0-9_]{1,64}")
+TABLES_NAMED = 8
+
+
+class MysqlTarget:
+    """One database, filled by as many clients as the request has workers."""
+
+    def __init__(self, url: str, *, password: str | None = None) -> None:
+        self._address = Address.parse(url, password=password)
+
+    @property
+    def name(self) -> str:
+        return str(self._address)
+
+    def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
+        try:
+            return self._restored(request, stored, progress)
+        except StatementFailed as error:
+            failure = RestoreFailed(
+                f"cannot restore into '{self.name}': {error.message}", hint=error.hint
+            )
+            raise failure from error
+
+    def _restored(
+        self, request: RestoreRequest, stored: StoredParts, progress: Progress
+    ) -> Restored:
+        with session(self._address, database="", purpose="loading") as asking:
+            clients = Clients(self._address, preparation=asking.preparation)
+            preflight.require(asking, self._address, request)
+            make_room = self._room_for_tables if request.tables else self._whole_database
+            with make_room(asking, request):
+                there = _tables_of(asking, self._address.database)
+                loading = Loading(
+                    clients,
+                    request,
+                    stored,
+                    progress,
+                    there=there,
+                    row_format=asking.variable("innodb_default_row_format").lower(),
+                )
+                loading.load()
+                tables = self._counted(request, loading)
+                return Restored(
+                    tables=tables,
+                    failed=loading.failed.take(),
+                    preamble=f"USE {quoted(self._address.database)};\n{HEAD}",
+                    notes=(*loading.notes, *_events_gone(asking, self._address.database, loading)),
+                )
+
+    @contextmanager
+    def _whole_database(self, asking: Session, request: RestoreRequest) -> Iterator[None]:
+        """An empty database; gone again where it was ours and could not be filled."""
+        database, recorded = self._address.database, _as_recorded(request.parts)
+        exists = _exists(asking, database)
+        if exists and _objects(asking, database) and not request.overwrite:
+            raise TargetNotEmpty(
+                f"cannot restore into '{self.name}': it is not empty",
+                hint="name another database, or pass --overwrite to drop this one first",
+            )
+        if exists and request.overwrite:
+            asking.run(f"DROP DATABASE {quoted(database)}")
+            exists = False
+        if not exists:
+            asking.run(f"CREATE DATABASE {quoted(database)}{recorded}")
+        try:
+            yield
+        except BaseException as error:
+            with noted_on(error):
+                self._clear_away(asking, error, ours=not exists)
+            raise
+
+    def _clear_away(self, asking: Session, error: BaseException, *, ours: bool) -> None:
+        database = self._address.database
+        note = f"database '{database}' is incomplete: drop it before using that name again"
+        if ours:
+            try:
+                asking.run(f"DROP DATABASE IF EXISTS {quoted(database)}")
+                note = f"database '{database}' was dropped again, as it was incomplete"
+            except HoldfastError as failure:
+                note = f"{note} ({failure.message})"
+        if isinstance(error, HoldfastError):
+            error.hint = f"{error.hint}; {note}" if error.hint else note
+
+    @contextmanager
+    def _room_for_tables(self, asking: Session, request: RestoreRequest) -> Iterator[None]:
+        """The database as it is, without the tables that are to come back."""
+        database = self._address.database
+        if not _exists(asking, database):
+            asking.run(f"CREATE DATABASE {quoted(database)}{_as_recorded(request.parts)}")
+        asking.run(f"USE {quoted(database)}")
+        there = _existing(asking, database, request.tables)
+        if there and not request.overwrite:
+            raise TargetNotEmpty(
+                f"cannot restore into '{self.name}': it has {_named(there)}",
+                hint="name another database, or pass --overwrite to drop these tables first",
+            )
+        for name in there:
+            asking.run(f"DROP TABLE {quoted(name)}")
+        try:
+            yield
+        except HoldfastError as error:
+            names = _named([relation.name for relation in request.tables])
+            note = f"incomplete in '{database}': {names}"
+            error.hint = f"{error.hint}; {note}" if error.hint else note
+            raise
+
+    def _counted(self, request: RestoreRequest, loading: Loading) -> tuple[RestoredTable, ...]:
+        """Tables as the server counts and sums them; one that differs is met as any failure."""
+        wanted = {
+            relation: each
+            for relation, each in expected(request.parts).items()
+            if (not request.tables or relation in request.tables)
+            and relation not in loading.without_rows
+        }
+        found = Counting(self._address, wanted).found(workers=request.workers)
+        if not request.keep_going:
+            try:
+                require_equal(self.name, found)
+            except RestoreFailed as error:
+                raise hinted(error) from None
+        for table in found:
+            if table.problem:
+                failed = FailedObject(
+                    kind=ROWS, name=str(table.relation), statement="", cause=table.problem
+                )
+                loading.failed.met(failed, RestoreFailed(table.problem))
+        return tuple(found)
+
+
+def _events_gone(asking: Session, database: str, loading: Loading) -> list[str]:
+    """The server says nothing of an event that it drops as soon as it is made."""
+    question = "SELECT event_name FROM information_schema.events WHERE event_schema = %s"
+    there = {name for (name,) in asking.text(question, database)}
+    return [
+        f"event '{name}' is not there: its time has passed"
+        for name in loading.events
+        if name not in there
+    ]
+
+
+def _exists(asking: Session, database: str) -> bool:
+    question = "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = %s"
+    return asking.value(question, database) != "0"
+
+
+def _objects(asking: Session, database: str) -> bool:
+    return asking.value(OBJECTS, database, database, database) != "0"
+
+
+def _existing(asking: Session, database: str, tables: Sequence[Relation]) -> list[str]:
+    there = _tables_of(asking, database)
+    return [relation.name for relation in tables if relation.name in there]
+
+
+def _tables_of(asking: Session, database: str) -> set[str]:
+    """Tables, views and sequences by their names."""
+    question = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
+    return {name for (name,) in asking.text(question, database)}
+
+
+def _as_recorded(parts: Sequence[Part]) -> str:
+    """The character set that the source's database had: tables made later inherit it."""
+    for part in parts:
+        if part.details.get("character_set"):
+            details = Details(part)
+            charset = details.matching("character_set", _WORD)
+            return f" CHARACTER SET {charset} COLLATE {details.matching('collation', _WORD)}"
+    return ""
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:TABLES_NAMED])
+    return shown + (f" and {len(names) - TABLES_NAMED} more" if len(names) > TABLES_NAMED else "")

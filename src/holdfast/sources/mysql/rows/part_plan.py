@@ -1,0 +1,105 @@
+"""The parts of one database: names, order, and what restore must know of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from holdfast.model.backup import PartKind, PartPlan
+from holdfast.sources.mysql.rows.insert_text import Limits
+from holdfast.sources.mysql.rows.packing import is_small, pack_plan, size_of
+from holdfast.sources.mysql.rows.snapshot import Contents
+from holdfast.sources.mysql.server.accounts import Access
+from holdfast.sources.mysql.server.definitions import Definitions
+from holdfast.sources.mysql.server.engine_support import TRANSACTIONAL
+from holdfast.sources.mysql.server.names import slug
+from holdfast.sources.mysql.server.tables import Table
+from holdfast.sources.packing import packs
+
+Data = tuple[PartPlan, tuple[Table, ...]]
+
+
+def contents(
+    tables: Sequence[Table],
+    definitions: Definitions,
+    access: Access,
+    limits: Limits,
+    *,
+    packed: bool = True,
+) -> Contents:
+    """Every part, biggest first; before them the tables that are locked while we read them.
+
+    Small tables share parts where `packed`.
+    """
+    in_turn = sorted((table for table in tables if table.owns_rows), key=_in_turn)
+    data = list(_apart([each for each in in_turn if not (packed and is_small(each))]))
+    data += _packed([each for each in in_turn if packed and is_small(each)], after=len(data))
+    texts = {
+        name: text
+        for name, text in (
+            ("pre-data.sql", definitions.pre_data),
+            ("indexes.sql", definitions.indexes),
+            ("sequences.sql", definitions.sequences),
+            ("post-data.sql", definitions.post_data),
+            ("grants.sql", access.grants),
+            ("globals.sql", access.globals),
+        )
+        if text
+    }
+    return Contents(
+        plans=(
+            *(plan for plan, _ in data),
+            *_text_plans(texts, definitions, access, limits),
+        ),
+        tables={plan.name: of for plan, of in data},
+        texts=texts,
+    )
+
+
+def _in_turn(table: Table) -> tuple[bool, int, str]:
+    return table.engine == TRANSACTIONAL, -table.data_bytes, table.relation.name
+
+
+def _apart(tables: Iterable[Table], *, after: int = 0) -> Iterator[Data]:
+    for number, table in enumerate(tables, start=after + 1):
+        plan = PartPlan(
+            name=f"data/{number:05d}-{slug(table.relation.name)}.sql",
+            kind=PartKind.DATA,
+            relation=table.relation,
+            estimated_bytes=table.data_bytes,
+            details={"method": table.method},
+        )
+        yield plan, (table,)
+
+
+def _packed(small: Sequence[Table], *, after: int) -> Iterator[Data]:
+    for number, pack in enumerate(packs(small, size_of=size_of), start=1):
+        if len(pack) == 1:
+            yield from _apart(pack, after=after)
+        else:
+            yield pack_plan(number, pack), tuple(pack)
+
+
+def _text_plans(
+    texts: dict[str, bytes], definitions: Definitions, access: Access, limits: Limits
+) -> Iterable[PartPlan]:
+    details = {
+        "pre-data.sql": {
+            "character_set": definitions.character_set,
+            "collation": definitions.collation,
+            "longest_statement_bytes": str(limits.longest_bytes),
+        },
+        "grants.sql": {"accounts": accounts_of(access)},
+    }
+    for name, text in texts.items():
+        yield PartPlan(
+            name=name,
+            kind=PartKind(name.removesuffix(".sql")),
+            estimated_bytes=len(text),
+            details=details.get(name, {}),
+        )
+
+
+def accounts_of(access: Access) -> str:
+    """Who must exist before the grants can be given, for the details of their part."""
+    return json.dumps([[each.user, each.host] for each in access.accounts])

@@ -1,0 +1,261 @@
+"""A MySQL or MariaDB database as a source of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from holdfast.model import checksums
+from holdfast.model.backup import Consistency
+from holdfast.model.checksums import Chosen
+from holdfast.model.errors import SnapshotLost
+from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
+from holdfast.sources.mysql.rows import consistent_snapshot
+from holdfast.sources.mysql.rows.consistent_snapshot import Moment
+from holdfast.sources.mysql.rows.insert_text import Limits
+from holdfast.sources.mysql.rows.lock import shortest_lock
+from holdfast.sources.mysql.rows.part_plan import contents
+from holdfast.sources.mysql.rows.snapshot import MysqlSnapshot, Pool
+from holdfast.sources.mysql.rows.wait_for_idle import wait_until_quiet
+from holdfast.sources.mysql.server import databases, engine_support
+from holdfast.sources.mysql.server.accounts import read_access
+from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.content_checksum import Content
+from holdfast.sources.mysql.server.ddl_check import Unaltered, digest, hold_definitions
+from holdfast.sources.mysql.server.definitions import Definitions, read_definitions
+from holdfast.sources.mysql.server.engine_support import KeptStill
+from holdfast.sources.mysql.server.failures import ConnectionLost
+from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.privileges import require_grants, sight
+from holdfast.sources.mysql.server.session import Session, session
+from holdfast.sources.mysql.server.tables import Table, read_tables
+from holdfast.sources.mysql.server.version import Edition
+
+SMALLEST_PACKET_BYTES = 1 << 20
+NAMED = 20
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class MysqlSource:
+    """One database, read by as many sessions as the snapshot is opened with.
+
+    Where `choices` name several, it is the server until `database` says which one of them.
+    """
+
+    engine = "native"
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        password: str | None = None,
+        choices: Choices | None = None,
+        database: str | None = None,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self.choices = choices or Choices()
+        self._several = self.choices.databases if database is None else None
+        address = Address.parse(
+            dsn, password=password, whole_server=self.choices.databases is not None
+        )
+        self.address = address if database is None else replace(address, database=database)
+        self._clock = clock
+
+        def one_of(name: str) -> MysqlSource:
+            return MysqlSource(dsn, password=password, choices=choices, database=name, clock=clock)
+
+        self._one_of = one_of
+
+    @property
+    def database(self) -> str:
+        return self.address.database
+
+    def databases(self) -> Sequence[MysqlSource]:
+        if self._several is None:
+            return [self]
+        return [self._one_of(name) for name in databases.chosen(self._several, self.address)]
+
+    def lag_seconds(self) -> float | None:
+        return databases.lag_seconds(self.address)
+
+    def check(self) -> list[Finding]:
+        with session(self.address) as asking:
+            edition, tables = self._examined(asking)
+            return [
+                Finding(subject="server", detail=f"{edition.kind} {edition.version}"),
+                Finding(subject="login", detail=asking.value("SELECT CURRENT_USER()")),
+                Finding(subject="grants", detail="all that a whole backup needs"),
+                sight(asking, edition),
+                Finding(subject="lock", detail=self._lock_name(asking, edition)),
+                Finding(subject="tables", detail=_counted(tables)),
+                _packet(edition),
+                Finding(subject="connections free", detail=str(_connections_free(asking))),
+            ]
+
+    def connections_free(self) -> int:
+        with session(self.address) as asking:
+            # One session more than there are workers holds the lock.
+            return max(0, _connections_free(asking) - 1)
+
+    def plan(self) -> SourcePlan:
+        with session(self.address) as asking:
+            edition, tables = self._examined(asking)
+            return SourcePlan(
+                server=edition.server(self.address.database),
+                tables=tuple(_planned(table) for table in tables),
+                consistency=Consistency.SNAPSHOT,
+                notes=(
+                    f"one snapshot under lock: {self._lock_name(asking, edition)}",
+                    str(self._proven(tables)),
+                    *definition_only(tables),
+                ),
+            )
+
+    def _examined(self, asking: Session) -> tuple[Edition, list[Table]]:
+        """The server and the tables to take; raises what would keep them from being taken."""
+        edition, database = Edition.of(asking), self.address.database
+        tables = engine_support.wanted(read_tables(asking, database), self.choices, database)
+        require_grants(asking, edition, database, locks_tables=bool(engine_support.loose(tables)))
+        return edition, tables
+
+    def _proven(self, tables: Sequence[Table]) -> Chosen:
+        sizes = {table.relation: table.data_bytes for table in tables if table.owns_rows}
+        return checksums.chosen(sizes, self.choices.checksums)
+
+    def _lock_name(self, asking: Session, edition: Edition) -> str:
+        stopped = consistent_snapshot.is_stopped_replica(asking, edition)
+        return shortest_lock(edition, ddl=self.choices.ddl, stopped=stopped).name
+
+    @contextmanager
+    def open(
+        self,
+        *,
+        workers: int,
+        blobs: Blobs | None = None,  # noqa: ARG002  # long values stay in their rows here
+        rejoin: str = "",
+    ) -> Iterator[MysqlSnapshot]:
+        if rejoin:
+            # MySQL has no way to join a snapshot that another session holds.
+            raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
+        with ExitStack() as opened:
+            # Every connection is there before the lock is asked for: logging in takes longest.
+            holder = opened.enter_context(session(self.address))
+            edition, tables = self._examined(holder)
+            limits = Limits.of(edition)
+            # Only tables without a snapshot are kept still, by a session of its own.
+            loose = bool(engine_support.loose(tables))
+            keeper = opened.enter_context(session(self.address)) if loose else holder
+            kept = KeptStill(keeper, tables)
+            readers = [opened.enter_context(session(self.address)) for _ in range(workers)]
+            try:
+                for each in readers:
+                    # What is longer has to come back cut, with a warning.
+                    each.configure(group_concat_max_len=limits.longest_bytes)
+                wait_until_quiet(holder, edition, self.choices)
+                taken = consistent_snapshot.begin(
+                    readers,
+                    holder,
+                    edition,
+                    self._clock,
+                    choices=self.choices,
+                    while_held=kept.begin,
+                )
+                snapshot = self._described(holder, readers, edition, taken, kept)
+            except ConnectionLost as error:
+                raise SnapshotLost(f"cannot take the snapshot: {error.message}") from error
+            yield snapshot
+
+    def _described(
+        self,
+        holder: Session,
+        readers: Sequence[Session],
+        edition: Edition,
+        taken: Moment,
+        kept: KeptStill,
+    ) -> MysqlSnapshot:
+        """The snapshot with its parts: definitions are as of right after it was taken."""
+        database, limits, choices = self.address.database, Limits.of(edition), self.choices
+        found = read_tables(holder, database)
+        tables = engine_support.wanted(found, choices, database)
+        if choices.ddl == "block" and edition.mariadb:
+            hold_definitions(holder, tables)
+        taken_names = {each.relation.name for each in tables}
+        left_out = sorted({each.relation.name for each in found} - taken_names)
+        definitions = read_definitions(holder, database, tables, choices=choices, left_out=left_out)
+        access = read_access(holder, database, edition)
+        seen = {name: digest(sql) for name, sql in definitions.tables.items()}
+        proven = self._proven(tables)
+        told = _told(definitions, kept, left_out) | {"content": str(proven)}
+        return MysqlSnapshot(
+            server=edition.server(database),
+            moment=replace(taken, proof=taken.proof | told),
+            contents=contents(tables, definitions, access, limits),
+            pool=Pool(readers),
+            limits=limits,
+            guard=Unaltered(seen, kept, ddl=choices.ddl),
+            summing=Content(proven),
+            notes=(*definitions.notes, *access.notes, *definition_only(tables)),
+        )
+
+
+def _told(definitions: Definitions, kept: KeptStill, left_out: Sequence[str]) -> dict[str, str]:
+    """What somebody should know who restores this."""
+    words = {
+        "views_broken_at_source": ", ".join(definitions.broken_views),
+        "locked_while_read": ", ".join(kept.names),
+        "tables_left_out": f"{len(left_out)}: {', '.join(left_out[:NAMED])}" if left_out else "",
+    }
+    return {name: value for name, value in words.items() if value}
+
+
+def _counted(tables: Sequence[Table]) -> str:
+    few, bare = len(engine_support.loose(tables)), len(engine_support.without_rows(tables))
+    others = f", {few} of them locked while they are read" if few else ""
+    others += f", {bare} of them by their definition only" if bare else ""
+    return f"{len(tables)}{others or ', all InnoDB'}"
+
+
+def definition_only(tables: Sequence[Table]) -> tuple[str, ...]:
+    """What is said of tables whose rows are elsewhere, where there are any."""
+    found = engine_support.without_rows(tables)
+    if not found:
+        return ()
+    return (f"rows that are not the database's own stay where they are: {_named(found)}",)
+
+
+def _named(tables: Sequence[Table]) -> str:
+    return engine_support.named(tables, with_engine=True)
+
+
+def _planned(table: Table) -> TablePlan:
+    return TablePlan(
+        relation=table.relation,
+        estimated_bytes=table.data_bytes,
+        estimated_rows=table.rows,
+        method=table.method,
+        reason=table.reason,
+    )
+
+
+def _packet(edition: Edition) -> Finding:
+    size = edition.max_allowed_packet
+    small = size < SMALLEST_PACKET_BYTES
+    return Finding(
+        subject="max_allowed_packet",
+        detail=f"{size} bytes",
+        problem="long rows would travel in very many pieces" if small else "",
+        hint="SET GLOBAL max_allowed_packet = 67108864" if small else "",
+    )
+
+
+def _connections_free(asking: Session) -> int:
+    connected = asking.text("SHOW GLOBAL STATUS LIKE 'Threads\\_connected'")[0][1]
+    most, mine = asking.text("SELECT @@max_connections, @@max_user_connections")[0]
+    # Our own session is one of those connected, and will be gone.
+    free = int(most) - int(connected) + 1
+    return max(0, min(free, int(mine) - 1) if int(mine) else free)

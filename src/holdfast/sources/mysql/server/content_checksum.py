@@ -1,0 +1,141 @@
+"""The content of a table as one number that the server computes, equal where the rows are.
+
+It shares nothing with how rows are read for a backup: another expression, all rows in one question.
+Each row becomes text in which every value is bounded, of that the first 64 bits of its SHA-256, and
+their sum over all rows, in whatever order. Not MD5, which MySQL has no more, nor the server's own
+CHECKSUM TABLE, whose numbers depend on its version and say the same of different rows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+
+from holdfast.model.checksums import Chosen
+from holdfast.model.errors import BackupFailed
+from holdfast.sources.mysql.server import typed_json
+from holdfast.sources.mysql.server.columns import BYTES, MOMENTS, TEXTS, WHOLE_NUMBERS, Column
+from holdfast.sources.mysql.server.names import quoted, select
+from holdfast.sources.mysql.server.session import Row, Session
+from holdfast.sources.mysql.server.tables import Table
+
+METHOD = "mysql-rows/1"
+# The same, but for documents of MySQL the types of their values too: tables without any have the
+# first method's numbers.
+WITH_TYPES = "mysql-rows/2"
+METHODS = (METHOD, WITH_TYPES)
+TOO_SMALL = "max_allowed_packet is too small for one of its rows"
+LARGER = "SET GLOBAL max_allowed_packet = 67108864"
+# What no other value's text begins with.
+NULL = "'N'"
+
+
+class Content:
+    """Obeys `streams.Summing` for the tables that were chosen.
+
+    `strange_json` counts, by their columns, documents of MySQL with values of types that are not
+    known here, and that come back as what their text says.
+    """
+
+    def __init__(self, chosen: Chosen) -> None:
+        self._chosen = chosen
+        self._lock = threading.Lock()
+        self.strange_json: dict[str, int] = {}
+
+    def checksum(
+        self, session: Session, table: Table, *, size_bytes: int
+    ) -> Generator[bytes, None, str]:
+        for column in table.columns:
+            if column.is_json:
+                rows, _ = yield from session.awaited(strange_json(table, column))
+                self._note(f"{table.relation.name}.{column.name}", int(rows[0][0] or b"0"))
+        if not self._chosen.covers(table.relation, size_bytes=size_bytes):
+            return ""
+        method = method_for(table)
+        rows, warnings = yield from session.awaited(question(table, method))
+        if not warnings:
+            return f"{method}:{counted(rows)[1]}"
+        if self._chosen.policy == "all":
+            raise BackupFailed(
+                f"cannot compute a checksum of table '{table.relation}': {TOO_SMALL}", hint=LARGER
+            )
+        return ""
+
+    def _note(self, column: str, count: int) -> None:
+        if count:
+            with self._lock:
+                self.strange_json[column] = count
+
+    @property
+    def json_told(self) -> str:
+        """The columns with such documents, for a proof and a note."""
+        with self._lock:
+            found = sorted(self.strange_json.items())
+        return ", ".join(f"{column} ({count})" for column, count in found)
+
+
+def strange_json(table: Table, column: Column) -> str:
+    """How many documents hold a value that is more than its text and cannot be written down."""
+    name = column.name
+    is_strange = typed_json.since(f"{typed_json.unknown(name)} > 0 AND", "", "")
+    where = f"WHERE {typed_json.is_more_than_text(name)} AND {is_strange} TRUE"
+    return select("COUNT(*)", table.relation.name, where)
+
+
+def method_for(table: Table) -> str:
+    """The method that says most of such a table."""
+    return WITH_TYPES if any(column.is_json for column in table.columns) else METHOD
+
+
+def question(table: Table, method: str = METHOD) -> str:
+    """How many rows there are, and their sum by one of the `METHODS`."""
+    pieces = ",".join(piece(column, method) for column in table.columns)
+    # Without a column rows are equal, and their number says all.
+    text = f"CONCAT_WS(',',{pieces})" if pieces else "''"
+    number = f"CAST(CONV(LEFT(SHA2({text},256),16),16,10) AS UNSIGNED)"
+    return select(f"COUNT(*),SUM({number})", table.relation.name)
+
+
+def counted(rows: list[Row]) -> tuple[int, int]:
+    """What the server answered to `question`."""
+    count, total = rows[0]
+    return int(count or b"0"), int(total or b"0")
+
+
+def piece(column: Column, method: str = METHOD) -> str:
+    """One value as text that says where it ends: numbers hold no comma, others their length."""
+    text = _document(column.name, method) if column.is_json else _text(column)
+    return f"IFNULL({text},{NULL})"
+
+
+def _document(name: str, method: str) -> str:
+    if method == METHOD:
+        # As any server has it that was given its text.
+        return f"SHA2(CAST({typed_json.again(name)} AS CHAR CHARACTER SET utf8mb4),256)"
+    types = f"IFNULL(SHA2({typed_json.types_of_any(name)},256),'')"
+    return f"CONCAT(SHA2({typed_json.text(name)},256),{types})"
+
+
+def _text(column: Column) -> str:
+    name, kind = quoted(column.name), column.data_type
+    if kind in WHOLE_NUMBERS | MOMENTS | {"double"}:
+        return f"CONCAT({name})"
+    if kind == "float":
+        # Six digits and the sign, also of a zero; then all digits, which MySQL cuts off after 22
+        # characters unless the sign stands apart.
+        return f"CONCAT({name},'=',ABS({name}*1e0))"
+    if kind == "bit":
+        return f"CONCAT(CAST({name} AS UNSIGNED))"
+    if kind in ("enum", "set"):
+        # By number too: '' may be a member, or the error value.
+        return f"CONCAT(CAST({name} AS UNSIGNED),'=',{_bounded(f'CAST({name} AS BINARY)')})"
+    if column.long or kind == "vector":
+        # All of a row has to fit into a packet: what may be long is there by its own digest.
+        return f"SHA2({name},256)"
+    if kind in TEXTS | BYTES:
+        return _bounded(f"CAST({name} AS BINARY)")
+    return _bounded(f"CAST(CONCAT({name}) AS BINARY)")
+
+
+def _bounded(value: str) -> str:
+    return f"CONCAT(LENGTH({value}),':',{value})"

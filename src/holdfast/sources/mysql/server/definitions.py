@@ -1,0 +1,239 @@
+"""What a database is besides its rows: tables, sequences, views, routines, triggers, events."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from holdfast.model.backup import Relation
+from holdfast.sources.mysql.server import deferred_indexes, definition_text
+from holdfast.sources.mysql.server.names import quoted, select
+from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.script import Item, script, stored_program
+from holdfast.sources.mysql.server.session import Session
+from holdfast.sources.mysql.server.show_create import as_stored, shown_by_server
+from holdfast.sources.mysql.server.tables import Table
+from holdfast.sources.mysql.server.views import read_views
+
+HEAD = """\
+SET NAMES utf8mb4;
+SET SESSION time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0;
+SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
+/*!80030 SET SESSION sql_generate_invisible_primary_key = 0 */;
+"""
+LIBRARIES = """
+    SELECT library_name FROM information_schema.libraries WHERE library_schema = %s
+    ORDER BY library_name"""
+ROUTINE_KINDS = ("FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definitions:
+    """The scripts of one database, and what is worth knowing about them."""
+
+    pre_data: bytes
+    indexes: bytes
+    sequences: bytes
+    post_data: bytes
+    character_set: str
+    collation: str
+    broken_views: tuple[str, ...]
+    tables: Mapping[str, bytes]
+    """How the server itself prints each table."""
+    passing_events: tuple[str, ...] = ()
+    """Those that are dropped once they have run."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What will not come back, in words."""
+        lists = {
+            "views that cannot be read, kept as text": self.broken_views,
+            "events that only come back before their time": self.passing_events,
+        }
+        return tuple(f"{what}: {', '.join(names)}" for what, names in lists.items() if names)
+
+
+def read_definitions(
+    session: Session,
+    database: str,
+    tables: Sequence[Table],
+    *,
+    choices: Choices,
+    left_out: Collection[str] = (),
+) -> Definitions:
+    """Everything but rows and grants, as it is now.
+
+    Views that read tables which are `left_out` are kept as text, as no server could make them.
+    """
+    with as_stored(session):
+        character_set, collation = session.text(
+            "SELECT default_character_set_name, default_collation_name "
+            "FROM information_schema.schemata WHERE schema_name = %s",
+            database,
+        )[0]
+        shown = {
+            table.relation.name: shown_by_server(session, "TABLE", table.relation.name, column=1)[0]
+            for table in tables
+        }
+        sequences = _sequence_names(session, database, choices)
+        empty, late = _tables(database, tables, shown)
+        made = [*(_sequence(session, name) for name in sequences), *empty]
+        broken: tuple[str, ...] = ()
+        programs = _triggers(session, database, set(shown))
+        if choices.takes_all_objects:
+            views, broken = read_views(session, database, choices, left_out)
+            programs = [
+                *_libraries(session, database),
+                *_routines(session, database, collation),
+                *views,
+                *programs,
+                *_events(session, database),
+            ]
+        return Definitions(
+            pre_data=script(made, head=HEAD),
+            indexes=script(late, head=HEAD) if late else b"",
+            sequences=script([_sequence_state(session, name) for name in sequences]),
+            post_data=script(programs, head="SET NAMES utf8mb4;\n") if programs else b"",
+            character_set=character_set,
+            collation=collation,
+            broken_views=broken,
+            tables=shown,
+            passing_events=_passing_events(session, database) if choices.takes_all_objects else (),
+        )
+
+
+def _tables(
+    database: str, tables: Sequence[Table], shown: Mapping[str, bytes]
+) -> tuple[list[Item], list[Item]]:
+    """Tables by name, and the indexes that wait for their rows, those of the biggest first."""
+    made: list[Item] = []
+    late: list[Item] = []
+    for table in sorted(tables, key=lambda each: -each.data_bytes):
+        name = table.relation.name
+        sql = definition_text.without_database(shown[name], database)
+        sql, keys = deferred_indexes.split(sql) if deferred_indexes.waits(table) else (sql, ())
+        made.append(Item(kind="table", name=name, table=name, sql=sql + b";\n"))
+        if keys:
+            late.append(deferred_indexes.built(name, keys))
+    return sorted(made, key=lambda item: item.name), late
+
+
+def _sequence_names(session: Session, database: str, choices: Choices) -> list[str]:
+    rows = session.text(
+        "SELECT table_name FROM information_schema.tables "
+        "WHERE table_schema = %s AND table_type = 'SEQUENCE' ORDER BY table_name",
+        database,
+    )
+    return [name for (name,) in rows if choices.wants(Relation(schema=database, name=name))]
+
+
+def _sequence(session: Session, name: str) -> Item:
+    sql, _ = shown_by_server(session, "SEQUENCE", name, column=1)
+    return Item(kind="sequence", name=name, table=name, sql=sql + b";\n")
+
+
+def _sequence_state(session: Session, name: str) -> Item:
+    """Where the sequence goes on: values once cached by the server are never given twice."""
+    state = session.text(select("next_not_cached_value, cycle_count", name))
+    following, cycles = state[0]
+    sql = f"DO SETVAL({quoted(name)}, {following}, 0, {cycles});\n"
+    return Item(kind="sequence-state", name=name, table=name, sql=sql.encode())
+
+
+def _libraries(session: Session, database: str) -> list[Item]:
+    """What MySQL's routines in other languages may import; MariaDB has no such thing."""
+    known = session.text("SHOW TABLES FROM information_schema LIKE 'LIBRARIES'")
+    names = session.text(LIBRARIES, database) if known else []
+    return [_library(session, name) for (name,) in names]
+
+
+def _library(session: Session, name: str) -> Item:
+    body, values = shown_by_server(session, "LIBRARY", name, column=2)
+    sql = stored_program(body, sql_mode=values[1].decode(), charset="utf8mb4")
+    return Item(kind="library", name=name, sql=sql)
+
+
+def _routines(session: Session, database: str, collation: str) -> list[Item]:
+    rows = session.text(
+        "SELECT routine_name, routine_type FROM information_schema.routines "
+        "WHERE routine_schema = %s ORDER BY routine_name",
+        database,
+    )
+    found = sorted(rows, key=lambda row: (ROUTINE_KINDS.index(row[1]), row[0]))
+    return [_routine(session, database, name, kind, collation) for name, kind in found]
+
+
+def _routine(session: Session, database: str, name: str, kind: str, collation: str) -> Item:
+    body, values = shown_by_server(session, kind, name, column=2)
+    sql = stored_program(
+        definition_text.plain_comment(
+            definition_text.own_libraries(body, database), sql_mode=values[1].decode()
+        ),
+        sql_mode=values[1].decode(),
+        charset=values[3].decode(),
+        collation=values[4].decode(),
+    )
+    made_under = values[5].decode()
+    if made_under != collation:
+        # Parameters without a character set take the database's own of that day.
+        sql = b"".join(
+            (
+                f"ALTER DATABASE COLLATE = {made_under};\n".encode(),
+                sql,
+                f"ALTER DATABASE COLLATE = {collation};\n".encode(),
+            )
+        )
+    return Item(kind=kind.lower(), name=name, sql=sql)
+
+
+def _triggers(session: Session, database: str, tables: Collection[str]) -> list[Item]:
+    """In the order in which they fire."""
+    rows = session.text(
+        "SELECT trigger_name, event_object_table FROM information_schema.triggers "
+        "WHERE trigger_schema = %s "
+        "ORDER BY event_object_table, action_timing, event_manipulation, action_order",
+        database,
+    )
+    made = []
+    for name, table in rows:
+        if table not in tables:
+            continue
+        body, values = shown_by_server(session, "TRIGGER", name, column=2)
+        sql = stored_program(
+            definition_text.trigger_here(body),
+            sql_mode=values[1].decode(),
+            charset=values[3].decode(),
+            collation=values[4].decode(),
+        )
+        made.append(Item(kind="trigger", name=name, table=table, sql=sql))
+    return made
+
+
+def _passing_events(session: Session, database: str) -> tuple[str, ...]:
+    rows = session.text(
+        "SELECT event_name FROM information_schema.events WHERE event_schema = %s "
+        "AND on_completion = 'NOT PRESERVE' AND (event_type = 'ONE TIME' OR ends IS NOT NULL) "
+        "ORDER BY event_name",
+        database,
+    )
+    return tuple(name for (name,) in rows)
+
+
+def _events(session: Session, database: str) -> list[Item]:
+    rows = session.text(
+        "SELECT event_name FROM information_schema.events WHERE event_schema = %s "
+        "ORDER BY event_name",
+        database,
+    )
+    made = []
+    for (name,) in rows:
+        body, values = shown_by_server(session, "EVENT", name, column=3)
+        sql = stored_program(
+            definition_text.plain_comment(body, sql_mode=values[1].decode()),
+            sql_mode=values[1].decode(),
+            time_zone=values[2].decode(),
+            charset=values[4].decode(),
+            collation=values[5].decode(),
+        )
+        made.append(Item(kind="event", name=name, sql=sql))
+    return made

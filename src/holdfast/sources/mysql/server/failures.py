@@ -1,0 +1,101 @@
+"""The server's error numbers as errors that somebody can act on."""
+
+from __future__ import annotations
+
+from holdfast.model.errors import (
+    AccessDenied,
+    BackupFailed,
+    DatabaseUnreachable,
+    GrantMissing,
+    HoldfastError,
+)
+from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.names import quoted
+
+DATABASE_DENIED = 1044
+LOGIN_DENIED = {1045, 1698, 1251, 1275, 4151, 3118, 3955}
+DATABASE_UNKNOWN = 1049
+TOO_MANY = {1040, 1203, 1226}
+PRIVILEGE_DENIED = {1142, 1143, 1227, 1370}
+LOCK_TIMEOUT = 1205
+TABLE_GONE = 1146
+TABLE_CHANGED = 1412
+DEFINER_UNKNOWN = 1449
+COLLATIONS_MIXED = {1267, 1270, 1271}
+# Warnings, not errors: GROUP_CONCAT was cut; a result was larger than max_allowed_packet.
+VALUE_CUT = {1260, 1301}
+# Gone away, lost, shut down, killed (MariaDB), idle too long (MySQL), and PyMySQL's own 0.
+CONNECTION_LOST = {0, 1053, 1927, 2006, 2013, 2014, 2055, 4031}
+
+
+class ConnectionLost(HoldfastError):
+    """The connection ended under a statement; the snapshot turns this into `SnapshotLost`."""
+
+
+class StatementFailed(HoldfastError):
+    """The server refused a statement; callers translate it into their own error."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{text} (error {code})")
+        self.code = code
+
+
+def code_of(error: BaseException) -> int:
+    """The server's number; 0 where the connection broke without one."""
+    first = error.args[0] if error.args else 0
+    return first if isinstance(first, int) and not isinstance(error, OSError) else 0
+
+
+def text_of(error: BaseException) -> str:
+    return str(error.args[-1]) if error.args and error.args[-1] else type(error).__name__
+
+
+def translated(error: BaseException) -> HoldfastError:
+    """What a failed statement means to its caller."""
+    code, text = code_of(error), text_of(error)
+    if code in CONNECTION_LOST:
+        return ConnectionLost(f"the connection is gone: {text}")
+    if code in PRIVILEGE_DENIED:
+        return GrantMissing(
+            f"cannot read the database: {text}",
+            hint="holdfast check names the missing grant",
+        )
+    return StatementFailed(code, text)
+
+
+def cannot_connect(address: Address, error: BaseException) -> HoldfastError:
+    """Why a login failed, and what would mend it."""
+    code = code_of(error)
+    what = f"cannot connect to '{address}': {text_of(error)}"
+    if code in LOGIN_DENIED:
+        return AccessDenied(what, hint=_login_hint(address))
+    if code == DATABASE_DENIED:
+        return GrantMissing(
+            what,
+            hint=f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON {quoted(address.database)}.* "
+            f"TO the login, and see docs/restore-mysql.md for the rest",
+        )
+    if code == DATABASE_UNKNOWN:
+        return DatabaseUnreachable(what, hint="is the database's name right?")
+    if code in TOO_MANY:
+        return DatabaseUnreachable(what, hint="free some connections, or raise max_connections")
+    where = address.unix_socket or f"{address.host}:{address.port}"
+    return DatabaseUnreachable(what, hint=f"is the server running and listening on {where}?")
+
+
+def _login_hint(address: Address) -> str:
+    if address.unix_socket and not address.password:
+        return f"socket login wants the operating system's user to be '{address.user}'"
+    return f"is the password of '{address.user}' right, and may it log in from this host?"
+
+
+def table_failed(table: str, error: StatementFailed) -> BackupFailed:
+    """A table could not be read; where it was altered under us, say that."""
+    what = f"cannot read table '{table}': {error.message}"
+    if error.code in (TABLE_CHANGED, TABLE_GONE):
+        return BackupFailed(
+            what, hint="it was altered after the snapshot; run the backup again when that is over"
+        )
+    if error.code in VALUE_CUT:
+        return BackupFailed(what, hint="raise max_allowed_packet above the longest value")
+    return BackupFailed(what)

@@ -1,0 +1,161 @@
+"""Which rights a backup needs, which the login has, and the GRANT that would mend the rest."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from holdfast.model.errors import GrantMissing
+from holdfast.ports.source import Finding
+from holdfast.sources.mysql.server.names import quoted, unquoted
+from holdfast.sources.mysql.server.session import Session
+from holdfast.sources.mysql.server.version import Edition
+
+EVERYTHING = "ALL PRIVILEGES"
+_GRANT = re.compile(
+    r"GRANT (?P<rights>.+?) ON (?P<scope>\*|`(?:[^`]|``)*`)\.(?P<object>\*|`(?:[^`]|``)*`) TO ",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One right; `database` is empty where it must hold for the whole server."""
+
+    right: str
+    database: str
+    why: str
+    instead: tuple[str, ...] = ()
+    """Rights of which one does as well, server-wide."""
+
+    def grant_to(self, login: str) -> str:
+        scope = f"{quoted(self.database)}.*" if self.database else "*.*"
+        return f"GRANT {self.right} ON {scope} TO {login}"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One right at one scope, as SHOW GRANTS tells it; `database` may hold wildcards."""
+
+    right: str
+    database: str
+
+    def covers(self, need: Need) -> bool:
+        if self.database == "*" and self.right in need.instead:
+            return True
+        return self.right in (need.right, EVERYTHING) and self._reaches(need.database)
+
+    def _reaches(self, database: str) -> bool:
+        if self.database == "*":
+            return True
+        return bool(database) and fnmatch.fnmatchcase(database, _as_glob(self.database))
+
+
+def needs(edition: Edition, database: str, *, locks_tables: bool = False) -> tuple[Need, ...]:
+    """The least that a whole and consistent backup takes."""
+    of_database = [
+        ("SELECT", "to read the rows"),
+        ("SHOW VIEW", "to read the definitions of views"),
+        ("TRIGGER", "to read the definitions of triggers"),
+        ("EVENT", "to read the definitions of events"),
+    ]
+    if locks_tables:
+        of_database.append(("LOCK TABLES", "to keep tables still that have no snapshot"))
+    whole_server = [Need(right="RELOAD", database="", why="to hold one moment for all sessions")]
+    if not edition.mariadb:
+        whole_server += [
+            Need(right="BACKUP_ADMIN", database="", why="to hold off DDL meanwhile"),
+            Need(
+                right="SHOW_ROUTINE",
+                database="",
+                why="to read the definitions of routines",
+                instead=("SELECT",),
+            ),
+        ]
+    return (
+        *whole_server,
+        *(Need(right=right, database=database, why=why) for right, why in of_database),
+        Need(right="SELECT", database="mysql", why="to read routines, accounts and their grants"),
+    )
+
+
+def helpful(edition: Edition) -> tuple[Need, ...]:
+    """Without these a backup works, but takes its lock without knowing what it waits for."""
+    monitor = "REPLICATION CLIENT"
+    if edition.mariadb and edition.release >= (10, 5):
+        monitor = "SLAVE MONITOR"
+    return (
+        Need(right="PROCESS", database="", why="to see the long statements of others"),
+        Need(right=monitor, database="", why="to see how far a replica is behind"),
+    )
+
+
+def held(session: Session) -> list[Held]:
+    """What the login may do on whole databases; rights on single tables do not count."""
+    rights = []
+    for (line,) in session.text("SHOW GRANTS"):
+        match = _GRANT.match(line)
+        if match and match["object"] == "*":
+            scope = unquoted(match["scope"])
+            rights += [Held(right.strip(), scope) for right in match["rights"].split(",")]
+    return rights
+
+
+def missing(wanted: Sequence[Need], rights: Sequence[Held]) -> list[Need]:
+    return [need for need in wanted if not any(right.covers(need) for right in rights)]
+
+
+def require_grants(
+    session: Session, edition: Edition, database: str, *, locks_tables: bool = False
+) -> list[Held]:
+    """Raise `GrantMissing` unless the login may read all of `database`."""
+    wanted = needs(edition, database, locks_tables=locks_tables)
+    return require(session, wanted, f"database '{database}'")
+
+
+def require(session: Session, wanted: Sequence[Need], subject: str) -> list[Held]:
+    """All that the login holds; raises `GrantMissing` with the statements for what it lacks."""
+    rights = held(session)
+    lacking = missing(wanted, rights)
+    if lacking:
+        login = _login(session)
+        reasons = ", ".join(
+            f"{need.right} on {need.database or '*'} {need.why}" for need in lacking
+        )
+        raise GrantMissing(
+            f"cannot back up {subject}: {login} lacks {reasons}",
+            hint="; ".join(f"{need.grant_to(login)}" for need in lacking),
+        )
+    return rights
+
+
+def sight(session: Session, edition: Edition) -> Finding:
+    """What the login sees of others before it locks; a problem where that is not enough."""
+    lacking = missing(helpful(edition), held(session))
+    login = _login(session)
+    return Finding(
+        subject="sight",
+        detail="statements of others and the lag of a replica" if not lacking else "its own",
+        problem="; ".join(f"{login} lacks {need.right} {need.why}" for need in lacking),
+        hint="; ".join(need.grant_to(login) for need in lacking),
+    )
+
+
+def _login(session: Session) -> str:
+    user, _, host = session.value("SELECT CURRENT_USER()").rpartition("@")
+    return f"{quoted(user)}@{quoted(host)}"
+
+
+def _as_glob(pattern: str) -> str:
+    """The server's pattern (`%`, `_`, escaped by `\\`) as one of fnmatch."""
+    glob = []
+    for escaped, wildcard, plain in re.findall(r"\\(.)|([%_])|(.)", pattern, re.DOTALL):
+        if wildcard:
+            glob.append("*" if wildcard == "%" else "?")
+        else:
+            glob.append(
+                f"[{escaped or plain}]" if (escaped or plain) in "*?[" else escaped or plain
+            )
+    return "".join(glob)

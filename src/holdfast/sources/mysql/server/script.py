@@ -1,0 +1,90 @@
+"""Scripts of named objects: plain SQL whose comment lines let us take single objects out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from holdfast.model.stored_json import parsed
+
+MARK = b"-- holdfast "
+
+
+class ScriptDamaged(Exception):
+    """A script does not follow its own marks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One object's SQL; `table` is the table that it belongs to, where it does."""
+
+    kind: str
+    name: str
+    sql: bytes
+    table: str = ""
+
+    @property
+    def described(self) -> str:
+        """For messages."""
+        if self.kind == "indexes":
+            return f"the indexes of table '{self.table}'"
+        return f"{self.kind} '{self.name}'"
+
+
+def script(items: Iterable[Item], *, head: str = "") -> bytes:
+    """`items` as one script; each mark says how many bytes follow, so no name can forge one."""
+    pieces = [head.encode()]
+    for item in items:
+        mark = {"kind": item.kind, "name": item.name, "table": item.table, "bytes": len(item.sql)}
+        pieces.append(MARK + json.dumps(mark).encode() + b"\n" + item.sql)
+    return b"".join(pieces)
+
+
+def items(text: bytes) -> tuple[bytes, list[Item]]:
+    """Head and objects of what `script` made; raises `ScriptDamaged`."""
+    found: list[Item] = []
+    place = text.find(MARK)
+    if place < 0:
+        return text, found
+    head = text[:place]
+    while place < len(text):
+        line_end = text.find(b"\n", place)
+        if line_end < 0 or not text.startswith(MARK, place):
+            raise ScriptDamaged("a mark is missing")
+        try:
+            mark = parsed(text[place + len(MARK) : line_end])
+            if not isinstance(mark["bytes"], int) or mark["bytes"] < 0:
+                raise ValueError(f"its length is {mark['bytes']}")
+            end = line_end + 1 + mark["bytes"]
+            sql = text[line_end + 1 : end]
+            found.append(Item(kind=mark["kind"], name=mark["name"], table=mark["table"], sql=sql))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ScriptDamaged(f"a mark cannot be read: {error}") from error
+        place = end
+    return head, found
+
+
+def stored_program(
+    body: bytes,
+    *,
+    sql_mode: str,
+    charset: str,
+    collation: str = "utf8mb4_general_ci",
+    time_zone: str = "+00:00",
+) -> bytes:
+    """A routine, trigger or event under the settings it was made with.
+
+    The delimiter is one that the body does not hold; on a line of its own, because a body may
+    end in a comment.
+    """
+    delimiter = b";;"
+    while delimiter in body:
+        delimiter += b";"
+    settings = (
+        f"SET SESSION sql_mode = '{sql_mode}', time_zone = '{time_zone}';\n"
+        f"SET character_set_client = {charset}, collation_connection = {collation};\n"
+    ).encode()
+    return b"".join(
+        (settings, b"DELIMITER ", delimiter, b"\n", body, b"\n", delimiter, b"\nDELIMITER ;\n")
+    )

@@ -1,0 +1,270 @@
+"""One connection to the server, in bytes, that can be cut from another thread."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pymysql
+import pymysql.converters
+from pymysql.constants import COMMAND
+from pymysql.cursors import SSCursor
+
+from holdfast.model.errors import DatabaseUnreachable, GrantMissing
+from holdfast.runtime.cleanup import afterwards, on_failure
+from holdfast.sources.mysql.server import session_settings
+from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.failures import (
+    VALUE_CUT,
+    ConnectionLost,
+    StatementFailed,
+    cannot_connect,
+    translated,
+)
+from holdfast.sources.mysql.server.session_settings import Purpose
+
+CONNECT_SECONDS = 10.0
+# How often whoever waits for a long statement hears that it is still under way.
+LOOK_SECONDS = 5.0
+
+Row = tuple[bytes | None, ...]
+
+# Values go in as literals and come out as the server's own bytes: no decoders.
+_ENCODERS: dict[int | type[Any], Callable[[Any], str] | Callable[[str], Any]] = dict(
+    pymysql.converters.encoders.items()
+)
+
+
+class _Connection(pymysql.Connection):
+    """PyMySQL's connection, which can also be cut."""
+
+    def cut(self) -> None:
+        """Shut the socket down under whoever is reading from it.
+
+        A duplicate, because the socket object itself belongs to the reading thread.
+        """
+        # None where it was closed meanwhile.
+        with suppress(OSError, AttributeError):
+            descriptor = os.dup(self._sock.fileno())  # type: ignore[attr-defined]  # not in the stubs
+            with socket.socket(fileno=descriptor) as duplicate:
+                duplicate.shutdown(socket.SHUT_RDWR)
+
+    def ask(self, sql: str) -> None:
+        """Send a statement without waiting for its answer."""
+        self._execute_command(COMMAND.COM_QUERY, sql)  # type: ignore[attr-defined]  # not in the stubs
+
+    def is_answered(self, *, within_seconds: float) -> bool:
+        waiting = select.poll()
+        waiting.register(self._sock.fileno(), select.POLLIN)  # type: ignore[attr-defined]  # not in the stubs
+        return bool(waiting.poll(within_seconds * 1000))
+
+    def answer(self) -> tuple[list[Row], int]:
+        """All rows of what was asked, and how many warnings the server had."""
+        self._read_query_result()  # type: ignore[attr-defined]  # not in the stubs
+        result = self._result  # type: ignore[attr-defined]  # not in the stubs
+        return list(result.rows or ()), int(result.warning_count)
+
+    def forget_result(self) -> None:
+        """Else PyMySQL would want the rest of an unfinished result when it is collected."""
+        result = self._result  # type: ignore[attr-defined]  # not in the stubs
+        if result is not None:
+            result.unbuffered_active = False
+
+
+class Session:
+    """One login: short questions as text, large answers as bytes.
+
+    `preparation` is the statement that gave it its settings: a stock program that begins with
+    the same one reads or loads as we do.
+    """
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        self._cut = False
+        self.preparation = ""
+
+    @classmethod
+    def open(
+        cls, address: Address, *, database: str | None = None, purpose: Purpose = "reading"
+    ) -> Session:
+        """Log in and prepare; raises `DatabaseUnreachable`, `AccessDenied` or `GrantMissing`."""
+        try:
+            connection = _Connection(
+                user=address.user,
+                password=address.password.encode(),
+                host=address.host,
+                port=address.port,
+                unix_socket=address.unix_socket or None,
+                database=address.database if database is None else database or None,
+                ssl_ca=address.ssl_ca or None,
+                ssl_disabled=True if address.unix_socket else None,
+                charset="utf8mb4",
+                use_unicode=False,
+                conv=dict(_ENCODERS),
+                autocommit=True,
+                sql_mode="",
+                connect_timeout=CONNECT_SECONDS,
+            )
+        except (pymysql.Error, OSError, RuntimeError) as error:
+            raise cannot_connect(address, error) from error
+        opened = cls(connection)
+        with on_failure(opened.close):
+            try:
+                opened._prepare(purpose)
+            except ConnectionLost as error:
+                what = f"cannot connect to '{address}': {error.message}"
+                raise DatabaseUnreachable(what) from error
+        return opened
+
+    def _prepare(self, purpose: Purpose) -> None:
+        """Give every variable that matters its value: a new session has the server's own."""
+        self.run(session_settings.FIRST)
+        present = {row[0]: row[1] for row in self.text("SHOW SESSION VARIABLES")}
+        try:
+            self.preparation = session_settings.statement(purpose, present)
+            self.run(self.preparation)
+        except GrantMissing as error:
+            refused = session_settings.restricted(purpose, present)
+            wanted = session_settings.indispensable(purpose, present)
+            if purpose == "loading" and wanted:
+                raise _cannot_prepare(self.value("SELECT CURRENT_USER()"), wanted) from error
+            # What is left out here ends a read with an error at worst.
+            allowed = {name: value for name, value in present.items() if name not in refused}
+            self.preparation = session_settings.statement(purpose, allowed)
+            self.run(self.preparation)
+
+    def configure(self, **values: str | int) -> None:
+        """Set session variables; a value is SQL text."""
+        for name, value in values.items():
+            self.run(f"SET SESSION {name} = {value}")
+
+    def run(self, sql: str) -> None:
+        """Carry out a statement that answers nothing of interest."""
+        self.fetch(sql)
+
+    def text(self, sql: str, *values: str) -> list[tuple[str, ...]]:
+        """All rows as text; NULL is an empty string. For names and numbers."""
+        rows, _ = self.fetch(sql, values)
+        return [tuple((value or b"").decode() for value in row) for row in rows]
+
+    def named(self, sql: str) -> list[dict[str, str]]:
+        """All rows as text under the names of their columns."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql)
+                names = [column[0] for column in cursor.description or ()]
+                rows: list[Row] = list(cursor.fetchall())
+        except (pymysql.Error, OSError) as error:
+            raise translated(error) from error
+        return [
+            {name: (value or b"").decode() for name, value in zip(names, row, strict=True)}
+            for row in rows
+        ]
+
+    def value(self, sql: str, *values: str) -> str:
+        """The first column of the first row as text, or an empty string."""
+        rows = self.text(sql, *values)
+        return rows[0][0] if rows else ""
+
+    def variable(self, name: str) -> str:
+        """A session variable, or an empty string where this server has none of that name."""
+        rows = self.text("SHOW VARIABLES LIKE %s", name.replace("_", r"\_"))
+        return rows[0][1] if rows else ""
+
+    def fetch(self, sql: str, values: Sequence[str] = ()) -> tuple[list[Row], int]:
+        """All rows as bytes, and how many warnings the server had."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql, tuple(values) or None)
+                rows: list[Row] = list(cursor.fetchall())
+                return rows, int(cursor.warning_count)
+        except (pymysql.Error, OSError) as error:
+            raise translated(error) from error
+
+    def awaited(self, sql: str) -> Generator[bytes, None, tuple[list[Row], int]]:
+        """What `fetch` gives, of a statement that takes long: yields `b""` now and then meanwhile.
+
+        Leaving before the end cuts the connection.
+        """
+        with on_failure(self.cut):
+            try:
+                self._connection.ask(sql)
+                while not self._connection.is_answered(within_seconds=LOOK_SECONDS):
+                    yield b""
+                return self._connection.answer()
+            except (pymysql.Error, OSError) as error:
+                raise translated(error) from error
+
+    @contextmanager
+    def streamed(self, sql: str) -> Iterator[Iterator[Row]]:
+        """Rows as the server sends them; leaving before the end cuts the connection.
+
+        Raises `StatementFailed` at the end where a value was too large for the server itself.
+        """
+        ended = False
+
+        def rows() -> Iterator[Row]:
+            nonlocal ended
+            try:
+                cursor.execute(sql)
+                yield from cursor.fetchall_unbuffered()
+                ended = True
+                warned = cursor.warning_count > 0
+            except (pymysql.Error, OSError) as error:
+                raise translated(error) from error
+            if warned:
+                self._refuse_cut_values()
+
+        def end() -> None:
+            if not ended:
+                # What is still on its way could only be read to its end: that may be hours.
+                self.cut()
+                self._connection.forget_result()
+            with suppress(pymysql.Error, OSError):
+                cursor.close()
+
+        cursor = self._connection.cursor(SSCursor)
+        with afterwards(end):
+            yield rows()
+
+    def _refuse_cut_values(self) -> None:
+        """Raise `StatementFailed` where the server gave NULL for what it could not hold."""
+        for _, code, text in self.text("SHOW WARNINGS"):
+            if int(code) in VALUE_CUT:
+                raise StatementFailed(int(code), text)
+
+    @property
+    def alive(self) -> bool:
+        return self._connection.open and not self._cut
+
+    def cut(self) -> None:
+        """End the connection under a running statement; from any thread."""
+        self._cut = True
+        self._connection.cut()
+
+    def close(self) -> None:
+        with suppress(pymysql.Error, OSError):
+            self._connection.close()
+
+
+def _cannot_prepare(user: str, refused: Mapping[str, str]) -> GrantMissing:
+    values = ", ".join(f"{name} = {value}" for name, value in refused.items())
+    return GrantMissing(
+        f"cannot load anything faithfully while the server has {', '.join(refused)} as they are: "
+        f"{user} may not set them for a session",
+        hint=f"GRANT SESSION_VARIABLES_ADMIN ON *.* to it (MariaDB: SUPER), or SET GLOBAL {values}",
+    )
+
+
+@contextmanager
+def session(
+    address: Address, *, database: str | None = None, purpose: Purpose = "reading"
+) -> Iterator[Session]:
+    """A session for the length of the block; `database=""` is none at all."""
+    opened = Session.open(address, database=database, purpose=purpose)
+    with afterwards(opened.close):
+        yield opened

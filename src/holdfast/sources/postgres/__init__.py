@@ -1,0 +1,1 @@
+"""PostgreSQL: what is asked of a server, and each way to read and restore it."""

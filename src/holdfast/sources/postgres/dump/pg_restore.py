@@ -1,0 +1,198 @@
+"""Running pg_restore, and saying which object it stopped at."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from holdfast.model.backup import Relation
+from holdfast.model.errors import RestoreFailed
+from holdfast.model.restored import FailedObject
+from holdfast.runtime.process import ChildFailed, running
+from holdfast.sources.failed_objects import ROWS, hinted
+from holdfast.sources.postgres.dump.spool import Artefact
+from holdfast.sources.postgres.server import failures
+from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.statements import unquoted
+from holdfast.sources.postgres.server.tools import Tool
+
+# It repeats the statement that failed after the error: a function may have many lines.
+STDERR_LINES = 2000
+# A line or two for each table.
+VERBOSE_LINES = 400_000
+_ERROR = re.compile(r"error: (?:could not execute query: )?(?:ERROR:\s+)?([^|]*)")
+_ROWS = re.compile(r"COPY failed for table \"(.*)\": (?:ERROR:\s+)?(.*)")
+# What it says of an entry of its contents that it goes on without, and how many those were.
+_ENTRY = re.compile(r"from TOC entry \d+; \d+ (?P<oid>\d+) (?P<rest>[^|]*)")
+_IGNORED = re.compile(r"errors ignored on restore: (\d+)")
+_STATEMENT = re.compile(r"Command was: ([^|]*)")
+# What pg_dump does not quote is in lower case, so words in upper case are not a name.
+_NAME = r'(?:"(?:[^"]|"")*"|[a-z_][a-z0-9_$]*|\d+)'
+_MADE = re.compile(
+    r"(?:CREATE(?: OR REPLACE)?|ALTER|COMMENT ON|REFRESH)"
+    r" (?P<kind>[A-Z]+(?: [A-Z]+)*?)(?: ONLY| IF NOT EXISTS)?"
+    rf" (?P<name>{_NAME}(?:\.{_NAME})?)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PgRestore:
+    """pg_restore for one database."""
+
+    tool: Tool
+    login: Login
+
+    def contents(self, artefact: Artefact) -> str:
+        """The list of what the artefact holds."""
+        # Not through a pipe: it would fill while we are still writing to the other one.
+        with tempfile.TemporaryFile() as out:
+            self._run(artefact, ["--list", f"--file={_path(out)}"], [out])
+            out.seek(0)
+            return out.read().decode("utf-8", errors="surrogateescape")
+
+    def script(self, artefact: Artefact, options: Sequence[str], *, contents: str) -> str:
+        """What it would send to a server; of its contents only those named, where any are."""
+        with tempfile.TemporaryFile() as out, _listed(contents) as listed:
+            arguments = [*options, f"--file={_path(out)}", *_use(listed)]
+            self._run(artefact, arguments, [out, *listed])
+            out.seek(0)
+            return out.read().decode("utf-8", errors="surrogateescape")
+
+    def rows(
+        self, artefact: Artefact, *, contents: str, names: Mapping[int, Relation]
+    ) -> tuple[FailedObject, ...]:
+        """Bring in all that is no definition, and tell what of it did not come."""
+        # Only when it tells all does it tell which table an error is about.
+        arguments = ["--section=data", "--verbose", "--no-password"]
+        arguments.append(f"--dbname={self.login.steady_conninfo()}")
+        if artefact.workers > 1:
+            arguments.append(f"--jobs={artefact.workers}")
+        with _listed(contents) as listed:
+            try:
+                self._run_to_end(
+                    artefact, [*arguments, *_use(listed)], listed, stderr_lines=VERBOSE_LINES
+                )
+            except ChildFailed as error:
+                if not _IGNORED.search(error.stderr):
+                    raise failure(error, self.login.database) from error
+                return failed_entries(error.stderr, names)
+        return ()
+
+    def restore(self, artefact: Artefact, options: Sequence[str], *, contents: str = "") -> None:
+        """Bring it back up to the first error; of its contents only those named, where any are.
+
+        Raises `RestoreFailed` naming the object.
+        """
+        arguments = [
+            "--exit-on-error",
+            "--no-password",
+            f"--dbname={self.login.steady_conninfo()}",
+            *options,
+        ]
+        if artefact.workers > 1:
+            arguments.append(f"--jobs={artefact.workers}")
+        with _listed(contents) as listed:
+            try:
+                self._run(artefact, [*arguments, *_use(listed)], listed)
+            except RestoreFailed as error:
+                raise hinted(error) from error.__cause__
+
+    def _run(
+        self, artefact: Artefact, arguments: Sequence[str], files: Sequence[IO[bytes]]
+    ) -> None:
+        try:
+            self._run_to_end(artefact, arguments, files)
+        except ChildFailed as error:
+            raise failure(error, self.login.database) from error
+
+    def _run_to_end(
+        self,
+        artefact: Artefact,
+        arguments: Sequence[str],
+        files: Sequence[IO[bytes]],
+        *,
+        stderr_lines: int = STDERR_LINES,
+    ) -> None:
+        argv = [str(self.tool.path), "--format=custom", *arguments]
+        if artefact.file is not None:
+            argv.append(_path(artefact.file))
+            files = [*files, artefact.file]
+        with running(
+            argv,
+            env=self.login.environment(),
+            stdin=artefact.file is None,
+            stdout=False,
+            pass_fds=[file.fileno() for file in files],
+            stderr_lines=stderr_lines,
+        ) as child:
+            if artefact.file is None:
+                child.feed(artefact.proven)
+            child.finish()
+
+
+@contextmanager
+def _listed(contents: str) -> Iterator[list[IO[bytes]]]:
+    """The entries to restore in a file without a name; none where all are wanted."""
+    if not contents:
+        yield []
+        return
+    with tempfile.TemporaryFile() as listed:
+        listed.write(contents.encode("utf-8", errors="surrogateescape"))
+        listed.flush()
+        yield [listed]
+
+
+def _use(listed: Sequence[IO[bytes]]) -> list[str]:
+    return [f"--use-list={_path(file)}" for file in listed]
+
+
+def _path(file: IO[bytes]) -> str:
+    """A name under which the child, and its children, can open a nameless file anew."""
+    return f"/dev/fd/{file.fileno()}"
+
+
+def failed_entries(said: str, names: Mapping[int, Relation]) -> tuple[FailedObject, ...]:
+    """What it went on without, as it told in `said`."""
+    found: list[FailedObject] = []
+    for entry in _ENTRY.finditer(said):
+        error = _ERROR.search(said, entry.end())
+        cause = error[1].strip() if error else "it did not say why"
+        rows = _ROWS.match(cause)
+        relation = names.get(int(entry["oid"]))
+        found.append(
+            FailedObject(
+                kind=ROWS if relation else "entry",
+                name=str(relation) if relation else entry["rest"].strip(),
+                statement="",
+                cause=rows[2] if rows else cause,
+            )
+        )
+    if not found:
+        found.append(FailedObject(kind="entry", name="unknown", statement="", cause=said[-200:]))
+    return tuple(found)
+
+
+def failure(error: ChildFailed, database: str) -> RestoreFailed:
+    """The first error, and the object of the statement that met it."""
+    subject, cause = f"database '{database}'", error.message
+    if said := _ERROR.search(error.stderr):
+        cause = said[1].strip()
+        statement = _STATEMENT.search(error.stderr, said.end())
+        if rows := _ROWS.match(cause):
+            subject, cause = f"table '{rows[1]}'", rows[2]
+        elif statement:
+            subject = _object(statement[1].strip())
+    return failures.restoring(cause, subject)
+
+
+def _object(statement: str) -> str:
+    """What it makes or changes; where that is not clear, the statement's first line."""
+    made = _MADE.match(statement)
+    if made is None:
+        return f"'{statement}'"
+    name = re.sub(_NAME, lambda each: unquoted(each[0]), made["name"])
+    return f"{made['kind'].lower()} '{name}'"

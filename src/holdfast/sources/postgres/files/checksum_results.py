@@ -1,0 +1,195 @@
+"""What was seen of the files of one part, as a line that a later run can go on from."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import zstandard
+
+from holdfast.model.backup import MOST, Part
+from holdfast.model.errors import VerifyFailed
+from holdfast.model.file_pieces import PIECE
+from holdfast.model.stored_json import MANIFEST, parsed
+from holdfast.runtime import events
+from holdfast.sources.postgres.files import crc
+
+# A line of two thousand files is kept for each of five hundred parts.
+PACKED = "zstd:"
+LEVEL = 3
+# Of a disk that has gone bad as a whole nobody wants every page.
+BLOCKS_KEPT, BLOCKS_TOLD = 100, 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFile:
+    """A file as it was read, or `size_bytes` of it from `first` on."""
+
+    size_bytes: int
+    modified: int
+    crc32c: int
+    first: int = 0
+
+    def and_then(self, after: ReadFile) -> ReadFile:
+        """Both as one, where `after` begins at the end of this."""
+        return ReadFile(
+            size_bytes=self.size_bytes + after.size_bytes,
+            modified=max(self.modified, after.modified),
+            crc32c=crc.joined(self.crc32c, after.crc32c, after.size_bytes),
+            first=self.first,
+        )
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """Each file that was read, piece by piece; folders, what had vanished, and how many pages
+    were bad or not. `doubtful` pages have the LSN that stands beside their block: they are right
+    only where the server had written that much WAL when the backup ended."""
+
+    files: dict[str, list[ReadFile]] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+    vanished: set[str] = field(default_factory=set)
+    bad: dict[str, list[int]] = field(default_factory=dict)
+    doubtful: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    pages: int = 0
+
+    def add_file(self, path: str, read: ReadFile) -> None:
+        self.files.setdefault(path, []).append(read)
+
+    def add_pages(
+        self,
+        path: str,
+        *,
+        checked: int,
+        bad: Iterable[int] = (),
+        doubtful: Iterable[tuple[int, int]] = (),
+    ) -> None:
+        self.pages += checked
+        if bad := list(bad):
+            self.bad[path] = heapq.nsmallest(BLOCKS_KEPT, {*self.bad.get(path, []), *bad})
+        if doubtful := list(doubtful):
+            # Whatever the end turns out to be: the furthest ones are the first to be beyond it.
+            told = ((block, min(lsn, MOST)) for block, lsn in doubtful)
+            found = {*self.doubtful.get(path, []), *told}
+            self.doubtful[path] = heapq.nlargest(BLOCKS_KEPT, found, key=lambda each: each[1])
+
+    def judge(self, end: int) -> None:
+        """No WAL that belongs to the backup has made a page whose LSN is beyond its `end`."""
+        for path, blocks in self.doubtful.items():
+            self.add_pages(path, checked=0, bad=[block for block, lsn in blocks if lsn > end])
+        self.doubtful.clear()
+
+    @property
+    def told_bad(self) -> str:
+        """As a manifest's proof says it."""
+        return "; ".join(
+            f"{path}: {', '.join(map(str, blocks[:BLOCKS_TOLD]))}"
+            for path, blocks in sorted(self.bad.items())
+        )
+
+    def tell(self) -> None:
+        """Log what is bad, as errors."""
+        for path, blocks in sorted(self.bad.items()):
+            events.error("pages_damaged", file=path, blocks=blocks[:BLOCKS_TOLD])
+
+    @property
+    def paths(self) -> list[str]:
+        """Of every file, those that had vanished too."""
+        return [*self.files, *sorted(self.vanished)]
+
+    def encode(self) -> str:
+        files = {
+            path: [[each.size_bytes, each.modified, each.crc32c, each.first] for each in pieces]
+            for path, pieces in self.files.items()
+        }
+        document = {
+            "files": files,
+            "folders": self.folders,
+            "vanished": sorted(self.vanished),
+            "bad": self.bad,
+            "doubtful": self.doubtful,
+            "pages": self.pages,
+        }
+        text = json.dumps(document, separators=(",", ":")).encode()
+        packed = zstandard.ZstdCompressor(level=LEVEL).compress(text)
+        return PACKED + base64.b64encode(packed).decode()
+
+    @staticmethod
+    def decode(text: str) -> Findings:
+        """Raises `VerifyFailed` for what nobody has written."""
+        try:
+            return Findings._of(parsed(_unpacked(text) or "{}", MANIFEST, of_files=True))
+        except (AttributeError, TypeError, ValueError, zstandard.ZstdError) as error:
+            raise VerifyFailed(f"cannot trust what was noted of files: {error}") from error
+
+    @staticmethod
+    def _of(document: dict[str, Any]) -> Findings:
+        return Findings(
+            files={
+                path: [
+                    ReadFile(
+                        size_bytes=size_bytes, modified=int(modified), crc32c=crc32c, first=first
+                    )
+                    for size_bytes, modified, crc32c, first in pieces
+                ]
+                for path, pieces in document.get("files", {}).items()
+            },
+            folders=document.get("folders", []),
+            vanished=set(document.get("vanished", [])),
+            bad=document.get("bad", {}),
+            doubtful={
+                path: [(block, lsn) for block, lsn in blocks]
+                for path, blocks in document.get("doubtful", {}).items()
+            },
+            pages=document.get("pages", 0),
+        )
+
+    @staticmethod
+    def of_all(parts: Iterable[Part]) -> Findings:
+        """Those of several parts as one, but for their files: there may be a million."""
+        whole = Findings()
+        for part in parts:
+            found = Findings.decode(part.memo)
+            whole.folders += found.folders
+            whole.vanished |= found.vanished
+            for path, blocks in found.bad.items():
+                whole.add_pages(path, checked=0, bad=blocks)
+            for path, doubtful in found.doubtful.items():
+                whole.add_pages(path, checked=0, doubtful=doubtful)
+            whole.pages += found.pages
+        return whole
+
+
+def whole_files(parts: Iterable[Part], vanished: set[str]) -> Iterator[tuple[str, ReadFile]]:
+    """Every file as it comes back; one that vanished while pieces of it were read does not."""
+    shared: dict[str, list[ReadFile]] = {}
+    for part in parts:
+        is_piece = PIECE in part.details
+        for path, pieces in Findings.decode(part.memo).files.items():
+            if is_piece:
+                shared.setdefault(path, []).extend(pieces)
+            elif path not in vanished:
+                yield path, _joined(pieces)
+    for path, pieces in shared.items():
+        if path not in vanished:
+            yield path, _joined(pieces)
+
+
+def _joined(pieces: list[ReadFile]) -> ReadFile:
+    return reduce(ReadFile.and_then, sorted(pieces, key=lambda each: each.first))
+
+
+def _unpacked(text: str) -> str:
+    """As it was written; what earlier releases wrote was not packed."""
+    if not text.startswith(PACKED):
+        return text
+    packed = base64.b64decode(text.removeprefix(PACKED), validate=True)
+    size_bytes = zstandard.frame_content_size(packed)
+    if not 0 <= size_bytes <= MANIFEST.size_bytes:
+        raise ValueError(f"it would have {size_bytes} bytes")
+    return str(zstandard.decompress(packed, max_output_size=MANIFEST.size_bytes), "utf-8")

@@ -1,0 +1,174 @@
+"""Parts of a cluster into its files: alone, in pieces, or out of a tar."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import IO
+
+from holdfast.model.backup import Part, PartKind
+from holdfast.model.errors import RestoreFailed, VerifyFailed
+from holdfast.model.file_pieces import PATH
+from holdfast.model.part_details import Details
+from holdfast.model.proven import StoredParts
+from holdfast.ports.source import Progress
+from holdfast.runtime.cleanup import afterwards, noted_on
+from holdfast.runtime.files import write_all
+from holdfast.sources.postgres.files.file_ranges import FileRange
+from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES
+from holdfast.sources.postgres.files.part_plan import MODE, SPARSE
+from holdfast.sources.postgres.files.restore_folders import RestoreFolders, restore_failed
+from holdfast.sources.postgres.files.snapshot import MAP_FILE
+from holdfast.sources.postgres.files.tree import OF_A_SERVER, SIGNALS
+
+# As a file system has them.
+HOLE_BYTES = 4096
+_MODE = re.compile(r"[0-7]{1,4}")
+# What a running server has written of itself, and what would make a standby of what comes back.
+_NOT_BROUGHT = OF_A_SERVER | SIGNALS
+
+
+class FileRestore:
+    """Brings parts back below `folders`; `bring` is called by several workers."""
+
+    def __init__(self, folders: RestoreFolders, stored: StoredParts, progress: Progress) -> None:
+        self._folders = folders
+        self._stored = stored
+        self._progress = progress
+        self._is_aborted = False
+
+    def bring_all(self, parts: Sequence[Part], *, workers: int) -> None:
+        """The first failure is the one that is raised; the others are its consequence."""
+        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+            under_way = [pool.submit(self.bring, part) for part in parts]
+            try:
+                for done in as_completed(under_way):
+                    done.result()
+            except BaseException as error:
+                self._is_aborted = True
+                with noted_on(error):
+                    pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def bring(self, part: Part) -> None:
+        """Raises `RestoreFailed`, and what `stored` raises."""
+        try:
+            if part.kind is PartKind.FILE_PACK:
+                # What is in it says where it goes: that is believed only once it is proven.
+                with self._stored.proven(part) as proven:
+                    self._unpack(self._watched(proven, part))
+            else:
+                with self._stored.streamed(part) as chunks:
+                    seen = self._watched(chunks, part)
+                    self._write(path_of(part), seen, how=_How.of(part))
+        except (OSError, tarfile.TarError) as error:
+            path = self._folders.data / part.details.get(PATH, part.name)
+            raise restore_failed(path, error) from error
+        self._progress.part_done(part.name)
+
+    def _watched(self, chunks: Iterable[bytes], part: Part) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._is_aborted:
+                raise RestoreFailed(f"cannot restore '{part.name}': the restore was ended")
+            yield chunk
+
+    def _unpack(self, chunks: Iterator[bytes]) -> None:
+        with tarfile.open(fileobj=_Stream(chunks), mode="r|", bufsize=CHUNK_BYTES) as pack:
+            for member in pack:
+                # As pg_basebackup calls one of its folders.
+                name = member.name.removeprefix("./")
+                # Links, devices and pipes lead somewhere else: nobody has packed any.
+                content = pack.extractfile(member) if member.isreg() else None
+                if member.isdir():
+                    self._folders.make_folder(name, mode=member.mode)
+                elif content is not None:
+                    self._write(name, _chunks_of(content), how=_How(mode=member.mode))
+                else:
+                    raise tarfile.TarError(f"'{name}' is neither file nor folder")
+
+    def _write(self, path: str, chunks: Iterator[bytes], *, how: _How) -> None:
+        """A file that nobody made before, or a piece of one that others are writing too."""
+        if path in _NOT_BROUGHT:
+            for _ in chunks:
+                pass
+            return
+        descriptor = self._folders.create(path, is_piece=how.piece is not None, mode=how.mode)
+        with afterwards(os.close, descriptor):
+            os.lseek(descriptor, how.piece.first if how.piece else 0, os.SEEK_SET)
+            for chunk in chunks:
+                if path == MAP_FILE and chunk:
+                    # A server that starts would make links to what it names, wherever that is.
+                    raise tarfile.TarError("it names places outside of the folder")
+                _write_all(descriptor, chunk, is_sparse=how.is_sparse)
+            if how.is_sparse:
+                _end_here(descriptor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """What of a file comes, with which rights, and whether it had holes."""
+
+    piece: FileRange | None = None
+    mode: int = 0
+    is_sparse: bool = False
+
+    @staticmethod
+    def of(part: Part) -> _How:
+        """Raises `VerifyFailed` for what nobody has written."""
+        details = Details(part)
+        return _How(
+            piece=FileRange.of(part.details),
+            mode=int(details.matching(MODE, _MODE, "0"), 8) if MODE in details else 0,
+            is_sparse=SPARSE in details,
+        )
+
+
+class _Stream(io.RawIOBase):
+    """Chunks as the file object that a streamed tar is read from."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._rest:
+            self._rest = memoryview(next(self._chunks, b""))
+        head, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(head)
+
+
+def path_of(part: Part) -> str:
+    """Where a part's file belongs; raises `VerifyFailed` where nobody says."""
+    try:
+        return part.details[PATH]
+    except KeyError as error:
+        raise VerifyFailed(f"cannot trust part '{part.name}': it does not name its file") from error
+
+
+def _chunks_of(content: IO[bytes]) -> Iterator[bytes]:
+    while chunk := content.read(CHUNK_BYTES):
+        yield chunk
+
+
+def _write_all(descriptor: int, chunk: bytes, *, is_sparse: bool) -> None:
+    if not is_sparse:
+        write_all(descriptor, chunk)
+        return
+    for first in range(0, len(chunk), HOLE_BYTES):
+        block = chunk[first : first + HOLE_BYTES]
+        if any(block):
+            write_all(descriptor, block)
+        else:
+            os.lseek(descriptor, len(block), os.SEEK_CUR)
+
+
+def _end_here(descriptor: int) -> None:
+    """A hole at its end does not make a file longer, and other pieces of it may have."""
+    end = os.lseek(descriptor, 0, os.SEEK_CUR)
+    if end > os.fstat(descriptor).st_size:
+        os.pwrite(descriptor, b"\0", end - 1)

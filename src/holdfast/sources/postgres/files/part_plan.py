@@ -1,0 +1,217 @@
+"""Files into parts: big ones alone or in pieces, small ones in packs, so that workers share
+evenly."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from holdfast.model.backup import Codec, Part, PartKind, PartPlan
+from holdfast.model.file_pieces import PATH
+from holdfast.sources.postgres.files.checksum_results import Findings
+from holdfast.sources.postgres.files.entries import Entries, Paths, paths
+from holdfast.sources.postgres.files.file_ranges import RANGE_BYTES, FileRange, cut
+from holdfast.sources.postgres.files.tree import Entry
+
+SMALL_FILE_BYTES = 4 << 20
+PACK_BYTES = 32 << 20
+PACK_FILES = 2000
+# A manifest names some hundred thousand parts at the most, and each takes memory in every run.
+PARTS_OF_A_SIZE = 8000
+# A pack of a GiB: whoever restores it has to keep all of it until it is proven.
+MOST_DOUBLED = 5
+MODE, SPARSE = "mode", "sparse"
+_SAFE_NAME = re.compile(r"[a-z0-9._/-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """From which size on a file is a part of its own, and how large pieces and packs are."""
+
+    small_bytes: int = SMALL_FILE_BYTES
+    pack_bytes: int = PACK_BYTES
+    pack_files: int = PACK_FILES
+    range_bytes: int = RANGE_BYTES
+    parts_of_a_size: int = PARTS_OF_A_SIZE
+
+    def after(self, parts: int) -> Sizes:
+        """Those of the next part: the more there are, the larger, so that they stay few."""
+        twice = min(parts // self.parts_of_a_size, MOST_DOUBLED)
+        return Sizes(
+            small_bytes=self.small_bytes << twice,
+            pack_bytes=self.pack_bytes << twice,
+            pack_files=self.pack_files,
+            range_bytes=self.range_bytes << twice,
+        )
+
+
+@dataclass(kw_only=True)
+class Layout:
+    """Every part that files make, and which files are in it, by the part's name."""
+
+    parts: list[PartPlan] = field(default_factory=list)
+    contents: dict[str, Entries] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> Iterator[Entry]:
+        """Every file and folder; one in several parts comes as often."""
+        return (entry for each in self.contents.values() for entry in each)
+
+    def add_pack(self, name: str, entries: Sequence[Entry], *, compress: bool = True) -> None:
+        self.contents[name] = Entries(entries)
+        self.parts.append(
+            PartPlan(
+                name=name,
+                kind=PartKind.FILE_PACK,
+                estimated_bytes=sum(entry.size_bytes for entry in entries),
+                compress=compress,
+            )
+        )
+
+    def add_file(
+        self,
+        entry: Entry,
+        piece: FileRange | None = None,
+        *,
+        compress: bool,
+        details: dict[str, str] | None = None,
+    ) -> None:
+        """All of it as one part, or a piece; `details` are what an earlier run has noted of it."""
+        name = _name(entry.path)
+        noted = {PATH: entry.path} | (_noted(entry) if details is None else details)
+        size_bytes = entry.size_bytes
+        if piece is not None:
+            name, noted = f"{name}/{piece.name}", noted | piece.details
+            size_bytes = (piece.after or max(size_bytes, piece.first)) - piece.first
+        self.contents[name] = Entries([entry])
+        self.parts.append(
+            PartPlan(
+                name=name,
+                kind=PartKind.FILE,
+                estimated_bytes=size_bytes,
+                details=noted,
+                compress=compress,
+            )
+        )
+
+
+def _noted(entry: Entry) -> dict[str, str]:
+    """What a restore brings back besides the content."""
+    found = {MODE: f"{entry.mode:o}"} if entry.mode else {}
+    return found | ({SPARSE: "yes"} if entry.is_sparse else {})
+
+
+def around(
+    layout: Layout,
+    stored: Iterable[Part],
+    *,
+    with_rest: bool,
+    sizes: Sizes | None = None,
+) -> Layout:
+    """The same files, but those in `stored` in the parts that they are in already.
+
+    Without the rest, nothing else is to be copied.
+    """
+    sizes, made = sizes or Sizes(), Layout()
+    with paths() as held:
+        pieces = _keep_packs(stored, made, held)
+        known = {entry.path: entry for entry in layout.entries if entry.path in pieces}
+        for path, parts in pieces.items():
+            entry = known.get(path, Entry(path=path))
+            _keep_pieces(entry, parts, made, sizes=sizes if with_rest else None)
+        held.add(pieces)
+        rest = (entry for entry in _once(layout) if entry.path not in held)
+        return lay_out(rest if with_rest else (), into=made, sizes=sizes)
+
+
+def _keep_packs(stored: Iterable[Part], made: Layout, held: Paths) -> defaultdict[str, list[Part]]:
+    """Packs as they are, with their paths into `held`; the parts of the other files by path."""
+    pieces: defaultdict[str, list[Part]] = defaultdict(list)
+    for part in {each.name: each for each in stored}.values():
+        if part.kind is PartKind.FILE:
+            pieces[part.details[PATH]].append(part)
+        elif part.kind is PartKind.FILE_PACK:
+            found = Findings.decode(part.memo)
+            entries = [Entry(path=path, is_folder=True) for path in found.folders]
+            entries += [Entry(path=path) for path in found.paths]
+            made.add_pack(part.name, entries, compress=part.codec is not Codec.NONE)
+            held.add(entry.path for entry in entries)
+    return pieces
+
+
+def _keep_pieces(entry: Entry, parts: list[Part], made: Layout, *, sizes: Sizes | None) -> None:
+    compress = parts[0].codec is not Codec.NONE
+    noted = {name: parts[0].details[name] for name in (MODE, SPARSE) if name in parts[0].details}
+    held = [FileRange.of(part.details) for part in parts]
+    known = [piece for piece in held if piece is not None]
+    if known and sizes is not None:
+        held = [*cut(entry.size_bytes, known, range_bytes=sizes.range_bytes)]
+    for piece in held:
+        made.add_file(entry, piece, compress=compress, details=noted)
+
+
+def _once(layout: Layout) -> Iterator[Entry]:
+    """Pieces of a file follow each other in no order, and name it again and again."""
+    for part in layout.parts:
+        piece = FileRange.of(part.details)
+        if piece is None or not piece.first:
+            yield from layout.contents[part.name]
+
+
+def lay_out(
+    entries: Iterable[Entry],
+    *,
+    into: Layout | None = None,
+    is_worth_compressing: Callable[[Entry], bool] = lambda _: True,
+    sizes: Sizes | None = None,
+) -> Layout:
+    """The parts, biggest first, beside those that `into` has already.
+
+    A file whose name no store would take goes into a pack.
+    """
+    layout, first = into or Layout(), sizes or Sizes()
+    taken = {_name(part.details[PATH]) for part in layout.parts if part.kind is PartKind.FILE}
+    names = (f"packs/{number:05}.tar" for number in itertools.count())
+    free = (name for name in names if name not in layout.contents)
+    pack = _Pack()
+    for entry in entries:
+        now, name = first.after(len(layout.parts)), _name(entry.path)
+        if entry.size_bytes < now.small_bytes or name in taken or not _SAFE_NAME.fullmatch(name):
+            if pack.is_full(entry, now):
+                layout.add_pack(next(free), pack.entries)
+                pack = _Pack()
+            pack.add(entry)
+            continue
+        taken.add(name)
+        compress = is_worth_compressing(entry)
+        pieces = cut(entry.size_bytes, range_bytes=now.range_bytes)
+        for piece in pieces if len(pieces) > 1 else [None]:
+            layout.add_file(entry, piece, compress=compress)
+    if pack.entries:
+        layout.add_pack(next(free), pack.entries)
+    layout.parts.sort(key=lambda part: (-part.estimated_bytes, part.name))
+    return layout
+
+
+@dataclass(kw_only=True)
+class _Pack:
+    """Small files on their way into one part."""
+
+    entries: list[Entry] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def is_full(self, entry: Entry, sizes: Sizes) -> bool:
+        is_large = self.size_bytes + entry.size_bytes > sizes.pack_bytes
+        return bool(self.entries) and (is_large or len(self.entries) >= sizes.pack_files)
+
+    def add(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.size_bytes += entry.size_bytes
+
+
+def _name(path: str) -> str:
+    """What the part of a file is called; stores need not tell big letters from small ones."""
+    return f"files/{path.lower()}"

@@ -1,0 +1,316 @@
+"""A base backup under way: its parts, what keeps it alive, and how it ends."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+
+from crc32c import crc32c
+
+from holdfast.model.backup import (
+    POSTGRES_CLUSTER,
+    Buffer,
+    Consistency,
+    Member,
+    Part,
+    PartKind,
+    PartPlan,
+    Server,
+)
+from holdfast.model.errors import BackupFailed, HoldfastError, SnapshotLost
+from holdfast.model.stored_json import as_text
+from holdfast.model.wal import Position, segments_between
+from holdfast.ports.sessions import Ended, Holding
+from holdfast.ports.source import PartStream
+from holdfast.sources.keepalive import LOOK_SECONDS, Tender, let_go
+from holdfast.sources.postgres.files import backup_manifest
+from holdfast.sources.postgres.files.backup_label import LABEL_FILE, Told, tablespaces_in
+from holdfast.sources.postgres.files.backup_manifest import ManifestFile, WalRange
+from holdfast.sources.postgres.files.checksum_results import Findings, whole_files
+from holdfast.sources.postgres.files.cluster import ClusterFacts
+from holdfast.sources.postgres.files.compressed_text import Packed
+from holdfast.sources.postgres.files.file_ranges import WHOLE, FileRange
+from holdfast.sources.postgres.files.file_reader import Reader, unreadable
+from holdfast.sources.postgres.files.part_plan import Layout, around
+from holdfast.sources.postgres.files.tree import CONTROL_FILE, Entry, Seen
+from holdfast.sources.postgres.files.wal import require_segment
+
+MAP_FILE, MANIFEST_FILE = "tablespace_map", "backup_manifest"
+NOTES_TOLD = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FileStream:
+    """Obeys `ports.source.PartStream` and `ports.source.Memorable`: bytes without rows."""
+
+    chunks: Iterator[Buffer]
+    findings: Findings = field(default_factory=Findings)
+    rows: int | None = None
+    members: Sequence[Member] = ()
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return self.chunks
+
+    @property
+    def memo(self) -> str:
+        return self.findings.encode()
+
+
+@dataclass(kw_only=True)
+class PhysicalSnapshot:
+    """Obeys `ports.source.Snapshot`, and all that `ports` knows of special ones.
+
+    Obeys `ports.incremental.Telling` too.
+    Made by `PhysicalSource.open`; `name` is what another run can rejoin it by. `seen` is what its
+    layout leaves out, and `unproven` what could not be compared with the server's catalogue.
+    """
+
+    found: ClusterFacts
+    holding: Holding
+    layout: Layout
+    name: str
+    seen: Seen = field(default_factory=Seen)
+    unproven: Sequence[str] = ()
+    findings: Findings = field(default_factory=Findings)
+    consistency: Consistency = Consistency.SNAPSHOT
+    ended: Ended | None = None
+    ended_at: datetime | None = None
+    _texts: dict[str, bytes] = field(default_factory=dict)
+    _files: Packed = field(default_factory=Packed)
+    _problem: HoldfastError | None = None
+
+    def __post_init__(self) -> None:
+        self._tender = Tender(self.holding, lost=self._give_up)
+
+    @property
+    def server(self) -> Server:
+        return Server(kind=POSTGRES_CLUSTER, version=self.found.version, database="cluster")
+
+    @property
+    def taken_at(self) -> datetime:
+        return self.holding.begun.begun_at
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return [*told_of(self.seen), *self.unproven]
+
+    @property
+    def parts(self) -> Sequence[PartPlan]:
+        return self.layout.parts
+
+    @property
+    def proof(self) -> dict[str, str]:
+        begun = self.holding.begun
+        found = {
+            "snapshot": self.name,
+            "system_identifier": begun.anchor.system_identifier,
+            "timeline": str(begun.anchor.timeline),
+            "start_lsn": begun.start_lsn,
+            "wal_reserved_by": begun.slot or "nothing",
+            "page_checksums": self._page_checksums(),
+        }
+        if self.ended is not None:
+            found["stop_lsn"] = self.ended.stop_lsn
+        if self.ended_at is not None:
+            found["ended_at"] = self.ended_at.isoformat()
+        if self.findings.vanished:
+            found["vanished"] = f"{len(self.findings.vanished)} files were dropped on the way"
+        if self.findings.bad:
+            found["bad_pages"] = self.findings.told_bad
+        return found
+
+    def _page_checksums(self) -> str:
+        return f"{self.findings.pages} pages verified" if self.found.has_checksums else "off"
+
+    @contextmanager
+    def read(self, part: PartPlan) -> Iterator[PartStream]:
+        reader = self._reader()
+        if part.kind is PartKind.FILE:
+            self._require_open(part)
+            (entry,) = self.layout.contents[part.name]
+            piece = FileRange.of(part.details) or WHOLE
+            yield FileStream(reader.file(entry, piece), reader.findings)
+        elif part.kind is PartKind.FILE_PACK:
+            self._require_open(part)
+            yield FileStream(reader.pack(self.layout.contents[part.name]), reader.findings)
+        elif part.kind is PartKind.WAL:
+            yield FileStream(self._wal(reader, part))
+        elif part.details["path"] == MANIFEST_FILE:
+            yield FileStream(iter(self._files))
+        else:
+            yield FileStream(iter([self._texts[part.details["path"]]]))
+
+    def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
+        """The WAL, `pg_control` (read after all it must not be older than), labels, manifest."""
+        self.require_alive()
+        self.findings = Findings.of_all(stored)
+        control = self._control()
+        self.ended = self.holding.ended or self._tender.end()
+        self.ended_at = datetime.now(UTC)
+        self.findings.judge(Position.parse(self.ended.stop_lsn).byte)
+        self._texts = {CONTROL_FILE: control, LABEL_FILE: self.ended.backup_label.encode()}
+        self._files = Packed(self._manifest(stored))
+        if self.ended.tablespace_map:
+            self._texts[MAP_FILE] = self.ended.tablespace_map.encode()
+        self.findings.tell()
+        last = self._text_part(MANIFEST_FILE, self._files.size_bytes)
+        texts = (self._text_part(path, len(text)) for path, text in self._texts.items())
+        return [*self._wal_parts(), *texts, last]
+
+    def go_on_from(self, stored: Sequence[Part]) -> None:
+        self.layout = around(self.layout, stored, with_rest=self.holding.ended is None)
+
+    def let_go(self, *, finished: bool) -> None:
+        let_go(self.holding, finished=finished)
+
+    def abort(self) -> None:
+        self._give_up(SnapshotLost("cannot go on: the backup was ended"))
+
+    def _give_up(self, problem: HoldfastError) -> None:
+        self._problem = self._problem or problem
+
+    def require_alive(self) -> None:
+        """Raises what became of the backup, where it is worth nothing any more."""
+        if self._problem is not None:
+            raise self._problem
+
+    @contextmanager
+    def tended(self, *, seconds: float = LOOK_SECONDS) -> Iterator[None]:
+        """Look at the session every now and then, and stop all reads where it is gone."""
+        if self.holding.ended is not None:
+            yield
+            return
+        with self._tender.at_work(seconds=seconds):
+            yield
+
+    def _control(self) -> bytes:
+        path = self.found.data / CONTROL_FILE
+        if self.holding.ended is not None and self.holding.begun.anchor.is_standby:
+            # It says how far WAL must be replayed, which is further than what we have by now.
+            raise SnapshotLost(f"'{path}' of a standby is too new once its backup has ended")
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise unreadable(path, error) from error
+
+    def _require_open(self, part: PartPlan) -> None:
+        """What is copied after the end of the backup is newer than its WAL."""
+        if self.holding.ended is not None:
+            raise SnapshotLost(
+                f"cannot copy '{part.name}' again: the base backup has ended meanwhile",
+                hint="run the backup without --resume",
+            )
+
+    def _reader(self) -> Reader:
+        return Reader(
+            data=self.found.data,
+            start=Position.parse(self.holding.begun.start_lsn).byte,
+            checks_pages=self.found.has_checksums,
+            findings=Findings(),
+            look=self.require_alive,
+            owner=self.found.data.stat().st_uid,
+            links=self.seen.links,
+        )
+
+    def _wal_parts(self) -> Iterator[PartPlan]:
+        begun = self.holding.begun
+        for name in segments_between(
+            begun.anchor.timeline,
+            Position.parse(begun.start_lsn),
+            Position.parse(self._stop_lsn),
+            segment_bytes=self.found.wal_segment_bytes,
+        ):
+            yield PartPlan(
+                name=f"wal/{name.lower()}",
+                kind=PartKind.WAL,
+                estimated_bytes=self.found.wal_segment_bytes,
+                details={"path": f"pg_wal/{name}"},
+            )
+
+    def _wal(self, reader: Reader, part: PartPlan) -> Iterator[Buffer]:
+        path = part.details["path"]
+        name = path.removeprefix("pg_wal/")
+        self._require_segment(name)
+        yield from reader.file(Entry(path=path, size_bytes=part.estimated_bytes))
+        # It may have been recycled under our hands: then its header says so now.
+        self._require_segment(name)
+
+    def _require_segment(self, name: str) -> None:
+        require_segment(
+            self.found.data / "pg_wal" / name,
+            segment_bytes=self.found.wal_segment_bytes,
+            system_identifier=self.found.system_identifier,
+        )
+
+    @property
+    def _stop_lsn(self) -> str:
+        if self.ended is None:
+            raise BackupFailed("cannot collect WAL: the backup has not ended")
+        return self.ended.stop_lsn
+
+    def _manifest(self, stored: Sequence[Part]) -> Iterator[bytes]:
+        begun = self.holding.begun
+        return backup_manifest.lines(
+            chain(self._copied(stored), self._closing()),
+            WalRange(
+                timeline=begun.anchor.timeline, start_lsn=begun.start_lsn, end_lsn=self._stop_lsn
+            ),
+            server_version=self.found.version_number,
+            system_identifier=self.found.system_identifier,
+        )
+
+    def _copied(self, stored: Sequence[Part]) -> Iterator[ManifestFile]:
+        for path, read in whole_files(stored, self.findings.vanished):
+            yield ManifestFile(
+                path=path,
+                size_bytes=read.size_bytes,
+                modified=read.modified,
+                crc32c=read.crc32c,
+            )
+
+    def _closing(self) -> Iterator[ManifestFile]:
+        for path in (CONTROL_FILE, LABEL_FILE):
+            content = self._texts[path]
+            yield ManifestFile(
+                path=path,
+                size_bytes=len(content),
+                modified=int(self.holding.begun.begun_at.timestamp()),
+                crc32c=crc32c(content),
+            )
+
+    def _text_part(self, path: str, size_bytes: int) -> PartPlan:
+        return PartPlan(
+            name=f"end/{path.rpartition('/')[2]}",
+            kind=PartKind.CLOSING,
+            estimated_bytes=size_bytes,
+            details={"path": path} | (self._told().details if path == LABEL_FILE else {}),
+        )
+
+    def _told(self) -> Told:
+        """What a restore has to know besides."""
+        return Told(
+            tablespaces=tablespaces_in(self.findings.folders) | self.seen.tablespaces,
+            vanished=frozenset(self.findings.vanished),
+            links=self.seen.links,
+            mode=stat.S_IMODE(self.found.data.stat().st_mode),
+        )
+
+
+def told_of(seen: Seen) -> list[str]:
+    """What is not copied, or not as it is, in words for the operator."""
+    left = [f"left out: '{path}': {why}" for path, why in sorted(seen.skipped.items())]
+    links = [
+        f"'{path}' is a link to '{to}': it comes back as a folder or file of its own"
+        for path, to in sorted(seen.links.items())
+    ]
+    more = len(left) + len(links) - NOTES_TOLD
+    told = [as_text(each) for each in (*left, *links)[:NOTES_TOLD]]
+    return [*told, f"and {more} more such names"] if more > 0 else told

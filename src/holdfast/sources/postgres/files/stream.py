@@ -1,0 +1,332 @@
+"""A cluster over the replication protocol, where its files cannot be read: one pg_basebackup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+
+from holdfast.model.backup import (
+    Buffer,
+    Consistency,
+    Member,
+    Part,
+    PartKind,
+    PartPlan,
+    Relation,
+    Server,
+)
+from holdfast.model.errors import SnapshotLost
+from holdfast.model.wal import Position
+from holdfast.model.wal_archive import Archiver
+from holdfast.ports.incremental import Earlier
+from holdfast.ports.source import Blobs, Finding, PartStream, Snapshot, SourcePlan, TablePlan
+from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.process import Child, ChildFailed, running
+from holdfast.sources.postgres.files import archiver, cluster
+from holdfast.sources.postgres.files.checksum_results import Findings
+from holdfast.sources.postgres.files.file_list import FileList
+from holdfast.sources.postgres.files.incremental_stream import Following, following
+from holdfast.sources.postgres.files.parent_choice import require_summaries
+from holdfast.sources.postgres.files.snapshot import MANIFEST_FILE
+from holdfast.sources.postgres.files.stream_facts import SENDERS, StreamFacts, examined, wal_of
+from holdfast.sources.postgres.files.stream_inventory import (
+    DatabasesSent,
+    known_databases,
+    left_out,
+    require_databases,
+)
+from holdfast.sources.postgres.files.stream_pages import StreamPages
+from holdfast.sources.postgres.files.tar_stream import TarStream, Watcher
+from holdfast.sources.postgres.files.wire_failures import wire_failed
+from holdfast.sources.postgres.server import databases, tools
+from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.tools import Tool
+
+PROGRAM = "pg_basebackup"
+PART = "basebackup.tar"
+# Where the end of the manifest is, behind which a tar has only its padding.
+TAIL_BYTES = 64 << 10
+STOP = "stop_lsn"
+# One for each file that the server leaves out.
+LINES = 1000
+ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasebackupStream:
+    """Obeys `ports.source.PartStream`: what pg_basebackup writes, told on the way whom it goes on
+    from."""
+
+    begin: Callable[[Sequence[str]], Child]
+    """Starts pg_basebackup with these arguments more; it ends with the stream's block."""
+    following: Following
+    wal: dict[str, str]
+    """Which WAL the backup spans, known once all of it was read."""
+    watchers: Sequence[Watcher]
+    omitted: list[str]
+    """Notes about what the server did not send, known with the WAL."""
+    rows: int | None = None
+    members: Sequence[Member] = ()
+
+    def __iter__(self) -> Iterator[Buffer]:
+        try:
+            yield from self._chunks()
+        except ChildFailed as error:
+            raise wire_failed(error, "cannot stream the cluster") from error
+
+    def _chunks(self) -> Iterator[bytes]:
+        child = self.begin(self.following.options)
+        chunks = child.chunks()
+        try:
+            first = next(chunks, b"")
+        except ChildFailed as error:
+            # Nothing was sent yet: the same server may send all of it.
+            if not self.following.give_up(error):
+                raise
+            child = self.begin(self.following.options)
+            chunks = child.chunks()
+            first = next(chunks, b"")
+        tail = b""
+        feeds = [self.following.list_anew(), *(TarStream(each).feed for each in self.watchers)]
+        for chunk in chain([first], chunks):
+            tail = (tail + chunk)[-TAIL_BYTES:]
+            for feed in feeds:
+                feed(chunk)
+            yield chunk
+        self.omitted.extend(left_out(child.stderr))
+        self.wal.update(wal_of(tail) | {"ended_at": datetime.now(UTC).isoformat()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSnapshot:
+    """Obeys `ports.source.Snapshot`, `ports.source.Closing`, `ports.incremental.Listing` and
+    `ports.incremental.Telling`.
+
+    Its one part begins and ends the base backup itself; the list of its files is kept last, for
+    whoever goes on from it.
+    """
+
+    found: StreamFacts
+    login: Login
+    tool: Tool
+    argv: Sequence[str]
+    following: Following
+    taken_at: datetime
+    consistency: Consistency = Consistency.SNAPSHOT
+    endings: Endings = field(default_factory=Endings)
+    wal: dict[str, str] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    sent: DatabasesSent = field(default_factory=DatabasesSent)
+    omitted: list[str] = field(default_factory=list)
+
+    @property
+    def server(self) -> Server:
+        return self.found.server
+
+    @property
+    def proof(self) -> dict[str, str]:
+        return {
+            "snapshot": "the run of pg_basebackup",
+            "copied_by": ONE_STREAM,
+            "system_identifier": self.found.system_identifier,
+            **self.following.proof,
+            **self.wal,
+            **({"bad_pages": self.findings.told_bad} if self.findings.bad else {}),
+        }
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return [*self.following.notes, *self.omitted]
+
+    def listing(self) -> FileList | None:
+        return self.following.files if self.following.files.size_bytes else None
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {PROGRAM: self.tool.version}
+
+    @property
+    def parts(self) -> Sequence[PartPlan]:
+        return [PartPlan(name=PART, kind=PartKind.FILE_PACK, estimated_bytes=self.found.size_bytes)]
+
+    def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:  # noqa: ARG002  # there is one
+        with cluster.session(self.login) as connection:
+            still = known_databases(connection).items() & self.found.databases.items()
+        require_databases(self.sent.oids, dict(still))
+        if self.found.has_checksums and STOP in self.wal:
+            self.findings.judge(Position.parse(self.wal[STOP]).byte)
+            self.findings.tell()
+        files = self.listing()
+        if files is None:
+            return []
+        return [
+            PartPlan(
+                name=MANIFEST_FILE,
+                kind=PartKind.CLOSING,
+                estimated_bytes=files.size_bytes,
+                # A copy: a restore has it from there.
+                details={"inside": PART},
+            )
+        ]
+
+    @contextmanager
+    def read(self, part: PartPlan) -> Iterator[PartStream]:
+        if part.name == MANIFEST_FILE:
+            yield self.following.files
+            return
+        with ExitStack() as stack:
+
+            def begin(options: Sequence[str]) -> Child:
+                argv = [*self.argv, *options]
+                child = stack.enter_context(
+                    running(argv, env=self.login.environment(), stderr_lines=LINES)
+                )
+                stack.enter_context(self.endings.registered(child.end))
+                return child
+
+            # Of a stream that was broken off the next one knows nothing.
+            self.findings.doubtful.clear()
+            self.sent.oids.clear()
+            self.omitted.clear()
+            yield BasebackupStream(
+                begin=begin,
+                following=self.following,
+                wal=self.wal,
+                watchers=self._watchers(),
+                omitted=self.omitted,
+            )
+
+    def _watchers(self) -> list[Watcher]:
+        if not self.found.has_checksums:
+            return [self.sent]
+        return [self.sent, StreamPages(Position.parse(self.found.lsn).byte, self.findings)]
+
+    def abort(self) -> None:
+        self.endings.abort()
+
+
+class StreamSource:
+    """Obeys `ports.source.Source` and `ports.incremental.Chained`. `fast` does not wait for a
+    spread checkpoint.
+
+    At most `incrementals` backups of what changed follow each one of everything.
+    """
+
+    engine = "tools"
+
+    def __init__(
+        self,
+        *,
+        login: Login,
+        fast: bool = True,
+        incrementals: int = 0,
+        earlier: Earlier | None = None,
+    ) -> None:
+        self._login = login
+        self._fast = fast
+        self._incrementals = incrementals
+        self._earlier = earlier
+
+    @property
+    def database(self) -> str:
+        return "cluster"
+
+    def databases(self) -> Sequence[StreamSource]:
+        return [self]
+
+    def after(self, earlier: Earlier) -> StreamSource:
+        return StreamSource(
+            login=self._login, fast=self._fast, incrementals=self._incrementals, earlier=earlier
+        )
+
+    def lag_seconds(self) -> float | None:
+        return databases.lag_seconds(self._login)
+
+    def check(self) -> list[Finding]:
+        found = self._examined()
+        tool = _tool(found)
+        return [
+            Finding(subject="server", detail=f"PostgreSQL {found.version}"),
+            Finding(subject="login", detail=f"'{self._login.user}' may replicate"),
+            Finding(subject="tools", detail=f"{PROGRAM} {tool.version}"),
+            Finding(subject="wal senders", detail=f"{found.senders_free} free, {SENDERS} needed"),
+            Finding(subject="workers", detail=ONE_STREAM),
+            Finding(subject="incremental", detail=f"at most {self._incrementals} in a row"),
+        ]
+
+    def archiver(self) -> Archiver:
+        return archiver.archiver(self._login)
+
+    def connections_free(self) -> int:
+        """As many as one stream can use."""
+        self._examined()
+        return SENDERS
+
+    def plan(self) -> SourcePlan:
+        found = self._examined()
+        return SourcePlan(
+            server=found.server,
+            tables=(
+                TablePlan(
+                    relation=Relation(schema="files", name=PART),
+                    estimated_bytes=found.size_bytes,
+                    estimated_rows=0,
+                    method=PROGRAM,
+                    reason="the whole cluster, in one stream",
+                ),
+            ),
+            consistency=Consistency.SNAPSHOT,
+            notes=(ONE_STREAM,),
+        )
+
+    @contextmanager
+    def open(
+        self,
+        *,
+        workers: int,  # noqa: ARG002  # the protocol has one stream
+        blobs: Blobs | None = None,  # noqa: ARG002  # files hold all of their values
+        rejoin: str = "",
+    ) -> Iterator[Snapshot]:
+        if rejoin:
+            raise SnapshotLost("a stream of pg_basebackup cannot be gone on with half way")
+        found = self._examined()
+        tool = _tool(found)
+        with following(found, self._earlier, most=self._incrementals) as chosen:
+            snapshot = StreamSnapshot(
+                found=found,
+                login=self._login,
+                tool=tool,
+                argv=self._argv(tool),
+                following=chosen,
+                taken_at=datetime.now(UTC),
+            )
+            with afterwards(snapshot.abort):
+                yield snapshot
+
+    def _argv(self, tool: Tool) -> list[str]:
+        return [
+            str(tool.path),
+            "--no-password",
+            "--pgdata=-",
+            "--format=tar",
+            # A second stream for WAL cannot share stdout with the files.
+            "--wal-method=fetch",
+            f"--checkpoint={'fast' if self._fast else 'spread'}",
+            "--manifest-checksums=SHA256",
+            "--label=holdfast",
+            f"--dbname={self._login.conninfo()}",
+        ]
+
+    def _examined(self) -> StreamFacts:
+        found = examined(self._login)
+        if self._incrementals:
+            require_summaries(found)
+        return found
+
+
+def _tool(found: StreamFacts) -> Tool:
+    return tools.find(PROGRAM, found.version_number // 10000, found.version, ())

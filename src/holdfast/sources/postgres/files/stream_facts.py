@@ -1,0 +1,117 @@
+"""What a server says of itself before pg_basebackup is started on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from psycopg.rows import class_row
+
+from holdfast.model.backup import POSTGRES_CLUSTER, Server
+from holdfast.model.errors import DatabaseUnreachable, GrantMissing, Unsupported
+from holdfast.sources.postgres.files import cluster
+from holdfast.sources.postgres.files.backup_functions import TIMELINE
+from holdfast.sources.postgres.files.cluster import OLDEST_SERVER
+from holdfast.sources.postgres.files.stream_inventory import known_databases
+from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.quoting import identifier
+
+# It streams nothing beside the files, so one sender is enough.
+SENDERS = 1
+_FACTS = f"""
+SELECT current_setting('server_version') AS version,
+       current_setting('server_version_num')::int AS version_number,
+       (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global'))
+         AS tablespaces,
+       current_setting('max_wal_senders')::int
+         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender')
+         AS senders_free,
+       (SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database)::bigint AS size_bytes,
+       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)
+         AS may_replicate,
+       (SELECT system_identifier FROM pg_control_system())::text AS system_identifier,
+       {TIMELINE} AS timeline,
+       current_setting('summarize_wal', true) = 'on' AS summarizes,
+       current_setting('data_checksums')::bool AS has_checksums,
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+            ELSE pg_current_wal_lsn() END::text AS lsn
+"""  # noqa: S608  # of constants
+# One range each timeline, at the end of the manifest, which is the last file of the stream.
+_RANGE = re.compile(
+    rb'"Timeline": (\d+), "Start-LSN": "([0-9A-F]+/[0-9A-F]+)", "End-LSN": "([0-9A-F]+/[0-9A-F]+)"'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFacts:
+    """What the server says of itself; `senders_free` are WAL senders nobody uses now, and
+    `summarizes` is None where it is too old to keep summaries of its WAL."""
+
+    version: str
+    version_number: int
+    tablespaces: int
+    senders_free: int
+    size_bytes: int
+    may_replicate: bool
+    system_identifier: str
+    timeline: int
+    summarizes: bool | None
+    has_checksums: bool
+    lsn: str
+    databases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def server(self) -> Server:
+        return Server(kind=POSTGRES_CLUSTER, version=self.version, database="cluster")
+
+
+def examined(login: Login) -> StreamFacts:
+    """Raises what would keep pg_basebackup from working."""
+    with (
+        cluster.session(login) as connection,
+        connection.cursor(row_factory=class_row(StreamFacts)) as cursor,
+    ):
+        (found,) = cursor.execute(_FACTS.encode()).fetchall()
+        found = replace(found, databases=known_databases(connection))
+    _require(found, login.user)
+    return found
+
+
+def wal_of(tail: bytes) -> dict[str, str]:
+    """Which WAL a base backup spans, by the last bytes of its stream; empty where they say none."""
+    ranges = _RANGE.findall(tail)
+    if not ranges:
+        return {}
+    timeline, start, _ = ranges[0]
+    return {
+        "timeline": timeline.decode(),
+        "start_lsn": start.decode(),
+        "stop_lsn": ranges[-1][2].decode(),
+    }
+
+
+def _require(found: StreamFacts, user: str) -> None:
+    if found.version_number < OLDEST_SERVER:
+        raise Unsupported(
+            f"cannot copy the cluster: server {found.version} is older than 14",
+            hint="upgrade the server, or use pg_basebackup by hand",
+        )
+    if not found.may_replicate:
+        raise GrantMissing(
+            f"cannot copy the cluster: role '{user}' may not replicate",
+            hint=f"ALTER ROLE {identifier(user)} REPLICATION, and allow it the"
+            " database 'replication' in pg_hba.conf",
+        )
+    if found.tablespaces:
+        raise Unsupported(
+            f"cannot stream the cluster: it has {found.tablespaces} tablespaces, which"
+            " pg_basebackup writes as files of their own, never to one stream",
+            hint="use engine native, and run the job where the files can be read",
+        )
+    if found.senders_free < SENDERS:
+        raise DatabaseUnreachable(
+            f"cannot stream the cluster: {found.senders_free} WAL senders are free,"
+            f" {SENDERS} is needed",
+            hint="raise max_wal_senders and restart the server, or end a replication",
+        )

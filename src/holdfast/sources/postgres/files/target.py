@@ -1,0 +1,195 @@
+"""A folder to restore a cluster into: `file:///DIRECTORY?tablespaces=DIRECTORY`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from holdfast.model.backup import Part
+from holdfast.model.errors import Unsupported, VerifyFailed
+from holdfast.model.file_pieces import torn_files
+from holdfast.model.proven import StoredParts
+from holdfast.model.restored import Restored
+from holdfast.model.stored_json import as_text
+from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.tablespaces import NewTablespaces
+from holdfast.sources.postgres.files.backup_label import Told, told_by
+from holdfast.sources.postgres.files.combine import combine, combiner, put_in_place, room_beside
+from holdfast.sources.postgres.files.file_restore import FileRestore
+from holdfast.sources.postgres.files.included_wal import tablespaces_to_bring
+from holdfast.sources.postgres.files.recovery_files import write_settings
+from holdfast.sources.postgres.files.restore_folders import (
+    RestoreFolders,
+    empty,
+    require_empty,
+    restore_failed,
+)
+from holdfast.sources.postgres.files.snapshot import MAP_FILE, NOTES_TOLD
+from holdfast.sources.postgres.files.stale_settings import notes_on
+from holdfast.sources.postgres.files.tree import CONTROL_FILE
+
+_READ_BY_GROUP = 0o040
+
+
+class DirectoryTarget:
+    """Obeys `ports.source.Target`: a data directory that a server can be started on.
+
+    Folders must be empty or not there; `pg_control` comes last, so what a failure leaves, were
+    it not removed, could never be started. Tablespaces go to `tablespaces/OID` each.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._data = Path(unquote(parts.path))
+        if parts.netloc or not parts.path.startswith("/") or self._data == Path("/"):
+            raise Unsupported(
+                f"cannot restore into '{url}': it names no folder of this host",
+                hint="write file:///var/lib/postgresql/restored",
+            )
+        asked = parse_qs(parts.query).get("tablespaces", [])
+        beside = self._data.with_name(f"{self._data.name}-tablespaces")
+        self._tablespaces = Path(asked[0]) if asked else beside
+        self._names_tablespaces = bool(asked)
+        if not self._tablespaces.is_absolute():
+            raise Unsupported(
+                f"cannot restore tablespaces into '{self._tablespaces}': it is no absolute path",
+                hint=f"write file://{self._data}?tablespaces=/srv/spaces",
+            )
+
+    @property
+    def name(self) -> str:
+        return f"file://{self._data}"
+
+    @property
+    def folder(self) -> Path:
+        """The data directory."""
+        return self._data
+
+    @property
+    def tablespaces(self) -> Path | None:
+        """Where tablespaces go, where the URL says so."""
+        return self._tablespaces if self._names_tablespaces else None
+
+    def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
+        _require_files(request)
+        if request.earlier:
+            self._combine(request, stored, progress)
+        else:
+            self._restore(request, stored, progress)
+        return Restored(notes=(*notes_of(told_by(request.parts)), *notes_on(self._data)))
+
+    def _folders(self, told: Told) -> RestoreFolders:
+        spaces = {oid: self._tablespaces / oid for oid in told.tablespaces}
+        is_for_group = bool(told.mode & _READ_BY_GROUP)
+        return RestoreFolders(data=self._data, spaces=spaces, is_for_group=is_for_group)
+
+    def _new_tablespaces(self, data: Path) -> NewTablespaces:
+        return NewTablespaces(data=data, below=self._tablespaces)
+
+    def _restore(
+        self,
+        request: RestoreRequest,
+        stored: StoredParts,
+        progress: Progress,
+        *,
+        is_link_of_chain: bool = False,
+    ) -> None:
+        """One backup, whole or not at all; WAL of one that others go on from is never replayed."""
+        parts, told = request.parts, told_by(request.parts)
+        _require_all_pieces(parts)
+        folders = self._folders(told)
+        folders.require_apart()
+        there, made = require_empty(folders.all), list[Path]()
+        work = FileRestore(folders, stored, progress)
+        try:
+            self._prepare(folders)
+            work.bring_all(_before_control(parts, told.vanished), workers=request.workers)
+            new = self._new_tablespaces(self._data)
+            brought = [] if is_link_of_chain else tablespaces_to_bring(self._data, new)
+            self._write_settings(self._data, request)
+            # The links are on the disk before the file that makes this a cluster. 20,000 files
+            # one by one would take minutes.
+            os.sync()
+            for part in _control(parts):
+                work.bring(part)
+            made += map(new.make, brought)
+            os.sync()
+        except BaseException as error:
+            with noted_on(error):
+                for folder, existed in zip(folders.all, there, strict=True):
+                    empty(folder, remove=not existed)
+                for folder in made:
+                    empty(folder, remove=True)
+            raise
+
+    def _combine(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> None:
+        """Each backup of a chain into a folder of its own beside, and out of them this one, which
+        is there whole or not at all."""
+        require_empty([self._data])
+        tool = combiner(request.server_version)
+        with room_beside(self._data) as room:
+            folders = []
+            for number, parts in enumerate((*request.earlier, request.parts)):
+                folders.append(room / str(number))
+                one = replace(request, parts=parts, earlier=(), settings=None)
+                target = DirectoryTarget(folders[-1].as_uri())
+                target._restore(one, stored, progress, is_link_of_chain=True)
+            whole = room / "whole"
+            combine(tool, folders, whole)
+            self._write_settings(whole, request)
+            new = self._new_tablespaces(whole)
+            for oid in tablespaces_to_bring(whole, new):
+                new.make(oid)
+            os.sync()
+            put_in_place(whole, self._data)
+
+    def _prepare(self, folders: RestoreFolders) -> None:
+        try:
+            folders.prepare()
+        except OSError as error:
+            raise restore_failed(self._data, error) from error
+
+    def _write_settings(self, data: Path, request: RestoreRequest) -> None:
+        if request.settings is not None:
+            write_settings(data, request.settings)
+
+
+def notes_of(told: Told) -> tuple[str, ...]:
+    """What has come back as something else than it was."""
+    return tuple(
+        as_text(f"'{path}' was a link to '{to}': it came back as a folder or file of its own")
+        for path, to in sorted(told.links.items())[:NOTES_TOLD]
+    )
+
+
+def _control(parts: Sequence[Part]) -> list[Part]:
+    return [part for part in parts if part.details.get("path") == CONTROL_FILE]
+
+
+def _before_control(parts: Sequence[Part], vanished: Collection[str]) -> list[Part]:
+    """Not what is kept a second time, for others than a restore."""
+    left_out = {CONTROL_FILE, MAP_FILE, *vanished}
+    return [
+        part
+        for part in parts
+        if "inside" not in part.details and part.details.get("path") not in left_out
+    ]
+
+
+def _require_files(request: RestoreRequest) -> None:
+    """Raises `Unsupported` for what a cluster's files cannot do."""
+    if request.tables or request.data_only or request.globals or request.overwrite:
+        raise Unsupported(
+            "cannot restore a part of a cluster, nor write over one: its files belong together",
+            hint="restore all of it into an empty folder, start a server there, and copy from it",
+        )
+
+
+def _require_all_pieces(parts: Sequence[Part]) -> None:
+    """Raises `VerifyFailed` where a file would come back with a hole."""
+    for torn in torn_files(parts):
+        raise VerifyFailed(torn.problem, hint="this backup is damaged: restore from another one")

@@ -1,0 +1,245 @@
+"""What a base backup of a data directory consists of: which files, and which are none of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.model.stored_json import as_text
+
+CONTROL_FILE = "global/pg_control"
+LINKS = "pg_tblspc"
+# As pg_basebackup has it: the server makes these anew, and their contents are of no use.
+EMPTIED = {
+    "pg_dynshmem",
+    "pg_notify",
+    "pg_replslot",
+    "pg_serial",
+    "pg_snapshots",
+    "pg_stat_tmp",
+    "pg_subtrans",
+    "pg_wal",
+}
+# Folders that a server expects inside of those.
+EXPECTED = ("pg_wal/archive_status",)
+# Without these no server starts, or not with what was in it.
+NEEDED = {
+    *EMPTIED,
+    *("base", "global", LINKS, "pg_commit_ts", "pg_logical", "pg_stat", "pg_twophase", "pg_xact"),
+    *("pg_multixact", "pg_multixact/members", "pg_multixact/offsets", "PG_VERSION"),
+}
+# A backup of a standby comes back as a server of its own, until somebody says otherwise.
+SIGNALS = {"recovery.signal", "standby.signal"}
+# What a running server writes of itself: somebody would believe it is running here.
+OF_A_SERVER = {"postmaster.opts", "postmaster.pid"}
+_LEFT_OUT = (
+    SIGNALS
+    | OF_A_SERVER
+    | {
+        "backup_label",
+        "backup_label.old",
+        "backup_manifest",
+        "current_logfiles.tmp",
+        "postgresql.auto.conf.tmp",
+        "tablespace_map",
+        "tablespace_map.old",
+    }
+)
+# Links with these names, and below these folders, are followed: a server follows them too.
+_OWN_FOLDERS = {each.partition("/")[0] for each in NEEDED}
+_OWN_FILES = {
+    "PG_VERSION",
+    "pg_hba.conf",
+    "pg_ident.conf",
+    "postgresql.auto.conf",
+    "postgresql.conf",
+}
+_TEMPORARY = re.compile(r"pgsql_tmp.*|pg_internal\.init.*|t\d+_\d+(_[a-z]+)?(\.\d+)?")
+_SOCKET = re.compile(r"\.s\.PGSQL\.\d+(\.lock)?")
+_RELATION = re.compile(r"(\d+)(?:_(fsm|vm|init))?(?:\.(\d+))?")
+_DATABASE = re.compile(r"base/\d+|pg_tblspc/\d+/PG_[^/]+/\d+")
+_OID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_BLOCK_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A file or folder by its path below the data directory, with the rights of a file."""
+
+    path: str
+    size_bytes: int = 0
+    is_folder: bool = False
+    mode: int = 0
+    is_sparse: bool = False
+
+    @property
+    def segment(self) -> int:
+        """Which GiB of a relation the file is, -1 where it is none: pages of relations carry
+        checksums."""
+        folder, _, name = self.path.rpartition("/")
+        relation = _RELATION.fullmatch(name) if _holds_relations(folder) else None
+        return int(relation[3] or 0) if relation else -1
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """What a walk met besides files and folders.
+
+    `skipped` says of paths why they are not copied, `links` where those lead that are followed,
+    and `tablespaces` where each is, by its OID. `later_segments` are files of relations that go on
+    after their first GiB.
+    """
+
+    skipped: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    tablespaces: dict[str, str] = field(default_factory=dict)
+    later_segments: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A data directory; `version_folder` is the one of this release in each tablespace."""
+
+    data: Path
+    version_folder: str
+
+    def entries(self, seen: Seen | None = None) -> Iterator[Entry]:
+        """Everything but `global/pg_control`, folders before what is in them; streamed.
+
+        What vanishes meanwhile is left out, and told to `seen` is what else is. Raises `OSError`
+        where a folder cannot be read.
+        """
+        for path in EXPECTED:
+            yield Entry(path=path, is_folder=True)
+        yield from self._below("", seen or Seen())
+
+    def _below(self, folder: str, seen: Seen) -> Iterator[Entry]:
+        unlogged = self._unlogged(folder) if _DATABASE.fullmatch(folder) else set[str]()
+        for item in self._items(folder):
+            path = f"{folder}/{item.name}" if folder else item.name
+            if _is_left_out(path, item.name):
+                continue
+            if folder == LINKS:
+                yield from self._tablespace(path, item, seen)
+            elif item.is_symlink() and not self._follows(path, item, seen):
+                continue
+            elif item.is_dir():
+                yield Entry(path=path, is_folder=True)
+                if path not in EMPTIED:
+                    yield from self._below(path, seen)
+            elif item.is_file():
+                yield from _file(path, item, unlogged, seen)
+            else:
+                _tell_odd(path, item, seen)
+
+    def _items(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        """Streamed: a folder may have a million of them."""
+        try:
+            with os.scandir(self.data / folder) as found:
+                yield from found
+        except FileNotFoundError:
+            # Dropped since its parent was read.
+            return
+
+    def _unlogged(self, folder: str) -> set[str]:
+        """Relations that a crash empties: the server keeps an empty `init` fork of each beside."""
+        forks = (_RELATION.fullmatch(item.name) for item in self._items(folder))
+        return {fork[1] for fork in forks if fork and fork[2] == "init"}
+
+    def _follows(self, path: str, item: os.DirEntry[str], seen: Seen) -> bool:
+        """Whether the link at `path` is one that a server follows, to what is its owner's."""
+        try:
+            to, there = as_text(str(Path(item.path).readlink())), item.stat()
+        except FileNotFoundError:
+            if os.path.lexists(item.path):
+                seen.skipped[path] = "a link that leads nowhere"
+            return False
+        except OSError as error:
+            seen.skipped[path] = f"a link that leads nowhere: {os.strerror(error.errno or 0)}"
+            return False
+        reason = self._obstacle(path, there)
+        if reason:
+            seen.skipped[path] = f"a link to '{to}', {reason}"
+            return False
+        seen.links[path] = to
+        return True
+
+    def _obstacle(self, path: str, there: os.stat_result) -> str:
+        if not is_servers_own(path) and path not in _OWN_FILES:
+            return "which is none of the server's own"
+        if there.st_uid != self.data.stat().st_uid:
+            return "which does not belong to the owner of the data directory"
+        real = Path(os.path.realpath(self.data / path))
+        if (self.data / path).parent.resolve().is_relative_to(real):
+            return "which leads to a folder above it"
+        return ""
+
+    def _tablespace(self, path: str, item: os.DirEntry[str], seen: Seen) -> Iterator[Entry]:
+        below = f"{path}/{self.version_folder}"
+        try:
+            place = as_text(str(Path(item.path).readlink())) if item.is_symlink() else path
+        except FileNotFoundError:
+            return
+        if not _OID.fullmatch(item.name):
+            seen.skipped[path] = "it is no tablespace"
+        elif not (self.data / below).is_dir():
+            seen.skipped[path] = f"tablespace in '{place}', where no '{self.version_folder}' is"
+        else:
+            seen.tablespaces[item.name] = place
+            yield Entry(path=below, is_folder=True)
+            yield from self._below(below, seen)
+
+
+def _file(path: str, item: os.DirEntry[str], unlogged: set[str], seen: Seen) -> Iterator[Entry]:
+    relation = _RELATION.fullmatch(item.name) if unlogged else None
+    if relation and relation[1] in unlogged and relation[2] != "init":
+        return
+    try:
+        found = item.stat()
+    except FileNotFoundError:
+        return
+    entry = Entry(
+        path=path,
+        size_bytes=found.st_size,
+        mode=stat.S_IMODE(found.st_mode),
+        is_sparse=found.st_blocks * _BLOCK_BYTES < found.st_size,
+    )
+    if "." in item.name and entry.size_bytes and entry.segment > 0:
+        seen.later_segments.append(path)
+    yield entry
+
+
+def _is_left_out(path: str, name: str) -> bool:
+    return (
+        name in _LEFT_OUT
+        or _TEMPORARY.fullmatch(name) is not None
+        or is_socket(path)
+        or path == CONTROL_FILE
+    )
+
+
+def is_servers_own(path: str) -> bool:
+    """Whether it is a folder that a server needs, or below one."""
+    return path.partition("/")[0] in _OWN_FOLDERS
+
+
+def is_socket(path: str) -> bool:
+    """A server's own, in its data directory, or the lock beside it."""
+    return _SOCKET.fullmatch(path) is not None
+
+
+def _tell_odd(path: str, item: os.DirEntry[str], seen: Seen) -> None:
+    try:
+        mode = item.stat(follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    seen.skipped[path] = f"{kinds.get(stat.S_IFMT(mode), 'a device')}, not a file"
+
+
+def _holds_relations(folder: str) -> bool:
+    return folder == "global" or _DATABASE.fullmatch(folder) is not None

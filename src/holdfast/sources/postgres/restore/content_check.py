@@ -1,0 +1,216 @@
+"""Tables after a restore, held against what the backup summed up of them."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import psycopg
+
+from holdfast.model import checksums
+from holdfast.model.backup import Part, PartKind, Relation
+from holdfast.model.checksums import Expected
+from holdfast.model.errors import RestoreFailed
+from holdfast.model.restored import FailedObject, RestoredTable
+from holdfast.sources.failed_objects import ROWS, FailedObjects
+from holdfast.sources.packing import SMALL_TABLE_BYTES
+from holdfast.sources.postgres.restore import selection
+from holdfast.sources.postgres.restore.session_pool import Crew
+from holdfast.sources.postgres.server import content_checksum, failures
+from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.table_part import TablePart
+
+TABLES_PER_QUESTION = 50
+_ENCODING = "SELECT current_setting('server_encoding')::text"
+_COLUMNS = """
+SELECT n.nspname::text, c.relname::text,
+       ARRAY(SELECT ARRAY[a.attname::text, format_type(a.atttypid, a.atttypmod)]
+             FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname !~ '^pg_'
+"""
+
+Columns = Mapping[Relation, Mapping[str, str]]
+"""What each column of each table is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summed:
+    """What has a checksum in the backup: `tables` together are to hold what is `expected`.
+
+    That is one table; or, where rows are routed anew, all partitions of the table `relation` that
+    they may have come to.
+    """
+
+    relation: Relation
+    tables: tuple[TablePart, ...]
+    expected: Expected
+    size_bytes: int
+
+    @property
+    def owns_every_row(self) -> bool:
+        return all(table.owns_every_row for table in self.tables)
+
+
+def summed(parts: Sequence[Part], wanted: Collection[Relation]) -> list[Summed]:
+    """Of `wanted`, those that the backup has checksums of which we can compute."""
+    by_relation = checksums.expected(parts)
+    tables: dict[Relation, dict[Relation, TablePart]] = {}
+    sizes: Counter[Relation] = Counter()
+    for piece in selection.pieces(selection.of_kind(parts, PartKind.DATA)):
+        # A range stands for the whole table, which is summed up at once.
+        table = replace(TablePart.of(piece), pages=None)
+        under = table.load_through or table.relation
+        tables.setdefault(under, {})[table.relation] = table
+        sizes[under] += piece.plain_bytes
+    together = [
+        Summed(
+            relation=under,
+            tables=tuple(found.values()),
+            expected=_together(by_relation[each] for each in found if each in wanted),
+            size_bytes=sizes[under],
+        )
+        for under, found in tables.items()
+    ]
+    return [
+        each
+        for each in together
+        if each.expected.checksum.startswith(f"{content_checksum.METHOD}:")
+    ]
+
+
+def _together(found: Iterable[Expected]) -> Expected:
+    every = list(found)
+    return Expected(
+        rows=sum(each.rows for each in every),
+        checksum=checksums.added(each.checksum for each in every),
+    )
+
+
+@dataclass
+class ContentCheck:
+    """Asks about tables of `wanted`; from any thread. `notes` say what cannot be compared."""
+
+    wanted: Sequence[Summed]
+    tables: list[RestoredTable] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, login: Login, *, workers: int) -> None:
+        """All of them, side by side. Raises `RestoreFailed` where one cannot be read."""
+        if not self.wanted:
+            return
+        with login.session() as session:
+            columns = _columns(session)
+            comparable = self._comparable(session, columns)
+        crew: Crew[Sequence[Summed]] = Crew(
+            login, lambda asking, batch: self._ask(asking, batch, columns)
+        )
+        crew.run(_batches(comparable), workers=workers)
+
+    def in_session(self, session: psycopg.Connection) -> None:
+        """All of them, as the transaction of `session` sees them."""
+        if not self.wanted:
+            return
+        columns = _columns(session)
+        for batch in _batches(self._comparable(session, columns)):
+            self._ask(session, batch, columns)
+
+    def _comparable(self, session: psycopg.Connection, columns: Columns) -> list[Summed]:
+        """Those whose rows make the same text here as there."""
+        obstacle = content_checksum.obstacle(session)
+        ((encoding,),) = session.execute(_ENCODING)
+        found: list[Summed] = []
+        for each in self.wanted:
+            why = obstacle or _difference(each, columns, encoding)
+            if why:
+                self.notes.append(f"content of table '{each.relation}' is not compared: {why}")
+            else:
+                found.append(each)
+        return found
+
+    def _ask(self, session: psycopg.Connection, batch: Sequence[Summed], columns: Columns) -> None:
+        questions = [
+            content_checksum.question(table, columns[table.relation], label=number)
+            for number, each in enumerate(batch)
+            for table in each.tables
+        ]
+        counts: Counter[int] = Counter()
+        totals: Counter[int] = Counter()
+        try:
+            for number, count, total in session.execute(" UNION ALL ".join(questions).encode()):
+                counts[number] += count
+                totals[number] += int(total)
+        except psycopg.Error as error:
+            subject = f"the content of table '{batch[0].relation}'"
+            raise failures.restoring(failures.said(error), subject) from error
+        with self._lock:
+            self.tables += [
+                RestoredTable(
+                    relation=each.relation,
+                    rows_expected=each.expected.rows,
+                    rows_found=counts[number],
+                    checksum_expected=each.expected.checksum,
+                    checksum_found=content_checksum.checksum(counts[number], totals[number]),
+                )
+                for number, each in enumerate(batch)
+            ]
+
+    @property
+    def wrong(self) -> list[RestoredTable]:
+        return [table for table in self.tables if table.problem]
+
+    def tell(self, failed: FailedObjects) -> None:
+        """Note each that is wrong, or raise `RestoreFailed` where the restore is to end."""
+        for table in self.wrong:
+            failed.met(
+                FailedObject(
+                    kind=ROWS, name=str(table.relation), statement="", cause=f"it {table.problem}"
+                ),
+                different(table),
+            )
+
+    def with_found(self, counted: Sequence[RestoredTable]) -> tuple[RestoredTable, ...]:
+        """The tables that were counted, with what was found of them here."""
+        found = {table.relation: table for table in self.tables}
+        return tuple(found.get(table.relation, table) for table in counted)
+
+
+def different(table: RestoredTable) -> RestoreFailed:
+    return RestoreFailed(
+        f"cannot restore table '{table.relation}': it {table.problem}",
+        hint="verify the backup; does a trigger or the text form of a type change what is loaded?",
+    )
+
+
+def _columns(session: psycopg.Connection) -> Columns:
+    return {
+        Relation(schema=schema, name=name): dict(pairs)
+        for schema, name, pairs in session.execute(_COLUMNS)
+    }
+
+
+def _difference(each: Summed, columns: Columns, encoding: str) -> str:
+    """What makes other text of equal rows; empty where nothing does."""
+    for table in each.tables:
+        if encoding != table.encoding:
+            return f"the database has encoding {encoding} instead of {table.encoding}"
+        here = columns.get(table.relation, {})
+        kept = {name: here[name] for name in table.columns if name in here}
+        if len(kept) < len(table.columns) or content_checksum.digest_of(kept) != table.column_types:
+            return "its columns have other types"
+    return ""
+
+
+def _batches(wanted: Sequence[Summed]) -> list[list[Summed]]:
+    """Large tables alone, biggest first, and small ones together."""
+    large = [each for each in wanted if each.size_bytes >= SMALL_TABLE_BYTES]
+    small = [each for each in wanted if each.size_bytes < SMALL_TABLE_BYTES]
+    large.sort(key=lambda each: each.size_bytes, reverse=True)
+    groups = [
+        small[first : first + TABLES_PER_QUESTION]
+        for first in range(0, len(small), TABLES_PER_QUESTION)
+    ]
+    return [*([each] for each in large), *groups]

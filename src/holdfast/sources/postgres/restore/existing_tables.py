@@ -1,0 +1,261 @@
+"""Rows into tables that stand already, with their constraints and triggers: all rows, or none.
+
+One transaction holds it all, whoever refers to whom: each table comes behind those that it refers
+to, and keys for which there is no such order are checked by the server before the commit. Rows
+of any other table are never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from holdfast.model.backup import Part, Relation
+from holdfast.model.errors import HoldfastError, Unsupported
+from holdfast.model.restored import RestoredTable
+from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.sources.postgres.restore import foreign_keys
+from holdfast.sources.postgres.restore.content_check import ContentCheck, different
+from holdfast.sources.postgres.restore.foreign_keys import ForeignKey, Order
+from holdfast.sources.postgres.restore.rows import Packs, Piece, RowsIn
+from holdfast.sources.postgres.restore.unchosen_tables import Bystanders, referred
+from holdfast.sources.postgres.server import failures
+from holdfast.sources.postgres.server.locks import Queue
+from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.quoting import identifier, qualified
+from holdfast.sources.postgres.server.table_part import TablePart
+
+NO_TRIGGERS = "SET LOCAL session_replication_role = replica"
+# Foreign key violation, restrict violation.
+_REFERRED = ("23503", "23001")
+_USUAL_PATH = """
+SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path'
+"""
+_PARTITIONS = """
+SELECT n.nspname::text, c.relname::text
+FROM pg_class root JOIN pg_namespace root_n ON root_n.oid = root.relnamespace
+CROSS JOIN LATERAL pg_partition_tree(root.oid) AS tree
+JOIN pg_class c ON c.oid = tree.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE root_n.nspname = %s AND root.relname = %s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingRows:
+    """Brings `pieces` in; where `replaces`, what their tables hold goes first.
+
+    `check` sees them before the commit.
+    """
+
+    rows_in: RowsIn
+    login: Login
+    progress: Progress
+    pieces: Sequence[tuple[Part, Piece]]
+    replaces: bool
+    check: ContentCheck
+
+    def run(self, connection: psycopg.Connection) -> tuple[str, ...]:
+        """What is to be known of it. Raises `RestoreFailed`, and `TargetNotEmpty` where other
+        tables would change."""
+        keys = foreign_keys.of_database(connection)
+        try:
+            with connection.transaction():
+                self._bring_all(connection, keys)
+        except _Referred as error:
+            raise self._referred(connection, keys, error) from error.__cause__
+        except psycopg.Error as error:
+            raise failures.restoring(failures.said(error), f"rows of {self._named}") from error
+        return (*self._unchecked(connection, keys), *_told(self.check.wrong))
+
+    def _bring_all(self, connection: psycopg.Connection, keys: Sequence[ForeignKey]) -> None:
+        if not self.rows_in.request.triggers:
+            connection.execute(NO_TRIGGERS)
+        others = Bystanders(connection, self._chosen(connection))
+        order = foreign_keys.order(self._tables, keys)
+        with (
+            self._told(f"foreign keys of {self._named}"),
+            _waiting(connection, self._to_wait_for(connection, order, keys)),
+        ):
+            if self.replaces:
+                self._empty(connection, order)
+                others.require_untouched(f"replace rows of {self._named}")
+            self._fill(connection, order)
+        others.require_untouched(f"restore rows of {self._named}")
+        self.check.in_session(connection)
+        for table in self.check.wrong:
+            if not self._may_differ(table):
+                raise different(table)
+
+    def _may_differ(self, table: RestoredTable) -> bool:
+        """Triggers may change what comes in, and others may have added rows by now."""
+        return self.rows_in.request.triggers or table.rows_found > table.rows_expected
+
+    @property
+    def _tables(self) -> list[Relation]:
+        return list(dict.fromkeys(TablePart.of(piece).relation for _, piece in self.pieces))
+
+    @property
+    def _named(self) -> str:
+        first, *rest = self._tables
+        return f"table '{first}'" + (f" and {len(rest)} more" if rest else "")
+
+    def _chosen(self, connection: psycopg.Connection) -> set[Relation]:
+        """Rows that are routed anew may come to any partition."""
+        chosen = set(self._tables)
+        roots = {root for _, piece in self.pieces if (root := TablePart.of(piece).load_through)}
+        for root in roots:
+            rows = connection.execute(_PARTITIONS, [root.schema, root.name])
+            chosen |= {Relation(schema=schema, name=name) for schema, name in rows}
+        return chosen
+
+    def _to_wait_for(
+        self, connection: psycopg.Connection, order: Order, keys: Sequence[ForeignKey]
+    ) -> list[ForeignKey]:
+        """Keys within a circle, and where rows are replaced those of whoever refers to them."""
+        if not self.rows_in.request.triggers:
+            return []
+        of_others = [
+            key for key in self._of_others(keys) if self.replaces and key.has_rows(connection)
+        ]
+        return list(dict.fromkeys((*order.circular, *of_others)))
+
+    def _of_others(self, keys: Sequence[ForeignKey]) -> list[ForeignKey]:
+        tables = set(self._tables)
+        return [key for key in keys if key.others & tables and key.tables - tables]
+
+    def _empty(self, connection: psycopg.Connection, order: Order) -> None:
+        """Whoever refers to others first."""
+        whole = {
+            table.relation
+            for table in (TablePart.of(piece) for _, piece in self.pieces)
+            if table.owns_every_row
+        }
+        for relation in reversed(order.tables):
+            if relation in whole:
+                with self._told(f"table '{relation}'"), _usual_path(connection):
+                    # Not TRUNCATE: readers go on to see the old rows until all is committed.
+                    delete = f"DELETE FROM ONLY {qualified(relation)}"  # noqa: S608  # quoted name
+                    connection.execute(delete.encode())
+
+    def _fill(self, connection: psycopg.Connection, order: Order) -> None:
+        place = {relation: number for number, relation in enumerate(order.tables)}
+        packs = Packs(self.rows_in.stored)
+        by_place = sorted(self.pieces, key=lambda each: place[TablePart.of(each[1]).relation])
+        for part, piece in by_place:
+            with (
+                self._told(f"table '{piece.relation}'"),
+                packs.opened(part, piece) as rows,
+                _usual_path(connection),
+            ):
+                self.rows_in.fill(connection, piece, rows)
+        for name in dict.fromkeys(part.name for part, _ in self.pieces):
+            self.progress.part_done(name)
+
+    @contextmanager
+    def _told(self, subject: str) -> Iterator[None]:
+        """What the server says of `subject`; a table that was not chosen is another matter."""
+        try:
+            yield
+        except psycopg.Error as error:
+            if error.sqlstate in _REFERRED and self._is_of_others(error):
+                raise _Referred from error
+            cause = failures.said(error)
+            if error.sqlstate == failures.LOCK_NOT_AVAILABLE:
+                cause = f"{cause}: {Queue(self.login).told(())}"
+            raise failures.restoring(cause, subject) from error
+        except EOFError as error:
+            raise failures.restoring(f"its part is cut short: {error}", subject) from error
+
+    def _is_of_others(self, error: psycopg.Error) -> bool:
+        """Whether rows that stay refer to rows that go: it is their table that the server names."""
+        schema, name = error.diag.schema_name or "", error.diag.table_name or ""
+        return Relation(schema=schema, name=name) not in self._tables
+
+    def _referred(
+        self, connection: psycopg.Connection, keys: Sequence[ForeignKey], error: _Referred
+    ) -> HoldfastError:
+        found = {
+            key.table: foreign_keys.rows_behind(connection, key) for key in self._of_others(keys)
+        }
+        named = [
+            f"'{table}' ({'?' if rows is None else rows} rows)"
+            for table, rows in found.items()
+            if rows != 0
+        ]
+        cause = error.__cause__
+        said = failures.said(cause) if isinstance(cause, psycopg.Error) else ""
+        return referred(f"replace rows of {self._named}", named, said)
+
+    def _unchecked(
+        self, connection: psycopg.Connection, keys: Sequence[ForeignKey]
+    ) -> tuple[str, ...]:
+        """Without triggers no key is checked: what refers to nothing now is told."""
+        if self.rows_in.request.triggers:
+            return ()
+        tables = set(self._tables)
+        touched = [key for key in keys if (key.tables | key.others) & tables]
+        counted = [(key, foreign_keys.orphans(connection, key)) for key in touched]
+        return tuple(
+            f"{count} rows of table '{key.table}' refer to rows of '{key.other}' that are not"
+            f" there: {key} was not checked, as no trigger fired"
+            for key, count in counted
+            if count
+        )
+
+
+def require_all_or_none(request: RestoreRequest) -> None:
+    """Rows for tables that stand come in one transaction, which nothing may be left out of."""
+    if request.keep_going:
+        raise Unsupported(
+            "cannot keep going with rows for tables that stand: all of them come, or none",
+            hint="leave --keep-going out, or restore into a new database and copy from there",
+        )
+
+
+def _told(wrong: Sequence[RestoredTable]) -> tuple[str, ...]:
+    return tuple(
+        f"table '{table.relation}' {table.problem}: its triggers, or somebody else, changed it"
+        for table in wrong
+    )
+
+
+class _Referred(Exception):
+    """A row that is to go is referred to by one that is to stay; the cause says which."""
+
+
+@contextmanager
+def _waiting(connection: psycopg.Connection, keys: Sequence[ForeignKey]) -> Iterator[None]:
+    """Keys that are checked at the end of the block, by the server, whatever they were made."""
+    altered = [key for key in keys if not key.is_deferrable and _is_altered(connection, key)]
+    waiting = [key for key in keys if key.is_deferrable or key in altered]
+    if waiting:
+        names = ", ".join(
+            f"{identifier(key.table.schema)}.{identifier(key.name)}" for key in waiting
+        )
+        connection.execute(f"SET CONSTRAINTS {names} DEFERRED".encode())
+    yield
+    with _usual_path(connection):
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    for key in altered:
+        connection.execute(key.as_it_was().encode())
+
+
+@contextmanager
+def _usual_path(connection: psycopg.Connection) -> Iterator[None]:
+    """Triggers and checks look names up as they always do; statements of ours leave none open."""
+    connection.execute(_USUAL_PATH)
+    yield
+    connection.execute("SET LOCAL search_path = ''")
+
+
+def _is_altered(connection: psycopg.Connection, key: ForeignKey) -> bool:
+    """Only the owner of its table can; without that the key is checked row by row."""
+    try:
+        with connection.transaction():
+            connection.execute(key.deferrable().encode())
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True

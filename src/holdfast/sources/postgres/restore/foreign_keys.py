@@ -1,0 +1,156 @@
+"""Foreign keys among tables that stand: in which order their rows come, and which have to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+import psycopg
+
+from holdfast.model.backup import Relation
+from holdfast.sources.postgres.server.quoting import identifier, qualified
+
+# Those of partitions are their root's, and change with it.
+_KEYS = """
+SELECT k.oid::bigint, k.conname::text, n.nspname::text, c.relname::text, other_n.nspname::text,
+       other.relname::text, k.condeferrable,
+       ARRAY(SELECT ARRAY[below_n.nspname::text, below.relname::text]
+             FROM pg_partition_tree(k.conrelid) AS tree
+             JOIN pg_class below ON below.oid = tree.relid
+             JOIN pg_namespace below_n ON below_n.oid = below.relnamespace),
+       ARRAY(SELECT ARRAY[below_n.nspname::text, below.relname::text]
+             FROM pg_partition_tree(k.confrelid) AS tree
+             JOIN pg_class below ON below.oid = tree.relid
+             JOIN pg_namespace below_n ON below_n.oid = below.relnamespace)
+FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class other ON other.oid = k.confrelid
+JOIN pg_namespace other_n ON other_n.oid = other.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0
+ORDER BY n.nspname, c.relname, k.conname
+"""
+
+# MATCH SIMPLE, as nearly all are: a row with any NULL in its key refers to nothing.
+_ORPHANS = """
+SELECT format('SELECT count(*) FROM %%I.%%I AS c WHERE %%s AND NOT EXISTS'
+              ' (SELECT FROM %%I.%%I AS o WHERE %%s)', n.nspname, c.relname,
+              string_agg(format('c.%%I IS NOT NULL', a.attname), ' AND '),
+              other_n.nspname, other.relname,
+              string_agg(format('o.%%I OPERATOR(%%I.%%s) c.%%I', other_a.attname, op_n.nspname,
+                                op.oprname, a.attname), ' AND '))
+FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class other ON other.oid = k.confrelid
+JOIN pg_namespace other_n ON other_n.oid = other.relnamespace
+CROSS JOIN LATERAL unnest(k.conkey, k.confkey, k.conpfeqop) AS part (own, others, equal)
+JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = part.own
+JOIN pg_attribute other_a ON other_a.attrelid = k.confrelid AND other_a.attnum = part.others
+JOIN pg_operator op ON op.oid = part.equal JOIN pg_namespace op_n ON op_n.oid = op.oprnamespace
+WHERE k.oid = %s::oid GROUP BY n.nspname, c.relname, other_n.nspname, other.relname
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    """One key; `tables` refer to `others`: partitioned tables with all of their partitions."""
+
+    oid: int
+    name: str
+    table: Relation
+    other: Relation
+    is_deferrable: bool
+    tables: frozenset[Relation]
+    others: frozenset[Relation]
+
+    def joins(self, table: Relation, other: Relation) -> bool:
+        return table in self.tables and other in self.others
+
+    def has_rows(self, connection: psycopg.Connection) -> bool:
+        """Whether there is anything that could refer, as far as that can be seen."""
+        query = f"SELECT FROM {qualified(self.table)} LIMIT 1"  # quoted name
+        try:
+            with connection.transaction():
+                return connection.execute(query.encode()).fetchone() is not None
+        except psycopg.errors.InsufficientPrivilege:
+            return True
+
+    def deferrable(self) -> str:
+        return f"{self._altered()} DEFERRABLE"
+
+    def as_it_was(self) -> str:
+        return f"{self._altered()} NOT DEFERRABLE"
+
+    def _altered(self) -> str:
+        return f"ALTER TABLE {qualified(self.table)} ALTER CONSTRAINT {identifier(self.name)}"
+
+    def __str__(self) -> str:
+        return f"foreign key '{self.name}' of table '{self.table}'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Tables, each behind those that it refers to, but for the keys that are circular."""
+
+    tables: tuple[Relation, ...]
+    circular: tuple[ForeignKey, ...]
+
+
+def of_database(connection: psycopg.Connection) -> list[ForeignKey]:
+    return [
+        ForeignKey(
+            oid=oid,
+            name=name,
+            table=Relation(schema=schema, name=table),
+            other=Relation(schema=other_schema, name=other),
+            is_deferrable=is_deferrable,
+            tables=_relations([[schema, table], *tables]),
+            others=_relations([[other_schema, other], *others]),
+        )
+        for oid, name, schema, table, other_schema, other, is_deferrable, tables, others in (
+            connection.execute(_KEYS)
+        )
+    ]
+
+
+def _relations(pairs: Iterable[Sequence[str]]) -> frozenset[Relation]:
+    return frozenset(Relation(schema=schema, name=name) for schema, name in pairs)
+
+
+def order(tables: Iterable[Relation], keys: Sequence[ForeignKey]) -> Order:
+    """Only as many keys are circular as it takes for the others to have an order."""
+    wanted = dict.fromkeys(tables)
+    needs: dict[Relation, set[Relation]] = {table: set() for table in wanted}
+    for key in keys:
+        for table in key.tables & wanted.keys():
+            needs[table] |= key.others & wanted.keys()
+    broken = [(table, table) for table, others in needs.items() if table in others]
+    for table, other in broken:
+        needs[table].discard(other)
+    while True:
+        try:
+            placed = tuple(TopologicalSorter(needs).static_order())
+            break
+        except CycleError as error:
+            other, table, *_ = error.args[1]
+            needs[table].discard(other)
+            broken.append((table, other))
+    circular = [key for key in keys if any(key.joins(*edge) for edge in broken)]
+    return Order(tables=placed, circular=tuple(circular))
+
+
+def orphans(connection: psycopg.Connection, key: ForeignKey) -> int:
+    """How many rows refer to one that is not there."""
+    query = connection.execute(_ORPHANS, [key.oid]).fetchone()
+    found = connection.execute(str(query[0]).encode()).fetchone() if query else None
+    return int(found[0]) if found else 0
+
+
+def rows_behind(connection: psycopg.Connection, key: ForeignKey) -> int | None:
+    """How many rows there are in the table that refers; None where that cannot be seen."""
+    count = f"SELECT count(*) FROM {qualified(key.table)}"  # noqa: S608  # quoted name
+    try:
+        row = connection.execute(count.encode()).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    return int(row[0]) if row else 0

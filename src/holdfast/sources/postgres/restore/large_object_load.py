@@ -1,0 +1,116 @@
+"""Large objects back into a database: rows of (object, offset, bytes) become `lo_put`."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import psycopg
+
+from holdfast.model.errors import VerifyFailed
+from holdfast.model.proven import OpenBlob
+from holdfast.sources.stream_cutter import Cutter
+
+# Neighbouring pages are written together: a call costs far more than a page does.
+PUT_BYTES = 1 << 20
+# Sources write a page of 2 KiB a row, or a piece of 1 MiB.
+MOST_ROW_BYTES = 16 << 20
+MOST_LINE_BYTES = 4096
+# The file header of a binary COPY, and its end (COPY, "Binary Format").
+SIGNATURE = b"PGCOPY\n\xff\r\n\0"
+_FLAGS = struct.Struct("!ii")
+_FIELDS = struct.Struct("!h")
+# Three fields, each after its length: oid, offset, and the length of the bytes.
+_ROW = struct.Struct("!iIiqi")
+END = -1
+_INDEXED = re.compile(rb"(?P<oid>[0-9]{1,10}) (?P<sha256>[0-9a-f]{64}) [0-9]{1,19}")
+
+
+@dataclass
+class _Run:
+    """Bytes of one object that lie behind one another."""
+
+    oid: int = 0
+    start: int = 0
+    pieces: list[memoryview] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def follows(self, oid: int, start: int) -> bool:
+        return oid == self.oid and start == self.start + self.size_bytes
+
+    def add(self, data: memoryview) -> None:
+        self.pieces.append(data)
+        self.size_bytes += len(data)
+
+
+def put_rows(session: psycopg.Connection, chunks: Iterable[bytes]) -> int:
+    """Write the rows of one binary COPY; how many there were."""
+    count, run = 0, _Run()
+    for oid, start, data in _rows(chunks):
+        count += 1
+        if not run.follows(oid, start) or run.size_bytes >= PUT_BYTES:
+            _put(session, run)
+            run = _Run(oid=oid, start=start)
+        run.add(data)
+    _put(session, run)
+    return count
+
+
+def put_blobs(session: psycopg.Connection, lines: Iterable[bytes], open_blob: OpenBlob) -> int:
+    """Write the objects that an index of blobs names; how many there were."""
+    count = 0
+    for line in _lines(lines):
+        named = _INDEXED.fullmatch(line)
+        if named is None:
+            raise VerifyFailed(f"cannot trust an index of large objects: it says '{line[:80]!r}'")
+        with open_blob(named["sha256"].decode()) as pieces:
+            start = 0
+            for piece in pieces:
+                _lo_put(session, int(named["oid"]), start, piece)
+                start += len(piece)
+        count += 1
+    return count
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Each as soon as it is there; one that is longer than any of ours is handed on as it is."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+        if len(rest) > MOST_LINE_BYTES:
+            break
+    if rest:
+        yield rest
+
+
+def _rows(chunks: Iterable[bytes]) -> Iterator[tuple[int, int, memoryview]]:
+    stream = Cutter(chunks)
+    if bytes(stream.exactly(len(SIGNATURE))) != SIGNATURE:
+        raise VerifyFailed("cannot trust a part of large objects: it is no binary COPY")
+    _, extension = _FLAGS.unpack(stream.exactly(_FLAGS.size))
+    stream.exactly(_sane(extension))
+    while _FIELDS.unpack(stream.exactly(_FIELDS.size))[0] != END:
+        _, oid, _, start, size_bytes = _ROW.unpack(stream.exactly(_ROW.size))
+        yield oid, start, stream.exactly(_sane(size_bytes))
+    stream.drain()
+
+
+def _sane(size_bytes: int) -> int:
+    """A length that the stream itself states is held in memory: as long as rows of ours are."""
+    if not 0 <= size_bytes <= MOST_ROW_BYTES:
+        raise VerifyFailed(
+            f"cannot trust a part of large objects: it says that a row has {size_bytes} bytes"
+        )
+    return size_bytes
+
+
+def _put(session: psycopg.Connection, run: _Run) -> None:
+    if run.pieces:
+        _lo_put(session, run.oid, run.start, b"".join(run.pieces))
+
+
+def _lo_put(session: psycopg.Connection, oid: int, start: int, data: bytes) -> None:
+    session.execute("SELECT lo_put(%s::oid, %s::bigint, %b)", [oid, start, data])

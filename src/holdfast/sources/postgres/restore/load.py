@@ -1,0 +1,191 @@
+"""Rows into new tables, several tables at a time, biggest first."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import psycopg
+
+from holdfast.model.backup import Part, Relation
+from holdfast.model.errors import HoldfastError, RestoreFailed, VerifyFailed
+from holdfast.model.proven import proving
+from holdfast.model.restored import FailedObject, RestoredTable
+from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.sources.failed_objects import ROWS, hinted
+from holdfast.sources.postgres.restore import selection
+from holdfast.sources.postgres.restore.rows import BY_ROWS, Piece, Rows, RowsIn
+from holdfast.sources.postgres.restore.session_pool import Crew
+from holdfast.sources.postgres.server import failures
+from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.quoting import qualified
+from holdfast.sources.postgres.server.table_part import TablePart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A part that is loaded in one transaction; `freeze` where nothing else fills its table."""
+
+    part: Part
+    freeze: bool
+
+
+def batches(parts: Sequence[Part]) -> list[Batch]:
+    """Biggest first. Ranges of one table come side by side: none of them may empty it."""
+    by_table: defaultdict[Relation | str, int] = defaultdict(int)
+    for part in parts:
+        by_table[part.relation or part.name] += 1
+    made = [
+        Batch(part=part, freeze=bool(part.relation) and by_table[part.relation or ""] == 1)
+        for part in parts
+    ]
+    return sorted(made, key=lambda batch: batch.part.plain_bytes, reverse=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unloaded:
+    """Rows that did not come into their table, and why."""
+
+    part: Part
+    piece: Piece
+    error: HoldfastError
+
+    @property
+    def failed(self) -> FailedObject:
+        cause = self.error.message.removeprefix(f"cannot restore table '{self.piece.relation}': ")
+        return FailedObject(kind=ROWS, name=str(self.piece.relation), statement="", cause=cause)
+
+
+class Loader:
+    """Loads every part once but the tables in `without`; the first failure ends all the others,
+    unless the restore keeps going: then such rows are `unloaded`."""
+
+    def __init__(
+        self,
+        login: Login,
+        rows_in: RowsIn,
+        progress: Progress,
+        *,
+        without: frozenset[Relation] = frozenset(),
+    ) -> None:
+        self._login = login
+        self._rows_in = rows_in
+        self._keeps_going = rows_in.request.keep_going
+        self._progress = progress
+        self._without = without
+        self._lock = threading.Lock()
+        self.unloaded: list[Unloaded] = []
+
+    def load(self, parts: Sequence[Part], *, workers: int) -> None:
+        """Raises `RestoreFailed`."""
+        crew = Crew(self._login, self._load, endings=self._rows_in.endings)
+        crew.run(batches(parts), workers=workers)
+
+    def _load(self, connection: psycopg.Connection, batch: Batch) -> None:
+        under_way = _UnderWay(batch)
+        try:
+            with connection.transaction():
+                self._read(connection, under_way)
+        except VerifyFailed as error:
+            if not self._keeps_going:
+                raise
+            # Rows from before its end was seen are not proven either, and all were taken back.
+            under_way.met = [
+                Unloaded(part=batch.part, piece=piece, error=error)
+                for piece in self._wanted(batch.part)
+            ]
+        except (psycopg.Error, EOFError, RestoreFailed) as error:
+            raise hinted(restoring(under_way.subject, error)) from error
+        with self._lock:
+            self.unloaded += under_way.met
+        self._progress.part_done(batch.part.name)
+
+    def _read(self, connection: psycopg.Connection, under_way: _UnderWay) -> None:
+        part = under_way.batch.part
+        with self._rows_in.stored.streamed(part) as chunks, proving(chunks, *BY_ROWS):
+            for piece, rows in self._rows_in.wanted(part, iter(chunks)):
+                if piece.relation not in self._without:
+                    under_way.piece = piece
+                    self._fill(connection, under_way, rows)
+            if under_way.met:
+                # Bytes that are not those that were stored must show as what they are.
+                chunks.prove()
+
+    def _fill(self, connection: psycopg.Connection, under_way: _UnderWay, rows: Rows) -> None:
+        piece, batch = under_way.piece, under_way.batch
+        try:
+            with connection.transaction() if self._keeps_going else nullcontext():
+                self._empty_and_fill(connection, piece, rows, freeze=batch.freeze)
+        except (psycopg.Error, EOFError, RestoreFailed) as error:
+            if not self._keeps_going or self._ends_all(connection, error):
+                raise
+            met = restoring(under_way.subject, error)
+            under_way.met.append(Unloaded(part=batch.part, piece=piece, error=met))
+
+    def _ends_all(self, connection: psycopg.Connection, error: Exception) -> bool:
+        if self._rows_in.endings.aborted.is_set():
+            return True
+        return isinstance(error, psycopg.Error) and failures.ends_all(error, connection)
+
+    def _empty_and_fill(
+        self, connection: psycopg.Connection, piece: Piece, rows: Rows, *, freeze: bool
+    ) -> None:
+        table = TablePart.of(piece)
+        freeze = freeze and table.owns_every_row
+        if freeze:
+            # The server may write rows frozen into a table truncated in the same transaction.
+            connection.execute(f"TRUNCATE ONLY {qualified(table.relation)}".encode())
+        self._rows_in.fill(connection, piece, rows, freeze=freeze)
+
+    def _wanted(self, part: Part) -> list[Piece]:
+        return [
+            piece
+            for piece in selection.pieces([part])
+            if selection.is_wanted(piece, self._rows_in.request)
+            and piece.relation not in self._without
+        ]
+
+
+class _UnderWay:
+    """A batch, which of its tables is being filled, and those that could not be."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.piece: Piece = batch.part
+        self.met: list[Unloaded] = []
+
+    @property
+    def subject(self) -> str:
+        if self.piece.relation is None:
+            return f"'{self.batch.part.name}'"
+        return f"table '{self.piece.relation}'"
+
+
+def restoring(subject: str, error: Exception) -> HoldfastError:
+    """What stopped the rows of `subject`, as an error of ours."""
+    if isinstance(error, HoldfastError):
+        return error
+    if isinstance(error, psycopg.Error):
+        return failures.restoring(failures.said(error), subject)
+    return failures.restoring(f"its part is cut short: {error}", subject)
+
+
+def counted(
+    request: RestoreRequest, unloaded: Sequence[Unloaded] = ()
+) -> tuple[RestoredTable, ...]:
+    """Every table that was loaded was held against the server's count before it was committed."""
+    rows: Counter[Relation | None] = Counter()
+    for piece in selection.pieces(selection.data_parts(request)):
+        if selection.is_wanted(piece, request):
+            rows[piece.relation] += piece.rows or 0
+    missing: Counter[Relation | None] = Counter()
+    for each in unloaded:
+        missing[each.piece.relation] += each.piece.rows or 0
+    return tuple(
+        RestoredTable(relation=relation, rows_expected=count, rows_found=count - missing[relation])
+        for relation, count in rows.items()
+        if relation is not None
+    )

@@ -1,0 +1,126 @@
+"""Several sessions of a restore at work on a list; the first failure ends all the others."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Generic, TypeVar
+
+import psycopg
+
+from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cleanup import noted_on
+from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS
+from holdfast.sources.postgres.server.login import Login
+
+Item = TypeVar("Item")
+# An end from outside wakes nobody who waits for another worker.
+LOOK_SECONDS = 0.2
+
+
+class Waiting(Generic[Item]):
+    """What is left to do, in its order, as far as all that an item needs is done already."""
+
+    def __init__(
+        self,
+        items: Iterable[Item],
+        *,
+        known_by: Callable[[Item], Hashable],
+        needs: Callable[[Item], Iterable[Hashable]],
+    ) -> None:
+        self._items = deque(items)
+        self._known_by = known_by
+        self._needs = needs
+        self._done: set[Hashable] = set()
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def take(self, aborted: threading.Event) -> Item | None:
+        """The next one, which may have to be waited for; None where there is none any more."""
+        with self._changed:
+            while self._items and not aborted.is_set():
+                for position, item in enumerate(self._items):
+                    if self._done.issuperset(self._needs(item)):
+                        del self._items[position]
+                        return item
+                self._changed.wait(LOOK_SECONDS)
+        return None
+
+    def done(self, item: Item) -> None:
+        with self._changed:
+            self._done.add(self._known_by(item))
+            self._changed.notify_all()
+
+
+class Crew(Generic[Item]):
+    """Works through items in their order, one session for each worker.
+
+    An item waits until all that it `needs` is done, which stands before it and is `known_by` it.
+    """
+
+    def __init__(
+        self,
+        login: Login,
+        work: Callable[[psycopg.Connection, Item], None],
+        *,
+        endings: Endings | None = None,
+        prepare: Callable[[psycopg.Connection], None] = lambda _: None,
+        known_by: Callable[[Item], Hashable] = id,
+        needs: Callable[[Item], Iterable[Hashable]] = lambda _: (),
+    ) -> None:
+        self._known_by = known_by
+        self._needs = needs
+        self._login = login
+        self._work = work
+        self._prepare = prepare
+        self._endings = endings or Endings()
+        self._lock = threading.Lock()
+        self._first_failure: BaseException | None = None
+
+    def run(self, items: Sequence[Item], *, workers: int) -> None:
+        waiting = Waiting(items, known_by=self._known_by, needs=self._needs)
+        sessions = max(1, min(workers, len(waiting)))
+        with ThreadPoolExecutor(max_workers=sessions) as pool:
+            try:
+                for done in as_completed(
+                    [pool.submit(self._serve, waiting) for _ in range(sessions)]
+                ):
+                    done.result()
+            except BaseException as error:
+                # The others end because of the first one; only that one says why.
+                first = self._ended_by(error)
+                if first is error:
+                    raise
+                raise first from first.__cause__
+
+    def _serve(self, waiting: Waiting[Item]) -> None:
+        if not len(waiting):
+            return
+        try:
+            with (
+                self._login.session() as connection,
+                self._endings.registered(
+                    lambda: connection.cancel_safe(timeout=CANCEL_SECONDS),
+                ),
+            ):
+                self._prepare(connection)
+                while (item := waiting.take(self._endings.aborted)) is not None:
+                    self._work(connection, item)
+                    waiting.done(item)
+        except BaseException as error:
+            with noted_on(error):
+                self._ended_by(error)
+            raise
+
+    def _ended_by(self, error: BaseException) -> BaseException:
+        """End everything, and tell what came first."""
+        with self._lock:
+            if self._first_failure is None:
+                self._first_failure = error
+            first = self._first_failure
+        self._endings.abort()
+        return first

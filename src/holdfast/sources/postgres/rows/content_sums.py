@@ -1,0 +1,201 @@
+"""Having the server sum up the content of tables, in the session that has read their rows."""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import psycopg
+from psycopg import pq
+
+from holdfast.model import checksums
+from holdfast.model.backup import Buffer, Member, Relation
+from holdfast.model.checksums import Chosen, Policy
+from holdfast.model.errors import BackupFailed, HoldfastError
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards
+from holdfast.sources.postgres.rows.copy_command import POLL_MILLISECONDS, CopyCommand
+from holdfast.sources.postgres.server import catalog_queries, content_checksum, failures
+from holdfast.sources.postgres.server.catalog_queries import Facts, Table
+from holdfast.sources.postgres.server.table_part import TablePart
+
+# Not several processes of the server for what nobody counts.
+_BEFORE = "SAVEPOINT holdfast_sum; SET LOCAL max_parallel_workers_per_gather = 0"
+_AFTER = "ROLLBACK TO SAVEPOINT holdfast_sum; RELEASE SAVEPOINT holdfast_sum"
+
+Types = Mapping[Relation, Mapping[str, str]]
+"""What each column of each table is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Of which tables there are to be checksums; why of none, where there is an `obstacle`."""
+
+    chosen: Chosen
+    types: Types
+    obstacle: str = ""
+
+    def __str__(self) -> str:
+        return f"no checksums: {self.obstacle}" if self.obstacle else str(self.chosen)
+
+
+def contents(
+    session: psycopg.Connection, found: Facts, tables: Sequence[Table], policy: Policy
+) -> Contents:
+    obstacle = content_checksum.obstacle(session)
+    taken = [table for table in tables if catalog_queries.has_rows_to_take(table, found)]
+    sizes = {table.relation: table.size_bytes for table in taken}
+    return Contents(
+        chosen=checksums.chosen(sizes, "none" if obstacle else policy),
+        types={table.relation: table.types_by_column for table in taken},
+        obstacle=obstacle,
+    )
+
+
+class Summing:
+    """Checksums of the tables that were chosen."""
+
+    def __init__(
+        self, chosen: Chosen, types: Types, *, user: str, aborted: threading.Event
+    ) -> None:
+        self._chosen = chosen
+        self._types = types
+        self._user = user
+        self._aborted = aborted
+
+    def checksums(
+        self, session: psycopg.Connection, sizes: Sequence[tuple[TablePart, int]]
+    ) -> Generator[Buffer, None, dict[Relation, str]]:
+        """Those of tables, or ranges of one, whose rows took so many bytes; as far as wanted.
+
+        Yields an empty buffer now and then while the server is at work: whoever looks at the
+        clock sees that we are, too. Raises `BackupFailed` or `SnapshotLost`.
+        """
+        wanted = [
+            table
+            for table, size_bytes in sizes
+            if self._chosen.covers(table.relation, size_bytes=size_bytes)
+        ]
+        if not wanted:
+            return {}
+        try:
+            return (yield from self._asked(session, wanted))
+        except psycopg.Error as error:
+            if failures.ends_all(error, session):
+                raise self._ended(wanted[0], error, session) from error
+            if len(wanted) == 1:
+                return self._without(wanted[0], error)
+        # One that fails must not take the others along.
+        found: dict[Relation, str] = {}
+        for table in wanted:
+            found |= yield from self.checksums(session, [(table, 0)])
+        return found
+
+    def _asked(
+        self, session: psycopg.Connection, tables: Sequence[TablePart]
+    ) -> Generator[Buffer, None, dict[Relation, str]]:
+        session.execute(_BEFORE)
+        with afterwards(_take_back, session):
+            statement = " UNION ALL ".join(
+                content_checksum.question(table, self._types[table.relation], label=number)
+                for number, table in enumerate(tables)
+            )
+            subject = f"table '{tables[0].relation}'"
+            question = Question(
+                session, statement, subject=subject, user=self._user, aborted=self._aborted
+            )
+            with afterwards(question.close):
+                rows = yield from question.answer()
+        return {
+            tables[number].relation: content_checksum.checksum(count, total)
+            for number, count, total in rows
+        }
+
+    def _ended(
+        self, table: TablePart, error: psycopg.Error, session: psycopg.Connection
+    ) -> HoldfastError:
+        subject = f"table '{table.relation}'"
+        if self._aborted.is_set() and error.sqlstate == failures.QUERY_CANCELED:
+            return BackupFailed(f"cannot read {subject}: the run was ended")
+        gone = failures.session_is_gone(error, session)
+        return failures.reading(error, subject, gone=gone, user=self._user)
+
+    def _without(self, table: TablePart, error: psycopg.Error) -> dict[Relation, str]:
+        cause = failures.said(error)
+        if self._chosen.policy == "all":
+            raise BackupFailed(
+                f"cannot compute a checksum of table '{table.relation}': {cause}",
+                hint="with 'checksums: auto' a backup goes on without those that cannot be had",
+            ) from error
+        events.warning("no_checksum", table=str(table.relation), reason=cause)
+        return {}
+
+
+def _take_back(session: psycopg.Connection) -> None:
+    if not session.closed:
+        session.execute(_AFTER)
+
+
+class Question(CopyCommand):
+    """A query under way whose few rows are of whole numbers."""
+
+    def answer(self) -> Generator[Buffer, None, list[tuple[int, ...]]]:
+        self._send()
+        while self._pgconn.is_busy():
+            poll = select.poll()
+            poll.register(self._pgconn.socket, select.POLLIN)
+            if poll.poll(POLL_MILLISECONDS):
+                self._pgconn.consume_input()
+            else:
+                self._check_patience()
+                yield b""
+        result = self._result()
+        if result is None or result.status != pq.ExecStatus.TUPLES_OK:
+            raise self._error_in(result)
+        self._finish()
+        return [
+            tuple(int(result.get_value(row, column) or b"0") for column in range(result.nfields))
+            for row in range(result.ntuples)
+        ]
+
+
+class Reading(Protocol):
+    """A part's rows on their way out; see `copy_command.CopyCommand`."""
+
+    rows: int | None
+
+    def __iter__(self) -> Iterator[Buffer]: ...
+
+
+class SummedRows:
+    """The rows of one table, or of a range of it, and behind them their checksum.
+
+    Obeys `ports.source.PartStream` and `ports.source.Checksummed`; read once.
+    """
+
+    members: Sequence[Member] = ()
+
+    def __init__(
+        self, session: psycopg.Connection, reading: Reading, table: TablePart, summing: Summing
+    ) -> None:
+        self._session = session
+        self._reading = reading
+        self._table = table
+        self._summing = summing
+        self.checksum = ""
+
+    @property
+    def rows(self) -> int | None:
+        return self._reading.rows
+
+    def __iter__(self) -> Iterator[Buffer]:
+        size_bytes = 0
+        for chunk in self._reading:
+            size_bytes += len(chunk)
+            yield chunk
+        table = self._table
+        found = yield from self._summing.checksums(self._session, [(table, size_bytes)])
+        self.checksum = found.get(table.relation, "")

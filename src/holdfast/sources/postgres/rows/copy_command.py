@@ -1,0 +1,141 @@
+"""One COPY under way in a session: sent, waited for without blocking for ever, ended early."""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections.abc import Iterator
+
+import psycopg
+from psycopg import pq
+from psycopg.pq.abc import PGconn, PGresult
+
+from holdfast.model.backup import Buffer, Member
+from holdfast.model.errors import BackupFailed
+from holdfast.sources.postgres.server import failures
+
+# Long enough to cost nothing, short enough that an abort is felt at once on a dead network.
+POLL_MILLISECONDS = 500
+CANCEL_SECONDS = 5.0
+IDLE_POLLS_AFTER_CANCEL = 10
+
+
+class CopyCommand:
+    """What all ways of taking rows share; iterate once, then close."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        statement: str,
+        *,
+        subject: str,
+        user: str,
+        aborted: threading.Event,
+    ) -> None:
+        self._connection = connection
+        self._pgconn: PGconn = connection.pgconn
+        self._statement = statement
+        self._subject = subject
+        self._user = user
+        self._aborted = aborted
+        self._under_way = False
+        self._idle_polls_left: int | None = None
+        self.rows: int | None = None
+        self.members: list[Member] = []
+
+    def __iter__(self) -> Iterator[Buffer]:
+        try:
+            self._send()
+            yield from self._buffers()
+            self._end()
+        except psycopg.Error as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Where the rows were not all taken: end the server's work and swallow what is left."""
+        if not self._under_way:
+            return
+        self._under_way = False
+        self._idle_polls_left = IDLE_POLLS_AFTER_CANCEL
+        try:
+            self._connection.cancel_safe(timeout=CANCEL_SECONDS)
+            self._swallow()
+        except (psycopg.Error, BackupFailed):
+            self._connection.close()
+
+    def _buffers(self) -> Iterator[Buffer]:
+        """The rows, in the buffers that everything above deals in."""
+        raise NotImplementedError
+
+    def _send(self) -> None:
+        self._pgconn.send_query(self._statement.encode())
+        self._under_way = True
+        while self._pgconn.flush():
+            self._wait(select.POLLIN | select.POLLOUT)
+
+    def _end(self) -> None:
+        result = self._result()
+        if result is None or result.status != pq.ExecStatus.COMMAND_OK:
+            raise self._error_in(result)
+        self.rows = result.command_tuples
+        self._finish()
+
+    def _finish(self) -> None:
+        while self._result() is not None:
+            pass
+        self._under_way = False
+
+    def _expect_rows(self) -> None:
+        """The first answer to a COPY to the client; `_fill` takes the rows that follow."""
+        result = self._result()
+        if result is None or result.status != pq.ExecStatus.COPY_OUT:
+            raise self._error_in(result)
+
+    def _fill(self, buffer: bytearray, size_bytes: int) -> bool:
+        """Append rows until `buffer` holds `size_bytes`; False once there are no more."""
+        get_copy_data = self._pgconn.get_copy_data
+        while len(buffer) < size_bytes:
+            size, row = get_copy_data(1)
+            if size > 0:
+                buffer += row
+            elif size == 0:
+                self._wait(select.POLLIN)
+            else:
+                return False
+        return True
+
+    def _swallow(self) -> None:
+        while (result := self._result()) is not None:
+            if result.status == pq.ExecStatus.COPY_OUT:
+                while (size := self._pgconn.get_copy_data(1)[0]) >= 0:
+                    if size == 0:
+                        self._wait(select.POLLIN)
+
+    def _result(self) -> PGresult | None:
+        while self._pgconn.is_busy():
+            self._wait(select.POLLIN)
+        return self._pgconn.get_result()
+
+    def _wait(self, events: int) -> None:
+        poll = select.poll()
+        poll.register(self._pgconn.socket, events)
+        while not poll.poll(POLL_MILLISECONDS):
+            self._check_patience()
+        self._pgconn.consume_input()
+
+    def _check_patience(self) -> None:
+        if self._idle_polls_left is not None:
+            self._idle_polls_left -= 1
+        if self._aborted.is_set() or self._idle_polls_left == 0:
+            raise BackupFailed(f"cannot read {self._subject}: the run was ended")
+
+    def _error_in(self, result: PGresult | None) -> psycopg.Error:
+        if result is None:
+            return psycopg.OperationalError("the server did not answer")
+        return psycopg.errors.error_from_result(result)
+
+    def _failure(self, error: psycopg.Error) -> Exception:
+        if self._aborted.is_set() and error.sqlstate == failures.QUERY_CANCELED:
+            return BackupFailed(f"cannot read {self._subject}: the run was ended")
+        gone = failures.session_is_gone(error, self._connection)
+        return failures.reading(error, self._subject, gone=gone, user=self._user)

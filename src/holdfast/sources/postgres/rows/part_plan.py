@@ -1,0 +1,238 @@
+"""Which parts a database becomes, and in which order they are best read.
+
+What is huge is split into ranges of pages, so that no worker is left alone with it at the end;
+what is small is packed, so that ten thousand tables are a few dozen parts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from holdfast.model.backup import PartKind, PartPlan, Relation
+from holdfast.sources.packing import SMALL_TABLE_BYTES, known_by, packs
+from holdfast.sources.postgres.rows.large_objects import Slice
+from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
+from holdfast.sources.postgres.server.quoting import slug
+from holdfast.sources.postgres.server.table_part import BINARY, TEXT, External, Pages, TablePart
+
+CREATION = "creation"
+COLLATION_VERSION = "collation_version"
+TRANSPORT = "transport"
+SERVER_VERSION = "server_version_number"
+
+GIB = 1 << 30
+# From here on a database is big: parts of a GiB each are enough to keep all workers busy, and
+# below it they would leave a single big table to a single worker.
+BIG_DATABASE_BYTES = 5 * 10**9
+CHUNK_BYTES = GIB
+CHUNK_BYTES_OF_SMALL = GIB // 4
+# Long objects are read one by one; in parts of about this much, no worker is left alone with them.
+LONG_OBJECTS_BYTES = 64 << 20
+MOST_LONG_OBJECT_PARTS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How rows become parts: sizes as the tables have them in the database.
+
+    Tables below `small_bytes` are packed. `keeps_blobs` says that long large objects are kept
+    aside; `external_bytes` from which size on values of type bytea are, None that they never are.
+    """
+
+    chunk_bytes: int
+    reason: str = ""
+    small_bytes: int = SMALL_TABLE_BYTES
+    keeps_blobs: bool = False
+    external_bytes: int | None = None
+    marker: bytes = b""
+
+    def external(self, table: Table) -> External | None:
+        if self.external_bytes is None or not table.bytea_columns or not table.toast_bytes:
+            return None
+        return External(
+            columns=tuple(table.bytea_columns), size_bytes=self.external_bytes, marker=self.marker
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The parts in the order of reading, and by a part's name what is behind it."""
+
+    parts: tuple[PartPlan, ...]
+    tables: dict[str, tuple[TablePart, ...]]
+    slices: dict[str, Slice]
+    long_objects: dict[str, tuple[int, ...]]
+    with_blobs: dict[str, TablePart]
+
+
+def chunk_bytes(found: Facts, asked: int | None) -> tuple[int, str]:
+    """The size above which a table is split, and why."""
+    if asked is not None:
+        return asked, "asked for"
+    if found.database_bytes < BIG_DATABASE_BYTES:
+        return CHUNK_BYTES_OF_SMALL, "the database is below 5 GB"
+    return CHUNK_BYTES, "the database has 5 GB or more"
+
+
+def lay_out(
+    found: Facts,
+    tables: Sequence[Table],
+    sequences: Sequence[Relation],
+    slices: Sequence[Slice],
+    creation: dict[str, str],
+    *,
+    shape: Shape,
+    transport: str,
+    long_objects: Sequence[int] = (),
+) -> Layout:
+    """The tools' parts first, then data, biggest first; `long_objects` are kept one by one.
+
+    pg_dump asks the catalogs of now for what a view or an index looks like, not those of the
+    snapshot: the sooner it runs, the less can have changed. It has read them for both sections
+    when it ends, so the second can wait.
+    """
+    schema = {CREATION: json.dumps(creation), SERVER_VERSION: str(found.version_number)}
+    if found.collation_version:
+        schema[COLLATION_VERSION] = found.collation_version
+    tools = [
+        PartPlan(name="pre-data.sql", kind=PartKind.PRE_DATA, details=schema),
+        PartPlan(name="globals.sql", kind=PartKind.GLOBALS),
+    ]
+    taken = [table for table in tables if has_rows_to_take(table, found)]
+    rows = {
+        plan.name: (plan, of)
+        for plan, of in (
+            *_of_big_tables(found, taken, shape, transport),
+            *_of_small_tables(found, taken, shape),
+        )
+    }
+    objects = [_large_objects(number, each) for number, each in enumerate(slices, start=1)]
+    bulk = [plan for plan, _ in rows.values()] + objects
+    bulk.sort(key=lambda part: part.estimated_bytes, reverse=True)
+    aside = dict(_with_blobs(found, taken, shape))
+    blobs = [
+        PartPlan(name=name, kind=PartKind.BLOBS, relation=part.relation, ancestors=part.ancestors)
+        for name, part in aside.items()
+    ]
+    long = _groups(found, long_objects)
+    blobs += [PartPlan(name=name, kind=PartKind.BLOBS) for name in long]
+    return Layout(
+        parts=(*tools, *bulk, *blobs, *_last(found, sequences)),
+        tables={name: of for name, (_, of) in rows.items()},
+        slices={plan.name: each for plan, each in zip(objects, slices, strict=True)},
+        long_objects=long,
+        with_blobs=aside,
+    )
+
+
+def _last(found: Facts, sequences: Sequence[Relation]) -> Iterator[PartPlan]:
+    yield PartPlan(name="post-data.sql", kind=PartKind.POST_DATA)
+    yield PartPlan(name="database.sql", kind=PartKind.GRANTS)
+    if found.has_large_objects:
+        yield PartPlan(name="large-objects.sql", kind=PartKind.LARGE_OBJECTS)
+    if sequences:
+        yield PartPlan(name="sequences.sql", kind=PartKind.SEQUENCES)
+
+
+def is_packed(table: Table, shape: Shape) -> bool:
+    return table.size_bytes < min(shape.small_bytes, shape.chunk_bytes)
+
+
+def pages_of(table: Table, shape: Shape) -> list[Pages]:
+    """Ranges of about `chunk_bytes` each; none where one read is enough."""
+    pieces = min(-(-table.size_bytes // shape.chunk_bytes), table.pages)
+    if pieces < 2 or table.condition or not table.columns:
+        return []
+    bounds = [table.pages * piece // pieces for piece in range(pieces)]
+    return [
+        Pages(first=first, after=after)
+        for first, after in zip(bounds, [*bounds[1:], None], strict=True)
+    ]
+
+
+def _of_big_tables(
+    found: Facts, taken: Sequence[Table], shape: Shape, transport: str
+) -> Iterator[tuple[PartPlan, tuple[TablePart, ...]]]:
+    big = [table for table in taken if not is_packed(table, shape)]
+    for number, table in enumerate(big, start=1):
+        whole = table.part(found.encoding, external=shape.external(table))
+        ranges = pages_of(table, shape)
+        name = f"data/{number:05d}-{slug(table.relation)}"
+        if not ranges:
+            yield _plan(f"{name}.copy", table, whole, table.size_bytes, transport), (whole,)
+        for piece, pages in enumerate(ranges, start=1):
+            part = whole.in_pages(pages)
+            size_bytes = table.size_bytes // len(ranges)
+            yield _plan(f"{name}-{piece:04d}.copy", table, part, size_bytes, transport), (part,)
+
+
+def _plan(name: str, table: Table, part: TablePart, size_bytes: int, transport: str) -> PartPlan:
+    return PartPlan(
+        name=name,
+        kind=PartKind.DATA,
+        relation=part.relation,
+        ancestors=part.ancestors,
+        estimated_bytes=size_bytes,
+        details=part.details() | {TRANSPORT: transport},
+        compress=not is_stored_plain(table, part),
+    )
+
+
+def is_stored_plain(table: Table, part: TablePart) -> bool:
+    return table.is_incompressible and part.format == BINARY
+
+
+def _of_small_tables(
+    found: Facts, taken: Sequence[Table], shape: Shape
+) -> Iterator[tuple[PartPlan, tuple[TablePart, ...]]]:
+    small = [table for table in taken if is_packed(table, shape)]
+    for number, pack in enumerate(packs(small, size_of=_size_of), start=1):
+        plan = PartPlan(
+            name=f"data/pack-{number:05d}.sql",
+            kind=PartKind.DATA,
+            estimated_bytes=sum(map(_size_of, pack)),
+            details={TRANSPORT: "wire"} | known_by([str(table.relation) for table in pack]),
+        )
+        yield (
+            plan,
+            tuple(
+                table.part(found.encoding, form=TEXT, external=shape.external(table))
+                for table in pack
+            ),
+        )
+
+
+def _size_of(table: Table) -> int:
+    return table.size_bytes
+
+
+def _large_objects(number: int, objects: Slice) -> PartPlan:
+    return PartPlan(
+        name=f"large-objects/{number:05d}.copy",
+        kind=PartKind.LARGE_OBJECTS,
+        estimated_bytes=objects.estimated_bytes,
+        details={"format": BINARY},
+    )
+
+
+def _groups(found: Facts, long_objects: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Objects dealt out in turn: nobody knows how long each is, only that all of them are."""
+    wanted = -(-found.large_object_bytes // LONG_OBJECTS_BYTES)
+    count = min(len(long_objects), MOST_LONG_OBJECT_PARTS, wanted)
+    return {
+        f"blobs/large-objects-{number + 1:05d}.txt": tuple(long_objects[number::count])
+        for number in range(count)
+    }
+
+
+def _with_blobs(
+    found: Facts, taken: Sequence[Table], shape: Shape
+) -> Iterator[tuple[str, TablePart]]:
+    """Tables whose long values are kept aside; their bytes are counted with the rows."""
+    for number, table in enumerate(taken, start=1):
+        external = shape.external(table)
+        if external is not None:
+            name = f"blobs/{number:05d}-{slug(table.relation)}.txt"
+            yield name, table.part(found.encoding, external=external)

@@ -1,0 +1,1 @@
+"""What every engine asks of a PostgreSQL server: login, catalogs, locks, programs."""

@@ -1,0 +1,162 @@
+"""What belongs to a database itself and no dump of its contents holds.
+
+Locale and encoding are needed to create it; owner, comment, settings and grants are kept as
+SQL for psql, whose `:"DBNAME"` is whatever the database is called where it is restored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+
+from holdfast.sources.postgres.server.quoting import identifier, literal
+
+_HERE = "datname = current_database()"
+# Which columns hold the locale changes with the server's version, so the row comes as JSON.
+_LOCALE = f"SELECT to_jsonb(d) FROM pg_database d WHERE {_HERE}"  # noqa: S608  # constants only
+_COLLATION_VERSION = f"""
+SELECT coalesce(pg_database_collation_actual_version(oid), '') FROM pg_database WHERE {_HERE}
+"""  # noqa: S608  # constants only
+# The first server that tells.
+KNOWS_COLLATION_VERSION = 150000
+_SPACE = f"""
+SELECT s.spcname::text FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
+WHERE {_HERE}
+"""  # noqa: S608  # constants only
+_TEMPLATE = f"SELECT datistemplate FROM pg_database WHERE {_HERE}"  # noqa: S608  # constants only
+# Of all roles in all databases, which pg_dumpall leaves out.
+_OF_EVERYBODY = """
+SELECT split_part(config.said, '=', 1), substr(config.said, strpos(config.said, '=') + 1)
+FROM pg_db_role_setting s, unnest(s.setconfig) WITH ORDINALITY AS config (said, position)
+WHERE s.setdatabase = 0 AND s.setrole = 0 ORDER BY config.position
+"""
+_OWNED = f"""
+SELECT pg_get_userbyid(datdba)::text, shobj_description(oid, 'pg_database'), datconnlimit,
+       datacl IS NOT NULL
+FROM pg_database WHERE {_HERE}
+"""  # noqa: S608  # constants only
+_GRANTS = f"""
+SELECT acl.privilege_type, acl.is_grantable,
+       CASE WHEN acl.grantee = 0 THEN NULL ELSE pg_get_userbyid(acl.grantee)::text END
+FROM pg_database, aclexplode(datacl) AS acl WHERE {_HERE}
+ORDER BY acl.grantee, acl.privilege_type
+"""  # noqa: S608  # constants only
+_SETTINGS = f"""
+SELECT CASE WHEN s.setrole = 0 THEN NULL ELSE pg_get_userbyid(s.setrole)::text END,
+       split_part(config.said, '=', 1), substr(config.said, strpos(config.said, '=') + 1)
+FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
+     unnest(s.setconfig) WITH ORDINALITY AS config (said, position)
+WHERE {_HERE} ORDER BY s.setrole, config.position
+"""  # noqa: S608  # constants only
+
+# The server stores these as lists of quoted names, which must not become one string.
+_LISTS = {
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+}
+_HEADER = "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n"
+LIBC = "libc"
+PROVIDERS = {"c": LIBC, "i": "icu", "b": "builtin"}
+PROVIDER = "LOCALE_PROVIDER"
+SPACE = "TABLESPACE"
+DEFAULT_SPACE = "pg_default"
+_LOCALES = {"LC_COLLATE", "LC_CTYPE", "ICU_LOCALE", "BUILTIN_LOCALE", "ICU_RULES"}
+OPTIONS = {"ENCODING", PROVIDER, SPACE, *_LOCALES}
+
+
+def creation_options(connection: psycopg.Connection) -> dict[str, str]:
+    """What CREATE DATABASE must be told to make an equal one, by its option names."""
+    row = connection.execute(_LOCALE).fetchone()
+    found: dict[str, object] = row[0] if row else {}
+    encoding = connection.execute("SELECT pg_encoding_to_char(%s)", [found["encoding"]]).fetchone()
+    options = {
+        "ENCODING": str(encoding[0]) if encoding else "UTF8",
+        "LC_COLLATE": str(found["datcollate"]),
+        "LC_CTYPE": str(found["datctype"]),
+    }
+    # Always said: what is not is that of the target's template0, which may sort otherwise.
+    provider = PROVIDERS[str(found.get("datlocprovider", "c"))]
+    options[PROVIDER] = provider
+    if provider != LIBC:
+        locale = found.get("datlocale") or found.get("daticulocale")
+        options[f"{provider.upper()}_LOCALE"] = str(locale)
+        if found.get("daticurules"):
+            options["ICU_RULES"] = str(found["daticurules"])
+    space = connection.execute(_SPACE).fetchone()
+    if space and space[0] != DEFAULT_SPACE:
+        options[SPACE] = str(space[0])
+    return options
+
+
+def collation_version(connection: psycopg.Connection) -> str:
+    """By which version of its locale text is sorted here; empty where none is known."""
+    if connection.info.server_version < KNOWS_COLLATION_VERSION:
+        return ""
+    row = connection.execute(_COLLATION_VERSION).fetchone()
+    return str(row[0]) if row else ""
+
+
+def settings_of_everybody(connection: psycopg.Connection) -> bytes:
+    """SQL that belongs behind what pg_dumpall says of roles; empty where there is none."""
+    lines = [
+        f"ALTER ROLE ALL SET {_setting(name)} TO {_value(name, value)};\n"
+        for name, value in connection.execute(_OF_EVERYBODY)
+    ]
+    return "".join(lines).encode()
+
+
+def statements(connection: psycopg.Connection) -> Iterator[bytes]:
+    lines = [*_ownership(connection), *_grants(connection), *_settings(connection)]
+    template = connection.execute(_TEMPLATE).fetchone()
+    if template and template[0]:
+        lines.append('ALTER DATABASE :"DBNAME" IS_TEMPLATE true')
+    yield (_HEADER + "".join(f"{line};\n" for line in lines)).encode()
+
+
+def _ownership(connection: psycopg.Connection) -> Iterator[str]:
+    row = connection.execute(_OWNED).fetchone()
+    if row is None:
+        return
+    owner, comment, limit, _ = row
+    yield f'ALTER DATABASE :"DBNAME" OWNER TO {identifier(owner)}'
+    if comment is not None:
+        yield f'COMMENT ON DATABASE :"DBNAME" IS {literal(comment)}'
+    if limit >= 0:
+        yield f'ALTER DATABASE :"DBNAME" CONNECTION LIMIT {limit}'
+
+
+def _grants(connection: psycopg.Connection) -> Iterator[str]:
+    row = connection.execute(_OWNED).fetchone()
+    if row is None or not row[3]:
+        return
+    yield 'REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC'
+    for privilege, is_grantable, grantee in connection.execute(_GRANTS):
+        to = "PUBLIC" if grantee is None else identifier(grantee)
+        option = " WITH GRANT OPTION" if is_grantable else ""
+        yield f'GRANT {privilege} ON DATABASE :"DBNAME" TO {to}{option}'
+
+
+def _settings(connection: psycopg.Connection) -> Iterator[str]:
+    for role, name, value in connection.execute(_SETTINGS):
+        subject = (
+            'DATABASE :"DBNAME"'
+            if role is None
+            else f'ROLE {identifier(role)} IN DATABASE :"DBNAME"'
+        )
+        yield f"ALTER {subject} SET {_setting(name)} TO {_value(name, value)}"
+
+
+def _setting(name: str) -> str:
+    """An extension's setting has a dot, which must stay outside the quotes."""
+    return ".".join(identifier(word) for word in name.split("."))
+
+
+def _value(name: str, value: str) -> str:
+    if name.lower() in _LISTS and value not in ("", '""'):
+        return value
+    return literal("" if value == '""' else value)

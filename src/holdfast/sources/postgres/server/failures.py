@@ -1,0 +1,168 @@
+"""What the server and its tools say, as our errors: one place knows their codes and words."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+import psycopg
+
+from holdfast.model.errors import (
+    AccessDenied,
+    BackupFailed,
+    DatabaseUnreachable,
+    GrantMissing,
+    HoldfastError,
+    RestoreFailed,
+    SnapshotLost,
+)
+from holdfast.runtime.process import ChildFailed
+from holdfast.sources.postgres.server.quoting import identifier
+
+INSUFFICIENT_PRIVILEGE = "42501"
+LOCK_NOT_AVAILABLE = "55P03"
+QUERY_CANCELED = "57014"
+UNDEFINED_OBJECT = "42704"
+DISK_FULL = "53100"
+# Shutdown, crash, idle and transaction timeouts, connection exceptions.
+_SESSION_GONE = re.compile(r"57P0[1-5]|25P0[34]|08...")
+
+# A refused login has no result and so no SQLSTATE: only the words are left.
+_REFUSED = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|pg_hba\.conf rejects"
+    r"|role .* does not exist|is not permitted to log in|password is required",
+    re.IGNORECASE,
+)
+_NO_DATABASE = re.compile(r"database .* does not exist", re.IGNORECASE)
+_NO_CONNECT = re.compile(r"permission denied for database", re.IGNORECASE)
+_NO_SLOT = re.compile(r"too many (clients|connections)|remaining connection slots", re.IGNORECASE)
+_NO_ROLE = re.compile(r'role ".*" does not exist')
+
+
+class Place(Protocol):
+    """The words a message needs about a login."""
+
+    @property
+    def user(self) -> str: ...
+
+    @property
+    def database(self) -> str: ...
+
+    @property
+    def server(self) -> str: ...
+
+    @property
+    def kept_in(self) -> str: ...
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def said(error: psycopg.Error) -> str:
+    """The server's sentence, else the driver's."""
+    return one_line(error.diag.message_primary or str(error) or type(error).__name__)
+
+
+def connecting(error: psycopg.Error, place: Place) -> HoldfastError:
+    cause = one_line(str(error))
+    message = f"cannot connect to database '{place.database}' on '{place.server}': {cause}"
+    if _NO_CONNECT.search(cause):
+        grant = f"GRANT CONNECT ON DATABASE {identifier(place.database)}"
+        return GrantMissing(message, hint=f"{grant} TO {identifier(place.user)}")
+    if _NO_DATABASE.search(cause):
+        return DatabaseUnreachable(message, hint="check the name with: psql --list")
+    if _REFUSED.search(cause):
+        return AccessDenied(message, hint=_login_hint(cause, place))
+    if _NO_SLOT.search(cause):
+        return DatabaseUnreachable(
+            message, hint="raise max_connections, or lower max_concurrent_processes of the job"
+        )
+    return DatabaseUnreachable(message, hint="is the server running, and is the address right?")
+
+
+def _login_hint(cause: str, place: Place) -> str:
+    user = place.user
+    if re.search(r"peer authentication", cause, re.IGNORECASE):
+        return f"run as the system user '{user}', or map yours to it in pg_ident.conf"
+    if "pg_hba.conf" in cause:
+        return f"allow '{user}' in pg_hba.conf and reload the server"
+    if "password" in cause:
+        return f"check the password of '{user}' in {place.kept_in}"
+    return f"create the role: CREATE ROLE {identifier(user)} LOGIN"
+
+
+def session_is_gone(error: psycopg.Error, connection: psycopg.Connection) -> bool:
+    return bool(connection.closed or _SESSION_GONE.fullmatch(error.sqlstate or ""))
+
+
+def ends_all(error: psycopg.Error, connection: psycopg.Connection) -> bool:
+    """Whether `error` is no matter of one object: the next one would meet it too."""
+    return session_is_gone(error, connection) or error.sqlstate in (QUERY_CANCELED, DISK_FULL)
+
+
+def reading(error: psycopg.Error, subject: str, *, gone: bool, user: str = "") -> HoldfastError:
+    """`subject` is what was read: "table 'public.shop'"."""
+    message = f"cannot read {subject}: {said(error)}"
+    if gone:
+        return SnapshotLost(
+            message, hint="the session with the snapshot ended; run the backup again"
+        )
+    if error.sqlstate == INSUFFICIENT_PRIVILEGE:
+        role = identifier(user)
+        return GrantMissing(
+            message,
+            hint=f"GRANT pg_read_all_data TO {role}; with row security also:"
+            f" ALTER ROLE {role} BYPASSRLS",
+        )
+    if error.sqlstate == LOCK_NOT_AVAILABLE:
+        return BackupFailed(
+            message,
+            hint="another session holds or waits for an exclusive lock on it; see pg_locks,"
+            " and run the backup when no table is being altered",
+        )
+    return BackupFailed(message, hint="the server's log has the details")
+
+
+class LockTimedOut(BackupFailed):
+    """A program of the server's waited for a lock as long as it was told to."""
+
+
+def dumping(error: ChildFailed, subject: str) -> HoldfastError:
+    """A pg_dump or pg_dumpall that failed."""
+    message = f"cannot read {subject}: {error.message}"
+    said_so = error.stderr
+    if "lock timeout" in said_so:
+        return LockTimedOut(message, hint="see pg_locks for who holds or waits for a lock")
+    if "permission denied" in said_so:
+        return GrantMissing(message, hint="grant the login what the message names")
+    if re.search(r"snapshot \S+ does not exist|invalid snapshot identifier", said_so):
+        return SnapshotLost(
+            message, hint="the session with the snapshot ended; run the backup again"
+        )
+    if re.search(r"terminating connection|server closed the connection", said_so):
+        return SnapshotLost(message, hint="the server ended the session; run the backup again")
+    return BackupFailed(message, hint="the server's log has the details")
+
+
+def restoring(cause: str, subject: str) -> RestoreFailed:
+    """Whatever stopped a restore at `subject`."""
+    return RestoreFailed(f"cannot restore {subject}: {one_line(cause)}", hint=_restore_hint(cause))
+
+
+def _restore_hint(cause: str) -> str:
+    if _NO_ROLE.search(cause):
+        return "create the role first, or pass --globals to restore the roles of the backup"
+    if re.search(r'tablespace ".*" does not exist', cause):
+        return "create the tablespace first, pass --globals, or do without: --no-tablespaces"
+    if re.search(r"directory \".*\" does not exist", cause):
+        return "make that directory for the server's user, or do without: --no-tablespaces"
+    if re.search(r"extension .* is not available|could not open extension", cause):
+        return "install the package that holds the extension on the target host"
+    if re.search(r"unrecognized configuration parameter", cause):
+        return "the target server is older than the tools that made the backup"
+    if re.search(r"invalid locale name|could not create locale|locale .* not", cause):
+        return "install the locale on the target host, or create the database beforehand"
+    if re.search(r"invalid command \\(un)?restrict", cause):
+        return "update the PostgreSQL client package on this host"
+    return "the server's log has the details"

@@ -1,0 +1,220 @@
+"""A dump in plain SQL as statements: cut as psql cuts it, each known by the object it is about.
+
+Only for schema text, which is held in memory whole; rows never come this way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from holdfast.model.backup import Relation
+
+NAME = r'(?:"(?:[^"]|"")*"|[\w$]+)'
+# What could hide a semicolon, and the few words between which one ends nothing.
+_TOKEN = re.compile(
+    r"""
+    --[^\n]*+
+    | (?P<command>(?m:^)\\[^\n]*+)
+    | (?P<comment>/\*)
+    | (?<![\w$])[eE]'(?:[^'\\]|\\.|'')*+'
+    | (?P<escaped>(?<![\w$])[eE]')
+    | '[^']*+(?:''[^']*+)*+'
+    | "[^"]*+(?:""[^"]*+)*+"
+    | (?<![\w$])(?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?P=tag)
+    | (?P<open>'|"|(?<![\w$])\$(?:[^\W\d]\w*)?\$)
+    | (?P<mark>[;()])
+    | (?<![\w$])(?P<word>(?i:begin|case|end))(?![\w$])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_ROUTINE = re.compile(r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
+# pg_dump writes its own lines between statements: comments, blank lines, psql's commands.
+_BETWEEN = re.compile(r"(?:\s++|--[^\n]*+|\\[^\n]*+)*+")
+_HEADING = re.compile(
+    r"^-- (?:Data for )?Name: (?P<name>.*?); Type: (?P<kind>.*?); Schema: (?P<schema>.*?); Owner:",
+    re.MULTILINE,
+)
+# Where the server has another word than pg_dump.
+_WORDS = {"fk constraint": "foreign key"}
+_FOREIGN_KEY = re.compile(
+    rf"ALTER TABLE (?:ONLY )?(?P<schema>{NAME})\.(?P<table>{NAME})\s+"
+    rf"ADD CONSTRAINT (?P<constraint>{NAME}) FOREIGN KEY "
+    rf"\((?:{NAME}|[\s,])*\) REFERENCES (?P<other_schema>{NAME})\.(?P<other_table>{NAME})"
+)
+_CONSTRAINT_COMMENT = re.compile(
+    rf"COMMENT ON CONSTRAINT (?P<constraint>{NAME}) "
+    rf"ON (?P<schema>{NAME})\.(?P<table>{NAME}) IS "
+)
+_OWNER = re.compile(rf"ALTER [A-Z ]+\s.*\sOWNER TO {NAME};$", re.DOTALL)
+_PRIVILEGE = re.compile(
+    r"(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES|SET SESSION AUTHORIZATION"
+    r"|RESET SESSION AUTHORIZATION)\b"
+)
+_VARIABLE = re.compile(r'(?<!:):("(?:[^"]|"")*")')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """The object that pg_dump announces in a comment before its statements."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} '{self.name}'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One statement without what stands before it; those of one object share their `entry`."""
+
+    text: str
+    heading: Heading | None
+    entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Constraint:
+    schema: str
+    table: str
+    name: str
+
+
+def statements(text: str) -> Iterator[Statement]:
+    return headed(split(text))
+
+
+def headed(pieces: Iterable[str]) -> Iterator[Statement]:
+    """Each of `pieces` without what stands before it, and the object that was announced there."""
+    heading: Heading | None = None
+    entry = 0
+    for piece in pieces:
+        start = start_of(piece)
+        for found in _HEADING.finditer(piece, 0, start):
+            heading, entry = _heading(found), entry + 1
+        if start < len(piece):
+            yield Statement(text=piece[start:].rstrip(), heading=heading, entry=entry)
+
+
+def start_of(piece: str, position: int = 0) -> int:
+    """Where the statement begins, behind what pg_dump writes before it."""
+    before = _BETWEEN.match(piece, position)
+    return before.end() if before else position
+
+
+def _heading(found: re.Match[str]) -> Heading:
+    schema = "" if found["schema"] == "-" else f"{found['schema']}."
+    kind = found["kind"].lower()
+    return Heading(kind=_WORDS.get(kind, kind), name=f"{schema}{found['name']}")
+
+
+def split(text: str) -> Iterator[str]:
+    """Statements with what stands before each; joined again they are `text`.
+
+    A semicolon ends one where psql says so: outside of strings, comments and parentheses, and
+    not between the BEGIN ATOMIC and the END of a routine's body.
+    """
+    start = position = depth = body = 0
+    while token := _TOKEN.search(text, position):
+        position = token.end()
+        if token["open"] or token["escaped"]:
+            # What it begins does not end here: nothing behind it is known.
+            break
+        if token["comment"]:
+            position = _comment_end(text, position)
+        elif token["mark"] == "(":
+            depth += 1
+        elif token["mark"] == ")":
+            depth = max(0, depth - 1)
+        elif token["word"] and not depth and _is_routine(text, start):
+            body = _deeper(body, token["word"].lower())
+        elif token["mark"] == ";" and not depth and not body:
+            yield text[start:position]
+            start = position
+    if start < len(text):
+        yield text[start:]
+
+
+def _comment_end(text: str, position: int) -> int:
+    """Where the comment ends that began before `position`; they nest."""
+    depth = 1
+    while depth and (edge := _COMMENT_EDGE.search(text, position)):
+        depth += 1 if edge[0] == "/*" else -1
+        position = edge.end()
+    return position if not depth else len(text)
+
+
+def _is_routine(text: str, start: int) -> bool:
+    return bool(_ROUTINE.match(text, start_of(text, start)))
+
+
+def _deeper(body: int, word: str) -> int:
+    if word == "end":
+        return max(0, body - 1)
+    # CASE ends with END too, and counts only inside of a body.
+    return body + 1 if word == "begin" or body else body
+
+
+def permitted(
+    found: Iterable[Statement], *, owners: bool, privileges: bool, tablespaces: bool = True
+) -> Iterator[Statement]:
+    """Less who owns what, who may do what, or what lies where, as far as that is not wanted."""
+    for statement in found:
+        if (
+            (owners or not _OWNER.match(statement.text))
+            and (privileges or not _PRIVILEGE.match(statement.text))
+            and (tablespaces or not statement.text.startswith("SET default_tablespace = "))
+        ):
+            yield statement
+
+
+def unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def without_foreign_keys(
+    found: Iterable[Statement], *, unless: Callable[[Relation, Relation], bool]
+) -> Iterator[Statement]:
+    """Less the foreign keys, and comments on them, that `unless` does not keep.
+
+    `unless` is asked with the table and the table that it refers to.
+    """
+    dropped: set[_Constraint] = set()
+    for statement in found:
+        if key := _FOREIGN_KEY.match(statement.text):
+            table = _relation(key["schema"], key["table"])
+            other = _relation(key["other_schema"], key["other_table"])
+            if not unless(table, other):
+                dropped.add(_constraint(key))
+                continue
+        comment = _CONSTRAINT_COMMENT.match(statement.text)
+        if comment is None or _constraint(comment) not in dropped:
+            yield statement
+
+
+def with_variables(text: str, variables: dict[str, str]) -> str:
+    """`:"NAME"` as psql has it, quoted; in strings it stays what it is."""
+    pieces: list[str] = []
+    done = 0
+    for token in _TOKEN.finditer(text):
+        found = _VARIABLE.match(text, token.start() - 1) if token.start() else None
+        if found and unquoted(found[1]) in variables:
+            quoted = variables[unquoted(found[1])].replace('"', '""')
+            pieces += [text[done : found.start()], f'"{quoted}"']
+            done = found.end()
+    return "".join([*pieces, text[done:]])
+
+
+def _relation(schema: str, name: str) -> Relation:
+    return Relation(schema=unquoted(schema), name=unquoted(name))
+
+
+def _constraint(match: re.Match[str]) -> _Constraint:
+    return _Constraint(
+        schema=unquoted(match["schema"]),
+        table=unquoted(match["table"]),
+        name=unquoted(match["constraint"]),
+    )

@@ -1,0 +1,186 @@
+"""One table's rows as a part: how they are read, and what a restore must know about them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from holdfast.model.backup import Member, Part, Relation
+from holdfast.model.errors import VerifyFailed
+from holdfast.model.part_details import Details
+from holdfast.model.ranges import Span
+from holdfast.sources.postgres.server.quoting import identifier, literal, qualified
+
+TEXT = "text"
+BINARY = "binary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages(Span):
+    """A range of a table's pages.
+
+    The last range has no end, so that rows which went behind the pages that were counted are
+    still in exactly one range: a row's place (ctid) does not change within a snapshot.
+    """
+
+    def condition(self) -> str:
+        lower = f"ctid >= '({self.first},0)'"
+        return lower if self.after is None else f"{lower} AND ctid < '({self.after},0)'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """Values of `columns` (all bytea) from `size_bytes` up, which are kept as blobs.
+
+    In the rows stands `marker` and the value's SHA-256 instead. The marker is drawn anew for
+    each snapshot: no value that anybody stored before can look like it.
+    """
+
+    columns: tuple[str, ...]
+    size_bytes: int
+    marker: bytes
+
+    def expression(self, column: str) -> str:
+        name = identifier(column)
+        if column not in self.columns:
+            return name
+        mark = f"'\\x{self.marker.hex()}'::pg_catalog.bytea"
+        short = f"pg_catalog.octet_length({name}) < {self.size_bytes}"
+        # Nothing (NULL) is not shorter than anything, so it is asked for by itself.
+        return (
+            f"CASE WHEN {name} IS NULL OR {short} THEN {name}"
+            f" ELSE {mark} || pg_catalog.sha256({name}) END"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablePart:
+    """The rows of one table, without those of its children.
+
+    `condition` is the WHERE clause of an extension's configuration table. `ancestors` are the
+    partitioned tables above a partition, nearest first. `load_through` is set where rows must
+    be routed anew: the hash of an enum differs from one database to the next. With `pages` it
+    is only a range of the table. `column_types` is `content.digest_of` its columns.
+    """
+
+    relation: Relation
+    columns: tuple[str, ...]
+    encoding: str
+    format: str = TEXT
+    condition: str = ""
+    ancestors: tuple[Relation, ...] = ()
+    load_through: Relation | None = None
+    pages: Pages | None = None
+    external: External | None = None
+    column_types: str = ""
+
+    @property
+    def selected(self) -> str:
+        """The WHERE clause; empty where it is all rows."""
+        return self.condition or (f"WHERE {self.pages.condition()}" if self.pages else "")
+
+    def copy_out(self, destination: str) -> str:
+        """`destination` is `STDOUT` or a path as a string constant."""
+        options = f"TO {destination} (FORMAT {self.format}, ENCODING {literal(self.encoding)})"
+        where = self.selected
+        if not where and self.external is None:
+            return f"COPY {qualified(self.relation)}{self._column_list()} {options}"
+        columns = ", ".join(self._expression(column) for column in self.columns)
+        rows = f"SELECT {columns} FROM ONLY {qualified(self.relation)} {where}".rstrip()  # noqa: S608  # names are quoted, the condition is the extension author's own SQL
+        return f"COPY ({rows}) {options}"
+
+    def copy_in(self, *, freeze: bool = False, source: str = "STDIN") -> str:
+        """`source` is `STDIN` or a path as a string constant."""
+        into = qualified(self.load_through or self.relation)
+        options = f"FORMAT {self.format}, ENCODING {literal(self.encoding)}"
+        options += ", FREEZE" if freeze else ""
+        return f"COPY {into}{self._column_list()} FROM {source} ({options})"
+
+    @property
+    def owns_every_row(self) -> bool:
+        """Whether the table holds nothing but what its parts bring."""
+        return not self.condition and self.load_through is None
+
+    def in_pages(self, pages: Pages) -> TablePart:
+        return replace(self, pages=pages)
+
+    def _expression(self, column: str) -> str:
+        return self.external.expression(column) if self.external else identifier(column)
+
+    def _column_list(self) -> str:
+        # Without a list the server leaves generated columns out by itself; `()` is no SQL.
+        if not self.columns:
+            return ""
+        return f" ({', '.join(identifier(column) for column in self.columns)})"
+
+    def details(self) -> dict[str, str]:
+        """What `of` reads; `statement` is for whoever has only the files and psql."""
+        return self.member_details() | {"statement": self.copy_in()}
+
+    def member_details(self) -> dict[str, str]:
+        """The same for a part that holds the statement itself."""
+        found = {
+            "format": self.format,
+            "encoding": self.encoding,
+            "columns": json.dumps(self.columns),
+        }
+        if self.condition:
+            found["condition"] = self.condition
+        if self.load_through is not None:
+            found["load_through"] = json.dumps((self.load_through.schema, self.load_through.name))
+        if self.pages is not None:
+            found["pages"] = str(self.pages)
+        if self.external is not None:
+            found["blobs_in"] = json.dumps(self.external.columns)
+            found["blobs_from_bytes"] = str(self.external.size_bytes)
+            found["blob_marker"] = self.external.marker.hex()
+        if self.column_types:
+            found["column_types"] = self.column_types
+        return found
+
+    @staticmethod
+    def of(part: Part | Member) -> TablePart:
+        """Read back what `details` and the plan wrote into the manifest; raises `VerifyFailed`."""
+        if part.relation is None:
+            raise VerifyFailed("cannot trust a part of rows: it names no table")
+        details = Details(part)
+        return TablePart(
+            relation=part.relation,
+            columns=details.names("columns"),
+            encoding=details.text("encoding"),
+            format=details.word("format", of=(TEXT, BINARY)),
+            condition=details.text("condition", ""),
+            ancestors=part.ancestors,
+            load_through=_relation(details, "load_through"),
+            pages=_pages(details),
+            external=_external(details),
+            column_types=details.text("column_types", ""),
+        )
+
+
+def _pages(details: Details) -> Pages | None:
+    if "pages" not in details:
+        return None
+    try:
+        return Pages.parse(details.text("pages"))
+    except ValueError as error:
+        raise details.wrong("pages") from error
+
+
+def _external(details: Details) -> External | None:
+    if "blob_marker" not in details:
+        return None
+    return External(
+        columns=details.names("blobs_in"),
+        size_bytes=details.number("blobs_from_bytes"),
+        marker=details.octets("blob_marker"),
+    )
+
+
+def _relation(details: Details, name: str) -> Relation | None:
+    if name not in details:
+        return None
+    pair = details.names(name)
+    if len(pair) != 2:
+        raise details.wrong(name)
+    return Relation(schema=pair[0], name=pair[1])

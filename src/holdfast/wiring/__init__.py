@@ -1,0 +1,1 @@
+"""Settings into objects: nothing else knows every class."""

@@ -1,0 +1,188 @@
+"""Keys out of their files: what opens backups, and what signs them.
+
+`cryptography` is loaded by the function that needs it: it takes longer than all the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.config.encryption import AuthenticationSettings
+from holdfast.config.secret import Secret, read_private
+from holdfast.model.errors import ConfigInvalid
+from holdfast.pipeline.decrypt import (
+    SECRET_PREFIX,
+    CannotOpen,
+    Identities,
+    is_locked,
+    unlocked,
+)
+from holdfast.ports.source import Repository
+
+if TYPE_CHECKING:
+    from holdfast.catalog.signed_manifests import SignedManifests
+    from holdfast.catalog.signing import Signer
+
+IDENTITY_VARIABLE = "HOLDFAST_IDENTITY_FILE"
+IDENTITY_CREDENTIAL = "holdfast-identity"
+PASSPHRASE_VARIABLE = "HOLDFAST_IDENTITY_PASSPHRASE_FILE"  # noqa: S105 - where one is found
+PASSPHRASE_CREDENTIAL = "holdfast-identity-passphrase"  # noqa: S105 - as above
+PEM = b"-----BEGIN"
+# As `holdfast keys signing` and openssl write it; SSH has another name for an Ed25519 key.
+SIGNING_KEY = b"-----BEGIN PRIVATE KEY-----"
+IDENTITY_HINT = (
+    "it holds what age-keygen, holdfast keys identity, or ssh-keygen (Ed25519, RSA) has written;"
+    " docs/encryption.md says what to do with a plugin's"
+)
+PASSPHRASE_HINT = (
+    f"write the passphrase into a private file that {PASSPHRASE_VARIABLE} names, make it the"
+    f" systemd credential {PASSPHRASE_CREDENTIAL}, or start it at a terminal"
+)
+
+
+def authenticated(repository: Repository, settings: AuthenticationSettings | None) -> Repository:
+    """`repository` with its manifests signed and proven, where that is asked for."""
+    return repository if settings is None else _signed(repository, settings)
+
+
+def require_believed(
+    repository: Repository, settings: AuthenticationSettings | None, key: str, content: bytes
+) -> None:
+    """Raise `ManifestUntrusted` where a reader of `repository` would not believe that manifest."""
+    if settings is not None:
+        _signed(repository, settings).proven(key, content)
+
+
+def believed_keys(settings: AuthenticationSettings | None) -> tuple[str, ...]:
+    """The public keys whose signatures are believed; none where nobody asks for one."""
+    if settings is None:
+        return ()
+    own = (_signer(settings.key_file).public_key,) if settings.key_file else ()
+    return tuple(dict.fromkeys((*own, *settings.public_keys)))
+
+
+def _signed(repository: Repository, settings: AuthenticationSettings) -> SignedManifests:
+    from holdfast.catalog.signed_manifests import SignedManifests
+
+    def signer() -> Signer | None:
+        return _signer(settings.key_file) if settings.key_file else None
+
+    return SignedManifests(repository, signer=signer, trusted=settings.public_keys)
+
+
+def identities_from(file: Path | None) -> Identities | None:
+    """The identities in `file`, else in HOLDFAST_IDENTITY_FILE, else in the systemd credential.
+
+    None where none of them is given. Raises `ConfigInvalid`.
+    """
+    path = file or identity_file()
+    if path is None:
+        return None
+    _require_name(path)
+    content = read_private(path, what="identity file")
+    try:
+        return _identities(content, path)
+    except ValueError as error:
+        raise _unusable(path, str(error), hint=IDENTITY_HINT) from None
+
+
+def _identities(content: bytes, path: Path) -> Identities:
+    """Raises `ValueError` for what is no identity, and `ConfigInvalid` for its passphrase."""
+    if is_locked(content):
+        content = _unlocked(content, path)
+    # A key of SSH takes the whole file, and so much longer to load that others do not wait for it.
+    if content.lstrip().startswith(PEM):
+        return _of_ssh(content, path)
+    return Identities.parse(content.decode(errors="replace"))
+
+
+def _unlocked(content: bytes, path: Path) -> bytes:
+    try:
+        return unlocked(content, passphrase_of(path).reveal())
+    except CannotOpen as error:
+        raise _unusable(path, str(error), hint=PASSPHRASE_HINT) from error
+
+
+def _of_ssh(content: bytes, path: Path) -> Identities:
+    from holdfast.catalog.ssh_keys import PassphraseNeeded, opened
+
+    try:
+        key = opened(content, None)
+    except PassphraseNeeded:
+        key = opened(content, passphrase_of(path).reveal())
+    return Identities.of_ssh(key.private, key.public)
+
+
+def _unusable(path: Path, cause: str, *, hint: str) -> ConfigInvalid:
+    return ConfigInvalid(f"cannot use identity file '{path}': {cause}", hint=hint)
+
+
+def passphrase_of(path: Path) -> Secret:
+    """What opens the identity in `path`: from the file that the environment names, the systemd
+    credential, or whoever sits at the terminal. Raises `ConfigInvalid`."""
+    if (file := _named(PASSPHRASE_VARIABLE, PASSPHRASE_CREDENTIAL)) is not None:
+        text = read_private(file, what="passphrase file").decode(errors="replace")
+        passphrase = text.partition("\n")[0].removesuffix("\r")
+    else:
+        passphrase = _asked(path)
+    if not passphrase:
+        raise _unusable(path, "it is locked, and its passphrase is empty", hint=PASSPHRASE_HINT)
+    return Secret(passphrase)
+
+
+def _asked(path: Path) -> str:
+    """Of the terminal itself: stdin and stdout may be pipes, and a document goes to stdout."""
+    import getpass
+
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        return getpass.getpass(f"Passphrase of '{path}': ")
+    except (OSError, EOFError):
+        cause = "it is locked by a passphrase, and there is nobody to ask for it"
+        raise _unusable(path, cause, hint=PASSPHRASE_HINT) from None
+
+
+def public_half(path: Path) -> str:
+    """What may be known of the key in `path`: its recipients, or the key that proves its
+    signatures. Raises `ConfigInvalid`."""
+    _require_name(path)
+    content = read_private(path, what="key")
+    if content.startswith(SIGNING_KEY):
+        return _signer(path).public_key
+    identities = identities_from(path)
+    return "\n".join(identities.recipients) if identities else ""
+
+
+def _require_name(path: Path) -> None:
+    """An identity where its file should be named is not repeated in an error as well."""
+    if path.name.upper().startswith(SECRET_PREFIX):
+        raise ConfigInvalid(
+            "cannot use an identity from the command line: every list of processes shows it",
+            hint="make a new identity, and name its file",
+        )
+
+
+def identity_file() -> Path | None:
+    """The file that the environment names, or the systemd credential."""
+    return _named(IDENTITY_VARIABLE, IDENTITY_CREDENTIAL)
+
+
+def _named(variable: str, credential: str) -> Path | None:
+    if named := os.environ.get(variable):
+        return Path(named)
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    found = Path(folder, credential) if folder else None
+    return found if found and found.exists() else None
+
+
+def _signer(path: Path) -> Signer:
+    from holdfast.catalog.signing import Signer
+
+    try:
+        return Signer.parse(read_private(path, what="signing key"))
+    except ValueError as error:
+        raise ConfigInvalid(
+            f"cannot use signing key '{path}': {error}", hint="holdfast keys signing FILE makes one"
+        ) from None

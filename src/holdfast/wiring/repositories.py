@@ -1,0 +1,167 @@
+"""Settings of repositories into objects that keep backups; drivers load where they are used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast.config.authorities import require_authorities
+from holdfast.config.repositories import (
+    AzureSettings,
+    GcsSettings,
+    LocalSettings,
+    RepositorySettings,
+    S3Settings,
+    SecretSource,
+    SftpSettings,
+    Transfers,
+)
+from holdfast.config.secret_source import secret_of
+from holdfast.limits.throttle import Pace
+from holdfast.ports.source import Repository
+from holdfast.repositories.local import LocalRepository
+from holdfast.repositories.paced import PacedRepository
+from holdfast.repositories.retrying import RetryingRepository
+from holdfast.wiring.keys import authenticated
+
+if TYPE_CHECKING:
+    from holdfast.repositories.s3_requests import S3Keys
+
+LOCAL_UPLOADS = 4
+AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def repository(settings: RepositorySettings) -> Repository:
+    """The store that `settings` describe, its manifests signed and proven where that is asked for;
+    nothing is connected yet. Raises `ConfigInvalid`."""
+    return authenticated(raw_repository(settings), settings.authentication)
+
+
+def raw_repository(settings: RepositorySettings) -> Repository:
+    """The store as it is: for leases, which nobody signs, and for copies byte by byte."""
+    made = REPOSITORIES[type(settings)](settings)
+    if not isinstance(settings, Transfers):
+        return made
+    if settings.upload_rate is not None:
+        made = PacedRepository(made, Pace(bytes_per_second=settings.upload_rate).spend)
+    return RetryingRepository(made)
+
+
+def uploads_at_once(settings: RepositorySettings) -> int:
+    """How many small objects may be on their way to it at the same time."""
+    return settings.upload_concurrency if isinstance(settings, Transfers) else LOCAL_UPLOADS
+
+
+def _local(settings: LocalSettings) -> Repository:
+    return LocalRepository(settings.path)
+
+
+def _s3(settings: S3Settings) -> Repository:
+    from holdfast.repositories.clouds import s3_repository
+
+    return s3_repository(
+        bucket=settings.bucket,
+        prefix=settings.prefix,
+        region=settings.region,
+        endpoint=settings.endpoint,
+        keys=_s3_keys(settings),
+        clock=_now,
+        ca_file=_authorities(settings.ca_file),
+        sends_checksums=settings.send_checksums,
+        request_timeout=settings.request_timeout,
+        part_bytes=settings.part_size,
+    )
+
+
+def _s3_keys(settings: S3Settings) -> S3Keys | None:
+    """Those of the configuration, or AWS's own variables; None leaves it to roles."""
+    from holdfast.repositories.s3_requests import S3Keys
+
+    if settings.access_key is not None:
+        return S3Keys(
+            access_key=_revealed(settings.access_key, "access_key"),
+            secret_key=_revealed(settings.secret_key, "secret_key"),
+            session_token=_revealed(settings.session_token, "session_token"),
+        )
+    access_key, secret_key, session_token = (os.environ.get(name, "") for name in AWS_VARIABLES)
+    if not access_key:
+        return None
+    return S3Keys(access_key=access_key, secret_key=secret_key, session_token=session_token)
+
+
+def _gcs(settings: GcsSettings) -> Repository:
+    from holdfast.repositories.clouds import gcs_repository
+    from holdfast.repositories.google_tokens import GoogleTokens
+
+    account = _revealed(settings.service_account, "service_account")
+    return gcs_repository(
+        bucket=settings.bucket,
+        prefix=settings.prefix,
+        service_account_key=account,
+        token=GoogleTokens(account, _now) if account else None,
+        endpoint=settings.endpoint,
+        ca_file=_authorities(settings.ca_file),
+        request_timeout=settings.request_timeout,
+        part_bytes=settings.part_size,
+    )
+
+
+def _azure(settings: AzureSettings) -> Repository:
+    from holdfast.repositories.clouds import azure_repository
+
+    return azure_repository(
+        account=settings.account,
+        container=settings.container,
+        prefix=settings.prefix,
+        account_key=_revealed(settings.account_key, "account_key"),
+        sas_token=_revealed(settings.sas_token, "sas_token"),
+        clock=_now,
+        endpoint=settings.endpoint,
+        ca_file=_authorities(settings.ca_file),
+        request_timeout=settings.request_timeout,
+        part_bytes=settings.part_size,
+    )
+
+
+def _sftp(settings: SftpSettings) -> Repository:
+    from holdfast.repositories.sftp import SftpRepository
+    from holdfast.repositories.sftp_connections import SshLogin
+
+    login = SshLogin(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        host_keys=settings.host_keys,
+        known_hosts=settings.known_hosts,
+        private_key=_revealed(settings.private_key, "private_key"),
+        passphrase=_revealed(settings.passphrase, "passphrase"),
+        password=_revealed(settings.password, "password"),
+        timeout=settings.request_timeout,
+    )
+    return SftpRepository(login, root=str(settings.path))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _authorities(path: Path | None) -> Path | None:
+    return require_authorities(path) if path is not None else None
+
+
+def _revealed(source: SecretSource | None, what: str) -> str:
+    secret = secret_of(source, what)
+    return secret.reveal() if secret else ""
+
+
+# Each constructor takes the one type that is its key, which a dictionary's type cannot say.
+REPOSITORIES: dict[type, Callable[[Any], Repository]] = {
+    LocalSettings: _local,
+    S3Settings: _s3,
+    GcsSettings: _gcs,
+    AzureSettings: _azure,
+    SftpSettings: _sftp,
+}

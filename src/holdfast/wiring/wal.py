@@ -1,0 +1,153 @@
+"""Settings into what archives the WAL of a job and brings it back: `wiring` for that part."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast.catalog.places import WAL
+from holdfast.config.settings import Settings
+from holdfast.config.sources import PostgresSettings
+from holdfast.host_state.known_clusters import FileClusters
+from holdfast.model.backup import Codec
+from holdfast.model.errors import HoldfastError, Interrupted, UnknownJob, Unsupported
+from holdfast.model.recovery import Starter
+from holdfast.model.retention import Policy
+from holdfast.model.wal_archive import WalStream
+from holdfast.operations.context import Archiving, JobSpec
+from holdfast.operations.wal.snapshot_script import SnapshotRequest
+from holdfast.ports.sessions import Bracket
+from holdfast.ports.source import Repository
+from holdfast.wiring import clusters
+from holdfast.wiring import jobs as wiring
+from holdfast.wiring.repositories import repository
+
+TOKEN_BYTES = 8
+FORMER_JOB_ATTEMPTS = 3
+# Who starts a server of a job that is no longer configured logs in as himself.
+OWN_DSN = "dbname=postgres"
+
+
+def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
+    """What archives the WAL of job `name`: into its repository and its mirrors, or into the one
+    `chosen`. Raises `UnknownJob`, and `Unsupported` where its server has no WAL."""
+    job = wiring.job_settings(settings, name)
+    server_of(settings, name)
+    kept_in = wiring.store_name(settings, name, chosen=chosen)
+    mirrors = () if chosen else job.mirrors
+    stores = [wiring.repository_settings(settings, each) for each in (kept_in, *mirrors)]
+    return Archiving(
+        job=wiring.spec_of(name, job, stores[0]),
+        repositories=tuple(repository(each) for each in stores),
+        host=socket.gethostname(),
+        clock=wiring.now,
+        new_token=lambda: secrets.token_hex(TOKEN_BYTES),
+        clusters=FileClusters(spool(settings, name) / "clusters" / kept_in),
+    )
+
+
+def fetching(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
+    """What brings the WAL of job `name` back, be it one that has another name by now: its backups
+    and its WAL keep the old one. Raises `UnknownJob` where there is none under that name: a
+    misspelt one must not look like the end of the WAL."""
+    if name in settings.jobs:
+        return archiving(settings, name, chosen=chosen)
+    kept_in = wiring.store_name(settings, name, chosen=chosen)
+    store = wiring.repository_settings(settings, kept_in)
+    _require_wal(settings, name, repository(store))
+    return Archiving(
+        job=JobSpec(
+            name=name,
+            codec=Codec.ZSTD,
+            level=1,
+            timeout=None,
+            retention=Policy(),
+            attempts=FORMER_JOB_ATTEMPTS,
+        ),
+        repositories=(repository(store),),
+        host=socket.gethostname(),
+        clock=wiring.now,
+        new_token=lambda: secrets.token_hex(TOKEN_BYTES),
+    )
+
+
+def _require_wal(settings: Settings, name: str, kept_in: Repository) -> None:
+    try:
+        if next(iter(kept_in.list(f"{name}{WAL}")), None) is None:
+            wiring.job_settings(settings, name)
+    except (Interrupted, UnknownJob):
+        raise
+    except HoldfastError as error:
+        raise UnknownJob(
+            f"cannot find job '{name}': it is not configured, and whether there is WAL of it cannot"
+            f" be told: {error.message}",
+            hint=error.hint,
+        ) from error
+
+
+def server_of(settings: Settings, name: str) -> PostgresSettings:
+    """The server of job `name`; raises `UnknownJob`, `Unsupported` where it has no WAL."""
+    source = wiring.job_settings(settings, name).source
+    if isinstance(source, PostgresSettings):
+        return source
+    raise Unsupported(
+        f"cannot work with the WAL of job '{name}': a {source.kind} server has none",
+        hint="WAL is of PostgreSQL",
+    )
+
+
+def stream(settings: Settings, name: str, *, slot: str) -> WalStream:
+    """The WAL of the server of job `name` as it is written."""
+    return clusters.wal_stream(server_of(settings, name), slot=slot)
+
+
+def starter(settings: Settings, name: str, url: str, *, options: str) -> Starter:
+    """What starts a server on a restored folder of job `name`."""
+    server = (
+        server_of(settings, name)
+        if name in settings.jobs
+        else PostgresSettings(kind="postgres", dsn=OWN_DSN)
+    )
+    return clusters.starter(url, server, options=options)
+
+
+def tablespaces_of(url: str) -> Path | None:
+    """Where tablespaces go that are restored to `url`, where it says so."""
+    return clusters.tablespaces_of(url)
+
+
+def restore_command(program: Sequence[str], arguments: Sequence[str]) -> str:
+    """`program` as a server's shell is to run it; what `%f` and `%p` are the server fills in."""
+    words = [shlex.quote(each).replace("%", "%%") for each in (*program, *arguments)]
+    return " ".join([*words, "%f", "%p"])
+
+
+def bracket(settings: Settings, name: str) -> Bracket:
+    """The cluster of job `name`, for somebody else to copy."""
+    job = wiring.job_settings(settings, name)
+    holder = clusters.holding_daemon(settings, name, job)
+    return clusters.bracket(server_of(settings, name), holder)
+
+
+def snapshot_request(
+    settings: Settings, name: str, *, script: Path, labels: Path | None, label: str
+) -> SnapshotRequest:
+    """A snapshot of job `name`; its labels go to a folder of their own where none is named."""
+    taken = f"{wiring.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    return SnapshotRequest(
+        job=name,
+        script=script,
+        labels=labels.absolute()
+        if labels
+        else settings.state_directory / "snapshots" / name / taken,
+        label=label,
+        timeout=wiring.job_settings(settings, name).timeout,
+    )
+
+
+def spool(settings: Settings, name: str) -> Path:
+    """Where files of the WAL of job `name` lie that were fetched early, or wait to be sent."""
+    return settings.state_directory / "wal" / name
