@@ -11,10 +11,10 @@ from holdfast.cli import (
     check,
     config,
     copy,
-    holding,
     keys,
     prune,
     restore,
+    session,
     show,
     snapshot,
     verify,
@@ -44,5 +44,5 @@ def add_to(app: typer.Typer) -> None:
         app.command(name)(command)
     app.add_typer(config.commands, name="config")
     app.add_typer(keys.commands, name="keys")
-    app.add_typer(holding.commands, name="session")
+    app.add_typer(session.commands, name="session")
     app.add_typer(wal.commands, name="wal")
