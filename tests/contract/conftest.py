@@ -10,7 +10,7 @@ from lab.stores.azure import azure_server
 from lab.stores.ceph import s3_server
 from lab.stores.gcs import gcs_server
 from lab.stores.sshd import SftpServer, sftp_server
-from tests.contract.stores import AzureContainer, Bucket, GcsBucket
+from tests.support.stores import AzureContainer, Bucket, GcsBucket
 
 
 @pytest.fixture(scope="session")

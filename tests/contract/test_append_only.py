@@ -17,7 +17,7 @@ from holdfast.model.errors import RepositoryReadOnly
 from holdfast.ports.source import Repository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
-from tests.contract.stores import Bucket, login_to
+from tests.support.stores import Bucket, login_to
 from tests.unit.cli.test_two_hosts import Hosts
 
 

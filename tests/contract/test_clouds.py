@@ -32,12 +32,12 @@ from holdfast.repositories.retrying import RetryingRepository
 from lab import command
 from lab.stores.gcs import Account, gcs_server
 from lab.stores.proxy import Fault, FaultProxy, fault_proxy
-from tests.contract.stores import AzureContainer, GcsBucket
 from tests.contract.test_repository import lease_of
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.unit.operations.worlds import World
+from tests.support.stores import AzureContainer, GcsBucket
+from tests.support.worlds import World
 
 MIB = 1 << 20
 SECRET = "bm90LXRoZS1rZXk="

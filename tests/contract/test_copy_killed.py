@@ -16,9 +16,9 @@ from holdfast.operations.backup.job import backup
 from holdfast.operations.verify.full import verify
 from holdfast.ports.source import Repository
 from holdfast.repositories.local import LocalRepository
-from tests.contract.stores import Bucket
 from tests.fakes.source import table
-from tests.unit.operations.worlds import World
+from tests.support.stores import Bucket
+from tests.support.worlds import World
 
 CONFIG = """\
 state_directory: {folder}/state

@@ -20,7 +20,7 @@ from holdfast.model.errors import (
 from holdfast.ports.source import Content, Repository
 from holdfast.repositories.retrying import RetryingRepository
 from lab.stores.proxy import Fault, FaultProxy, fault_proxy
-from tests.contract.stores import Bucket
+from tests.support.stores import Bucket
 
 MIB = 1 << 20
 PUT_PART = r"PUT .*partNumber="

@@ -22,7 +22,7 @@ from holdfast.repositories.sftp import SftpRepository
 from holdfast.repositories.sftp_connections import SshLogin
 from lab.stores.sshd import SftpServer, end_sessions, sftp_server
 from lab.stores.wire import Wire, wire
-from tests.contract.stores import login_to
+from tests.support.stores import login_to
 
 MIB = 1 << 20
 # A wire that is cut after so much lets a login pass, and not a long file.

@@ -17,8 +17,8 @@ from holdfast.operations.repair import repair
 from holdfast.operations.verify.full import verify
 from holdfast.ports.source import Repository
 from holdfast.repositories.retrying import RetryingRepository
-from tests.contract.stores import AzureContainer, Bucket, GcsBucket
-from tests.unit.operations.worlds import World
+from tests.support.stores import AzureContainer, Bucket, GcsBucket
+from tests.support.worlds import World
 
 ODD = [
     "shop//b",

@@ -20,12 +20,12 @@ from holdfast.ports.source import Repository
 from holdfast.repositories.retrying import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
-from tests.contract.stores import AzureContainer, Bucket, GcsBucket, login_to
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.unit.operations.worlds import World
+from tests.support.stores import AzureContainer, Bucket, GcsBucket, login_to
+from tests.support.worlds import World
 
 
 def s3(request: pytest.FixtureRequest, folder: Path) -> Repository:

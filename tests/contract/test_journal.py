@@ -12,7 +12,7 @@ from holdfast.host_state.journal import FileJournal
 from holdfast.ports.host_state import Journal, Unfinished
 from tests.fakes.clock import START
 from tests.fakes.journal import MemoryJournal
-from tests.unit.manifests import manifest
+from tests.support.manifests import manifest
 
 PART = manifest().parts[0]
 

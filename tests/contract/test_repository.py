@@ -24,9 +24,9 @@ from holdfast.repositories.paced import PacedRepository
 from holdfast.repositories.retrying import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
-from tests.contract.stores import AzureContainer, Bucket, GcsBucket, login_to
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
+from tests.support.stores import AzureContainer, Bucket, GcsBucket, login_to
 
 MIB = 1 << 20
 OWN_TROUBLE = "the source's own trouble, not the store's"

@@ -15,8 +15,8 @@ from holdfast.locking.job_lock import LEASES
 from holdfast.ports.source import Repository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
-from tests.contract.stores import AzureContainer, Bucket, GcsBucket, login_to
-from tests.engine.waiting import until
+from tests.support.stores import AzureContainer, Bucket, GcsBucket, login_to
+from tests.support.waiting import until
 from tests.unit.cli.test_two_hosts import LEASE_SECONDS, SLACK_SECONDS, Hosts, codes_of_five_starts
 
 

@@ -22,11 +22,11 @@ def with_it(pattern: re.Pattern[str], paths: Iterable[Path]) -> list[str]:
 
 
 def test_how_deep_tests_go_is_asked_in_one_place() -> None:
-    assert with_it(DEPTH, TESTS) == [], "ask tests/engine/depth.py"
+    assert with_it(DEPTH, TESTS) == [], "ask tests/support/depth.py"
 
 
 def test_no_unit_test_lets_programs_of_the_host_into_path() -> None:
-    assert with_it(HOSTS_PATH, UNIT) == [], "see tests/unit/programs.py"
+    assert with_it(HOSTS_PATH, UNIT) == [], "see tests/support/programs.py"
 
 
 def test_no_unit_test_fails_for_who_is_not_root() -> None:

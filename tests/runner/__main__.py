@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from tests.engine.depth import DEPTH, TURN, full
 from tests.runner import budgets, turns
 from tests.runner.board import Board
 from tests.runner.jobs import Job, run_all
 from tests.runner.steps import Outcome
 from tests.runner.suites import SUITES
+from tests.support.depth import DEPTH, TURN, full
 
 # Without hardware acceleration its boots alone may take longer than everything else together.
 SLOW = "vm"

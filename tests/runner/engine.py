@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from lab import command, fleet, project
 from lab.fleet import Fleet, Host
-from tests.engine.depth import DEPTH, TURN, full
 from tests.runner import budgets
 from tests.runner.jobs import Job, Run
 from tests.runner.steps import LOGS, PROJECT, Step
+from tests.support.depth import DEPTH, TURN, full
 
 INVENTORY = "tests/engine/inventory"
 SCRATCH = "/run/holdfast-tests"

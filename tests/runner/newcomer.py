@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import command, project
-from tests.engine.depth import DEPTH, full
 from tests.runner.jobs import Run
 from tests.runner.steps import PROJECT, Step
+from tests.support.depth import DEPTH, full
 
 FOREIGN = (
     *("clusterdb", "createdb", "dropdb", "initdb", "pg_amcheck", "pg_archivecleanup"),

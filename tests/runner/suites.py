@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab import machine
-from tests.engine.depth import full
 from tests.runner import budgets, engine, newcomer
 from tests.runner.jobs import Job, Run
 from tests.runner.steps import LOGS, Step
 from tests.runner.turns import Servers
+from tests.support.depth import full
 
 STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "jq", "openssl", "zstd")}
 INSTALL = "import sys; from lab.machine import install; install(sys.argv[1:])"

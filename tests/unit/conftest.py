@@ -10,8 +10,8 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from tests.engine.depth import deep, full
-from tests.unit import programs
+from tests.support import programs
+from tests.support.depth import deep, full
 
 # A busy machine is no error: what is too slow shows in benchmarks. A sample is the same each time.
 settings.register_profile(

@@ -12,8 +12,8 @@ import pytest
 
 from holdfast.model.backup import Part
 from holdfast.sources.mysql.rows.source import MysqlSource
-from tests.engine.loop import keep
 from tests.engine.mysql.laboratory import PASSWORD, Laboratory, ticked
+from tests.support.loop import keep
 
 
 @contextmanager

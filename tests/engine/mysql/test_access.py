@@ -12,9 +12,9 @@ from holdfast.ports.incremental import Telling
 from holdfast.ports.source import Snapshot
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from tests.engine.loop import bring_back, keep, restored
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, of_database, ticked
 from tests.engine.mysql.variables import Globals
+from tests.support.loop import bring_back, keep, restored
 
 OBJECTS = (
     "CREATE TABLE t (id int PRIMARY KEY, a int)",

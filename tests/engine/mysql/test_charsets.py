@@ -9,8 +9,8 @@ import pytest
 
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, Laboratory
+from tests.support.loop import bring_back, keep
 
 # Firsts and seconds of characters of two bytes, and what is none.
 HALVES = (0x00, 0x20, 0x27, 0x40, 0x5C, 0x7E, 0x80, 0x81, 0x8F, 0xA0, 0xA1, 0xC3, 0xED, 0xFE, 0xFF)

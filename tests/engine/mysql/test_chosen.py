@@ -11,8 +11,8 @@ from holdfast.model.errors import BackupFailed, DatabaseUnreachable
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.options import Choices
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import Laboratory, numbers, ticked
+from tests.support.loop import bring_back, keep
 
 SMALL = ("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
 LARGE = (*SMALL, "CREATE TABLE u (id int PRIMARY KEY, v longtext)")

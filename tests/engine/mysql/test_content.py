@@ -15,8 +15,8 @@ from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.content_checksum import METHOD, WITH_TYPES
 from holdfast.sources.mysql.server.options import Choices
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, Laboratory, numbers
+from tests.support.loop import bring_back, keep
 
 EVERY_TYPE = """
     CREATE TABLE every_type (

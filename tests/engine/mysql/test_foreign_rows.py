@@ -14,8 +14,8 @@ from holdfast.sources.mysql.dump.source import MysqlToolsSource
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.options import Choices
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, Laboratory
+from tests.support.loop import bring_back, keep
 
 SOURCES: dict[str, Callable[[str], Source]] = {
     "native": MysqlSource,

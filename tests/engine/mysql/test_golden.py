@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.golden import GoldenSite
 from tests.engine.mysql.laboratory import MARIADB, Laboratory, differences
 from tests.engine.mysql.test_physical import second_server
+from tests.support.golden import GoldenSite
 
 
 @pytest.fixture

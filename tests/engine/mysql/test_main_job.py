@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.engine.encrypted_job import EncryptedJob
-from tests.engine.hostile_store import EVIL, HostileStore
-from tests.engine.main_job import CHINOOK, MainJob
 from tests.engine.mysql.laboratory import Laboratory, numbers, ticked
+from tests.support.encrypted_job import EncryptedJob
+from tests.support.hostile_store import EVIL, HostileStore
+from tests.support.main_job import CHINOOK, MainJob
 
 
 class MysqlDatabases:

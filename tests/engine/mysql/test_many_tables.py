@@ -11,9 +11,9 @@ from holdfast.model.errors import BackupFailed, RestoreFailed
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.packing import TABLES_IN_PACK
-from tests.engine.depth import deep
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import Laboratory, differences, ticked
+from tests.support.depth import deep
+from tests.support.loop import bring_back, keep
 
 MANY = deep(10_000, sample=1_000)
 # Rows of which some end the line of their statement, and one would forge a mark if it could.

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.engine.commands import Commands
-from tests.engine.depth import by_turns, full
 from tests.engine.mysql.laboratory import Laboratory, differences, of_database, ticked
 from tests.engine.mysql.odd_databases import OddDatabase, odd_databases
 from tests.engine.mysql.rows_by_hand import content
 from tests.engine.mysql.variables import Globals
+from tests.support.depth import by_turns, full
 
 ENGINES: dict[str, dict[str, Any]] = {
     "native": {"engine": "native", "loose_tables": "lock"},

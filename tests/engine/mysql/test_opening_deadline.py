@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.engine.main_job import Site
 from tests.engine.mysql.laboratory import Laboratory
 from tests.engine.mysql.test_snapshot import HINDRANCES
-from tests.engine.waiting import until
+from tests.support.main_job import Site
+from tests.support.waiting import until
 
 TABLE = ("CREATE TABLE wide (id int PRIMARY KEY)", "INSERT INTO wide VALUES (1)")
 WAITING = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for%lock'"

@@ -16,14 +16,14 @@ import pytest
 
 from holdfast.model.errors import GrantMissing, Unsupported
 from holdfast.sources.mysql.files.source import MysqlPhysicalSource
-from tests.engine.encrypted_job import encrypted_site
-from tests.engine.hostile_store import attack_files
-from tests.engine.main_job import Site
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
 from tests.engine.mysql.test_main_job import MysqlDatabases
 from tests.engine.mysql.variables import Globals
-from tests.engine.processes import named
-from tests.engine.waiting import WAIT_SECONDS, until
+from tests.support.encrypted_job import encrypted_site
+from tests.support.hostile_store import attack_files
+from tests.support.main_job import Site
+from tests.support.processes import named
+from tests.support.waiting import WAIT_SECONDS, until
 
 RIGHTS = ("RELOAD", "PROCESS", "LOCK TABLES", "BINLOG MONITOR")
 

@@ -16,9 +16,9 @@ from holdfast.ports.source import Snapshot
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.options import Choices
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, MYSQL, PASSWORD, Laboratory, of_database
-from tests.engine.waiting import until
+from tests.support.loop import bring_back, keep
+from tests.support.waiting import until
 
 ONE_TABLE = ("CREATE TABLE t (id int PRIMARY KEY, a int)", "INSERT INTO t VALUES (1, 1), (2, 2)")
 LOOSE = (

@@ -21,8 +21,8 @@ from holdfast.model.errors import (
 from holdfast.ports.source import Finding
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, MYSQL, PASSWORD, Laboratory, numbers, of_database
+from tests.support.loop import bring_back, keep
 
 ONE_TABLE = ("CREATE TABLE t (id int PRIMARY KEY, a int)", "INSERT INTO t VALUES (1, 1), (2, 2)")
 DATABASE_RIGHTS = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")

@@ -9,9 +9,9 @@ import pytest
 from holdfast.model.backup import PartKind, Relation
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.conftest import Kept
 from tests.engine.mysql.laboratory import Laboratory, differences, numbers
+from tests.support.loop import bring_back, keep
 
 CHINOOK = [
     folder / "chinook_mysql.sql"

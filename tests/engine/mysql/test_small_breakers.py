@@ -9,8 +9,8 @@ import pytest
 from holdfast.model.backup import Relation
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, differences, ticked
+from tests.support.loop import bring_back, keep
 
 
 def test_a_login_with_two_connections_makes_a_backup(lab: Laboratory, tmp_path: Path) -> None:

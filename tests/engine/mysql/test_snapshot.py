@@ -21,10 +21,10 @@ from holdfast.sources.mysql.server.address import Address
 from holdfast.sources.mysql.server.options import Choices
 from holdfast.sources.mysql.server.session import session
 from holdfast.sources.mysql.server.version import Edition
-from tests.engine.depth import deep
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
-from tests.engine.waiting import until
+from tests.support.depth import deep
+from tests.support.loop import bring_back, keep
+from tests.support.waiting import until
 
 ACCOUNTS = 200
 WORKERS = 8

@@ -11,7 +11,6 @@ from holdfast.model.errors import BackupFailed, GrantMissing, Unsupported
 from holdfast.ports.source import Snapshot
 from holdfast.sources.mysql.dump.source import MysqlToolsSource
 from holdfast.sources.mysql.restore.target import MysqlTarget
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.laboratory import (
     MARIADB,
     PASSWORD,
@@ -20,6 +19,7 @@ from tests.engine.mysql.laboratory import (
     of_database,
     ticked,
 )
+from tests.support.loop import bring_back, keep
 
 PROGRAMS = (
     "CREATE TABLE parent (id int PRIMARY KEY, total int NOT NULL DEFAULT 0)",

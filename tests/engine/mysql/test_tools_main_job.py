@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.engine.depth import deep
-from tests.engine.hostile_store import HostileStore
-from tests.engine.main_job import MainJob, Site
 from tests.engine.mysql.laboratory import PASSWORD, Laboratory
 from tests.engine.mysql.test_main_job import MysqlDatabases
-from tests.engine.processes import children, named
-from tests.engine.waiting import WAIT_SECONDS, until
+from tests.support.depth import deep
+from tests.support.hostile_store import HostileStore
+from tests.support.main_job import MainJob, Site
+from tests.support.processes import children, named
+from tests.support.waiting import WAIT_SECONDS, until
 
 DUMPS = ("mariadb-dump", "mysqldump")
 COMPRESSORS = ("gzip", "pigz", "zstd", "7z")

@@ -11,8 +11,8 @@ from holdfast.model.backup import Part
 from holdfast.model.errors import RestoreFailed
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from tests.engine.loop import keep, restored
 from tests.engine.mysql.laboratory import Laboratory, differences, ticked
+from tests.support.loop import keep, restored
 
 
 def kept(lab: Laboratory, original: str, folder: Path) -> tuple[tuple[Part, ...], dict[str, Any]]:

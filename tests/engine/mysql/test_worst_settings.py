@@ -19,14 +19,14 @@ from holdfast.sources.mysql.dump.source import MysqlToolsSource
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.session_settings import SETTINGS
-from tests.engine.depth import by_turns, deep
-from tests.engine.loop import bring_back, keep
 from tests.engine.mysql.conftest import laboratory
 from tests.engine.mysql.harmless_variables import HARMLESS
 from tests.engine.mysql.laboratory import HERE, Laboratory, differences
 from tests.engine.mysql.rows_by_hand import content
 from tests.engine.mysql.server_variables import OWN_CHOICE, REFUSING, WORST, known
 from tests.engine.mysql.variables import LEFT_ALONE, Globals, variables
+from tests.support.depth import by_turns, deep
+from tests.support.loop import bring_back, keep
 
 ENGINES: dict[str, Callable[[str], Source]] = {
     "native": MysqlSource,

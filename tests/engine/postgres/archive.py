@@ -11,9 +11,9 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import Cluster, folder_for_cluster
-from tests.engine.waiting import until
+from tests.support.main_job import Site
+from tests.support.waiting import until
 
 POINTS = "CREATE TABLE points (id int, at timestamptz DEFAULT clock_timestamp())"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from holdfast.model.backup import Part, PartKind, PartPlan
 from holdfast.ports.source import RestoreRequest, Snapshot
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import Unwatched, opener
 from tests.engine.postgres.conftest import Laboratory
+from tests.support.loop import Unwatched, opener
 
 ALWAYS_PLAIN = 0
 BIG = "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 40000) g"

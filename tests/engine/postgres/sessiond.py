@@ -14,8 +14,8 @@ from typing import Any
 
 from holdfast.model.errors import SessionDaemonUnreachable
 from holdfast.sessions.client import SessionClient
-from tests.engine.main_job import Site
-from tests.engine.waiting import WAIT_SECONDS, until
+from tests.support.main_job import Site
+from tests.support.waiting import WAIT_SECONDS, until
 
 DAEMON = [sys.executable, "-c", "from holdfast.daemon.main import main; main()"]
 

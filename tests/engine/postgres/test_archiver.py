@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.postgres.archive import Archive
 from tests.engine.postgres.clusters import cluster, standby_of
-from tests.engine.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from holdfast.model.backup import Relation
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
+from tests.support.loop import bring_back, keep
 
 SHOP = """
 CREATE TABLE customers (id int PRIMARY KEY, name text);

@@ -13,9 +13,9 @@ import pytest
 from holdfast.ports.source import Snapshot
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.depth import deep
-from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
+from tests.support.depth import deep
+from tests.support.loop import bring_back, keep
 
 TRANSFERS_SEEN = 20
 TOTAL = 1_000_000

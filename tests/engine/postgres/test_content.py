@@ -19,8 +19,8 @@ from holdfast.sources.postgres.server import content_checksum
 from holdfast.sources.postgres.server.content_checksum import EACH_ROW, METHOD
 from holdfast.sources.postgres.server.table_part import TablePart
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import bring_back, keep, restored
 from tests.engine.postgres.conftest import Laboratory
+from tests.support.loop import bring_back, keep, restored
 
 EVERY_TYPE = """
 CREATE TYPE pair AS (a int, b text);

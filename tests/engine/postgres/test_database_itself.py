@@ -12,9 +12,9 @@ from psycopg.conninfo import make_conninfo
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import bring_back, keep, restored
 from tests.engine.postgres.clusters import Cluster, cluster, folder_for_cluster, run, started
 from tests.engine.postgres.conftest import Laboratory
+from tests.support.loop import bring_back, keep, restored
 
 
 def test_the_provider_of_the_locale_is_said_whatever_the_target_has(tmp_path: Path) -> None:

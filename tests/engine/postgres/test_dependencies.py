@@ -12,11 +12,11 @@ from holdfast.model.restored import Restored
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import keep, restored
 from tests.engine.postgres.clusters import Cluster
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
 from tests.engine.postgres.extensions import cluster_with
+from tests.support.loop import keep, restored
 
 ROWS = (
     "CREATE TABLE t (id int PRIMARY KEY, a text);"

@@ -22,10 +22,10 @@ from holdfast.ports.source import Snapshot
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump
-from tests.engine.waiting import until
+from tests.support.loop import bring_back, keep
+from tests.support.waiting import until
 
 # More than every buffer between the server and us can hold.
 BIG = "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 40000) g"

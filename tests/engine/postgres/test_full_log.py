@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.engine.postgres.archive import Archive, points
 from tests.engine.postgres.clusters import BINARIES, Cluster, cluster, folder_for_cluster
-from tests.engine.waiting import until
+from tests.support.waiting import until
 
 # Every write to it fails with ENOSPC, as on a disk that is full.
 FULL_DISK = "/dev/full"

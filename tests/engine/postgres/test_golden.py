@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.golden import GoldenSite
 from tests.engine.postgres.clusters import BINARIES, Cluster, folder_for_cluster
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump, program
+from tests.support.golden import GoldenSite
 
 ROLES = ("shop_app", "corpus_role")
 NOT_BY_AN_OLDER_SERVER = 23

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import Cluster, cluster
 from tests.engine.postgres.equality import checksums
 from tests.engine.postgres.sessiond import Daemon
-from tests.engine.waiting import until
+from tests.support.main_job import Site
+from tests.support.waiting import until
 
 TABLES = """
 CREATE TABLE big AS SELECT id, repeat(md5(id::text), 20) AS text FROM generate_series(1, 30000) id;

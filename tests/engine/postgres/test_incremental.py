@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.engine.encrypted_job import encrypted_site
-from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import (
     BINARIES,
     Cluster,
@@ -19,7 +17,9 @@ from tests.engine.postgres.clusters import (
     run,
 )
 from tests.engine.postgres.yard import Yard, prove, restored
-from tests.engine.waiting import until
+from tests.support.encrypted_job import encrypted_site
+from tests.support.main_job import Site
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(
     not (BINARIES / "pg_combinebackup").exists(), reason="the server is older than 17"

@@ -16,9 +16,9 @@ from holdfast.sources.failed_objects import KEEP_GOING_HINT, ROWS
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import keep, restored
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
+from tests.support.loop import keep, restored
 
 ORPHAN = """
 CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (x int);

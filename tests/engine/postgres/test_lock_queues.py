@@ -16,10 +16,10 @@ from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import FolderBlobs, bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump
-from tests.engine.waiting import until
+from tests.support.loop import FolderBlobs, bring_back, keep
+from tests.support.waiting import until
 
 TABLES = (
     "CREATE TABLE big AS SELECT g, md5(g::text) AS text FROM generate_series(1, 30000) g;"

@@ -11,11 +11,11 @@ from urllib.parse import quote
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.engine.encrypted_job import EncryptedJob, encrypted_site
-from tests.engine.hostile_store import EVIL, HostileStore
-from tests.engine.main_job import CHINOOK, MainJob
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, program
+from tests.support.encrypted_job import EncryptedJob, encrypted_site
+from tests.support.hostile_store import EVIL, HostileStore
+from tests.support.main_job import CHINOOK, MainJob
 
 
 class PostgresDatabases:

@@ -14,7 +14,7 @@ from holdfast.catalog.wal_archive import NAME, SCHEMA
 from tests.engine.postgres.archive import Archive, points
 from tests.engine.postgres.clusters import Cluster, cluster, folder_for_cluster, started
 from tests.engine.postgres.test_start import state_of
-from tests.engine.waiting import until
+from tests.support.waiting import until
 
 ROWS = "SELECT count(*), sum(id) FROM treasure"
 

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from tests.engine.commands import DONE, Commands
-from tests.engine.depth import by_turns, full
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump, properties
 from tests.engine.postgres.odd_databases import OddDatabase, odd_databases
+from tests.support.depth import by_turns, full
 
 RESTORE_FAILED, SOMETHING_FAILED = 32, 36
 ENGINES = ("native", "tools") if full() else ("native",)

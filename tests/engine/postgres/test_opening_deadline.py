@@ -10,10 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import Cluster, cluster
 from tests.engine.postgres.sessiond import Daemon
-from tests.engine.waiting import until
+from tests.support.main_job import Site
+from tests.support.waiting import until
 
 TABLE = "CREATE TABLE goods AS SELECT id, repeat('x', 500) FROM generate_series(1, 99999) id"
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'holdfast%'"

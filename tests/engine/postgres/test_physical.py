@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.encrypted_job import encrypted_site
-from tests.engine.hostile_store import attack_files
 from tests.engine.postgres.clusters import cluster, run, standby_of
 from tests.engine.postgres.yard import Yard, prove, restored
-from tests.engine.waiting import until
+from tests.support.encrypted_job import encrypted_site
+from tests.support.hostile_store import attack_files
+from tests.support.waiting import until
 
 
 def test_a_cluster_under_load_comes_back_whole_with_its_tablespace(yard: Yard) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.postgres.clusters import Cluster, cluster, standby_of, started
 from tests.engine.postgres.yard import Yard, prove, restored
-from tests.engine.waiting import until
+from tests.support.waiting import until
 
 ROWS = "SELECT count(*), sum(id) FROM treasure"
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from holdfast.sources.postgres.files.tree import EMPTIED
-from tests.engine.encrypted_job import encrypted_site
-from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import Cluster, folder_for_cluster, started
 from tests.engine.postgres.sessiond import Daemon
 from tests.engine.postgres.yard import Yard, prove, prove_rows, restored
-from tests.engine.waiting import until
+from tests.support.encrypted_job import encrypted_site
+from tests.support.main_job import Site
+from tests.support.waiting import until
 
 Held = tuple[Yard, Site, Daemon]
 FILES = ("file", "file-pack")

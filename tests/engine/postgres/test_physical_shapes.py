@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import (
     SETTINGS,
     Cluster,
@@ -23,6 +22,7 @@ from tests.engine.postgres.clusters import (
 from tests.engine.postgres.sessiond import Daemon
 from tests.engine.postgres.test_physical_resumed import killed_at
 from tests.engine.postgres.yard import Yard, prove, restored
+from tests.support.main_job import Site
 
 MIB = 1 << 20
 

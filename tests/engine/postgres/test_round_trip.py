@@ -16,11 +16,11 @@ from holdfast.sources.postgres.restore import transport
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import Unwatched, bring_back, keep, opener
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
-from tests.engine.waiting import until
 from tests.fakes.stored import FakeStored
+from tests.support.loop import Unwatched, bring_back, keep, opener
+from tests.support.waiting import until
 
 
 def table(name: str) -> Relation:

@@ -14,11 +14,11 @@ from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.server.quoting import literal
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.depth import by_turns
-from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
 from tests.engine.postgres.pooler import pooler
+from tests.support.depth import by_turns
+from tests.support.loop import bring_back, keep
 
 VALUES = """
 CREATE TABLE kinds (t timestamptz, d date, i interval, f float8, b bytea, m money, x xml, a text[],

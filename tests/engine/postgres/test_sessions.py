@@ -15,10 +15,10 @@ import pytest
 
 from holdfast.ports.sessions import HeldKind
 from holdfast.sessions.client import SessionClient
-from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import Cluster, cluster, standby_of
 from tests.engine.postgres.sessiond import Daemon
-from tests.engine.waiting import until
+from tests.support.main_job import Site
+from tests.support.waiting import until
 
 
 @pytest.fixture

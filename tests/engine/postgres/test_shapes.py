@@ -14,9 +14,9 @@ from holdfast.sources.packing import SMALL_TABLE_BYTES
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import FolderBlobs, bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
+from tests.support.loop import FolderBlobs, bring_back, keep
 
 BLOCK = 8192
 # Dead rows, HOT chains and a last page that is not full: what ranges of pages must not trip over.

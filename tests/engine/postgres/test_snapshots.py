@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.main_job import Site
 from tests.engine.postgres.clusters import (
     BINARIES,
     Cluster,
@@ -20,6 +19,7 @@ from tests.engine.postgres.clusters import (
 )
 from tests.engine.postgres.sessiond import Daemon
 from tests.engine.postgres.yard import BALANCES, Yard
+from tests.support.main_job import Site
 
 # The one of docs/snapshots.md.
 COPY = """#!/bin/sh

@@ -13,9 +13,9 @@ from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model.restored import Restored
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import keep, restored
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump
+from tests.support.loop import keep, restored
 
 SHOP = """
 CREATE TABLE customer (id int PRIMARY KEY, name text);

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.main_job import Site
 from tests.engine.postgres.archive import Archive, points
 from tests.engine.postgres.clusters import BINARIES, Cluster, cluster, folder_for_cluster
-from tests.engine.waiting import until
+from tests.support.main_job import Site
+from tests.support.waiting import until
 
 MAJOR = int(BINARIES.parent.name)
 

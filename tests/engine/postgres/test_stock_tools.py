@@ -9,9 +9,9 @@ from pathlib import Path
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.sources.postgres.rows.source import PostgresSource
-from tests.engine.loop import keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump, program
+from tests.support.loop import keep
 
 
 def test_psql_alone_brings_the_corpus_back(

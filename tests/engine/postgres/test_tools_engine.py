@@ -13,10 +13,10 @@ from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.ports.source import RestoreRequest
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.artefacts import ALWAYS_PLAIN, archive_of, restored_with
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump, program
+from tests.support.loop import bring_back, keep
 
 
 def test_the_corpus_comes_back_equal(

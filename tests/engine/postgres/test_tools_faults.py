@@ -23,12 +23,12 @@ from holdfast.model.errors import (
 from holdfast.ports.source import RestoreRequest
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import Unwatched, keep, opener
 from tests.engine.postgres.artefacts import ALWAYS_PLAIN, BIG, archive_plan, children, restored_with
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import program
-from tests.engine.waiting import until
 from tests.fakes.stored import FakeStored
+from tests.support.loop import Unwatched, keep, opener
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("workers", [1, 2])

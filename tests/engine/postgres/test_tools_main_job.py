@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.hostile_store import HostileStore
-from tests.engine.main_job import MainJob, Site
 from tests.engine.postgres.artefacts import children
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.test_main_job import PostgresDatabases
+from tests.support.hostile_store import HostileStore
+from tests.support.main_job import MainJob, Site
 
 
 class ToolsDatabases(PostgresDatabases):

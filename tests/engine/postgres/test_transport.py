@@ -17,9 +17,9 @@ from holdfast.ports.source import Snapshot
 from holdfast.sources.postgres.rows.pipe import PREFIX
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.loop import bring_back, keep
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
+from tests.support.loop import bring_back, keep
 
 # Random bytes do not shrink, so they are TOASTed as long as they are.
 PICTURES = """

@@ -19,7 +19,7 @@ from tests.engine.postgres.clusters import (
     run,
     started,
 )
-from tests.engine.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture

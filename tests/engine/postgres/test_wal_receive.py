@@ -13,7 +13,7 @@ import pytest
 
 from tests.engine.postgres.archive import Archive, points
 from tests.engine.postgres.clusters import cluster
-from tests.engine.waiting import until
+from tests.support.waiting import until
 
 SLOT = "SELECT pg_create_physical_replication_slot('holdfast', true)"
 

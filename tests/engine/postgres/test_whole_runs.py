@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from holdfast.runtime.failpoints import VARIABLE, Name
-from tests.engine.main_job import Site
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums
 from tests.engine.postgres.test_shapes import FILES
-from tests.engine.waiting import until
+from tests.support.main_job import Site
+from tests.support.waiting import until
 
 KILLED = -9
 # Of other commands, and of the one engine whose reads have an end of their own.

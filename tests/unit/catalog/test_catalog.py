@@ -9,7 +9,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.errors import AlreadyStored, BackupNotFound
 from tests.fakes.repository import MemoryRepository
-from tests.unit.manifests import manifest
+from tests.support.manifests import manifest
 
 OLD = manifest("20261101T020000Z-00000001", age=timedelta(days=19))
 # Its name sorts before the older one's: a clock that was set back must not decide.

@@ -13,7 +13,7 @@ from holdfast.catalog.documents import wrapped
 from holdfast.catalog.manifest import NAME, SCHEMA, as_json
 from holdfast.catalog.places import manifest_key
 from tests.fakes.repository import MemoryRepository
-from tests.unit.manifests import manifest
+from tests.support.manifests import manifest
 
 GOOD, BAD = manifest("20261119T020000Z-00000001"), manifest("20261120T020000Z-00000002")
 MEMBER = {"relation": {"schema": "public", "name": "t"}, "rows": 1, "offset": 0, "plain_bytes": 1}

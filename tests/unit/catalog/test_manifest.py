@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.catalog.manifest import SCHEMA, decode, encode
 from holdfast.model.errors import ManifestInvalid
-from tests.unit.manifests import manifest
+from tests.support.manifests import manifest
 
 
 def test_a_manifest_comes_back_as_it_was() -> None:

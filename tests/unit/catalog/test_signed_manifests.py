@@ -20,7 +20,7 @@ from holdfast.model.backup import Manifest
 from holdfast.model.errors import ConfigInvalid, ManifestInvalid, ManifestUntrusted
 from holdfast.ports.source import Repository
 from tests.fakes.repository import MemoryRepository
-from tests.unit.manifests import manifest
+from tests.support.manifests import manifest
 
 OURS, THIEF = Signer.generate(), Signer.generate()
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

@@ -12,7 +12,7 @@ import pyrage
 import pytest
 
 from holdfast.pipeline.decrypt import Identities
-from tests.unit.cli.desk import Answer, Desk
+from tests.support.desk import Answer, Desk
 from tests.unit.cli.test_encryption import configure, restored
 
 pytestmark = pytest.mark.stock("ssh-keygen")

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.model.errors import AccessDenied, BackupFailed
 from tests.fakes.source import FakeSource, table
-from tests.unit.cli.desk import Desk, flip_bit
+from tests.support.desk import Desk, flip_bit
 
 
 def test_a_backup_is_made_listed_shown_and_verified(desk: Desk) -> None:

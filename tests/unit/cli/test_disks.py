@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.desk import Desk
-from tests.unit.operations.archives import DataDirectory
+from tests.support.archives import DataDirectory
+from tests.support.desk import Desk
 
 PROJECT = Path(__file__).resolve().parents[3]
 ONE = "000000010000000000000001"

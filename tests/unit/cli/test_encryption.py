@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.manifest import decode, encode
-from tests.unit.cli.desk import Answer, Desk
+from tests.support.desk import Answer, Desk
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs/encryption.md"
 TARGET = ("--to", "fake://target")

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.cli.commands import COMMANDS
 from holdfast.model.errors import DatabaseUnreachable
-from tests.unit.cli.desk import Desk
+from tests.support.desk import Desk
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.model.errors import UnknownJob
-from tests.unit.cli.desk import Desk
+from tests.support.desk import Desk
 
 
 def test_a_job_that_nobody_configured_is_not_hinted_to_be_backed_up(desk: Desk) -> None:

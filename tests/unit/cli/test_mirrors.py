@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from tests.unit.cli.desk import Desk
-from tests.unit.cli.test_killed_keeping import killed
+from tests.support.desk import Desk
+from tests.unit.cli.test_killed_prune import killed
 
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 

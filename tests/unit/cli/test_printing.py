@@ -17,8 +17,8 @@ from typer.main import get_command
 
 from holdfast.cli.program import program
 from holdfast.model.errors import OutputLost
-from tests.unit.cli.printing import make_world
-from tests.unit.operations.archives import DataDirectory
+from tests.support.archives import DataDirectory
+from tests.support.printing import make_world
 
 PROJECT = Path(__file__).resolve().parents[3]
 WAYS = ("closed", "full", "a broken pipe")
@@ -87,7 +87,7 @@ class Calls:
 @contextmanager
 def served(folder: Path) -> Iterator[Calls]:
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.unit.cli.printing", str(folder)],
+        [sys.executable, "-m", "tests.support.printing", str(folder)],
         cwd=PROJECT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.desk import Desk
+from tests.support.desk import Desk
 
 
 @pytest.fixture

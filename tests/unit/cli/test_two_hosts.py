@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.waiting import until
-from tests.unit.cli.desk import CONFIG, Desk
+from tests.support.desk import CONFIG, Desk
+from tests.support.waiting import until
 
 PROJECT = Path(__file__).resolve().parents[3]
 # Long enough for a busy disk: a put that takes longer is rightly a lease lost.

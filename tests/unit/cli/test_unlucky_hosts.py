@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.desk import Desk
+from tests.support.desk import Desk
 
 PROJECT = Path(__file__).resolve().parents[3]
 ALONE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.desk import Desk, flip_bit
-from tests.unit.operations.archives import DataDirectory
+from tests.support.archives import DataDirectory
+from tests.support.desk import Desk, flip_bit
 
 ONE, TWO, FOUR = (f"00000001000000000000000{number}" for number in "124")
 

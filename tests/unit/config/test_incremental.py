@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.config.files import job, refused
+from tests.support.configs import job, refused
 
 KEYS = 'kind: postgres, dsn: "dbname=shop", engine: tools, method: physical'
 

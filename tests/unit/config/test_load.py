@@ -12,7 +12,7 @@ from holdfast.config.repositories import LocalSettings
 from holdfast.config.sources import MysqlSettings, PostgresSettings
 from holdfast.model.backup import Codec
 from holdfast.model.errors import ConfigInvalid
-from tests.unit.config.files import ALL_KEYS, HEAD, JOB, REPOSITORY, SOURCE, job, refused, written
+from tests.support.configs import ALL_KEYS, HEAD, JOB, REPOSITORY, SOURCE, job, refused, written
 
 WHOLE = """\
 state_directory: /srv/state

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.config.sources import MysqlSettings
 from holdfast.model.backup import Codec
-from tests.unit.config.files import HEAD, JOB, REPOSITORY, job, refused
+from tests.support.configs import HEAD, JOB, REPOSITORY, job, refused
 
 MYSQL = '    source: {kind: mysql, engine: tools, dsn: "mysql://u@localhost/shop"}\n'
 

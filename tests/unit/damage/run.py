@@ -24,8 +24,8 @@ from holdfast.config.sources import PostgresSettings
 from holdfast.model import errors
 from holdfast.wiring import sources as wiring_sources
 from tests.fakes.source import FakeSource, FakeTarget, table
-from tests.unit.damage.mutations import mutate
-from tests.unit.damage.world import CHANGES, FAILED, FILES, FULL, MARKED, PACKED, World
+from tests.support.damaged_world import CHANGES, FAILED, FILES, FULL, MARKED, PACKED, World
+from tests.support.mutations import mutate
 
 MOST_SECONDS = 60.0
 MOST_MEMORY_BYTES = 300 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.depth import deep
+from tests.support.depth import deep
 
 PROJECT = Path(__file__).resolve().parents[3]
 BATCHES, EACH = deep(10, sample=1), deep(300, sample=12)

@@ -6,7 +6,7 @@ from pathlib import Path
 from lab.container import Volume, create_arguments, fingerprint, limit_arguments
 from lab.fleet import Host
 from lab.machine import Machine
-from tests.unit.lab.machines import A_LAPTOP, A_MIXED_MACHINE
+from tests.support.machines import A_LAPTOP, A_MIXED_MACHINE
 
 PG12 = Host(name="pg12", address="10.117.1.12", image="debian-12-postgres")
 VOLUME = Volume(file=Path("/volumes/pg12.img"), device="/dev/loop7", path="/var/lib/holdfast")

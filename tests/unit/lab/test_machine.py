@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab import machine
-from tests.unit.lab.machines import A_LAPTOP, A_MIXED_MACHINE
+from tests.support.machines import A_LAPTOP, A_MIXED_MACHINE
 
 
 def test_a_machine_with_old_cgroups_needs_runc() -> None:

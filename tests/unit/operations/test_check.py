@@ -6,7 +6,7 @@ from holdfast.model.errors import AccessDenied, RepositoryReadOnly
 from holdfast.operations.check import check
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import table
-from tests.unit.operations.worlds import World
+from tests.support.worlds import World
 
 
 def test_a_job_that_would_run_has_no_problem() -> None:

@@ -21,7 +21,7 @@ from holdfast.operations.verify.full import verify
 from holdfast.operations.verify.quick import quick
 from holdfast.ports.source import Stored
 from tests.fakes.repository import MemoryRepository
-from tests.unit.operations.worlds import World
+from tests.support.worlds import World
 
 
 def pruned(world: World, *, dry_run: bool = False) -> PruneReport:

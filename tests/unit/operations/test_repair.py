@@ -14,7 +14,7 @@ from holdfast.operations.verify.full import verify
 from holdfast.ports.sessions import RUN_LABEL, HeldKind
 from tests.fakes.holder import FakeHolder
 from tests.fakes.source import table
-from tests.unit.operations.worlds import World
+from tests.support.worlds import World
 
 DEAD = "shop/20261119T020000Z-0badc0de"
 

@@ -23,7 +23,7 @@ from holdfast.pipeline.decrypt import Identities
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import CHUNK_BYTES, MemoryRepository
 from tests.fakes.source import FakeTarget, table
-from tests.unit.operations.worlds import World
+from tests.support.worlds import World
 
 OURS, NEW = Identities.generate(), Identities.generate()
 VALUE = b"a scanned contract" * 1000

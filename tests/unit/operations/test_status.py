@@ -9,7 +9,7 @@ import pytest
 from holdfast.model.errors import DatabaseUnreachable, RunInFlight
 from holdfast.operations.backup.job import backup
 from holdfast.operations.status import status
-from tests.unit.operations.worlds import World
+from tests.support.worlds import World
 
 
 def test_a_job_that_never_ran_has_nothing_to_show() -> None:

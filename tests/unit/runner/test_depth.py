@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine import depth
 from tests.runner import engine, turns
+from tests.support import depth
 
 
 def test_turns_take_all_in_the_end_on_every_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""What tests share: the worlds that they act in, and small tools."""

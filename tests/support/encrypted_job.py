@@ -1,0 +1,116 @@
+"""Encrypted and signed backups against a real server, with our program and without it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Protocol
+
+from holdfast.model.backup import PartKind
+from tests.support.main_job import Databases, Site
+
+# `age` reads the stored part, `zstd` its content, and the rest of the words are a client.
+STOCK = 'age -d -i "$1" "$2" | zstd -dc | "${@:3}"'
+
+
+class StockDatabases(Databases, Protocol):
+    """What a restore without holdfast needs beside that."""
+
+    def empty(self) -> str:
+        """A new database with nothing in it."""
+        ...
+
+    def stock_client(self, database: str, part: dict[str, Any]) -> list[str]:
+        """The server's own client, which reads that part of a manifest on its stdin."""
+        ...
+
+
+def encrypted_site(folder: Path, source: dict[str, Any]) -> Site:
+    """A site whose repository is encrypted and signed; `identity` and `signing` are its keys."""
+    site = Site(folder, source)
+    recipient = site.run("keys", "identity", str(folder / "identity"))["public_key"]
+    site.run("keys", "signing", str(folder / "signing"))
+    site.settings["repositories"]["main"] |= {
+        "encryption": {"recipients": [recipient]},
+        "authentication": {"key_file": str(folder / "signing")},
+    }
+    return site
+
+
+def manifest_of(site: Site) -> dict[str, Any]:
+    found: dict[str, Any] = site.run("show", "shop/latest")["manifest"]
+    return found
+
+
+class EncryptedJob:
+    """Every promise about encrypted backups, once a server."""
+
+    def test_an_encrypted_backup_is_verified_restored_and_equal(
+        self, databases: StockDatabases, tmp_path: Path
+    ) -> None:
+        database = databases.make(rows=2000)
+        site = encrypted_site(tmp_path, databases.source(database))
+        identity = ("--identity", str(tmp_path / "identity"))
+        site.run("check", "shop")
+        made = site.run("backup", "shop")
+        assert made["encryption"] == "age"
+        assert all(path.suffix in {".age", ".json"} for path in site.files())
+        assert site.run("verify", "shop/latest")["unopened"] == made["parts"]
+        assert site.run("verify", "shop/latest", *identity)["unopened"] == 0
+        restored = databases.new_name()
+        to = ("--to", databases.url(restored))
+        site.run("restore", "shop/latest", *to, code=15)
+        site.run("restore", "shop/latest", *to, *identity)
+        assert databases.checksums(restored) == databases.checksums(database)
+
+    def test_stock_tools_alone_bring_an_encrypted_backup_back(
+        self, databases: StockDatabases, tmp_path: Path
+    ) -> None:
+        database = databases.make(rows=2000)
+        site = encrypted_site(tmp_path, databases.source(database))
+        site.run("backup", "shop")
+        restored = databases.empty()
+        order = list(PartKind)
+        parts = [each for each in manifest_of(site)["parts"] if each["kind"] != PartKind.GLOBALS]
+        for part in sorted(parts, key=lambda each: order.index(PartKind(each["kind"]))):
+            stored = [str(tmp_path / "identity"), str(site.repository / part["key"])]
+            client = databases.stock_client(restored, part)
+            subprocess.run(
+                ["bash", "-o", "pipefail", "-c", STOCK, "bash", *stored, *client],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+        assert databases.checksums(restored) == databases.checksums(database)
+
+    def test_a_flipped_bit_and_a_part_of_another_night_are_found_without_the_identity(
+        self, databases: StockDatabases, tmp_path: Path
+    ) -> None:
+        site = encrypted_site(tmp_path, databases.source(databases.make(rows=200)))
+        site.run("backup", "shop")
+        earlier = max(manifest_of(site)["parts"], key=lambda each: each["stored_bytes"])
+        site.run("backup", "shop")
+        later = next(each for each in manifest_of(site)["parts"] if each["name"] == earlier["name"])
+        path = site.repository / later["key"]
+        good = path.read_bytes()
+        flipped = bytearray(good)
+        flipped[len(good) // 2] ^= 1
+        for content in (bytes(flipped), (site.repository / earlier["key"]).read_bytes()):
+            path.write_bytes(content)
+            (bad,) = site.run("verify", "shop/latest", code=31)["bad"]
+            assert bad["part"] == later["name"]
+        path.write_bytes(good)
+        assert site.run("verify", "shop/latest")["verified"] is True
+
+    def test_a_manifest_that_lost_a_part_is_not_believed(
+        self, databases: StockDatabases, tmp_path: Path
+    ) -> None:
+        site = encrypted_site(tmp_path, databases.source(databases.make(rows=20)))
+        made = site.run("backup", "shop")
+        path = site.repository / made["backup"] / "manifest.json"
+        document = json.loads(path.read_text())
+        document["manifest"]["parts"].pop()
+        path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        refused = site.run("verify", made["backup"], code=56)
+        assert "cannot trust manifest" in refused["error"]
+        assert site.run("list", "shop")["backups"] == []

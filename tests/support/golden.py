@@ -1,0 +1,50 @@
+"""Repositories that earlier releases made: what today's code must read for ever."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.support.main_job import Site
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+class GoldenSite(Site):
+    """A configuration that leads to an unpacked golden repository, with no way to its source."""
+
+    def __init__(self, folder: Path, archive: str) -> None:
+        unpack = ["tar", "-xf", str(GOLDEN / archive), "-C", str(folder), "--no-same-owner"]
+        subprocess.run(unpack, check=True)
+        (folder / "state").mkdir(mode=0o700)
+        self.folder = folder
+        self.repository = folder / "main"
+        self.settings = {
+            "state_directory": str(folder / "state"),
+            "repositories": {"main": {"kind": "local", "path": str(self.repository)}},
+            "jobs": {},
+        }
+
+    def job_of(self, name: str, kind: str, *, repository: str = "main") -> None:
+        """A job as it is configured where only its backups are left."""
+        dsn = {"postgres": "host=/nowhere dbname=shop", "mysql": "mysql://nobody@localhost/shop"}
+        self.settings["jobs"][name] = {
+            "source": {"kind": kind, "dsn": dsn[kind]},
+            "repository": repository,
+        }
+
+    def seal(self) -> None:
+        """Add the repository whose parts are sealed and whose manifests are signed."""
+        recipients = [(self.folder / "identity").read_text().split("public key: ")[1].split()[0]]
+        self.settings["repositories"]["sealed"] = {
+            "kind": "local",
+            "path": str(self.folder / "sealed"),
+            "encryption": {"recipients": recipients},
+            "authentication": {"public_keys": [(self.folder / "signing.pub").read_text()]},
+        }
+        (self.folder / "identity").chmod(0o600)
+
+    @property
+    def dump(self) -> bytes:
+        """The database as its own dump program told it when the backups were made."""
+        return (self.folder / "shop.dump.sql").read_bytes()

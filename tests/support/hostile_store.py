@@ -1,0 +1,131 @@
+"""Whoever can write to a repository replaces parts of a signed and sealed backup, against a server.
+
+Its recipient is public, and the stored size of a part is seen by everybody who can list: what
+takes its place is sealed for the same recipient and as long as it was, to the byte.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import zstandard
+
+from tests.support.encrypted_job import encrypted_site, manifest_of
+from tests.support.main_job import Databases, Site
+
+EVIL = "evil_holdfast"
+# Longer than what was once held back until the proof.
+LONG_BYTES = 2 << 20
+SKIPPED_FRAME = b"\x50\x2a\x4d\x18"
+FRAME_HEAD_BYTES = 8
+
+
+class AttackedDatabases(Databases, Protocol):
+    """What an attack on a restore needs beside that."""
+
+    def attack(self, witness: Path) -> str:
+        """A script that makes the account `EVIL`, and the file `witness` by its client's means."""
+        ...
+
+    def is_there(self, database: str) -> bool: ...
+
+    def has_account(self, name: str) -> bool: ...
+
+
+def recipient_of(site: Site) -> str:
+    recipients: list[str] = site.settings["repositories"]["main"]["encryption"]["recipients"]
+    return recipients[0]
+
+
+def sealed(content: bytes, recipient: str) -> bytes:
+    argv = ["age", "--encrypt", "--recipient", recipient]
+    return subprocess.run(argv, input=content, capture_output=True, check=True).stdout
+
+
+def disguised(script: str, recipient: str, *, size_bytes: int) -> bytes:
+    """A zstd frame of the script, sealed, and as long as is wanted where it is not longer."""
+    comments = "-- nothing to see here\n" * (LONG_BYTES // 23)
+    frame = zstandard.ZstdCompressor(level=19).compress((script + comments).encode())
+    made = sealed(frame, recipient)
+    padding = size_bytes - len(made)
+    # age adds 16 bytes to every 64 KiB: the second try knows how many that is.
+    while padding >= FRAME_HEAD_BYTES and len(made) != size_bytes:
+        filler = bytes(padding - FRAME_HEAD_BYTES)
+        # A frame that stock tools pass over.
+        skipped = SKIPPED_FRAME + len(filler).to_bytes(4, "little") + filler
+        made = sealed(frame + skipped, recipient)
+        padding += size_bytes - len(made)
+    return made
+
+
+@contextmanager
+def replaced(path: Path, content: bytes) -> Iterator[None]:
+    good = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.write_bytes(good)
+
+
+def one_of_each_kind(site: Site) -> list[dict[str, Any]]:
+    """The longest part of each kind, and so the first of the backup among them."""
+    parts = sorted(manifest_of(site)["parts"], key=lambda each: each["stored_bytes"])
+    return list({each["kind"]: each for each in parts}.values())
+
+
+class HostileStore:
+    """Once a server and an engine."""
+
+    def test_nothing_of_a_part_that_was_replaced_is_carried_out(
+        self, databases: AttackedDatabases, tmp_path: Path
+    ) -> None:
+        site = encrypted_site(tmp_path, databases.source(databases.make(rows=3000)))
+        site.run("backup", "shop")
+        parts, witness = one_of_each_kind(site), tmp_path / "witness"
+        script, same_size = databases.attack(witness), 0
+        for part in parts:
+            content = disguised(script, recipient_of(site), size_bytes=part["stored_bytes"])
+            same_size += len(content) == part["stored_bytes"]
+            self._attack(databases, site, part, content)
+            assert not witness.exists(), part["name"]
+        assert same_size > 0
+        longer = disguised(script, recipient_of(site), size_bytes=parts[0]["stored_bytes"] + 999)
+        refused = self._attack(databases, site, parts[0], longer)
+        assert f"stored size is {len(longer)}" in refused["error"]
+        assert not witness.exists()
+
+    def _attack(
+        self, databases: AttackedDatabases, site: Site, part: dict[str, Any], content: bytes
+    ) -> dict[str, Any]:
+        target = databases.new_name()
+        to = ("--to", databases.url(target), "--globals")
+        identity = ("--identity", str(site.folder / "identity"))
+        with replaced(site.repository / part["key"], content):
+            refused = site.run("restore", "shop/latest", *to, *identity, code=31)
+        assert f"cannot trust part '{part['name']}'" in refused["error"]
+        assert not databases.has_account(EVIL), part["name"]
+        assert not databases.is_there(target), part["name"]
+        return refused
+
+
+def attack_files(site: Site, target: Path) -> None:
+    """A signed and sealed copy of files, one part of each kind replaced: no file of it stays."""
+    identity = ("--identity", str(site.folder / "identity"))
+    witness, same_size = site.folder / "witness", 0
+    script = f"\\! id > {witness}\nCREATE USER {EVIL};\n"
+    for part in one_of_each_kind(site):
+        size_bytes = part["stored_bytes"]
+        content = disguised(script, recipient_of(site), size_bytes=size_bytes)
+        same_size += len(content) == size_bytes
+        with replaced(site.repository / part["key"], content):
+            to = ("--to", target.as_uri())
+            refused = site.run("restore", "shop/latest", *to, *identity, code=31)
+        assert f"cannot trust part '{part['name']}'" in refused["error"]
+        assert not target.exists()
+        assert not witness.exists()
+    assert same_size > 0

@@ -1,0 +1,158 @@
+"""The index remembers; the repository's own list decides."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.manifest_index import Index, Overview
+from holdfast.operations.backup.job import backup
+from holdfast.operations.usage import usage
+from tests.fakes.repository import MemoryRepository
+from tests.support.worlds import World
+
+
+class CountingRepository(MemoryRepository):
+    """Counts lists and reads."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        super().__init__()
+        self.objects = objects
+        self.opened: list[str] = []
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[Iterator[bytes]]:
+        self.opened.append(key)
+        with super().open(key) as chunks:
+            yield chunks
+
+
+class Room:
+    """Three backups, and an index of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World()
+        for _ in range(3):
+            backup(self.world.plugs)
+        self.path = folder / "index" / "main.sqlite"
+        self.repository = CountingRepository(self.world.repository.objects)
+
+    def overview(self, job: str = "") -> tuple[Overview, list[str]]:
+        """And what had to be read for it."""
+        self.repository.opened.clear()
+        return Index(self.repository, self.path).overview(job), list(self.repository.opened)
+
+    @property
+    def truth(self) -> list[str]:
+        return [each.backup_id for each in Catalog(self.world.repository).survey().manifests]
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path)
+
+
+def ids(overview: Overview) -> list[str]:
+    return [each.backup_id for each in overview.summaries]
+
+
+def test_the_second_time_no_manifest_is_read(room: Room) -> None:
+    first, read = room.overview()
+    assert len(read) == 3
+    again, read = room.overview("shop")
+    assert read == []
+    assert again == first
+    assert ids(first) == room.truth
+
+
+def test_a_summary_says_what_its_manifest_says(room: Room) -> None:
+    room.overview()
+    remembered, _ = room.overview()
+    manifests = Catalog(room.world.repository).survey().manifests
+    assert list(remembered.summaries) == [each.summary for each in manifests]
+
+
+def test_new_backups_are_read_and_those_that_are_gone_are_not_shown(room: Room) -> None:
+    room.overview()
+    newest = backup(room.world.plugs).manifest
+    gone = room.truth[-1]
+    Catalog(room.world.repository).discard(gone)
+    found, read = room.overview()
+    assert read == [f"{newest.backup_id}/manifest.json"]
+    assert ids(found) == room.truth
+    with closing(sqlite3.connect(room.path)) as database:
+        assert database.execute("SELECT count(*) FROM summary").fetchone() == (3,)
+
+
+def test_a_manifest_of_another_size_or_hash_is_read_again(room: Room) -> None:
+    room.overview()
+    longer, other = (f"{backup_id}/manifest.json" for backup_id in room.truth[:2])
+    room.repository.objects[longer] += b"\n"
+    room.repository.sha256_given[other] = "f" * 64
+    _, read = room.overview()
+    assert sorted(read) == sorted([longer, other])
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["size_bytes = size_bytes + 1", "summary = replace(summary, 'db1', 'db2')", "seal = ''"],
+)
+def test_a_damaged_row_is_read_again(room: Room, column: str) -> None:
+    first, _ = room.overview()
+    with closing(sqlite3.connect(room.path)) as database, database:
+        database.execute(f"UPDATE summary SET {column}")
+    again, read = room.overview()
+    assert len(read) == 3
+    assert again == first
+    assert room.overview()[1] == []
+
+
+def test_every_damage_to_the_file_leaves_the_list_right(room: Room) -> None:
+    first, _ = room.overview()
+    whole = room.path.read_bytes()
+    for at in range(0, len(whole), 97):
+        content = bytearray(whole)
+        content[at] ^= 0xFF
+        room.path.write_bytes(bytes(content))
+        assert room.overview()[0] == first, f"byte {at}"
+    room.path.write_bytes(b"no database at all" * 100)
+    assert room.overview()[0] == first
+    assert room.overview()[1] == []
+
+
+def test_without_a_folder_to_write_to_everything_is_read(room: Room, tmp_path: Path) -> None:
+    room.path = tmp_path / "missing" / "index" / "main.sqlite"
+    for _ in range(2):
+        found, read = room.overview()
+        assert (ids(found), len(read)) == (room.truth, 3)
+
+
+def test_a_damaged_manifest_is_never_remembered(room: Room) -> None:
+    newest = room.truth[0]
+    room.world.repository.flip_bit(f"{newest}/manifest.json", at=200)
+    for _ in range(2):
+        found = room.overview()[0]
+        assert [each.backup_id for each in found.damaged] == [newest]
+        assert len(found.summaries) == 2
+
+
+def test_usage_adds_up_what_is_stored() -> None:
+    world = World()
+    made = [backup(world.plugs).manifest for _ in range(2)]
+    world.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
+    world.repository.put("shop/20261119T020000Z-0badc0de/parts/x.zst", [b"half"])
+    world.repository.put("_leases/shop/0000000000000001", [b"{}"])
+    (found,) = usage(world.repository)
+    manifests = sum(
+        len(world.repository.objects[f"{each.backup_id}/manifest.json"]) for each in made
+    )
+    assert found.backups == 2
+    assert found.backup_bytes == sum(each.stored_bytes for each in made) + manifests
+    assert (found.blob_bytes, found.unfinished_bytes) == (5, 4)
+    assert found.objects == len(world.repository.objects) - 1
+    assert usage(world.repository, "stock") == []

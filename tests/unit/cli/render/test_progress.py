@@ -1,0 +1,103 @@
+"""How far the work is, for a person and for the journal."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from holdfast.cli.render import progress
+from holdfast.cli.render.progress import Meter, Reading, log_reading
+from holdfast.runtime import events
+from holdfast.runtime.logs import LogFormat, set_up
+from tests.support.waiting import until
+
+
+def test_a_meter_counts_and_knows_its_speed() -> None:
+    now = 100.0
+    meter = Meter(monotonic=lambda: now)
+    meter.begin(total_bytes=1000, parts=4)
+    meter.advance(200)
+    meter.advance(50)
+    meter.part_done("data/public.orders.copy")
+    now = 105.0
+    reading = meter.read()
+    assert (reading.done_bytes, reading.done_parts, reading.parts) == (250, 1, 4)
+    assert reading.bytes_per_second == 50.0
+    assert reading.seconds_left == 15.0
+
+
+def test_an_estimate_that_was_too_low_grows_with_the_work() -> None:
+    meter = Meter()
+    meter.begin(total_bytes=10, parts=1)
+    meter.advance(25)
+    assert meter.read().total_bytes == 25
+
+
+def test_before_the_first_byte_nobody_knows_how_long_it_takes() -> None:
+    assert Meter(monotonic=lambda: 0.0).read().seconds_left is None
+
+
+def test_the_journal_gets_an_event_with_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(LogFormat.JSON, verbose=False)
+    log_reading(
+        "backup shop",
+        Reading(total_bytes=1000, done_bytes=250, parts=4, done_parts=1, seconds=5.0),
+    )
+    event = json.loads(capsys.readouterr().err)
+    assert event.pop("timestamp")
+    assert event == {
+        "event": "progress",
+        "level": "info",
+        "doing": "backup shop",
+        "done_bytes": 250,
+        "total_bytes": 1000,
+        "done_parts": 1,
+        "parts": 4,
+        "bytes_per_second": 50,
+        "seconds_left": 15,
+    }
+
+
+class Terminal(io.StringIO):
+    """stderr of a person."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_an_event_has_a_line_of_its_own_while_a_bar_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    set_up(LogFormat.CONSOLE, verbose=False)
+    with progress.metered("backup shop") as meter:
+        meter.begin(total_bytes=1000, parts=4)
+        until(lambda: "0/4 parts" in terminal.getvalue())
+        events.info("read_through_holder")
+    said = terminal.getvalue()
+    before = said[: said.index("read_through_holder")].rpartition("parts")[2]
+    # The bar is taken away, or a line begun, before the event is written.
+    assert "\n" in before or "\x1b[2K" in before
+
+
+def test_before_there_are_parts_nobody_is_told_of_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(LogFormat.JSON, verbose=False)
+    log_reading("backup shop", Meter(monotonic=lambda: 0.0).read())
+    assert json.loads(capsys.readouterr().err)["event"] == "getting_ready"
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.metered("backup shop"):
+        until(lambda: "getting ready" in terminal.getvalue())
+    assert "0/0" not in terminal.getvalue()
+
+
+def test_the_journal_is_told_every_few_seconds() -> None:
+    assert progress.JOURNAL_SECONDS == 10.0

@@ -1,0 +1,86 @@
+"""What the daemon does while somebody else has its catalogue locked."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from holdfast.daemon import session_store as catalogues
+from holdfast.model.errors import SessionDaemonUnreachable
+from tests.unit.daemon.conftest import ANNE, Desk
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the lock, nor before the next try."""
+    monkeypatch.setattr(catalogues, "BUSY_SECONDS", 0.0)
+
+
+@contextmanager
+def locked(desk: Desk) -> Iterator[None]:
+    """Somebody has the file for himself, and lets nobody read it either."""
+    other = sqlite3.connect(desk.folder / "sessions.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def test_a_session_is_held_renewed_listed_and_ended_while_the_catalogue_is_locked(
+    desk: Desk,
+) -> None:
+    session_id = desk.begin()
+    with locked(desk):
+        desk.round()
+        assert desk.keeper.renew(session_id, ANNE, act="session_renewed").is_open
+        listed = desk.keeper.listed(ANNE, all_states=False)
+        assert [each.session_id for each in listed] == [session_id]
+        assert desk.keeper.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
+        # Whoever did not hear it may ask again.
+        assert desk.keeper.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
+    desk.round()
+    other = catalogues.Catalogue(desk.folder / "sessions.sqlite")
+    found = other.find(session_id)
+    other.close()
+    assert found is not None
+    assert (found.state.value, found.ended.stop_lsn) == ("ended", "0/3000100")
+
+
+def test_what_cannot_be_written_down_is_not_begun_and_says_why(desk: Desk) -> None:
+    with locked(desk), pytest.raises(SessionDaemonUnreachable, match="database is locked"):
+        desk.begin()
+    assert desk.holder.open_sessions == 0
+    desk.begin()
+
+
+def test_a_daemon_that_starts_beside_the_lock_tells_later_what_was_lost(desk: Desk) -> None:
+    session_id = desk.begin()
+    with locked(desk):
+        desk.keeper.recover()
+    # Another daemon on the same file, which cannot read it at first.
+    desk.keeper._kept.clear()
+    desk.keeper._is_recovered = False
+    held = desk.begin()
+    desk.round()
+    assert desk.told(session_id)[0] == "lost"
+    assert desk.told(held)[0] == "open"
+
+
+def test_a_list_of_all_that_ever_was_has_an_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogues, "MOST_LISTED", 5)
+    session_id = desk.begin()
+    record = desk.catalogue.find(session_id)
+    assert record is not None
+    for number in range(20):
+        desk.catalogue.put(replace(record, session_id=f"{number:032x}"))
+    assert len(desk.keeper.listed(ANNE, all_states=True)) == 5
+    monkeypatch.setattr(catalogues, "MOST_LISTED_BYTES", 2000)
+    assert len(desk.keeper.listed(ANNE, all_states=True)) < 5

@@ -1,0 +1,303 @@
+"""A lease has one owner at a time, whatever the order in which hosts meet at the store."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.locking.lease import Lease, Terms
+from holdfast.locking.owner import Process, this_process
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import LeaseLost, RepositoryReadOnly, RepositoryUnreachable
+from holdfast.ports.source import Stored
+from tests.fakes.clock import FakeClock
+from tests.fakes.repository import MemoryRepository
+from tests.support.meeting import FOLDER, LEASE, Meeting, Seconds, lease_of, on_host
+
+
+@pytest.fixture
+def meeting() -> Meeting:
+    return Meeting()
+
+
+def test_whoever_comes_second_waits_until_the_first_lets_go(meeting: Meeting) -> None:
+    here, there = meeting.lease("here"), meeting.lease("there")
+    assert here.attempt(deadline=None)
+    assert not there.attempt(deadline=None)
+    here.release()
+    later = meeting.lease("there")
+    assert later.attempt(deadline=None)
+
+
+def test_a_heartbeat_keeps_it_for_ever_and_shows_that_its_owner_lives(meeting: Meeting) -> None:
+    here, there = meeting.lease("here"), meeting.lease("there")
+    assert here.attempt(deadline=None)
+    for _ in range(20):
+        assert not there.attempt(deadline=None)
+        meeting.seconds.now += LEASE * 0.9
+        here.renew()
+    assert there.is_proven_alive
+    assert not here.is_expired
+
+
+def test_without_a_heartbeat_it_is_taken_over_after_the_lease_time_and_not_before(
+    meeting: Meeting,
+) -> None:
+    here, there = meeting.lease("here"), meeting.lease("there")
+    assert here.attempt(deadline=None)
+    assert not there.attempt(deadline=None)
+    meeting.seconds.now += LEASE - 0.1
+    assert not there.attempt(deadline=None)
+    assert not here.is_expired
+    meeting.seconds.now += 0.1
+    assert here.is_expired
+    assert there.attempt(deadline=None)
+    claim = there.holder()
+    assert claim is not None
+    assert claim.because == "no heartbeat came for 60 s"
+
+
+def test_the_longer_lease_of_the_two_counts(meeting: Meeting) -> None:
+    assert meeting.lease("here").attempt(deadline=None)
+    hasty = Lease(
+        meeting.repository,
+        FOLDER,
+        Terms(
+            me=on_host("there"),
+            run_id="r",
+            lease_seconds=1,
+            clock=FakeClock(),
+            seconds=meeting.seconds,
+        ),
+    )
+    assert not hasty.attempt(deadline=None)
+    meeting.seconds.now += LEASE - 1
+    assert not hasty.attempt(deadline=None)
+
+
+def test_an_owner_that_slept_through_it_finds_out_at_its_next_heartbeat(meeting: Meeting) -> None:
+    here, there = meeting.lease("here"), meeting.lease("there")
+    assert here.attempt(deadline=None)
+    assert not there.attempt(deadline=None)
+    meeting.seconds.now += LEASE
+    assert there.attempt(deadline=None)
+    for _ in range(3):
+        there.renew()
+    with pytest.raises(LeaseLost, match="another host has taken it over") as lost:
+        here.renew()
+    assert "lease_time" in lost.value.hint
+    here.release()
+    there.renew()
+    with pytest.raises(LeaseLost):
+        here.renew()
+
+
+def test_a_process_that_is_gone_from_this_kernel_is_followed_at_once(meeting: Meeting) -> None:
+    dead = replace(this_process(), started="1")
+    assert meeting.lease("here", process=dead).attempt(deadline=None)
+    next_one = meeting.lease("here", process=this_process())
+    assert next_one.attempt(deadline=None)
+    claim = next_one.holder()
+    assert claim is not None
+    assert claim.because == f"process {dead.pid} on this host has ended"
+
+
+DEAD = replace(this_process(), started="1")
+ELSEWHERE = [replace(DEAD, boot_id="other"), replace(DEAD, pid_space="pid:[1]")]
+
+
+@pytest.mark.parametrize("dead", ELSEWHERE, ids=["reboot", "container"])
+def test_a_pid_says_nothing_after_a_reboot_or_in_another_container(
+    meeting: Meeting, dead: Process
+) -> None:
+    assert meeting.lease("here", process=dead).attempt(deadline=None)
+    assert not meeting.lease("here", process=this_process()).attempt(deadline=None)
+
+
+def _flip(content: bytes) -> bytes:
+    return content.replace(b'"held"', b'"helf"')
+
+
+@pytest.mark.parametrize("damage", [_flip, lambda _: b"", lambda _: b"[]", lambda _: b"\xff"])
+def test_a_damaged_generation_is_nobody_s_death(
+    meeting: Meeting, damage: Callable[[bytes], bytes]
+) -> None:
+    here, there = meeting.lease("here"), meeting.lease("there")
+    assert here.attempt(deadline=None)
+    (key,) = meeting.repository.objects
+    meeting.repository.objects[key] = damage(meeting.repository.objects[key])
+    assert not there.attempt(deadline=None)
+    here.renew()
+    assert not there.attempt(deadline=None)
+    meeting.seconds.now += LEASE
+    assert there.attempt(deadline=None)
+
+
+def test_one_object_stays_whatever_the_number_of_heartbeats(meeting: Meeting) -> None:
+    here = meeting.lease("here")
+    assert here.attempt(deadline=None)
+    for _ in range(30):
+        here.renew()
+    here.release()
+    ((key, content),) = meeting.repository.objects.items()
+    assert key == f"{FOLDER}/{32:016}"
+    assert json.loads(content)["held"] is False
+
+
+def test_a_store_that_keeps_what_is_locked_does_not_stop_the_heartbeat(meeting: Meeting) -> None:
+    here, there = meeting.lease("here"), meeting.lease("there")
+    meeting.repository.refuse_deletes_with = RepositoryReadOnly("cannot delete: locked")
+    assert here.attempt(deadline=None)
+    for _ in range(3):
+        here.renew()
+    here.release()
+    assert there.attempt(deadline=None)
+    with pytest.raises(LeaseLost):
+        here.renew()
+
+
+class OneAtATime:
+    """Threads that each stop before every call of the store until it is their turn."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._turn: int | None = None
+        self._stopped: set[int] = set()
+        self._ended: set[int] = set()
+
+    def stop(self, actor: int) -> None:
+        with self._changed:
+            self._stopped.add(actor)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._turn == actor)
+            self._turn = None
+            self._stopped.discard(actor)
+            self._changed.notify_all()
+
+    def end(self, actor: int) -> None:
+        with self._changed:
+            self._ended.add(actor)
+            self._changed.notify_all()
+
+    def go(self, actor: int) -> bool:
+        """One call of `actor`; whether it is still there to make another."""
+        with self._changed:
+            self._settle(actor)
+            if actor in self._ended:
+                return False
+            self._turn = actor
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._turn is None)
+            self._settle(actor)
+            return actor not in self._ended
+
+    def _settle(self, actor: int) -> None:
+        self._changed.wait_for(lambda: actor in self._stopped or actor in self._ended)
+
+
+class TurnRepository(MemoryRepository):
+    """What one actor sees of the shared store; some answers to its puts get lost."""
+
+    def __init__(
+        self, shared: MemoryRepository, turns: OneAtATime, actor: int, losing: set[int]
+    ) -> None:
+        super().__init__()
+        self.objects = shared.objects
+        self._turns = turns
+        self._actor = actor
+        self._losing = losing
+        self._puts = 0
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        self._turns.stop(self._actor)
+        stored = super().put(key, chunks)
+        self._puts += 1
+        if self._puts in self._losing:
+            raise RepositoryUnreachable("cannot store: the answer was lost")
+        return stored
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        self._turns.stop(self._actor)
+        return iter(sorted(super().list(prefix), key=lambda stored: stored.key))
+
+    def delete(self, key: str) -> None:
+        self._turns.stop(self._actor)
+        super().delete(key)
+
+
+class Actor(threading.Thread):
+    """A host that tries for the lease, keeps it for some heartbeats, lets go and tries again."""
+
+    def __init__(self, number: int, lease: Lease, turns: OneAtATime) -> None:
+        super().__init__(daemon=True)
+        self._number = number
+        self._lease = lease
+        self._turns = turns
+        self._holds = False
+
+    @property
+    def believes(self) -> bool:
+        return self._holds and not self._lease.is_expired
+
+    def run(self) -> None:
+        try:
+            self._live()
+        finally:
+            self._turns.end(self._number)
+
+    def _live(self) -> None:
+        for _ in range(8):
+            try:
+                self._holds = self._lease.attempt(deadline=None)
+                for _ in range(3 if self._holds else 0):
+                    self._beat()
+                self._holds = False
+                self._lease.release()
+            except (LeaseLost, RepositoryUnreachable):
+                self._holds = False
+
+    def _beat(self) -> None:
+        with suppress(RepositoryUnreachable):
+            self._lease.renew()
+
+
+ACTORS = 2
+steps = st.lists(st.integers(0, ACTORS), min_size=40, max_size=80)
+lost_answers = st.lists(st.sets(st.integers(1, 8), max_size=3), min_size=ACTORS, max_size=ACTORS)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps, lost_answers)
+def test_no_order_of_calls_gives_it_to_two_at_once(
+    order: list[int], losing: list[set[int]]
+) -> None:
+    shared, seconds, turns = MemoryRepository(), Seconds(), OneAtATime()
+    actors = [
+        Actor(
+            number,
+            lease_of(
+                TurnRepository(shared, turns, number, losing[number]), seconds, on_host(str(number))
+            ),
+            turns,
+        )
+        for number in range(ACTORS)
+    ]
+    for actor in actors:
+        actor.start()
+    for step in order:
+        if step == ACTORS:
+            seconds.now += LEASE / 4
+        else:
+            turns.go(step)
+        assert sum(actor.believes for actor in actors) <= 1
+    for number, actor in enumerate(actors):
+        while turns.go(number):
+            assert sum(each.believes for each in actors) <= 1
+        actor.join()

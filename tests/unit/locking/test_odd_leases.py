@@ -1,0 +1,162 @@
+"""A lease that no owner of ours wrote is told by name and holds nobody up for ever."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+import pytest
+
+from holdfast.locking.job_lock import WritersGuard, slots_of
+from holdfast.locking.lease import Terms
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import AlreadyStored, RepositoryRefused
+from holdfast.ports.source import Stored
+from tests.fakes.clock import FakeClock
+from tests.fakes.guard import MemoryGuard
+from tests.fakes.repository import MemoryRepository
+from tests.support.meeting import FOLDER, LEASE, Meeting, on_host
+
+
+@pytest.fixture
+def meeting() -> Meeting:
+    return Meeting()
+
+
+def _with(**changes: object) -> Callable[[bytes], bytes]:
+    return lambda content: json.dumps(json.loads(content) | changes).encode()
+
+
+def _owner(**changes: object) -> Callable[[bytes], bytes]:
+    def damage(content: bytes) -> bytes:
+        found = json.loads(content)
+        return json.dumps(found | {"owner": found["owner"] | changes}).encode()
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _with(lease_seconds=1e300),
+        _with(lease_seconds=-1),
+        _with(lease_seconds="nan"),
+        _with(held=1),
+        _with(started_at="yesterday"),
+        _with(started_at="0001-01-01T00:00:00+14:00"),
+        _with(deadline="2026-11-20T02:00:00"),
+        _with(token=["x"]),
+        _with(because="x" * 100_000),
+        _owner(pid=1 << 70),
+        _owner(pid=0),
+        _owner(pid=-1),
+        _owner(host=None),
+        lambda _: b"[" * 50_000,
+        lambda content: content.replace(b'"because": "', b'"because": "\\ud800'),
+        lambda content: content.replace(b": 60.0", b": NaN"),
+        lambda content: content.replace(b": 60.0", b": " + b"9" * 6000),
+        lambda content: content + b" " * (1 << 20),
+    ],
+)
+def test_a_lease_that_says_what_no_owner_says_holds_nobody_up_for_longer_than_ours(
+    meeting: Meeting, damage: Callable[[bytes], bytes]
+) -> None:
+    here, there = meeting.lease("here"), meeting.lease("there")
+    assert here.attempt(deadline=None)
+    (key,) = meeting.repository.objects
+    meeting.repository.objects[key] = damage(meeting.repository.objects[key])
+    assert there.holder() is None
+    assert not there.attempt(deadline=None)
+    meeting.seconds.now += LEASE
+    assert there.attempt(deadline=None)
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 16, f"{10**15}", "9" * 17, "\u0661" * 16, "-000000000000001"]
+)
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_number_that_nobody_comes_to_is_none_of_a_lease(
+    meeting: Meeting, number: str, taken: bool
+) -> None:
+    """The next one had 17 digits: it was put again and again, and never seen."""
+    here, there = meeting.lease("here"), meeting.lease("there")
+    if taken:
+        assert here.attempt(deadline=None)
+    meeting.repository.objects[f"{FOLDER}/{number}"] = b"{}"
+    assert there.attempt(deadline=None) is not taken
+    owner = here if taken else there
+    owner.renew()
+    owner.release()
+    assert f"{FOLDER}/{number}" in meeting.repository.objects
+
+
+def test_the_last_number_that_can_be_is_told_by_name(meeting: Meeting) -> None:
+    last = f"{FOLDER}/{10**15 - 1:016}"
+    meeting.repository.objects[last] = b"{}"
+    there = meeting.lease("there")
+    assert not there.attempt(deadline=None)
+    meeting.seconds.now += LEASE
+    with pytest.raises(RepositoryRefused, match=f"'{last}' leaves no number more"):
+        there.attempt(deadline=None)
+
+
+class Obstructed(MemoryRepository):
+    """Has names that are taken by what no list shows, such as folders."""
+
+    taken: frozenset[str] = frozenset()
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        if key in self.taken:
+            raise AlreadyStored(f"cannot store '{key}' in memory: File exists")
+        return super().put(key, chunks)
+
+
+def test_what_has_the_name_of_a_lease_and_is_none_is_stepped_over() -> None:
+    """Its number was tried again and again, for ever."""
+    store = Obstructed()
+    store.taken = frozenset(f"{FOLDER}/{number:016}" for number in (1, 2, 4, 5))
+    meeting = Meeting(repository=store)
+    here, there = meeting.lease("here"), meeting.lease("there")
+    assert here.attempt(deadline=None)
+    here.renew()
+    assert not there.attempt(deadline=None)
+    here.release()
+    assert meeting.lease("there").attempt(deadline=None)
+
+
+def test_where_all_names_are_taken_by_what_is_no_lease_that_is_told() -> None:
+    store = Obstructed()
+    store.taken = frozenset(f"{FOLDER}/{number:016}" for number in range(1, 1000))
+    with pytest.raises(RepositoryRefused, match="is no lease, nor are those before it"):
+        Meeting(repository=store).lease("here").attempt(deadline=None)
+
+
+@pytest.mark.parametrize("spoilt", [1, 2])
+def test_a_slot_that_is_spoilt_for_good_leaves_the_others(spoilt: int) -> None:
+    store = Obstructed()
+    store.taken = frozenset(
+        f"_slots/{slot}/{number:016}" for slot in range(1, spoilt + 1) for number in range(1, 99)
+    )
+    meeting = Meeting(repository=store)
+    terms = Terms(
+        me=on_host("here"),
+        run_id="r",
+        lease_seconds=LEASE,
+        clock=FakeClock(),
+        seconds=meeting.seconds,
+    )
+    guard = WritersGuard(
+        MemoryGuard(),
+        slots_of(store, 2, terms),
+        terms,
+        at_most=timedelta(0),
+        sleep=lambda _: None,
+        jitter=lambda: 0.0,
+    )
+    if spoilt == 1:
+        with guard.hold("shop", deadline=None):
+            assert any(key.startswith("_slots/2/") for key in store.objects)
+        return
+    with pytest.raises(RepositoryRefused, match="is no lease"):
+        guard.hold("shop", deadline=None).__enter__()

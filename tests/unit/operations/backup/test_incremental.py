@@ -1,0 +1,226 @@
+"""Incremental backups: never finished, kept, copied or dropped so that one lacks its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.model.backup import Buffer, Manifest
+from holdfast.model.errors import BackupFailed, RepositoryReadOnly, VerifyFailed
+from holdfast.model.retention import Policy
+from holdfast.operations.backup.job import backup
+from holdfast.operations.context import Copying
+from holdfast.operations.copy.backups import copy
+from holdfast.operations.prune import prune
+from holdfast.operations.restore.backup import RestoreChoice, restore
+from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.quick import quick
+from holdfast.pipeline.decrypt import Identities
+from holdfast.ports.incremental import Earlier
+from holdfast.ports.source import Blobs
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import FakeSnapshot, FakeSource, FakeTarget, table
+from tests.support.worlds import World
+
+
+class ListedSnapshot(FakeSnapshot):
+    """Obeys `ports.incremental.Listing`: its one table is what the next backup is asked for
+    with."""
+
+    def listing(self) -> list[Buffer]:
+        return [row + b"\n" for row in self.tables[0].rows]
+
+
+class ChainedSource(FakeSource):
+    """Obeys `ports.incremental.Chained`: each backup goes on from the newest that it is offered,
+    and whose list it can read."""
+
+    def __init__(self) -> None:
+        super().__init__(table("orders", "1,ann"))
+        self.offered: list[str] = []
+        self.refused = ""
+        self.loses: MemoryRepository | None = None
+
+    def after(self, earlier: Earlier) -> ChainedSource:
+        manifests = earlier.manifests()
+        self.offered, self.refused = [each.backup_id for each in manifests], ""
+        if manifests:
+            try:
+                with earlier.open_part(manifests[0].parts[0]) as chunks:
+                    b"".join(chunks)
+            except VerifyFailed as error:
+                self.offered, self.refused = [], error.message
+        return self
+
+    @contextmanager
+    def open(
+        self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
+    ) -> Iterator[FakeSnapshot]:
+        with super().open(workers=workers, blobs=blobs, rejoin=rejoin) as found:
+            snapshot = ListedSnapshot(tables=found.tables, proof=dict(found.proof))
+            if self.offered:
+                snapshot.proof["parent"] = self.offered[0]
+            yield snapshot
+            if self.loses is not None:
+                self.loses.delete(f"{self.offered[0]}/manifest.json")
+
+
+class ChainedWorld(World):
+    """A job whose backups are all of one chain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chained = self.source = ChainedSource()
+
+    def taken(self, count: int) -> list[Manifest]:
+        return [backup(self.plugs).manifest for _ in range(count)]
+
+    def names(self) -> list[str]:
+        return [each.backup_id for each in Catalog(self.repository).survey("shop").manifests]
+
+
+@pytest.fixture
+def world() -> ChainedWorld:
+    return ChainedWorld()
+
+
+def test_a_parent_that_goes_while_its_child_is_taken_leaves_no_backup(world: ChainedWorld) -> None:
+    (full,) = world.taken(1)
+    world.chained.loses = world.repository
+    with pytest.raises(BackupFailed, match=f"its parent '{full.backup_id}' is not there"):
+        backup(world.plugs)
+    assert world.names() == []
+
+
+def test_only_what_can_be_restored_and_is_not_known_as_damaged_is_offered(
+    world: ChainedWorld,
+) -> None:
+    full, first, second = world.taken(3)
+    assert [each.parent for each in (full, first, second)] == ["", full.backup_id, first.backup_id]
+    world.repository.flip_bit(first.parts[0].key, at=3)
+    assert verify(world.reader, first.backup_id, workers=1).bad
+    assert world.taken(1)[0].parent == full.backup_id
+    world.repository.delete(f"{full.backup_id}/manifest.json")
+    assert world.taken(1)[0].parent == ""
+
+
+@pytest.mark.parametrize("lost", ["manifest.json", "parts"])
+def test_verify_misses_a_parent_and_what_belongs_to_it(world: ChainedWorld, lost: str) -> None:
+    full, _, last = world.taken(3)
+    assert not verify(world.reader, last.backup_id, workers=1).bad
+    for key in list(world.repository.objects):
+        if key.startswith(f"{full.backup_id}/{lost}"):
+            world.repository.delete(key)
+    for report in (
+        verify(world.reader, last.backup_id, workers=1),
+        quick(world.repository, last.backup_id),
+    ):
+        assert full.backup_id in report.bad[0].problem
+
+
+def test_a_host_that_cannot_open_its_backups_goes_on_by_its_own_copy_of_the_list(
+    world: ChainedWorld,
+) -> None:
+    world.recipients = Identities.generate().recipients
+    full, first = world.taken(2)
+    assert first.parent == full.backup_id
+    world.lists.settled["shop"] += b"tampered"
+    (second,) = world.taken(1)
+    assert second.parent == ""
+    assert f"cannot go on from '{first.parts[0].key}'" in world.chained.refused
+    assert world.taken(1)[0].parent == second.backup_id
+    world.lists.settled.clear()
+    assert world.taken(1)[0].parent == ""
+
+
+def test_the_list_of_a_backup_that_failed_is_not_gone_on_by(world: ChainedWorld) -> None:
+    world.recipients = Identities.generate().recipients
+    (full,) = world.taken(1)
+    world.chained.tables = (table("orders", "2,bob"),)
+    refusal = RepositoryReadOnly("cannot store: it is read-only")
+    world.repository.refuse_key_with = ("/manifest.json", refusal)
+    with pytest.raises(RepositoryReadOnly):
+        backup(world.plugs)
+    assert world.lists.settled == {"shop": b"1,ann\n"}
+    world.repository.refuse_key_with = None
+    assert world.taken(1)[0].parent == full.backup_id
+    assert world.lists.settled == {"shop": b"2,bob\n"}
+
+
+def test_what_this_host_can_read_in_its_backups_it_keeps_no_copy_of(world: ChainedWorld) -> None:
+    world.taken(2)
+    assert (world.lists.offered, world.lists.settled) == ({}, {})
+
+
+def test_prune_keeps_the_whole_chain_of_what_it_keeps(world: ChainedWorld) -> None:
+    world.retention = Policy(last=1)
+    made = world.taken(3)
+    report = prune(world.plugs, dry_run=False)
+    assert [each.because for each in report.verdicts] == [
+        "last 1 of 1",
+        f"parent of {made[2].backup_id}",
+        f"parent of {made[1].backup_id}",
+    ]
+    assert len(world.names()) == 3
+
+
+class Locked(MemoryRepository):
+    """A store that keeps one object, as with an object lock."""
+
+    kept = ""
+
+    def delete(self, key: str) -> None:
+        if self.kept and key == self.kept:
+            raise RepositoryReadOnly(f"cannot delete '{key}': it is locked")
+        super().delete(key)
+
+
+def test_the_parent_of_what_a_store_keeps_is_not_dropped_either(world: ChainedWorld) -> None:
+    locked = Locked()
+    world.repository = locked
+    full, first, second = world.taken(3)
+    world.source = FakeSource(table("orders", "1,ann"))
+    newest = backup(world.plugs).manifest
+    world.retention = Policy(last=1)
+    locked.kept = f"{first.backup_id}/manifest.json"
+    report = prune(world.plugs, dry_run=False)
+    assert [each.backup_id for each in report.refused] == [first.backup_id, full.backup_id]
+    assert world.names() == [newest.backup_id, first.backup_id, full.backup_id]
+    assert second.backup_id not in world.names()
+
+
+def test_a_restore_brings_the_chain_and_refuses_one_that_is_broken(world: ChainedWorld) -> None:
+    full, first, last = world.taken(3)
+    target = FakeTarget()
+    choice = RestoreChoice(backup_id=last.backup_id)
+    restore(world.repository, target, choice, progress=FakeProgress())
+    assert target.requests[0].earlier == (full.parts, first.parts)
+    assert target.requests[0].server_version == last.server.version
+    world.repository.delete(f"{first.backup_id}/manifest.json")
+    with pytest.raises(VerifyFailed, match=first.backup_id):
+        restore(world.repository, FakeTarget(), choice, progress=FakeProgress())
+
+
+def test_a_copy_brings_parents_first_and_no_child_without_one(world: ChainedWorld) -> None:
+    full, first, last = world.taken(3)
+    offsite = MemoryRepository()
+    plugs = Copying(
+        source=world.repository,
+        target=offsite,
+        believed=world.repository,
+        guard=world.guard,
+        at_once=2,
+    )
+    world.repository.flip_bit(first.parts[0].key, at=3)
+    report = copy("shop", plugs, FakeProgress())
+    assert [(each.backup_id, bool(each.problem)) for each in report.backups] == [
+        (full.backup_id, False),
+        (first.backup_id, True),
+        (last.backup_id, True),
+    ]
+    found = [each.backup_id for each in Catalog(offsite).survey("shop").manifests]
+    assert found == [full.backup_id]

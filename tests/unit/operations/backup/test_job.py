@@ -1,0 +1,343 @@
+"""A backup is whole or not there at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.model.backup import Buffer, Consistency
+from holdfast.model.errors import (
+    BackupFailed,
+    BackupNotFound,
+    ConfigInvalid,
+    DatabaseUnreachable,
+    DeadlineExceeded,
+    HoldfastError,
+    Interrupted,
+    LeaseLost,
+    RepositoryFull,
+    RunInFlight,
+    SessionCorrupt,
+    SnapshotLost,
+)
+from holdfast.operations.backup.attempt import BackupChoice
+from holdfast.operations.backup.job import backup
+from holdfast.ports.host_state import RunRecord
+from holdfast.ports.sessions import RUN_LABEL, HeldKind
+from holdfast.ports.source import Stored
+from tests.fakes.holder import FakeHolder
+from tests.fakes.ledger import MemoryLedger
+from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import ClosingFakeSnapshot, FakeSource, table
+from tests.support.worlds import World
+
+
+def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:
+    world = World()
+    manifest = backup(world.plugs).manifest
+    assert world.stored_names() == [
+        "manifest.json",
+        "parts/data/public.empty.copy.zst",
+        "parts/data/public.items.copy.zst",
+        "parts/data/public.orders.copy.zst",
+    ]
+    assert [(str(part.relation), part.rows, part.plain_bytes) for part in manifest.parts] == [
+        ("public.orders", 3, 18),
+        ("public.items", 1, 4),
+        ("public.empty", 0, 0),
+    ]
+    assert manifest.consistency is Consistency.SNAPSHOT
+    assert Catalog(world.repository).find("shop/latest") == manifest
+    assert world.progress.done_bytes == manifest.plain_bytes == 22
+
+
+def test_what_comes_last_is_kept_after_everything_else_is() -> None:
+    world = World(table("orders", "1,ann"), table("items", "1,9"))
+    world.source.last = (table("label", "it ended here"),)
+    manifest = backup(world.plugs).manifest
+    (snapshot,) = world.source.snapshots
+    assert isinstance(snapshot, ClosingFakeSnapshot)
+    assert snapshot.stored_before == ["data/public.orders.copy", "data/public.items.copy"]
+    assert [part.name for part in manifest.parts][-1] == "data/public.label.copy"
+
+
+def test_a_snapshot_that_cannot_be_closed_is_no_backup() -> None:
+    world = World()
+    world.source.last = (table("label", "it ended here"),)
+    world.source.closing_fails_with = SessionCorrupt("cannot use the session: it was restarted")
+    with pytest.raises(SessionCorrupt):
+        backup(world.plugs)
+    assert world.stored_names() == ["failed.json"]
+
+
+def test_the_ledger_remembers_a_good_run() -> None:
+    world = World()
+    manifest = backup(world.plugs).manifest
+    (run,) = world.ledger.records
+    assert (run.outcome, run.backup, run.exit_code) == ("ok", manifest.backup_id, 0)
+    assert run.run_id == manifest.run_id
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (SnapshotLost("cannot read table 'public.items': the session is gone"), SnapshotLost),
+        (OSError("the disk of the server is gone"), BackupFailed),
+    ],
+)
+def test_a_table_that_fails_fails_the_backup_and_leaves_the_previous_one(
+    error: Exception, raised: type[HoldfastError]
+) -> None:
+    world = World()
+    previous = backup(world.plugs).manifest
+    kept = dict(world.repository.objects)
+    world.source.tables = (
+        table("orders", "1", "2"),
+        table("items", "1", "2", fails_with=error),
+    )
+    with pytest.raises(raised, match=r"public\.items"):
+        backup(world.plugs)
+    failure = world.forget_failure()
+    assert (failure.relation, failure.part) == ("public.items", "data/public.items.copy")
+    assert world.repository.objects == kept
+    assert Catalog(world.repository).find("shop/latest") == previous
+    run = world.ledger.last("shop", count=1)[0]
+    assert (run.outcome, run.backup, run.exit_code) == ("failed", "", raised.exit_code)
+    assert "public.items" in run.error
+    assert world.source.opened == world.source.closed == 2
+    assert world.guard.owners == {}
+
+
+def test_a_full_repository_leaves_nothing_of_the_run() -> None:
+    world = World()
+    world.repository.refuse_puts_with = RepositoryFull("cannot store: no space", hint="prune")
+    with pytest.raises(RepositoryFull):
+        backup(world.plugs)
+    assert world.repository.objects == {}
+    assert world.ledger.records[0].hint == "prune"
+
+
+def test_a_server_that_is_down_is_in_the_ledger_with_its_code() -> None:
+    world = World()
+    world.source.refuse_with = DatabaseUnreachable("cannot reach 'db'", hint="start it")
+    with pytest.raises(DatabaseUnreachable):
+        backup(world.plugs)
+    assert world.ledger.records[0].exit_code == DatabaseUnreachable.exit_code
+
+
+def test_a_ledger_that_cannot_be_written_does_not_hide_what_went_wrong() -> None:
+    class FullLedger(MemoryLedger):
+        def record(self, run: RunRecord) -> None:
+            raise ConfigInvalid("cannot write the ledger: no space")
+
+    world = World()
+    world.ledger = FullLedger()
+    world.source.refuse_with = DatabaseUnreachable("cannot reach 'db'")
+    with pytest.raises(DatabaseUnreachable):
+        backup(world.plugs)
+
+
+def test_a_second_run_is_skipped_and_counted_but_touches_nothing() -> None:
+    world = World()
+    with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
+        backup(world.plugs)
+    assert world.source.opened == 0
+    assert world.ledger.records[0].outcome == "skipped"
+
+
+def test_leftovers_of_a_killed_run_are_gone_after_the_next_one() -> None:
+    world = World()
+    world.repository.put("shop/20261119T020000Z-deadbeef/parts/data/x.copy.zst", [b"half"])
+    world.repository.unfinished.add("shop/20261119T020000Z-deadbeef/parts/data/y.copy.zst")
+    manifest = backup(world.plugs).manifest
+    assert {key.split("/")[1] for key in world.repository.objects} == {manifest.name}
+    assert world.repository.unfinished == set()
+
+
+def test_an_interrupt_leaves_nothing_of_the_run_and_is_recorded() -> None:
+    world = World(table("orders", "1", "2", fails_with=KeyboardInterrupt()))
+    with pytest.raises(Interrupted):
+        backup(world.plugs)
+    world.forget_failure()
+    assert world.repository.objects == {}
+    assert world.ledger.records[0].outcome == "failed"
+
+
+def test_a_run_that_outlives_its_deadline_is_ended_and_says_so() -> None:
+    stuck = dataclasses.replace(table("orders", "1"), waits_for=threading.Event())
+    world = World(stuck, timeout=timedelta(milliseconds=50))
+    with pytest.raises(DeadlineExceeded, match=r"took longer than 0:00:00\.05") as caught:
+        backup(world.plugs)
+    assert caught.value.hint
+    world.forget_failure()
+    assert world.repository.objects == {}
+
+
+def test_names_of_backups_tell_when_and_which_run() -> None:
+    world = World()
+    manifest = backup(world.plugs).manifest
+    assert manifest.name == f"{manifest.started_at:%Y%m%dT%H%M%SZ}-{manifest.run_id[:8]}"
+
+
+def test_a_read_that_brings_no_byte_for_too_long_is_ended_and_says_so() -> None:
+    stuck = dataclasses.replace(table("orders", "1"), waits_for=threading.Event())
+    world = World(stuck)
+    world.stall_timeout = timedelta(milliseconds=50)
+    with pytest.raises(DeadlineExceeded, match=r"no byte came for 0:00:00\.05") as caught:
+        backup(world.plugs)
+    assert "locks" in caught.value.hint
+
+
+def test_a_backup_that_cannot_fit_is_refused_before_its_first_byte() -> None:
+    world = World(table("orders", *(["x" * 100] * 100)))
+    world.repository = MemoryRepository(free_bytes=100)
+    with pytest.raises(RepositoryFull, match="cannot store a backup of database 'shop'"):
+        backup(world.plugs)
+    assert world.source.snapshots[0].reading_peak == 0
+
+
+def test_numbers_of_the_run_stand_in_the_manifest_and_are_shown() -> None:
+    world = World()
+    manifest = backup(world.plugs).manifest
+    assert world.gauges.backups == [manifest]
+    assert [run.outcome for run, _ in world.gauges.runs] == ["ok"]
+    assert manifest.metrics["recoveries"] == 0
+    assert manifest.metrics["compression_ratio"] == round(
+        manifest.plain_bytes / manifest.stored_bytes, 3
+    )
+
+
+class TestSeveralDatabases:
+    """A job of a whole server."""
+
+    def world(self) -> World:
+        world = World()
+        refused = DatabaseUnreachable("cannot connect to database 'stock'", hint="start it")
+        world.source.others = [
+            FakeSource(table("orders", "1"), name="shop"),
+            FakeSource(refuse_with=refused, name="stock"),
+            FakeSource(table("pages", "1", "2"), name="wiki"),
+        ]
+        return world
+
+    def test_one_that_fails_does_not_keep_the_others_and_fails_the_run(self) -> None:
+        world = self.world()
+        report = backup(world.plugs)
+        assert [each.server.database for each in report.manifests] == ["shop", "wiki"]
+        assert len({each.name for each in report.manifests}) == 2
+        assert {each.run_id for each in report.manifests} == {report.run_id}
+        assert [each.database for each in report.failures] == ["stock"]
+        assert isinstance(report.error, DatabaseUnreachable)
+        (run,) = world.ledger.records
+        assert (run.outcome, run.exit_code) == ("failed", DatabaseUnreachable.exit_code)
+        assert run.facts == {"databases": "3", "failed": "stock"}
+
+    def test_two_that_fail_are_told_together(self) -> None:
+        world = self.world()
+        world.source.others[2].refuse_with = SnapshotLost("gone")
+        report = backup(world.plugs)
+        assert isinstance(report.error, BackupFailed)
+        assert "'stock', 'wiki'" in report.error.message
+
+    def test_the_latest_is_asked_for_by_database(self) -> None:
+        world = self.world()
+        backup(world.plugs)
+        catalog = Catalog(world.repository)
+        with pytest.raises(BackupNotFound, match="has several databases") as caught:
+            catalog.find("shop/latest")
+        assert "--database: shop, wiki" in caught.value.hint
+        assert catalog.find("shop/latest", database="wiki").rows == 2
+        with pytest.raises(BackupNotFound):
+            catalog.find("shop/latest", database="stock")
+
+    def test_an_interruption_ends_them_all(self) -> None:
+        world = self.world()
+        world.source.others[0].tables = (table("orders", "1", fails_with=KeyboardInterrupt()),)
+        with pytest.raises(Interrupted):
+            backup(world.plugs)
+        assert world.source.others[2].opened == 0
+
+
+def test_the_third_run_skipped_in_a_row_is_an_alarm() -> None:
+    world = World()
+    codes: list[int] = []
+    with world.guard.hold("shop", deadline=None):
+        for _ in range(4):
+            with pytest.raises(RunInFlight) as skipped:
+                backup(world.plugs)
+            codes.append(skipped.value.exit_code)
+    assert codes == [40, 40, 41, 41]
+    assert [run.outcome for run in world.ledger.records] == ["skipped"] * 4
+    assert [(run.exit_code, in_a_row) for run, in_a_row in world.gauges.runs][-1] == (41, 4)
+    assert "4 runs in a row were skipped" in skipped.value.message
+    backup(world.plugs)
+    with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight) as skipped:
+        backup(world.plugs)
+    assert skipped.value.exit_code == 40
+
+
+def test_a_run_that_lost_its_job_before_the_manifest_stores_none() -> None:
+    world = World()
+    world.guard.hold_given.lose_at_proof = 1
+    with pytest.raises(LeaseLost):
+        backup(world.plugs)
+    assert [key.rpartition("/")[2] for key in world.repository.objects] == ["failed.json"]
+    assert world.ledger.records[-1].exit_code == 43
+
+
+def test_a_run_that_lost_its_job_while_the_manifest_was_stored_takes_it_back() -> None:
+    world = World()
+    hold = world.guard.hold_given
+
+    class SlowRepository(MemoryRepository):
+        def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+            if key.endswith("/manifest.json"):
+                hold.lost = "the repository did not take a heartbeat for the whole lease_time"
+            return super().put(key, chunks)
+
+    world.repository = SlowRepository(free_bytes=1 << 30)
+    with pytest.raises(LeaseLost, match="did not take a heartbeat"):
+        backup(world.plugs)
+    assert Catalog(world.repository).survey("shop").manifests == ()
+
+
+def test_a_run_that_loses_its_job_on_the_way_ends_its_reads() -> None:
+    stuck = threading.Event()
+    slow = dataclasses.replace(table("orders", "1,ann"), waits_for=stuck)
+    world = World(slow)
+    world.guard.hold_given.lost = "another host has taken it over"
+    with pytest.raises(LeaseLost, match="cannot back up job 'shop': another host"):
+        backup(world.plugs)
+    assert stuck.is_set()
+    assert world.source.closed == world.source.opened
+
+
+def test_a_run_ends_the_sessions_of_dead_ones_before_it_begins_its_own() -> None:
+    world = World()
+    world.sessions = holder = FakeHolder()
+    holder.begin(HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True).session_id = "of a dead run"
+    backup(world.plugs)
+    assert holder.left() == []
+
+
+def test_a_resumed_run_ends_all_sessions_but_the_one_that_it_goes_on_with() -> None:
+    world = World(
+        table("orders", "1,ann"),
+        table("zz_last", "1", "2", fails_with=BackupFailed("cannot read: cut off")),
+    )
+    world.resumable = True
+    with pytest.raises(BackupFailed):
+        backup(world.plugs)
+    (unfinished,) = world.journal.unfinished("shop")
+    world.sessions = holder = FakeHolder()
+    for name in (unfinished.snapshot, "of another one"):
+        holder.begin(HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True).session_id = name
+    # The fake source lets nobody rejoin; what was spared is seen all the same.
+    with pytest.raises(SnapshotLost):
+        backup(world.plugs, BackupChoice(resume=True))
+    assert holder.left() == [unfinished.snapshot]

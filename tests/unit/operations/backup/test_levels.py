@@ -1,0 +1,268 @@
+"""The three ways to verify: a quick look, every byte, and bit by bit within a time budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from holdfast.catalog.manifest import encode
+from holdfast.catalog.manifest_index import Index
+from holdfast.catalog.places import manifest_key
+from holdfast.model.backup import Manifest, Part, PartKind
+from holdfast.model.errors import HoldfastError, ManifestInvalid
+from holdfast.model.part_gaps import gaps
+from holdfast.operations.backup.job import backup
+from holdfast.operations.context import Copying
+from holdfast.operations.copy.backups import copy
+from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.quick import quick
+from holdfast.operations.verify.scrub import RereadReport, proven_at, reread
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import MemoryRepository
+from tests.support.worlds import World
+
+
+def made(world: World) -> Manifest:
+    return backup(world.plugs).manifest
+
+
+def rewritten(world: World, manifest: Manifest) -> None:
+    """As if the run itself had committed this manifest: its own fingerprint is right."""
+    world.repository.objects[manifest_key(manifest.backup_id)] = encode(manifest)
+
+
+def with_first(manifest: Manifest, part: Part) -> Manifest:
+    return replace(manifest, parts=(part, *manifest.parts[1:]))
+
+
+def test_a_quick_look_finds_a_good_backup_good_and_reads_no_part() -> None:
+    world = World()
+    manifest = made(world)
+    for part in manifest.parts:
+        content = world.repository.objects[part.key]
+        world.repository.objects[part.key] = bytes(len(content))
+    assert quick(world.repository, "shop/latest").bad == ()
+
+
+def _lose(repository: MemoryRepository, key: str) -> None:
+    repository.delete(key)
+
+
+def _cut(repository: MemoryRepository, key: str) -> None:
+    repository.objects[key] = repository.objects[key][:-1]
+
+
+def _hash(repository: MemoryRepository, key: str) -> None:
+    repository.sha256_given[key] = "f" * 64
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"), [(_lose, "not there"), (_cut, "stored size"), (_hash, "stored SHA-256")]
+)
+def test_a_quick_look_finds_what_is_lost_cut_short_or_of_another_hash(
+    damage: Callable[[MemoryRepository, str], None], told: str
+) -> None:
+    world = World()
+    first = made(world).parts[0]
+    damage(world.repository, first.key)
+    report = quick(world.repository, "shop/latest")
+    assert [each.name for each in report.bad] == [first.name]
+    assert told in report.bad[0].problem
+    assert report.exit_code == 31
+
+
+def test_every_bit_of_a_manifest_counts() -> None:
+    """Each of them: what is flipped is refused, or it is found, or it changed nothing at all."""
+    world = World()
+    manifest = made(world)
+    key = manifest_key(manifest.backup_id)
+    whole = world.repository.objects[key]
+    for at in range(len(whole)):
+        for bit in range(8):
+            content = bytearray(whole)
+            content[at] ^= 1 << bit
+            world.repository.objects[key] = bytes(content)
+            try:
+                found = quick(world.repository, manifest.backup_id)
+            except HoldfastError:
+                continue
+            assert found.manifest == manifest, f"bit {bit} of byte {at}"
+    world.repository.objects[key] = whole
+    assert verify(world.reader, manifest.backup_id, workers=1).bad == ()
+
+
+def test_a_part_with_fewer_rows_than_its_manifest_says_is_found() -> None:
+    world = World()
+    manifest = made(world)
+    first = manifest.parts[0]
+    assert first.rows is not None
+    rewritten(world, with_first(manifest, replace(first, rows=first.rows + 1)))
+    (bad,) = verify(world.reader, manifest.backup_id, workers=1).bad
+    assert bad.problem == (
+        f"cannot trust part '{first.name}': it holds {first.rows} rows, "
+        f"the manifest says {first.rows + 1}"
+    )
+
+
+def ranges(manifest: Manifest, *pages: str) -> Manifest:
+    first = manifest.parts[0]
+    parts = [
+        replace(
+            first,
+            name=f"{number}-{first.name}",
+            key=f"{first.key}.{number}",
+            details={"pages": each},
+        )
+        for number, each in enumerate(pages)
+    ]
+    return replace(manifest, parts=tuple(parts))
+
+
+@pytest.mark.parametrize(
+    ("pages", "problem"),
+    [
+        (("0-4", "4-9", "9-"), ""),
+        (("9-", "0-4", "4-9"), ""),
+        (("0-",), ""),
+        (("0-4", "9-"), "a range goes on at page 9, not at page 4"),
+        (("0-4", "3-"), "a range goes on at page 3, not at page 4"),
+        (("1-4", "4-"), "a range goes on at page 1, not at page 0"),
+        (("0-4", "4-9"), "a range goes on at the end, not at page 9"),
+        (("0-", "9-"), "a range goes on at page 9, not at the end"),
+        (("0-4", "x"), "a range goes on at page -1, not at page 0"),
+    ],
+)
+def test_the_ranges_of_a_table_follow_each_other_from_the_first_page_to_the_end(
+    pages: tuple[str, ...], problem: str
+) -> None:
+    found = [each.problem for each in gaps(ranges(made(World()), *pages))]
+    assert found == ([f"cannot trust table 'public.orders': {problem}"] if problem else [])
+
+
+def test_a_part_that_is_named_twice_is_found() -> None:
+    manifest = made(World())
+    twice = replace(manifest, parts=(*manifest.parts, manifest.parts[0]))
+    assert ["named twice" in each.problem for each in gaps(twice)] == [True]
+
+
+def with_pieces(manifest: Manifest, *spans: str) -> Manifest:
+    """As if its parts were pieces of one file of ten bytes each."""
+    kept = [
+        replace(
+            part,
+            name=f"files/base/5/1/{number}",
+            kind=PartKind.FILE,
+            relation=None,
+            rows=None,
+            members=(),
+            plain_bytes=10 if number else part.plain_bytes,
+            details={"path": "base/5/1", "bytes": span},
+        )
+        for number, (part, span) in enumerate(zip(manifest.parts, spans, strict=False))
+    ]
+    return replace(manifest, parts=tuple(kept))
+
+
+@pytest.mark.parametrize(
+    ("spans", "problem"),
+    [
+        (("10-",), "what comes after its first 0 bytes is not there"),
+        (("0-10",), "what comes after its first 10 bytes is not there"),
+        (("0-", "0-"), "it goes on after its end"),
+    ],
+)
+def test_a_file_that_lacks_a_piece_is_good_nowhere(
+    spans: tuple[str, ...], problem: str, tmp_path: Path
+) -> None:
+    world = World()
+    torn = with_pieces(made(world), *spans)
+    rewritten(world, torn)
+    expected = f"cannot trust file 'base/5/1': {problem}"
+    for report in (
+        quick(world.repository, torn.backup_id),
+        verify(world.reader, torn.backup_id, workers=1),
+    ):
+        assert expected in [each.problem for each in report.bad]
+        assert report.exit_code == 31
+    assert expected in [bad.problem for _, bad in reread_in(world, 10).bad]
+    for _ in range(2):
+        overview = Index(world.repository, tmp_path / "state" / "index").overview()
+        assert overview.summaries == ()
+        assert [each.problem for each in overview.damaged] == [expected]
+    offsite = MemoryRepository()
+    plugs = Copying(
+        source=world.repository,
+        target=offsite,
+        believed=world.repository,
+        guard=world.guard,
+        at_once=1,
+    )
+    (copied,) = copy("shop", plugs, FakeProgress()).backups
+    assert (copied.problem, copied.exit_code) == (expected, 31)
+    assert offsite.objects == {}
+
+
+def reread_in(world: World, seconds: float, *, each_takes: float = 1.0) -> RereadReport:
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += each_takes
+        return now - each_takes
+
+    return reread(world.reader, "shop", budget=timedelta(seconds=seconds), workers=1, seconds=clock)
+
+
+def test_the_ledger_reads_what_was_not_read_for_longest_and_goes_on_the_next_time() -> None:
+    world = World()
+    manifest = made(world)
+    first, second = reread_in(world, 2), reread_in(world, 2)
+    assert [(each.pieces, each.left) for each in (first, second)] == [(1, 2), (1, 2)]
+    assert (first.oldest, second.oldest) == (None, None)
+    assert len(world.proofs.of(manifest.backup_id)) == 2
+    third = reread_in(world, 2)
+    assert third.oldest == min(each.at for each in world.proofs.of(manifest.backup_id).values())
+    assert proven_at(manifest, world.proofs) == third.oldest
+
+
+def test_the_ledger_never_reads_anything_twice_in_one_go() -> None:
+    world = World()
+    made(world)
+    report = reread_in(world, 3600)
+    assert (report.pieces, report.left, report.exit_code) == (3, 0, 0)
+
+
+def test_what_the_ledger_finds_bad_is_told_and_remembered() -> None:
+    world = World()
+    manifest = made(world)
+    world.repository.flip_bit(manifest.parts[1].key, at=3)
+    report = reread_in(world, 3600)
+    assert [(backup_id, bad.name) for backup_id, bad in report.bad] == [
+        (manifest.backup_id, manifest.parts[1].name)
+    ]
+    assert report.exit_code == 31
+    assert world.proofs.damaged("shop") == {manifest.backup_id}
+    assert proven_at(manifest, world.proofs) is None
+
+
+def test_a_full_verification_is_remembered_too() -> None:
+    world = World()
+    manifest = made(world)
+    assert proven_at(manifest, world.proofs) is None
+    verify(world.reader, "shop/latest", workers=2)
+    assert proven_at(manifest, world.proofs) is not None
+
+
+def test_a_manifest_that_cannot_be_read_is_an_error_for_every_level() -> None:
+    world = World()
+    manifest = made(world)
+    world.repository.flip_bit(manifest_key(manifest.backup_id), at=300)
+    with pytest.raises(ManifestInvalid):
+        quick(world.repository, manifest.backup_id)
+    report = reread_in(world, 60)
+    assert [each.backup_id for each in report.damaged] == [manifest.backup_id]
+    assert report.exit_code == 31

@@ -1,0 +1,206 @@
+"""Long values are held against what was noted of them, and stay good for every backup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from holdfast.catalog.manifest import encode
+from holdfast.catalog.places import manifest_key
+from holdfast.model.backup import Blob, Codec, Manifest
+from holdfast.operations.backup.job import backup
+from holdfast.operations.context import Copying, Plugs
+from holdfast.operations.copy.backups import copy
+from holdfast.operations.parts.blobs import proven_blob
+from holdfast.operations.verify.full import VerifyReport, verify
+from holdfast.operations.verify.quick import quick
+from holdfast.pipeline.decrypt import Identities
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import MemoryRepository
+from tests.support.worlds import World
+
+VALUE = b"a long value " * 5000 + bytes(range(256))
+OURS = Identities.generate()
+CODECS = pytest.mark.parametrize("codec", [Codec.ZSTD, Codec.GZIP, Codec.NONE])
+SEALED = pytest.mark.parametrize("is_sealed", [False, True], ids=["open", "sealed"])
+
+
+class Kept(World):
+    """A job with one long value."""
+
+    def __init__(self, codec: Codec = Codec.ZSTD, *, is_sealed: bool = False) -> None:
+        super().__init__()
+        self.codec = codec
+        self.source.values = {VALUE}
+        self.recipients = OURS.recipients if is_sealed else ()
+
+    @property
+    def plugs(self) -> Plugs:
+        plugs = super().plugs
+        return replace(plugs, job=replace(plugs.job, codec=self.codec))
+
+    def backup(self) -> Manifest:
+        return backup(self.plugs).manifest
+
+    def full(self, manifest: Manifest, *, opened: bool = True) -> VerifyReport:
+        reader = replace(self.reader, identities=OURS if opened and self.recipients else None)
+        return verify(reader, manifest.backup_id, workers=1)
+
+    def quick(self, manifest: Manifest) -> VerifyReport:
+        return quick(self.repository, manifest.backup_id)
+
+    def damage(self, blob: Blob, change: Callable[[bytes], bytes]) -> None:
+        self.repository.objects[blob.key] = change(self.repository.objects[blob.key])
+
+    def as_the_first_release(self, manifest: Manifest) -> None:
+        """It noted nothing of how a value is stored that is not sealed."""
+        blobs = tuple(replace(each, stored_bytes=0, stored_sha256="") for each in manifest.blobs)
+        old = replace(manifest, blobs=blobs)
+        self.repository.objects[manifest_key(manifest.backup_id)] = encode(old)
+
+
+def names(report: VerifyReport) -> list[str]:
+    return [each.name for each in report.bad]
+
+
+SHORTER = {
+    "cut in half": lambda data: data[: len(data) // 2],
+    "emptied": lambda _: b"",
+    "cut by three bytes": lambda data: data[:-3],
+    "cut by one byte": lambda data: data[:-1],
+    "longer by one byte": lambda data: data + b"\0",
+}
+
+
+@CODECS
+@SEALED
+def test_how_a_value_is_stored_is_noted_and_found_as_noted(codec: Codec, is_sealed: bool) -> None:
+    world = Kept(codec, is_sealed=is_sealed)
+    for manifest in (world.backup(), world.backup()):
+        (blob,) = manifest.blobs
+        content = world.repository.objects[blob.key]
+        assert (blob.stored_bytes, blob.stored_sha256) == (
+            len(content),
+            sha256(content).hexdigest(),
+        )
+        assert world.quick(manifest).bad == world.full(manifest).bad == ()
+
+
+@CODECS
+@SEALED
+@pytest.mark.parametrize("change", SHORTER)
+def test_a_value_of_another_size_passes_neither_a_quick_look_nor_a_full_one(
+    codec: Codec, is_sealed: bool, change: str
+) -> None:
+    world = Kept(codec, is_sealed=is_sealed)
+    manifest = world.backup()
+    (blob,) = manifest.blobs
+    world.damage(blob, SHORTER[change])
+    assert names(world.quick(manifest)) == [blob.key]
+    assert names(world.full(manifest)) == [blob.key]
+    assert names(world.full(manifest, opened=False)) == [blob.key]
+
+
+@CODECS
+@SEALED
+def test_one_flipped_bit_at_any_place_of_a_value_is_found(codec: Codec, is_sealed: bool) -> None:
+    world = Kept(codec, is_sealed=is_sealed)
+    manifest = world.backup()
+    (blob,) = manifest.blobs
+    places = {*range(40), *range(40, blob.stored_bytes, 997), *range(-9, 0)}
+    for at in places:
+        for bit in (1, 128):
+            world.damage(blob, lambda data, at=at, bit=bit: _flipped(data, at, bit))  # type: ignore[misc]
+            assert names(world.full(manifest)) == [blob.key], (at, bit)
+            world.damage(blob, lambda data, at=at, bit=bit: _flipped(data, at, bit))  # type: ignore[misc]
+    assert world.full(manifest).bad == ()
+
+
+def _flipped(data: bytes, at: int, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= bit
+    return bytes(changed)
+
+
+@CODECS
+@pytest.mark.parametrize("change", SHORTER)
+def test_a_value_of_which_only_the_content_was_noted_has_to_be_whole_all_the_same(
+    codec: Codec, change: str
+) -> None:
+    world = Kept(codec)
+    manifest = world.backup()
+    (blob,) = manifest.blobs
+    world.as_the_first_release(manifest)
+    assert world.quick(manifest).bad == world.full(manifest).bad == ()
+    world.damage(blob, SHORTER[change])
+    assert names(world.full(manifest)) == [blob.key]
+    if codec is Codec.NONE or change == "emptied":
+        assert names(world.quick(manifest)) == [blob.key]
+
+
+@SEALED
+def test_a_damaged_value_that_comes_again_is_good_for_every_backup_that_refers_to_it(
+    is_sealed: bool,
+) -> None:
+    world = Kept(Codec.ZSTD, is_sealed=is_sealed)
+    earlier = world.backup()
+    (blob,) = earlier.blobs
+    world.damage(blob, SHORTER["cut in half"])
+    # Another release of the compressor, or another level: the same content in other bytes.
+    plugs = world.plugs
+    later = backup(replace(plugs, job=replace(plugs.job, level=1))).manifest
+    (anew,) = later.blobs
+    assert anew.key == blob.key
+    assert anew.stored_sha256 != blob.stored_sha256
+    again = world.backup()
+    assert again.blobs == later.blobs
+    for manifest in (earlier, later, again):
+        assert world.quick(manifest).bad == world.full(manifest).bad == ()
+        assert world.full(manifest, opened=False).bad == ()
+    offsite = MemoryRepository()
+    report = copy("shop", copying(world, offsite), FakeProgress())
+    assert report.exit_code == 0
+    assert offsite.objects[blob.key] == world.repository.objects[blob.key]
+
+
+def copying(world: World, offsite: MemoryRepository) -> Copying:
+    return Copying(
+        source=world.repository,
+        target=offsite,
+        believed=world.repository,
+        guard=world.guard,
+        at_once=1,
+    )
+
+
+@SEALED
+@pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.parametrize("change", SHORTER)
+def test_a_damaged_value_is_not_copied_as_a_good_one(
+    is_sealed: bool, is_old: bool, change: str
+) -> None:
+    world = Kept(Codec.ZSTD, is_sealed=is_sealed)
+    manifest = world.backup()
+    if is_old and not is_sealed:
+        world.as_the_first_release(manifest)
+    world.damage(manifest.blobs[0], SHORTER[change])
+    offsite = MemoryRepository()
+    report = copy("shop", copying(world, offsite), FakeProgress())
+    assert report.exit_code == 31
+    assert manifest_key(manifest.backup_id) not in offsite.objects
+    assert manifest.blobs[0].key not in offsite.objects
+
+
+def test_the_same_content_in_other_bytes_is_told_where_no_backup_has_stored_it_so() -> None:
+    """Whoever can write to the repository may do that: it is another object than was stored."""
+    world = Kept(Codec.ZSTD)
+    manifest = world.backup()
+    (blob,) = manifest.blobs
+    # A frame that holds nothing, and that every tool passes over.
+    world.damage(blob, lambda data: data + b"\x50\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"hey")
+    bare = replace(blob, stored_bytes=0, stored_sha256="")
+    assert b"".join(proven_blob(world.repository, bare)) == VALUE
+    assert names(world.quick(manifest)) == names(world.full(manifest)) == [blob.key]

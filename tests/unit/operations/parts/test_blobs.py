@@ -1,0 +1,109 @@
+"""A long value is kept once, and proven each time it is used again."""
+
+from __future__ import annotations
+
+import threading
+from hashlib import sha256
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.model.backup import Blob, Codec
+from holdfast.model.errors import BackupFailed, VerifyFailed
+from holdfast.operations.backup.job import backup
+from holdfast.operations.parts.blobs import BlobKeeper, proven_blob
+from holdfast.operations.prune import prune
+from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import table
+from tests.support.worlds import World
+
+VALUE = b"a long value" * 100_000
+NAME = sha256(VALUE).hexdigest()
+
+
+def keeper(repository: MemoryRepository) -> BlobKeeper:
+    return BlobKeeper(repository, job="shop", codec=Codec.ZSTD, level=3, advance=lambda _: None)
+
+
+def read() -> list[bytes]:
+    return [VALUE[:1000], VALUE[1000:]]
+
+
+def never() -> list[bytes]:
+    raise AssertionError("it is kept already")
+
+
+def test_a_value_is_stored_once_whoever_brings_it() -> None:
+    repository = MemoryRepository(free_bytes=1 << 30)
+    first, second = keeper(repository), keeper(repository)
+    first.keep(NAME, len(VALUE), read)
+    first.keep(NAME, len(VALUE), never)
+    second.keep(NAME, len(VALUE), never)
+    assert (first.stored, second.stored) == (1, 0)
+    assert first.kept == second.kept
+    (blob,) = first.kept
+    assert blob.key == f"shop/blobs/{NAME[:2]}/{NAME}.zst"
+    assert b"".join(proven_blob(repository, blob)) == VALUE
+
+
+def test_two_workers_with_the_same_value_store_it_once() -> None:
+    repository = MemoryRepository(free_bytes=1 << 30)
+    kept = keeper(repository)
+    calls: list[int] = []
+
+    def slow() -> list[bytes]:
+        calls.append(1)
+        return read()
+
+    threads = [threading.Thread(target=kept.keep, args=(NAME, len(VALUE), slow)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == kept.stored == 1
+
+
+def test_one_that_was_damaged_is_stored_anew_when_it_comes_again() -> None:
+    repository = MemoryRepository(free_bytes=1 << 30)
+    keeper(repository).keep(NAME, len(VALUE), read)
+    (key,) = repository.objects
+    repository.flip_bit(key, at=20)
+    with pytest.raises(VerifyFailed):
+        list(proven_blob(repository, Blob(key=key, sha256=NAME, plain_bytes=len(VALUE))))
+    again = keeper(repository)
+    again.keep(NAME, len(VALUE), read)
+    assert (again.stored, again.healed) == (1, 1)
+    assert b"".join(proven_blob(repository, again.kept[0])) == VALUE
+
+
+def test_other_bytes_than_its_name_says_are_not_kept() -> None:
+    repository = MemoryRepository(free_bytes=1 << 30)
+    with pytest.raises(BackupFailed, match="it was read as"):
+        keeper(repository).keep(NAME, 5, lambda: [b"other"])
+    assert repository.objects == {}
+
+
+def test_prune_drops_what_no_backup_refers_to_and_nothing_else() -> None:
+    world = World(table("orders", "1"))
+    world.source.values = {b"x" * 1000, b"y" * 1000}
+    backup(world.plugs)
+    world.source.values = {b"y" * 1000}
+    for _ in range(2):
+        backup(world.plugs)
+    prune(world.plugs, dry_run=False)
+    blobs = {key for key in world.repository.objects if "/blobs/" in key}
+    assert {key.split("/")[-1] for key in blobs} == {f"{sha256(b'y' * 1000).hexdigest()}.zst"}
+    kept = Catalog(world.repository).survey("shop").manifests
+    assert all({blob.key for blob in each.blobs} == blobs for each in kept)
+
+
+def test_while_a_manifest_is_damaged_no_blob_is_dropped() -> None:
+    world = World(table("orders", "1"))
+    world.source.values = {b"x" * 1000}
+    first = backup(world.plugs).manifest
+    world.source.values = set()
+    for _ in range(3):
+        backup(world.plugs)
+    world.repository.flip_bit(f"{first.backup_id}/manifest.json", at=200)
+    prune(world.plugs, dry_run=False)
+    assert any("/blobs/" in key for key in world.repository.objects)

@@ -1,0 +1,233 @@
+"""Whoever can write one object to a repository has nothing else removed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from holdfast.catalog.catalog import MARK_CONTENT
+from holdfast.catalog.failure import Failure, encode
+from holdfast.catalog.places import failure_key, mark_key
+from holdfast.catalog.signed_manifests import SignedManifests
+from holdfast.catalog.signing import Signer
+from holdfast.model.errors import BackupFailed, HoldfastError
+from holdfast.operations.backup.job import backup
+from holdfast.operations.context import Copying, Plugs
+from holdfast.operations.copy.backups import copy
+from holdfast.operations.prune import prune
+from holdfast.operations.repair import Fate, repair
+from holdfast.operations.verify.scrub import reread
+from holdfast.ports.source import Repository
+from tests.fakes.guard import MemoryGuard
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import FakeSource, table
+from tests.support.worlds import World
+
+SIGNER, THIEF = Signer.generate(), Signer.generate()
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+FOREIGN = "shop/20200101T000000Z-0badc0de"
+
+
+def as_it_is(repository: Repository) -> Repository:
+    return repository
+
+
+def signed(repository: Repository, signer: Signer | None = SIGNER) -> SignedManifests:
+    return SignedManifests(repository, signer=lambda: signer, trusted=[SIGNER.public_key])
+
+
+def plugs_of(world: World, opened: Callable[[Repository], Repository]) -> Plugs:
+    return replace(world.plugs, repository=opened(world.repository))
+
+
+def failure(backup_id: str, *, failed_at: datetime = LONG_AGO, database: str = "shop") -> bytes:
+    job, _, name = backup_id.partition("/")
+    return encode(
+        Failure(
+            job=job,
+            name=name,
+            run_id="0" * 32,
+            host="db1",
+            engine="fake",
+            database=database,
+            started_at=failed_at,
+            failed_at=failed_at,
+            error="cannot read: cut off",
+            hint="",
+            exit_code=30,
+        )
+    )
+
+
+def unfinished_world(opened: Callable[[Repository], Repository]) -> tuple[World, str]:
+    """A backup that failed and can be gone on with, beside a good one that came before it."""
+    world = World(table("orders", "1,ann"))
+    world.workers, world.resumable = 1, True
+    backup(plugs_of(world, opened))
+    cut_off = BackupFailed("cannot read: cut off")
+    world.source = FakeSource(
+        table("orders", "1,ann"), table("zz_last", "1", "2", fails_with=cut_off)
+    )
+    with pytest.raises(HoldfastError):
+        backup(plugs_of(world, opened))
+    (unfinished,) = world.journal.unfinished("shop")
+    return world, unfinished.backup_id
+
+
+@pytest.mark.parametrize("opened", [as_it_is, signed])
+@pytest.mark.parametrize("named", ["shop", "other"])
+def test_a_record_of_a_failure_that_names_another_backup_removes_nothing(
+    opened: Callable[[Repository], Repository], named: str
+) -> None:
+    world = World()
+    good = [backup(plugs_of(world, opened)).manifest for _ in range(2)]
+    theirs = {
+        key.replace("shop/", f"{named}/", 1): content
+        for key, content in world.repository.objects.items()
+    }
+    world.repository.objects |= theirs
+    foreign = failure(good[0].backup_id.replace("shop/", f"{named}/", 1))
+    world.repository.objects[failure_key(FOREIGN)] = foreign
+    before = dict(world.repository.objects)
+    report = prune(plugs_of(world, opened), dry_run=False)
+    assert world.repository.objects == before
+    assert [each.backup_id for each in report.damaged] == [FOREIGN]
+    assert not report.forgotten
+
+
+def test_a_record_of_a_failure_in_a_place_of_its_own_is_forgotten_with_that_place_alone() -> None:
+    world = World()
+    backup(world.plugs)
+    before = dict(world.repository.objects)
+    world.repository.objects[failure_key(FOREIGN)] = failure(FOREIGN)
+    report = prune(world.plugs, dry_run=False)
+    assert [each.backup_id for each in report.forgotten] == [FOREIGN]
+    assert world.repository.objects == before
+
+
+@pytest.mark.parametrize("file", ["failed.json", "pruned", "manifest.json"])
+@pytest.mark.parametrize("place", ["shop/blobs", "shop/parts", "shop/blobs/ab", "shop/latest"])
+def test_no_record_counts_where_no_backup_can_be(file: str, place: str) -> None:
+    """`shop/blobs/pruned` removed every long value of the job."""
+    world = World()
+    world.blob_grace = timedelta(days=1)
+    backup(world.plugs)
+    world.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
+    name = place.partition("/")[2]
+    content = {"failed.json": failure(f"shop/{name}"), "pruned": MARK_CONTENT}
+    world.repository.objects[f"{place}/{file}"] = content.get(file, b"{}")
+    before = dict(world.repository.objects)
+    prune(world.plugs, dry_run=False)
+    backup(world.plugs)
+    repair(world.plugs, dry_run=False)
+    assert before.items() <= world.repository.objects.items()
+
+
+def _unsigned(content: bytes, _key: str) -> bytes:
+    return content
+
+
+def _by_a_thief(content: bytes, key: str) -> bytes:
+    store = MemoryRepository()
+    SignedManifests(store, signer=lambda: THIEF, trusted=[]).put(key, [content])
+    return store.objects[key]
+
+
+def _of_another_place(content: bytes, key: str) -> bytes:
+    store = MemoryRepository()
+    elsewhere = key.replace(key.split("/")[1], FOREIGN.partition("/")[2])
+    signed(store).put(elsewhere, [content])
+    return store.objects[elsewhere]
+
+
+@pytest.mark.parametrize("forge", [_unsigned, _by_a_thief, _of_another_place])
+def test_where_a_repository_signs_a_forged_record_of_a_failure_costs_nothing_that_was_kept(
+    forge: Callable[[bytes, str], bytes],
+) -> None:
+    world, unfinished = unfinished_world(signed)
+    key = failure_key(unfinished)
+    world.repository.objects[key] = forge(failure(unfinished), key)
+    before = dict(world.repository.objects)
+    report = prune(plugs_of(world, signed), dry_run=False)
+    assert world.repository.objects == before
+    assert [each.backup_id for each in report.damaged] == [unfinished]
+
+
+@pytest.mark.parametrize("forge", [_unsigned, _by_a_thief, _of_another_place])
+@pytest.mark.parametrize("run", [prune, repair])
+def test_where_a_repository_signs_a_forged_mark_costs_nothing_that_was_kept(
+    forge: Callable[[bytes, str], bytes], run: Callable[..., object]
+) -> None:
+    world, unfinished = unfinished_world(signed)
+    key = mark_key(unfinished)
+    world.repository.objects[key] = forge(MARK_CONTENT, key)
+    before = dict(world.repository.objects)
+    run(plugs_of(world, signed), dry_run=False)
+    assert world.repository.objects == before
+
+
+def test_our_own_mark_is_signed_and_its_prune_is_finished() -> None:
+    world = World()
+    made = [backup(plugs_of(world, signed)).manifest for _ in range(3)]
+    locked = made[0].parts[1].key
+    world.repository.locked.add(locked)
+    prune(plugs_of(world, signed), dry_run=False)
+    assert b'"signature"' in world.repository.objects[mark_key(made[0].backup_id)]
+    world.repository.locked.clear()
+    report = prune(plugs_of(world, signed), dry_run=False)
+    assert report.finished == (made[0].backup_id,)
+    assert not [key for key in world.repository.objects if key.startswith(made[0].backup_id)]
+
+
+def test_what_a_host_without_a_key_began_to_prune_is_left_to_repair() -> None:
+    def keyless(repository: Repository) -> Repository:
+        return signed(repository, signer=None)
+
+    world = World()
+    made = [backup(plugs_of(world, signed)).manifest for _ in range(3)]
+    world.repository.locked.add(made[0].parts[1].key)
+    prune(plugs_of(world, keyless), dry_run=False)
+    world.repository.locked.clear()
+    assert prune(plugs_of(world, keyless), dry_run=False).finished == ()
+    (left,) = repair(plugs_of(world, keyless), dry_run=False).leftovers
+    assert (left.what, left.fate) == (made[0].backup_id, Fate.REMOVED)
+    assert not [key for key in world.repository.objects if key.startswith(made[0].backup_id)]
+
+
+def test_a_record_of_a_failure_that_cannot_be_read_keeps_nobody_from_his_work() -> None:
+    world = World()
+    world.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
+    world.repository.objects[failure_key(FOREIGN)] = b"{"
+    kept = backup(world.plugs).manifest
+    report = prune(world.plugs, dry_run=False)
+    assert [each.backup_id for each in report.damaged] == [FOREIGN]
+    assert "shop/blobs/ab/abcd.zst" not in world.repository.objects
+    assert reread(world.reader, "shop", budget=timedelta(hours=1), workers=1).exit_code == 0
+    copying = Copying(
+        source=world.repository,
+        target=MemoryRepository(),
+        believed=world.repository,
+        require_believed=lambda _key, _content: None,
+        guard=MemoryGuard(),
+        at_once=1,
+    )
+    copied = copy("shop", copying, FakeProgress())
+    assert (copied.exit_code, [each.backup_id for each in copied.backups]) == (0, [kept.backup_id])
+
+
+def test_what_holdfast_did_not_make_is_left_alone_and_told() -> None:
+    world = World()
+    backup(world.plugs)
+    world.repository.objects["shop/README.txt"] = b"do not touch"
+    world.repository.objects["shop/2026/notes"] = b"do not touch"
+    backup(world.plugs)
+    leftovers = repair(world.plugs, dry_run=False).leftovers
+    assert {each.what: each.fate for each in leftovers} == {
+        "shop/README.txt": Fate.KEPT,
+        "shop/2026/notes": Fate.KEPT,
+    }
+    assert {"shop/README.txt", "shop/2026/notes"} <= world.repository.objects.keys()

@@ -1,0 +1,243 @@
+"""Several repositories in one read: the good ones keep the backup, the bad one is named."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import (
+    BackupFailed,
+    HoldfastError,
+    LeaseLost,
+    RepositoryFull,
+    RepositoryUnreachable,
+    RunInFlight,
+)
+from holdfast.operations.backup.job import RunReport, backup
+from holdfast.operations.check import check
+from holdfast.operations.context import Mirror, Plugs
+from holdfast.operations.parts.fan_out import CHUNKS_BEHIND
+from holdfast.operations.parts.mirrored import Member, Mirrored
+from holdfast.operations.verify.full import verify
+from holdfast.ports.source import Stored
+from tests.fakes.guard import MemoryGuard
+from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import FakeSource, table
+from tests.support.worlds import World
+
+FULL = RepositoryFull("cannot store it: no room left")
+GONE = RepositoryUnreachable("cannot reach it: no route to host")
+
+
+class TwoStores:
+    """A job whose backups go to `main` and to `offsite`."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.main = self.world.repository
+        self.offsite = MemoryRepository()
+        self.own_guard = MemoryGuard()
+        self.guard = MemoryGuard()
+
+    @property
+    def plugs(self) -> Plugs:
+        mirrors = (
+            Mirror(name="main", repository=self.main, guard=self.own_guard),
+            Mirror(name="offsite", repository=self.offsite, guard=self.guard),
+        )
+        return replace(self.world.plugs, mirrors=mirrors, host_guard=MemoryGuard())
+
+    def backup(self) -> RunReport:
+        return backup(self.plugs)
+
+    def is_good_in(self, repository: MemoryRepository) -> bool:
+        if not Catalog(repository).survey("shop").manifests:
+            return False
+        return verify(self.world.reader_of(repository), "shop/latest", workers=2).exit_code == 0
+
+
+@pytest.fixture
+def two() -> TwoStores:
+    return TwoStores()
+
+
+def test_every_repository_gets_the_same_bytes_and_the_database_is_read_once(two: TwoStores) -> None:
+    report = two.backup()
+    assert report.error is None
+    assert two.main.objects == two.offsite.objects
+    assert two.is_good_in(two.offsite)
+    assert two.world.source.opened == 1
+
+
+@pytest.mark.parametrize("error", [FULL, GONE], ids=lambda error: type(error).__name__)
+def test_a_mirror_that_fails_fails_the_run_with_its_name_and_the_good_one_is_kept(
+    two: TwoStores, error: HoldfastError
+) -> None:
+    two.offsite.refuse_puts_with = error
+    report = two.backup()
+    assert two.is_good_in(two.main)
+    assert not two.is_good_in(two.offsite)
+    assert [each.name for each in report.without] == ["offsite"]
+    assert report.error is not None
+    assert report.error.exit_code == error.exit_code
+    assert "repository 'offsite'" in report.error.message
+    assert "holdfast copy shop --to offsite" in report.error.hint
+    (run,) = two.world.ledger.last("shop", count=1)
+    assert (run.outcome, run.exit_code) == ("failed", error.exit_code)
+
+
+def test_the_job_s_own_repository_may_be_the_bad_one(two: TwoStores) -> None:
+    two.main.refuse_puts_with = FULL
+    report = two.backup()
+    assert two.is_good_in(two.offsite)
+    assert [each.name for each in report.without] == ["main"]
+
+
+def test_a_mirror_that_fails_at_the_manifest_has_no_backup(two: TwoStores) -> None:
+    two.offsite.refuse_key_with = ("manifest.json", FULL)
+    assert [each.name for each in two.backup().without] == ["offsite"]
+    assert two.is_good_in(two.main)
+    assert Catalog(two.offsite).survey("shop").manifests == ()
+    two.offsite.refuse_key_with = None
+    two.backup()
+    left = {key.split("/")[1] for key in two.offsite.objects}
+    assert left == {each.name for each in Catalog(two.offsite).survey("shop").manifests}
+
+
+def test_where_all_of_them_fail_the_run_fails_as_that_of_one_repository_does(
+    two: TwoStores,
+) -> None:
+    two.main.refuse_puts_with, two.offsite.refuse_puts_with = FULL, GONE
+    with pytest.raises(RepositoryFull):
+        two.backup()
+    (run,) = two.world.ledger.last("shop", count=1)
+    assert run.outcome == "failed"
+
+
+def test_a_database_that_fails_leaves_nothing_in_any_of_them(two: TwoStores) -> None:
+    broken = table("orders", "1,ann", fails_with=ValueError("the disk is on fire"))
+    two.world.source = FakeSource(broken)
+    with pytest.raises(BackupFailed, match="on fire"):
+        two.backup()
+    for repository in (two.main, two.offsite):
+        assert [key for key in repository.objects if "/parts/" in key] == []
+        assert Catalog(repository).survey("shop").manifests == ()
+
+
+@pytest.mark.parametrize("lost", ["all of it", "half of it"])
+def test_a_value_that_is_kept_in_one_place_only_is_brought_to_the_other(
+    two: TwoStores, lost: str
+) -> None:
+    two.world.source.values = {b"a large object" * 1000}
+    two.backup()
+    (key,) = (key for key in two.offsite.objects if "/blobs/" in key)
+    half = two.offsite.objects.pop(key)[:50]
+    if lost == "half of it":
+        two.offsite.objects[key] = half
+    assert two.backup().without == ()
+    assert two.offsite.objects[key] == two.main.objects[key]
+    assert two.is_good_in(two.offsite)
+
+
+def test_a_mirror_that_somebody_else_works_in_is_left_alone(two: TwoStores) -> None:
+    with two.guard.hold("shop", deadline=None):
+        report = two.backup()
+    assert isinstance(report.error, RunInFlight)
+    assert two.is_good_in(two.main)
+    assert two.offsite.objects == {}
+
+
+def test_where_somebody_owns_the_job_in_its_own_repository_the_run_is_skipped(
+    two: TwoStores,
+) -> None:
+    with two.own_guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
+        two.backup()
+    assert two.offsite.objects == {}
+    (run,) = two.world.ledger.last("shop", count=1)
+    assert run.outcome == "skipped"
+
+
+def test_a_job_that_is_lost_everywhere_has_no_backup(two: TwoStores) -> None:
+    two.own_guard.hold_given.lose_at_proof = 1
+    two.guard.hold_given.lose_at_proof = 1
+    with pytest.raises(LeaseLost):
+        two.backup()
+    for repository in (two.main, two.offsite):
+        assert Catalog(repository).survey("shop").manifests == ()
+
+
+def test_a_mirror_whose_lease_is_lost_has_no_backup(two: TwoStores) -> None:
+    two.guard.hold_given.lose_at_proof = 1
+    report = two.backup()
+    assert [each.name for each in report.without] == ["offsite"]
+    assert two.is_good_in(two.main)
+    assert not two.is_good_in(two.offsite)
+
+
+def test_what_a_dead_run_left_in_a_mirror_is_swept_by_the_next(two: TwoStores) -> None:
+    two.offsite.objects["shop/20260101T000000Z-00000000/parts/data/x"] = b"half"
+    two.backup()
+    assert two.main.objects == two.offsite.objects
+
+
+def test_check_looks_at_every_repository(two: TwoStores) -> None:
+    two.offsite.refuse_puts_with = GONE
+    report = check(two.plugs)
+    assert report.exit_code == GONE.exit_code
+    assert [each.subject for each in report.findings if each.problem] == ["repository offsite"]
+
+
+class SlowRepository(MemoryRepository):
+    """Takes nothing before it is told to, and counts what waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        self.go.wait(10)
+        return super().put(key, chunks)
+
+
+def test_the_fast_one_is_never_far_ahead_of_the_slow_one() -> None:
+    """Else the whole database would be in memory before a slow store had its first byte."""
+    slow = SlowRepository()
+    members = [
+        Member(name="main", repository=MemoryRepository()),
+        Member(name="slow", repository=slow),
+    ]
+    given, ahead = 0, []
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal given
+        for _ in range(50):
+            given += 1
+            yield b"x"
+
+    def let_go() -> None:
+        ahead.append(given)
+        slow.go.set()
+
+    threading.Timer(0.3, let_go).start()
+    assert Mirrored(members).put("shop/x", chunks()).size_bytes == 50
+    assert ahead[0] <= CHUNKS_BEHIND + 1
+    assert slow.objects["shop/x"] == b"x" * 50
+
+
+def test_a_store_that_dies_in_the_middle_does_not_hold_up_the_other() -> None:
+    class Dying(MemoryRepository):
+        def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+            next(iter(chunks))
+            raise GONE
+
+    main = MemoryRepository()
+    members = [Member(name="main", repository=main), Member(name="dying", repository=Dying())]
+    both = Mirrored(members)
+    both.put("shop/x", (b"x" for _ in range(100)))
+    assert main.objects["shop/x"] == b"x" * 100
+    assert [(each.name, each.error) for each in both.failures] == [("dying", GONE)]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from holdfast.model.backup import Buffer, Codec, Member, PartPlan
+from holdfast.model.errors import VerifyFailed
+from holdfast.operations.parts.write import proven, store_part
+from holdfast.pipeline.compress import CompressZstd
+from holdfast.ports.source import PartStream
+from tests.fakes.source import FakeSnapshot
+from tests.support.worlds import World
+
+
+@pytest.mark.parametrize(
+    ("compress", "threads", "codec", "suffix"),
+    [(True, 0, Codec.ZSTD, ".zst"), (True, 2, Codec.ZSTD, ".zst"), (False, 0, Codec.NONE, "")],
+)
+def test_a_part_is_compressed_as_its_plan_says(
+    compress: bool, threads: int, codec: Codec, suffix: str
+) -> None:
+    world = World()
+    with world.source.open(workers=1) as snapshot:
+        plan = replace(snapshot.parts[0], compress=compress, compress_threads=threads)
+        part = store_part(world.plugs, snapshot, "shop/1", plan, advance=lambda _: None)
+    assert part.codec is codec
+    assert part.key == f"shop/1/parts/data/public.orders.copy{suffix}"
+    assert b"".join(proven(world.repository, part)) == b"1,ann\n2,bob\n3,eve\n"
+    assert (part.stored_sha256 == part.plain_sha256) is not compress
+
+
+def test_a_restore_reads_by_one_fingerprint_and_the_codecs_own_checksum() -> None:
+    noise = b"".join(sha256(bytes([number])).digest() for number in range(200))
+    compress = CompressZstd(3)
+    frame = bytearray(b"".join([*compress.feed(noise), *compress.finish()]))
+    world = World()
+    with world.source.open(workers=1) as snapshot:
+        plan = snapshot.parts[0]
+        part = store_part(world.plugs, snapshot, "shop/1", plan, advance=lambda _: None)
+    # As if the compressor had written what it was not given: the stored bytes are as they were.
+    frame[len(frame) // 2] ^= 1
+    world.repository.put("frame", [bytes(frame)])
+    wrong = replace(
+        part,
+        key="frame",
+        stored_bytes=len(frame),
+        stored_sha256=sha256(frame).hexdigest(),
+        plain_bytes=len(noise),
+        plain_sha256=sha256(noise).hexdigest(),
+    )
+    with pytest.raises(VerifyFailed, match="checksum"):
+        list(proven(world.repository, wrong, both=False))
+    other = replace(part, stored_sha256=part.plain_sha256)
+    with pytest.raises(VerifyFailed, match="stored SHA-256"):
+        list(proven(world.repository, other, both=False))
+
+
+class Upside:
+    """A compressor that turns every buffer round: nobody else's bytes look like that."""
+
+    def feed(self, chunk: Buffer) -> Iterator[Buffer]:
+        yield bytes(chunk)[::-1]
+
+    def finish(self) -> Iterator[Buffer]:
+        yield b"end"
+
+
+class Bringing:
+    """A stream with a compressor of its own; obeys `ports.source.SelfCompressing`."""
+
+    rows = 1
+    members: tuple[Member, ...] = ()
+    compression = Upside()
+
+    def __iter__(self) -> Iterator[Buffer]:
+        yield b"plain"
+
+
+class BringingSnapshot(FakeSnapshot):
+    """The fake's own, but for what its parts are read as."""
+
+    @contextmanager
+    def read(self, part: PartPlan) -> Iterator[PartStream]:  # type: ignore[override]  # a wider promise
+        del part
+        yield Bringing()
+
+
+def test_a_stream_that_brings_a_compressor_is_stored_as_that_one_writes_it() -> None:
+    world = World()
+    with world.source.open(workers=1) as snapshot:
+        plan = snapshot.parts[0]
+    bringing = BringingSnapshot(tables=())
+    part = store_part(world.plugs, bringing, "shop/1", plan, advance=lambda _: None)
+    assert part.codec is Codec.ZSTD
+    assert part.plain_sha256 == sha256(b"plain").hexdigest()
+    assert part.stored_sha256 == sha256(b"nialpend").hexdigest()

@@ -1,0 +1,141 @@
+"""Whether backup and WAL lead to where an operator wants to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from holdfast.model.backup import Manifest
+from holdfast.model.errors import TargetOutOfReach, Unsupported
+from holdfast.model.recovery import NO_TARGET, Goal, Recovery, moment_of
+from holdfast.operations.restore.recovery import require_reachable
+from holdfast.operations.wal.push import push
+from tests.support.archives import Yard, archiving, name
+from tests.support.manifests import manifest
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Yard:
+    return Yard(tmp_path)
+
+
+def recovery(goal: Goal, value: str = "", *, timeline: str = "latest") -> Recovery:
+    return Recovery(goal=goal, value=value, timeline=timeline, restore_command="true %f %p")
+
+
+def reach(yard: Yard, backup: Manifest, wanted: Recovery) -> list[str]:
+    way = require_reachable(yard.world.repository, backup, wanted, clock=lambda: NOW)
+    return list(way.notes)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        recovery(Goal.LATEST),
+        recovery(Goal.IMMEDIATE),
+        recovery(Goal.LSN, "0/480000"),
+        recovery(Goal.TIME, "2026-11-20 12:00:00Z"),
+        recovery(Goal.NAME, "noon"),
+    ],
+)
+def test_targets_behind_the_backup_are_reached_where_all_wal_is_there(
+    yard: Yard, wanted: Recovery
+) -> None:
+    made = yard.back_up(2, 3)
+    yard.archive(4, 5)
+    assert reach(yard, made, wanted) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cause"),
+    [
+        (recovery(Goal.LSN, "0/300000"), "ended at 0/300100"),
+        (recovery(Goal.TIME, "2026-11-20 01:00:00Z"), "ended at 2026-11-20 02:00:09"),
+        (recovery(Goal.TIME, "2026-11-22 01:00:00Z"), "yet to come"),
+        (recovery(Goal.LSN, "0/900000"), f"{name(6)} to {name(8)}"),
+        (recovery(Goal.LATEST, timeline="4"), "to timeline 4"),
+    ],
+)
+def test_others_are_refused_with_the_cause(yard: Yard, wanted: Recovery, cause: str) -> None:
+    made = yard.back_up(2, 3)
+    yard.archive(4, 5)
+    with pytest.raises(TargetOutOfReach, match=cause):
+        reach(yard, made, wanted)
+
+
+def test_the_hint_names_the_newest_backup_that_ended_before(yard: Yard) -> None:
+    yard.back_up(1, 1, days_ago=2)
+    older = yard.back_up(2, 2, days_ago=1)
+    newest = yard.back_up(5, 5)
+    yard.archive(*range(1, 7))
+    for wanted in (recovery(Goal.LSN, "0/400000"), recovery(Goal.TIME, "2026-11-19 12:00:00Z")):
+        with pytest.raises(TargetOutOfReach) as raised:
+            reach(yard, newest, wanted)
+        assert raised.value.hint == f"restore {older.backup_id}, which ended before"
+
+
+def test_a_gap_is_refused_where_it_is_in_the_way_and_told_where_it_may_be(yard: Yard) -> None:
+    made = yard.back_up(2, 3)
+    yard.archive(4, 6, 7)
+    assert reach(yard, made, recovery(Goal.LSN, "0/500000")) == []
+    assert reach(yard, made, recovery(Goal.IMMEDIATE)) == []
+    for goal in (Goal.TIME, Goal.NAME):
+        told = reach(yard, made, recovery(goal, "2026-11-20 12:00:00Z"))
+        assert told == [f"WAL is missing: {name(5)}"]
+    for wanted in (recovery(Goal.LATEST), recovery(Goal.LSN, "0/680000")):
+        with pytest.raises(TargetOutOfReach, match=name(5)):
+            reach(yard, made, wanted)
+
+
+def test_the_way_leads_over_the_timelines_that_are_asked_for(yard: Yard) -> None:
+    made = yard.back_up(2, 2, days_ago=1)
+    yard.archive(2, 3, 4, 5)
+    yard.archive(4, 6, timeline=2)
+    push(archiving(yard.world.repository), yard.server.branch(2, "1\t0/480000\tno target"))
+    assert reach(yard, made, recovery(Goal.LATEST, timeline="current")) == []
+    with pytest.raises(TargetOutOfReach, match=name(5, timeline=2)):
+        reach(yard, made, recovery(Goal.LATEST))
+    later = yard.back_up(5, 5)
+    with pytest.raises(TargetOutOfReach, match="does not go on from this backup"):
+        reach(yard, later, recovery(Goal.LATEST))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "error"),
+    [(lambda yard: yard.back_up(2, 3), TargetOutOfReach), (lambda _: manifest(), Unsupported)],
+)
+def test_without_wal_there_is_no_way(
+    yard: Yard, prepare: Callable[[Yard], Manifest], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        reach(yard, prepare(yard), recovery(Goal.LATEST))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "target"),
+    [
+        (recovery(Goal.LATEST), {}),
+        (recovery(Goal.IMMEDIATE), {"recovery_target": "immediate"}),
+        (recovery(Goal.LSN, "0/5"), {"recovery_target_lsn": "0/5"}),
+    ],
+)
+def test_one_target_is_set_at_most_after_all_others_were_unset(
+    wanted: Recovery, target: dict[str, str]
+) -> None:
+    settings = wanted.settings
+    assert settings["archive_mode"] == "off"
+    targets = [(name, settings[name]) for name in settings if name in NO_TARGET]
+    unset = len(NO_TARGET) - len(target)
+    assert [value for _, value in targets[:unset]] == [""] * unset
+    assert dict(targets[unset:]) == target
+
+
+@pytest.mark.parametrize("text", ["2026-11-21 18:00:00", "yesterday", ""])
+def test_a_time_without_its_zone_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a time|time zone"):
+        moment_of(text)

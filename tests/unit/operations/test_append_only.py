@@ -1,0 +1,237 @@
+"""A login that may add and not remove: what it cannot remove stays, is told once, stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from holdfast.catalog.catalog import Catalog
+from holdfast.model.errors import BackupFailed, HoldfastError, RepositoryReadOnly, RepositoryRefused
+from holdfast.operations.append_only import REFUSALS_IN_A_ROW, AppendOnly, Leftovers
+from holdfast.operations.backup.attempt import BackupChoice
+from holdfast.operations.backup.job import backup
+from holdfast.operations.check import check
+from holdfast.operations.context import Copying, Mirror
+from holdfast.operations.copy.backups import copy
+from holdfast.operations.prune import PruneReport, prune
+from holdfast.operations.repair import RepairReport, repair
+from holdfast.operations.verify.full import verify
+from holdfast.pipeline.decrypt import Identities
+from tests.fakes.guard import MemoryGuard
+from tests.fakes.progress import FakeProgress
+from tests.fakes.repository import MemoryRepository
+from tests.fakes.source import FakeSource, table
+from tests.support.worlds import World
+
+REFUSED = RepositoryReadOnly("cannot delete 'it': AccessDenied")
+ON_FIRE = BackupFailed("the disk is on fire")
+
+
+@pytest.fixture
+def store() -> MemoryRepository:
+    made = MemoryRepository()
+    made.refuse_deletes_with = REFUSED
+    return made
+
+
+def append_only_world(*, resumable: bool = False) -> World:
+    """Its first run failed at the second of two tables; now both would be read well."""
+    world = World(table("orders", "1"), table("items", "1", fails_with=ON_FIRE))
+    world.repository.refuse_deletes_with = REFUSED
+    world.resumable = resumable
+    world.workers = 1
+    with pytest.raises(BackupFailed, match="on fire"):
+        backup(world.plugs)
+    world.source.tables = (table("orders", "1"), table("items", "1"))
+    return world
+
+
+def told(logs: Sequence[Mapping[str, object]]) -> list[object]:
+    return [each["problem"] for each in logs if each["event"] == "left_behind"]
+
+
+def test_what_may_not_be_removed_stays_and_is_told_once(store: MemoryRepository) -> None:
+    tidied = AppendOnly(store, Leftovers())
+    for number in range(3):
+        tidied.put(f"job/{number}", [b"x"])
+    with capture_logs() as logs:
+        for number in range(3):
+            tidied.delete(f"job/{number}")
+    assert [each.key for each in tidied.list("job")] == ["job/0", "job/1", "job/2"]
+    assert told(logs) == [REFUSED.message]
+
+
+def test_what_is_not_there_is_not_left_behind(store: MemoryRepository) -> None:
+    with capture_logs() as logs:
+        AppendOnly(store, Leftovers()).delete("job/nothing")
+    assert told(logs) == []
+
+
+def test_a_store_that_refuses_many_in_a_row_is_not_asked_again(store: MemoryRepository) -> None:
+    tidied = AppendOnly(store, Leftovers())
+    keys = [f"job/{number:03}" for number in range(REFUSALS_IN_A_ROW + 5)]
+    for key in keys:
+        tidied.put(key, [b"x"])
+    for key in keys[:REFUSALS_IN_A_ROW]:
+        tidied.delete(key)
+    store.refuse_deletes_with = None
+    tidied.delete(keys[-1])
+    assert keys[-1] in store.objects
+
+
+def test_one_that_is_locked_does_not_keep_the_others(store: MemoryRepository) -> None:
+    store.refuse_deletes_with = None
+    tidied = AppendOnly(store, Leftovers())
+    for number in range(40):
+        tidied.put(f"job/{number:02}", [b"x"])
+    store.locked = {f"job/{number:02}" for number in range(40) if number % 4}
+    for key in list(store.objects):
+        tidied.delete(key)
+    assert set(store.objects) == store.locked
+
+
+def test_unfinished_uploads_that_may_not_be_ended_are_left(store: MemoryRepository) -> None:
+    class Refusing(MemoryRepository):
+        def sweep(self, prefix: str) -> int:
+            raise RepositoryRefused(f"cannot end unfinished uploads below {prefix}: AccessDenied")
+
+    with capture_logs() as logs:
+        assert AppendOnly(Refusing(), Leftovers()).sweep("job") == 0
+    assert len(told(logs)) == 1
+
+
+def test_a_backup_after_a_failed_one_is_made_although_nothing_can_be_removed() -> None:
+    world = append_only_world()
+    left = set(world.repository.objects)
+    with capture_logs() as logs:
+        made = backup(world.plugs).manifest
+    assert left < set(world.repository.objects)
+    assert len(told(logs)) == 1
+    survey = Catalog(world.repository).survey("shop")
+    assert [each.backup_id for each in survey.manifests] == [made.backup_id]
+    assert len(survey.failures) == 1
+    assert verify(world.reader, "shop/latest", workers=1).exit_code == 0
+
+
+def test_what_was_left_is_removed_by_whoever_may_and_nothing_else_is() -> None:
+    world = append_only_world()
+    made = backup(world.plugs).manifest
+    world.repository.refuse_deletes_with = None
+    report = repair(world.plugs, dry_run=False)
+    assert report.exit_code == 0
+    parts = {key for key in world.repository.objects if "/parts/" in key}
+    assert parts == {part.key for part in made.parts}
+    assert verify(world.reader, "shop/latest", workers=1).exit_code == 0
+
+
+def exit_code_of(act: Callable[[], PruneReport | RepairReport]) -> int:
+    try:
+        return act().exit_code
+    except HoldfastError as error:
+        return error.exit_code
+
+
+@pytest.mark.parametrize("act", [prune, repair], ids=["prune", "repair"])
+def test_who_is_to_free_room_is_not_told_that_it_was_freed(
+    act: Callable[..., PruneReport | RepairReport],
+) -> None:
+    world = append_only_world()
+    for _ in range(3):
+        backup(world.plugs)
+    assert exit_code_of(lambda: act(world.plugs, dry_run=False)) == RepositoryReadOnly.exit_code
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["rejoined", "mixed"])
+def test_a_run_is_gone_on_with_although_its_leftovers_stay(*, mixed: bool) -> None:
+    world = append_only_world(resumable=True)
+    if not mixed:
+        (earlier,) = world.journal.known.values()
+        world.source.held = earlier.snapshot
+    for key in [key for key in world.repository.objects if key.endswith("orders.copy.zst")]:
+        world.repository.flip_bit(key, at=3)
+    made = backup(world.plugs, BackupChoice(resume=True, allow_mixed=mixed)).manifest
+    assert any("/parts/again-" in part.key for part in made.parts)
+    assert {part.key for part in made.parts} <= set(world.repository.objects)
+    assert verify(world.reader, made.backup_id, workers=1).exit_code == 0
+
+
+def test_a_run_that_broke_off_twice_uses_what_it_stored_under_another_name() -> None:
+    world = append_only_world(resumable=True)
+    (earlier,) = world.journal.known.values()
+    world.source.held = earlier.snapshot
+    for key in [key for key in world.repository.objects if key.endswith("orders.copy.zst")]:
+        world.repository.flip_bit(key, at=3)
+    world.source.tables = (table("orders", "1"), table("items", "1", fails_with=ON_FIRE))
+    with pytest.raises(BackupFailed, match="on fire"):
+        backup(world.plugs, BackupChoice(resume=True))
+    world.source.tables = (table("orders", "1"), table("items", "1"))
+    made = backup(world.plugs, BackupChoice(resume=True)).manifest
+    assert world.source.snapshots[-1].read_names == ["data/public.items.copy"]
+    assert verify(world.reader, made.backup_id, workers=1).exit_code == 0
+
+
+def test_each_of_several_repositories_may_let_nothing_be_removed() -> None:
+    world, second = World(), MemoryRepository(free_bytes=1 << 30)
+    for each in (world.repository, second):
+        each.refuse_deletes_with = REFUSED
+    mirrors = (
+        Mirror(name="main", repository=world.repository, guard=MemoryGuard()),
+        Mirror(name="second", repository=second, guard=MemoryGuard()),
+    )
+    plugs = replace(world.plugs, mirrors=mirrors, host_guard=MemoryGuard())
+    broken = FakeSource(table("orders", "1", fails_with=ON_FIRE))
+    with pytest.raises(BackupFailed, match="on fire"):
+        backup(replace(plugs, source=broken))
+    assert backup(plugs).error is None
+    for each in (world.repository, second):
+        assert len(Catalog(each).survey("shop").manifests) == 1
+
+
+def test_a_copy_goes_to_where_nothing_can_be_removed() -> None:
+    world, target = World(), MemoryRepository()
+    target.refuse_deletes_with = REFUSED
+    target.objects["shop/20261119T020000Z-00000000/parts/dead"] = b"of a copy that was killed"
+    made = backup(world.plugs).manifest
+    plugs = Copying(
+        source=world.repository,
+        target=target,
+        believed=world.repository,
+        guard=world.guard,
+        at_once=2,
+    )
+    assert copy("shop", plugs, FakeProgress()).exit_code == 0
+    assert verify(world.reader_of(target), made.backup_id, workers=1).exit_code == 0
+
+
+def test_a_check_says_that_not_all_can_be_removed_and_is_content(store: MemoryRepository) -> None:
+    report = check(replace(World().plugs, repository=store))
+    assert report.exit_code == 0
+    finding = next(each for each in report.findings if each.subject == "repository")
+    assert "not all can be removed" in finding.detail
+    assert "prune" in finding.hint
+
+
+@pytest.mark.parametrize("is_sealed", [False, True], ids=["plain", "sealed"])
+def test_a_long_value_that_cannot_be_used_and_stays_is_kept_once_beside_it(
+    *, is_sealed: bool
+) -> None:
+    world = World(table("orders", "1", fails_with=ON_FIRE))
+    world.repository.refuse_deletes_with = REFUSED
+    world.recipients = Identities.generate().recipients if is_sealed else ()
+    world.source.values = {b"a long value" * 1000}
+    with pytest.raises(BackupFailed, match="on fire"):
+        backup(world.plugs)
+    (left,) = (key for key in world.repository.objects if "/blobs/" in key)
+    world.repository.flip_bit(left, at=25)
+    world.source.tables = (table("orders", "1"),)
+    made = [backup(world.plugs).manifest for _ in range(3)]
+    (blob,) = {blob.key for each in made for blob in each.blobs}
+    assert blob != left
+    assert {key for key in world.repository.objects if "/blobs/" in key} == {left, blob}
+    assert verify(world.reader, "shop/latest", workers=1).exit_code == 0
+    world.repository.refuse_deletes_with = None
+    repair(world.plugs, dry_run=False)
+    assert {key for key in world.repository.objects if "/blobs/" in key} == {blob}

@@ -1,0 +1,366 @@
+"""Archiving files of the WAL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from holdfast.catalog.wal_archive import WalArchive
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import (
+    AlreadyStored,
+    HoldfastError,
+    RepositoryFull,
+    RepositoryReadOnly,
+    RepositoryUnreachable,
+    WalConflict,
+    WalUnfit,
+)
+from holdfast.operations.wal.push import push
+from holdfast.pipeline.decrypt import Identities
+from holdfast.ports.source import Stored
+from tests.fakes.repository import MemoryRepository
+from tests.support.archives import CLUSTER, DataDirectory, archiving
+from tests.support.wal_writer import WalWriter
+
+ONE, TWO, THREE, FOUR = (f"00000001000000000000000{number}" for number in "1234")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> DataDirectory:
+    return DataDirectory(tmp_path / "data")
+
+
+def names(repository: MemoryRepository) -> list[str]:
+    return [each.name.text for each in WalArchive(repository, "shop").held() if each.is_archived]
+
+
+def only_what_is_recorded(repository: MemoryRepository) -> bool:
+    """Whether each object is a record, or what one speaks of."""
+    archive = WalArchive(repository, "shop")
+    held = [each for each in archive.held() if each.is_archived]
+    known = {archive.find(each.cluster, each.name.text).part.key for each in held}
+    return {key for key in repository.objects if not key.endswith("manifest.json")} == known
+
+
+def test_a_segment_is_stored_where_stock_tools_read_it(server: DataDirectory) -> None:
+    store = MemoryRepository()
+    path = server.finish(ONE, text=b"rows")
+    pushed = push(archiving(store), path)
+    assert (pushed.was_there, pushed.cluster, pushed.plain_bytes) == (False, "77", 1 << 20)
+    folder = f"shop.wal/77/00000001/{ONE}"
+    assert sorted(store.objects) == [
+        f"{folder}/0000000000000001.zst",
+        f"{folder}/manifest.json",
+    ]
+    content = store.objects[f"{folder}/0000000000000001.zst"]
+    assert zstandard.ZstdDecompressor().decompressobj().decompress(content) == path.read_bytes()
+
+
+def test_the_same_file_again_is_no_error_and_stores_nothing(server: DataDirectory) -> None:
+    store = MemoryRepository()
+    plugs = archiving(store)
+    path = server.finish(ONE)
+    push(plugs, path)
+    before = dict(store.objects)
+    assert push(plugs, path).was_there
+    assert store.objects == before
+
+
+def test_another_file_under_its_name_is_refused_and_the_first_one_stays(
+    server: DataDirectory,
+) -> None:
+    store = MemoryRepository()
+    plugs = archiving(store)
+    push(plugs, server.finish(ONE, text=b"one"))
+    before = dict(store.objects)
+    with pytest.raises(WalConflict, match="holds another file of that name, from host 'db1'"):
+        push(plugs, server.finish(ONE, text=b"other"))
+    assert store.objects == before
+
+
+class Racing(MemoryRepository):
+    """Somebody else finishes the same segment while ours is on its way."""
+
+    def __init__(self, theirs: dict[str, bytes]) -> None:
+        super().__init__()
+        self._theirs = theirs
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        stored = super().put(key, chunks)
+        if not key.endswith("manifest.json"):
+            self.objects |= self._theirs
+        return stored
+
+
+@pytest.mark.parametrize(("text", "is_same"), [(b"one", True), (b"other", False)])
+def test_who_comes_second_takes_only_his_own_away(
+    server: DataDirectory, text: bytes, is_same: bool
+) -> None:
+    theirs = MemoryRepository()
+    elsewhere = archiving(theirs)
+    elsewhere.new_token()
+    push(elsewhere, server.finish(ONE, text=b"one"))
+    ours = Racing(theirs.objects)
+    path = server.finish(ONE, text=text)
+    if is_same:
+        assert push(archiving(ours), path).was_there
+    else:
+        with pytest.raises(WalConflict):
+            push(archiving(ours), path)
+    assert ours.objects == theirs.objects
+
+
+def test_who_comes_second_and_may_remove_nothing_is_content_with_what_is_there(
+    server: DataDirectory,
+) -> None:
+    theirs = MemoryRepository()
+    elsewhere = archiving(theirs)
+    elsewhere.new_token()
+    push(elsewhere, server.finish(ONE))
+    ours = Racing(theirs.objects)
+    ours.refuse_deletes_with = RepositoryReadOnly("cannot delete it: AccessDenied")
+    assert push(archiving(ours), server.finish(ONE)).was_there
+    assert names(ours) == [ONE]
+    assert len(ours.objects) == len(theirs.objects) + 1
+
+
+class Deaf(MemoryRepository):
+    """Stores a record, and then says that it could not."""
+
+    def __init__(self, error: HoldfastError) -> None:
+        super().__init__()
+        self.error: HoldfastError | None = error
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        stored = super().put(key, chunks)
+        if key.endswith("manifest.json") and self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return stored
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RepositoryUnreachable("cannot store: the line is dead"),
+        # As a store says it that was asked twice for what it had done the first time.
+        AlreadyStored("cannot store: it is there"),
+    ],
+)
+def test_a_record_whose_receipt_was_lost_keeps_what_it_speaks_of(
+    server: DataDirectory, error: HoldfastError
+) -> None:
+    store = Deaf(error)
+    path = server.finish(ONE)
+    with suppress(RepositoryUnreachable):
+        push(archiving(store), path)
+    push(archiving(store), path)
+    assert names(store) == [ONE]
+    assert only_what_is_recorded(store)
+    assert len(store.objects) == 2
+
+
+def test_segments_that_wait_are_sent_along_in_their_order(server: DataDirectory) -> None:
+    store = MemoryRepository()
+    for name in (ONE, TWO, THREE, FOUR):
+        server.finish(name)
+    pushed = push(archiving(store), server.wal / TWO, at_once=2)
+    assert pushed.ahead == (THREE,)
+    assert names(store) == [TWO, THREE]
+
+
+def test_what_cannot_be_sent_along_does_not_fail_what_was_asked_for(server: DataDirectory) -> None:
+    store = MemoryRepository()
+    plugs = archiving(store)
+    push(plugs, server.finish(TWO, text=b"first"))
+    server.finish(TWO, text=b"another")
+    server.finish(THREE)
+    pushed = push(plugs, server.finish(ONE), at_once=3)
+    # Nor is the one behind it archived: that would leave a gap.
+    assert pushed.ahead == ()
+    assert names(store) == [ONE, TWO]
+    assert only_what_is_recorded(store)
+
+
+def test_every_mirror_has_it_before_the_server_forgets_it(server: DataDirectory) -> None:
+    main, mirror = MemoryRepository(), MemoryRepository()
+    mirror.refuse_puts_with = RepositoryFull("cannot store: no room")
+    plugs = archiving(main, mirror)
+    path = server.finish(ONE)
+    with pytest.raises(RepositoryFull):
+        push(plugs, path)
+    # A server asks again every minute: what is refused must not pile up.
+    assert main.objects == {}
+    mirror.refuse_puts_with = None
+    push(plugs, path)
+    assert names(main) == names(mirror) == [ONE]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "cause"),
+    [
+        ("passwd", b"root", "no file of the WAL is called so"),
+        (ONE, b"short", "too short"),
+        (ONE, None, "No such file"),
+    ],
+)
+def test_what_is_no_wal_is_refused(
+    server: DataDirectory, name: str, content: bytes | None, cause: str
+) -> None:
+    path = server.wal / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WalUnfit, match=cause):
+        push(archiving(MemoryRepository()), path)
+
+
+def test_a_recycled_segment_under_a_new_name_is_refused(server: DataDirectory) -> None:
+    path = server.finish(ONE).rename(server.wal / FOUR)
+    with pytest.raises(WalUnfit, match=f"it holds what belongs to '{ONE}'"):
+        push(archiving(MemoryRepository()), path)
+
+
+def test_a_segment_of_another_cluster_is_refused(server: DataDirectory) -> None:
+    path = server.finish(ONE)
+    with pytest.raises(WalUnfit, match="of another cluster"):
+        push(archiving(MemoryRepository()), path, cluster="78")
+
+
+def test_a_timeline_is_archived_with_its_history_and_another_one_of_its_number_is_refused(
+    server: DataDirectory,
+) -> None:
+    store = MemoryRepository()
+    plugs = archiving(store)
+    name = "000000020000000000000004"
+    server.branch(2, "1\t0/400000\tno target")
+    push(plugs, server.finish(name))
+    assert names(store) == ["00000002.history", name]
+    server.branch(2, "1\t0/300000\tno target")
+    with pytest.raises(WalConflict, match=r"00000002\.history"):
+        push(plugs, server.finish("000000020000000000000005"))
+    assert names(store) == ["00000002.history", name]
+    assert only_what_is_recorded(store)
+
+
+def test_a_history_file_tells_where_its_timeline_left_others(server: DataDirectory) -> None:
+    store = MemoryRepository()
+    push(archiving(store), server.branch(3, "1\t0/3000158\tno recovery target", "", "2\t0/5000000"))
+    switches = WalArchive(store, "shop").find("77", "00000003.history").switches
+    assert [(each.timeline, each.at) for each in switches] == [(1, "0/3000158"), (2, "0/5000000")]
+
+
+def test_a_segment_that_its_server_still_writes_to_is_refused_and_the_true_one_archived(
+    tmp_path: Path,
+) -> None:
+    server, store = DataDirectory(tmp_path / "data"), MemoryRepository()
+    wal = WalWriter(identifier=CLUSTER)
+    wal.filler(5000)
+    path = server.wal / wal.name()
+    path.write_bytes(wal.segments()[0])
+    with pytest.raises(WalUnfit, match="its server has not finished it"):
+        push(archiving(store), path)
+    assert store.objects == {}
+    wal.fill_to(0)
+    path.write_bytes(wal.segments()[0])
+    assert not push(archiving(store), path).was_there
+    # Marked by its server, it is finished whatever we think of it.
+    (server.wal / "archive_status" / f"{path.name}.ready").touch()
+    assert push(archiving(store), path).was_there
+
+
+def test_a_segment_says_which_tablespaces_it_makes(tmp_path: Path) -> None:
+    server, store = DataDirectory(tmp_path / "data"), MemoryRepository()
+    wal = WalWriter(identifier=CLUSTER)
+    wal.tablespace(16500, "/srv/space")
+    wal.switch()
+    path = server.wal / wal.name()
+    path.write_bytes(wal.segments()[0])
+    push(archiving(store), path)
+    found = WalArchive(store, "shop").find(str(CLUSTER), path.name)
+    assert found.tablespaces is not None
+    assert [(each.oid, each.location) for each in found.tablespaces] == [(16500, "/srv/space")]
+
+
+def taken_early(
+    tmp_path: Path,
+    store: MemoryRepository,
+    *,
+    recipients: tuple[str, ...] = (),
+    other: bool = False,
+) -> Path:
+    """The segment that a server has finished, of which an earlier release took the beginning."""
+    server, wal = DataDirectory(tmp_path / "data"), WalWriter(identifier=CLUSTER)
+    wal.filler(9000)
+    path = server.wal / wal.name()
+    if other:
+        wal.commit(datetime(2026, 11, 20, tzinfo=UTC))
+    path.write_bytes(wal.segments()[0])
+    push(archiving(store, recipients=recipients), path, is_finished=True)
+    if other:
+        wal = WalWriter(identifier=CLUSTER)
+        wal.filler(9000)
+        wal.commit(datetime(2026, 11, 21, tzinfo=UTC))
+        wal.commit(datetime(2026, 11, 22, tzinfo=UTC))
+    wal.fill_to(0)
+    path.write_bytes(wal.segments()[0])
+    (server.wal / "archive_status" / f"{path.name}.ready").touch()
+    return path
+
+
+def test_a_segment_that_was_archived_unfinished_gives_way_to_the_finished_one(
+    tmp_path: Path,
+) -> None:
+    store = MemoryRepository()
+    path = taken_early(tmp_path, store)
+    plugs = archiving(store)
+    plugs.new_token()
+    assert not push(plugs, path).was_there
+    found = WalArchive(store, "shop").find(str(CLUSTER), path.name)
+    assert found.part.plain_sha256 == sha256(path.read_bytes()).hexdigest()
+    assert only_what_is_recorded(store)
+    assert push(plugs, path).was_there
+
+
+def test_an_unfinished_segment_of_another_history_is_a_conflict(tmp_path: Path) -> None:
+    store = MemoryRepository()
+    path = taken_early(tmp_path, store, other=True)
+    before = dict(store.objects)
+    with pytest.raises(WalConflict):
+        push(archiving(store), path)
+    assert store.objects == before
+
+
+def test_a_sealed_unfinished_segment_gives_way_where_its_identity_is_at_hand(
+    tmp_path: Path,
+) -> None:
+    store, identities = MemoryRepository(), Identities.generate()
+    path = taken_early(tmp_path, store, recipients=identities.recipients)
+    plugs = archiving(store, recipients=identities.recipients)
+    plugs.new_token()
+    before = dict(store.objects)
+    with pytest.raises(WalConflict) as caught:
+        push(plugs, path)
+    assert f"holdfast wal push shop {path} --identity" in caught.value.hint
+    assert store.objects == before
+    assert not push(plugs, path, identities=identities).was_there
+    assert push(plugs, path).was_there
+
+
+def test_where_nothing_may_be_removed_an_unfinished_segment_stays_a_conflict(
+    tmp_path: Path,
+) -> None:
+    store = MemoryRepository()
+    path = taken_early(tmp_path, store)
+    store.refuse_deletes_with = RepositoryReadOnly("cannot delete it: AccessDenied")
+    plugs = archiving(store)
+    plugs.new_token()
+    with pytest.raises(WalConflict):
+        push(plugs, path)
+    assert names(store) == [path.name]
