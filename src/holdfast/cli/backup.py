@@ -1,40 +1,21 @@
-"""`holdfast plan` and `holdfast backup`."""
+"""`holdfast backup`."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document, session_of
-from holdfast.cli.options import size_option
+from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
+from holdfast.cli.options import ChunkSize
 from holdfast.cli.render import documents
-from holdfast.cli.render.progress import Meter, metered
-from holdfast.cli.render.tables import (
-    BACKUP_COLUMNS,
-    backup_row,
-    encryption_line,
-    size,
-    span,
-    table_of,
-)
+from holdfast.cli.render.progress import metered
+from holdfast.cli.render.tables import BACKUP_COLUMNS, backup_row, table_of
 from holdfast.model.backup import Manifest
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup as take_backup
-from holdfast.operations.backup.plan import PlanReport
-from holdfast.operations.backup.plan import plan as make_plan
 from holdfast.runtime import events
 
-ChunkSize = Annotated[
-    int | None,
-    typer.Option(
-        "--chunk-size",
-        metavar="SIZE",
-        parser=size_option,
-        help="Split tables above this (256MiB, 1GiB) instead of the configured size.",
-    ),
-]
 Resume = Annotated[
     bool,
     typer.Option("--resume", help="Keep the parts of an unfinished backup of the same snapshot."),
@@ -46,64 +27,6 @@ AllowMixed = Annotated[
         help="With --resume: keep them even where the snapshot is gone; the backup says mixed.",
     ),
 ]
-
-
-def plan(
-    context: typer.Context,
-    job: JobName,
-    *,
-    chunk_size: ChunkSize = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Say what a backup of JOB would do, and why, without doing it.
-
-    \b
-    holdfast plan shop
-    holdfast plan shop --chunk-size 256MiB
-    holdfast plan shop --json | jq '.tables[] | {table, method, reason}'
-    """
-    session = session_of(context)
-    reports = make_plan(session.plugs(job, Meter(), chunk_bytes=chunk_size))
-    if as_json:
-        print_document("plan", documents.of_plans(reports))
-        return
-    for report in reports:
-        rows = [
-            (
-                str(table.relation),
-                size(table.estimated_bytes),
-                _time(report, table.estimated_bytes),
-                table.method,
-                table.reason,
-            )
-            for table in report.source.tables
-        ]
-        session.show(table_of(("TABLE", "SIZE", "TIME", "METHOD", "REASON"), rows))
-        for line in _summary(report):
-            session.say(line)
-
-
-def _time(report: PlanReport, size_bytes: int) -> str:
-    return span(timedelta(seconds=report.seconds_for(size_bytes)))
-
-
-def _summary(report: PlanReport) -> list[str]:
-    server, budget = report.source.server, report.budget
-    allowed = ", ".join(f"{name} {count}" for name, count in budget.allowed.items())
-    total = report.source.estimated_bytes
-    rate = size(round(report.bytes_per_second))
-    speed = "as the last backup went" if report.is_measured else "a guess until there is a backup"
-    return [
-        f"database     {server.database} on {server.kind} {server.version}",
-        f"consistency  {report.source.consistency}",
-        f"compression  {report.job.codec} level {report.job.level}",
-        f"encryption   {encryption_line(report.job.recipients)}",
-        f"processes    {budget.slots}, decided by {budget.decided_by} (allowed: {allowed})",
-        f"data         about {size(total)} before compression",
-        f"time         about {_time(report, total)} at {rate}/s, {speed}",
-        f"room         {size(report.free_bytes)} free in the repository",
-        *(f"note         {note}" for note in (*report.source.notes, *report.job.notes)),
-    ]
 
 
 def backup(

@@ -1,32 +1,16 @@
-"""`holdfast check` and `holdfast status`."""
+"""`holdfast check`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Annotated
-
 import typer
 
-from holdfast.cli.context import (
-    JsonOption,
-    Session,
-    SomeJob,
-    acting_session_of,
-    print_document,
-    session_of,
-)
-from holdfast.cli.options import duration_option
+from holdfast.cli.context import JsonOption, Session, SomeJob, acting_session_of, print_document
 from holdfast.cli.render import documents
 from holdfast.cli.render.progress import Meter
-from holdfast.cli.render.tables import span, table_of, time_of
-from holdfast.cli.render.wal_documents import of_archiver
-from holdfast.host_state.timers import next_run
-from holdfast.model.errors import HoldfastError, JobNeedsAttention
+from holdfast.cli.render.tables import table_of
+from holdfast.model.errors import HoldfastError
 from holdfast.operations.check import CheckReport
 from holdfast.operations.check import check as check_job
-from holdfast.operations.status import JobStatus
-from holdfast.operations.status import status as status_of
 from holdfast.ports.source import Finding
 
 
@@ -72,98 +56,3 @@ def _checked(session: Session, job: str) -> CheckReport:
 def _said(found: Finding) -> str:
     said = found.problem or found.detail
     return f"{said}\nhint: {found.hint}" if found.hint else said
-
-
-MaxAge = Annotated[
-    timedelta | None,
-    typer.Option(
-        metavar="TIME",
-        parser=duration_option,
-        help="The oldest that a job's newest backup may be: 26h, 8d.",
-    ),
-]
-
-
-def status(
-    context: typer.Context,
-    job: SomeJob = None,
-    *,
-    max_age: MaxAge = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show how each job stands: last good backup, last run and its error, who is running now.
-
-    The exit code is 44 where the last run of a job failed, a backup is damaged, the newest one is
-    older than --max-age, or the server of a cluster fails to archive its WAL: enough for a monitor.
-
-    \b
-    holdfast status --max-age 26h
-    holdfast status --json | jq '.jobs[] | select(.problem)'
-    """
-    session = session_of(context)
-    found, errors = session.of_each_job(job, lambda name: status_of(session.plugs(name, Meter())))
-    problems = {each.job: each.problem(max_age) for each in found}
-    if as_json:
-        jobs = [
-            documents.of_status(each, next_run(each.job), problem=problems[each.job])
-            | {"archiver": of_archiver(each)}
-            for each in found
-        ]
-        print_document("status", {"jobs": jobs} | documents.of_failed_jobs(errors))
-    else:
-        _show_status(session, found, problems)
-        session.tell_failed(errors)
-    if errors:
-        raise typer.Exit(next(iter(errors.values())).exit_code)
-    if any(problems.values()):
-        raise typer.Exit(JobNeedsAttention.exit_code)
-
-
-def _show_status(session: Session, found: Sequence[JobStatus], problems: Mapping[str, str]) -> None:
-    rows = [tuple(tell(each) for tell in STATUS_COLUMNS.values()) for each in found]
-    session.show(table_of(tuple(STATUS_COLUMNS), rows))
-    for each in found:
-        if problems[each.job]:
-            session.say(f"{each.job}: {problems[each.job]}")
-        if each.archiver_unknown:
-            session.say(f"{each.job}: how WAL is archived is not known: {each.archiver_unknown}")
-        if each.last_run and each.last_run.error:
-            session.say(f"{each.job}: {each.last_run.error}")
-            session.say(f"  hint: {each.last_run.hint}" if each.last_run.hint else "")
-
-
-def _age(found: JobStatus) -> str:
-    return "none" if found.age is None else f"{span(found.age)} ago"
-
-
-def _last_run(found: JobStatus) -> str:
-    if found.last_run is None:
-        return "never"
-    skipped = f", {found.skipped_in_a_row} in a row" if found.skipped_in_a_row > 1 else ""
-    return f"{found.last_run.outcome} {time_of(found.last_run.finished_at)}{skipped}"
-
-
-def _running(found: JobStatus) -> str:
-    if not found.owner:
-        return "no"
-    since = found.owner.get("started_at")
-    started = time_of(datetime.fromisoformat(since)) if since else "just now"
-    host = found.owner.get("host")
-    where = f" on {host}" if host else ""
-    return f"process {found.owner['pid']}{where} since {started}"
-
-
-def _next(found: JobStatus) -> str:
-    moment = next_run(found.job)
-    return time_of(moment) if moment else "no timer"
-
-
-STATUS_COLUMNS: dict[str, Callable[[JobStatus], str]] = {
-    "JOB": lambda found: found.job,
-    "LAST GOOD": _age,
-    "BACKUPS": lambda found: str(found.backups),
-    "DAMAGED": lambda found: str(found.damaged),
-    "LAST RUN": _last_run,
-    "RUNNING": _running,
-    "NEXT": _next,
-}

@@ -11,30 +11,35 @@ from holdfast.cli import (
     check,
     config,
     copy,
+    du,
     keys,
+    plan,
     prune,
+    repair,
     restore,
     session,
     show,
     snapshot,
+    status,
     verify,
     wal,
 )
+from holdfast.cli import list as listing
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "plan": backup.plan,
+    "plan": plan.plan,
     "backup": backup.backup,
-    "list": show.list_backups,
+    "list": listing.list_backups,
     "show": show.show,
     "verify": verify.verify,
     "restore": restore.restore,
     "copy": copy.copy,
-    "du": show.du,
+    "du": du.du,
     "prune": prune.prune,
-    "repair": prune.repair,
+    "repair": repair.repair,
     "snapshot": snapshot.snapshot,
     "check": check.check,
-    "status": check.status,
+    "status": status.status,
 }
 
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -59,3 +59,17 @@ def grouped(build: Callable[..., Any], *, name: str) -> Callable[[Command], Comm
         return called
 
     return decorated
+
+
+ChunkSize = Annotated[
+    int | None,
+    typer.Option(
+        "--chunk-size",
+        metavar="SIZE",
+        parser=size_option,
+        help="Split tables above this (256MiB, 1GiB) instead of the configured size.",
+    ),
+]
+
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped, and why.")]

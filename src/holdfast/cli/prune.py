@@ -1,23 +1,23 @@
-"""`holdfast prune` and `holdfast repair`."""
+"""`holdfast prune`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
-
 import typer
 
-from holdfast.cli.context import JsonOption, Session, SomeJob, acting_session_of, print_document
+from holdfast.cli.context import (
+    JsonOption,
+    Session,
+    SomeJob,
+    acting_session_of,
+    end_with,
+    print_document,
+)
+from holdfast.cli.options import DryRun
 from holdfast.cli.render import documents
 from holdfast.cli.render.progress import Meter
 from holdfast.cli.render.tables import size, table_of, time_of
-from holdfast.model.errors import HoldfastError
 from holdfast.operations.prune import PruneReport
 from holdfast.operations.prune import prune as prune_job
-from holdfast.operations.repair import Fate, RepairReport
-from holdfast.operations.repair import repair as repair_job
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped, and why.")]
 
 
 def prune(
@@ -48,7 +48,7 @@ def prune(
         for report in reports:
             _show_prune(session, report)
         session.tell_failed(errors)
-    _end([report.exit_code for report in reports], errors)
+    end_with([report.exit_code for report in reports], errors)
 
 
 def _show_prune(session: Session, report: PruneReport) -> None:
@@ -94,58 +94,3 @@ def _show_wal(session: Session, report: PruneReport) -> None:
             session.say(f"refused by the store: {wal.refused} files of the WAL")
         if wal.unproven:
             session.say(f"left alone: {wal.unproven} files of the WAL whose records are damaged")
-
-
-def repair(
-    context: typer.Context,
-    job: SomeJob = None,
-    *,
-    dry_run: DryRun = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Sort what broken runs of JOB (or of every job) left: what can be resumed, what goes.
-
-    Good backups are never touched. What a backup lacks cannot be brought back: it is told, and
-    the exit code is then 31.
-
-    \b
-    holdfast repair --dry-run
-    holdfast repair shop
-    """
-    session = acting_session_of(context)
-    reports, errors = session.of_each_job(
-        job, lambda name: repair_job(session.plugs(name, Meter()), dry_run=dry_run)
-    )
-    if as_json:
-        jobs = [documents.of_repair(report) for report in reports]
-        content = {"dry_run": dry_run, "jobs": jobs} | documents.of_failed_jobs(errors)
-        print_document("repair", content)
-    else:
-        for report in reports:
-            _show_repair(session, report)
-        session.tell_failed(errors)
-    _end([report.exit_code for report in reports], errors)
-
-
-def _show_repair(session: Session, report: RepairReport) -> None:
-    rows = [
-        (each.what, _fate(report, each.fate), size(each.size_bytes), each.because)
-        for each in report.leftovers
-    ]
-    if rows:
-        session.show(table_of(("BACKUP", "FATE", "SIZE", "BECAUSE"), rows))
-    freed = "would free" if report.dry_run else "freed"
-    puts = f", {report.unfinished_puts} unfinished objects" if report.unfinished_puts else ""
-    session.say(f"{report.job}: {freed} {size(report.freed_bytes)}{puts}")
-
-
-def _fate(report: RepairReport, fate: Fate) -> str:
-    return "would remove" if report.dry_run and fate is Fate.REMOVED else fate.value
-
-
-def _end(exit_codes: list[int], errors: Mapping[str, HoldfastError]) -> None:
-    """The first thing that went wrong: a job that could not be done at all comes before others."""
-    codes = [*(error.exit_code for error in errors.values()), *exit_codes]
-    exit_code = next((code for code in codes if code), 0)
-    if exit_code:
-        raise typer.Exit(exit_code)

@@ -1,0 +1,57 @@
+"""`holdfast du`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from holdfast.cli.context import (
+    JsonOption,
+    Session,
+    SomeJob,
+    end_unseen,
+    print_document,
+    session_of,
+)
+from holdfast.cli.render import documents
+from holdfast.cli.render.tables import size, table_of
+from holdfast.operations.usage import JobUsage
+
+
+def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
+    """Say how much room the backups of JOB, or of every job, take in their repositories.
+
+    \b
+    holdfast du
+    holdfast du shop --json | jq '.jobs[0].bytes'
+    """
+    session = session_of(context)
+    used, unseen = session.of_each_repository(job, lambda name: session.usage(name, job))
+    found = [(name, each) for name, jobs in used.items() for each in jobs]
+    session.require_known(job, holds_something=bool(found))
+    if as_json:
+        jobs = [documents.of_usage(each, name) for name, each in found]
+        print_document("du", {"jobs": jobs} | documents.of_unseen(unseen))
+    else:
+        _show_usage(session, found)
+        session.tell_unseen(unseen)
+    end_unseen(unseen)
+
+
+def _show_usage(session: Session, found: Sequence[tuple[str, JobUsage]]) -> None:
+    rows = [
+        (
+            each.job,
+            str(each.backups),
+            size(each.backup_bytes),
+            size(each.blob_bytes),
+            size(each.wal_bytes),
+            size(each.unfinished_bytes),
+            size(each.size_bytes),
+            name,
+        )
+        for name, each in found
+    ]
+    columns = ("JOB", "BACKUPS", "DATA", "VALUES", "WAL", "UNFINISHED", "SIZE", "REPOSITORY")
+    session.show(table_of(columns, rows))

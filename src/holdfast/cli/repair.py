@@ -1,0 +1,67 @@
+"""`holdfast repair`."""
+
+from __future__ import annotations
+
+import typer
+
+from holdfast.cli.context import (
+    JsonOption,
+    Session,
+    SomeJob,
+    acting_session_of,
+    end_with,
+    print_document,
+)
+from holdfast.cli.options import DryRun
+from holdfast.cli.render import documents
+from holdfast.cli.render.progress import Meter
+from holdfast.cli.render.tables import size, table_of
+from holdfast.operations.repair import Fate, RepairReport
+from holdfast.operations.repair import repair as repair_job
+
+
+def repair(
+    context: typer.Context,
+    job: SomeJob = None,
+    *,
+    dry_run: DryRun = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sort what broken runs of JOB (or of every job) left: what can be resumed, what goes.
+
+    Good backups are never touched. What a backup lacks cannot be brought back: it is told, and
+    the exit code is then 31.
+
+    \b
+    holdfast repair --dry-run
+    holdfast repair shop
+    """
+    session = acting_session_of(context)
+    reports, errors = session.of_each_job(
+        job, lambda name: repair_job(session.plugs(name, Meter()), dry_run=dry_run)
+    )
+    if as_json:
+        jobs = [documents.of_repair(report) for report in reports]
+        content = {"dry_run": dry_run, "jobs": jobs} | documents.of_failed_jobs(errors)
+        print_document("repair", content)
+    else:
+        for report in reports:
+            _show_repair(session, report)
+        session.tell_failed(errors)
+    end_with([report.exit_code for report in reports], errors)
+
+
+def _show_repair(session: Session, report: RepairReport) -> None:
+    rows = [
+        (each.what, _fate(report, each.fate), size(each.size_bytes), each.because)
+        for each in report.leftovers
+    ]
+    if rows:
+        session.show(table_of(("BACKUP", "FATE", "SIZE", "BECAUSE"), rows))
+    freed = "would free" if report.dry_run else "freed"
+    puts = f", {report.unfinished_puts} unfinished objects" if report.unfinished_puts else ""
+    session.say(f"{report.job}: {freed} {size(report.freed_bytes)}{puts}")
+
+
+def _fate(report: RepairReport, fate: Fate) -> str:
+    return "would remove" if report.dry_run and fate is Fate.REMOVED else fate.value
