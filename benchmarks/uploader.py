@@ -11,7 +11,7 @@ from pathlib import Path
 
 from holdfast.cli.render.progress import Meter
 from holdfast.operations.copy.objects import Item, upload
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.repositories.clouds import s3_repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.retrying import RetryingRepository

@@ -26,7 +26,7 @@ from holdfast.operations.copy.objects import Item, upload
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
 from holdfast.operations.verify.full import verify
-from holdfast.ports.source import Content, Repository
+from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.clouds import gcs_repository
 from holdfast.repositories.retrying import RetryingRepository
 from lab import command

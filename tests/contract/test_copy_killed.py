@@ -14,7 +14,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.operations.backup.job import backup
 from holdfast.operations.verify.full import verify
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
 from tests.fakes.source import table
 from tests.support.stores import Bucket

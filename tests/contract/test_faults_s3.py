@@ -17,7 +17,7 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.ports.source import Content, Repository
+from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.retrying import RetryingRepository
 from lab.stores.proxy import Fault, FaultProxy, fault_proxy
 from tests.support.stores import Bucket

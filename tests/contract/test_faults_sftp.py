@@ -15,7 +15,7 @@ from threading import Barrier
 import pytest
 
 from holdfast.model.errors import RepositoryFull, RepositoryRefused, RepositoryUnreachable
-from holdfast.ports.source import Content, Repository
+from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.retrying import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository

@@ -15,7 +15,7 @@ from holdfast.operations.backup.job import backup
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
 from holdfast.operations.verify.full import verify
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.repositories.retrying import RetryingRepository
 from tests.support.stores import AzureContainer, Bucket, GcsBucket
 from tests.support.worlds import World

@@ -1,4 +1,4 @@
-"""What `ports.locks.Proofs` promises, asked of the file and of the fake."""
+"""What `ports.host_state.Proofs` promises, asked of the file and of the fake."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.host_state.verification_log import FileProofs
-from holdfast.ports.locks import Proofs, Reread
+from holdfast.ports.host_state import Proofs, Reread
 from tests.fakes.clock import START
 from tests.fakes.proofs import MemoryProofs
 

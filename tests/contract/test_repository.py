@@ -18,7 +18,7 @@ from holdfast.locking.lease import Lease, Terms
 from holdfast.locking.owner import this_process
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, ObjectMissing
-from holdfast.ports.source import Content, Repository
+from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.paced import PacedRepository
 from holdfast.repositories.retrying import RetryingRepository

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.locking.job_lock import LEASES
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
 from tests.support.stores import AzureContainer, Bucket, GcsBucket, login_to

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
-from holdfast.ports.locks import Reread
+from holdfast.ports.host_state import Reread
 
 
 class MemoryProofs:
-    """Obeys `ports.locks.Proofs`."""
+    """Obeys `ports.host_state.Proofs`."""
 
     def __init__(self) -> None:
         self.known: defaultdict[str, dict[str, Reread]] = defaultdict(dict)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, HoldfastError, ObjectMissing, RepositoryReadOnly
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 
 CHUNK_BYTES = 1 << 16
 

@@ -22,7 +22,9 @@ from holdfast.model.backup import (
 from holdfast.model.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
 from holdfast.model.proven import StoredParts, Streamed
 from holdfast.model.restored import FailedObject, Restored, RestoredTable
-from holdfast.ports.source import Blobs, Finding, Progress, RestoreRequest, SourcePlan, TablePlan
+from holdfast.ports.progress import Progress
+from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
+from holdfast.ports.target import RestoreRequest
 from tests.fakes.clock import START
 
 SERVER = Server(kind="fake", version="1.0", database="shop")
@@ -253,7 +255,7 @@ class FakeSource:
 
 
 class FakeTarget:
-    """Obeys `ports.source.Target`; what came back is in `tables`, by relation."""
+    """Obeys `ports.target.Target`; what came back is in `tables`, by relation."""
 
     def __init__(self, *, name: str = "fake://target/shop", existing: Sequence[str] = ()) -> None:
         self.name = name

@@ -14,7 +14,7 @@ from holdfast.cli.main import main
 from holdfast.config.load import load
 from holdfast.config.sources import PostgresSettings
 from holdfast.operations.context import Plugs
-from holdfast.ports.source import Target
+from holdfast.ports.target import Target
 from holdfast.wiring import jobs as wiring
 from holdfast.wiring import sources as wiring_sources
 from tests.fakes.progress import FakeProgress

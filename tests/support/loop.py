@@ -11,7 +11,8 @@ from typing import Any
 
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan, Relation
 from holdfast.model.restored import Restored, RestoredTable
-from holdfast.ports.source import Checksummed, RestoreRequest, Snapshot, Source, Target
+from holdfast.ports.source import Checksummed, Snapshot, Source
+from holdfast.ports.target import RestoreRequest, Target
 from tests.fakes.stored import FakeStored
 
 CHUNK_BYTES = 100_003

@@ -12,8 +12,8 @@ from holdfast.model.backup import Codec
 from holdfast.model.retention import Policy
 from holdfast.operations.context import JobSpec, Plugs
 from holdfast.operations.verify.full import Reader
+from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Holder
-from holdfast.ports.source import Repository
 from tests.fakes.clock import FakeClock
 from tests.fakes.gauges import MemoryGauges
 from tests.fakes.guard import MemoryGuard

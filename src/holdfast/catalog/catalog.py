@@ -31,8 +31,9 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
 )
 from holdfast.model.stored_json import MANIFEST as WHOLE
-from holdfast.model.stored_json import RECORD, read
-from holdfast.ports.source import Repository, Stored
+from holdfast.model.stored_json import RECORD
+from holdfast.ports.repository import Repository, Stored
+from holdfast.ports.stored_document import read
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.failpoints import reached

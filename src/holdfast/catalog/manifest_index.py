@@ -24,7 +24,7 @@ from holdfast.model.backup import Manifest, Summary
 from holdfast.model.errors import BackupNotFound, ManifestInvalid, ObjectMissing, VerifyFailed
 from holdfast.model.part_gaps import require_complete
 from holdfast.model.stored_json import Unreadable, parsed, typed
-from holdfast.ports.source import Repository, Stored
+from holdfast.ports.repository import Repository, Stored
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.private_directory import STATE_FAULTS, make_folder, open_private

@@ -25,7 +25,7 @@ from holdfast.model.backup import Buffer
 from holdfast.model.errors import ConfigInvalid, ManifestUntrusted
 from holdfast.model.stored_json import MANIFEST as WHOLE
 from holdfast.model.stored_json import Unreadable, damaged, gathered
-from holdfast.ports.source import Repository, Stored
+from holdfast.ports.repository import Repository, Stored
 
 _CONTEXT = "holdfast.manifest.signature/1"
 _END = b"\n}\n"
@@ -38,7 +38,7 @@ _SIGNATURE_BYTES = 200
 
 
 class SignedManifests:
-    """Obeys `ports.source.Repository`; all but records passes through.
+    """Obeys `ports.repository.Repository`; all but records passes through.
 
     `signer` is asked for once it is needed, and is None where this host only reads.
     """

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import MANIFEST, WAL, is_below
 from holdfast.model.errors import ManifestInvalid
-from holdfast.model.stored_json import RECORD, Unreadable, damaged, read, typed
+from holdfast.model.stored_json import RECORD, Unreadable, damaged, typed
 from holdfast.model.wal import Position, WalKind, WalName, is_segment_size
 from holdfast.model.wal_archive import ArchivedFile, Held
-from holdfast.ports.source import Repository, Stored
+from holdfast.ports.repository import Repository, Stored
+from holdfast.ports.stored_document import read
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from holdfast.operations.usage import JobUsage
     from holdfast.operations.verify.full import Reader
     from holdfast.pipeline.decrypt import Identities
-    from holdfast.ports.source import Progress, Repository, Target
+    from holdfast.ports.progress import Progress
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.target import Target
 
 Found = TypeVar("Found")
 CONFIG = Path("/etc/holdfast/holdfast.yaml")

@@ -113,7 +113,7 @@ def planned(
 ) -> tuple[Recovery | None, list[str]]:
     """The recovery that is asked for, once it is known to lead there, and what may be in its way;
     raises `TargetOutOfReach`, `TargetNotEmpty`, `Unsupported`."""
-    from holdfast.wiring import jobs as wiring
+    from holdfast.wiring import clock
     from holdfast.wiring import wal as wiring_wal
 
     if wanted.start:
@@ -133,7 +133,7 @@ def planned(
         restore_command=wiring_wal.restore_command(_program(), arguments),
     )
     repository = session.repository(manifest.job)
-    way = require_reachable(repository, manifest, recovery, clock=wiring.now)
+    way = require_reachable(repository, manifest, recovery, clock=clock.now)
     notes = list(way.notes)
     if way.wal is not None and spaces is None:
         ahead = WayAhead(

@@ -30,7 +30,7 @@ from holdfast.model.backup import Manifest
 from holdfast.model.recovery import ASIDE, Reached, Recovery
 from holdfast.operations.restore.backup import RestoreChoice, RestoreReport, planned_steps
 from holdfast.operations.restore.backup import restore as restore_backup
-from holdfast.ports.source import Target
+from holdfast.ports.target import Target
 from holdfast.runtime import events, streams
 
 # A function may be long; the script has all of it.

@@ -45,7 +45,7 @@ def snapshot(
     holdfast snapshot farm --with /etc/holdfast/snapshot-btrfs --labels /snapshots/today.labels
     """
     from holdfast.operations.wal.snapshot_script import snapshot as take_snapshot
-    from holdfast.wiring import jobs as wiring
+    from holdfast.wiring import clock
     from holdfast.wiring import wal as wiring_wal
 
     session = acting_session_of(context)
@@ -55,7 +55,7 @@ def snapshot(
     report = take_snapshot(
         request,
         wiring_wal.bracket(session.settings, job),
-        clock=wiring.now,
+        clock=clock.now,
         # Not to stdout: that may be a document.
         told=sys.stderr.buffer.write,
     )

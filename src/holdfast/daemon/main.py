@@ -24,6 +24,7 @@ from holdfast.daemon.session_store import Catalogue
 from holdfast.model.errors import HoldfastError
 from holdfast.runtime import events, streams
 from holdfast.runtime.logs import LogFormat, set_up
+from holdfast.wiring import clock
 from holdfast.wiring import jobs as wiring
 
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
@@ -74,7 +75,7 @@ def _run(config: Path, round_seconds: float) -> None:
         authority=authority,
         sessions_of=lambda job: _sessions_of(load(config), job),
         limits=Limits(per_server=sessions.per_server, longest=sessions.longest),
-        clock=wiring.now,
+        clock=clock.now,
         new_id=lambda: secrets.token_hex(16),
     )
     keeper.recover()

@@ -26,8 +26,8 @@ from holdfast.model.errors import (
     SessionLost,
     SessionNotFound,
 )
+from holdfast.ports.clock import Clock
 from holdfast.ports.sessions import HeldKind, HeldState, Holding
-from holdfast.ports.source import Clock
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sessions.protocol import Request

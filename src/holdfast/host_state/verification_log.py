@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from holdfast.model.backup import tells_moment
-from holdfast.ports.locks import Reread
+from holdfast.ports.host_state import Reread
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import on_failure
 from holdfast.runtime.private_directory import make_folder, open_private, state_error, state_errors
@@ -36,7 +36,7 @@ DAMAGE = (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
 
 
 class FileProofs:
-    """Obeys `ports.locks.Proofs`. A damaged file is begun anew: then everything is to be read
+    """Obeys `ports.host_state.Proofs`. A damaged file is begun anew: then everything is to be read
     again."""
 
     def __init__(self, path: Path) -> None:

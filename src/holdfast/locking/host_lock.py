@@ -20,8 +20,8 @@ from holdfast.locking.owner import Process, has_ended, is_pid, this_process
 from holdfast.model.backup import Line, tells_moment
 from holdfast.model.errors import HoldfastError, RunInFlight
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
-from holdfast.ports.locks import Hold
-from holdfast.ports.source import Clock, Guard
+from holdfast.ports.clock import Clock
+from holdfast.ports.locks import Guard, Hold
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.private_directory import lines_of, make_folder, open_private, state_errors
 
@@ -62,7 +62,7 @@ class HeldHere:
 
 
 class OwnedGuard:
-    """Obeys `ports.source.Guard` where this process has this host's lock of the job already."""
+    """Obeys `ports.locks.Guard` where this process has this host's lock of the job already."""
 
     @contextmanager
     def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:  # noqa: ARG002 - as the port has it

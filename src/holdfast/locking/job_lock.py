@@ -16,8 +16,8 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RunInFlight,
 )
-from holdfast.ports.locks import Hold
-from holdfast.ports.source import Guard, Repository
+from holdfast.ports.locks import Guard, Hold
+from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.periodic import ticking
@@ -66,7 +66,7 @@ class LeasedHold:
 
 
 class LeasedGuard:
-    """Obeys `ports.source.Guard`: `guard` keeps out this host's others, the lease those of other
+    """Obeys `ports.locks.Guard`: `guard` keeps out this host's others, the lease those of other
     hosts."""
 
     def __init__(

@@ -31,8 +31,9 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.model.stored_json import read
-from holdfast.ports.source import Clock, Repository
+from holdfast.ports.clock import Clock
+from holdfast.ports.repository import Repository
+from holdfast.ports.stored_document import read
 from holdfast.runtime import events
 from holdfast.runtime.failpoints import reached
 

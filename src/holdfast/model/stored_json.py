@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.model.backup import MOST, Buffer
 from holdfast.model.errors import ManifestInvalid
-from holdfast.ports.source import Repository, Stored
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
 
 DEPTH = 32
 # As many as 200,000 tables, or a million long values, take in a manifest.
@@ -113,21 +113,6 @@ class _Shape:
             raise Unreadable(f"it names more than {self._limits.containers} things")
         if self._values > VALUES + VALUES_PER_CONTAINER * self._containers:
             raise Unreadable(f"it holds {self._values} values, more than what it names can have")
-
-
-def read(
-    repository: Repository, key: str, limits: Limits, *, stored: Stored | None = None
-) -> bytes:
-    """What is stored under `key`, looked at no further than its shape; `stored` is what a list has
-    told of it. Raises `ManifestInvalid` naming the key, `ObjectMissing`."""
-    told = stored or repository.stat(key)
-    try:
-        if told.size_bytes > limits.most_bytes:
-            raise Unreadable(f"it is larger than {limits.most_bytes} bytes")
-        with repository.open(key) as chunks:
-            return gathered(chunks, limits)
-    except Unreadable as error:
-        raise damaged(key, error) from error
 
 
 def gathered(chunks: Iterable[Buffer], limits: Limits) -> bytes:

@@ -18,7 +18,7 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     RepositoryRefused,
 )
-from holdfast.ports.source import Repository, Stored
+from holdfast.ports.repository import Repository, Stored
 from holdfast.runtime import events
 
 # A store that refuses so many in a row refuses all: a night's leftovers may be 100,000 objects.
@@ -55,7 +55,7 @@ class Leftovers:
 
 
 class AppendOnly:
-    """Obeys `ports.source.Repository` for who adds objects, and tidies up only where the store
+    """Obeys `ports.repository.Repository` for who adds objects, and tidies up only where the store
     lets him.
 
     Not for whoever is to free room: that must not seem to have been done.

@@ -11,10 +11,13 @@ from holdfast.limits.throttle import Pace
 from holdfast.model.backup import Codec, Encryption
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import Leftovers
-from holdfast.ports.host_state import Gauges, Journal, KnownClusters, Ledger, Lists
-from holdfast.ports.locks import Proofs
+from holdfast.ports.clock import Clock
+from holdfast.ports.host_state import Gauges, Journal, KnownClusters, Ledger, Lists, Proofs
+from holdfast.ports.locks import Guard
+from holdfast.ports.progress import Progress
+from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Holder
-from holdfast.ports.source import Clock, Guard, Progress, Repository, Source
+from holdfast.ports.source import Source
 from holdfast.runtime.adaptive_limit import Room
 
 

@@ -22,7 +22,7 @@ from holdfast.operations.context import Plugs
 from holdfast.operations.verify.scrub import proven_at
 from holdfast.operations.wal.prune import PrunedWal, prune_wal
 from holdfast.ports.locks import Hold
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from holdfast.runtime.failpoints import reached
 
 

@@ -21,7 +21,7 @@ from holdfast.model.errors import VerifyFailed
 from holdfast.operations.context import Plugs
 from holdfast.operations.left_sessions import end_left, left_sessions
 from holdfast.operations.prune import unreferenced
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 
 
 class Fate(StrEnum):

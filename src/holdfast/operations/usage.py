@@ -8,7 +8,7 @@ from itertools import groupby
 
 from holdfast.catalog.places import BLOBS, MANIFEST, WAL
 from holdfast.model.backup import JOB_NAME
-from holdfast.ports.source import Repository, Stored
+from holdfast.ports.repository import Repository, Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from holdfast.model.backup import Buffer, Count, Line, Lines, Manifest, Moment, Part, Text
@@ -113,4 +114,46 @@ class Ledger(Protocol):
 
     def last(self, job: str, *, count: int) -> list[RunRecord]:
         """The newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reread:
+    """When an object was last read back, and what was wrong with it; empty where nothing was.
+
+    What is sealed may be compared as it is stored without being `opened`.
+    """
+
+    at: datetime
+    problem: str = ""
+    opened: bool = True
+
+
+class Proofs(Protocol):
+    """What this host has read back when, and which blobs nobody has referred to since when.
+
+    It may be lost at any time: then everything counts as not yet read, and as just found.
+    """
+
+    def reread(self, backup_id: str, key: str, found: Reread) -> None:
+        """Remember it instead of what was known; from worker threads.
+
+        But a bad reading that opened the object stands until a good one opens it as well.
+        """
+        ...
+
+    def of(self, backup_id: str) -> dict[str, Reread]:
+        """By key."""
+        ...
+
+    def damaged(self, job: str) -> set[str]:
+        """The backups of which something was bad when it was last read."""
+        ...
+
+    def forget(self, backup_id: str) -> None: ...
+
+    def unreferenced(
+        self, job: str, keys: Collection[str], *, now: datetime
+    ) -> dict[str, datetime]:
+        """Since when each of `keys` is unreferenced, `now` where that is new; others are not."""
         ...

@@ -1,9 +1,8 @@
-"""Ports that prove something: that a job is still ours, that a backup was read and found good."""
+"""The port to locks: one run of a job at a time, and whether it still is ours."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -24,43 +23,16 @@ class Hold(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reread:
-    """When an object was last read back, and what was wrong with it; empty where nothing was.
+class Guard(Protocol):
+    """One run of a job at a time."""
 
-    What is sealed may be compared as it is stored without being `opened`.
-    """
+    def hold(self, job: str, *, deadline: datetime | None) -> AbstractContextManager[Hold]:
+        """Own the job until the block ends, or until this process dies, however it dies.
 
-    at: datetime
-    problem: str = ""
-    opened: bool = True
-
-
-class Proofs(Protocol):
-    """What this host has read back when, and which blobs nobody has referred to since when.
-
-    It may be lost at any time: then everything counts as not yet read, and as just found.
-    """
-
-    def reread(self, backup_id: str, key: str, found: Reread) -> None:
-        """Remember it instead of what was known; from worker threads.
-
-        But a bad reading that opened the object stands until a good one opens it as well.
+        Raises `RunInFlight` naming the owner, `RepositoryBusy`.
         """
         ...
 
-    def of(self, backup_id: str) -> dict[str, Reread]:
-        """By key."""
-        ...
-
-    def damaged(self, job: str) -> set[str]:
-        """The backups of which something was bad when it was last read."""
-        ...
-
-    def forget(self, backup_id: str) -> None: ...
-
-    def unreferenced(
-        self, job: str, keys: Collection[str], *, now: datetime
-    ) -> dict[str, datetime]:
-        """Since when each of `keys` is unreferenced, `now` where that is new; others are not."""
+    def owner(self, job: str) -> dict[str, str] | None:
+        """Who is running the job now, if anybody."""
         ...

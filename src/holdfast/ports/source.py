@@ -1,94 +1,14 @@
-"""What operations ask of the world: small protocols whose docstrings are promises."""
+"""The ports to a database that is backed up: the source, its snapshot, its parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from holdfast.model.backup import Buffer, Consistency, Member, Part, PartPlan, Relation, Server
-from holdfast.model.proven import OpenBlob, StoredParts
-from holdfast.model.restored import Restored
-from holdfast.ports.locks import Hold
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """One object in a repository."""
-
-    key: str
-    size_bytes: int
-    sha256: str = ""
-    """Of its content, in hex, where the store keeps it and gives it with a list."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """Chunks for `Repository.put` that can be read again, so that a failed put may be retried.
-
-    What is known of them beforehand a store can keep with the object: `sha256` in hex.
-    """
-
-    size_bytes: int
-    sha256: str
-    read: Callable[[], Iterable[Buffer]]
-
-    def __iter__(self) -> Iterator[Buffer]:
-        return iter(self.read())
-
-
-class Repository(Protocol):
-    """Where objects are kept under `/`-separated keys: each whole or not at all.
-
-    Whatever a store refuses for its own reasons is `RepositoryRefused`.
-    """
-
-    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
-        """Keep `chunks` under `key`, all or nothing; durable when this returns.
-
-        Whatever `chunks` raises is raised again and leaves nothing behind.
-        Raises `AlreadyStored`, `RepositoryFull`, `RepositoryReadOnly`, `RepositoryUnreachable`.
-        """
-        ...
-
-    def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
-        """Read `key` in chunks of at most a few MiB; raises `ObjectMissing`."""
-        ...
-
-    def stat(self, key: str) -> Stored:
-        """The size of `key`, and its SHA-256 where the store keeps one; raises `ObjectMissing`.
-
-        The fingerprint was right when it was put: only reading proves that it still is.
-        """
-        ...
-
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """Every whole object below `prefix`, in order of key; unfinished puts are not seen."""
-        ...
-
-    def delete(self, key: str) -> None:
-        """Remove `key`; removing what is not there is no error.
-
-        Raises `RepositoryReadOnly` where the store keeps it: locked, or no right to delete.
-        """
-        ...
-
-    def sweep(self, prefix: str) -> int:
-        """Remove what broken puts left below `prefix`; how many. Only for whoever holds the job."""
-        ...
-
-    def free_bytes(self) -> int | None:
-        """Room left, or None where the store has no such notion."""
-        ...
-
-    def check(self) -> str:
-        """Prove that a put and a read work now, and try a delete; raises what they would raise.
-
-        A login that may not delete is no error: the answer says why, and is empty otherwise.
-        """
-        ...
 
 
 class PartStream(Protocol):
@@ -319,82 +239,3 @@ class Source(Protocol):
         Raises what `check` raises.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreRequest:
-    """What to bring back and how.
-
-    Where `parts` hold only changes, `earlier` are those of the backups below, the full one first,
-    all of a server of `server_version`.
-    `data_only` fills tables that stand already. `triggers` are fired by rows that come into
-    such tables, foreign keys included. `owners`, `privileges` and `tablespaces` are those of the
-    backup.
-    With `keep_going` one object that cannot be made does not cost the others.
-    `settings` are written for the server of a restored cluster; with a `restore_command` among
-    them it recovers by itself.
-    """
-
-    parts: tuple[Part, ...]
-    earlier: tuple[tuple[Part, ...], ...] = ()
-    server_version: str = ""
-    tables: tuple[Relation, ...] = ()
-    overwrite: bool = False
-    globals: bool = False
-    workers: int = 1
-    data_only: bool = False
-    triggers: bool = True
-    owners: bool = True
-    privileges: bool = True
-    tablespaces: bool = True
-    keep_going: bool = False
-    open_blob: OpenBlob | None = None
-    settings: Mapping[str, str] | None = None
-
-
-class Target(Protocol):
-    """A database to restore into."""
-
-    @property
-    def name(self) -> str:
-        """The target without its secrets, for messages."""
-        ...
-
-    def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
-        """Bring the parts back in the order of their kinds, data with `workers` sessions.
-
-        Creates the database where it is missing. `progress` wants `part_done` from here only:
-        bytes are counted where `stored` reads them. Raises `TargetNotEmpty` unless `overwrite`,
-        `RestoreFailed` with the object's name at the first error, unless the request has
-        `keep_going`; the server's work has ended and every child process is reaped by then.
-        """
-        ...
-
-
-class Progress(Protocol):
-    """Somebody who wants to know how far we are; called from worker threads, never blocks."""
-
-    def begin(self, *, total_bytes: int, parts: int) -> None: ...
-
-    def advance(self, size_bytes: int) -> None: ...
-
-    def part_done(self, name: str) -> None: ...
-
-
-class Guard(Protocol):
-    """One run of a job at a time."""
-
-    def hold(self, job: str, *, deadline: datetime | None) -> AbstractContextManager[Hold]:
-        """Own the job until the block ends, or until this process dies, however it dies.
-
-        Raises `RunInFlight` naming the owner, `RepositoryBusy`.
-        """
-        ...
-
-    def owner(self, job: str) -> dict[str, str] | None:
-        """Who is running the job now, if anybody."""
-        ...
-
-
-Clock = Callable[[], datetime]
-"""The time now, with time zone UTC."""

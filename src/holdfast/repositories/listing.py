@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from holdfast.model.backup import MOST
 from holdfast.model.errors import RepositoryUnreachable
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from holdfast.repositories.keys import is_plain
 from holdfast.runtime import events
 

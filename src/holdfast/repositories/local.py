@@ -24,7 +24,7 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from holdfast.repositories.keys import is_plain, require_plain
 from holdfast.repositories.listing import believed
 from holdfast.runtime.beneath import Beneath, NotBeneath, Owner

@@ -25,7 +25,7 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.ports.source import Content, Stored
+from holdfast.ports.repository import Content, Stored
 from holdfast.repositories.keys import is_content, require_plain
 from holdfast.repositories.listing import believed
 from holdfast.repositories.object_errors import errors_of, no_fault

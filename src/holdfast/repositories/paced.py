@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from holdfast.model.backup import Buffer
-from holdfast.ports.source import Content, Repository, Stored
+from holdfast.ports.repository import Content, Repository, Stored
 
 
 class PacedRepository:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, ObjectMissing, RepositoryUnreachable
-from holdfast.ports.source import Content, Repository, Stored
+from holdfast.ports.repository import Content, Repository, Stored
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, noted_on
 

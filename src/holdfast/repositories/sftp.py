@@ -20,7 +20,7 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     RepositoryUnreachable,
 )
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from holdfast.repositories.keys import is_content, is_plain, require_plain
 from holdfast.repositories.listing import believed
 from holdfast.repositories.sftp_connections import SshConnections, SshLogin

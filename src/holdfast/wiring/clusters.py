@@ -11,7 +11,8 @@ from holdfast.config.sources import PostgresSettings
 from holdfast.model.recovery import Starter
 from holdfast.model.wal_archive import WalStream
 from holdfast.ports.sessions import Bracket, Holder
-from holdfast.ports.source import Source, Target
+from holdfast.ports.source import Source
+from holdfast.ports.target import Target
 
 if TYPE_CHECKING:
     from holdfast.sources.postgres.server.login import Login

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from datetime import UTC, datetime
 from functools import partial
 
 from holdfast.catalog.manifest_index import Index
@@ -27,25 +26,25 @@ from holdfast.host_state.verification_log import FileProofs
 from holdfast.limits.budget import Budget, MemoryRoom, process_budget, slots_now, tasks_beside
 from holdfast.limits.cgroup import live_limits, refused_tasks
 from holdfast.limits.throttle import Limit, Pace
-from holdfast.locking.host_lock import FlockGuard, OwnedGuard, WaitingGuard
-from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
-from holdfast.locking.lease import Terms
-from holdfast.locking.owner import this_process
+from holdfast.locking.host_lock import OwnedGuard
 from holdfast.model.errors import ConfigInvalid, UnknownJob, Unsupported
 from holdfast.model.restored import FailedStatements
 from holdfast.model.retention import Policy
-from holdfast.operations.append_only import AppendOnly, Leftovers
+from holdfast.operations.append_only import Leftovers
 from holdfast.operations.context import Copying, JobSpec, Mirror, Plugs
 from holdfast.operations.verify.full import Reader
 from holdfast.pipeline.compress import context_bytes
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.host_state import Gauges
-from holdfast.ports.locks import Proofs
+from holdfast.ports.host_state import Gauges, Proofs
+from holdfast.ports.progress import Progress
+from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import HeldKind, Holder
-from holdfast.ports.source import Guard, Progress, Repository, Source
+from holdfast.ports.source import Source
 from holdfast.runtime import events
 from holdfast.runtime.adaptive_limit import Room
 from holdfast.wiring import clusters
+from holdfast.wiring.clock import now
+from holdfast.wiring.guards import guard_of, host_guard, leased_guard
 from holdfast.wiring.keys import believed_keys, require_believed
 from holdfast.wiring.repositories import raw_repository, repository, uploads_at_once
 from holdfast.wiring.sources import source_of
@@ -78,7 +77,7 @@ def plugs_for(
         source=source_of(job, chunk_bytes, holder=sessions),
         sessions=sessions,
         repository=repository(store),
-        guard=_guard(settings, job, store, run_id, leftovers=leftovers),
+        guard=guard_of(settings, job, store, run_id, leftovers=leftovers),
         leftovers=leftovers,
         ledger=FileLedger(settings.state_directory / "runs"),
         progress=progress,
@@ -94,7 +93,7 @@ def plugs_for(
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
         mirrors=tuple(_mirror(settings, job, each, run_id) for each in mirrors),
-        host_guard=_host_guard(settings, job, run_id) if mirrors else None,
+        host_guard=host_guard(settings, job, run_id) if mirrors else None,
         room=lambda slots: _room(slots, tasks_per_slot=tasks_per_slot),
         refused_tasks=refused_tasks,
         blob_secret=lambda: lasting_secret(settings.state_directory / BLOB_SECRET),
@@ -148,7 +147,7 @@ def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> Copyi
         target=there,
         believed=repository(source),
         require_believed=partial(require_believed, there, target.authentication),
-        guard=_guard(
+        guard=guard_of(
             settings,
             job_settings(settings, job),
             target,
@@ -233,10 +232,6 @@ def sessions_of(settings: Settings, name: str) -> tuple[Holder, HeldKind]:
     return clusters.postgres_holder(source, "holdfast-sessiond"), kind
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
 def spec_of(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
     keep = job.retention
     return JobSpec(
@@ -304,53 +299,12 @@ def _notes(job: JobSettings) -> tuple[str, ...]:
     return (f"compression level {asked} was lowered to {level}: see level_cap",)
 
 
-def _guard(
-    settings: Settings,
-    job: JobSettings,
-    store: RepositorySettings,
-    run_id: str,
-    *,
-    leftovers: Leftovers,
-) -> Guard:
-    """This host's lock, a lease in the repository that is written to, and a slot where they are
-    counted."""
-    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
-    return _leased(here, job, store, run_id, leftovers=leftovers)
-
-
-def _host_guard(settings: Settings, job: JobSettings, run_id: str) -> Guard:
-    """This host's lock alone: each of several repositories has a lease of its own."""
-    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
-    return WaitingGuard(here, at_most=job.wait_at_most) if job.overlap == "wait" else here
-
-
-def _leased(
-    here: Guard,
-    job: JobSettings,
-    store: RepositorySettings,
-    run_id: str,
-    *,
-    leftovers: Leftovers,
-) -> Guard:
-    written = AppendOnly(raw_repository(store), leftovers)
-    terms = Terms(
-        me=this_process(), run_id=run_id, lease_seconds=store.lease_time.total_seconds(), clock=now
-    )
-    guard: Guard = LeasedGuard(here, written, terms)
-    if job.overlap == "wait":
-        guard = WaitingGuard(guard, at_most=job.wait_at_most)
-    if store.repository_slots is None:
-        return guard
-    slots = slots_of(written, store.repository_slots, terms)
-    return WritersGuard(guard, slots, terms, at_most=job.wait_at_most)
-
-
 def _mirror(settings: Settings, job: JobSettings, name: str, run_id: str) -> Mirror:
     store, leftovers = repository_settings(settings, name), Leftovers()
     return Mirror(
         name=name,
         repository=repository(store),
-        guard=_leased(OwnedGuard(), job, store, run_id, leftovers=leftovers),
+        guard=leased_guard(OwnedGuard(), job, store, run_id, leftovers=leftovers),
         leftovers=leftovers,
     )
 

@@ -19,7 +19,7 @@ from holdfast.pipeline.decrypt import (
     is_locked,
     unlocked,
 )
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 
 if TYPE_CHECKING:
     from holdfast.catalog.signed_manifests import SignedManifests

@@ -21,7 +21,7 @@ from holdfast.config.repositories import (
 )
 from holdfast.config.secret_source import secret_of
 from holdfast.limits.throttle import Pace
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.paced import PacedRepository
 from holdfast.repositories.retrying import RetryingRepository

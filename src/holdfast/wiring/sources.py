@@ -15,7 +15,8 @@ from holdfast.model.backup import POSTGRES_CLUSTER, Selection
 from holdfast.model.checksums import Policy
 from holdfast.model.errors import Unsupported
 from holdfast.ports.sessions import Holder
-from holdfast.ports.source import Source, Target
+from holdfast.ports.source import Source
+from holdfast.ports.target import Target
 from holdfast.wiring import clusters
 
 _KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")

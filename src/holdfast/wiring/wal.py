@@ -19,9 +19,9 @@ from holdfast.model.retention import Policy
 from holdfast.model.wal_archive import WalStream
 from holdfast.operations.context import Archiving, JobSpec
 from holdfast.operations.wal.snapshot_script import SnapshotRequest
+from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Bracket
-from holdfast.ports.source import Repository
-from holdfast.wiring import clusters
+from holdfast.wiring import clock, clusters
 from holdfast.wiring import jobs as wiring
 from holdfast.wiring.repositories import repository
 
@@ -43,7 +43,7 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
         job=wiring.spec_of(name, job, stores[0]),
         repositories=tuple(repository(each) for each in stores),
         host=socket.gethostname(),
-        clock=wiring.now,
+        clock=clock.now,
         new_token=lambda: secrets.token_hex(TOKEN_BYTES),
         clusters=FileClusters(spool(settings, name) / "clusters" / kept_in),
     )
@@ -69,7 +69,7 @@ def fetching(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
         ),
         repositories=(repository(store),),
         host=socket.gethostname(),
-        clock=wiring.now,
+        clock=clock.now,
         new_token=lambda: secrets.token_hex(TOKEN_BYTES),
     )
 
@@ -136,7 +136,7 @@ def snapshot_request(
     settings: Settings, name: str, *, script: Path, labels: Path | None, label: str
 ) -> SnapshotRequest:
     """A snapshot of job `name`; its labels go to a folder of their own where none is named."""
-    taken = f"{wiring.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    taken = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     return SnapshotRequest(
         job=name,
         script=script,

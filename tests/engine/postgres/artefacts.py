@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.model.backup import Part, PartKind, PartPlan
-from holdfast.ports.source import RestoreRequest, Snapshot
+from holdfast.ports.source import Snapshot
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.conftest import Laboratory
 from tests.support.loop import Unwatched, opener

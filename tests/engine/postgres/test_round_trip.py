@@ -11,7 +11,7 @@ import pytest
 from holdfast.model.backup import Consistency, Part, PartKind, Relation
 from holdfast.model.errors import Interrupted, RestoreFailed, TargetNotEmpty, VerifyFailed
 from holdfast.model.proven import OpenPart
-from holdfast.ports.source import RestoreRequest
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.restore import transport
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.model.backup import Consistency, Relation
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported
-from holdfast.ports.source import RestoreRequest
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.artefacts import ALWAYS_PLAIN, archive_of, restored_with

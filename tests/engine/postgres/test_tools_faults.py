@@ -20,7 +20,7 @@ from holdfast.model.errors import (
     SnapshotLost,
     VerifyFailed,
 )
-from holdfast.ports.source import RestoreRequest
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.artefacts import ALWAYS_PLAIN, BIG, archive_plan, children, restored_with

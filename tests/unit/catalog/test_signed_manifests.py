@@ -18,7 +18,7 @@ from holdfast.catalog.signed_manifests import SignedManifests
 from holdfast.catalog.signing import Signer
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import ConfigInvalid, ManifestInvalid, ManifestUntrusted
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from tests.fakes.repository import MemoryRepository
 from tests.support.manifests import manifest
 

@@ -17,7 +17,7 @@ from holdfast.daemon.peer_auth import Authority
 from holdfast.daemon.session_manager import Keeper
 from holdfast.daemon.session_store import Catalogue
 from holdfast.ports.sessions import HeldKind
-from holdfast.wiring import jobs as wiring
+from holdfast.wiring import clock
 from tests.fakes.holder import FakeHolder
 from tests.support.desk import Desk
 
@@ -36,7 +36,7 @@ def served(desk: Desk, tmp_path: Path) -> Iterator[Desk]:
         authority=authority,
         sessions_of=lambda _job: JobSessions(holder=holder, kind=HeldKind.BACKUP),
         limits=Limits(per_server=1, longest=timedelta(days=1)),
-        clock=wiring.now,
+        clock=clock.now,
         new_id=lambda: SESSION_ID,
     )
     listener = Listener(keeper, authority)

@@ -28,7 +28,7 @@ SLACK_SECONDS = 20
 PROGRAM = """
 import dataclasses, os, pathlib, sys, threading, time
 from tests.fakes.source import FakeSource, table
-from holdfast.wiring import jobs as wiring, sources as wiring_sources
+from holdfast.wiring import guards, sources as wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.sources import PostgresSettings
 from holdfast.locking.owner import this_process
@@ -42,7 +42,7 @@ class Gate(threading.Event):
         return True
 
 me = dataclasses.replace(this_process(), boot_id=host, host=host)
-wiring.this_process = lambda: me
+guards.this_process = lambda: me
 orders = dataclasses.replace(table("orders", "1,ann", "2,bob"), waits_for=Gate())
 wiring_sources.SOURCES[PostgresSettings] = lambda *_: FakeSource(orders)
 main()

@@ -17,8 +17,7 @@ from holdfast.host_state.run_history import FileLedger
 from holdfast.host_state.verification_log import FileProofs
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.errors import ConfigInvalid, RunInFlight
-from holdfast.ports.host_state import RunRecord, Unfinished
-from holdfast.ports.locks import Reread
+from holdfast.ports.host_state import Reread, RunRecord, Unfinished
 from tests.fakes.clock import START, FakeClock
 from tests.support.manifests import manifest
 

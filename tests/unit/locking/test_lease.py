@@ -16,7 +16,7 @@ from holdfast.locking.lease import Lease, Terms
 from holdfast.locking.owner import Process, this_process
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import LeaseLost, RepositoryReadOnly, RepositoryUnreachable
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
 from tests.support.meeting import FOLDER, LEASE, Meeting, Seconds, lease_of, on_host

@@ -12,7 +12,7 @@ from holdfast.locking.job_lock import WritersGuard, slots_of
 from holdfast.locking.lease import Terms
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, RepositoryRefused
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from tests.fakes.clock import FakeClock
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository

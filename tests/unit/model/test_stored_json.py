@@ -25,10 +25,10 @@ from holdfast.model.stored_json import (
     Unreadable,
     gathered,
     parsed,
-    read,
     typed,
 )
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
+from holdfast.ports.stored_document import read
 from tests.fakes.repository import MemoryRepository
 
 SMALL = Limits(size_bytes=1000, containers=100)

@@ -19,7 +19,7 @@ from holdfast.operations.context import Plugs
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.verify.full import verify
 from holdfast.operations.verify.quick import quick
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.support.worlds import World
 

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.config.repositories import S3Settings
 from holdfast.model.backup import Buffer
-from holdfast.ports.source import Content
+from holdfast.ports.repository import Content
 from holdfast.repositories.paced import PacedRepository
 from holdfast.wiring.repositories import repository
 from tests.fakes.repository import MemoryRepository

@@ -14,7 +14,7 @@ from holdfast.model.errors import (
     RepositoryFull,
     RepositoryUnreachable,
 )
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from holdfast.repositories.retrying import MEMORY_BYTES, RetryingRepository
 from tests.fakes.repository import CHUNK_BYTES, MemoryRepository
 

@@ -47,7 +47,7 @@ class Reading:
 
 
 class Meter:
-    """Counts for `ports.source.Progress`: workers only add numbers, somebody else draws them."""
+    """Counts for `ports.progress.Progress`: workers only add numbers, somebody else draws them."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

@@ -15,7 +15,8 @@ from holdfast.operations.parts.write import proven
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
 from holdfast.ports.incremental import Chained, Earlier, Listing, Telling
-from holdfast.ports.source import Repository, Snapshot, Source
+from holdfast.ports.repository import Repository
+from holdfast.ports.source import Snapshot, Source
 from holdfast.runtime.cleanup import afterwards
 
 

@@ -22,15 +22,10 @@ from holdfast.model.errors import (
 )
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.database import take
+from holdfast.operations.backup.mirrors import failed_with, held
 from holdfast.operations.context import Plugs
 from holdfast.operations.left_sessions import end_left, left_sessions
-from holdfast.operations.parts.mirrored import (
-    FailedStore,
-    failed_stores,
-    failed_with,
-    held,
-    in_each_store,
-)
+from holdfast.operations.parts.mirrored import FailedStore, failed_stores, in_each_store
 from holdfast.operations.retry import Recoveries
 from holdfast.operations.status import skipped_in_a_row
 from holdfast.ports.host_state import RunRecord, Unfinished

@@ -15,7 +15,8 @@ from holdfast.operations.context import Plugs
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
 from holdfast.ports.host_state import Unfinished
-from holdfast.ports.source import Repository, Source
+from holdfast.ports.repository import Repository
+from holdfast.ports.source import Source
 from holdfast.runtime import events
 
 PARTS = "/parts/"

@@ -17,13 +17,15 @@ from holdfast.model.errors import (
     VerifyFailed,
 )
 from holdfast.model.part_gaps import require_complete
-from holdfast.model.stored_json import MANIFEST, read
+from holdfast.model.stored_json import MANIFEST
 from holdfast.operations.append_only import AppendOnly
 from holdfast.operations.context import Copying
 from holdfast.operations.copy.objects import Item, Tally, upload
 from holdfast.operations.parts.blob_records import BlobRecords
 from holdfast.operations.parts.blobs import stored_fingerprint
-from holdfast.ports.source import Progress, Repository
+from holdfast.ports.progress import Progress
+from holdfast.ports.repository import Repository
+from holdfast.ports.stored_document import read
 from holdfast.runtime import events
 from holdfast.runtime.failpoints import reached
 

@@ -16,7 +16,8 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     VerifyFailed,
 )
-from holdfast.ports.source import Content, Progress, Repository
+from holdfast.ports.progress import Progress
+from holdfast.ports.repository import Content, Repository
 from holdfast.runtime.failpoints import reached
 from holdfast.runtime.worker_pool import run_all
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 
 Records = defaultdict[str, set[tuple[int, str]]]
 """Sizes and SHA-256 by key."""

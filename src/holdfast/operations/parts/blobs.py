@@ -27,7 +27,7 @@ from holdfast.pipeline.decrypt import Identities
 from holdfast.pipeline.encrypt import encryption
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import Stage, flow
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.failpoints import reached
 

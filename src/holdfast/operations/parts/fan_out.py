@@ -9,7 +9,7 @@ from queue import Full, Queue
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import HoldfastError
-from holdfast.ports.source import Repository, Stored
+from holdfast.ports.repository import Repository, Stored
 from holdfast.runtime.cleanup import afterwards
 
 # Chunks that a slow store may be behind the fastest one; each is about a MiB at most.

@@ -1,27 +1,17 @@
-"""One read of a database into several repositories: each has an outcome of its own."""
+"""Several repositories that get the same bytes: each has an outcome of its own."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 
 from holdfast.model.backup import Buffer
-from holdfast.model.errors import (
-    HoldfastError,
-    Interrupted,
-    LeaseLost,
-    ObjectMissing,
-    RepositoryBusy,
-    RunInFlight,
-)
-from holdfast.operations.append_only import AppendOnly
-from holdfast.operations.context import Plugs
+from holdfast.model.errors import HoldfastError, Interrupted, LeaseLost, ObjectMissing
 from holdfast.operations.parts.fan_out import Put, feed
 from holdfast.ports.locks import Hold
-from holdfast.ports.source import Repository, Stored
+from holdfast.ports.repository import Repository, Stored
 from holdfast.runtime import events
 
 
@@ -44,7 +34,7 @@ class Member:
 
 
 class Mirrored:
-    """Obeys `ports.source.Repository` over several stores that get the same bytes, read once.
+    """Obeys `ports.repository.Repository` over several stores that get the same bytes, read once.
 
     A store that fails is left alone from then on, and `failures` names it; only where none is
     left does anything fail here, with the error of the first. What is read comes from the first
@@ -165,62 +155,6 @@ def _bring(key: str, source: Repository, target: Repository) -> None:
         target.put(key, chunks)
 
 
-class MirroredHold:
-    """Obeys `ports.locks.Hold` for the leases in all repositories: each counts for its own."""
-
-    def __init__(self, mirrored: Mirrored, members: Sequence[Member]) -> None:
-        self._mirrored = mirrored
-        self._members = members
-
-    @property
-    def lost(self) -> str:
-        """Only where it is lost everywhere: a put finds out about one of them."""
-        lost = [each.hold.lost for each in self._members if each.hold and not each.error]
-        return lost[0] if lost and all(lost) else ""
-
-    def prove(self) -> None:
-        for member in self._members:
-            if member.hold is not None and member.error is None:
-                try:
-                    member.hold.prove()
-                except HoldfastError as error:
-                    self._mirrored.fail(member, error)
-
-
-@contextmanager
-def held(plugs: Plugs, *, deadline: datetime | None) -> Iterator[tuple[Plugs, Hold]]:
-    """Own the job, and have all repositories of it behind one where it has several; one that
-    lets nothing be removed is only added to.
-
-    One that cannot be reached, or in which somebody else owns the job, has failed for this run;
-    but where the job is owned in its own repository, that is the run in flight: `RunInFlight`.
-    """
-    if not plugs.mirrors or plugs.host_guard is None:
-        with plugs.guard.hold(plugs.job.name, deadline=deadline) as hold:
-            yield replace(plugs, repository=AppendOnly(plugs.repository, plugs.leftovers)), hold
-        return
-    members = [
-        Member(name=each.name, repository=AppendOnly(each.repository, each.leftovers))
-        for each in plugs.mirrors
-    ]
-    together = Mirrored(members)
-    with ExitStack() as stack:
-        stack.enter_context(plugs.host_guard.hold(plugs.job.name, deadline=deadline))
-        for member, mirror in zip(members, plugs.mirrors, strict=True):
-            try:
-                owned = mirror.guard.hold(plugs.job.name, deadline=deadline)
-                member.hold = stack.enter_context(owned)
-            except (RunInFlight, RepositoryBusy) as error:
-                if member is members[0]:
-                    raise
-                together.fail(member, error)
-            except Interrupted:
-                raise
-            except HoldfastError as error:
-                together.fail(member, error)
-        yield replace(plugs, repository=together), MirroredHold(together, members)
-
-
 def in_each_store(repository: Repository, work: Callable[[Repository], object]) -> None:
     """Do `work` with the repository, or with each that stands behind it."""
     if isinstance(repository, Mirrored):
@@ -237,16 +171,3 @@ def complete(repository: Repository, key: str) -> None:
 
 def failed_stores(repository: Repository) -> tuple[FailedStore, ...]:
     return repository.failures if isinstance(repository, Mirrored) else ()
-
-
-def failed_with(job: str, without: tuple[FailedStore, ...]) -> HoldfastError | None:
-    """The error of a run whose backups are good, but not everywhere they were to be."""
-    if not without:
-        return None
-    names = ", ".join(f"'{each.name}'" for each in without)
-    first = without[0].error
-    missing = " and ".join(f"holdfast copy {job} --to {each.name}" for each in without)
-    return type(first)(
-        f"cannot keep job '{job}' in repository {names}: {first.message}",
-        hint=f"the backup is whole elsewhere: once that is mended, {missing} brings it",
-    )

@@ -15,7 +15,7 @@ from holdfast.operations.parts.write import proven
 from holdfast.pipeline.decrypt import Identities
 from holdfast.pipeline.fingerprint import Size
 from holdfast.pipeline.flow import CorruptStream
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.failpoints import reached
 from holdfast.runtime.spool import spooled

@@ -14,7 +14,7 @@ from holdfast.pipeline.decompress import decompress
 from holdfast.pipeline.decrypt import CannotOpen, Identities
 from holdfast.pipeline.fingerprint import Fingerprint, Size
 from holdfast.pipeline.flow import CorruptStream, Stage, flow
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 
 HINT = "this backup is damaged: restore from another one"
 IDENTITY_HINT = (

@@ -16,14 +16,8 @@ from holdfast.pipeline.decrypt import Identities
 from holdfast.pipeline.encrypt import encryption
 from holdfast.pipeline.fingerprint import Fingerprint, Size
 from holdfast.pipeline.flow import Stage, flow
-from holdfast.ports.source import (
-    Checksummed,
-    Memorable,
-    PartStream,
-    Repository,
-    SelfCompressing,
-    Snapshot,
-)
+from holdfast.ports.repository import Repository
+from holdfast.ports.source import Checksummed, Memorable, PartStream, SelfCompressing, Snapshot
 from holdfast.runtime import events
 from holdfast.runtime.kernel import is_refusal
 

@@ -25,7 +25,9 @@ from holdfast.operations.parts.blobs import blob_name, proven_blob
 from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.operations.parts.read import HINT, require_identity
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.source import Progress, Repository, RestoreRequest, Target
+from holdfast.ports.progress import Progress
+from holdfast.ports.repository import Repository
+from holdfast.ports.target import RestoreRequest, Target
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.failpoints import reached

@@ -22,7 +22,8 @@ from holdfast.operations.wal.list import (
     named,
     needs_wal,
 )
-from holdfast.ports.source import Clock, Repository
+from holdfast.ports.clock import Clock
+from holdfast.ports.repository import Repository
 
 ENDED = "ended_at"
 

@@ -13,7 +13,7 @@ from holdfast.operations.parts.blob_records import BlobRecords
 from holdfast.operations.parts.read import called, codec_of
 from holdfast.operations.verify.full import VerifyReport
 from holdfast.operations.wal.list import missing_wal
-from holdfast.ports.source import Repository, Stored
+from holdfast.ports.repository import Repository, Stored
 
 
 def quick(repository: Repository, backup_id: str, *, database: str = "") -> VerifyReport:

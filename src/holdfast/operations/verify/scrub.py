@@ -14,7 +14,7 @@ from holdfast.model.part_gaps import BadPart, gaps
 from holdfast.operations.backup.incremental import broken_chains
 from holdfast.operations.verify.full import Piece, Reader, home_of, pieces_of
 from holdfast.operations.wal.list import missing_wal
-from holdfast.ports.locks import Proofs, Reread
+from holdfast.ports.host_state import Proofs, Reread
 from holdfast.runtime.worker_pool import run_all
 
 

@@ -12,7 +12,7 @@ from holdfast.model.backup import Manifest
 from holdfast.model.errors import BackupNotFound, ClusterChanged, ManifestInvalid
 from holdfast.operations.context import Archiving, JobSpec
 from holdfast.operations.wal.list import CLUSTER
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 
 # Backups that are damaged, or were taken by another method, are passed over.
 MOST_LOOKED_AT = 20

@@ -22,7 +22,7 @@ from holdfast.model.wal_records import Segment
 from holdfast.operations.parts.write import proven
 from holdfast.operations.wal.files import WalFile
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.tablespaces import segment_at

@@ -14,7 +14,7 @@ from holdfast.model.part_gaps import BadPart
 from holdfast.model.timelines import ClusterWal, Stretch, Timeline, missing, runs
 from holdfast.model.wal import WalKind, WalName
 from holdfast.model.wal_archive import Held, Switch
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 
 # Where there is no segment to tell its size nothing is counted either.
 SEGMENT_BYTES = 16 << 20

@@ -13,7 +13,7 @@ from holdfast.model.timelines import ClusterWal
 from holdfast.model.wal import WalKind
 from holdfast.model.wal_archive import Held
 from holdfast.operations.wal.list import CLUSTER, START, TIMELINE, by_cluster, needs_wal
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.failpoints import reached
 

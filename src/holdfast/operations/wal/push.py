@@ -37,7 +37,7 @@ from holdfast.operations.wal.files import (
 )
 from holdfast.pipeline.compress import compressor
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.failpoints import reached

@@ -20,7 +20,7 @@ from holdfast.model.wal_records import PAGE_BYTES, End, Segment, TablespaceMade
 from holdfast.operations.parts.write import proven
 from holdfast.operations.wal.list import STOP
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.tablespaces import in_use, is_in_use, segment_at
 from holdfast.runtime.worker_pool import run_all

@@ -13,7 +13,8 @@ from holdfast.model.backup import PartKind, Relation
 from holdfast.model.errors import TargetNotEmpty, Unsupported
 from holdfast.model.proven import StoredParts
 from holdfast.model.restored import Restored
-from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.ports.progress import Progress
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.dump.restore import ArtefactRestore
 from holdfast.sources.postgres.restore import database_creation, selection
@@ -31,7 +32,7 @@ APPLICATION_NAME = "holdfast-restore"
 
 
 class PostgresTarget:
-    """Obeys `ports.source.Target`.
+    """Obeys `ports.target.Target`.
 
     With `tables`, a database that is missing or empty gets the whole schema, the rows of those
     tables, and every foreign key whose both sides are complete; one that is not empty gets only

@@ -28,8 +28,8 @@ from holdfast.model.errors import (
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup
 from holdfast.ports.host_state import RunRecord
+from holdfast.ports.repository import Stored
 from holdfast.ports.sessions import RUN_LABEL, HeldKind
-from holdfast.ports.source import Stored
 from tests.fakes.holder import FakeHolder
 from tests.fakes.ledger import MemoryLedger
 from tests.fakes.repository import MemoryRepository

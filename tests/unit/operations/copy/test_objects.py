@@ -13,7 +13,7 @@ import pytest
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import RepositoryFull, VerifyFailed
 from holdfast.operations.copy.objects import SMALL_BYTES, Item, Tally, upload
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 

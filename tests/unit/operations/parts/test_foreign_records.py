@@ -20,7 +20,7 @@ from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import Fate, repair
 from holdfast.operations.verify.scrub import reread
-from holdfast.ports.source import Repository
+from holdfast.ports.repository import Repository
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository

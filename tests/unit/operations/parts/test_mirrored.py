@@ -24,7 +24,7 @@ from holdfast.operations.context import Mirror, Plugs
 from holdfast.operations.parts.fan_out import CHUNKS_BEHIND
 from holdfast.operations.parts.mirrored import Member, Mirrored
 from holdfast.operations.verify.full import verify
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table

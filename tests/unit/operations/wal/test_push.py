@@ -24,7 +24,7 @@ from holdfast.model.errors import (
 )
 from holdfast.operations.wal.push import push
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.source import Stored
+from holdfast.ports.repository import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.support.archives import CLUSTER, DataDirectory, archiving
 from tests.support.wal_writer import WalWriter

@@ -20,7 +20,8 @@ from holdfast.model.errors import (
 from holdfast.model.part_details import Details
 from holdfast.model.proven import StoredParts
 from holdfast.model.restored import Restored
-from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.ports.progress import Progress
+from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.files import make_folder
 from holdfast.runtime.process import ChildFailed, running
@@ -34,7 +35,7 @@ LINK_SUFFIX = ".isl"
 
 
 class DatadirTarget:
-    """Obeys `ports.source.Target`; the address is `file:///ABSOLUTE/PATH`.
+    """Obeys `ports.target.Target`; the address is `file:///ABSOLUTE/PATH`.
 
     What is in the directory is never removed, `overwrite` or not: it may be a server's only data.
     """

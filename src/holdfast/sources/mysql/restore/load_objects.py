@@ -10,13 +10,12 @@ from holdfast.model.restored import FailedObject
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.mysql.restore.schema_batches import Batch, Made
+from holdfast.sources.mysql.server.broken_views import BROKEN_VIEW, VIEW, attempted
 from holdfast.sources.mysql.server.client import Clients
 from holdfast.sources.mysql.server.script import Item
 
-VIEW, BROKEN_VIEW = "view", "broken-view"
 # Of these a statement may hold the password of an account.
 SECRET = {"account"}
-COMMENT = b"-- "
 
 
 class ObjectLoading:
@@ -88,17 +87,3 @@ def cause(error: ChildFailed) -> str:
     """The client's error without the statement that it prints before: that holds rows."""
     _, mark, said = error.stderr.rpartition("ERROR ")
     return mark + said if mark else error.message
-
-
-def commented(sql: bytes) -> bytes:
-    """A script of whole lines that no client carries out."""
-    return COMMENT + sql.removesuffix(b"\n").replace(b"\n", b"\n" + COMMENT) + b"\n"
-
-
-def attempted(item: Item) -> Item:
-    """A view that is kept as a comment, as a statement."""
-    if item.kind != BROKEN_VIEW:
-        return item
-    lines = [line.removeprefix(COMMENT) for line in item.sql.rstrip(b"\n").split(b"\n")]
-    sql = b"\n".join(lines).rstrip(b";") + b";\n"
-    return Item(kind=item.kind, name=item.name, table=item.table, sql=sql)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.model.backup import PartKind
 from holdfast.model.errors import GrantMissing, RestoreFailed, Unsupported
 from holdfast.model.part_details import Details
-from holdfast.ports.source import RestoreRequest
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.mysql.server.address import Address
 from holdfast.sources.mysql.server.privileges import EVERYTHING, Held, held
 from holdfast.sources.mysql.server.roles import Account

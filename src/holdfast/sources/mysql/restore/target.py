@@ -12,7 +12,8 @@ from holdfast.model.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model.part_details import Details
 from holdfast.model.proven import StoredParts
 from holdfast.model.restored import FailedObject, Restored, RestoredTable
-from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.ports.progress import Progress
+from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.mysql.restore import preflight

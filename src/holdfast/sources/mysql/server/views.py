@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from holdfast.model.backup import Relation
-from holdfast.sources.mysql.restore.load_objects import BROKEN_VIEW, VIEW, commented
 from holdfast.sources.mysql.server import definition_text
+from holdfast.sources.mysql.server.broken_views import BROKEN_VIEW, VIEW, commented
 from holdfast.sources.mysql.server.failures import DEFINER_UNKNOWN
 from holdfast.sources.mysql.server.names import quoted
 from holdfast.sources.mysql.server.options import Choices

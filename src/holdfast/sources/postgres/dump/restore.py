@@ -15,7 +15,7 @@ from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported, Ve
 from holdfast.model.part_details import Details
 from holdfast.model.proven import Proven
 from holdfast.model.restored import FailedObject, Restored
-from holdfast.ports.source import RestoreRequest
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import hinted
 from holdfast.sources.postgres.dump import dump_archive, spool, table_of_contents
 from holdfast.sources.postgres.dump.dump_archive import Listed

@@ -14,7 +14,8 @@ from holdfast.model.file_pieces import torn_files
 from holdfast.model.proven import StoredParts
 from holdfast.model.restored import Restored
 from holdfast.model.stored_json import as_text
-from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.ports.progress import Progress
+from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.tablespaces import NewTablespaces
 from holdfast.sources.postgres.files.backup_label import Told, told_by
@@ -36,7 +37,7 @@ _READ_BY_GROUP = 0o040
 
 
 class DirectoryTarget:
-    """Obeys `ports.source.Target`: a data directory that a server can be started on.
+    """Obeys `ports.target.Target`: a data directory that a server can be started on.
 
     Folders must be empty or not there; `pg_control` comes last, so what a failure leaves, were
     it not removed, could never be started. Tablespaces go to `tablespaces/OID` each.

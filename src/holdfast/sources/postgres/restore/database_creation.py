@@ -6,7 +6,7 @@ import psycopg
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.part_details import Details
-from holdfast.ports.source import RestoreRequest
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.rows.part_plan import COLLATION_VERSION, CREATION, SERVER_VERSION
 from holdfast.sources.postgres.server import database_properties

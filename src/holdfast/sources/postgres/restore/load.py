@@ -14,7 +14,8 @@ from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed, VerifyFailed
 from holdfast.model.proven import proving
 from holdfast.model.restored import FailedObject, RestoredTable
-from holdfast.ports.source import Progress, RestoreRequest
+from holdfast.ports.progress import Progress
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.rows import BY_ROWS, Piece, Rows, RowsIn

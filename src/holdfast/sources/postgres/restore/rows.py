@@ -12,7 +12,7 @@ import psycopg
 from holdfast.model.backup import Member, Part
 from holdfast.model.errors import HoldfastError, RestoreFailed
 from holdfast.model.proven import StoredParts, proving
-from holdfast.ports.source import RestoreRequest
+from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cancellation import Endings
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.external_values import with_values

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from holdfast.model.backup import Member, Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed
-from holdfast.ports.source import RestoreRequest
+from holdfast.ports.target import RestoreRequest
 
 
 def of_kind(parts: Sequence[Part], kind: PartKind) -> list[Part]:

@@ -22,7 +22,7 @@ from holdfast.model.errors import (
     VerifyFailed,
 )
 from holdfast.model.restored import Restored
-from holdfast.ports.source import RestoreRequest
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.files.target import DirectoryTarget
 from tests.fakes.progress import FakeProgress
 from tests.fakes.stored import FakeStored

@@ -4,7 +4,7 @@ import pytest
 
 from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import RestoreFailed
-from holdfast.ports.source import RestoreRequest
+from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.server.table_part import TablePart
 from tests.support.kept_parts import kept

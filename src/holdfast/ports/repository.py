@@ -1,0 +1,87 @@
+"""The port to a store: objects, each whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from holdfast.model.backup import Buffer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """One object in a repository."""
+
+    key: str
+    size_bytes: int
+    sha256: str = ""
+    """Of its content, in hex, where the store keeps it and gives it with a list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Chunks for `Repository.put` that can be read again, so that a failed put may be retried.
+
+    What is known of them beforehand a store can keep with the object: `sha256` in hex.
+    """
+
+    size_bytes: int
+    sha256: str
+    read: Callable[[], Iterable[Buffer]]
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return iter(self.read())
+
+
+class Repository(Protocol):
+    """Where objects are kept under `/`-separated keys: each whole or not at all.
+
+    Whatever a store refuses for its own reasons is `RepositoryRefused`.
+    """
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        """Keep `chunks` under `key`, all or nothing; durable when this returns.
+
+        Whatever `chunks` raises is raised again and leaves nothing behind.
+        Raises `AlreadyStored`, `RepositoryFull`, `RepositoryReadOnly`, `RepositoryUnreachable`.
+        """
+        ...
+
+    def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
+        """Read `key` in chunks of at most a few MiB; raises `ObjectMissing`."""
+        ...
+
+    def stat(self, key: str) -> Stored:
+        """The size of `key`, and its SHA-256 where the store keeps one; raises `ObjectMissing`.
+
+        The fingerprint was right when it was put: only reading proves that it still is.
+        """
+        ...
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Every whole object below `prefix`, in order of key; unfinished puts are not seen."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove `key`; removing what is not there is no error.
+
+        Raises `RepositoryReadOnly` where the store keeps it: locked, or no right to delete.
+        """
+        ...
+
+    def sweep(self, prefix: str) -> int:
+        """Remove what broken puts left below `prefix`; how many. Only for whoever holds the job."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Room left, or None where the store has no such notion."""
+        ...
+
+    def check(self) -> str:
+        """Prove that a put and a read work now, and try a delete; raises what they would raise.
+
+        A login that may not delete is no error: the answer says why, and is empty otherwise.
+        """
+        ...
