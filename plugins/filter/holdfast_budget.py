@@ -15,7 +15,7 @@ FORMULA = Path(__file__).parents[2] / "src/holdfast/limits/budget.py"
 
 def formula() -> ModuleType:
     """The runner's module; pure, so that loading it alone is enough."""
-    name = "holdfast_scheduling_budget"
+    name = "holdfast_limits_budget"
     if name not in sys.modules:
         found = importlib.util.spec_from_file_location(name, FORMULA)
         if found is None or found.loader is None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
-import structlog
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
@@ -16,6 +15,7 @@ from holdfast.model.part_details import Details
 from holdfast.model.proven import Proven
 from holdfast.model.restored import FailedObject, Restored
 from holdfast.ports.target import RestoreRequest
+from holdfast.runtime import events
 from holdfast.sources.failed_objects import hinted
 from holdfast.sources.postgres.dump import dump_archive, spool, table_of_contents
 from holdfast.sources.postgres.dump.dump_archive import Listed
@@ -32,8 +32,6 @@ from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.quoting import qualified
 from holdfast.sources.postgres.server.statements import Statement
 from holdfast.sources.postgres.server.tools import Tool
-
-log = structlog.get_logger()
 
 UNDEFINED = ("42P01", "3F000")
 # Workers of pg_restore make what needs no table while rows are loaded: a domain's constraint that
@@ -153,7 +151,7 @@ class ArtefactRestore:
             self.steps.stored.proven(part) as proven,
             spool.at_hand(proven, size_bytes=part.plain_bytes, workers=workers) as at_hand,
         ):
-            log.info("pg_restore reads the dump", workers=at_hand.workers, reason=at_hand.reason)
+            events.info("pg_restore reads the dump", workers=at_hand.workers, reason=at_hand.reason)
             yield at_hand
 
     def _refuse_what_plain_sql_cannot(self) -> None:

@@ -1,0 +1,123 @@
+"""What a reader meets, in numbers: `python -m tests.house.figures [PROJECT]`, of any age."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median, quantiles
+
+PACKAGE = "holdfast"
+POSITIONAL = 3
+
+
+def trees(project: Path) -> dict[str, tuple[ast.Module, int]]:
+    """By module: what is in it, and how many lines it has."""
+    source = project / "src"
+    found = {}
+    for path in sorted((source / PACKAGE).rglob("*.py")):
+        parts = path.relative_to(source).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        text = path.read_text()
+        found[name] = ast.parse(text), len(text.splitlines())
+    return found
+
+
+def imports(tree: ast.Module) -> Iterator[ast.ImportFrom]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == PACKAGE:
+            yield node
+
+
+def graph(found: dict[str, tuple[ast.Module, int]]) -> dict[str, set[str]]:
+    """Which modules each module imports."""
+    arrows: dict[str, set[str]] = {}
+    for name, (tree, _) in found.items():
+        asked = arrows[name] = set()
+        for node in imports(tree):
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                asked.add(full if full in found else str(node.module))
+    return arrows
+
+
+def room(module: str) -> str:
+    """The folder that a module lies in, or itself where it lies at the top."""
+    parts = module.split(".")
+    return ".".join(parts[1:-1]) or parts[-1]
+
+
+def between_rooms(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Between those at the top of the package."""
+    rooms: defaultdict[str, set[str]] = defaultdict(set)
+    for name, asked in arrows.items():
+        here = name.split(".")[1:2]
+        for other in asked:
+            there = other.split(".")[1:2]
+            if here and there and here != there:
+                rooms[here[0]].add(there[0])
+    return rooms
+
+
+def circles(rooms: dict[str, set[str]]) -> int:
+    """Rooms that reach themselves."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        ahead = list(rooms.get(start, ()))
+        while ahead:
+            each = ahead.pop()
+            if each not in seen:
+                seen.add(each)
+                ahead += rooms.get(each, ())
+        return seen
+
+    return sum(each in reached(each) for each in rooms)
+
+
+def functions(found: dict[str, tuple[ast.Module, int]]) -> Iterator[ast.FunctionDef]:
+    for tree, _ in found.values():
+        yield from (each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef))
+
+
+def positional(function: ast.FunctionDef) -> int:
+    """Without `self` and `cls`."""
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    return len([each for each in arguments if each.arg not in ("self", "cls")])
+
+
+def middle_and_most(sizes: Sequence[int]) -> str:
+    return f"{median(sizes):.0f} / {quantiles(sizes, n=10)[-1]:.0f}"
+
+
+def figures(project: Path) -> dict[str, str]:
+    found = trees(project)
+    lines = {name: size for name, (_, size) in found.items()}
+    stated = sum(len(list(imports(tree))) for tree, _ in found.values())
+    rooms = between_rooms(graph(found))
+    tops = {name.split(".")[1] for name in found if "." in name}
+    written = [(each.end_lineno or each.lineno) - each.lineno + 1 for each in functions(found)]
+    return {
+        "modules": str(len(found)),
+        "lines": str(sum(lines.values())),
+        "rooms at the top level": str(len(tops)),
+        "folders": str(len({room(name) for name in found if "." in name})),
+        "arrows between rooms at the top level": str(sum(map(len, rooms.values()))),
+        "rooms at the top level in a circle": str(circles(rooms)),
+        "imports of our own per 1,000 lines": f"{1000 * stated / sum(lines.values()):.1f}",
+        "lines of a module, median / p90": middle_and_most(
+            [each for each in lines.values() if each > 1]
+        ),
+        "lines of a function, median / p90": middle_and_most(written),
+        f"functions with more than {POSITIONAL} positional parameters": str(
+            sum(positional(each) > POSITIONAL for each in functions(found))
+        ),
+    }
+
+
+if __name__ == "__main__":
+    told = figures(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
+    width = max(map(len, told))
+    sys.stdout.writelines(f"{name:<{width}}  {value}\n" for name, value in told.items())

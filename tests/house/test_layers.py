@@ -1,0 +1,152 @@
+"""The floors of the package refuse what they should: a changed copy of it is told by its import."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+CHECK = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intruder:
+    """A module that is written over, or added to, and what the checker says of it."""
+
+    module: str
+    line: str
+    contract: str
+    told: str
+
+
+INTRUDERS = (
+    Intruder(
+        module="sources/mysql/dump/policy.py",
+        line="import psycopg",
+        contract="psycopg",
+        told="holdfast.sources.mysql.dump.policy -> psycopg",
+    ),
+    Intruder(
+        module="sources/postgres/files/crc.py",
+        line="import pymysql",
+        contract="pymysql",
+        told="holdfast.sources.postgres.files.crc -> pymysql",
+    ),
+    Intruder(
+        module="repositories/local.py",
+        line="import paramiko",
+        contract="paramiko",
+        told="holdfast.repositories.local -> paramiko",
+    ),
+    Intruder(
+        module="new_room.py",
+        line="from holdfast.cli import main",
+        contract="floors",
+        told="new_room",
+    ),
+    Intruder(
+        module="operations/new_verb.py",
+        line="from holdfast.operations import context",
+        contract="operations",
+        told="new_verb",
+    ),
+    Intruder(
+        module="model/retention.py",
+        line="from holdfast.runtime import events",
+        contract="floors",
+        told="holdfast.model.retention -> holdfast.runtime.events",
+    ),
+    Intruder(
+        module="daemon/listener.py",
+        line="from holdfast.cli import context",
+        contract="floors",
+        told="holdfast.daemon.listener -> holdfast.cli.context",
+    ),
+    Intruder(
+        module="operations/prune.py",
+        line="from holdfast.repositories import local",
+        contract="ports-only",
+        told="holdfast.operations.prune -> holdfast.repositories.local",
+    ),
+    Intruder(
+        module="model/chain.py",
+        line="import os",
+        contract="pure",
+        told="holdfast.model.chain -> os",
+    ),
+)
+
+
+def checked(project: Path, *contracts: str) -> subprocess.CompletedProcess[str]:
+    """The checker on the package in `project`, by the contracts of ours."""
+    only = [f"--contract={each}" for each in contracts]
+    return subprocess.run(
+        [sys.executable, "-c", CHECK, "--no-cache", "--no-logo", *only],
+        cwd=project,
+        env={"PYTHONPATH": str(project / "src"), "PATH": "/usr/bin:/bin", "COLUMNS": "500"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it is, in a folder of its own."""
+    project = tmp_path_factory.mktemp("project")
+    shutil.copy(PROJECT / "pyproject.toml", project)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT / "src/holdfast", project / "src/holdfast", ignore=ignored)
+    return project
+
+
+def test_the_package_keeps_all_of_its_contracts(copied: Path) -> None:
+    answer = checked(copied)
+    assert answer.returncode == 0, answer.stdout
+
+
+@pytest.mark.parametrize("intruder", INTRUDERS, ids=lambda each: f"{each.line} in {each.module}")
+def test_an_import_that_no_floor_allows_is_refused(copied: Path, intruder: Intruder) -> None:
+    path = copied / "src/holdfast" / intruder.module
+    before = path.read_text() if path.exists() else None
+    try:
+        path.write_text(f"{before or ''}\n{intruder.line}\n")
+        answer = checked(copied, intruder.contract)
+    finally:
+        if before is None:
+            path.unlink()
+        else:
+            path.write_text(before)
+    assert answer.returncode == 1, answer.stdout
+    assert intruder.told in answer.stdout
+
+
+# Types of values: wherever something is read, also where nothing is.
+EVERYWHERE = {"annotated_types", "pydantic", "pydantic_core"}
+
+
+def test_every_library_has_a_home() -> None:
+    """One that no contract names would be free to spread."""
+    written = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    contracts = written["tool"]["importlinter"]["contracts"]
+    homed = {each for contract in contracts for each in contract.get("forbidden_modules", ())}
+    assert libraries() <= homed | EVERYWHERE
+
+
+def libraries() -> set[str]:
+    """What the package imports that is neither its own nor Python's."""
+    found: set[str] = set()
+    for path in (PROJECT / "src/holdfast").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(str(node.module).partition(".")[0])
+    return found - sys.stdlib_module_names - {"holdfast"}
