@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from holdfast.cli.render.progress import Meter
-from holdfast.operations.copy.objects import Item, upload
+from holdfast.operations.copy.objects import CopyItem, upload
 from holdfast.ports.repository import Repository
 from holdfast.repositories.clouds import s3_repository
 from holdfast.repositories.local import LocalRepository
@@ -27,9 +27,9 @@ def main(argv: list[str]) -> int:
     folder, at_once = Path(argv[0]), int(argv[1])
     source = LocalRepository(folder)
 
-    def walk() -> Iterator[Item]:
+    def walk() -> Iterator[CopyItem]:
         for stored in source.list(""):
-            yield Item(key=stored.key, size_bytes=stored.size_bytes)
+            yield CopyItem(key=stored.key, size_bytes=stored.size_bytes)
 
     target = RetryingRepository(store_of(json.loads(os.environ[STORE])))
     tally = upload(walk, source, target, at_once=at_once, is_fresh=True, progress=Meter())

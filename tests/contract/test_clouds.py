@@ -22,7 +22,7 @@ from holdfast.model.errors import (
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.backup.job import backup
 from holdfast.operations.check import check
-from holdfast.operations.copy.objects import Item, upload
+from holdfast.operations.copy.objects import CopyItem, upload
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
 from holdfast.operations.verify.full import verify
@@ -169,7 +169,8 @@ def test_what_is_there_by_size_and_fingerprint_is_not_sent_again_nor_read(cloud:
     for key in keys:
         source.put(key, [key.encode()])
     items = [
-        Item(key=key, size_bytes=len(key), sha256=sha256(key.encode()).hexdigest()) for key in keys
+        CopyItem(key=key, size_bytes=len(key), sha256=sha256(key.encode()).hexdigest())
+        for key in keys
     ]
     wrong = items[3]
     cloud.plain.put(wrong.key, [b"x" * wrong.size_bytes])

@@ -12,7 +12,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.model.errors import BackupFailed
 from holdfast.operations.backup.job import backup
 from holdfast.operations.check import check
-from holdfast.operations.context import Copying, Mirror
+from holdfast.operations.context import CopyContext, Mirror
 from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import prune
 from holdfast.operations.verify.full import verify
@@ -69,7 +69,7 @@ def test_a_job_lives_in_a_store(
     assert len(survey.failures) == 1
 
     elsewhere = MemoryRepository()
-    away = Copying(source=store, target=elsewhere, believed=store, guard=world.guard, at_once=4)
+    away = CopyContext(source=store, target=elsewhere, believed=store, guard=world.guard, at_once=4)
     assert copy("shop", away, FakeProgress()).exit_code == 0
     assert len(Catalog(elsewhere).survey("shop").manifests) == 3
 

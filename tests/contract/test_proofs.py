@@ -1,4 +1,4 @@
-"""What `ports.host_state.Proofs` promises, asked of the file and of the fake."""
+"""What `ports.host_state.VerificationLog` promises, asked of the file and of the fake."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.host_state.verification_log import FileProofs
-from holdfast.ports.host_state import Proofs, Reread
+from holdfast.host_state.verification_log import FileVerificationLog
+from holdfast.ports.host_state import Reread, VerificationLog
 from tests.fakes.clock import START
 from tests.fakes.proofs import MemoryProofs
 
 DAY = timedelta(days=1)
 
 
-def memory(_folder: Path) -> Proofs:
+def memory(_folder: Path) -> VerificationLog:
     return MemoryProofs()
 
 
-def file(folder: Path) -> Proofs:
-    return FileProofs(folder / "proofs.sqlite")
+def file(folder: Path) -> VerificationLog:
+    return FileVerificationLog(folder / "proofs.sqlite")
 
 
 @pytest.fixture(params=[memory, file], ids=lambda make: str(make.__name__))
-def proofs(request: pytest.FixtureRequest, tmp_path: Path) -> Proofs:
-    make: Callable[[Path], Proofs] = request.param
+def proofs(request: pytest.FixtureRequest, tmp_path: Path) -> VerificationLog:
+    make: Callable[[Path], VerificationLog] = request.param
     return make(tmp_path)
 
 
-def test_the_last_reading_of_an_object_counts(proofs: Proofs) -> None:
+def test_the_last_reading_of_an_object_counts(proofs: VerificationLog) -> None:
     proofs.reread("shop/a", "k", Reread(at=START, problem="bad"))
     assert proofs.damaged("shop") == {"shop/a"}
     proofs.reread("shop/a", "k", Reread(at=START + DAY))
@@ -38,7 +38,9 @@ def test_the_last_reading_of_an_object_counts(proofs: Proofs) -> None:
     assert proofs.damaged("shop") == set()
 
 
-def test_a_look_at_what_is_stored_does_not_outweigh_one_that_opened_it(proofs: Proofs) -> None:
+def test_a_look_at_what_is_stored_does_not_outweigh_one_that_opened_it(
+    proofs: VerificationLog,
+) -> None:
     bad = Reread(at=START, problem="plain SHA-256 is another one")
     proofs.reread("shop/a", "k", bad)
     proofs.reread("shop/a", "k", Reread(at=START + DAY, opened=False))
@@ -52,20 +54,20 @@ def test_a_look_at_what_is_stored_does_not_outweigh_one_that_opened_it(proofs: P
     assert proofs.damaged("shop") == set()
 
 
-def test_what_is_bad_is_told_for_its_own_job_only(proofs: Proofs) -> None:
+def test_what_is_bad_is_told_for_its_own_job_only(proofs: VerificationLog) -> None:
     proofs.reread("shop-eu/a", "k", Reread(at=START, problem="bad"))
     assert proofs.damaged("shop") == set()
     assert proofs.damaged("shop-eu") == {"shop-eu/a"}
 
 
-def test_a_backup_that_is_forgotten_was_never_read(proofs: Proofs) -> None:
+def test_a_backup_that_is_forgotten_was_never_read(proofs: VerificationLog) -> None:
     proofs.reread("shop/a", "k", Reread(at=START))
     proofs.forget("shop/a")
     assert proofs.of("shop/a") == {}
 
 
 def test_time_without_a_reference_starts_anew_when_there_was_one_in_between(
-    proofs: Proofs,
+    proofs: VerificationLog,
 ) -> None:
     proofs.unreferenced("shop", {"x", "y"}, now=START)
     assert proofs.unreferenced("shop", {"x", "z"}, now=START + DAY) == {

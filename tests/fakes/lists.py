@@ -9,7 +9,7 @@ from holdfast.model.backup import Buffer
 
 
 class MemoryLists:
-    """Obeys `ports.host_state.Lists`."""
+    """Obeys `ports.host_state.FileLists`."""
 
     def __init__(self) -> None:
         self.offered: dict[str, bytes] = {}

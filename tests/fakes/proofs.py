@@ -10,7 +10,7 @@ from holdfast.ports.host_state import Reread
 
 
 class MemoryProofs:
-    """Obeys `ports.host_state.Proofs`."""
+    """Obeys `ports.host_state.VerificationLog`."""
 
     def __init__(self) -> None:
         self.known: defaultdict[str, dict[str, Reread]] = defaultdict(dict)

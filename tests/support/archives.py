@@ -12,7 +12,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import Codec, Manifest, Server
 from holdfast.model.retention import Policy
-from holdfast.operations.context import Archiving, JobSpec
+from holdfast.operations.context import ArchiveContext, JobSpec
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.verify.full import verify
 from holdfast.operations.verify.quick import quick
@@ -51,9 +51,9 @@ class DataDirectory:
         return path
 
 
-def archiving(*repositories: MemoryRepository, recipients: tuple[str, ...] = ()) -> Archiving:
+def archiving(*repositories: MemoryRepository, recipients: tuple[str, ...] = ()) -> ArchiveContext:
     tokens = count(1)
-    return Archiving(
+    return ArchiveContext(
         job=JobSpec(
             name="shop",
             codec=Codec.ZSTD,

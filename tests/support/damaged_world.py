@@ -16,7 +16,7 @@ from holdfast.catalog.failure import Failure
 from holdfast.catalog.places import blob_key, mark_key, part_key
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.host_state.journal import FileJournal
-from holdfast.host_state.run_history import FileLedger
+from holdfast.host_state.run_history import FileRunHistory
 from holdfast.locking.lease import Lease, Terms
 from holdfast.locking.owner import this_process
 from holdfast.model.backup import Blob, Codec, Manifest, Member, Part, PartKind, Relation, Server
@@ -257,7 +257,7 @@ def _archive(store: LocalRepository, job: str) -> None:
 
 
 def _remember(state: Path) -> None:
-    ledger, journal = FileLedger(state / "runs"), FileJournal(state / "unfinished")
+    ledger, journal = FileRunHistory(state / "runs"), FileJournal(state / "unfinished")
     for job in ("shop", "other"):
         ledger.record(
             RunRecord(

@@ -13,7 +13,7 @@ import pytest
 from holdfast.cli.main import main
 from holdfast.config.load import load
 from holdfast.config.sources import PostgresSettings
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.ports.target import Target
 from holdfast.wiring import jobs as wiring
 from holdfast.wiring import sources as wiring_sources
@@ -84,7 +84,7 @@ class Desk:
             exit_code=code if isinstance(code, int) else 0, stdout=said.out, stderr=said.err
         )
 
-    def plugs(self, job: str) -> Plugs:
+    def plugs(self, job: str) -> Context:
         return wiring.plugs_for(load(self.config), job, progress=FakeProgress())
 
     def stored(self, name: str) -> Path:

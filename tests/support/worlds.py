@@ -7,11 +7,11 @@ from datetime import timedelta
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.failure import Failure
 from holdfast.limits.budget import Budget
-from holdfast.limits.throttle import Pace
+from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Codec
 from holdfast.model.retention import Policy
-from holdfast.operations.context import JobSpec, Plugs
-from holdfast.operations.verify.full import Reader
+from holdfast.operations.context import Context, JobSpec
+from holdfast.operations.verify.full import BackupReader
 from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Holder
 from tests.fakes.clock import FakeClock
@@ -48,13 +48,13 @@ class World:
         self.proofs = MemoryProofs()
         self.blob_grace = timedelta(0)
         self.gauges = MemoryGauges()
-        self.pace = Pace()
+        self.pace = Throttle()
         self.sessions: Holder | None = None
         self._runs = 0
 
     @property
-    def plugs(self) -> Plugs:
-        return Plugs(
+    def plugs(self) -> Context:
+        return Context(
             job=JobSpec(
                 name="shop",
                 codec=Codec.ZSTD,
@@ -92,11 +92,11 @@ class World:
         )
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> BackupReader:
         return self.reader_of(self.repository)
 
-    def reader_of(self, repository: Repository) -> Reader:
-        return Reader(
+    def reader_of(self, repository: Repository) -> BackupReader:
+        return BackupReader(
             repository=repository,
             proofs=self.proofs,
             clock=self.clock,

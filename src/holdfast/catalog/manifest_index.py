@@ -54,7 +54,7 @@ Row = tuple[int, str, object, str]
 """As the database has it: what it holds may be damaged in any way."""
 
 
-class Index:
+class ManifestIndex:
     """Overviews of one repository; without a file that it may use it reads everything.
 
     What was read when other keys were `believed` than now is read again.

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from holdfast.catalog.manifest_index import Overview
     from holdfast.config.settings import Settings
     from holdfast.model.restored import FailedStatements
-    from holdfast.operations.context import Archiving, Copying, Plugs
+    from holdfast.operations.context import ArchiveContext, Context, CopyContext
     from holdfast.operations.usage import JobUsage
-    from holdfast.operations.verify.full import Reader
+    from holdfast.operations.verify.full import BackupReader
     from holdfast.pipeline.decrypt import Identities
     from holdfast.ports.progress import Progress
     from holdfast.ports.repository import Repository
@@ -91,7 +91,7 @@ class Session:
         wiring.job_settings(self.settings, chosen)
         return [chosen]
 
-    def plugs(self, job: str, progress: Progress, *, chunk_bytes: int | None = None) -> Plugs:
+    def plugs(self, job: str, progress: Progress, *, chunk_bytes: int | None = None) -> Context:
         from holdfast.wiring import jobs as wiring
 
         return wiring.plugs_for(
@@ -113,17 +113,17 @@ class Session:
 
         return wiring.is_signed(self.settings, job, chosen=self.chosen_repository)
 
-    def copying(self, job: str, *, to: str) -> Copying:
+    def copying(self, job: str, *, to: str) -> CopyContext:
         from holdfast.wiring import jobs as wiring
 
         return wiring.copying(self.settings, job, to=to, chosen=self.chosen_repository)
 
-    def archiving(self, job: str) -> Archiving:
+    def archiving(self, job: str) -> ArchiveContext:
         from holdfast.wiring import wal as wiring_wal
 
         return wiring_wal.archiving(self.settings, job, chosen=self.chosen_repository)
 
-    def fetching(self, job: str) -> Archiving:
+    def fetching(self, job: str) -> ArchiveContext:
         from holdfast.wiring import wal as wiring_wal
 
         return wiring_wal.fetching(self.settings, job, chosen=self.chosen_repository)
@@ -242,7 +242,9 @@ class Session:
         found = wiring.repository_of(self.settings, job or "", chosen=repository)
         return usage(found, job or "")
 
-    def reader(self, job: str, progress: Progress, identities: Identities | None = None) -> Reader:
+    def reader(
+        self, job: str, progress: Progress, identities: Identities | None = None
+    ) -> BackupReader:
         """Reads the backups of `job` and remembers when."""
         from holdfast.wiring import jobs as wiring
 

@@ -17,13 +17,13 @@ from holdfast.cli.context import Session
 from holdfast.cli.options import duration_option, grouped
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import Unsupported
-from holdfast.model.recovery import Action, Goal, Reached, Recovery, moment_of
+from holdfast.model.recovery import Action, Reached, Recovery, RecoveryTarget, moment_of
 from holdfast.model.wal import Position
 from holdfast.operations.restore.recovery import require_reachable
 from holdfast.operations.wal.list import CLUSTER
 from holdfast.operations.wal.tablespaces import WayAhead
 from holdfast.runtime import events
-from holdfast.runtime.tablespaces import Otherwise
+from holdfast.runtime.tablespaces import WhenInUse
 
 PANEL = "Point in time (clusters; docs/wal.md)"
 START_TIMEOUT = timedelta(minutes=30)
@@ -32,8 +32,8 @@ START_TIMEOUT = timedelta(minutes=30)
 class End(StrEnum):
     """Goals that need no value."""
 
-    LATEST = Goal.LATEST.value
-    IMMEDIATE = Goal.IMMEDIATE.value
+    LATEST = RecoveryTarget.LATEST.value
+    IMMEDIATE = RecoveryTarget.IMMEDIATE.value
 
 
 def _option(*names: str, **words: Any) -> Any:
@@ -44,7 +44,7 @@ def _option(*names: str, **words: Any) -> Any:
 class Asked:
     """What the options say."""
 
-    goal: Goal | None
+    goal: RecoveryTarget | None
     value: str
     timeline: str
     action: Action
@@ -84,10 +84,10 @@ def asked(
 ) -> Asked:
     """The options as one value; raises `typer.BadParameter`."""
     goals = [
-        (Goal(target.value) if target else None, ""),
-        (Goal.TIME if target_time else None, target_time),
-        (Goal.LSN if target_lsn else None, target_lsn),
-        (Goal.NAME if target_name else None, target_name),
+        (RecoveryTarget(target.value) if target else None, ""),
+        (RecoveryTarget.TIME if target_time else None, target_time),
+        (RecoveryTarget.LSN if target_lsn else None, target_lsn),
+        (RecoveryTarget.NAME if target_name else None, target_name),
     ]
     given = [(goal, value) for goal, value in goals if goal is not None]
     if len(given) > 1:
@@ -182,14 +182,14 @@ def _require_cluster(manifest: Manifest) -> None:
         )
 
 
-def _checked(goal: Goal | None, value: str) -> str:
+def _checked(goal: RecoveryTarget | None, value: str) -> str:
     try:
-        if goal is Goal.TIME:
+        if goal is RecoveryTarget.TIME:
             return str(moment_of(value))
-        if goal is Goal.LSN:
+        if goal is RecoveryTarget.LSN:
             return str(Position.parse(value))
     except ValueError as error:
-        example = "'2026-11-21 18:00:00Z'" if goal is Goal.TIME else "0/3000158"
+        example = "'2026-11-21 18:00:00Z'" if goal is RecoveryTarget.TIME else "0/3000158"
         raise typer.BadParameter(f"{error}: write it like {example}") from error
     return value
 
@@ -210,12 +210,12 @@ def _program() -> list[str]:
     return [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
 
 
-def _tablespaces(goal: Goal, named: Path | None) -> str:
+def _tablespaces(goal: RecoveryTarget, named: Path | None) -> str:
     """What `wal get` does about those that WAL makes, be it archived only after we have looked."""
     if named is not None:
         return str(named)
     # Without a target a recovery that ends early would look like one that is complete.
-    return Otherwise.REFUSE.value if goal is Goal.LATEST else Otherwise.END.value
+    return WhenInUse.REFUSE.value if goal is RecoveryTarget.LATEST else WhenInUse.END.value
 
 
 def _arguments(

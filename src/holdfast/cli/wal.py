@@ -167,12 +167,12 @@ def get(
 
 def _spaces(where: str) -> NewTablespaces | None:
     """For the server that runs us, in its data directory."""
-    from holdfast.runtime.tablespaces import NewTablespaces, Otherwise
+    from holdfast.runtime.tablespaces import NewTablespaces, WhenInUse
 
     if not where:
         return None
-    if where in list(Otherwise):
-        return NewTablespaces(data=Path(), otherwise=Otherwise(where))
+    if where in list(WhenInUse):
+        return NewTablespaces(data=Path(), otherwise=WhenInUse(where))
     if not Path(where).is_absolute():
         raise typer.BadParameter("name an absolute path", param_hint="--tablespaces")
     return NewTablespaces(data=Path(), below=Path(where))

@@ -66,7 +66,7 @@ def _remove_dead(path: Path) -> None:
     path.unlink()
 
 
-class Supervisor:
+class Systemd:
     """systemd as somebody to report to; says nothing where nobody listens."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:

@@ -23,7 +23,7 @@ WITH_DEAD = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class SessionLimits:
     """`per_server` sessions that somebody works with; none is held longer than `longest`."""
 
     per_server: int
@@ -39,7 +39,7 @@ class JobSessions:
 
 
 @dataclass
-class Kept:
+class HeldSession:
     """A session in our hands, `renewed` when; whoever speaks to its server has the `lock`."""
 
     record: SessionRecord

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from holdfast.daemon.peer_auth import Authority, Peer, peer_of, user_name
-from holdfast.daemon.session_manager import Keeper
+from holdfast.daemon.peer_auth import Peer, PeerAuthority, peer_of, user_name
+from holdfast.daemon.session_manager import SessionManager
 from holdfast.model.errors import HoldfastError, SessionDaemonUnreachable, SessionRefused
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
@@ -39,7 +39,11 @@ class Listener:
     """Answers what comes over a socket, to those whom `authority` lets in."""
 
     def __init__(
-        self, keeper: Keeper, authority: Authority, *, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        keeper: SessionManager,
+        authority: PeerAuthority,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._keeper = keeper
         self._authority = authority

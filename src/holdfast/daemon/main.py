@@ -15,12 +15,12 @@ from pathlib import Path
 
 from holdfast.config.load import load
 from holdfast.config.settings import Settings
-from holdfast.daemon.activation import Supervisor, inherited_socket, own_socket
-from holdfast.daemon.held_session import JobSessions, Limits
+from holdfast.daemon.activation import Systemd, inherited_socket, own_socket
+from holdfast.daemon.held_session import JobSessions, SessionLimits
 from holdfast.daemon.listener import Listener
-from holdfast.daemon.peer_auth import Authority, group_id
-from holdfast.daemon.session_manager import Keeper
-from holdfast.daemon.session_store import Catalogue
+from holdfast.daemon.peer_auth import PeerAuthority, group_id
+from holdfast.daemon.session_manager import SessionManager
+from holdfast.daemon.session_store import SessionStore
 from holdfast.model.errors import HoldfastError
 from holdfast.runtime import events, streams
 from holdfast.runtime.logs import LogFormat, set_up
@@ -65,21 +65,21 @@ def _run(config: Path, round_seconds: float) -> None:
     settings = load(config)
     sessions = settings.sessions
     group = group_id(sessions.group)
-    authority = Authority(
+    authority = PeerAuthority(
         own_uid=os.geteuid(), group=group, admin_group=group_id(sessions.admin_group)
     )
     listening = inherited_socket(os.environ) or own_socket(sessions.socket, group=group)
-    catalogue = Catalogue(settings.state_directory / CATALOGUE)
-    keeper = Keeper(
+    catalogue = SessionStore(settings.state_directory / CATALOGUE)
+    keeper = SessionManager(
         catalogue=catalogue,
         authority=authority,
         sessions_of=lambda job: _sessions_of(load(config), job),
-        limits=Limits(per_server=sessions.per_server, longest=sessions.longest),
+        limits=SessionLimits(per_server=sessions.per_server, longest=sessions.longest),
         clock=clock.now,
         new_id=lambda: secrets.token_hex(16),
     )
     keeper.recover()
-    supervisor = Supervisor(os.environ)
+    supervisor = Systemd(os.environ)
     with listening:
         _serve(Listener(keeper, authority), keeper, listening, supervisor, round_seconds)
     keeper.stop()
@@ -93,9 +93,9 @@ def _sessions_of(settings: Settings, job: str) -> JobSessions:
 
 def _serve(
     listener: Listener,
-    keeper: Keeper,
+    keeper: SessionManager,
     listening: socket.socket,
-    supervisor: Supervisor,
+    supervisor: Systemd,
     round_seconds: float,
 ) -> None:
     """Everything slow happens in other threads, so a watchdog that hears nothing means a bug."""

@@ -26,7 +26,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
+class PeerAuthority:
     """Who is served: the daemon's own user, root, and members of `group`.
 
     Each ends its own sessions; members of `admin_group`, root and the daemon's own user

@@ -10,14 +10,14 @@ from datetime import timedelta
 
 from holdfast.daemon.held_session import (
     WITH_DEAD,
+    HeldSession,
     JobSessions,
-    Kept,
-    Limits,
+    SessionLimits,
     fields_of,
     require_open,
 )
-from holdfast.daemon.peer_auth import Authority, Peer, user_name
-from holdfast.daemon.session_store import Catalogue
+from holdfast.daemon.peer_auth import Peer, PeerAuthority, user_name
+from holdfast.daemon.session_store import SessionStore
 from holdfast.model.errors import (
     DatabaseUnreachable,
     HoldfastError,
@@ -37,16 +37,16 @@ from holdfast.sessions.record import SessionRecord
 REMEMBERED = timedelta(days=30)
 
 
-class Keeper:
+class SessionManager:
     """Holds sessions for others; its methods are called from many threads."""
 
     def __init__(
         self,
         *,
-        catalogue: Catalogue,
-        authority: Authority,
+        catalogue: SessionStore,
+        authority: PeerAuthority,
         sessions_of: Callable[[str], JobSessions],
-        limits: Limits,
+        limits: SessionLimits,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -57,7 +57,7 @@ class Keeper:
         self._clock = clock
         self._new_id = new_id
         self._lock = threading.Lock()
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, HeldSession] = {}
         self._beginning: list[str] = []
         self._is_recovered = False
         self._keeping_books = threading.Lock()
@@ -87,7 +87,9 @@ class Keeper:
                 kind, label=request.label, fast=request.fast, database=request.database
             )
             with on_failure(holding.abort):
-                kept = Kept(self._described(request, peer, server, holding), holding, self._clock())
+                kept = HeldSession(
+                    self._described(request, peer, server, holding), holding, self._clock()
+                )
                 self._catalogue.put(kept.record)
             with self._lock:
                 self._kept[kept.record.session_id] = kept
@@ -187,7 +189,7 @@ class Keeper:
                         self._close(kept, HeldState.LOST, "the daemon was stopped")
         self._catalogue.settle()
 
-    def _tend(self, kept: Kept) -> None:
+    def _tend(self, kept: HeldSession) -> None:
         with kept.lock:
             if not self._is_kept(kept):
                 # Ended while this thread waited: what is closed now was not lost.
@@ -205,7 +207,7 @@ class Keeper:
             except HoldfastError as error:
                 events.debug("session_not_usable", **fields_of(kept.record), error=error.message)
 
-    def _end(self, kept: Kept, peer: Peer) -> None:
+    def _end(self, kept: HeldSession, peer: Peer) -> None:
         require_open(kept.record)
         try:
             ended = kept.holding.end()
@@ -215,11 +217,11 @@ class Keeper:
         self._put(kept, HeldState.ENDED, f"ended by user '{user_name(peer.uid)}'")
         events.info("session_ended", **fields_of(kept.record), by=_who(peer))
 
-    def _let_go(self, kept: Kept) -> None:
+    def _let_go(self, kept: HeldSession) -> None:
         kept.holding.abort()
         self._drop(kept)
 
-    def _expire(self, kept: Kept) -> None:
+    def _expire(self, kept: HeldSession) -> None:
         kept.holding.abort()
         if not kept.record.is_open:
             self._drop(kept)
@@ -229,13 +231,13 @@ class Keeper:
         self._close(kept, HeldState.EXPIRED, f"{cause} until {self._clock():%Y-%m-%d %H:%M:%SZ}")
         events.warning("session_expired", **fields_of(kept.record), reason=cause)
 
-    def _looked_at(self, kept: Kept) -> None:
+    def _looked_at(self, kept: HeldSession) -> None:
         try:
             kept.holding.look()
         except HoldfastError as error:
             raise self._failed(kept, error) from error
 
-    def _failed(self, kept: Kept, error: HoldfastError) -> HoldfastError:
+    def _failed(self, kept: HeldSession, error: HoldfastError) -> HoldfastError:
         """Remember why the session is worth nothing, and say so."""
         if isinstance(error, DatabaseUnreachable):
             # Kept in hand: once the server answers again it may tell the cause.
@@ -248,16 +250,16 @@ class Keeper:
         events.warning(f"session_{state.value}", **fields_of(kept.record), reason=error.message)
         return error
 
-    def _close(self, kept: Kept, state: HeldState, reason: str) -> None:
+    def _close(self, kept: HeldSession, state: HeldState, reason: str) -> None:
         self._put(kept, state, reason)
         self._drop(kept)
 
-    def _put(self, kept: Kept, state: HeldState, reason: str) -> None:
+    def _put(self, kept: HeldSession, state: HeldState, reason: str) -> None:
         ended_at = kept.record.ended_at or self._clock()
         kept.record = replace(kept.record, state=state, reason=reason, ended_at=ended_at)
         self._catalogue.keep(kept.record)
 
-    def _drop(self, kept: Kept) -> None:
+    def _drop(self, kept: HeldSession) -> None:
         with self._lock:
             self._kept.pop(kept.record.session_id, None)
 
@@ -278,7 +280,7 @@ class Keeper:
                 " holdfast repair JOB ends those of dead runs",
             )
 
-    def _reserved(self, server: str) -> list[Kept]:
+    def _reserved(self, server: str) -> list[HeldSession]:
         """Nothing where a place is reserved now; else the sessions that have all places."""
         with self._lock:
             held = [
@@ -317,7 +319,7 @@ class Keeper:
         until = self._clock() + timedelta(seconds=ttl)
         return replace(record, lease_until=min(until, record.deadline))
 
-    def _open(self, session_id: str, peer: Peer) -> Kept:
+    def _open(self, session_id: str, peer: Peer) -> HeldSession:
         record = self._known(session_id, peer)
         kept = self._kept_as(session_id)
         if kept is None:
@@ -336,10 +338,10 @@ class Keeper:
         self._authority.require_owner(peer, record)
         return record
 
-    def _is_kept(self, kept: Kept) -> bool:
+    def _is_kept(self, kept: HeldSession) -> bool:
         return self._kept_as(kept.record.session_id) is kept
 
-    def _kept_as(self, session_id: str) -> Kept | None:
+    def _kept_as(self, session_id: str) -> HeldSession | None:
         with self._lock:
             return self._kept.get(session_id)
 

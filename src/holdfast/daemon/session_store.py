@@ -41,7 +41,7 @@ BUSY_SECONDS = 5.0
 MOST_LISTED, MOST_LISTED_BYTES = 1000, 4 << 20
 
 
-class Catalogue:
+class SessionStore:
     """One file, private to the daemon's user. Raises `ConfigInvalid` where it cannot be used.
 
     What is to be kept in any case waits in memory where the file cannot be written at the moment.

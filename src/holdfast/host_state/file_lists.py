@@ -18,8 +18,9 @@ CHUNK_BYTES = 1 << 20
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-class FileLists:
-    """Obeys `ports.host_state.Lists`: `FOLDER/JOB`, and `FOLDER/.JOB` for one that is offered."""
+class HostFileLists:
+    """Obeys `ports.host_state.FileLists`: `FOLDER/JOB`, and `FOLDER/.JOB` for one that is
+    offered."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -35,7 +35,7 @@ def _adapter() -> TypeAdapter[RunRecord]:
     return TypeAdapter(RunRecord)
 
 
-class FileLedger:
+class FileRunHistory:
     """`FOLDER/JOB.jsonl`, the newest run last."""
 
     def __init__(self, folder: Path) -> None:

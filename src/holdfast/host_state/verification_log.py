@@ -35,9 +35,9 @@ PRIMARY_CODE = 0xFF
 DAMAGE = (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-class FileProofs:
-    """Obeys `ports.host_state.Proofs`. A damaged file is begun anew: then everything is to be read
-    again."""
+class FileVerificationLog:
+    """Obeys `ports.host_state.VerificationLog`. A damaged file is begun anew: then everything is
+    to be read again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

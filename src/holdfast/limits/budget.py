@@ -45,7 +45,7 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class TaskLimits:
     """What this process may still start; `pids_max` is the least of its cgroup and ancestors."""
 
     cpus: int
@@ -75,7 +75,7 @@ SLOT_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryRoom:
+class MemoryBudget:
     """What a run may use, and what one compressor needs, in bytes."""
 
     limit_bytes: int
@@ -91,11 +91,11 @@ class MemoryRoom:
 
 
 def process_budget(
-    limits: Limits,
+    limits: TaskLimits,
     *,
     asked: int | None,
     connections_free: int | None,
-    memory: MemoryRoom | None = None,
+    memory: MemoryBudget | None = None,
     tasks_per_slot: int = TASKS_PER_SLOT,
 ) -> Budget:
     """The slots for a run: what was asked for (None is `auto`), lowered to what is possible.
@@ -135,7 +135,7 @@ def process_budget(
 
 
 def slots_now(
-    limits: Limits, *, working: int, threads: int, tasks_per_slot: int = TASKS_PER_SLOT
+    limits: TaskLimits, *, working: int, threads: int, tasks_per_slot: int = TASKS_PER_SLOT
 ) -> int:
     """How many may work now; tasks of our own threads and slots are not counted against us."""
     own = threads + working * (tasks_per_slot - 1)

@@ -11,19 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from holdfast.limits.budget import Ceiling, Limits
+from holdfast.limits.budget import Ceiling, TaskLimits
 
 UNLIMITED = {"max", "unlimited"}
 
 
-def live_limits(*, root: Path = Path("/"), uid: int | None = None) -> Limits:
+def live_limits(*, root: Path = Path("/"), uid: int | None = None) -> TaskLimits:
     """Limits of the process that reads `/proc/self` under `root`."""
     groups = list(_cgroup_ceilings(root))
     others = [
         *_user_ceiling(root / "proc", os.getuid() if uid is None else uid),
         *_kernel_ceilings(root / "proc"),
     ]
-    return Limits(
+    return TaskLimits(
         cpus=len(os.sched_getaffinity(0)),
         ceilings=(*groups, *others),
         pids_max=min((group.most for group in groups), default=None),

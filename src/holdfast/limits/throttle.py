@@ -17,7 +17,7 @@ CREDIT_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class ThrottleLimit:
     """Something to look at now and then, and the value above which the workers wait.
 
     `look` may return None where there is nothing to see.
@@ -28,14 +28,14 @@ class Limit:
     look: Callable[[], float | None]
 
 
-class Pace:
+class Throttle:
     """Shared by all workers of a run; `spend` blocks the one that calls it."""
 
     def __init__(
         self,
         *,
         bytes_per_second: int | None = None,
-        limits: Sequence[Limit] = (),
+        limits: Sequence[ThrottleLimit] = (),
         look_seconds: float = LOOK_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -105,7 +105,7 @@ class Pace:
         while not self._ended.wait(self._look_seconds):
             self.look()
 
-    def _pause(self, limit: Limit, value: float) -> None:
+    def _pause(self, limit: ThrottleLimit, value: float) -> None:
         if self._clear.is_set() and not self._ended.is_set():
             self._clear.clear()
             self._paused_since = self._monotonic()

@@ -20,7 +20,7 @@ from holdfast.ports.locks import Guard, Hold
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.periodic import ticking
+from holdfast.runtime.periodic import periodically
 
 LEASES = "_leases"
 SLOTS = "_slots"
@@ -192,7 +192,7 @@ def kept(lease: Lease, terms: Terms) -> Iterator[LeasedHold]:
 
     with (
         afterwards(_release, lease),
-        ticking(beat, pause=lambda: heartbeat_seconds(terms), name="heartbeat"),
+        periodically(beat, pause=lambda: heartbeat_seconds(terms), name="heartbeat"),
     ):
         yield hold
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from holdfast.locking.lease_record import LIMITS, Claim, decode, encode
+from holdfast.locking.lease_record import LIMITS, LeaseRecord, decode, encode
 from holdfast.locking.owner import Process, boot_seconds, has_ended
 from holdfast.model.errors import (
     AlreadyStored,
@@ -62,7 +62,7 @@ class Head:
     """The highest generation, 0 where there is none yet; without a claim it cannot be read."""
 
     number: int
-    claim: Claim | None = None
+    claim: LeaseRecord | None = None
 
 
 class Lease:
@@ -74,7 +74,7 @@ class Lease:
         self._terms = terms
         self._token = secrets.token_hex(16)
         self._lock = threading.Lock()
-        self._mine: Claim | None = None
+        self._mine: LeaseRecord | None = None
         self._number = 0
         self._renewed = 0.0
         self._watched: int | None = None
@@ -93,7 +93,7 @@ class Lease:
         because = self._why_free(head, looked_at)
         if not because:
             return False
-        claim = Claim(
+        claim = LeaseRecord(
             token=self._token,
             held=True,
             owner=self._terms.me,
@@ -133,7 +133,7 @@ class Lease:
                 self._put(self._number + 1, replace(self._mine, held=False, because="it ended"))
                 self._mine = None
 
-    def holder(self) -> Claim | None:
+    def holder(self) -> LeaseRecord | None:
         """Who owns it now, if anybody, as far as can be told from here; changes nothing."""
         claim = self._head().claim
         ended = claim is None or not claim.held or has_ended(claim.owner, seen_from=self._terms.me)
@@ -165,7 +165,7 @@ class Lease:
         """From now on, not from before the look: the generation may have come in between."""
         self._watched, self._watched_since = head.number, self._terms.seconds()
 
-    def _put(self, number: int, claim: Claim, *, stepped_over: int = 0) -> bool:
+    def _put(self, number: int, claim: LeaseRecord, *, stepped_over: int = 0) -> bool:
         """Whether `claim` is now the highest generation. What is below it is removed."""
         began = self._terms.seconds()
         try:
@@ -226,7 +226,7 @@ class Lease:
                 continue
         return Head(number=number)
 
-    def _read(self, number: int) -> Claim | None:
+    def _read(self, number: int) -> LeaseRecord | None:
         key = self._key(number)
         try:
             claim = decode(read(self._repository, key, LIMITS))

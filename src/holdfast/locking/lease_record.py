@@ -28,7 +28,7 @@ def _is_moment_or_none(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class LeaseRecord:
     """One generation of a lease; `token` is the same in all generations of one owner."""
 
     token: Annotated[str, MaxLen(TOKEN_BYTES)]
@@ -55,17 +55,17 @@ class Claim:
 
 
 @cache
-def _adapter() -> TypeAdapter[Claim]:
+def _adapter() -> TypeAdapter[LeaseRecord]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Claim)
+    return TypeAdapter(LeaseRecord)
 
 
-def encode(claim: Claim) -> bytes:
+def encode(claim: LeaseRecord) -> bytes:
     return json.dumps({"schema": SCHEMA, **asdict(claim)}, indent=1).encode() + b"\n"
 
 
-def decode(data: bytes) -> Claim | None:
+def decode(data: bytes) -> LeaseRecord | None:
     """The claim in `data`; None where it is damaged, which is no proof of anything."""
     try:
         found = parsed(data, LIMITS)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.model.backup import Part, PartKind
-from holdfast.model.ranges import Span, tear_in
+from holdfast.model.ranges import Span, gap_in
 from holdfast.model.stored_json import MANIFEST, Unreadable, parsed
 
 PATH, PIECE, VANISHED = "path", "bytes", "vanished"
@@ -16,7 +16,7 @@ _OF_FILES = {PartKind.FILE, PartKind.WAL, PartKind.CLOSING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TornFile:
+class IncompleteFile:
     """A file that would not come back as it was; `part` is where that shows."""
 
     path: str
@@ -24,7 +24,7 @@ class TornFile:
     problem: str
 
 
-def torn_files(parts: Sequence[Part]) -> Iterator[TornFile]:
+def incomplete_files(parts: Sequence[Part]) -> Iterator[IncompleteFile]:
     """Files whose pieces do not follow each other from the first byte to an open end, or do not
     have the size that they say. One that was dropped during the backup does not come back."""
     pieces: defaultdict[str, list[Part]] = defaultdict(list)
@@ -37,9 +37,9 @@ def torn_files(parts: Sequence[Part]) -> Iterator[TornFile]:
             yield from _torn(path, found)
 
 
-def _torn(path: str, parts: Sequence[Part]) -> Iterator[TornFile]:
+def _torn(path: str, parts: Sequence[Part]) -> Iterator[IncompleteFile]:
     spans = [_span(part) for part in parts]
-    tear = tear_in(spans)
+    tear = gap_in(spans)
     if tear is None:
         yield from _of_another_size(path, parts, spans)
         yield from _of_another_place(path, parts, spans)
@@ -47,13 +47,17 @@ def _torn(path: str, parts: Sequence[Part]) -> Iterator[TornFile]:
     part = parts[-1] if tear.found is None else parts[spans.index(tear.found)]
     missing = f"what comes after its first {tear.expected} bytes is not there"
     problem = missing if tear.expected is not None else "it goes on after its end"
-    yield TornFile(path=path, part=part.name, problem=f"cannot trust file '{path}': {problem}")
+    yield IncompleteFile(
+        path=path, part=part.name, problem=f"cannot trust file '{path}': {problem}"
+    )
 
 
-def _of_another_size(path: str, parts: Sequence[Part], spans: Sequence[Span]) -> Iterator[TornFile]:
+def _of_another_size(
+    path: str, parts: Sequence[Part], spans: Sequence[Span]
+) -> Iterator[IncompleteFile]:
     for part, span in zip(parts, spans, strict=True):
         if span.after is not None and part.plain_bytes != span.after - span.first:
-            yield TornFile(
+            yield IncompleteFile(
                 path=path,
                 part=part.name,
                 problem=f"cannot trust file '{path}': part '{part.name}' has {part.plain_bytes}"
@@ -63,14 +67,14 @@ def _of_another_size(path: str, parts: Sequence[Part], spans: Sequence[Span]) ->
 
 def _of_another_place(
     path: str, parts: Sequence[Part], spans: Sequence[Span]
-) -> Iterator[TornFile]:
+) -> Iterator[IncompleteFile]:
     """Parts are called by what is in them, so that two of one size cannot be taken for each
     other."""
     for part, span in zip(parts, spans, strict=True):
         piece = f"/{span.first >> 20:06}" if PIECE in part.details else ""
         is_named = part.name.startswith(FILES)
         if is_named and part.name != f"{FILES}{path.lower()}{piece}":
-            yield TornFile(
+            yield IncompleteFile(
                 path=path,
                 part=part.name,
                 problem=f"cannot trust part '{part.name}': it stands for bytes {span} of '{path}'",

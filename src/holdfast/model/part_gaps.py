@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from holdfast.model.backup import Manifest, Part, Relation
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.file_pieces import torn_files
-from holdfast.model.ranges import Span, tear_in
+from holdfast.model.file_pieces import incomplete_files
+from holdfast.model.ranges import Span, gap_in
 
 PAGES = "pages"
 
@@ -32,7 +32,9 @@ def gaps(manifest: Manifest) -> list[BadPart]:
     found = [_broken_range(relation, parts) for relation, parts in ranges.items()]
     found += [_broken_members(part) for part in manifest.parts if part.members]
     found += _repeated(manifest.parts)
-    found += [BadPart(name=each.part, problem=each.problem) for each in torn_files(manifest.parts)]
+    found += [
+        BadPart(name=each.part, problem=each.problem) for each in incomplete_files(manifest.parts)
+    ]
     return [each for each in found if each is not None]
 
 
@@ -45,7 +47,7 @@ def require_complete(manifest: Manifest) -> None:
 def _broken_range(relation: Relation, parts: list[Part]) -> BadPart | None:
     """From the first page to the open end, each range beginning where the one before ended."""
     spans = {_pages(part): part for part in parts}
-    tear = tear_in([_pages(part) for part in parts])
+    tear = gap_in([_pages(part) for part in parts])
     if tear is None:
         return None
     part = parts[-1] if tear.found is None else spans[tear.found]

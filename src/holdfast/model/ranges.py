@@ -31,7 +31,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tear:
+class Gap:
     """`found` is not where the span before it ended (`expected`, None at an open end); where
     `found` is None, the end itself is missing."""
 
@@ -39,11 +39,11 @@ class Tear:
     expected: int | None
 
 
-def tear_in(spans: Iterable[Span]) -> Tear | None:
+def gap_in(spans: Iterable[Span]) -> Gap | None:
     """None where they follow each other from the first to an open end, in whatever order given."""
     expected: int | None = 0
     for span in sorted(spans, key=lambda span: span.first):
         if expected is None or span.first != expected:
-            return Tear(found=span, expected=expected)
+            return Gap(found=span, expected=expected)
         expected = span.after
-    return None if expected is None else Tear(found=None, expected=expected)
+    return None if expected is None else Gap(found=None, expected=expected)

@@ -29,7 +29,7 @@ NO_TARGET = {
 }
 
 
-class Goal(StrEnum):
+class RecoveryTarget(StrEnum):
     """How far WAL is replayed."""
 
     LATEST = "latest"
@@ -55,7 +55,7 @@ class Recovery:
     WAL back as the server wants it.
     """
 
-    goal: Goal
+    goal: RecoveryTarget
     restore_command: str
     value: str = ""
     timeline: str = "latest"
@@ -69,15 +69,15 @@ class Recovery:
     @property
     def ends_open(self) -> bool:
         """Whether the server takes writes at the end; the end of all WAL always ends so."""
-        return self.goal is Goal.LATEST or self.action is Action.PROMOTE
+        return self.goal is RecoveryTarget.LATEST or self.action is Action.PROMOTE
 
     @property
     def settings(self) -> dict[str, str]:
         """The server's own settings, in their order: other targets are overruled before ours."""
         target: dict[str, str] = {}
-        if self.goal is Goal.IMMEDIATE:
+        if self.goal is RecoveryTarget.IMMEDIATE:
             target = {"recovery_target": self.goal.value}
-        elif self.goal is not Goal.LATEST:
+        elif self.goal is not RecoveryTarget.LATEST:
             target = {f"recovery_target_{self.goal.value}": self.value}
         return {
             **NOT_OURS,
@@ -112,7 +112,7 @@ class Reached:
     log: str = ""
 
 
-class Starter(Protocol):
+class ServerStarter(Protocol):
     """Somebody who starts a server on a folder that was restored."""
 
     def check(self, version: str) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
 from holdfast.model.wal_archive import Archives
-from holdfast.operations.context import Mirror, Plugs
+from holdfast.operations.context import Context, Mirror
 from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
 from holdfast.pipeline.encrypt import sealed
 from holdfast.ports.source import Finding, Source
@@ -23,7 +23,7 @@ class CheckReport:
     exit_code: int
 
 
-def check(plugs: Plugs) -> CheckReport:
+def check(plugs: Context) -> CheckReport:
     """Log in to the source, write to the repository, compare the room: nothing stays behind."""
     findings: list[Finding] = []
     codes: list[int] = []
@@ -58,7 +58,7 @@ def _collect(
         codes.append(error.exit_code)
 
 
-def _repository(plugs: Plugs) -> list[Finding]:
+def _repository(plugs: Context) -> list[Finding]:
     return [_works("repository", plugs.repository.check())]
 
 
@@ -76,12 +76,12 @@ def _works(subject: str, kept_because: str) -> Finding:
     )
 
 
-def _metrics(plugs: Plugs) -> list[Finding]:
+def _metrics(plugs: Context) -> list[Finding]:
     folder = plugs.gauges.check()
     return [Finding(subject="metrics", detail=f"go to '{folder}'")] if folder else []
 
 
-def _encryption(plugs: Plugs) -> list[Finding]:
+def _encryption(plugs: Context) -> list[Finding]:
     recipients = plugs.job.recipients
     if not recipients:
         return []
@@ -89,7 +89,7 @@ def _encryption(plugs: Plugs) -> list[Finding]:
     return [Finding(subject="encryption", detail=f"age, for {', '.join(recipients)}")]
 
 
-def _databases(plugs: Plugs, sources: list[Source]) -> list[Finding]:
+def _databases(plugs: Context, sources: list[Source]) -> list[Finding]:
     sources += plugs.source.databases()
     if len(sources) == 1:
         return []
@@ -97,7 +97,7 @@ def _databases(plugs: Plugs, sources: list[Source]) -> list[Finding]:
     return [Finding(subject="databases", detail=f"{len(sources)}: {names}")]
 
 
-def _archiver(plugs: Plugs, source: Archives) -> list[Finding]:
+def _archiver(plugs: Context, source: Archives) -> list[Finding]:
     found = source.archiver()
     require_cluster_of_backups(plugs.job, plugs.repository, found.cluster)
     if found.problem:
@@ -113,7 +113,7 @@ def _subject(what: str, source: Source, sources: Sequence[Source]) -> str:
     return what if len(sources) == 1 else f"{what} '{source.database}'"
 
 
-def _room(plugs: Plugs, sources: Sequence[Source]) -> list[Finding]:
+def _room(plugs: Context, sources: Sequence[Source]) -> list[Finding]:
     """Compressed sizes are not known beforehand, so the plain estimate is what must fit."""
     needed = sum(source.plan().estimated_bytes for source in sources)
     free = plugs.repository.free_bytes()

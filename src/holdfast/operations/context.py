@@ -7,18 +7,25 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from holdfast.limits.budget import Budget
-from holdfast.limits.throttle import Pace
+from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Codec, Encryption
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import Leftovers
 from holdfast.ports.clock import Clock
-from holdfast.ports.host_state import Gauges, Journal, KnownClusters, Ledger, Lists, Proofs
+from holdfast.ports.host_state import (
+    FileLists,
+    Gauges,
+    Journal,
+    KnownClusters,
+    RunHistory,
+    VerificationLog,
+)
 from holdfast.ports.locks import Guard
 from holdfast.ports.progress import Progress
 from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Holder
 from holdfast.ports.source import Source
-from holdfast.runtime.adaptive_limit import Room
+from holdfast.runtime.adaptive_limit import AdaptiveLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +59,7 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Copying:
+class CopyContext:
     """What a copy from one repository to another touches; `at_once` small objects at a time.
 
     `source` and `target` hand on what is stored as it is, `believed` is the source with its
@@ -70,7 +77,7 @@ class Copying:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Archiving:
+class ArchiveContext:
     """What archiving the WAL of a job touches: its repository first, then its mirrors.
 
     `clusters` are those that this host has found to be the job's.
@@ -95,7 +102,7 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plugs:
+class Context:
     """Everything that a run of one job touches.
 
     `blob_secret` is what this host names sealed blobs with: the same at every run. The `mirrors`
@@ -107,7 +114,7 @@ class Plugs:
     source: Source
     repository: Repository
     guard: Guard
-    ledger: Ledger
+    ledger: RunHistory
     progress: Progress
     clock: Clock
     host: str
@@ -116,14 +123,14 @@ class Plugs:
     peak_memory_bytes: Callable[[], int]
     cpu_seconds: Callable[[], float]
     journal: Journal
-    lists: Lists
-    proofs: Proofs
+    lists: FileLists
+    proofs: VerificationLog
     gauges: Gauges
-    pace: Callable[[Source], Pace]
+    pace: Callable[[Source], Throttle]
     blob_secret: Callable[[], bytes]
     mirrors: tuple[Mirror, ...] = ()
     host_guard: Guard | None = None
     sessions: Holder | None = None
-    room: Callable[[int], Room] = Room
+    room: Callable[[int], AdaptiveLimit] = AdaptiveLimit
     refused_tasks: Callable[[], int] = lambda: 0
     leftovers: Leftovers = field(default_factory=Leftovers)

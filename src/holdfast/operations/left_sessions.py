@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from holdfast.model.errors import HoldfastError, Interrupted
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.runtime import events
 
 
-def left_sessions(plugs: Plugs, *, spare: Collection[str]) -> list[str]:
+def left_sessions(plugs: Context, *, spare: Collection[str]) -> list[str]:
     """All but those to `spare`; none where nobody can be asked, which keeps nobody from the rest.
 
     Only the holder knows them all: a run that was killed early has written nothing down.
@@ -25,7 +25,7 @@ def left_sessions(plugs: Plugs, *, spare: Collection[str]) -> list[str]:
         return []
 
 
-def end_left(plugs: Plugs, session_ids: Sequence[str]) -> None:
+def end_left(plugs: Context, session_ids: Sequence[str]) -> None:
     """Only for whoever holds the job: nobody else can tell whether the run is dead."""
     holder = plugs.sessions
     if holder is None:

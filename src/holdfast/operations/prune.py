@@ -18,7 +18,7 @@ from holdfast.model.errors import (
     RunInFlight,
 )
 from holdfast.model.retention import Candidate, Verdict
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.operations.verify.scrub import proven_at
 from holdfast.operations.wal.prune import PrunedWal, prune_wal
 from holdfast.ports.locks import Hold
@@ -57,7 +57,7 @@ class PruneReport:
         return RepositoryReadOnly.exit_code if is_refused else 0
 
 
-def prune(plugs: Plugs, *, dry_run: bool) -> PruneReport:
+def prune(plugs: Context, *, dry_run: bool) -> PruneReport:
     """Carry out the plan of a job's retention; `dry_run` only makes it, and asks for no lock.
 
     Raises `RunInFlight` while a backup of the job is under way, `LeaseLost`. A backup whose
@@ -81,7 +81,7 @@ def prune(plugs: Plugs, *, dry_run: bool) -> PruneReport:
             )
 
 
-def _make_room(plugs: Plugs) -> list[tuple[Verdict, Manifest]]:
+def _make_room(plugs: Context) -> list[tuple[Verdict, Manifest]]:
     """Drop the oldest backup that is to go, where the store has no room for a lease even.
 
     Nobody else owns the job, and nobody can before there is room. Raises `RepositoryFull` where
@@ -108,7 +108,7 @@ def _make_room(plugs: Plugs) -> list[tuple[Verdict, Manifest]]:
     return [(verdict, oldest)]
 
 
-def _planned(plugs: Plugs) -> PruneReport:
+def _planned(plugs: Context) -> PruneReport:
     survey = Catalog(plugs.repository).survey(plugs.job.name)
     verdicts = _verdicts(plugs, survey)
     drop = _to_drop(survey, verdicts)
@@ -128,7 +128,7 @@ def _planned(plugs: Plugs) -> PruneReport:
     )
 
 
-def _finished(plugs: Plugs) -> list[str]:
+def _finished(plugs: Context) -> list[str]:
     try:
         return Catalog(plugs.repository).finish_drops(plugs.job.name)
     except RepositoryReadOnly:
@@ -136,7 +136,7 @@ def _finished(plugs: Plugs) -> list[str]:
         return []
 
 
-def _carried_out(plugs: Plugs, hold: Hold, finished: list[str]) -> PruneReport:
+def _carried_out(plugs: Context, hold: Hold, finished: list[str]) -> PruneReport:
     catalog = Catalog(plugs.repository)
     survey = catalog.survey(plugs.job.name)
     verdicts = _verdicts(plugs, survey)
@@ -181,7 +181,7 @@ def _carried_out(plugs: Plugs, hold: Hold, finished: list[str]) -> PruneReport:
 
 
 def _pruned_wal(
-    plugs: Plugs,
+    plugs: Context,
     survey: Survey,
     gone: Collection[str],
     *,
@@ -195,7 +195,7 @@ def _pruned_wal(
     return prune_wal(plugs.repository, plugs.job.name, kept, require=require, dry_run=dry_run)
 
 
-def unreferenced(plugs: Plugs, survey: Survey, *, dropped: Collection[str] = ()) -> list[Stored]:
+def unreferenced(plugs: Context, survey: Survey, *, dropped: Collection[str] = ()) -> list[Stored]:
     """Blobs that no backup has referred to for the job's grace time, and none does now."""
     if not survey.is_readable:
         return []
@@ -211,7 +211,7 @@ def unreferenced(plugs: Plugs, survey: Survey, *, dropped: Collection[str] = ())
     return [each for each in blobs if now - since[each.key] >= job.blob_grace]
 
 
-def _verdicts(plugs: Plugs, survey: Survey) -> list[Verdict]:
+def _verdicts(plugs: Context, survey: Survey) -> list[Verdict]:
     damaged = plugs.proofs.damaged(plugs.job.name)
     running = _running(plugs)
     found: set[str] = set()
@@ -236,7 +236,7 @@ def _verdicts(plugs: Plugs, survey: Survey) -> list[Verdict]:
     return retention.plan(candidates, plugs.job.retention, now=plugs.clock())
 
 
-def _running(plugs: Plugs) -> str:
+def _running(plugs: Context) -> str:
     """The run that owns the job now: a job of several databases finishes them one by one."""
     try:
         owner = plugs.guard.owner(plugs.job.name) or {}

@@ -18,7 +18,7 @@ from holdfast.catalog.places import (
     record_at,
 )
 from holdfast.model.errors import VerifyFailed
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.operations.left_sessions import end_left, left_sessions
 from holdfast.operations.prune import unreferenced
 from holdfast.ports.repository import Stored
@@ -63,7 +63,7 @@ class RepairReport:
         return VerifyFailed.exit_code if damaged else 0
 
 
-def repair(plugs: Plugs, *, dry_run: bool) -> RepairReport:
+def repair(plugs: Context, *, dry_run: bool) -> RepairReport:
     """Remove what no backup needs and no run can go on with; `dry_run` only says what that is.
 
     Raises `RunInFlight` while a run of the job is under way. Good backups are never touched;
@@ -83,7 +83,7 @@ def repair(plugs: Plugs, *, dry_run: bool) -> RepairReport:
 
 
 def _report(
-    plugs: Plugs, leftovers: list[Leftover], *, unfinished_puts: int, dry_run: bool
+    plugs: Context, leftovers: list[Leftover], *, unfinished_puts: int, dry_run: bool
 ) -> RepairReport:
     return RepairReport(
         job=plugs.job.name,
@@ -93,7 +93,7 @@ def _report(
     )
 
 
-def _sorted(plugs: Plugs) -> list[Leftover]:
+def _sorted(plugs: Context) -> list[Leftover]:
     job = plugs.job.name
     survey = Catalog(plugs.repository).survey(job)
     stored: defaultdict[str, list[Stored]] = defaultdict(list)
@@ -130,7 +130,7 @@ def _of_backups(survey: Survey, stored: dict[str, list[Stored]]) -> Iterator[Lef
 
 
 def _of_unfinished(
-    plugs: Plugs, survey: Survey, stored: dict[str, list[Stored]]
+    plugs: Context, survey: Survey, stored: dict[str, list[Stored]]
 ) -> Iterator[Leftover]:
     known = {each.backup_id for each in survey.manifests + survey.damaged}
     catalog = Catalog(plugs.repository)
@@ -149,12 +149,12 @@ def _of_unfinished(
             yield _removed(backup_id, parts, "its run ended without a backup")
 
 
-def _of_sessions(plugs: Plugs) -> Iterator[Leftover]:
+def _of_sessions(plugs: Context) -> Iterator[Leftover]:
     for session_id in _dead_sessions(plugs):
         yield _removed(f"session {session_id}", [], "the run that began it ended without a backup")
 
 
-def _dead_sessions(plugs: Plugs) -> list[str]:
+def _dead_sessions(plugs: Context) -> list[str]:
     """Of runs that nobody goes on with."""
     unfinished = plugs.journal.unfinished(plugs.job.name) if plugs.job.resumable else []
     return left_sessions(plugs, spare=[each.snapshot for each in unfinished])
@@ -165,7 +165,7 @@ def _of_others(foreign: list[Stored]) -> Iterator[Leftover]:
         yield _leftover(each.key, [each], Fate.KEPT, "holdfast did not make it")
 
 
-def _of_blobs(plugs: Plugs, survey: Survey) -> Iterator[Leftover]:
+def _of_blobs(plugs: Context, survey: Survey) -> Iterator[Leftover]:
     blobs = unreferenced(plugs, survey)
     if blobs:
         yield _removed(f"{plugs.job.name}/{BLOBS}", blobs, "no backup refers to them")

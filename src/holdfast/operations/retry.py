@@ -14,7 +14,7 @@ LONGEST_WAIT_SECONDS = 60.0
 Answer = TypeVar("Answer")
 
 
-class Recoveries:
+class Retries:
     """How often something was tried again in one run."""
 
     def __init__(self, attempts: int) -> None:

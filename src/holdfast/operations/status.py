@@ -9,7 +9,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import HoldfastError, Interrupted
 from holdfast.model.wal_archive import Archiver, Archives
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.ports.host_state import RunRecord
 
 
@@ -48,7 +48,7 @@ class JobStatus:
         return ""
 
 
-def status(plugs: Plugs) -> JobStatus:
+def status(plugs: Context) -> JobStatus:
     """Read the repository, the ledger and the lock of one job, and ask the server of a cluster how
     its WAL is archived; changes nothing."""
     survey = Catalog(plugs.repository).survey(plugs.job.name)
@@ -71,7 +71,7 @@ def status(plugs: Plugs) -> JobStatus:
     )
 
 
-def _archiver(plugs: Plugs) -> tuple[Archiver | None, str]:
+def _archiver(plugs: Context) -> tuple[Archiver | None, str]:
     """A server that is down is for `check` to tell: what is kept is as good as before."""
     if not isinstance(plugs.source, Archives):
         return None, ""

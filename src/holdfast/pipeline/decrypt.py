@@ -9,7 +9,7 @@ from typing import Any
 import pyrage
 
 from holdfast.pipeline.flow import CorruptStream, Stage
-from holdfast.runtime.thread_bridge import Lockstep, ReadsFrom, WritesTo
+from holdfast.runtime.thread_bridge import ReadsFrom, ThreadBridge, WritesTo
 
 SECRET_PREFIX = "AGE-SECRET-KEY-1"  # noqa: S105 - what every identity begins with, not one of them
 PLUGIN_PREFIX = "AGE-PLUGIN-"
@@ -72,7 +72,7 @@ class Identities:
             with _translated():
                 pyrage.decrypt_io(source, sink, self._keys)
 
-        with Lockstep(unseal) as stage:
+        with ThreadBridge(unseal) as stage:
             yield stage
 
     def opened(self, data: bytes) -> bytes:

@@ -13,7 +13,7 @@ import pyrage
 
 from holdfast.pipeline.compress import Pass
 from holdfast.pipeline.flow import Stage
-from holdfast.runtime.thread_bridge import Lockstep, ReadsFrom, WritesTo
+from holdfast.runtime.thread_bridge import ReadsFrom, ThreadBridge, WritesTo
 
 SSH_PREFIX = "ssh-"
 
@@ -33,7 +33,7 @@ def encryption(recipients: Sequence[str]) -> Iterator[Stage]:
     def seal(source: ReadsFrom, sink: WritesTo) -> None:
         pyrage.encrypt_io(source, sink, keys)
 
-    with Lockstep(seal) as stage:
+    with ThreadBridge(seal) as stage:
         yield stage
 
 

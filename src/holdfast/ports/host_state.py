@@ -52,7 +52,7 @@ class Journal(Protocol):
         ...
 
 
-class Lists(Protocol):
+class FileLists(Protocol):
     """The list of files in the newest backup of each job that seals what this host cannot open
     again: its next incremental backup has to be asked for with it."""
 
@@ -107,7 +107,7 @@ class RunRecord:
     facts: dict[str, str] = field(default_factory=dict)
 
 
-class Ledger(Protocol):
+class RunHistory(Protocol):
     """The memory of past runs on this host."""
 
     def record(self, run: RunRecord) -> None: ...
@@ -129,7 +129,7 @@ class Reread:
     opened: bool = True
 
 
-class Proofs(Protocol):
+class VerificationLog(Protocol):
     """What this host has read back when, and which blobs nobody has referred to since when.
 
     It may be lost at any time: then everything counts as not yet read, and as just found.

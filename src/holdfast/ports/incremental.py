@@ -12,7 +12,7 @@ from holdfast.ports.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
+class EarlierBackup:
     """The good backups of a job that can be restored as they are, newest first."""
 
     manifests: Callable[[], Sequence[Manifest]]
@@ -20,10 +20,10 @@ class Earlier:
 
 
 @runtime_checkable
-class Chained(Protocol):
+class IncrementalSource(Protocol):
     """A source that can copy no more than what changed since an earlier backup."""
 
-    def after(self, earlier: Earlier) -> Source:
+    def after(self, earlier: EarlierBackup) -> Source:
         """The same source, whose snapshots may name one of `earlier` as their `parent`."""
         ...
 

@@ -24,7 +24,7 @@ HTTPS = 443
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class ConnectionOptions:
     """To the store at `endpoint`; `tunnel` tells why there was none, where one of ours is used."""
 
     endpoint: str
@@ -44,14 +44,14 @@ class Way:
         )
 
 
-def way_to(endpoint: str, ca_file: Path | None, timeout: timedelta) -> Way:
+def way_to(endpoint: str, ca_file: Path | None, timeout: timedelta) -> ConnectionOptions:
     """Nothing is connected yet; `timeout` is how long the store may be silent."""
     url, client = urlsplit(endpoint), _client(endpoint, timeout)
     if ca_file is None:
-        return Way(endpoint=endpoint, ca_file=None, timeout=timeout, client=client)
+        return ConnectionOptions(endpoint=endpoint, ca_file=None, timeout=timeout, client=client)
     client["root_certificate"] = ca_file.read_bytes()
     if not _needs_tunnel(url, ca_file):
-        return Way(endpoint=endpoint, ca_file=ca_file, timeout=timeout, client=client)
+        return ConnectionOptions(endpoint=endpoint, ca_file=ca_file, timeout=timeout, client=client)
     from holdfast.repositories.tls_relay import TlsRelay
 
     relay = TlsRelay(
@@ -62,7 +62,7 @@ def way_to(endpoint: str, ca_file: Path | None, timeout: timedelta) -> Way:
     )
     client["root_certificate"] = relay.certificate
     client["proxy_url"] = f"http://127.0.0.1:{relay.port}"
-    return Way(
+    return ConnectionOptions(
         endpoint=endpoint, ca_file=ca_file, timeout=timeout, client=client, tunnel=relay.fault
     )
 

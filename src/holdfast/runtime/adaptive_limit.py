@@ -13,7 +13,7 @@ LOOK_SECONDS = 1.0
 MOST_TRIES = 5
 
 
-class Room:
+class AdaptiveLimit:
     """The slots of one run.
 
     `look` is given how many slots are at work and how many threads there are for them, and says

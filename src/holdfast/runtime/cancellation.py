@@ -10,7 +10,7 @@ from holdfast.model.errors import BackupFailed
 from holdfast.runtime.cleanup import afterwards
 
 
-class Endings:
+class Cancellation:
     """Everything under way, and whether all of it was told to end."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from holdfast.runtime.cleanup import afterwards
 
 
 @contextmanager
-def ticking(
+def periodically(
     act: Callable[[], bool | None], *, pause: Callable[[], float], name: str
 ) -> Iterator[None]:
     """Call `act` in a thread of its own until the block ends or it returns True.

@@ -23,7 +23,7 @@ LINKS = "pg_tblspc"
 _CATALOG_VERSION = slice(12, 16)
 
 
-class Otherwise(StrEnum):
+class WhenInUse(StrEnum):
     """What becomes of WAL that makes a tablespace in a folder that is in use: it is not handed to
     the server, or only what comes before that, which is enough for a target that comes before."""
 
@@ -50,7 +50,7 @@ class NewTablespaces:
 
     data: Path
     below: Path | None = None
-    otherwise: Otherwise = Otherwise.REFUSE
+    otherwise: WhenInUse = WhenInUse.REFUSE
 
     def admit(self, path: Path, following: Callable[[], bytes]) -> list[int]:
         """Make the segment at `path` safe to be replayed; the OIDs of those that `make` is to make
@@ -67,7 +67,7 @@ class NewTablespaces:
                     _write(path, segment.without(found), found.made)
                     brought.append(found.made.oid)
                 elif self._is_refused(found.made):
-                    if self.otherwise is Otherwise.REFUSE:
+                    if self.otherwise is WhenInUse.REFUSE:
                         raise in_use(found.made)
                     _write(path, segment.ended_before(found), found.made)
         return brought

@@ -33,7 +33,7 @@ class Abandoned(Exception):
     """Nobody will bring more: the block around the function was left."""
 
 
-class Lockstep:
+class ThreadBridge:
     """Obeys `pipeline.flow.Stage`; what `work` raises is raised by `feed` or `finish`.
 
     Leaving the block ends the thread, whatever it was waiting for.

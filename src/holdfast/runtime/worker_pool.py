@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from holdfast.model.errors import Interrupted, TasksRefused
-from holdfast.runtime.adaptive_limit import MOST_TRIES, Room
+from holdfast.runtime.adaptive_limit import MOST_TRIES, AdaptiveLimit
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +24,7 @@ def run_all(
     *,
     workers: int,
     abort: Callable[[], None] = nothing,
-    room: Room | None = None,
+    room: AdaptiveLimit | None = None,
 ) -> list[Result]:
     """`work` on every item, at most `workers` at a time; the results in the order of the items.
 
@@ -34,7 +34,7 @@ def run_all(
     With `room` fewer may work than there are threads, and an item for which the host refused a
     task is tried again with half as many.
     """
-    crew = _Crew(items, work, abort, room or Room(workers))
+    crew = _Crew(items, work, abort, room or AdaptiveLimit(workers))
     threads = [
         threading.Thread(target=crew.serve, name=f"slot-{number}")
         for number in range(1, workers + 1)
@@ -75,7 +75,7 @@ class _Crew(Generic[Item, Result]):
         items: Iterable[Item],
         work: Callable[[Item], Result],
         abort: Callable[[], None],
-        room: Room,
+        room: AdaptiveLimit,
     ) -> None:
         self._items: Iterator[tuple[int, Item]] = iter(enumerate(items))
         self._work = work

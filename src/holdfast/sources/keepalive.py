@@ -16,13 +16,13 @@ from holdfast.model.errors import (
 )
 from holdfast.ports.sessions import Ended, Holder, Holding
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.periodic import ticking
+from holdfast.runtime.periodic import periodically
 
 # How soon a restarted server is noticed, and how often a lease is renewed.
 LOOK_SECONDS = 10.0
 
 
-class Tender:
+class Keepalive:
     """Speaks to the server of `holding` from one thread at a time.
 
     `lost` is told, once, why the session is worth nothing any more.
@@ -36,7 +36,7 @@ class Tender:
 
     def at_work(self, *, seconds: float = LOOK_SECONDS) -> AbstractContextManager[None]:
         """Look at the session every `seconds` until it is lost, ended, or the block is left."""
-        return ticking(self._look, pause=lambda: seconds, name="tender")
+        return periodically(self._look, pause=lambda: seconds, name="tender")
 
     def end(self) -> Ended:
         """End it; no look comes after."""

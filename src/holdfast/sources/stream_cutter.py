@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 
-class Cutter:
+class StreamCutter:
     """Takes a stream apart from front to back; `chunks` is read only as far as it is asked for."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.config.secret import read_secret
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import PostgresSettings
-from holdfast.model.recovery import Starter
+from holdfast.model.recovery import ServerStarter
 from holdfast.model.wal_archive import WalStream
 from holdfast.ports.sessions import Bracket, Holder
 from holdfast.ports.source import Source
@@ -87,14 +87,14 @@ def wal_stream(settings: PostgresSettings, *, slot: str) -> WalStream:
 
 def bracket(settings: PostgresSettings, holder: Holder | None) -> Bracket:
     """A base backup around what others copy, held by the daemon where the job wants that."""
-    from holdfast.sources.postgres.files.base_backup import PostgresBracket
+    from holdfast.sources.postgres.files.base_backup import PostgresBaseBackup
 
-    return PostgresBracket(
+    return PostgresBaseBackup(
         login=_login(settings, "holdfast"), holder=holder or postgres_holder(settings, "holdfast")
     )
 
 
-def starter(url: str, settings: PostgresSettings, *, options: str) -> Starter:
+def starter(url: str, settings: PostgresSettings, *, options: str) -> ServerStarter:
     """What starts a server on the folder that `url` names; it logs in as the job does."""
     from holdfast.sources.postgres.files.server_start import ClusterStarter
     from holdfast.sources.postgres.files.target import DirectoryTarget

@@ -11,37 +11,37 @@ import secrets
 import socket
 from functools import partial
 
-from holdfast.catalog.manifest_index import Index
+from holdfast.catalog.manifest_index import ManifestIndex
 from holdfast.config.problems import did_you_mean
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import PostgresSettings
 from holdfast.host_state.failed_statements import FileFailedStatements
-from holdfast.host_state.file_lists import FileLists
+from holdfast.host_state.file_lists import HostFileLists
 from holdfast.host_state.journal import FileJournal
 from holdfast.host_state.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
-from holdfast.host_state.run_history import FileLedger
+from holdfast.host_state.run_history import FileRunHistory
 from holdfast.host_state.secret import lasting_secret
-from holdfast.host_state.verification_log import FileProofs
-from holdfast.limits.budget import Budget, MemoryRoom, process_budget, slots_now, tasks_beside
+from holdfast.host_state.verification_log import FileVerificationLog
+from holdfast.limits.budget import Budget, MemoryBudget, process_budget, slots_now, tasks_beside
 from holdfast.limits.cgroup import live_limits, refused_tasks
-from holdfast.limits.throttle import Limit, Pace
+from holdfast.limits.throttle import Throttle, ThrottleLimit
 from holdfast.locking.host_lock import OwnedGuard
 from holdfast.model.errors import ConfigInvalid, UnknownJob, Unsupported
 from holdfast.model.restored import FailedStatements
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import Leftovers
-from holdfast.operations.context import Copying, JobSpec, Mirror, Plugs
-from holdfast.operations.verify.full import Reader
+from holdfast.operations.context import Context, CopyContext, JobSpec, Mirror
+from holdfast.operations.verify.full import BackupReader
 from holdfast.pipeline.compress import context_bytes
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.host_state import Gauges, Proofs
+from holdfast.ports.host_state import Gauges, VerificationLog
 from holdfast.ports.progress import Progress
 from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import HeldKind, Holder
 from holdfast.ports.source import Source
 from holdfast.runtime import events
-from holdfast.runtime.adaptive_limit import Room
+from holdfast.runtime.adaptive_limit import AdaptiveLimit
 from holdfast.wiring import clusters
 from holdfast.wiring.clock import now
 from holdfast.wiring.guards import guard_of, host_guard, leased_guard
@@ -59,7 +59,7 @@ def plugs_for(
     progress: Progress,
     chunk_bytes: int | None = None,
     chosen: str = "",
-) -> Plugs:
+) -> Context:
     """Everything for one run of job `name`; nothing is connected yet. Raises `UnknownJob`.
 
     `chunk_bytes` overrules the configured size above which tables are split, `chosen` the name
@@ -72,14 +72,14 @@ def plugs_for(
     store = repository_settings(settings, kept_in)
     mirrors = (kept_in, *job.mirrors) if job.mirrors and not chosen else ()
     leftovers, sessions = Leftovers(), clusters.holding_daemon(settings, name, job)
-    return Plugs(
+    return Context(
         job=spec_of(name, job, store),
         source=source_of(job, chunk_bytes, holder=sessions),
         sessions=sessions,
         repository=repository(store),
         guard=guard_of(settings, job, store, run_id, leftovers=leftovers),
         leftovers=leftovers,
-        ledger=FileLedger(settings.state_directory / "runs"),
+        ledger=FileRunHistory(settings.state_directory / "runs"),
         progress=progress,
         clock=now,
         host=socket.gethostname(),
@@ -89,7 +89,7 @@ def plugs_for(
         cpu_seconds=cpu_seconds,
         proofs=_proofs(settings, kept_in),
         journal=FileJournal(settings.state_directory / "unfinished"),
-        lists=FileLists(settings.state_directory / "lists"),
+        lists=HostFileLists(settings.state_directory / "lists"),
         gauges=_gauges(settings),
         pace=lambda each: _pace(job, each),
         mirrors=tuple(_mirror(settings, job, each, run_id) for each in mirrors),
@@ -131,7 +131,7 @@ def job_settings(settings: Settings, name: str) -> JobSettings:
     return settings.jobs[name]
 
 
-def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> Copying:
+def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> CopyContext:
     """What one copy of `job` to the repository `to` touches. Raises `ConfigInvalid`."""
     kept_in = store_name(settings, job, chosen=chosen)
     target = repository_settings(settings, to)
@@ -142,7 +142,7 @@ def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> Copyi
         )
     source, there = repository_settings(settings, kept_in), raw_repository(target)
     leftovers = Leftovers()
-    return Copying(
+    return CopyContext(
         source=raw_repository(source),
         target=there,
         believed=repository(source),
@@ -175,11 +175,11 @@ def failed_statements(settings: Settings) -> FailedStatements:
     return FileFailedStatements(settings.state_directory / "failed-statements")
 
 
-def index_of(settings: Settings, job: str, *, chosen: str = "") -> Index:
+def index_of(settings: Settings, job: str, *, chosen: str = "") -> ManifestIndex:
     """Overviews of the repository that has the backups of `job`."""
     name = store_name(settings, job, chosen=chosen)
     store = repository_settings(settings, name)
-    return Index(
+    return ManifestIndex(
         repository(store),
         settings.state_directory / "index" / f"{name}.sqlite",
         believed=believed_keys(store.authentication),
@@ -193,10 +193,10 @@ def reader_of(
     progress: Progress,
     identities: Identities | None = None,
     chosen: str = "",
-) -> Reader:
+) -> BackupReader:
     """What reads backups of `job` back."""
     name = store_name(settings, job, chosen=chosen)
-    return Reader(
+    return BackupReader(
         repository=repository(repository_settings(settings, name)),
         proofs=_proofs(settings, name),
         clock=now,
@@ -205,9 +205,9 @@ def reader_of(
     )
 
 
-def _proofs(settings: Settings, name: str) -> Proofs:
+def _proofs(settings: Settings, name: str) -> VerificationLog:
     """Of one repository: what was read in one place says nothing of another."""
-    return FileProofs(settings.state_directory / "proofs" / f"{name}.sqlite")
+    return FileVerificationLog(settings.state_directory / "proofs" / f"{name}.sqlite")
 
 
 def reading_budget(settings: Settings, job: str) -> Budget:
@@ -264,26 +264,26 @@ def _cluster(job: JobSettings) -> str:
     return "" if named is None else str(named)
 
 
-def _memory(job: JobSettings) -> MemoryRoom | None:
+def _memory(job: JobSettings) -> MemoryBudget | None:
     if job.memory_limit_mb is None:
         return None
     level = job.compression.effective_level
-    return MemoryRoom(
+    return MemoryBudget(
         limit_bytes=job.memory_limit_mb << 20,
         compressor_bytes=context_bytes(job.compression.codec, level),
     )
 
 
-def _pace(job: JobSettings, source: Source) -> Pace:
-    limits: list[Limit] = []
+def _pace(job: JobSettings, source: Source) -> Throttle:
+    limits: list[ThrottleLimit] = []
     if job.pause_above_load is not None:
         limits.append(
-            Limit(name="load", most=job.pause_above_load, look=lambda: os.getloadavg()[0])
+            ThrottleLimit(name="load", most=job.pause_above_load, look=lambda: os.getloadavg()[0])
         )
     if job.pause_above_lag is not None:
         most = job.pause_above_lag.total_seconds()
-        limits.append(Limit(name="replication lag", most=most, look=source.lag_seconds))
-    return Pace(bytes_per_second=job.max_rate, limits=limits)
+        limits.append(ThrottleLimit(name="replication lag", most=most, look=source.lag_seconds))
+    return Throttle(bytes_per_second=job.max_rate, limits=limits)
 
 
 def _gauges(settings: Settings) -> Gauges:
@@ -331,10 +331,10 @@ def _announced(budget: Budget) -> Budget:
     return budget
 
 
-def _room(slots: int, *, tasks_per_slot: int) -> Room:
+def _room(slots: int, *, tasks_per_slot: int) -> AdaptiveLimit:
     def look(working: int, threads: int) -> int:
         return slots_now(
             live_limits(), working=working, threads=threads, tasks_per_slot=tasks_per_slot
         )
 
-    return Room(slots, look=look)
+    return AdaptiveLimit(slots, look=look)

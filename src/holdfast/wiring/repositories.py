@@ -20,7 +20,7 @@ from holdfast.config.repositories import (
     Transfers,
 )
 from holdfast.config.secret_source import secret_of
-from holdfast.limits.throttle import Pace
+from holdfast.limits.throttle import Throttle
 from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.paced import PacedRepository
@@ -46,7 +46,7 @@ def raw_repository(settings: RepositorySettings) -> Repository:
     if not isinstance(settings, Transfers):
         return made
     if settings.upload_rate is not None:
-        made = PacedRepository(made, Pace(bytes_per_second=settings.upload_rate).spend)
+        made = PacedRepository(made, Throttle(bytes_per_second=settings.upload_rate).spend)
     return RetryingRepository(made)
 
 

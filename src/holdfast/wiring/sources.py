@@ -115,12 +115,12 @@ def _mysql_source(settings: MysqlSettings, job: JobSettings, _holder: Holder | N
     if settings.engine == "tools":
         return _mysql_tools_source(settings, job.compression)
     from holdfast.sources.mysql.rows.source import MysqlSource
-    from holdfast.sources.mysql.server.options import Choices
+    from holdfast.sources.mysql.server.options import Options
 
     tables = None
     if settings.tables is not None or settings.exclude_tables:
         tables = Selection(include=settings.tables or ("*",), exclude=settings.exclude_tables)
-    choices = Choices(
+    choices = Options(
         databases=_selection(settings),
         tables=tables,
         ddl=settings.ddl,

@@ -14,10 +14,10 @@ from holdfast.config.sources import PostgresSettings
 from holdfast.host_state.known_clusters import FileClusters
 from holdfast.model.backup import Codec
 from holdfast.model.errors import HoldfastError, Interrupted, UnknownJob, Unsupported
-from holdfast.model.recovery import Starter
+from holdfast.model.recovery import ServerStarter
 from holdfast.model.retention import Policy
 from holdfast.model.wal_archive import WalStream
-from holdfast.operations.context import Archiving, JobSpec
+from holdfast.operations.context import ArchiveContext, JobSpec
 from holdfast.operations.wal.snapshot_script import SnapshotRequest
 from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Bracket
@@ -31,7 +31,7 @@ FORMER_JOB_ATTEMPTS = 3
 OWN_DSN = "dbname=postgres"
 
 
-def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
+def archiving(settings: Settings, name: str, *, chosen: str = "") -> ArchiveContext:
     """What archives the WAL of job `name`: into its repository and its mirrors, or into the one
     `chosen`. Raises `UnknownJob`, and `Unsupported` where its server has no WAL."""
     job = wiring.job_settings(settings, name)
@@ -39,7 +39,7 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
     kept_in = wiring.store_name(settings, name, chosen=chosen)
     mirrors = () if chosen else job.mirrors
     stores = [wiring.repository_settings(settings, each) for each in (kept_in, *mirrors)]
-    return Archiving(
+    return ArchiveContext(
         job=wiring.spec_of(name, job, stores[0]),
         repositories=tuple(repository(each) for each in stores),
         host=socket.gethostname(),
@@ -49,7 +49,7 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
     )
 
 
-def fetching(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
+def fetching(settings: Settings, name: str, *, chosen: str = "") -> ArchiveContext:
     """What brings the WAL of job `name` back, be it one that has another name by now: its backups
     and its WAL keep the old one. Raises `UnknownJob` where there is none under that name: a
     misspelt one must not look like the end of the WAL."""
@@ -58,7 +58,7 @@ def fetching(settings: Settings, name: str, *, chosen: str = "") -> Archiving:
     kept_in = wiring.store_name(settings, name, chosen=chosen)
     store = wiring.repository_settings(settings, kept_in)
     _require_wal(settings, name, repository(store))
-    return Archiving(
+    return ArchiveContext(
         job=JobSpec(
             name=name,
             codec=Codec.ZSTD,
@@ -104,7 +104,7 @@ def stream(settings: Settings, name: str, *, slot: str) -> WalStream:
     return clusters.wal_stream(server_of(settings, name), slot=slot)
 
 
-def starter(settings: Settings, name: str, url: str, *, options: str) -> Starter:
+def starter(settings: Settings, name: str, url: str, *, options: str) -> ServerStarter:
     """What starts a server on a restored folder of job `name`."""
     server = (
         server_of(settings, name)

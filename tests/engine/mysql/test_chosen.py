@@ -10,7 +10,7 @@ from holdfast.model.backup import Selection
 from holdfast.model.errors import BackupFailed, DatabaseUnreachable
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from tests.engine.mysql.laboratory import Laboratory, numbers, ticked
 from tests.support.loop import bring_back, keep
 
@@ -37,7 +37,7 @@ def source(
     databases: Selection | None = None,
     tables: Selection | None = None,
 ) -> MysqlSource:
-    return MysqlSource(lab.url(database), choices=Choices(databases=databases, tables=tables))
+    return MysqlSource(lab.url(database), choices=Options(databases=databases, tables=tables))
 
 
 def test_all_databases_of_a_server_are_those_that_are_not_its_own(lab: Laboratory) -> None:

@@ -14,7 +14,7 @@ from holdfast.ports.source import Snapshot
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.content_checksum import METHOD, WITH_TYPES
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from tests.engine.mysql.laboratory import MARIADB, Laboratory, numbers
 from tests.support.loop import bring_back, keep
 
@@ -164,7 +164,7 @@ def test_a_row_longer_than_a_packet_has_a_checksum_too(lab: Laboratory, tmp_path
         f"INSERT INTO wide VALUES (REPEAT('a', {length}), NULL)",
         f"UPDATE wide SET b = REPEAT('b', {length})",
     )
-    source = MysqlSource(lab.url(original), choices=Choices(checksums="all"))
+    source = MysqlSource(lab.url(original), choices=Options(checksums="all"))
     parts = keep(source, tmp_path)
     assert kept_sums(parts)["wide"] == summed([[digest(b"a" * length), digest(b"b" * length)]])
     bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
@@ -190,10 +190,10 @@ def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_aske
     assert (bool(found["large"]), bool(found["small"])) == (False, True)
     assert proofs[0].startswith("checksums of 1 of 2 tables, the smallest")
     assert proofs[0] in by_default.plan().notes
-    found = kept_sums(keep(MysqlSource(lab.url(original), choices=Choices(checksums="all")), two))
+    found = kept_sums(keep(MysqlSource(lab.url(original), choices=Options(checksums="all")), two))
     assert all(found.values())
     found = kept_sums(
-        keep(MysqlSource(lab.url(original), choices=Choices(checksums="none")), three)
+        keep(MysqlSource(lab.url(original), choices=Options(checksums="none")), three)
     )
     assert not any(found.values())
 

@@ -13,13 +13,13 @@ from holdfast.ports.source import Source
 from holdfast.sources.mysql.dump.source import MysqlToolsSource
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from tests.engine.mysql.laboratory import MARIADB, Laboratory
 from tests.support.loop import bring_back, keep
 
 SOURCES: dict[str, Callable[[str], Source]] = {
     "native": MysqlSource,
-    "loose tables locked": lambda url: MysqlSource(url, choices=Choices(loose_tables="lock")),
+    "loose tables locked": lambda url: MysqlSource(url, choices=Options(loose_tables="lock")),
     "one dump": MysqlToolsSource,
     "dumps by table": lambda url: MysqlToolsSource(url, as_tables=True),
 }
@@ -80,7 +80,7 @@ def test_a_merge_of_other_tables_blocks_nobody_and_its_rows_come_back_once(
         "INSERT INTO one VALUES (1), (2)",
         "INSERT INTO two VALUES (3)",
     )
-    source = MysqlSource(lab.url(original), choices=Choices(loose_tables="lock"))
+    source = MysqlSource(lab.url(original), choices=Options(loose_tables="lock"))
     parts = keep(source, tmp_path)
     bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
     assert lab.ask(copy, "SELECT id FROM both_of_them ORDER BY id") == [("1",), ("2",), ("3",)]
@@ -106,7 +106,7 @@ def test_a_table_of_a_server_that_is_gone_does_not_keep_the_others_from_being_ba
     )
     lab.run(far, "DROP TABLE live")
     lab.run("mysql", "FLUSH TABLES")
-    everything = Choices(databases=Selection(include=("*",)))
+    everything = Options(databases=Selection(include=("*",)))
     listed = MysqlSource(lab.url(original), choices=everything).databases()
     assert original in [each.database for each in listed]
     parts = keep(MysqlSource(lab.url(original)), tmp_path)

@@ -15,7 +15,7 @@ from holdfast.model.errors import BackupFailed, GrantMissing, SnapshotLost
 from holdfast.ports.source import Snapshot
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from tests.engine.mysql.laboratory import MARIADB, MYSQL, PASSWORD, Laboratory, of_database
 from tests.support.loop import bring_back, keep
 from tests.support.waiting import until
@@ -31,7 +31,7 @@ LOOSE = (
 INSTANT = "ALTER TABLE t ADD COLUMN b int DEFAULT 7, ALGORITHM=INSTANT"
 
 
-def source(lab: Laboratory, database: str, choices: Choices) -> MysqlSource:
+def source(lab: Laboratory, database: str, choices: Options) -> MysqlSource:
     return MysqlSource(lab.url(database), choices=choices)
 
 
@@ -50,7 +50,7 @@ def read(snapshot: Snapshot, table: str) -> bytes:
 
 def test_a_column_added_after_the_snapshot_fails_the_table_by_its_name(lab: Laboratory) -> None:
     original = lab.database(*ONE_TABLE)
-    with source(lab, original, Choices()).open(workers=1) as snapshot:
+    with source(lab, original, Options()).open(workers=1) as snapshot:
         lab.run(original, INSTANT)
         with pytest.raises(BackupFailed, match=rf"'{original}\.t'") as failure:
             read(snapshot, "t")
@@ -64,7 +64,7 @@ def test_whoever_ignores_ddl_gets_the_rows_of_the_snapshot_where_the_server_stil
     original, copy = lab.database(*ONE_TABLE), lab.name()
 
     def kept() -> tuple[Part, ...]:
-        ignoring = source(lab, original, Choices(ddl="ignore"))
+        ignoring = source(lab, original, Options(ddl="ignore"))
         return keep(ignoring, tmp_path, meanwhile=lambda _: lab.run(original, INSTANT))
 
     if lab.brand is MYSQL:
@@ -77,7 +77,7 @@ def test_whoever_ignores_ddl_gets_the_rows_of_the_snapshot_where_the_server_stil
 
 def test_ddl_that_is_blocked_waits_until_the_backup_has_ended(lab: Laboratory) -> None:
     original = lab.database(*ONE_TABLE)
-    with source(lab, original, Choices(ddl="block")).open(workers=1) as snapshot:
+    with source(lab, original, Options(ddl="block")).open(workers=1) as snapshot:
         read(snapshot, "t")
         with pytest.raises(pymysql.OperationalError, match="1205"):
             lab.run(original, "SET lock_wait_timeout = 1", "ALTER TABLE t ADD COLUMN b int")
@@ -89,7 +89,7 @@ def test_a_table_without_a_snapshot_is_kept_still_until_it_has_been_read(
     lab: Laboratory, tmp_path: Path
 ) -> None:
     original, copy = lab.database(*LOOSE), lab.name()
-    choices = Choices(loose_tables="lock")
+    choices = Options(loose_tables="lock")
     with source(lab, original, choices).open(workers=2) as snapshot:
         assert snapshot.proof["locked_while_read"] == f"{original}.loose"
         assert next(iter(data_parts(snapshot))) == "loose"
@@ -106,7 +106,7 @@ def test_locking_tables_takes_a_grant_that_is_named(lab: Laboratory) -> None:
     original = lab.database(*LOOSE)
     user = lab.reader(original)
     url = lab.url(original, user=user)
-    asked = MysqlSource(url, password=PASSWORD, choices=Choices(loose_tables="lock"))
+    asked = MysqlSource(url, password=PASSWORD, choices=Options(loose_tables="lock"))
     with pytest.raises(GrantMissing, match="lacks LOCK TABLES"):
         asked.check()
     lab.run("mysql", f"GRANT {of_database(original, 'LOCK TABLES')} TO `{user}`@localhost")
@@ -115,7 +115,7 @@ def test_locking_tables_takes_a_grant_that_is_named(lab: Laboratory) -> None:
 
 def test_a_long_statement_is_waited_for_and_then_the_backup_refused(lab: Laboratory) -> None:
     original = lab.database(*ONE_TABLE)
-    impatient = Choices(long_query_seconds=1, wait_seconds=1)
+    impatient = Options(long_query_seconds=1, wait_seconds=1)
 
     def sleep() -> None:
         # It is killed below, which one of the servers calls an error.
@@ -135,7 +135,7 @@ def test_a_long_statement_is_waited_for_and_then_the_backup_refused(lab: Laborat
         assert b"(1,1)" in read(snapshot, "t")
 
 
-def _opening_is_refused(lab: Laboratory, database: str, choices: Choices) -> bool:
+def _opening_is_refused(lab: Laboratory, database: str, choices: Options) -> bool:
     try:
         with source(lab, database, choices).open(workers=1):
             return False
@@ -159,18 +159,18 @@ def test_a_lock_is_given_up_where_opening_takes_too_long(lab: Laboratory) -> Non
         threading.Event().wait(2)
         return datetime.now(UTC)
 
-    slow = MysqlSource(lab.url(original), choices=Choices(hold_seconds=0.2), clock=late)
+    slow = MysqlSource(lab.url(original), choices=Options(hold_seconds=0.2), clock=late)
     refused = pytest.raises(BackupFailed, match="opening it took too long, so its lock")
     with refused, slow.open(workers=2):
         pass
     lab.run(original, "SET lock_wait_timeout = 10", "INSERT INTO t VALUES (3, 3)")
-    with source(lab, original, Choices()).open(workers=2) as snapshot:
+    with source(lab, original, Options()).open(workers=2) as snapshot:
         assert b"(3,3)" in read(snapshot, "t")
 
 
 def test_nobody_joins_a_snapshot_that_has_ended_or_that_another_holds(lab: Laboratory) -> None:
     original = lab.database(*ONE_TABLE)
-    asked = source(lab, original, Choices())
+    asked = source(lab, original, Options())
     with asked.open(workers=1) as snapshot:
         name = snapshot.proof["snapshot"]
         gone = pytest.raises(SnapshotLost, match=f"nobody holds snapshot '{name}'")
@@ -193,11 +193,11 @@ def test_a_stopped_replica_is_not_locked_at_all(lab: Laboratory) -> None:
     )
     lab.run("mysql", begin, "SET GLOBAL read_only = 1")
     try:
-        with source(lab, original, Choices()).open(workers=2) as snapshot:
+        with source(lab, original, Options()).open(workers=2) as snapshot:
             assert snapshot.proof["lock"] == "none, as this is a stopped replica"
             assert b"(2,2)" in read(snapshot, "t")
         lab.run("mysql", "SET GLOBAL read_only = 0")
-        with source(lab, original, Choices()).open(workers=2) as snapshot:
+        with source(lab, original, Options()).open(workers=2) as snapshot:
             assert "none" not in snapshot.proof["lock"]
     finally:
         lab.run("mysql", "SET GLOBAL read_only = 0", end)

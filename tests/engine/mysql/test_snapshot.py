@@ -18,9 +18,9 @@ from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.lock import locked, shortest_lock
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.address import Address
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.session import session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
 from tests.support.depth import deep
 from tests.support.loop import bring_back, keep
@@ -202,7 +202,7 @@ def test_a_table_that_was_read_is_free_for_ddl_unless_the_binary_log_holds_it(
 def test_a_lock_that_is_not_granted_fails_within_its_time_and_says_why(lab: Laboratory) -> None:
     original = lab.database(*WIDE_TABLE)
     take, release = HINDRANCES[lab.brand.name]
-    choices = Choices(wait_seconds=0)
+    choices = Options(wait_seconds=0)
     why = {
         "mariadb": "was not granted in 1 tries over 0 seconds",
         # An idle session is seen before anybody would wait behind us.
@@ -232,7 +232,7 @@ def test_others_wait_behind_a_lock_for_no_longer_than_one_short_try(
             cursor.execute(release)
             return ""
 
-        kind = shortest_lock(Edition.of(holder))
+        kind = shortest_lock(ServerVersion.of(holder))
         with locked(holder, kind, hold_seconds=10, wait_seconds=30, hindrance=after_a_try) as lock:
             assert lock.tries == 2
     assert 900 < lock.others_milliseconds < 5000

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.catalog.manifest_index import Index, Overview
+from holdfast.catalog.manifest_index import ManifestIndex, Overview
 from holdfast.operations.backup.job import backup
 from holdfast.operations.usage import usage
 from tests.fakes.repository import MemoryRepository
@@ -45,7 +45,7 @@ class Room:
     def overview(self, job: str = "") -> tuple[Overview, list[str]]:
         """And what had to be read for it."""
         self.repository.opened.clear()
-        return Index(self.repository, self.path).overview(job), list(self.repository.opened)
+        return ManifestIndex(self.repository, self.path).overview(job), list(self.repository.opened)
 
     @property
     def truth(self) -> list[str]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from holdfast.daemon.activation import own_socket
-from holdfast.daemon.held_session import JobSessions, Limits
+from holdfast.daemon.held_session import JobSessions, SessionLimits
 from holdfast.daemon.listener import Listener
-from holdfast.daemon.peer_auth import Authority
-from holdfast.daemon.session_manager import Keeper
-from holdfast.daemon.session_store import Catalogue
+from holdfast.daemon.peer_auth import PeerAuthority
+from holdfast.daemon.session_manager import SessionManager
+from holdfast.daemon.session_store import SessionStore
 from holdfast.ports.sessions import HeldKind
 from holdfast.wiring import clock
 from tests.fakes.holder import FakeHolder
@@ -29,13 +29,13 @@ def served(desk: Desk, tmp_path: Path) -> Iterator[Desk]:
     """A desk beside a daemon whose servers are in memory."""
     path, holder, ends = tmp_path / "sessiond", FakeHolder(), threading.Event()
     desk.config.write_text(f"{desk.config.read_text()}sessions: {{socket: {path}}}\n")
-    authority = Authority(own_uid=os.geteuid(), group=None, admin_group=None)
-    catalogue = Catalogue(tmp_path / "sessions.sqlite")
-    keeper = Keeper(
+    authority = PeerAuthority(own_uid=os.geteuid(), group=None, admin_group=None)
+    catalogue = SessionStore(tmp_path / "sessions.sqlite")
+    keeper = SessionManager(
         catalogue=catalogue,
         authority=authority,
         sessions_of=lambda _job: JobSessions(holder=holder, kind=HeldKind.BACKUP),
-        limits=Limits(per_server=1, longest=timedelta(days=1)),
+        limits=SessionLimits(per_server=1, longest=timedelta(days=1)),
         clock=clock.now,
         new_id=lambda: SESSION_ID,
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.daemon.held_session import JobSessions, Limits
-from holdfast.daemon.peer_auth import Authority, Peer
-from holdfast.daemon.session_manager import Keeper
-from holdfast.daemon.session_store import Catalogue
+from holdfast.daemon.held_session import JobSessions, SessionLimits
+from holdfast.daemon.peer_auth import Peer, PeerAuthority
+from holdfast.daemon.session_manager import SessionManager
+from holdfast.daemon.session_store import SessionStore
 from holdfast.ports.sessions import HeldKind
 from holdfast.sessions.protocol import Request, Verb
 from tests.fakes.clock import FakeClock
@@ -36,17 +36,17 @@ class Desk:
     ids: int = 0
 
     def __post_init__(self) -> None:
-        self.authority = Authority(own_uid=os.geteuid(), group=900, admin_group=901)
+        self.authority = PeerAuthority(own_uid=os.geteuid(), group=900, admin_group=901)
         self.start()
 
     def start(self) -> None:
         """A daemon, after whatever came before it."""
-        self.catalogue = Catalogue(self.folder / "sessions.sqlite")
-        self.keeper = Keeper(
+        self.catalogue = SessionStore(self.folder / "sessions.sqlite")
+        self.keeper = SessionManager(
             catalogue=self.catalogue,
             authority=self.authority,
             sessions_of=lambda _job: JobSessions(holder=self.holder, kind=HeldKind.BACKUP),
-            limits=Limits(per_server=self.per_server, longest=timedelta(hours=24)),
+            limits=SessionLimits(per_server=self.per_server, longest=timedelta(hours=24)),
             clock=self.clock,
             new_id=self._new_id,
         )

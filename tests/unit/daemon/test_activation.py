@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.daemon.activation import Supervisor, inherited_socket
+from holdfast.daemon.activation import Systemd, inherited_socket
 from holdfast.model.errors import ConfigInvalid
 
 
@@ -28,14 +28,14 @@ def test_systemd_hears_that_we_live(tmp_path: Path, *, is_abstract: bool) -> Non
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind("\0" + name[1:] if is_abstract else name)
         systemd.settimeout(10)
-        supervisor = Supervisor({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "30000000"})
+        supervisor = Systemd({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "30000000"})
         supervisor.tell("READY=1", "STATUS=serving")
         assert systemd.recv(100) == b"READY=1\nSTATUS=serving"
     assert supervisor.heartbeat_seconds == 10.0
 
 
 def test_without_systemd_nothing_is_told_and_no_heartbeat_is_due() -> None:
-    supervisor = Supervisor({})
+    supervisor = Systemd({})
     supervisor.tell("READY=1")
     assert supervisor.heartbeat_seconds is None
-    assert Supervisor({"WATCHDOG_USEC": "9", "WATCHDOG_PID": "1"}).heartbeat_seconds is None
+    assert Systemd({"WATCHDOG_USEC": "9", "WATCHDOG_PID": "1"}).heartbeat_seconds is None

@@ -16,7 +16,7 @@ import pytest
 from holdfast.daemon import listener as listeners
 from holdfast.daemon.activation import own_socket
 from holdfast.daemon.listener import MOST_AT_ONCE, MOST_OF_ONE, PATIENCE_SECONDS, Listener
-from holdfast.daemon.peer_auth import Authority, Peer
+from holdfast.daemon.peer_auth import Peer, PeerAuthority
 from holdfast.model.errors import (
     ConfigInvalid,
     RepositoryFull,
@@ -48,7 +48,7 @@ except Exception as error:
 def listening(
     desk: Desk,
     path: Path,
-    authority: Authority | None = None,
+    authority: PeerAuthority | None = None,
     *,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Iterator[SessionClient]:
@@ -146,7 +146,7 @@ def test_a_user_outside_the_group_is_refused_by_the_mode_and_by_the_daemon(
             assert "not a member of the daemon's group" in told_as_nobody(ASK, str(path))
         path.unlink()
         session_id = desk.begin()
-        members = Authority(own_uid=0, group=NOBODY, admin_group=None)
+        members = PeerAuthority(own_uid=0, group=NOBODY, admin_group=None)
         with listening(desk, path, members):
             path.chmod(0o666)
             told = told_as_nobody(ASK, str(path))

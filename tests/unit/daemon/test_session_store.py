@@ -45,7 +45,7 @@ def test_a_session_is_held_renewed_listed_and_ended_while_the_catalogue_is_locke
         # Whoever did not hear it may ask again.
         assert desk.keeper.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
     desk.round()
-    other = catalogues.Catalogue(desk.folder / "sessions.sqlite")
+    other = catalogues.SessionStore(desk.folder / "sessions.sqlite")
     found = other.find(session_id)
     other.close()
     assert found is not None

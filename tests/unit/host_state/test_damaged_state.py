@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.daemon.session_store import Catalogue
+from holdfast.daemon.session_store import SessionStore
 from holdfast.host_state.journal import FileJournal
-from holdfast.host_state.run_history import FileLedger
-from holdfast.host_state.verification_log import FileProofs
+from holdfast.host_state.run_history import FileRunHistory
+from holdfast.host_state.verification_log import FileVerificationLog
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.errors import ConfigInvalid, RunInFlight
 from holdfast.ports.host_state import Reread, RunRecord, Unfinished
@@ -57,7 +57,7 @@ PART = manifest().parts[0]
 
 @pytest.mark.parametrize("line", ODD)
 def test_a_damaged_line_of_the_ledger_hides_none_before_it(tmp_path: Path, line: bytes) -> None:
-    ledger = FileLedger(tmp_path / "runs")
+    ledger = FileRunHistory(tmp_path / "runs")
     ledger.record(RUN)
     with (tmp_path / "runs/shop.jsonl").open("ab") as file:
         file.write(line + b"\n")
@@ -76,7 +76,7 @@ def test_a_damaged_line_of_the_ledger_hides_none_before_it(tmp_path: Path, line:
     ],
 )
 def test_a_run_that_cannot_have_been_is_left_out(tmp_path: Path, change: dict[str, object]) -> None:
-    ledger = FileLedger(tmp_path / "runs")
+    ledger = FileRunHistory(tmp_path / "runs")
     ledger.record(RUN)
     path = tmp_path / "runs/shop.jsonl"
     path.write_text(path.read_text() + json.dumps(json.loads(path.read_text()) | change) + "\n")
@@ -85,7 +85,7 @@ def test_a_run_that_cannot_have_been_is_left_out(tmp_path: Path, change: dict[st
 
 def test_whatever_a_server_said_the_ledger_can_keep_it(tmp_path: Path) -> None:
     """An error with half of a character in it was replaced by one of the ledger."""
-    ledger = FileLedger(tmp_path / "runs")
+    ledger = FileRunHistory(tmp_path / "runs")
     ledger.record(replace(RUN, error="relation \udcff is gone", hint="x" * (1 << 21)))
     (told,) = ledger.last("shop", count=9)
     assert told.error == "relation \\udcff is gone"
@@ -154,13 +154,13 @@ def test_a_lock_is_held_whatever_its_file_says(tmp_path: Path, content: bytes) -
 def test_a_state_file_that_is_none_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     os.mkfifo(tmp_path / "runs/shop.jsonl")
-    assert FileLedger(tmp_path / "runs").last("shop", count=1) == []
+    assert FileRunHistory(tmp_path / "runs").last("shop", count=1) == []
 
 
 @pytest.mark.parametrize("at", ["", "yesterday", "2026-11-20T02:00:00", 7, None, b"\xff"])
 def test_what_cannot_be_read_of_a_proof_counts_as_never_read(tmp_path: Path, at: object) -> None:
     path = tmp_path / "main.sqlite"
-    proofs = FileProofs(path)
+    proofs = FileVerificationLog(path)
     now = datetime(2026, 11, 20, tzinfo=UTC)
     for key in ("a", "b"):
         proofs.reread("shop/x", key, Reread(at=now, problem="", opened=True))
@@ -175,7 +175,7 @@ def test_what_cannot_be_read_of_a_proof_counts_as_never_read(tmp_path: Path, at:
 
 def test_a_table_of_proofs_that_is_gone_is_told_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "main.sqlite"
-    proofs = FileProofs(path)
+    proofs = FileVerificationLog(path)
     proofs.forget("shop/x")
     with sqlite3.connect(path) as database:
         database.execute("DROP TABLE reread")
@@ -186,7 +186,7 @@ def test_a_table_of_proofs_that_is_gone_is_told_with_its_file(tmp_path: Path) ->
 @pytest.mark.parametrize("document", [each.decode(errors="replace") for each in ODD])
 def test_a_session_that_cannot_be_read_hides_no_other(tmp_path: Path, document: str) -> None:
     path = tmp_path / "sessions.sqlite"
-    catalogue = Catalogue(path)
+    catalogue = SessionStore(path)
     with sqlite3.connect(path) as database:
         database.execute("INSERT INTO sessions VALUES ('a', 'open', '2026-11-20', ?)", [document])
     assert catalogue.listed(all_states=True) == []

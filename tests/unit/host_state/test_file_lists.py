@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.host_state.file_lists import FileLists
+from holdfast.host_state.file_lists import HostFileLists
 from holdfast.model.errors import ConfigInvalid
 
 
-def read(lists: FileLists, job: str) -> bytes:
+def read(lists: HostFileLists, job: str) -> bytes:
     with lists.open(job) as chunks:
         return b"".join(chunks)
 
 
 def test_what_was_offered_counts_once_it_is_settled(tmp_path: Path) -> None:
-    lists = FileLists(tmp_path / "lists")
+    lists = HostFileLists(tmp_path / "lists")
     assert read(lists, "shop") == b""
     lists.offer("shop", [b"first ", memoryview(b"list")])
     assert read(lists, "shop") == b""
     lists.settle("shop")
-    assert read(FileLists(tmp_path / "lists"), "shop") == b"first list"
+    assert read(HostFileLists(tmp_path / "lists"), "shop") == b"first list"
     lists.offer("shop", [b"second"])
     lists.offer("shop", [b"3rd"])
     lists.settle("shop")
@@ -31,7 +31,7 @@ def test_what_was_offered_counts_once_it_is_settled(tmp_path: Path) -> None:
 
 
 def test_nobody_else_can_read_them(tmp_path: Path) -> None:
-    lists = FileLists(tmp_path / "lists")
+    lists = HostFileLists(tmp_path / "lists")
     lists.offer("shop", [b"list"])
     lists.settle("shop")
     (path,) = (tmp_path / "lists").iterdir()
@@ -42,5 +42,5 @@ def test_nobody_else_can_read_them(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_used_is_told_with_the_setting(tmp_path: Path) -> None:
     (tmp_path / "lists").write_text("in the way")
     with pytest.raises(ConfigInvalid, match="state directory") as raised:
-        FileLists(tmp_path / "lists").offer("shop", [b"list"])
+        HostFileLists(tmp_path / "lists").offer("shop", [b"list"])
     assert "state_directory" in raised.value.hint

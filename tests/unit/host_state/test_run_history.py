@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.host_state.run_history import RUNS_KEPT, FileLedger
+from holdfast.host_state.run_history import RUNS_KEPT, FileRunHistory
 from holdfast.model.errors import ConfigInvalid
 from holdfast.ports.host_state import RunRecord
 from tests.fakes.clock import START
@@ -29,11 +29,11 @@ def run(number: int, job: str = "shop") -> RunRecord:
 
 
 def test_a_job_that_never_ran_has_no_runs(tmp_path: Path) -> None:
-    assert FileLedger(tmp_path / "runs").last("shop", count=5) == []
+    assert FileRunHistory(tmp_path / "runs").last("shop", count=5) == []
 
 
 def test_runs_come_back_as_they_were_the_newest_first(tmp_path: Path) -> None:
-    ledger = FileLedger(tmp_path / "runs")
+    ledger = FileRunHistory(tmp_path / "runs")
     for number in range(3):
         ledger.record(run(number))
     ledger.record(run(9, job="stock"))
@@ -41,7 +41,7 @@ def test_runs_come_back_as_they_were_the_newest_first(tmp_path: Path) -> None:
 
 
 def test_only_the_newest_runs_are_kept(tmp_path: Path) -> None:
-    ledger = FileLedger(tmp_path / "runs")
+    ledger = FileRunHistory(tmp_path / "runs")
     for number in range(RUNS_KEPT + 2):
         ledger.record(run(number))
     kept = ledger.last("shop", count=1000)
@@ -50,7 +50,7 @@ def test_only_the_newest_runs_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_damaged_line_does_not_hide_the_others(tmp_path: Path) -> None:
-    ledger = FileLedger(tmp_path / "runs")
+    ledger = FileRunHistory(tmp_path / "runs")
     ledger.record(run(1))
     with (tmp_path / "runs/shop.jsonl").open("a") as file:
         file.write('{"job": "shop", "half a li\n')
@@ -59,14 +59,14 @@ def test_a_damaged_line_does_not_hide_the_others(tmp_path: Path) -> None:
 
 
 def test_the_file_is_private_and_nothing_unfinished_is_left(tmp_path: Path) -> None:
-    FileLedger(tmp_path / "runs").record(run(1))
+    FileRunHistory(tmp_path / "runs").record(run(1))
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [".lock", "shop.jsonl"]
     assert (tmp_path / "runs/shop.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_missing_state_directory_is_said_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid) as refused:
-        FileLedger(tmp_path / "missing/runs").record(run(1))
+        FileRunHistory(tmp_path / "missing/runs").record(run(1))
     assert refused.value.message == (
         f"cannot use state directory file '{tmp_path}/missing/runs': No such file or directory"
     )

@@ -7,8 +7,8 @@ import pytest
 from holdfast.limits.budget import (
     Budget,
     Ceiling,
-    Limits,
-    MemoryRoom,
+    MemoryBudget,
+    TaskLimits,
     process_budget,
     slots_now,
     tasks_beside,
@@ -18,17 +18,17 @@ from holdfast.model.backup import Compressor
 from holdfast.model.errors import MemoryShort
 
 
-def limits(*, cpus: int = 64, pids_max: int | None = None, used: int = 0) -> Limits:
+def limits(*, cpus: int = 64, pids_max: int | None = None, used: int = 0) -> TaskLimits:
     ceilings = (
         (Ceiling(name="pids.max of /job", most=pids_max, used=used),)
         if pids_max is not None
         else ()
     )
-    return Limits(cpus=cpus, ceilings=ceilings, pids_max=pids_max)
+    return TaskLimits(cpus=cpus, ceilings=ceilings, pids_max=pids_max)
 
 
 def budget(
-    given: Limits, *, asked: int | None = None, connections_free: int | None = None
+    given: TaskLimits, *, asked: int | None = None, connections_free: int | None = None
 ) -> Budget:
     return process_budget(given, asked=asked, connections_free=connections_free)
 
@@ -45,7 +45,7 @@ def budget(
     ],
 )
 def test_auto_is_the_least_of_what_each_input_allows(
-    given: Limits, slots: int, decided_by: str
+    given: TaskLimits, slots: int, decided_by: str
 ) -> None:
     result = budget(given)
     assert (result.slots, result.decided_by) == (slots, decided_by)
@@ -104,25 +104,25 @@ MIB = 1 << 20
     ("limit_mb", "slots", "decided_by"), [(200, 10, "asked"), (150, 7, "memory"), (98, 1, "memory")]
 )
 def test_as_many_slots_as_fit_into_the_memory(limit_mb: int, slots: int, decided_by: str) -> None:
-    memory = MemoryRoom(limit_bytes=limit_mb * MIB, compressor_bytes=2 * MIB)
+    memory = MemoryBudget(limit_bytes=limit_mb * MIB, compressor_bytes=2 * MIB)
     found = process_budget(limits(), asked=10, connections_free=None, memory=memory)
     assert (found.slots, found.decided_by) == (slots, decided_by)
 
 
 def test_where_not_even_one_slot_fits_it_is_refused_with_the_number_that_would_do() -> None:
-    memory = MemoryRoom(limit_bytes=50 * MIB, compressor_bytes=2 * MIB)
+    memory = MemoryBudget(limit_bytes=50 * MIB, compressor_bytes=2 * MIB)
     with pytest.raises(MemoryShort, match=r"cannot run in 50 MiB .* needs 90 MiB"):
         process_budget(limits(), asked=None, connections_free=None, memory=memory)
 
 
 def test_our_own_tasks_are_not_counted_against_us() -> None:
-    def limits(used: int) -> Limits:
-        return Limits(cpus=2, ceilings=(Ceiling(name="pids.max", most=200, used=used),))
+    def limits(used: int) -> TaskLimits:
+        return TaskLimits(cpus=2, ceilings=(Ceiling(name="pids.max", most=200, used=used),))
 
     # 112 were free before four threads were there, two of which have two children each.
     assert slots_now(limits(88 + 4 + 4), working=2, threads=4) == 4
     assert slots_now(limits(88 + 4 + 4 + 30), working=2, threads=4) == 1
-    assert slots_now(Limits(cpus=2), working=1, threads=4) > 100
+    assert slots_now(TaskLimits(cpus=2), working=1, threads=4) > 100
     # Three slots with three more children each are 12 of the 100 tasks that are ours to use.
     assert slots_now(limits(88 + 4 + 8), working=2, threads=4, tasks_per_slot=5) == 2
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.limits.budget import Ceiling, Limits
+from holdfast.limits.budget import Ceiling, TaskLimits
 from holdfast.limits.cgroup import live_limits, refused_tasks
 
 UNIT = "/system.slice/holdfast-backup-shop.service"
@@ -147,7 +147,7 @@ def test_the_kernels_own_limits_count_all_tasks_of_the_machine(tmp_path: Path) -
 
 def test_a_host_that_tells_nothing_has_no_ceilings(tmp_path: Path) -> None:
     found = live_limits(root=tmp_path, uid=990)
-    assert found == Limits(cpus=found.cpus)
+    assert found == TaskLimits(cpus=found.cpus)
     assert found.cpus >= 1
 
 

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from holdfast.limits.throttle import CREDIT_SECONDS, Limit, Pace
+from holdfast.limits.throttle import CREDIT_SECONDS, Throttle, ThrottleLimit
 
 
 def test_the_rate_is_that_of_all_workers_together() -> None:
-    pace = Pace(bytes_per_second=1_000_000)
+    pace = Throttle(bytes_per_second=1_000_000)
     began = time.monotonic()
 
     def work() -> None:
@@ -26,7 +26,7 @@ def test_the_rate_is_that_of_all_workers_together() -> None:
 
 
 def test_without_a_rate_nobody_waits() -> None:
-    pace = Pace()
+    pace = Throttle()
     for _ in range(1000):
         pace.spend(1 << 40)
     assert not pace.is_paused
@@ -34,7 +34,7 @@ def test_without_a_rate_nobody_waits() -> None:
 
 def test_above_a_limit_the_workers_wait_and_then_go_on() -> None:
     load = [9.0]
-    pace = Pace(limits=[Limit(name="load", most=8.0, look=lambda: load[0])])
+    pace = Throttle(limits=[ThrottleLimit(name="load", most=8.0, look=lambda: load[0])])
     pace.look()
     assert pace.is_paused
     passed = threading.Event()
@@ -55,15 +55,15 @@ def test_above_a_limit_the_workers_wait_and_then_go_on() -> None:
 
 @pytest.mark.parametrize("value", [None, 8.0])
 def test_what_cannot_be_seen_or_is_just_enough_is_no_reason_to_wait(value: float | None) -> None:
-    pace = Pace(limits=[Limit(name="lag", most=8.0, look=lambda: value)])
+    pace = Throttle(limits=[ThrottleLimit(name="lag", most=8.0, look=lambda: value)])
     pace.look()
     assert not pace.is_paused
 
 
 def test_the_end_of_a_run_wakes_those_who_wait() -> None:
-    pace = Pace(
+    pace = Throttle(
         bytes_per_second=1,
-        limits=[Limit(name="load", most=1, look=lambda: 2.0)],
+        limits=[ThrottleLimit(name="load", most=1, look=lambda: 2.0)],
         look_seconds=0.01,
     )
     with pace.kept():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.model.backup import Codec, Part, PartKind
-from holdfast.model.file_pieces import torn_files
+from holdfast.model.file_pieces import incomplete_files
 
 
 def part(name: str, size_bytes: int, kind: PartKind = PartKind.FILE, **details: str) -> Part:
@@ -34,7 +34,7 @@ def pieces() -> list[Part]:
 
 
 def problems(parts: list[Part]) -> list[str]:
-    return [each.problem for each in torn_files(parts)]
+    return [each.problem for each in incomplete_files(parts)]
 
 
 def test_pieces_are_whole_in_whatever_order_they_are_named() -> None:

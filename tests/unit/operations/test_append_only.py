@@ -14,7 +14,7 @@ from holdfast.operations.append_only import REFUSALS_IN_A_ROW, AppendOnly, Lefto
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup
 from holdfast.operations.check import check
-from holdfast.operations.context import Copying, Mirror
+from holdfast.operations.context import CopyContext, Mirror
 from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.repair import RepairReport, repair
@@ -195,7 +195,7 @@ def test_a_copy_goes_to_where_nothing_can_be_removed() -> None:
     target.refuse_deletes_with = REFUSED
     target.objects["shop/20261119T020000Z-00000000/parts/dead"] = b"of a copy that was killed"
     made = backup(world.plugs).manifest
-    plugs = Copying(
+    plugs = CopyContext(
         source=world.repository,
         target=target,
         believed=world.repository,

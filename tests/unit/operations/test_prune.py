@@ -15,7 +15,7 @@ from holdfast.model.backup import Buffer
 from holdfast.model.errors import LeaseLost, RepositoryFull, RunInFlight
 from holdfast.model.retention import Policy
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.verify.full import verify
 from holdfast.operations.verify.quick import quick
@@ -145,7 +145,7 @@ def full_world() -> tuple[World, SmallRepository]:
     return world, store
 
 
-def with_lease(world: World) -> Plugs:
+def with_lease(world: World) -> Context:
     terms = Terms(me=this_process(), run_id="r", lease_seconds=60, clock=world.clock)
     return replace(world.plugs, guard=LeasedGuard(world.guard, world.repository, terms))
 

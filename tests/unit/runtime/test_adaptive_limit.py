@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.runtime.adaptive_limit import Room
+from holdfast.runtime.adaptive_limit import AdaptiveLimit
 
 
 class Watch:
@@ -17,7 +17,7 @@ class Watch:
 
 def test_the_host_is_looked_at_again_but_not_more_than_once_a_second() -> None:
     watch, seen = Watch(), [8, 2, 6]
-    room = Room(4, look=lambda _working, _threads: seen.pop(0), monotonic=watch)
+    room = AdaptiveLimit(4, look=lambda _working, _threads: seen.pop(0), monotonic=watch)
     assert [room.allowed(working=0), room.allowed(working=1)] == [4, 4]
     watch.seconds = 1.0
     assert room.allowed(working=4) == 2
@@ -33,12 +33,12 @@ def test_what_is_looked_at_knows_who_is_working() -> None:
         asked.append((working, threads))
         return 3
 
-    Room(5, look=look).allowed(working=2)
+    AdaptiveLimit(5, look=look).allowed(working=2)
     assert asked == [(2, 5)]
 
 
 def test_refusals_halve_the_slots_down_to_one() -> None:
-    room = Room(8)
+    room = AdaptiveLimit(8)
     allowed = []
     for _ in range(5):
         room.halve()
@@ -47,4 +47,4 @@ def test_refusals_halve_the_slots_down_to_one() -> None:
 
 
 def test_one_slot_is_left_whatever_the_host_says() -> None:
-    assert Room(4, look=lambda _working, _threads: -20).allowed(working=1) == 1
+    assert AdaptiveLimit(4, look=lambda _working, _threads: -20).allowed(working=1) == 1

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from holdfast.runtime.periodic import ticking
+from holdfast.runtime.periodic import periodically
 from tests.support.waiting import until
 
 
@@ -16,7 +16,7 @@ def threads(name: str) -> int:
 
 def test_it_is_done_again_and_again_and_not_after_the_block() -> None:
     done: list[int] = []
-    with ticking(lambda: done.append(1), pause=lambda: 0.001, name="again"):
+    with periodically(lambda: done.append(1), pause=lambda: 0.001, name="again"):
         until(lambda: len(done) > 2)
     seen = len(done)
     assert (threads("again"), len(done)) == (0, seen)
@@ -29,7 +29,7 @@ def test_it_ends_by_itself_once_it_says_so() -> None:
         done.append(1)
         return len(done) == 2
 
-    with ticking(act, pause=lambda: 0.001, name="enough"):
+    with periodically(act, pause=lambda: 0.001, name="enough"):
         until(lambda: threads("enough") == 0)
         assert len(done) == 2
 
@@ -37,7 +37,7 @@ def test_it_ends_by_itself_once_it_says_so() -> None:
 def test_a_block_that_fails_leaves_no_thread_behind_and_waits_for_no_pause() -> None:
     with (
         pytest.raises(ZeroDivisionError),
-        ticking(lambda: None, pause=lambda: 3600.0, name="failed"),
+        periodically(lambda: None, pause=lambda: 3600.0, name="failed"),
     ):
         raise ZeroDivisionError
     assert threads("failed") == 0

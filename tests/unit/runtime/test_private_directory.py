@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from holdfast.host_state.failed_statements import FileFailedStatements
-from holdfast.host_state.file_lists import FileLists
-from holdfast.host_state.run_history import FileLedger
+from holdfast.host_state.file_lists import HostFileLists
+from holdfast.host_state.run_history import FileRunHistory
 from holdfast.host_state.secret import lasting_secret
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.errors import (
@@ -84,8 +84,8 @@ def error_of(act: Callable[[], object]) -> HoldfastError | None:
 
 WRITERS: dict[str, Callable[[Path], object]] = {
     "the lock of a job": hold_lock,
-    "the ledger": lambda folder: FileLedger(folder).record(RUN),
-    "the list of files": lambda folder: FileLists(folder).offer("shop", [b"x"]),
+    "the ledger": lambda folder: FileRunHistory(folder).record(RUN),
+    "the list of files": lambda folder: HostFileLists(folder).offer("shop", [b"x"]),
     "the secret of names": lambda folder: lasting_secret(folder / "secret"),
     "statements for later": lambda folder: FileFailedStatements(folder).keep("shop/1", "SELECT 1"),
 }

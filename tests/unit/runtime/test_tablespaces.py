@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty
-from holdfast.runtime.tablespaces import NewTablespaces, Otherwise, segment_at
+from holdfast.runtime.tablespaces import NewTablespaces, WhenInUse, segment_at
 from tests.support.wal_writer import WalWriter
 
 CATALOG = 202209061
@@ -96,7 +96,7 @@ def test_only_what_comes_before_is_replayed_where_a_target_may_come_before(
     data: Path, used: Path, tmp_path: Path
 ) -> None:
     path = segment(data, tmp_path / "free", used, tmp_path / "other")
-    NewTablespaces(data=data, otherwise=Otherwise.END).admit(path, nothing)
+    NewTablespaces(data=data, otherwise=WhenInUse.END).admit(path, nothing)
     assert places(path) == [str(tmp_path / "free"), str(tmp_path / "other")]
 
 

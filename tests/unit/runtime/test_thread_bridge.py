@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from holdfast.runtime.thread_bridge import Lockstep, ReadsFrom, WritesTo
+from holdfast.runtime.thread_bridge import ReadsFrom, ThreadBridge, WritesTo
 
 
 def upper(source: ReadsFrom, sink: WritesTo) -> None:
@@ -16,14 +16,14 @@ def upper(source: ReadsFrom, sink: WritesTo) -> None:
 
 
 def test_what_is_fed_comes_out_before_the_next_is_asked_for() -> None:
-    with Lockstep(upper) as stage:
+    with ThreadBridge(upper) as stage:
         assert b"".join(bytes(each) for each in stage.feed(b"abcd")) == b"ABCD"
         assert b"".join(bytes(each) for each in stage.feed(b"ef")) == b"EF"
         assert list(stage.finish()) == [b"."]
 
 
 def test_a_stream_of_nothing_has_an_end_too() -> None:
-    with Lockstep(upper) as stage:
+    with ThreadBridge(upper) as stage:
         assert list(stage.finish()) == [b"."]
 
 
@@ -32,7 +32,7 @@ def test_an_error_of_the_function_is_raised_where_it_is_fed() -> None:
         source.read(1)
         raise ValueError("no such letter")
 
-    with Lockstep(fail) as stage, pytest.raises(ValueError, match="no such letter"):
+    with ThreadBridge(fail) as stage, pytest.raises(ValueError, match="no such letter"):
         stage.feed(b"abc")
 
 
@@ -40,7 +40,10 @@ def test_what_a_function_leaves_unread_is_an_error_and_not_lost() -> None:
     def read_little(source: ReadsFrom, sink: WritesTo) -> None:
         source.read(1)
 
-    with Lockstep(read_little) as stage, pytest.raises(ValueError, match="ended before its input"):
+    with (
+        ThreadBridge(read_little) as stage,
+        pytest.raises(ValueError, match="ended before its input"),
+    ):
         stage.feed(b"abc")
 
 
@@ -54,7 +57,7 @@ def test_the_function_never_works_beside_its_caller() -> None:
             sink.write(b"x")
         working.clear()
 
-    class Watching(Lockstep):
+    class Watching(ThreadBridge):
         def read(self, size: int, /) -> bytes:
             working.clear()
             chunk = super().read(size)
@@ -70,6 +73,6 @@ def test_the_function_never_works_beside_its_caller() -> None:
 
 def test_leaving_early_ends_the_thread() -> None:
     before = threading.active_count()
-    with Lockstep(upper) as stage:
+    with ThreadBridge(upper) as stage:
         stage.feed(b"abc")
     assert threading.active_count() == before

@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 from holdfast.model.errors import BackupFailed, Interrupted, SnapshotLost, TasksRefused
-from holdfast.runtime.adaptive_limit import Room
+from holdfast.runtime.adaptive_limit import AdaptiveLimit
 from holdfast.runtime.worker_pool import run_all
 
 WAIT_SECONDS = 60.0
@@ -153,7 +153,7 @@ def test_an_error_raised_by_a_signal_handler_is_the_cause() -> None:
 
 def test_an_item_that_was_refused_a_task_is_tried_again_with_half_as_many() -> None:
     refused: set[int] = set()
-    room = Room(4)
+    room = AdaptiveLimit(4)
 
     def work(item: int) -> int:
         if item == 2 and item not in refused:
@@ -190,6 +190,6 @@ def test_no_more_work_at_once_than_the_host_has_room_for_now() -> None:
         with lock:
             at_once -= 1
 
-    room = Room(6, look=lambda _working, _threads: 1)
+    room = AdaptiveLimit(6, look=lambda _working, _threads: 1)
     run_all(range(30), work, workers=6, abort=nothing, room=room)
     assert peak == 1

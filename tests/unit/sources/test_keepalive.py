@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.model.errors import HoldfastError, SessionExpired, SessionLost, SnapshotLost
 from holdfast.ports.sessions import HeldKind
-from holdfast.sources.keepalive import Tender, joined, let_go, of_this_process
+from holdfast.sources.keepalive import Keepalive, joined, let_go, of_this_process
 from tests.fakes.holder import FakeHolder, FakeHolding
 from tests.support.waiting import until
 
@@ -20,7 +20,7 @@ def held(session_id: str = "") -> FakeHolding:
 
 def test_a_session_is_looked_at_again_and_again_and_its_loss_is_told_once() -> None:
     holding, told = held(), list[HoldfastError]()
-    with Tender(holding, lost=told.append).at_work(seconds=0.001):
+    with Keepalive(holding, lost=told.append).at_work(seconds=0.001):
         until(lambda: holding.looks > 2)
         assert told == []
         holding.problem = SessionLost("cannot use the session on 'x': terminated")
@@ -31,7 +31,7 @@ def test_a_session_is_looked_at_again_and_again_and_its_loss_is_told_once() -> N
 
 def test_nobody_looks_at_what_has_ended() -> None:
     holding, told = held(), list[HoldfastError]()
-    tender = Tender(holding, lost=told.append)
+    tender = Keepalive(holding, lost=told.append)
     with tender.at_work(seconds=0.001):
         assert tender.end().stop_lsn == "0/3000100"
         holding.problem = SessionLost("it has ended")

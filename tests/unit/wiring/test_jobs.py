@@ -17,7 +17,7 @@ from holdfast.model.retention import Policy
 from holdfast.ports.sessions import HeldKind
 from holdfast.repositories.local import LocalRepository
 from holdfast.sources.mysql.rows.source import MysqlSource
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from holdfast.wiring import jobs as wiring
 from holdfast.wiring import sources as wiring_sources
 from tests.fakes.progress import FakeProgress
@@ -171,7 +171,7 @@ def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(
     )
     source = wiring.plugs_for(load(path), "all", progress=FakeProgress()).source
     assert isinstance(source, MysqlSource)
-    assert source.choices == Choices(
+    assert source.choices == Options(
         databases=Selection(include=("*",)),
         tables=Selection(include=("*",), exclude=("log_*",)),
         ddl="block",

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from holdfast.runtime import events
-from holdfast.runtime.periodic import ticking
+from holdfast.runtime.periodic import periodically
 
 TERMINAL_SECONDS = 0.2
 JOURNAL_SECONDS = 10.0
@@ -94,7 +94,7 @@ def metered(doing: str) -> Iterator[Meter]:
 
 
 def _every(seconds: float, act: Callable[[], None]) -> AbstractContextManager[None]:
-    return ticking(act, pause=lambda: seconds, name="progress")
+    return periodically(act, pause=lambda: seconds, name="progress")
 
 
 @contextmanager

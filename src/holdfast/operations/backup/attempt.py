@@ -8,14 +8,14 @@ from datetime import datetime
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.failure import Failure
-from holdfast.limits.throttle import Pace
+from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Part, PartPlan
 from holdfast.model.errors import HoldfastError, RepositoryFull
 from holdfast.operations.backup.resume import unfinished
-from holdfast.operations.backup.watchdog import Watch
-from holdfast.operations.context import Plugs
+from holdfast.operations.backup.watchdog import Watchdog
+from holdfast.operations.context import Context
 from holdfast.operations.parts.write import key_of
-from holdfast.operations.retry import Recoveries
+from holdfast.operations.retry import Retries
 from holdfast.ports.host_state import Unfinished
 from holdfast.ports.locks import Hold
 from holdfast.ports.source import Lasting, Snapshot, Source
@@ -32,20 +32,20 @@ class BackupChoice:
 
 
 @dataclass
-class Taking:
+class Attempt:
     """One backup under way, and what is known of it should it fail."""
 
-    plugs: Plugs
+    plugs: Context
     source: Source
     choice: BackupChoice
     run_id: str
     name: str
     started_at: datetime
     earlier: Unfinished | None
-    pace: Pace
+    pace: Throttle
     hold: Hold
-    recoveries: Recoveries
-    watch: Watch
+    recoveries: Retries
+    watch: Watchdog
     refused_before: int
     failed_at: PartPlan | None = None
     stored: list[Part] = field(default_factory=list)
@@ -77,14 +77,14 @@ def backup_name(started_at: datetime, name_id: str) -> str:
 
 
 def begun(
-    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
-) -> Taking:
+    plugs: Context, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
+) -> Attempt:
     started_at = plugs.clock()
     earlier = unfinished(plugs, source) if choice.resume else None
     if choice.resume and earlier is None:
         events.info("nothing_to_resume", job=plugs.job.name, database=source.database)
     pace = plugs.pace(source)
-    return Taking(
+    return Attempt(
         plugs=plugs,
         source=source,
         choice=choice,
@@ -94,13 +94,13 @@ def begun(
         earlier=earlier,
         pace=pace,
         hold=hold,
-        recoveries=Recoveries(plugs.job.attempts),
-        watch=Watch(plugs.job, pace, hold),
+        recoveries=Retries(plugs.job.attempts),
+        watch=Watchdog(plugs.job, pace, hold),
         refused_before=plugs.refused_tasks(),
     )
 
 
-def give_up(taking: Taking, catalog: Catalog, error: BaseException) -> None:
+def give_up(taking: Attempt, catalog: Catalog, error: BaseException) -> None:
     """Remove or keep the parts, and leave word; never hides `error`."""
     plugs, database = taking.plugs, taking.source.database
     keep = plugs.job.resumable and bool(taking.stored) and not isinstance(error, RepositoryFull)
@@ -118,7 +118,7 @@ def give_up(taking: Taking, catalog: Catalog, error: BaseException) -> None:
         catalog.record(_failure(taking, error, parts_kept=len(taking.stored) if keep else 0))
 
 
-def _failure(taking: Taking, error: BaseException, *, parts_kept: int) -> Failure:
+def _failure(taking: Attempt, error: BaseException, *, parts_kept: int) -> Failure:
     known = error if isinstance(error, HoldfastError) else None
     at = taking.failed_at
     return Failure(

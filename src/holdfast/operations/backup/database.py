@@ -16,11 +16,11 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
     SnapshotLost,
 )
-from holdfast.operations.backup.attempt import BackupChoice, Taking, begun, give_up
+from holdfast.operations.backup.attempt import Attempt, BackupChoice, begun, give_up
 from holdfast.operations.backup.free_space import require_room
 from holdfast.operations.backup.incremental import following, notes_of, offer_list, require_parents
 from holdfast.operations.backup.resume import Reusable
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.operations.parts.blob_names import BlobNames
 from holdfast.operations.parts.blobs import BlobKeeper, KnownBlobs
 from holdfast.operations.parts.write import store_part, tell_stored
@@ -34,8 +34,8 @@ from holdfast.runtime.failpoints import reached
 from holdfast.runtime.worker_pool import run_all
 
 
-def take(
-    plugs: Plugs, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
+def back_up(
+    plugs: Context, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
 ) -> Manifest:
     """Back up one database; the manifest that was committed.
 
@@ -61,7 +61,7 @@ def take(
     return manifest
 
 
-def _taken(taking: Taking, catalog: Catalog) -> Manifest:
+def _taken(taking: Attempt, catalog: Catalog) -> Manifest:
     plugs = taking.plugs
     began, cpu_before = time.monotonic(), plugs.cpu_seconds()
     with taking.watch.opening():
@@ -110,7 +110,7 @@ def _taken(taking: Taking, catalog: Catalog) -> Manifest:
     return manifest
 
 
-def _prepare(taking: Taking, snapshot: Snapshot, *, is_mixed: bool) -> None:
+def _prepare(taking: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
     """Before the first byte: what is there already, room for the rest, a note for later runs."""
     taking.snapshot = snapshot
     _require_same_cluster(taking, snapshot)
@@ -121,7 +121,7 @@ def _prepare(taking: Taking, snapshot: Snapshot, *, is_mixed: bool) -> None:
     _note(taking, snapshot, earlier)
 
 
-def _require_same_cluster(taking: Taking, snapshot: Snapshot) -> None:
+def _require_same_cluster(taking: Attempt, snapshot: Snapshot) -> None:
     """Of the files of a cluster; rows are as good from another one."""
     cluster = snapshot.proof.get(CLUSTER)
     if cluster and snapshot.server.kind == POSTGRES_CLUSTER:
@@ -133,7 +133,7 @@ def _require_same_cluster(taking: Taking, snapshot: Snapshot) -> None:
         )
 
 
-def _commit(taking: Taking, catalog: Catalog, manifest: Manifest) -> None:
+def _commit(taking: Attempt, catalog: Catalog, manifest: Manifest) -> None:
     """Only while the job is ours: whoever takes it over removes what has no manifest yet."""
     trying, hold = taking.recoveries.trying, taking.hold
     trying(hold.prove, on=RepositoryUnreachable, what="proving that the job is still ours")
@@ -161,7 +161,7 @@ def _withdrawn(catalog: Catalog, manifest: Manifest) -> bool:
 
 
 @contextmanager
-def _opened(taking: Taking, workers: int, blobs: BlobKeeper) -> Iterator[tuple[Snapshot, bool]]:
+def _opened(taking: Attempt, workers: int, blobs: BlobKeeper) -> Iterator[tuple[Snapshot, bool]]:
     """The snapshot, and whether it is another one than that of the parts to go on with."""
     with ExitStack() as stack:
 
@@ -191,7 +191,7 @@ def _opened(taking: Taking, workers: int, blobs: BlobKeeper) -> Iterator[tuple[S
         yield snapshot, is_mixed
 
 
-def _blobs(taking: Taking, catalog: Catalog) -> BlobKeeper:
+def _blobs(taking: Attempt, catalog: Catalog) -> BlobKeeper:
     job = taking.plugs.job
 
     def known() -> KnownBlobs:
@@ -212,7 +212,7 @@ def _blobs(taking: Taking, catalog: Catalog) -> BlobKeeper:
     )
 
 
-def _reusable(taking: Taking, *, is_mixed: bool) -> Reusable:
+def _reusable(taking: Attempt, *, is_mixed: bool) -> Reusable:
     plugs = taking.plugs
     return Reusable(
         plugs.repository,
@@ -222,7 +222,7 @@ def _reusable(taking: Taking, *, is_mixed: bool) -> Reusable:
     )
 
 
-def _note(taking: Taking, snapshot: Snapshot, earlier: tuple[Part, ...]) -> None:
+def _note(taking: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> None:
     """Write down what a later run needs to go on with this one."""
     job = taking.plugs.job
     taking.plugs.journal.begin(
@@ -242,7 +242,7 @@ def _note(taking: Taking, snapshot: Snapshot, earlier: tuple[Part, ...]) -> None
 
 
 def _store_parts(
-    taking: Taking, snapshot: Snapshot, reusable: Reusable, workers: int
+    taking: Attempt, snapshot: Snapshot, reusable: Reusable, workers: int
 ) -> list[Part]:
     plugs, plans = taking.plugs, snapshot.parts
     plugs.progress.begin(total_bytes=sum(part.estimated_bytes for part in plans), parts=len(plans))
@@ -268,7 +268,7 @@ def _store_parts(
         return stored
 
 
-def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPlan) -> Part:
+def _stored(taking: Attempt, snapshot: Snapshot, reusable: Reusable, plan: PartPlan) -> Part:
     plugs = taking.plugs
     reached("part-begun")
     try:
@@ -300,7 +300,7 @@ def _stored(taking: Taking, snapshot: Snapshot, reusable: Reusable, plan: PartPl
 
 
 def _metrics(
-    taking: Taking, manifest: Manifest, blobs: BlobKeeper, seconds: float, cpu_seconds: float
+    taking: Attempt, manifest: Manifest, blobs: BlobKeeper, seconds: float, cpu_seconds: float
 ) -> dict[str, float]:
     """Numbers of the whole run; those of a table stand with its part."""
     seconds = max(seconds, 0.001)

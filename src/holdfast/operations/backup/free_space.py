@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest, PartPlan
 from holdfast.model.errors import RepositoryFull
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 
 # Better than any real database compresses: with no backup to judge by, only what cannot
 # possibly fit is refused.
 BEST_RATIO = 20.0
 
 
-def require_room(plugs: Plugs, database: str, plans: Sequence[PartPlan]) -> None:
+def require_room(plugs: Context, database: str, plans: Sequence[PartPlan]) -> None:
     """Raises `RepositoryFull` where not even the ratio of the last backup would make it fit."""
     free = plugs.repository.free_bytes()
     if free is None:
@@ -29,7 +29,7 @@ def require_room(plugs: Plugs, database: str, plans: Sequence[PartPlan]) -> None
         )
 
 
-def last_good(plugs: Plugs, database: str) -> Manifest | None:
+def last_good(plugs: Context, database: str) -> Manifest | None:
     """The newest backup of the database in this job."""
     manifests = Catalog(plugs.repository).survey(plugs.job.name).manifests
     return next((each for each in manifests if each.server.database == database), None)

@@ -10,19 +10,19 @@ from holdfast.model.backup import Manifest, Part
 from holdfast.model.chain import ancestors, by_id, is_whole
 from holdfast.model.errors import BackupFailed, BackupNotFound, HoldfastError, VerifyFailed
 from holdfast.model.part_gaps import BadPart
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.operations.parts.write import proven
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
-from holdfast.ports.incremental import Chained, Earlier, Listing, Telling
+from holdfast.ports.incremental import EarlierBackup, IncrementalSource, Listing, Telling
 from holdfast.ports.repository import Repository
 from holdfast.ports.source import Snapshot, Source
 from holdfast.runtime.cleanup import afterwards
 
 
-def following(plugs: Plugs, source: Source) -> Source:
+def following(plugs: Context, source: Source) -> Source:
     """`source` with the earlier backups of its job to go on from, where it knows how to."""
-    if not isinstance(source, Chained):
+    if not isinstance(source, IncrementalSource):
         return source
 
     @contextmanager
@@ -35,10 +35,10 @@ def following(plugs: Plugs, source: Source) -> Source:
         with plugs.lists.open(plugs.job.name) as known:
             yield _same_as(part, known)
 
-    return source.after(Earlier(manifests=lambda: _restorable(plugs), open_part=open_part))
+    return source.after(EarlierBackup(manifests=lambda: _restorable(plugs), open_part=open_part))
 
 
-def offer_list(plugs: Plugs, snapshot: Snapshot) -> None:
+def offer_list(plugs: Context, snapshot: Snapshot) -> None:
     """Keep here what the next backup must be asked for with, where this one will be sealed."""
     chunks = snapshot.listing() if isinstance(snapshot, Listing) else None
     if plugs.job.recipients and chunks is not None:
@@ -122,7 +122,7 @@ def _same_as(part: Part, known: Iterator[bytes]) -> Iterator[bytes]:
         )
 
 
-def _restorable(plugs: Plugs) -> list[Manifest]:
+def _restorable(plugs: Context) -> list[Manifest]:
     """Newest first, without what is known to be damaged, or needs what is."""
     damaged = plugs.proofs.damaged(plugs.job.name)
     survey = Catalog(plugs.repository).survey(plugs.job.name)

@@ -21,12 +21,12 @@ from holdfast.model.errors import (
     SkippedTooOften,
 )
 from holdfast.operations.backup.attempt import BackupChoice
-from holdfast.operations.backup.database import take
+from holdfast.operations.backup.database import back_up
 from holdfast.operations.backup.mirrors import failed_with, held
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.operations.left_sessions import end_left, left_sessions
 from holdfast.operations.parts.mirrored import FailedStore, failed_stores, in_each_store
-from holdfast.operations.retry import Recoveries
+from holdfast.operations.retry import Retries
 from holdfast.operations.status import skipped_in_a_row
 from holdfast.ports.host_state import RunRecord, Unfinished
 from holdfast.ports.locks import Hold
@@ -87,7 +87,7 @@ class _Run:
     without: tuple[FailedStore, ...] = ()
 
 
-def backup(plugs: Plugs, choice: BackupChoice | None = None) -> RunReport:
+def backup(plugs: Context, choice: BackupChoice | None = None) -> RunReport:
     """Back up one job.
 
     Whatever goes wrong, the ledger says what it was. Raises `RunInFlight` where another run
@@ -102,7 +102,7 @@ def backup(plugs: Plugs, choice: BackupChoice | None = None) -> RunReport:
         deadline = run.started_at + plugs.job.timeout if plugs.job.timeout else None
         with held(plugs, deadline=deadline) as (everywhere, hold):
             reached("backup-locked")
-            sources = Recoveries(plugs.job.attempts).trying(
+            sources = Retries(plugs.job.attempts).trying(
                 plugs.source.databases, on=DatabaseUnreachable, what="listing the databases"
             )
             _sweep(everywhere, sources, choice)
@@ -118,7 +118,7 @@ def backup(plugs: Plugs, choice: BackupChoice | None = None) -> RunReport:
     )
 
 
-def _sweep(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice) -> None:
+def _sweep(plugs: Context, sources: Sequence[Source], choice: BackupChoice) -> None:
     """What dead runs left, but for what is to be gone on with."""
     earlier: list[Unfinished] = []
     if choice.resume:
@@ -130,12 +130,12 @@ def _sweep(plugs: Plugs, sources: Sequence[Source], choice: BackupChoice) -> Non
 
 
 def _take_each(
-    plugs: Plugs, sources: Sequence[Source], choice: BackupChoice, run: _Run, hold: Hold
+    plugs: Context, sources: Sequence[Source], choice: BackupChoice, run: _Run, hold: Hold
 ) -> None:
     for source in sources:
         name_id = run.run_id if len(sources) == 1 else _name_id(run.run_id, source.database)
         try:
-            manifest = take(plugs, source, choice, run_id=run.run_id, name_id=name_id, hold=hold)
+            manifest = back_up(plugs, source, choice, run_id=run.run_id, name_id=name_id, hold=hold)
         except (Interrupted, LeaseLost):
             raise
         except HoldfastError as error:
@@ -152,7 +152,7 @@ def _name_id(run_id: str, database: str) -> str:
     return sha256(f"{run_id}/{database}".encode()).hexdigest()
 
 
-def _alarm(plugs: Plugs, error: HoldfastError) -> SkippedTooOften | None:
+def _alarm(plugs: Context, error: HoldfastError) -> SkippedTooOften | None:
     """One skipped run is nothing; many in a row mean that there will be no backup."""
     runs = plugs.ledger.last(plugs.job.name, count=RUNS_SEEN)
     in_a_row = skipped_in_a_row(runs) + 1
@@ -166,7 +166,7 @@ def _alarm(plugs: Plugs, error: HoldfastError) -> SkippedTooOften | None:
 
 
 @contextmanager
-def _recorded(plugs: Plugs, run: _Run) -> Iterator[None]:
+def _recorded(plugs: Context, run: _Run) -> Iterator[None]:
     """Write how the run ended, however it ends, into the ledger."""
 
     def record(outcome: str, error: BaseException | None = None) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from holdfast.model.errors import HoldfastError, Interrupted, RepositoryBusy, RunInFlight
 from holdfast.operations.append_only import AppendOnly
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.operations.parts.mirrored import FailedStore, Member, Mirrored
 from holdfast.ports.locks import Hold
 
@@ -37,7 +37,7 @@ class MirroredHold:
 
 
 @contextmanager
-def held(plugs: Plugs, *, deadline: datetime | None) -> Iterator[tuple[Plugs, Hold]]:
+def held(plugs: Context, *, deadline: datetime | None) -> Iterator[tuple[Context, Hold]]:
     """Own the job, and have all repositories of it behind one where it has several; one that
     lets nothing be removed is only added to.
 

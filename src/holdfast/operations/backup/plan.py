@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from holdfast.limits.budget import Budget
 from holdfast.model.backup import Manifest
 from holdfast.operations.backup.free_space import last_good
-from holdfast.operations.context import JobSpec, Plugs
+from holdfast.operations.context import Context, JobSpec
 from holdfast.ports.source import Source, SourcePlan
 
 # Of a database that was never backed up: what one core compresses, give or take.
@@ -32,7 +32,7 @@ class PlanReport:
         return size_bytes / self.bytes_per_second
 
 
-def plan(plugs: Plugs) -> list[PlanReport]:
+def plan(plugs: Context) -> list[PlanReport]:
     """Ask the source, the budget and the store, database by database.
 
     Raises what the source's check raises.
@@ -40,7 +40,7 @@ def plan(plugs: Plugs) -> list[PlanReport]:
     return [_plan_of(plugs, source) for source in plugs.source.databases()]
 
 
-def _plan_of(plugs: Plugs, source: Source) -> PlanReport:
+def _plan_of(plugs: Context, source: Source) -> PlanReport:
     planned = source.plan()
     speed = _speed(last_good(plugs, planned.server.database))
     return PlanReport(

@@ -11,7 +11,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import is_part_of
 from holdfast.model.backup import Part, PartKind, PartPlan
 from holdfast.model.errors import HoldfastError, ObjectMissing
-from holdfast.operations.context import Plugs
+from holdfast.operations.context import Context
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
 from holdfast.ports.host_state import Unfinished
@@ -38,7 +38,7 @@ _OF_ONE_MOMENT = {
 _OF_ONE_BACKUP = {PartKind.FILE, PartKind.FILE_PACK, PartKind.WAL}
 
 
-def unfinished(plugs: Plugs, source: Source) -> Unfinished | None:
+def unfinished(plugs: Context, source: Source) -> Unfinished | None:
     """What an earlier run left; nothing where it was killed just after its manifest was stored."""
     found = plugs.journal.read(plugs.job.name, source.database)
     if found is None or not Catalog(plugs.repository).is_finished(found.backup_id):

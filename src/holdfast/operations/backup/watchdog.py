@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from holdfast.limits.throttle import Pace
+from holdfast.limits.throttle import Throttle
 from holdfast.model.errors import DeadlineExceeded, HoldfastError, Interrupted, LeaseLost
 from holdfast.operations.context import JobSpec
 from holdfast.ports.locks import Hold
 from holdfast.runtime.interruptible import Ended, endable
-from holdfast.runtime.periodic import ticking
+from holdfast.runtime.periodic import periodically
 
 MOST_SECONDS_BETWEEN_LOOKS = 1.0
 # Whatever caught the end of an opening, and went on, is ended again.
 SECONDS_BETWEEN_ENDS = 30.0
 
 
-class Watch:
+class Watchdog:
     """Ends the opening of a snapshot and its reads at the job's deadline, the reads when no byte
     has come for too long, and both when the job is no longer ours. The deadline is counted from
     here on."""
 
-    def __init__(self, job: JobSpec, pace: Pace, hold: Hold) -> None:
+    def __init__(self, job: JobSpec, pace: Throttle, hold: Hold) -> None:
         self._job = job
         self._hold = hold
         self._pace = pace
@@ -47,7 +47,7 @@ class Watch:
                 abort()
             return bool(self._expired)
 
-        with ticking(look, pause=self._pause, name="watch"):
+        with periodically(look, pause=self._pause, name="watch"):
             try:
                 yield
             except HoldfastError as error:
@@ -71,7 +71,7 @@ class Watch:
                     ended_at = time.monotonic()
                     end()
 
-            with ticking(look, pause=self._pause_before_bytes, name="watch-opening"):
+            with periodically(look, pause=self._pause_before_bytes, name="watch-opening"):
                 try:
                     yield
                 except Exception as error:

@@ -19,8 +19,8 @@ from holdfast.model.errors import (
 from holdfast.model.part_gaps import require_complete
 from holdfast.model.stored_json import MANIFEST
 from holdfast.operations.append_only import AppendOnly
-from holdfast.operations.context import Copying
-from holdfast.operations.copy.objects import Item, Tally, upload
+from holdfast.operations.context import CopyContext
+from holdfast.operations.copy.objects import CopyItem, Tally, upload
 from holdfast.operations.parts.blob_records import BlobRecords
 from holdfast.operations.parts.blobs import stored_fingerprint
 from holdfast.ports.progress import Progress
@@ -57,7 +57,7 @@ class CopyReport:
         return next((each.exit_code for each in self.backups if each.exit_code), 0)
 
 
-def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
+def copy(job: str, plugs: CopyContext, progress: Progress) -> CopyReport:
     """Copy every finished backup of `job` that the target lacks, the newest first, but a parent
     before the incremental ones that need it.
 
@@ -90,7 +90,7 @@ def copy(job: str, plugs: Copying, progress: Progress) -> CopyReport:
 
 
 def _copied(
-    manifest: Manifest, plugs: Copying, records: BlobRecords, *, progress: Progress
+    manifest: Manifest, plugs: CopyContext, records: BlobRecords, *, progress: Progress
 ) -> CopiedBackup:
     backup_id, source, target = manifest.backup_id, plugs.source, plugs.target
     try:
@@ -144,7 +144,7 @@ def _is_finished_there(backup_id: str, content: bytes, target: Repository) -> bo
 
 
 def _parts_copied(
-    manifest: Manifest, plugs: Copying, records: BlobRecords, *, progress: Progress
+    manifest: Manifest, plugs: CopyContext, records: BlobRecords, *, progress: Progress
 ) -> Tally:
     source, target = plugs.source, plugs.target
     progress.begin(
@@ -168,24 +168,24 @@ def _parts_copied(
 
 def _walk(
     manifest: Manifest, source: Repository, records: BlobRecords
-) -> Callable[[], Iterator[Item]]:
+) -> Callable[[], Iterator[CopyItem]]:
     """All that the manifest speaks of, with the fingerprints that it knows."""
 
-    def walk() -> Iterator[Item]:
+    def walk() -> Iterator[CopyItem]:
         for part in manifest.parts:
-            yield Item(key=part.key, size_bytes=part.stored_bytes, sha256=part.stored_sha256)
+            yield CopyItem(key=part.key, size_bytes=part.stored_bytes, sha256=part.stored_sha256)
         for blob in manifest.blobs:
             yield _blob_item(blob, source, records)
 
     return walk
 
 
-def _blob_item(blob: Blob, source: Repository, records: BlobRecords) -> Item:
+def _blob_item(blob: Blob, source: Repository, records: BlobRecords) -> CopyItem:
     """Other backups there refer to it too: it is never taken away, not for a moment."""
     if blob.is_recorded and not records.disagree(blob.key):
         size_bytes, sha256 = blob.stored_bytes, blob.stored_sha256
-        return Item(key=blob.key, size_bytes=size_bytes, sha256=sha256, replaceable=False)
-    return Item(
+        return CopyItem(key=blob.key, size_bytes=size_bytes, sha256=sha256, replaceable=False)
+    return CopyItem(
         key=blob.key,
         size_bytes=source.stat(blob.key).size_bytes,
         learn=lambda: stored_fingerprint(source, blob, records=records).sha256,

@@ -26,7 +26,7 @@ SMALL_BYTES = 5 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class CopyItem:
     """One object to be copied; without `sha256` it is read once more to know it: by `learn`, which
     raises `VerifyFailed` where what is read is not what it should be.
 
@@ -51,7 +51,7 @@ class Tally:
 
 
 def upload(
-    walk: Callable[[], Iterable[Item]],
+    walk: Callable[[], Iterable[CopyItem]],
     source: Repository,
     target: Repository,
     *,
@@ -81,7 +81,7 @@ class _Crew:
 
     def __init__(
         self,
-        items: Iterable[Item],
+        items: Iterable[CopyItem],
         source: Repository,
         target: Repository,
         *,
@@ -104,7 +104,7 @@ class _Crew:
         while (item := self._next()) is not None:
             self.bring(item)
 
-    def bring(self, item: Item) -> None:
+    def bring(self, item: CopyItem) -> None:
         """Put the item where it is missing, and in the place of what is not it."""
         content = self._content(item)
         if not self._is_fresh and self._is_there(item, content):
@@ -119,11 +119,11 @@ class _Crew:
         self._count(item, sent=1, sent_bytes=item.size_bytes)
         reached("copy-object-stored")
 
-    def _next(self) -> Item | None:
+    def _next(self) -> CopyItem | None:
         with self._lock:
             return None if self._ended else next(self._small, None)
 
-    def _content(self, item: Item) -> Content:
+    def _content(self, item: CopyItem) -> Content:
         learn = item.learn or partial(_fingerprint, self._source, item.key)
         digest = item.sha256 or learn()
         return Content(
@@ -152,7 +152,7 @@ class _Crew:
                 hint=_DAMAGED_HINT,
             )
 
-    def _is_there(self, item: Item, content: Content) -> bool:
+    def _is_there(self, item: CopyItem, content: Content) -> bool:
         """By size and content, never by name: what is not it makes room for what is.
 
         The store's own fingerprint saves the reading.
@@ -182,7 +182,7 @@ class _Crew:
             self.tally.replaced += 1
         return False
 
-    def _count(self, item: Item, *, sent: int = 0, sent_bytes: int = 0, found: int = 0) -> None:
+    def _count(self, item: CopyItem, *, sent: int = 0, sent_bytes: int = 0, found: int = 0) -> None:
         with self._lock:
             self.tally.sent += sent
             self.tally.sent_bytes += sent_bytes

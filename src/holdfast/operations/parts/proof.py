@@ -10,7 +10,7 @@ from holdfast.model.backup import Part
 from holdfast.model.errors import ObjectMissing, VerifyFailed
 from holdfast.model.proven import Proven
 from holdfast.operations.parts.read import HINT, Opens, called, compare, opened
-from holdfast.operations.parts.second_read import Kept
+from holdfast.operations.parts.second_read import SecondCopy
 from holdfast.operations.parts.write import proven
 from holdfast.pipeline.decrypt import Identities
 from holdfast.pipeline.fingerprint import Size
@@ -61,7 +61,7 @@ class RepositoryParts:
     def proven(self, part: Part) -> Iterator[Proven]:
         self._require_size(part)
         with spooled(part.stored_bytes) as (spool, why_none):
-            kept = Kept(self.repository, part, spool, why_none)
+            kept = SecondCopy(self.repository, part, spool, why_none)
             for _ in proven(kept.first, part, identities=self.identities, both=False):
                 pass
             # Whoever reads it a second time has no new bytes.

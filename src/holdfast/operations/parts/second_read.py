@@ -27,7 +27,7 @@ class _From:
     open: Callable[[str], AbstractContextManager[Iterator[bytes]]]
 
 
-class Kept:
+class SecondCopy:
     """What is stored of one part: read from the repository as `first`, and again as `second`."""
 
     def __init__(self, repository: Opens, part: Part, spool: Spool | None, why_none: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from holdfast.catalog.places import part_key
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError, TasksRefused
-from holdfast.operations.context import JobSpec, Plugs
+from holdfast.operations.context import Context, JobSpec
 from holdfast.operations.parts.read import Opens, compare, proven_bytes, stored_suffix
 from holdfast.pipeline.compress import Pass, compressor
 from holdfast.pipeline.decrypt import Identities
@@ -23,7 +23,7 @@ from holdfast.runtime.kernel import is_refusal
 
 
 def store_part(
-    plugs: Plugs,
+    plugs: Context,
     snapshot: Snapshot,
     backup_id: str,
     part: PartPlan,

@@ -9,7 +9,7 @@ from datetime import datetime
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import TargetOutOfReach, Unsupported
-from holdfast.model.recovery import Goal, Recovery, moment_of
+from holdfast.model.recovery import Recovery, RecoveryTarget, moment_of
 from holdfast.model.timelines import ClusterWal, Stretch
 from holdfast.model.wal import Position
 from holdfast.operations.wal.list import (
@@ -49,7 +49,7 @@ def require_reachable(
             hint="WAL goes on from backups by method: physical only",
         )
     _require_after(repository, manifest, recovery, now=clock())
-    if recovery.goal is Goal.IMMEDIATE:
+    if recovery.goal is RecoveryTarget.IMMEDIATE:
         return Way()
     wal = next(
         (
@@ -71,7 +71,7 @@ def _require_after(
     repository: Repository, manifest: Manifest, recovery: Recovery, *, now: datetime
 ) -> None:
     """The target lies after the end of the backup: before that the cluster is not consistent."""
-    if recovery.goal is Goal.TIME:
+    if recovery.goal is RecoveryTarget.TIME:
         wanted, ended = moment_of(recovery.value), ended_at(manifest)
         if wanted > now:
             raise TargetOutOfReach(
@@ -81,7 +81,11 @@ def _require_after(
         if wanted < ended:
             _refuse_before(repository, manifest, recovery, f"{ended:%Y-%m-%d %H:%M:%S.%fZ}")
     stop = manifest.proof.get(STOP)
-    if recovery.goal is Goal.LSN and stop and Position.parse(recovery.value) < Position.parse(stop):
+    if (
+        recovery.goal is RecoveryTarget.LSN
+        and stop
+        and Position.parse(recovery.value) < Position.parse(stop)
+    ):
         _refuse_before(repository, manifest, recovery, stop)
 
 
@@ -103,7 +107,7 @@ def _refuse_before(
 
 
 def _is_before(manifest: Manifest, recovery: Recovery) -> bool:
-    if recovery.goal is Goal.TIME:
+    if recovery.goal is RecoveryTarget.TIME:
         return ended_at(manifest) <= moment_of(recovery.value)
     stop = manifest.proof.get(STOP)
     return stop is not None and Position.parse(stop) <= Position.parse(recovery.value)
@@ -117,11 +121,11 @@ def ended_at(manifest: Manifest) -> datetime:
 
 def _require_way(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> Way:
     path = _path(wal, manifest, recovery)
-    if recovery.goal is Goal.LSN:
+    if recovery.goal is RecoveryTarget.LSN:
         path = _up_to(wal, path, recovery.value)
     gaps = [named(wal, each) for each in lacking(wal, path, manifest)]
     told = f"WAL is missing: {', '.join(gaps)}"
-    if gaps and recovery.goal in (Goal.LSN, Goal.LATEST):
+    if gaps and recovery.goal in (RecoveryTarget.LSN, RecoveryTarget.LATEST):
         raise TargetOutOfReach(
             f"cannot recover '{manifest.backup_id}' to {recovery.told}: {told}",
             hint="recover to a point before that, or take a newer backup",

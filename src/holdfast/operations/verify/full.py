@@ -19,7 +19,7 @@ from holdfast.operations.parts.write import proven
 from holdfast.operations.wal.list import missing_wal
 from holdfast.pipeline.decrypt import Identities
 from holdfast.ports.clock import Clock
-from holdfast.ports.host_state import Proofs, Reread
+from holdfast.ports.host_state import Reread, VerificationLog
 from holdfast.ports.progress import Progress
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
@@ -50,7 +50,7 @@ class VerifyReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
+class BackupReader:
     """Reads pieces of backups and remembers when, and what was wrong with them.
 
     What is sealed for none of the `identities` is not opened: only what is stored is compared.
@@ -58,7 +58,7 @@ class Reader:
     """
 
     repository: Repository
-    proofs: Proofs
+    proofs: VerificationLog
     clock: Clock
     progress: Progress
     identities: Identities | None = None
@@ -138,7 +138,9 @@ class Reader:
             self.progress.advance(len(chunk))
 
 
-def verify(reader: Reader, backup_id: str, *, workers: int, database: str = "") -> VerifyReport:
+def verify(
+    reader: BackupReader, backup_id: str, *, workers: int, database: str = ""
+) -> VerifyReport:
     """Read every part of `backup_id`: sizes, both fingerprints, rows where they can be counted,
     ranges that follow each other; every blob it refers to; of a base backup whether the WAL that
     is archived goes on from it without a gap; and of an incremental one whether its parents are

@@ -12,9 +12,9 @@ from holdfast.model.backup import Manifest
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_gaps import BadPart, gaps
 from holdfast.operations.backup.incremental import broken_chains
-from holdfast.operations.verify.full import Piece, Reader, home_of, pieces_of
+from holdfast.operations.verify.full import BackupReader, Piece, home_of, pieces_of
 from holdfast.operations.wal.list import missing_wal
-from holdfast.ports.host_state import Proofs, Reread
+from holdfast.ports.host_state import Reread, VerificationLog
 from holdfast.runtime.worker_pool import run_all
 
 
@@ -42,7 +42,7 @@ class RereadReport:
 
 
 def reread(
-    reader: Reader,
+    reader: BackupReader,
     job: str,
     *,
     budget: timedelta,
@@ -90,7 +90,7 @@ def reread(
     )
 
 
-def proven_at(manifest: Manifest, proofs: Proofs) -> datetime | None:
+def proven_at(manifest: Manifest, proofs: VerificationLog) -> datetime | None:
     """When the piece that was not read for longest was read; None unless all were, and good."""
     known = _known((manifest,), proofs)
     places = [(home_of(manifest.backup_id, each), each.key) for each in pieces_of(manifest)]
@@ -103,7 +103,7 @@ Known = dict[tuple[str, str], Reread]
 Due = tuple[Manifest, Piece]
 
 
-def _known(manifests: tuple[Manifest, ...], proofs: Proofs) -> Known:
+def _known(manifests: tuple[Manifest, ...], proofs: VerificationLog) -> Known:
     homes = {home_of(each.backup_id, piece) for each in manifests for piece in pieces_of(each)}
     return {(home, key): found for home in homes for key, found in proofs.of(home).items()}
 

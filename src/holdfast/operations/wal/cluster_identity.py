@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from holdfast.catalog.places import MANIFEST, WAL, place_of
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import BackupNotFound, ClusterChanged, ManifestInvalid
-from holdfast.operations.context import Archiving, JobSpec
+from holdfast.operations.context import ArchiveContext, JobSpec
 from holdfast.operations.wal.list import CLUSTER
 from holdfast.ports.repository import Repository
 
@@ -31,7 +31,7 @@ def require_cluster_of_backups(job: JobSpec, repository: Repository, cluster: st
         )
 
 
-def require_cluster_of_wal(plugs: Archiving, cluster: str) -> None:
+def require_cluster_of_wal(plugs: ArchiveContext, cluster: str) -> None:
     """Raises `ClusterChanged` where neither backups nor WAL of the job are of that cluster.
 
     Found out once on each host: a server archives a segment every few seconds.

@@ -23,9 +23,9 @@ from holdfast.model.errors import (
 from holdfast.model.wal import WalKind, WalName, numbered_name
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import PAGE_BYTES
-from holdfast.operations.context import Archiving
+from holdfast.operations.context import ArchiveContext
 from holdfast.operations.parts.write import proven
-from holdfast.operations.retry import Recoveries
+from holdfast.operations.retry import Retries
 from holdfast.pipeline.decrypt import Identities
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
@@ -68,7 +68,7 @@ class Getting:
         return self.spool / sha256(told).hexdigest()[:SPOOL_DIGITS]
 
 
-def get(plugs: Archiving, wanted: Getting) -> bool:
+def get(plugs: ArchiveContext, wanted: Getting) -> bool:
     """Whether the file is archived, and then it is whole at its destination.
 
     Its SHA-256 is proven first. Raises `WalUnfit` for a name that no server asks for,
@@ -97,7 +97,7 @@ def get(plugs: Archiving, wanted: Getting) -> bool:
     return True
 
 
-def _admit(plugs: Archiving, wanted: Getting, file: ArchivedFile, name: WalName) -> None:
+def _admit(plugs: ArchiveContext, wanted: Getting, file: ArchivedFile, name: WalName) -> None:
     """Only what is safe to be replayed stays at the destination."""
     spaces = wanted.spaces
     if spaces is None:
@@ -109,7 +109,9 @@ def _admit(plugs: Archiving, wanted: Getting, file: ArchivedFile, name: WalName)
             spaces.make(oid)
 
 
-def _beginning_after(plugs: Archiving, wanted: Getting, file: ArchivedFile, name: WalName) -> bytes:
+def _beginning_after(
+    plugs: ArchiveContext, wanted: Getting, file: ArchivedFile, name: WalName
+) -> bytes:
     """Of the next segment, proven; nothing where it is not archived yet: then it is not replayed
     either."""
     (later,) = _later(file, name, 1)
@@ -124,9 +126,9 @@ def _beginning_after(plugs: Archiving, wanted: Getting, file: ArchivedFile, name
         return beginning
 
 
-def _found(plugs: Archiving, cluster: str, name: str) -> ArchivedFile | None:
+def _found(plugs: ArchiveContext, cluster: str, name: str) -> ArchivedFile | None:
     archive = WalArchive(plugs.repositories[0], plugs.job.name)
-    trying = Recoveries(plugs.job.attempts).trying
+    trying = Retries(plugs.job.attempts).trying
     try:
         return trying(
             lambda: archive.find(cluster, name), on=RepositoryUnreachable, what=f"getting '{name}'"
@@ -135,7 +137,7 @@ def _found(plugs: Archiving, cluster: str, name: str) -> ArchivedFile | None:
         return None
 
 
-def _bring(plugs: Archiving, wanted: Getting, asked: ArchivedFile, name: str) -> None:
+def _bring(plugs: ArchiveContext, wanted: Getting, asked: ArchivedFile, name: str) -> None:
     if name == asked.name:
         _write(plugs, asked, wanted.destination, wanted.identities)
         return
@@ -151,7 +153,9 @@ def _bring(plugs: Archiving, wanted: Getting, asked: ArchivedFile, name: str) ->
         events.debug("wal_not_fetched_early", file=name, problem=str(error))
 
 
-def _write(plugs: Archiving, file: ArchivedFile, path: Path, identities: Identities | None) -> None:
+def _write(
+    plugs: ArchiveContext, file: ArchivedFile, path: Path, identities: Identities | None
+) -> None:
     """`path` is there with all of the file, or as it was."""
     unfinished = path.with_name(path.name + UNFINISHED)
 
@@ -172,7 +176,7 @@ def _write(plugs: Archiving, file: ArchivedFile, path: Path, identities: Identit
                 write_all(out, chunk)
 
     try:
-        Recoveries(plugs.job.attempts).trying(
+        Retries(plugs.job.attempts).trying(
             attempt, on=RepositoryUnreachable, what=f"getting '{file.name}'"
         )
     except OSError as error:

@@ -21,10 +21,10 @@ from holdfast.model.errors import (
 )
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.operations.append_only import AppendOnly, Leftovers
-from holdfast.operations.context import Archiving
+from holdfast.operations.context import ArchiveContext
 from holdfast.operations.parts.read import stored_suffix
 from holdfast.operations.parts.write import keep
-from holdfast.operations.retry import Recoveries
+from holdfast.operations.retry import Retries
 from holdfast.operations.wal.cluster_identity import require_cluster_of_wal
 from holdfast.operations.wal.conflicts import make_way, require_same
 from holdfast.operations.wal.files import (
@@ -65,7 +65,7 @@ class _Kept:
 
 
 def push(
-    plugs: Archiving,
+    plugs: ArchiveContext,
     path: Path,
     *,
     cluster: str = "",
@@ -123,13 +123,13 @@ def _pushed(file: WalFile, *, is_new: bool, seconds: float, ahead: tuple[str, ..
     )
 
 
-def _adding_only(plugs: Archiving) -> Archiving:
+def _adding_only(plugs: ArchiveContext) -> ArchiveContext:
     leftovers = Leftovers()
     added_to = tuple(AppendOnly(each, leftovers) for each in plugs.repositories)
     return replace(plugs, repositories=added_to)
 
 
-def _asked_for(plugs: Archiving, path: Path, cluster: str, *, is_finished: bool) -> WalFile:
+def _asked_for(plugs: ArchiveContext, path: Path, cluster: str, *, is_finished: bool) -> WalFile:
     file = wal_file(path, cluster or cluster_beside(path))
     if not is_finished:
         require_finished(file)
@@ -138,10 +138,10 @@ def _asked_for(plugs: Archiving, path: Path, cluster: str, *, is_finished: bool)
 
 
 def _kept(
-    plugs: Archiving, file: WalFile, identities: Identities | None
+    plugs: ArchiveContext, file: WalFile, identities: Identities | None
 ) -> list[_Kept] | HoldfastError:
     """Errors are values here: those of files sent ahead must not end the one asked for."""
-    trying = Recoveries(plugs.job.attempts).trying
+    trying = Retries(plugs.job.attempts).trying
     what = f"archiving '{file.name.text}'"
     kept: list[_Kept] = []
     try:
@@ -165,7 +165,7 @@ def _discard(kept: Sequence[list[_Kept] | HoldfastError]) -> None:
 
 
 def _put(
-    plugs: Archiving, repository: Repository, file: WalFile, identities: Identities | None
+    plugs: ArchiveContext, repository: Repository, file: WalFile, identities: Identities | None
 ) -> _Kept:
     job, archive = plugs.job, WalArchive(repository, plugs.job.name)
     try:
@@ -205,7 +205,7 @@ def _put(
     return _Kept(repository=repository, part=part)
 
 
-def _recorded(plugs: Archiving, file: WalFile, kept: list[_Kept] | HoldfastError) -> bool:
+def _recorded(plugs: ArchiveContext, file: WalFile, kept: list[_Kept] | HoldfastError) -> bool:
     """Whether the file was new to any of the repositories."""
     if isinstance(kept, HoldfastError):
         raise kept
@@ -213,7 +213,7 @@ def _recorded(plugs: Archiving, file: WalFile, kept: list[_Kept] | HoldfastError
     return any(new)
 
 
-def _record(plugs: Archiving, file: WalFile, repository: Repository, part: Part) -> bool:
+def _record(plugs: ArchiveContext, file: WalFile, repository: Repository, part: Part) -> bool:
     archive = WalArchive(repository, plugs.job.name)
     record = ArchivedFile(
         job=plugs.job.name,

@@ -11,7 +11,7 @@ from pathlib import Path
 from holdfast.model.errors import ConfigInvalid
 from holdfast.model.wal import WalKind, WalName
 from holdfast.model.wal_archive import WalStream
-from holdfast.operations.context import Archiving
+from holdfast.operations.context import ArchiveContext
 from holdfast.operations.wal.cluster_identity import require_cluster_of_wal
 from holdfast.operations.wal.push import push
 from holdfast.runtime import events
@@ -31,7 +31,7 @@ class Received:
 
 
 def receive(
-    plugs: Archiving,
+    plugs: ArchiveContext,
     stream: WalStream,
     folder: Path,
     *,
@@ -61,7 +61,7 @@ def receive(
             pause(LOOK_SECONDS)
 
 
-def _archive(plugs: Archiving, folder: Path, so_far: Received) -> None:
+def _archive(plugs: ArchiveContext, folder: Path, so_far: Received) -> None:
     found = [name for each in folder.iterdir() if (name := _finished(each.name)) is not None]
     found.sort(key=lambda name: (name.high, name.low, name.timeline))
     for name in found:

@@ -18,7 +18,7 @@ from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
 from holdfast.runtime.interruptible import Ended as EndedHere
 from holdfast.runtime.interruptible import endable
-from holdfast.runtime.periodic import ticking
+from holdfast.runtime.periodic import periodically
 from holdfast.runtime.process import Child, ChildFailed, running
 
 LOOK_SECONDS = 5.0
@@ -144,7 +144,7 @@ def _run(request: SnapshotRequest, looks: _Looks, told: Callable[[bytes], object
     try:
         with running([str(request.script)], env=env, stderr_lines=STDERR_LINES) as child:
             watch = _Watch(child, looks, request)
-            with ticking(watch.look, pause=lambda: looks.pause_seconds, name="tender"):
+            with periodically(watch.look, pause=lambda: looks.pause_seconds, name="tender"):
                 try:
                     for chunk in child.chunks():
                         told(chunk)

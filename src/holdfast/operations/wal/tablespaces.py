@@ -12,7 +12,7 @@ from pathlib import Path
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import ObjectMissing, RestoreFailed
-from holdfast.model.recovery import Goal, Recovery, moment_of
+from holdfast.model.recovery import Recovery, RecoveryTarget, moment_of
 from holdfast.model.timelines import ClusterWal, Stretch
 from holdfast.model.wal import Position, WalName, numbered_name
 from holdfast.model.wal_archive import ArchivedFile
@@ -106,17 +106,17 @@ class WayAhead:
     def _is_ahead(self, files: Sequence[ArchivedFile], made: TablespaceMade) -> bool:
         """Whether the recovery goes further than that; `files` are those up to the one it is in."""
         recovery = self.recovery
-        if recovery.goal is Goal.LSN:
+        if recovery.goal is RecoveryTarget.LSN:
             # The record that begins at the target, or is the first behind it, is replayed too.
             return Position.parse(made.after) < Position.parse(recovery.value)
-        if recovery.goal is Goal.TIME:
+        if recovery.goal is RecoveryTarget.TIME:
             target = moment_of(recovery.value)
             late = [each for each in files if each.archived_at >= target - SKEW]
             return not self._ends_before(late, made, lambda end: _is_after(end, target))
-        if recovery.goal is Goal.NAME:
+        if recovery.goal is RecoveryTarget.NAME:
             name = recovery.value.encode()
             return not self._ends_before(files, made, lambda end: end.name == name)
-        return recovery.goal is Goal.LATEST
+        return recovery.goal is RecoveryTarget.LATEST
 
     def _ends_before(
         self, files: Sequence[ArchivedFile], made: TablespaceMade, is_target: Callable[[End], bool]

@@ -16,12 +16,12 @@ from holdfast.model.restored import Restored
 from holdfast.ports.progress import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects
-from holdfast.sources.postgres.dump.restore import ArtefactRestore
+from holdfast.sources.postgres.dump.restore import ArchiveRestore
 from holdfast.sources.postgres.restore import database_creation, selection
 from holdfast.sources.postgres.restore.definition_parts import DefinitionParts
 from holdfast.sources.postgres.restore.existing_tables import require_all_or_none
 from holdfast.sources.postgres.restore.restore import Restore
-from holdfast.sources.postgres.restore.staging_database import content, filling
+from holdfast.sources.postgres.restore.staging_database import content, staged
 from holdfast.sources.postgres.server import cluster, failures
 from holdfast.sources.postgres.server.cluster import Cluster
 from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, Login
@@ -84,7 +84,7 @@ class PostgresTarget:
                 login=self._login,
             )
             if is_artefact:
-                return ArtefactRestore(steps=steps, tool_folders=self._tool_folders).run(
+                return ArchiveRestore(steps=steps, tool_folders=self._tool_folders).run(
                     server, maintenance, options
                 )
             return self._restore(request, steps, server, maintenance)
@@ -96,7 +96,7 @@ class PostgresTarget:
             require_all_or_none(request)
             self._require_tables(request)
             return steps.rows_only()
-        with filling(
+        with staged(
             server,
             self._login,
             database_creation.options(request),

@@ -12,14 +12,14 @@ from holdfast.model.backup import Buffer, Manifest
 from holdfast.model.errors import BackupFailed, RepositoryReadOnly, VerifyFailed
 from holdfast.model.retention import Policy
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import Copying
+from holdfast.operations.context import CopyContext
 from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import prune
 from holdfast.operations.restore.backup import RestoreChoice, restore
 from holdfast.operations.verify.full import verify
 from holdfast.operations.verify.quick import quick
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.incremental import Earlier
+from holdfast.ports.incremental import EarlierBackup
 from holdfast.ports.source import Blobs
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
@@ -36,8 +36,8 @@ class ListedSnapshot(FakeSnapshot):
 
 
 class ChainedSource(FakeSource):
-    """Obeys `ports.incremental.Chained`: each backup goes on from the newest that it is offered,
-    and whose list it can read."""
+    """Obeys `ports.incremental.IncrementalSource`: each backup goes on from the newest that it is
+    offered, and whose list it can read."""
 
     def __init__(self) -> None:
         super().__init__(table("orders", "1,ann"))
@@ -45,7 +45,7 @@ class ChainedSource(FakeSource):
         self.refused = ""
         self.loses: MemoryRepository | None = None
 
-    def after(self, earlier: Earlier) -> ChainedSource:
+    def after(self, earlier: EarlierBackup) -> ChainedSource:
         manifests = earlier.manifests()
         self.offered, self.refused = [each.backup_id for each in manifests], ""
         if manifests:
@@ -208,7 +208,7 @@ def test_a_restore_brings_the_chain_and_refuses_one_that_is_broken(world: Chaine
 def test_a_copy_brings_parents_first_and_no_child_without_one(world: ChainedWorld) -> None:
     full, first, last = world.taken(3)
     offsite = MemoryRepository()
-    plugs = Copying(
+    plugs = CopyContext(
         source=world.repository,
         target=offsite,
         believed=world.repository,

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.manifest import encode
-from holdfast.catalog.manifest_index import Index
+from holdfast.catalog.manifest_index import ManifestIndex
 from holdfast.catalog.places import manifest_key
 from holdfast.model.backup import Manifest, Part, PartKind
 from holdfast.model.errors import HoldfastError, ManifestInvalid
 from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import Copying
+from holdfast.operations.context import CopyContext
 from holdfast.operations.copy.backups import copy
 from holdfast.operations.verify.full import verify
 from holdfast.operations.verify.quick import quick
@@ -190,11 +190,11 @@ def test_a_file_that_lacks_a_piece_is_good_nowhere(
         assert report.exit_code == 31
     assert expected in [bad.problem for _, bad in reread_in(world, 10).bad]
     for _ in range(2):
-        overview = Index(world.repository, tmp_path / "state" / "index").overview()
+        overview = ManifestIndex(world.repository, tmp_path / "state" / "index").overview()
         assert overview.summaries == ()
         assert [each.problem for each in overview.damaged] == [expected]
     offsite = MemoryRepository()
-    plugs = Copying(
+    plugs = CopyContext(
         source=world.repository,
         target=offsite,
         believed=world.repository,

@@ -7,7 +7,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.errors import ObjectMissing, RepositoryUnreachable, RunInFlight, VerifyFailed
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import Copying
+from holdfast.operations.context import CopyContext
 from holdfast.operations.copy.backups import CopiedBackup, copy
 from holdfast.operations.verify.full import verify
 from tests.fakes.progress import FakeProgress
@@ -27,8 +27,8 @@ def offsite() -> MemoryRepository:
     return MemoryRepository()
 
 
-def plugs(world: World, offsite: MemoryRepository) -> Copying:
-    return Copying(
+def plugs(world: World, offsite: MemoryRepository) -> CopyContext:
+    return CopyContext(
         source=world.repository,
         target=offsite,
         believed=world.repository,

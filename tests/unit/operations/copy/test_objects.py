@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import RepositoryFull, VerifyFailed
-from holdfast.operations.copy.objects import SMALL_BYTES, Item, Tally, upload
+from holdfast.operations.copy.objects import SMALL_BYTES, CopyItem, Tally, upload
 from holdfast.ports.repository import Stored
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
@@ -61,7 +61,7 @@ def filled(*keys: str, size_bytes: int = 3) -> MemoryRepository:
 
 def uploaded(source: MemoryRepository, target: MemoryRepository, *, at_once: int = 4) -> Tally:
     return upload(
-        lambda: (Item(key=key, size_bytes=len(data)) for key, data in source.objects.items()),
+        lambda: (CopyItem(key=key, size_bytes=len(data)) for key, data in source.objects.items()),
         source,
         target,
         at_once=at_once,
@@ -98,11 +98,11 @@ def test_the_walk_is_never_run_ahead_of_the_uploads() -> None:
     source, target = filled(*(f"key/{number}" for number in range(50))), MemoryRepository()
     ahead = 0
 
-    def walk() -> Iterator[Item]:
+    def walk() -> Iterator[CopyItem]:
         nonlocal ahead
         for count, (key, data) in enumerate(source.objects.items()):
             ahead = max(ahead, count - len(target.objects))
-            yield Item(key=key, size_bytes=len(data), sha256=sha256(data).hexdigest())
+            yield CopyItem(key=key, size_bytes=len(data), sha256=sha256(data).hexdigest())
 
     upload(walk, source, target, at_once=3, is_fresh=True, progress=FakeProgress())
     # The second walk looks for long objects only, when all are there.
@@ -113,7 +113,9 @@ def test_an_object_that_is_longer_than_it_should_be_is_not_read_to_its_end() -> 
     target = MemoryRepository()
     with pytest.raises(VerifyFailed, match="it holds more than its 3000 bytes"):
         upload(
-            lambda: iter([Item(key="a", size_bytes=3000, sha256=sha256(b"x" * 3000).hexdigest())]),
+            lambda: iter(
+                [CopyItem(key="a", size_bytes=3000, sha256=sha256(b"x" * 3000).hexdigest())]
+            ),
             Endless(),
             target,
             at_once=1,

@@ -12,7 +12,7 @@ from holdfast.catalog.manifest import encode
 from holdfast.catalog.places import manifest_key
 from holdfast.model.backup import Blob, Codec, Manifest
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import Copying, Plugs
+from holdfast.operations.context import Context, CopyContext
 from holdfast.operations.copy.backups import copy
 from holdfast.operations.parts.blobs import proven_blob
 from holdfast.operations.verify.full import VerifyReport, verify
@@ -38,7 +38,7 @@ class Kept(World):
         self.recipients = OURS.recipients if is_sealed else ()
 
     @property
-    def plugs(self) -> Plugs:
+    def plugs(self) -> Context:
         plugs = super().plugs
         return replace(plugs, job=replace(plugs.job, codec=self.codec))
 
@@ -166,8 +166,8 @@ def test_a_damaged_value_that_comes_again_is_good_for_every_backup_that_refers_t
     assert offsite.objects[blob.key] == world.repository.objects[blob.key]
 
 
-def copying(world: World, offsite: MemoryRepository) -> Copying:
-    return Copying(
+def copying(world: World, offsite: MemoryRepository) -> CopyContext:
+    return CopyContext(
         source=world.repository,
         target=offsite,
         believed=world.repository,

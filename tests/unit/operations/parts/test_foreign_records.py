@@ -15,7 +15,7 @@ from holdfast.catalog.signed_manifests import SignedManifests
 from holdfast.catalog.signing import Signer
 from holdfast.model.errors import BackupFailed, HoldfastError
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import Copying, Plugs
+from holdfast.operations.context import Context, CopyContext
 from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import Fate, repair
@@ -40,7 +40,7 @@ def signed(repository: Repository, signer: Signer | None = SIGNER) -> SignedMani
     return SignedManifests(repository, signer=lambda: signer, trusted=[SIGNER.public_key])
 
 
-def plugs_of(world: World, opened: Callable[[Repository], Repository]) -> Plugs:
+def plugs_of(world: World, opened: Callable[[Repository], Repository]) -> Context:
     return replace(world.plugs, repository=opened(world.repository))
 
 
@@ -207,7 +207,7 @@ def test_a_record_of_a_failure_that_cannot_be_read_keeps_nobody_from_his_work() 
     assert [each.backup_id for each in report.damaged] == [FOREIGN]
     assert "shop/blobs/ab/abcd.zst" not in world.repository.objects
     assert reread(world.reader, "shop", budget=timedelta(hours=1), workers=1).exit_code == 0
-    copying = Copying(
+    copying = CopyContext(
         source=world.repository,
         target=MemoryRepository(),
         believed=world.repository,

@@ -20,7 +20,7 @@ from holdfast.model.errors import (
 )
 from holdfast.operations.backup.job import RunReport, backup
 from holdfast.operations.check import check
-from holdfast.operations.context import Mirror, Plugs
+from holdfast.operations.context import Context, Mirror
 from holdfast.operations.parts.fan_out import CHUNKS_BEHIND
 from holdfast.operations.parts.mirrored import Member, Mirrored
 from holdfast.operations.verify.full import verify
@@ -45,7 +45,7 @@ class TwoStores:
         self.guard = MemoryGuard()
 
     @property
-    def plugs(self) -> Plugs:
+    def plugs(self) -> Context:
         mirrors = (
             Mirror(name="main", repository=self.main, guard=self.own_guard),
             Mirror(name="offsite", repository=self.offsite, guard=self.guard),

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import TargetOutOfReach, Unsupported
-from holdfast.model.recovery import NO_TARGET, Goal, Recovery, moment_of
+from holdfast.model.recovery import NO_TARGET, Recovery, RecoveryTarget, moment_of
 from holdfast.operations.restore.recovery import require_reachable
 from holdfast.operations.wal.push import push
 from tests.support.archives import Yard, archiving, name
@@ -24,7 +24,7 @@ def yard(tmp_path: Path) -> Yard:
     return Yard(tmp_path)
 
 
-def recovery(goal: Goal, value: str = "", *, timeline: str = "latest") -> Recovery:
+def recovery(goal: RecoveryTarget, value: str = "", *, timeline: str = "latest") -> Recovery:
     return Recovery(goal=goal, value=value, timeline=timeline, restore_command="true %f %p")
 
 
@@ -36,11 +36,11 @@ def reach(yard: Yard, backup: Manifest, wanted: Recovery) -> list[str]:
 @pytest.mark.parametrize(
     "wanted",
     [
-        recovery(Goal.LATEST),
-        recovery(Goal.IMMEDIATE),
-        recovery(Goal.LSN, "0/480000"),
-        recovery(Goal.TIME, "2026-11-20 12:00:00Z"),
-        recovery(Goal.NAME, "noon"),
+        recovery(RecoveryTarget.LATEST),
+        recovery(RecoveryTarget.IMMEDIATE),
+        recovery(RecoveryTarget.LSN, "0/480000"),
+        recovery(RecoveryTarget.TIME, "2026-11-20 12:00:00Z"),
+        recovery(RecoveryTarget.NAME, "noon"),
     ],
 )
 def test_targets_behind_the_backup_are_reached_where_all_wal_is_there(
@@ -54,11 +54,11 @@ def test_targets_behind_the_backup_are_reached_where_all_wal_is_there(
 @pytest.mark.parametrize(
     ("wanted", "cause"),
     [
-        (recovery(Goal.LSN, "0/300000"), "ended at 0/300100"),
-        (recovery(Goal.TIME, "2026-11-20 01:00:00Z"), "ended at 2026-11-20 02:00:09"),
-        (recovery(Goal.TIME, "2026-11-22 01:00:00Z"), "yet to come"),
-        (recovery(Goal.LSN, "0/900000"), f"{name(6)} to {name(8)}"),
-        (recovery(Goal.LATEST, timeline="4"), "to timeline 4"),
+        (recovery(RecoveryTarget.LSN, "0/300000"), "ended at 0/300100"),
+        (recovery(RecoveryTarget.TIME, "2026-11-20 01:00:00Z"), "ended at 2026-11-20 02:00:09"),
+        (recovery(RecoveryTarget.TIME, "2026-11-22 01:00:00Z"), "yet to come"),
+        (recovery(RecoveryTarget.LSN, "0/900000"), f"{name(6)} to {name(8)}"),
+        (recovery(RecoveryTarget.LATEST, timeline="4"), "to timeline 4"),
     ],
 )
 def test_others_are_refused_with_the_cause(yard: Yard, wanted: Recovery, cause: str) -> None:
@@ -73,7 +73,10 @@ def test_the_hint_names_the_newest_backup_that_ended_before(yard: Yard) -> None:
     older = yard.back_up(2, 2, days_ago=1)
     newest = yard.back_up(5, 5)
     yard.archive(*range(1, 7))
-    for wanted in (recovery(Goal.LSN, "0/400000"), recovery(Goal.TIME, "2026-11-19 12:00:00Z")):
+    for wanted in (
+        recovery(RecoveryTarget.LSN, "0/400000"),
+        recovery(RecoveryTarget.TIME, "2026-11-19 12:00:00Z"),
+    ):
         with pytest.raises(TargetOutOfReach) as raised:
             reach(yard, newest, wanted)
         assert raised.value.hint == f"restore {older.backup_id}, which ended before"
@@ -82,12 +85,12 @@ def test_the_hint_names_the_newest_backup_that_ended_before(yard: Yard) -> None:
 def test_a_gap_is_refused_where_it_is_in_the_way_and_told_where_it_may_be(yard: Yard) -> None:
     made = yard.back_up(2, 3)
     yard.archive(4, 6, 7)
-    assert reach(yard, made, recovery(Goal.LSN, "0/500000")) == []
-    assert reach(yard, made, recovery(Goal.IMMEDIATE)) == []
-    for goal in (Goal.TIME, Goal.NAME):
+    assert reach(yard, made, recovery(RecoveryTarget.LSN, "0/500000")) == []
+    assert reach(yard, made, recovery(RecoveryTarget.IMMEDIATE)) == []
+    for goal in (RecoveryTarget.TIME, RecoveryTarget.NAME):
         told = reach(yard, made, recovery(goal, "2026-11-20 12:00:00Z"))
         assert told == [f"WAL is missing: {name(5)}"]
-    for wanted in (recovery(Goal.LATEST), recovery(Goal.LSN, "0/680000")):
+    for wanted in (recovery(RecoveryTarget.LATEST), recovery(RecoveryTarget.LSN, "0/680000")):
         with pytest.raises(TargetOutOfReach, match=name(5)):
             reach(yard, made, wanted)
 
@@ -97,12 +100,12 @@ def test_the_way_leads_over_the_timelines_that_are_asked_for(yard: Yard) -> None
     yard.archive(2, 3, 4, 5)
     yard.archive(4, 6, timeline=2)
     push(archiving(yard.world.repository), yard.server.branch(2, "1\t0/480000\tno target"))
-    assert reach(yard, made, recovery(Goal.LATEST, timeline="current")) == []
+    assert reach(yard, made, recovery(RecoveryTarget.LATEST, timeline="current")) == []
     with pytest.raises(TargetOutOfReach, match=name(5, timeline=2)):
-        reach(yard, made, recovery(Goal.LATEST))
+        reach(yard, made, recovery(RecoveryTarget.LATEST))
     later = yard.back_up(5, 5)
     with pytest.raises(TargetOutOfReach, match="does not go on from this backup"):
-        reach(yard, later, recovery(Goal.LATEST))
+        reach(yard, later, recovery(RecoveryTarget.LATEST))
 
 
 @pytest.mark.parametrize(
@@ -113,15 +116,15 @@ def test_without_wal_there_is_no_way(
     yard: Yard, prepare: Callable[[Yard], Manifest], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        reach(yard, prepare(yard), recovery(Goal.LATEST))
+        reach(yard, prepare(yard), recovery(RecoveryTarget.LATEST))
 
 
 @pytest.mark.parametrize(
     ("wanted", "target"),
     [
-        (recovery(Goal.LATEST), {}),
-        (recovery(Goal.IMMEDIATE), {"recovery_target": "immediate"}),
-        (recovery(Goal.LSN, "0/5"), {"recovery_target_lsn": "0/5"}),
+        (recovery(RecoveryTarget.LATEST), {}),
+        (recovery(RecoveryTarget.IMMEDIATE), {"recovery_target": "immediate"}),
+        (recovery(RecoveryTarget.LSN, "0/5"), {"recovery_target_lsn": "0/5"}),
     ],
 )
 def test_one_target_is_set_at_most_after_all_others_were_unset(

@@ -13,7 +13,7 @@ from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.tables import Table
 
 
-class Witness:
+class DumpDdlCheck:
     """Remembers definitions; asked again after a table's rows were read, from any thread.
 
     Rows are dumped by a session of their own, at a moment of their own: only what stands the

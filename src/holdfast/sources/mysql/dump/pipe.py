@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from holdfast.model.backup import Buffer, Member
 from holdfast.model.errors import BackupFailed
 from holdfast.ports.source import CompressionStage
-from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cancellation import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.mysql.dump.compressors import ChildCompression, Compressing
 from holdfast.sources.mysql.dump.dump_command import COMPLETED
@@ -104,7 +104,7 @@ class Pipes:
     address: Address
     login: Mapping[str, str]
     compressing: Compressing | None
-    endings: Endings = field(default_factory=Endings)
+    endings: Cancellation = field(default_factory=Cancellation)
 
     @contextmanager
     def dumping(

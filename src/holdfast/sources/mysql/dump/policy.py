@@ -16,7 +16,7 @@ from holdfast.sources.mysql.server.engine_support import (
 from holdfast.sources.mysql.server.privileges import Need, needs
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.tables import Table
-from holdfast.sources.mysql.server.version import MARIADB, MYSQL, Edition
+from holdfast.sources.mysql.server.version import MARIADB, MYSQL, ServerVersion
 
 KEEPS_HISTORY = (10, 11)
 # What the native engine takes to hold one moment for several sessions; a dump has but one.
@@ -40,7 +40,7 @@ def versioned(table: Table) -> bool:
 
 
 def rights(
-    edition: Edition, database: str, tables: Sequence[Table], *, as_tables: bool
+    edition: ServerVersion, database: str, tables: Sequence[Table], *, as_tables: bool
 ) -> tuple[Need, ...]:
     """What the login needs, where it dumps these."""
     least = [need for need in needs(edition, database) if need.right not in ONE_MOMENT]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from holdfast.model.errors import ToolMissing
 from holdfast.runtime.process import ChildFailed, running
-from holdfast.sources.mysql.server.version import MARIADB, MYSQL, Edition
+from holdfast.sources.mysql.server.version import MARIADB, MYSQL, ServerVersion
 
 DUMPS = {MARIADB: ("mariadb-dump", "mysqldump"), MYSQL: ("mysqldump",)}
 DUMP_PACKAGES = {MARIADB: "mariadb-client", MYSQL: "mysql-client (or default-mysql-client)"}
@@ -35,7 +35,7 @@ class Program:
         return int(major), int(minor)
 
 
-def find_dump(edition: Edition) -> Program:
+def find_dump(edition: ServerVersion) -> Program:
     """The dump program that suits the server; raises `ToolMissing`."""
     kind = edition.kind
     package = DUMP_PACKAGES[kind]
@@ -54,7 +54,7 @@ def find_dump(edition: Edition) -> Program:
     return program
 
 
-def find_backup(edition: Edition) -> Program:
+def find_backup(edition: ServerVersion) -> Program:
     """`mariadb-backup` of the server's own release; raises `ToolMissing`."""
     program = _first((BACKUP_PROGRAM,), BACKUP_PACKAGE)
     if program.release != edition.release:

@@ -10,7 +10,7 @@ from datetime import datetime
 from holdfast.model.backup import Consistency, PartKind, PartPlan, Server
 from holdfast.ports.source import PartStream
 from holdfast.sources.mysql.dump import policy
-from holdfast.sources.mysql.dump.ddl_check import Witness
+from holdfast.sources.mysql.dump.ddl_check import DumpDdlCheck
 from holdfast.sources.mysql.dump.dump_command import DumpCommand
 from holdfast.sources.mysql.dump.part_plan import Dumped
 from holdfast.sources.mysql.dump.pipe import Pipes
@@ -31,7 +31,7 @@ class DumpSnapshot:
     contents: Dumped
     command: DumpCommand
     pipes: Pipes
-    witness: Witness
+    witness: DumpDdlCheck
     history: bool
     without_rows: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.mysql.dump import part_plan, policy
 from holdfast.sources.mysql.dump.compressors import Compressing
-from holdfast.sources.mysql.dump.ddl_check import Witness
+from holdfast.sources.mysql.dump.ddl_check import DumpDdlCheck
 from holdfast.sources.mysql.dump.dump_command import DumpCommand
 from holdfast.sources.mysql.dump.init_command import prepared_login
 from holdfast.sources.mysql.dump.part_plan import Dumped
@@ -26,10 +26,10 @@ from holdfast.sources.mysql.server import privileges
 from holdfast.sources.mysql.server.accounts import kept_out, read_access
 from holdfast.sources.mysql.server.definitions import read_definitions
 from holdfast.sources.mysql.server.engine_support import without_rows
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.session import Session, session
 from holdfast.sources.mysql.server.tables import Table, read_tables
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 DATABASE_COLLATION = """
     SELECT default_character_set_name, default_collation_name
@@ -44,7 +44,7 @@ def _utc_now() -> datetime:
 class _Found:
     """What a look at the server and at this host told."""
 
-    edition: Edition
+    edition: ServerVersion
     program: Program
     tables: list[Table]
 
@@ -71,7 +71,7 @@ class MysqlToolsSource:
     ) -> None:
         # What the two engines ask the server in the same words.
         self._native = MysqlSource(
-            dsn, password=password, choices=Choices(databases=selection), database=database
+            dsn, password=password, choices=Options(databases=selection), database=database
         )
         self._address = self._native.address
         self._as_tables = as_tables
@@ -154,13 +154,13 @@ class MysqlToolsSource:
         with session(self._address) as asking, session(self._address) as watching:
             found = self._examined(asking)
             taken_at = self._clock()
-            witness = Witness(watching, found.tables if self._as_tables else ())
+            witness = DumpDdlCheck(watching, found.tables if self._as_tables else ())
             snapshot = self._described(asking, found, witness, taken_at)
             with afterwards(snapshot.abort):
                 yield snapshot
 
     def _described(
-        self, asking: Session, found: _Found, witness: Witness, taken_at: datetime
+        self, asking: Session, found: _Found, witness: DumpDdlCheck, taken_at: datetime
     ) -> DumpSnapshot:
         program = found.program
         return DumpSnapshot(
@@ -185,7 +185,7 @@ class MysqlToolsSource:
             ),
         )
 
-    def _contents(self, asking: Session, found: _Found, witness: Witness) -> Dumped:
+    def _contents(self, asking: Session, found: _Found, witness: DumpDdlCheck) -> Dumped:
         access = read_access(asking, self.database, found.edition)
         if self._as_tables:
             return part_plan.by_table(
@@ -226,7 +226,7 @@ class MysqlToolsSource:
 
     def _examined(self, asking: Session) -> _Found:
         """Everything that can be wrong before a byte is read; raises what `check` raises."""
-        edition = Edition.of(asking)
+        edition = ServerVersion.of(asking)
         program = find_dump(edition)
         if self._compressing:
             self._compressing.argv()

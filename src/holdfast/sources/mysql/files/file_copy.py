@@ -12,7 +12,7 @@ from datetime import datetime
 from holdfast.model.backup import Buffer, Consistency, Member, PartKind, PartPlan, Server
 from holdfast.model.errors import BackupFailed
 from holdfast.ports.source import PartStream
-from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cancellation import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.mysql.dump.part_plan import FORMAT, XBSTREAM
 from holdfast.sources.mysql.dump.pipe import failure
@@ -45,7 +45,7 @@ class PhysicalSnapshot:
     taken_at: datetime
     proof: dict[str, str] = field(default_factory=dict)
     consistency: Consistency = Consistency.SNAPSHOT
-    endings: Endings = field(default_factory=Endings)
+    endings: Cancellation = field(default_factory=Cancellation)
 
     @property
     def tools(self) -> dict[str, str]:

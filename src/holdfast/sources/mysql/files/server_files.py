@@ -11,7 +11,7 @@ from holdfast.model.errors import GrantMissing, Unsupported
 from holdfast.sources.mysql.server.address import Address
 from holdfast.sources.mysql.server.privileges import Need
 from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 # The first file of every InnoDB; where it cannot be read, nothing else can.
 FIRST_FILE = "ibdata1"
@@ -38,7 +38,7 @@ class ServerFiles:
     size_bytes: int
 
 
-def require_mariadb(edition: Edition) -> None:
+def require_mariadb(edition: ServerVersion) -> None:
     """Raise `Unsupported` for a server whose files `mariadb-backup` does not know."""
     if not edition.mariadb:
         raise Unsupported(

@@ -19,7 +19,7 @@ from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server import privileges
 from holdfast.sources.mysql.server.address import Address
 from holdfast.sources.mysql.server.session import Session, session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 # What the records call the database of a backup that holds all of them.
 WHOLE_SERVER = "all-databases"
@@ -31,7 +31,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    edition: Edition
+    edition: ServerVersion
     program: Program
     files: ServerFiles
 
@@ -117,7 +117,7 @@ class MysqlPhysicalSource:
             yield snapshot
 
     def _examined(self, asking: Session) -> _Found:
-        edition = Edition.of(asking)
+        edition = ServerVersion.of(asking)
         server_files.require_mariadb(edition)
         program = find_backup(edition)
         privileges.require(asking, server_files.RIGHTS, "the server")

@@ -12,7 +12,7 @@ _AT_LINE = re.compile(r"\bat line (\d+)")
 Thing = TypeVar("Thing")
 
 
-class WhoseLine(Generic[Thing]):
+class ErrorLocator(Generic[Thing]):
     """Counts the lines on their way to a client."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.failed_objects import ROWS, FailedObjects
 from holdfast.sources.mysql.restore.dump_script import PROGRAMS, DumpScript
-from holdfast.sources.mysql.restore.load_objects import ObjectLoading, cause
+from holdfast.sources.mysql.restore.load_objects import ObjectLoader, cause
 from holdfast.sources.mysql.restore.packed_tables import Unpacked
 from holdfast.sources.mysql.restore.schema_batches import stages
 from holdfast.sources.mysql.server.client import Clients, Stopped
@@ -63,7 +63,7 @@ class Whole:
         return self._relation
 
 
-class Loading:
+class Loader:
     """One restore under way; tables and sequences of the names in `there` stay as they are.
 
     `row_format` is what the server makes a table in that names none.
@@ -92,7 +92,7 @@ class Loading:
         self.without_rows: set[Relation] = set()
         self.events: list[str] = []
         self._sequences: set[str] = set()
-        self._loading = ObjectLoading(clients, self.failed, self.notes)
+        self._loading = ObjectLoader(clients, self.failed, self.notes)
 
     def load(self) -> None:
         """Everything asked for; raises `RestoreFailed` naming the first object that failed, or

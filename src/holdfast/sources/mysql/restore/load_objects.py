@@ -9,7 +9,7 @@ from holdfast.model.proven import Proven
 from holdfast.model.restored import FailedObject
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.failed_objects import FailedObjects
-from holdfast.sources.mysql.restore.schema_batches import Batch, Made
+from holdfast.sources.mysql.restore.schema_batches import Batch, SchemaBatch
 from holdfast.sources.mysql.server.broken_views import BROKEN_VIEW, VIEW, attempted
 from holdfast.sources.mysql.server.client import Clients
 from holdfast.sources.mysql.server.script import Item
@@ -18,7 +18,7 @@ from holdfast.sources.mysql.server.script import Item
 SECRET = {"account"}
 
 
-class ObjectLoading:
+class ObjectLoader:
     """Carries out objects in their order.
 
     A view that cannot be made is tried again after all others, as long as that helps: it may read
@@ -50,7 +50,7 @@ class ObjectLoading:
         late: list[tuple[Item, str]] = []
         rest: Sequence[Item] | None = batch
         while rest is not None:
-            made = Made(whole, head, rest)
+            made = SchemaBatch(whole, head, rest)
             rest = None
             try:
                 self._clients.run(made.proven)

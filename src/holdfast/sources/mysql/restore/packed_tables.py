@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 from holdfast.model.backup import Part, Relation
 from holdfast.model.proven import Proven
-from holdfast.sources.mysql.restore.error_locator import WhoseLine
-from holdfast.sources.stream_cutter import Cutter
+from holdfast.sources.mysql.restore.error_locator import ErrorLocator
+from holdfast.sources.stream_cutter import StreamCutter
 
 # All of a pack in one transaction: else the server waits for its disk once a table.
 BEGIN = b"SET SESSION autocommit = 0;\n"
@@ -21,10 +21,10 @@ class Unpacked:
         self.proven = whole.derived(self._pieces)
         self._members = [each for each in part.members if not wanted or each.relation in wanted]
         self._head_bytes = part.members[0].offset
-        self._lines = WhoseLine[Relation]()
+        self._lines = ErrorLocator[Relation]()
 
     def _pieces(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        cutter = Cutter(chunks)
+        cutter = StreamCutter(chunks)
         yield from self._counted(cutter.take(self._head_bytes))
         yield self._lines.passes(BEGIN)
         for member in self._members:

@@ -10,7 +10,7 @@ from holdfast.sources.mysql.server.address import Address
 from holdfast.sources.mysql.server.privileges import EVERYTHING, Held, held
 from holdfast.sources.mysql.server.roles import Account
 from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 # A statement is sent whole: its longest text, and its head.
 HEAD_BYTES = 1 << 16
@@ -65,7 +65,7 @@ def _require_rights(asking: Session, address: Address) -> None:
 
 
 def _require_packet(asking: Session, address: Address, request: RestoreRequest) -> None:
-    allowed = Edition.of(asking).max_allowed_packet
+    allowed = ServerVersion.of(asking).max_allowed_packet
     for part in request.parts:
         longest = Details(part).number("longest_statement_bytes", "0")
         if longest and longest + HEAD_BYTES > allowed:

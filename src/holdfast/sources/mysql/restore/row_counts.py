@@ -18,7 +18,7 @@ from holdfast.sources.mysql.server.session import Session, session
 from holdfast.sources.mysql.server.tables import Table, read_tables
 
 
-class Counting:
+class RowCounts:
     """Asks the server about every table of `wanted`, with several sessions."""
 
     def __init__(self, address: Address, wanted: Mapping[Relation, Expected]) -> None:

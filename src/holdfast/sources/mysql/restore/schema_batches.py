@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from holdfast.model.backup import PartKind
 from holdfast.model.proven import Proven
-from holdfast.sources.mysql.restore.error_locator import WhoseLine
+from holdfast.sources.mysql.restore.error_locator import ErrorLocator
 from holdfast.sources.mysql.server.script import Item
 
 # Servers wait for their disk with every table that they make, so two clients are twice as fast.
@@ -35,14 +35,14 @@ def stages(kind: PartKind, found: Sequence[Item], *, workers: int) -> list[list[
     return [turn for turn in made if turn] or [[[]]]
 
 
-class Made:
+class SchemaBatch:
     """The script of some objects of a proven one; used once."""
 
     def __init__(self, whole: Proven, head: bytes, batch: Batch) -> None:
         self.proven = whole.derived(lambda _: self._pieces())
         self._head = head
         self._batch = batch
-        self._lines = WhoseLine[Item]()
+        self._lines = ErrorLocator[Item]()
 
     def _pieces(self) -> Iterator[bytes]:
         yield self._lines.passes(self._head)

@@ -17,8 +17,8 @@ from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.mysql.restore import preflight
-from holdfast.sources.mysql.restore.load import Loading
-from holdfast.sources.mysql.restore.row_counts import Counting
+from holdfast.sources.mysql.restore.load import Loader
+from holdfast.sources.mysql.restore.row_counts import RowCounts
 from holdfast.sources.mysql.server.address import Address
 from holdfast.sources.mysql.server.client import Clients
 from holdfast.sources.mysql.server.definitions import HEAD
@@ -62,7 +62,7 @@ class MysqlTarget:
             make_room = self._room_for_tables if request.tables else self._whole_database
             with make_room(asking, request):
                 there = _tables_of(asking, self._address.database)
-                loading = Loading(
+                loading = Loader(
                     clients,
                     request,
                     stored,
@@ -136,7 +136,7 @@ class MysqlTarget:
             error.hint = f"{error.hint}; {note}" if error.hint else note
             raise
 
-    def _counted(self, request: RestoreRequest, loading: Loading) -> tuple[RestoredTable, ...]:
+    def _counted(self, request: RestoreRequest, loading: Loader) -> tuple[RestoredTable, ...]:
         """Tables as the server counts and sums them; one that differs is met as any failure."""
         wanted = {
             relation: each
@@ -144,7 +144,7 @@ class MysqlTarget:
             if (not request.tables or relation in request.tables)
             and relation not in loading.without_rows
         }
-        found = Counting(self._address, wanted).found(workers=request.workers)
+        found = RowCounts(self._address, wanted).found(workers=request.workers)
         if not request.keep_going:
             try:
                 require_equal(self.name, found)
@@ -159,7 +159,7 @@ class MysqlTarget:
         return tuple(found)
 
 
-def _events_gone(asking: Session, database: str, loading: Loading) -> list[str]:
+def _events_gone(asking: Session, database: str, loading: Loader) -> list[str]:
     """The server says nothing of an event that it drops as soon as it is made."""
     question = "SELECT event_name FROM information_schema.events WHERE event_schema = %s"
     there = {name for (name,) in asking.text(question, database)}

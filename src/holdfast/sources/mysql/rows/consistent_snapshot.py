@@ -11,16 +11,16 @@ from holdfast.model.errors import SnapshotLost
 from holdfast.sources.mysql.rows.lock import locked, shortest_lock
 from holdfast.sources.mysql.rows.wait_for_idle import hindrance
 from holdfast.sources.mysql.server import replication
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 # Rolling back to it after each table gives up the table's metadata lock, not the snapshot.
 SAVEPOINT = "holdfast"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class ConsistentSnapshot:
     """When the snapshot was taken, and the proof."""
 
     taken_at: datetime
@@ -30,12 +30,12 @@ class Moment:
 def begin(
     sessions: Sequence[Session],
     holder: Session,
-    edition: Edition,
+    edition: ServerVersion,
     clock: Callable[[], datetime],
     *,
-    choices: Choices,
+    choices: Options,
     while_held: Callable[[], None],
-) -> Moment:
+) -> ConsistentSnapshot:
     """Open a transaction on each of `sessions` while `holder` keeps every commit away.
 
     `while_held` is called meanwhile, for what else belongs to the moment.
@@ -76,10 +76,10 @@ def begin(
         "others_waited_milliseconds": str(lock.others_milliseconds),
         "sessions": str(len(sessions)),
     }
-    return Moment(taken_at=taken_at, proof=proof | _evidence(sessions, edition, after))
+    return ConsistentSnapshot(taken_at=taken_at, proof=proof | _evidence(sessions, edition, after))
 
 
-def is_stopped_replica(asking: Session, edition: Edition) -> bool:
+def is_stopped_replica(asking: Session, edition: ServerVersion) -> bool:
     """Whether nobody writes here: no source is applied, and clients may only read."""
     seen = replication.state(asking, edition)
     # MariaDB spells it in words since 12.
@@ -87,13 +87,13 @@ def is_stopped_replica(asking: Session, edition: Edition) -> bool:
     return seen.is_replica and not seen.applies and is_read_only
 
 
-def _position(holder: Session, edition: Edition) -> str:
+def _position(holder: Session, edition: ServerVersion) -> str:
     """How far the server had come, as far as this login may know."""
     question = "SELECT @@gtid_binlog_pos" if edition.mariadb else "SELECT @@gtid_executed"
     return holder.value(question)
 
 
-def _evidence(sessions: Sequence[Session], edition: Edition, position: str) -> dict[str, str]:
+def _evidence(sessions: Sequence[Session], edition: ServerVersion, position: str) -> dict[str, str]:
     evidence = {"gtid": position} if position else {}
     if not edition.mariadb:
         return evidence | _guarantee("equal GTID sets before and after" if position else "")

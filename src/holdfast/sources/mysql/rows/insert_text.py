@@ -11,7 +11,7 @@ from holdfast.sources.mysql.server.columns import column_list, raw_row
 from holdfast.sources.mysql.server.names import quoted, select
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.tables import Table
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 MIB = 1 << 20
 # What makes a data part a complete script for any client; docs/restore-mysql.md counts its lines.
@@ -43,7 +43,7 @@ class Limits:
     """Raw bytes of a long value that one statement carries; twice that in hexadecimal."""
 
     @classmethod
-    def of(cls, edition: Edition) -> Limits:
+    def of(cls, edition: ServerVersion) -> Limits:
         # Half a packet: at restore the statement's head needs room in the same packet.
         longest = min(edition.max_allowed_packet // 2, 4 * MIB)
         return cls(

@@ -15,7 +15,7 @@ from holdfast.sources.mysql.server.failures import LOCK_TIMEOUT, StatementFailed
 from holdfast.sources.mysql.server.options import DdlPolicy
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.session_settings import METADATA_WAIT_SECONDS
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 # Whoever writes waits behind a lock that is asked for: no longer than this, and then has a pause.
 TRY_SECONDS = 1
@@ -56,7 +56,7 @@ STOPPED = LockKind(name="none, as this is a stopped replica", take=(), release=(
 
 
 def shortest_lock(
-    edition: Edition, *, ddl: DdlPolicy = "detect", stopped: bool = False
+    edition: ServerVersion, *, ddl: DdlPolicy = "detect", stopped: bool = False
 ) -> LockKind:
     """What this server needs; nothing where nobody writes to it."""
     if stopped:

@@ -12,7 +12,7 @@ from holdfast.model.backup import Consistency, PartPlan, Server
 from holdfast.model.errors import HoldfastError, SnapshotLost
 from holdfast.ports.source import PartStream
 from holdfast.runtime.cleanup import afterwards
-from holdfast.sources.mysql.rows.consistent_snapshot import SAVEPOINT, Moment
+from holdfast.sources.mysql.rows.consistent_snapshot import SAVEPOINT, ConsistentSnapshot
 from holdfast.sources.mysql.rows.insert_text import Limits
 from holdfast.sources.mysql.rows.streams import Guarded, RowsStream, Summing, TextStream
 from holdfast.sources.mysql.server.failures import ConnectionLost
@@ -87,7 +87,7 @@ class MysqlSnapshot:
         self,
         *,
         server: Server,
-        moment: Moment,
+        moment: ConsistentSnapshot,
         contents: Contents,
         pool: Pool,
         limits: Limits,

@@ -13,25 +13,25 @@ from holdfast.model.checksums import Chosen
 from holdfast.model.errors import SnapshotLost
 from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
 from holdfast.sources.mysql.rows import consistent_snapshot
-from holdfast.sources.mysql.rows.consistent_snapshot import Moment
+from holdfast.sources.mysql.rows.consistent_snapshot import ConsistentSnapshot
 from holdfast.sources.mysql.rows.insert_text import Limits
 from holdfast.sources.mysql.rows.lock import shortest_lock
 from holdfast.sources.mysql.rows.part_plan import contents
 from holdfast.sources.mysql.rows.snapshot import MysqlSnapshot, Pool
-from holdfast.sources.mysql.rows.wait_for_idle import wait_until_quiet
+from holdfast.sources.mysql.rows.wait_for_idle import wait_until_idle
 from holdfast.sources.mysql.server import databases, engine_support
 from holdfast.sources.mysql.server.accounts import read_access
 from holdfast.sources.mysql.server.address import Address
 from holdfast.sources.mysql.server.content_checksum import Content
-from holdfast.sources.mysql.server.ddl_check import Unaltered, digest, hold_definitions
+from holdfast.sources.mysql.server.ddl_check import DdlCheck, digest, hold_definitions
 from holdfast.sources.mysql.server.definitions import Definitions, read_definitions
 from holdfast.sources.mysql.server.engine_support import KeptStill
 from holdfast.sources.mysql.server.failures import ConnectionLost
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.privileges import require_grants, sight
 from holdfast.sources.mysql.server.session import Session, session
 from holdfast.sources.mysql.server.tables import Table, read_tables
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 SMALLEST_PACKET_BYTES = 1 << 20
 NAMED = 20
@@ -54,11 +54,11 @@ class MysqlSource:
         dsn: str,
         *,
         password: str | None = None,
-        choices: Choices | None = None,
+        choices: Options | None = None,
         database: str | None = None,
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
-        self.choices = choices or Choices()
+        self.choices = choices or Options()
         self._several = self.choices.databases if database is None else None
         address = Address.parse(
             dsn, password=password, whole_server=self.choices.databases is not None
@@ -116,9 +116,9 @@ class MysqlSource:
                 ),
             )
 
-    def _examined(self, asking: Session) -> tuple[Edition, list[Table]]:
+    def _examined(self, asking: Session) -> tuple[ServerVersion, list[Table]]:
         """The server and the tables to take; raises what would keep them from being taken."""
-        edition, database = Edition.of(asking), self.address.database
+        edition, database = ServerVersion.of(asking), self.address.database
         tables = engine_support.wanted(read_tables(asking, database), self.choices, database)
         require_grants(asking, edition, database, locks_tables=bool(engine_support.loose(tables)))
         return edition, tables
@@ -127,7 +127,7 @@ class MysqlSource:
         sizes = {table.relation: table.data_bytes for table in tables if table.owns_rows}
         return checksums.chosen(sizes, self.choices.checksums)
 
-    def _lock_name(self, asking: Session, edition: Edition) -> str:
+    def _lock_name(self, asking: Session, edition: ServerVersion) -> str:
         stopped = consistent_snapshot.is_stopped_replica(asking, edition)
         return shortest_lock(edition, ddl=self.choices.ddl, stopped=stopped).name
 
@@ -156,7 +156,7 @@ class MysqlSource:
                 for each in readers:
                     # What is longer has to come back cut, with a warning.
                     each.configure(group_concat_max_len=limits.longest_bytes)
-                wait_until_quiet(holder, edition, self.choices)
+                wait_until_idle(holder, edition, self.choices)
                 taken = consistent_snapshot.begin(
                     readers,
                     holder,
@@ -174,8 +174,8 @@ class MysqlSource:
         self,
         holder: Session,
         readers: Sequence[Session],
-        edition: Edition,
-        taken: Moment,
+        edition: ServerVersion,
+        taken: ConsistentSnapshot,
         kept: KeptStill,
     ) -> MysqlSnapshot:
         """The snapshot with its parts: definitions are as of right after it was taken."""
@@ -197,7 +197,7 @@ class MysqlSource:
             contents=contents(tables, definitions, access, limits),
             pool=Pool(readers),
             limits=limits,
-            guard=Unaltered(seen, kept, ddl=choices.ddl),
+            guard=DdlCheck(seen, kept, ddl=choices.ddl),
             summing=Content(proven),
             notes=(*definitions.notes, *access.notes, *definition_only(tables)),
         )
@@ -242,7 +242,7 @@ def _planned(table: Table) -> TablePlan:
     )
 
 
-def _packet(edition: Edition) -> Finding:
+def _packet(edition: ServerVersion) -> Finding:
     size = edition.max_allowed_packet
     small = size < SMALLEST_PACKET_BYTES
     return Finding(

@@ -13,9 +13,9 @@ from holdfast.runtime import events
 from holdfast.runtime.interruptible import waiting_for
 from holdfast.sources.mysql.server import replication
 from holdfast.sources.mysql.server.failures import StatementFailed
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 LOOK_SECONDS = 1.0
 # Sessions that wait for work, apply another server's changes or are the server's own say nothing.
@@ -37,10 +37,10 @@ LONGEST = """
     ORDER BY time DESC LIMIT 1"""
 
 
-def wait_until_quiet(
+def wait_until_idle(
     asking: Session,
-    edition: Edition,
-    choices: Choices,
+    edition: ServerVersion,
+    choices: Options,
     *,
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
@@ -63,7 +63,7 @@ def wait_until_quiet(
         sleep(LOOK_SECONDS)
 
 
-def hindrance(asking: Session, edition: Edition, choices: Choices) -> str:
+def hindrance(asking: Session, edition: ServerVersion, choices: Options) -> str:
     """What a lock that was asked for now would wait for; empty where nothing is seen."""
     if not edition.mariadb and (holder := _locker(asking)):
         return holder

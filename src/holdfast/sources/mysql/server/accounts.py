@@ -12,7 +12,7 @@ from holdfast.sources.mysql.server.names import quoted
 from holdfast.sources.mysql.server.roles import Account, Membership
 from holdfast.sources.mysql.server.script import Item, script
 from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 GRANTEES = """
     SELECT User, Host FROM mysql.db WHERE REPLACE(REPLACE(Db, '\\\\_', '_'), '\\\\%%', '%%') = %s
@@ -45,7 +45,7 @@ class Access:
     """What will not come back, in words."""
 
 
-def read_access(session: Session, database: str, edition: Edition) -> Access:
+def read_access(session: Session, database: str, edition: ServerVersion) -> Access:
     """Grants on `database` and below; what accounts hold server-wide is not its own."""
     found = {Account(*row) for row in session.text(GRANTEES, *[database] * 4)}
     holders = sorted(account for account in found if account.user or account.host)
@@ -69,7 +69,7 @@ def read_access(session: Session, database: str, edition: Edition) -> Access:
     )
 
 
-def kept_out(session: Session, database: str, edition: Edition) -> tuple[str, ...]:
+def kept_out(session: Session, database: str, edition: ServerVersion) -> tuple[str, ...]:
     """A note on accounts that have rights on the whole server, and not those on this database."""
     if edition.mariadb or not session.variable("partial_revokes"):
         return ()
@@ -86,7 +86,7 @@ def _grant_items(grants: Mapping[Account, Sequence[str]]) -> Iterator[Item]:
 
 def _account_items(
     session: Session,
-    edition: Edition,
+    edition: ServerVersion,
     everybody: Sequence[Account],
     members: Sequence[Membership],
 ) -> Iterator[Item]:

@@ -8,7 +8,7 @@ from holdfast.sources.mysql.server import replication
 from holdfast.sources.mysql.server.address import Address
 from holdfast.sources.mysql.server.failures import StatementFailed
 from holdfast.sources.mysql.server.session import Session, session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 # The server's own: accounts and rights come with the databases that they are about.
 SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
@@ -49,6 +49,6 @@ def lag_seconds(address: Address) -> float | None:
     """How far the server is behind its primary; what cannot be seen is None."""
     try:
         with session(address, database="") as asking:
-            return replication.state(asking, Edition.of(asking)).lag_seconds
+            return replication.state(asking, ServerVersion.of(asking)).lag_seconds
     except HoldfastError:
         return None

@@ -29,7 +29,7 @@ def hold_definitions(holder: Session, tables: Sequence[Table]) -> None:
         holder.run(select("1", table.relation.name, "LIMIT 0"))
 
 
-class Unaltered:
+class DdlCheck:
     """Obeys `streams.Guarded`: compares definitions unless DDL is to be ignored."""
 
     def __init__(self, seen: Mapping[str, bytes], kept: KeptStill, *, ddl: DdlPolicy) -> None:

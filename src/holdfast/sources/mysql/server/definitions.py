@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from holdfast.model.backup import Relation
 from holdfast.sources.mysql.server import deferred_indexes, definition_text
 from holdfast.sources.mysql.server.names import quoted, select
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.script import Item, script, stored_program
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.show_create import as_stored, shown_by_server
@@ -58,7 +58,7 @@ def read_definitions(
     database: str,
     tables: Sequence[Table],
     *,
-    choices: Choices,
+    choices: Options,
     left_out: Collection[str] = (),
 ) -> Definitions:
     """Everything but rows and grants, as it is now.
@@ -118,7 +118,7 @@ def _tables(
     return sorted(made, key=lambda item: item.name), late
 
 
-def _sequence_names(session: Session, database: str, choices: Choices) -> list[str]:
+def _sequence_names(session: Session, database: str, choices: Options) -> list[str]:
     rows = session.text(
         "SELECT table_name FROM information_schema.tables "
         "WHERE table_schema = %s AND table_type = 'SEQUENCE' ORDER BY table_name",

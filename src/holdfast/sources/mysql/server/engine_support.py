@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from holdfast.model.errors import BackupFailed, SnapshotLost, Unsupported
 from holdfast.sources.mysql.server.names import quoted
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.tables import Table
 
@@ -16,7 +16,7 @@ VERSIONED = "SYSTEM VERSIONED"
 TABLES_NAMED = 8
 
 
-def wanted(tables: Sequence[Table], choices: Choices, database: str) -> list[Table]:
+def wanted(tables: Sequence[Table], choices: Options, database: str) -> list[Table]:
     """The tables that a job covers; raises `BackupFailed` for one that it names and is not there,
     and `Unsupported` for those that cannot be kept faithfully."""
     absent = choices.missing(database, {table.relation.name for table in tables})
@@ -40,7 +40,7 @@ def without_rows(tables: Sequence[Table]) -> list[Table]:
     return [table for table in tables if not table.owns_rows]
 
 
-def _refuse_unfaithful(tables: Sequence[Table], choices: Choices) -> None:
+def _refuse_unfaithful(tables: Sequence[Table], choices: Options) -> None:
     foreign = loose(tables)
     if choices.loose_tables == "lock":
         # Without an engine there is nothing that could be read.

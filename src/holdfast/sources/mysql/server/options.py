@@ -13,7 +13,7 @@ LoosePolicy = Literal["refuse", "lock"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
+class Options:
     """Which databases and tables, and what to do about what a snapshot does not hold still.
 
     Without `databases` it is the one of the address, without `tables` all of them. `ddl` is

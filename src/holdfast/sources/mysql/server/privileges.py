@@ -11,7 +11,7 @@ from holdfast.model.errors import GrantMissing
 from holdfast.ports.source import Finding
 from holdfast.sources.mysql.server.names import quoted, unquoted
 from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 EVERYTHING = "ALL PRIVILEGES"
 _GRANT = re.compile(
@@ -53,7 +53,7 @@ class Held:
         return bool(database) and fnmatch.fnmatchcase(database, _as_glob(self.database))
 
 
-def needs(edition: Edition, database: str, *, locks_tables: bool = False) -> tuple[Need, ...]:
+def needs(edition: ServerVersion, database: str, *, locks_tables: bool = False) -> tuple[Need, ...]:
     """The least that a whole and consistent backup takes."""
     of_database = [
         ("SELECT", "to read the rows"),
@@ -81,7 +81,7 @@ def needs(edition: Edition, database: str, *, locks_tables: bool = False) -> tup
     )
 
 
-def helpful(edition: Edition) -> tuple[Need, ...]:
+def helpful(edition: ServerVersion) -> tuple[Need, ...]:
     """Without these a backup works, but takes its lock without knowing what it waits for."""
     monitor = "REPLICATION CLIENT"
     if edition.mariadb and edition.release >= (10, 5):
@@ -108,7 +108,7 @@ def missing(wanted: Sequence[Need], rights: Sequence[Held]) -> list[Need]:
 
 
 def require_grants(
-    session: Session, edition: Edition, database: str, *, locks_tables: bool = False
+    session: Session, edition: ServerVersion, database: str, *, locks_tables: bool = False
 ) -> list[Held]:
     """Raise `GrantMissing` unless the login may read all of `database`."""
     wanted = needs(edition, database, locks_tables=locks_tables)
@@ -131,7 +131,7 @@ def require(session: Session, wanted: Sequence[Need], subject: str) -> list[Held
     return rights
 
 
-def sight(session: Session, edition: Edition) -> Finding:
+def sight(session: Session, edition: ServerVersion) -> Finding:
     """What the login sees of others before it locks; a problem where that is not enough."""
     lacking = missing(helpful(edition), held(session))
     login = _login(session)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from holdfast.model.errors import HoldfastError
 from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 RUNNING = ("slave_sql_running", "replica_sql_running")
 BEHIND = ("seconds_behind_master", "seconds_behind_source")
@@ -24,7 +24,7 @@ class Replication:
 NONE = Replication(is_replica=False, applies=False, lag_seconds=None)
 
 
-def state(asking: Session, edition: Edition) -> Replication:
+def state(asking: Session, edition: ServerVersion) -> Replication:
     """Of all sources the one furthest behind; `NONE` where the login may not know."""
     question = "SHOW ALL SLAVES STATUS" if edition.mariadb else "SHOW REPLICA STATUS"
     try:

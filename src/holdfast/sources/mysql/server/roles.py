@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from holdfast.sources.mysql.server.names import quoted
 from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 # Everybody has it where there is such a thing, and nobody makes it.
 PUBLIC = "PUBLIC"
@@ -53,11 +53,11 @@ class Membership:
     is_admin: bool = False
 
 
-def memberships(session: Session, edition: Edition) -> list[Membership]:
+def memberships(session: Session, edition: ServerVersion) -> list[Membership]:
     return _read(session, MARIADB_MEMBERS if edition.mariadb else MYSQL_MEMBERS)
 
 
-def defaults(session: Session, edition: Edition) -> list[Membership]:
+def defaults(session: Session, edition: ServerVersion) -> list[Membership]:
     """Roles that are on as soon as their member logs in."""
     return _read(session, MARIADB_DEFAULTS if edition.mariadb else MYSQL_DEFAULTS)
 

@@ -13,7 +13,7 @@ MYSQL = "mysql"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edition:
+class ServerVersion:
     """MariaDB or MySQL, and which release."""
 
     kind: str
@@ -34,7 +34,7 @@ class Edition:
         return Server(kind=self.kind, version=self.version, database=database)
 
     @classmethod
-    def of(cls, session: Session) -> Edition:
+    def of(cls, session: Session) -> ServerVersion:
         version, comment, packet = session.text(
             "SELECT VERSION(), @@version_comment, @@max_allowed_packet"
         )[0]

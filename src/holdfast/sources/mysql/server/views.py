@@ -9,14 +9,14 @@ from holdfast.sources.mysql.server import definition_text
 from holdfast.sources.mysql.server.broken_views import BROKEN_VIEW, VIEW, commented
 from holdfast.sources.mysql.server.failures import DEFINER_UNKNOWN
 from holdfast.sources.mysql.server.names import quoted
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.script import Item
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.show_create import shown_by_server
 
 
 def read_views(
-    session: Session, database: str, choices: Choices, left_out: Collection[str]
+    session: Session, database: str, choices: Options, left_out: Collection[str]
 ) -> tuple[list[Item], tuple[str, ...]]:
     """The views that a job covers, and the names of those that cannot be made.
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cancellation import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.dump import Dump, of_its_own, wait_for_locks
@@ -17,7 +17,7 @@ Arguments = Callable[[Login], list[str]]
 """How pg_dump is called by who logs in."""
 
 
-class Dumping:
+class DumpProcess:
     """pg_dump as `arguments` say, for `login`."""
 
     def __init__(self, login: Login, arguments: Arguments) -> None:
@@ -40,7 +40,7 @@ class Dumping:
             yield
 
     @contextmanager
-    def reading(self, endings: Endings) -> Iterator[Dump]:
+    def reading(self, endings: Cancellation) -> Iterator[Dump]:
         """What it writes; whoever reads a second time has it begin anew."""
         child, self._begun = self._begun, None
         if child is not None:

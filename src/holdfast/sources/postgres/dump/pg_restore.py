@@ -14,7 +14,7 @@ from holdfast.model.errors import RestoreFailed
 from holdfast.model.restored import FailedObject
 from holdfast.runtime.process import ChildFailed, running
 from holdfast.sources.failed_objects import ROWS, hinted
-from holdfast.sources.postgres.dump.spool import Artefact
+from holdfast.sources.postgres.dump.spool import DumpArchive
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.statements import unquoted
@@ -46,7 +46,7 @@ class PgRestore:
     tool: Tool
     login: Login
 
-    def contents(self, artefact: Artefact) -> str:
+    def contents(self, artefact: DumpArchive) -> str:
         """The list of what the artefact holds."""
         # Not through a pipe: it would fill while we are still writing to the other one.
         with tempfile.TemporaryFile() as out:
@@ -54,7 +54,7 @@ class PgRestore:
             out.seek(0)
             return out.read().decode("utf-8", errors="surrogateescape")
 
-    def script(self, artefact: Artefact, options: Sequence[str], *, contents: str) -> str:
+    def script(self, artefact: DumpArchive, options: Sequence[str], *, contents: str) -> str:
         """What it would send to a server; of its contents only those named, where any are."""
         with tempfile.TemporaryFile() as out, _listed(contents) as listed:
             arguments = [*options, f"--file={_path(out)}", *_use(listed)]
@@ -63,7 +63,7 @@ class PgRestore:
             return out.read().decode("utf-8", errors="surrogateescape")
 
     def rows(
-        self, artefact: Artefact, *, contents: str, names: Mapping[int, Relation]
+        self, artefact: DumpArchive, *, contents: str, names: Mapping[int, Relation]
     ) -> tuple[FailedObject, ...]:
         """Bring in all that is no definition, and tell what of it did not come."""
         # Only when it tells all does it tell which table an error is about.
@@ -82,7 +82,7 @@ class PgRestore:
                 return failed_entries(error.stderr, names)
         return ()
 
-    def restore(self, artefact: Artefact, options: Sequence[str], *, contents: str = "") -> None:
+    def restore(self, artefact: DumpArchive, options: Sequence[str], *, contents: str = "") -> None:
         """Bring it back up to the first error; of its contents only those named, where any are.
 
         Raises `RestoreFailed` naming the object.
@@ -102,7 +102,7 @@ class PgRestore:
                 raise hinted(error) from error.__cause__
 
     def _run(
-        self, artefact: Artefact, arguments: Sequence[str], files: Sequence[IO[bytes]]
+        self, artefact: DumpArchive, arguments: Sequence[str], files: Sequence[IO[bytes]]
     ) -> None:
         try:
             self._run_to_end(artefact, arguments, files)
@@ -111,7 +111,7 @@ class PgRestore:
 
     def _run_to_end(
         self,
-        artefact: Artefact,
+        artefact: DumpArchive,
         arguments: Sequence[str],
         files: Sequence[IO[bytes]],
         *,

@@ -21,11 +21,11 @@ from holdfast.sources.postgres.dump import dump_archive, spool, table_of_content
 from holdfast.sources.postgres.dump.dump_archive import Listed
 from holdfast.sources.postgres.dump.pg_restore import PgRestore
 from holdfast.sources.postgres.dump.plain_restore import PlainRestore
-from holdfast.sources.postgres.dump.spool import Artefact
+from holdfast.sources.postgres.dump.spool import DumpArchive
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.existing_tables import require_all_or_none
 from holdfast.sources.postgres.restore.restore import Restore
-from holdfast.sources.postgres.restore.staging_database import content, filling
+from holdfast.sources.postgres.restore.staging_database import content, staged
 from holdfast.sources.postgres.server import failures, script, statements, tools
 from holdfast.sources.postgres.server.cluster import Cluster
 from holdfast.sources.postgres.server.login import Login
@@ -40,7 +40,7 @@ _SECTIONS: tuple[tuple[str, ...], ...] = (("pre-data", "data"), ("post-data",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArtefactRestore:
+class ArchiveRestore:
     """What every step needs; `steps` are those that it shares with backups of the native engine.
 
     pg_dump counts no rows, so nothing can be counted against: that every byte is the one that
@@ -57,7 +57,7 @@ class ArtefactRestore:
             require_all_or_none(self._request)
             self._rows_only(server, wanted)
             return Restored()
-        with filling(
+        with staged(
             server,
             self._login,
             creation,
@@ -109,7 +109,7 @@ class ArtefactRestore:
         return ()
 
     def _part_by_part(
-        self, pg_restore: PgRestore, at_hand: Artefact, chosen: str
+        self, pg_restore: PgRestore, at_hand: DumpArchive, chosen: str
     ) -> tuple[FailedObject, ...]:
         """Definitions by ourselves, as those of the native engine; rows by pg_restore."""
 
@@ -145,7 +145,7 @@ class ArtefactRestore:
         self.steps.progress.part_done(self._part.name)
 
     @contextmanager
-    def _at_hand(self, *, workers: int) -> Iterator[Artefact]:
+    def _at_hand(self, *, workers: int) -> Iterator[DumpArchive]:
         part = self._part
         with (
             self.steps.stored.proven(part) as proven,

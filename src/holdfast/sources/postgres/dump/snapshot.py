@@ -11,8 +11,8 @@ import psycopg
 
 from holdfast.model.backup import Consistency, PartKind, PartPlan, Server
 from holdfast.ports.source import PartStream
-from holdfast.runtime.cancellation import Endings
-from holdfast.sources.postgres.dump.dump_process import Dumping
+from holdfast.runtime.cancellation import Cancellation
+from holdfast.sources.postgres.dump.dump_process import DumpProcess
 from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres.rows.snapshot import KIND, Texts
 from holdfast.sources.postgres.server import database_properties
@@ -32,13 +32,13 @@ class ToolsSnapshot:
     found: Facts
     exported: Exported
     held: psycopg.Connection
-    dumping: Dumping
+    dumping: DumpProcess
     globals_: Globals
     used: Sequence[Tool]
     parts: Sequence[PartPlan]
     notes: Sequence[str]
     consistency: Consistency = Consistency.SNAPSHOT
-    endings: Endings = field(default_factory=Endings)
+    endings: Cancellation = field(default_factory=Cancellation)
 
     @property
     def server(self) -> Server:

@@ -14,7 +14,7 @@ from holdfast.model.errors import SnapshotLost
 from holdfast.ports.source import Blobs, Finding, Snapshot, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.dump import dump_archive, pg_dump
-from holdfast.sources.postgres.dump.dump_process import Dumping
+from holdfast.sources.postgres.dump.dump_process import DumpProcess
 from holdfast.sources.postgres.dump.pg_dump import HIGHEST_LEVEL, Compression
 from holdfast.sources.postgres.dump.snapshot import ToolsSnapshot
 from holdfast.sources.postgres.rows.part_plan import BIG_DATABASE_BYTES
@@ -30,7 +30,7 @@ from holdfast.sources.postgres.server import (
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres.server.dump import Globals
 from holdfast.sources.postgres.server.failures import LockTimedOut
-from holdfast.sources.postgres.server.inspection import Examiner
+from holdfast.sources.postgres.server.inspection import Inspector
 from holdfast.sources.postgres.server.locks import Queue, in_the_way, waits
 from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, Login
 from holdfast.sources.postgres.server.snapshot_export import Exported
@@ -66,7 +66,7 @@ class PostgresToolsSource:
             application_name=application_name,
             lock_wait_seconds=lock_wait_seconds,
         )
-        self._examiner = Examiner(login=login, tool_folders=tuple(tool_folders))
+        self._examiner = Inspector(login=login, tool_folders=tuple(tool_folders))
         self._plain_from_bytes = plain_from_bytes
         self._compression = Compression(codec=codec, level=level)
         self._selection = selection
@@ -159,7 +159,7 @@ class PostgresToolsSource:
 
     def _begun(
         self, held: psycopg.Connection, found: Facts, dump: Tool, stack: ExitStack
-    ) -> tuple[Exported, Dumping]:
+    ) -> tuple[Exported, DumpProcess]:
         """The snapshot, and a pg_dump under it that has locked all tables."""
         waiting = Queue(self._login)
         form, _ = self._form(found)
@@ -172,7 +172,7 @@ class PostgresToolsSource:
                 snapshot=exported.name,
                 compression=self._compression,
             )
-            dumping = Dumping(self._login, arguments)
+            dumping = DumpProcess(self._login, arguments)
             try:
                 stack.enter_context(dumping.begun(held))
             except LockTimedOut:
@@ -188,7 +188,7 @@ class PostgresToolsSource:
         exported: Exported,
         used: Sequence[Tool],
         workers: int,
-        dumping: Dumping,
+        dumping: DumpProcess,
     ) -> ToolsSnapshot:
         dump, dumpall = used
         form, _ = self._form(found)

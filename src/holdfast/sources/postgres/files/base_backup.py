@@ -25,7 +25,7 @@ CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenBracket:
+class OpenBaseBackup:
     """Obeys `ports.sessions.Bracketed`."""
 
     holding: Holding
@@ -77,7 +77,7 @@ class OpenBracket:
         _sync(folder)
 
 
-class PostgresBracket:
+class PostgresBaseBackup:
     """Obeys `ports.sessions.Bracket`."""
 
     def __init__(self, *, login: Login, holder: Holder) -> None:
@@ -85,12 +85,12 @@ class PostgresBracket:
         self._holder = holder
 
     @contextmanager
-    def open(self, label: str) -> Iterator[OpenBracket]:
+    def open(self, label: str) -> Iterator[OpenBaseBackup]:
         # What is wrong with it is told before the server begins anything.
         cluster.asked(self._login)
         holding = self._holder.begin(HeldKind.BACKUP, label=label, fast=True)
         with afterwards(holding.abort):
-            yield OpenBracket(holding=holding, found=cluster.asked(self._login))
+            yield OpenBaseBackup(holding=holding, found=cluster.asked(self._login))
 
 
 def _take_away(place: Path) -> None:

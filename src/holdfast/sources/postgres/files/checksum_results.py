@@ -46,7 +46,7 @@ class ReadFile:
 
 
 @dataclass(kw_only=True)
-class Findings:
+class ChecksumResults:
     """Each file that was read, piece by piece; folders, what had vanished, and how many pages
     were bad or not. `doubtful` pages have the LSN that stands beside their block: they are right
     only where the server had written that much WAL when the backup ended."""
@@ -120,16 +120,16 @@ class Findings:
         return PACKED + base64.b64encode(packed).decode()
 
     @staticmethod
-    def decode(text: str) -> Findings:
+    def decode(text: str) -> ChecksumResults:
         """Raises `VerifyFailed` for what nobody has written."""
         try:
-            return Findings._of(parsed(_unpacked(text) or "{}", MANIFEST, of_files=True))
+            return ChecksumResults._of(parsed(_unpacked(text) or "{}", MANIFEST, of_files=True))
         except (AttributeError, TypeError, ValueError, zstandard.ZstdError) as error:
             raise VerifyFailed(f"cannot trust what was noted of files: {error}") from error
 
     @staticmethod
-    def _of(document: dict[str, Any]) -> Findings:
-        return Findings(
+    def _of(document: dict[str, Any]) -> ChecksumResults:
+        return ChecksumResults(
             files={
                 path: [
                     ReadFile(
@@ -150,11 +150,11 @@ class Findings:
         )
 
     @staticmethod
-    def of_all(parts: Iterable[Part]) -> Findings:
+    def of_all(parts: Iterable[Part]) -> ChecksumResults:
         """Those of several parts as one, but for their files: there may be a million."""
-        whole = Findings()
+        whole = ChecksumResults()
         for part in parts:
-            found = Findings.decode(part.memo)
+            found = ChecksumResults.decode(part.memo)
             whole.folders += found.folders
             whole.vanished |= found.vanished
             for path, blocks in found.bad.items():
@@ -170,7 +170,7 @@ def whole_files(parts: Iterable[Part], vanished: set[str]) -> Iterator[tuple[str
     shared: dict[str, list[ReadFile]] = {}
     for part in parts:
         is_piece = PIECE in part.details
-        for path, pieces in Findings.decode(part.memo).files.items():
+        for path, pieces in ChecksumResults.decode(part.memo).files.items():
             if is_piece:
                 shared.setdefault(path, []).extend(pieces)
             elif path not in vanished:

@@ -16,7 +16,7 @@ from holdfast.model.backup import Buffer
 from holdfast.model.errors import BackupFailed
 from holdfast.runtime.beneath import Beneath
 from holdfast.runtime.cleanup import afterwards, on_failure
-from holdfast.sources.postgres.files.checksum_results import Findings, ReadFile
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile
 from holdfast.sources.postgres.files.file_ranges import WHOLE, FileRange
 from holdfast.sources.postgres.files.packing import (
     END,
@@ -54,7 +54,7 @@ class Reader:
     data: Path
     start: int
     checks_pages: bool
-    findings: Findings
+    findings: ChecksumResults
     look: Callable[[], None]
     owner: int
     links: Collection[str] = ()

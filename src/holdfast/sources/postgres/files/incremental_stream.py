@@ -10,7 +10,7 @@ from typing import IO
 
 from holdfast.model.backup import PARENT
 from holdfast.model.errors import IdentityNeeded, VerifyFailed
-from holdfast.ports.incremental import Earlier
+from holdfast.ports.incremental import EarlierBackup
 from holdfast.runtime import events
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.postgres.files.file_list import FileList
@@ -19,7 +19,7 @@ from holdfast.sources.postgres.files.stream_facts import StreamFacts
 from holdfast.sources.postgres.files.tar_stream import TarStream
 
 
-class Following:
+class IncrementalStream:
     """The parent of a backup under way, until the server refuses it.
 
     `listed` is a private copy of the parent's list of files, `file` where that of this backup is
@@ -81,12 +81,14 @@ def _nothing(_chunk: bytes) -> None:
 
 
 @contextmanager
-def following(found: StreamFacts, earlier: Earlier | None, *, most: int) -> Iterator[Following]:
+def following(
+    found: StreamFacts, earlier: EarlierBackup | None, *, most: int
+) -> Iterator[IncrementalStream]:
     """Who is gone on from, with private files that are gone after the block."""
     with ExitStack() as stack:
         file = stack.enter_context(tempfile.TemporaryFile(prefix="holdfast-"))
         if not most:
-            yield Following(file, is_wanted=False)
+            yield IncrementalStream(file, is_wanted=False)
             return
         manifests = earlier.manifests() if earlier else ()
         parent, why = parent_among(manifests, found, most=most)
@@ -98,11 +100,11 @@ def following(found: StreamFacts, earlier: Earlier | None, *, most: int) -> Iter
                 parent, why = None, error.message
         if parent is None:
             events.info("full_backup", because=why)
-        yield Following(file, is_wanted=True, parent=parent, listed=listed, why_full=why)
+        yield IncrementalStream(file, is_wanted=True, parent=parent, listed=listed, why_full=why)
 
 
 @contextmanager
-def _copied(parent: Parent, earlier: Earlier) -> Iterator[Path]:
+def _copied(parent: Parent, earlier: EarlierBackup) -> Iterator[Path]:
     """Its list of files as a private file; raises `VerifyFailed` where it is damaged."""
     with tempfile.NamedTemporaryFile(prefix="holdfast-") as file:
         with earlier.open_part(parent.part) as chunks:

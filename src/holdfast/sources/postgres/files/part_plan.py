@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.file_pieces import PATH
-from holdfast.sources.postgres.files.checksum_results import Findings
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.entries import Entries, Paths, paths
 from holdfast.sources.postgres.files.file_ranges import RANGE_BYTES, FileRange, cut
 from holdfast.sources.postgres.files.tree import Entry
@@ -49,7 +49,7 @@ class Sizes:
 
 
 @dataclass(kw_only=True)
-class Layout:
+class FileLayout:
     """Every part that files make, and which files are in it, by the part's name."""
 
     parts: list[PartPlan] = field(default_factory=list)
@@ -105,17 +105,17 @@ def _noted(entry: Entry) -> dict[str, str]:
 
 
 def around(
-    layout: Layout,
+    layout: FileLayout,
     stored: Iterable[Part],
     *,
     with_rest: bool,
     sizes: Sizes | None = None,
-) -> Layout:
+) -> FileLayout:
     """The same files, but those in `stored` in the parts that they are in already.
 
     Without the rest, nothing else is to be copied.
     """
-    sizes, made = sizes or Sizes(), Layout()
+    sizes, made = sizes or Sizes(), FileLayout()
     with paths() as held:
         pieces = _keep_packs(stored, made, held)
         known = {entry.path: entry for entry in layout.entries if entry.path in pieces}
@@ -127,14 +127,16 @@ def around(
         return lay_out(rest if with_rest else (), into=made, sizes=sizes)
 
 
-def _keep_packs(stored: Iterable[Part], made: Layout, held: Paths) -> defaultdict[str, list[Part]]:
+def _keep_packs(
+    stored: Iterable[Part], made: FileLayout, held: Paths
+) -> defaultdict[str, list[Part]]:
     """Packs as they are, with their paths into `held`; the parts of the other files by path."""
     pieces: defaultdict[str, list[Part]] = defaultdict(list)
     for part in {each.name: each for each in stored}.values():
         if part.kind is PartKind.FILE:
             pieces[part.details[PATH]].append(part)
         elif part.kind is PartKind.FILE_PACK:
-            found = Findings.decode(part.memo)
+            found = ChecksumResults.decode(part.memo)
             entries = [Entry(path=path, is_folder=True) for path in found.folders]
             entries += [Entry(path=path) for path in found.paths]
             made.add_pack(part.name, entries, compress=part.codec is not Codec.NONE)
@@ -142,7 +144,7 @@ def _keep_packs(stored: Iterable[Part], made: Layout, held: Paths) -> defaultdic
     return pieces
 
 
-def _keep_pieces(entry: Entry, parts: list[Part], made: Layout, *, sizes: Sizes | None) -> None:
+def _keep_pieces(entry: Entry, parts: list[Part], made: FileLayout, *, sizes: Sizes | None) -> None:
     compress = parts[0].codec is not Codec.NONE
     noted = {name: parts[0].details[name] for name in (MODE, SPARSE) if name in parts[0].details}
     held = [FileRange.of(part.details) for part in parts]
@@ -153,7 +155,7 @@ def _keep_pieces(entry: Entry, parts: list[Part], made: Layout, *, sizes: Sizes 
         made.add_file(entry, piece, compress=compress, details=noted)
 
 
-def _once(layout: Layout) -> Iterator[Entry]:
+def _once(layout: FileLayout) -> Iterator[Entry]:
     """Pieces of a file follow each other in no order, and name it again and again."""
     for part in layout.parts:
         piece = FileRange.of(part.details)
@@ -164,15 +166,15 @@ def _once(layout: Layout) -> Iterator[Entry]:
 def lay_out(
     entries: Iterable[Entry],
     *,
-    into: Layout | None = None,
+    into: FileLayout | None = None,
     is_worth_compressing: Callable[[Entry], bool] = lambda _: True,
     sizes: Sizes | None = None,
-) -> Layout:
+) -> FileLayout:
     """The parts, biggest first, beside those that `into` has already.
 
     A file whose name no store would take goes into a pack.
     """
-    layout, first = into or Layout(), sizes or Sizes()
+    layout, first = into or FileLayout(), sizes or Sizes()
     taken = {_name(part.details[PATH]) for part in layout.parts if part.kind is PartKind.FILE}
     names = (f"packs/{number:05}.tar" for number in itertools.count())
     free = (name for name in names if name not in layout.contents)

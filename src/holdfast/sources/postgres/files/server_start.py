@@ -69,7 +69,7 @@ SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text,
 
 
 class ClusterStarter:
-    """Obeys `model.recovery.Starter` for the cluster in `data`; `login` is the job's.
+    """Obeys `model.recovery.ServerStarter` for the cluster in `data`; `login` is the job's.
 
     The server runs as the folder's owner, as servers do not run as root, and is the version that
     the files are of. `options` are words of the operator's own for it.

@@ -26,16 +26,16 @@ from holdfast.model.stored_json import as_text
 from holdfast.model.wal import Position, segments_between
 from holdfast.ports.sessions import Ended, Holding
 from holdfast.ports.source import PartStream
-from holdfast.sources.keepalive import LOOK_SECONDS, Tender, let_go
+from holdfast.sources.keepalive import LOOK_SECONDS, Keepalive, let_go
 from holdfast.sources.postgres.files import backup_manifest
 from holdfast.sources.postgres.files.backup_label import LABEL_FILE, Told, tablespaces_in
 from holdfast.sources.postgres.files.backup_manifest import ManifestFile, WalRange
-from holdfast.sources.postgres.files.checksum_results import Findings, whole_files
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.compressed_text import Packed
 from holdfast.sources.postgres.files.file_ranges import WHOLE, FileRange
 from holdfast.sources.postgres.files.file_reader import Reader, unreadable
-from holdfast.sources.postgres.files.part_plan import Layout, around
+from holdfast.sources.postgres.files.part_plan import FileLayout, around
 from holdfast.sources.postgres.files.tree import CONTROL_FILE, Entry, Seen
 from holdfast.sources.postgres.files.wal import require_segment
 
@@ -48,7 +48,7 @@ class FileStream:
     """Obeys `ports.source.PartStream` and `ports.source.Memorable`: bytes without rows."""
 
     chunks: Iterator[Buffer]
-    findings: Findings = field(default_factory=Findings)
+    findings: ChecksumResults = field(default_factory=ChecksumResults)
     rows: int | None = None
     members: Sequence[Member] = ()
 
@@ -71,11 +71,11 @@ class PhysicalSnapshot:
 
     found: ClusterFacts
     holding: Holding
-    layout: Layout
+    layout: FileLayout
     name: str
     seen: Seen = field(default_factory=Seen)
     unproven: Sequence[str] = ()
-    findings: Findings = field(default_factory=Findings)
+    findings: ChecksumResults = field(default_factory=ChecksumResults)
     consistency: Consistency = Consistency.SNAPSHOT
     ended: Ended | None = None
     ended_at: datetime | None = None
@@ -84,7 +84,7 @@ class PhysicalSnapshot:
     _problem: HoldfastError | None = None
 
     def __post_init__(self) -> None:
-        self._tender = Tender(self.holding, lost=self._give_up)
+        self._tender = Keepalive(self.holding, lost=self._give_up)
 
     @property
     def server(self) -> Server:
@@ -151,7 +151,7 @@ class PhysicalSnapshot:
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
         """The WAL, `pg_control` (read after all it must not be older than), labels, manifest."""
         self.require_alive()
-        self.findings = Findings.of_all(stored)
+        self.findings = ChecksumResults.of_all(stored)
         control = self._control()
         self.ended = self.holding.ended or self._tender.end()
         self.ended_at = datetime.now(UTC)
@@ -214,7 +214,7 @@ class PhysicalSnapshot:
             data=self.found.data,
             start=Position.parse(self.holding.begun.start_lsn).byte,
             checks_pages=self.found.has_checksums,
-            findings=Findings(),
+            findings=ChecksumResults(),
             look=self.require_alive,
             owner=self.found.data.stat().st_uid,
             links=self.seen.links,

@@ -21,7 +21,7 @@ from holdfast.sources.postgres.files.catalog_check import require_all
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.file_ranges import FileRange
 from holdfast.sources.postgres.files.file_reader import unreadable
-from holdfast.sources.postgres.files.part_plan import Layout, lay_out
+from holdfast.sources.postgres.files.part_plan import FileLayout, lay_out
 from holdfast.sources.postgres.files.sampling import is_worth_compressing
 from holdfast.sources.postgres.files.snapshot import PhysicalSnapshot, told_of
 from holdfast.sources.postgres.files.tree import Entry, Seen
@@ -167,7 +167,7 @@ class PhysicalSource:
                 yield snapshot
 
 
-def _layout(found: ClusterFacts, seen: Seen) -> Layout:
+def _layout(found: ClusterFacts, seen: Seen) -> FileLayout:
     worth = partial(is_worth_compressing, found.data)
     return lay_out(_entries(found, seen), is_worth_compressing=worth)
 

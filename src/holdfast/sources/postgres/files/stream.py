@@ -21,15 +21,15 @@ from holdfast.model.backup import (
 from holdfast.model.errors import SnapshotLost
 from holdfast.model.wal import Position
 from holdfast.model.wal_archive import Archiver
-from holdfast.ports.incremental import Earlier
+from holdfast.ports.incremental import EarlierBackup
 from holdfast.ports.source import Blobs, Finding, PartStream, Snapshot, SourcePlan, TablePlan
-from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cancellation import Cancellation
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.files import archiver, cluster
-from holdfast.sources.postgres.files.checksum_results import Findings
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.file_list import FileList
-from holdfast.sources.postgres.files.incremental_stream import Following, following
+from holdfast.sources.postgres.files.incremental_stream import IncrementalStream, following
 from holdfast.sources.postgres.files.parent_choice import require_summaries
 from holdfast.sources.postgres.files.snapshot import MANIFEST_FILE
 from holdfast.sources.postgres.files.stream_facts import SENDERS, StreamFacts, examined, wal_of
@@ -63,7 +63,7 @@ class BasebackupStream:
 
     begin: Callable[[Sequence[str]], Child]
     """Starts pg_basebackup with these arguments more; it ends with the stream's block."""
-    following: Following
+    following: IncrementalStream
     wal: dict[str, str]
     """Which WAL the backup spans, known once all of it was read."""
     watchers: Sequence[Watcher]
@@ -114,12 +114,12 @@ class StreamSnapshot:
     login: Login
     tool: Tool
     argv: Sequence[str]
-    following: Following
+    following: IncrementalStream
     taken_at: datetime
     consistency: Consistency = Consistency.SNAPSHOT
-    endings: Endings = field(default_factory=Endings)
+    endings: Cancellation = field(default_factory=Cancellation)
     wal: dict[str, str] = field(default_factory=dict)
-    findings: Findings = field(default_factory=Findings)
+    findings: ChecksumResults = field(default_factory=ChecksumResults)
     sent: DatabasesSent = field(default_factory=DatabasesSent)
     omitted: list[str] = field(default_factory=list)
 
@@ -210,8 +210,8 @@ class StreamSnapshot:
 
 
 class StreamSource:
-    """Obeys `ports.source.Source` and `ports.incremental.Chained`. `fast` does not wait for a
-    spread checkpoint.
+    """Obeys `ports.source.Source` and `ports.incremental.IncrementalSource`. `fast` does not wait
+    for a spread checkpoint.
 
     At most `incrementals` backups of what changed follow each one of everything.
     """
@@ -224,7 +224,7 @@ class StreamSource:
         login: Login,
         fast: bool = True,
         incrementals: int = 0,
-        earlier: Earlier | None = None,
+        earlier: EarlierBackup | None = None,
     ) -> None:
         self._login = login
         self._fast = fast
@@ -238,7 +238,7 @@ class StreamSource:
     def databases(self) -> Sequence[StreamSource]:
         return [self]
 
-    def after(self, earlier: Earlier) -> StreamSource:
+    def after(self, earlier: EarlierBackup) -> StreamSource:
         return StreamSource(
             login=self._login, fast=self._fast, incrementals=self._incrementals, earlier=earlier
         )

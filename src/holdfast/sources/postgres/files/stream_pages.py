@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from holdfast.sources.postgres.files.checksum_results import Findings
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT, claims_from, suspect
 from holdfast.sources.postgres.files.tree import Entry
 
@@ -26,7 +26,7 @@ class StreamPages:
     """Obeys `tar_stream.Watcher`; `start` is an LSN of before the backup; what
     is doubtful goes to `findings`."""
 
-    def __init__(self, start: int, findings: Findings) -> None:
+    def __init__(self, start: int, findings: ChecksumResults) -> None:
         self._start = start
         self._path = ""
         self._segment = -1

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from holdfast.model.backup import Part
 from holdfast.model.errors import Unsupported, VerifyFailed
-from holdfast.model.file_pieces import torn_files
+from holdfast.model.file_pieces import incomplete_files
 from holdfast.model.proven import StoredParts
 from holdfast.model.restored import Restored
 from holdfast.model.stored_json import as_text
@@ -192,5 +192,5 @@ def _require_files(request: RestoreRequest) -> None:
 
 def _require_all_pieces(parts: Sequence[Part]) -> None:
     """Raises `VerifyFailed` where a file would come back with a hole."""
-    for torn in torn_files(parts):
+    for torn in incomplete_files(parts):
         raise VerifyFailed(torn.problem, hint="this backup is damaged: restore from another one")

@@ -6,7 +6,7 @@ import threading
 
 import psycopg
 
-from holdfast.sources.postgres.restore.session_pool import Crew
+from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
 
@@ -36,7 +36,7 @@ def everything(login: Login, *, workers: int) -> tuple[str, ...]:
 
     with login.session() as session:
         tables = [str(row[0]) for row in session.execute(_TO_ANALYZE)]
-    Crew(login, learn).run(tables, workers=workers)
+    SessionPool(login, learn).run(tables, workers=workers)
     return tuple(sorted(missing))
 
 

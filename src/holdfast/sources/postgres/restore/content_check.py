@@ -17,7 +17,7 @@ from holdfast.model.restored import FailedObject, RestoredTable
 from holdfast.sources.failed_objects import ROWS, FailedObjects
 from holdfast.sources.packing import SMALL_TABLE_BYTES
 from holdfast.sources.postgres.restore import selection
-from holdfast.sources.postgres.restore.session_pool import Crew
+from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server import content_checksum, failures
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.table_part import TablePart
@@ -105,7 +105,7 @@ class ContentCheck:
         with login.session() as session:
             columns = _columns(session)
             comparable = self._comparable(session, columns)
-        crew: Crew[Sequence[Summed]] = Crew(
+        crew: SessionPool[Sequence[Summed]] = SessionPool(
             login, lambda asking, batch: self._ask(asking, batch, columns)
         )
         crew.run(_batches(comparable), workers=workers)

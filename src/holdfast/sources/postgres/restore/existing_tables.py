@@ -22,7 +22,7 @@ from holdfast.sources.postgres.restore import foreign_keys
 from holdfast.sources.postgres.restore.content_check import ContentCheck, different
 from holdfast.sources.postgres.restore.foreign_keys import ForeignKey, Order
 from holdfast.sources.postgres.restore.rows import Packs, Piece, RowsIn
-from holdfast.sources.postgres.restore.unchosen_tables import Bystanders, referred
+from holdfast.sources.postgres.restore.unchosen_tables import UnchosenTables, referred
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.locks import Queue
 from holdfast.sources.postgres.server.login import Login
@@ -45,7 +45,7 @@ WHERE root_n.nspname = %s AND root.relname = %s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StandingRows:
+class ExistingTables:
     """Brings `pieces` in; where `replaces`, what their tables hold goes first.
 
     `check` sees them before the commit.
@@ -74,7 +74,7 @@ class StandingRows:
     def _bring_all(self, connection: psycopg.Connection, keys: Sequence[ForeignKey]) -> None:
         if not self.rows_in.request.triggers:
             connection.execute(NO_TRIGGERS)
-        others = Bystanders(connection, self._chosen(connection))
+        others = UnchosenTables(connection, self._chosen(connection))
         order = foreign_keys.order(self._tables, keys)
         with (
             self._told(f"foreign keys of {self._named}"),

@@ -11,7 +11,7 @@ import psycopg
 
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.proven import OpenBlob
-from holdfast.sources.stream_cutter import Cutter
+from holdfast.sources.stream_cutter import StreamCutter
 
 # Neighbouring pages are written together: a call costs far more than a page does.
 PUT_BYTES = 1 << 20
@@ -87,7 +87,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _rows(chunks: Iterable[bytes]) -> Iterator[tuple[int, int, memoryview]]:
-    stream = Cutter(chunks)
+    stream = StreamCutter(chunks)
     if bytes(stream.exactly(len(SIGNATURE))) != SIGNATURE:
         raise VerifyFailed("cannot trust a part of large objects: it is no binary COPY")
     _, extension = _FLAGS.unpack(stream.exactly(_FLAGS.size))

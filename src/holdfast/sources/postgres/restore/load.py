@@ -19,7 +19,7 @@ from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.rows import BY_ROWS, Piece, Rows, RowsIn
-from holdfast.sources.postgres.restore.session_pool import Crew
+from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.quoting import qualified
@@ -82,7 +82,7 @@ class Loader:
 
     def load(self, parts: Sequence[Part], *, workers: int) -> None:
         """Raises `RestoreFailed`."""
-        crew = Crew(self._login, self._load, endings=self._rows_in.endings)
+        crew = SessionPool(self._login, self._load, endings=self._rows_in.endings)
         crew.run(batches(parts), workers=workers)
 
     def _load(self, connection: psycopg.Connection, batch: Batch) -> None:

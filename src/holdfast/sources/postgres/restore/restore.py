@@ -34,11 +34,11 @@ from holdfast.sources.postgres.restore import (
 from holdfast.sources.postgres.restore.content_check import ContentCheck
 from holdfast.sources.postgres.restore.definition_parts import DefinitionParts
 from holdfast.sources.postgres.restore.definitions import PREAMBLE, Definer
-from holdfast.sources.postgres.restore.existing_tables import StandingRows
+from holdfast.sources.postgres.restore.existing_tables import ExistingTables
 from holdfast.sources.postgres.restore.load import Loader, Unloaded
 from holdfast.sources.postgres.restore.post_data import Work
 from holdfast.sources.postgres.restore.rows import Piece, RowsIn
-from holdfast.sources.postgres.restore.session_pool import Crew
+from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server import failures, statements
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.statements import Statement
@@ -107,7 +107,7 @@ class Restore:
         """Into tables that stand already, with whatever constraints and triggers they have."""
         check = self._content_check(whole=True)
         with self._rows_in(self.login) as rows_in, self.login.session() as session:
-            standing = StandingRows(
+            standing = ExistingTables(
                 rows_in=rows_in,
                 login=self.login,
                 progress=self.progress,
@@ -143,7 +143,7 @@ class Restore:
             tables = frozenset(piece.relation for _, piece in before if piece.relation)
             if before:
                 with self._hasty.session() as session:
-                    StandingRows(
+                    ExistingTables(
                         rows_in=rows_in,
                         login=self._hasty,
                         progress=self.progress,
@@ -188,7 +188,7 @@ class Restore:
             if part.relation is None
         ]
         held.sort(key=lambda part: part.plain_bytes, reverse=True)
-        Crew(self._hasty, self._put_large_objects).run(held, workers=self.request.workers)
+        SessionPool(self._hasty, self._put_large_objects).run(held, workers=self.request.workers)
 
     def _put_large_objects(self, session: psycopg.Connection, part: Part) -> None:
         try:
@@ -251,7 +251,7 @@ class Restore:
         def make(session: psycopg.Connection, work: Work) -> None:
             _do(definers[id(session)], work)
 
-        crew = Crew(
+        crew = SessionPool(
             self._hasty,
             make,
             prepare=prepare,

@@ -13,12 +13,12 @@ from holdfast.model.backup import Member, Part
 from holdfast.model.errors import HoldfastError, RestoreFailed
 from holdfast.model.proven import StoredParts, proving
 from holdfast.ports.target import RestoreRequest
-from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cancellation import Cancellation
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.external_values import with_values
 from holdfast.sources.postgres.restore.transport import Inward
 from holdfast.sources.postgres.server.table_part import TablePart
-from holdfast.sources.stream_cutter import Cutter
+from holdfast.sources.stream_cutter import StreamCutter
 
 # What rows can do that are not those that were stored.
 BY_ROWS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProtocolViolation, EOFError)
@@ -39,14 +39,14 @@ class RowsIn:
     request: RestoreRequest
     stored: StoredParts
     inward: Inward
-    endings: Endings = field(default_factory=Endings)
+    endings: Cancellation = field(default_factory=Cancellation)
 
     def wanted(self, part: Part, chunks: Iterator[bytes]) -> Iterator[tuple[Piece, Rows]]:
         """Each table that is wanted of the part, with its rows."""
         if not part.members:
             yield part, chunks
             return
-        script = Cutter(chunks)
+        script = StreamCutter(chunks)
         for member in part.members:
             if selection.is_wanted(member, self.request):
                 script.skip_to(member.offset)
@@ -97,7 +97,7 @@ class Packs:
             return
         with self._stored.streamed(part) as chunks, proving(chunks, *BY_ROWS):
             if isinstance(piece, Member):
-                script = Cutter(iter(chunks))
+                script = StreamCutter(iter(chunks))
                 script.skip_to(piece.offset)
                 yield script.take(piece.plain_bytes)
                 chunks.prove()

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import psycopg
 
-from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cancellation import Cancellation
 from holdfast.runtime.cleanup import noted_on
 from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres.server.login import Login
@@ -56,7 +56,7 @@ class Waiting(Generic[Item]):
             self._changed.notify_all()
 
 
-class Crew(Generic[Item]):
+class SessionPool(Generic[Item]):
     """Works through items in their order, one session for each worker.
 
     An item waits until all that it `needs` is done, which stands before it and is `known_by` it.
@@ -67,7 +67,7 @@ class Crew(Generic[Item]):
         login: Login,
         work: Callable[[psycopg.Connection, Item], None],
         *,
-        endings: Endings | None = None,
+        endings: Cancellation | None = None,
         prepare: Callable[[psycopg.Connection], None] = lambda _: None,
         known_by: Callable[[Item], Hashable] = id,
         needs: Callable[[Item], Iterable[Hashable]] = lambda _: (),
@@ -77,7 +77,7 @@ class Crew(Generic[Item]):
         self._login = login
         self._work = work
         self._prepare = prepare
-        self._endings = endings or Endings()
+        self._endings = endings or Cancellation()
         self._lock = threading.Lock()
         self._first_failure: BaseException | None = None
 

@@ -23,7 +23,7 @@ WHERE d.datname = current_database()
 
 
 @contextmanager
-def filling(
+def staged(
     server: Cluster,
     login: Login,
     options: Mapping[str, str],

@@ -61,7 +61,7 @@ class Change:
         return "truncated" if self.is_locked and self.file != before.file else ""
 
 
-class Bystanders:
+class UnchosenTables:
     """All tables but the `chosen` ones, as they are at the beginning of a transaction."""
 
     def __init__(self, connection: psycopg.Connection, chosen: Collection[Relation]) -> None:

@@ -55,7 +55,7 @@ def contents(
     )
 
 
-class Summing:
+class ContentSums:
     """Checksums of the tables that were chosen."""
 
     def __init__(
@@ -179,7 +179,7 @@ class SummedRows:
     members: Sequence[Member] = ()
 
     def __init__(
-        self, session: psycopg.Connection, reading: Reading, table: TablePart, summing: Summing
+        self, session: psycopg.Connection, reading: Reading, table: TablePart, summing: ContentSums
     ) -> None:
         self._session = session
         self._reading = reading

@@ -16,7 +16,7 @@ from psycopg import pq
 
 from holdfast.model.backup import Buffer, Member
 from holdfast.sources.postgres.rows import wire
-from holdfast.sources.postgres.rows.content_sums import Summing
+from holdfast.sources.postgres.rows.content_sums import ContentSums
 from holdfast.sources.postgres.rows.copy_command import CopyCommand
 from holdfast.sources.postgres.server.table_part import TablePart
 
@@ -52,7 +52,7 @@ class CopyPack(CopyCommand):
         connection: psycopg.Connection,
         tables: Sequence[TablePart],
         *,
-        summing: Summing,
+        summing: ContentSums,
         user: str,
         aborted: threading.Event,
     ) -> None:

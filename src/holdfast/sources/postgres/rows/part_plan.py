@@ -57,7 +57,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class PartLayout:
     """The parts in the order of reading, and by a part's name what is behind it."""
 
     parts: tuple[PartPlan, ...]
@@ -86,7 +86,7 @@ def lay_out(
     shape: Shape,
     transport: str,
     long_objects: Sequence[int] = (),
-) -> Layout:
+) -> PartLayout:
     """The tools' parts first, then data, biggest first; `long_objects` are kept one by one.
 
     pg_dump asks the catalogs of now for what a view or an index looks like, not those of the
@@ -118,7 +118,7 @@ def lay_out(
     ]
     long = _groups(found, long_objects)
     blobs += [PartPlan(name=name, kind=PartKind.BLOBS) for name in long]
-    return Layout(
+    return PartLayout(
         parts=(*tools, *bulk, *blobs, *_last(found, sequences)),
         tables={name: of for name, (_, of) in rows.items()},
         slices={plan.name: each for plan, each in zip(objects, slices, strict=True)},

@@ -11,14 +11,14 @@ import psycopg
 from holdfast.model.backup import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
 from holdfast.ports.sessions import Holding
 from holdfast.ports.source import Blobs, PartStream
-from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cancellation import Cancellation
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.keepalive import let_go
 from holdfast.sources.postgres.rows import large_objects, long_values, sequences
-from holdfast.sources.postgres.rows.content_sums import Contents, SummedRows, Summing
+from holdfast.sources.postgres.rows.content_sums import Contents, ContentSums, SummedRows
 from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS, CopyCommand
 from holdfast.sources.postgres.rows.pack import CopyPack
-from holdfast.sources.postgres.rows.part_plan import Layout
+from holdfast.sources.postgres.rows.part_plan import PartLayout
 from holdfast.sources.postgres.rows.transport import CopyOut, Transport
 from holdfast.sources.postgres.server import database_properties, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts
@@ -71,10 +71,10 @@ class PostgresSnapshot:
         sessions: Sessions,
         transport: Transport,
         schema: Schema,
-        endings: Endings,
+        endings: Cancellation,
         globals_: Globals,
         tools: Sequence[Tool],
-        layout: Layout,
+        layout: PartLayout,
         sequences: Sequence[Relation],
         blobs: Blobs | None,
         notes: Sequence[str],
@@ -95,7 +95,7 @@ class PostgresSnapshot:
         self._holding = holding
         self._endings = endings
         self._contents = contents
-        self._summing = Summing(
+        self._summing = ContentSums(
             contents.chosen, contents.types, user=found.login, aborted=endings.aborted
         )
 

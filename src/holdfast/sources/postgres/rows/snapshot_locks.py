@@ -13,7 +13,7 @@ import psycopg
 
 from holdfast.model.errors import SnapshotLost
 from holdfast.ports.sessions import Holding
-from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cancellation import Cancellation
 from holdfast.sources.postgres.server import snapshot_export
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.dump import Schema
@@ -26,7 +26,7 @@ from holdfast.sources.postgres.server.tools import Tool
 
 
 @dataclass
-class Taking:
+class SnapshotLocks:
     """Takes a snapshot in `held`, and has pg_dump begin to read under it."""
 
     login: Login
@@ -34,7 +34,7 @@ class Taking:
     found: Facts
     used: Sequence[Tool]
     archive: SchemaArchive
-    endings: Endings
+    endings: Cancellation
     _begun: list[Schema] = field(default_factory=list)
 
     def taken(self, rejoin: str, holding: Holding | None) -> tuple[Exported, Schema]:

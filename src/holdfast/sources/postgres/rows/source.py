@@ -15,15 +15,15 @@ from holdfast.model.errors import HoldfastError
 from holdfast.ports.sessions import RUN_LABEL, HeldKind, Holder, Holding
 from holdfast.ports.source import Blobs, Finding, Snapshot, SourcePlan
 from holdfast.runtime import events
-from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cancellation import Cancellation
 from holdfast.runtime.cleanup import afterwards
-from holdfast.sources.keepalive import Tender, joined
+from holdfast.sources.keepalive import Keepalive, joined
 from holdfast.sources.packing import SMALL_TABLE_BYTES
 from holdfast.sources.postgres.rows import large_objects, part_plan, table_plans, transport
 from holdfast.sources.postgres.rows.content_sums import contents
 from holdfast.sources.postgres.rows.part_plan import Shape
 from holdfast.sources.postgres.rows.snapshot import KIND, PostgresSnapshot
-from holdfast.sources.postgres.rows.snapshot_locks import Taking
+from holdfast.sources.postgres.rows.snapshot_locks import SnapshotLocks
 from holdfast.sources.postgres.rows.transport import Transport, Wanted
 from holdfast.sources.postgres.server import (
     catalog_queries,
@@ -34,7 +34,7 @@ from holdfast.sources.postgres.server import (
 )
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.dump import Globals, Schema
-from holdfast.sources.postgres.server.inspection import Examiner
+from holdfast.sources.postgres.server.inspection import Inspector
 from holdfast.sources.postgres.server.locks import in_the_way, waits
 from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, Login
 from holdfast.sources.postgres.server.schema_archive import schema_archive
@@ -82,7 +82,7 @@ class PostgresSource:
             application_name=application_name,
             lock_wait_seconds=lock_wait_seconds,
         )
-        self._examiner = Examiner(login=login, tool_folders=tuple(tool_folders))
+        self._examiner = Inspector(login=login, tool_folders=tuple(tool_folders))
         self._wanted = transport
         self._chunk_bytes = chunk_bytes
         self._external_bytes = external_bytes
@@ -182,8 +182,8 @@ class PostgresSource:
                 holding = stack.enter_context(self._held_elsewhere(rejoin))
                 if holding is not None and not rejoin:
                     unheard.enter_context(afterwards(holding.abort))
-                endings, archive = Endings(), stack.enter_context(schema_archive())
-                taking = Taking(self._login, held, found, used, archive, endings)
+                endings, archive = Cancellation(), stack.enter_context(schema_archive())
+                taking = SnapshotLocks(self._login, held, found, used, archive, endings)
                 stack.enter_context(afterwards(taking.end))
                 exported, schema = taking.taken(rejoin, holding)
                 sessions = Sessions(held, snapshot=exported.name, seen=exported.seen)
@@ -210,7 +210,7 @@ class PostgresSource:
                 HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True, database=self.database
             )
         )
-        tender = Tender(holding, lost=_tell_loss)
+        tender = Keepalive(holding, lost=_tell_loss)
         with tender.at_work():
             yield holding
 
@@ -224,7 +224,7 @@ class PostgresSource:
         way: Transport,
         blobs: Blobs | None,
         schema: Schema,
-        endings: Endings,
+        endings: Cancellation,
         holding: Holding | None,
     ) -> PostgresSnapshot:
         listed = sampling.sampled(held, catalog_queries.tables(held), found)

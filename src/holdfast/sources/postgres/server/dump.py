@@ -12,7 +12,7 @@ import psycopg
 
 from holdfast.model.backup import Buffer, Member, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError
-from holdfast.runtime.cancellation import Endings
+from holdfast.runtime.cancellation import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.server import catalog_queries, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts
@@ -54,7 +54,7 @@ def dumped(
     argv: Sequence[str],
     login: Login,
     subject: str,
-    endings: Endings,
+    endings: Cancellation,
     *,
     pass_fds: Sequence[int] = (),
     after: bytes = b"",
@@ -78,7 +78,7 @@ class Globals:
         self._pg_dumpall = pg_dumpall
         self._found = found
 
-    def read(self, endings: Endings) -> AbstractContextManager[Dump]:
+    def read(self, endings: Cancellation) -> AbstractContextManager[Dump]:
         subject = f"globals of database '{self._found.database}'"
         return dumped(self._argv(), self._login, subject, endings, after=self._of_everybody)
 
@@ -140,7 +140,7 @@ class Schema:
         self._thread: threading.Thread | None = None
         self._failed: HoldfastError | None = None
 
-    def begin(self, held: psycopg.Connection, endings: Endings) -> None:
+    def begin(self, held: psycopg.Connection, endings: Cancellation) -> None:
         """Have pg_dump lock all tables before anybody can queue for one: it goes on by itself.
 
         Raises `LockTimedOut` where somebody did before.
@@ -165,14 +165,14 @@ class Schema:
             self._thread.join()
 
     @contextmanager
-    def read(self, part: PartPlan, endings: Endings) -> Iterator[Dump]:
+    def read(self, part: PartPlan, endings: Cancellation) -> Iterator[Dump]:
         subject = f"{part.kind.value} of database '{self._found.database}'"
         archive = self._archived(subject, endings)
         argv = self._pg_restore_argv(part.kind, archive)
         with dumped(argv, self._login, subject, endings, pass_fds=(archive,)) as dump:
             yield dump
 
-    def _archived(self, subject: str, endings: Endings) -> int:
+    def _archived(self, subject: str, endings: Cancellation) -> int:
         """pg_dump locks every table for itself: it is tried again while somebody is in the way."""
         waiting = Queue(self._login)
         while True:
@@ -181,7 +181,7 @@ class Schema:
             except LockTimedOut:
                 waiting.wait()
 
-    def _dumping(self, subject: str, endings: Endings) -> AbstractContextManager[Dump]:
+    def _dumping(self, subject: str, endings: Cancellation) -> AbstractContextManager[Dump]:
         return dumped(self._pg_dump_argv(), self._login, subject, endings)
 
     def _pg_dump_argv(self) -> list[str]:

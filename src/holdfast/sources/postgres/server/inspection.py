@@ -26,7 +26,7 @@ def asking(connection: psycopg.Connection, subject: str, *, user: str) -> Iterat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examiner:
+class Inspector:
     """Asks as `login`; `tool_folders` replaces the search for the client programs."""
 
     login: Login

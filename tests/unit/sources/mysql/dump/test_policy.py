@@ -10,7 +10,7 @@ from holdfast.sources.mysql.dump import policy
 from holdfast.sources.mysql.dump.programs import Program
 from holdfast.sources.mysql.server.columns import Column
 from holdfast.sources.mysql.server.tables import Table
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 
 def table(
@@ -38,8 +38,8 @@ def program(version: str = "11.8.6") -> Program:
     return Program(name="mariadb-dump", path="/usr/bin/d", kind="mariadb", version=version)
 
 
-def edition(kind: str) -> Edition:
-    return Edition(kind=kind, version="9.7", release=(9, 7), max_allowed_packet=1)
+def edition(kind: str) -> ServerVersion:
+    return ServerVersion(kind=kind, version="9.7", release=(9, 7), max_allowed_packet=1)
 
 
 def test_a_dump_needs_no_right_to_stop_the_server() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.model.errors import ToolMissing
 from holdfast.sources.mysql.dump.programs import described, find_backup, find_dump, find_unpacking
-from holdfast.sources.mysql.server.version import Edition
+from holdfast.sources.mysql.server.version import ServerVersion
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,12 @@ def test_a_program_that_says_no_version_is_not_trusted() -> None:
         described("/usr/bin/mysqldump", "hello\n")
 
 
-def edition(kind: str, *release: int) -> Edition:
+def edition(kind: str, *release: int) -> ServerVersion:
     version = ".".join(str(number) for number in release)
     major, minor, *_ = release
-    return Edition(kind=kind, version=version, release=(major, minor), max_allowed_packet=1 << 24)
+    return ServerVersion(
+        kind=kind, version=version, release=(major, minor), max_allowed_packet=1 << 24
+    )
 
 
 @pytest.fixture

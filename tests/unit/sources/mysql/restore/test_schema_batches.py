@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.model.backup import PartKind
 from holdfast.model.proven import Proven
-from holdfast.sources.mysql.restore.schema_batches import Batch, Made, stages
+from holdfast.sources.mysql.restore.schema_batches import Batch, SchemaBatch, stages
 from holdfast.sources.mysql.server.script import Item
 
 WHOLE = Proven(lambda: iter([]))
@@ -41,7 +41,7 @@ def test_no_client_is_started_for_nothing() -> None:
 
 def test_a_script_without_objects_is_carried_out_all_the_same() -> None:
     (((batch,),),) = (stages(PartKind.PRE_DATA, [], workers=2),)
-    assert list(Made(WHOLE, b"CREATE TABLE x (y int);\n", batch).proven) == [
+    assert list(SchemaBatch(WHOLE, b"CREATE TABLE x (y int);\n", batch).proven) == [
         b"CREATE TABLE x (y int);\n"
     ]
 
@@ -58,7 +58,7 @@ def test_views_and_programs_keep_their_order_and_indexes_are_built_each_by_itsel
 )
 def test_an_error_names_the_object_whose_line_it_is_at(line: int, what: str) -> None:
     indexes = Item(kind="indexes", name="a", table="a", sql=b"ALTER TABLE a ADD KEY (x);\n")
-    made = Made(WHOLE, HEAD, [table("a"), indexes, Item(kind="view", name="v", sql=b"x;\n")])
+    made = SchemaBatch(WHOLE, HEAD, [table("a"), indexes, Item(kind="view", name="v", sql=b"x;\n")])
     assert b"".join(made.proven).startswith(HEAD + b"CREATE TABLE a")
     item, _ = made.failed_item(f"ERROR 1071 (42000) at line {line}: Specified key was too long")
     assert (item.described if item else "") == what
@@ -66,7 +66,7 @@ def test_an_error_names_the_object_whose_line_it_is_at(line: int, what: str) -> 
 
 def test_what_comes_after_a_failure_is_known_so_that_a_restore_can_go_on() -> None:
     batch = [Item(kind="view", name=name, sql=b"x;\n") for name in "abc"]
-    made = Made(WHOLE, HEAD, batch)
+    made = SchemaBatch(WHOLE, HEAD, batch)
     assert b"".join(made.proven).endswith(b"x;\nx;\nx;\n")
     item, rest = made.failed_item("ERROR 1146 (42S02) at line 4: no such table")
     assert item == batch[1]

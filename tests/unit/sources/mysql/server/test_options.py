@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.model.backup import Relation, Selection
-from holdfast.sources.mysql.server.options import Choices
+from holdfast.sources.mysql.server.options import Options
 
 
 @pytest.mark.parametrize(
@@ -22,19 +22,19 @@ from holdfast.sources.mysql.server.options import Choices
 def test_patterns_are_of_a_name_or_of_database_and_name(
     include: tuple[str, ...], exclude: tuple[str, ...], chosen: list[str]
 ) -> None:
-    choices = Choices(tables=Selection(include=include, exclude=exclude))
+    choices = Options(tables=Selection(include=include, exclude=exclude))
     names = ["orders", "log_1", "log_2"]
     assert [n for n in names if choices.wants(Relation(schema="shop", name=n))] == chosen
 
 
 def test_a_table_that_was_named_and_is_not_there_is_missed() -> None:
     tables = Selection(include=("orders", "shop.items", "log_*"))
-    assert Choices(tables=tables).missing("shop", {"items"}) == ["orders"]
-    assert Choices().missing("shop", set()) == []
+    assert Options(tables=tables).missing("shop", {"items"}) == ["orders"]
+    assert Options().missing("shop", set()) == []
 
 
 def test_of_several_databases_only_the_one_that_was_named_must_have_the_table() -> None:
-    choices = Choices(
+    choices = Options(
         databases=Selection(include=("*",)), tables=Selection(include=("orders", "shop.items"))
     )
     assert choices.missing("wiki", set()) == []
@@ -42,6 +42,6 @@ def test_of_several_databases_only_the_one_that_was_named_must_have_the_table() 
 
 
 def test_views_and_routines_come_only_where_no_tables_were_named() -> None:
-    assert Choices().takes_all_objects
-    assert Choices(tables=Selection(include=("*",), exclude=("log",))).takes_all_objects
-    assert not Choices(tables=Selection(include=("orders",))).takes_all_objects
+    assert Options().takes_all_objects
+    assert Options(tables=Selection(include=("*",), exclude=("log",))).takes_all_objects
+    assert not Options(tables=Selection(include=("orders",))).takes_all_objects

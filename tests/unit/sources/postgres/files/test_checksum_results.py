@@ -13,7 +13,7 @@ from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import VerifyFailed
 from holdfast.sources.postgres.files.checksum_results import (
     BLOCKS_KEPT,
-    Findings,
+    ChecksumResults,
     ReadFile,
     whole_files,
 )
@@ -24,30 +24,32 @@ READ = ReadFile(size_bytes=8192, modified=1, crc32c=0xDEADBEEF)
 
 def test_what_was_seen_comes_back_whatever_its_name() -> None:
     name = b"base/5/\xff".decode(errors="surrogateescape")
-    seen = Findings(files={name: [READ]}, folders=["pg_wal"], vanished={"base/5/2"})
+    seen = ChecksumResults(files={name: [READ]}, folders=["pg_wal"], vanished={"base/5/2"})
     seen.add_pages("base/5/1", checked=3, bad=[7])
     text = seen.encode()
     assert text.isascii()
     assert "\n" not in text
-    assert Findings.decode(text) == seen
+    assert ChecksumResults.decode(text) == seen
     assert seen.paths == [name, "base/5/2"]
-    assert Findings.decode("") == Findings()
+    assert ChecksumResults.decode("") == ChecksumResults()
 
 
-def noted(found: Findings, **details: str) -> Part:
+def noted(found: ChecksumResults, **details: str) -> Part:
     part = bare_part("part", PartKind.FILE if details else PartKind.FILE_PACK)
     return replace(part, details=details, memo=found.encode())
 
 
-def piece_of(found: Findings) -> Part:
+def piece_of(found: ChecksumResults) -> Part:
     return noted(found, bytes="0-")
 
 
 def test_several_parts_are_seen_as_one() -> None:
-    one = Findings(files={"base/5/1": [READ]}, pages=4, bad={"base/5/1": [3]})
-    other = Findings(files={"base/5/2": [READ]}, folders=["pg_wal"], vanished={"base/5/3"}, pages=2)
+    one = ChecksumResults(files={"base/5/1": [READ]}, pages=4, bad={"base/5/1": [3]})
+    other = ChecksumResults(
+        files={"base/5/2": [READ]}, folders=["pg_wal"], vanished={"base/5/3"}, pages=2
+    )
     parts = [noted(one), noted(other), replace(noted(one), memo="")]
-    whole = Findings.of_all(parts)
+    whole = ChecksumResults.of_all(parts)
     assert dict(whole_files(parts, whole.vanished)) == {"base/5/1": READ, "base/5/2": READ}
     assert (whole.folders, whole.vanished, whole.bad) == (["pg_wal"], {"base/5/3"}, one.bad)
     assert (whole.pages, whole.files) == (6, {})
@@ -55,7 +57,7 @@ def test_several_parts_are_seen_as_one() -> None:
 
 def test_what_an_earlier_release_has_written_is_read() -> None:
     old = '{"files":{"a":[[3,1.5,7,0]]},"folders":["f"],"vanished":["v"],"bad":{"a":[1]},"pages":2}'
-    found = Findings.decode(old)
+    found = ChecksumResults.decode(old)
     assert found.files == {"a": [ReadFile(size_bytes=3, modified=1, crc32c=7)]}
     assert (found.folders, found.vanished, found.bad, found.pages) == (["f"], {"v"}, {"a": [1]}, 2)
 
@@ -63,27 +65,27 @@ def test_what_an_earlier_release_has_written_is_read() -> None:
 @pytest.mark.parametrize("text", ["zstd:", "zstd:!", "zstd:AAAA", "zstd:KLUv_Q==", "[]", "{"])
 def test_what_nobody_has_written_is_refused(text: str) -> None:
     with pytest.raises(VerifyFailed):
-        Findings.decode(text)
+        ChecksumResults.decode(text)
 
 
 def test_a_note_that_would_fill_the_memory_is_refused() -> None:
     bomb = zstandard.compress(bytes(200 << 20))
     with pytest.raises(VerifyFailed, match="209715200 bytes"):
-        Findings.decode(f"zstd:{base64.b64encode(bomb).decode()}")
+        ChecksumResults.decode(f"zstd:{base64.b64encode(bomb).decode()}")
 
 
 def test_the_end_of_the_backup_tells_which_doubtful_pages_are_bad() -> None:
-    found = Findings(bad={"a": [9]})
+    found = ChecksumResults(bad={"a": [9]})
     found.add_pages("a", checked=3, doubtful=[(5, 100), (6, 101)])
     found.add_pages("b", checked=1, doubtful=[(1, 100)])
     found.add_pages("c", checked=0, doubtful=[(2, (1 << 64) - 1)])
-    again = Findings.decode(found.encode())
+    again = ChecksumResults.decode(found.encode())
     again.judge(100)
     assert (again.bad, again.doubtful, again.pages) == ({"a": [6, 9], "c": [2]}, {}, 4)
 
 
 def test_of_many_doubtful_pages_those_stay_that_no_end_can_excuse() -> None:
-    found = Findings()
+    found = ChecksumResults()
     for block in range(1000):
         found.add_pages("a", checked=1, doubtful=[(block, block)], bad=[block])
     assert len(found.bad["a"]) == len(found.doubtful["a"]) == BLOCKS_KEPT
@@ -96,18 +98,18 @@ def piece(content: bytes, *, first: int, modified: int) -> ReadFile:
 
 
 def test_a_file_in_pieces_is_one_file_with_one_sum_whoever_read_them_first() -> None:
-    last = Findings(files={"base/5/1": [piece(b"rest", first=4, modified=3)]})
-    first = Findings(files={"base/5/1": [piece(b"head", first=0, modified=2)]})
+    last = ChecksumResults(files={"base/5/1": [piece(b"rest", first=4, modified=3)]})
+    first = ChecksumResults(files={"base/5/1": [piece(b"head", first=0, modified=2)]})
     last.add_pages("base/5/1", checked=2, bad=[9])
     first.add_pages("base/5/1", checked=2, bad=[1])
     parts = [piece_of(last), piece_of(first)]
-    whole = Findings.of_all(parts)
+    whole = ChecksumResults.of_all(parts)
     assert dict(whole_files(parts, set())) == {"base/5/1": piece(b"headrest", first=0, modified=3)}
     assert sorted(whole.bad["base/5/1"]) == [1, 9]
 
 
 def test_a_file_that_vanished_between_its_pieces_does_not_come_back() -> None:
-    there = Findings(files={"base/5/1": [piece(b"head", first=0, modified=2)]})
-    gone = Findings(vanished={"base/5/1"})
+    there = ChecksumResults(files={"base/5/1": [piece(b"head", first=0, modified=2)]})
+    gone = ChecksumResults(vanished={"base/5/1"})
     parts = [piece_of(there), piece_of(gone)]
-    assert dict(whole_files(parts, Findings.of_all(parts).vanished)) == {}
+    assert dict(whole_files(parts, ChecksumResults.of_all(parts).vanished)) == {}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.ranges import tear_in
+from holdfast.model.ranges import gap_in
 from holdfast.sources.postgres.files.file_ranges import FileRange, cut
 
 SIZES = st.integers(min_value=0, max_value=100)
@@ -29,7 +29,7 @@ def test_what_is_stored_stays_and_the_rest_is_taken_around_it(
 ) -> None:
     held = data.draw(st.lists(st.sampled_from(cut(before, range_bytes=10)), unique=True))
     again = cut(now, held, range_bytes=10)
-    assert tear_in(again) is None
+    assert gap_in(again) is None
     assert set(held) <= set(again)
     assert len({each.name for each in again}) <= len(again)
 

@@ -14,7 +14,7 @@ from crc32c import crc32c
 
 from holdfast.model.backup import Buffer, PartKind
 from holdfast.model.errors import BackupFailed, SessionCorrupt
-from holdfast.sources.postgres.files.checksum_results import Findings, whole_files
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
 from holdfast.sources.postgres.files.file_ranges import cut
 from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES, Reader
 from holdfast.sources.postgres.files.tree import Entry
@@ -32,7 +32,7 @@ def reader(data: Path, look: Callable[[], None] = nothing, *, checks: bool = Fal
         data=data,
         start=1 << 32,
         checks_pages=checks,
-        findings=Findings(),
+        findings=ChecksumResults(),
         look=look,
         owner=os.getuid(),
     )

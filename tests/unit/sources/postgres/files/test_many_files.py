@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.sources.postgres.files.backup_manifest import ManifestFile, WalRange, lines
-from holdfast.sources.postgres.files.checksum_results import Findings, ReadFile, whole_files
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile, whole_files
 from holdfast.sources.postgres.files.compressed_text import Packed
-from holdfast.sources.postgres.files.part_plan import Layout, around, lay_out
+from holdfast.sources.postgres.files.part_plan import FileLayout, around, lay_out
 from holdfast.sources.postgres.files.tree import Entry
 from tests.support.manifests import bare_part
 
@@ -26,8 +26,8 @@ def entries(count: int) -> Iterator[Entry]:
         yield Entry(path=f"base/5/{16384 + number}", size_bytes=number % 9000, mode=0o600)
 
 
-def kept(layout: Layout, name: str) -> Part:
-    findings = Findings()
+def kept(layout: FileLayout, name: str) -> Part:
+    findings = ChecksumResults()
     for entry in layout.contents[name]:
         crc = hash(entry.path) & 0xFFFFFFFF
         read = ReadFile(size_bytes=entry.size_bytes, modified=1_790_000_000, crc32c=crc)
@@ -45,7 +45,7 @@ def backed_up(count: int) -> Packed:
         ManifestFile(
             path=path, size_bytes=read.size_bytes, modified=read.modified, crc32c=read.crc32c
         )
-        for path, read in whole_files(stored, Findings.of_all(stored).vanished)
+        for path, read in whole_files(stored, ChecksumResults.of_all(stored).vanished)
     )
     return Packed(lines(files, WAL, server_version=170000, system_identifier="1"))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
-from holdfast.sources.postgres.files.checksum_results import Findings, ReadFile
-from holdfast.sources.postgres.files.part_plan import Layout, Sizes, around, lay_out
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile
+from holdfast.sources.postgres.files.part_plan import FileLayout, Sizes, around, lay_out
 from holdfast.sources.postgres.files.tree import Entry
 
 MIB = 1 << 20
@@ -15,8 +15,8 @@ SMALL = [Entry(path=f"base/5/{number}", size_bytes=MIB) for number in (2, 3, 4)]
 FOLDER = Entry(path="pg_wal", is_folder=True)
 
 
-def stored(layout: Layout, plan: PartPlan) -> Part:
-    findings = Findings()
+def stored(layout: FileLayout, plan: PartPlan) -> Part:
+    findings = ChecksumResults()
     for entry in layout.contents[plan.name]:
         if entry.is_folder:
             findings.folders.append(entry.path)
@@ -42,7 +42,7 @@ def stored(layout: Layout, plan: PartPlan) -> Part:
     )
 
 
-def contents(layout: Layout) -> list[tuple[str, list[str]]]:
+def contents(layout: FileLayout) -> list[tuple[str, list[str]]]:
     parts = [part.name for part in layout.parts]
     return [(name, [entry.path for entry in layout.contents[name]]) for name in parts]
 

@@ -18,7 +18,7 @@ from holdfast.model.wal import Position
 from holdfast.ports.incremental import Telling
 from holdfast.ports.sessions import HeldKind
 from holdfast.ports.source import Closing, Continuing, Lasting, Memorable
-from holdfast.sources.postgres.files.checksum_results import Findings
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.part_plan import lay_out
 from holdfast.sources.postgres.files.snapshot import PhysicalSnapshot
@@ -191,7 +191,7 @@ def test_a_run_that_comes_after_the_end_copies_nothing_that_would_be_too_new(
 def test_what_an_earlier_run_saw_of_damage_is_told_by_the_one_that_ends(tmp_path: Path) -> None:
     given, _ = snapshot(tmp_path)
     (part,) = [stored(given, part) for part in given.parts]
-    seen = Findings.decode(part.memo)
+    seen = ChecksumResults.decode(part.memo)
     seen.add_pages("base/5/1259", checked=4, bad=[3])
     given.closing_parts([replace(part, memo=seen.encode())])
     assert given.proof["bad_pages"] == "base/5/1259: 3"
@@ -200,7 +200,7 @@ def test_what_an_earlier_run_saw_of_damage_is_told_by_the_one_that_ends(tmp_path
 def test_a_page_of_wal_that_never_was_is_told_once_the_end_is_known(tmp_path: Path) -> None:
     given, _ = snapshot(tmp_path)
     (part,) = [stored(given, part) for part in given.parts]
-    noted = Findings.decode(part.memo)
+    noted = ChecksumResults.decode(part.memo)
     end = Position.parse("0/3000100").byte
     noted.add_pages("base/5/1259", checked=2, doubtful=[(6, end), (7, end + 1)])
     given.closing_parts([replace(part, memo=noted.encode())])
@@ -227,7 +227,7 @@ def test_a_tablespace_that_only_an_earlier_run_has_seen_is_known_to_a_restore(
 ) -> None:
     given, _ = snapshot(tmp_path)
     (part,) = [stored(given, part) for part in given.parts]
-    noted = Findings.decode(part.memo)
+    noted = ChecksumResults.decode(part.memo)
     noted.folders.append("pg_tblspc/16500/PG_17_202406281")
     closing = given.closing_parts([replace(part, memo=noted.encode())])
     (label,) = [part for part in closing if part.details["path"] == "backup_label"]

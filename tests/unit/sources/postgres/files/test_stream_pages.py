@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from holdfast.sources.postgres.files.checksum_results import Findings
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.page import PAGE_BYTES
 from holdfast.sources.postgres.files.stream_pages import MAGIC, StreamPages
 from holdfast.sources.postgres.files.tar_stream import TarStream
@@ -23,7 +23,7 @@ def wrong(block: int, lsn: int) -> bytes:
 
 
 def judged(*members: tuple[str, bytes], step: int = 1 << 20) -> dict[str, list[int]]:
-    findings = Findings()
+    findings = ChecksumResults()
     stream, content = TarStream(StreamPages(START, findings)), tar_with(*members)
     for at in range(0, len(content), step):
         stream.feed(content[at : at + step])

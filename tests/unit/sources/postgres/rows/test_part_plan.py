@@ -9,7 +9,7 @@ import pytest
 from holdfast.model.backup import PartKind, PartPlan, Relation
 from holdfast.sources.postgres.rows import part_plan, table_plans
 from holdfast.sources.postgres.rows.large_objects import Slice
-from holdfast.sources.postgres.rows.part_plan import Layout, Shape
+from holdfast.sources.postgres.rows.part_plan import PartLayout, Shape
 from holdfast.sources.postgres.rows.transport import Wire
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
 from holdfast.sources.postgres.server.table_part import Pages
@@ -87,7 +87,7 @@ def laid_out(
     slices: tuple[Slice, ...] = (),
     sequences: tuple[Relation, ...] = (),
     long_objects: Sequence[int] = (),
-) -> Layout:
+) -> PartLayout:
     return part_plan.lay_out(
         found or facts(),
         tables,
