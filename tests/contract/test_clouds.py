@@ -280,17 +280,17 @@ def test_a_login_that_may_only_add_backs_up_and_replaces_nothing(
     writer = writer_of(request, make, tmp_path.name)
     owner: Repository = request.getfixturevalue(FIXTURES[make]).repository(prefix=tmp_path.name)
     world = World()
-    plugs = replace(world.plugs, repository=writer)
+    context = replace(world.context, repository=writer)
     broken = FakeSource(table("orders", "1", fails_with=BackupFailed("the disk is on fire")))
     with pytest.raises(BackupFailed, match="on fire"):
-        backup(replace(plugs, source=broken))
-    made = [backup(plugs).manifest.backup_id for _ in range(3)]
-    assert check(plugs).exit_code == 0
+        backup(replace(context, source=broken))
+    made = [backup(context).manifest.backup_id for _ in range(3)]
+    assert check(context).exit_code == 0
     writer.put("job/long", [b"x" * MIB] * 20)
     with pytest.raises(RepositoryReadOnly):
         writer.delete(f"{made[0]}/manifest.json")
     with pytest.raises(RepositoryReadOnly):
-        prune(plugs, dry_run=False)
+        prune(context, dry_run=False)
 
     for host in (1, 2):
         lease = lease_of(AppendOnly(writer, Leftovers()), "_leases/shop", host)
@@ -298,7 +298,7 @@ def test_a_login_that_may_only_add_backs_up_and_replaces_nothing(
         lease.renew()
         lease.release()
 
-    elsewhere = replace(world.plugs, repository=owner)
+    elsewhere = replace(world.context, repository=owner)
     assert prune(elsewhere, dry_run=False).exit_code == 0
     assert repair(elsewhere, dry_run=False).exit_code == 0
     kept = {each.key.split("/")[1] for each in owner.list("shop") if "/parts/" in each.key}

@@ -55,7 +55,7 @@ def folder(tmp_path: Path, bucket: Bucket) -> Path:
         )
     )
     world = World(table("orders", "1,ann"), table("items", "1,9"), table("long", LONG))
-    backup(replace(world.plugs, repository=LocalRepository(tmp_path / "main")))
+    backup(replace(world.context, repository=LocalRepository(tmp_path / "main")))
     return tmp_path
 
 

@@ -73,16 +73,16 @@ def test_names_that_lead_elsewhere_stop_nobody(
     bare, put, odd = make(request, tmp_path.name)
     store = RetryingRepository(bare, attempts=1)
     world = World()
-    plugs = replace(world.plugs, repository=store)
+    context = replace(world.context, repository=store)
     for each in odd:
         put(f"{tmp_path.name}/{each}")
     with capture_logs() as logs:
         assert keys(store, "shop") == ["shop/a+b c%2F..%2Fd"]
     assert len([each for each in logs if each["event"] == "strange_object"]) == 1
-    made = [backup(plugs).manifest.backup_id for _ in range(3)]
+    made = [backup(context).manifest.backup_id for _ in range(3)]
     assert verify(world.reader_of(store), "shop/latest", workers=2).exit_code == 0
-    assert prune(plugs, dry_run=False).exit_code == 0
-    assert repair(plugs, dry_run=False).exit_code == 0
+    assert prune(context, dry_run=False).exit_code == 0
+    assert repair(context, dry_run=False).exit_code == 0
     assert {key.rsplit("/")[1] for key in keys(store, "shop")} >= {
         each.partition("/")[2] for each in made[1:]
     }

@@ -56,14 +56,14 @@ def test_a_job_lives_in_a_store(
 ) -> None:
     store = RetryingRepository(make(request, tmp_path))
     world = World()
-    plugs = replace(world.plugs, repository=store)
-    assert check(plugs).exit_code == 0
-    made = [backup(plugs).manifest.backup_id for _ in range(3)]
+    context = replace(world.context, repository=store)
+    assert check(context).exit_code == 0
+    made = [backup(context).manifest.backup_id for _ in range(3)]
     assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
 
     broken = FakeSource(table("orders", "1,ann", fails_with=ValueError("the disk is on fire")))
     with pytest.raises(BackupFailed, match="on fire"):
-        backup(replace(plugs, source=broken))
+        backup(replace(context, source=broken))
     survey = Catalog(store).survey("shop")
     assert [each.backup_id for each in survey.manifests] == made[::-1]
     assert len(survey.failures) == 1
@@ -73,7 +73,7 @@ def test_a_job_lives_in_a_store(
     assert copy("shop", away, FakeProgress()).exit_code == 0
     assert len(Catalog(elsewhere).survey("shop").manifests) == 3
 
-    prune(plugs, dry_run=False)
+    prune(context, dry_run=False)
     kept = {each.backup_id for each in Catalog(store).survey("shop").manifests}
     assert kept == set(made[1:])
     assert {stored.key.rsplit("/", 3)[0] for stored in store.list("shop")} >= kept
@@ -95,13 +95,13 @@ def test_one_read_goes_to_a_bucket_and_behind_ssh_and_one_may_die(
         Mirror(name="main", repository=bucket, guard=MemoryGuard()),
         Mirror(name="behind", repository=behind, guard=MemoryGuard()),
     )
-    plugs = replace(world.plugs, repository=bucket, mirrors=mirrors, host_guard=MemoryGuard())
-    assert backup(plugs).error is None
+    context = replace(world.context, repository=bucket, mirrors=mirrors, host_guard=MemoryGuard())
+    assert backup(context).error is None
     for store in (bucket, behind):
         assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
 
     folder.rename(tmp_path / "lost")
-    report = backup(plugs)
+    report = backup(context)
     assert [each.name for each in report.without] == ["behind"]
     assert len(Catalog(bucket).survey("shop").manifests) == 2
     (tmp_path / "lost").rename(folder)

@@ -111,4 +111,4 @@ class Yard:
         return [each.name for each in full.bad]
 
     def prune(self, *, dry_run: bool = False) -> PruneReport:
-        return prune(self.world.plugs, dry_run=dry_run)
+        return prune(self.world.context, dry_run=dry_run)

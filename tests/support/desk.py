@@ -84,8 +84,8 @@ class Desk:
             exit_code=code if isinstance(code, int) else 0, stdout=said.out, stderr=said.err
         )
 
-    def plugs(self, job: str) -> Context:
-        return wiring.plugs_for(load(self.config), job, progress=FakeProgress())
+    def context(self, job: str) -> Context:
+        return wiring.context_for(load(self.config), job, progress=FakeProgress())
 
     def stored(self, name: str) -> Path:
         """The one stored file of the only backup whose name ends so."""

@@ -53,7 +53,7 @@ class World:
         self._runs = 0
 
     @property
-    def plugs(self) -> Context:
+    def context(self) -> Context:
         return Context(
             job=JobSpec(
                 name="shop",

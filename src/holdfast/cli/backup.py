@@ -52,10 +52,10 @@ def backup(
     """
     session = acting_session_of(context)
     with metered(f"backup {job}") as meter:
-        plugs = session.plugs(job, meter, chunk_bytes=chunk_size)
+        job_context = session.context(job, meter, chunk_bytes=chunk_size)
         events.info("backup_begun", job=job)
         choice = BackupChoice(resume=resume, allow_mixed=allow_mixed)
-        report = take_backup(plugs, choice)
+        report = take_backup(job_context, choice)
     for manifest in report.manifests:
         _tell(manifest)
     if as_json:

@@ -44,11 +44,11 @@ def check(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = 
 def _checked(session: Session, job: str) -> CheckReport:
     """A job that cannot even be built must not hide what is wrong with the others."""
     try:
-        plugs = session.plugs(job, Meter())
+        job_context = session.context(job, Meter())
     except HoldfastError as error:
         found = Finding(subject="config", detail="", problem=error.message, hint=error.hint)
         return CheckReport(job=job, findings=(found,), exit_code=error.exit_code)
-    report = check_job(plugs)
+    report = check_job(job_context)
     usable = Finding(subject="config", detail=f"'{session.config}' can be used")
     return CheckReport(job=job, findings=(usable, *report.findings), exit_code=report.exit_code)
 

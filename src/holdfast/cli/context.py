@@ -91,10 +91,10 @@ class Session:
         wiring.job_settings(self.settings, chosen)
         return [chosen]
 
-    def plugs(self, job: str, progress: Progress, *, chunk_bytes: int | None = None) -> Context:
+    def context(self, job: str, progress: Progress, *, chunk_bytes: int | None = None) -> Context:
         from holdfast.wiring import jobs as wiring
 
-        return wiring.plugs_for(
+        return wiring.context_for(
             self.settings,
             job,
             progress=progress,

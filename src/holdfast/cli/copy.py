@@ -27,9 +27,9 @@ def copy(context: typer.Context, job: JobName, *, to: To, as_json: JsonOption = 
     holdfast --repository offsite verify shop/latest
     """
     session = acting_session_of(context)
-    plugs = session.copying(job, to=to)
+    job_context = session.copying(job, to=to)
     with metered(f"copy {job} to {to}") as meter:
-        report = copy_job(job, plugs, meter)
+        report = copy_job(job, job_context, meter)
     if as_json:
         print_document("copy", {"to": to, **documents.of_copy(report)})
     else:

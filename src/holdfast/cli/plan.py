@@ -30,7 +30,7 @@ def plan(
     holdfast plan shop --json | jq '.tables[] | {table, method, reason}'
     """
     session = session_of(context)
-    reports = make_plan(session.plugs(job, Meter(), chunk_bytes=chunk_size))
+    reports = make_plan(session.context(job, Meter(), chunk_bytes=chunk_size))
     if as_json:
         print_document("plan", documents.of_plans(reports))
         return

@@ -38,7 +38,7 @@ def prune(
     """
     session = acting_session_of(context)
     reports, errors = session.of_each_job(
-        job, lambda name: prune_job(session.plugs(name, Meter()), dry_run=dry_run)
+        job, lambda name: prune_job(session.context(name, Meter()), dry_run=dry_run)
     )
     if as_json:
         jobs = [documents.of_prune(report) for report in reports]

@@ -46,7 +46,7 @@ def status(
     holdfast status --json | jq '.jobs[] | select(.problem)'
     """
     session = session_of(context)
-    found, errors = session.of_each_job(job, lambda name: status_of(session.plugs(name, Meter())))
+    found, errors = session.of_each_job(job, lambda name: status_of(session.context(name, Meter())))
     problems = {each.job: each.problem(max_age) for each in found}
     if as_json:
         jobs = [

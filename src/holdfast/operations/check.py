@@ -23,27 +23,27 @@ class CheckReport:
     exit_code: int
 
 
-def check(plugs: Context) -> CheckReport:
+def check(context: Context) -> CheckReport:
     """Log in to the source, write to the repository, compare the room: nothing stays behind."""
     findings: list[Finding] = []
     codes: list[int] = []
-    _collect("repository", lambda: _repository(plugs), findings, codes)
-    for mirror in plugs.mirrors[1:]:
+    _collect("repository", lambda: _repository(context), findings, codes)
+    for mirror in context.mirrors[1:]:
         _collect(f"repository {mirror.name}", partial(_mirror, mirror), findings, codes)
-    _collect("metrics", lambda: _metrics(plugs), findings, codes)
-    _collect("encryption", lambda: _encryption(plugs), findings, codes)
+    _collect("metrics", lambda: _metrics(context), findings, codes)
+    _collect("encryption", lambda: _encryption(context), findings, codes)
     sources: list[Source] = []
-    _collect("source", lambda: _databases(plugs, sources), findings, codes)
+    _collect("source", lambda: _databases(context, sources), findings, codes)
     for source in sources:
         _collect(_subject("source", source, sources), source.check, findings, codes)
         if isinstance(source, Archives):
             subject = _subject("archiver", source, sources)
-            _collect(subject, partial(_archiver, plugs, source), findings, codes)
+            _collect(subject, partial(_archiver, context, source), findings, codes)
     if not codes:
         # The room needs both: where one of them fails, that is already said.
-        _collect("room", lambda: _room(plugs, sources), findings, codes)
+        _collect("room", lambda: _room(context, sources), findings, codes)
     return CheckReport(
-        job=plugs.job.name, findings=tuple(findings), exit_code=codes[0] if codes else 0
+        job=context.job.name, findings=tuple(findings), exit_code=codes[0] if codes else 0
     )
 
 
@@ -58,8 +58,8 @@ def _collect(
         codes.append(error.exit_code)
 
 
-def _repository(plugs: Context) -> list[Finding]:
-    return [_works("repository", plugs.repository.check())]
+def _repository(context: Context) -> list[Finding]:
+    return [_works("repository", context.repository.check())]
 
 
 def _mirror(mirror: Mirror) -> list[Finding]:
@@ -76,33 +76,33 @@ def _works(subject: str, kept_because: str) -> Finding:
     )
 
 
-def _metrics(plugs: Context) -> list[Finding]:
-    folder = plugs.gauges.check()
+def _metrics(context: Context) -> list[Finding]:
+    folder = context.gauges.check()
     return [Finding(subject="metrics", detail=f"go to '{folder}'")] if folder else []
 
 
-def _encryption(plugs: Context) -> list[Finding]:
-    recipients = plugs.job.recipients
+def _encryption(context: Context) -> list[Finding]:
+    recipients = context.job.recipients
     if not recipients:
         return []
     sealed(b"holdfast", recipients)
     return [Finding(subject="encryption", detail=f"age, for {', '.join(recipients)}")]
 
 
-def _databases(plugs: Context, sources: list[Source]) -> list[Finding]:
-    sources += plugs.source.databases()
+def _databases(context: Context, sources: list[Source]) -> list[Finding]:
+    sources += context.source.databases()
     if len(sources) == 1:
         return []
     names = ", ".join(f"'{source.database}'" for source in sources)
     return [Finding(subject="databases", detail=f"{len(sources)}: {names}")]
 
 
-def _archiver(plugs: Context, source: Archives) -> list[Finding]:
+def _archiver(context: Context, source: Archives) -> list[Finding]:
     found = source.archiver()
-    require_cluster_of_backups(plugs.job, plugs.repository, found.cluster)
+    require_cluster_of_backups(context.job, context.repository, found.cluster)
     if found.problem:
         raise WalNotArchived(
-            f"cannot bring backups of '{plugs.job.name}' forward: {found.problem}",
+            f"cannot bring backups of '{context.job.name}' forward: {found.problem}",
             hint="the server keeps what is not archived until its disk is full; its log says why,"
             " and so does the command run by hand as the server's user",
         )
@@ -113,15 +113,15 @@ def _subject(what: str, source: Source, sources: Sequence[Source]) -> str:
     return what if len(sources) == 1 else f"{what} '{source.database}'"
 
 
-def _room(plugs: Context, sources: Sequence[Source]) -> list[Finding]:
+def _room(context: Context, sources: Sequence[Source]) -> list[Finding]:
     """Compressed sizes are not known beforehand, so the plain estimate is what must fit."""
     needed = sum(source.plan().estimated_bytes for source in sources)
-    free = plugs.repository.free_bytes()
+    free = context.repository.free_bytes()
     if free is None:
         return [Finding(subject="room", detail="the store does not tell")]
     if free < needed:
         raise RepositoryFull(
-            f"cannot be sure of room for job '{plugs.job.name}': "
+            f"cannot be sure of room for job '{context.job.name}': "
             f"{_megabytes(free)} are free, up to {_megabytes(needed)} are needed",
             hint="free some room, prune old backups (holdfast prune), or use a larger store",
         )

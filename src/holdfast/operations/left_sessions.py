@@ -9,15 +9,15 @@ from holdfast.operations.context import Context
 from holdfast.runtime import events
 
 
-def left_sessions(plugs: Context, *, spare: Collection[str]) -> list[str]:
+def left_sessions(context: Context, *, spare: Collection[str]) -> list[str]:
     """All but those to `spare`; none where nobody can be asked, which keeps nobody from the rest.
 
     Only the holder knows them all: a run that was killed early has written nothing down.
     """
-    if plugs.sessions is None:
+    if context.sessions is None:
         return []
     try:
-        return [each for each in plugs.sessions.left() if each not in spare]
+        return [each for each in context.sessions.left() if each not in spare]
     except Interrupted:
         raise
     except HoldfastError as error:
@@ -25,9 +25,9 @@ def left_sessions(plugs: Context, *, spare: Collection[str]) -> list[str]:
         return []
 
 
-def end_left(plugs: Context, session_ids: Sequence[str]) -> None:
+def end_left(context: Context, session_ids: Sequence[str]) -> None:
     """Only for whoever holds the job: nobody else can tell whether the run is dead."""
-    holder = plugs.sessions
+    holder = context.sessions
     if holder is None:
         return
     for session_id in session_ids:

@@ -57,7 +57,7 @@ class PruneReport:
         return RepositoryReadOnly.exit_code if is_refused else 0
 
 
-def prune(plugs: Context, *, dry_run: bool) -> PruneReport:
+def prune(context: Context, *, dry_run: bool) -> PruneReport:
     """Carry out the plan of a job's retention; `dry_run` only makes it, and asks for no lock.
 
     Raises `RunInFlight` while a backup of the job is under way, `LeaseLost`. A backup whose
@@ -65,14 +65,14 @@ def prune(plugs: Context, *, dry_run: bool) -> PruneReport:
     one: what it refers to is not known.
     """
     if dry_run:
-        return _planned(plugs)
+        return _planned(context)
     made_room: list[tuple[Verdict, Manifest]] = []
     while True:
         try:
-            with plugs.guard.hold(plugs.job.name, deadline=None) as hold:
-                report = _carried_out(plugs, hold, _finished(plugs))
+            with context.guard.hold(context.job.name, deadline=None) as hold:
+                report = _carried_out(context, hold, _finished(context))
         except RepositoryFull:
-            made_room += _make_room(plugs)
+            made_room += _make_room(context)
         else:
             return replace(
                 report,
@@ -81,20 +81,20 @@ def prune(plugs: Context, *, dry_run: bool) -> PruneReport:
             )
 
 
-def _make_room(plugs: Context) -> list[tuple[Verdict, Manifest]]:
+def _make_room(context: Context) -> list[tuple[Verdict, Manifest]]:
     """Drop the oldest backup that is to go, where the store has no room for a lease even.
 
     Nobody else owns the job, and nobody can before there is room. Raises `RepositoryFull` where
     nothing is to go, `RunInFlight` where somebody owns it all the same.
     """
-    name = plugs.job.name
-    if plugs.guard.owner(name) is not None:
+    name = context.job.name
+    if context.guard.owner(name) is not None:
         raise RunInFlight(
             f"cannot prune job '{name}': a run of it is under way",
             hint=f"holdfast status {name} shows the run",
         )
-    survey = Catalog(plugs.repository).survey(name)
-    verdicts = _verdicts(plugs, survey)
+    survey = Catalog(context.repository).survey(name)
+    verdicts = _verdicts(context, survey)
     drop = _to_drop(survey, verdicts)
     if not drop:
         raise RepositoryFull(
@@ -102,21 +102,21 @@ def _make_room(plugs: Context) -> list[tuple[Verdict, Manifest]]:
             hint="keep fewer backups, or give the repository more room",
         )
     oldest = children_first(drop)[0]
-    Catalog(plugs.repository).drop(oldest)
-    plugs.proofs.forget(oldest.backup_id)
+    Catalog(context.repository).drop(oldest)
+    context.proofs.forget(oldest.backup_id)
     verdict = next(each for each in verdicts if each.candidate.backup_id == oldest.backup_id)
     return [(verdict, oldest)]
 
 
-def _planned(plugs: Context) -> PruneReport:
-    survey = Catalog(plugs.repository).survey(plugs.job.name)
-    verdicts = _verdicts(plugs, survey)
+def _planned(context: Context) -> PruneReport:
+    survey = Catalog(context.repository).survey(context.job.name)
+    verdicts = _verdicts(context, survey)
     drop = _to_drop(survey, verdicts)
-    blobs = unreferenced(plugs, survey)
+    blobs = unreferenced(context, survey)
     gone = {manifest.backup_id for manifest in drop}
-    wal = _pruned_wal(plugs, survey, gone, require=_nothing, dry_run=True)
+    wal = _pruned_wal(context, survey, gone, require=_nothing, dry_run=True)
     return PruneReport(
-        job=plugs.job.name,
+        job=context.job.name,
         verdicts=tuple(verdicts),
         damaged=survey.damaged,
         freed_bytes=_size_of(drop)
@@ -128,25 +128,25 @@ def _planned(plugs: Context) -> PruneReport:
     )
 
 
-def _finished(plugs: Context) -> list[str]:
+def _finished(context: Context) -> list[str]:
     try:
-        return Catalog(plugs.repository).finish_drops(plugs.job.name)
+        return Catalog(context.repository).finish_drops(context.job.name)
     except RepositoryReadOnly:
         # What is locked today may not be locked tomorrow: the mark stays, and it is tried again.
         return []
 
 
-def _carried_out(plugs: Context, hold: Hold, finished: list[str]) -> PruneReport:
-    catalog = Catalog(plugs.repository)
-    survey = catalog.survey(plugs.job.name)
-    verdicts = _verdicts(plugs, survey)
+def _carried_out(context: Context, hold: Hold, finished: list[str]) -> PruneReport:
+    catalog = Catalog(context.repository)
+    survey = catalog.survey(context.job.name)
+    verdicts = _verdicts(context, survey)
     dropped: list[Manifest] = []
     refused: list[Refused] = []
     needed: set[str] = set()
     # Oldest first: if we are killed half way, the newer ones are all still there; but of a chain
     # the newest, so that what is there has its parents.
     for manifest in children_first(_to_drop(survey, verdicts)):
-        _require(hold, plugs.job.name)
+        _require(hold, context.job.name)
         try:
             if manifest.backup_id in needed:
                 raise RepositoryReadOnly("an incremental that the store keeps needs it")
@@ -156,19 +156,19 @@ def _carried_out(plugs: Context, hold: Hold, finished: list[str]) -> PruneReport
             needed.add(manifest.parent)
         else:
             dropped.append(manifest)
-            plugs.proofs.forget(manifest.backup_id)
+            context.proofs.forget(manifest.backup_id)
         reached("prune-backup-dropped")
     forgotten = _outlived(survey)
     for failure in forgotten:
         catalog.forget(failure)
-    _require(hold, plugs.job.name)
+    _require(hold, context.job.name)
     gone = {manifest.backup_id for manifest in dropped}
-    freed_blobs = catalog.drop_blobs(unreferenced(plugs, survey, dropped=gone))
+    freed_blobs = catalog.drop_blobs(unreferenced(context, survey, dropped=gone))
     wal = _pruned_wal(
-        plugs, survey, gone, require=lambda: _require(hold, plugs.job.name), dry_run=False
+        context, survey, gone, require=lambda: _require(hold, context.job.name), dry_run=False
     )
     return PruneReport(
-        job=plugs.job.name,
+        job=context.job.name,
         verdicts=tuple(verdicts),
         damaged=survey.damaged,
         freed_bytes=_size_of(dropped) + freed_blobs + sum(each.freed_bytes for each in wal),
@@ -181,7 +181,7 @@ def _carried_out(plugs: Context, hold: Hold, finished: list[str]) -> PruneReport
 
 
 def _pruned_wal(
-    plugs: Context,
+    context: Context,
     survey: Survey,
     gone: Collection[str],
     *,
@@ -192,10 +192,12 @@ def _pruned_wal(
     if not survey.is_readable:
         return []
     kept = [each for each in survey.manifests if each.backup_id not in gone]
-    return prune_wal(plugs.repository, plugs.job.name, kept, require=require, dry_run=dry_run)
+    return prune_wal(context.repository, context.job.name, kept, require=require, dry_run=dry_run)
 
 
-def unreferenced(plugs: Context, survey: Survey, *, dropped: Collection[str] = ()) -> list[Stored]:
+def unreferenced(
+    context: Context, survey: Survey, *, dropped: Collection[str] = ()
+) -> list[Stored]:
     """Blobs that no backup has referred to for the job's grace time, and none does now."""
     if not survey.is_readable:
         return []
@@ -205,21 +207,21 @@ def unreferenced(plugs: Context, survey: Survey, *, dropped: Collection[str] = (
         if manifest.backup_id not in dropped
         for blob in manifest.blobs
     }
-    job, now = plugs.job, plugs.clock()
-    blobs = Catalog(plugs.repository).unreferenced(job.name, kept=kept)
-    since = plugs.proofs.unreferenced(job.name, {each.key for each in blobs}, now=now)
+    job, now = context.job, context.clock()
+    blobs = Catalog(context.repository).unreferenced(job.name, kept=kept)
+    since = context.proofs.unreferenced(job.name, {each.key for each in blobs}, now=now)
     return [each for each in blobs if now - since[each.key] >= job.blob_grace]
 
 
-def _verdicts(plugs: Context, survey: Survey) -> list[Verdict]:
-    damaged = plugs.proofs.damaged(plugs.job.name)
-    running = _running(plugs)
+def _verdicts(context: Context, survey: Survey) -> list[Verdict]:
+    damaged = context.proofs.damaged(context.job.name)
+    running = _running(context)
     found: set[str] = set()
     candidates: list[Candidate] = []
     for manifest in survey.manifests:
         database = manifest.server.database
         # Only the newest proven one of a database counts: looking further is work for nothing.
-        proven = None if database in found else proven_at(manifest, plugs.proofs)
+        proven = None if database in found else proven_at(manifest, context.proofs)
         if proven is not None:
             found.add(database)
         candidates.append(
@@ -233,13 +235,13 @@ def _verdicts(plugs: Context, survey: Survey) -> list[Verdict]:
                 parent=manifest.parent,
             )
         )
-    return retention.plan(candidates, plugs.job.retention, now=plugs.clock())
+    return retention.plan(candidates, context.job.retention, now=context.clock())
 
 
-def _running(plugs: Context) -> str:
+def _running(context: Context) -> str:
     """The run that owns the job now: a job of several databases finishes them one by one."""
     try:
-        owner = plugs.guard.owner(plugs.job.name) or {}
+        owner = context.guard.owner(context.job.name) or {}
     except HoldfastError:
         owner = {}
     return owner.get("run_id", "")

@@ -63,42 +63,42 @@ class RepairReport:
         return VerifyFailed.exit_code if damaged else 0
 
 
-def repair(plugs: Context, *, dry_run: bool) -> RepairReport:
+def repair(context: Context, *, dry_run: bool) -> RepairReport:
     """Remove what no backup needs and no run can go on with; `dry_run` only says what that is.
 
     Raises `RunInFlight` while a run of the job is under way. Good backups are never touched;
     what a backup lacks cannot be repaired, and is told.
     """
     if dry_run:
-        return _report(plugs, _sorted(plugs), unfinished_puts=0, dry_run=True)
-    with plugs.guard.hold(plugs.job.name, deadline=None) as hold:
-        leftovers = _sorted(plugs)
+        return _report(context, _sorted(context), unfinished_puts=0, dry_run=True)
+    with context.guard.hold(context.job.name, deadline=None) as hold:
+        leftovers = _sorted(context)
         hold.prove()
-        end_left(plugs, _dead_sessions(plugs))
+        end_left(context, _dead_sessions(context))
         for leftover in leftovers:
             for key in leftover.keys if leftover.fate is Fate.REMOVED else ():
-                plugs.repository.delete(key)
-        unfinished_puts = plugs.repository.sweep(plugs.job.name)
-    return _report(plugs, leftovers, unfinished_puts=unfinished_puts, dry_run=False)
+                context.repository.delete(key)
+        unfinished_puts = context.repository.sweep(context.job.name)
+    return _report(context, leftovers, unfinished_puts=unfinished_puts, dry_run=False)
 
 
 def _report(
-    plugs: Context, leftovers: list[Leftover], *, unfinished_puts: int, dry_run: bool
+    context: Context, leftovers: list[Leftover], *, unfinished_puts: int, dry_run: bool
 ) -> RepairReport:
     return RepairReport(
-        job=plugs.job.name,
+        job=context.job.name,
         leftovers=tuple(leftovers),
         unfinished_puts=unfinished_puts,
         dry_run=dry_run,
     )
 
 
-def _sorted(plugs: Context) -> list[Leftover]:
-    job = plugs.job.name
-    survey = Catalog(plugs.repository).survey(job)
+def _sorted(context: Context) -> list[Leftover]:
+    job = context.job.name
+    survey = Catalog(context.repository).survey(job)
     stored: defaultdict[str, list[Stored]] = defaultdict(list)
     foreign: list[Stored] = []
-    for each in plugs.repository.list(job):
+    for each in context.repository.list(job):
         place = place_of(each.key)
         if place is not None:
             stored[place.backup_id].append(each)
@@ -106,10 +106,10 @@ def _sorted(plugs: Context) -> list[Leftover]:
             foreign.append(each)
     found = [
         *_of_backups(survey, stored),
-        *_of_unfinished(plugs, survey, stored),
-        *_of_blobs(plugs, survey),
+        *_of_unfinished(context, survey, stored),
+        *_of_blobs(context, survey),
         *_of_others(foreign),
-        *_of_sessions(plugs),
+        *_of_sessions(context),
     ]
     return sorted(found, key=lambda each: each.what)
 
@@ -130,11 +130,11 @@ def _of_backups(survey: Survey, stored: dict[str, list[Stored]]) -> Iterator[Lef
 
 
 def _of_unfinished(
-    plugs: Context, survey: Survey, stored: dict[str, list[Stored]]
+    context: Context, survey: Survey, stored: dict[str, list[Stored]]
 ) -> Iterator[Leftover]:
     known = {each.backup_id for each in survey.manifests + survey.damaged}
-    catalog = Catalog(plugs.repository)
-    resumable = {each.backup_id for each in plugs.journal.unfinished(plugs.job.name)}
+    catalog = Catalog(context.repository)
+    resumable = {each.backup_id for each in context.journal.unfinished(context.job.name)}
     for backup_id, objects in stored.items():
         parts = [each for each in objects if each.key != failure_key(backup_id)]
         if backup_id in known or not parts:
@@ -142,22 +142,22 @@ def _of_unfinished(
         is_marked = any(each.key == mark_key(backup_id) for each in objects)
         if is_marked and catalog.is_marked(backup_id):
             yield _removed(backup_id, objects, "an interrupted prune had begun to")
-        elif backup_id in resumable and plugs.job.resumable:
-            because = f"it can be gone on with: holdfast backup {plugs.job.name} --resume"
+        elif backup_id in resumable and context.job.resumable:
+            because = f"it can be gone on with: holdfast backup {context.job.name} --resume"
             yield _leftover(backup_id, parts, Fate.KEPT, because)
         else:
             yield _removed(backup_id, parts, "its run ended without a backup")
 
 
-def _of_sessions(plugs: Context) -> Iterator[Leftover]:
-    for session_id in _dead_sessions(plugs):
+def _of_sessions(context: Context) -> Iterator[Leftover]:
+    for session_id in _dead_sessions(context):
         yield _removed(f"session {session_id}", [], "the run that began it ended without a backup")
 
 
-def _dead_sessions(plugs: Context) -> list[str]:
+def _dead_sessions(context: Context) -> list[str]:
     """Of runs that nobody goes on with."""
-    unfinished = plugs.journal.unfinished(plugs.job.name) if plugs.job.resumable else []
-    return left_sessions(plugs, spare=[each.snapshot for each in unfinished])
+    unfinished = context.journal.unfinished(context.job.name) if context.job.resumable else []
+    return left_sessions(context, spare=[each.snapshot for each in unfinished])
 
 
 def _of_others(foreign: list[Stored]) -> Iterator[Leftover]:
@@ -165,10 +165,10 @@ def _of_others(foreign: list[Stored]) -> Iterator[Leftover]:
         yield _leftover(each.key, [each], Fate.KEPT, "holdfast did not make it")
 
 
-def _of_blobs(plugs: Context, survey: Survey) -> Iterator[Leftover]:
-    blobs = unreferenced(plugs, survey)
+def _of_blobs(context: Context, survey: Survey) -> Iterator[Leftover]:
+    blobs = unreferenced(context, survey)
     if blobs:
-        yield _removed(f"{plugs.job.name}/{BLOBS}", blobs, "no backup refers to them")
+        yield _removed(f"{context.job.name}/{BLOBS}", blobs, "no backup refers to them")
 
 
 def _removed(what: str, objects: list[Stored], because: str) -> Leftover:

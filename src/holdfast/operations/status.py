@@ -48,35 +48,35 @@ class JobStatus:
         return ""
 
 
-def status(plugs: Context) -> JobStatus:
+def status(context: Context) -> JobStatus:
     """Read the repository, the ledger and the lock of one job, and ask the server of a cluster how
     its WAL is archived; changes nothing."""
-    survey = Catalog(plugs.repository).survey(plugs.job.name)
+    survey = Catalog(context.repository).survey(context.job.name)
     newest = survey.manifests[0] if survey.manifests else None
-    runs = plugs.ledger.last(plugs.job.name, count=50)
-    archiver, unknown = _archiver(plugs)
+    runs = context.ledger.last(context.job.name, count=50)
+    archiver, unknown = _archiver(context)
     return JobStatus(
-        job=plugs.job.name,
+        job=context.job.name,
         newest=newest,
-        age=plugs.clock() - newest.snapshot_at if newest else None,
+        age=context.clock() - newest.snapshot_at if newest else None,
         backups=len(survey.manifests),
         damaged=len(survey.damaged),
         last_run=runs[0] if runs else None,
         skipped_in_a_row=skipped_in_a_row(runs),
         failures=len(survey.failures),
-        owner=plugs.guard.owner(plugs.job.name),
+        owner=context.guard.owner(context.job.name),
         finished_run=next((run for run in runs if run.outcome != "skipped"), None),
         archiver=archiver,
         archiver_unknown=unknown,
     )
 
 
-def _archiver(plugs: Context) -> tuple[Archiver | None, str]:
+def _archiver(context: Context) -> tuple[Archiver | None, str]:
     """A server that is down is for `check` to tell: what is kept is as good as before."""
-    if not isinstance(plugs.source, Archives):
+    if not isinstance(context.source, Archives):
         return None, ""
     try:
-        return plugs.source.archiver(), ""
+        return context.source.archiver(), ""
     except Interrupted:
         raise
     except HoldfastError as error:

@@ -52,7 +52,7 @@ from holdfast.wiring.sources import source_of
 BLOB_SECRET = "blob-names.key"  # noqa: S105 - the name of a file
 
 
-def plugs_for(
+def context_for(
     settings: Settings,
     name: str,
     *,

@@ -38,7 +38,7 @@ class Room:
     def __init__(self, folder: Path) -> None:
         self.world = World()
         for _ in range(3):
-            backup(self.world.plugs)
+            backup(self.world.context)
         self.path = folder / "index" / "main.sqlite"
         self.repository = CountingRepository(self.world.repository.objects)
 
@@ -79,7 +79,7 @@ def test_a_summary_says_what_its_manifest_says(room: Room) -> None:
 
 def test_new_backups_are_read_and_those_that_are_gone_are_not_shown(room: Room) -> None:
     room.overview()
-    newest = backup(room.world.plugs).manifest
+    newest = backup(room.world.context).manifest
     gone = room.truth[-1]
     Catalog(room.world.repository).discard(gone)
     found, read = room.overview()
@@ -143,7 +143,7 @@ def test_a_damaged_manifest_is_never_remembered(room: Room) -> None:
 
 def test_usage_adds_up_what_is_stored() -> None:
     world = World()
-    made = [backup(world.plugs).manifest for _ in range(2)]
+    made = [backup(world.context).manifest for _ in range(2)]
     world.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
     world.repository.put("shop/20261119T020000Z-0badc0de/parts/x.zst", [b"half"])
     world.repository.put("_leases/shop/0000000000000001", [b"{}"])

@@ -183,7 +183,7 @@ def test_status_of_a_job_that_never_ran(desk: Desk) -> None:
 
 
 def test_status_shows_who_is_running(desk: Desk) -> None:
-    guard = desk.plugs("shop").guard
+    guard = desk.context("shop").guard
     with guard.hold("shop", deadline=None):
         assert "process " in desk.holdfast("status").stdout
         skipped = desk.holdfast("backup", "shop")
@@ -238,7 +238,7 @@ def test_status_ends_with_a_code_of_its_own_after_a_run_that_failed(desk: Desk) 
     failed = desk.holdfast("status")
     assert failed.exit_code == 44
     assert "shop: the last run failed" in failed.stdout
-    with desk.plugs("shop").guard.hold("shop", deadline=None):
+    with desk.context("shop").guard.hold("shop", deadline=None):
         assert desk.holdfast("backup", "shop").exit_code == 40
     # A run that was skipped says nothing of the one before it.
     told = desk.holdfast("status", "--json")

@@ -230,7 +230,7 @@ def test_a_slot_that_never_comes_free_is_a_skip_of_its_own_kind(desk: Desk) -> N
             "retention:", "wait_at_most: 1s\n    retention:"
         )
     )
-    with desk.plugs("shop").guard.hold("stock", deadline=None):
+    with desk.context("shop").guard.hold("stock", deadline=None):
         answer = desk.holdfast("backup", "shop", "--json")
     assert answer.exit_code == 42
     assert "all 1 slots of its repository are taken" in answer.document["error"]

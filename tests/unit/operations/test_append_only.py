@@ -44,7 +44,7 @@ def append_only_world(*, resumable: bool = False) -> World:
     world.resumable = resumable
     world.workers = 1
     with pytest.raises(BackupFailed, match="on fire"):
-        backup(world.plugs)
+        backup(world.context)
     world.source.tables = (table("orders", "1"), table("items", "1"))
     return world
 
@@ -107,7 +107,7 @@ def test_a_backup_after_a_failed_one_is_made_although_nothing_can_be_removed() -
     world = append_only_world()
     left = set(world.repository.objects)
     with capture_logs() as logs:
-        made = backup(world.plugs).manifest
+        made = backup(world.context).manifest
     assert left < set(world.repository.objects)
     assert len(told(logs)) == 1
     survey = Catalog(world.repository).survey("shop")
@@ -118,9 +118,9 @@ def test_a_backup_after_a_failed_one_is_made_although_nothing_can_be_removed() -
 
 def test_what_was_left_is_removed_by_whoever_may_and_nothing_else_is() -> None:
     world = append_only_world()
-    made = backup(world.plugs).manifest
+    made = backup(world.context).manifest
     world.repository.refuse_deletes_with = None
-    report = repair(world.plugs, dry_run=False)
+    report = repair(world.context, dry_run=False)
     assert report.exit_code == 0
     parts = {key for key in world.repository.objects if "/parts/" in key}
     assert parts == {part.key for part in made.parts}
@@ -140,8 +140,8 @@ def test_who_is_to_free_room_is_not_told_that_it_was_freed(
 ) -> None:
     world = append_only_world()
     for _ in range(3):
-        backup(world.plugs)
-    assert exit_code_of(lambda: act(world.plugs, dry_run=False)) == RepositoryReadOnly.exit_code
+        backup(world.context)
+    assert exit_code_of(lambda: act(world.context, dry_run=False)) == RepositoryReadOnly.exit_code
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["rejoined", "mixed"])
@@ -152,7 +152,7 @@ def test_a_run_is_gone_on_with_although_its_leftovers_stay(*, mixed: bool) -> No
         world.source.held = earlier.snapshot
     for key in [key for key in world.repository.objects if key.endswith("orders.copy.zst")]:
         world.repository.flip_bit(key, at=3)
-    made = backup(world.plugs, BackupChoice(resume=True, allow_mixed=mixed)).manifest
+    made = backup(world.context, BackupChoice(resume=True, allow_mixed=mixed)).manifest
     assert any("/parts/again-" in part.key for part in made.parts)
     assert {part.key for part in made.parts} <= set(world.repository.objects)
     assert verify(world.reader, made.backup_id, workers=1).exit_code == 0
@@ -166,9 +166,9 @@ def test_a_run_that_broke_off_twice_uses_what_it_stored_under_another_name() -> 
         world.repository.flip_bit(key, at=3)
     world.source.tables = (table("orders", "1"), table("items", "1", fails_with=ON_FIRE))
     with pytest.raises(BackupFailed, match="on fire"):
-        backup(world.plugs, BackupChoice(resume=True))
+        backup(world.context, BackupChoice(resume=True))
     world.source.tables = (table("orders", "1"), table("items", "1"))
-    made = backup(world.plugs, BackupChoice(resume=True)).manifest
+    made = backup(world.context, BackupChoice(resume=True)).manifest
     assert world.source.snapshots[-1].read_names == ["data/public.items.copy"]
     assert verify(world.reader, made.backup_id, workers=1).exit_code == 0
 
@@ -181,11 +181,11 @@ def test_each_of_several_repositories_may_let_nothing_be_removed() -> None:
         Mirror(name="main", repository=world.repository, guard=MemoryGuard()),
         Mirror(name="second", repository=second, guard=MemoryGuard()),
     )
-    plugs = replace(world.plugs, mirrors=mirrors, host_guard=MemoryGuard())
+    context = replace(world.context, mirrors=mirrors, host_guard=MemoryGuard())
     broken = FakeSource(table("orders", "1", fails_with=ON_FIRE))
     with pytest.raises(BackupFailed, match="on fire"):
-        backup(replace(plugs, source=broken))
-    assert backup(plugs).error is None
+        backup(replace(context, source=broken))
+    assert backup(context).error is None
     for each in (world.repository, second):
         assert len(Catalog(each).survey("shop").manifests) == 1
 
@@ -194,20 +194,20 @@ def test_a_copy_goes_to_where_nothing_can_be_removed() -> None:
     world, target = World(), MemoryRepository()
     target.refuse_deletes_with = REFUSED
     target.objects["shop/20261119T020000Z-00000000/parts/dead"] = b"of a copy that was killed"
-    made = backup(world.plugs).manifest
-    plugs = CopyContext(
+    made = backup(world.context).manifest
+    context = CopyContext(
         source=world.repository,
         target=target,
         believed=world.repository,
         guard=world.guard,
         at_once=2,
     )
-    assert copy("shop", plugs, FakeProgress()).exit_code == 0
+    assert copy("shop", context, FakeProgress()).exit_code == 0
     assert verify(world.reader_of(target), made.backup_id, workers=1).exit_code == 0
 
 
 def test_a_check_says_that_not_all_can_be_removed_and_is_content(store: MemoryRepository) -> None:
-    report = check(replace(World().plugs, repository=store))
+    report = check(replace(World().context, repository=store))
     assert report.exit_code == 0
     finding = next(each for each in report.findings if each.subject == "repository")
     assert "not all can be removed" in finding.detail
@@ -223,15 +223,15 @@ def test_a_long_value_that_cannot_be_used_and_stays_is_kept_once_beside_it(
     world.recipients = Identities.generate().recipients if is_sealed else ()
     world.source.values = {b"a long value" * 1000}
     with pytest.raises(BackupFailed, match="on fire"):
-        backup(world.plugs)
+        backup(world.context)
     (left,) = (key for key in world.repository.objects if "/blobs/" in key)
     world.repository.flip_bit(left, at=25)
     world.source.tables = (table("orders", "1"),)
-    made = [backup(world.plugs).manifest for _ in range(3)]
+    made = [backup(world.context).manifest for _ in range(3)]
     (blob,) = {blob.key for each in made for blob in each.blobs}
     assert blob != left
     assert {key for key in world.repository.objects if "/blobs/" in key} == {left, blob}
     assert verify(world.reader, "shop/latest", workers=1).exit_code == 0
     world.repository.refuse_deletes_with = None
-    repair(world.plugs, dry_run=False)
+    repair(world.context, dry_run=False)
     assert {key for key in world.repository.objects if "/blobs/" in key} == {blob}

@@ -25,12 +25,12 @@ from tests.support.worlds import World
 
 
 def pruned(world: World, *, dry_run: bool = False) -> PruneReport:
-    return prune(world.plugs, dry_run=dry_run)
+    return prune(world.context, dry_run=dry_run)
 
 
 def test_what_no_rule_keeps_is_removed_with_all_its_parts() -> None:
     world = World()
-    made = [backup(world.plugs).manifest for _ in range(4)]
+    made = [backup(world.context).manifest for _ in range(4)]
     report = pruned(world)
     assert [each.keep for each in report.verdicts] == [True, True, False, False]
     assert report.freed_bytes == made[0].stored_bytes + made[1].stored_bytes
@@ -43,7 +43,7 @@ def test_what_no_rule_keeps_is_removed_with_all_its_parts() -> None:
 def test_a_dry_run_says_the_same_and_removes_nothing() -> None:
     world = World()
     for _ in range(3):
-        backup(world.plugs)
+        backup(world.context)
     before = dict(world.repository.objects)
     assert [each.keep for each in pruned(world, dry_run=True).verdicts] == [True, True, False]
     assert world.repository.objects == before
@@ -51,7 +51,7 @@ def test_a_dry_run_says_the_same_and_removes_nothing() -> None:
 
 def test_a_damaged_manifest_is_reported_and_left_alone() -> None:
     world = World()
-    made = [backup(world.plugs).manifest for _ in range(3)]
+    made = [backup(world.context).manifest for _ in range(3)]
     world.repository.flip_bit(f"{made[0].backup_id}/manifest.json", at=200)
     report = pruned(world)
     assert [each.backup_id for each in report.damaged] == [made[0].backup_id]
@@ -61,14 +61,14 @@ def test_a_damaged_manifest_is_reported_and_left_alone() -> None:
 
 def test_nothing_is_pruned_while_a_backup_runs() -> None:
     world = World()
-    backup(world.plugs)
+    backup(world.context)
     with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
         pruned(world)
 
 
 def test_the_newest_that_was_proven_good_is_kept_whatever_the_rules_say() -> None:
     world = World()
-    made = [backup(world.plugs).manifest for _ in range(4)]
+    made = [backup(world.context).manifest for _ in range(4)]
     verify(world.reader, made[0].backup_id, workers=1)
     report = pruned(world)
     assert [each.keep for each in report.verdicts] == [True, True, False, True]
@@ -77,7 +77,7 @@ def test_the_newest_that_was_proven_good_is_kept_whatever_the_rules_say() -> Non
 
 def test_a_backup_known_to_be_damaged_takes_nobody_s_place() -> None:
     world = World()
-    made = [backup(world.plugs).manifest for _ in range(4)]
+    made = [backup(world.context).manifest for _ in range(4)]
     for manifest in made[2:]:
         world.repository.flip_bit(manifest.parts[0].key, at=2)
         verify(world.reader, manifest.backup_id, workers=1)
@@ -86,7 +86,7 @@ def test_a_backup_known_to_be_damaged_takes_nobody_s_place() -> None:
 
 def test_what_the_store_refuses_to_delete_stays_listed_and_is_told() -> None:
     world = World()
-    made = [backup(world.plugs).manifest for _ in range(3)]
+    made = [backup(world.context).manifest for _ in range(3)]
     oldest = f"{made[0].backup_id}/manifest.json"
     world.repository.locked.add(oldest)
     report = pruned(world)
@@ -101,7 +101,7 @@ def test_what_the_store_refuses_to_delete_stays_listed_and_is_told() -> None:
 
 def test_what_an_interrupted_prune_left_is_finished_by_the_next() -> None:
     world = World()
-    made = [backup(world.plugs).manifest for _ in range(3)]
+    made = [backup(world.context).manifest for _ in range(3)]
     world.repository.locked.add(made[0].parts[1].key)
     assert [each.backup_id for each in pruned(world).refused] == [made[0].backup_id]
     assert len(Catalog(world.repository).survey("shop").manifests) == 2
@@ -113,7 +113,7 @@ def test_what_an_interrupted_prune_left_is_finished_by_the_next() -> None:
 def test_a_prune_that_lost_the_job_removes_nothing_more() -> None:
     world = World()
     for _ in range(3):
-        backup(world.plugs)
+        backup(world.context)
     before = dict(world.repository.objects)
     world.guard.hold_given.lost = "another host has taken it over"
     with pytest.raises(LeaseLost):
@@ -140,14 +140,14 @@ def full_world() -> tuple[World, SmallRepository]:
     store = SmallRepository(objects=1000)
     world.repository = store
     for _ in range(4):
-        backup(world.plugs)
+        backup(world.context)
     store.room_for = len(store.objects)
     return world, store
 
 
 def with_lease(world: World) -> Context:
     terms = Terms(me=this_process(), run_id="r", lease_seconds=60, clock=world.clock)
-    return replace(world.plugs, guard=LeasedGuard(world.guard, world.repository, terms))
+    return replace(world.context, guard=LeasedGuard(world.guard, world.repository, terms))
 
 
 def test_a_full_store_can_be_pruned_though_it_has_no_room_for_a_lease() -> None:

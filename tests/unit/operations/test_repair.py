@@ -20,7 +20,7 @@ DEAD = "shop/20261119T020000Z-0badc0de"
 
 
 def repaired(world: World, *, dry_run: bool = False) -> RepairReport:
-    return repair(world.plugs, dry_run=dry_run)
+    return repair(world.context, dry_run=dry_run)
 
 
 def fates(report: RepairReport) -> dict[str, Fate]:
@@ -30,7 +30,7 @@ def fates(report: RepairReport) -> dict[str, Fate]:
 def test_after_good_backups_there_is_nothing_to_repair() -> None:
     world = World()
     for _ in range(2):
-        backup(world.plugs)
+        backup(world.context)
     before = dict(world.repository.objects)
     report = repaired(world)
     assert (report.leftovers, report.freed_bytes, report.exit_code) == ((), 0, 0)
@@ -39,7 +39,7 @@ def test_after_good_backups_there_is_nothing_to_repair() -> None:
 
 def test_what_a_dead_run_left_is_removed_and_unfinished_objects_too() -> None:
     world = World()
-    good = backup(world.plugs).manifest
+    good = backup(world.context).manifest
     world.repository.put(f"{DEAD}/parts/data/x.copy.zst", [b"half"])
     world.repository.unfinished.add(f"{DEAD}/parts/data/.unfinished")
     report = repaired(world)
@@ -66,7 +66,7 @@ def test_what_can_be_resumed_is_kept_while_the_job_says_so() -> None:
     world.workers = 1
     world.resumable = True
     with pytest.raises(HoldfastError):
-        backup(world.plugs)
+        backup(world.context)
     report = repaired(world)
     assert list(fates(report).values()) == [Fate.KEPT]
     assert "holdfast backup shop --resume" in report.leftovers[0].because
@@ -78,7 +78,7 @@ def test_what_can_be_resumed_is_kept_while_the_job_says_so() -> None:
 
 def test_what_lies_beside_a_backup_without_being_of_it_is_removed() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     world.repository.put(f"{manifest.backup_id}/parts/data/stray.zst", [b"?"])
     world.repository.put(f"{manifest.backup_id}/pruned", [b"a prune died before the manifest"])
     report = repaired(world)
@@ -89,7 +89,7 @@ def test_what_lies_beside_a_backup_without_being_of_it_is_removed() -> None:
 
 def test_what_a_backup_lacks_is_told_and_nothing_of_it_is_removed() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     world.repository.delete(manifest.parts[0].key)
     before = dict(world.repository.objects)
     report = repaired(world)
@@ -101,7 +101,7 @@ def test_what_a_backup_lacks_is_told_and_nothing_of_it_is_removed() -> None:
 
 def test_a_damaged_manifest_is_for_a_person_to_judge() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     world.repository.flip_bit(f"{manifest.backup_id}/manifest.json", at=200)
     before = dict(world.repository.objects)
     assert fates(repaired(world)) == {manifest.backup_id: Fate.DAMAGED}
@@ -111,7 +111,7 @@ def test_a_damaged_manifest_is_for_a_person_to_judge() -> None:
 def test_a_blob_without_a_backup_goes_after_its_grace_time() -> None:
     world = World()
     world.blob_grace = timedelta(hours=1)
-    backup(world.plugs)
+    backup(world.context)
     world.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
     assert fates(repaired(world)) == {}
     world.clock.advance(timedelta(hours=1))
@@ -155,7 +155,7 @@ def test_a_session_that_can_be_gone_on_with_is_kept() -> None:
     world.workers = 1
     world.resumable = True
     with pytest.raises(HoldfastError):
-        backup(world.plugs)
+        backup(world.context)
     (unfinished,) = world.journal.unfinished("shop")
     holder = held_by_dead_runs(world, unfinished.snapshot, "other")
     repaired(world)

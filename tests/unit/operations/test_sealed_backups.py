@@ -48,7 +48,7 @@ def restored(world: World, identities: Identities | None) -> FakeTarget:
 
 def test_parts_are_age_files_and_their_manifest_says_for_whom() -> None:
     world = sealed_world()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     assert manifest.recipients == OURS.recipients
     for part in manifest.parts:
         assert (part.encryption, part.key.endswith(".copy.zst.age")) == ("age", True)
@@ -61,7 +61,7 @@ def test_parts_are_age_files_and_their_manifest_says_for_whom() -> None:
 
 def test_its_identity_brings_it_back() -> None:
     world = sealed_world()
-    backup(world.plugs)
+    backup(world.context)
     assert restored(world, OURS).tables["public.orders"] == b"1,ann\n2,bob\n3,eve\n"
 
 
@@ -73,7 +73,7 @@ def test_nothing_is_touched_without_the_right_identity(
     identities: Identities | None, why: str
 ) -> None:
     world = sealed_world()
-    backup(world.plugs)
+    backup(world.context)
     target = FakeTarget()
     choice = RestoreChoice(backup_id="shop/latest")
     with pytest.raises(IdentityNeeded, match=why) as raised:
@@ -84,7 +84,7 @@ def test_nothing_is_touched_without_the_right_identity(
 
 def test_a_wrong_identity_is_told_whose_is_wanted() -> None:
     world = sealed_world()
-    backup(world.plugs)
+    backup(world.context)
     with pytest.raises(IdentityNeeded) as raised:
         verified(world, NEW)
     assert NEW.recipients[0] in raised.value.message
@@ -94,7 +94,7 @@ def test_a_wrong_identity_is_told_whose_is_wanted() -> None:
 def test_verify_compares_what_is_stored_without_an_identity_and_all_of_it_with_one() -> None:
     world = sealed_world()
     world.source.values = {VALUE}
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     without, whole = verified(world), verified(world, OURS)
     assert (without.bad, without.unopened) == ((), 4)
     assert (whole.bad, whole.unopened) == ((), 0)
@@ -106,7 +106,7 @@ def test_one_flipped_bit_at_any_place_of_a_sealed_part_is_found_and_the_part_nam
     identities: Identities | None,
 ) -> None:
     world = sealed_world()
-    part = backup(world.plugs).manifest.parts[0]
+    part = backup(world.context).manifest.parts[0]
     for at in range(part.stored_bytes):
         world.repository.flip_bit(part.key, at=at)
         assert [bad.name for bad in verified(world, identities).bad] == [part.name], f"byte {at}"
@@ -117,8 +117,8 @@ def test_one_flipped_bit_at_any_place_of_a_sealed_part_is_found_and_the_part_nam
 @pytest.mark.parametrize("identities", [None, OURS], ids=["stored", "opened"])
 def test_a_part_of_another_backup_in_its_place_is_found(identities: Identities | None) -> None:
     world = sealed_world()
-    first = backup(world.plugs).manifest
-    second = backup(world.plugs).manifest
+    first = backup(world.context).manifest
+    second = backup(world.context).manifest
     objects = world.repository.objects
     # Both hold the same rows for the same recipients: only the manifest knows them apart.
     objects[second.parts[0].key] = objects[first.parts[0].key]
@@ -127,14 +127,14 @@ def test_a_part_of_another_backup_in_its_place_is_found(identities: Identities |
 
 def test_a_part_that_was_dropped_is_found() -> None:
     world = sealed_world()
-    part = backup(world.plugs).manifest.parts[1]
+    part = backup(world.context).manifest.parts[1]
     world.repository.delete(part.key)
     assert [bad.name for bad in verified(world).bad] == [part.name]
 
 
 def test_a_part_that_is_whole_but_for_somebody_else_is_not_called_damaged() -> None:
     world = sealed_world()
-    part = backup(world.plugs).manifest.parts[0]
+    part = backup(world.context).manifest.parts[0]
     with pytest.raises(IdentityNeeded, match="is that of age1"):
         list(proven(world.repository, part, identities=NEW))
     world.repository.flip_bit(part.key, at=-1)
@@ -146,7 +146,7 @@ def test_so_is_one_that_is_longer_than_what_is_read_at_once() -> None:
     noise = [sha256(str(number).encode()).hexdigest() for number in range(10_000)]
     world = World(table("orders", *noise))
     world.recipients = OURS.recipients
-    (part,) = backup(world.plugs).manifest.parts
+    (part,) = backup(world.context).manifest.parts
     assert part.stored_bytes > 4 * CHUNK_BYTES
     with pytest.raises(IdentityNeeded):
         list(proven(world.repository, part, identities=NEW))
@@ -157,9 +157,9 @@ def test_so_is_one_that_is_longer_than_what_is_read_at_once() -> None:
 
 def test_old_and_new_recipients_each_open_what_was_sealed_for_them() -> None:
     world = sealed_world()
-    backup(world.plugs)
+    backup(world.context)
     world.recipients = NEW.recipients
-    backup(world.plugs)
+    backup(world.context)
     assert verified(world, NEW).bad == ()
     with pytest.raises(IdentityNeeded):
         verified(world, OURS)
@@ -174,7 +174,7 @@ def failed_halfway(recipients: tuple[str, ...]) -> World:
     world = World(table("orders", "1,ann"), table("items", "1", "2", fails_with=error))
     world.recipients, world.resumable, world.workers = recipients, True, 1
     with pytest.raises(BackupFailed):
-        backup(world.plugs)
+        backup(world.context)
     world.source.tables = (table("orders", "1,ann"), table("items", "1", "2"))
     world.source.held = "00000003-0000001B-1"
     return world
@@ -186,7 +186,7 @@ def test_a_resumed_backup_takes_nothing_over_that_was_not_sealed_for_its_recipie
 ) -> None:
     world = failed_halfway(before)
     world.recipients = OURS.recipients
-    manifest = backup(world.plugs, BackupChoice(resume=True)).manifest
+    manifest = backup(world.context, BackupChoice(resume=True)).manifest
     assert "resumed_parts" not in manifest.proof
     parts = {key for key in world.repository.objects if "/parts/" in key}
     assert parts == {part.key for part in manifest.parts}
@@ -195,7 +195,7 @@ def test_a_resumed_backup_takes_nothing_over_that_was_not_sealed_for_its_recipie
 
 def test_a_resumed_backup_for_the_same_recipients_goes_on() -> None:
     world = failed_halfway(OURS.recipients)
-    manifest = backup(world.plugs, BackupChoice(resume=True)).manifest
+    manifest = backup(world.context, BackupChoice(resume=True)).manifest
     assert manifest.proof["resumed_parts"] == "1"
     assert verified(world, OURS).bad == ()
 
@@ -210,12 +210,12 @@ def blob_keys(world: World) -> list[str]:
 def with_value() -> tuple[World, Manifest]:
     world = sealed_world()
     world.source.values = {VALUE}
-    return world, backup(world.plugs).manifest
+    return world, backup(world.context).manifest
 
 
 def test_a_sealed_value_is_kept_once_and_nothing_tells_what_it_is() -> None:
     world, first = with_value()
-    second = backup(world.plugs).manifest
+    second = backup(world.context).manifest
     assert first.blobs == second.blobs
     assert (first.metrics["blobs_stored"], second.metrics["blobs_stored"]) == (1, 0)
     digest = sha256(VALUE).hexdigest()
@@ -240,7 +240,7 @@ def test_a_sealed_value_comes_back_by_the_name_of_its_content() -> None:
 def test_new_recipients_get_a_copy_of_their_own() -> None:
     world, _ = with_value()
     world.recipients = NEW.recipients
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     assert manifest.metrics["blobs_stored"] == 1
     assert len(blob_keys(world)) == 2
     assert verified(world, NEW).bad == ()
@@ -267,7 +267,7 @@ def test_a_sealed_value_that_is_not_well_is_found_and_kept_anew(
     damage(world.repository, key)
     assert [bad.name for bad in verified(world).bad] == [key]
     assert [bad.name for bad in verified(world, OURS).bad] == [key]
-    assert backup(world.plugs).manifest.metrics["blobs_stored"] == 1
+    assert backup(world.context).manifest.metrics["blobs_stored"] == 1
     assert verified(world, OURS).bad == ()
 
 
@@ -276,7 +276,7 @@ def test_what_no_finished_backup_vouches_for_is_not_believed() -> None:
     (key,) = blob_keys(world)
     Catalog(world.repository).drop(manifest)
     world.repository.objects[key] = b"not what it was"
-    again = backup(world.plugs).manifest
+    again = backup(world.context).manifest
     assert again.metrics["blobs_stored"] == 1
     assert verified(world, OURS).bad == ()
 
@@ -284,7 +284,7 @@ def test_what_no_finished_backup_vouches_for_is_not_believed() -> None:
 def test_another_value_under_its_name_is_found_though_the_manifest_agrees_with_it() -> None:
     world, manifest = with_value()
     world.source.values = {VALUE + b"!"}
-    other = backup(world.plugs).manifest.blobs[0]
+    other = backup(world.context).manifest.blobs[0]
     (blob,) = manifest.blobs
     objects = world.repository.objects
     objects[blob.key] = objects[other.key]
@@ -297,8 +297,8 @@ def test_prune_drops_what_no_backup_refers_to_sealed_or_not() -> None:
     world, _ = with_value()
     world.source.values = set()
     for _ in range(2):
-        backup(world.plugs)
-    prune(world.plugs, dry_run=False)
+        backup(world.context)
+    prune(world.context, dry_run=False)
     assert blob_keys(world) == []
 
 
@@ -311,7 +311,7 @@ def test_what_a_foreign_manifest_says_of_a_value_costs_no_other_backup_that_valu
     foreign = replace(good, name=name, parts=(), blobs=(wrong,))
     Catalog(world.repository).commit(foreign)
     kept = world.repository.objects[blob.key]
-    again = backup(world.plugs).manifest
+    again = backup(world.context).manifest
     assert world.repository.objects[blob.key] == kept
     assert again.blobs == (blob,)
     assert verify(replace(world.reader, identities=OURS), good.backup_id, workers=1).bad == ()
@@ -323,7 +323,7 @@ def test_a_value_that_an_unreadable_backup_may_need_stays_and_is_kept_once_more(
     (key,) = blob_keys(world)
     kept = world.repository.objects[key]
     world.repository.flip_bit(f"{manifest.backup_id}/manifest.json", at=200)
-    again = backup(world.plugs).manifest
+    again = backup(world.context).manifest
     assert world.repository.objects[key] == kept
     assert again.blobs[0].key != key
     assert verify(replace(world.reader, identities=OURS), again.backup_id, workers=1).bad == ()

@@ -13,18 +13,18 @@ from tests.support.worlds import World
 
 
 def test_a_job_that_never_ran_has_nothing_to_show() -> None:
-    report = status(World().plugs)
+    report = status(World().context)
     assert (report.newest, report.age, report.last_run, report.backups) == (None, None, None, 0)
 
 
 def test_a_failed_run_does_not_hide_the_last_good_backup() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     world.clock.advance(timedelta(days=1))
     world.source.refuse_with = DatabaseUnreachable("cannot reach 'db'")
     with pytest.raises(DatabaseUnreachable):
-        backup(world.plugs)
-    report = status(world.plugs)
+        backup(world.context)
+    report = status(world.context)
     assert report.newest == manifest
     assert report.age is not None
     assert report.age > timedelta(days=1)
@@ -36,13 +36,13 @@ def test_skipped_runs_are_counted_until_one_goes_through() -> None:
     world = World()
     for _ in range(3):
         with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
-            backup(world.plugs)
-    assert status(world.plugs).skipped_in_a_row == 3
-    backup(world.plugs)
-    assert status(world.plugs).skipped_in_a_row == 0
+            backup(world.context)
+    assert status(world.context).skipped_in_a_row == 3
+    backup(world.context)
+    assert status(world.context).skipped_in_a_row == 0
 
 
 def test_the_owner_of_a_run_in_flight_is_shown() -> None:
     world = World()
     with world.guard.hold("shop", deadline=None):
-        assert status(world.plugs).owner == {"pid": "1", "deadline": ""}
+        assert status(world.context).owner == {"pid": "1", "deadline": ""}

@@ -79,25 +79,25 @@ def settings(tmp_path: Path) -> Settings:
         ("files", "MysqlPhysicalSource", LeasedGuard, Codec.ZSTD, 3),
     ],
 )
-def test_a_job_gets_the_plugs_that_its_settings_name(
+def test_a_job_gets_the_context_that_its_settings_name(
     settings: Settings, job: str, source: str, guard: type, codec: Codec, level: int
 ) -> None:
-    plugs = wiring.plugs_for(settings, job, progress=FakeProgress())
-    assert type(plugs.source).__name__ == source
-    assert isinstance(plugs.repository, LocalRepository)
-    assert isinstance(plugs.guard, guard)
-    assert (plugs.job.codec, plugs.job.level) == (codec, level)
+    context = wiring.context_for(settings, job, progress=FakeProgress())
+    assert type(context.source).__name__ == source
+    assert isinstance(context.repository, LocalRepository)
+    assert isinstance(context.guard, guard)
+    assert (context.job.codec, context.job.level) == (codec, level)
 
 
 def test_retention_reaches_the_job(settings: Settings) -> None:
-    plugs = wiring.plugs_for(settings, "shop", progress=FakeProgress())
-    assert plugs.job.retention == Policy(daily=7, last=2)
+    context = wiring.context_for(settings, "shop", progress=FakeProgress())
+    assert context.job.retention == Policy(daily=7, last=2)
 
 
 def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings, tmp_path: Path) -> None:
     store = LocalSettings(kind="local", path=tmp_path)
     settings = settings.model_copy(update={"repositories": {"main": store}})
-    first, second = (wiring.plugs_for(settings, "shop", progress=FakeProgress()) for _ in "12")
+    first, second = (wiring.context_for(settings, "shop", progress=FakeProgress()) for _ in "12")
     assert len(first.new_run_id()) == 32
     assert first.new_run_id() != second.new_run_id()
     with first.guard.hold("shop", deadline=None):
@@ -109,7 +109,7 @@ def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings, tmp_path:
 def test_a_repository_with_slots_has_its_writers_counted(settings: Settings) -> None:
     store = LocalSettings(kind="local", path=Path("/srv"), repository_slots=2)
     counted = settings.model_copy(update={"repositories": {"main": store}})
-    guard = wiring.plugs_for(counted, "shop", progress=FakeProgress()).guard
+    guard = wiring.context_for(counted, "shop", progress=FakeProgress()).guard
     assert isinstance(guard, WritersGuard)
 
 
@@ -169,7 +169,7 @@ def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(
         + '             exclude_tables: ["log_*"], ddl: block, lock_hold: 3s}\n'
         + "    repository: main\n"
     )
-    source = wiring.plugs_for(load(path), "all", progress=FakeProgress()).source
+    source = wiring.context_for(load(path), "all", progress=FakeProgress()).source
     assert isinstance(source, MysqlSource)
     assert source.choices == Options(
         databases=Selection(include=("*",)),

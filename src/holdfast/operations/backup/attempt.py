@@ -35,7 +35,7 @@ class BackupChoice:
 class Attempt:
     """One backup under way, and what is known of it should it fail."""
 
-    plugs: Context
+    context: Context
     source: Source
     choice: BackupChoice
     run_id: str
@@ -54,10 +54,10 @@ class Attempt:
 
     @property
     def backup_id(self) -> str:
-        return f"{self.plugs.job.name}/{self.name}"
+        return f"{self.context.job.name}/{self.name}"
 
     def key_of(self, plan: PartPlan) -> str:
-        return key_of(self.plugs.job, self.backup_id, plan)
+        return key_of(self.context.job, self.backup_id, plan)
 
     def let_go(self, *, finished: bool) -> None:
         """Nobody will come back to the snapshot, wherever it is held."""
@@ -67,7 +67,7 @@ class Attempt:
     def advance(self, size_bytes: int) -> None:
         """Bytes came from the server: told to whoever watches, and held back where asked."""
         self.watch.beat()
-        self.plugs.progress.advance(size_bytes)
+        self.context.progress.advance(size_bytes)
         self.pace.spend(size_bytes)
 
 
@@ -77,15 +77,15 @@ def backup_name(started_at: datetime, name_id: str) -> str:
 
 
 def begun(
-    plugs: Context, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
+    context: Context, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
 ) -> Attempt:
-    started_at = plugs.clock()
-    earlier = unfinished(plugs, source) if choice.resume else None
+    started_at = context.clock()
+    earlier = unfinished(context, source) if choice.resume else None
     if choice.resume and earlier is None:
-        events.info("nothing_to_resume", job=plugs.job.name, database=source.database)
-    pace = plugs.pace(source)
+        events.info("nothing_to_resume", job=context.job.name, database=source.database)
+    pace = context.pace(source)
     return Attempt(
-        plugs=plugs,
+        context=context,
         source=source,
         choice=choice,
         run_id=earlier.run_id if earlier else run_id,
@@ -94,16 +94,16 @@ def begun(
         earlier=earlier,
         pace=pace,
         hold=hold,
-        recoveries=Retries(plugs.job.attempts),
-        watch=Watchdog(plugs.job, pace, hold),
-        refused_before=plugs.refused_tasks(),
+        recoveries=Retries(context.job.attempts),
+        watch=Watchdog(context.job, pace, hold),
+        refused_before=context.refused_tasks(),
     )
 
 
 def give_up(taking: Attempt, catalog: Catalog, error: BaseException) -> None:
     """Remove or keep the parts, and leave word; never hides `error`."""
-    plugs, database = taking.plugs, taking.source.database
-    keep = plugs.job.resumable and bool(taking.stored) and not isinstance(error, RepositoryFull)
+    context, database = taking.context, taking.source.database
+    keep = context.job.resumable and bool(taking.stored) and not isinstance(error, RepositoryFull)
     if taking.earlier is not None and not taking.stored:
         # A resume that was refused must not cost what it could not use.
         keep = True
@@ -113,7 +113,7 @@ def give_up(taking: Attempt, catalog: Catalog, error: BaseException) -> None:
     with noted_on(error):
         if not keep:
             catalog.discard_parts(taking.backup_id)
-            plugs.journal.end(plugs.job.name, database)
+            context.journal.end(context.job.name, database)
     with noted_on(error):
         catalog.record(_failure(taking, error, parts_kept=len(taking.stored) if keep else 0))
 
@@ -122,14 +122,14 @@ def _failure(taking: Attempt, error: BaseException, *, parts_kept: int) -> Failu
     known = error if isinstance(error, HoldfastError) else None
     at = taking.failed_at
     return Failure(
-        job=taking.plugs.job.name,
+        job=taking.context.job.name,
         name=taking.name,
         run_id=taking.run_id,
-        host=taking.plugs.host,
+        host=taking.context.host,
         engine=taking.source.engine,
         database=taking.source.database,
         started_at=taking.started_at,
-        failed_at=taking.plugs.clock(),
+        failed_at=taking.context.clock(),
         error=str(error) or type(error).__name__,
         hint=known.hint if known else "",
         exit_code=known.exit_code if known else 1,

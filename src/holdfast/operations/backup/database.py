@@ -35,7 +35,7 @@ from holdfast.runtime.worker_pool import run_all
 
 
 def back_up(
-    plugs: Context, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
+    context: Context, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
 ) -> Manifest:
     """Back up one database; the manifest that was committed.
 
@@ -43,9 +43,9 @@ def back_up(
     are removed, or kept for a later run to go on with where the job says so, and a record of
     the failure names what stopped it.
     """
-    source = following(plugs, source)
-    taking = begun(plugs, source, choice, run_id=run_id, name_id=name_id, hold=hold)
-    catalog = Catalog(plugs.repository)
+    source = following(context, source)
+    taking = begun(context, source, choice, run_id=run_id, name_id=name_id, hold=hold)
+    catalog = Catalog(context.repository)
     try:
         manifest = _taken(taking, catalog)
     except BaseException as error:
@@ -53,20 +53,20 @@ def back_up(
             give_up(taking, catalog, error)
         raise
     taking.let_go(finished=True)
-    plugs.journal.end(plugs.job.name, source.database)
+    context.journal.end(context.job.name, source.database)
     with suppress(HoldfastError):
-        plugs.lists.settle(plugs.job.name)
+        context.lists.settle(context.job.name)
     with suppress(HoldfastError):
-        plugs.gauges.show_backup(manifest)
+        context.gauges.show_backup(manifest)
     return manifest
 
 
 def _taken(taking: Attempt, catalog: Catalog) -> Manifest:
-    plugs = taking.plugs
-    began, cpu_before = time.monotonic(), plugs.cpu_seconds()
+    context = taking.context
+    began, cpu_before = time.monotonic(), context.cpu_seconds()
     with taking.watch.opening():
         workers = taking.recoveries.trying(
-            lambda: plugs.choose_workers(taking.source),
+            lambda: context.choose_workers(taking.source),
             on=DatabaseUnreachable,
             what="counting the server's free connections",
         ).slots
@@ -76,12 +76,12 @@ def _taken(taking: Attempt, catalog: Catalog) -> Manifest:
         reached("snapshot-taken")
         reusable = _reusable(taking, is_mixed=is_mixed)
         parts = _store_parts(taking, snapshot, reusable, workers)
-        offer_list(plugs, snapshot)
+        offer_list(context, snapshot)
         manifest = Manifest(
-            job=plugs.job.name,
+            job=context.job.name,
             name=taking.name,
             run_id=taking.run_id,
-            host=plugs.host,
+            host=context.host,
             engine=taking.source.engine,
             server=snapshot.server,
             consistency=Consistency.MIXED if reusable.used_mixed else snapshot.consistency,
@@ -89,21 +89,21 @@ def _taken(taking: Attempt, catalog: Catalog) -> Manifest:
             tools=snapshot.tools,
             started_at=taking.started_at,
             snapshot_at=snapshot.taken_at,
-            finished_at=plugs.clock(),
-            peak_memory_bytes=plugs.peak_memory_bytes(),
+            finished_at=context.clock(),
+            peak_memory_bytes=context.peak_memory_bytes(),
             workers=workers,
             # What only a later run of this backup would need.
             parts=tuple(replace(part, memo="") for part in parts),
             blobs=blobs.kept,
-            notes=plugs.job.notes + notes_of(snapshot),
-            recipients=plugs.job.recipients,
+            notes=context.job.notes + notes_of(snapshot),
+            recipients=context.job.recipients,
             blob_secret=blobs.secret,
         )
     reached("parts-stored")
     seconds = time.monotonic() - began
     manifest = replace(
         manifest,
-        metrics=_metrics(taking, manifest, blobs, seconds, plugs.cpu_seconds() - cpu_before),
+        metrics=_metrics(taking, manifest, blobs, seconds, context.cpu_seconds() - cpu_before),
     )
     _commit(taking, catalog, manifest)
     reached("manifest-stored")
@@ -117,7 +117,7 @@ def _prepare(taking: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
     earlier = taking.earlier.parts if taking.earlier and not is_mixed else ()
     if earlier and isinstance(snapshot, Continuing):
         snapshot.go_on_from(earlier)
-    require_room(taking.plugs, taking.source.database, snapshot.parts)
+    require_room(taking.context, taking.source.database, snapshot.parts)
     _note(taking, snapshot, earlier)
 
 
@@ -125,9 +125,9 @@ def _require_same_cluster(taking: Attempt, snapshot: Snapshot) -> None:
     """Of the files of a cluster; rows are as good from another one."""
     cluster = snapshot.proof.get(CLUSTER)
     if cluster and snapshot.server.kind == POSTGRES_CLUSTER:
-        plugs = taking.plugs
+        context = taking.context
         taking.recoveries.trying(
-            lambda: require_cluster_of_backups(plugs.job, plugs.repository, cluster),
+            lambda: require_cluster_of_backups(context.job, context.repository, cluster),
             on=RepositoryUnreachable,
             what="looking for the cluster of earlier backups",
         )
@@ -192,7 +192,7 @@ def _opened(taking: Attempt, workers: int, blobs: BlobKeeper) -> Iterator[tuple[
 
 
 def _blobs(taking: Attempt, catalog: Catalog) -> BlobKeeper:
-    job = taking.plugs.job
+    job = taking.context.job
 
     def known() -> KnownBlobs:
         survey = catalog.survey(job.name)
@@ -200,9 +200,9 @@ def _blobs(taking: Attempt, catalog: Catalog) -> BlobKeeper:
         found = (blob for manifest in reversed(survey.manifests) for blob in manifest.blobs)
         return KnownBlobs({blob.key: blob for blob in found}, is_all=survey.is_readable)
 
-    secret = taking.plugs.blob_secret() if job.recipients else b""
+    secret = taking.context.blob_secret() if job.recipients else b""
     return BlobKeeper(
-        taking.plugs.repository,
+        taking.context.repository,
         job=job.name,
         codec=job.codec,
         level=job.level,
@@ -213,19 +213,19 @@ def _blobs(taking: Attempt, catalog: Catalog) -> BlobKeeper:
 
 
 def _reusable(taking: Attempt, *, is_mixed: bool) -> Reusable:
-    plugs = taking.plugs
+    context = taking.context
     return Reusable(
-        plugs.repository,
+        context.repository,
         taking.earlier,
         is_mixed=is_mixed,
-        recipients=plugs.job.recipients,
+        recipients=context.job.recipients,
     )
 
 
 def _note(taking: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> None:
     """Write down what a later run needs to go on with this one."""
-    job = taking.plugs.job
-    taking.plugs.journal.begin(
+    job = taking.context.job
+    taking.context.journal.begin(
         Unfinished(
             job=job.name,
             name=taking.name,
@@ -244,8 +244,10 @@ def _note(taking: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> Non
 def _store_parts(
     taking: Attempt, snapshot: Snapshot, reusable: Reusable, workers: int
 ) -> list[Part]:
-    plugs, plans = taking.plugs, snapshot.parts
-    plugs.progress.begin(total_bytes=sum(part.estimated_bytes for part in plans), parts=len(plans))
+    context, plans = taking.context, snapshot.parts
+    context.progress.begin(
+        total_bytes=sum(part.estimated_bytes for part in plans), parts=len(plans)
+    )
 
     def end() -> None:
         taking.pace.end()
@@ -257,7 +259,7 @@ def _store_parts(
             lambda part: _stored(taking, snapshot, reusable, part),
             workers=workers,
             abort=end,
-            room=plugs.room(workers),
+            room=context.room(workers),
         )
 
     with taking.watch.over(end):
@@ -269,7 +271,7 @@ def _store_parts(
 
 
 def _stored(taking: Attempt, snapshot: Snapshot, reusable: Reusable, plan: PartPlan) -> Part:
-    plugs = taking.plugs
+    context = taking.context
     reached("part-begun")
     try:
         key = taking.key_of(plan)
@@ -278,7 +280,7 @@ def _stored(taking: Attempt, snapshot: Snapshot, reusable: Reusable, plan: PartP
             free = reusable.free_key(key)
             part = taking.recoveries.trying(
                 lambda: store_part(
-                    plugs, snapshot, taking.backup_id, plan, advance=taking.advance, key=free
+                    context, snapshot, taking.backup_id, plan, advance=taking.advance, key=free
                 ),
                 on=RepositoryUnreachable,
                 what=f"storing '{plan.name}'",
@@ -292,8 +294,8 @@ def _stored(taking: Attempt, snapshot: Snapshot, reusable: Reusable, plan: PartP
             # It was refused a task, and has been taken since.
             taking.failed_at = None
         taking.stored.append(part)
-        plugs.journal.add(plugs.job.name, taking.source.database, part)
-    plugs.progress.part_done(part.name)
+        context.journal.add(context.job.name, taking.source.database, part)
+    context.progress.part_done(part.name)
     tell_stored(part)
     reached("part-stored")
     return part
@@ -314,7 +316,7 @@ def _metrics(
         "compression_ratio": round(manifest.plain_bytes / stored, 3) if stored else 1.0,
         "recoveries": taking.recoveries.count + blobs.healed,
         "paused_seconds": round(taking.pace.paused_seconds, 1),
-        "refused_tasks": taking.plugs.refused_tasks() - taking.refused_before,
+        "refused_tasks": taking.context.refused_tasks() - taking.refused_before,
         "blobs": len(manifest.blobs),
         "blobs_stored": blobs.stored,
     }

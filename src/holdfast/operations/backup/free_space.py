@@ -14,13 +14,13 @@ from holdfast.operations.context import Context
 BEST_RATIO = 20.0
 
 
-def require_room(plugs: Context, database: str, plans: Sequence[PartPlan]) -> None:
+def require_room(context: Context, database: str, plans: Sequence[PartPlan]) -> None:
     """Raises `RepositoryFull` where not even the ratio of the last backup would make it fit."""
-    free = plugs.repository.free_bytes()
+    free = context.repository.free_bytes()
     if free is None:
         return
     estimated = sum(part.estimated_bytes for part in plans)
-    needed = int(estimated / _ratio(last_good(plugs, database)))
+    needed = int(estimated / _ratio(last_good(context, database)))
     if needed > free:
         raise RepositoryFull(
             f"cannot store a backup of database '{database}': about {_megabytes(needed)} are"
@@ -29,9 +29,9 @@ def require_room(plugs: Context, database: str, plans: Sequence[PartPlan]) -> No
         )
 
 
-def last_good(plugs: Context, database: str) -> Manifest | None:
+def last_good(context: Context, database: str) -> Manifest | None:
     """The newest backup of the database in this job."""
-    manifests = Catalog(plugs.repository).survey(plugs.job.name).manifests
+    manifests = Catalog(context.repository).survey(context.job.name).manifests
     return next((each for each in manifests if each.server.database == database), None)
 
 

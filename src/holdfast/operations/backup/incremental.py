@@ -20,7 +20,7 @@ from holdfast.ports.source import Snapshot, Source
 from holdfast.runtime.cleanup import afterwards
 
 
-def following(plugs: Context, source: Source) -> Source:
+def following(context: Context, source: Source) -> Source:
     """`source` with the earlier backups of its job to go on from, where it knows how to."""
     if not isinstance(source, IncrementalSource):
         return source
@@ -28,21 +28,21 @@ def following(plugs: Context, source: Source) -> Source:
     @contextmanager
     def open_part(part: Part) -> Iterator[Iterator[bytes]]:
         if part.encryption == "none":
-            plain = proven(plugs.repository, part)
+            plain = proven(context.repository, part)
             with afterwards(plain.close):
                 yield plain
             return
-        with plugs.lists.open(plugs.job.name) as known:
+        with context.lists.open(context.job.name) as known:
             yield _same_as(part, known)
 
-    return source.after(EarlierBackup(manifests=lambda: _restorable(plugs), open_part=open_part))
+    return source.after(EarlierBackup(manifests=lambda: _restorable(context), open_part=open_part))
 
 
-def offer_list(plugs: Context, snapshot: Snapshot) -> None:
+def offer_list(context: Context, snapshot: Snapshot) -> None:
     """Keep here what the next backup must be asked for with, where this one will be sealed."""
     chunks = snapshot.listing() if isinstance(snapshot, Listing) else None
-    if plugs.job.recipients and chunks is not None:
-        plugs.lists.offer(plugs.job.name, chunks)
+    if context.job.recipients and chunks is not None:
+        context.lists.offer(context.job.name, chunks)
 
 
 def notes_of(snapshot: Snapshot) -> tuple[str, ...]:
@@ -122,10 +122,10 @@ def _same_as(part: Part, known: Iterator[bytes]) -> Iterator[bytes]:
         )
 
 
-def _restorable(plugs: Context) -> list[Manifest]:
+def _restorable(context: Context) -> list[Manifest]:
     """Newest first, without what is known to be damaged, or needs what is."""
-    damaged = plugs.proofs.damaged(plugs.job.name)
-    survey = Catalog(plugs.repository).survey(plugs.job.name)
+    damaged = context.proofs.damaged(context.job.name)
+    survey = Catalog(context.repository).survey(context.job.name)
     sound = [each for each in survey.manifests if each.backup_id not in damaged]
     known = by_id(sound)
     return [each for each in sound if is_whole(each, known)]

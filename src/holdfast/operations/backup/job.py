@@ -87,7 +87,7 @@ class _Run:
     without: tuple[FailedStore, ...] = ()
 
 
-def backup(plugs: Context, choice: BackupChoice | None = None) -> RunReport:
+def backup(context: Context, choice: BackupChoice | None = None) -> RunReport:
     """Back up one job.
 
     Whatever goes wrong, the ledger says what it was. Raises `RunInFlight` where another run
@@ -97,20 +97,20 @@ def backup(plugs: Context, choice: BackupChoice | None = None) -> RunReport:
     report says so; the others have theirs.
     """
     choice = choice or BackupChoice()
-    run = _Run(run_id=plugs.new_run_id(), started_at=plugs.clock())
-    with _recorded(plugs, run):
-        deadline = run.started_at + plugs.job.timeout if plugs.job.timeout else None
-        with held(plugs, deadline=deadline) as (everywhere, hold):
+    run = _Run(run_id=context.new_run_id(), started_at=context.clock())
+    with _recorded(context, run):
+        deadline = run.started_at + context.job.timeout if context.job.timeout else None
+        with held(context, deadline=deadline) as (everywhere, hold):
             reached("backup-locked")
-            sources = Retries(plugs.job.attempts).trying(
-                plugs.source.databases, on=DatabaseUnreachable, what="listing the databases"
+            sources = Retries(context.job.attempts).trying(
+                context.source.databases, on=DatabaseUnreachable, what="listing the databases"
             )
             _sweep(everywhere, sources, choice)
             reached("backup-swept")
             _take_each(everywhere, sources, choice, run, hold)
             run.without = failed_stores(everywhere.repository)
     return RunReport(
-        job=plugs.job.name,
+        job=context.job.name,
         run_id=run.run_id,
         manifests=tuple(run.manifests),
         failures=tuple(run.failures),
@@ -118,24 +118,28 @@ def backup(plugs: Context, choice: BackupChoice | None = None) -> RunReport:
     )
 
 
-def _sweep(plugs: Context, sources: Sequence[Source], choice: BackupChoice) -> None:
+def _sweep(context: Context, sources: Sequence[Source], choice: BackupChoice) -> None:
     """What dead runs left, but for what is to be gone on with."""
     earlier: list[Unfinished] = []
     if choice.resume:
-        found = [plugs.journal.read(plugs.job.name, source.database) for source in sources]
+        found = [context.journal.read(context.job.name, source.database) for source in sources]
         earlier = [each for each in found if each is not None]
-    end_left(plugs, left_sessions(plugs, spare=[each.snapshot for each in earlier]))
+    end_left(context, left_sessions(context, spare=[each.snapshot for each in earlier]))
     spare = [each.backup_id for each in earlier]
-    in_each_store(plugs.repository, lambda store: Catalog(store).sweep(plugs.job.name, spare=spare))
+    in_each_store(
+        context.repository, lambda store: Catalog(store).sweep(context.job.name, spare=spare)
+    )
 
 
 def _take_each(
-    plugs: Context, sources: Sequence[Source], choice: BackupChoice, run: _Run, hold: Hold
+    context: Context, sources: Sequence[Source], choice: BackupChoice, run: _Run, hold: Hold
 ) -> None:
     for source in sources:
         name_id = run.run_id if len(sources) == 1 else _name_id(run.run_id, source.database)
         try:
-            manifest = back_up(plugs, source, choice, run_id=run.run_id, name_id=name_id, hold=hold)
+            manifest = back_up(
+                context, source, choice, run_id=run.run_id, name_id=name_id, hold=hold
+            )
         except (Interrupted, LeaseLost):
             raise
         except HoldfastError as error:
@@ -152,11 +156,11 @@ def _name_id(run_id: str, database: str) -> str:
     return sha256(f"{run_id}/{database}".encode()).hexdigest()
 
 
-def _alarm(plugs: Context, error: HoldfastError) -> SkippedTooOften | None:
+def _alarm(context: Context, error: HoldfastError) -> SkippedTooOften | None:
     """One skipped run is nothing; many in a row mean that there will be no backup."""
-    runs = plugs.ledger.last(plugs.job.name, count=RUNS_SEEN)
+    runs = context.ledger.last(context.job.name, count=RUNS_SEEN)
     in_a_row = skipped_in_a_row(runs) + 1
-    if in_a_row < plugs.job.overlap_alarm:
+    if in_a_row < context.job.overlap_alarm:
         return None
     return SkippedTooOften(
         f"{error.message}; {in_a_row} runs in a row were skipped",
@@ -166,17 +170,17 @@ def _alarm(plugs: Context, error: HoldfastError) -> SkippedTooOften | None:
 
 
 @contextmanager
-def _recorded(plugs: Context, run: _Run) -> Iterator[None]:
+def _recorded(context: Context, run: _Run) -> Iterator[None]:
     """Write how the run ended, however it ends, into the ledger."""
 
     def record(outcome: str, error: BaseException | None = None) -> None:
         known = error if isinstance(error, HoldfastError) else None
         written = RunRecord(
-            job=plugs.job.name,
+            job=context.job.name,
             run_id=run.run_id,
             outcome=outcome,
             started_at=run.started_at,
-            finished_at=plugs.clock(),
+            finished_at=context.clock(),
             backup=run.manifests[-1].backup_id if run.manifests else "",
             error=str(error) if error else "",
             hint=known.hint if known else "",
@@ -188,9 +192,9 @@ def _recorded(plugs: Context, run: _Run) -> Iterator[None]:
             if run.failures or len(run.manifests) > 1
             else {},
         )
-        plugs.ledger.record(written)
-        runs = plugs.ledger.last(plugs.job.name, count=RUNS_SEEN)
-        plugs.gauges.show_run(written, skipped_in_a_row=skipped_in_a_row(runs))
+        context.ledger.record(written)
+        runs = context.ledger.last(context.job.name, count=RUNS_SEEN)
+        context.gauges.show_run(written, skipped_in_a_row=skipped_in_a_row(runs))
 
     try:
         yield
@@ -198,7 +202,7 @@ def _recorded(plugs: Context, run: _Run) -> Iterator[None]:
         alarm: SkippedTooOften | None = None
         # A ledger that cannot be read or written must not hide that the run was skipped.
         with noted_on(error):
-            alarm = _alarm(plugs, error)
+            alarm = _alarm(context, error)
             record("skipped", alarm or error)
         if alarm is None:
             raise
@@ -208,7 +212,7 @@ def _recorded(plugs: Context, run: _Run) -> Iterator[None]:
             record("failed", error)
         raise
     report = RunReport(
-        job=plugs.job.name,
+        job=context.job.name,
         run_id=run.run_id,
         manifests=(),
         failures=tuple(run.failures),

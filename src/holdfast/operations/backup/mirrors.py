@@ -37,27 +37,30 @@ class MirroredHold:
 
 
 @contextmanager
-def held(plugs: Context, *, deadline: datetime | None) -> Iterator[tuple[Context, Hold]]:
+def held(context: Context, *, deadline: datetime | None) -> Iterator[tuple[Context, Hold]]:
     """Own the job, and have all repositories of it behind one where it has several; one that
     lets nothing be removed is only added to.
 
     One that cannot be reached, or in which somebody else owns the job, has failed for this run;
     but where the job is owned in its own repository, that is the run in flight: `RunInFlight`.
     """
-    if not plugs.mirrors or plugs.host_guard is None:
-        with plugs.guard.hold(plugs.job.name, deadline=deadline) as hold:
-            yield replace(plugs, repository=AppendOnly(plugs.repository, plugs.leftovers)), hold
+    if not context.mirrors or context.host_guard is None:
+        with context.guard.hold(context.job.name, deadline=deadline) as hold:
+            yield (
+                replace(context, repository=AppendOnly(context.repository, context.leftovers)),
+                hold,
+            )
         return
     members = [
         Member(name=each.name, repository=AppendOnly(each.repository, each.leftovers))
-        for each in plugs.mirrors
+        for each in context.mirrors
     ]
     together = Mirrored(members)
     with ExitStack() as stack:
-        stack.enter_context(plugs.host_guard.hold(plugs.job.name, deadline=deadline))
-        for member, mirror in zip(members, plugs.mirrors, strict=True):
+        stack.enter_context(context.host_guard.hold(context.job.name, deadline=deadline))
+        for member, mirror in zip(members, context.mirrors, strict=True):
             try:
-                owned = mirror.guard.hold(plugs.job.name, deadline=deadline)
+                owned = mirror.guard.hold(context.job.name, deadline=deadline)
                 member.hold = stack.enter_context(owned)
             except (RunInFlight, RepositoryBusy) as error:
                 if member is members[0]:
@@ -67,7 +70,7 @@ def held(plugs: Context, *, deadline: datetime | None) -> Iterator[tuple[Context
                 raise
             except HoldfastError as error:
                 together.fail(member, error)
-        yield replace(plugs, repository=together), MirroredHold(together, members)
+        yield replace(context, repository=together), MirroredHold(together, members)
 
 
 def failed_with(job: str, without: tuple[FailedStore, ...]) -> HoldfastError | None:

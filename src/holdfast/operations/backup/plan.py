@@ -32,22 +32,22 @@ class PlanReport:
         return size_bytes / self.bytes_per_second
 
 
-def plan(plugs: Context) -> list[PlanReport]:
+def plan(context: Context) -> list[PlanReport]:
     """Ask the source, the budget and the store, database by database.
 
     Raises what the source's check raises.
     """
-    return [_plan_of(plugs, source) for source in plugs.source.databases()]
+    return [_plan_of(context, source) for source in context.source.databases()]
 
 
-def _plan_of(plugs: Context, source: Source) -> PlanReport:
+def _plan_of(context: Context, source: Source) -> PlanReport:
     planned = source.plan()
-    speed = _speed(last_good(plugs, planned.server.database))
+    speed = _speed(last_good(context, planned.server.database))
     return PlanReport(
-        job=plugs.job,
+        job=context.job,
         source=planned,
-        budget=plugs.choose_workers(source),
-        free_bytes=plugs.repository.free_bytes(),
+        budget=context.choose_workers(source),
+        free_bytes=context.repository.free_bytes(),
         bytes_per_second=speed or BYTES_PER_SECOND,
         is_measured=bool(speed),
     )

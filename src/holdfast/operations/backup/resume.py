@@ -38,10 +38,10 @@ _OF_ONE_MOMENT = {
 _OF_ONE_BACKUP = {PartKind.FILE, PartKind.FILE_PACK, PartKind.WAL}
 
 
-def unfinished(plugs: Context, source: Source) -> Unfinished | None:
+def unfinished(context: Context, source: Source) -> Unfinished | None:
     """What an earlier run left; nothing where it was killed just after its manifest was stored."""
-    found = plugs.journal.read(plugs.job.name, source.database)
-    if found is None or not Catalog(plugs.repository).is_finished(found.backup_id):
+    found = context.journal.read(context.job.name, source.database)
+    if found is None or not Catalog(context.repository).is_finished(found.backup_id):
         return found
     events.info("finished_already", backup=found.backup_id)
     return None

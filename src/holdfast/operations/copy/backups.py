@@ -57,7 +57,7 @@ class CopyReport:
         return next((each.exit_code for each in self.backups if each.exit_code), 0)
 
 
-def copy(job: str, plugs: CopyContext, progress: Progress) -> CopyReport:
+def copy(job: str, context: CopyContext, progress: Progress) -> CopyReport:
     """Copy every finished backup of `job` that the target lacks, the newest first, but a parent
     before the incremental ones that need it.
 
@@ -66,15 +66,15 @@ def copy(job: str, plugs: CopyContext, progress: Progress) -> CopyReport:
     left of backups that are gone is only removed after everything else succeeded. Raises
     `RunInFlight`, and what the repositories raise.
     """
-    with plugs.guard.hold(job, deadline=None):
+    with context.guard.hold(job, deadline=None):
         reached("copy-locked")
-        survey = Catalog(plugs.believed).survey(job)
+        survey = Catalog(context.believed).survey(job)
         # Only pieces without a name of their own: parts that came through whole are gone on with.
-        tidied = AppendOnly(plugs.target, plugs.leftovers)
+        tidied = AppendOnly(context.target, context.leftovers)
         tidied.sweep(job)
-        records = BlobRecords(plugs.believed, survey.manifests)
+        records = BlobRecords(context.believed, survey.manifests)
         done = [
-            _copied(manifest, plugs, records, progress=progress)
+            _copied(manifest, context, records, progress=progress)
             for manifest in parents_first(survey.manifests)
         ]
         done += [
@@ -90,17 +90,17 @@ def copy(job: str, plugs: CopyContext, progress: Progress) -> CopyReport:
 
 
 def _copied(
-    manifest: Manifest, plugs: CopyContext, records: BlobRecords, *, progress: Progress
+    manifest: Manifest, context: CopyContext, records: BlobRecords, *, progress: Progress
 ) -> CopiedBackup:
-    backup_id, source, target = manifest.backup_id, plugs.source, plugs.target
+    backup_id, source, target = manifest.backup_id, context.source, context.target
     try:
         key = manifest_key(backup_id)
         content = _content(source, key)
-        plugs.require_believed(key, content)
+        context.require_believed(key, content)
         if _is_finished_there(backup_id, content, target):
             return CopiedBackup(backup_id=backup_id, was_there=True)
         require_complete(manifest)
-        tally = _parts_copied(manifest, plugs, records, progress=progress)
+        tally = _parts_copied(manifest, context, records, progress=progress)
         reached("copy-parts-stored")
         _require_parent(manifest, target)
         target.put(key, [content])
@@ -144,9 +144,9 @@ def _is_finished_there(backup_id: str, content: bytes, target: Repository) -> bo
 
 
 def _parts_copied(
-    manifest: Manifest, plugs: CopyContext, records: BlobRecords, *, progress: Progress
+    manifest: Manifest, context: CopyContext, records: BlobRecords, *, progress: Progress
 ) -> Tally:
-    source, target = plugs.source, plugs.target
+    source, target = context.source, context.target
     progress.begin(
         total_bytes=manifest.stored_bytes, parts=len(manifest.parts) + len(manifest.blobs)
     )
@@ -156,7 +156,7 @@ def _parts_copied(
             _walk(manifest, source, records),
             source,
             target,
-            at_once=plugs.at_once,
+            at_once=context.at_once,
             is_fresh=is_fresh,
             progress=progress,
         )

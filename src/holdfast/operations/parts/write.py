@@ -23,7 +23,7 @@ from holdfast.runtime.kernel import is_refusal
 
 
 def store_part(
-    plugs: Context,
+    context: Context,
     snapshot: Snapshot,
     backup_id: str,
     part: PartPlan,
@@ -37,16 +37,16 @@ def store_part(
     not where it would.
     """
     began = time.monotonic()
-    codec = _codec(plugs.job, part)
-    key = key or key_of(plugs.job, backup_id, part)
+    codec = _codec(context.job, part)
+    key = key or key_of(context.job, backup_id, part)
     with _named(part), snapshot.read(part) as stream:
-        compression = _compression(stream, codec, level=plugs.job.level, part=part)
+        compression = _compression(stream, codec, level=context.job.level, part=part)
         plain, stored = keep(
-            plugs.repository,
+            context.repository,
             key,
             stream,
             compression=compression,
-            recipients=plugs.job.recipients,
+            recipients=context.job.recipients,
             advance=advance,
         )
         rows, members = stream.rows, tuple(stream.members)
@@ -64,7 +64,7 @@ def store_part(
         stored_bytes=stored.size_bytes,
         stored_sha256=stored.sha256,
         codec=codec,
-        encryption=plugs.job.encryption,
+        encryption=context.job.encryption,
         seconds=round(time.monotonic() - began, 3),
         details=part.details,
         members=members,

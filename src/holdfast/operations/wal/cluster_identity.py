@@ -31,19 +31,19 @@ def require_cluster_of_backups(job: JobSpec, repository: Repository, cluster: st
         )
 
 
-def require_cluster_of_wal(plugs: ArchiveContext, cluster: str) -> None:
+def require_cluster_of_wal(context: ArchiveContext, cluster: str) -> None:
     """Raises `ClusterChanged` where neither backups nor WAL of the job are of that cluster.
 
     Found out once on each host: a server archives a segment every few seconds.
     """
-    if _is_named(plugs.job, cluster) or cluster in plugs.clusters:
+    if _is_named(context.job, cluster) or cluster in context.clusters:
         return
-    job, repository = plugs.job, plugs.repositories[0]
+    job, repository = context.job, context.repositories[0]
     if next(iter(repository.list(f"{job.name}{WAL}/{cluster}")), None) is None:
         require_cluster_of_backups(job, repository, cluster)
         if _newest(repository, job.name) is None:
             _require_first(job, repository, cluster)
-    plugs.clusters.add(cluster)
+    context.clusters.add(cluster)
 
 
 def _require_first(job: JobSpec, repository: Repository, cluster: str) -> None:

@@ -68,7 +68,7 @@ class Getting:
         return self.spool / sha256(told).hexdigest()[:SPOOL_DIGITS]
 
 
-def get(plugs: ArchiveContext, wanted: Getting) -> bool:
+def get(context: ArchiveContext, wanted: Getting) -> bool:
     """Whether the file is archived, and then it is whole at its destination.
 
     Its SHA-256 is proven first. Raises `WalUnfit` for a name that no server asks for,
@@ -81,44 +81,44 @@ def get(plugs: ArchiveContext, wanted: Getting) -> bool:
             f"cannot get '{wanted.name}': no file of the WAL is called so",
             hint="restore_command = 'holdfast wal get JOB %f %p'",
         )
-    file = _found(plugs, wanted.cluster, wanted.name)
+    file = _found(context, wanted.cluster, wanted.name)
     if file is None:
         return False
     if not _is_spooled(wanted, file):
         later = _later(file, name, wanted.at_once - 1)
         run_all(
             [file.name, *later],
-            lambda each: _bring(plugs, wanted, file, each),
+            lambda each: _bring(context, wanted, file, each),
             workers=max(1, wanted.at_once),
         )
     if name.kind is WalKind.SEGMENT:
-        _admit(plugs, wanted, file, name)
+        _admit(context, wanted, file, name)
         _forget_older(wanted)
     return True
 
 
-def _admit(plugs: ArchiveContext, wanted: Getting, file: ArchivedFile, name: WalName) -> None:
+def _admit(context: ArchiveContext, wanted: Getting, file: ArchivedFile, name: WalName) -> None:
     """Only what is safe to be replayed stays at the destination."""
     spaces = wanted.spaces
     if spaces is None:
         return
     with on_failure(wanted.destination.unlink):
         for oid in spaces.admit(
-            wanted.destination, lambda: _beginning_after(plugs, wanted, file, name)
+            wanted.destination, lambda: _beginning_after(context, wanted, file, name)
         ):
             spaces.make(oid)
 
 
 def _beginning_after(
-    plugs: ArchiveContext, wanted: Getting, file: ArchivedFile, name: WalName
+    context: ArchiveContext, wanted: Getting, file: ArchivedFile, name: WalName
 ) -> bytes:
     """Of the next segment, proven; nothing where it is not archived yet: then it is not replayed
     either."""
     (later,) = _later(file, name, 1)
-    found = _found(plugs, wanted.cluster, later)
+    found = _found(context, wanted.cluster, later)
     if found is None:
         return b""
-    plain = proven(plugs.repositories[0], found.part, identities=wanted.identities)
+    plain = proven(context.repositories[0], found.part, identities=wanted.identities)
     with afterwards(plain.close):
         beginning = b""
         for chunk in plain:
@@ -126,9 +126,9 @@ def _beginning_after(
         return beginning
 
 
-def _found(plugs: ArchiveContext, cluster: str, name: str) -> ArchivedFile | None:
-    archive = WalArchive(plugs.repositories[0], plugs.job.name)
-    trying = Retries(plugs.job.attempts).trying
+def _found(context: ArchiveContext, cluster: str, name: str) -> ArchivedFile | None:
+    archive = WalArchive(context.repositories[0], context.job.name)
+    trying = Retries(context.job.attempts).trying
     try:
         return trying(
             lambda: archive.find(cluster, name), on=RepositoryUnreachable, what=f"getting '{name}'"
@@ -137,16 +137,16 @@ def _found(plugs: ArchiveContext, cluster: str, name: str) -> ArchivedFile | Non
         return None
 
 
-def _bring(plugs: ArchiveContext, wanted: Getting, asked: ArchivedFile, name: str) -> None:
+def _bring(context: ArchiveContext, wanted: Getting, asked: ArchivedFile, name: str) -> None:
     if name == asked.name:
-        _write(plugs, asked, wanted.destination, wanted.identities)
+        _write(context, asked, wanted.destination, wanted.identities)
         return
     # What is fetched early is a favour: whoever asks for it in earnest hears of what is wrong.
     try:
-        file = _found(plugs, wanted.cluster, name)
+        file = _found(context, wanted.cluster, name)
         if file is not None and not _spooled(wanted, file).exists():
             make_folder(wanted.own_spool, above=PRIVATE_FOLDER)
-            _write(plugs, file, _spooled(wanted, file), wanted.identities)
+            _write(context, file, _spooled(wanted, file), wanted.identities)
     except (Interrupted, TasksRefused):
         raise
     except (HoldfastError, OSError) as error:
@@ -154,7 +154,7 @@ def _bring(plugs: ArchiveContext, wanted: Getting, asked: ArchivedFile, name: st
 
 
 def _write(
-    plugs: ArchiveContext, file: ArchivedFile, path: Path, identities: Identities | None
+    context: ArchiveContext, file: ArchivedFile, path: Path, identities: Identities | None
 ) -> None:
     """`path` is there with all of the file, or as it was."""
     unfinished = path.with_name(path.name + UNFINISHED)
@@ -170,13 +170,13 @@ def _write(
                 return
 
     def once() -> None:
-        plain = proven(plugs.repositories[0], file.part, identities=identities)
+        plain = proven(context.repositories[0], file.part, identities=identities)
         with afterwards(plain.close), whole_file(path, unfinished=unfinished) as out:
             for chunk in plain:
                 write_all(out, chunk)
 
     try:
-        Retries(plugs.job.attempts).trying(
+        Retries(context.job.attempts).trying(
             attempt, on=RepositoryUnreachable, what=f"getting '{file.name}'"
         )
     except OSError as error:

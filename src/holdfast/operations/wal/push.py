@@ -65,7 +65,7 @@ class _Kept:
 
 
 def push(
-    plugs: ArchiveContext,
+    context: ArchiveContext,
     path: Path,
     *,
     cluster: str = "",
@@ -84,11 +84,11 @@ def push(
     repositories raise.
     """
     began = time.monotonic()
-    plugs = _adding_only(plugs)
-    file = _asked_for(plugs, path, cluster, is_finished=is_finished)
+    context = _adding_only(context)
+    file = _asked_for(context, path, cluster, is_finished=is_finished)
     asked, later = [*history_beside(file), file], ready_after(file, at_once - 1)
     files, done = [*asked, *later], list[WalFile]()
-    kept = run_all(files, lambda each: _kept(plugs, each, identities), workers=at_once)
+    kept = run_all(files, lambda each: _kept(context, each, identities), workers=at_once)
     is_new = False
 
     def discard_rest() -> None:
@@ -99,7 +99,7 @@ def push(
         # In their order, so that whoever looks meanwhile sees no gap.
         with afterwards(discard_rest):
             for each, found in zip(files, kept, strict=True):
-                was_new = _recorded(plugs, each, found)
+                was_new = _recorded(context, each, found)
                 is_new = was_new if each is file else is_new
                 done.append(each)
     except Interrupted:
@@ -123,30 +123,30 @@ def _pushed(file: WalFile, *, is_new: bool, seconds: float, ahead: tuple[str, ..
     )
 
 
-def _adding_only(plugs: ArchiveContext) -> ArchiveContext:
+def _adding_only(context: ArchiveContext) -> ArchiveContext:
     leftovers = Leftovers()
-    added_to = tuple(AppendOnly(each, leftovers) for each in plugs.repositories)
-    return replace(plugs, repositories=added_to)
+    added_to = tuple(AppendOnly(each, leftovers) for each in context.repositories)
+    return replace(context, repositories=added_to)
 
 
-def _asked_for(plugs: ArchiveContext, path: Path, cluster: str, *, is_finished: bool) -> WalFile:
+def _asked_for(context: ArchiveContext, path: Path, cluster: str, *, is_finished: bool) -> WalFile:
     file = wal_file(path, cluster or cluster_beside(path))
     if not is_finished:
         require_finished(file)
-    require_cluster_of_wal(plugs, file.cluster)
+    require_cluster_of_wal(context, file.cluster)
     return file
 
 
 def _kept(
-    plugs: ArchiveContext, file: WalFile, identities: Identities | None
+    context: ArchiveContext, file: WalFile, identities: Identities | None
 ) -> list[_Kept] | HoldfastError:
     """Errors are values here: those of files sent ahead must not end the one asked for."""
-    trying = Retries(plugs.job.attempts).trying
+    trying = Retries(context.job.attempts).trying
     what = f"archiving '{file.name.text}'"
     kept: list[_Kept] = []
     try:
-        for repository in plugs.repositories:
-            put = partial(_put, plugs, repository, file, identities)
+        for repository in context.repositories:
+            put = partial(_put, context, repository, file, identities)
             kept.append(trying(put, on=RepositoryUnreachable, what=what))
     except (Interrupted, TasksRefused):
         raise
@@ -165,9 +165,9 @@ def _discard(kept: Sequence[list[_Kept] | HoldfastError]) -> None:
 
 
 def _put(
-    plugs: ArchiveContext, repository: Repository, file: WalFile, identities: Identities | None
+    context: ArchiveContext, repository: Repository, file: WalFile, identities: Identities | None
 ) -> _Kept:
-    job, archive = plugs.job, WalArchive(repository, plugs.job.name)
+    job, archive = context.job, WalArchive(repository, context.job.name)
     try:
         known = archive.find(file.cluster, file.name.text)
     except ObjectMissing:
@@ -178,7 +178,9 @@ def _put(
         make_way(repository, known, file, identities)
     began = time.monotonic()
     suffix = stored_suffix(job.codec, job.encryption)
-    key = archive.content_key(file.cluster, file.name.text, token=plugs.new_token(), suffix=suffix)
+    key = archive.content_key(
+        file.cluster, file.name.text, token=context.new_token(), suffix=suffix
+    )
     plain, stored = keep(
         repository,
         key,
@@ -205,24 +207,24 @@ def _put(
     return _Kept(repository=repository, part=part)
 
 
-def _recorded(plugs: ArchiveContext, file: WalFile, kept: list[_Kept] | HoldfastError) -> bool:
+def _recorded(context: ArchiveContext, file: WalFile, kept: list[_Kept] | HoldfastError) -> bool:
     """Whether the file was new to any of the repositories."""
     if isinstance(kept, HoldfastError):
         raise kept
-    new = [_record(plugs, file, each.repository, each.part) for each in kept if each.part]
+    new = [_record(context, file, each.repository, each.part) for each in kept if each.part]
     return any(new)
 
 
-def _record(plugs: ArchiveContext, file: WalFile, repository: Repository, part: Part) -> bool:
-    archive = WalArchive(repository, plugs.job.name)
+def _record(context: ArchiveContext, file: WalFile, repository: Repository, part: Part) -> bool:
+    archive = WalArchive(repository, context.job.name)
     record = ArchivedFile(
-        job=plugs.job.name,
+        job=context.job.name,
         cluster=file.cluster,
         name=file.name.text,
-        host=plugs.host,
-        archived_at=plugs.clock(),
+        host=context.host,
+        archived_at=context.clock(),
         part=part,
-        recipients=plugs.job.recipients,
+        recipients=context.job.recipients,
         switches=file.switches(),
         tablespaces=file.tablespaces(),
     )

@@ -31,7 +31,7 @@ class Received:
 
 
 def receive(
-    plugs: ArchiveContext,
+    context: ArchiveContext,
     stream: WalStream,
     folder: Path,
     *,
@@ -46,28 +46,28 @@ def receive(
     raise.
     """
     so_far = Received(cluster=stream.cluster())
-    require_cluster_of_wal(plugs, so_far.cluster)
+    require_cluster_of_wal(context, so_far.cluster)
     folder = _made(folder / so_far.cluster)
     received(so_far)
-    _archive(plugs, folder, so_far)
+    _archive(context, folder, so_far)
     with stream.receiving(str(folder)) as receiving:
         while True:
             # Asked first: what it finished before it ended is archived as well.
             goes_on = receiving.is_running
-            _archive(plugs, folder, so_far)
+            _archive(context, folder, so_far)
             if not goes_on:
                 receiving.finish()
                 return
             pause(LOOK_SECONDS)
 
 
-def _archive(plugs: ArchiveContext, folder: Path, so_far: Received) -> None:
+def _archive(context: ArchiveContext, folder: Path, so_far: Received) -> None:
     found = [name for each in folder.iterdir() if (name := _finished(each.name)) is not None]
     found.sort(key=lambda name: (name.high, name.low, name.timeline))
     for name in found:
         if name.text not in so_far.here:
             # It is called so only once it is whole.
-            pushed = push(plugs, folder / name.text, cluster=so_far.cluster, is_finished=True)
+            pushed = push(context, folder / name.text, cluster=so_far.cluster, is_finished=True)
             so_far.here.add(name.text)
             so_far.files += not pushed.was_there
             so_far.newest = name.text if name.kind is WalKind.SEGMENT else so_far.newest

@@ -77,7 +77,7 @@ class ChainedWorld(World):
         self.chained = self.source = ChainedSource()
 
     def taken(self, count: int) -> list[Manifest]:
-        return [backup(self.plugs).manifest for _ in range(count)]
+        return [backup(self.context).manifest for _ in range(count)]
 
     def names(self) -> list[str]:
         return [each.backup_id for each in Catalog(self.repository).survey("shop").manifests]
@@ -92,7 +92,7 @@ def test_a_parent_that_goes_while_its_child_is_taken_leaves_no_backup(world: Cha
     (full,) = world.taken(1)
     world.chained.loses = world.repository
     with pytest.raises(BackupFailed, match=f"its parent '{full.backup_id}' is not there"):
-        backup(world.plugs)
+        backup(world.context)
     assert world.names() == []
 
 
@@ -144,7 +144,7 @@ def test_the_list_of_a_backup_that_failed_is_not_gone_on_by(world: ChainedWorld)
     refusal = RepositoryReadOnly("cannot store: it is read-only")
     world.repository.refuse_key_with = ("/manifest.json", refusal)
     with pytest.raises(RepositoryReadOnly):
-        backup(world.plugs)
+        backup(world.context)
     assert world.lists.settled == {"shop": b"1,ann\n"}
     world.repository.refuse_key_with = None
     assert world.taken(1)[0].parent == full.backup_id
@@ -159,7 +159,7 @@ def test_what_this_host_can_read_in_its_backups_it_keeps_no_copy_of(world: Chain
 def test_prune_keeps_the_whole_chain_of_what_it_keeps(world: ChainedWorld) -> None:
     world.retention = Policy(last=1)
     made = world.taken(3)
-    report = prune(world.plugs, dry_run=False)
+    report = prune(world.context, dry_run=False)
     assert [each.because for each in report.verdicts] == [
         "last 1 of 1",
         f"parent of {made[2].backup_id}",
@@ -184,10 +184,10 @@ def test_the_parent_of_what_a_store_keeps_is_not_dropped_either(world: ChainedWo
     world.repository = locked
     full, first, second = world.taken(3)
     world.source = FakeSource(table("orders", "1,ann"))
-    newest = backup(world.plugs).manifest
+    newest = backup(world.context).manifest
     world.retention = Policy(last=1)
     locked.kept = f"{first.backup_id}/manifest.json"
-    report = prune(world.plugs, dry_run=False)
+    report = prune(world.context, dry_run=False)
     assert [each.backup_id for each in report.refused] == [first.backup_id, full.backup_id]
     assert world.names() == [newest.backup_id, first.backup_id, full.backup_id]
     assert second.backup_id not in world.names()
@@ -208,7 +208,7 @@ def test_a_restore_brings_the_chain_and_refuses_one_that_is_broken(world: Chaine
 def test_a_copy_brings_parents_first_and_no_child_without_one(world: ChainedWorld) -> None:
     full, first, last = world.taken(3)
     offsite = MemoryRepository()
-    plugs = CopyContext(
+    context = CopyContext(
         source=world.repository,
         target=offsite,
         believed=world.repository,
@@ -216,7 +216,7 @@ def test_a_copy_brings_parents_first_and_no_child_without_one(world: ChainedWorl
         at_once=2,
     )
     world.repository.flip_bit(first.parts[0].key, at=3)
-    report = copy("shop", plugs, FakeProgress())
+    report = copy("shop", context, FakeProgress())
     assert [(each.backup_id, bool(each.problem)) for each in report.backups] == [
         (full.backup_id, False),
         (first.backup_id, True),

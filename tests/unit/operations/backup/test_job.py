@@ -39,7 +39,7 @@ from tests.support.worlds import World
 
 def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     assert world.stored_names() == [
         "manifest.json",
         "parts/data/public.empty.copy.zst",
@@ -59,7 +59,7 @@ def test_every_part_is_kept_and_the_manifest_accounts_for_each() -> None:
 def test_what_comes_last_is_kept_after_everything_else_is() -> None:
     world = World(table("orders", "1,ann"), table("items", "1,9"))
     world.source.last = (table("label", "it ended here"),)
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     (snapshot,) = world.source.snapshots
     assert isinstance(snapshot, ClosingFakeSnapshot)
     assert snapshot.stored_before == ["data/public.orders.copy", "data/public.items.copy"]
@@ -71,13 +71,13 @@ def test_a_snapshot_that_cannot_be_closed_is_no_backup() -> None:
     world.source.last = (table("label", "it ended here"),)
     world.source.closing_fails_with = SessionCorrupt("cannot use the session: it was restarted")
     with pytest.raises(SessionCorrupt):
-        backup(world.plugs)
+        backup(world.context)
     assert world.stored_names() == ["failed.json"]
 
 
 def test_the_ledger_remembers_a_good_run() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     (run,) = world.ledger.records
     assert (run.outcome, run.backup, run.exit_code) == ("ok", manifest.backup_id, 0)
     assert run.run_id == manifest.run_id
@@ -94,14 +94,14 @@ def test_a_table_that_fails_fails_the_backup_and_leaves_the_previous_one(
     error: Exception, raised: type[HoldfastError]
 ) -> None:
     world = World()
-    previous = backup(world.plugs).manifest
+    previous = backup(world.context).manifest
     kept = dict(world.repository.objects)
     world.source.tables = (
         table("orders", "1", "2"),
         table("items", "1", "2", fails_with=error),
     )
     with pytest.raises(raised, match=r"public\.items"):
-        backup(world.plugs)
+        backup(world.context)
     failure = world.forget_failure()
     assert (failure.relation, failure.part) == ("public.items", "data/public.items.copy")
     assert world.repository.objects == kept
@@ -117,7 +117,7 @@ def test_a_full_repository_leaves_nothing_of_the_run() -> None:
     world = World()
     world.repository.refuse_puts_with = RepositoryFull("cannot store: no space", hint="prune")
     with pytest.raises(RepositoryFull):
-        backup(world.plugs)
+        backup(world.context)
     assert world.repository.objects == {}
     assert world.ledger.records[0].hint == "prune"
 
@@ -126,7 +126,7 @@ def test_a_server_that_is_down_is_in_the_ledger_with_its_code() -> None:
     world = World()
     world.source.refuse_with = DatabaseUnreachable("cannot reach 'db'", hint="start it")
     with pytest.raises(DatabaseUnreachable):
-        backup(world.plugs)
+        backup(world.context)
     assert world.ledger.records[0].exit_code == DatabaseUnreachable.exit_code
 
 
@@ -139,13 +139,13 @@ def test_a_ledger_that_cannot_be_written_does_not_hide_what_went_wrong() -> None
     world.ledger = FullLedger()
     world.source.refuse_with = DatabaseUnreachable("cannot reach 'db'")
     with pytest.raises(DatabaseUnreachable):
-        backup(world.plugs)
+        backup(world.context)
 
 
 def test_a_second_run_is_skipped_and_counted_but_touches_nothing() -> None:
     world = World()
     with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
-        backup(world.plugs)
+        backup(world.context)
     assert world.source.opened == 0
     assert world.ledger.records[0].outcome == "skipped"
 
@@ -154,7 +154,7 @@ def test_leftovers_of_a_killed_run_are_gone_after_the_next_one() -> None:
     world = World()
     world.repository.put("shop/20261119T020000Z-deadbeef/parts/data/x.copy.zst", [b"half"])
     world.repository.unfinished.add("shop/20261119T020000Z-deadbeef/parts/data/y.copy.zst")
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     assert {key.split("/")[1] for key in world.repository.objects} == {manifest.name}
     assert world.repository.unfinished == set()
 
@@ -162,7 +162,7 @@ def test_leftovers_of_a_killed_run_are_gone_after_the_next_one() -> None:
 def test_an_interrupt_leaves_nothing_of_the_run_and_is_recorded() -> None:
     world = World(table("orders", "1", "2", fails_with=KeyboardInterrupt()))
     with pytest.raises(Interrupted):
-        backup(world.plugs)
+        backup(world.context)
     world.forget_failure()
     assert world.repository.objects == {}
     assert world.ledger.records[0].outcome == "failed"
@@ -172,7 +172,7 @@ def test_a_run_that_outlives_its_deadline_is_ended_and_says_so() -> None:
     stuck = dataclasses.replace(table("orders", "1"), waits_for=threading.Event())
     world = World(stuck, timeout=timedelta(milliseconds=50))
     with pytest.raises(DeadlineExceeded, match=r"took longer than 0:00:00\.05") as caught:
-        backup(world.plugs)
+        backup(world.context)
     assert caught.value.hint
     world.forget_failure()
     assert world.repository.objects == {}
@@ -180,7 +180,7 @@ def test_a_run_that_outlives_its_deadline_is_ended_and_says_so() -> None:
 
 def test_names_of_backups_tell_when_and_which_run() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     assert manifest.name == f"{manifest.started_at:%Y%m%dT%H%M%SZ}-{manifest.run_id[:8]}"
 
 
@@ -189,7 +189,7 @@ def test_a_read_that_brings_no_byte_for_too_long_is_ended_and_says_so() -> None:
     world = World(stuck)
     world.stall_timeout = timedelta(milliseconds=50)
     with pytest.raises(DeadlineExceeded, match=r"no byte came for 0:00:00\.05") as caught:
-        backup(world.plugs)
+        backup(world.context)
     assert "locks" in caught.value.hint
 
 
@@ -197,13 +197,13 @@ def test_a_backup_that_cannot_fit_is_refused_before_its_first_byte() -> None:
     world = World(table("orders", *(["x" * 100] * 100)))
     world.repository = MemoryRepository(free_bytes=100)
     with pytest.raises(RepositoryFull, match="cannot store a backup of database 'shop'"):
-        backup(world.plugs)
+        backup(world.context)
     assert world.source.snapshots[0].reading_peak == 0
 
 
 def test_numbers_of_the_run_stand_in_the_manifest_and_are_shown() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     assert world.gauges.backups == [manifest]
     assert [run.outcome for run, _ in world.gauges.runs] == ["ok"]
     assert manifest.metrics["recoveries"] == 0
@@ -227,7 +227,7 @@ class TestSeveralDatabases:
 
     def test_one_that_fails_does_not_keep_the_others_and_fails_the_run(self) -> None:
         world = self.world()
-        report = backup(world.plugs)
+        report = backup(world.context)
         assert [each.server.database for each in report.manifests] == ["shop", "wiki"]
         assert len({each.name for each in report.manifests}) == 2
         assert {each.run_id for each in report.manifests} == {report.run_id}
@@ -240,13 +240,13 @@ class TestSeveralDatabases:
     def test_two_that_fail_are_told_together(self) -> None:
         world = self.world()
         world.source.others[2].refuse_with = SnapshotLost("gone")
-        report = backup(world.plugs)
+        report = backup(world.context)
         assert isinstance(report.error, BackupFailed)
         assert "'stock', 'wiki'" in report.error.message
 
     def test_the_latest_is_asked_for_by_database(self) -> None:
         world = self.world()
-        backup(world.plugs)
+        backup(world.context)
         catalog = Catalog(world.repository)
         with pytest.raises(BackupNotFound, match="has several databases") as caught:
             catalog.find("shop/latest")
@@ -259,7 +259,7 @@ class TestSeveralDatabases:
         world = self.world()
         world.source.others[0].tables = (table("orders", "1", fails_with=KeyboardInterrupt()),)
         with pytest.raises(Interrupted):
-            backup(world.plugs)
+            backup(world.context)
         assert world.source.others[2].opened == 0
 
 
@@ -269,15 +269,15 @@ def test_the_third_run_skipped_in_a_row_is_an_alarm() -> None:
     with world.guard.hold("shop", deadline=None):
         for _ in range(4):
             with pytest.raises(RunInFlight) as skipped:
-                backup(world.plugs)
+                backup(world.context)
             codes.append(skipped.value.exit_code)
     assert codes == [40, 40, 41, 41]
     assert [run.outcome for run in world.ledger.records] == ["skipped"] * 4
     assert [(run.exit_code, in_a_row) for run, in_a_row in world.gauges.runs][-1] == (41, 4)
     assert "4 runs in a row were skipped" in skipped.value.message
-    backup(world.plugs)
+    backup(world.context)
     with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight) as skipped:
-        backup(world.plugs)
+        backup(world.context)
     assert skipped.value.exit_code == 40
 
 
@@ -285,7 +285,7 @@ def test_a_run_that_lost_its_job_before_the_manifest_stores_none() -> None:
     world = World()
     world.guard.hold_given.lose_at_proof = 1
     with pytest.raises(LeaseLost):
-        backup(world.plugs)
+        backup(world.context)
     assert [key.rpartition("/")[2] for key in world.repository.objects] == ["failed.json"]
     assert world.ledger.records[-1].exit_code == 43
 
@@ -302,7 +302,7 @@ def test_a_run_that_lost_its_job_while_the_manifest_was_stored_takes_it_back() -
 
     world.repository = SlowRepository(free_bytes=1 << 30)
     with pytest.raises(LeaseLost, match="did not take a heartbeat"):
-        backup(world.plugs)
+        backup(world.context)
     assert Catalog(world.repository).survey("shop").manifests == ()
 
 
@@ -312,7 +312,7 @@ def test_a_run_that_loses_its_job_on_the_way_ends_its_reads() -> None:
     world = World(slow)
     world.guard.hold_given.lost = "another host has taken it over"
     with pytest.raises(LeaseLost, match="cannot back up job 'shop': another host"):
-        backup(world.plugs)
+        backup(world.context)
     assert stuck.is_set()
     assert world.source.closed == world.source.opened
 
@@ -321,7 +321,7 @@ def test_a_run_ends_the_sessions_of_dead_ones_before_it_begins_its_own() -> None
     world = World()
     world.sessions = holder = FakeHolder()
     holder.begin(HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True).session_id = "of a dead run"
-    backup(world.plugs)
+    backup(world.context)
     assert holder.left() == []
 
 
@@ -332,12 +332,12 @@ def test_a_resumed_run_ends_all_sessions_but_the_one_that_it_goes_on_with() -> N
     )
     world.resumable = True
     with pytest.raises(BackupFailed):
-        backup(world.plugs)
+        backup(world.context)
     (unfinished,) = world.journal.unfinished("shop")
     world.sessions = holder = FakeHolder()
     for name in (unfinished.snapshot, "of another one"):
         holder.begin(HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True).session_id = name
     # The fake source lets nobody rejoin; what was spared is seen all the same.
     with pytest.raises(SnapshotLost):
-        backup(world.plugs, BackupChoice(resume=True))
+        backup(world.context, BackupChoice(resume=True))
     assert holder.left() == [unfinished.snapshot]

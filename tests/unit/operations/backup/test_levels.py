@@ -27,7 +27,7 @@ from tests.support.worlds import World
 
 
 def made(world: World) -> Manifest:
-    return backup(world.plugs).manifest
+    return backup(world.context).manifest
 
 
 def rewritten(world: World, manifest: Manifest) -> None:
@@ -194,14 +194,14 @@ def test_a_file_that_lacks_a_piece_is_good_nowhere(
         assert overview.summaries == ()
         assert [each.problem for each in overview.damaged] == [expected]
     offsite = MemoryRepository()
-    plugs = CopyContext(
+    context = CopyContext(
         source=world.repository,
         target=offsite,
         believed=world.repository,
         guard=world.guard,
         at_once=1,
     )
-    (copied,) = copy("shop", plugs, FakeProgress()).backups
+    (copied,) = copy("shop", context, FakeProgress()).backups
     assert (copied.problem, copied.exit_code) == (expected, 31)
     assert offsite.objects == {}
 

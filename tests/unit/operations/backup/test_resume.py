@@ -32,7 +32,7 @@ def failed_world(*, resumable: bool = True) -> World:
     world.resumable = resumable
     world.workers = 1
     with pytest.raises(BackupFailed):
-        backup(world.plugs)
+        backup(world.context)
     world.source.tables = (table("orders", "1,ann", "2,bob", "3,eve"), table("items", "1", "2"))
     return world
 
@@ -44,7 +44,7 @@ def reads(world: World) -> list[str]:
 def test_with_the_snapshot_still_held_only_what_is_missing_is_read() -> None:
     world = failed_world()
     world.source.held = SNAPSHOT
-    manifest = backup(world.plugs, RESUME).manifest
+    manifest = backup(world.context, RESUME).manifest
     assert reads(world) == ["data/public.items.copy"]
     assert manifest.consistency is Consistency.SNAPSHOT
     assert manifest.proof["resumed_parts"] == "1"
@@ -58,14 +58,14 @@ def test_where_the_snapshot_is_gone_it_is_refused_and_costs_nothing() -> None:
     world = failed_world()
     stored = set(world.repository.objects)
     with pytest.raises(SnapshotLost, match="cannot resume backup 'shop/") as caught:
-        backup(world.plugs, RESUME)
+        backup(world.context, RESUME)
     assert "--allow-mixed" in caught.value.hint
     assert set(world.repository.objects) == stored
 
 
 def test_mixed_is_said_and_the_parts_are_named() -> None:
     world = failed_world()
-    manifest = backup(world.plugs, MIXED).manifest
+    manifest = backup(world.context, MIXED).manifest
     assert reads(world) == ["data/public.items.copy"]
     assert manifest.consistency is Consistency.MIXED
     assert manifest.proof["mixed"] == "data/public.orders.copy are of an earlier snapshot"
@@ -75,7 +75,7 @@ def test_a_part_that_was_damaged_meanwhile_is_taken_again() -> None:
     world = failed_world()
     (key,) = (key for key in world.repository.objects if key.endswith("orders.copy.zst"))
     world.repository.flip_bit(key, at=3)
-    manifest = backup(world.plugs, MIXED).manifest
+    manifest = backup(world.context, MIXED).manifest
     assert sorted(reads(world)) == ["data/public.items.copy", "data/public.orders.copy"]
     assert manifest.consistency is Consistency.SNAPSHOT
     report = verify(world.reader, manifest.backup_id, workers=1)
@@ -84,7 +84,7 @@ def test_a_part_that_was_damaged_meanwhile_is_taken_again() -> None:
 
 def test_without_being_asked_for_a_new_run_takes_everything_anew() -> None:
     world = failed_world()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     assert len(reads(world)) == 2
     assert {key.split("/")[1] for key in world.repository.objects if "parts" in key} == {
         manifest.name
@@ -101,7 +101,7 @@ def test_a_full_repository_is_not_filled_with_parts_for_later() -> None:
     world = World(table("orders", "1"), table("items", fails_with=RepositoryFull("no space")))
     world.resumable = True
     with pytest.raises(RepositoryFull):
-        backup(world.plugs)
+        backup(world.context)
     assert [key.rsplit("/", 1)[1] for key in world.repository.objects] == ["failed.json"]
 
 
@@ -119,13 +119,13 @@ def test_a_file_is_only_worth_something_within_its_own_base_backup(*, is_mixed: 
 
 def test_with_nothing_to_resume_a_whole_backup_is_made() -> None:
     world = World()
-    assert backup(world.plugs, RESUME).manifest.consistency is Consistency.SNAPSHOT
+    assert backup(world.context, RESUME).manifest.consistency is Consistency.SNAPSHOT
 
 
 def test_a_snapshot_is_let_go_once_there_is_a_backup_or_nothing_to_go_on_with() -> None:
     world = failed_world(resumable=False)
     assert [each.was_let_go for each in world.source.snapshots] == [["given up"]]
-    backup(world.plugs)
+    backup(world.context)
     assert world.source.snapshots[-1].was_let_go == ["finished"]
 
 
@@ -133,7 +133,7 @@ def test_a_snapshot_is_left_to_whoever_resumes_and_told_what_is_stored_already()
     world = failed_world()
     assert world.source.snapshots[-1].was_let_go == []
     world.source.held = SNAPSHOT
-    backup(world.plugs, RESUME)
+    backup(world.context, RESUME)
     again = world.source.snapshots[-1]
     assert again.went_on_from == ["data/public.orders.copy"]
     assert again.was_let_go == ["finished"]
@@ -141,7 +141,7 @@ def test_a_snapshot_is_left_to_whoever_resumes_and_told_what_is_stored_already()
 
 def test_what_another_moment_has_stored_is_not_gone_on_from() -> None:
     world = failed_world()
-    backup(world.plugs, MIXED)
+    backup(world.context, MIXED)
     assert world.source.snapshots[-1].went_on_from == []
 
 
@@ -149,14 +149,14 @@ def test_a_run_that_had_stored_nothing_is_begun_anew_without_being_asked_twice()
     world = failed_world()
     ((key, earlier),) = world.journal.known.items()
     world.journal.known[key] = replace(earlier, parts=())
-    manifest = backup(world.plugs, RESUME).manifest
+    manifest = backup(world.context, RESUME).manifest
     assert manifest.consistency is Consistency.SNAPSHOT
     assert "resumed_parts" not in manifest.proof
 
 
 def test_a_run_that_was_killed_after_its_manifest_is_finished_and_a_new_one_is_made() -> None:
     world = World()
-    first = backup(world.plugs).manifest
+    first = backup(world.context).manifest
     world.journal.begin(
         Unfinished(
             job="shop",
@@ -170,7 +170,7 @@ def test_a_run_that_was_killed_after_its_manifest_is_finished_and_a_new_one_is_m
         )
     )
     world.clock.advance(timedelta(minutes=1))
-    assert backup(world.plugs, RESUME).manifest.name != first.name
+    assert backup(world.context, RESUME).manifest.name != first.name
     assert len(Catalog(world.repository).survey("shop").manifests) == 2
 
 
@@ -179,6 +179,6 @@ def test_what_a_source_needs_to_go_on_stands_in_the_journal_and_never_in_the_man
     (earlier,) = world.journal.known.values()
     assert [part.memo for part in earlier.parts] == ["seen in public.orders"]
     world.source.held = SNAPSHOT
-    made = backup(world.plugs, RESUME).manifest
+    made = backup(world.context, RESUME).manifest
     assert {part.memo for part in Catalog(world.repository).find(made.backup_id).parts} == {""}
     assert not any(b"seen in" in content for content in world.repository.objects.values())

@@ -37,14 +37,14 @@ def test_a_snapshot_that_is_not_opened_in_time_is_given_up_and_says_what_it_wait
     world = World(timeout=timedelta(milliseconds=200))
     world.source = Stuck(table("orders", "1,ann"))
     with pytest.raises(DeadlineExceeded, match="held by pid 7") as caught:
-        backup(world.plugs)
+        backup(world.context)
     assert "snapshot is not taken yet" in caught.value.message
     assert "holdfast plan" in caught.value.hint
     assert world.stored_names() == ["failed.json"]
     assert world.ledger.last("shop", count=1)[0].exit_code == DeadlineExceeded.exit_code
     world.source = FakeSource(table("orders", "1,ann"))
     world.timeout = None
-    backup(world.plugs)
+    backup(world.context)
 
 
 def test_a_job_that_is_lost_while_its_snapshot_is_opened_is_given_up() -> None:
@@ -52,7 +52,7 @@ def test_a_job_that_is_lost_while_its_snapshot_is_opened_is_given_up() -> None:
     world.source = Stuck(table("orders", "1,ann"))
     world.guard.hold_given.lost = "another host has taken it over"
     with pytest.raises(LeaseLost, match="another host has taken it over"):
-        backup(world.plugs)
+        backup(world.context)
 
 
 def test_the_deadline_counts_the_opening_and_the_reads_together(
@@ -79,4 +79,4 @@ def test_the_deadline_counts_the_opening_and_the_reads_together(
     world = World(timeout=timedelta(minutes=90))
     world.source = Slow(dataclasses.replace(table("orders", "1,ann"), waits_for=AnHour()))
     with pytest.raises(DeadlineExceeded, match=r"took longer than 1:30:00$"):
-        backup(world.plugs)
+        backup(world.context)

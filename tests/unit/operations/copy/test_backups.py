@@ -18,7 +18,7 @@ from tests.support.worlds import World
 @pytest.fixture
 def world() -> World:
     made = World()
-    backup(made.plugs)
+    backup(made.context)
     return made
 
 
@@ -27,7 +27,7 @@ def offsite() -> MemoryRepository:
     return MemoryRepository()
 
 
-def plugs(world: World, offsite: MemoryRepository) -> CopyContext:
+def context(world: World, offsite: MemoryRepository) -> CopyContext:
     return CopyContext(
         source=world.repository,
         target=offsite,
@@ -38,7 +38,7 @@ def plugs(world: World, offsite: MemoryRepository) -> CopyContext:
 
 
 def copied(world: World, offsite: MemoryRepository) -> CopiedBackup:
-    (only,) = copy("shop", plugs(world, offsite), FakeProgress()).backups
+    (only,) = copy("shop", context(world, offsite), FakeProgress()).backups
     return only
 
 
@@ -91,8 +91,8 @@ def test_a_part_that_is_damaged_at_the_source_is_not_copied_and_spares_other_bac
     world.repository.flip_bit(damaged)
     orphan = "shop/20200101T000000Z-deadbeef/parts/data/x.copy.zst"
     offsite.objects[orphan] = b"left by an earlier copy"
-    backup(world.plugs)
-    report = copy("shop", plugs(world, offsite), FakeProgress())
+    backup(world.context)
+    report = copy("shop", context(world, offsite), FakeProgress())
     newer, older = report.backups
     assert newer.problem == ""
     assert f"cannot copy '{damaged}'" in older.problem
@@ -125,7 +125,7 @@ def test_orphans_are_removed_only_after_everything_succeeded(
         copied(world, offsite)
     assert orphan in offsite.objects
     offsite.refuse_puts_with = None
-    report = copy("shop", plugs(world, offsite), FakeProgress())
+    report = copy("shop", context(world, offsite), FakeProgress())
     assert report.swept == ("shop/20200101T000000Z-deadbeef",)
     assert orphan not in offsite.objects
 

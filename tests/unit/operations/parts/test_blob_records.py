@@ -38,12 +38,12 @@ class Kept(World):
         self.recipients = OURS.recipients if is_sealed else ()
 
     @property
-    def plugs(self) -> Context:
-        plugs = super().plugs
-        return replace(plugs, job=replace(plugs.job, codec=self.codec))
+    def context(self) -> Context:
+        context = super().context
+        return replace(context, job=replace(context.job, codec=self.codec))
 
     def backup(self) -> Manifest:
-        return backup(self.plugs).manifest
+        return backup(self.context).manifest
 
     def full(self, manifest: Manifest, *, opened: bool = True) -> VerifyReport:
         reader = replace(self.reader, identities=OURS if opened and self.recipients else None)
@@ -150,8 +150,8 @@ def test_a_damaged_value_that_comes_again_is_good_for_every_backup_that_refers_t
     (blob,) = earlier.blobs
     world.damage(blob, SHORTER["cut in half"])
     # Another release of the compressor, or another level: the same content in other bytes.
-    plugs = world.plugs
-    later = backup(replace(plugs, job=replace(plugs.job, level=1))).manifest
+    context = world.context
+    later = backup(replace(context, job=replace(context.job, level=1))).manifest
     (anew,) = later.blobs
     assert anew.key == blob.key
     assert anew.stored_sha256 != blob.stored_sha256

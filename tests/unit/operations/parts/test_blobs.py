@@ -86,11 +86,11 @@ def test_other_bytes_than_its_name_says_are_not_kept() -> None:
 def test_prune_drops_what_no_backup_refers_to_and_nothing_else() -> None:
     world = World(table("orders", "1"))
     world.source.values = {b"x" * 1000, b"y" * 1000}
-    backup(world.plugs)
+    backup(world.context)
     world.source.values = {b"y" * 1000}
     for _ in range(2):
-        backup(world.plugs)
-    prune(world.plugs, dry_run=False)
+        backup(world.context)
+    prune(world.context, dry_run=False)
     blobs = {key for key in world.repository.objects if "/blobs/" in key}
     assert {key.split("/")[-1] for key in blobs} == {f"{sha256(b'y' * 1000).hexdigest()}.zst"}
     kept = Catalog(world.repository).survey("shop").manifests
@@ -100,10 +100,10 @@ def test_prune_drops_what_no_backup_refers_to_and_nothing_else() -> None:
 def test_while_a_manifest_is_damaged_no_blob_is_dropped() -> None:
     world = World(table("orders", "1"))
     world.source.values = {b"x" * 1000}
-    first = backup(world.plugs).manifest
+    first = backup(world.context).manifest
     world.source.values = set()
     for _ in range(3):
-        backup(world.plugs)
+        backup(world.context)
     world.repository.flip_bit(f"{first.backup_id}/manifest.json", at=200)
-    prune(world.plugs, dry_run=False)
+    prune(world.context, dry_run=False)
     assert any("/blobs/" in key for key in world.repository.objects)

@@ -40,8 +40,8 @@ def signed(repository: Repository, signer: Signer | None = SIGNER) -> SignedMani
     return SignedManifests(repository, signer=lambda: signer, trusted=[SIGNER.public_key])
 
 
-def plugs_of(world: World, opened: Callable[[Repository], Repository]) -> Context:
-    return replace(world.plugs, repository=opened(world.repository))
+def context_of(world: World, opened: Callable[[Repository], Repository]) -> Context:
+    return replace(world.context, repository=opened(world.repository))
 
 
 def failure(backup_id: str, *, failed_at: datetime = LONG_AGO, database: str = "shop") -> bytes:
@@ -67,13 +67,13 @@ def unfinished_world(opened: Callable[[Repository], Repository]) -> tuple[World,
     """A backup that failed and can be gone on with, beside a good one that came before it."""
     world = World(table("orders", "1,ann"))
     world.workers, world.resumable = 1, True
-    backup(plugs_of(world, opened))
+    backup(context_of(world, opened))
     cut_off = BackupFailed("cannot read: cut off")
     world.source = FakeSource(
         table("orders", "1,ann"), table("zz_last", "1", "2", fails_with=cut_off)
     )
     with pytest.raises(HoldfastError):
-        backup(plugs_of(world, opened))
+        backup(context_of(world, opened))
     (unfinished,) = world.journal.unfinished("shop")
     return world, unfinished.backup_id
 
@@ -84,7 +84,7 @@ def test_a_record_of_a_failure_that_names_another_backup_removes_nothing(
     opened: Callable[[Repository], Repository], named: str
 ) -> None:
     world = World()
-    good = [backup(plugs_of(world, opened)).manifest for _ in range(2)]
+    good = [backup(context_of(world, opened)).manifest for _ in range(2)]
     theirs = {
         key.replace("shop/", f"{named}/", 1): content
         for key, content in world.repository.objects.items()
@@ -93,7 +93,7 @@ def test_a_record_of_a_failure_that_names_another_backup_removes_nothing(
     foreign = failure(good[0].backup_id.replace("shop/", f"{named}/", 1))
     world.repository.objects[failure_key(FOREIGN)] = foreign
     before = dict(world.repository.objects)
-    report = prune(plugs_of(world, opened), dry_run=False)
+    report = prune(context_of(world, opened), dry_run=False)
     assert world.repository.objects == before
     assert [each.backup_id for each in report.damaged] == [FOREIGN]
     assert not report.forgotten
@@ -101,10 +101,10 @@ def test_a_record_of_a_failure_that_names_another_backup_removes_nothing(
 
 def test_a_record_of_a_failure_in_a_place_of_its_own_is_forgotten_with_that_place_alone() -> None:
     world = World()
-    backup(world.plugs)
+    backup(world.context)
     before = dict(world.repository.objects)
     world.repository.objects[failure_key(FOREIGN)] = failure(FOREIGN)
-    report = prune(world.plugs, dry_run=False)
+    report = prune(world.context, dry_run=False)
     assert [each.backup_id for each in report.forgotten] == [FOREIGN]
     assert world.repository.objects == before
 
@@ -115,15 +115,15 @@ def test_no_record_counts_where_no_backup_can_be(file: str, place: str) -> None:
     """`shop/blobs/pruned` removed every long value of the job."""
     world = World()
     world.blob_grace = timedelta(days=1)
-    backup(world.plugs)
+    backup(world.context)
     world.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
     name = place.partition("/")[2]
     content = {"failed.json": failure(f"shop/{name}"), "pruned": MARK_CONTENT}
     world.repository.objects[f"{place}/{file}"] = content.get(file, b"{}")
     before = dict(world.repository.objects)
-    prune(world.plugs, dry_run=False)
-    backup(world.plugs)
-    repair(world.plugs, dry_run=False)
+    prune(world.context, dry_run=False)
+    backup(world.context)
+    repair(world.context, dry_run=False)
     assert before.items() <= world.repository.objects.items()
 
 
@@ -152,7 +152,7 @@ def test_where_a_repository_signs_a_forged_record_of_a_failure_costs_nothing_tha
     key = failure_key(unfinished)
     world.repository.objects[key] = forge(failure(unfinished), key)
     before = dict(world.repository.objects)
-    report = prune(plugs_of(world, signed), dry_run=False)
+    report = prune(context_of(world, signed), dry_run=False)
     assert world.repository.objects == before
     assert [each.backup_id for each in report.damaged] == [unfinished]
 
@@ -166,19 +166,19 @@ def test_where_a_repository_signs_a_forged_mark_costs_nothing_that_was_kept(
     key = mark_key(unfinished)
     world.repository.objects[key] = forge(MARK_CONTENT, key)
     before = dict(world.repository.objects)
-    run(plugs_of(world, signed), dry_run=False)
+    run(context_of(world, signed), dry_run=False)
     assert world.repository.objects == before
 
 
 def test_our_own_mark_is_signed_and_its_prune_is_finished() -> None:
     world = World()
-    made = [backup(plugs_of(world, signed)).manifest for _ in range(3)]
+    made = [backup(context_of(world, signed)).manifest for _ in range(3)]
     locked = made[0].parts[1].key
     world.repository.locked.add(locked)
-    prune(plugs_of(world, signed), dry_run=False)
+    prune(context_of(world, signed), dry_run=False)
     assert b'"signature"' in world.repository.objects[mark_key(made[0].backup_id)]
     world.repository.locked.clear()
-    report = prune(plugs_of(world, signed), dry_run=False)
+    report = prune(context_of(world, signed), dry_run=False)
     assert report.finished == (made[0].backup_id,)
     assert not [key for key in world.repository.objects if key.startswith(made[0].backup_id)]
 
@@ -188,12 +188,12 @@ def test_what_a_host_without_a_key_began_to_prune_is_left_to_repair() -> None:
         return signed(repository, signer=None)
 
     world = World()
-    made = [backup(plugs_of(world, signed)).manifest for _ in range(3)]
+    made = [backup(context_of(world, signed)).manifest for _ in range(3)]
     world.repository.locked.add(made[0].parts[1].key)
-    prune(plugs_of(world, keyless), dry_run=False)
+    prune(context_of(world, keyless), dry_run=False)
     world.repository.locked.clear()
-    assert prune(plugs_of(world, keyless), dry_run=False).finished == ()
-    (left,) = repair(plugs_of(world, keyless), dry_run=False).leftovers
+    assert prune(context_of(world, keyless), dry_run=False).finished == ()
+    (left,) = repair(context_of(world, keyless), dry_run=False).leftovers
     assert (left.what, left.fate) == (made[0].backup_id, Fate.REMOVED)
     assert not [key for key in world.repository.objects if key.startswith(made[0].backup_id)]
 
@@ -202,8 +202,8 @@ def test_a_record_of_a_failure_that_cannot_be_read_keeps_nobody_from_his_work() 
     world = World()
     world.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
     world.repository.objects[failure_key(FOREIGN)] = b"{"
-    kept = backup(world.plugs).manifest
-    report = prune(world.plugs, dry_run=False)
+    kept = backup(world.context).manifest
+    report = prune(world.context, dry_run=False)
     assert [each.backup_id for each in report.damaged] == [FOREIGN]
     assert "shop/blobs/ab/abcd.zst" not in world.repository.objects
     assert reread(world.reader, "shop", budget=timedelta(hours=1), workers=1).exit_code == 0
@@ -221,11 +221,11 @@ def test_a_record_of_a_failure_that_cannot_be_read_keeps_nobody_from_his_work() 
 
 def test_what_holdfast_did_not_make_is_left_alone_and_told() -> None:
     world = World()
-    backup(world.plugs)
+    backup(world.context)
     world.repository.objects["shop/README.txt"] = b"do not touch"
     world.repository.objects["shop/2026/notes"] = b"do not touch"
-    backup(world.plugs)
-    leftovers = repair(world.plugs, dry_run=False).leftovers
+    backup(world.context)
+    leftovers = repair(world.context, dry_run=False).leftovers
     assert {each.what: each.fate for each in leftovers} == {
         "shop/README.txt": Fate.KEPT,
         "shop/2026/notes": Fate.KEPT,

@@ -45,15 +45,15 @@ class TwoStores:
         self.guard = MemoryGuard()
 
     @property
-    def plugs(self) -> Context:
+    def context(self) -> Context:
         mirrors = (
             Mirror(name="main", repository=self.main, guard=self.own_guard),
             Mirror(name="offsite", repository=self.offsite, guard=self.guard),
         )
-        return replace(self.world.plugs, mirrors=mirrors, host_guard=MemoryGuard())
+        return replace(self.world.context, mirrors=mirrors, host_guard=MemoryGuard())
 
     def backup(self) -> RunReport:
-        return backup(self.plugs)
+        return backup(self.context)
 
     def is_good_in(self, repository: MemoryRepository) -> bool:
         if not Catalog(repository).survey("shop").manifests:
@@ -187,7 +187,7 @@ def test_what_a_dead_run_left_in_a_mirror_is_swept_by_the_next(two: TwoStores) -
 
 def test_check_looks_at_every_repository(two: TwoStores) -> None:
     two.offsite.refuse_puts_with = GONE
-    report = check(two.plugs)
+    report = check(two.context)
     assert report.exit_code == GONE.exit_code
     assert [each.subject for each in report.findings if each.problem] == ["repository offsite"]
 

@@ -26,7 +26,7 @@ def test_a_part_is_compressed_as_its_plan_says(
     world = World()
     with world.source.open(workers=1) as snapshot:
         plan = replace(snapshot.parts[0], compress=compress, compress_threads=threads)
-        part = store_part(world.plugs, snapshot, "shop/1", plan, advance=lambda _: None)
+        part = store_part(world.context, snapshot, "shop/1", plan, advance=lambda _: None)
     assert part.codec is codec
     assert part.key == f"shop/1/parts/data/public.orders.copy{suffix}"
     assert b"".join(proven(world.repository, part)) == b"1,ann\n2,bob\n3,eve\n"
@@ -40,7 +40,7 @@ def test_a_restore_reads_by_one_fingerprint_and_the_codecs_own_checksum() -> Non
     world = World()
     with world.source.open(workers=1) as snapshot:
         plan = snapshot.parts[0]
-        part = store_part(world.plugs, snapshot, "shop/1", plan, advance=lambda _: None)
+        part = store_part(world.context, snapshot, "shop/1", plan, advance=lambda _: None)
     # As if the compressor had written what it was not given: the stored bytes are as they were.
     frame[len(frame) // 2] ^= 1
     world.repository.put("frame", [bytes(frame)])
@@ -94,7 +94,7 @@ def test_a_stream_that_brings_a_compressor_is_stored_as_that_one_writes_it() -> 
     with world.source.open(workers=1) as snapshot:
         plan = snapshot.parts[0]
     bringing = BringingSnapshot(tables=())
-    part = store_part(world.plugs, bringing, "shop/1", plan, advance=lambda _: None)
+    part = store_part(world.context, bringing, "shop/1", plan, advance=lambda _: None)
     assert part.codec is Codec.ZSTD
     assert part.plain_sha256 == sha256(b"plain").hexdigest()
     assert part.stored_sha256 == sha256(b"nialpend").hexdigest()

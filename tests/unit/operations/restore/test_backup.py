@@ -30,7 +30,7 @@ def restored(world: World, target: FakeTarget, *tables: str) -> RestoreReport:
 
 def test_everything_comes_back_and_is_counted() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     world.progress = FakeProgress()
     target = FakeTarget()
     report = restored(world, target)
@@ -46,7 +46,7 @@ def test_everything_comes_back_and_is_counted() -> None:
 @pytest.mark.parametrize("name", ["public.items", "items"])
 def test_one_table_may_be_named_with_or_without_its_schema(name: str) -> None:
     world = World()
-    backup(world.plugs)
+    backup(world.context)
     target = FakeTarget()
     restored(world, target, name)
     assert list(target.tables) == ["public.items"]
@@ -54,7 +54,7 @@ def test_one_table_may_be_named_with_or_without_its_schema(name: str) -> None:
 
 def test_a_partitioned_table_may_be_named_though_only_its_partitions_have_rows() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     root = Relation(schema="public", name="sales")
     world.repository.delete(f"{manifest.backup_id}/manifest.json")
     parts = tuple(dataclasses.replace(part, ancestors=(root,)) for part in manifest.parts)
@@ -67,14 +67,14 @@ def test_a_partitioned_table_may_be_named_though_only_its_partitions_have_rows()
 
 def test_a_table_that_the_backup_does_not_hold_is_named() -> None:
     world = World()
-    backup(world.plugs)
+    backup(world.context)
     with pytest.raises(BackupNotFound, match=r"'public\.nothing'.*holds no such table"):
         restored(world, FakeTarget(), "public.nothing")
 
 
 def test_a_damaged_part_is_not_loaded_to_its_end() -> None:
     world = World(table("orders", *[f"{number},row" for number in range(1000)]))
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     world.repository.flip_bit(manifest.parts[0].key, at=manifest.parts[0].stored_bytes - 1)
     target = FakeTarget()
     with pytest.raises(VerifyFailed, match=r"public\.orders"):
@@ -84,7 +84,7 @@ def test_a_damaged_part_is_not_loaded_to_its_end() -> None:
 
 def test_a_target_that_holds_something_is_refused() -> None:
     world = World()
-    backup(world.plugs)
+    backup(world.context)
     target = FakeTarget(existing=["public.orders"])
     with pytest.raises(TargetNotEmpty):
         restored(world, target)
@@ -109,7 +109,7 @@ class FullDrawer:
 
 def half_restored(statements: FailedStatements) -> RestoreReport:
     world, target = World(), FakeTarget()
-    backup(world.plugs)
+    backup(world.context)
     target.preamble = "SET a = 1;\n"
     target.failed = (
         FailedObject(kind="index", name="public.i", statement="CREATE INDEX i;\n", cause="no\nway"),
@@ -147,6 +147,6 @@ def test_a_script_that_cannot_be_kept_hides_nothing_of_what_was_restored() -> No
 
 def test_a_whole_restore_has_nothing_to_report_and_keeps_no_script() -> None:
     world = World()
-    backup(world.plugs)
+    backup(world.context)
     report = restored(world, FakeTarget())
     assert (report.exit_code, report.failed, report.script) == (0, (), "")

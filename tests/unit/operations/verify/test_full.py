@@ -20,7 +20,7 @@ def verified(world: World) -> VerifyReport:
 
 def test_a_backup_just_made_is_good() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     report = verified(world)
     assert (report.bad, report.exit_code, report.parts) == ((), 0, 3)
     assert report.plain_bytes == manifest.plain_bytes
@@ -32,7 +32,7 @@ def every_byte(manifest: Manifest) -> list[tuple[str, int]]:
 
 def test_one_flipped_bit_at_any_place_of_any_part_is_found_and_the_part_named() -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     names = {part.key: part.name for part in manifest.parts}
     for key, at in every_byte(manifest):
         world.repository.flip_bit(key, at=at)
@@ -64,7 +64,7 @@ def test_parts_cut_short_emptied_grown_or_lost_are_found(
     damage: Callable[[MemoryRepository, str], None],
 ) -> None:
     world = World()
-    manifest = backup(world.plugs).manifest
+    manifest = backup(world.context).manifest
     damage(world.repository, manifest.parts[0].key)
     report = verified(world)
     assert [bad.name for bad in report.bad] == [manifest.parts[0].name]
@@ -73,7 +73,7 @@ def test_parts_cut_short_emptied_grown_or_lost_are_found(
 
 def test_two_parts_swapped_are_both_found() -> None:
     world = World()
-    one, other, _ = backup(world.plugs).manifest.parts
+    one, other, _ = backup(world.context).manifest.parts
     objects = world.repository.objects
     objects[one.key], objects[other.key] = objects[other.key], objects[one.key]
     assert sorted(bad.name for bad in verified(world).bad) == sorted([one.name, other.name])
@@ -86,7 +86,7 @@ def test_a_backup_that_is_not_there_cannot_be_verified() -> None:
 
 def test_a_store_that_is_gone_is_said_to_be_gone() -> None:
     world = World()
-    backup(world.plugs)
+    backup(world.context)
     world.repository.refuse_all_with = RepositoryUnreachable("cannot list: not mounted")
     with pytest.raises(RepositoryUnreachable):
         verified(world)

@@ -37,11 +37,11 @@ def test_a_cluster_that_somebody_has_named_takes_the_place_of_the_other_one(
     first = DataDirectory(tmp_path / "first")
     other = DataDirectory(tmp_path / "other", cluster=88)
     push(archiving(store), first.finish(name(1)))
-    plugs = archiving(store)
-    plugs = replace(plugs, job=replace(plugs.job, cluster="88"))
-    assert not push(plugs, other.finish(name(1))).was_there
+    context = archiving(store)
+    context = replace(context, job=replace(context.job, cluster="88"))
+    assert not push(context, other.finish(name(1))).was_there
     with pytest.raises(ClusterChanged, match="its system_identifier is 88"):
-        push(plugs, first.finish(name(2)))
+        push(context, first.finish(name(2)))
     # What was let in once is the job's from then on.
     push(archiving(store), other.finish(name(2)))
 
@@ -75,8 +75,8 @@ def test_what_was_found_out_once_is_not_looked_up_for_each_segment(tmp_path: Pat
     folder = tmp_path / "state" / "clusters"
     known = FileClusters(folder)
     assert "77" not in known
-    plugs = replace(archiving(MemoryRepository()), clusters=known)
-    push(plugs, DataDirectory(tmp_path / "data").finish(name(1)))
+    context = replace(archiving(MemoryRepository()), clusters=known)
+    push(context, DataDirectory(tmp_path / "data").finish(name(1)))
     assert "77" in FileClusters(folder)
     # Where nothing can be remembered it is looked up again.
     (tmp_path / "file").write_text("")

@@ -138,10 +138,10 @@ def test_a_name_that_no_server_asks_for_is_refused(place: Place) -> None:
 
 def test_sealed_wal_is_opened_by_its_identity_only(place: Place) -> None:
     identities = Identities.generate()
-    plugs = archiving(place.store, recipients=identities.recipients)
+    context = archiving(place.store, recipients=identities.recipients)
     path = place.server.finish(ONE)
-    push(plugs, path)
-    assert push(plugs, path).was_there
+    push(context, path)
+    assert push(context, path).was_there
     with pytest.raises(IdentityNeeded):
         place.get(ONE)
     assert not place.destination.exists()
@@ -152,7 +152,7 @@ def test_sealed_wal_is_opened_by_its_identity_only(place: Place) -> None:
         spool=place.spool,
         identities=identities,
     )
-    assert get(plugs, wanted)
+    assert get(context, wanted)
     assert place.destination.read_bytes() == path.read_bytes()
 
 

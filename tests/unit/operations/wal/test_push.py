@@ -65,11 +65,11 @@ def test_a_segment_is_stored_where_stock_tools_read_it(server: DataDirectory) ->
 
 def test_the_same_file_again_is_no_error_and_stores_nothing(server: DataDirectory) -> None:
     store = MemoryRepository()
-    plugs = archiving(store)
+    context = archiving(store)
     path = server.finish(ONE)
-    push(plugs, path)
+    push(context, path)
     before = dict(store.objects)
-    assert push(plugs, path).was_there
+    assert push(context, path).was_there
     assert store.objects == before
 
 
@@ -77,11 +77,11 @@ def test_another_file_under_its_name_is_refused_and_the_first_one_stays(
     server: DataDirectory,
 ) -> None:
     store = MemoryRepository()
-    plugs = archiving(store)
-    push(plugs, server.finish(ONE, text=b"one"))
+    context = archiving(store)
+    push(context, server.finish(ONE, text=b"one"))
     before = dict(store.objects)
     with pytest.raises(WalConflict, match="holds another file of that name, from host 'db1'"):
-        push(plugs, server.finish(ONE, text=b"other"))
+        push(context, server.finish(ONE, text=b"other"))
     assert store.objects == before
 
 
@@ -178,11 +178,11 @@ def test_segments_that_wait_are_sent_along_in_their_order(server: DataDirectory)
 
 def test_what_cannot_be_sent_along_does_not_fail_what_was_asked_for(server: DataDirectory) -> None:
     store = MemoryRepository()
-    plugs = archiving(store)
-    push(plugs, server.finish(TWO, text=b"first"))
+    context = archiving(store)
+    push(context, server.finish(TWO, text=b"first"))
     server.finish(TWO, text=b"another")
     server.finish(THREE)
-    pushed = push(plugs, server.finish(ONE), at_once=3)
+    pushed = push(context, server.finish(ONE), at_once=3)
     # Nor is the one behind it archived: that would leave a gap.
     assert pushed.ahead == ()
     assert names(store) == [ONE, TWO]
@@ -192,14 +192,14 @@ def test_what_cannot_be_sent_along_does_not_fail_what_was_asked_for(server: Data
 def test_every_mirror_has_it_before_the_server_forgets_it(server: DataDirectory) -> None:
     main, mirror = MemoryRepository(), MemoryRepository()
     mirror.refuse_puts_with = RepositoryFull("cannot store: no room")
-    plugs = archiving(main, mirror)
+    context = archiving(main, mirror)
     path = server.finish(ONE)
     with pytest.raises(RepositoryFull):
-        push(plugs, path)
+        push(context, path)
     # A server asks again every minute: what is refused must not pile up.
     assert main.objects == {}
     mirror.refuse_puts_with = None
-    push(plugs, path)
+    push(context, path)
     assert names(main) == names(mirror) == [ONE]
 
 
@@ -237,14 +237,14 @@ def test_a_timeline_is_archived_with_its_history_and_another_one_of_its_number_i
     server: DataDirectory,
 ) -> None:
     store = MemoryRepository()
-    plugs = archiving(store)
+    context = archiving(store)
     name = "000000020000000000000004"
     server.branch(2, "1\t0/400000\tno target")
-    push(plugs, server.finish(name))
+    push(context, server.finish(name))
     assert names(store) == ["00000002.history", name]
     server.branch(2, "1\t0/300000\tno target")
     with pytest.raises(WalConflict, match=r"00000002\.history"):
-        push(plugs, server.finish("000000020000000000000005"))
+        push(context, server.finish("000000020000000000000005"))
     assert names(store) == ["00000002.history", name]
     assert only_what_is_recorded(store)
 
@@ -319,13 +319,13 @@ def test_a_segment_that_was_archived_unfinished_gives_way_to_the_finished_one(
 ) -> None:
     store = MemoryRepository()
     path = taken_early(tmp_path, store)
-    plugs = archiving(store)
-    plugs.new_token()
-    assert not push(plugs, path).was_there
+    context = archiving(store)
+    context.new_token()
+    assert not push(context, path).was_there
     found = WalArchive(store, "shop").find(str(CLUSTER), path.name)
     assert found.part.plain_sha256 == sha256(path.read_bytes()).hexdigest()
     assert only_what_is_recorded(store)
-    assert push(plugs, path).was_there
+    assert push(context, path).was_there
 
 
 def test_an_unfinished_segment_of_another_history_is_a_conflict(tmp_path: Path) -> None:
@@ -342,15 +342,15 @@ def test_a_sealed_unfinished_segment_gives_way_where_its_identity_is_at_hand(
 ) -> None:
     store, identities = MemoryRepository(), Identities.generate()
     path = taken_early(tmp_path, store, recipients=identities.recipients)
-    plugs = archiving(store, recipients=identities.recipients)
-    plugs.new_token()
+    context = archiving(store, recipients=identities.recipients)
+    context.new_token()
     before = dict(store.objects)
     with pytest.raises(WalConflict) as caught:
-        push(plugs, path)
+        push(context, path)
     assert f"holdfast wal push shop {path} --identity" in caught.value.hint
     assert store.objects == before
-    assert not push(plugs, path, identities=identities).was_there
-    assert push(plugs, path).was_there
+    assert not push(context, path, identities=identities).was_there
+    assert push(context, path).was_there
 
 
 def test_where_nothing_may_be_removed_an_unfinished_segment_stays_a_conflict(
@@ -359,8 +359,8 @@ def test_where_nothing_may_be_removed_an_unfinished_segment_stays_a_conflict(
     store = MemoryRepository()
     path = taken_early(tmp_path, store)
     store.refuse_deletes_with = RepositoryReadOnly("cannot delete it: AccessDenied")
-    plugs = archiving(store)
-    plugs.new_token()
+    context = archiving(store)
+    context.new_token()
     with pytest.raises(WalConflict):
-        push(plugs, path)
+        push(context, path)
     assert names(store) == [path.name]
