@@ -91,11 +91,14 @@ def worst_values(original: Original) -> list[tuple[str, str]]:
     ]
 
 
-def tried(original: Original) -> list[dict[str, str]]:
-    """Settings to try one after the other: in CI a dozen at once, and the notorious alone."""
+def tried(original: Original, *, alone: bool | None = None) -> list[dict[str, str]]:
+    """Settings to try one after the other, each `alone`, which is how it is in full depth.
+
+    Else a dozen at once, and the notorious alone.
+    """
     found = worst_values(original)
-    alone = [{name: value} for name, value in found]
-    some = [each for each in alone if next(iter(each)) in NOTORIOUS]
+    each_alone = [{name: value} for name, value in found]
+    some = [each for each in each_alone if next(iter(each)) in NOTORIOUS]
     together: list[dict[str, str]] = []
     for name, value in sorted(found, key=lambda each: zlib.crc32(repr(each).encode())):
         fitting = (each for each in together if name not in each and len(each) < GROUP)
@@ -104,7 +107,9 @@ def tried(original: Original) -> list[dict[str, str]]:
             together.append({name: value})
         else:
             group[name] = value
-    return alone if deep(1, sample=0) else [*some, *together]
+    if alone is None:
+        alone = bool(deep(1, sample=0))
+    return each_alone if alone else [*some, *together]
 
 
 def test_every_variable_of_a_session_is_set_or_known_to_be_harmless(original: Original) -> None:
