@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.runtime.failpoints import VARIABLE
 from tests.engine.postgres.clusters import Cluster, cluster, standby_of, started
 from tests.engine.postgres.yard import Yard, prove, restored
 from tests.support.waiting import until
 
+KILLED = -9
 ROWS = "SELECT count(*), sum(id) FROM treasure"
 
 
@@ -23,9 +25,23 @@ def new_space(server: Cluster, name: str = "young") -> Path:
     return place
 
 
-@pytest.mark.parametrize(
-    "failpoint", ["backup-beginning", "backup-begun", "cluster-asked", "files-listed"]
-)
+BEGINNING = ["backup-beginning", "backup-begun", "cluster-asked", "files-listed"]
+
+
+@pytest.mark.parametrize("failpoint", BEGINNING)
+def test_killed_while_it_begins_a_backup_leaves_nothing_behind(yard: Yard, failpoint: str) -> None:
+    site = yard.site()
+    site.run("backup", "shop", code=KILLED, environment={VARIABLE: failpoint})
+    assert site.manifests() == []
+    until(lambda: yard.server.held() == 0)
+    made = site.run("backup", "shop")
+    assert {each["backup"] for each in site.backups()} == {made["backup"]}
+    assert {path.relative_to(site.repository).parts[1] for path in site.files()} == {made["name"]}
+    with restored(site) as back:
+        prove(back, yard)
+
+
+@pytest.mark.parametrize("failpoint", BEGINNING)
 def test_a_tablespace_made_while_the_backup_begins_comes_back(yard: Yard, failpoint: str) -> None:
     site = yard.site()
     with site.stopped_at(failpoint):

@@ -19,8 +19,11 @@ from tests.support.main_job import Site
 from tests.support.waiting import until
 
 KILLED = -9
-# Of other commands, and of the one engine whose reads have an end of their own.
-OF_OTHERS = ("restore", "prune", "blob", "copy", "wal", "parts-read")
+# Of other commands, and of engines that are killed elsewhere.
+OF_OTHERS = (
+    *("restore", "prune", "blob", "copy", "wal", "parts-read"),
+    *("backup-beginning", "backup-begun", "cluster-asked", "files-listed"),
+)
 OF_BACKUP = [name for name in get_args(Name) if not name.startswith(OF_OTHERS)]
 TABLES = (
     "CREATE TABLE big (id int PRIMARY KEY, noise text)",
