@@ -33,6 +33,8 @@ SEQUENCE_KINDS = ("sequence", "sequence-state")
 SHORT_KEYS = ("compact", "redundant")
 # Of a table: MariaDB writes into no compressed one unless told to.
 READ_ONLY = "ERROR 1036 "
+# The server ends a session, or answers, where a statement is longer than it takes.
+TOO_LONG = ("ERROR 1153 ", "ERROR 2006 ", "ERROR 2013 ")
 SHORT_NOTE = (
     "tables that name no ROW_FORMAT were made with ROW_FORMAT=DYNAMIC: the server's own"
     " innodb_default_row_format takes shorter keys"
@@ -176,6 +178,11 @@ class Loader:
         if said.startswith(READ_ONLY):
             failure.hint = (
                 "SET GLOBAL innodb_read_only_compressed = OFF, or load it on another server"
+            )
+        elif said.startswith(TOO_LONG):
+            failure.hint = (
+                "where the server still runs, a statement of the dump is longer than it takes:"
+                " SET GLOBAL max_allowed_packet = 1073741824, and restore again"
             )
         failure.__cause__ = error
         if relation is None:
