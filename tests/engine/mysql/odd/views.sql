@@ -39,6 +39,14 @@ INSERT INTO base VALUES (1), (2), (3)
 --;
 CREATE DEFINER = {account} VIEW v AS SELECT a FROM base
 --;
+
+-- database a view over one whose definer is gone, mariadb
+CREATE TABLE base (a int PRIMARY KEY)
+--;
+INSERT INTO base VALUES (1), (2), (3)
+--;
+CREATE DEFINER = {account} VIEW v AS SELECT a FROM base
+--;
 CREATE VIEW u AS SELECT a FROM v
 --;
 
