@@ -12,13 +12,13 @@ from collections.abc import Mapping
 WHOLE_RUN = 50 * 60
 SAMPLE: Mapping[str, float] = {
     "lint": 150,
-    "unit": 300,
-    "unit elsewhere": 300,
-    "contract": 180,
-    "engine postgres": 900,
-    "engine clusters": 900,
-    "engine mysql": 600,
-    "molecule default": 600,
+    "unit": 450,
+    "unit elsewhere": 450,
+    "contract": 220,
+    "engine postgres": 1000,
+    "engine clusters": 1500,
+    "engine mysql": 700,
+    "molecule default": 900,
     "molecule tuning": 600,
     "molecule incident": 200,
 }
@@ -26,8 +26,8 @@ SAMPLE: Mapping[str, float] = {
 FULL: Mapping[str, float] = {
     "unit": 900,
     "unit elsewhere": 900,
-    "engine mysql": 900,
-    "molecule default": 900,
+    "engine mysql": 3600,
+    "molecule default": 1200,
     "molecule vm": 5400,
 }
 
