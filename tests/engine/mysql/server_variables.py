@@ -71,7 +71,7 @@ REFUSING = {
     "super_read_only": ("ON", "super-read-only"),
 }
 _HARMLESS = re.compile(
-    r"(performance_schema|mysqlx|wsrep|slave|replica|replicate|rpl|relay|gtid|binlog|thread_pool|ssl"
+    r"(performance_schema|mysqlx|federated|wsrep|slave|replica|replicate|rpl|relay|gtid|binlog|thread_pool|ssl"
     r"|admin|tls|sha256_password|caching_sha2_password|aria|key_cache|key_buffer|tcp|log|general_log"
     r"|slow|optimizer|source|master|sync|report|persist|host_cache|lower_case|character_sets|large_page|have"
     r"|innodb_(adaptive|api|buf|change_buffer|checksum|cmp_per|commit|compression|concurrency|data|dead"
