@@ -20,9 +20,11 @@ MOST_LOOKED_AT = 20
 
 def require_cluster_of_backups(job: JobSpec, repository: Repository, cluster: str) -> None:
     """Raises `ClusterChanged` where the newest backup is of another one, or the job says so."""
-    if _is_named(job, cluster):
-        return
-    newest = _newest(repository, job.name)
+    if not _is_named(job, cluster):
+        _require_same(job, _newest(repository, job.name), cluster)
+
+
+def _require_same(job: JobSpec, newest: Manifest | None, cluster: str) -> None:
     if newest is not None and newest.proof[CLUSTER] != cluster:
         raise _changed(
             job,
@@ -40,8 +42,9 @@ def require_cluster_of_wal(context: ArchiveContext, cluster: str) -> None:
         return
     job, repository = context.job, context.repositories[0]
     if next(iter(repository.list(f"{job.name}{WAL}/{cluster}")), None) is None:
-        require_cluster_of_backups(job, repository, cluster)
-        if _newest(repository, job.name) is None:
+        newest = _newest(repository, job.name)
+        _require_same(job, newest, cluster)
+        if newest is None:
             _require_first(job, repository, cluster)
     context.clusters.add(cluster)
 
