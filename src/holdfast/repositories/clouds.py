@@ -13,7 +13,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from holdfast.model.errors import ConfigInvalid
 from holdfast.repositories.azure_requests import ContainerRequests, by_key, by_token
-from holdfast.repositories.connection_options import REQUEST_TIMEOUT, way_to
+from holdfast.repositories.connection_options import REQUEST_TIMEOUT, connection_options
 from holdfast.repositories.gcs_requests import GOOGLE, gcs_requests
 from holdfast.repositories.object_store import ObjectStoreRepository
 from holdfast.repositories.own_lists import OwnLists
@@ -65,21 +65,23 @@ def s3_repository(
     if keys:
         config.update(_config_of(keys))
     name = f"s3://{bucket}/{prefix}".rstrip("/")
-    way = way_to(address, ca_file, request_timeout)
+    connection = connection_options(address, ca_file, request_timeout)
     with _login(name, hint="ca_file holds certificates in PEM, each whole; mend 'endpoint'"):
         store = S3Store(
             bucket,
             prefix=prefix or None,
-            client_options=way.client,
+            client_options=connection.client,
             retry_config=RETRIES,
             config=config,
         )
     lists = None
     if keys:
-        requests = s3_requests(way.transport(), bucket, region=region, keys=keys, clock=clock)
+        requests = s3_requests(
+            connection.transport(), bucket, region=region, keys=keys, clock=clock
+        )
         lists = OwnLists(requests, prefix=prefix, name=name)
     return ObjectStoreRepository(
-        store, name=name, lists=lists, tunnel=way.tunnel, part_bytes=part_bytes
+        store, name=name, lists=lists, tunnel=connection.tunnel, part_bytes=part_bytes
     )
 
 
@@ -114,21 +116,21 @@ def gcs_repository(
     if endpoint:
         config["base_url"] = endpoint
     name = f"gs://{bucket}/{prefix}".rstrip("/")
-    way = way_to(endpoint or GOOGLE, ca_file, request_timeout)
+    connection = connection_options(endpoint or GOOGLE, ca_file, request_timeout)
     with _login(name, hint="service_account is the JSON of a key as Google's console gives it"):
         store = GCSStore(
             bucket,
             prefix=prefix or None,
-            client_options=way.client,
+            client_options=connection.client,
             retry_config=RETRIES,
             config=config,
         )
     lists = None
     if token:
-        requests = gcs_requests(way.transport(), bucket, token=token)
+        requests = gcs_requests(connection.transport(), bucket, token=token)
         lists = OwnLists(requests, prefix=prefix, name=name)
     return ObjectStoreRepository(
-        store, name=name, lists=lists, tunnel=way.tunnel, part_bytes=part_bytes
+        store, name=name, lists=lists, tunnel=connection.tunnel, part_bytes=part_bytes
     )
 
 
@@ -155,22 +157,22 @@ def azure_repository(
         config["endpoint"] = endpoint
     name = f"azure://{account}/{container}/{prefix}".rstrip("/")
     address = endpoint or f"https://{account}.blob.core.windows.net"
-    way = way_to(address, ca_file, request_timeout)
+    connection = connection_options(address, ca_file, request_timeout)
     with _login(name, hint="account_key is Base64, sas_token like sv=...&sig=... without more"):
         store = AzureStore(
             container,
             prefix=prefix or None,
-            client_options=way.client,
+            client_options=connection.client,
             retry_config=RETRIES,
             config=config,
         )
     lists = None
     if account_key or sas_token:
         login = by_token(sas_token) if sas_token else by_key(account, account_key, clock=clock)
-        requests = ContainerRequests(way.transport(), container, login=login)
+        requests = ContainerRequests(connection.transport(), container, login=login)
         lists = OwnLists(requests, prefix=prefix, name=name)
     return ObjectStoreRepository(
-        store, name=name, lists=lists, tunnel=way.tunnel, part_bytes=part_bytes
+        store, name=name, lists=lists, tunnel=connection.tunnel, part_bytes=part_bytes
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig
 
     from holdfast.repositories.tls_faults import TlsFault
+    from holdfast.repositories.tls_relay import TlsRelay
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
 REQUEST_TIMEOUT = timedelta(minutes=5)
@@ -44,27 +45,29 @@ class ConnectionOptions:
         )
 
 
-def way_to(endpoint: str, ca_file: Path | None, timeout: timedelta) -> ConnectionOptions:
+def connection_options(
+    endpoint: str, ca_file: Path | None, timeout: timedelta
+) -> ConnectionOptions:
     """Nothing is connected yet; `timeout` is how long the store may be silent."""
-    url, client = urlsplit(endpoint), _client(endpoint, timeout)
-    if ca_file is None:
-        return ConnectionOptions(endpoint=endpoint, ca_file=None, timeout=timeout, client=client)
-    client["root_certificate"] = ca_file.read_bytes()
-    if not _needs_tunnel(url, ca_file):
-        return ConnectionOptions(endpoint=endpoint, ca_file=ca_file, timeout=timeout, client=client)
+    client, tunnel = _client(endpoint, timeout), no_fault
+    if ca_file is not None and _needs_tunnel(urlsplit(endpoint), ca_file):
+        relay = _relay(urlsplit(endpoint), ca_file)
+        client["root_certificate"] = relay.certificate
+        client["proxy_url"] = f"http://127.0.0.1:{relay.port}"
+        tunnel = relay.fault
+    elif ca_file is not None:
+        client["root_certificate"] = ca_file.read_bytes()
+    return ConnectionOptions(
+        endpoint=endpoint, ca_file=ca_file, timeout=timeout, client=client, tunnel=tunnel
+    )
+
+
+def _relay(url: SplitResult, ca_file: Path) -> TlsRelay:
+    # Loaded where it is used: few stores have a certificate of their own.
     from holdfast.repositories.tls_relay import TlsRelay
 
-    relay = TlsRelay(
-        url.hostname or "",
-        url.port or HTTPS,
-        ca_file,
-        connect_seconds=CONNECT_TIMEOUT.total_seconds(),
-    )
-    client["root_certificate"] = relay.certificate
-    client["proxy_url"] = f"http://127.0.0.1:{relay.port}"
-    return ConnectionOptions(
-        endpoint=endpoint, ca_file=ca_file, timeout=timeout, client=client, tunnel=relay.fault
-    )
+    seconds = CONNECT_TIMEOUT.total_seconds()
+    return TlsRelay(url.hostname or "", url.port or HTTPS, ca_file, connect_seconds=seconds)
 
 
 def _needs_tunnel(url: SplitResult, ca_file: Path) -> bool:
