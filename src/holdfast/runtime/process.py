@@ -130,7 +130,7 @@ def running(
     Its own process group keeps a Ctrl-C at the terminal ours to handle. Secrets go by `env`
     or `pass_fds`. Raises `ToolMissing` where the program is not there.
     """
-    try:
+    with _starting(argv[0]):
         popen = subprocess.Popen(
             list(argv),
             env=dict(env) if env is not None else None,
@@ -140,15 +140,6 @@ def running(
             pass_fds=tuple(pass_fds),
             process_group=0,
         )
-    except FileNotFoundError as error:
-        raise ToolMissing(
-            f"cannot run '{argv[0]}': it is not installed",
-            hint=f"install the package that holds '{Path(argv[0]).name}'",
-        ) from error
-    except OSError as error:
-        if not is_refusal(error):
-            raise
-        raise _refused(argv[0]) from error
     try:
         child = Child(popen, Path(argv[0]).name, stderr_lines=stderr_lines)
     except RuntimeError as error:
@@ -206,7 +197,7 @@ def outliving(argv: Sequence[str], *, log: IO[bytes], user: User | None = None) 
 
     For a server that is to stay. Raises `ToolMissing` where the program is not there.
     """
-    try:
+    with _starting(argv[0]):
         return Outliving(
             subprocess.Popen(
                 list(argv),
@@ -220,15 +211,22 @@ def outliving(argv: Sequence[str], *, log: IO[bytes], user: User | None = None) 
                 extra_groups=user.groups if user else None,
             )
         )
+
+
+@contextmanager
+def _starting(program: str) -> Iterator[None]:
+    """What keeps `program` from being started, as an error of ours."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise ToolMissing(
-            f"cannot run '{argv[0]}': it is not installed",
-            hint=f"install the package that holds '{Path(argv[0]).name}'",
+            f"cannot run '{program}': it is not installed",
+            hint=f"install the package that holds '{Path(program).name}'",
         ) from error
     except OSError as error:
         if not is_refusal(error):
             raise
-        raise _refused(argv[0]) from error
+        raise _refused(program) from error
 
 
 def _refused(program: str) -> TasksRefused:
