@@ -257,6 +257,14 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BadPart:
+    """A part that cannot be trusted."""
+
+    name: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What makes parts a backup; it is written last and deleted first.
 

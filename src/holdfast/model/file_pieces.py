@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
-from holdfast.model.backup import Part, PartKind
+from holdfast.model.backup import BadPart, Part, PartKind
 from holdfast.model.ranges import Span, gap_in
 from holdfast.model.stored_json import MANIFEST, Unreadable, parsed
 
@@ -15,18 +14,10 @@ FILES = "files/"
 _OF_FILES = {PartKind.FILE, PartKind.WAL, PartKind.CLOSING}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncompleteFile:
-    """A file that would not come back as it was; `part` is where that shows."""
-
-    path: str
-    part: str
-    problem: str
-
-
-def incomplete_files(parts: Sequence[Part]) -> Iterator[IncompleteFile]:
+def incomplete_files(parts: Sequence[Part]) -> Iterator[BadPart]:
     """Files whose pieces do not follow each other from the first byte to an open end, or do not
-    have the size that they say. One that was dropped during the backup does not come back."""
+    have the size that they say, each by the part where that shows. One that was dropped during the
+    backup does not come back."""
     pieces: defaultdict[str, list[Part]] = defaultdict(list)
     for part in parts:
         if part.kind in _OF_FILES and PATH in part.details:
@@ -37,7 +28,7 @@ def incomplete_files(parts: Sequence[Part]) -> Iterator[IncompleteFile]:
             yield from _torn(path, found)
 
 
-def _torn(path: str, parts: Sequence[Part]) -> Iterator[IncompleteFile]:
+def _torn(path: str, parts: Sequence[Part]) -> Iterator[BadPart]:
     spans = [_span(part) for part in parts]
     tear = gap_in(spans)
     if tear is None:
@@ -47,36 +38,28 @@ def _torn(path: str, parts: Sequence[Part]) -> Iterator[IncompleteFile]:
     part = parts[-1] if tear.found is None else parts[spans.index(tear.found)]
     missing = f"what comes after its first {tear.expected} bytes is not there"
     problem = missing if tear.expected is not None else "it goes on after its end"
-    yield IncompleteFile(
-        path=path, part=part.name, problem=f"cannot trust file '{path}': {problem}"
-    )
+    yield BadPart(name=part.name, problem=f"cannot trust file '{path}': {problem}")
 
 
-def _of_another_size(
-    path: str, parts: Sequence[Part], spans: Sequence[Span]
-) -> Iterator[IncompleteFile]:
+def _of_another_size(path: str, parts: Sequence[Part], spans: Sequence[Span]) -> Iterator[BadPart]:
     for part, span in zip(parts, spans, strict=True):
         if span.after is not None and part.plain_bytes != span.after - span.first:
-            yield IncompleteFile(
-                path=path,
-                part=part.name,
+            yield BadPart(
+                name=part.name,
                 problem=f"cannot trust file '{path}': part '{part.name}' has {part.plain_bytes}"
                 f" bytes, and stands for bytes {span}",
             )
 
 
-def _of_another_place(
-    path: str, parts: Sequence[Part], spans: Sequence[Span]
-) -> Iterator[IncompleteFile]:
+def _of_another_place(path: str, parts: Sequence[Part], spans: Sequence[Span]) -> Iterator[BadPart]:
     """Parts are called by what is in them, so that two of one size cannot be taken for each
     other."""
     for part, span in zip(parts, spans, strict=True):
         piece = f"/{span.first >> 20:06}" if PIECE in part.details else ""
         is_named = part.name.startswith(FILES)
         if is_named and part.name != f"{FILES}{path.lower()}{piece}":
-            yield IncompleteFile(
-                path=path,
-                part=part.name,
+            yield BadPart(
+                name=part.name,
                 problem=f"cannot trust part '{part.name}': it stands for bytes {span} of '{path}'",
             )
 

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from holdfast.model.backup import Manifest, Part, Relation
+from holdfast.model.backup import BadPart, Manifest, Part, Relation
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.file_pieces import incomplete_files
 from holdfast.model.ranges import Span, gap_in
 
 PAGES = "pages"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadPart:
-    """A part that cannot be trusted."""
-
-    name: str
-    problem: str
 
 
 def gaps(manifest: Manifest) -> list[BadPart]:
@@ -32,9 +23,7 @@ def gaps(manifest: Manifest) -> list[BadPart]:
     found = [_broken_range(relation, parts) for relation, parts in ranges.items()]
     found += [_broken_members(part) for part in manifest.parts if part.members]
     found += _repeated(manifest.parts)
-    found += [
-        BadPart(name=each.part, problem=each.problem) for each in incomplete_files(manifest.parts)
-    ]
+    found += incomplete_files(manifest.parts)
     return [each for each in found if each is not None]
 
 

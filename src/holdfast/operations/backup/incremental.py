@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfast.catalog.catalog import Catalog, Survey
-from holdfast.model.backup import Manifest, Part
+from holdfast.model.backup import BadPart, Manifest, Part
 from holdfast.model.chain import ancestors, by_id, is_whole
 from holdfast.model.errors import BackupFailed, BackupNotFound, HoldfastError, VerifyFailed
-from holdfast.model.part_gaps import BadPart
 from holdfast.operations.context import Context
 from holdfast.operations.parts.write import proven
 from holdfast.pipeline.fingerprint import Fingerprint

@@ -7,9 +7,9 @@ from typing import Literal
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import BLOBS
-from holdfast.model.backup import Blob, Manifest, Part
+from holdfast.model.backup import BadPart, Blob, Manifest, Part
 from holdfast.model.errors import HoldfastError, RepositoryUnreachable, VerifyFailed
-from holdfast.model.part_gaps import BadPart, gaps
+from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.incremental import missing_parents
 from holdfast.operations.parts.blob_names import names_in
 from holdfast.operations.parts.blob_records import BlobRecords

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import BLOBS
-from holdfast.model.backup import Blob, Codec, Manifest, Part
-from holdfast.model.part_gaps import BadPart, gaps
+from holdfast.model.backup import BadPart, Blob, Codec, Manifest, Part
+from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.incremental import missing_parents
 from holdfast.operations.parts.blob_records import BlobRecords
 from holdfast.operations.parts.read import called, codec_of

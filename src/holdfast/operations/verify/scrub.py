@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from holdfast.catalog.catalog import Catalog, Damaged
-from holdfast.model.backup import Manifest
+from holdfast.model.backup import BadPart, Manifest
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.part_gaps import BadPart, gaps
+from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.incremental import broken_chains
 from holdfast.operations.verify.full import BackupReader, Piece, home_of, pieces_of
 from holdfast.operations.wal.list import missing_wal

@@ -8,9 +8,8 @@ from contextlib import suppress
 from itertools import groupby
 
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.model.backup import Manifest, PartKind
+from holdfast.model.backup import BadPart, Manifest, PartKind
 from holdfast.model.errors import ManifestInvalid, ObjectMissing
-from holdfast.model.part_gaps import BadPart
 from holdfast.model.timelines import ClusterWal, Stretch, Timeline, missing, runs
 from holdfast.model.wal import WalKind, WalName
 from holdfast.model.wal_archive import Held, Switch

@@ -135,8 +135,7 @@ class PostgresSource:
                     free=preflight.connections_free(connection),
                     readable=(
                         f"all {len(catalog_queries.lockable(connection))} tables, sequences and"
-                        " large"
-                        " objects"
+                        " large objects"
                     ),
                     own=Finding(subject="transport", detail=f"{way.name}: {way.reason}"),
                 )
