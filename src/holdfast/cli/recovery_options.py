@@ -113,7 +113,7 @@ def planned(
 ) -> tuple[Recovery | None, list[str]]:
     """The recovery that is asked for, once it is known to lead there, and what may be in its way;
     raises `TargetOutOfReach`, `TargetNotEmpty`, `Unsupported`."""
-    from holdfast.wiring import clock
+    from holdfast.runtime import clock
     from holdfast.wiring import wal as wiring_wal
 
     if wanted.start:

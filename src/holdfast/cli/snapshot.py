@@ -45,7 +45,7 @@ def snapshot(
     holdfast snapshot farm --with /etc/holdfast/snapshot-btrfs --labels /snapshots/today.labels
     """
     from holdfast.operations.wal.snapshot_script import snapshot as take_snapshot
-    from holdfast.wiring import clock
+    from holdfast.runtime import clock
     from holdfast.wiring import wal as wiring_wal
 
     session = acting_session_of(context)

@@ -22,9 +22,8 @@ from holdfast.daemon.peer_auth import PeerAuthority, group_id
 from holdfast.daemon.session_manager import SessionManager
 from holdfast.daemon.session_store import SessionStore
 from holdfast.model.errors import HoldfastError
-from holdfast.runtime import events, streams
+from holdfast.runtime import clock, events, streams
 from holdfast.runtime.logs import LogFormat, set_up
-from holdfast.wiring import clock
 from holdfast.wiring import jobs as wiring
 
 CONFIG = Path("/etc/holdfast/holdfast.yaml")

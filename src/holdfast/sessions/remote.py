@@ -6,21 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from holdfast.model.errors import HoldfastError, SessionDaemonUnreachable, SessionNotFound
 from holdfast.ports.sessions import RUN_LABEL, Begun, Ended, HeldKind, HeldState
 from holdfast.runtime import events
+from holdfast.runtime.clock import now
 from holdfast.sessions.client import SessionClient
 from holdfast.sessions.record import SessionRecord
 
 PAUSE_SECONDS = 1.0
 # How long the end of a backup waits for a daemon that is silent; no longer than the lease lasts.
 END_SECONDS = 120.0
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,7 +30,7 @@ class RemoteHolding:
 
     client: SessionClient
     record: SessionRecord
-    clock: Callable[[], datetime] = _utc_now
+    clock: Callable[[], datetime] = now
     sleep: Callable[[float], None] = time.sleep
 
     @property

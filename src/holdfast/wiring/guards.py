@@ -10,7 +10,7 @@ from holdfast.locking.lease import Terms
 from holdfast.locking.owner import this_process
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.ports.locks import Guard
-from holdfast.wiring.clock import now
+from holdfast.runtime.clock import now
 from holdfast.wiring.repositories import raw_repository
 
 

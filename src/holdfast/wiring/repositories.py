@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.paced import PacedRepository
 from holdfast.repositories.retrying import RetryingRepository
+from holdfast.runtime.clock import now
 from holdfast.wiring.keys import authenticated
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _s3(settings: S3Settings) -> Repository:
         region=settings.region,
         endpoint=settings.endpoint,
         keys=_s3_keys(settings),
-        clock=_now,
+        clock=now,
         ca_file=_authorities(settings.ca_file),
         sends_checksums=settings.send_checksums,
         request_timeout=settings.request_timeout,
@@ -101,7 +101,7 @@ def _gcs(settings: GcsSettings) -> Repository:
         bucket=settings.bucket,
         prefix=settings.prefix,
         service_account_key=account,
-        token=GoogleTokens(account, _now) if account else None,
+        token=GoogleTokens(account, now) if account else None,
         endpoint=settings.endpoint,
         ca_file=_authorities(settings.ca_file),
         request_timeout=settings.request_timeout,
@@ -118,7 +118,7 @@ def _azure(settings: AzureSettings) -> Repository:
         prefix=settings.prefix,
         account_key=_revealed(settings.account_key, "account_key"),
         sas_token=_revealed(settings.sas_token, "sas_token"),
-        clock=_now,
+        clock=now,
         endpoint=settings.endpoint,
         ca_file=_authorities(settings.ca_file),
         request_timeout=settings.request_timeout,
@@ -142,10 +142,6 @@ def _sftp(settings: SftpSettings) -> Repository:
         timeout=settings.request_timeout,
     )
     return SftpRepository(login, root=str(settings.path))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _authorities(path: Path | None) -> Path | None:

@@ -21,7 +21,8 @@ from holdfast.operations.context import ArchiveContext, JobSpec
 from holdfast.operations.wal.snapshot_script import SnapshotRequest
 from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Bracket
-from holdfast.wiring import clock, clusters
+from holdfast.runtime import clock
+from holdfast.wiring import clusters
 from holdfast.wiring import jobs as wiring
 from holdfast.wiring.repositories import repository
 

@@ -17,7 +17,7 @@ from holdfast.daemon.peer_auth import PeerAuthority
 from holdfast.daemon.session_manager import SessionManager
 from holdfast.daemon.session_store import SessionStore
 from holdfast.ports.sessions import HeldKind
-from holdfast.wiring import clock
+from holdfast.runtime import clock
 from tests.fakes.holder import FakeHolder
 from tests.support.desk import Desk
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from holdfast.model.backup import Consistency, Selection
 from holdfast.model.errors import SnapshotLost
 from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.clock import now
 from holdfast.sources.mysql.dump import part_plan, policy
 from holdfast.sources.mysql.dump.compressors import Compressing
 from holdfast.sources.mysql.dump.ddl_check import DumpDdlCheck
@@ -34,10 +35,6 @@ from holdfast.sources.mysql.server.version import ServerVersion
 DATABASE_COLLATION = """
     SELECT default_character_set_name, default_collation_name
     FROM information_schema.schemata WHERE schema_name = %s"""
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +64,7 @@ class MysqlToolsSource:
         database: str | None = None,
         as_tables: bool = False,
         compressing: Compressing | None = None,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = now,
     ) -> None:
         # What the two engines ask the server in the same words.
         self._native = MysqlSource(

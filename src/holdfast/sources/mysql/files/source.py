@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from holdfast.model.backup import Consistency, Relation
 from holdfast.model.errors import SnapshotLost
 from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.clock import now
 from holdfast.sources.mysql.dump.programs import Program, find_backup
 from holdfast.sources.mysql.files import server_files
 from holdfast.sources.mysql.files.file_copy import MOST_THREADS, PhysicalSnapshot
@@ -23,10 +24,6 @@ from holdfast.sources.mysql.server.version import ServerVersion
 
 # What the records call the database of a backup that holds all of them.
 WHOLE_SERVER = "all-databases"
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +44,7 @@ class MysqlPhysicalSource:
         dsn: str,
         *,
         password: str | None = None,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self._address = Address.parse(dsn, password=password)
         self._native = MysqlSource(dsn, password=password)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from holdfast.model import checksums
 from holdfast.model.backup import Consistency
 from holdfast.model.checksums import Chosen
 from holdfast.model.errors import SnapshotLost
 from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
+from holdfast.runtime.clock import now
 from holdfast.sources.mysql.rows import consistent_snapshot
 from holdfast.sources.mysql.rows.consistent_snapshot import ConsistentSnapshot
 from holdfast.sources.mysql.rows.insert_text import Limits
@@ -37,10 +38,6 @@ SMALLEST_PACKET_BYTES = 1 << 20
 NAMED = 20
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class MysqlSource:
     """One database, read by as many sessions as the snapshot is opened with.
 
@@ -56,7 +53,7 @@ class MysqlSource:
         password: str | None = None,
         choices: Options | None = None,
         database: str | None = None,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self.choices = choices or Options()
         self._several = self.choices.databases if database is None else None

@@ -1,4 +1,4 @@
-"""The time that everything is given."""
+"""The time of this host, for whoever is given a clock."""
 
 from __future__ import annotations
 
@@ -6,4 +6,5 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
+    """In UTC, aware of it."""
     return datetime.now(UTC)
