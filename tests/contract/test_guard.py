@@ -19,7 +19,7 @@ from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
 from holdfast.locking.lease import Terms
 from holdfast.locking.owner import this_process
 from holdfast.model.errors import ConfigInvalid, RunInFlight
-from holdfast.ports.locks import Guard
+from holdfast.ports.run import Guard
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from holdfast.model.errors import LeaseLost, RunInFlight
-from holdfast.ports.locks import Hold
+from holdfast.ports.run import Hold
 
 
 class MemoryHold:

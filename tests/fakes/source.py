@@ -22,7 +22,7 @@ from holdfast.model.backup import (
 from holdfast.model.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
 from holdfast.model.proven import StoredParts, Streamed
 from holdfast.model.restored import FailedObject, Restored, RestoredTable
-from holdfast.ports.progress import Progress
+from holdfast.ports.run import Progress
 from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
 from holdfast.ports.target import RestoreRequest
 from tests.fakes.clock import START

@@ -32,8 +32,7 @@ from holdfast.model.errors import (
 )
 from holdfast.model.stored_json import MANIFEST as WHOLE
 from holdfast.model.stored_json import RECORD
-from holdfast.ports.repository import Repository, Stored
-from holdfast.ports.stored_document import read
+from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.failpoints import reached
@@ -198,7 +197,7 @@ class Catalog:
     def is_marked(self, backup_id: str) -> bool:
         """Whether a prune has begun to remove it, as far as its mark is to be believed."""
         try:
-            read(self._repository, mark_key(backup_id), RECORD)
+            read_document(self._repository, mark_key(backup_id), RECORD)
         except ManifestInvalid as error:
             events.warning("mark_not_believed", backup=backup_id, problem=error.message)
             return False
@@ -274,12 +273,12 @@ class Catalog:
     def failure(self, backup_id: str, stored: Stored | None = None) -> Failure:
         """The record that a failed run left; raises `ManifestInvalid`, `ObjectMissing`."""
         key = failure_key(backup_id)
-        data = read(self._repository, key, RECORD, stored=stored)
+        data = read_document(self._repository, key, RECORD, stored=stored)
         return failed.decode(data, backup_id=backup_id, key=key)
 
     def _read(self, backup_id: str, stored: Stored | None = None) -> Manifest:
         key = manifest_key(backup_id)
-        data = read(self._repository, key, WHOLE, stored=stored)
+        data = read_document(self._repository, key, WHOLE, stored=stored)
         manifest = decode(data, key=key)
         if manifest.backup_id != backup_id:
             # Good in itself: somebody has copied a backup to where another one was, or would be.

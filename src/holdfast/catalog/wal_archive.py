@@ -18,8 +18,7 @@ from holdfast.model.errors import ManifestInvalid
 from holdfast.model.stored_json import RECORD, Unreadable, damaged, typed
 from holdfast.model.wal import Position, WalKind, WalName, is_segment_size
 from holdfast.model.wal_archive import ArchivedFile, Held
-from holdfast.ports.repository import Repository, Stored
-from holdfast.ports.stored_document import read
+from holdfast.ports.repository import Repository, Stored, read_document
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -47,7 +46,7 @@ class WalArchive:
         """The record of a file; raises `ObjectMissing` where it is not archived, and
         `ManifestInvalid`."""
         key = self._record_key(cluster, name)
-        data = read(self._repository, key, RECORD)
+        data = read_document(self._repository, key, RECORD)
         body = unwrapped(data, schema=SCHEMA, name=NAME, key=key, limits=RECORD)
         try:
             file = typed(_adapter(), body)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from holdfast.operations.usage import JobUsage
     from holdfast.operations.verify.full import BackupReader
     from holdfast.pipeline.decrypt import Identities
-    from holdfast.ports.progress import Progress
     from holdfast.ports.repository import Repository
+    from holdfast.ports.run import Progress
     from holdfast.ports.target import Target
 
 Found = TypeVar("Found")

@@ -26,7 +26,7 @@ from holdfast.model.errors import (
     SessionLost,
     SessionNotFound,
 )
-from holdfast.ports.clock import Clock
+from holdfast.ports.run import Clock
 from holdfast.ports.sessions import HeldKind, HeldState, Holding
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure

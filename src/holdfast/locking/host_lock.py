@@ -20,8 +20,7 @@ from holdfast.locking.owner import Process, has_ended, is_pid, this_process
 from holdfast.model.backup import Line, tells_moment
 from holdfast.model.errors import HoldfastError, RunInFlight
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
-from holdfast.ports.clock import Clock
-from holdfast.ports.locks import Guard, Hold
+from holdfast.ports.run import Clock, Guard, Hold
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.private_directory import lines_of, make_folder, open_private, state_errors
 

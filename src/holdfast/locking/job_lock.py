@@ -16,8 +16,8 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RunInFlight,
 )
-from holdfast.ports.locks import Guard, Hold
 from holdfast.ports.repository import Repository
+from holdfast.ports.run import Guard, Hold
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.periodic import periodically

@@ -31,9 +31,8 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.ports.clock import Clock
-from holdfast.ports.repository import Repository
-from holdfast.ports.stored_document import read
+from holdfast.ports.repository import Repository, read_document
+from holdfast.ports.run import Clock
 from holdfast.runtime import events
 from holdfast.runtime.failpoints import reached
 
@@ -229,7 +228,7 @@ class Lease:
     def _read(self, number: int) -> LeaseRecord | None:
         key = self._key(number)
         try:
-            claim = decode(read(self._repository, key, LIMITS))
+            claim = decode(read_document(self._repository, key, LIMITS))
         except ManifestInvalid:
             claim = None
         if claim is None:

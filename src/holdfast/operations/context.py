@@ -11,7 +11,6 @@ from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Codec, Encryption
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import Leftovers
-from holdfast.ports.clock import Clock
 from holdfast.ports.host_state import (
     FileLists,
     Gauges,
@@ -20,9 +19,8 @@ from holdfast.ports.host_state import (
     RunHistory,
     VerificationLog,
 )
-from holdfast.ports.locks import Guard
-from holdfast.ports.progress import Progress
 from holdfast.ports.repository import Repository
+from holdfast.ports.run import Clock, Guard, Progress
 from holdfast.ports.sessions import Holder
 from holdfast.ports.source import Source
 from holdfast.runtime.adaptive_limit import AdaptiveLimit

@@ -21,8 +21,8 @@ from holdfast.model.retention import Candidate, Verdict
 from holdfast.operations.context import Context
 from holdfast.operations.verify.scrub import proven_at
 from holdfast.operations.wal.prune import PrunedWal, prune_wal
-from holdfast.ports.locks import Hold
 from holdfast.ports.repository import Stored
+from holdfast.ports.run import Hold
 from holdfast.runtime.failpoints import reached
 
 

@@ -1,4 +1,4 @@
-"""The port to a store: objects, each whole or not at all."""
+"""The port to a store: objects, each whole or not at all, and the documents among them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from holdfast.model.backup import Buffer
+from holdfast.model.stored_json import Limits, Unreadable, damaged, gathered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +86,18 @@ class Repository(Protocol):
         A login that may not delete is no error: the answer says why, and is empty otherwise.
         """
         ...
+
+
+def read_document(
+    repository: Repository, key: str, limits: Limits, *, stored: Stored | None = None
+) -> bytes:
+    """What is stored under `key`, looked at no further than its shape; `stored` is what a list has
+    told of it. Raises `ManifestInvalid` naming the key, `ObjectMissing`."""
+    told = stored or repository.stat(key)
+    try:
+        if told.size_bytes > limits.most_bytes:
+            raise Unreadable(f"it is larger than {limits.most_bytes} bytes")
+        with repository.open(key) as chunks:
+            return gathered(chunks, limits)
+    except Unreadable as error:
+        raise damaged(key, error) from error

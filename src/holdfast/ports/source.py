@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from holdfast.model.backup import Buffer, Consistency, Member, Part, PartPlan, Relation, Server
+from holdfast.model.backup import (
+    Buffer,
+    Consistency,
+    Manifest,
+    Member,
+    Part,
+    PartPlan,
+    Relation,
+    Server,
+)
+from holdfast.model.proven import OpenPart
 
 
 class PartStream(Protocol):
@@ -239,3 +249,37 @@ class Source(Protocol):
         Raises what `check` raises.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierBackup:
+    """The good backups of a job that can be restored as they are, newest first."""
+
+    manifests: Callable[[], Sequence[Manifest]]
+    open_part: OpenPart
+
+
+@runtime_checkable
+class IncrementalSource(Protocol):
+    """A source that can copy no more than what changed since an earlier backup."""
+
+    def after(self, earlier: EarlierBackup) -> Source:
+        """The same source, whose snapshots may name one of `earlier` as their `parent`."""
+        ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A snapshot whose list of files the next backup goes on from."""
+
+    def listing(self) -> Iterable[Buffer] | None:
+        """The list once all was read; None where nobody will ask for it."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A snapshot with something to say of itself in the manifest, once all of it was read."""
+
+    @property
+    def notes(self) -> Sequence[str]: ...

@@ -9,7 +9,7 @@ from typing import Protocol
 from holdfast.model.backup import Part, Relation
 from holdfast.model.proven import OpenBlob, StoredParts
 from holdfast.model.restored import Restored
-from holdfast.ports.progress import Progress
+from holdfast.ports.run import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
 from holdfast.locking.lease import Terms
 from holdfast.locking.owner import this_process
 from holdfast.operations.append_only import AppendOnly, Leftovers
-from holdfast.ports.locks import Guard
+from holdfast.ports.run import Guard
 from holdfast.runtime.clock import now
 from holdfast.wiring.repositories import raw_repository
 

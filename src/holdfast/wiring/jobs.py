@@ -36,8 +36,8 @@ from holdfast.operations.verify.full import BackupReader
 from holdfast.pipeline.compress import context_bytes
 from holdfast.pipeline.decrypt import Identities
 from holdfast.ports.host_state import Gauges, VerificationLog
-from holdfast.ports.progress import Progress
 from holdfast.ports.repository import Repository
+from holdfast.ports.run import Progress
 from holdfast.ports.sessions import HeldKind, Holder
 from holdfast.ports.source import Source
 from holdfast.runtime import events

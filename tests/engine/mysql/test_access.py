@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import RestoreFailed
-from holdfast.ports.incremental import Telling
-from holdfast.ports.source import Snapshot
+from holdfast.ports.source import Snapshot, Telling
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, of_database, ticked

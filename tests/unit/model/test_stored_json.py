@@ -27,8 +27,7 @@ from holdfast.model.stored_json import (
     parsed,
     typed,
 )
-from holdfast.ports.repository import Stored
-from holdfast.ports.stored_document import read
+from holdfast.ports.repository import Stored, read_document
 from tests.fakes.repository import MemoryRepository
 
 SMALL = Limits(size_bytes=1000, containers=100)
@@ -155,7 +154,7 @@ def test_a_store_that_lies_about_a_size_is_not_believed() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ManifestInvalid, match="'shop/x': it is damaged: it is larger"):
-            read(Lying(), "shop/x", MANIFEST)
+            read_document(Lying(), "shop/x", MANIFEST)
         assert tracemalloc.get_traced_memory()[1] < 3 * MANIFEST.size_bytes
     finally:
         tracemalloc.stop()
@@ -172,7 +171,7 @@ def test_what_is_told_to_be_too_large_is_not_opened() -> None:
 
     for stored in (None, Stored(key="shop/x", size_bytes=3 << 30)):
         with pytest.raises(ManifestInvalid, match="larger than"):
-            read(Closed(), "shop/x", MANIFEST, stored=stored)
+            read_document(Closed(), "shop/x", MANIFEST, stored=stored)
 
 
 def test_a_manifest_of_a_hundred_thousand_tables_is_within_the_limits() -> None:

@@ -17,7 +17,7 @@ from holdfast.operations.context import Context
 from holdfast.operations.parts.write import key_of
 from holdfast.operations.retry import Retries
 from holdfast.ports.host_state import Unfinished
-from holdfast.ports.locks import Hold
+from holdfast.ports.run import Hold
 from holdfast.ports.source import Lasting, Snapshot, Source
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on

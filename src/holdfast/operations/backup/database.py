@@ -27,7 +27,7 @@ from holdfast.operations.parts.write import store_part, tell_stored
 from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
 from holdfast.operations.wal.list import CLUSTER
 from holdfast.ports.host_state import Unfinished
-from holdfast.ports.locks import Hold
+from holdfast.ports.run import Hold
 from holdfast.ports.source import Closing, Continuing, Snapshot, Source
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.failpoints import reached

@@ -13,9 +13,15 @@ from holdfast.operations.context import Context
 from holdfast.operations.parts.write import proven
 from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import flow
-from holdfast.ports.incremental import EarlierBackup, IncrementalSource, Listing, Telling
 from holdfast.ports.repository import Repository
-from holdfast.ports.source import Snapshot, Source
+from holdfast.ports.source import (
+    EarlierBackup,
+    IncrementalSource,
+    Listing,
+    Snapshot,
+    Source,
+    Telling,
+)
 from holdfast.runtime.cleanup import afterwards
 
 

@@ -29,7 +29,7 @@ from holdfast.operations.parts.mirrored import FailedStore, failed_stores, in_ea
 from holdfast.operations.retry import Retries
 from holdfast.operations.status import skipped_in_a_row
 from holdfast.ports.host_state import RunRecord, Unfinished
-from holdfast.ports.locks import Hold
+from holdfast.ports.run import Hold
 from holdfast.ports.source import Source
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on

@@ -11,7 +11,7 @@ from holdfast.model.errors import HoldfastError, Interrupted, RepositoryBusy, Ru
 from holdfast.operations.append_only import AppendOnly
 from holdfast.operations.context import Context
 from holdfast.operations.parts.mirrored import FailedStore, Member, Mirrored
-from holdfast.ports.locks import Hold
+from holdfast.ports.run import Hold
 
 
 class MirroredHold:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from holdfast.limits.throttle import Throttle
 from holdfast.model.errors import DeadlineExceeded, HoldfastError, Interrupted, LeaseLost
 from holdfast.operations.context import JobSpec
-from holdfast.ports.locks import Hold
+from holdfast.ports.run import Hold
 from holdfast.runtime.interruptible import Ended, endable
 from holdfast.runtime.periodic import periodically
 

@@ -23,9 +23,8 @@ from holdfast.operations.context import CopyContext
 from holdfast.operations.copy.objects import CopyItem, Tally, upload
 from holdfast.operations.parts.blob_records import BlobRecords
 from holdfast.operations.parts.blobs import stored_fingerprint
-from holdfast.ports.progress import Progress
-from holdfast.ports.repository import Repository
-from holdfast.ports.stored_document import read
+from holdfast.ports.repository import Repository, read_document
+from holdfast.ports.run import Progress
 from holdfast.runtime import events
 from holdfast.runtime.failpoints import reached
 
@@ -195,4 +194,4 @@ def _blob_item(blob: Blob, source: Repository, records: BlobRecords) -> CopyItem
 
 def _content(repository: Repository, key: str) -> bytes:
     """A manifest byte by byte: what is signed or sealed in it stays so."""
-    return read(repository, key, MANIFEST)
+    return read_document(repository, key, MANIFEST)

@@ -16,8 +16,8 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     VerifyFailed,
 )
-from holdfast.ports.progress import Progress
 from holdfast.ports.repository import Content, Repository
+from holdfast.ports.run import Progress
 from holdfast.runtime.failpoints import reached
 from holdfast.runtime.worker_pool import run_all
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import HoldfastError, Interrupted, LeaseLost, ObjectMissing
 from holdfast.operations.parts.fan_out import Put, feed
-from holdfast.ports.locks import Hold
 from holdfast.ports.repository import Repository, Stored
+from holdfast.ports.run import Hold
 from holdfast.runtime import events
 
 

@@ -25,8 +25,8 @@ from holdfast.operations.parts.blobs import blob_name, proven_blob
 from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.operations.parts.read import HINT, require_identity
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.progress import Progress
 from holdfast.ports.repository import Repository
+from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest, Target
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards

@@ -22,8 +22,8 @@ from holdfast.operations.wal.list import (
     named,
     needs_wal,
 )
-from holdfast.ports.clock import Clock
 from holdfast.ports.repository import Repository
+from holdfast.ports.run import Clock
 
 ENDED = "ended_at"
 

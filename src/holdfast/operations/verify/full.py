@@ -18,10 +18,9 @@ from holdfast.operations.parts.read import HINT, require_identity, require_store
 from holdfast.operations.parts.write import proven
 from holdfast.operations.wal.list import missing_wal
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.clock import Clock
 from holdfast.ports.host_state import Reread, VerificationLog
-from holdfast.ports.progress import Progress
 from holdfast.ports.repository import Repository
+from holdfast.ports.run import Clock, Progress
 from holdfast.runtime import events
 from holdfast.runtime.worker_pool import run_all
 

@@ -13,7 +13,7 @@ from holdfast.model.backup import PartKind, Relation
 from holdfast.model.errors import TargetNotEmpty, Unsupported
 from holdfast.model.proven import StoredParts
 from holdfast.model.restored import Restored
-from holdfast.ports.progress import Progress
+from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.dump.restore import ArchiveRestore

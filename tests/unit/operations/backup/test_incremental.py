@@ -19,8 +19,7 @@ from holdfast.operations.restore.backup import RestoreChoice, restore
 from holdfast.operations.verify.full import verify
 from holdfast.operations.verify.quick import quick
 from holdfast.pipeline.decrypt import Identities
-from holdfast.ports.incremental import EarlierBackup
-from holdfast.ports.source import Blobs
+from holdfast.ports.source import Blobs, EarlierBackup
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSnapshot, FakeSource, FakeTarget, table

@@ -20,7 +20,7 @@ from holdfast.model.errors import (
 from holdfast.model.part_details import Details
 from holdfast.model.proven import StoredParts
 from holdfast.model.restored import Restored
-from holdfast.ports.progress import Progress
+from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.files import make_folder

@@ -12,7 +12,7 @@ from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed
 from holdfast.model.proven import Proven, StoredParts
 from holdfast.model.restored import FailedObject
-from holdfast.ports.progress import Progress
+from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.process import ChildFailed

@@ -12,7 +12,7 @@ from holdfast.model.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model.part_details import Details
 from holdfast.model.proven import StoredParts
 from holdfast.model.restored import FailedObject, Restored, RestoredTable
-from holdfast.ports.progress import Progress
+from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on
 from holdfast.sources.failed_objects import ROWS, hinted

@@ -16,7 +16,7 @@ from holdfast.model.errors import RestoreFailed, VerifyFailed
 from holdfast.model.file_pieces import PATH
 from holdfast.model.part_details import Details
 from holdfast.model.proven import StoredParts
-from holdfast.ports.progress import Progress
+from holdfast.ports.run import Progress
 from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.files import write_all
 from holdfast.sources.postgres.files.file_ranges import FileRange

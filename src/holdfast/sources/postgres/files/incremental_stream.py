@@ -10,7 +10,7 @@ from typing import IO
 
 from holdfast.model.backup import PARENT
 from holdfast.model.errors import IdentityNeeded, VerifyFailed
-from holdfast.ports.incremental import EarlierBackup
+from holdfast.ports.source import EarlierBackup
 from holdfast.runtime import events
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.postgres.files.file_list import FileList

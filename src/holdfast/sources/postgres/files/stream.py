@@ -21,8 +21,15 @@ from holdfast.model.backup import (
 from holdfast.model.errors import SnapshotLost
 from holdfast.model.wal import Position
 from holdfast.model.wal_archive import Archiver
-from holdfast.ports.incremental import EarlierBackup
-from holdfast.ports.source import Blobs, Finding, PartStream, Snapshot, SourcePlan, TablePlan
+from holdfast.ports.source import (
+    Blobs,
+    EarlierBackup,
+    Finding,
+    PartStream,
+    Snapshot,
+    SourcePlan,
+    TablePlan,
+)
 from holdfast.runtime.cancellation import Cancellation
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.process import Child, ChildFailed, running

@@ -14,7 +14,7 @@ from holdfast.model.file_pieces import incomplete_files
 from holdfast.model.proven import StoredParts
 from holdfast.model.restored import Restored
 from holdfast.model.stored_json import as_text
-from holdfast.ports.progress import Progress
+from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.tablespaces import NewTablespaces

@@ -10,7 +10,7 @@ import psycopg
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.proven import StoredParts
-from holdfast.ports.progress import Progress
+from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.restore import global_objects, selection

@@ -16,7 +16,7 @@ from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed, VerifyFailed
 from holdfast.model.proven import StoredParts
 from holdfast.model.restored import FailedObject, Restored
-from holdfast.ports.progress import Progress
+from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.restore import (

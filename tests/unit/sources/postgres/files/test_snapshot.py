@@ -15,9 +15,8 @@ from crc32c import crc32c
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, SessionCorrupt, SnapshotLost
 from holdfast.model.wal import Position
-from holdfast.ports.incremental import Telling
 from holdfast.ports.sessions import HeldKind
-from holdfast.ports.source import Closing, Continuing, Lasting, Memorable
+from holdfast.ports.source import Closing, Continuing, Lasting, Memorable, Telling
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.part_plan import lay_out

@@ -1,10 +1,14 @@
-"""The port to locks: one run of a job at a time, and whether it still is ours."""
+"""What every run asks of its surroundings: the time, the lock of its job, a display of progress."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
+
+Clock = Callable[[], datetime]
+"""The time now, with time zone UTC."""
 
 
 class Hold(Protocol):
@@ -36,3 +40,13 @@ class Guard(Protocol):
     def owner(self, job: str) -> dict[str, str] | None:
         """Who is running the job now, if anybody."""
         ...
+
+
+class Progress(Protocol):
+    """Somebody who wants to know how far we are; called from worker threads, never blocks."""
+
+    def begin(self, *, total_bytes: int, parts: int) -> None: ...
+
+    def advance(self, size_bytes: int) -> None: ...
+
+    def part_done(self, name: str) -> None: ...
