@@ -22,7 +22,7 @@ def check(context: typer.Context, file: File, *, as_json: JsonOption = False) ->
     \b
     holdfast config check /etc/holdfast/holdfast.yaml
     """
-    from holdfast.config.check import check_file  # heavy, as in `Session`
+    from holdfast.config.load import check_file  # heavy, as in `Session`
 
     checked = check_file(file)
     jobs, repositories = list(checked.settings.jobs), list(checked.settings.repositories)

@@ -1,15 +1,62 @@
-"""YAML as plain values that remember their lines; a key that is written twice is an error."""
+"""YAML as plain values that remember their lines, and problems told by line, key and remedy.
+
+A key that is written twice is a problem too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from holdfast.config.problems import Problem
+from holdfast.model.errors import ConfigInvalid
 
 KeyPath = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing to mend; `where` is the key's path, empty for the file as a whole."""
+
+    line: int
+    where: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.where}: {self.what}" if self.where else f"{place}{self.what}"
+
+
+def invalid(path: Path, problems: Sequence[Problem]) -> ConfigInvalid:
+    """All `problems` as one error, in the order of the lines."""
+    ordered = sorted(set(problems), key=lambda each: (each.line, each.where))
+    what = f"cannot use configuration '{path}'"
+    if len(ordered) == 1:
+        return ConfigInvalid(f"{what}: {ordered[0]}", hint=ordered[0].hint)
+    lines = "".join(f"\n  {each}{f' ({each.hint})' if each.hint else ''}" for each in ordered)
+    return ConfigInvalid(
+        f"{what}: {len(ordered)} problems{lines}",
+        hint=f"mend them all, then run: holdfast config check {path}",
+    )
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The known word that `word` was probably meant to be, if any."""
+    return get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest known word, or all of them where none is near."""
+    words = sorted(known)
+    near = nearest(word, words)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known: {', '.join(words)}" if words else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +95,7 @@ def parse(text: str) -> Document:
         what = f"it holds a value that nobody can read: {error}"
         return _broken(Problem(line=0, where="", what=what, hint="put a text into quotes"))
     lines: dict[KeyPath, int] = {}
-    _note_lines(root, (), lines, frozenset())
+    _note_lines(root, (), lines, inside=frozenset())
     return Document(data=data, lines=lines, problems=doubles)
 
 
@@ -91,7 +138,7 @@ def _doubles(
 
 
 def _note_lines(
-    node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], inside: frozenset[int]
+    node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], *, inside: frozenset[int]
 ) -> None:
     """Runs after construction, when `<<` has been merged: own keys come last and win."""
     if id(node) in inside:
@@ -100,9 +147,9 @@ def _note_lines(
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
-            _note_lines(item, (*path, str(position)), lines, inside)
+            _note_lines(item, (*path, str(position)), lines, inside=inside)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             below = (*path, str(key.value))
             lines[below] = key.start_mark.line + 1
-            _note_lines(value, below, lines, inside)
+            _note_lines(value, below, lines, inside=inside)

@@ -2,13 +2,172 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from holdfast.config.recipients import PublicKey, Recipient, RecipientsPath, read_recipients
-from holdfast.config.strict import Strict
-from holdfast.config.values import SecretPath, problem
+from holdfast.config.secret import SecretPath
+from holdfast.config.values import AbsolutePath, Strict, problem, shown
+from holdfast.model.errors import ConfigInvalid
+
+# Bech32 as BIP 173 has it: an age recipient carries a checksum, so a slip of the pen shows here
+# and not at the first backup.
+_CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_HUMAN_PART = "age"
+# 32 bytes in groups of five bits, and six more groups of checksum.
+_GROUPS = 52 + 6
+
+PUBLIC_KEY_PREFIX = "ed25519:"
+PUBLIC_KEY_BYTES = 32
+SSH_PREFIX = "ssh-"
+# What age takes: below, a key is too weak; above, opening takes too long.
+SMALLEST_RSA, LARGEST_RSA = 2048, 4096
+_PLUGIN = re.compile(r"age1[a-z0-9+._-]+1[a-z0-9]+$")
+RECIPIENT_HINT = (
+    "a recipient is what age-keygen, or holdfast keys identity, prints (age1...), or the public key"
+    " of an SSH key (ssh-ed25519 AAAA..., ssh-rsa AAAA...)"
+)
+
+
+def _recipient(text: str) -> str:
+    """As it is compared with those in manifests: without the comment of an SSH key."""
+    if text.upper().startswith("AGE-SECRET-KEY-"):
+        # Never shown: it is not for this file, and least of all for a log.
+        raise problem(
+            "this is an identity, the private half of a recipient",
+            hint="take it out of this file, make a new one, and write its age1... here",
+        )
+    plain = _plain(text)
+    if plain is None:
+        cause, hint = _refusal(text, "is not an age recipient (age1...)")
+        raise problem(f"{shown(text)} {cause}", hint=hint)
+    return plain
+
+
+def _plain(text: str) -> str | None:
+    """A recipient in its one spelling, None for what is none."""
+    if text.startswith(SSH_PREFIX):
+        words = text.split()
+        return " ".join(words[:2]) if len(words) > 1 and _is_ssh(words[0], words[1]) else None
+    return text if _is_recipient(text) else None
+
+
+def _refusal(text: str, otherwise: str) -> tuple[str, str]:
+    """Why it is none, and what mends it."""
+    if text.startswith((SSH_PREFIX, "ecdsa-", "sk-")):
+        hint = f"age seals for Ed25519, and for RSA of {SMALLEST_RSA} to {LARGEST_RSA} bits"
+        return "is no SSH key that age seals for", hint
+    if _PLUGIN.match(text):
+        hint = "docs/encryption.md says how a hardware token guards an identity all the same"
+        return "is for a plugin of age, and plugins are not supported", hint
+    return otherwise, RECIPIENT_HINT
+
+
+def _is_ssh(kind: str, encoded: str) -> bool:
+    try:
+        fields = list(_fields(base64.b64decode(encoded, validate=True)))
+    except (binascii.Error, ValueError):
+        return False
+    if kind == "ssh-ed25519":
+        return len(fields) == 2 and fields[0] == kind.encode() and len(fields[1]) == 32
+    if kind == "ssh-rsa" and len(fields) == 3 and fields[0] == kind.encode():
+        return SMALLEST_RSA <= int.from_bytes(fields[2], "big").bit_length() <= LARGEST_RSA
+    return False
+
+
+def _fields(blob: bytes) -> Iterator[bytes]:
+    """Strings of SSH's wire format, each with its length before it; raises `ValueError`."""
+    while blob:
+        size = int.from_bytes(blob[:4], "big")
+        if len(blob) < 4 + size:
+            raise ValueError("cut short")
+        yield blob[4 : 4 + size]
+        blob = blob[4 + size :]
+
+
+def _is_recipient(text: str) -> bool:
+    human, _, data = text.rpartition("1")
+    if human != _HUMAN_PART or len(data) != _GROUPS or set(data) - set(_CHARSET):
+        return False
+    expanded = [ord(char) >> 5 for char in human] + [0] + [ord(char) & 31 for char in human]
+    return _checksum([*expanded, *(_CHARSET.index(char) for char in data)]) == 1
+
+
+def _checksum(values: list[int]) -> int:
+    found = 1
+    for value in values:
+        top = found >> 25
+        found = (found & 0x1FFFFFF) << 5 ^ value
+        for bit, generator in enumerate(_GENERATORS):
+            found ^= generator if top >> bit & 1 else 0
+    return found
+
+
+def read_recipients(path: Path) -> tuple[str, ...]:
+    """The recipients in `path`, one a line beside comments; raises `ConfigInvalid`.
+
+    Whoever can write the file can read every later backup, so nobody but its owner may.
+    """
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        what = f"cannot read '{path}': {os.strerror(error.errno or 0)}"
+        raise ConfigInvalid(what, hint="recipients_file names a file of public keys") from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"cannot use '{path}': it is no text", hint=RECIPIENT_HINT) from error
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigInvalid(
+            f"cannot use '{path}': it can be changed by others (mode {stat.S_IMODE(mode):04o})",
+            hint=f"chmod go-w {path}",
+        )
+    words = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
+    found = [(number, word) for number, word in words if word and not word.startswith("#")]
+    recipients = [(number, word, _plain(word)) for number, word in found]
+    for number, word, plain in recipients:
+        if plain is None:
+            # Not shown: somebody may have put an identity there.
+            cause, hint = _refusal(word, "is no age recipient (age1...)")
+            raise ConfigInvalid(f"cannot use '{path}': line {number} {cause}", hint=hint)
+    if not found:
+        raise ConfigInvalid(f"cannot use '{path}': it names no recipient", hint=RECIPIENT_HINT)
+    return tuple(plain for _, _, plain in recipients if plain is not None)
+
+
+def _readable(path: Path) -> Path:
+    try:
+        read_recipients(path)
+    except ConfigInvalid as error:
+        raise problem(error.message, hint=error.hint) from error
+    return path
+
+
+def _public_key(text: str) -> str:
+    try:
+        raw = base64.b64decode(text.removeprefix(PUBLIC_KEY_PREFIX), validate=True)
+    except binascii.Error:
+        raw = b""
+    # One key has one spelling: spare bits of the last letter would make others.
+    spelled = PUBLIC_KEY_PREFIX + base64.b64encode(raw).decode()
+    if text != spelled or len(raw) != PUBLIC_KEY_BYTES:
+        raise problem(
+            f"{shown(text)} is not a public key ({PUBLIC_KEY_PREFIX}...)",
+            hint="holdfast keys signing prints it when it makes a key, holdfast keys public later",
+        )
+    return text
+
+
+Recipient = Annotated[str, AfterValidator(_recipient)]
+RecipientsPath = Annotated[AbsolutePath, AfterValidator(_readable)]
+PublicKey = Annotated[str, AfterValidator(_public_key)]
 
 
 class EncryptionSettings(Strict):

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from holdfast.config.encryption import AuthenticationSettings, EncryptionSettings
-from holdfast.config.strict import Strict
-from holdfast.config.values import AbsolutePath, Duration, LeaseTime, SecretPath, Size, problem
+from holdfast.config.secret import SecretSource
+from holdfast.config.values import (
+    AbsolutePath,
+    Duration,
+    LeaseTime,
+    Size,
+    Strict,
+    Text,
+    problem,
+)
+from holdfast.model.errors import ConfigInvalid
 
 UPLOADS = 8
 SMALLEST_PART_BYTES = 5 << 20
 PART_BYTES = 8 << 20
 REQUEST_TIMEOUT = timedelta(minutes=5)
 LEASE_TIME = timedelta(seconds=90)
+_BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-Text = Annotated[str, Field(min_length=1)]
 Lines = Annotated[tuple[Text, ...], Field(strict=False)]
 
 
@@ -46,23 +57,6 @@ def _endpoint(value: str) -> str:
 
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
-
-
-class SecretSource(Strict):
-    """Where a secret is: one of a systemd credential, a private file, an environment variable."""
-
-    credential: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
-    file: SecretPath | None = None
-    environment: Text | None = None
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        if len([each for each in (self.credential, self.file, self.environment) if each]) != 1:
-            raise problem(
-                "a secret is in one place",
-                hint="name it as one of {credential: NAME}, {file: PATH}, {environment: NAME}",
-            )
-        return self
 
 
 class StoreSettings(Strict):
@@ -93,7 +87,7 @@ class LocalSettings(StoreSettings):
     path: AbsolutePath
 
 
-class _BucketSettings(Transfers):
+class BucketSettings(Transfers):
     """What all clouds have; `part_size` is that of longer objects, 10,000 parts at most.
 
     `endpoint` is where a store answers that is not the provider's own, or one of its other places;
@@ -115,8 +109,12 @@ class _BucketSettings(Transfers):
             )
         return self
 
+    def authorities(self) -> Path | None:
+        """`ca_file`, looked at before a store is asked anything; raises `ConfigInvalid`."""
+        return _with_certificates(self.ca_file) if self.ca_file else None
 
-class S3Settings(_BucketSettings):
+
+class S3Settings(BucketSettings):
     """A bucket of S3, or of a store that speaks its language at `endpoint`.
 
     Without keys they are looked for where AWS's own tools look on a machine. `send_checksums` has
@@ -140,7 +138,7 @@ class S3Settings(_BucketSettings):
         return self
 
 
-class GcsSettings(_BucketSettings):
+class GcsSettings(BucketSettings):
     """A bucket of Google Cloud Storage; without `service_account` the machine's own is used."""
 
     kind: Literal["gcs"]
@@ -148,7 +146,7 @@ class GcsSettings(_BucketSettings):
     service_account: SecretSource | None = None
 
 
-class AzureSettings(_BucketSettings):
+class AzureSettings(BucketSettings):
     """A container of Azure Blob Storage; without key and token the machine's identity is used."""
 
     kind: Literal["azure"]
@@ -194,3 +192,28 @@ RepositorySettings = Annotated[
     LocalSettings | S3Settings | GcsSettings | AzureSettings | SftpSettings,
     Field(discriminator="kind"),
 ]
+
+
+def _with_certificates(path: Path) -> Path:
+    import ssl  # where it is used: it takes longer to load than the settings themselves
+
+    try:
+        content = path.read_bytes()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError as error:
+        raise _no_certificate(path) from error
+    except OSError as error:
+        raise ConfigInvalid(
+            f"cannot read ca_file '{path}': {os.strerror(error.errno or 0)}",
+            hint="it names the certificates, in PEM, of whom signed the store's",
+        ) from error
+    if _BEGIN_CERTIFICATE not in content:
+        raise _no_certificate(path)
+    return path
+
+
+def _no_certificate(path: Path) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"cannot use ca_file '{path}': it holds no certificate in PEM",
+        hint=f"of one in DER make one: openssl x509 -inform der -in {path} -out {path}.pem",
+    )

@@ -1,19 +1,26 @@
-"""A password that cannot be printed, from a file that others cannot read."""
+"""Secrets: where the configuration says they are, read when they are needed, never shown."""
 
 from __future__ import annotations
 
 import grp
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated, Self
 
+from pydantic import AfterValidator, Field, model_validator
+
+from holdfast.config.values import AbsolutePath, Strict, Text, problem
 from holdfast.model.errors import ConfigInvalid
 from holdfast.runtime.files import new_file
 
 GROUP = "holdfast"
 # Nothing for others; the group may read at most.
 FORBIDDEN_BITS = 0o037
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+_HINT = "password_file names a file that holds nothing but the password"
 
 
 class Secret:
@@ -101,9 +108,6 @@ def write_private(path: Path, content: bytes) -> None:
         raise ConfigInvalid(f"cannot write key '{path}': {cause}", hint=hint) from error
 
 
-_HINT = "password_file names a file that holds nothing but the password"
-
-
 def _mend(path: Path) -> str:
     return f"chown root:{GROUP} {path} && chmod 0640 {path}"
 
@@ -113,3 +117,85 @@ def _own_groups() -> set[int]:
     with suppress(KeyError):  # a host without that group gives nobody access by it
         groups.add(grp.getgrnam(GROUP).gr_gid)
     return groups
+
+
+def _private_file(path: Path) -> Path:
+    try:
+        require_private(path)
+    except NotPrivate as error:
+        raise problem(error.what, hint=error.hint) from error
+    return path
+
+
+SecretPath = Annotated[AbsolutePath, AfterValidator(_private_file)]
+
+
+class SecretSource(Strict):
+    """Where a secret is: one of a systemd credential, a private file, an environment variable."""
+
+    credential: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    file: SecretPath | None = None
+    environment: Text | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if len([each for each in (self.credential, self.file, self.environment) if each]) != 1:
+            raise problem(
+                "a secret is in one place",
+                hint="name it as one of {credential: NAME}, {file: PATH}, {environment: NAME}",
+            )
+        return self
+
+
+def secret_of(
+    source: SecretSource | None, what: str, *, environment: Mapping[str, str] = os.environ
+) -> Secret | None:
+    """The whole secret without the line's end; None without a source. `what` is its key's name.
+
+    Raises `ConfigInvalid` where it is not there, empty, or open to others.
+    """
+    if source is None:
+        return None
+    if source.environment:
+        value = environment.get(source.environment, "")
+        place = f"environment variable {source.environment}"
+        hint = "set it in the unit, or in the shell that holdfast is called from"
+    else:
+        value, place, hint = _in_file(source, what, environment)
+    if not value.strip():
+        raise ConfigInvalid(f"cannot use {what}: {place} is empty or not set", hint=hint)
+    return Secret(value.rstrip("\r\n"))
+
+
+def _in_file(
+    source: SecretSource, what: str, environment: Mapping[str, str]
+) -> tuple[str, str, str]:
+    try:
+        path, hint = _path(source, what, environment)
+        return path.read_text(), f"'{path}'", hint
+    except NotPrivate as error:
+        raise ConfigInvalid(f"cannot use {what}: {error.what}", hint=error.hint) from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"cannot use {what}: it is not text", hint="") from error
+    except OSError as error:
+        cause = os.strerror(error.errno or 0)
+        raise ConfigInvalid(
+            f"cannot use {what}: '{error.filename}': {cause}",
+            hint=f"add LoadCredential={source.credential}:PATH to the unit of the job"
+            if source.credential
+            else "the user who runs holdfast must be able to read it",
+        ) from error
+
+
+def _path(source: SecretSource, what: str, environment: Mapping[str, str]) -> tuple[Path, str]:
+    if source.file:
+        require_private(source.file)
+        return source.file, "write the secret into it, and nothing else"
+    folder = environment.get(CREDENTIALS)
+    if not folder:
+        raise ConfigInvalid(
+            f"cannot use {what}: no systemd credentials are here",
+            hint=f"add LoadCredential={source.credential}:PATH to the unit of the job; by hand:"
+            f" systemd-run --pty -p LoadCredential={source.credential}:PATH holdfast ...",
+        )
+    return Path(folder) / str(source.credential), "the credential's file must hold the secret"

@@ -6,17 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from holdfast.config.repositories import RepositorySettings
-from holdfast.config.sessions import SessionsSettings
 from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
-from holdfast.config.strict import Strict
 from holdfast.config.values import (
     AbsolutePath,
     Count,
@@ -24,10 +17,13 @@ from holdfast.config.values import (
     Name,
     Processes,
     Size,
+    Strict,
+    Text,
     problem,
 )
 from holdfast.model.backup import CODEC_OF, Codec, Compressor
 
+SESSION_SOCKET = Path("/run/holdfast-sessiond/socket")
 BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
@@ -38,6 +34,20 @@ LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
 # A program beside each of many dumps: its level is never above this, whatever is asked for.
 PROGRAM_LEVEL_CAP = 6
 DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
+
+
+class SessionsSettings(Strict):
+    """The daemon that holds database sessions: where it listens, whom it serves, how much it holds.
+
+    Members of `group` may hold sessions of their own, those of `admin_group` end everybody's;
+    without either only root and the daemon's own user are served.
+    """
+
+    socket: AbsolutePath = SESSION_SOCKET
+    group: Text | None = None
+    admin_group: Text | None = None
+    per_server: Annotated[int, Field(ge=1, le=1000)] = 4
+    longest: Duration = timedelta(days=1)
 
 
 class CompressionSettings(Strict):
@@ -118,7 +128,7 @@ class JobSettings(Strict):
     mirrors: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     compression: CompressionSettings = CompressionSettings()
     max_concurrent_processes: Processes = None
-    schedule: Annotated[str, Field(min_length=1)] | None = None
+    schedule: Text | None = None
     retention: RetentionSettings = RetentionSettings()
     overlap: Literal["skip", "wait"] = "skip"
     wait_at_most: Duration = TIMEOUT

@@ -1,4 +1,4 @@
-"""Values as people write them: durations, names, numbers or `auto`."""
+"""Values as people write them, durations, names or numbers, in mappings that guess nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from holdfast.config.secret import NotPrivate, require_private
 from holdfast.model.backup import JOB_NAME
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -112,14 +119,6 @@ def _absolute(path: Path) -> Path:
     return path
 
 
-def _private_file(path: Path) -> Path:
-    try:
-        require_private(path)
-    except NotPrivate as error:
-        raise problem(error.what, hint=error.hint) from error
-    return path
-
-
 def shown(value: Any) -> str:
     """A value as an operator wrote it, cut short."""
     if isinstance(value, bool):
@@ -128,6 +127,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
+Text = Annotated[str, Field(min_length=1)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 LeaseTime = Annotated[Duration, AfterValidator(_lease_time)]
 Size = Annotated[int, BeforeValidator(parse_size)]
@@ -135,4 +135,18 @@ Processes = Annotated[int | None, BeforeValidator(_auto_or_number)]
 Name = Annotated[str, AfterValidator(_name)]
 Count = Annotated[int, Field(ge=0, le=10_000)]
 AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
-SecretPath = Annotated[AbsolutePath, AfterValidator(_private_file)]
+
+
+class Strict(BaseModel):
+    """A part of the file: no key is ignored, no type is guessed, nothing changes afterwards."""
+
+    # Built at the first use: `holdfast --help` should not wait for it.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_known_keys(cls, data: Any, info: ValidationInfo) -> Any:
+        """Let whoever explains an unknown key know which ones this mapping may have."""
+        if isinstance(data, dict) and isinstance(info.context, dict):
+            info.context[id(data)] = frozenset(cls.model_fields)
+        return data

@@ -12,7 +12,7 @@ import socket
 from functools import partial
 
 from holdfast.catalog.manifest_index import ManifestIndex
-from holdfast.config.problems import did_you_mean
+from holdfast.config.document import did_you_mean
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import PostgresSettings

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.config.authorities import require_authorities
 from holdfast.config.repositories import (
     AzureSettings,
     GcsSettings,
     LocalSettings,
     RepositorySettings,
     S3Settings,
-    SecretSource,
     SftpSettings,
     Transfers,
 )
-from holdfast.config.secret_source import secret_of
+from holdfast.config.secret import SecretSource, secret_of
 from holdfast.limits.throttle import Throttle
 from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
@@ -69,7 +66,7 @@ def _s3(settings: S3Settings) -> Repository:
         endpoint=settings.endpoint,
         keys=_s3_keys(settings),
         clock=now,
-        ca_file=_authorities(settings.ca_file),
+        ca_file=settings.authorities(),
         sends_checksums=settings.send_checksums,
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
@@ -103,7 +100,7 @@ def _gcs(settings: GcsSettings) -> Repository:
         service_account_key=account,
         token=GoogleTokens(account, now) if account else None,
         endpoint=settings.endpoint,
-        ca_file=_authorities(settings.ca_file),
+        ca_file=settings.authorities(),
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
     )
@@ -120,7 +117,7 @@ def _azure(settings: AzureSettings) -> Repository:
         sas_token=_revealed(settings.sas_token, "sas_token"),
         clock=now,
         endpoint=settings.endpoint,
-        ca_file=_authorities(settings.ca_file),
+        ca_file=settings.authorities(),
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
     )
@@ -142,10 +139,6 @@ def _sftp(settings: SftpSettings) -> Repository:
         timeout=settings.request_timeout,
     )
     return SftpRepository(login, root=str(settings.path))
-
-
-def _authorities(path: Path | None) -> Path | None:
-    return require_authorities(path) if path is not None else None
 
 
 def _revealed(source: SecretSource | None, what: str) -> str:

@@ -11,10 +11,9 @@ from holdfast.config.repositories import (
     AzureSettings,
     GcsSettings,
     S3Settings,
-    SecretSource,
     SftpSettings,
 )
-from holdfast.config.secret_source import secret_of
+from holdfast.config.secret import SecretSource, secret_of
 from holdfast.config.settings import Settings
 from holdfast.model.errors import ConfigInvalid
 from holdfast.wiring.repositories import REPOSITORIES, repository
@@ -149,3 +148,27 @@ def test_building_a_store_connects_to_nothing(
 ) -> None:
     # A store that is away must not keep `holdfast status` or another job from working.
     assert repository(settings)
+
+
+def _bucket(ca_file: Path) -> S3Settings:
+    return S3Settings(kind="s3", bucket="backups", ca_file=ca_file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"hello", b"\x30\x82\x01", b"-----BEGIN CERTIFICATE-----\nAAAA\n"],
+    ids=["missing", "empty", "text", "DER", "half"],
+)
+def test_a_ca_file_without_a_certificate_is_a_mistake_in_the_configuration(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigInvalid, match=f"ca_file '{path}'"):
+        _bucket(path).authorities()
+
+
+def test_a_folder_is_no_ca_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="Is a directory"):
+        _bucket(tmp_path).authorities()

@@ -23,9 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from holdfast.config.authorities import require_authorities
 from holdfast.model.errors import (
-    ConfigInvalid,
     ObjectMissing,
     RepositoryRefused,
     RepositoryUnreachable,
@@ -259,23 +257,3 @@ def test_a_store_that_signs_for_itself_as_a_server_is_trusted_by_its_ca_file(
 def test_a_port_without_tls_is_told_as_that(signer: Made) -> None:
     with served(None) as port, pytest.raises(RepositoryRefused, match="speaks no TLS at that port"):
         store(port, signer.file).stat("job/x")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [None, b"", b"hello", b"\x30\x82\x01", b"-----BEGIN CERTIFICATE-----\nAAAA\n"],
-    ids=["missing", "empty", "text", "DER", "half"],
-)
-def test_a_ca_file_without_a_certificate_is_a_mistake_in_the_configuration(
-    tmp_path: Path, content: bytes | None
-) -> None:
-    path = tmp_path / "ca.pem"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ConfigInvalid, match=f"ca_file '{path}'"):
-        require_authorities(path)
-
-
-def test_a_folder_is_no_ca_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigInvalid, match="Is a directory"):
-        require_authorities(tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.config.check import check_file
+from holdfast.config.load import check_file
 from holdfast.model.errors import ConfigInvalid
 
 TEXT = """\
