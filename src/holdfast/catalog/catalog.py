@@ -35,7 +35,7 @@ from holdfast.model.stored_json import RECORD
 from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 
 LATEST = "latest"
 # A JSON object, so that it can be signed as a manifest is.

@@ -27,7 +27,7 @@ from holdfast.model.stored_json import Unreadable, parsed, typed
 from holdfast.ports.repository import Repository, Stored
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.private_directory import STATE_FAULTS, make_folder, open_private
+from holdfast.runtime.files import STATE_FAULTS, make_state_folder, open_private
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -146,7 +146,7 @@ class ManifestIndex:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        make_folder(self._path.parent)
+        make_state_folder(self._path.parent)
         os.close(open_private(self._path, os.O_RDWR))
         database = sqlite3.connect(self._path, timeout=WAIT_SECONDS)
         with afterwards(database.close):

@@ -16,9 +16,8 @@ from holdfast.cli.signals import interruptible
 from holdfast.model.errors import HoldfastError, OutputLost
 from holdfast.runtime import streams
 from holdfast.runtime.cleanup import notes_of
-from holdfast.runtime.journal import prefix
+from holdfast.runtime.events import LogFormat, prefix, set_up
 from holdfast.runtime.kernel import foreseen
-from holdfast.runtime.logs import LogFormat, set_up
 
 EPILOG = "Exit codes: 0 done; each kind of error has its own, listed in docs/errors.md."
 

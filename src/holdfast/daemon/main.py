@@ -23,7 +23,7 @@ from holdfast.daemon.session_manager import SessionManager
 from holdfast.daemon.session_store import SessionStore
 from holdfast.model.errors import HoldfastError
 from holdfast.runtime import clock, events, streams
-from holdfast.runtime.logs import LogFormat, set_up
+from holdfast.runtime.events import LogFormat, set_up
 from holdfast.wiring import jobs as wiring
 
 CONFIG = Path("/etc/holdfast/holdfast.yaml")

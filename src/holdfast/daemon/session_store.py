@@ -18,7 +18,7 @@ from holdfast.model.stored_json import parsed
 from holdfast.ports.sessions import HeldState
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.private_directory import open_private
+from holdfast.runtime.files import open_private
 from holdfast.sessions.record import SessionRecord, from_document, to_document
 
 _LAYOUT = 1

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from holdfast.runtime.cleanup import on_failure
-from holdfast.runtime.private_directory import discard, make_folder, state_errors, write_private
+from holdfast.runtime.files import discard, make_state_folder, state_errors, write_private
 
 
 class FileFailedStatements:
@@ -17,7 +17,7 @@ class FileFailedStatements:
 
     def keep(self, backup_id: str, script: str) -> str:
         """Whole or not at all; raises `ConfigInvalid` where the folder cannot be written."""
-        make_folder(self._folder)
+        make_state_folder(self._folder)
         # A second restore of one backup must not take the first one's list away.
         name = f"{backup_id.replace('/', '-')}-{secrets.token_hex(4)}"
         path, unfinished = self._folder / f"{name}.sql", self._folder / f".{name}.tmp"

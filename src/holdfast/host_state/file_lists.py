@@ -9,8 +9,7 @@ from pathlib import Path
 
 from holdfast.model.backup import Buffer
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.files import write_all
-from holdfast.runtime.private_directory import make_folder, open_private, state_errors
+from holdfast.runtime.files import make_state_folder, open_private, state_errors, write_all
 
 CHUNK_BYTES = 1 << 20
 
@@ -26,7 +25,7 @@ class HostFileLists:
         self._folder = folder
 
     def offer(self, job: str, chunks: Iterable[Buffer]) -> None:
-        make_folder(self._folder)
+        make_state_folder(self._folder)
         path = self._offered(job)
         descriptor = open_private(path, os.O_WRONLY | os.O_TRUNC)
         with afterwards(os.close, descriptor):

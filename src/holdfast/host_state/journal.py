@@ -16,8 +16,13 @@ from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.ports.host_state import Unfinished
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.files import write_all
-from holdfast.runtime.private_directory import lines_of, make_folder, open_private, state_errors
+from holdfast.runtime.files import (
+    lines_of,
+    make_state_folder,
+    open_private,
+    state_errors,
+    write_all,
+)
 
 # The tables of a pack stand in one line with it.
 LINE = Limits(size_bytes=64 << 20)
@@ -41,8 +46,8 @@ class FileJournal:
 
     def begin(self, unfinished: Unfinished) -> None:
         path = self._path(unfinished.job, unfinished.database)
-        make_folder(self._folder)
-        make_folder(path.parent)
+        make_state_folder(self._folder)
+        make_state_folder(path.parent)
         lines = [_head().dump_json(unfinished, exclude={"parts"})]
         lines += [_part().dump_json(part) for part in unfinished.parts]
         self._append(path, lines, os.O_TRUNC)

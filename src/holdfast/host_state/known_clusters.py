@@ -7,8 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.model.errors import HoldfastError
-from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
-from holdfast.runtime.private_directory import open_private
+from holdfast.runtime.files import PRIVATE_FOLDER, make_folder, open_private
 
 
 class FileClusters:

@@ -17,10 +17,10 @@ from pydantic import TypeAdapter
 from holdfast.model.stored_json import RECORD, Unreadable, as_text, parsed, typed
 from holdfast.ports.host_state import RunRecord
 from holdfast.runtime.cleanup import afterwards, on_failure
-from holdfast.runtime.private_directory import (
+from holdfast.runtime.files import (
     discard,
     lines_of,
-    make_folder,
+    make_state_folder,
     open_private,
     state_errors,
     write_private,
@@ -42,7 +42,7 @@ class FileRunHistory:
         self._folder = folder
 
     def record(self, run: RunRecord) -> None:
-        make_folder(self._folder)
+        make_state_folder(self._folder)
         # A skipped run writes while the run in flight may be writing too.
         with self._alone():
             told = replace(run, error=as_text(run.error), hint=as_text(run.hint))

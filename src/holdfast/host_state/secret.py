@@ -9,7 +9,7 @@ from pathlib import Path
 
 from holdfast.model.errors import ConfigInvalid
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.private_directory import discard, state_errors, write_private
+from holdfast.runtime.files import discard, state_errors, write_private
 
 SECRET_BYTES = 32
 

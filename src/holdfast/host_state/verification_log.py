@@ -14,7 +14,7 @@ from holdfast.model.backup import tells_moment
 from holdfast.ports.host_state import Reread
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import on_failure
-from holdfast.runtime.private_directory import make_folder, open_private, state_error, state_errors
+from holdfast.runtime.files import make_state_folder, open_private, state_error, state_errors
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS reread (
@@ -108,7 +108,7 @@ class FileVerificationLog:
             return self._opened()
 
     def _opened(self) -> sqlite3.Connection:
-        make_folder(self._path.parent)
+        make_state_folder(self._path.parent)
         os.close(open_private(self._path, os.O_RDWR))
         database = sqlite3.connect(self._path, timeout=WAIT_SECONDS, check_same_thread=False)
         with on_failure(database.close):

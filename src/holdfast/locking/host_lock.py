@@ -22,7 +22,7 @@ from holdfast.model.errors import HoldfastError, RunInFlight
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.ports.run import Clock, Guard, Hold
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.private_directory import lines_of, make_folder, open_private, state_errors
+from holdfast.runtime.files import lines_of, make_state_folder, open_private, state_errors
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -85,7 +85,7 @@ class FlockGuard:
 
     @contextmanager
     def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:
-        make_folder(self._folder)
+        make_state_folder(self._folder)
         path = self._path(job)
         descriptor = open_private(path, os.O_RDWR)
         with afterwards(os.close, descriptor):

@@ -19,8 +19,7 @@ from holdfast.model.errors import (
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Guard, Hold
 from holdfast.runtime import events
-from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.periodic import periodically
+from holdfast.runtime.cleanup import afterwards, periodically
 
 LEASES = "_leases"
 SLOTS = "_slots"

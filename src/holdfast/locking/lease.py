@@ -34,7 +34,7 @@ from holdfast.model.errors import (
 from holdfast.ports.repository import Repository, read_document
 from holdfast.ports.run import Clock
 from holdfast.runtime import events
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 
 # Wide enough that order by name is order by number for all time.
 DIGITS = 16

@@ -23,7 +23,7 @@ from holdfast.ports.repository import Repository
 from holdfast.ports.run import Clock, Guard, Progress
 from holdfast.ports.sessions import Holder
 from holdfast.ports.source import Source
-from holdfast.runtime.adaptive_limit import AdaptiveLimit
+from holdfast.runtime.worker_pool import AdaptiveLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from holdfast.operations.verify.scrub import proven_at
 from holdfast.operations.wal.prune import PrunedWal, prune_wal
 from holdfast.ports.repository import Stored
 from holdfast.ports.run import Hold
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

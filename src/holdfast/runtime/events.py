@@ -1,6 +1,24 @@
-"""Events for whoever runs the fleet; the program decides where and how they are written."""
+"""What a run tells while it works: events for whoever runs the fleet, and points for tests.
+
+An event goes to stderr, one JSON object a line for the journal, readable lines on a terminal. At a
+point a test may have this process die, as a power cut would have it: `HOLDFAST_FAILPOINT=NAME`
+kills at the first time that NAME is reached, `NAME:3` at the third. Nothing is caught, flushed or
+cleaned up: what a run leaves then is what the next one must mend. `NAME:1:stop` stops the process
+there until it is sent SIGCONT: what the world does meanwhile is then up to the test.
+"""
 
 from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 # structlog is loaded at the first event: it is a quarter of the time of `holdfast --help`.
 
@@ -31,3 +49,131 @@ def error(event: str, **fields: object) -> None:
     import structlog
 
     structlog.get_logger().error(event, **fields)
+
+
+class LogFormat(StrEnum):
+    """How events are written."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+def set_up(log_format: LogFormat, *, verbose: bool) -> None:
+    """Decide once how every event of this process is written."""
+    import logging
+
+    import structlog
+
+    as_console = log_format is LogFormat.CONSOLE or (
+        log_format is LogFormat.AUTO and sys.stderr.isatty()
+    )
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if as_console
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _most_telling_first,
+            _with_priority(renderer),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.DEBUG if verbose else logging.INFO
+        ),
+        # Asked for at each event: while a bar is drawn it is somebody else's, who keeps both apart.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
+def _most_telling_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """People read the journal too: when, how bad, what; the fields after that."""
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
+    return {**first, **event}
+
+
+def _with_priority(render: Processor) -> Processor:
+    """The line as the journal wants it: how bad it is stands in front of it."""
+
+    def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        level = str(event.get("level", "info"))
+        return f"{prefix(level)}{render(logger, method, event)!s}"
+
+    return rendered
+
+
+STDERR = 2
+# syslog(3). A line on stderr is of priority `info` in the journal, unless it begins with one of
+# these in angle brackets (sd-daemon(3)): `journalctl -p err` finds what went wrong.
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+
+def prefix(level: str) -> str:
+    """What a line of that level begins with; empty where the journal does not read stderr."""
+    return f"<{PRIORITIES.get(level, PRIORITIES['info'])}>" if reads_stderr() else ""
+
+
+def reads_stderr() -> bool:
+    """Whether stderr is the stream that systemd has connected to the journal (systemd.exec(5)).
+
+    A child of a service has the variable too, with a stderr that may lead anywhere.
+    """
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        found = os.fstat(STDERR)
+    except OSError:
+        return False
+    return (device, inode) == (str(found.st_dev), str(found.st_ino))
+
+
+FAILPOINT_VARIABLE = "HOLDFAST_FAILPOINT"
+
+Failpoint = Literal[
+    "backup-locked",
+    "backup-swept",
+    "backup-beginning",
+    "backup-begun",
+    "cluster-asked",
+    "files-listed",
+    "snapshot-taken",
+    "part-begun",
+    "part-stored",
+    "blob-stored",
+    "parts-read",
+    "parts-stored",
+    "manifest-stored",
+    "prune-marked",
+    "prune-manifest-dropped",
+    "copy-locked",
+    "copy-object-stored",
+    "copy-parts-stored",
+    "copy-manifest-stored",
+    "prune-part-dropped",
+    "prune-backup-dropped",
+    "prune-blob-dropped",
+    "lease-put",
+    "lease-held",
+    "restore-begun",
+    "restore-part-loaded",
+    "wal-stored",
+    "wal-archived",
+    "prune-wal-dropped",
+]
+
+_seen: Counter[str] = Counter()
+_lock = threading.Lock()
+
+
+def reached(name: Failpoint) -> None:
+    """Die here if that was asked for."""
+    wanted, _, rest = os.environ.get(FAILPOINT_VARIABLE, "").partition(":")
+    if wanted != name:
+        return
+    count, _, how = rest.partition(":")
+    with _lock:
+        _seen[name] += 1
+        if _seen[name] == int(count or 1):
+            os.kill(os.getpid(), signal.SIGSTOP if how == "stop" else signal.SIGKILL)

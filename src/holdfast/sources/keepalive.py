@@ -15,8 +15,7 @@ from holdfast.model.errors import (
     SnapshotLost,
 )
 from holdfast.ports.sessions import Ended, Holder, Holding
-from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.periodic import periodically
+from holdfast.runtime.cleanup import afterwards, periodically
 
 # How soon a restarted server is noticed, and how often a lease is renewed.
 LOOK_SECONDS = 10.0

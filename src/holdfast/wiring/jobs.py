@@ -41,8 +41,8 @@ from holdfast.ports.run import Progress
 from holdfast.ports.sessions import HeldKind, Holder
 from holdfast.ports.source import Source
 from holdfast.runtime import events
-from holdfast.runtime.adaptive_limit import AdaptiveLimit
 from holdfast.runtime.clock import now
+from holdfast.runtime.worker_pool import AdaptiveLimit
 from holdfast.wiring import clusters
 from holdfast.wiring.guards import guard_of, host_guard, leased_guard
 from holdfast.wiring.keys import believed_keys, require_believed

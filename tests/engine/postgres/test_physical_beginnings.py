@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.runtime.failpoints import VARIABLE
+from holdfast.runtime.events import FAILPOINT_VARIABLE
 from tests.engine.postgres.clusters import Cluster, cluster, standby_of, started
 from tests.engine.postgres.yard import Yard, prove, restored
 from tests.support.waiting import until
@@ -31,7 +31,7 @@ BEGINNING = ["backup-beginning", "backup-begun", "cluster-asked", "files-listed"
 @pytest.mark.parametrize("failpoint", BEGINNING)
 def test_killed_while_it_begins_a_backup_leaves_nothing_behind(yard: Yard, failpoint: str) -> None:
     site = yard.site()
-    site.run("backup", "shop", code=KILLED, environment={VARIABLE: failpoint})
+    site.run("backup", "shop", code=KILLED, environment={FAILPOINT_VARIABLE: failpoint})
     assert site.manifests() == []
     until(lambda: yard.server.held() == 0)
     made = site.run("backup", "shop")

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import psycopg
 import pytest
 
-from holdfast.runtime.failpoints import VARIABLE, Name
+from holdfast.runtime.events import FAILPOINT_VARIABLE, Failpoint
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums
 from tests.engine.postgres.test_shapes import FILES
@@ -24,7 +24,7 @@ OF_OTHERS = (
     *("restore", "prune", "blob", "copy", "wal", "parts-read"),
     *("backup-beginning", "backup-begun", "cluster-asked", "files-listed"),
 )
-OF_BACKUP = [name for name in get_args(Name) if not name.startswith(OF_OTHERS)]
+OF_BACKUP = [name for name in get_args(Failpoint) if not name.startswith(OF_OTHERS)]
 TABLES = (
     "CREATE TABLE big (id int PRIMARY KEY, noise text)",
     "INSERT INTO big SELECT n, md5(n::text) FROM generate_series(1, 50000) n",
@@ -38,7 +38,7 @@ def site_of(lab: Laboratory, folder: Path, database: str, **source: Any) -> Site
 
 
 def killed_at(site: Site, name: str, *arguments: str) -> None:
-    site.run(*arguments, code=KILLED, environment={VARIABLE: name})
+    site.run(*arguments, code=KILLED, environment={FAILPOINT_VARIABLE: name})
 
 
 def comes_back(lab: Laboratory, site: Site, database: str, backup: str) -> None:

@@ -34,10 +34,10 @@ def test_an_error_has_its_priority_where_the_journal_reads_stderr_and_nowhere_el
 
 
 def test_an_event_has_the_priority_of_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    from holdfast.runtime import journal
+    from holdfast.runtime import events
 
-    monkeypatch.setattr(journal, "reads_stderr", lambda: True)
-    assert [journal.prefix(level) for level in ("error", "warning", "info")] == [
+    monkeypatch.setattr(events, "reads_stderr", lambda: True)
+    assert [events.prefix(level) for level in ("error", "warning", "info")] == [
         "<3>",
         "<4>",
         "<6>",

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from holdfast.config.secret import Secret
-from holdfast.runtime.logs import LogFormat, set_up
+from holdfast.runtime.events import LogFormat, set_up
 
 
 def logged(capsys: pytest.CaptureFixture[str], log_format: LogFormat) -> str:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -13,7 +18,19 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     RepositoryUnreachable,
 )
-from holdfast.runtime.cleanup import afterwards, noted_on, notes_of, on_failure
+from holdfast.runtime.cleanup import (
+    SIGNAL,
+    Cancellation,
+    Ended,
+    afterwards,
+    endable,
+    noted_on,
+    notes_of,
+    on_failure,
+    periodically,
+    waiting_for,
+)
+from tests.support.waiting import until
 
 Way = Callable[..., AbstractContextManager[None]]
 
@@ -107,3 +124,146 @@ def test_notes_are_found_on_what_an_error_was_raised_from() -> None:
     with pytest.raises(BackupFailed) as caught:
         translated()
     assert notes_of(caught.value) == ["cleaning up after it failed as well: close failed"]
+
+
+def test_everything_under_way_is_ended_even_if_one_refuses() -> None:
+    endings, ended = Cancellation(), list[str]()
+
+    def refuse() -> None:
+        ended.append("refused")
+        raise OSError("gone already")
+
+    with endings.registered(refuse), endings.registered(lambda: ended.append("second")):
+        endings.abort()
+    assert ended == ["refused", "second"]
+
+
+def test_what_is_done_is_not_ended_again() -> None:
+    endings, ended = Cancellation(), list[str]()
+    with endings.registered(lambda: ended.append("x")):
+        pass
+    endings.abort()
+    assert ended == []
+
+
+def test_nothing_begins_after_the_end() -> None:
+    endings = Cancellation()
+    endings.abort()
+    with pytest.raises(BackupFailed, match="the run was ended"), endings.registered(endings.abort):
+        pass
+
+
+def soon(act: Callable[[], object]) -> threading.Thread:
+    thread = threading.Timer(0.05, act)
+    thread.start()
+    return thread
+
+
+def in_a_socket() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.recv(1)
+
+
+def in_a_child() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        try:
+            child.wait()
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize("wait", [in_a_socket, in_a_child, lambda: threading.Event().wait(60)])
+def test_whatever_waits_is_ended_and_says_what_for(wait: Callable[[], None]) -> None:
+    with endable() as end:
+        waiting_for("waiting for lock on table 'orders'")
+        thread = soon(end)
+        with pytest.raises(Ended, match="waiting for lock on table 'orders'"):
+            wait()
+    thread.join()
+
+
+def test_after_the_block_nobody_is_ended_and_the_signal_means_what_it_did() -> None:
+    before = signal.getsignal(SIGNAL)
+    with endable() as end:
+        pass
+    # Late by the time between two lines: the handler of before is what counts.
+    seen: list[int] = []
+    signal.signal(SIGNAL, lambda number, _frame: seen.append(number))
+    try:
+        end()
+        assert seen == [SIGNAL]
+    finally:
+        signal.signal(SIGNAL, before)
+
+
+def test_an_end_that_comes_late_ends_neither_the_rest_nor_the_process() -> None:
+    before = signal.signal(SIGNAL, signal.SIG_DFL)
+    try:
+        with endable() as end:
+            pass
+        end()
+        signal.raise_signal(SIGNAL)
+    finally:
+        signal.signal(SIGNAL, before)
+
+
+def test_a_signal_that_somebody_else_sent_ends_nothing() -> None:
+    with endable():
+        signal.raise_signal(SIGNAL)
+
+
+def test_a_signal_that_our_parent_has_blocked_reaches_us_all_the_same() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNAL})
+    with endable() as end:
+        thread = soon(end)
+        with pytest.raises(Ended):
+            threading.Event().wait(60)
+    thread.join()
+
+
+def test_in_other_threads_the_block_ends_by_itself() -> None:
+    told: list[str] = []
+
+    def work() -> None:
+        with endable() as end:
+            end()
+            told.append("went on")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert told == ["went on"]
+
+
+def threads(name: str) -> int:
+    return sum(each.name == name for each in threading.enumerate())
+
+
+def test_it_is_done_again_and_again_and_not_after_the_block() -> None:
+    done: list[int] = []
+    with periodically(lambda: done.append(1), pause=lambda: 0.001, name="again"):
+        until(lambda: len(done) > 2)
+    seen = len(done)
+    assert (threads("again"), len(done)) == (0, seen)
+
+
+def test_it_ends_by_itself_once_it_says_so() -> None:
+    done: list[int] = []
+
+    def act() -> bool:
+        done.append(1)
+        return len(done) == 2
+
+    with periodically(act, pause=lambda: 0.001, name="enough"):
+        until(lambda: threads("enough") == 0)
+        assert len(done) == 2
+
+
+def test_a_block_that_fails_leaves_no_thread_behind_and_waits_for_no_pause() -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        periodically(lambda: None, pause=lambda: 3600.0, name="failed"),
+    ):
+        raise ZeroDivisionError
+    assert threads("failed") == 0

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from holdfast.runtime import events
-from holdfast.runtime.periodic import periodically
+from holdfast.runtime.cleanup import periodically
 
 TERMINAL_SECONDS = 0.2
 JOURNAL_SECONDS = 10.0

@@ -30,7 +30,7 @@ from holdfast.ports.host_state import Unfinished
 from holdfast.ports.run import Hold
 from holdfast.ports.source import Closing, Continuing, Snapshot, Source
 from holdfast.runtime.cleanup import noted_on
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 from holdfast.runtime.worker_pool import run_all
 
 

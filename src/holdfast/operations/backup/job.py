@@ -33,7 +33,7 @@ from holdfast.ports.run import Hold
 from holdfast.ports.source import Source
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 
 RUNS_SEEN = 50
 

@@ -11,8 +11,7 @@ from holdfast.limits.throttle import Throttle
 from holdfast.model.errors import DeadlineExceeded, HoldfastError, Interrupted, LeaseLost
 from holdfast.operations.context import JobSpec
 from holdfast.ports.run import Hold
-from holdfast.runtime.interruptible import Ended, endable
-from holdfast.runtime.periodic import periodically
+from holdfast.runtime.cleanup import Ended, endable, periodically
 
 MOST_SECONDS_BETWEEN_LOOKS = 1.0
 # Whatever caught the end of an opening, and went on, is ended again.

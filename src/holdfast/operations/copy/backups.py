@@ -26,7 +26,7 @@ from holdfast.operations.parts.blobs import stored_fingerprint
 from holdfast.ports.repository import Repository, read_document
 from holdfast.ports.run import Progress
 from holdfast.runtime import events
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

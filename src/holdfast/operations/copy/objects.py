@@ -18,7 +18,7 @@ from holdfast.model.errors import (
 )
 from holdfast.ports.repository import Content, Repository
 from holdfast.ports.run import Progress
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 from holdfast.runtime.worker_pool import run_all
 
 # What is longer fills the wire alone: two of them at once would only need more memory.

@@ -29,7 +29,7 @@ from holdfast.pipeline.fingerprint import Fingerprint
 from holdfast.pipeline.flow import Stage, flow
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 
 
 @dataclass(frozen=True, slots=True)

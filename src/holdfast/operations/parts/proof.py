@@ -17,7 +17,7 @@ from holdfast.pipeline.fingerprint import Size
 from holdfast.pipeline.flow import CorruptStream
 from holdfast.ports.repository import Repository
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 from holdfast.runtime.spool import spooled
 
 

@@ -30,7 +30,7 @@ from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest, Target
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from holdfast.model.wal_archive import Held
 from holdfast.operations.wal.list import CLUSTER, START, TIMELINE, by_cluster, needs_wal
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

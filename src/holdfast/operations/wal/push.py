@@ -40,7 +40,7 @@ from holdfast.pipeline.decrypt import Identities
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 from holdfast.runtime.worker_pool import run_all
 
 

@@ -11,7 +11,7 @@ import pytest
 from holdfast.cli.render import progress
 from holdfast.cli.render.progress import Meter, Reading, log_reading
 from holdfast.runtime import events
-from holdfast.runtime.logs import LogFormat, set_up
+from holdfast.runtime.events import LogFormat, set_up
 from tests.support.waiting import until
 
 

@@ -15,7 +15,7 @@ import pytest
 from holdfast.model.errors import DeadlineExceeded, LeaseLost
 from holdfast.operations.backup.job import backup
 from holdfast.ports.source import Blobs
-from holdfast.runtime.interruptible import waiting_for
+from holdfast.runtime.cleanup import waiting_for
 from tests.fakes.source import FakeSnapshot, FakeSource, table
 from tests.support.worlds import World
 

@@ -14,7 +14,7 @@ import pytest
 from holdfast.model.errors import BackupFailed, DeadlineExceeded, SessionCorrupt, TargetNotEmpty
 from holdfast.operations.wal.snapshot_script import SnapshotReport, SnapshotRequest, snapshot
 from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind
-from holdfast.runtime.interruptible import waiting_for
+from holdfast.runtime.cleanup import waiting_for
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BEGUN = Begun(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from holdfast.model.backup import Buffer, Member
 from holdfast.model.errors import BackupFailed
 from holdfast.ports.source import CompressionStage
-from holdfast.runtime.cancellation import Cancellation
+from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.mysql.dump.compressors import ChildCompression, Compressing
 from holdfast.sources.mysql.dump.dump_command import COMPLETED

@@ -12,7 +12,7 @@ from datetime import datetime
 from holdfast.model.backup import Buffer, Consistency, Member, PartKind, PartPlan, Server
 from holdfast.model.errors import BackupFailed
 from holdfast.ports.source import PartStream
-from holdfast.runtime.cancellation import Cancellation
+from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.mysql.dump.part_plan import FORMAT, XBSTREAM
 from holdfast.sources.mysql.dump.pipe import failure

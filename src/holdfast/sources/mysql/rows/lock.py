@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast.model.errors import BackupFailed, HoldfastError
-from holdfast.runtime.cleanup import afterwards, on_failure
-from holdfast.runtime.interruptible import waiting_for
+from holdfast.runtime.cleanup import afterwards, on_failure, waiting_for
 from holdfast.sources.mysql.server.failures import LOCK_TIMEOUT, StatementFailed
 from holdfast.sources.mysql.server.options import DdlPolicy
 from holdfast.sources.mysql.server.session import Session

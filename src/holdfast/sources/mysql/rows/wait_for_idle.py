@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from holdfast.model.errors import BackupFailed, GrantMissing
 from holdfast.runtime import events
-from holdfast.runtime.interruptible import waiting_for
+from holdfast.runtime.cleanup import waiting_for
 from holdfast.sources.mysql.server import replication
 from holdfast.sources.mysql.server.failures import StatementFailed
 from holdfast.sources.mysql.server.options import Options

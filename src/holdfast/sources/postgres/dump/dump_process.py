@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from holdfast.runtime.cancellation import Cancellation
+from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.dump import Dump, of_its_own, wait_for_locks

@@ -11,7 +11,7 @@ import psycopg
 
 from holdfast.model.backup import Consistency, PartKind, PartPlan, Server
 from holdfast.ports.source import PartStream
-from holdfast.runtime.cancellation import Cancellation
+from holdfast.runtime.cleanup import Cancellation
 from holdfast.sources.postgres.dump.dump_process import DumpProcess
 from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres.rows.snapshot import KIND, Texts

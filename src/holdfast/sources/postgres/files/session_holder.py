@@ -12,9 +12,8 @@ import psycopg
 from holdfast.model.errors import DatabaseUnreachable, SessionCorrupt, SessionLost, SnapshotLost
 from holdfast.model.wal import Position, segment_name
 from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind
-from holdfast.runtime.cleanup import on_failure
-from holdfast.runtime.failpoints import reached
-from holdfast.runtime.interruptible import waiting_for
+from holdfast.runtime.cleanup import on_failure, waiting_for
+from holdfast.runtime.events import reached
 from holdfast.sources.postgres.files import backup_functions
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login, end

@@ -14,7 +14,7 @@ from holdfast.model.wal_archive import Archiver
 from holdfast.ports.sessions import RUN_LABEL, HeldKind, Holder
 from holdfast.ports.source import Blobs, Finding, Snapshot, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 from holdfast.sources.keepalive import LOOK_SECONDS, joined, of_this_process
 from holdfast.sources.postgres.files import archiver, cluster
 from holdfast.sources.postgres.files.catalog_check import require_all

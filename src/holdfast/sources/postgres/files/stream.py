@@ -30,8 +30,7 @@ from holdfast.ports.source import (
     SourcePlan,
     TablePlan,
 )
-from holdfast.runtime.cancellation import Cancellation
-from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.files import archiver, cluster
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults

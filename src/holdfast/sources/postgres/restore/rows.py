@@ -13,7 +13,7 @@ from holdfast.model.backup import Member, Part
 from holdfast.model.errors import HoldfastError, RestoreFailed
 from holdfast.model.proven import StoredParts, proving
 from holdfast.ports.target import RestoreRequest
-from holdfast.runtime.cancellation import Cancellation
+from holdfast.runtime.cleanup import Cancellation
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.external_values import with_values
 from holdfast.sources.postgres.restore.transport import Inward

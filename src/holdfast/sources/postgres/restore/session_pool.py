@@ -10,8 +10,7 @@ from typing import Generic, TypeVar
 
 import psycopg
 
-from holdfast.runtime.cancellation import Cancellation
-from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.cleanup import Cancellation, noted_on
 from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres.server.login import Login
 

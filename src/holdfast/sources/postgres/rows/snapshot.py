@@ -11,8 +11,7 @@ import psycopg
 from holdfast.model.backup import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
 from holdfast.ports.sessions import Holding
 from holdfast.ports.source import Blobs, PartStream
-from holdfast.runtime.cancellation import Cancellation
-from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.sources.keepalive import let_go
 from holdfast.sources.postgres.rows import large_objects, long_values, sequences
 from holdfast.sources.postgres.rows.content_sums import Contents, ContentSums, SummedRows

@@ -13,7 +13,7 @@ import psycopg
 
 from holdfast.model.errors import SnapshotLost
 from holdfast.ports.sessions import Holding
-from holdfast.runtime.cancellation import Cancellation
+from holdfast.runtime.cleanup import Cancellation
 from holdfast.sources.postgres.server import snapshot_export
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.dump import Schema

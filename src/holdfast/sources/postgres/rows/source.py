@@ -15,8 +15,7 @@ from holdfast.model.errors import HoldfastError
 from holdfast.ports.sessions import RUN_LABEL, HeldKind, Holder, Holding
 from holdfast.ports.source import Blobs, Finding, Snapshot, SourcePlan
 from holdfast.runtime import events
-from holdfast.runtime.cancellation import Cancellation
-from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.sources.keepalive import Keepalive, joined
 from holdfast.sources.packing import SMALL_TABLE_BYTES
 from holdfast.sources.postgres.rows import large_objects, part_plan, table_plans, transport

@@ -12,7 +12,7 @@ import psycopg
 
 from holdfast.model.backup import Buffer, Member, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError
-from holdfast.runtime.cancellation import Cancellation
+from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.server import catalog_queries, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts

@@ -14,7 +14,7 @@ import psycopg
 from holdfast.model.backup import Relation
 from holdfast.model.errors import BackupFailed, HoldfastError
 from holdfast.runtime import events
-from holdfast.runtime.interruptible import waiting_for
+from holdfast.runtime.cleanup import waiting_for
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.quoting import qualified
 

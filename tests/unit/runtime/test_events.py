@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PROGRAM = """
-from holdfast.runtime.failpoints import reached
+from holdfast.runtime.events import reached
 for number in range(3):
     print(number, flush=True)
     reached("part-stored")
