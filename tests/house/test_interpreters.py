@@ -21,7 +21,7 @@ STARTS_FILTERS = {"sources/mysql/dump/pipe.py"}
 PROVERS = {"operations/parts/proof.py", "model/proven.py"}
 # psql, pg_restore, mariadb and mysql, mbstream.
 FED = {
-    "sources/postgres/server/script.py",
+    "sources/postgres/server/client_programs.py",
     "sources/postgres/dump/pg_restore.py",
     "sources/mysql/server/client.py",
     "sources/mysql/files/datadir.py",

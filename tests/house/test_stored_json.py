@@ -31,7 +31,7 @@ JOINED = {
     "sources/mysql/server/definition_text.py": "a statement of a text that is in memory",
     "sources/mysql/server/script.py": "a text that is in memory",
     "sources/mysql/dump/programs.py": "what a program says of itself",
-    "sources/postgres/restore/large_object_load.py": "counted before each piece",
+    "sources/postgres/restore/long_values.py": "counted before each piece",
     "sources/postgres/server/sampling.py": "a sample of a server",
     "sources/postgres/rows/transport.py": "one row of a server",
     "sources/postgres/files/entries.py": "names of one part, two thousand at the most",

@@ -12,7 +12,7 @@ from holdfast.model.backup import Consistency, Part, PartKind, Relation
 from holdfast.model.errors import Interrupted, RestoreFailed, TargetNotEmpty, VerifyFailed
 from holdfast.model.proven import OpenPart
 from holdfast.ports.target import RestoreRequest
-from holdfast.sources.postgres.restore import transport
+from holdfast.sources.postgres.restore import rows
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
 from holdfast.sources.postgres.target import PostgresTarget
@@ -312,7 +312,7 @@ def test_rows_of_a_part_that_turns_out_wrong_are_rolled_back(
 ) -> None:
     """All but the end of them has gone to the server when the proof fails."""
     if over == "wire":
-        monkeypatch.setattr(transport, "_may_read", lambda _: False)
+        monkeypatch.setattr(rows, "_may_read", lambda _: False)
     database = lab.database("CREATE TABLE a AS SELECT g FROM generate_series(1, 100000) g")
     parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
     lab.run(database, "TRUNCATE a" if not overwrite else "DELETE FROM a WHERE g > 7")

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from holdfast.ports.source import Source
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.rows.source import PostgresSource
-from holdfast.sources.postgres.server.quoting import literal
+from holdfast.sources.postgres.server.sql_text import literal
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump

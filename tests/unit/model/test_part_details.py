@@ -12,7 +12,7 @@ import pytest
 from holdfast.model.backup import Member, Part, Relation
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_details import Details
-from holdfast.sources.postgres.dump.dump_archive import TABLES, tables_in
+from holdfast.sources.postgres.dump.pg_dump_archive import TABLES, tables_in
 from holdfast.sources.postgres.server.table_part import TablePart
 from tests.support.manifests import part
 

@@ -17,7 +17,7 @@ from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.dump.restore import ArchiveRestore
-from holdfast.sources.postgres.restore import database_creation, selection
+from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.definition_parts import DefinitionParts
 from holdfast.sources.postgres.restore.existing_tables import require_all_or_none
 from holdfast.sources.postgres.restore.restore import Restore
@@ -25,7 +25,7 @@ from holdfast.sources.postgres.restore.staging_database import content, staged
 from holdfast.sources.postgres.server import cluster, failures
 from holdfast.sources.postgres.server.cluster import Cluster
 from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, Login
-from holdfast.sources.postgres.server.quoting import qualified
+from holdfast.sources.postgres.server.sql_text import qualified
 from holdfast.sources.postgres.server.table_part import TablePart
 
 APPLICATION_NAME = "holdfast-restore"
@@ -63,7 +63,7 @@ class PostgresTarget:
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         is_artefact = bool(selection.of_kind(request.parts, PartKind.ARCHIVE))
-        options = database_creation.options(request)
+        options = selection.creation_options(request)
         if not is_artefact:
             selection.data_parts(request)
             for piece in selection.pieces(selection.of_kind(request.parts, PartKind.DATA)):
@@ -99,14 +99,14 @@ class PostgresTarget:
         with staged(
             server,
             self._login,
-            database_creation.options(request),
+            selection.creation_options(request),
             overwrite=request.overwrite,
             before=lambda: steps.definitions.restore_globals(server, maintenance),
         ) as login:
             return steps.into(login).everything()
 
     def _require_version(self, server: Cluster, request: RestoreRequest) -> None:
-        made_by = database_creation.server_version(request) // 10000
+        made_by = selection.server_version(request) // 10000
         if made_by > server.major:
             raise Unsupported(
                 f"cannot restore into {self.name}: it runs version {server.version},"

@@ -1,24 +1,32 @@
-"""Running pg_restore, and saying which object it stopped at."""
+"""Running pg_restore on an archive: which entries it brings back, and which object it stopped at.
+
+It reads a pipe, or a file that several workers open, which has no name: however we end, nothing
+of it stays. An entry of the list of contents is `4021; 0 16385 TABLE DATA public orders owner`:
+its number, the numbers of the object (catalog and own), its kind, and names that nobody quotes,
+so only numbers are trusted.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
 from holdfast.model.backup import Relation
 from holdfast.model.errors import RestoreFailed
+from holdfast.model.proven import Proven
 from holdfast.model.restored import FailedObject
 from holdfast.runtime.process import ChildFailed, running
+from holdfast.runtime.spool import room_for, write_all
 from holdfast.sources.failed_objects import ROWS, hinted
-from holdfast.sources.postgres.dump.spool import DumpArchive
 from holdfast.sources.postgres.server import failures
+from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.statements import unquoted
-from holdfast.sources.postgres.server.tools import Tool
+from holdfast.sources.postgres.server.sql_text import unquoted
 
 # It repeats the statement that failed after the error: a function may have many lines.
 STDERR_LINES = 2000
@@ -37,6 +45,38 @@ _MADE = re.compile(
     r" (?P<kind>[A-Z]+(?: [A-Z]+)*?)(?: ONLY| IF NOT EXISTS)?"
     rf" (?P<name>{_NAME}(?:\.{_NAME})?)"
 )
+_LISTED_ENTRY = re.compile(r"\d+; \d+ (?P<oid>\d+) (?P<said>.*)")
+_LISTED_ROWS = "TABLE DATA "
+_FOREIGN_KEY = "FK CONSTRAINT "
+_COMMENT_ON_CONSTRAINT = re.compile(r"COMMENT .*\bCONSTRAINT .* ON ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpArchive:
+    """One artefact at hand, and why so many workers may read it; `file` holds it too, if any."""
+
+    proven: Proven
+    workers: int
+    reason: str
+    file: IO[bytes] | None = None
+
+
+@contextmanager
+def at_hand(proven: Proven, *, size_bytes: int, workers: int) -> Iterator[DumpArchive]:
+    """The artefact for `workers`: as a file where there is room for one, else as one stream."""
+    if workers < 2:
+        yield DumpArchive(proven=proven, workers=1, reason="one worker was asked for")
+        return
+    folder, reason = room_for(size_bytes, environment=os.environ)
+    if folder is None:
+        reason = f"workers need the dump as a file: {reason}"
+        yield DumpArchive(proven=proven, workers=1, reason=reason)
+        return
+    # Without a buffer of its own, which would only fail at the end, once more.
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for chunk in proven:
+            write_all(file, chunk, folder)
+        yield DumpArchive(proven=proven, workers=workers, reason=reason, file=file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +193,35 @@ def _use(listed: Sequence[IO[bytes]]) -> list[str]:
 def _path(file: IO[bytes]) -> str:
     """A name under which the child, and its children, can open a nameless file anew."""
     return f"/dev/fd/{file.fileno()}"
+
+
+def with_rows_of(listed: str, oids: Collection[int]) -> str:
+    """Everything, but rows of these tables only.
+
+    A foreign key to a table without its rows could not be made, nor a comment on it: which
+    keys are complete, and which constraint a comment is on, the contents do not tell.
+    """
+
+    def wanted(oid: int, said: str) -> bool:
+        if said.startswith(_LISTED_ROWS):
+            return oid in oids
+        return not said.startswith(_FOREIGN_KEY) and not _COMMENT_ON_CONSTRAINT.match(said)
+
+    return _entries(listed, wanted)
+
+
+def only_rows_of(listed: str, oids: Collection[int]) -> str:
+    """The rows of these tables and nothing else."""
+    return _entries(listed, lambda oid, said: said.startswith(_LISTED_ROWS) and oid in oids)
+
+
+def _entries(listed: str, wanted: Callable[[int, str], bool]) -> str:
+    kept: list[str] = []
+    for line in listed.split("\n"):
+        entry = _LISTED_ENTRY.match(line)
+        if entry and wanted(int(entry["oid"]), entry["said"]):
+            kept.append(f"{line}\n")
+    return "".join(kept)
 
 
 def failed_entries(said: str, names: Mapping[int, Relation]) -> tuple[FailedObject, ...]:

@@ -17,21 +17,24 @@ from holdfast.model.restored import FailedObject, Restored
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime import events
 from holdfast.sources.failed_objects import hinted
-from holdfast.sources.postgres.dump import dump_archive, spool, table_of_contents
-from holdfast.sources.postgres.dump.dump_archive import Listed
-from holdfast.sources.postgres.dump.pg_restore import PgRestore
-from holdfast.sources.postgres.dump.plain_restore import PlainRestore
-from holdfast.sources.postgres.dump.spool import DumpArchive
+from holdfast.sources.postgres.dump import pg_dump_archive, pg_restore
+from holdfast.sources.postgres.dump.pg_dump_archive import Listed
+from holdfast.sources.postgres.dump.pg_restore import (
+    DumpArchive,
+    PgRestore,
+    only_rows_of,
+    with_rows_of,
+)
+from holdfast.sources.postgres.dump.plain_sql import PlainRestore
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.existing_tables import require_all_or_none
 from holdfast.sources.postgres.restore.restore import Restore
 from holdfast.sources.postgres.restore.staging_database import content, staged
-from holdfast.sources.postgres.server import failures, script, statements, tools
+from holdfast.sources.postgres.server import client_programs, failures, sql_text
+from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.cluster import Cluster
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.quoting import qualified
-from holdfast.sources.postgres.server.statements import Statement
-from holdfast.sources.postgres.server.tools import Tool
+from holdfast.sources.postgres.server.sql_text import Statement, qualified
 
 UNDEFINED = ("42P01", "3F000")
 # Workers of pg_restore make what needs no table while rows are loaded: a domain's constraint that
@@ -70,7 +73,7 @@ class ArchiveRestore:
         if not self._request.keep_going:
             self.steps.definitions.rehearse(PartKind.GRANTS, self._login)
         unloaded: tuple[FailedObject, ...] = ()
-        if self._form == dump_archive.PLAIN:
+        if self._form == pg_dump_archive.PLAIN:
             unloaded = self._from_plain_sql(server)
         else:
             unloaded = self._from_archive(server, wanted)
@@ -90,7 +93,7 @@ class ArchiveRestore:
 
     def _by_psql(self, server: Cluster, proven: Proven) -> None:
         try:
-            script.run(self._psql(server), self._login.hasty, proven)
+            client_programs.run_psql(self._psql(server), self._login.hasty, proven)
         except RestoreFailed as error:
             raise hinted(error) from error.__cause__
 
@@ -100,7 +103,7 @@ class ArchiveRestore:
             chosen = ""
             if wanted:
                 listed = pg_restore.contents(at_hand)
-                chosen = table_of_contents.with_rows_of(listed, {table.oid for table in wanted})
+                chosen = with_rows_of(listed, {table.oid for table in wanted})
             if self._request.keep_going:
                 return self._part_by_part(pg_restore, at_hand, chosen)
             for sections in _SECTIONS if at_hand.workers > 1 else ((),):
@@ -115,10 +118,10 @@ class ArchiveRestore:
 
         def statements_of(section: str) -> Iterator[Statement]:
             options = [f"--section={section}", *self._rights()]
-            return statements.statements(pg_restore.script(at_hand, options, contents=chosen))
+            return sql_text.statements(pg_restore.script(at_hand, options, contents=chosen))
 
         self.steps.carry_out(statements_of("pre-data"))
-        names = {table.oid: table.relation for table in dump_archive.tables_in(self._part)}
+        names = {table.oid: table.relation for table in pg_dump_archive.tables_in(self._part)}
         unloaded = pg_restore.rows(at_hand, contents=chosen, names=names)
         self.steps.carry_out(statements_of("post-data"))
         return unloaded
@@ -130,7 +133,7 @@ class ArchiveRestore:
                 "cannot replace rows: a backup of engine tools only adds them",
                 hint="empty the tables first, or restore into a new database",
             )
-        self._require_empty(wanted or dump_archive.tables_in(self._part))
+        self._require_empty(wanted or pg_dump_archive.tables_in(self._part))
         pg_restore = self._pg_restore(server, self._login)
         # One transaction is one session, whatever the number of workers.
         with self._at_hand(workers=1) as at_hand:
@@ -140,7 +143,7 @@ class ArchiveRestore:
             chosen = ""
             if wanted:
                 listed = pg_restore.contents(at_hand)
-                chosen = table_of_contents.only_rows_of(listed, {table.oid for table in wanted})
+                chosen = only_rows_of(listed, {table.oid for table in wanted})
             pg_restore.restore(at_hand, options, contents=chosen)
         self.steps.progress.part_done(self._part.name)
 
@@ -149,7 +152,7 @@ class ArchiveRestore:
         part = self._part
         with (
             self.steps.stored.proven(part) as proven,
-            spool.at_hand(proven, size_bytes=part.plain_bytes, workers=workers) as at_hand,
+            pg_restore.at_hand(proven, size_bytes=part.plain_bytes, workers=workers) as at_hand,
         ):
             events.info("pg_restore reads the dump", workers=at_hand.workers, reason=at_hand.reason)
             yield at_hand
@@ -163,7 +166,7 @@ class ArchiveRestore:
             (not request.privileges, "everything but privileges"),
             (not request.tablespaces, "everything but tablespaces"),
         ):
-            if asked and self._form == dump_archive.PLAIN:
+            if asked and self._form == pg_dump_archive.PLAIN:
                 raise Unsupported(
                     f"cannot restore {what} from '{self._part.name}': a dump in plain SQL comes"
                     " back whole",
@@ -181,13 +184,13 @@ class ArchiveRestore:
                     )
 
     def _psql(self, server: Cluster) -> Tool:
-        return tools.find("psql", server.major, server.version, self.tool_folders)
+        return client_programs.find("psql", server.major, server.version, self.tool_folders)
 
     def _pg_restore(self, server: Cluster, login: Login) -> PgRestore:
         """Not older than the server, nor than the pg_dump whose format it has to read."""
-        made_by = Details(self._part).number(dump_archive.PG_DUMP_MAJOR)
+        made_by = Details(self._part).number(pg_dump_archive.PG_DUMP_MAJOR)
         major, version = max((made_by, str(made_by)), (server.major, server.version))
-        tool = tools.find("pg_restore", major, version, self.tool_folders)
+        tool = client_programs.find("pg_restore", major, version, self.tool_folders)
         return PgRestore(tool=tool, login=login)
 
     def _rights(self) -> list[str]:
@@ -219,12 +222,12 @@ class ArchiveRestore:
 
     @property
     def _form(self) -> str:
-        return Details(self._part).word(dump_archive.FORMAT, of=dump_archive.SUFFIXES)
+        return Details(self._part).word(pg_dump_archive.FORMAT, of=pg_dump_archive.SUFFIXES)
 
 
 def _wanted(part: Part, request: RestoreRequest) -> list[Listed]:
     """The tables that were asked for, by their own name or that of one above them."""
-    listed = dump_archive.tables_in(part)
+    listed = pg_dump_archive.tables_in(part)
     wanted: dict[int, Listed] = {}
     for asked in request.tables:
         meant = {each for table in listed for each in table.relations if _is_called(each, asked)}

@@ -12,14 +12,14 @@ import psycopg
 from holdfast.model.backup import Consistency, PartKind, PartPlan, Server
 from holdfast.ports.source import PartStream
 from holdfast.runtime.cleanup import Cancellation
-from holdfast.sources.postgres.dump.dump_process import DumpProcess
+from holdfast.sources.postgres.dump.pg_dump_archive import DumpProcess
 from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres.rows.snapshot import KIND, Texts
 from holdfast.sources.postgres.server import database_properties
 from holdfast.sources.postgres.server.catalog_queries import Facts
-from holdfast.sources.postgres.server.dump import Globals
-from holdfast.sources.postgres.server.snapshot_export import Exported
-from holdfast.sources.postgres.server.tools import Tool
+from holdfast.sources.postgres.server.client_programs import Tool
+from holdfast.sources.postgres.server.schema_dump import Globals
+from holdfast.sources.postgres.server.shared_snapshot import Exported
 
 
 @dataclass(frozen=True, kw_only=True)

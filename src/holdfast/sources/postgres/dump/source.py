@@ -13,9 +13,8 @@ from holdfast.model.backup import Codec, Consistency, Selection, Server
 from holdfast.model.errors import SnapshotLost
 from holdfast.ports.source import Blobs, Finding, Snapshot, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import afterwards
-from holdfast.sources.postgres.dump import dump_archive, pg_dump
-from holdfast.sources.postgres.dump.dump_process import DumpProcess
-from holdfast.sources.postgres.dump.pg_dump import HIGHEST_LEVEL, Compression
+from holdfast.sources.postgres.dump import pg_dump_archive
+from holdfast.sources.postgres.dump.pg_dump_archive import HIGHEST_LEVEL, Compression, DumpProcess
 from holdfast.sources.postgres.dump.snapshot import ToolsSnapshot
 from holdfast.sources.postgres.rows.part_plan import BIG_DATABASE_BYTES
 from holdfast.sources.postgres.rows.snapshot import KIND
@@ -25,16 +24,16 @@ from holdfast.sources.postgres.server import (
     database_properties,
     databases,
     preflight,
-    snapshot_export,
+    shared_snapshot,
 )
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
-from holdfast.sources.postgres.server.dump import Globals
+from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.failures import LockTimedOut
 from holdfast.sources.postgres.server.inspection import Inspector
 from holdfast.sources.postgres.server.locks import Queue, in_the_way, waits
 from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, Login
-from holdfast.sources.postgres.server.snapshot_export import Exported
-from holdfast.sources.postgres.server.tools import Tool
+from holdfast.sources.postgres.server.schema_dump import Globals
+from holdfast.sources.postgres.server.shared_snapshot import Exported
 
 
 class PostgresToolsSource:
@@ -164,9 +163,9 @@ class PostgresToolsSource:
         waiting = Queue(self._login)
         form, _ = self._form(found)
         while True:
-            exported = snapshot_export.take_snapshot(held, self._login, user=found.login)
+            exported = shared_snapshot.take_snapshot(held, self._login, user=found.login)
             arguments = partial(
-                pg_dump.arguments,
+                pg_dump_archive.arguments,
                 dump,
                 form=form,
                 snapshot=exported.name,
@@ -206,17 +205,17 @@ class PostgresToolsSource:
                 of_everybody=database_properties.settings_of_everybody(held),
             ),
             used=used,
-            parts=dump_archive.parts_of(
+            parts=pg_dump_archive.parts_of(
                 found, listed, creation, form=form, pg_dump=dump, workers=workers
             ),
             notes=(*catalog_queries.notes(found, listed), *catalog_queries.hidden(held)),
         )
 
     def _form(self, found: Facts) -> tuple[str, str]:
-        return dump_archive.format_for(found, plain_from_bytes=self._plain_from_bytes)
+        return pg_dump_archive.format_for(found, plain_from_bytes=self._plain_from_bytes)
 
     def _who_compresses(self, form: str) -> str:
-        if form == dump_archive.PLAIN:
+        if form == pg_dump_archive.PLAIN:
             return "the dump is compressed by us, as the job says"
         level = min(self._compression.level, HIGHEST_LEVEL)
         return f"pg_dump compresses by itself, at level {level} (never above {HIGHEST_LEVEL})"

@@ -11,7 +11,7 @@ from holdfast.ports.sessions import Anchor, Ended
 from holdfast.runtime import events
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.failures import INSUFFICIENT_PRIVILEGE
-from holdfast.sources.postgres.server.quoting import identifier
+from holdfast.sources.postgres.server.sql_text import identifier
 
 # pg_backup_start and pg_backup_stop have these names, and no other mode, from here on.
 RENAMED = 150000

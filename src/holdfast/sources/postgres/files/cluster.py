@@ -16,7 +16,7 @@ from holdfast.sources.postgres.files.page import PAGE_BYTES
 from holdfast.sources.postgres.files.tree import CONTROL_FILE, Tree
 from holdfast.sources.postgres.server.inspection import asking
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.quoting import identifier
+from holdfast.sources.postgres.server.sql_text import identifier
 
 OLDEST_SERVER = 140000
 SEGMENT_PAGES = 131072

@@ -13,8 +13,8 @@ from holdfast.model.errors import RestoreFailed, ToolMissing, Unsupported
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import PASSABLE_FOLDER, make_folder
 from holdfast.runtime.process import output_of
-from holdfast.sources.postgres.server import tools
-from holdfast.sources.postgres.server.tools import Tool
+from holdfast.sources.postgres.server import client_programs
+from holdfast.sources.postgres.server.client_programs import Tool
 
 PROGRAM = "pg_combinebackup"
 
@@ -23,7 +23,7 @@ def combiner(server_version: str) -> Tool:
     """The program of the server's own release: another one refuses its files. Raises
     `ToolMissing`, before anything was fetched."""
     major = int(server_version.partition(".")[0])
-    found = tools.find(PROGRAM, major, server_version, ())
+    found = client_programs.find(PROGRAM, major, server_version, ())
     if found.major != major:
         raise ToolMissing(
             f"cannot use '{found.path}' for server {server_version}: it is version {found.version}",

@@ -41,7 +41,7 @@ from holdfast.sources.postgres.files.start_settings import (
     forced,
     says_where_its_socket_is,
 )
-from holdfast.sources.postgres.server import tools
+from holdfast.sources.postgres.server import client_programs
 from holdfast.sources.postgres.server.login import Login
 
 LOOK_SECONDS = 0.2
@@ -246,7 +246,7 @@ class ClusterStarter:
 
     def _tool(self, name: str, major: str = "") -> str:
         major = major or self._major()
-        found = tools.find(name, int(major), major, ())
+        found = client_programs.find(name, int(major), major, ())
         if found.major != int(major):
             raise ToolMissing(
                 f"cannot start a server of version {major}: only {name} {found.version} is here",

@@ -17,7 +17,7 @@ from holdfast.runtime.events import reached
 from holdfast.sources.postgres.files import backup_functions
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login, end
-from holdfast.sources.postgres.server.snapshot_export import take_snapshot
+from holdfast.sources.postgres.server.shared_snapshot import take_snapshot
 
 AGAIN = "throw away what was copied, and begin again"
 _TIMELINE = re.compile(r"^START TIMELINE: (\d+)$", re.MULTILINE)

@@ -48,9 +48,9 @@ from holdfast.sources.postgres.files.stream_inventory import (
 from holdfast.sources.postgres.files.stream_pages import StreamPages
 from holdfast.sources.postgres.files.tar_stream import TarStream, Watcher
 from holdfast.sources.postgres.files.wire_failures import wire_failed
-from holdfast.sources.postgres.server import databases, tools
+from holdfast.sources.postgres.server import client_programs, databases
+from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.tools import Tool
 
 PROGRAM = "pg_basebackup"
 PART = "basebackup.tar"
@@ -335,4 +335,4 @@ class StreamSource:
 
 
 def _tool(found: StreamFacts) -> Tool:
-    return tools.find(PROGRAM, found.version_number // 10000, found.version, ())
+    return client_programs.find(PROGRAM, found.version_number // 10000, found.version, ())

@@ -15,7 +15,7 @@ from holdfast.sources.postgres.files.backup_functions import TIMELINE
 from holdfast.sources.postgres.files.cluster import OLDEST_SERVER
 from holdfast.sources.postgres.files.stream_inventory import known_databases
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.quoting import identifier
+from holdfast.sources.postgres.server.sql_text import identifier
 
 # It streams nothing beside the files, so one sender is enough.
 SENDERS = 1

@@ -10,7 +10,7 @@ from holdfast.model.errors import SlotMissing
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.files import cluster
 from holdfast.sources.postgres.files.wire_failures import wire_failed
-from holdfast.sources.postgres.server import tools
+from holdfast.sources.postgres.server import client_programs
 from holdfast.sources.postgres.server.login import Login
 
 PROGRAM = "pg_receivewal"
@@ -53,7 +53,7 @@ class PostgresWalStream:
     @contextmanager
     def receiving(self, folder: str) -> Iterator[_Receiving]:
         _, version, number = self._examined()
-        tool = tools.find(PROGRAM, number // 10000, version, ())
+        tool = client_programs.find(PROGRAM, number // 10000, version, ())
         argv = [str(tool.path), "--no-password", "--no-loop", f"--directory={folder}"]
         argv += [f"--slot={self._slot}"] if self._slot else []
         argv.append(f"--dbname={self._login.conninfo()}")

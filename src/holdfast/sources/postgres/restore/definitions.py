@@ -16,7 +16,7 @@ from holdfast.model.errors import RestoreFailed
 from holdfast.model.restored import FailedObject
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.server import failures
-from holdfast.sources.postgres.server.statements import NAME, Heading, Statement
+from holdfast.sources.postgres.server.sql_text import NAME, Heading, Statement
 
 _SETTING = re.compile(
     rf"SET (?P<name>{NAME}) = .*;$|SELECT pg_catalog\.set_config\('(?P<function>\w+)',", re.DOTALL

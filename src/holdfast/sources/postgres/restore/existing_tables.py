@@ -26,7 +26,7 @@ from holdfast.sources.postgres.restore.unchosen_tables import UnchosenTables, re
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.locks import Queue
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.quoting import identifier, qualified
+from holdfast.sources.postgres.server.sql_text import identifier, qualified
 from holdfast.sources.postgres.server.table_part import TablePart
 
 NO_TRIGGERS = "SET LOCAL session_replication_role = replica"

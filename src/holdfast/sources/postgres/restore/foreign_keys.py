@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 import psycopg
 
 from holdfast.model.backup import Relation
-from holdfast.sources.postgres.server.quoting import identifier, qualified
+from holdfast.sources.postgres.server.sql_text import identifier, qualified
 
 # Those of partitions are their root's, and change with it.
 _KEYS = """

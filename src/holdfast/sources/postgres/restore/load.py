@@ -22,7 +22,7 @@ from holdfast.sources.postgres.restore.rows import BY_ROWS, Piece, Rows, RowsIn
 from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.quoting import qualified
+from holdfast.sources.postgres.server.sql_text import qualified
 from holdfast.sources.postgres.server.table_part import TablePart
 
 

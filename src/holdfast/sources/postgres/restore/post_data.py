@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from holdfast.sources.postgres.restore.definitions import Settings, settings_before
-from holdfast.sources.postgres.server.statements import NAME, Statement
+from holdfast.sources.postgres.server.sql_text import NAME, Statement
 
 _CONSTRAINT = re.compile(
     rf"ALTER TABLE (?:ONLY )?(?P<table>{NAME}\.{NAME})\s+ADD CONSTRAINT {NAME} "

@@ -20,16 +20,15 @@ from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.restore import (
-    analyze,
     content_check,
-    database_creation,
     foreign_keys,
-    large_object_load,
     load,
+    long_values,
     post_data,
+    rows,
     second_try,
     selection,
-    transport,
+    staging_database,
 )
 from holdfast.sources.postgres.restore.content_check import ContentCheck
 from holdfast.sources.postgres.restore.definition_parts import DefinitionParts
@@ -39,9 +38,9 @@ from holdfast.sources.postgres.restore.load import Loader, Unloaded
 from holdfast.sources.postgres.restore.post_data import Work
 from holdfast.sources.postgres.restore.rows import Piece, RowsIn
 from holdfast.sources.postgres.restore.session_pool import SessionPool
-from holdfast.sources.postgres.server import failures, statements
+from holdfast.sources.postgres.server import failures, sql_text
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.statements import Statement
+from holdfast.sources.postgres.server.sql_text import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +93,11 @@ class Restore:
     def finished(self, unloaded: tuple[FailedObject, ...]) -> Restored:
         """What comes last, in whatever way all else came; rows that did not come are `unloaded`."""
         with self._hasty.session() as session:
-            differences = database_creation.differences(session, self.request)
-        notes = analyze.everything(self._hasty, workers=self.request.workers)
+            differences = selection.differences(session, self.request)
+        notes = staging_database.analyze(self._hasty, workers=self.request.workers)
         self.definitions.carry_out(PartKind.GRANTS, self._hasty)
         failed = self._again(self.failed.take())
-        analyze.make_durable(self.login)
+        staging_database.make_durable(self.login)
         return Restored(
             failed=(*unloaded, *failed), preamble=PREAMBLE, notes=(*differences, *notes)
         )
@@ -125,7 +124,7 @@ class Restore:
 
     @contextmanager
     def _rows_in(self, login: Login) -> Iterator[RowsIn]:
-        with transport.chosen(login.connect) as inward:
+        with rows.chosen(login.connect) as inward:
             yield RowsIn(request=self.request, stored=self.stored, inward=inward)
 
     def _pieces(self) -> list[tuple[Part, Piece]]:
@@ -196,9 +195,9 @@ class Restore:
                 if part.kind is PartKind.BLOBS:
                     if self.request.open_blob is None:
                         raise RestoreFailed("cannot restore large objects: no blobs are at hand")
-                    large_object_load.put_blobs(session, proven, self.request.open_blob)
+                    long_values.put_blobs(session, proven, self.request.open_blob)
                 else:
-                    found = large_object_load.put_rows(session, proven)
+                    found = long_values.put_rows(session, proven)
                     if found != part.rows:
                         raise RestoreFailed(
                             f"cannot restore '{part.name}': {part.rows} pages were stored,"
@@ -225,7 +224,7 @@ class Restore:
             with self.definitions.statements_of_part(part) as found:
                 wanted: Iterable[Statement] = found
                 if self.request.tables:
-                    wanted = statements.without_foreign_keys(
+                    wanted = sql_text.without_foreign_keys(
                         found, unless=lambda table, other: {table, other} <= filled
                     )
                 self.carry_out(wanted)

@@ -1,32 +1,48 @@
-"""The rows of one table on their way into it, in whatever transaction its caller has."""
+"""The rows of one table on their way into it, in whatever transaction the caller has.
+
+They travel through a named pipe that the server reads where that works, else over the wire.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+import select
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 import psycopg
+from psycopg import pq
 
 from holdfast.model.backup import Member, Part
 from holdfast.model.errors import HoldfastError, RestoreFailed
 from holdfast.model.proven import StoredParts, proving
 from holdfast.ports.target import RestoreRequest
-from holdfast.runtime.cleanup import Cancellation
+from holdfast.runtime.cleanup import Cancellation, afterwards, on_failure
 from holdfast.sources.postgres.restore import selection
-from holdfast.sources.postgres.restore.external_values import with_values
-from holdfast.sources.postgres.restore.transport import Inward
+from holdfast.sources.postgres.restore.long_values import with_values
+from holdfast.sources.postgres.rows.copy_command import POLL_MILLISECONDS
+from holdfast.sources.postgres.rows.pipe import READ, Pipes, pipes_for, widened
+from holdfast.sources.postgres.rows.transport import is_local, peer_uid
+from holdfast.sources.postgres.server.sql_text import literal
 from holdfast.sources.postgres.server.table_part import TablePart
 from holdfast.sources.stream_cutter import StreamCutter
 
+Chunks = Iterable[bytes | memoryview]
+
+# Stands in a COPY where the place of the rows goes; no name of a table could hold a NUL.
+PLACE = "\0"
+_MAY_READ = "SELECT pg_has_role(current_user, 'pg_read_server_files', 'USAGE')"
+
 # What rows can do that are not those that were stored.
 BY_ROWS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProtocolViolation, EOFError)
-
 # A table's bytes in a pack are what it has on the server's disk, which may compress well.
 MOST_PACK_BYTES = 64 << 20
 PACKS_KEPT = 3
-
 Rows = Iterable[bytes | memoryview]
 Piece = Part | Member
 """A table, a range of one, or one of several tables in a pack."""
@@ -112,3 +128,150 @@ class Packs:
                 self._whole.popitem(last=False)
         self._whole.move_to_end(part.name)
         return self._whole[part.name]
+
+
+class Inward(Protocol):
+    """One way for rows into the server; `placeholder` is the source that a COPY names."""
+
+    name: str
+    placeholder: str
+
+    def copy(self, connection: psycopg.Connection, statement: str, chunks: Chunks) -> int:
+        """Run the COPY with `chunks` as its rows; how many the server took."""
+        ...
+
+
+@contextmanager
+def chosen(connect: Callable[[], psycopg.Connection]) -> Iterator[Inward]:
+    """The pipe where a row passes through it for real, else the wire."""
+    with connect() as session:
+        if not is_local(session) or not _may_read(session):
+            yield WireIn()
+            return
+        uid = peer_uid(session)
+    with pipes_for(uid, server_may=READ) as pipes:
+        fifo = FifoIn(pipes)
+        with connect() as session:
+            works = _works(fifo, session)
+        yield fifo if works else WireIn()
+
+
+def _may_read(session: psycopg.Connection) -> bool:
+    row = session.execute(_MAY_READ).fetchone()
+    return bool(row and row[0])
+
+
+def _works(fifo: FifoIn, session: psycopg.Connection) -> bool:
+    try:
+        session.execute("CREATE TEMPORARY TABLE holdfast_trial (a int)")
+        return fifo.copy(session, f"COPY holdfast_trial FROM {PLACE}", [b"1\n"]) == 1
+    except (psycopg.Error, HoldfastError, OSError):
+        return False
+
+
+class WireIn:
+    """Over the connection: any server."""
+
+    name = "wire"
+    placeholder = "STDIN"
+
+    def copy(self, connection: psycopg.Connection, statement: str, chunks: Chunks) -> int:
+        with connection.cursor() as cursor:
+            with cursor.copy(statement.encode()) as copy:
+                for chunk in chunks:
+                    copy.write(chunk)
+            return cursor.rowcount
+
+
+class FifoIn:
+    """Through a named pipe that the server itself reads."""
+
+    name = "fifo"
+    placeholder = PLACE
+
+    def __init__(self, pipes: Pipes) -> None:
+        self._pipes = pipes
+
+    def copy(self, connection: psycopg.Connection, statement: str, chunks: Chunks) -> int:
+        with self._pipes.made() as path:
+            place = literal(str(path))
+            return _Feed(connection, statement.replace(PLACE, place), path).run(chunks)
+
+
+class _Feed:
+    """One COPY from a pipe under way."""
+
+    def __init__(self, connection: psycopg.Connection, statement: str, path: Path) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._statement = statement
+        self._path = path
+
+    def run(self, chunks: Chunks) -> int:
+        self._pgconn.send_query(self._statement.encode())
+        while self._pgconn.flush():
+            self._look(select.POLLIN | select.POLLOUT)
+        with on_failure(self._cancel):
+            descriptor = self._opened()
+            if descriptor is not None:
+                with afterwards(os.close, descriptor):
+                    self._write(descriptor, chunks)
+        return self._answer()
+
+    def _cancel(self) -> None:
+        """An end of file would look like the end of the rows: the server must not keep them."""
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe()
+            self._answer()
+
+    def _opened(self) -> int | None:
+        """Our end, once the server has opened its own; None where it failed before that."""
+        while self._pgconn.is_busy():
+            try:
+                return widened(os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+            # The server is on its way to its open(2); only its answer could be heard meanwhile.
+            self._look(select.POLLIN, milliseconds=1)
+        return None
+
+    def _write(self, descriptor: int, chunks: Chunks) -> None:
+        for chunk in chunks:
+            view = memoryview(chunk)
+            while view:
+                try:
+                    view = view[os.write(descriptor, view) :]
+                except BlockingIOError:
+                    self._wait_for_room(descriptor)
+                except BrokenPipeError:
+                    # It stopped reading: its answer says why.
+                    return
+
+    def _wait_for_room(self, descriptor: int) -> None:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        poll.poll(POLL_MILLISECONDS)
+
+    def _look(self, events: int, *, milliseconds: int = POLL_MILLISECONDS) -> None:
+        poll = select.poll()
+        poll.register(self._pgconn.socket, events)
+        if poll.poll(milliseconds):
+            self._pgconn.consume_input()
+
+    def _answer(self) -> int:
+        failed: psycopg.Error | None = None
+        rows = 0
+        while True:
+            while self._pgconn.is_busy():
+                self._look(select.POLLIN)
+            result = self._pgconn.get_result()
+            if result is None:
+                break
+            if result.status == pq.ExecStatus.COMMAND_OK:
+                rows = result.command_tuples or 0
+            else:
+                failed = psycopg.errors.error_from_result(result)
+        if failed is not None:
+            raise failed
+        return rows

@@ -19,7 +19,7 @@ from holdfast.sources.postgres.restore.definitions import PREAMBLE
 from holdfast.sources.postgres.restore.load import Unloaded, restoring
 from holdfast.sources.postgres.restore.rows import Packs, RowsIn
 from holdfast.sources.postgres.server import failures
-from holdfast.sources.postgres.server.statements import Statement
+from holdfast.sources.postgres.server.sql_text import Statement
 
 _PATH = re.compile(r'ALTER DATABASE :"DBNAME" SET "search_path" TO (?P<path>.*);$', re.DOTALL)
 # One object may have waited for another that failed.

@@ -1,8 +1,12 @@
-"""A restored database appears whole or not at all: it is filled under another name."""
+"""A restored database appears whole or not at all: it is filled under another name.
+
+Before it takes its own it has statistics, and all of it is on the disk.
+"""
 
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
@@ -10,15 +14,26 @@ import psycopg
 
 from holdfast.model.errors import HoldfastError, TargetNotEmpty
 from holdfast.runtime.cleanup import noted_on
+from holdfast.sources.postgres.restore.session_pool import SessionPool
+from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.cluster import Cluster, first_object
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.quoting import identifier
+from holdfast.sources.postgres.server.sql_text import identifier
 
 # The server cuts names at 63 bytes, which would make two of them one.
 NAME_BYTES = 63
 _SUBSCRIPTIONS = """
 SELECT subname::text FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
 WHERE d.datname = current_database()
+"""
+
+# Biggest first. A partitioned table's own statistics are of all its partitions.
+_TO_ANALYZE = """
+SELECT format('%I.%I', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY c.relpages DESC
 """
 
 
@@ -131,3 +146,33 @@ def _forget_subscriptions(login: Login) -> None:
                 f"DROP SUBSCRIPTION {subscription}",
             ):
                 connection.execute(statement.encode())
+
+
+def analyze(login: Login, *, workers: int) -> tuple[str, ...]:
+    """Gather all of them; of which tables there are none, and why."""
+    missing: list[str] = []
+    lock = threading.Lock()
+
+    def learn(session: psycopg.Connection, table: str) -> None:
+        try:
+            session.execute(f"ANALYZE {table}".encode())
+        except psycopg.Error as error:
+            if failures.ends_all(error, session):
+                raise failures.restoring(failures.said(error), f"statistics of {table}") from error
+            with lock:
+                missing.append(f"no statistics of table {table}: {failures.said(error)}")
+
+    with login.session() as session:
+        tables = [str(row[0]) for row in session.execute(_TO_ANALYZE)]
+    SessionPool(login, learn).run(tables, workers=workers)
+    return tuple(sorted(missing))
+
+
+def make_durable(login: Login) -> None:
+    """The last commit reaches the disk, and with it everything before it."""
+    with login.session() as session:
+        try:
+            session.execute("SELECT pg_current_xact_id()")
+        except psycopg.Error as error:
+            subject = f"database '{login.database}'"
+            raise failures.restoring(failures.said(error), subject) from error

@@ -1,4 +1,8 @@
-"""One COPY under way in a session: sent, waited for without blocking for ever, ended early."""
+"""One COPY under way in a session: sent, waited for without blocking for ever, ended early.
+
+One Python step per row is what makes COPY over the connection slow; so each row costs one call
+and one append, through libpq itself, and everything above deals in large buffers.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,9 @@ from holdfast.sources.postgres.server import failures
 POLL_MILLISECONDS = 500
 CANCEL_SECONDS = 5.0
 IDLE_POLLS_AFTER_CANCEL = 10
+
+DESTINATION = "STDOUT"
+BUFFER_BYTES = 1 << 19
 
 
 class CopyCommand:
@@ -139,3 +146,18 @@ class CopyCommand:
             return BackupFailed(f"cannot read {self._subject}: the run was ended")
         gone = failures.session_is_gone(error, self._connection)
         return failures.reading(error, self._subject, gone=gone, user=self._user)
+
+
+class CopyOverWire(CopyCommand):
+    """One `COPY ... TO STDOUT` under way."""
+
+    def _buffers(self) -> Iterator[Buffer]:
+        self._expect_rows()
+        while True:
+            # A new one each time: the last belongs to whoever took it.
+            buffer = bytearray()
+            more = self._fill(buffer, BUFFER_BYTES)
+            if buffer:
+                yield buffer
+            if not more:
+                return

@@ -1,22 +1,197 @@
-"""Long values on their way to where each is kept once: found, named by SHA-256, read in pieces."""
+"""Values too long for a row: large objects, and long bytea that is kept once for all backups.
+
+Of large objects the server writes rows of (object, offset, bytes) itself, page by page, where the
+login may read its pages; so neither it nor we ever hold a whole object. A restore writes them
+back with `lo_put`. A value that is kept once is found, named by its SHA-256, and read in pieces.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import psycopg
 
 from holdfast.model.backup import Buffer
 from holdfast.ports.source import Blobs
-from holdfast.sources.postgres.server.quoting import identifier, qualified
+from holdfast.sources.postgres.server.catalog_queries import Facts
+from holdfast.sources.postgres.server.sql_text import identifier, literal, qualified
 from holdfast.sources.postgres.server.table_part import TablePart
+
+# LOBLKSIZE of src/include/storage/large_object.h: a quarter of the default block of 8 KiB.
+PAGE_BYTES = 2048
+# Where only the functions may be used: long enough to cost one call per much, short enough
+# that the server never holds much.
+OBJECT_PIECE_BYTES = 1 << 18
+OBJECTS_PER_BATCH = 500
+PRIVILEGES = {"SELECT": "SELECT", "UPDATE": "UPDATE"}
+
+_BOUNDS = """
+SELECT min(oid)::bigint FROM (
+    SELECT oid, ntile(%s) OVER (ORDER BY oid) AS piece FROM pg_largeobject_metadata
+) AS pieces GROUP BY piece ORDER BY 1
+"""
+_LONG_BY_PAGES = """
+SELECT DISTINCT loid::bigint FROM pg_largeobject WHERE pageno >= %s ORDER BY 1
+"""
+# 262144 is INV_READ, 2 is SEEK_END (libpq-fs.h); a descriptor lives until its transaction ends.
+_SIZE = "lo_lseek64(lo_open({oid}, 262144), 0, 2)"
+_LONG_BY_FUNCTIONS = """
+SELECT oid::bigint FROM pg_largeobject_metadata
+WHERE lo_lseek64(lo_open(oid, 262144), 0, 2) > %s ORDER BY 1
+"""
+_DESCRIBED = """
+SELECT m.oid::bigint, pg_get_userbyid(m.lomowner)::text, obj_description(m.oid, 'pg_largeobject'),
+       m.lomacl IS NOT NULL
+FROM pg_largeobject_metadata m WHERE m.oid >= %s ORDER BY m.oid LIMIT %s
+"""
+_GRANTED = """
+SELECT m.oid::bigint, pg_get_userbyid(acl.grantor)::text,
+       CASE WHEN acl.grantee = 0 THEN NULL ELSE pg_get_userbyid(acl.grantee)::text END,
+       acl.privilege_type::text, acl.is_grantable
+FROM pg_largeobject_metadata m CROSS JOIN LATERAL aclexplode(m.lomacl) AS acl
+WHERE m.oid = ANY (%s)
+"""
+_LABELLED = """
+SELECT objoid::bigint, provider, label FROM pg_seclabel
+WHERE classoid = 'pg_largeobject'::regclass AND objoid = ANY (%s)
+"""
+_HEADER = """\
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+"""
 
 # One buffer is all that we hold of a value of any length.
 PIECE_BYTES = 1 << 20
 VALUES_PER_FETCH = 500
 CURSOR = "holdfast_long_values"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """The objects from `first` up to, without, `after` (None: all that follow), less `without`."""
+
+    first: int
+    after: int | None
+    without: tuple[int, ...]
+    by_pages: bool
+    estimated_bytes: int
+
+    def copy_out(self, destination: str) -> str:
+        source = self._pages() if self.by_pages else self._pieces()
+        return f"COPY ({source}) TO {destination} (FORMAT binary)"
+
+    def _pages(self) -> str:
+        return (
+            f"SELECT loid, pageno::bigint * {PAGE_BYTES}, data"  # noqa: S608  # numbers only
+            f" FROM pg_catalog.pg_largeobject WHERE {self._condition('loid')}"
+        )
+
+    def _pieces(self) -> str:
+        size = _SIZE.format(oid="m.oid")
+        return (
+            f"SELECT m.oid, start, lo_get(m.oid, start, {OBJECT_PIECE_BYTES})"  # noqa: S608  # numbers only
+            " FROM pg_catalog.pg_largeobject_metadata m,"
+            f" LATERAL generate_series(0::bigint, {size} - 1, {OBJECT_PIECE_BYTES}) AS start"
+            f" WHERE {self._condition('m.oid')}"
+        )
+
+    def _condition(self, oid: str) -> str:
+        said = f"{oid} >= {self.first}"
+        said += f" AND {oid} < {self.after}" if self.after is not None else ""
+        if self.without:
+            listed = ",".join(str(each) for each in self.without)
+            said += f" AND {oid} <> ALL ('{{{listed}}}'::oid[])"
+        return said
+
+
+def long_objects(connection: psycopg.Connection, found: Facts, size_bytes: int) -> list[int]:
+    """Every object longer than `size_bytes`, in order."""
+    if found.may_read_pages_of_large_objects:
+        rows = connection.execute(_LONG_BY_PAGES, [size_bytes // PAGE_BYTES])
+    else:
+        rows = connection.execute(_LONG_BY_FUNCTIONS, [size_bytes])
+    return [int(row[0]) for row in rows]
+
+
+def slices(
+    connection: psycopg.Connection, found: Facts, *, chunk_bytes: int, without: Sequence[int]
+) -> list[Slice]:
+    """All objects but `without`, in pieces of about `chunk_bytes` each."""
+    if not found.has_large_objects:
+        return []
+    pieces = max(1, -(-found.large_object_bytes // chunk_bytes))
+    bounds = [int(row[0]) for row in connection.execute(_BOUNDS, [pieces])]
+    ends = [*bounds[1:], None]
+    return [
+        Slice(
+            first=first,
+            after=after,
+            without=tuple(
+                oid for oid in without if oid >= first and (after is None or oid < after)
+            ),
+            by_pages=found.may_read_pages_of_large_objects,
+            estimated_bytes=found.large_object_bytes // len(bounds),
+        )
+        for first, after in zip(bounds, ends, strict=True)
+    ]
+
+
+def statements(connection: psycopg.Connection) -> Iterator[Buffer]:
+    """SQL that makes every object, empty, with its owner, comment, rights and labels.
+
+    A transaction for a few hundred objects: one for each costs a commit each, and one for all
+    of them more locks than a server has room for.
+    """
+    yield _HEADER.encode()
+    first = 0
+    while rows := connection.execute(_DESCRIBED, [first, OBJECTS_PER_BATCH]).fetchall():
+        oids = [row[0] for row in rows]
+        lines = ["BEGIN;", *(line for row in rows for line in _described(*row))]
+        granted = connection.execute(_GRANTED, [oids]).fetchall()
+        lines += [line for row in granted for line in _grant(*row, owners=_owners(rows))]
+        lines += [_label(*row) for row in connection.execute(_LABELLED, [oids]).fetchall()]
+        yield "\n".join([*lines, "COMMIT;", ""]).encode()
+        first = oids[-1] + 1
+
+
+def _owners(rows: Sequence[tuple[int, str, str | None, bool]]) -> dict[int, str]:
+    return {oid: owner for oid, owner, _, _ in rows}
+
+
+def _described(oid: int, owner: str, comment: str | None, has_rights: bool) -> Iterator[str]:  # noqa: FBT001  # a row
+    yield f"SELECT pg_catalog.lo_create('{oid}');"
+    yield f"ALTER LARGE OBJECT {oid} OWNER TO {identifier(owner)};"
+    if comment is not None:
+        yield f"COMMENT ON LARGE OBJECT {oid} IS {literal(comment)};"
+    if has_rights:
+        yield f"REVOKE ALL ON LARGE OBJECT {oid} FROM {identifier(owner)};"
+
+
+def _grant(
+    oid: int,
+    grantor: str,
+    grantee: str | None,
+    privilege: str,
+    is_grantable: bool,  # noqa: FBT001  # a row
+    *,
+    owners: dict[int, str],
+) -> Iterator[str]:
+    to = "PUBLIC" if grantee is None else identifier(grantee)
+    option = " WITH GRANT OPTION" if is_grantable else ""
+    grant = f"GRANT {PRIVILEGES[privilege]} ON LARGE OBJECT {oid} TO {to}{option};"
+    if grantor == owners[oid]:
+        yield grant
+    else:
+        yield f"SET SESSION AUTHORIZATION {identifier(grantor)};"
+        yield grant
+        yield "RESET SESSION AUTHORIZATION;"
+
+
+def _label(oid: int, provider: str, label: str) -> str:
+    return f"SECURITY LABEL FOR {identifier(provider)} ON LARGE OBJECT {oid} IS {literal(label)};"
 
 
 def of_table(session: psycopg.Connection, table: TablePart, blobs: Blobs) -> Iterator[Buffer]:
@@ -42,10 +217,10 @@ def of_large_objects(
     """
     for oid in oids:
         digest, size_bytes = hashlib.sha256(), 0
-        for piece in _object(session, oid):
+        for piece in _large_object(session, oid):
             digest.update(piece)
             size_bytes += len(piece)
-        blobs.keep(digest.hexdigest(), size_bytes, partial(_object, session, oid))
+        blobs.keep(digest.hexdigest(), size_bytes, partial(_large_object, session, oid))
         yield f"{oid} {digest.hexdigest()} {size_bytes}\n".encode()
 
 
@@ -70,7 +245,7 @@ def _value(
     return _pieces(session, lambda start: (query, [start + 1, place]))
 
 
-def _object(session: psycopg.Connection, oid: int) -> Iterator[Buffer]:
+def _large_object(session: psycopg.Connection, oid: int) -> Iterator[Buffer]:
     query = f"SELECT lo_get({oid}, %s, {PIECE_BYTES})".encode()
     return _pieces(session, lambda start: (query, [start]))
 

@@ -1,4 +1,4 @@
-"""Which parts a database becomes, and in which order they are best read.
+"""Which parts a database becomes, in which order they are best read, and how a plan tells that.
 
 What is huge is split into ranges of pages, so that no worker is left alone with it at the end;
 what is small is packed, so that ten thousand tables are a few dozen parts.
@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.model.backup import PartKind, PartPlan, Relation
+from holdfast.ports.source import TablePlan
 from holdfast.sources.packing import SMALL_TABLE_BYTES, known_by, packs
-from holdfast.sources.postgres.rows.large_objects import Slice
+from holdfast.sources.postgres.rows.long_values import Slice
+from holdfast.sources.postgres.rows.transport import Transport
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
-from holdfast.sources.postgres.server.quoting import slug
+from holdfast.sources.postgres.server.sql_text import slug
 from holdfast.sources.postgres.server.table_part import BINARY, TEXT, External, Pages, TablePart
 
 CREATION = "creation"
@@ -236,3 +238,49 @@ def _with_blobs(
         if external is not None:
             name = f"blobs/{number:05d}-{slug(table.relation)}.txt"
             yield name, table.part(found.encoding, external=external)
+
+
+def table_plans(
+    found: Facts, tables: Sequence[Table], transport: Transport, shape: Shape
+) -> tuple[TablePlan, ...]:
+    return tuple(
+        TablePlan(
+            relation=table.relation,
+            estimated_bytes=table.size_bytes if has_rows_to_take(table, found) else 0,
+            estimated_rows=table.estimated_rows,
+            method=_method(found, table, transport, shape),
+            reason=_reason(found, table, shape),
+        )
+        for table in tables
+    )
+
+
+def _method(found: Facts, table: Table, transport: Transport, shape: Shape) -> str:
+    if not has_rows_to_take(table, found):
+        return "schema only"
+    if is_packed(table, shape):
+        return "copy text over wire, packed"
+    part = table.part(found.encoding, external=shape.external(table))
+    ranges = pages_of(table, shape)
+    pieces = f", {len(ranges)} ranges" if ranges else ""
+    aside = ", blobs aside" if part.external else ""
+    plain = ", not compressed" if is_stored_plain(table, part) else ""
+    return f"copy {part.format} over {transport.name}{pieces}{aside}{plain}"
+
+
+def _reason(found: Facts, table: Table, shape: Shape) -> str:
+    if table.is_foreign:
+        return "its rows live on another server"
+    if table.is_unlogged and found.is_standby:
+        return "a standby has no rows of unlogged tables"
+    if table.extension:
+        return f"configuration of extension '{table.extension}'"
+    if is_packed(table, shape):
+        return "small tables share a part"
+    if shape.external(table):
+        return "values that were kept before are not stored again"
+    if table.is_incompressible:
+        return "mostly long bytea, and a sample of it does not become smaller"
+    if table.format(found.encoding) == BINARY:
+        return "mostly long bytea: text would take twice the bytes"
+    return "text restores into any later version"

@@ -13,18 +13,21 @@ from holdfast.ports.sessions import Holding
 from holdfast.ports.source import Blobs, PartStream
 from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.sources.keepalive import let_go
-from holdfast.sources.postgres.rows import large_objects, long_values, sequences
-from holdfast.sources.postgres.rows.content_sums import Contents, ContentSums, SummedRows
+from holdfast.sources.postgres.rows import long_values
+from holdfast.sources.postgres.rows.checksummed_rows import (
+    Contents,
+    ContentSums,
+    CopyPack,
+    SummedRows,
+)
 from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS, CopyCommand
-from holdfast.sources.postgres.rows.pack import CopyPack
 from holdfast.sources.postgres.rows.part_plan import PartLayout
 from holdfast.sources.postgres.rows.transport import CopyOut, Transport
 from holdfast.sources.postgres.server import database_properties, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts
-from holdfast.sources.postgres.server.dump import Globals, Schema
-from holdfast.sources.postgres.server.sessions import Sessions
-from holdfast.sources.postgres.server.snapshot_export import Exported
-from holdfast.sources.postgres.server.tools import Tool
+from holdfast.sources.postgres.server.client_programs import Tool
+from holdfast.sources.postgres.server.schema_dump import Globals, Schema
+from holdfast.sources.postgres.server.shared_snapshot import Exported, Sessions
 
 KIND = "postgres"
 
@@ -201,7 +204,9 @@ class PostgresSnapshot:
         return {
             PartKind.SEQUENCES: (
                 "sequences",
-                lambda session, _: sequences.statements(session, self._sequences),
+                lambda session, _: database_properties.sequence_statements(
+                    session, self._sequences
+                ),
             ),
             PartKind.GRANTS: (
                 "settings",
@@ -209,7 +214,7 @@ class PostgresSnapshot:
             ),
             PartKind.LARGE_OBJECTS: (
                 "large objects",
-                lambda session, _: large_objects.statements(session),
+                lambda session, _: long_values.statements(session),
             ),
             PartKind.BLOBS: ("long values", self._keep_long_values),
         }

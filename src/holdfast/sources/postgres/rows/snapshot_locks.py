@@ -14,15 +14,14 @@ import psycopg
 from holdfast.model.errors import SnapshotLost
 from holdfast.ports.sessions import Holding
 from holdfast.runtime.cleanup import Cancellation
-from holdfast.sources.postgres.server import snapshot_export
+from holdfast.sources.postgres.server import shared_snapshot
 from holdfast.sources.postgres.server.catalog_queries import Facts
-from holdfast.sources.postgres.server.dump import Schema
+from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.failures import LockTimedOut
 from holdfast.sources.postgres.server.locks import Queue
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.schema_archive import SchemaArchive
-from holdfast.sources.postgres.server.snapshot_export import Exported
-from holdfast.sources.postgres.server.tools import Tool
+from holdfast.sources.postgres.server.schema_dump import Schema, SchemaArchive
+from holdfast.sources.postgres.server.shared_snapshot import Exported
 
 
 @dataclass
@@ -73,10 +72,10 @@ class SnapshotLocks:
         if holding is not None:
             return self._shared(holding)
         if rejoin:
-            return snapshot_export.rejoin_snapshot(
+            return shared_snapshot.rejoin_snapshot(
                 self.held, self.login, rejoin, user=self.found.login
             )
-        return snapshot_export.take_snapshot(self.held, self.login, user=self.found.login)
+        return shared_snapshot.take_snapshot(self.held, self.login, user=self.found.login)
 
     def _shared(self, holding: Holding) -> Exported:
         """The snapshot that `holding` exports, with the moment at which it was taken."""
@@ -84,7 +83,7 @@ class SnapshotLocks:
         if holding.ended is not None:
             ended = f"session '{holding.session_id}' has ended, and its snapshot with it"
             raise SnapshotLost(ended)
-        seen = snapshot_export.rejoin_snapshot(
+        seen = shared_snapshot.rejoin_snapshot(
             self.held, self.login, begun.snapshot, user=self.found.login
         )
         return replace(seen, lsn=begun.start_lsn, taken_at=begun.begun_at)

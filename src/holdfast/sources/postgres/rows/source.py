@@ -18,8 +18,8 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.sources.keepalive import Keepalive, joined
 from holdfast.sources.packing import SMALL_TABLE_BYTES
-from holdfast.sources.postgres.rows import large_objects, part_plan, table_plans, transport
-from holdfast.sources.postgres.rows.content_sums import contents
+from holdfast.sources.postgres.rows import long_values, part_plan, transport
+from holdfast.sources.postgres.rows.checksummed_rows import contents
 from holdfast.sources.postgres.rows.part_plan import Shape
 from holdfast.sources.postgres.rows.snapshot import KIND, PostgresSnapshot
 from holdfast.sources.postgres.rows.snapshot_locks import SnapshotLocks
@@ -32,14 +32,12 @@ from holdfast.sources.postgres.server import (
     sampling,
 )
 from holdfast.sources.postgres.server.catalog_queries import Facts
-from holdfast.sources.postgres.server.dump import Globals, Schema
+from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.inspection import Inspector
 from holdfast.sources.postgres.server.locks import in_the_way, waits
 from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, Login
-from holdfast.sources.postgres.server.schema_archive import schema_archive
-from holdfast.sources.postgres.server.sessions import Sessions
-from holdfast.sources.postgres.server.snapshot_export import Exported
-from holdfast.sources.postgres.server.tools import Tool
+from holdfast.sources.postgres.server.schema_dump import Globals, Schema, schema_archive
+from holdfast.sources.postgres.server.shared_snapshot import Exported, Sessions
 
 APPLICATION_NAME = "holdfast"
 # A large object above this is kept once for all backups that hold it.
@@ -155,7 +153,7 @@ class PostgresSource:
             with transport.chosen(self._wanted, connection) as way:
                 return SourcePlan(
                     server=Server(kind=KIND, version=found.version, database=found.database),
-                    tables=table_plans.of_tables(found, listed, way, shape),
+                    tables=part_plan.table_plans(found, listed, way, shape),
                     consistency=Consistency.SNAPSHOT,
                     notes=(
                         f"rows travel over {way.name}: {way.reason}",
@@ -230,11 +228,11 @@ class PostgresSource:
         creation = database_properties.creation_options(held)
         shape = self._shape(found, keeps_blobs=blobs is not None)
         aside = (
-            large_objects.long_objects(held, found, LONG_OBJECT_BYTES)
+            long_values.long_objects(held, found, LONG_OBJECT_BYTES)
             if shape.keeps_blobs and found.has_large_objects
             else []
         )
-        pieces = large_objects.slices(held, found, chunk_bytes=shape.chunk_bytes, without=aside)
+        pieces = long_values.slices(held, found, chunk_bytes=shape.chunk_bytes, without=aside)
         return PostgresSnapshot(
             found=found,
             exported=exported,

@@ -14,11 +14,10 @@ import psycopg
 
 from holdfast.model.errors import HoldfastError, Unsupported
 from holdfast.runtime.cleanup import afterwards
-from holdfast.sources.postgres.rows import wire
-from holdfast.sources.postgres.rows.copy_command import CopyCommand
+from holdfast.sources.postgres.rows import copy_command
+from holdfast.sources.postgres.rows.copy_command import CopyCommand, CopyOverWire
 from holdfast.sources.postgres.rows.pipe import CopyIntoPipe, Pipes, pipes_for
-from holdfast.sources.postgres.rows.wire import CopyOverWire
-from holdfast.sources.postgres.server.quoting import identifier, literal
+from holdfast.sources.postgres.server.sql_text import identifier, literal
 
 Wanted = Literal["auto", "fifo", "wire"]
 CopyOut = Callable[[str], str]
@@ -68,7 +67,7 @@ class Wire:
         user: str,
         aborted: threading.Event,
     ) -> Iterator[CopyCommand]:
-        statement = copy_out(wire.DESTINATION)
+        statement = copy_out(copy_command.DESTINATION)
         stream = CopyOverWire(session, statement, subject=subject, user=user, aborted=aborted)
         with afterwards(stream.close):
             yield stream

@@ -17,7 +17,7 @@ from holdfast.model.errors import (
 )
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.quoting import identifier, literal
+from holdfast.sources.postgres.server.sql_text import identifier, literal
 
 # Where one logs in to make another database.
 MAINTENANCE = ("postgres", "template1")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import psycopg
 
-from holdfast.sources.postgres.server.quoting import identifier, qualified
+from holdfast.sources.postgres.server.sql_text import identifier, qualified
 from holdfast.sources.postgres.server.table_part import TablePart
 
 METHOD = "postgres-rows/1"

@@ -1,16 +1,18 @@
-"""What belongs to a database itself and no dump of its contents holds.
+"""What belongs to a database itself and no dump of its definitions holds.
 
-Locale and encoding are needed to create it; owner, comment, settings and grants are kept as
-SQL for psql, whose `:"DBNAME"` is whatever the database is called where it is restored.
+Locale and encoding are needed to create it; owner, comment, settings, grants and the positions
+of its sequences are kept as SQL for psql, whose `:"DBNAME"` is whatever the database is called
+where it is restored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
 
-from holdfast.sources.postgres.server.quoting import identifier, literal
+from holdfast.model.backup import Buffer, Relation
+from holdfast.sources.postgres.server.sql_text import identifier, literal, qualified
 
 _HERE = "datname = current_database()"
 # Which columns hold the locale changes with the server's version, so the row comes as JSON.
@@ -67,6 +69,9 @@ SPACE = "TABLESPACE"
 DEFAULT_SPACE = "pg_default"
 _LOCALES = {"LC_COLLATE", "LC_CTYPE", "ICU_LOCALE", "BUILTIN_LOCALE", "ICU_RULES"}
 OPTIONS = {"ENCODING", PROVIDER, SPACE, *_LOCALES}
+
+SEQUENCES_PER_QUERY = 200
+_EMPTY_PATH = "SELECT pg_catalog.set_config('search_path', '', false);\n"
 
 
 def creation_options(connection: psycopg.Connection) -> dict[str, str]:
@@ -160,3 +165,31 @@ def _value(name: str, value: str) -> str:
     if name.lower() in _LISTS and value not in ("", '""'):
         return value
     return literal("" if value == '""' else value)
+
+
+def sequence_statements(
+    connection: psycopg.Connection, relations: Sequence[Relation]
+) -> Iterator[Buffer]:
+    """Where they stand; that is part of no snapshot: it is read now, so never behind the rows."""
+    yield (_HEADER + _EMPTY_PATH).encode()
+    for first in range(0, len(relations), SEQUENCES_PER_QUERY):
+        batch = relations[first : first + SEQUENCES_PER_QUERY]
+        found = connection.execute(_positions(batch).encode()).fetchall()
+        lines = [
+            _setval(batch[number], last_value, is_called=is_called)
+            for number, last_value, is_called in found
+        ]
+        yield "".join(lines).encode()
+
+
+def _positions(batch: Sequence[Relation]) -> str:
+    # pg_sequences would hide a position that was set but not yet used.
+    return " UNION ALL ".join(
+        f"SELECT {number}, last_value, is_called FROM {qualified(relation)}"  # noqa: S608  # names are quoted
+        for number, relation in enumerate(batch)
+    )
+
+
+def _setval(relation: Relation, last_value: int, *, is_called: bool) -> str:
+    called = "true" if is_called else "false"
+    return f"SELECT pg_catalog.setval({literal(qualified(relation))}, {last_value}, {called});\n"

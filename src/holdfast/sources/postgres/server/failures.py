@@ -17,7 +17,7 @@ from holdfast.model.errors import (
     SnapshotLost,
 )
 from holdfast.runtime.process import ChildFailed
-from holdfast.sources.postgres.server.quoting import identifier
+from holdfast.sources.postgres.server.sql_text import identifier
 
 INSUFFICIENT_PRIVILEGE = "42501"
 LOCK_NOT_AVAILABLE = "55P03"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psycopg
 
-from holdfast.sources.postgres.server import catalog_queries, failures, preflight, tools
+from holdfast.sources.postgres.server import catalog_queries, client_programs, failures, preflight
 from holdfast.sources.postgres.server.catalog_queries import Facts
+from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.tools import Tool
 
 
 @contextmanager
@@ -53,7 +53,7 @@ class Inspector:
     def tools(self, found: Facts) -> list[Tool]:
         """pg_dump and pg_dumpall that know this server."""
         return [
-            tools.find(name, found.major, found.version, self.tool_folders)
+            client_programs.find(name, found.major, found.version, self.tool_folders)
             for name in ("pg_dump", "pg_dumpall")
         ]
 

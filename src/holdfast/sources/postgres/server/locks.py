@@ -16,7 +16,7 @@ from holdfast.model.errors import BackupFailed, HoldfastError
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import waiting_for
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.quoting import qualified
+from holdfast.sources.postgres.server.sql_text import qualified
 
 # A place in the queue is kept that long; then others are looked at, and it is taken anew.
 TRY_SECONDS = 5

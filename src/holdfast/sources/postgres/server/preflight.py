@@ -11,8 +11,8 @@ from holdfast.model.errors import GrantMissing, HoldfastError, Unsupported
 from holdfast.ports.source import Finding
 from holdfast.sources.postgres.server import catalog_queries
 from holdfast.sources.postgres.server.catalog_queries import Facts
-from holdfast.sources.postgres.server.quoting import identifier, qualified
-from holdfast.sources.postgres.server.tools import Tool
+from holdfast.sources.postgres.server.client_programs import Tool
+from holdfast.sources.postgres.server.sql_text import identifier, qualified
 
 # TID range scans, idle_session_timeout and pg_read_all_data begin here.
 OLDEST_SERVER = 140000

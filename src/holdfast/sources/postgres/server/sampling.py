@@ -12,7 +12,7 @@ from dataclasses import replace
 import psycopg
 
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
-from holdfast.sources.postgres.server.quoting import identifier, qualified
+from holdfast.sources.postgres.server.sql_text import identifier, qualified
 from holdfast.sources.postgres.server.table_part import BINARY
 
 # Below this the question costs as much as the answer saves.

@@ -9,7 +9,7 @@ from holdfast.model.backup import Member, Part, Relation
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_details import Details
 from holdfast.model.ranges import Span
-from holdfast.sources.postgres.server.quoting import identifier, literal, qualified
+from holdfast.sources.postgres.server.sql_text import identifier, literal, qualified
 
 TEXT = "text"
 BINARY = "binary"

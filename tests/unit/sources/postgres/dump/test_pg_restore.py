@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from holdfast.model.backup import Relation
+from holdfast.model.proven import Proven
 from holdfast.runtime.process import ChildFailed
+from holdfast.runtime.spool import is_in_memory
+from holdfast.sources.postgres.dump import pg_restore
 from holdfast.sources.postgres.dump.pg_restore import failed_entries, failure
 
 QUERY = "pg_restore: error: could not execute query: ERROR:  "
@@ -66,3 +71,67 @@ def test_what_pg_restore_went_on_without_is_known_by_its_number() -> None:
         ("rows", "odd schema.p", "function f(text) does not exist"),
         ("entry", "SEQUENCE SET s x", "no such sequence"),
     ]
+
+
+NOTHING_FITS = 1 << 60
+DUMP = Proven(lambda: iter([b"PGDMP", b"rest"]))
+
+
+def test_one_worker_needs_no_file() -> None:
+    with pg_restore.at_hand(DUMP, size_bytes=9, workers=1) as artefact:
+        assert (artefact.workers, artefact.file) == (1, None)
+
+
+def test_several_workers_get_a_file_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_in_memory(tmp_path):
+        pytest.skip("the folder for tests is in memory, where nothing is spooled")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}:/run/other")
+    with pg_restore.at_hand(DUMP, size_bytes=9, workers=3) as artefact:
+        assert artefact.workers == 3
+        assert artefact.reason == f"spooled in '{tmp_path}'"
+        assert artefact.file is not None
+        assert Path(f"/dev/fd/{artefact.file.fileno()}").read_bytes() == b"PGDMPrest"
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_without_room_there_is_one_stream_and_the_reason() -> None:
+    with pg_restore.at_hand(DUMP, size_bytes=NOTHING_FITS, workers=3) as artefact:
+        assert (artefact.workers, artefact.file) == (1, None)
+        assert artefact.reason.startswith("workers need the dump as a file: ")
+        assert "'/var/tmp' has " in artefact.reason
+
+
+LISTED = """\
+;
+; Archive created at 2026-11-20
+;     TOC Entries: 9
+;
+216; 1259 16385 TABLE public TABLE DATA owner
+217; 1259 16386 TABLE public a b owner
+3400; 0 16385 TABLE DATA public TABLE DATA owner
+3401; 0 16386 TABLE DATA public a b owner
+3410; 0 0 SEQUENCE SET public a_id_seq owner
+3240; 2606 16390 CONSTRAINT public a b a_pkey owner
+3241; 2606 16391 FK CONSTRAINT public a b far owner
+3420; 0 0 COMMENT public CONSTRAINT far ON "a b" owner
+3421; 0 0 COMMENT public TABLE "a b" owner
+"""
+
+
+def numbers(text: str) -> list[int]:
+    return [int(line.partition(";")[0]) for line in text.splitlines()]
+
+
+def test_everything_comes_but_other_rows_and_foreign_keys() -> None:
+    kept = pg_restore.with_rows_of(LISTED, {16386})
+    assert numbers(kept) == [216, 217, 3401, 3410, 3240, 3421]
+
+
+def test_a_table_that_is_called_like_an_entry_is_told_by_its_number() -> None:
+    assert numbers(pg_restore.only_rows_of(LISTED, {16385})) == [3400]
+
+
+def test_nothing_is_kept_of_contents_that_hold_nothing_wanted() -> None:
+    assert pg_restore.only_rows_of(LISTED, {1}) == ""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from holdfast.sources.postgres.restore.post_data import Step, steps
-from holdfast.sources.postgres.server.statements import statements
+from holdfast.sources.postgres.server.sql_text import statements
 
 
 def entry(kind: str, *statements: str) -> str:

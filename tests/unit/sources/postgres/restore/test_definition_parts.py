@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from holdfast.sources.postgres.restore.global_objects import Existing, missing
-from holdfast.sources.postgres.server.statements import statements
+from holdfast.sources.postgres.restore.definition_parts import Existing, missing
+from holdfast.sources.postgres.server.sql_text import statements
 
 GLOBALS = """
 SET client_encoding = 'UTF8';

@@ -1,4 +1,4 @@
-"""Large objects back into a database: rows of (object, offset, bytes) become `lo_put`."""
+"""Values too long for a row, back into a database: large objects, and long bytea in its rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import psycopg
 
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.proven import OpenBlob
+from holdfast.sources.postgres.server.table_part import External
 from holdfast.sources.stream_cutter import StreamCutter
 
 # Neighbouring pages are written together: a call costs far more than a page does.
@@ -26,6 +27,8 @@ _FIELDS = struct.Struct("!h")
 _ROW = struct.Struct("!iIiqi")
 END = -1
 _INDEXED = re.compile(rb"(?P<oid>[0-9]{1,10}) (?P<sha256>[0-9a-f]{64}) [0-9]{1,19}")
+
+SHA256_BYTES = 32
 
 
 @dataclass
@@ -114,3 +117,33 @@ def _put(session: psycopg.Connection, run: _Run) -> None:
 
 def _lo_put(session: psycopg.Connection, oid: int, start: int, data: bytes) -> None:
     session.execute("SELECT lo_put(%s::oid, %s::bigint, %b)", [oid, start, data])
+
+
+def with_values(
+    chunks: Iterable[bytes], external: External, open_blob: OpenBlob
+) -> Iterator[bytes]:
+    """`chunks` of a COPY in text format; a value passes in pieces, whatever its length.
+
+    A marker may be cut by the end of a chunk, so that much is always held back.
+    """
+    prefix = external.marker.hex().encode()
+    marked = re.compile(prefix + b"([0-9a-f]{%d})" % (2 * SHA256_BYTES))
+    longest = len(prefix) + 2 * SHA256_BYTES
+    held = b""
+    for chunk in chunks:
+        text = held + bytes(chunk)
+        done = 0
+        for match in marked.finditer(text):
+            yield text[done : match.start()]
+            yield from _value(match[1].decode(), open_blob)
+            done = match.end()
+        keep = max(done, len(text) - longest + 1)
+        yield text[done:keep]
+        held = text[keep:]
+    yield held
+
+
+def _value(sha256: str, open_blob: OpenBlob) -> Iterator[bytes]:
+    with open_blob(sha256) as pieces:
+        for piece in pieces:
+            yield piece.hex().encode()

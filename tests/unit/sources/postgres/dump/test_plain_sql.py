@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from holdfast.model.errors import RestoreFailed
-from holdfast.sources.postgres.dump import plain_dump
-from holdfast.sources.postgres.dump.plain_dump import COPY, PlainDump
+from holdfast.sources.postgres.dump import plain_sql
+from holdfast.sources.postgres.dump.plain_sql import COPY, PlainDump
 
 TEXT = rb"""--
 -- PostgreSQL database dump
@@ -112,7 +112,7 @@ def test_rows_without_an_end_are_no_rows() -> None:
 def test_a_statement_without_an_end_is_not_gathered_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plain_dump, "MOST_STATEMENT_BYTES", 1000)
+    monkeypatch.setattr(plain_sql, "MOST_STATEMENT_BYTES", 1000)
     endless = iter(lambda: b"SELECT '" + b"x" * 100, b"")
     with pytest.raises(RestoreFailed, match="more than 1000 bytes"):
         next(PlainDump(endless).statements())

@@ -1,12 +1,19 @@
-"""Parts that pg_dump and pg_dumpall write: the schema and the roles."""
+"""Parts that pg_dump and pg_dumpall write: the schema, the roles and the tablespaces.
+
+pg_dump reads every catalog before it writes a line, and of a database of many tables that takes
+longer than their rows do. So it runs once, into an archive from which pg_restore takes both
+sections.
+"""
 
 from __future__ import annotations
 
 import secrets
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import IO
 
 import psycopg
 
@@ -16,55 +23,28 @@ from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.server import catalog_queries, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts
+from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.failures import LockTimedOut
 from holdfast.sources.postgres.server.locks import TRY_SECONDS, Queue
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.schema_archive import SchemaArchive
-from holdfast.sources.postgres.server.tools import Tool
 
+Dumping = Callable[[], AbstractContextManager[Iterable[Buffer]]]
 
-class Dump:
-    """The plain output of one child; iterate once."""
-
-    rows = None
-    members: Sequence[Member] = ()
-
-    def __init__(
-        self, child: Child, subject: str, aborted: threading.Event, *, after: bytes = b""
-    ) -> None:
-        self._after = after
-        self._child = child
-        self._subject = subject
-        self._aborted = aborted
-
-    def __iter__(self) -> Iterator[Buffer]:
-        try:
-            yield from self._child.chunks()
-            if self._after:
-                yield self._after
-        except ChildFailed as error:
-            if self._aborted.is_set():
-                ended = f"cannot read {self._subject}: the run was ended"
-                raise BackupFailed(ended) from error
-            raise failures.dumping(error, self._subject) from error
-
-
-@contextmanager
-def dumped(
-    argv: Sequence[str],
-    login: Login,
-    subject: str,
-    endings: Cancellation,
-    *,
-    pass_fds: Sequence[int] = (),
-    after: bytes = b"",
-) -> Iterator[Dump]:
-    """What a tool prints that logs in as we do; gone when the block ends."""
-    with (
-        running(argv, env=login.environment(), pass_fds=pass_fds) as child,
-        endings.registered(child.end),
-    ):
-        yield Dump(child, subject, endings.aborted, after=after)
+# How often it is looked whether pg_dump has its locks.
+LOOK_SECONDS = 0.02
+# Tables of extensions come back with these; pg_dump locks none of them.
+_HAS_LOCKS = """
+SELECT pg_stat_clear_snapshot()::text, NOT EXISTS (
+    SELECT FROM unnest(%s::oid[]) AS wanted (oid)
+    WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                      AND d.objid = wanted.oid AND d.deptype = 'e')
+      AND NOT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+                      WHERE a.application_name = %s AND l.relation = wanted.oid AND l.granted))
+"""
+_SECTIONS = {
+    PartKind.PRE_DATA: "--section=pre-data",
+    PartKind.POST_DATA: "--section=post-data",
+}
 
 
 class Globals:
@@ -92,38 +72,6 @@ class Globals:
             f"--dbname={self._login.steady_conninfo()}",
         ]
         return argv if self._found.may_read_passwords else [*argv, "--no-role-passwords"]
-
-
-# How often it is looked whether pg_dump has its locks.
-LOOK_SECONDS = 0.02
-# Tables of extensions come back with these; pg_dump locks none of them.
-_HAS_LOCKS = """
-SELECT pg_stat_clear_snapshot()::text, NOT EXISTS (
-    SELECT FROM unnest(%s::oid[]) AS wanted (oid)
-    WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                      AND d.objid = wanted.oid AND d.deptype = 'e')
-      AND NOT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-                      WHERE a.application_name = %s AND l.relation = wanted.oid AND l.granted))
-"""
-
-
-def of_its_own(login: Login) -> Login:
-    """Under a name that nobody else has: what it locks can be told from the locks of others."""
-    name = f"{login.settings['application_name']}-{secrets.token_hex(4)}"
-    return login.with_settings(application_name=name)
-
-
-def wait_for_locks(
-    held: psycopg.Connection, login: Login, *, is_running: Callable[[], bool]
-) -> None:
-    """Until the pg_dump that is logged in as `login` has locked every table, or has ended."""
-    tables = [each.oid for each in catalog_queries.lockable(held)]
-    wanted = [tables, login.settings["application_name"]]
-    while is_running():
-        row = held.execute(_HAS_LOCKS, wanted).fetchone()
-        if row and row[1]:
-            return
-        time.sleep(LOOK_SECONDS)
 
 
 class Schema:
@@ -203,7 +151,93 @@ class Schema:
         return [str(pg_restore), _SECTIONS[kind], "--file=-", f"/dev/fd/{archive}"]
 
 
-_SECTIONS = {
-    PartKind.PRE_DATA: "--section=pre-data",
-    PartKind.POST_DATA: "--section=post-data",
-}
+class SchemaArchive:
+    """A pg_dump archive in a file without a name; made by `schema_archive`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._is_whole = False
+
+    def descriptor(self, dumping: Dumping) -> int:
+        """Of the whole archive. Who comes first has it written, everybody else waits; a run
+        that failed is nobody's answer, and the next one tries again."""
+        with self._lock:
+            if not self._is_whole:
+                self._file.seek(0)
+                self._file.truncate()
+                with dumping() as chunks:
+                    for chunk in chunks:
+                        self._file.write(chunk)
+                self._file.flush()
+                self._is_whole = True
+        return self._file.fileno()
+
+
+@contextmanager
+def schema_archive() -> Iterator[SchemaArchive]:
+    with tempfile.TemporaryFile() as file:
+        yield SchemaArchive(file)
+
+
+class Dump:
+    """The plain output of one child; iterate once."""
+
+    rows = None
+    members: Sequence[Member] = ()
+
+    def __init__(
+        self, child: Child, subject: str, aborted: threading.Event, *, after: bytes = b""
+    ) -> None:
+        self._after = after
+        self._child = child
+        self._subject = subject
+        self._aborted = aborted
+
+    def __iter__(self) -> Iterator[Buffer]:
+        try:
+            yield from self._child.chunks()
+            if self._after:
+                yield self._after
+        except ChildFailed as error:
+            if self._aborted.is_set():
+                ended = f"cannot read {self._subject}: the run was ended"
+                raise BackupFailed(ended) from error
+            raise failures.dumping(error, self._subject) from error
+
+
+@contextmanager
+def dumped(
+    argv: Sequence[str],
+    login: Login,
+    subject: str,
+    endings: Cancellation,
+    *,
+    pass_fds: Sequence[int] = (),
+    after: bytes = b"",
+) -> Iterator[Dump]:
+    """What a tool prints that logs in as we do; gone when the block ends."""
+    with (
+        running(argv, env=login.environment(), pass_fds=pass_fds) as child,
+        endings.registered(child.end),
+    ):
+        yield Dump(child, subject, endings.aborted, after=after)
+
+
+def of_its_own(login: Login) -> Login:
+    """Under a name that nobody else has: what it locks can be told from the locks of others."""
+    name = f"{login.settings['application_name']}-{secrets.token_hex(4)}"
+    return login.with_settings(application_name=name)
+
+
+def wait_for_locks(
+    held: psycopg.Connection, login: Login, *, is_running: Callable[[], bool]
+) -> None:
+    """Until the pg_dump that is logged in as `login` has locked every table, or has ended."""
+    tables = [each.oid for each in catalog_queries.lockable(held)]
+    wanted = [tables, login.settings["application_name"]]
+    while is_running():
+        row = held.execute(_HAS_LOCKS, wanted).fetchone()
+        if row and row[1]:
+            return
+        time.sleep(LOOK_SECONDS)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from holdfast.sources.postgres.server.schema_archive import schema_archive
+from holdfast.sources.postgres.server.schema_dump import schema_archive
 
 
 def content(descriptor: int) -> bytes:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.sources.postgres.restore.external_values import with_values
+from holdfast.sources.postgres.restore.long_values import with_values
 from holdfast.sources.postgres.server.table_part import External
 
 VALUES = [b"first" * 1000, b"\x00\xff" * 7]

@@ -1,11 +1,13 @@
-"""A dump in plain SQL as statements: cut as psql cuts it, each known by the object it is about.
+"""SQL as text: names and values quoted, and a dump cut into statements as psql cuts it.
 
-Only for schema text, which is held in memory whole; rows never come this way.
+Each statement is known by the object it is about. Only schema text comes this way, which is held
+in memory whole; rows never do.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -54,6 +56,33 @@ _PRIVILEGE = re.compile(
     r"|RESET SESSION AUTHORIZATION)\b"
 )
 _VARIABLE = re.compile(r'(?<!:):("(?:[^"]|"")*")')
+
+SLUG_LENGTH = 48
+_NOT_PLAIN = re.compile(r"[^a-z0-9]+")
+
+
+def identifier(name: str) -> str:
+    """Always quoted: whether a bare word is reserved changes with the server's version."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def qualified(relation: Relation) -> str:
+    return f"{identifier(relation.schema)}.{identifier(relation.name)}"
+
+
+def literal(text: str) -> str:
+    """A string constant for sessions with `standard_conforming_strings = on`, as ours are."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def slug(named: Relation | str) -> str:
+    """What is left of a name on the narrowest store; unique only together with a number."""
+    plain = unicodedata.normalize("NFKD", str(named)).encode("ascii", "ignore").decode()
+    return _NOT_PLAIN.sub("-", plain.lower()).strip("-")[:SLUG_LENGTH].strip("-") or "table"
+
+
+def unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,10 +198,6 @@ def permitted(
             and (tablespaces or not statement.text.startswith("SET default_tablespace = "))
         ):
             yield statement
-
-
-def unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def without_foreign_keys(

@@ -1,11 +1,17 @@
-"""Having the server sum up the content of tables, in the session that has read their rows."""
+"""Rows of one table, or of many small ones, and behind them the checksums that the server computes.
+
+Small tables share a part: a script of COPY statements, each with its rows, as psql reads it. One
+part and one object per table is what makes ten thousand tables slow; and asking for one table at
+a time costs a turn on the wire each. So many statements go out in one message, and their rows
+come back behind one another.
+"""
 
 from __future__ import annotations
 
 import select
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import psycopg
@@ -17,6 +23,7 @@ from holdfast.model.checksums import Chosen, Policy
 from holdfast.model.errors import BackupFailed, HoldfastError
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
+from holdfast.sources.postgres.rows import copy_command
 from holdfast.sources.postgres.rows.copy_command import POLL_MILLISECONDS, CopyCommand
 from holdfast.sources.postgres.server import catalog_queries, content_checksum, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
@@ -28,6 +35,129 @@ _AFTER = "ROLLBACK TO SAVEPOINT holdfast_sum; RELEASE SAVEPOINT holdfast_sum"
 
 Types = Mapping[Relation, Mapping[str, str]]
 """What each column of each table is."""
+
+TABLES_PER_MESSAGE = 50
+# Of the statements; the rows' own encoding stands in each COPY.
+_HEADER = b"SET client_encoding = 'UTF8';\n"
+END_OF_ROWS = b"\\.\n"
+
+
+class SummedRows:
+    """The rows of one table, or of a range of it, and behind them their checksum.
+
+    Obeys `ports.source.PartStream` and `ports.source.Checksummed`; read once.
+    """
+
+    members: Sequence[Member] = ()
+
+    def __init__(
+        self, session: psycopg.Connection, reading: Reading, table: TablePart, summing: ContentSums
+    ) -> None:
+        self._session = session
+        self._reading = reading
+        self._table = table
+        self._summing = summing
+        self.checksum = ""
+
+    @property
+    def rows(self) -> int | None:
+        return self._reading.rows
+
+    def __iter__(self) -> Iterator[Buffer]:
+        size_bytes = 0
+        for chunk in self._reading:
+            size_bytes += len(chunk)
+            yield chunk
+        table = self._table
+        found = yield from self._summing.checksums(self._session, [(table, size_bytes)])
+        self.checksum = found.get(table.relation, "")
+
+
+class Reading(Protocol):
+    """A part's rows on their way out; see `copy_command.CopyCommand`."""
+
+    rows: int | None
+
+    def __iter__(self) -> Iterator[Buffer]: ...
+
+
+class CopyPack(CopyCommand):
+    """Several small tables under way in one session; iterate once, then close."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        tables: Sequence[TablePart],
+        *,
+        summing: ContentSums,
+        user: str,
+        aborted: threading.Event,
+    ) -> None:
+        super().__init__(connection, "", subject="", user=user, aborted=aborted)
+        self._tables = tables
+        self._summing = summing
+        self._script = _Script(bytearray(_HEADER))
+
+    def __iter__(self) -> Iterator[Buffer]:
+        try:
+            for first in range(0, len(self._tables), TABLES_PER_MESSAGE):
+                yield from self._batch(self._tables[first : first + TABLES_PER_MESSAGE])
+        except psycopg.Error as error:
+            raise self._failure(error) from error
+        yield self._script.taken()
+        self.rows = sum(member.rows for member in self.members)
+
+    def _batch(self, tables: Sequence[TablePart]) -> Iterator[Buffer]:
+        self._statement = ";\n".join(table.copy_out(copy_command.DESTINATION) for table in tables)
+        self._subject = f"table '{tables[0].relation}'"
+        self._send()
+        found: list[Member] = []
+        for table in tables:
+            self._subject = f"table '{table.relation}'"
+            found.append((yield from self._rows_of(table)))
+        self._finish()
+        sizes = [(table, each.plain_bytes) for table, each in zip(tables, found, strict=True)]
+        sums = yield from self._summing.checksums(self._connection, sizes)
+        self.members += [replace(each, checksum=sums.get(each.relation, "")) for each in found]
+
+    def _rows_of(self, table: TablePart) -> Generator[Buffer, None, Member]:
+        script = self._script
+        script.waiting += f"{table.copy_in()};\n".encode()
+        begins = script.position
+        self._expect_rows()
+        while self._fill(script.waiting, copy_command.BUFFER_BYTES):
+            yield script.taken()
+        ends = script.position
+        script.waiting += END_OF_ROWS
+        result = self._result()
+        if result is None or result.status != pq.ExecStatus.COMMAND_OK:
+            raise self._error_in(result)
+        return Member(
+            relation=table.relation,
+            ancestors=table.ancestors,
+            rows=result.command_tuples or 0,
+            offset=begins,
+            plain_bytes=ends - begins,
+            details=table.member_details(),
+        )
+
+
+@dataclass
+class _Script:
+    """What was written so far, and where each table's rows lie in it."""
+
+    waiting: bytearray
+    written: int = 0
+
+    @property
+    def position(self) -> int:
+        return self.written + len(self.waiting)
+
+    def taken(self) -> bytearray:
+        """What waits, which now belongs to whoever called."""
+        found, self.waiting = self.waiting, bytearray()
+        self.written += len(found)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,42 +290,3 @@ class Question(CopyCommand):
             tuple(int(result.get_value(row, column) or b"0") for column in range(result.nfields))
             for row in range(result.ntuples)
         ]
-
-
-class Reading(Protocol):
-    """A part's rows on their way out; see `copy_command.CopyCommand`."""
-
-    rows: int | None
-
-    def __iter__(self) -> Iterator[Buffer]: ...
-
-
-class SummedRows:
-    """The rows of one table, or of a range of it, and behind them their checksum.
-
-    Obeys `ports.source.PartStream` and `ports.source.Checksummed`; read once.
-    """
-
-    members: Sequence[Member] = ()
-
-    def __init__(
-        self, session: psycopg.Connection, reading: Reading, table: TablePart, summing: ContentSums
-    ) -> None:
-        self._session = session
-        self._reading = reading
-        self._table = table
-        self._summing = summing
-        self.checksum = ""
-
-    @property
-    def rows(self) -> int | None:
-        return self._reading.rows
-
-    def __iter__(self) -> Iterator[Buffer]:
-        size_bytes = 0
-        for chunk in self._reading:
-            size_bytes += len(chunk)
-            yield chunk
-        table = self._table
-        found = yield from self._summing.checksums(self._session, [(table, size_bytes)])
-        self.checksum = found.get(table.relation, "")

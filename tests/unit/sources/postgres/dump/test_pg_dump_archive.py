@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.model.backup import Part, PartKind, PartPlan, Relation
-from holdfast.sources.postgres.dump import dump_archive
-from holdfast.sources.postgres.dump.dump_archive import CUSTOM, PLAIN
+from holdfast.model.backup import Codec, Part, PartKind, PartPlan, Relation
+from holdfast.sources.postgres.dump import pg_dump_archive
+from holdfast.sources.postgres.dump.pg_dump_archive import CUSTOM, PLAIN, Compression
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
-from holdfast.sources.postgres.server.tools import Tool
+from holdfast.sources.postgres.server.client_programs import Tool
+from holdfast.sources.postgres.server.login import Login
 from tests.support.manifests import bare_part
 
 TOOL = Tool(path=Path("/usr/bin/pg_dump"), version="17.6", major=17)
@@ -59,7 +60,7 @@ def table(oid: int, name: str, *, ancestors: int = 0, is_foreign: bool = False) 
 def planned(
     *tables: Table, form: str = CUSTOM, database: str = "shop", workers: int = 2
 ) -> tuple[PartPlan, ...]:
-    return dump_archive.parts_of(
+    return pg_dump_archive.parts_of(
         facts(database=database),
         tables,
         {"ENCODING": "UTF8"},
@@ -74,7 +75,7 @@ def planned(
 )
 def test_the_size_of_the_database_decides_the_format(size_bytes: int, form: str) -> None:
     found = facts(database_bytes=size_bytes)
-    chosen, reason = dump_archive.format_for(found, plain_from_bytes=5 * GB)
+    chosen, reason = pg_dump_archive.format_for(found, plain_from_bytes=5 * GB)
     assert chosen == form
     assert "5000000000 bytes" in reason
 
@@ -108,7 +109,7 @@ def test_no_name_of_a_database_makes_two_parts_one(database: str, form: str, nam
 
 def test_the_dump_knows_its_tables_by_their_true_names() -> None:
     plan = planned(table(7, 'a "b"\nc', ancestors=2), table(8, "far", is_foreign=True))[0]
-    (listed,) = dump_archive.tables_in(kept(plan))
+    (listed,) = pg_dump_archive.tables_in(kept(plan))
     assert listed.oid == 7
     assert listed.relations == (
         Relation(schema="Wei.rd", name='a "b"\nc'),
@@ -119,3 +120,46 @@ def test_the_dump_knows_its_tables_by_their_true_names() -> None:
 
 def kept(plan: PartPlan) -> Part:
     return replace(bare_part(plan.name, PartKind.ARCHIVE), details=plan.details)
+
+
+def tool(major: int = 17) -> Tool:
+    return Tool(path=Path("/usr/bin/pg_dump"), version=f"{major}.1", major=major)
+
+
+@pytest.mark.parametrize(
+    ("codec", "level", "major", "option"),
+    [
+        (Codec.ZSTD, 3, 17, "--compress=zstd:3"),
+        (Codec.ZSTD, 19, 16, "--compress=zstd:6"),
+        (Codec.ZSTD, 3, 15, "--compress=3"),
+        (Codec.GZIP, 9, 17, "--compress=6"),
+        (Codec.GZIP, 1, 15, "--compress=1"),
+        (Codec.NONE, 0, 17, "--compress=0"),
+    ],
+)
+def test_the_level_is_capped_and_zstd_is_taken_where_pg_dump_knows_it(
+    codec: Codec, level: int, major: int, option: str
+) -> None:
+    assert Compression(codec=codec, level=level).option(tool(major)) == option
+
+
+@pytest.mark.parametrize(
+    ("form", "shape"),
+    [
+        ("custom", ["--format=custom", "--compress=zstd:3"]),
+        ("plain", ["--format=plain", "--compress=0"]),
+    ],
+)
+def test_pg_dump_joins_the_snapshot_and_is_told_no_password(form: str, shape: list[str]) -> None:
+    login = Login.parse("dbname=shop", password="the-s3cret", application_name="holdfast")
+    argv = pg_dump_archive.arguments(
+        tool(),
+        login,
+        form=form,
+        snapshot="0003-1",
+        compression=Compression(codec=Codec.ZSTD, level=3),
+    )
+    assert argv[2:4] == shape
+    assert "--snapshot=0003-1" in argv
+    assert "the-s3cret" not in " ".join(argv)
+    assert login.environment()["PGPASSWORD"] == "the-s3cret"

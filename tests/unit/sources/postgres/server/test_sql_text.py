@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.model.backup import Relation
-from holdfast.sources.postgres.server import statements
+from holdfast.sources.postgres.server import sql_text
+from holdfast.sources.postgres.server.sql_text import (
+    SLUG_LENGTH,
+    identifier,
+    literal,
+    qualified,
+    slug,
+    unquoted,
+)
 
 
 def public(name: str) -> Relation:
@@ -14,7 +24,7 @@ def public(name: str) -> Relation:
 
 @given(st.text(alphabet="ab'\"$;-\\eE\n ().,", max_size=80))
 def test_nothing_is_lost_between_statements(text: str) -> None:
-    assert "".join(statements.split(text)) == text
+    assert "".join(sql_text.split(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -34,7 +44,7 @@ def test_nothing_is_lost_between_statements(text: str) -> None:
     ],
 )
 def test_a_semicolon_that_ends_nothing_does_not_cut(statement: str) -> None:
-    assert list(statements.split(statement + "\nSELECT 2;")) == [statement, "\nSELECT 2;"]
+    assert list(sql_text.split(statement + "\nSELECT 2;")) == [statement, "\nSELECT 2;"]
 
 
 POST_DATA = """
@@ -71,7 +81,7 @@ def test_foreign_keys_without_both_sides_go_with_their_comments() -> None:
         asked.append((table, other))
         return table == other
 
-    found = statements.without_foreign_keys(statements.statements(POST_DATA), unless=only_to_itself)
+    found = sql_text.without_foreign_keys(sql_text.statements(POST_DATA), unless=only_to_itself)
     text = "\n".join(each.text for each in found)
     assert asked == [
         (public("chicken"), public("Egg")),
@@ -100,7 +110,7 @@ ALTER TABLE public.a ENABLE ROW LEVEL SECURITY;
 )
 def test_owners_and_rights_can_be_left_out(owners: bool, privileges: bool, left: int) -> None:
     found = list(
-        statements.permitted(statements.statements(RIGHTS), owners=owners, privileges=privileges)
+        sql_text.permitted(sql_text.statements(RIGHTS), owners=owners, privileges=privileges)
     )
     assert len(found) == left
     assert found[0].text.startswith("CREATE TABLE")
@@ -134,7 +144,7 @@ ALTER TABLE ONLY public.b ADD CONSTRAINT b_x_fkey FOREIGN KEY (x) REFERENCES pub
 
 
 def test_each_statement_is_known_by_the_object_that_pg_dump_announced() -> None:
-    found = list(statements.statements(HEADED))
+    found = list(sql_text.statements(HEADED))
     assert [str(each.heading) for each in found] == [
         "None",
         "function 'public.f()'",
@@ -148,6 +158,53 @@ def test_each_statement_is_known_by_the_object_that_pg_dump_announced() -> None:
 
 def test_a_variable_of_psql_is_replaced_outside_of_strings_alone() -> None:
     text = """ALTER DATABASE :"DBNAME" SET a TO ':"DBNAME"'; SELECT x::"DBNAME", :"OTHER";"""
-    assert statements.with_variables(text, {"DBNAME": 'odd "name'}) == (
+    assert sql_text.with_variables(text, {"DBNAME": 'odd "name'}) == (
         """ALTER DATABASE "odd ""name" SET a TO ':"DBNAME"'; SELECT x::"DBNAME", :"OTHER";"""
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [
+        ("plain", '"plain"'),
+        ("Capital", '"Capital"'),
+        ('say "hi"', '"say ""hi"""'),
+        ("a.b; --", '"a.b; --"'),
+        ("back\\slash\nline", '"back\\slash\nline"'),
+    ],
+)
+def test_a_name_is_quoted_whatever_it_holds(name: str, quoted: str) -> None:
+    assert identifier(name) == quoted
+
+
+@given(st.text())
+def test_a_quoted_name_reads_back_as_itself(name: str) -> None:
+    assert unquoted(identifier(name)) == name
+
+
+def test_a_dot_inside_a_name_does_not_become_the_dot_between_names() -> None:
+    assert qualified(Relation(schema="a.b", name="c")) == '"a.b"."c"'
+
+
+def test_a_literal_doubles_quotes_and_leaves_backslashes() -> None:
+    assert literal("it's \\ x") == "'it''s \\ x'"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Orders 2020", "public-orders-2020"),
+        ("Größe", "public-groe"),
+        ("../../etc/passwd", "public-etc-passwd"),
+        ("日本", "public"),
+    ],
+)
+def test_a_slug_keeps_what_a_person_recognises(name: str, expected: str) -> None:
+    assert slug(Relation(schema="public", name=name)) == expected
+
+
+@given(st.text(), st.text())
+def test_a_slug_is_safe_on_every_store(schema: str, name: str) -> None:
+    made = slug(Relation(schema=schema, name=name))
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", made)
+    assert len(made) <= SLUG_LENGTH

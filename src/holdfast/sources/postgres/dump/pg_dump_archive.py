@@ -1,0 +1,218 @@
+"""The one pg_dump that backs up a whole database: how it is called, and the parts it becomes.
+
+It begins before anybody can queue for a lock, and is read later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from holdfast.model.backup import Codec, Part, PartKind, PartPlan, Relation
+from holdfast.model.part_details import Details
+from holdfast.runtime.cleanup import Cancellation
+from holdfast.runtime.process import Child, ChildFailed, running
+from holdfast.sources.postgres.rows.part_plan import COLLATION_VERSION, CREATION, SERVER_VERSION
+from holdfast.sources.postgres.server import failures
+from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
+from holdfast.sources.postgres.server.client_programs import Tool
+from holdfast.sources.postgres.server.locks import TRY_SECONDS
+from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.schema_dump import Dump, of_its_own, wait_for_locks
+from holdfast.sources.postgres.server.sql_text import slug
+
+CUSTOM = "custom"
+PLAIN = "plain"
+SUFFIXES = {CUSTOM: ".dump", PLAIN: ".sql"}
+
+FORMAT = "format"
+PG_DUMP_MAJOR = "pg_dump_major"
+TABLES = "tables"
+
+GLOBALS = "globals"
+DATABASE = "database"
+# A single pg_dump writes some hundred MB a second, which this many threads of zstd outrun;
+# each more would only cost memory.
+MOST_THREADS = 4
+
+# pg_dump compresses in the thread that reads: above this a table waits for the compressor.
+HIGHEST_LEVEL = 6
+# The first version that compresses with anything but zlib.
+KNOWS_ZSTD = 16
+Arguments = Callable[[Login], list[str]]
+"""How pg_dump is called by who logs in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compression:
+    """What the job asks for; the level is capped."""
+
+    codec: Codec
+    level: int
+
+    def option(self, pg_dump: Tool) -> str:
+        """In the words of this pg_dump; zlib where it knows nothing else."""
+        level = min(self.level, HIGHEST_LEVEL)
+        if self.codec is Codec.NONE:
+            return "--compress=0"
+        if self.codec is Codec.ZSTD and pg_dump.major >= KNOWS_ZSTD:
+            return f"--compress=zstd:{level}"
+        return f"--compress={level}"
+
+
+def format_for(found: Facts, *, plain_from_bytes: int) -> tuple[str, str]:
+    """The format for a database of this size, and why."""
+    if found.database_bytes < plain_from_bytes:
+        return CUSTOM, f"the database is below {plain_from_bytes} bytes"
+    return PLAIN, (
+        f"the database has {plain_from_bytes} bytes or more: pg_dump would compress it on a"
+        " single core"
+    )
+
+
+def arguments(
+    pg_dump: Tool, login: Login, *, form: str, snapshot: str, compression: Compression
+) -> list[str]:
+    """The whole database inside `snapshot`, to standard output."""
+    shape = (
+        ["--format=custom", compression.option(pg_dump)]
+        if form == CUSTOM
+        else ["--format=plain", "--compress=0"]
+    )
+    return [
+        str(pg_dump.path),
+        "--no-password",
+        *shape,
+        f"--snapshot={snapshot}",
+        f"--lock-wait-timeout={TRY_SECONDS}s",
+        f"--dbname={login.steady_conninfo()}",
+    ]
+
+
+class DumpProcess:
+    """pg_dump as `arguments` say, for `login`."""
+
+    def __init__(self, login: Login, arguments: Arguments) -> None:
+        self._login = of_its_own(login)
+        self._subject = f"database '{login.database}'"
+        self._arguments = arguments
+        self._begun: Child | None = None
+
+    @contextmanager
+    def begun(self, held: psycopg.Connection) -> Iterator[None]:
+        """It runs for the length of the block, and has locked every table when that begins.
+
+        What it writes waits in a pipe until somebody reads. Raises `LockTimedOut`.
+        """
+        with self._running() as child:
+            wait_for_locks(held, self._login, is_running=lambda: child.is_running)
+            if not child.is_running:
+                self._require_well(child)
+            self._begun = child
+            yield
+
+    @contextmanager
+    def reading(self, endings: Cancellation) -> Iterator[Dump]:
+        """What it writes; whoever reads a second time has it begin anew."""
+        child, self._begun = self._begun, None
+        if child is not None:
+            with endings.registered(child.end):
+                yield Dump(child, self._subject, endings.aborted)
+            return
+        with self._running() as again, endings.registered(again.end):
+            yield Dump(again, self._subject, endings.aborted)
+
+    @contextmanager
+    def _running(self) -> Iterator[Child]:
+        with running(self._arguments(self._login), env=self._login.environment()) as child:
+            yield child
+
+    def _require_well(self, child: Child) -> None:
+        try:
+            child.finish()
+        except ChildFailed as error:
+            raise failures.dumping(error, self._subject) from error
+
+
+def parts_of(
+    found: Facts,
+    tables: Sequence[Table],
+    creation: Mapping[str, str],
+    *,
+    form: str,
+    pg_dump: Tool,
+    workers: int,
+) -> tuple[PartPlan, ...]:
+    """The artefact first: it takes longest, and it has to join the snapshot."""
+    dump = PartPlan(
+        name=f"{_stem(found.database)}{SUFFIXES[form]}",
+        kind=PartKind.ARCHIVE,
+        estimated_bytes=found.database_bytes,
+        details={
+            FORMAT: form,
+            CREATION: json.dumps(dict(creation)),
+            SERVER_VERSION: str(found.version_number),
+            PG_DUMP_MAJOR: str(pg_dump.major),
+            TABLES: _encoded(table for table in tables if has_rows_to_take(table, found)),
+            **({COLLATION_VERSION: found.collation_version} if found.collation_version else {}),
+        },
+        compress=form == PLAIN,
+        compress_threads=min(workers, MOST_THREADS) if form == PLAIN else 0,
+    )
+    return (
+        dump,
+        PartPlan(name=f"{GLOBALS}.sql", kind=PartKind.GLOBALS),
+        # What a dump leaves to CREATE DATABASE: owner, comment, settings and grants.
+        PartPlan(name=f"{DATABASE}.sql", kind=PartKind.GRANTS),
+    )
+
+
+def _stem(database: str) -> str:
+    stem = slug(database)
+    return f"{stem}-dump" if stem in (GLOBALS, DATABASE) else stem
+
+
+def _encoded(tables: Iterable[Table]) -> str:
+    return json.dumps(
+        [[table.oid, table.schema, table.name, table.ancestors] for table in tables],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A table with rows in the artefact, by the number that its table of contents has."""
+
+    oid: int
+    relation: Relation
+    ancestors: tuple[Relation, ...]
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        return (self.relation, *self.ancestors)
+
+
+def tables_in(part: Part) -> list[Listed]:
+    """The tables whose rows the artefact holds; raises `VerifyFailed`."""
+    details = Details(part)
+    try:
+        return [_listed(*row) for row in details.json(TABLES)]
+    except (TypeError, ValueError) as error:
+        raise details.wrong(TABLES) from error
+
+
+def _listed(oid: object, schema: object, name: object, ancestors: Iterable[object]) -> Listed:
+    pairs = [(schema, name), *(tuple(each) for each in ancestors if isinstance(each, list))]
+    if not isinstance(oid, int) or not all(_is_name(pair) for pair in pairs):
+        raise ValueError("it is no table")
+    own, *above = (Relation(schema=str(first), name=str(second)) for first, second in pairs)
+    return Listed(oid=oid, relation=own, ancestors=tuple(above))
+
+
+def _is_name(pair: tuple[object, ...]) -> bool:
+    return len(pair) == 2 and all(isinstance(each, str) for each in pair)

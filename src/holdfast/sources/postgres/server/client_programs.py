@@ -1,0 +1,216 @@
+"""The programs of the PostgreSQL client package: found for a server, and psql run safely.
+
+psql runs a script with its own commands off: the script may speak to the server, and to nothing
+else. pg_dump begins what it writes with `\\restrict WORD` and ends it with `\\unrestrict WORD`,
+where WORD is its own. Whoever wrote a script knows the word in it, so ours takes its place.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import RestoreFailed, ToolMissing
+from holdfast.model.proven import Proven
+from holdfast.runtime import events
+from holdfast.runtime.process import ChildFailed, output_of, running
+from holdfast.sources.postgres.server import failures
+from holdfast.sources.postgres.server.login import Login
+
+DEBIAN_BINARIES = Path("/usr/lib/postgresql")
+_VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\S*)")
+
+# The first minor release of each that knows it; every one of 18 and later does.
+_KNOWN_SINCE = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
+# Before and behind all statements: elsewhere such a line may be text of a function.
+_NO_STATEMENT = rb"((?:\s|--[^\n]*\n)*)"
+_FIRST = re.compile(rb"\A" + _NO_STATEMENT + rb"(?<![^\n])\\restrict \w+(?=\n)")
+_LAST = re.compile(rb"(?<=\n)\\unrestrict \w+" + _NO_STATEMENT + rb"\Z")
+_HEAD_BYTES = _TAIL_BYTES = 4096
+# pg_dump announces each object in a comment before its statements.
+_HEADING = re.compile(rb"^-- (?:Data for )?Name: (.*?); Type: (.*?); Schema: (.*?); Owner:", re.M)
+LONGEST_HEADING_BYTES = 1 << 16
+_STOPPED_AT = re.compile(r"<stdin>:(\d+): (?:ERROR|FATAL):\s+([^|]*)")
+_ANY_ERROR = re.compile(r"(?:ERROR|FATAL|error):\s+([^|]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A program of the PostgreSQL client package."""
+
+    path: Path
+    version: str
+    major: int
+
+
+def find(name: str, server_major: int, server_version: str, folders: Sequence[Path]) -> Tool:
+    """The one of the server's own major version, else the oldest that is newer.
+
+    Raises `ToolMissing` naming both versions. Where no `folders` are named, Debian's versioned
+    ones come before PATH: its /usr/bin/pg_dump is a slow wrapper that picks a cluster by itself.
+    """
+    found: list[Tool] = []
+    for candidates in _candidates(name, folders):
+        found += [_asked(path) for path in candidates]
+        fitting = sorted((tool for tool in found if tool.major >= server_major), key=_age)
+        if fitting:
+            return fitting[0]
+    hint = f"install the client package, on Debian: apt install postgresql-client-{server_major}"
+    if not found:
+        raise ToolMissing(f"cannot run '{name}': it is not installed", hint=hint)
+    newest = max(found, key=_age)
+    raise ToolMissing(
+        f"cannot use '{newest.path}' for server {server_version}: it is version {newest.version},"
+        " older than the server",
+        hint=hint,
+    )
+
+
+def _age(tool: Tool) -> int:
+    return tool.major
+
+
+def _candidates(name: str, folders: Sequence[Path]) -> Iterator[list[Path]]:
+    """Places in the order in which they are preferred, the next only where one is not enough."""
+    if folders:
+        yield [folder / name for folder in folders if (folder / name).is_file()]
+        return
+    yield list(DEBIAN_BINARIES.glob(f"*/bin/{name}"))
+    on_path = shutil.which(name)
+    if on_path is not None:
+        yield [Path(on_path)]
+
+
+def _asked(path: Path) -> Tool:
+    said = output_of([str(path), "--version"])
+    match = _VERSION.search(said)
+    if match is None:
+        raise ToolMissing(f"cannot use '{path}': it does not tell its version")
+    return Tool(path=path, version=match[1] + match[2], major=int(match[1]))
+
+
+def run_psql(psql: Tool, login: Login, script: Proven, *, rehearse: bool = False) -> None:
+    """Run a script up to its first error; raises `RestoreFailed` naming the object.
+
+    With `rehearse` it only tells whether it would work. No command of psql's own is carried out.
+    """
+    headings = Headings()
+
+    def sent(chunks: Iterator[bytes]) -> Iterator[bytes]:
+        text = restricted(chunks, psql)
+        return headings.watched(_taken_back(text) if rehearse else text)
+
+    argv = [
+        str(psql.path),
+        "--no-psqlrc",
+        "--quiet",
+        "--no-password",
+        "--set=ON_ERROR_STOP=1",
+        # Without it psql does not tell the line of an error in what it reads from a pipe.
+        "--file=-",
+        f"--dbname={login.steady_conninfo()}",
+    ]
+    try:
+        with running(argv, env=login.environment(), stdin=True, stdout=False) as child:
+            child.feed(script.derived(sent))
+            child.finish()
+    except ChildFailed as error:
+        raise _failure(error, headings, login) from error
+
+
+def _taken_back(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield b"BEGIN;\n"
+    yield from chunks
+    yield b"ROLLBACK;\n"
+
+
+def _failure(error: ChildFailed, headings: Headings, login: Login) -> RestoreFailed:
+    stopped = _STOPPED_AT.search(error.stderr)
+    if stopped:
+        subject = headings.at(int(stopped[1])) or f"database '{login.database}'"
+        return failures.restoring(stopped[2], subject)
+    said = _ANY_ERROR.search(error.stderr)
+    return failures.restoring(said[1] if said else error.message, f"database '{login.database}'")
+
+
+class Headings:
+    """Which object each line belongs to; grows with the number of objects, not with the data."""
+
+    def __init__(self) -> None:
+        self._starts: list[tuple[int, str]] = []
+        self._lines = 0
+        self._rest = b""
+
+    def feed(self, chunk: Buffer) -> None:
+        # Whole lines only: a heading may be cut by the end of a chunk.
+        head, newline, rest = (self._rest + bytes(chunk)).rpartition(b"\n")
+        # A value of a GiB is one line; only its beginning could be a heading.
+        self._rest = rest[:LONGEST_HEADING_BYTES]
+        if not newline:
+            return
+        counted, line = 0, self._lines + 1
+        for match in _HEADING.finditer(head):
+            line += head.count(b"\n", counted, match.start())
+            counted = match.start()
+            self._starts.append((line, _object(match)))
+        self._lines += head.count(b"\n") + 1
+
+    def watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """`chunks` on their way to psql."""
+        for chunk in chunks:
+            self.feed(chunk)
+            yield chunk
+
+    def at(self, line: int) -> str:
+        """The object that `line` belongs to, or nothing."""
+        before = [name for start, name in self._starts if start <= line]
+        return before[-1] if before else ""
+
+
+def _object(match: re.Match[bytes]) -> str:
+    name, kind, schema = (part.decode(errors="replace") for part in match.groups())
+    where = "" if schema == "-" else f"{schema}."
+    return f"{kind.lower()} '{where}{name}'"
+
+
+def restricted(chunks: Iterator[bytes], psql: Tool) -> Iterator[bytes]:
+    """`chunks` under a word that nobody could know who wrote them.
+
+    An older psql is told nothing. To look for its commands in the text would keep nobody out:
+    they may stand anywhere in a line, and what is quoted depends on a setting that the script
+    itself may change. There the proof has to be enough.
+    """
+    if is_known_to(psql):
+        yield f"\\restrict {secrets.token_hex(32)}\n".encode()
+    else:
+        events.warning("psql_unrestricted", path=str(psql.path), version=psql.version)
+    yield from without_words(chunks)
+
+
+def without_words(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """`chunks` less the two lines of pg_dump, with as many lines as before."""
+    held = b""
+    for chunk in chunks:
+        held += chunk
+        if len(held) >= _HEAD_BYTES:
+            break
+    held = _FIRST.sub(rb"\1", held)
+    for chunk in chunks:
+        held += chunk
+        yield held[:-_TAIL_BYTES]
+        held = held[-_TAIL_BYTES:]
+    yield _LAST.sub(rb"\1", held)
+
+
+def is_known_to(psql: Tool) -> bool:
+    """Whether this release of psql can be told to carry out no command but those of SQL."""
+    minor = re.match(r"\d+\.(\d+)", psql.version)
+    since = _KNOWN_SINCE.get(psql.major)
+    if since is None:
+        return psql.major > max(_KNOWN_SINCE)
+    return minor is not None and int(minor[1]) >= since
