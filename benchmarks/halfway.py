@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from holdfast.config.load import load
-from holdfast.host_state.journal import FileJournal
+from holdfast.host_state.runs import FileJournal
 
 PROGRAM = "from holdfast.cli.main import main; main()"
 DAEMON = "from holdfast.daemon.main import main; main()"

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.locking.host_lock import FlockGuard, WaitingGuard
+from holdfast.locking.host_lock import FlockGuard, WaitingGuard, this_process
 from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
 from holdfast.locking.lease import Terms
-from holdfast.locking.owner import this_process
 from holdfast.model.errors import ConfigInvalid, RunInFlight
 from holdfast.ports.run import Guard
 from tests.fakes.clock import START, FakeClock

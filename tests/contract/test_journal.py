@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.host_state.journal import FileJournal
+from holdfast.host_state.runs import FileJournal
 from holdfast.ports.host_state import Journal, Unfinished
 from tests.fakes.clock import START
 from tests.fakes.journal import MemoryJournal

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.catalog.signed_manifests import SignedManifests
-from holdfast.catalog.signing import Signer
+from holdfast.catalog.signed_manifests import SignedManifests, Signer
+from holdfast.locking.host_lock import this_process
 from holdfast.locking.job_lock import LEASES, SLOTS
 from holdfast.locking.lease import Lease, Terms
-from holdfast.locking.owner import this_process
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, ObjectMissing
 from holdfast.ports.repository import Content, Repository

@@ -12,17 +12,16 @@ from hashlib import sha256
 from pathlib import Path
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.catalog.failure import Failure
+from holdfast.catalog.manifest import Failure
 from holdfast.catalog.places import blob_key, mark_key, part_key
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.host_state.journal import FileJournal
-from holdfast.host_state.run_history import FileRunHistory
+from holdfast.host_state.runs import FileJournal, FileRunHistory
+from holdfast.locking.host_lock import this_process
 from holdfast.locking.lease import Lease, Terms
-from holdfast.locking.owner import this_process
 from holdfast.model.backup import Blob, Codec, Manifest, Member, Part, PartKind, Relation, Server
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.operations.parts.write import keep
-from holdfast.pipeline.compress import compressor
+from holdfast.pipeline.compression import compressor
 from holdfast.ports.host_state import RunRecord, Unfinished
 from holdfast.repositories.local import LocalRepository
 from tests.fakes.clock import START, FakeClock

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from holdfast.locking.host_lock import Process, this_process
 from holdfast.locking.lease import Lease, Terms
-from holdfast.locking.owner import Process, this_process
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
 

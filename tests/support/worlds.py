@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.catalog.failure import Failure
+from holdfast.catalog.manifest import Failure
 from holdfast.limits.budget import Budget
 from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Codec

@@ -7,9 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from holdfast.catalog import failure as failed
-from holdfast.catalog.failure import Failure
-from holdfast.catalog.manifest import decode, encode
+from holdfast.catalog.manifest import (
+    Failure,
+    decode,
+    decode_failure,
+    encode,
+    encode_failure,
+)
 from holdfast.catalog.places import (
     BLOBS,
     FAILURE,
@@ -99,7 +103,7 @@ class Catalog:
         """Leave word of a backup that failed, where its manifest would have been."""
         key = failure_key(failure.backup_id)
         self._repository.delete(key)
-        self._repository.put(key, [failed.encode(failure)])
+        self._repository.put(key, [encode_failure(failure)])
 
     def forget(self, failure: Failure) -> None:
         """Remove the record and whatever was kept for a later run to go on with."""
@@ -274,7 +278,7 @@ class Catalog:
         """The record that a failed run left; raises `ManifestInvalid`, `ObjectMissing`."""
         key = failure_key(backup_id)
         data = read_document(self._repository, key, RECORD, stored=stored)
-        return failed.decode(data, backup_id=backup_id, key=key)
+        return decode_failure(data, backup_id=backup_id, key=key)
 
     def _read(self, backup_id: str, stored: Stored | None = None) -> Manifest:
         key = manifest_key(backup_id)

@@ -1,22 +1,37 @@
-"""The manifest on disk: JSON with a schema name and a fingerprint over its own body."""
+"""What is written of a backup: its manifest, or the record of its failure.
+
+Both are JSON with a schema name; a manifest has a fingerprint over its own body as well.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import is_backup_id, is_blob_of, is_part_of
-from holdfast.model.backup import Blob, Manifest, Member, Part, tells_moment
+from holdfast.model.backup import (
+    Blob,
+    Count,
+    Line,
+    Manifest,
+    Member,
+    Moment,
+    Part,
+    Text,
+    tells_moment,
+)
+from holdfast.model.errors import ManifestInvalid
 from holdfast.model.ranges import Span
-from holdfast.model.stored_json import MANIFEST, Unreadable, damaged, typed
+from holdfast.model.stored_json import MANIFEST, Unreadable, as_text, damaged, parsed, typed
 from holdfast.model.wal import Position
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
 
 SCHEMA = "holdfast.manifest/1"
 NAME = "manifest"
@@ -149,3 +164,60 @@ def as_json(manifest: Manifest) -> dict[str, Any]:
                 # Most have none, and there may be many of them.
                 del each["checksum"]
     return body
+
+
+FAILURE_SCHEMA: Literal["holdfast.failure/1"] = "holdfast.failure/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A backup that did not come to its end, and never a manifest; `part` and `relation` name what
+    stopped it."""
+
+    job: Line
+    name: Line
+    run_id: Line
+    host: Line
+    engine: Line
+    database: Line
+    started_at: Moment
+    failed_at: Moment
+    error: Text
+    hint: Text
+    exit_code: Count
+    part: Line = ""
+    relation: Line = ""
+    parts_kept: Count = 0
+    schema: Literal["holdfast.failure/1"] = FAILURE_SCHEMA
+
+    @property
+    def backup_id(self) -> str:
+        return f"{self.job}/{self.name}"
+
+
+@cache
+def _failure_adapter() -> TypeAdapter[Failure]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Failure)
+
+
+def encode_failure(failure: Failure) -> bytes:
+    """As it is stored: what a server said is told as far as it is text, and not for ever."""
+    told = replace(failure, error=as_text(failure.error), hint=as_text(failure.hint))
+    return _failure_adapter().dump_json(told, indent=1) + b"\n"
+
+
+def decode_failure(data: bytes, *, backup_id: str, key: str) -> Failure:
+    """The record in `data`, which lies where that of `backup_id` does; raises `ManifestInvalid`
+    naming `key`."""
+    try:
+        failure = typed(_failure_adapter(), parsed(data))
+    except Unreadable as error:
+        raise damaged(key, error) from error
+    if failure.backup_id != backup_id:
+        raise ManifestInvalid(
+            f"cannot read '{key}': it is that of backup '{failure.backup_id}'",
+            hint="it was moved after it was written, or somebody else wrote it",
+        )
+    return failure

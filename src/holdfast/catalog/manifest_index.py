@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog, Damaged
-from holdfast.catalog.failure import Failure
+from holdfast.catalog.manifest import Failure
 from holdfast.catalog.places import FAILURE, MANIFEST, place_of
 from holdfast.model.backup import Manifest, Summary
 from holdfast.model.errors import BackupNotFound, ManifestInvalid, ObjectMissing, VerifyFailed

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from holdfast.operations.context import ArchiveContext, Context, CopyContext
     from holdfast.operations.usage import JobUsage
     from holdfast.operations.verify.full import BackupReader
-    from holdfast.pipeline.decrypt import Identities
+    from holdfast.pipeline.encryption import Identities
     from holdfast.ports.repository import Repository
     from holdfast.ports.run import Progress
     from holdfast.ports.target import Target

@@ -28,7 +28,7 @@ def identity(context: typer.Context, file: NewFile, *, as_json: JsonOption = Fal
     holdfast keys identity /root/restore.key
     """
     from holdfast.config.secret import write_private
-    from holdfast.pipeline.decrypt import Identities
+    from holdfast.pipeline.encryption import Identities
 
     made = Identities.generate()
     (recipient,) = made.recipients
@@ -46,7 +46,7 @@ def signing(context: typer.Context, file: NewFile, *, as_json: JsonOption = Fals
     \b
     holdfast keys signing /etc/holdfast/signing.key
     """
-    from holdfast.catalog.signing import Signer
+    from holdfast.catalog.signed_manifests import Signer
     from holdfast.config.secret import write_private
 
     made = Signer.generate()

@@ -24,7 +24,7 @@ from holdfast.operations.verify.full import VerifyReport
 from holdfast.operations.verify.full import verify as verify_backup
 from holdfast.operations.verify.quick import quick
 from holdfast.operations.verify.scrub import RereadReport, reread
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 
 
 class Depth(StrEnum):

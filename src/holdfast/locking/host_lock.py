@@ -1,10 +1,14 @@
-"""One run of a job at a time on this host: a lock that dies with its process."""
+"""One run of a job at a time on this host: a lock that dies with its process.
+
+Its owner is told well enough to prove later that the process has ended, and never to guess it.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,11 +18,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from annotated_types import Predicate
+from annotated_types import Ge, Le, Predicate
 
-from holdfast.locking.owner import Process, has_ended, is_pid, this_process
 from holdfast.model.backup import Line, tells_moment
-from holdfast.model.errors import HoldfastError, RunInFlight
+from holdfast.model.errors import ConfigInvalid, HoldfastError, RunInFlight
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.ports.run import Clock, Guard, Hold
 from holdfast.runtime.cleanup import afterwards
@@ -26,6 +29,7 @@ from holdfast.runtime.files import lines_of, make_state_folder, open_private, st
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
 
 POLL_SECONDS = 1.0
 LIMITS = Limits(size_bytes=1 << 16, containers=10)
@@ -196,3 +200,88 @@ def _is_alive(owner: dict[str, str]) -> bool:
         started=owner["process_started"],
     )
     return process.boot_id == me.boot_id and not has_ended(process, seen_from=me)
+
+
+# What kernel.pid_max may be set to, at the most.
+MOST_PIDS = 1 << 22
+Pid = Annotated[int, Ge(1), Le(MOST_PIDS)]
+
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process as its own kernel knows it; `pid` means something in `pid_space` only."""
+
+    host: Line
+    boot_id: Line
+    pid_space: Line
+    pid: Pid
+    started: Line
+
+
+def is_pid(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 1 <= int(text[:10]) <= MOST_PIDS
+
+
+def this_process() -> Process:
+    """Raises `ConfigInvalid` where the kernel does not tell who we are: without that nobody could
+    prove later that this process has ended."""
+    pid = os.getpid()
+    try:
+        boot_id = BOOT_ID.read_text().strip()
+    except OSError as error:
+        raise ConfigInvalid(
+            f"cannot tell this process from others: '{BOOT_ID}': {os.strerror(error.errno or 0)}",
+            hint="mount /proc (mount -t proc proc /proc); a unit must not have ProcSubset=pid",
+        ) from error
+    return Process(
+        host=socket.gethostname(),
+        boot_id=boot_id,
+        pid_space=_pid_space(),
+        pid=pid,
+        started=_start_ticks(pid),
+    )
+
+
+def has_ended(other: Process, *, seen_from: Process) -> bool:
+    """Whether `other` is proven to be gone; False where nobody here can tell.
+
+    A boot id is one kernel between two boots, but containers share it and have pids of their
+    own; another boot id may be this host after a reboot, or a machine cloned from it.
+    """
+    if (other.boot_id, other.pid_space) != (seen_from.boot_id, seen_from.pid_space):
+        return False
+    try:
+        os.kill(other.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    # A pid alone may have been given to somebody else by now.
+    return _start_ticks(other.pid) not in ("", other.started)
+
+
+def boot_seconds() -> float:
+    """A clock that nobody sets and that goes on while the host is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _pid_space() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _start_ticks(pid: int) -> str:
+    """Field 22 of proc_pid_stat(5), or empty where /proc does not tell.
+
+    The second field is in brackets and may hold anything.
+    """
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    except OSError:
+        return ""
+    return after_name.split()[19]

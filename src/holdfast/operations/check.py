@@ -10,7 +10,7 @@ from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
 from holdfast.model.wal_archive import Archives
 from holdfast.operations.context import Context, Mirror
 from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
-from holdfast.pipeline.encrypt import sealed
+from holdfast.pipeline.encryption import sealed
 from holdfast.ports.source import Finding, Source
 
 

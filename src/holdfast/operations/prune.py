@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from holdfast.catalog.catalog import Catalog, Damaged, Survey
-from holdfast.catalog.failure import Failure
+from holdfast.catalog.manifest import Failure
 from holdfast.model import retention
 from holdfast.model.backup import Manifest
 from holdfast.model.chain import children_first

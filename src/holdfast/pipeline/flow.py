@@ -1,8 +1,9 @@
-"""A pipeline is a list of stages, read top to bottom."""
+"""A pipeline is a list of stages, read top to bottom; two of them only observe what passes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from holdfast.model.backup import Buffer
@@ -33,3 +34,36 @@ def _through(chunks: Iterable[Buffer], stage: Stage) -> Iterator[Buffer]:
     for chunk in chunks:
         yield from stage.feed(chunk)
     yield from stage.finish()
+
+
+class Size:
+    """Observes; `size_bytes` is that of everything that has passed so far."""
+
+    def __init__(self, *, advance: Callable[[int], None] = lambda _: None) -> None:
+        self._advance = advance
+        self.size_bytes = 0
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        size_bytes = len(chunk)
+        self.size_bytes += size_bytes
+        self._advance(size_bytes)
+        return (chunk,)
+
+    def finish(self) -> Iterable[Buffer]:
+        return ()
+
+
+class Fingerprint(Size):
+    """The same with `sha256`, in hex."""
+
+    def __init__(self, *, advance: Callable[[int], None] = lambda _: None) -> None:
+        super().__init__(advance=advance)
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        self._digest.update(chunk)
+        return super().feed(chunk)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
-from holdfast.locking.host_lock import FlockGuard, WaitingGuard
+from holdfast.locking.host_lock import FlockGuard, WaitingGuard, this_process
 from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
 from holdfast.locking.lease import Terms
-from holdfast.locking.owner import this_process
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.ports.run import Guard
 from holdfast.runtime.clock import now

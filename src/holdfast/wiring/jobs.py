@@ -16,15 +16,19 @@ from holdfast.config.document import did_you_mean
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import PostgresSettings
-from holdfast.host_state.failed_statements import FileFailedStatements
-from holdfast.host_state.file_lists import HostFileLists
-from holdfast.host_state.journal import FileJournal
+from holdfast.host_state.kept_files import FileFailedStatements, HostFileLists, lasting_secret
 from holdfast.host_state.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
-from holdfast.host_state.run_history import FileRunHistory
-from holdfast.host_state.secret import lasting_secret
+from holdfast.host_state.runs import FileJournal, FileRunHistory
 from holdfast.host_state.verification_log import FileVerificationLog
-from holdfast.limits.budget import Budget, MemoryBudget, process_budget, slots_now, tasks_beside
-from holdfast.limits.cgroup import live_limits, refused_tasks
+from holdfast.limits.budget import (
+    Budget,
+    MemoryBudget,
+    live_limits,
+    process_budget,
+    refused_tasks,
+    slots_now,
+    tasks_beside,
+)
 from holdfast.limits.throttle import Throttle, ThrottleLimit
 from holdfast.locking.host_lock import OwnedGuard
 from holdfast.model.errors import ConfigInvalid, UnknownJob, Unsupported
@@ -33,8 +37,8 @@ from holdfast.model.retention import Policy
 from holdfast.operations.append_only import Leftovers
 from holdfast.operations.context import Context, CopyContext, JobSpec, Mirror
 from holdfast.operations.verify.full import BackupReader
-from holdfast.pipeline.compress import context_bytes
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.compression import context_bytes
+from holdfast.pipeline.encryption import Identities
 from holdfast.ports.host_state import Gauges, VerificationLog
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Progress

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from holdfast.config.encryption import AuthenticationSettings
 from holdfast.config.secret import Secret, read_private
 from holdfast.model.errors import ConfigInvalid
-from holdfast.pipeline.decrypt import (
+from holdfast.pipeline.encryption import (
     SECRET_PREFIX,
     CannotOpen,
     Identities,
@@ -22,8 +22,7 @@ from holdfast.pipeline.decrypt import (
 from holdfast.ports.repository import Repository
 
 if TYPE_CHECKING:
-    from holdfast.catalog.signed_manifests import SignedManifests
-    from holdfast.catalog.signing import Signer
+    from holdfast.catalog.signed_manifests import SignedManifests, Signer
 
 IDENTITY_VARIABLE = "HOLDFAST_IDENTITY_FILE"
 IDENTITY_CREDENTIAL = "holdfast-identity"
@@ -178,7 +177,7 @@ def _named(variable: str, credential: str) -> Path | None:
 
 
 def _signer(path: Path) -> Signer:
-    from holdfast.catalog.signing import Signer
+    from holdfast.catalog.signed_manifests import Signer
 
     try:
         return Signer.parse(read_private(path, what="signing key"))

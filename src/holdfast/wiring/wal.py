@@ -11,7 +11,7 @@ from pathlib import Path
 from holdfast.catalog.places import WAL
 from holdfast.config.settings import Settings
 from holdfast.config.sources import PostgresSettings
-from holdfast.host_state.known_clusters import FileClusters
+from holdfast.host_state.kept_files import FileClusters
 from holdfast.model.backup import Codec
 from holdfast.model.errors import HoldfastError, Interrupted, UnknownJob, Unsupported
 from holdfast.model.recovery import ServerStarter

@@ -14,8 +14,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.manifest import decode, encode
 from holdfast.catalog.places import manifest_key
-from holdfast.catalog.signed_manifests import SignedManifests
-from holdfast.catalog.signing import Signer
+from holdfast.catalog.signed_manifests import SignedManifests, Signer
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import ConfigInvalid, ManifestInvalid, ManifestUntrusted
 from holdfast.ports.repository import Repository

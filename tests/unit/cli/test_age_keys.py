@@ -11,7 +11,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from tests.support.desk import Answer, Desk
 from tests.unit.cli.test_encryption import configure, restored
 

@@ -31,7 +31,7 @@ from tests.fakes.source import FakeSource, table
 from holdfast.wiring import guards, sources as wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.sources import PostgresSettings
-from holdfast.locking.owner import this_process
+from holdfast.locking.host_lock import this_process
 
 host, go = os.environ["HOST"], pathlib.Path(os.environ["GO"])
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.catalog.signing import Signer
+from holdfast.catalog.signed_manifests import Signer
 from holdfast.config.load import load
 from holdfast.config.repositories import StoreSettings
 from holdfast.model.errors import ConfigInvalid
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 
 IDENTITY = Identities.generate()
 (RECIPIENT,) = IDENTITY.recipients

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.daemon.session_store import SessionStore
-from holdfast.host_state.journal import FileJournal
-from holdfast.host_state.run_history import FileRunHistory
+from holdfast.host_state.runs import FileJournal, FileRunHistory
 from holdfast.host_state.verification_log import FileVerificationLog
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.errors import ConfigInvalid, RunInFlight

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.locking.host_lock import Process, this_process
 from holdfast.locking.lease import Lease, Terms
-from holdfast.locking.owner import Process, this_process
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import LeaseLost, RepositoryReadOnly, RepositoryUnreachable
 from holdfast.ports.repository import Stored

@@ -19,7 +19,7 @@ from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.repair import RepairReport, repair
 from holdfast.operations.verify.full import verify
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from holdfast.catalog.catalog import Catalog
+from holdfast.locking.host_lock import this_process
 from holdfast.locking.job_lock import LeasedGuard
 from holdfast.locking.lease import Terms
-from holdfast.locking.owner import this_process
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import LeaseLost, RepositoryFull, RunInFlight
 from holdfast.model.retention import Policy

@@ -19,7 +19,7 @@ from holdfast.operations.parts.write import proven
 from holdfast.operations.prune import prune
 from holdfast.operations.restore.backup import RestoreChoice, restore
 from holdfast.operations.verify.full import VerifyReport, verify
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import CHUNK_BYTES, MemoryRepository
 from tests.fakes.source import FakeTarget, table

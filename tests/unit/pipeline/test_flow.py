@@ -14,10 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.model.backup import Codec
-from holdfast.pipeline.compress import COMPRESSORS, compressor
-from holdfast.pipeline.decompress import decompress
-from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import CorruptStream, flow
+from holdfast.pipeline.compression import COMPRESSORS, compressor, decompress
+from holdfast.pipeline.flow import CorruptStream, Fingerprint, flow
 
 MIB = 1 << 20
 

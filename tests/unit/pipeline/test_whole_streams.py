@@ -8,10 +8,8 @@ import subprocess
 import pytest
 
 from holdfast.model.backup import Codec
-from holdfast.pipeline.compress import compressor
-from holdfast.pipeline.decompress import decompress
+from holdfast.pipeline.compression import ZstdFrames, compressor, decompress
 from holdfast.pipeline.flow import CorruptStream, flow
-from holdfast.pipeline.zstd_frames import ZstdFrames
 
 TESTERS = {Codec.ZSTD: ["zstd", "-q", "-t"], Codec.GZIP: ["gzip", "-t"]}
 CODECS = pytest.mark.parametrize("codec", [*TESTERS, Codec.XZ])

@@ -13,10 +13,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.host_state.failed_statements import FileFailedStatements
-from holdfast.host_state.file_lists import HostFileLists
-from holdfast.host_state.run_history import FileRunHistory
-from holdfast.host_state.secret import lasting_secret
+from holdfast.host_state.kept_files import FileFailedStatements, HostFileLists, lasting_secret
+from holdfast.host_state.runs import FileRunHistory
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.errors import (
     ConfigInvalid,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from holdfast.catalog.catalog import Damaged
-from holdfast.catalog.failure import Failure
+from holdfast.catalog.manifest import Failure
 from holdfast.catalog.manifest_index import Overview
 from holdfast.cli.render.tables import ratio
 from holdfast.cli.render.wal_documents import of_pruned

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.catalog.failure import Failure
+from holdfast.catalog.manifest import Failure
 from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Part, PartPlan
 from holdfast.model.errors import HoldfastError, RepositoryFull

@@ -11,8 +11,7 @@ from holdfast.model.chain import ancestors, by_id, is_whole
 from holdfast.model.errors import BackupFailed, BackupNotFound, HoldfastError, VerifyFailed
 from holdfast.operations.context import Context
 from holdfast.operations.parts.write import proven
-from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import flow
+from holdfast.pipeline.flow import Fingerprint, flow
 from holdfast.ports.repository import Repository
 from holdfast.ports.source import (
     EarlierBackup,

@@ -12,8 +12,7 @@ from holdfast.catalog.places import is_part_of
 from holdfast.model.backup import Part, PartKind, PartPlan
 from holdfast.model.errors import HoldfastError, ObjectMissing
 from holdfast.operations.context import Context
-from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import flow
+from holdfast.pipeline.flow import Fingerprint, flow
 from holdfast.ports.host_state import Unfinished
 from holdfast.ports.repository import Repository
 from holdfast.ports.source import Source

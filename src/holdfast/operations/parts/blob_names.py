@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import IdentityNeeded, VerifyFailed
 from holdfast.operations.parts.read import HINT, not_for
-from holdfast.pipeline.decrypt import CannotOpen, Identities
-from holdfast.pipeline.encrypt import sealed
+from holdfast.pipeline.encryption import CannotOpen, Identities, sealed
 from holdfast.pipeline.flow import CorruptStream
 
 

@@ -22,11 +22,9 @@ from holdfast.operations.parts.read import (
     require_stored,
     stored_suffix,
 )
-from holdfast.pipeline.compress import COMPRESSORS
-from holdfast.pipeline.decrypt import Identities
-from holdfast.pipeline.encrypt import encryption
-from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import Stage, flow
+from holdfast.pipeline.compression import COMPRESSORS
+from holdfast.pipeline.encryption import Identities, encryption
+from holdfast.pipeline.flow import Fingerprint, Stage, flow
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.events import reached

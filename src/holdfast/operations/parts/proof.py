@@ -12,9 +12,8 @@ from holdfast.model.proven import Proven
 from holdfast.operations.parts.read import HINT, Opens, called, compare, opened
 from holdfast.operations.parts.second_read import SecondCopy
 from holdfast.operations.parts.write import proven
-from holdfast.pipeline.decrypt import Identities
-from holdfast.pipeline.fingerprint import Size
-from holdfast.pipeline.flow import CorruptStream
+from holdfast.pipeline.encryption import Identities
+from holdfast.pipeline.flow import CorruptStream, Size
 from holdfast.ports.repository import Repository
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.events import reached

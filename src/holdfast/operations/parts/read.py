@@ -9,11 +9,9 @@ from typing import Protocol
 from holdfast.model.backup import AGE_SUFFIX, SUFFIXES, Blob, Codec, Encryption, Manifest, Part
 from holdfast.model.errors import IdentityNeeded, ObjectMissing, VerifyFailed
 from holdfast.operations.parts.blob_records import BlobRecords
-from holdfast.pipeline.compress import Pass
-from holdfast.pipeline.decompress import decompress
-from holdfast.pipeline.decrypt import CannotOpen, Identities
-from holdfast.pipeline.fingerprint import Fingerprint, Size
-from holdfast.pipeline.flow import CorruptStream, Stage, flow
+from holdfast.pipeline.compression import Pass, decompress
+from holdfast.pipeline.encryption import CannotOpen, Identities
+from holdfast.pipeline.flow import CorruptStream, Fingerprint, Size, Stage, flow
 from holdfast.ports.repository import Repository
 
 HINT = "this backup is damaged: restore from another one"

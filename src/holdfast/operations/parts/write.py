@@ -11,11 +11,9 @@ from holdfast.model.backup import Buffer, Codec, Part, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError, TasksRefused
 from holdfast.operations.context import Context, JobSpec
 from holdfast.operations.parts.read import Opens, compare, proven_bytes, stored_suffix
-from holdfast.pipeline.compress import Pass, compressor
-from holdfast.pipeline.decrypt import Identities
-from holdfast.pipeline.encrypt import encryption
-from holdfast.pipeline.fingerprint import Fingerprint, Size
-from holdfast.pipeline.flow import Stage, flow
+from holdfast.pipeline.compression import Pass, compressor
+from holdfast.pipeline.encryption import Identities, encryption
+from holdfast.pipeline.flow import Fingerprint, Size, Stage, flow
 from holdfast.ports.repository import Repository
 from holdfast.ports.source import Checksummed, Memorable, PartStream, SelfCompressing, Snapshot
 from holdfast.runtime import events

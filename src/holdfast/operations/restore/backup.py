@@ -24,7 +24,7 @@ from holdfast.operations.parts.blob_records import BlobRecords
 from holdfast.operations.parts.blobs import blob_name, proven_blob
 from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.operations.parts.read import HINT, require_identity
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest, Target

@@ -17,7 +17,7 @@ from holdfast.operations.parts.blobs import proven_blob
 from holdfast.operations.parts.read import HINT, require_identity, require_stored
 from holdfast.operations.parts.write import proven
 from holdfast.operations.wal.list import missing_wal
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from holdfast.ports.host_state import Reread, VerificationLog
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Clock, Progress

@@ -21,7 +21,7 @@ from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import Segment
 from holdfast.operations.parts.write import proven
 from holdfast.operations.wal.files import WalFile
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards

@@ -26,7 +26,7 @@ from holdfast.model.wal_records import PAGE_BYTES
 from holdfast.operations.context import ArchiveContext
 from holdfast.operations.parts.write import proven
 from holdfast.operations.retry import Retries
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder, whole_file, write_all

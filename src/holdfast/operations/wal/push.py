@@ -35,8 +35,8 @@ from holdfast.operations.wal.files import (
     require_finished,
     wal_file,
 )
-from holdfast.pipeline.compress import compressor
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.compression import compressor
+from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards

@@ -19,7 +19,7 @@ from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import PAGE_BYTES, End, Segment, TablespaceMade
 from holdfast.operations.parts.write import proven
 from holdfast.operations.wal.list import STOP
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.tablespaces import in_use, is_in_use, segment_at

@@ -18,7 +18,7 @@ from holdfast.operations.prune import prune
 from holdfast.operations.restore.backup import RestoreChoice, restore
 from holdfast.operations.verify.full import verify
 from holdfast.operations.verify.quick import quick
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from holdfast.ports.source import Blobs, EarlierBackup
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository

@@ -17,7 +17,7 @@ from holdfast.operations.copy.backups import copy
 from holdfast.operations.parts.blobs import proven_blob
 from holdfast.operations.verify.full import VerifyReport, verify
 from holdfast.operations.verify.quick import quick
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.support.worlds import World

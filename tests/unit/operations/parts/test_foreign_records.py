@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from holdfast.catalog.catalog import MARK_CONTENT
-from holdfast.catalog.failure import Failure, encode
+from holdfast.catalog.manifest import Failure, encode_failure
 from holdfast.catalog.places import failure_key, mark_key
-from holdfast.catalog.signed_manifests import SignedManifests
-from holdfast.catalog.signing import Signer
+from holdfast.catalog.signed_manifests import SignedManifests, Signer
 from holdfast.model.errors import BackupFailed, HoldfastError
 from holdfast.operations.backup.job import backup
 from holdfast.operations.context import Context, CopyContext
@@ -46,7 +45,7 @@ def context_of(world: World, opened: Callable[[Repository], Repository]) -> Cont
 
 def failure(backup_id: str, *, failed_at: datetime = LONG_AGO, database: str = "shop") -> bytes:
     job, _, name = backup_id.partition("/")
-    return encode(
+    return encode_failure(
         Failure(
             job=job,
             name=name,

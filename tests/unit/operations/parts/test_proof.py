@@ -17,8 +17,8 @@ from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.operations.parts.read import stored_suffix
 from holdfast.operations.parts.second_read import BLOCK_BYTES
 from holdfast.operations.parts.write import keep
-from holdfast.pipeline.compress import compressor
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.compression import compressor
+from holdfast.pipeline.encryption import Identities
 from holdfast.runtime.spool import MOST_IN_MEMORY_BYTES, Spool
 from tests.fakes.repository import MemoryRepository
 from tests.support.manifests import part

@@ -10,7 +10,7 @@ import pytest
 from holdfast.model.backup import Buffer, Codec, Member, PartPlan
 from holdfast.model.errors import VerifyFailed
 from holdfast.operations.parts.write import proven, store_part
-from holdfast.pipeline.compress import CompressZstd
+from holdfast.pipeline.compression import CompressZstd
 from holdfast.ports.source import PartStream
 from tests.fakes.source import FakeSnapshot
 from tests.support.worlds import World

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.host_state.known_clusters import FileClusters
+from holdfast.host_state.kept_files import FileClusters
 from holdfast.model.errors import ClusterChanged
 from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
 from holdfast.operations.wal.push import push

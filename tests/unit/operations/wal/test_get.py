@@ -12,7 +12,7 @@ import pytest
 from holdfast.model.errors import IdentityNeeded, ManifestInvalid, VerifyFailed, WalUnfit
 from holdfast.operations.wal.get import ABANDONED_SECONDS, Getting, get
 from holdfast.operations.wal.push import push
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from tests.fakes.repository import MemoryRepository
 from tests.support.archives import DataDirectory, archiving
 

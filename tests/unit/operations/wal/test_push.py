@@ -23,7 +23,7 @@ from holdfast.model.errors import (
     WalUnfit,
 )
 from holdfast.operations.wal.push import push
-from holdfast.pipeline.decrypt import Identities
+from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.support.archives import CLUSTER, DataDirectory, archiving

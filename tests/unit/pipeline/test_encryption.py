@@ -13,10 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.model.backup import Buffer
-from holdfast.pipeline.decrypt import CannotOpen, Identities
-from holdfast.pipeline.encrypt import encryption, sealed
-from holdfast.pipeline.fingerprint import Fingerprint
-from holdfast.pipeline.flow import CorruptStream, flow
+from holdfast.pipeline.encryption import CannotOpen, Identities, encryption, sealed
+from holdfast.pipeline.flow import CorruptStream, Fingerprint, flow
 
 MIB = 1 << 20
 CHUNKS = 96

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.host_state.run_history import RUNS_KEPT, FileRunHistory
+from holdfast.host_state.runs import RUNS_KEPT, FileRunHistory
 from holdfast.model.errors import ConfigInvalid
 from holdfast.ports.host_state import RunRecord
 from tests.fakes.clock import START

@@ -1,0 +1,142 @@
+"""Files that this host keeps for its jobs: lists, statements, a secret, clusters that it knows."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from holdfast.model.backup import Buffer
+from holdfast.model.errors import ConfigInvalid, HoldfastError
+from holdfast.runtime.cleanup import afterwards, on_failure
+from holdfast.runtime.files import (
+    PRIVATE_FOLDER,
+    discard,
+    make_folder,
+    make_state_folder,
+    open_private,
+    state_errors,
+    write_all,
+    write_private,
+)
+
+CHUNK_BYTES = 1 << 20
+SECRET_BYTES = 32
+# A named pipe in its place is not waited for.
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class HostFileLists:
+    """Obeys `ports.host_state.FileLists`: of the newest sealed backup of each job, in the clear.
+
+    `FOLDER/JOB`, and `FOLDER/.JOB` for one that is offered.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def offer(self, job: str, chunks: Iterable[Buffer]) -> None:
+        make_state_folder(self._folder)
+        path = self._offered(job)
+        descriptor = open_private(path, os.O_WRONLY | os.O_TRUNC)
+        with afterwards(os.close, descriptor):
+            for chunk in chunks:
+                with state_errors(path):
+                    write_all(descriptor, chunk)
+            with state_errors(path):
+                os.fsync(descriptor)
+
+    def settle(self, job: str) -> None:
+        offered = self._offered(job)
+        with state_errors(offered):
+            if offered.exists():
+                offered.rename(self._folder / job)
+
+    @contextmanager
+    def open(self, job: str) -> Iterator[Iterator[bytes]]:
+        path = self._folder / job
+        with state_errors(path):
+            descriptor = os.open(path, _READ) if path.exists() else None
+        if descriptor is None:
+            yield iter(())
+            return
+        with afterwards(os.close, descriptor):
+            yield _chunks(descriptor, path)
+
+    def _offered(self, job: str) -> Path:
+        # No job has a name that begins with a dot.
+        return self._folder / f".{job}"
+
+
+def _chunks(descriptor: int, path: Path) -> Iterator[bytes]:
+    """Only our own reads are told as trouble with the file."""
+    while True:
+        with state_errors(path):
+            chunk = os.read(descriptor, CHUNK_BYTES)
+        if not chunk:
+            return
+        yield chunk
+
+
+class FileFailedStatements:
+    """Obeys `ports.FailedStatements`: for each restore a private script in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, backup_id: str, script: str) -> str:
+        """Whole or not at all; raises `ConfigInvalid` where the folder cannot be written."""
+        make_state_folder(self._folder)
+        # A second restore of one backup must not take the first one's list away.
+        name = f"{backup_id.replace('/', '-')}-{secrets.token_hex(4)}"
+        path, unfinished = self._folder / f"{name}.sql", self._folder / f".{name}.tmp"
+        with on_failure(discard, unfinished):
+            # What is no UTF-8 in a definition comes out again as it went in.
+            write_private(unfinished, script.encode("utf-8", errors="surrogateescape"))
+            with state_errors(path):
+                unfinished.rename(path)
+        return str(path)
+
+
+def lasting_secret(path: Path) -> bytes:
+    """The secret in `path`, made where there is none yet; two runs that make it agree on one.
+
+    Raises `ConfigInvalid` where the file cannot be used.
+    """
+    if not path.exists():
+        _make(path)
+    with state_errors(path):
+        secret = path.read_bytes()
+    if len(secret) != SECRET_BYTES:
+        raise ConfigInvalid(
+            f"cannot use state directory file '{path}': it is {len(secret)} bytes long,"
+            f" not {SECRET_BYTES}",
+            hint="remove it: long values are then stored once more, and nothing is lost",
+        )
+    return secret
+
+
+def _make(path: Path) -> None:
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with afterwards(discard, unfinished):
+        write_private(unfinished, secrets.token_bytes(SECRET_BYTES))
+        # A link refuses to replace: of two runs that begin at once the first one's stays.
+        with state_errors(path), suppress(FileExistsError):
+            os.link(unfinished, path)
+
+
+class FileClusters:
+    """Obeys `ports.host_state.KnownClusters`: one empty file each, `FOLDER/CLUSTER`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __contains__(self, cluster: object) -> bool:
+        return (self._folder / str(cluster)).is_file()
+
+    def add(self, cluster: str, /) -> None:
+        with suppress(HoldfastError, OSError):
+            make_folder(self._folder, above=PRIVATE_FOLDER)
+            os.close(open_private(self._folder / cluster, os.O_WRONLY | os.O_CREAT))

@@ -1,0 +1,286 @@
+"""Standard .zst, .gz and .xz streams, so that stock tools can read what we store, and back.
+
+A megabyte of zeros fits into a few compressed bytes, so what is unpacked is bounded by its output,
+not its input: a chunk that explodes must not take the memory of the host with it.
+"""
+
+from __future__ import annotations
+
+import lzma
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator
+
+import zstandard
+
+from holdfast.model.backup import Buffer, Codec
+from holdfast.pipeline.flow import CorruptStream, Stage, flow
+
+# zlib: 15 bits of window, plus 16 for a gzip header and trailer.
+GZIP_WINDOW_BITS = 15 + 16
+# Window of level 19 and below; a stream that wants more was not written by us.
+ZSTD_WINDOW_BYTES = 1 << 27
+CHUNK_BYTES = 1 << 20
+# By level, from the manual of xz: what its compressor holds.
+XZ_MIB = (3, 9, 17, 32, 48, 94, 94, 186, 370, 674)
+
+
+class CompressZstd:
+    """One zstd frame with a checksum of the content; `threads` beside the caller's, or none."""
+
+    def __init__(self, level: int, *, threads: int = 0) -> None:
+        compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, threads=threads)
+        self._stream = compressor.compressobj()
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        return _full(self._stream.compress(chunk))
+
+    def finish(self) -> Iterable[Buffer]:
+        return _full(self._stream.flush())
+
+
+class CompressGzip:
+    """One gzip member."""
+
+    def __init__(self, level: int) -> None:
+        self._stream = zlib.compressobj(level, zlib.DEFLATED, GZIP_WINDOW_BITS)
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        return _full(self._stream.compress(chunk))
+
+    def finish(self) -> Iterable[Buffer]:
+        return _full(self._stream.flush())
+
+
+class CompressXz:
+    """One xz stream."""
+
+    def __init__(self, level: int) -> None:
+        self._stream = lzma.LZMACompressor(preset=level)
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        return _full(self._stream.compress(chunk))
+
+    def finish(self) -> Iterable[Buffer]:
+        return _full(self._stream.flush())
+
+
+class Pass:
+    """Changes nothing: the codec `none`."""
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        return (chunk,)
+
+    def finish(self) -> Iterable[Buffer]:
+        return ()
+
+
+COMPRESSORS: dict[Codec, Callable[[int], Stage]] = {
+    Codec.ZSTD: CompressZstd,
+    Codec.GZIP: CompressGzip,
+    Codec.XZ: CompressXz,
+    Codec.NONE: lambda _level: Pass(),
+}
+
+
+def context_bytes(codec: Codec, level: int) -> int:
+    """The memory that one stream of this codec needs.
+
+    zstd tells it itself; deflate needs (1 << 17) + (1 << 18) bytes at its defaults (zconf.h).
+    """
+    if codec is Codec.ZSTD:
+        parameters = zstandard.ZstdCompressionParameters.from_level(level)
+        return parameters.estimated_compression_context_size()
+    if codec is Codec.XZ:
+        return XZ_MIB[level] << 20
+    return (1 << 17) + (1 << 18) if codec is Codec.GZIP else 0
+
+
+def compressor(codec: Codec, level: int, *, threads: int = 0) -> Stage:
+    """The stage for `codec`; `threads` are used where the codec knows how to."""
+    if codec is Codec.ZSTD:
+        return CompressZstd(level, threads=threads)
+    return COMPRESSORS[codec](level)
+
+
+def _full(chunk: bytes) -> Iterable[Buffer]:
+    return (chunk,) if chunk else ()
+
+
+class _Pulled:
+    """An iterator of chunks as the file that a stream reader wants."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        if not self._rest:
+            self._rest = next(self._chunks, b"")
+        head, self._rest = self._rest[:size], self._rest[size:]
+        return head
+
+
+def _zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
+    frames = (bytes(chunk) for chunk in flow(chunks, [ZstdFrames()]))
+    try:
+        with decompressor.stream_reader(
+            _Pulled(frames),  # type: ignore[arg-type]  # its stub wants IO[bytes]; it only reads
+            read_size=CHUNK_BYTES,
+            read_across_frames=True,
+        ) as reader:
+            while chunk := reader.read(CHUNK_BYTES):
+                yield chunk
+    except zstandard.ZstdError as error:
+        raise CorruptStream(str(error)) from error
+    # Where the last frame ends is only known once all has been read.
+    for _ in frames:
+        pass
+
+
+def _gzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    stream = zlib.decompressobj(GZIP_WINDOW_BITS)
+    try:
+        for chunk in chunks:
+            waiting = chunk
+            while waiting:
+                _require_more(is_ended=stream.eof)
+                if plain := stream.decompress(waiting, CHUNK_BYTES):
+                    yield plain
+                waiting = stream.unused_data or stream.unconsumed_tail
+    except zlib.error as error:
+        raise CorruptStream(str(error)) from error
+    if not stream.eof:
+        raise CorruptStream("the gzip member ends too early")
+
+
+def _xz(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    stream = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+    try:
+        for chunk in chunks:
+            _require_more(is_ended=stream.eof)
+            plain = stream.decompress(chunk, CHUNK_BYTES)
+            while plain:
+                yield plain
+                plain = b"" if stream.needs_input else _more(stream)
+    except lzma.LZMAError as error:
+        raise CorruptStream(str(error)) from error
+    if not stream.eof:
+        raise CorruptStream("the xz stream ends too early")
+    _require_more(is_ended=bool(stream.unused_data))
+
+
+def _require_more(*, is_ended: bool) -> None:
+    """What follows the end was not written by us, and some tools would unpack it."""
+    if is_ended:
+        raise CorruptStream("something follows the end of the compressed stream")
+
+
+def _more(stream: lzma.LZMADecompressor) -> bytes:
+    return b"" if stream.eof else stream.decompress(b"", CHUNK_BYTES)
+
+
+DECOMPRESSORS: dict[Codec, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
+    Codec.ZSTD: _zstd,
+    Codec.GZIP: _gzip,
+    Codec.XZ: _xz,
+    Codec.NONE: iter,
+}
+
+
+def decompress(chunks: Iterable[bytes], codec: Codec) -> Iterator[bytes]:
+    """`chunks` without their compression: all of them, to their last byte.
+
+    Raises `CorruptStream`, also where a frame is cut off in its checksum, or something follows it.
+    """
+    return DECOMPRESSORS[codec](chunks)
+
+
+# Where the frames of a zstd stream begin and end (RFC 8878): told by their headers alone, as the
+# decompressor at hand gives what a frame holds up to where it was cut, and no error.
+MAGIC = 0xFD2FB528
+SKIPPABLE, SKIPPABLE_MASK = 0x184D2A50, 0xFFFFFFF0
+_START_BYTES = 5
+_BLOCK_HEAD_BYTES = 3
+_CHECKSUM_BYTES = 4
+_RLE, _RESERVED = 1, 3
+
+
+class ZstdFrames:
+    """Observes; raises `CorruptStream` where a frame does not begin, or does not end."""
+
+    def __init__(self) -> None:
+        self._walk = _frames()
+        self._wanted = next(self._walk)
+        self._head = b""
+        self._passed = 0
+
+    def feed(self, chunk: Buffer) -> Iterable[Buffer]:
+        left = memoryview(chunk)
+        while left:
+            left = self._skip(left) if self._wanted < 0 else self._read(left)
+        return (chunk,)
+
+    def finish(self) -> Iterable[Buffer]:
+        if self._wanted != _START_BYTES or self._head or not self._passed:
+            raise CorruptStream("the zstd frame ends too early")
+        return ()
+
+    def _skip(self, left: memoryview) -> memoryview:
+        size_bytes = min(-self._wanted, len(left))
+        self._wanted += size_bytes
+        self._passed += size_bytes
+        if not self._wanted:
+            self._wanted = self._walk.send(b"")
+        return left[size_bytes:]
+
+    def _read(self, left: memoryview) -> memoryview:
+        piece = left[: self._wanted - len(self._head)]
+        self._head += bytes(piece)
+        if len(self._head) == self._wanted:
+            head, self._head = self._head, b""
+            self._passed += len(head)
+            self._wanted = self._walk.send(head)
+        return left[len(piece) :]
+
+
+def _frames() -> Generator[int, bytes, None]:
+    """How many bytes are to be read next, or, below zero, to be passed over; is sent what was read.
+
+    Only where a frame may begin as many as `_START_BYTES` are asked for.
+    """
+    while True:
+        start = yield _START_BYTES
+        magic, descriptor = int.from_bytes(start[:4], "little"), start[4]
+        if magic & SKIPPABLE_MASK == SKIPPABLE:
+            rest = yield 3
+            yield from _past(int.from_bytes(start[4:] + rest, "little"))
+        elif magic == MAGIC:
+            yield from _past(_rest_of_header(descriptor))
+            yield from _blocks()
+            yield from _past(_CHECKSUM_BYTES if descriptor & 4 else 0)
+        else:
+            raise CorruptStream("no zstd frame begins where one has to")
+
+
+def _blocks() -> Generator[int, bytes, None]:
+    is_last = False
+    while not is_last:
+        head = int.from_bytes((yield _BLOCK_HEAD_BYTES), "little")
+        is_last, kind, size_bytes = bool(head & 1), head >> 1 & 3, head >> 3
+        if kind == _RESERVED:
+            raise CorruptStream("a block of the zstd frame is of no known kind")
+        yield from _past(1 if kind == _RLE else size_bytes)
+
+
+def _past(size_bytes: int) -> Generator[int, bytes, None]:
+    if size_bytes:
+        yield -size_bytes
+
+
+def _rest_of_header(descriptor: int) -> int:
+    """The bytes of window, dictionary and size of content, as the descriptor announces them."""
+    is_single = bool(descriptor & 0x20)
+    dictionary = (0, 1, 2, 4)[descriptor & 3]
+    content = (1 if is_single else 0, 2, 4, 8)[descriptor >> 6]
+    return (0 if is_single else 1) + dictionary + content
