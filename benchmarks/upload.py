@@ -25,7 +25,7 @@ from rich.table import Table
 
 from benchmarks.uploader import STORE
 from holdfast.repositories.http_transport import Transport
-from holdfast.repositories.s3_requests import S3Keys, s3_requests
+from holdfast.repositories.s3 import S3Keys, s3_requests
 from lab.machine import install, missing
 from lab.stores.ceph import s3_server
 from lab.stores.sshd import sftp_server

@@ -12,10 +12,10 @@ from pathlib import Path
 from holdfast.cli.render.progress import Meter
 from holdfast.operations.copy.objects import CopyItem, upload
 from holdfast.ports.repository import Repository
-from holdfast.repositories.clouds import s3_repository
+from holdfast.repositories.buckets import Bucket
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.retrying import RetryingRepository
-from holdfast.repositories.s3_requests import S3Keys
+from holdfast.repositories.s3 import S3Keys, s3_repository
 from holdfast.repositories.sftp import SftpRepository
 from holdfast.repositories.sftp_connections import SshLogin
 
@@ -40,10 +40,8 @@ def main(argv: list[str]) -> int:
 def store_of(where: dict[str, str]) -> Repository:
     if where["kind"] == "s3":
         return s3_repository(
-            bucket=where["bucket"],
-            prefix="ours",
+            Bucket(name=where["bucket"], prefix="ours", endpoint=where["endpoint"]),
             region="us-east-1",
-            endpoint=where["endpoint"],
             keys=S3Keys(access_key=where["access_key"], secret_key=where["secret_key"]),
             clock=lambda: datetime.now(UTC),
         )

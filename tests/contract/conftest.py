@@ -10,13 +10,13 @@ from lab.stores.azure import azure_server
 from lab.stores.ceph import s3_server
 from lab.stores.gcs import gcs_server
 from lab.stores.sshd import SftpServer, sftp_server
-from tests.support.stores import AzureContainer, Bucket, GcsBucket
+from tests.support.stores import AzureContainer, GcsBucket, S3Bucket
 
 
 @pytest.fixture(scope="session")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Bucket]:
     with s3_server(tmp_path_factory.mktemp("s3") / "ceph") as server:
-        made = Bucket(server, "backups")
+        made = S3Bucket(server, "backups")
         made.requests().ask("PUT", "", {})
         yield made
 

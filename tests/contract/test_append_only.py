@@ -17,7 +17,7 @@ from holdfast.model.errors import RepositoryReadOnly
 from holdfast.ports.repository import Repository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
-from tests.support.stores import Bucket, login_to
+from tests.support.stores import S3Bucket, login_to
 from tests.unit.cli.test_two_hosts import Hosts
 
 
@@ -31,7 +31,7 @@ class Shared:
 
 
 def s3(request: pytest.FixtureRequest, folder: Path) -> Shared:
-    bucket: Bucket = request.getfixturevalue("bucket")
+    bucket: S3Bucket = request.getfixturevalue("bucket")
     monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     bucket.let_writer_only_add()
     where = f"bucket: {bucket.name}, prefix: {folder.name}, endpoint: '{bucket.server.endpoint}'"

@@ -27,7 +27,8 @@ from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
 from holdfast.operations.verify.full import verify
 from holdfast.ports.repository import Content, Repository
-from holdfast.repositories.clouds import gcs_repository
+from holdfast.repositories.buckets import Bucket
+from holdfast.repositories.gcs import gcs_repository
 from holdfast.repositories.retrying import RetryingRepository
 from lab import command
 from lab.stores.gcs import Account, gcs_server
@@ -323,11 +324,13 @@ def test_an_endpoint_is_believed_by_the_certificate_that_is_named_and_by_no_othe
     with gcs_server("backups", tls=context) as server:
         for ca_file in (certificate, None):
             store = gcs_repository(
-                bucket="backups",
-                prefix="x",
+                Bucket(
+                    name="backups",
+                    prefix="x",
+                    endpoint=f"https://127.0.0.1:{server.port}",
+                    ca_file=ca_file,
+                ),
                 service_account_key=server.user.key_file,
-                endpoint=f"https://127.0.0.1:{server.port}",
-                ca_file=ca_file,
             )
             if ca_file:
                 assert store.check() == ""

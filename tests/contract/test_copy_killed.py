@@ -17,7 +17,7 @@ from holdfast.operations.verify.full import verify
 from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
 from tests.fakes.source import table
-from tests.support.stores import Bucket
+from tests.support.stores import S3Bucket
 from tests.support.worlds import World
 
 CONFIG = """\
@@ -42,7 +42,7 @@ STEPS = ["copy-locked", "copy-object-stored", "copy-object-stored:3", "copy-part
 
 
 @pytest.fixture
-def folder(tmp_path: Path, bucket: Bucket) -> Path:
+def folder(tmp_path: Path, bucket: S3Bucket) -> Path:
     """A host with one backup of two small tables and a long one, and where to copy it."""
     for name in ("state", "main"):
         (tmp_path / name).mkdir()
@@ -59,7 +59,7 @@ def folder(tmp_path: Path, bucket: Bucket) -> Path:
     return tmp_path
 
 
-def copy(folder: Path, bucket: Bucket, failpoint: str = "") -> int:
+def copy(folder: Path, bucket: S3Bucket, failpoint: str = "") -> int:
     environment = {
         **os.environ,
         "TEST_ACCESS_KEY": bucket.keys.access_key,
@@ -74,7 +74,7 @@ def copy(folder: Path, bucket: Bucket, failpoint: str = "") -> int:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_copy_that_was_killed_is_no_backup_and_the_next_one_ends_it(
-    folder: Path, bucket: Bucket, step: str
+    folder: Path, bucket: S3Bucket, step: str
 ) -> None:
     offsite = bucket.repository(prefix=folder.name)
     assert copy(folder, bucket, step) == -signal.SIGKILL
@@ -86,7 +86,7 @@ def test_a_copy_that_was_killed_is_no_backup_and_the_next_one_ends_it(
 
 
 def test_a_copy_that_was_killed_behind_its_manifest_is_a_backup(
-    folder: Path, bucket: Bucket
+    folder: Path, bucket: S3Bucket
 ) -> None:
     offsite = bucket.repository(prefix=folder.name)
     assert copy(folder, bucket, "copy-manifest-stored") == -signal.SIGKILL

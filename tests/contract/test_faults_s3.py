@@ -20,7 +20,7 @@ from holdfast.model.errors import (
 from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.retrying import RetryingRepository
 from lab.stores.proxy import Fault, FaultProxy, fault_proxy
-from tests.support.stores import Bucket
+from tests.support.stores import S3Bucket
 
 MIB = 1 << 20
 PUT_PART = r"PUT .*partNumber="
@@ -29,19 +29,19 @@ MOST_REQUESTS = 2 * 4
 
 
 @pytest.fixture
-def proxy(bucket: Bucket) -> Iterator[FaultProxy]:
+def proxy(bucket: S3Bucket) -> Iterator[FaultProxy]:
     with fault_proxy(bucket.server.port) as before:
         yield before
 
 
 @pytest.fixture
-def plain(bucket: Bucket, tmp_path: Path) -> Repository:
+def plain(bucket: S3Bucket, tmp_path: Path) -> Repository:
     """The same objects, seen without the proxy."""
     return bucket.repository(prefix=tmp_path.name)
 
 
 @pytest.fixture
-def repository(bucket: Bucket, proxy: FaultProxy, tmp_path: Path) -> Repository:
+def repository(bucket: S3Bucket, proxy: FaultProxy, tmp_path: Path) -> Repository:
     store = bucket.repository(
         prefix=tmp_path.name,
         endpoint=proxy.endpoint,
@@ -59,7 +59,7 @@ def known(data: bytes) -> Content:
     return Content(size_bytes=len(data), sha256=sha256(data).hexdigest(), read=lambda: [data])
 
 
-def unfinished(bucket: Bucket, folder: Path) -> list[str]:
+def unfinished(bucket: S3Bucket, folder: Path) -> list[str]:
     return [each.key for each in bucket.requests().unfinished(f"{folder.name}/")]
 
 
@@ -103,7 +103,7 @@ def test_a_long_upload_with_a_wrong_etag_is_refused_whole(
     repository: Repository,
     plain: Repository,
     proxy: FaultProxy,
-    bucket: Bucket,
+    bucket: S3Bucket,
     tmp_path: Path,
 ) -> None:
     proxy.faults = [Fault("wrong-etag", requests=PUT_PART, times=100)]
@@ -117,7 +117,7 @@ def test_a_store_that_stays_down_is_asked_a_few_times_and_leaves_nothing(
     repository: Repository,
     plain: Repository,
     proxy: FaultProxy,
-    bucket: Bucket,
+    bucket: S3Bucket,
     tmp_path: Path,
 ) -> None:
     proxy.faults = [Fault("status", requests="^PUT", times=1000)]
@@ -190,7 +190,7 @@ def test_what_waiting_cannot_mend_is_asked_once_and_told_with_its_remedy(
     assert proxy.count("^PUT") <= (1 if status < 500 else 4)
 
 
-def test_wrong_keys_are_refused_and_never_shown(bucket: Bucket, tmp_path: Path) -> None:
+def test_wrong_keys_are_refused_and_never_shown(bucket: S3Bucket, tmp_path: Path) -> None:
     wrong = replace(bucket.keys, secret_key="not-the-secret")
     store = bucket.repository(prefix=tmp_path.name, keys=wrong)
     for act in (store.check, lambda: store.sweep("job"), lambda: list(store.list(""))):
@@ -201,7 +201,7 @@ def test_wrong_keys_are_refused_and_never_shown(bucket: Bucket, tmp_path: Path) 
     assert "not-the-secret" not in repr(wrong)
 
 
-def test_a_bucket_that_is_not_there_is_no_missing_object(bucket: Bucket) -> None:
+def test_a_bucket_that_is_not_there_is_no_missing_object(bucket: S3Bucket) -> None:
     store = replace(bucket, name="nowhere").repository(prefix="x")
     with pytest.raises(RepositoryRefused, match="NoSuchBucket") as raised:
         content(store, "job/b/part")
@@ -209,7 +209,7 @@ def test_a_bucket_that_is_not_there_is_no_missing_object(bucket: Bucket) -> None
 
 
 def test_unfinished_uploads_of_a_dead_run_are_swept_and_those_of_others_are_not(
-    bucket: Bucket, tmp_path: Path, plain: Repository
+    bucket: S3Bucket, tmp_path: Path, plain: Repository
 ) -> None:
     for key in ("job/b/dead", "job/c/dead", "job-two/b/alive"):
         bucket.requests().ask("POST", f"{tmp_path.name}/{key}", {"uploads": ""})
@@ -218,7 +218,7 @@ def test_unfinished_uploads_of_a_dead_run_are_swept_and_those_of_others_are_not(
 
 
 def test_a_store_that_replaces_is_found_by_the_check(
-    bucket: Bucket, proxy: FaultProxy, tmp_path: Path
+    bucket: S3Bucket, proxy: FaultProxy, tmp_path: Path
 ) -> None:
     proxy.faults = [Fault("status", requests="^PUT", after=1, status=200)]
     store = bucket.repository(prefix=tmp_path.name, endpoint=proxy.endpoint)
@@ -228,7 +228,7 @@ def test_a_store_that_replaces_is_found_by_the_check(
 
 
 def test_a_bucket_whose_versions_let_it_replace_is_found_by_the_check(
-    bucket: Bucket, tmp_path: Path
+    bucket: S3Bucket, tmp_path: Path
 ) -> None:
     """Ceph 16 does; a store that does not is as good with versions as without."""
     versioned = replace(bucket, name="versioned")

@@ -17,7 +17,7 @@ from holdfast.operations.repair import repair
 from holdfast.operations.verify.full import verify
 from holdfast.ports.repository import Repository
 from holdfast.repositories.retrying import RetryingRepository
-from tests.support.stores import AzureContainer, Bucket, GcsBucket
+from tests.support.stores import AzureContainer, GcsBucket, S3Bucket
 from tests.support.worlds import World
 
 ODD = [
@@ -42,7 +42,7 @@ Put = Callable[[str], object]
 
 
 def s3(request: pytest.FixtureRequest, prefix: str) -> tuple[Repository, Put, list[str]]:
-    bucket: Bucket = request.getfixturevalue("bucket")
+    bucket: S3Bucket = request.getfixturevalue("bucket")
     requests = bucket.requests()
     return bucket.repository(prefix=prefix), lambda key: requests.ask("PUT", key, {}, b"odd"), ODD
 
@@ -89,7 +89,7 @@ def test_names_that_lead_elsewhere_stop_nobody(
 
 
 def test_names_with_odd_letters_and_many_pages_are_listed_as_they_are_on_s3(
-    bucket: Bucket, tmp_path: Path
+    bucket: S3Bucket, tmp_path: Path
 ) -> None:
     store = bucket.repository(prefix=tmp_path.name)
     odd = ["a b/c+d", "ä/ß-日本", "a%2Fb/c%20d", "a&b=c/d?e#f", "(x)/y,z;'q'"]

@@ -24,12 +24,12 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.support.stores import AzureContainer, Bucket, GcsBucket, login_to
+from tests.support.stores import AzureContainer, GcsBucket, S3Bucket, login_to
 from tests.support.worlds import World
 
 
 def s3(request: pytest.FixtureRequest, folder: Path) -> Repository:
-    bucket: Bucket = request.getfixturevalue("bucket")
+    bucket: S3Bucket = request.getfixturevalue("bucket")
     return bucket.repository(prefix=folder.name)
 
 

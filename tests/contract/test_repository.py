@@ -25,7 +25,7 @@ from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
-from tests.support.stores import AzureContainer, Bucket, GcsBucket, login_to
+from tests.support.stores import AzureContainer, GcsBucket, S3Bucket, login_to
 
 MIB = 1 << 20
 OWN_TROUBLE = "the source's own trouble, not the store's"
@@ -40,7 +40,7 @@ def local(_request: pytest.FixtureRequest, folder: Path) -> Repository:
 
 
 def s3(request: pytest.FixtureRequest, folder: Path) -> Repository:
-    bucket: Bucket = request.getfixturevalue("bucket")
+    bucket: S3Bucket = request.getfixturevalue("bucket")
     return bucket.repository(prefix=folder.name)
 
 

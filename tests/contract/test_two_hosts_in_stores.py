@@ -15,7 +15,7 @@ from holdfast.locking.job_lock import LEASES
 from holdfast.ports.repository import Repository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
-from tests.support.stores import AzureContainer, Bucket, GcsBucket, login_to
+from tests.support.stores import AzureContainer, GcsBucket, S3Bucket, login_to
 from tests.support.waiting import until
 from tests.unit.cli.test_two_hosts import LEASE_SECONDS, SLACK_SECONDS, Hosts, codes_of_five_starts
 
@@ -33,7 +33,7 @@ class Shared:
 
 
 def s3(request: pytest.FixtureRequest, folder: Path) -> Shared:
-    bucket: Bucket = request.getfixturevalue("bucket")
+    bucket: S3Bucket = request.getfixturevalue("bucket")
     monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     monkeypatch.setenv("TEST_ACCESS_KEY", bucket.keys.access_key)
     monkeypatch.setenv("TEST_SECRET_KEY", bucket.keys.secret_key)

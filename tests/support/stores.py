@@ -6,12 +6,13 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from holdfast.repositories.bucket_requests import BucketRequests
-from holdfast.repositories.clouds import azure_repository, gcs_repository, s3_repository
-from holdfast.repositories.google_tokens import GoogleTokens
+from holdfast.repositories.azure import azure_repository
+from holdfast.repositories.bucket_lists import BucketRequests
+from holdfast.repositories.buckets import Bucket
+from holdfast.repositories.gcs import GoogleTokens, gcs_repository
 from holdfast.repositories.http_transport import Transport
 from holdfast.repositories.object_store import ObjectStoreRepository
-from holdfast.repositories.s3_requests import S3Keys, s3_requests
+from holdfast.repositories.s3 import S3Keys, s3_repository, s3_requests
 from holdfast.repositories.sftp_connections import SshLogin
 from lab.stores.azure import AzureServer
 from lab.stores.ceph import S3Server, S3User
@@ -26,7 +27,7 @@ def now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Bucket:
+class S3Bucket:
     """A bucket of a real S3 server; `endpoint` may be that of a proxy before it."""
 
     server: S3Server
@@ -67,14 +68,16 @@ class Bucket:
         request_timeout: timedelta = timedelta(minutes=1),
     ) -> ObjectStoreRepository:
         return s3_repository(
-            bucket=self.name,
-            prefix=prefix,
+            Bucket(
+                name=self.name,
+                prefix=prefix,
+                endpoint=endpoint or self.server.endpoint,
+                request_timeout=request_timeout,
+            ),
             region=REGION,
-            endpoint=endpoint or self.server.endpoint,
             keys=keys or self.keys,
             clock=now,
             sends_checksums=sends_checksums,
-            request_timeout=request_timeout,
         )
 
     def requests(self) -> BucketRequests:
@@ -98,14 +101,16 @@ class AzureContainer:
         request_timeout: timedelta = timedelta(minutes=1),
     ) -> ObjectStoreRepository:
         return azure_repository(
+            Bucket(
+                name=self.name,
+                prefix=prefix,
+                endpoint=replace(self.server, port=port or self.server.port).endpoint,
+                request_timeout=request_timeout,
+            ),
             account=self.server.account,
-            container=self.name,
-            prefix=prefix,
             account_key="" if sas_token else self.server.account_key,
             sas_token=sas_token,
             clock=now,
-            endpoint=replace(self.server, port=port or self.server.port).endpoint,
-            request_timeout=request_timeout,
         )
 
 
@@ -127,12 +132,14 @@ class GcsBucket:
     ) -> ObjectStoreRepository:
         key_file = (account or self.server.user).key_file
         return gcs_repository(
-            bucket=self.name,
-            prefix=prefix,
+            Bucket(
+                name=self.name,
+                prefix=prefix,
+                endpoint=replace(self.server, port=port or self.server.port).endpoint,
+                request_timeout=request_timeout,
+            ),
             service_account_key=key_file,
             token=GoogleTokens(key_file, now) if lists_itself else None,
-            endpoint=replace(self.server, port=port or self.server.port).endpoint,
-            request_timeout=request_timeout,
         )
 
 

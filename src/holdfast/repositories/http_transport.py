@@ -1,7 +1,7 @@
 """Single requests to a store of a cloud, for the few that obstore does not know well enough.
 
 Nothing but the standard library: one connection each, for they are rare, through the proxy of the
-environment as obstore's go, and no more of an answer than an answer can have.
+environment as obstore's go. Answers are XML: flat, without entities, and never long.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree
 
-from holdfast.repositories.xml_answers import MOST_BYTES, Unreadable, parsed
 from holdfast.runtime.cleanup import afterwards
 
 TIMEOUT_SECONDS = 30.0
 # A longer number is no size.
 _DIGITS = 20
+# A thousand names of 1024 bytes, each of them written as %XX, and what is said beside them.
+MOST_BYTES = 8 << 20
+DEPTH = 8
 
 
 class StoreRefused(Exception):
@@ -141,3 +143,41 @@ def _refused(status: int, text: bytes) -> StoreRefused:
         return StoreRefused(status, "", "")
     code, message = document.findtext("{*}Code", ""), document.findtext("{*}Message", "")
     return StoreRefused(status, code, message)
+
+
+class Unreadable(ValueError):
+    """It is no answer of a store; the message says why."""
+
+
+class _Flat(ElementTree.TreeBuilder):
+    """A tree as deep as answers are; what declares types or entities is none of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str]) -> ElementTree.Element:
+        self._depth += 1
+        if self._depth > DEPTH:
+            raise Unreadable(f"its answer is nested deeper than {DEPTH}")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str) -> ElementTree.Element:
+        self._depth -= 1
+        return super().end(tag)
+
+    def doctype(self, *_: object) -> None:
+        raise Unreadable("its answer declares a type")
+
+
+def parsed(text: bytes) -> ElementTree.Element:
+    """Raises `Unreadable`."""
+    if len(text) > MOST_BYTES:
+        raise Unreadable(f"its answer is longer than {MOST_BYTES} bytes")
+    parser = ElementTree.XMLParser(target=_Flat())  # noqa: S314 - a target that takes no entities
+    try:
+        parser.feed(text)
+        document: ElementTree.Element = parser.close()
+    except ElementTree.ParseError as error:
+        raise Unreadable("its answer is no XML") from error
+    return document

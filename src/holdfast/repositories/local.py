@@ -25,8 +25,7 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
 )
 from holdfast.ports.repository import Stored
-from holdfast.repositories.keys import is_plain, require_plain
-from holdfast.repositories.listing import believed
+from holdfast.repositories.object_keys import believed, is_plain, require_plain
 from holdfast.runtime.beneath import Beneath, NotBeneath, Owner
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.kernel import FAILING, FULL

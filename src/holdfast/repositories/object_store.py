@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import md5, sha256
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import obstore
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import (
     AlreadyStored,
+    BackupFailed,
     HoldfastError,
     ObjectMissing,
     RepositoryReadOnly,
@@ -26,11 +27,9 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
 )
 from holdfast.ports.repository import Content, Stored
-from holdfast.repositories.keys import is_content, require_plain
-from holdfast.repositories.listing import believed
-from holdfast.repositories.object_errors import errors_of, no_fault
-from holdfast.repositories.part_sizes import PART_BYTES, PARTS_AT_ONCE, Counted, part_bytes_for
-from holdfast.repositories.tls_faults import TlsFault
+from holdfast.repositories.bucket_lists import BucketLists
+from holdfast.repositories.object_errors import TlsFault, errors_of, no_fault
+from holdfast.repositories.object_keys import believed, is_content, require_plain
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import on_failure
 
@@ -39,6 +38,12 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 CHUNK_BYTES = 1 << 20
+MIB = 1 << 20
+# S3 and Google take 10,000 parts of 5 MiB or more, Azure 50,000 blocks: the narrowest holds.
+MOST_PARTS = 10_000
+SMALLEST_PART_BYTES = 5 * MIB
+PART_BYTES = 8 * MIB
+PARTS_AT_ONCE = 2
 SINGLE_BYTES = 16 << 20
 PAGE = 1000
 # Metadata's names are words in small letters: Azure takes identifiers only, and there are proxies
@@ -46,18 +51,6 @@ PAGE = 1000
 SHA256 = "sha256"
 PUT_ID = "putid"
 _MD5_DIGITS = 32
-
-
-class Lists(Protocol):
-    """What a bucket holds, asked for without obstore."""
-
-    def objects_below(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Names with sizes, as the store tells them: nothing of it is proven."""
-        ...
-
-    def abort_below(self, prefix: str) -> int:
-        """Drop multipart uploads below `prefix` that were begun and never completed; how many."""
-        ...
 
 
 class ObjectStoreRepository:
@@ -71,7 +64,7 @@ class ObjectStoreRepository:
         store: ObjectStore,
         *,
         name: str,
-        lists: Lists | None = None,
+        lists: BucketLists | None = None,
         tunnel: Callable[[], TlsFault | None] = no_fault,
         part_bytes: int = PART_BYTES,
     ) -> None:
@@ -300,3 +293,33 @@ def _let_go(chunks: list[bytes]) -> Iterator[bytes]:
     chunks.reverse()
     while chunks:
         yield chunks.pop()
+
+
+def part_bytes_for(size_bytes: int, least: int = PART_BYTES) -> int:
+    """The size of each part where the whole is known: `least`, or more where that is too many."""
+    needed = -(-size_bytes // MOST_PARTS)
+    return max(least, SMALLEST_PART_BYTES, -(-needed // MIB) * MIB)
+
+
+class Counted:
+    """A stream that knows how much has passed, and ends what would be too long for a store."""
+
+    def __init__(self, chunks: Iterator[bytes], part_bytes: int, *, key: str) -> None:
+        self._chunks = chunks
+        self._most_bytes = part_bytes * MOST_PARTS
+        self._key = key
+        self.size_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._chunks)
+        self.size_bytes += len(chunk)
+        if self.size_bytes > self._most_bytes:
+            raise BackupFailed(
+                f"cannot store '{self._key}': it is longer than {MOST_PARTS} parts of"
+                f" {self._most_bytes // MOST_PARTS // MIB} MiB",
+                hint="raise part_size of the repository, or split tables with chunk_size",
+            )
+        return chunk

@@ -21,8 +21,7 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
 )
 from holdfast.ports.repository import Stored
-from holdfast.repositories.keys import is_content, is_plain, require_plain
-from holdfast.repositories.listing import believed
+from holdfast.repositories.object_keys import believed, is_content, is_plain, require_plain
 from holdfast.repositories.sftp_connections import SshConnections, SshLogin
 from holdfast.repositories.sftp_session import SftpSession, WriteFailed
 from holdfast.runtime.cleanup import afterwards, on_failure

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.config.repositories import (
     AzureSettings,
+    BucketSettings,
     GcsSettings,
     LocalSettings,
     RepositorySettings,
@@ -25,7 +26,8 @@ from holdfast.runtime.clock import now
 from holdfast.wiring.keys import authenticated
 
 if TYPE_CHECKING:
-    from holdfast.repositories.s3_requests import S3Keys
+    from holdfast.repositories.buckets import Bucket
+    from holdfast.repositories.s3 import S3Keys
 
 LOCAL_UPLOADS = 4
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -56,26 +58,34 @@ def _local(settings: LocalSettings) -> Repository:
     return LocalRepository(settings.path)
 
 
-def _s3(settings: S3Settings) -> Repository:
-    from holdfast.repositories.clouds import s3_repository
+def _bucket(settings: BucketSettings, name: str) -> Bucket:
+    from holdfast.repositories.buckets import Bucket
 
-    return s3_repository(
-        bucket=settings.bucket,
+    return Bucket(
+        name=name,
         prefix=settings.prefix,
-        region=settings.region,
         endpoint=settings.endpoint,
-        keys=_s3_keys(settings),
-        clock=now,
         ca_file=settings.authorities(),
-        sends_checksums=settings.send_checksums,
         request_timeout=settings.request_timeout,
         part_bytes=settings.part_size,
     )
 
 
+def _s3(settings: S3Settings) -> Repository:
+    from holdfast.repositories.s3 import s3_repository
+
+    return s3_repository(
+        _bucket(settings, settings.bucket),
+        region=settings.region,
+        keys=_s3_keys(settings),
+        clock=now,
+        sends_checksums=settings.send_checksums,
+    )
+
+
 def _s3_keys(settings: S3Settings) -> S3Keys | None:
     """Those of the configuration, or AWS's own variables; None leaves it to roles."""
-    from holdfast.repositories.s3_requests import S3Keys
+    from holdfast.repositories.s3 import S3Keys
 
     if settings.access_key is not None:
         return S3Keys(
@@ -90,36 +100,25 @@ def _s3_keys(settings: S3Settings) -> S3Keys | None:
 
 
 def _gcs(settings: GcsSettings) -> Repository:
-    from holdfast.repositories.clouds import gcs_repository
-    from holdfast.repositories.google_tokens import GoogleTokens
+    from holdfast.repositories.gcs import GoogleTokens, gcs_repository
 
     account = _revealed(settings.service_account, "service_account")
     return gcs_repository(
-        bucket=settings.bucket,
-        prefix=settings.prefix,
+        _bucket(settings, settings.bucket),
         service_account_key=account,
         token=GoogleTokens(account, now) if account else None,
-        endpoint=settings.endpoint,
-        ca_file=settings.authorities(),
-        request_timeout=settings.request_timeout,
-        part_bytes=settings.part_size,
     )
 
 
 def _azure(settings: AzureSettings) -> Repository:
-    from holdfast.repositories.clouds import azure_repository
+    from holdfast.repositories.azure import azure_repository
 
     return azure_repository(
+        _bucket(settings, settings.container),
         account=settings.account,
-        container=settings.container,
-        prefix=settings.prefix,
         account_key=_revealed(settings.account_key, "account_key"),
         sas_token=_revealed(settings.sas_token, "sas_token"),
         clock=now,
-        endpoint=settings.endpoint,
-        ca_file=settings.authorities(),
-        request_timeout=settings.request_timeout,
-        part_bytes=settings.part_size,
     )
 
 

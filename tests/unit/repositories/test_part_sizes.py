@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.model.errors import BackupFailed
-from holdfast.repositories.part_sizes import (
+from holdfast.repositories.object_store import (
     MIB,
     MOST_PARTS,
     PART_BYTES,

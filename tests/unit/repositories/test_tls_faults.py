@@ -28,9 +28,9 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.repositories.clouds import s3_repository
-from holdfast.repositories.own_certificates import is_server_and_authority
-from holdfast.repositories.s3_requests import S3Keys
+from holdfast.repositories.buckets import Bucket
+from holdfast.repositories.s3 import S3Keys, s3_repository
+from holdfast.repositories.tls_relay import is_server_and_authority
 
 NOW = datetime.datetime.now(UTC)
 HERE = ("localhost", "127.0.0.1")
@@ -127,13 +127,10 @@ def signer(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def store(port: int, trusted: Path, *, host: str = "localhost") -> Any:
     return s3_repository(
-        bucket="b",
-        prefix="",
+        Bucket(name="b", endpoint=f"https://{host}:{port}", ca_file=trusted),
         region="us-east-1",
-        endpoint=f"https://{host}:{port}",
         keys=S3Keys(access_key="a", secret_key="b"),
         clock=lambda: NOW,
-        ca_file=trusted,
     )
 
 

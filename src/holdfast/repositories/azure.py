@@ -1,4 +1,4 @@
-"""Lists of a container of Azure that may hold any name, logged in by the key or by a token."""
+"""A container of Azure Blob Storage, and its lists, asked for by the key or by a token."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ import http.client
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from email.utils import format_datetime
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote
 from xml.etree import ElementTree
 
-from holdfast.repositories.bucket_requests import UnfinishedUpload
+from obstore.store import AzureStore
+
+from holdfast.repositories.bucket_lists import UnfinishedUpload
+from holdfast.repositories.buckets import RETRIES, Bucket, connection_to
 from holdfast.repositories.http_transport import StoreRefused, Transport, encoded, size_of
+from holdfast.repositories.object_store import ObjectStoreRepository
+
+if TYPE_CHECKING:
+    from obstore.store import AzureConfig
 
 VERSION = "2021-12-02"
 PAGE = 1000
@@ -22,6 +30,39 @@ _NONE_OF_THESE = "\n" * 12
 
 Login = Callable[[str, dict[str, str]], tuple[dict[str, str], dict[str, str]]]
 """By the path and the query of a GET: its query and its headers, logged in."""
+
+
+def azure_repository(
+    container: Bucket,
+    *,
+    account: str,
+    account_key: str,
+    sas_token: str,
+    clock: Callable[[], datetime],
+) -> ObjectStoreRepository:
+    """Without key and token the machine's identity is used."""
+    config: AzureConfig = {"account_name": account}
+    if account_key:
+        config["account_key"] = account_key
+    if sas_token:
+        config["sas_key"] = sas_token
+    if container.endpoint:
+        config["endpoint"] = container.endpoint
+    address = container.endpoint or f"https://{account}.blob.core.windows.net"
+    connection = connection_to(container, address, name=f"azure://{account}/{container.name}")
+    with connection.login(hint="account_key is Base64, sas_token like sv=...&sig=... without more"):
+        store = AzureStore(
+            container.name,
+            prefix=container.prefix or None,
+            client_options=connection.client,
+            retry_config=RETRIES,
+            config=config,
+        )
+    requests = None
+    if account_key or sas_token:
+        login = by_token(sas_token) if sas_token else by_key(account, account_key, clock=clock)
+        requests = ContainerRequests(connection.transport(), container.name, login=login)
+    return connection.repository(store, requests)
 
 
 class ContainerRequests:

@@ -1,6 +1,6 @@
-"""What logs in to Google: tokens that a service account signs itself (AIP-4111).
+"""A bucket of Google Cloud Storage, and the tokens that log our own requests in to it.
 
-obstore makes such tokens too, and hands none out.
+A service account signs such tokens itself (AIP-4111). obstore makes them too, and hands none out.
 """
 
 from __future__ import annotations
@@ -10,13 +10,51 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from obstore.store import GCSStore
 
 from holdfast.model.stored_json import parsed
+from holdfast.repositories.bucket_lists import BucketRequests
+from holdfast.repositories.buckets import RETRIES, Bucket, connection_to
+from holdfast.repositories.object_store import ObjectStoreRepository
 
+if TYPE_CHECKING:
+    from obstore.store import GCSConfig
+
+GOOGLE = "https://storage.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 LIFETIME = timedelta(hours=1)
 # Clocks differ, and a request takes its time.
 RENEW_BEFORE = timedelta(minutes=5)
+
+
+def gcs_repository(
+    bucket: Bucket, *, service_account_key: str, token: Callable[[], str] | None = None
+) -> ObjectStoreRepository:
+    """Without a key the machine's own account is used; `token` gives what logs in with that key."""
+    config: GCSConfig = {}
+    if service_account_key:
+        config["service_account_key"] = service_account_key
+    if bucket.endpoint:
+        config["base_url"] = bucket.endpoint
+    connection = connection_to(bucket, bucket.endpoint or GOOGLE, name=f"gs://{bucket.name}")
+    with connection.login(hint="service_account is the JSON of a key as Google's console gives it"):
+        store = GCSStore(
+            bucket.name,
+            prefix=bucket.prefix or None,
+            client_options=connection.client,
+            retry_config=RETRIES,
+            config=config,
+        )
+    requests = None
+    if token:
+        requests = BucketRequests(
+            connection.transport(),
+            bucket.name,
+            sign=lambda *_: {"authorization": f"Bearer {token()}"},
+        )
+    return connection.repository(store, requests)
 
 
 class GoogleTokens:

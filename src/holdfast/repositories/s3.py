@@ -1,4 +1,4 @@
-"""Requests to a bucket of S3, signed as AWS describes it (Signature Version 4)."""
+"""A bucket of S3, or of what speaks its language: obstore's store, and requests signed by us."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from holdfast.repositories.bucket_requests import BucketRequests
+from obstore.store import S3Store
+
+from holdfast.repositories.bucket_lists import BucketRequests
+from holdfast.repositories.buckets import RETRIES, Bucket, connection_to
 from holdfast.repositories.http_transport import Transport
+from holdfast.repositories.object_store import ObjectStoreRepository
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
@@ -26,6 +34,53 @@ class S3Keys:
         return "S3Keys(***)"
 
 
+def s3_repository(
+    bucket: Bucket,
+    *,
+    region: str,
+    keys: S3Keys | None,
+    clock: Callable[[], datetime],
+    sends_checksums: bool = False,
+) -> ObjectStoreRepository:
+    """Without `keys` they are looked for in the environment and on the machine (roles of instances,
+    containers and web identities)."""
+    address = bucket.endpoint or f"https://s3.{region}.amazonaws.com"
+    config: S3Config = {
+        "endpoint": address,
+        "region": region,
+        "disable_bulk_delete": True,  # not every store knows it, and deletes here are few
+    }
+    if sends_checksums:
+        config["checksum_algorithm"] = "SHA256"
+    if keys:
+        config.update(_config_of(keys))
+    connection = connection_to(bucket, address, name=f"s3://{bucket.name}")
+    with connection.login(hint="ca_file holds certificates in PEM, each whole; mend 'endpoint'"):
+        store = S3Store(
+            bucket.name,
+            prefix=bucket.prefix or None,
+            client_options=connection.client,
+            retry_config=RETRIES,
+            config=config,
+        )
+    requests = None
+    if keys:
+        requests = s3_requests(
+            connection.transport(), bucket.name, region=region, keys=keys, clock=clock
+        )
+    return connection.repository(store, requests)
+
+
+def _config_of(keys: S3Keys) -> S3Config:
+    config: S3Config = {
+        "access_key_id": keys.access_key,
+        "secret_access_key": keys.secret_key,
+    }
+    if keys.session_token:
+        config["session_token"] = keys.session_token
+    return config
+
+
 def s3_requests(
     transport: Transport,
     bucket: str,
@@ -34,6 +89,8 @@ def s3_requests(
     keys: S3Keys,
     clock: Callable[[], datetime],
 ) -> BucketRequests:
+    """Signed as AWS describes it (Signature Version 4)."""
+
     def sign(method: str, path: str, query: str, content: bytes) -> dict[str, str]:
         now, digest = clock(), hashlib.sha256(content).hexdigest()
         headers = {

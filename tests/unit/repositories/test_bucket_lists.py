@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from holdfast.model.errors import HoldfastError, RepositoryRefused, RepositoryUnreachable
-from holdfast.repositories.clouds import s3_repository
+from holdfast.repositories.buckets import Bucket
+from holdfast.repositories.http_transport import MOST_BYTES
 from holdfast.repositories.object_store import ObjectStoreRepository
-from holdfast.repositories.s3_requests import S3Keys
-from holdfast.repositories.xml_answers import MOST_BYTES
+from holdfast.repositories.s3 import S3Keys, s3_repository
 
 PROXIES = [
     name
@@ -49,10 +49,8 @@ def store_that(answers: Answering, *, endpoint: str = "") -> Iterator[ObjectStor
             if endpoint:
                 environment.setenv("http_proxy", here)
             yield s3_repository(
-                bucket="b",
-                prefix="x",
+                Bucket(name="b", prefix="x", endpoint=endpoint or here),
                 region="r",
-                endpoint=endpoint or here,
                 keys=S3Keys(access_key="a", secret_key="s"),
                 clock=lambda: datetime.now(UTC),
             )

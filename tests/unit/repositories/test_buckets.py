@@ -12,8 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from holdfast.model.errors import ConfigInvalid
-from holdfast.repositories.clouds import azure_repository, gcs_repository, s3_repository
-from holdfast.repositories.s3_requests import S3Keys
+from holdfast.repositories.azure import azure_repository
+from holdfast.repositories.buckets import Bucket
+from holdfast.repositories.gcs import gcs_repository
+from holdfast.repositories.s3 import S3Keys, s3_repository
 
 
 def now() -> datetime:
@@ -24,13 +26,12 @@ def now() -> datetime:
     ("make", "hint"),
     [
         (
-            lambda: gcs_repository(bucket="b", prefix="", service_account_key="SECRET"),
+            lambda: gcs_repository(Bucket(name="b"), service_account_key="SECRET"),
             "Google's console",
         ),
         (
             lambda: gcs_repository(
-                bucket="b",
-                prefix="",
+                Bucket(name="b"),
                 service_account_key='{"private_key": "SECRET", "private_key_id": "1",'
                 ' "client_email": "a@b"}',
             ),
@@ -38,9 +39,8 @@ def now() -> datetime:
         ),
         (
             lambda: azure_repository(
+                Bucket(name="c"),
                 account="a",
-                container="c",
-                prefix="",
                 account_key="SECRET !",
                 sas_token="",
                 clock=now,
@@ -49,7 +49,7 @@ def now() -> datetime:
         ),
         (
             lambda: azure_repository(
-                account="a", container="c", prefix="", account_key="", sas_token="SECRET", clock=now
+                Bucket(name="c"), account="a", account_key="", sas_token="SECRET", clock=now
             ),
             "sas_token",
         ),
@@ -88,10 +88,8 @@ def test_a_bucket_with_object_lock_is_told_the_checksum_of_each_put(
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         store = s3_repository(
-            bucket="b",
-            prefix="",
+            Bucket(name="b", endpoint=f"http://127.0.0.1:{server.server_address[1]}"),
             region="r",
-            endpoint=f"http://127.0.0.1:{server.server_address[1]}",
             keys=S3Keys(access_key="a", secret_key="s"),
             clock=now,
             sends_checksums=sends_checksums,

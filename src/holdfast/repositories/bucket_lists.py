@@ -1,21 +1,28 @@
-"""The few requests to a bucket of S3 or Google that obstore does not know, or not well enough.
+"""Lists of a bucket that are asked for without obstore: any name in them, unfinished uploads too.
 
-Unfinished uploads, listed and aborted; and lists of objects that may hold any name: obstore refuses
-the whole list for one that it takes for impossible (`a//b`). Both clouds answer with the same XML.
+obstore knows no unfinished uploads, and refuses the whole list for one name that it takes for
+impossible (`a//b`). S3 and Google answer with the same XML.
 """
 
 from __future__ import annotations
 
 import http.client
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
+from holdfast.model.errors import RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.http_transport import StoreRefused, Transport, encoded, size_of
+from holdfast.repositories.object_errors import REMEDIES, RIGHTS, tls_fault_of
 
 Sign = Callable[[str, str, str, bytes], dict[str, str]]
 """The headers of a request: by its method, its path, its query in order, and its content."""
+
+_REFUSALS = (400, 401, 403, 404)
+_LATER = ("RequestTimeout", "SlowDown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,3 +96,65 @@ class BucketRequests:
             markers = {name: page.findtext(f"{{*}}{told}", "") for name, told in following.items()}
             if markers == before or not any(markers.values()):
                 raise StoreRefused(http.client.BAD_GATEWAY, "", "its list leads to itself")
+
+
+class Requests(Protocol):
+    """What a bucket is asked; names and keys are whole, with the repository's prefix."""
+
+    def objects(self, prefix: str) -> Iterator[tuple[str, int]]: ...
+
+    def unfinished(self, prefix: str) -> Iterator[UnfinishedUpload]: ...
+
+    def abort(self, upload: UnfinishedUpload) -> None: ...
+
+
+class BucketLists:
+    """What a repository holds, named as its keys are, without the prefix of the repository."""
+
+    def __init__(self, requests: Requests, *, prefix: str, name: str) -> None:
+        self._requests = requests
+        self._prefix = prefix.strip("/")
+        self._name = name
+
+    def objects_below(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Names with sizes, as the store tells them: nothing of it is proven."""
+        beginning = f"{self._prefix}/" if self._prefix else ""
+        found = self._requests.objects(self._below(prefix))
+        while True:
+            with self._told(f"list '{prefix}'"):
+                each = next(found, None)
+            if each is None:
+                return
+            key, size_bytes = each
+            is_ours = key.startswith(beginning)
+            # No key begins with a slash.
+            yield key.removeprefix(beginning) if is_ours else f"/{key}", size_bytes
+
+    def abort_below(self, prefix: str) -> int:
+        """Drop multipart uploads below `prefix` that were begun and never completed; how many."""
+        with self._told("end unfinished uploads"):
+            found = list(self._requests.unfinished(self._below(prefix)))
+            for upload in found:
+                self._requests.abort(upload)
+        return len(found)
+
+    def _below(self, prefix: str) -> str:
+        return "".join(f"{part}/" for part in (self._prefix, prefix) if part)
+
+    @contextmanager
+    def _told(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreRefused as error:
+            what = f"cannot {verb} in '{self._name}': {error}"
+            if error.code not in _LATER and (error.status in _REFUSALS or error.code in REMEDIES):
+                raise RepositoryRefused(what, hint=REMEDIES.get(error.code, RIGHTS)) from error
+            raise RepositoryUnreachable(what, hint="trying later may work") from error
+        except (OSError, http.client.HTTPException) as error:
+            if (fault := tls_fault_of(error)) is not None:
+                what = f"cannot {verb} in '{self._name}': {fault.cause}"
+                raise RepositoryRefused(what, hint=fault.hint) from error
+            raise RepositoryUnreachable(
+                f"cannot {verb} in '{self._name}': {error}",
+                hint="is the endpoint right, and does it answer?",
+            ) from error

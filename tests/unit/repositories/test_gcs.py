@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from holdfast.repositories.google_tokens import LIFETIME, RENEW_BEFORE, SCOPE, GoogleTokens
+from holdfast.repositories.gcs import LIFETIME, RENEW_BEFORE, SCOPE, GoogleTokens
 
 BEGAN = datetime(2026, 11, 20, 2, tzinfo=UTC)
 

@@ -9,9 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from holdfast.model.errors import ObjectMissing, RepositoryUnreachable
-from holdfast.repositories import listing
-from holdfast.repositories.keys import MOST_BYTES, require_plain
-from holdfast.repositories.listing import believed
+from holdfast.repositories import object_keys
+from holdfast.repositories.object_keys import MOST_BYTES, believed, require_plain
 
 UNPLAIN = [
     "",
@@ -68,6 +67,6 @@ def test_a_page_that_comes_again_and_again_is_an_error(names: int) -> None:
 
 
 def test_a_list_of_ever_new_names_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "MOST_OBJECTS", 5000)
+    monkeypatch.setattr(object_keys, "MOST_OBJECTS", 5000)
     with pytest.raises(RepositoryUnreachable, match="does not end"):
         listed((f"job/{number}", 1) for number, _ in enumerate(repeat(None)))
