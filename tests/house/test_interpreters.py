@@ -15,7 +15,7 @@ TREES = {
 }
 STARTER = "runtime/process.py"
 # Filters of backups change what passes and carry nothing out.
-FILTERS = {"sources/mysql/dump/compressors.py"}
+FILTERS = {"sources/mysql/dump/pipe.py"}
 STARTS_FILTERS = {"sources/mysql/dump/pipe.py"}
 # Who makes proven bytes out of what is stored, and who derives them from others.
 PROVERS = {"operations/parts/proof.py", "model/proven.py"}

@@ -28,7 +28,7 @@ JOINED = {
     "sources/mysql/server/definitions.py": "what a server defines",
     "sources/mysql/rows/insert_text.py": "a row of a server",
     "sources/mysql/server/definition_text.py": "a statement of a text that is in memory",
-    "sources/mysql/server/script.py": "a text that is in memory",
+    "sources/mysql/server/sql.py": "a text that is in memory",
     "sources/mysql/dump/programs.py": "what a program says of itself",
     "sources/postgres/restore/long_values.py": "counted before each piece",
     "sources/postgres/server/sampling.py": "a sample of a server",

@@ -144,7 +144,7 @@ def checksum_policy(job: JobSettings) -> Policy:
 
 
 def _mysql_tools_source(settings: MysqlSettings, compression: CompressionSettings) -> Source:
-    from holdfast.sources.mysql.dump.compressors import Compressing
+    from holdfast.sources.mysql.dump.pipe import Compressing
     from holdfast.sources.mysql.dump.source import MysqlToolsSource
     from holdfast.sources.mysql.files.source import MysqlPhysicalSource
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pymysql
 
-from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.connection import Address
 
 HERE = Path(__file__).parent
 PASSWORD = 'secret # \\ "quoted" é'

@@ -17,10 +17,9 @@ from holdfast.ports.source import Snapshot
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.lock import locked, shortest_lock
 from holdfast.sources.mysql.rows.source import MysqlSource
-from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.connection import Address
 from holdfast.sources.mysql.server.options import Options
-from holdfast.sources.mysql.server.session import session
-from holdfast.sources.mysql.server.version import ServerVersion
+from holdfast.sources.mysql.server.session import ServerVersion, session
 from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
 from tests.support.depth import deep
 from tests.support.loop import bring_back, keep

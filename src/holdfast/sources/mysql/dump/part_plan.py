@@ -11,7 +11,7 @@ from holdfast.sources.mysql.rows.part_plan import accounts_of
 from holdfast.sources.mysql.rows.part_plan import contents as native_contents
 from holdfast.sources.mysql.server.accounts import Access
 from holdfast.sources.mysql.server.definitions import Definitions
-from holdfast.sources.mysql.server.names import slug
+from holdfast.sources.mysql.server.sql import slug
 from holdfast.sources.mysql.server.tables import Table
 
 FORMAT = "format"

@@ -2,23 +2,77 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from holdfast.model.backup import Buffer, Member
+from holdfast.model.backup import Buffer, Compressor, Member
 from holdfast.model.errors import BackupFailed
 from holdfast.ports.source import CompressionStage
 from holdfast.runtime.cleanup import Cancellation
-from holdfast.runtime.process import Child, ChildFailed, running
-from holdfast.sources.mysql.dump.compressors import ChildCompression, Compressing
-from holdfast.sources.mysql.dump.dump_command import COMPLETED
-from holdfast.sources.mysql.server.address import Address
+from holdfast.runtime.process import CHUNK_BYTES, Child, ChildFailed, running
+from holdfast.sources.mysql.dump.programs import COMPLETED, located
 from holdfast.sources.mysql.server.client import login_file
+from holdfast.sources.mysql.server.connection import Address
 
+PACKAGES = {
+    Compressor.GZIP: "gzip",
+    Compressor.PIGZ: "pigz",
+    Compressor.ZSTD: "zstd",
+    Compressor.SEVEN_ZIP: "7zip (p7zip-full before Debian 13)",
+}
 TAIL_BYTES = 256
 ALTERED = ("(1412)", "1412:", "(1146)", "1146:", "Couldn't find table")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipes:
+    """Every pipe of one backup; all can be ended at once.
+
+    `login` are options that the dump program takes besides those of the `address`.
+    """
+
+    address: Address
+    login: Mapping[str, str]
+    compressing: Compressing | None
+    endings: Cancellation = field(default_factory=Cancellation)
+
+    @contextmanager
+    def dumping(
+        self,
+        argv: Callable[[int], Sequence[str]],
+        subject: str,
+        *,
+        done: Callable[[], None] = lambda: None,
+    ) -> Iterator[DumpStream]:
+        """Run the dump that `argv` makes of the login's descriptor; gone when the block ends.
+
+        `done` is called when the dump has come to its end, and may still refuse it.
+        """
+        aborted = self.endings.aborted
+        with ExitStack() as opened:
+            login = opened.enter_context(login_file(self.address, more=self.login))
+            dump = self._begun(opened, argv(login), pass_fds=(login,))
+            if self.compressing is None:
+                yield DumpStream(dump, subject, aborted, done)
+                return
+            compressor = self._begun(opened, self.compressing.argv(), stdin=True)
+            yield CompressedDumpStream(dump, compressor, subject, aborted, done)
+
+    def _begun(
+        self,
+        opened: ExitStack,
+        argv: Sequence[str],
+        *,
+        stdin: bool = False,
+        pass_fds: Sequence[int] = (),
+    ) -> Child:
+        child = opened.enter_context(running(argv, stdin=stdin, pass_fds=pass_fds))
+        opened.enter_context(self.endings.registered(child.end))
+        return child
 
 
 class DumpStream:
@@ -94,53 +148,6 @@ class _Named:
             raise failure(error, self._subject, self._aborted) from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pipes:
-    """Every pipe of one backup; all can be ended at once.
-
-    `login` are options that the dump program takes besides those of the `address`.
-    """
-
-    address: Address
-    login: Mapping[str, str]
-    compressing: Compressing | None
-    endings: Cancellation = field(default_factory=Cancellation)
-
-    @contextmanager
-    def dumping(
-        self,
-        argv: Callable[[int], Sequence[str]],
-        subject: str,
-        *,
-        done: Callable[[], None] = lambda: None,
-    ) -> Iterator[DumpStream]:
-        """Run the dump that `argv` makes of the login's descriptor; gone when the block ends.
-
-        `done` is called when the dump has come to its end, and may still refuse it.
-        """
-        aborted = self.endings.aborted
-        with ExitStack() as opened:
-            login = opened.enter_context(login_file(self.address, more=self.login))
-            dump = self._begun(opened, argv(login), pass_fds=(login,))
-            if self.compressing is None:
-                yield DumpStream(dump, subject, aborted, done)
-                return
-            compressor = self._begun(opened, self.compressing.argv(), stdin=True)
-            yield CompressedDumpStream(dump, compressor, subject, aborted, done)
-
-    def _begun(
-        self,
-        opened: ExitStack,
-        argv: Sequence[str],
-        *,
-        stdin: bool = False,
-        pass_fds: Sequence[int] = (),
-    ) -> Child:
-        child = opened.enter_context(running(argv, stdin=stdin, pass_fds=pass_fds))
-        opened.enter_context(self.endings.registered(child.end))
-        return child
-
-
 def failure(error: ChildFailed, subject: str, aborted: threading.Event) -> BackupFailed:
     """Which program failed at what, and why; where the run was ended, that."""
     if aborted.is_set():
@@ -149,3 +156,77 @@ def failure(error: ChildFailed, subject: str, aborted: threading.Event) -> Backu
     if any(mark in error.stderr for mark in ALTERED):
         hint = "it was altered or dropped meanwhile; run the backup again when that is over"
     return BackupFailed(f"cannot back up {subject}: {error.message}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compressing:
+    """A program and its level."""
+
+    program: Compressor
+    level: int
+
+    def argv(self) -> list[str]:
+        """From standard input to standard output; raises `ToolMissing`."""
+        path = located((self.program.value,), PACKAGES[self.program])
+        # One thread each: the table is what is worked on side by side, and threads are tasks.
+        options = {
+            Compressor.GZIP: ["-c", f"-{self.level}"],
+            Compressor.PIGZ: ["-c", f"-{self.level}", "-p", "1"],
+            Compressor.ZSTD: ["-c", "-q", f"-{self.level}", "--single-thread"],
+            Compressor.SEVEN_ZIP: [
+                *("a", "-an", "-txz", "-si", "-so", "-bd", "-mmt=1"),
+                f"-mx={self.level}",
+            ],
+        }
+        return [path, *options[self.program]]
+
+
+class ChildCompression:
+    """Obeys `ports.source.CompressionStage`: plain bytes into a child, compressed ones out of it.
+
+    Both ends of the child are served by one thread: it never waits to write while the child
+    waits to be read. Raises `ChildFailed` where the child ends before its input does, or badly.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._stdin = child.stdin.fileno()
+        self._stdout = child.stdout.fileno()
+        os.set_blocking(self._stdin, False)
+        self._poll = select.poll()
+        self._poll.register(self._stdin, select.POLLOUT)
+        self._poll.register(self._stdout, select.POLLIN)
+
+    def feed(self, chunk: Buffer) -> Iterator[Buffer]:
+        left = memoryview(chunk)
+        while left:
+            ready = {descriptor for descriptor, _ in self._poll.poll()}
+            if self._stdout in ready:
+                yield self._read()
+            if self._stdin in ready:
+                left = left[self._written(left) :]
+
+    def finish(self) -> Iterable[Buffer]:
+        self._child.stdin.close()
+        yield from self._child.chunks()
+
+    def _read(self) -> bytes:
+        if chunk := os.read(self._stdout, CHUNK_BYTES):
+            return chunk
+        raise self._gone()
+
+    def _written(self, left: memoryview) -> int:
+        try:
+            return os.write(self._stdin, left)
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            raise self._gone() from None
+
+    def _gone(self) -> ChildFailed:
+        """Its own status says why, and if that is 0 it is a lie."""
+        try:
+            self._child.finish()
+        except ChildFailed as error:
+            return error
+        return ChildFailed(self._child.program, 0, "it ended before its input did")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
-from holdfast.model.errors import Unsupported
+from holdfast.model.errors import BackupFailed, Unsupported
 from holdfast.sources.mysql.dump.programs import Program
 from holdfast.sources.mysql.server.columns import ASCII, TEXTS
-from holdfast.sources.mysql.server.engine_support import (
-    TABLES_NAMED,
-    TRANSACTIONAL,
-    VERSIONED,
-    named,
-)
+from holdfast.sources.mysql.server.connection import ConnectionLost, StatementFailed, table_failed
+from holdfast.sources.mysql.server.options import TABLES_NAMED, VERSIONED, digest, named
 from holdfast.sources.mysql.server.privileges import Need, needs
-from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.tables import Table
-from holdfast.sources.mysql.server.version import MARIADB, MYSQL, ServerVersion
+from holdfast.sources.mysql.server.session import MARIADB, MYSQL, ServerVersion, Session
+from holdfast.sources.mysql.server.sql import quoted
+from holdfast.sources.mysql.server.tables import TRANSACTIONAL, Table
 
 KEEPS_HISTORY = (10, 11)
 # What the native engine takes to hold one moment for several sessions; a dump has but one.
@@ -28,6 +25,11 @@ AMBIGUOUS_CHARSETS = frozenset(
 LIBRARIES = """
     SELECT library_name FROM information_schema.libraries WHERE library_schema = %s
     ORDER BY library_name"""
+SAYING = {
+    "rounded_columns": "FLOAT is written with six digits",
+    "converted_columns": "of two codes for one character one comes back, and ? of what is none",
+    "json_columns": "decimals, dates and bytes in JSON come back as doubles and strings",
+}
 
 
 def transactional(table: Table) -> bool:
@@ -114,13 +116,6 @@ def inexact(tables: Sequence[Table], *, kind: str) -> dict[str, list[str]]:
     return {kind: names for kind, names in found.items() if names}
 
 
-SAYING = {
-    "rounded_columns": "FLOAT is written with six digits",
-    "converted_columns": "of two codes for one character one comes back, and ? of what is none",
-    "json_columns": "decimals, dates and bytes in JSON come back as doubles and strings",
-}
-
-
 def notes(tables: Sequence[Table], *, kind: str) -> list[str]:
     """What is worth knowing before a night relies on it."""
     said = []
@@ -132,3 +127,38 @@ def notes(tables: Sequence[Table], *, kind: str) -> list[str]:
     if locked:
         said.append(f"writers wait while these are read: {named(locked, with_engine=True)}")
     return said
+
+
+class DumpDdlCheck:
+    """Remembers definitions; asked again after a table's rows were read, from any thread.
+
+    Rows are dumped by a session of their own, at a moment of their own: only what stands the
+    same on both sides of it is known to fit them.
+    """
+
+    def __init__(self, session: Session, tables: Sequence[Table]) -> None:
+        self._session = session
+        self._lock = threading.Lock()
+        session.configure(character_set_results="binary")
+        self.digests = {table.relation.name: self._digest(table) for table in tables}
+
+    def require_unaltered(self, table: Table) -> None:
+        """Raise `BackupFailed` naming the table where it is another one by now."""
+        with self._lock:
+            if self._digest(table) == self.digests[table.relation.name]:
+                return
+        raise BackupFailed(
+            f"cannot back up table '{table.relation}': it was altered while it was read",
+            hint="run the backup again when that is over",
+        )
+
+    def _digest(self, table: Table) -> str:
+        try:
+            rows, _ = self._session.fetch(f"SHOW CREATE TABLE {quoted(table.relation.name)}")
+        except StatementFailed as error:
+            raise table_failed(str(table.relation), error) from error
+        except ConnectionLost as error:
+            raise BackupFailed(
+                f"cannot tell whether table '{table.relation}' was altered: {error.message}"
+            ) from error
+        return digest(rows[0][1] or b"").hex()

@@ -1,4 +1,4 @@
-"""A MySQL or MariaDB database as its own dump program writes it."""
+"""A MySQL or MariaDB database as its own dump program writes it, read through pipes."""
 
 from __future__ import annotations
 
@@ -7,43 +7,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from holdfast.model.backup import Consistency, Selection
+from holdfast.model.backup import Consistency, PartKind, PartPlan, Selection, Server
 from holdfast.model.errors import SnapshotLost
-from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
+from holdfast.ports.source import Blobs, Finding, PartStream, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.clock import now
 from holdfast.sources.mysql.dump import part_plan, policy
-from holdfast.sources.mysql.dump.compressors import Compressing
-from holdfast.sources.mysql.dump.ddl_check import DumpDdlCheck
-from holdfast.sources.mysql.dump.dump_command import DumpCommand
-from holdfast.sources.mysql.dump.init_command import prepared_login
 from holdfast.sources.mysql.dump.part_plan import Dumped
-from holdfast.sources.mysql.dump.pipe import Pipes
-from holdfast.sources.mysql.dump.programs import Program, find_dump
-from holdfast.sources.mysql.dump.snapshot import DumpSnapshot
+from holdfast.sources.mysql.dump.pipe import Compressing, Pipes
+from holdfast.sources.mysql.dump.policy import DumpDdlCheck
+from holdfast.sources.mysql.dump.programs import DumpCommand, Program, find_dump, prepared_login
 from holdfast.sources.mysql.rows.insert_text import Limits
+from holdfast.sources.mysql.rows.snapshot import TextStream
 from holdfast.sources.mysql.rows.source import MysqlSource, definition_only
 from holdfast.sources.mysql.server import privileges
 from holdfast.sources.mysql.server.accounts import kept_out, read_access
 from holdfast.sources.mysql.server.definitions import read_definitions
-from holdfast.sources.mysql.server.engine_support import without_rows
-from holdfast.sources.mysql.server.options import Options
-from holdfast.sources.mysql.server.session import Session, session
+from holdfast.sources.mysql.server.options import Options, without_rows
+from holdfast.sources.mysql.server.session import ServerVersion, Session, session
 from holdfast.sources.mysql.server.tables import Table, read_tables
-from holdfast.sources.mysql.server.version import ServerVersion
 
 DATABASE_COLLATION = """
     SELECT default_character_set_name, default_collation_name
     FROM information_schema.schemata WHERE schema_name = %s"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """What a look at the server and at this host told."""
-
-    edition: ServerVersion
-    program: Program
-    tables: list[Table]
 
 
 class MysqlToolsSource:
@@ -243,3 +229,76 @@ class MysqlToolsSource:
             method=program,
             reason="locked while it is read" if locked else "in a transaction of its dump",
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What a look at the server and at this host told."""
+
+    edition: ServerVersion
+    program: Program
+    tables: list[Table]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpSnapshot:
+    """Obeys `ports.source.Snapshot`, though each dump opens a moment of its own; see
+    `consistency`."""
+
+    server: Server
+    consistency: Consistency
+    taken_at: datetime
+    proof: dict[str, str]
+    tools: dict[str, str]
+    contents: Dumped
+    command: DumpCommand
+    pipes: Pipes
+    witness: DumpDdlCheck
+    history: bool
+    without_rows: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> Sequence[PartPlan]:
+        return self.contents.plans
+
+    @contextmanager
+    def read(self, part: PartPlan) -> Iterator[PartStream]:
+        text = self.contents.texts.get(part.name)
+        if text is not None:
+            yield TextStream(text)
+        elif part.kind is PartKind.ARCHIVE:
+            with self._whole() as stream:
+                yield stream
+        else:
+            with self._rows_of(self.contents.tables[part.name]) as stream:
+                yield stream
+
+    def abort(self) -> None:
+        self.pipes.endings.abort()
+
+    @contextmanager
+    def _whole(self) -> Iterator[PartStream]:
+        def argv(login: int) -> list[str]:
+            return self.command.whole(
+                login=login, history=self.history, without_rows=self.without_rows
+            )
+
+        with self.pipes.dumping(argv, f"database '{self.command.database}'") as stream:
+            yield stream
+
+    @contextmanager
+    def _rows_of(self, table: Table) -> Iterator[PartStream]:
+        def argv(login: int) -> list[str]:
+            return self.command.rows_of(
+                table.relation.name,
+                login=login,
+                transactional=policy.transactional(table),
+                history=policy.versioned(table),
+            )
+
+        def unaltered() -> None:
+            self.witness.require_unaltered(table)
+
+        with self.pipes.dumping(argv, f"table '{table.relation}'", done=unaltered) as stream:
+            yield stream

@@ -27,7 +27,7 @@ from holdfast.runtime.files import make_folder
 from holdfast.runtime.process import ChildFailed, running
 from holdfast.sources.mysql.dump.part_plan import FORMAT, XBSTREAM
 from holdfast.sources.mysql.dump.programs import Program, find_unpacking
-from holdfast.sources.mysql.files.file_copy import SERVER_VERSION, SUCCESS
+from holdfast.sources.mysql.files.source import SERVER_VERSION, SUCCESS
 from holdfast.sources.mysql.files.xbstream import NotUnderstood, kept_beneath
 
 # InnoDB Symbolic Link.

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.model.errors import GrantMissing, Unsupported
-from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.connection import Address
 from holdfast.sources.mysql.server.privileges import Need
-from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import ServerVersion
+from holdfast.sources.mysql.server.session import ServerVersion, Session
 
 # The first file of every InnoDB; where it cannot be read, nothing else can.
 FIRST_FILE = "ibdata1"

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from holdfast.model.backup import Consistency, Relation
-from holdfast.model.errors import SnapshotLost
-from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
-from holdfast.runtime.cleanup import afterwards
+from holdfast.model.backup import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
+from holdfast.model.errors import BackupFailed, SnapshotLost
+from holdfast.ports.source import Blobs, Finding, PartStream, SourcePlan, TablePlan
+from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.runtime.clock import now
+from holdfast.runtime.process import Child, ChildFailed, running
+from holdfast.sources.mysql.dump.part_plan import FORMAT, XBSTREAM
+from holdfast.sources.mysql.dump.pipe import failure
 from holdfast.sources.mysql.dump.programs import Program, find_backup
 from holdfast.sources.mysql.files import server_files
-from holdfast.sources.mysql.files.file_copy import MOST_THREADS, PhysicalSnapshot
 from holdfast.sources.mysql.files.server_files import ServerFiles
+from holdfast.sources.mysql.files.xbstream import Catcher, NotUnderstood
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server import privileges
-from holdfast.sources.mysql.server.address import Address
-from holdfast.sources.mysql.server.session import Session, session
-from holdfast.sources.mysql.server.version import ServerVersion
+from holdfast.sources.mysql.server.client import login_file
+from holdfast.sources.mysql.server.connection import Address
+from holdfast.sources.mysql.server.session import ServerVersion, Session, session
 
+SERVER_VERSION = "server_version"
+SUBJECT = "the server's files"
+SUCCESS = "completed OK!"
+MOST_THREADS = 4
+# Called xtrabackup_* before MariaDB 11.1.
+_CHECKPOINTS = re.compile(r"(?:mariadb_backup|xtrabackup)_checkpoints")
+_INFO = re.compile(r"(?:mariadb_backup|xtrabackup)_info")
 # What the records call the database of a backup that holds all of them.
 WHOLE_SERVER = "all-databases"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    edition: ServerVersion
-    program: Program
-    files: ServerFiles
 
 
 class MysqlPhysicalSource:
@@ -122,3 +127,121 @@ class MysqlPhysicalSource:
         return _Found(
             edition=edition, program=program, files=server_files.find(asking, self._address)
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    edition: ServerVersion
+    program: Program
+    files: ServerFiles
+
+
+@dataclass(kw_only=True)
+class PhysicalSnapshot:
+    """Obeys `ports.source.Snapshot`; what proves its moment is known once its one part has been
+    read."""
+
+    server: Server
+    address: Address
+    program: Program
+    files: ServerFiles
+    threads: int
+    clock: Callable[[], datetime]
+    taken_at: datetime
+    proof: dict[str, str] = field(default_factory=dict)
+    consistency: Consistency = Consistency.SNAPSHOT
+    endings: Cancellation = field(default_factory=Cancellation)
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {self.program.name: self.program.version}
+
+    @property
+    def parts(self) -> Sequence[PartPlan]:
+        return (
+            PartPlan(
+                name=f"server.{XBSTREAM}",
+                kind=PartKind.ARCHIVE,
+                estimated_bytes=self.files.size_bytes,
+                details={FORMAT: XBSTREAM, SERVER_VERSION: self.program.version},
+                compress_threads=self.threads,
+            ),
+        )
+
+    @contextmanager
+    def read(self, part: PartPlan) -> Iterator[PartStream]:  # noqa: ARG002  # there is but one
+        with (
+            login_file(self.address) as login,
+            tempfile.TemporaryDirectory(prefix="holdfast-") as workplace,
+            running(self._argv(login, workplace), pass_fds=(login,)) as child,
+            self.endings.registered(child.end),
+        ):
+            yield FileStream(child, self)
+
+    def abort(self) -> None:
+        self.endings.abort()
+
+    def _argv(self, login: int, workplace: str) -> list[str]:
+        return [
+            self.program.path,
+            f"--defaults-file=/dev/fd/{login}",
+            "--backup",
+            f"--stream={XBSTREAM}",
+            f"--target-dir={workplace}",
+            f"--datadir={self.files.folder}",
+            f"--parallel={self.threads}",
+        ]
+
+
+class FileStream:
+    """What `mariadb-backup` streams; it tells its snapshot what moment the files are of."""
+
+    rows = None
+    members: Sequence[Member] = ()
+
+    def __init__(self, child: Child, snapshot: PhysicalSnapshot) -> None:
+        self._child = child
+        self._snapshot = snapshot
+
+    def __iter__(self) -> Iterator[Buffer]:
+        catcher = Catcher(lambda path: bool(_CHECKPOINTS.fullmatch(path) or _INFO.fullmatch(path)))
+        try:
+            for chunk in self._child.chunks():
+                catcher.feed(chunk)
+                yield chunk
+        except ChildFailed as error:
+            raise failure(error, SUBJECT, self._snapshot.endings.aborted) from error
+        except NotUnderstood as error:
+            raise BackupFailed(f"cannot back up {SUBJECT}: {error}") from error
+        if SUCCESS not in self._child.stderr or not catcher.whole:
+            raise BackupFailed(
+                f"cannot back up {SUBJECT}: {self._child.program} did not say '{SUCCESS}': "
+                f"{self._child.stderr}"
+            )
+        self._snapshot.proof.update(proof_in(catcher.files))
+        self._snapshot.taken_at = self._snapshot.clock()
+
+
+def proof_in(files: dict[str, bytes]) -> dict[str, str]:
+    """What the copy says of itself; raises `BackupFailed` where it does not say how far it is."""
+    told: dict[str, str] = {}
+    for content in files.values():
+        for line in content.decode(errors="replace").splitlines():
+            name, separator, value = line.partition(" = ")
+            if separator and value.strip():
+                told[name.strip()] = value.strip()
+    proof = {
+        ours: told[theirs]
+        for ours, theirs in (
+            ("lsn", "last_lsn"),
+            ("checkpoint_lsn", "to_lsn"),
+            ("binlog_position", "binlog_pos"),
+            ("copy_began", "start_time"),
+            ("copy_ended", "end_time"),
+            ("backup_type", "backup_type"),
+        )
+        if theirs in told
+    }
+    if "lsn" not in proof:
+        raise BackupFailed(f"cannot back up {SUBJECT}: the copy does not say up to which LSN it is")
+    return proof

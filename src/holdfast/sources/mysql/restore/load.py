@@ -17,15 +17,28 @@ from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.failed_objects import ROWS, FailedObjects
-from holdfast.sources.mysql.restore.dump_script import PROGRAMS, DumpScript
-from holdfast.sources.mysql.restore.load_objects import ObjectLoader, cause
-from holdfast.sources.mysql.restore.packed_tables import Unpacked
-from holdfast.sources.mysql.restore.schema_batches import stages
+from holdfast.sources.mysql.restore.scripts import (
+    PROGRAMS,
+    Batch,
+    DumpScript,
+    SchemaBatch,
+    Unpacked,
+    stages,
+)
+from holdfast.sources.mysql.server.accounts import mended
 from holdfast.sources.mysql.server.client import Clients, Stopped
 from holdfast.sources.mysql.server.definition_text import sequences_read, with_row_format
-from holdfast.sources.mysql.server.roles import mended
-from holdfast.sources.mysql.server.script import Item, ScriptDamaged, items
+from holdfast.sources.mysql.server.sql import (
+    BROKEN_VIEW,
+    VIEW,
+    Item,
+    ScriptDamaged,
+    attempted,
+    items,
+)
 
+# Of these a statement may hold the password of an account.
+SECRET = {"account"}
 # Scripts of many objects, of which single tables can be taken out.
 OF_TABLES = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
 SEQUENCE_KINDS = ("sequence", "sequence-state")
@@ -40,29 +53,6 @@ SHORT_NOTE = (
     " innodb_default_row_format takes shorter keys"
 )
 SCRIPTED = (*OF_TABLES, PartKind.GRANTS, PartKind.GLOBALS)
-
-
-class Script(Protocol):
-    """SQL on its way to a client."""
-
-    @property
-    def proven(self) -> Proven: ...
-
-    def failed(self, cause: str, /) -> Relation | None:
-        """The table that a client's error is about; None where that is not known."""
-        ...
-
-
-class Whole:
-    """A part that is one thing: an error in it is the part's."""
-
-    def __init__(self, part: Part, proven: Proven) -> None:
-        is_dump = part.details.get("method") in PROGRAMS
-        self.proven = proven.derived(lambda read: DumpScript().changed(read)) if is_dump else proven
-        self._relation = part.relation
-
-    def failed(self, _cause: str, /) -> Relation | None:
-        return self._relation
 
 
 class Loader:
@@ -238,3 +228,97 @@ def _failed(future: Future[None]) -> bool:
 
 def _described(part: Part) -> str:
     return f"table '{part.relation}'" if part.relation else f"'{part.name}'"
+
+
+class Script(Protocol):
+    """SQL on its way to a client."""
+
+    @property
+    def proven(self) -> Proven: ...
+
+    def failed(self, cause: str, /) -> Relation | None:
+        """The table that a client's error is about; None where that is not known."""
+        ...
+
+
+class Whole:
+    """A part that is one thing: an error in it is the part's."""
+
+    def __init__(self, part: Part, proven: Proven) -> None:
+        is_dump = part.details.get("method") in PROGRAMS
+        self.proven = proven.derived(lambda read: DumpScript().changed(read)) if is_dump else proven
+        self._relation = part.relation
+
+    def failed(self, _cause: str, /) -> Relation | None:
+        return self._relation
+
+
+class ObjectLoader:
+    """Carries out objects in their order.
+
+    A view that cannot be made is tried again after all others, as long as that helps: it may read
+    one that comes later. One that was of no use at the source already is tried too, and costs
+    nothing where it fails.
+    """
+
+    def __init__(self, clients: Clients, failed: FailedObjects, notes: list[str]) -> None:
+        self._clients = clients
+        self._failed = failed
+        self._notes = notes
+
+    def make(self, whole: Proven, head: bytes, batch: Batch) -> None:
+        """Raises `RestoreFailed` for the first that fails, unless the restore keeps going, and
+        `ChildFailed` for an error that is about none of them."""
+        waiting = [attempted(item) for item in batch]
+        while True:
+            late = self._pass(whole, head, waiting)
+            if not late:
+                return
+            if len(late) == len(waiting):
+                for item, cause in late:
+                    self._give_up(item, cause)
+                return
+            waiting = [item for item, _ in late]
+
+    def _pass(self, whole: Proven, head: bytes, batch: Batch) -> list[tuple[Item, str]]:
+        """Each object once; the views that failed, and why."""
+        late: list[tuple[Item, str]] = []
+        rest: Sequence[Item] | None = batch
+        while rest is not None:
+            made = SchemaBatch(whole, head, rest)
+            rest = None
+            try:
+                self._clients.run(made.proven)
+            except ChildFailed as error:
+                said = cause(error)
+                item, rest = made.failed_item(said)
+                if item is None:
+                    raise
+                if item.kind in (VIEW, BROKEN_VIEW):
+                    late.append((item, said))
+                else:
+                    self._give_up(item, said)
+        return late
+
+    def _give_up(self, item: Item, said: str) -> None:
+        if item.kind == BROKEN_VIEW:
+            self._notes.append(
+                f"view '{item.name}' is not there: it could not be read at the source either"
+                f" ({said})"
+            )
+            return
+        failure = RestoreFailed(f"cannot restore {item.described}: {said}")
+        failed = FailedObject(
+            kind=item.kind,
+            name=item.name,
+            statement=item.sql.decode("utf-8", errors="replace"),
+            cause=said,
+            is_secret=item.kind in SECRET,
+        )
+        self._failed.met(failed, failure)
+
+
+def cause(error: ChildFailed) -> str:
+    """The client's error without the statement that it prints before: that holds rows."""
+    _, mark, said = error.stderr.rpartition("ERROR ")
+    return mark + said if mark else error.message

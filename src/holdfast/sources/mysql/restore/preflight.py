@@ -6,11 +6,10 @@ from holdfast.model.backup import PartKind
 from holdfast.model.errors import GrantMissing, RestoreFailed, Unsupported
 from holdfast.model.part_details import Details
 from holdfast.ports.target import RestoreRequest
-from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.accounts import Account
+from holdfast.sources.mysql.server.connection import Address
 from holdfast.sources.mysql.server.privileges import EVERYTHING, Held, held
-from holdfast.sources.mysql.server.roles import Account
-from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import ServerVersion
+from holdfast.sources.mysql.server.session import ServerVersion, Session
 
 # A statement is sent whole: its longest text, and its head.
 HEAD_BYTES = 1 << 16

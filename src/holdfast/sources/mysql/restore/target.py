@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from holdfast.model.backup import Part, Relation
-from holdfast.model.checksums import expected, require_equal
+from holdfast.model.checksums import Expected, expected, require_equal
 from holdfast.model.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model.part_details import Details
 from holdfast.model.proven import StoredParts
@@ -18,13 +20,13 @@ from holdfast.runtime.cleanup import noted_on
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.mysql.restore import preflight
 from holdfast.sources.mysql.restore.load import Loader
-from holdfast.sources.mysql.restore.row_counts import RowCounts
-from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server import content_checksum
 from holdfast.sources.mysql.server.client import Clients
+from holdfast.sources.mysql.server.connection import Address, StatementFailed
 from holdfast.sources.mysql.server.definitions import HEAD
-from holdfast.sources.mysql.server.failures import StatementFailed
-from holdfast.sources.mysql.server.names import quoted
 from holdfast.sources.mysql.server.session import Session, session
+from holdfast.sources.mysql.server.sql import quoted, select
+from holdfast.sources.mysql.server.tables import Table, read_tables
 
 OBJECTS = """
     SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s)
@@ -203,3 +205,68 @@ def _as_recorded(parts: Sequence[Part]) -> str:
 def _named(names: Sequence[str]) -> str:
     shown = ", ".join(f"'{name}'" for name in names[:TABLES_NAMED])
     return shown + (f" and {len(names) - TABLES_NAMED} more" if len(names) > TABLES_NAMED else "")
+
+
+class RowCounts:
+    """Asks the server about every table of `wanted`, with several sessions."""
+
+    def __init__(self, address: Address, wanted: Mapping[Relation, Expected]) -> None:
+        self._address = address
+        self._wanted = wanted
+        self._waiting: queue.SimpleQueue[Relation] = queue.SimpleQueue()
+
+    def found(self, *, workers: int) -> list[RestoredTable]:
+        """What is there, by name; raises `RestoreFailed` for a table that cannot be read."""
+        for relation in self._wanted:
+            self._waiting.put(relation)
+        count = max(1, min(workers, len(self._wanted)))
+        with ThreadPoolExecutor(max_workers=count) as pool:
+            asking = [pool.submit(self._ask) for _ in range(count)]
+        found = [table for each in asking for table in each.result()]
+        return sorted(found, key=lambda table: str(table.relation))
+
+    def _ask(self) -> list[RestoredTable]:
+        found: list[RestoredTable] = []
+        with session(self._address) as asking:
+            tables = {
+                each.relation.name: each for each in read_tables(asking, self._address.database)
+            }
+            while True:
+                try:
+                    relation = self._waiting.get_nowait()
+                except queue.Empty:
+                    return found
+                found.append(_found(asking, relation, self._wanted[relation], tables))
+
+
+def _found(
+    asking: Session, relation: Relation, wanted: Expected, tables: Mapping[str, Table]
+) -> RestoredTable:
+    table = tables.get(relation.name)
+    if table is None:
+        raise RestoreFailed(f"cannot restore table '{relation}': the server does not have it")
+    # Of a method that a later version may have there is nothing to compare.
+    method = wanted.checksum.partition(":")[0]
+    is_summed = method in content_checksum.METHODS
+    question = (
+        content_checksum.question(table, method)
+        if is_summed
+        else select("COUNT(*),0", relation.name)
+    )
+    try:
+        rows, warnings = asking.fetch(question)
+    except StatementFailed as error:
+        raise RestoreFailed(f"cannot count table '{relation}': {error.message}") from error
+    if warnings:
+        raise RestoreFailed(
+            f"cannot prove table '{relation}': {content_checksum.TOO_SMALL}",
+            hint=content_checksum.LARGER,
+        )
+    count, total = content_checksum.counted(rows)
+    return RestoredTable(
+        relation=relation,
+        rows_expected=wanted.rows,
+        rows_found=count,
+        checksum_expected=wanted.checksum if is_summed else "",
+        checksum_found=f"{method}:{total}" if is_summed else "",
+    )

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from holdfast.model.errors import BackupFailed, HoldfastError
 from holdfast.runtime.cleanup import afterwards, on_failure, waiting_for
-from holdfast.sources.mysql.server.failures import LOCK_TIMEOUT, StatementFailed
+from holdfast.sources.mysql.server.connection import LOCK_TIMEOUT, StatementFailed
 from holdfast.sources.mysql.server.options import DdlPolicy
-from holdfast.sources.mysql.server.session import Session
+from holdfast.sources.mysql.server.session import ServerVersion, Session
 from holdfast.sources.mysql.server.session_settings import METADATA_WAIT_SECONDS
-from holdfast.sources.mysql.server.version import ServerVersion
 
 # Whoever writes waits behind a lock that is asked for: no longer than this, and then has a pause.
 TRY_SECONDS = 1

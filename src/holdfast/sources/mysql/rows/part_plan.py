@@ -7,14 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from holdfast.model.backup import PartKind, PartPlan
 from holdfast.sources.mysql.rows.insert_text import Limits
-from holdfast.sources.mysql.rows.packing import is_small, pack_plan, size_of
 from holdfast.sources.mysql.rows.snapshot import Contents
 from holdfast.sources.mysql.server.accounts import Access
 from holdfast.sources.mysql.server.definitions import Definitions
-from holdfast.sources.mysql.server.engine_support import TRANSACTIONAL
-from holdfast.sources.mysql.server.names import slug
-from holdfast.sources.mysql.server.tables import Table
-from holdfast.sources.packing import packs
+from holdfast.sources.mysql.server.sql import slug
+from holdfast.sources.mysql.server.tables import TRANSACTIONAL, Table
+from holdfast.sources.packing import SMALL_TABLE_BYTES, known_by, packs
 
 Data = tuple[PartPlan, tuple[Table, ...]]
 
@@ -78,6 +76,24 @@ def _packed(small: Sequence[Table], *, after: int) -> Iterator[Data]:
             yield from _apart(pack, after=after)
         else:
             yield pack_plan(number, pack), tuple(pack)
+
+
+def is_small(table: Table) -> bool:
+    """Tables that are locked while they are read stay apart: their locks end the sooner."""
+    return table.engine == TRANSACTIONAL and table.data_bytes < SMALL_TABLE_BYTES
+
+
+def size_of(table: Table) -> int:
+    return table.data_bytes
+
+
+def pack_plan(number: int, pack: Sequence[Table]) -> PartPlan:
+    return PartPlan(
+        name=f"data/pack-{number:05d}.sql",
+        kind=PartKind.DATA,
+        estimated_bytes=sum(map(size_of, pack)),
+        details={"method": "packed"} | known_by([table.relation.name for table in pack]),
+    )
 
 
 def _text_plans(

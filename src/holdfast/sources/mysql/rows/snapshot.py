@@ -1,81 +1,24 @@
-"""A snapshot held by a pool of sessions, and the parts that are read from it."""
+"""A snapshot held by a pool of sessions, and the streams of the parts that are read from it."""
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
-from holdfast.model.backup import Consistency, PartPlan, Server
+from holdfast.model.backup import Buffer, Consistency, Member, PartPlan, Server
 from holdfast.model.errors import HoldfastError, SnapshotLost
 from holdfast.ports.source import PartStream
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.mysql.rows.consistent_snapshot import SAVEPOINT, ConsistentSnapshot
-from holdfast.sources.mysql.rows.insert_text import Limits
-from holdfast.sources.mysql.rows.streams import Guarded, RowsStream, Summing, TextStream
-from holdfast.sources.mysql.server.failures import ConnectionLost
+from holdfast.sources.mysql.rows.insert_text import HEADER, Limits, mark
+from holdfast.sources.mysql.rows.table_rows import read_rows
+from holdfast.sources.mysql.server.connection import ConnectionLost
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.tables import Table
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
-    """Where each part comes from: the rows of tables, or a text that is already here."""
-
-    plans: tuple[PartPlan, ...]
-    tables: Mapping[str, tuple[Table, ...]]
-    texts: Mapping[str, bytes]
-
-
-class Pool:
-    """The sessions of one snapshot; one that is lost is never replaced."""
-
-    def __init__(self, sessions: Sequence[Session]) -> None:
-        self._sessions = tuple(sessions)
-        self._idle: queue.SimpleQueue[Session | None] = queue.SimpleQueue()
-        for session in sessions:
-            self._idle.put(session)
-
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """Borrow a session; raises `SnapshotLost` where it is gone, or none is left."""
-        session = self._idle.get()
-        if session is None:
-            # Whoever waits behind us must be told too.
-            self._idle.put(None)
-            raise _lost("no session that carried it is left")
-        with afterwards(self._give_back, session):
-            try:
-                yield session
-            except ConnectionLost as error:
-                session.cut()
-                raise _lost(error.message) from error
-
-    def _give_back(self, session: Session) -> None:
-        """A session that was cut stays out: its transaction is over."""
-        if session.alive:
-            with suppress(HoldfastError):
-                session.run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
-                self._idle.put(session)
-                return
-            session.cut()
-        if not any(other.alive for other in self._sessions):
-            self._idle.put(None)
-
-    def abandon(self) -> None:
-        """End what is under way, and let nobody borrow any more."""
-        for session in self._sessions:
-            session.cut()
-        self._idle.put(None)
-
-
-def _lost(cause: str) -> SnapshotLost:
-    return SnapshotLost(
-        f"cannot go on reading the snapshot: {cause}",
-        hint="was the session killed, or the server restarted? Run the backup again",
-    )
 
 
 class MysqlSnapshot:
@@ -141,3 +84,176 @@ class MysqlSnapshot:
 
     def abort(self) -> None:
         self._pool.abandon()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Where each part comes from: the rows of tables, or a text that is already here."""
+
+    plans: tuple[PartPlan, ...]
+    tables: Mapping[str, tuple[Table, ...]]
+    texts: Mapping[str, bytes]
+
+
+class Pool:
+    """The sessions of one snapshot; one that is lost is never replaced."""
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        self._sessions = tuple(sessions)
+        self._idle: queue.SimpleQueue[Session | None] = queue.SimpleQueue()
+        for session in sessions:
+            self._idle.put(session)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Borrow a session; raises `SnapshotLost` where it is gone, or none is left."""
+        session = self._idle.get()
+        if session is None:
+            # Whoever waits behind us must be told too.
+            self._idle.put(None)
+            raise _lost("no session that carried it is left")
+        with afterwards(self._give_back, session):
+            try:
+                yield session
+            except ConnectionLost as error:
+                session.cut()
+                raise _lost(error.message) from error
+
+    def _give_back(self, session: Session) -> None:
+        """A session that was cut stays out: its transaction is over."""
+        if session.alive:
+            with suppress(HoldfastError):
+                session.run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+                self._idle.put(session)
+                return
+            session.cut()
+        if not any(other.alive for other in self._sessions):
+            self._idle.put(None)
+
+    def abandon(self) -> None:
+        """End what is under way, and let nobody borrow any more."""
+        for session in self._sessions:
+            session.cut()
+        self._idle.put(None)
+
+
+def _lost(cause: str) -> SnapshotLost:
+    return SnapshotLost(
+        f"cannot go on reading the snapshot: {cause}",
+        hint="was the session killed, or the server restarted? Run the backup again",
+    )
+
+
+class RowsStream:
+    """A script of the rows of `tables`, one after the other; read once."""
+
+    rows: int | None = None
+
+    def __init__(
+        self,
+        session: Session,
+        tables: Sequence[Table],
+        limits: Limits,
+        *,
+        guard: Guarded,
+        summing: Summing,
+    ) -> None:
+        self._session = session
+        self._tables = tables
+        self._limits = limits
+        self._guard = guard
+        self._summing = summing
+        self._written = 0
+        self._found: list[Member] = []
+        self._script = self._read()
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """Where each table's rows lie; a table that is alone has the part to itself."""
+        return self._found if len(self._tables) > 1 else ()
+
+    @property
+    def checksum(self) -> str:
+        """That of a table that has the part to itself."""
+        return self._found[0].checksum if len(self._tables) == 1 else ""
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return self._script
+
+    def end(self) -> None:
+        """Stop the server's work where it is not done."""
+        self._script.close()
+
+    def _read(self) -> Generator[Buffer, None, None]:
+        yield self._counted(HEADER)
+        for table in self._tables:
+            yield from self._rows_of(table)
+        self._guard.after_reading(self._session, self._tables)
+        self.rows = sum(member.rows for member in self._found)
+
+    def _rows_of(self, table: Table) -> Generator[Buffer, None, None]:
+        self._guard.before_reading(table)
+        begins, rows = self._written, 0
+        yield self._counted(mark(table))
+        for batch in read_rows(self._session, table, self._limits):
+            rows += batch.rows
+            yield self._counted(batch.sql)
+        size_bytes = self._written - begins
+        checksum = yield from self._summing.checksum(self._session, table, size_bytes=size_bytes)
+        self._found.append(
+            Member(
+                relation=table.relation,
+                rows=rows,
+                offset=begins,
+                plain_bytes=size_bytes,
+                checksum=checksum,
+            )
+        )
+
+    def _counted(self, sql: bytes) -> bytes:
+        self._written += len(sql)
+        return sql
+
+
+class TextStream:
+    """A script that was read when the snapshot was taken."""
+
+    rows: int | None = None
+    members: Sequence[Member] = ()
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return iter((self._text,))
+
+
+class Guarded(Protocol):
+    """Somebody who looks at tables before and after their rows are read."""
+
+    def before_reading(self, table: Table) -> None:
+        """Raises `SnapshotLost` where it cannot be read as of the snapshot any more."""
+        ...
+
+    def after_reading(self, session: Session, tables: Sequence[Table]) -> None:
+        """Raises `BackupFailed` where one is no longer what it was at the snapshot."""
+        ...
+
+
+class Summing(Protocol):
+    """Somebody who has the server sum up the content of tables."""
+
+    @property
+    def json_told(self) -> str:
+        """Columns whose documents come back with other types, as far as tables were read."""
+        ...
+
+    def checksum(
+        self, session: Session, table: Table, *, size_bytes: int
+    ) -> Generator[bytes, None, str]:
+        """The checksum of a table whose rows take `size_bytes` as a script, or an empty string.
+
+        Yields an empty buffer now and then while the server is at work: whoever looks at the
+        clock sees that we are, too.
+        """
+        ...

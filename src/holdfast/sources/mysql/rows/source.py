@@ -14,25 +14,26 @@ from holdfast.model.errors import SnapshotLost
 from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
 from holdfast.runtime.clock import now
 from holdfast.sources.mysql.rows import consistent_snapshot
-from holdfast.sources.mysql.rows.consistent_snapshot import ConsistentSnapshot
+from holdfast.sources.mysql.rows.consistent_snapshot import ConsistentSnapshot, wait_until_idle
 from holdfast.sources.mysql.rows.insert_text import Limits
 from holdfast.sources.mysql.rows.lock import shortest_lock
 from holdfast.sources.mysql.rows.part_plan import contents
 from holdfast.sources.mysql.rows.snapshot import MysqlSnapshot, Pool
-from holdfast.sources.mysql.rows.wait_for_idle import wait_until_idle
-from holdfast.sources.mysql.server import databases, engine_support
+from holdfast.sources.mysql.server import databases, options
 from holdfast.sources.mysql.server.accounts import read_access
-from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.connection import Address, ConnectionLost
 from holdfast.sources.mysql.server.content_checksum import Content
-from holdfast.sources.mysql.server.ddl_check import DdlCheck, digest, hold_definitions
 from holdfast.sources.mysql.server.definitions import Definitions, read_definitions
-from holdfast.sources.mysql.server.engine_support import KeptStill
-from holdfast.sources.mysql.server.failures import ConnectionLost
-from holdfast.sources.mysql.server.options import Options
+from holdfast.sources.mysql.server.options import (
+    DdlCheck,
+    KeptStill,
+    Options,
+    digest,
+    hold_definitions,
+)
 from holdfast.sources.mysql.server.privileges import require_grants, sight
-from holdfast.sources.mysql.server.session import Session, session
+from holdfast.sources.mysql.server.session import ServerVersion, Session, session
 from holdfast.sources.mysql.server.tables import Table, read_tables
-from holdfast.sources.mysql.server.version import ServerVersion
 
 SMALLEST_PACKET_BYTES = 1 << 20
 NAMED = 20
@@ -116,8 +117,8 @@ class MysqlSource:
     def _examined(self, asking: Session) -> tuple[ServerVersion, list[Table]]:
         """The server and the tables to take; raises what would keep them from being taken."""
         edition, database = ServerVersion.of(asking), self.address.database
-        tables = engine_support.wanted(read_tables(asking, database), self.choices, database)
-        require_grants(asking, edition, database, locks_tables=bool(engine_support.loose(tables)))
+        tables = options.wanted(read_tables(asking, database), self.choices, database)
+        require_grants(asking, edition, database, locks_tables=bool(options.loose(tables)))
         return edition, tables
 
     def _proven(self, tables: Sequence[Table]) -> Chosen:
@@ -145,7 +146,7 @@ class MysqlSource:
             edition, tables = self._examined(holder)
             limits = Limits.of(edition)
             # Only tables without a snapshot are kept still, by a session of its own.
-            loose = bool(engine_support.loose(tables))
+            loose = bool(options.loose(tables))
             keeper = opened.enter_context(session(self.address)) if loose else holder
             kept = KeptStill(keeper, tables)
             readers = [opened.enter_context(session(self.address)) for _ in range(workers)]
@@ -178,7 +179,7 @@ class MysqlSource:
         """The snapshot with its parts: definitions are as of right after it was taken."""
         database, limits, choices = self.address.database, Limits.of(edition), self.choices
         found = read_tables(holder, database)
-        tables = engine_support.wanted(found, choices, database)
+        tables = options.wanted(found, choices, database)
         if choices.ddl == "block" and edition.mariadb:
             hold_definitions(holder, tables)
         taken_names = {each.relation.name for each in tables}
@@ -211,7 +212,7 @@ def _told(definitions: Definitions, kept: KeptStill, left_out: Sequence[str]) ->
 
 
 def _counted(tables: Sequence[Table]) -> str:
-    few, bare = len(engine_support.loose(tables)), len(engine_support.without_rows(tables))
+    few, bare = len(options.loose(tables)), len(options.without_rows(tables))
     others = f", {few} of them locked while they are read" if few else ""
     others += f", {bare} of them by their definition only" if bare else ""
     return f"{len(tables)}{others or ', all InnoDB'}"
@@ -219,14 +220,14 @@ def _counted(tables: Sequence[Table]) -> str:
 
 def definition_only(tables: Sequence[Table]) -> tuple[str, ...]:
     """What is said of tables whose rows are elsewhere, where there are any."""
-    found = engine_support.without_rows(tables)
+    found = options.without_rows(tables)
     if not found:
         return ()
     return (f"rows that are not the database's own stay where they are: {_named(found)}",)
 
 
 def _named(tables: Sequence[Table]) -> str:
-    return engine_support.named(tables, with_engine=True)
+    return options.named(tables, with_engine=True)
 
 
 def _planned(table: Table) -> TablePlan:

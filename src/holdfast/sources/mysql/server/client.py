@@ -12,7 +12,7 @@ from holdfast.model.errors import ToolMissing
 from holdfast.model.proven import Proven
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.process import Child, ChildFailed, running
-from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.connection import Address
 
 CLIENTS = ("mariadb", "mysql")
 PACKAGES = "mariadb-client or default-mysql-client"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.sources.mysql.server import typed_json
-from holdfast.sources.mysql.server.names import quoted
+from holdfast.sources.mysql.server.sql import quoted
 
 WHOLE_NUMBERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal"}
 # As numbers: exact in every character set, and 0 stays the error value that it is.

@@ -1,11 +1,21 @@
-"""Definitions as the server prints them, made to fit a database of any name."""
+"""Definitions as the server prints them, made to fit a database of any name and to be loaded fast.
+
+Secondary indexes can be taken out of a table, to be built over all of its rows at once.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
-from holdfast.sources.mysql.server.names import quoted, unquoted
+from holdfast.model.errors import BackupFailed
+from holdfast.runtime.cleanup import afterwards
+from holdfast.sources.mysql.server.connection import StatementFailed
+from holdfast.sources.mysql.server.session import Session
+from holdfast.sources.mysql.server.sql import Item, quoted, unquoted
+from holdfast.sources.mysql.server.tables import TRANSACTIONAL, Table
+from holdfast.sources.packing import SMALL_TABLE_BYTES
 
 _IDENTIFIER = rb"`(?:[^`]|``)*`"
 _STRING = rb"'(?:[^'\\]|\\.|'')*'"
@@ -46,6 +56,40 @@ _REFERENCE = re.compile(
 )
 _OPTIONS = re.compile(rb"\n\)[^\n]*? ENGINE=InnoDB(?P<rest>[^\n]*)")
 _DEFINER = re.compile(rb"(CREATE ALGORITHM=\w+ )DEFINER=" + _ACCOUNT + rb" ")
+_KEY = re.compile(rb"  KEY `(?:[^`]|``)+` ")
+_COUNTED = re.compile(rb"  (`(?:[^`]|``)+`) .*\bAUTO_INCREMENT\b")
+_TEXT = re.compile(rb"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
+_QUOTED = re.compile(_TEXT.pattern + rb"|`(?:[^`]|``)*`", re.DOTALL)
+# Beside one of these the indexes would come back in another order.
+_HINDERING = (b"  SPATIAL KEY ", b"  VECTOR KEY ")
+
+
+@contextmanager
+def as_stored(session: Session) -> Iterator[None]:
+    """Definitions in the bytes that their authors sent: converted, some could not come back."""
+    session.run("SET character_set_results = binary")
+    with afterwards(session.run, "SET character_set_results = utf8mb4"):
+        yield
+
+
+def shown_by_server(
+    session: Session, kind: str, name: str, *, column: int
+) -> tuple[bytes, list[bytes]]:
+    """The statement that SHOW CREATE gives, and all its columns."""
+    try:
+        rows, _ = session.fetch(f"SHOW CREATE {kind} {quoted(name)}")
+    except StatementFailed as error:
+        raise BackupFailed(
+            f"cannot read the definition of {kind.lower()} '{name}': {error.message}",
+            hint="it may have been dropped this moment; run the backup again",
+        ) from error
+    values = [value or b"" for value in rows[0]]
+    if not values[column]:
+        raise BackupFailed(
+            f"cannot read the definition of {kind.lower()} '{name}': the server hides its text",
+            hint="holdfast check names the missing grant",
+        )
+    return values[column], values
 
 
 def without_database(sql: bytes, database: str) -> bytes:
@@ -162,3 +206,45 @@ def in_order(views: Mapping[str, bytes]) -> list[str]:
 
 def _sorted_views(names: Iterable[str], views: Mapping[str, bytes]) -> list[str]:
     return sorted(name for name in names if name in views)
+
+
+def split(definition: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """The definition without its plain secondary indexes, and those; all of it where one is needed.
+
+    Servers print one column or index a line, so nothing has to be understood but lines.
+    """
+    lines = definition.split(b"\n")
+    keys = tuple(line.strip().rstrip(b",") for line in lines if _KEY.match(line))
+    if not keys or _must_stay_whole(definition, lines):
+        return definition, ()
+    left = [line for line in lines if not _KEY.match(line)]
+    ends = next(number for number, line in enumerate(left) if line.startswith(b")"))
+    left[ends - 1] = left[ends - 1].rstrip(b",")
+    return b"\n".join(left), keys
+
+
+def waits(table: Table) -> bool:
+    """Small tables gain nothing, and others than InnoDB build their indexes in their own way."""
+    return table.engine == TRANSACTIONAL and table.data_bytes >= SMALL_TABLE_BYTES
+
+
+def built(name: str, keys: tuple[bytes, ...]) -> Item:
+    """All of a table's late indexes in one statement, for which its rows are read once."""
+    added = b",\n".join(b"  ADD " + key for key in keys)
+    sql = f"ALTER TABLE {quoted(name)}\n".encode() + added + b";\n"
+    return Item(kind="indexes", name=name, table=name, sql=sql)
+
+
+def _must_stay_whole(definition: bytes, lines: list[bytes]) -> bool:
+    if any(b"\n" in text for text in _QUOTED.findall(definition)):
+        return True
+    plain = [_QUOTED.sub(b"``", line) for line in lines]
+    if any(line.startswith(_HINDERING) or b" FOREIGN KEY (" in line for line in plain):
+        # A foreign key leans on an index of its own table, and would make one.
+        return True
+    typed = (_TEXT.sub(b"''", line) for line in lines)
+    counted = next((match[1] for line in typed if (match := _COUNTED.match(line))), None)
+    unique = (b"  PRIMARY KEY (", b"  UNIQUE KEY ")
+    return counted is not None and not any(
+        line.startswith(unique) and b"(" + counted in line for line in lines
+    )

@@ -1,15 +1,32 @@
-"""What a job wants of this engine besides its address."""
+"""What a job wants of this engine, and what it does about what a snapshot does not hold still.
+
+Tables of engines without a snapshot are refused by name, or kept still by a lock. Definitions that
+change meanwhile are noticed, or held.
+"""
 
 from __future__ import annotations
 
+import re
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal
 
 from holdfast.model.backup import Relation, Selection
 from holdfast.model.checksums import Policy
+from holdfast.model.errors import BackupFailed, SnapshotLost, Unsupported
+from holdfast.sources.mysql.server.definition_text import as_stored, shown_by_server
+from holdfast.sources.mysql.server.session import Session
+from holdfast.sources.mysql.server.sql import quoted, select
+from holdfast.sources.mysql.server.tables import TRANSACTIONAL, Table
 
 DdlPolicy = Literal["block", "detect", "ignore"]
 LoosePolicy = Literal["refuse", "lock"]
+VERSIONED = "SYSTEM VERSIONED"
+TABLES_NAMED = 8
+# Every INSERT moves it on; that is no change of the table.
+_COUNTER = re.compile(rb" AUTO_INCREMENT=\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +74,137 @@ class Options:
             plain = [name for name in plain if name.startswith(f"{database}.")]
         known = names | {f"{database}.{name}" for name in names}
         return [name for name in plain if name not in known]
+
+
+def wanted(tables: Sequence[Table], choices: Options, database: str) -> list[Table]:
+    """The tables that a job covers; raises `BackupFailed` for one that it names and is not there,
+    and `Unsupported` for those that cannot be kept faithfully."""
+    absent = choices.missing(database, {table.relation.name for table in tables})
+    if absent:
+        raise BackupFailed(
+            f"cannot back up table '{absent[0]}': database '{database}' has none of that name",
+            hint="see tables and exclude_tables of the job",
+        )
+    chosen = [table for table in tables if choices.wants(table.relation)]
+    _refuse_unfaithful(chosen, choices)
+    return chosen
+
+
+def loose(tables: Sequence[Table]) -> list[Table]:
+    """Those with rows of their own whose engine keeps no snapshot."""
+    return [table for table in tables if table.owns_rows and table.engine != TRANSACTIONAL]
+
+
+def without_rows(tables: Sequence[Table]) -> list[Table]:
+    """Those of which only the definition is kept."""
+    return [table for table in tables if not table.owns_rows]
+
+
+def named(tables: Sequence[Table], *, with_engine: bool = False) -> str:
+    """The first few of them, for a message."""
+    shown = [
+        f"'{table.relation}'" + (f" ({table.engine or 'no engine'})" if with_engine else "")
+        for table in tables[:TABLES_NAMED]
+    ]
+    more = len(tables) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _refuse_unfaithful(tables: Sequence[Table], choices: Options) -> None:
+    foreign = loose(tables)
+    if choices.loose_tables == "lock":
+        # Without an engine there is nothing that could be read.
+        foreign = [table for table in foreign if not table.engine]
+    if foreign:
+        raise Unsupported(
+            f"cannot back up tables {named(foreign, with_engine=True)}: "
+            f"only {TRANSACTIONAL} keeps a snapshot",
+            hint=f"ALTER TABLE ... ENGINE={TRANSACTIONAL}, name them in exclude_tables, or have"
+            " writes to them wait while they are read: loose_tables: lock",
+        )
+    versioned = [table for table in tables if table.kind == VERSIONED]
+    if versioned:
+        raise Unsupported(
+            f"cannot back up tables {named(versioned)}: their history would be lost",
+            hint="system-versioned tables need mariadb-dump --dump-history; exclude_tables"
+            " leaves them out",
+        )
+
+
+class KeptStill:
+    """Read locks on loose tables, from the moment of the snapshot until the last one is read."""
+
+    def __init__(self, keeper: Session, tables: Sequence[Table]) -> None:
+        self._keeper = keeper
+        self._locked = {table.relation for table in loose(tables)}
+        self._left = set(self._locked)
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(str(relation) for relation in self._locked)
+
+    def begin(self) -> None:
+        """Writes to them wait from now on; asked for while the whole server is held."""
+        if self._locked:
+            names = sorted(quoted(relation.name) for relation in self._locked)
+            self._keeper.run(f"LOCK TABLES {', '.join(f'{name} READ' for name in names)}")
+
+    def before_reading(self, table: Table) -> None:
+        """Raises `SnapshotLost` where the table is no longer locked: writes may have gone on."""
+        with self._lock:
+            if table.relation in self._locked and not self._left:
+                raise SnapshotLost(
+                    f"cannot read table '{table.relation}' again: its lock was given back",
+                    hint="run the backup again",
+                )
+
+    def after_reading(self, table: Table) -> None:
+        """After the last one writes go on; raises `ConnectionLost` where they did before."""
+        with self._lock:
+            if table.relation not in self._left:
+                return
+            # An answer proves that the session, and with it the lock, was still there.
+            self._keeper.run("UNLOCK TABLES" if self._left == {table.relation} else "DO 0")
+            self._left.discard(table.relation)
+
+
+class DdlCheck:
+    """Obeys `rows.snapshot.Guarded`: compares definitions unless DDL is to be ignored."""
+
+    def __init__(self, seen: Mapping[str, bytes], kept: KeptStill, *, ddl: DdlPolicy) -> None:
+        self._seen = seen
+        self._kept = kept
+        self._ddl = ddl
+
+    def before_reading(self, table: Table) -> None:
+        self._kept.before_reading(table)
+
+    def after_reading(self, session: Session, tables: Sequence[Table]) -> None:
+        if self._ddl != "ignore":
+            # No ALTER can come between: what was read stays locked against it until we move on.
+            with as_stored(session):
+                for table in tables:
+                    self._require_unaltered(session, table)
+        for table in tables:
+            self._kept.after_reading(table)
+
+    def _require_unaltered(self, session: Session, table: Table) -> None:
+        name = table.relation.name
+        now, _ = shown_by_server(session, "TABLE", name, column=1)
+        if digest(now) != self._seen[name]:
+            raise BackupFailed(
+                f"cannot back up table '{table.relation}': it was altered after the snapshot",
+                hint="run the backup again when that is over, or hold it off: ddl: block",
+            )
+
+
+def digest(definition: bytes) -> bytes:
+    return sha256(_COUNTER.sub(b"", definition)).digest()
+
+
+def hold_definitions(holder: Session, tables: Sequence[Table]) -> None:
+    """Let every ALTER wait for this session: who has read from a table keeps its definition."""
+    holder.run("START TRANSACTION")
+    for table in tables:
+        holder.run(select("1", table.relation.name, "LIMIT 0"))

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from holdfast.model.errors import GrantMissing
 from holdfast.ports.source import Finding
-from holdfast.sources.mysql.server.names import quoted, unquoted
-from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.version import ServerVersion
+from holdfast.sources.mysql.server.session import ServerVersion, Session
+from holdfast.sources.mysql.server.sql import quoted, unquoted
 
 EVERYTHING = "ALL PRIVILEGES"
 _GRANT = re.compile(

@@ -1,12 +1,14 @@
-"""One connection to the server, in bytes, that can be cut from another thread."""
+"""One connection to a server, in bytes, that can be cut from another thread; and which it is."""
 
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pymysql
@@ -14,12 +16,13 @@ import pymysql.converters
 from pymysql.constants import COMMAND
 from pymysql.cursors import SSCursor
 
+from holdfast.model.backup import Server
 from holdfast.model.errors import DatabaseUnreachable, GrantMissing
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.mysql.server import session_settings
-from holdfast.sources.mysql.server.address import Address
-from holdfast.sources.mysql.server.failures import (
+from holdfast.sources.mysql.server.connection import (
     VALUE_CUT,
+    Address,
     ConnectionLost,
     StatementFailed,
     cannot_connect,
@@ -30,13 +33,49 @@ from holdfast.sources.mysql.server.session_settings import Purpose
 CONNECT_SECONDS = 10.0
 # How often whoever waits for a long statement hears that it is still under way.
 LOOK_SECONDS = 5.0
-
 Row = tuple[bytes | None, ...]
-
 # Values go in as literals and come out as the server's own bytes: no decoders.
 _ENCODERS: dict[int | type[Any], Callable[[Any], str] | Callable[[str], Any]] = dict(
     pymysql.converters.encoders.items()
 )
+MARIADB = "mariadb"
+MYSQL = "mysql"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerVersion:
+    """MariaDB or MySQL, and which release."""
+
+    kind: str
+    version: str
+    release: tuple[int, int]
+    max_allowed_packet: int
+
+    @property
+    def mariadb(self) -> bool:
+        return self.kind == MARIADB
+
+    @property
+    def backup_stages(self) -> bool:
+        """Whether `BACKUP STAGE` exists: it stops commits only, not every write."""
+        return self.mariadb and self.release >= (10, 5)
+
+    def server(self, database: str) -> Server:
+        return Server(kind=self.kind, version=self.version, database=database)
+
+    @classmethod
+    def of(cls, session: Session) -> ServerVersion:
+        version, comment, packet = session.text(
+            "SELECT VERSION(), @@version_comment, @@max_allowed_packet"
+        )[0]
+        mariadb = "mariadb" in f"{version} {comment}".lower()
+        major, minor = [*re.findall(r"\d+", version), "0", "0"][:2]
+        return cls(
+            kind=MARIADB if mariadb else MYSQL,
+            version=version,
+            release=(int(major), int(minor)),
+            max_allowed_packet=int(packet),
+        )
 
 
 class _Connection(pymysql.Connection):

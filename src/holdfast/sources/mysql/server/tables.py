@@ -11,6 +11,7 @@ from holdfast.sources.mysql.server.columns import Column
 from holdfast.sources.mysql.server.session import Session
 
 GENERATED = re.compile(r"\b(VIRTUAL|STORED|PERSISTENT) GENERATED\b", re.IGNORECASE)
+TRANSACTIONAL = "InnoDB"
 # Rows of these are those of other tables, servers or files, or nobody's: whoever inserts them again
 # writes there. In capitals.
 ENGINES_WITHOUT_ROWS = {

@@ -8,7 +8,7 @@ DECIMAL that a double prints alike comes back as that double. MariaDB keeps JSON
 
 from __future__ import annotations
 
-from holdfast.sources.mysql.server.names import quoted, select
+from holdfast.sources.mysql.server.sql import quoted, select
 
 # JSON_TABLE beside a table, and recursion that looks out of itself, are of this release.
 SINCE = "80014"

@@ -9,8 +9,8 @@ from holdfast.model.errors import Unsupported
 from holdfast.sources.mysql.dump import policy
 from holdfast.sources.mysql.dump.programs import Program
 from holdfast.sources.mysql.server.columns import Column
+from holdfast.sources.mysql.server.session import ServerVersion
 from holdfast.sources.mysql.server.tables import Table
-from holdfast.sources.mysql.server.version import ServerVersion
 
 
 def table(

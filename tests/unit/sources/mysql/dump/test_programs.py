@@ -7,8 +7,18 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import ToolMissing
-from holdfast.sources.mysql.dump.programs import described, find_backup, find_dump, find_unpacking
-from holdfast.sources.mysql.server.version import ServerVersion
+from holdfast.sources.mysql.dump.programs import (
+    DumpCommand,
+    Program,
+    described,
+    find_backup,
+    find_dump,
+    find_unpacking,
+    prepared_login,
+)
+from holdfast.sources.mysql.server.client import login_options
+from holdfast.sources.mysql.server.connection import Address
+from holdfast.sources.mysql.server.session import ServerVersion
 
 
 @pytest.mark.parametrize(
@@ -103,3 +113,57 @@ def test_files_are_only_prepared_by_a_program_of_their_release(says: Path) -> No
     assert find_unpacking("11.8.4")[1] == str(says / "mbstream")
     with pytest.raises(ToolMissing, match=r"files of MariaDB 10\.11\.19"):
         find_unpacking("10.11.19")
+
+
+def command(kind: str = "mariadb", database: str = "shop") -> DumpCommand:
+    program = Program(name="d", path="/usr/bin/d", kind=kind, version="11.8.6")
+    return DumpCommand(program=program, database=database)
+
+
+def test_the_login_comes_first_and_is_a_descriptor() -> None:
+    assert command().whole(login=7)[:2] == ["/usr/bin/d", "--defaults-file=/dev/fd/7"]
+
+
+def test_names_cannot_be_taken_for_options() -> None:
+    argv = command(database="--all-databases").rows_of("--help", login=3, transactional=True)
+    assert argv[-3:] == ["--", "--all-databases", "--help"]
+
+
+@pytest.mark.parametrize(
+    ("transactional", "how", "other"),
+    [(True, "--single-transaction", "--lock-tables"), (False, "--lock-tables", "--single-t")],
+)
+def test_a_table_is_read_in_a_transaction_or_locked(
+    transactional: bool, how: str, other: str
+) -> None:
+    argv = command().rows_of("t", login=3, transactional=transactional)
+    assert how in argv
+    assert not [each for each in argv if each.startswith(other)]
+    assert {"--no-create-info", "--skip-triggers"} <= set(argv)
+
+
+def test_a_whole_dump_brings_all_programs_along() -> None:
+    argv = command().whole(login=3, history=True)
+    assert {"--routines", "--events", "--triggers", "--dump-history"} <= set(argv)
+    assert "--dump-history" not in command().whole(login=3)
+
+
+def test_a_dump_from_mysql_says_nothing_about_replication() -> None:
+    assert "--set-gtid-purged=OFF" in command("mysql").whole(login=3)
+    assert "--set-gtid-purged=OFF" not in command("mariadb").whole(login=3)
+
+
+LOCAL = Address.parse("mysql://u@localhost/d?unix_socket=/run/s", password="p")
+REMOTE = Address.parse("mysql://u@db.example/d", password="p")
+
+
+def test_mysqldump_has_an_option_for_it() -> None:
+    assert prepared_login(LOCAL, "mysql", "SET a = 1") == {"init-command": "SET a = 1"}
+
+
+def test_programs_of_mariadb_take_it_in_the_place_of_a_host() -> None:
+    options = login_options(REMOTE, more=prepared_login(REMOTE, "mariadb", "SET a = 1, b = ''"))
+    assert "host=\"host=db.example;init-command={SET a = 1, b = ''}\"" in options.splitlines()
+    assert 'host="db.example"' not in options
+    local = prepared_login(LOCAL, "mariadb", "SET a = 1")
+    assert local == {"host": "host=localhost;init-command={SET a = 1}"}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from holdfast.sources.mysql.server.address import Address
 from holdfast.sources.mysql.server.client import login_options
+from holdfast.sources.mysql.server.connection import Address
 
 
 def test_a_password_reaches_the_client_with_every_character_kept() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.sources.mysql.server.privileges import Held, Need, helpful, missing, needs
-from holdfast.sources.mysql.server.version import ServerVersion
+from holdfast.sources.mysql.server.session import ServerVersion
 
 MARIADB = ServerVersion(kind="mariadb", version="11.8", release=(11, 8), max_allowed_packet=1)
 MYSQL = ServerVersion(kind="mysql", version="9.7", release=(9, 7), max_allowed_packet=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.model.errors import BackupFailed
-from holdfast.sources.mysql.files.file_copy import proof_in
+from holdfast.sources.mysql.files.source import proof_in
 
 CHECKPOINTS = b"backup_type = full-backuped\nfrom_lsn = 0\nto_lsn = 45600\nlast_lsn = 47495\n"
 INFO = (

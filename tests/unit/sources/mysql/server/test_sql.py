@@ -1,10 +1,37 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.sources.mysql.server.script import Item, ScriptDamaged, items, script, stored_program
+from holdfast.sources.mysql.server.sql import (
+    Item,
+    ScriptDamaged,
+    items,
+    quoted,
+    script,
+    slug,
+    stored_program,
+    unquoted,
+)
+
+
+@given(st.text())
+def test_a_quoted_name_reads_back_as_itself(name: str) -> None:
+    assert unquoted(quoted(name)) == name
+
+
+@given(st.text())
+def test_a_slug_is_safe_on_every_store(name: str) -> None:
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", slug(name))
+
+
+@pytest.mark.parametrize(("name", "made"), [("Order Items", "order-items"), ("日本", "table")])
+def test_a_slug_keeps_what_a_human_recognises(name: str, made: str) -> None:
+    assert slug(name) == made
+
 
 some_items = st.builds(
     Item, kind=st.just("table"), name=st.text(), sql=st.binary(), table=st.text()

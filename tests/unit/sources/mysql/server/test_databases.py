@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.sources.mysql.server.replication import NONE, Replication, of_status
+from holdfast.sources.mysql.server.databases import NONE, Replication, of_status
 
 
 def test_a_server_without_sources_is_no_replica() -> None:

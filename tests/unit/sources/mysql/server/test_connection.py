@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.model.errors import ConfigInvalid
-from holdfast.sources.mysql.server.address import Address
+from holdfast.sources.mysql.server.connection import Address
 
 
 def test_every_part_of_an_address_is_decoded() -> None:

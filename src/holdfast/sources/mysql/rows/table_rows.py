@@ -1,4 +1,8 @@
-"""A table with a usable key: many rows in one value, range after range along the key."""
+"""The rows of one table as INSERT statements, by the way of reading that suits it.
+
+A table with a usable key is read range after range along it, many rows in one value. Any other one
+comes as a single stream.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,20 @@ import math
 from collections.abc import Iterator, Sequence
 
 from holdfast.model.errors import BackupFailed
-from holdfast.sources.mysql.rows import unescaped_rows
-from holdfast.sources.mysql.rows.insert_text import Batch, Limits, raw_rows, statement
-from holdfast.sources.mysql.rows.unescaped_rows import Luck
-from holdfast.sources.mysql.server.columns import WHOLE_NUMBERS, Column, row_text
-from holdfast.sources.mysql.server.failures import COLLATIONS_MIXED, StatementFailed
-from holdfast.sources.mysql.server.names import quoted, select
-from holdfast.sources.mysql.server.session import Session
+from holdfast.sources.mysql.rows import insert_text
+from holdfast.sources.mysql.rows.insert_text import (
+    Batch,
+    Limits,
+    Luck,
+    long_row,
+    present,
+    raw_rows,
+    statement,
+)
+from holdfast.sources.mysql.server.columns import WHOLE_NUMBERS, Column, raw_row, row_text
+from holdfast.sources.mysql.server.connection import COLLATIONS_MIXED, StatementFailed, table_failed
+from holdfast.sources.mysql.server.session import Row, Session
+from holdfast.sources.mysql.server.sql import quoted, select
 from holdfast.sources.mysql.server.tables import Key, Table
 
 GROWTH = 4
@@ -22,8 +33,47 @@ SMALLEST_ROW_BYTES = 32
 COUNTABLE = WHOLE_NUMBERS - {"decimal"}
 # So many times the rows that were wanted may be in a step at most.
 MOST_KEYS_PER_ROW = 3.0
-
 Bound = tuple[str, ...]
+# Hexadecimal doubles, quoting doubles, and latin1 may double again as UTF-8.
+LONGEST_TEXT_PER_STORED_BYTE = 4
+
+
+def read_rows(session: Session, table: Table, limits: Limits) -> Iterator[Batch]:
+    """All rows of `table`; raises `BackupFailed` naming it."""
+    try:
+        if table.key is None:
+            yield from read_stream(session, table, limits)
+        else:
+            yield from read_ranges(session, table, table.key, limits)
+    except StatementFailed as error:
+        raise table_failed(str(table.relation), error) from error
+
+
+def read_ranges(session: Session, table: Table, key: Key, limits: Limits) -> Iterator[Batch]:
+    """Every row once: the ranges follow each other without a gap or an overlap."""
+    pace, steps, luck = Pace(table, limits), Steps(key), Luck()
+    start: Bound | None = None
+    at_once = table.data_bytes * TEXT_PER_STORED_BYTE <= limits.statement_bytes
+    while True:
+        end = steps.after(start, pace.rows)
+        if end is None and not at_once:
+            end = _bound_after(session, table, key, start, pace.rows)
+        at_once = False
+        where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
+        rows, value, warned = _range(session, table, where, luck)
+        steps.learn(start, end, rows)
+        if warned and rows > 1:
+            # Something was cut or left out: ask again for less, so that nothing is lost.
+            pace.halve(rows)
+            continue
+        if warned:
+            yield from raw_rows(session, table, where, limits)
+        elif rows:
+            yield Batch(statement(table, _whole(table, value)), rows)
+            pace.learn(rows=rows, size_bytes=len(value or b""))
+        if end is None:
+            return
+        start = end
 
 
 class Pace:
@@ -65,40 +115,13 @@ class Steps:
             self._keys_per_row = max(1.0, width / rows) if rows else math.inf
 
 
-def read(session: Session, table: Table, key: Key, limits: Limits) -> Iterator[Batch]:
-    """Every row once: the ranges follow each other without a gap or an overlap."""
-    pace, steps, luck = Pace(table, limits), Steps(key), Luck()
-    start: Bound | None = None
-    at_once = table.data_bytes * TEXT_PER_STORED_BYTE <= limits.statement_bytes
-    while True:
-        end = steps.after(start, pace.rows)
-        if end is None and not at_once:
-            end = _bound_after(session, table, key, start, pace.rows)
-        at_once = False
-        where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
-        rows, value, warned = _range(session, table, where, luck)
-        steps.learn(start, end, rows)
-        if warned and rows > 1:
-            # Something was cut or left out: ask again for less, so that nothing is lost.
-            pace.halve(rows)
-            continue
-        if warned:
-            yield from raw_rows(session, table, where, limits)
-        elif rows:
-            yield Batch(statement(table, _whole(table, value)), rows)
-            pace.learn(rows=rows, size_bytes=len(value or b""))
-        if end is None:
-            return
-        start = end
-
-
 def _range(session: Session, table: Table, where: str, luck: Luck) -> tuple[int, bytes | None, int]:
     """How many rows, their text, and how many warnings; without escaping where that will do."""
     columns = table.columns
     if not columns or not luck.try_next():
         return _escaped_range(session, table, where)
-    text = f"GROUP_CONCAT({unescaped_rows.arguments(columns)} SEPARATOR ',\n')"
-    what = ",".join(("COUNT(*)", text, *unescaped_rows.counts(columns)))
+    text = f"GROUP_CONCAT({insert_text.arguments(columns)} SEPARATOR ',\n')"
+    what = ",".join(("COUNT(*)", text, *insert_text.counts(columns)))
     try:
         answer, warnings = session.fetch(select(what, table.relation.name, where))
     except StatementFailed as error:
@@ -113,7 +136,7 @@ def _range(session: Session, table: Table, where: str, luck: Luck) -> tuple[int,
         return rows, value, warnings
     if value is None:
         return _escaped_range(session, table, where)
-    is_true = unescaped_rows.is_true(value, rows=rows, counted=numbers, columns=columns)
+    is_true = insert_text.is_true(value, rows=rows, counted=numbers, columns=columns)
     luck.learn(was_true=is_true)
     return (rows, value, 0) if is_true else _escaped_range(session, table, where)
 
@@ -167,3 +190,45 @@ def _compared(columns: Sequence[Column], bound: Bound, *, strictly: str, at_last
         return steps[0]
     alternatives = " OR ".join(f"({step})" for step in steps)
     return f"{names[0]} {strictly}= {bound[0]} AND ({alternatives})"
+
+
+def read_stream(session: Session, table: Table, limits: Limits) -> Iterator[Batch]:
+    """Every row once, in the server's order; one that is too long comes column by column."""
+    gathered: list[bytes] = []
+    size_bytes = 0
+    with session.streamed(_select(table, limits)) as rows:
+        for text, *columns in rows:
+            if text is not None:
+                gathered.append(text)
+                size_bytes += len(text)
+            if text is None or size_bytes >= limits.statement_bytes:
+                yield from _joined(table, gathered)
+                gathered, size_bytes = [], 0
+            if text is None:
+                yield from long_row(table, _row(table, columns), limits)
+    yield from _joined(table, gathered)
+
+
+def _joined(table: Table, rows: Sequence[bytes]) -> Iterator[Batch]:
+    if rows:
+        yield Batch(statement(table, b",\n".join(rows)), len(rows))
+
+
+def _row(table: Table, columns: Sequence[bytes | None]) -> Row:
+    # A missing text without its columns would be a row lost.
+    return tuple(columns) if columns else (present(table, None),)
+
+
+def _select(table: Table, limits: Limits) -> str:
+    """Text of a row and NULLs, or NULL and its columns where the text would be too long."""
+    text = row_text(table.columns)
+    long = [column for column in table.columns if column.long]
+    if not long:
+        return select(text, table.relation.name)
+    too_long = f"{_size(long)} > {limits.longest_bytes // LONGEST_TEXT_PER_STORED_BYTE}"
+    columns = ",".join(f"IF({too_long},{each},NULL)" for each in raw_row(table.columns))
+    return select(f"IF({too_long},NULL,{text}),{columns}", table.relation.name)
+
+
+def _size(columns: Sequence[Column]) -> str:
+    return "+".join(f"IFNULL(LENGTH({quoted(column.name)}),0)" for column in columns)

@@ -1,17 +1,24 @@
-"""The server's error numbers as errors that somebody can act on."""
+"""Where a server is, who logs in there, and what its error numbers mean for them."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from holdfast.model.errors import (
     AccessDenied,
     BackupFailed,
+    ConfigInvalid,
     DatabaseUnreachable,
     GrantMissing,
     HoldfastError,
 )
-from holdfast.sources.mysql.server.address import Address
-from holdfast.sources.mysql.server.names import quoted
+from holdfast.sources.mysql.server.sql import quoted
 
+SCHEMES = ("mysql", "mariadb")
+QUERY_KEYS = ("unix_socket", "ssl_ca")
+DEFAULT_PORT = 3306
+EXAMPLE = "mysql://holdfast@localhost/shop?unix_socket=/run/mysqld/mysqld.sock"
 DATABASE_DENIED = 1044
 LOGIN_DENIED = {1045, 1698, 1251, 1275, 4151, 3118, 3955}
 DATABASE_UNKNOWN = 1049
@@ -28,6 +35,69 @@ VALUE_CUT = {1260, 1301}
 CONNECTION_LOST = {0, 1053, 1927, 2006, 2013, 2014, 2055, 4031}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A login at a database; its text never shows the password."""
+
+    user: str
+    host: str
+    port: int
+    database: str
+    unix_socket: str
+    ssl_ca: str
+    password: str = field(repr=False)
+
+    def __str__(self) -> str:
+        where = self.unix_socket or f"{self.host}:{self.port}"
+        return f"{self.user}@{where}/{self.database}"
+
+    @classmethod
+    def parse(cls, url: str, *, password: str | None = None, whole_server: bool = False) -> Address:
+        """Read `url`; a password given apart wins over one in it. Raises `ConfigInvalid`.
+
+        Of a `whole_server` it need not name a database.
+        """
+        split = urlsplit(url)
+        if split.scheme not in SCHEMES:
+            raise _refused(url, f"it begins with none of {', '.join(SCHEMES)}")
+        query = _query(url, split)
+        database = unquote(split.path.removeprefix("/"))
+        if not split.username:
+            raise _refused(url, "it names no user")
+        if not database and not whole_server:
+            raise _refused(url, "it names no database")
+        return cls(
+            user=unquote(split.username),
+            host=split.hostname or "localhost",
+            port=_port(url, split),
+            database=database,
+            unix_socket=query.get("unix_socket", ""),
+            ssl_ca=query.get("ssl_ca", ""),
+            password=unquote(split.password or "") if password is None else password,
+        )
+
+
+def _query(url: str, split: SplitResult) -> dict[str, str]:
+    query = dict(parse_qsl(split.query, keep_blank_values=True))
+    for key in query:
+        if key not in QUERY_KEYS:
+            raise _refused(url, f"'{key}' is not one of {', '.join(QUERY_KEYS)}")
+    return query
+
+
+def _port(url: str, split: SplitResult) -> int:
+    try:
+        return split.port or DEFAULT_PORT
+    except ValueError as error:
+        raise _refused(url, "its port is not a number") from error
+
+
+def _refused(url: str, cause: str) -> ConfigInvalid:
+    """The message leaves out what stands before an `@`: it may hold a password."""
+    shown = url.rpartition("@")[2]
+    return ConfigInvalid(f"cannot use database address '{shown}': {cause}", hint=EXAMPLE)
+
+
 class ConnectionLost(HoldfastError):
     """The connection ended under a statement; the snapshot turns this into `SnapshotLost`."""
 
@@ -38,16 +108,6 @@ class StatementFailed(HoldfastError):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"{text} (error {code})")
         self.code = code
-
-
-def code_of(error: BaseException) -> int:
-    """The server's number; 0 where the connection broke without one."""
-    first = error.args[0] if error.args else 0
-    return first if isinstance(first, int) and not isinstance(error, OSError) else 0
-
-
-def text_of(error: BaseException) -> str:
-    return str(error.args[-1]) if error.args and error.args[-1] else type(error).__name__
 
 
 def translated(error: BaseException) -> HoldfastError:
@@ -99,3 +159,13 @@ def table_failed(table: str, error: StatementFailed) -> BackupFailed:
     if error.code in VALUE_CUT:
         return BackupFailed(what, hint="raise max_allowed_packet above the longest value")
     return BackupFailed(what)
+
+
+def code_of(error: BaseException) -> int:
+    """The server's number; 0 where the connection broke without one."""
+    first = error.args[0] if error.args else 0
+    return first if isinstance(first, int) and not isinstance(error, OSError) else 0
+
+
+def text_of(error: BaseException) -> str:
+    return str(error.args[-1]) if error.args and error.args[-1] else type(error).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.model.backup import Relation
-from holdfast.sources.mysql.rows.packing import is_small, pack_plan
+from holdfast.sources.mysql.rows.part_plan import is_small, pack_plan
 from holdfast.sources.mysql.server.tables import Table
 from holdfast.sources.packing import SMALL_TABLE_BYTES
 

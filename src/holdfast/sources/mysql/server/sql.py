@@ -1,18 +1,50 @@
-"""Scripts of named objects: plain SQL whose comment lines let us take single objects out."""
+"""SQL as text: names and values as they stand in it, and scripts of named objects.
+
+In a script plain comment lines mark the objects, so that single ones can be taken out again. A view
+that no server could make is kept in one as a comment.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from holdfast.model.stored_json import parsed
 
+SLUG_LENGTH = 40
 MARK = b"-- holdfast "
+VIEW, BROKEN_VIEW = "view", "broken-view"
+COMMENT = b"-- "
 
 
-class ScriptDamaged(Exception):
-    """A script does not follow its own marks."""
+def quoted(name: str) -> str:
+    """An identifier that the server takes literally, whatever is in it."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def unquoted(identifier: str) -> str:
+    """The name behind what `quoted` or the server made of it."""
+    if identifier.startswith("`"):
+        return identifier[1:-1].replace("``", "`")
+    return identifier
+
+
+def select(what: str, table: str, rest: str = "") -> str:
+    """A question about one table of the current database."""
+    return " ".join(("SELECT", what, "FROM", quoted(table), rest))
+
+
+def text_literal(text: str) -> str:
+    """A string literal that no sql_mode and no character set can read differently."""
+    return f"CONVERT(x'{text.encode().hex()}' USING utf8mb4)"
+
+
+def slug(name: str) -> str:
+    """A table's name as far as a file name on any store can carry it."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return plain[:SLUG_LENGTH].strip("-") or "table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +62,10 @@ class Item:
         if self.kind == "indexes":
             return f"the indexes of table '{self.table}'"
         return f"{self.kind} '{self.name}'"
+
+
+class ScriptDamaged(Exception):
+    """A script does not follow its own marks."""
 
 
 def script(items: Iterable[Item], *, head: str = "") -> bytes:
@@ -63,6 +99,20 @@ def items(text: bytes) -> tuple[bytes, list[Item]]:
             raise ScriptDamaged(f"a mark cannot be read: {error}") from error
         place = end
     return head, found
+
+
+def commented(sql: bytes) -> bytes:
+    """A script of whole lines that no client carries out."""
+    return COMMENT + sql.removesuffix(b"\n").replace(b"\n", b"\n" + COMMENT) + b"\n"
+
+
+def attempted(item: Item) -> Item:
+    """A view that is kept as a comment, as a statement."""
+    if item.kind != BROKEN_VIEW:
+        return item
+    lines = [line.removeprefix(COMMENT) for line in item.sql.rstrip(b"\n").split(b"\n")]
+    sql = b"\n".join(lines).rstrip(b";") + b";\n"
+    return Item(kind=item.kind, name=item.name, table=item.table, sql=sql)
 
 
 def stored_program(

@@ -1,0 +1,197 @@
+"""What is sent to a client, and which of it an error is about: objects, rows of a pack, a dump.
+
+A dump names the database that it read: in an ALTER DATABASE around what was made under another
+collation, before the sequences that columns take their defaults from, in views that read another
+one besides. A restore under another name would change that database, or go on reading it. And it
+has dates that no calendar has loaded as 0000-00-00.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+from holdfast.model.backup import Part, PartKind, Relation
+from holdfast.model.proven import Proven
+from holdfast.sources.mysql.server.definition_text import without_database
+from holdfast.sources.mysql.server.sql import Item
+from holdfast.sources.stream_cutter import StreamCutter
+
+# As the clients say it, of the line on which the failed statement begins.
+_AT_LINE = re.compile(r"\bat line (\d+)")
+Thing = TypeVar("Thing")
+PROGRAMS = ("mariadb-dump", "mysqldump")
+_MODE = b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;"
+_ALLOWING = _MODE.replace(b"_ON_ZERO'", b"_ON_ZERO,ALLOW_INVALID_DATES'")
+_DELIMITER = b"DELIMITER "
+_ALTER = b"ALTER DATABASE `"
+_OF_DATABASE = re.compile(
+    rb"ALTER DATABASE `(?:[^`]|``)*` (?P<what>CHARACTER SET \w+ COLLATE \w+ )(?P<end>;;?)"
+)
+_HEAD = re.compile(rb"-- Host: .*?\sDatabase: (?P<name>.+)")
+_TABLE, _TABLE_ENDS, _VIEW = b"CREATE TABLE ", b")", b"/*!50001 VIEW "
+_MARKS = tuple(b"\n" + mark for mark in (b"-- Host: ", _MODE, _DELIMITER, _ALTER, _TABLE, _VIEW))
+# No line that is looked for is longer: a name has 64 characters, in backquotes.
+_LONGEST_LINE = 1024
+# All of a pack in one transaction: else the server waits for its disk once a table.
+BEGIN = b"SET SESSION autocommit = 0;\n"
+END = b"COMMIT;\n"
+# Servers wait for their disk with every table that they make, so two clients are twice as fast.
+Batch = Sequence[Item]
+# Of this word in a comment or a default, a table is made later than it had to be; no more.
+_REFERRING = b" REFERENCES "
+
+
+def stages(kind: PartKind, found: Sequence[Item], *, workers: int) -> list[list[Batch]]:
+    """One stage after the other; of each, the batches that as many clients may take at once.
+
+    A table may take its defaults from a sequence, so those are made first. Tables that refer to
+    others are made by one client, as the server locks those others too. Never empty: what has
+    no objects is one batch of none.
+    """
+    if kind is PartKind.INDEXES:
+        return [[(item,) for item in found]]
+    if kind is not PartKind.PRE_DATA:
+        return [[found]]
+    sequences = [item for item in found if item.kind != "table"]
+    tables = [item for item in found if item.kind == "table" and _REFERRING not in item.sql]
+    referring = [item for item in found if item.kind == "table" and _REFERRING in item.sql]
+    side_by_side = [tables[first::workers] for first in range(workers)]
+    turns = ([sequences], side_by_side, [referring])
+    made: list[list[Batch]] = [[batch for batch in turn if batch] for turn in turns]
+    return [turn for turn in made if turn] or [[[]]]
+
+
+class SchemaBatch:
+    """The script of some objects of a proven one; used once."""
+
+    def __init__(self, whole: Proven, head: bytes, batch: Batch) -> None:
+        self.proven = whole.derived(lambda _: self._pieces())
+        self._head = head
+        self._batch = batch
+        self._lines = ErrorLocator[Item]()
+
+    def _pieces(self) -> Iterator[bytes]:
+        yield self._lines.passes(self._head)
+        for item in self._batch:
+            self._lines.begins(item)
+            yield self._lines.passes(item.sql)
+
+    def failed_item(self, cause: str) -> tuple[Item | None, Batch]:
+        """What a client's error is about, and what comes after it; None where it is not known."""
+        number = self._lines.number_at(cause)
+        if number is None:
+            return None, ()
+        return self._batch[number], self._batch[number + 1 :]
+
+
+class Unpacked:
+    """The script of the `wanted` tables of a part, or of all of them; used once."""
+
+    def __init__(self, part: Part, whole: Proven, wanted: Collection[Relation]) -> None:
+        self.proven = whole.derived(self._pieces)
+        self._members = [each for each in part.members if not wanted or each.relation in wanted]
+        self._head_bytes = part.members[0].offset
+        self._lines = ErrorLocator[Relation]()
+
+    def _pieces(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        cutter = StreamCutter(chunks)
+        yield from self._counted(cutter.take(self._head_bytes))
+        yield self._lines.passes(BEGIN)
+        for member in self._members:
+            self._lines.begins(member.relation)
+            cutter.skip_to(member.offset)
+            yield from self._counted(cutter.take(member.plain_bytes))
+        yield END
+
+    def failed(self, cause: str) -> Relation | None:
+        """The table that a client's error is about; None where it names no line of one."""
+        return self._lines.at(cause)
+
+    def _counted(self, pieces: Iterable[memoryview]) -> Iterator[bytes]:
+        return (self._lines.passes(bytes(piece)) for piece in pieces)
+
+
+class DumpScript:
+    """Changes the few lines of a dump that are not about the database it is loaded into."""
+
+    def __init__(self) -> None:
+        self._delimiter = b";"
+        self._is_new_line = True
+        self._database = ""
+        self._is_in_table = False
+
+    def changed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Rows pass as they are, as fast as they can be searched."""
+        held = b""
+        for chunk in chunks:
+            text = held + chunk
+            ends = text.rfind(b"\n") + 1
+            if len(text) - ends > _LONGEST_LINE:
+                ends = len(text)
+            held = text[ends:]
+            yield self._block(text[:ends])
+        yield self._block(held)
+
+    def _block(self, text: bytes) -> bytes:
+        if not text:
+            return text
+        is_new_line, self._is_new_line = self._is_new_line, text.endswith(b"\n")
+        if not self._is_in_table and not any(mark in b"\n" + text for mark in _MARKS):
+            return text
+        first, *lines = text.split(b"\n")
+        return b"\n".join([self._line(first) if is_new_line else first, *map(self._line, lines)])
+
+    def _line(self, line: bytes) -> bytes:
+        if line == _MODE:
+            return _ALLOWING
+        if line.startswith(_DELIMITER):
+            self._delimiter = line.removeprefix(_DELIMITER)
+        found = _OF_DATABASE.fullmatch(line)
+        # In the body of a routine it would not end as the program's own statements do.
+        if found and found["end"] == self._delimiter:
+            return b"ALTER DATABASE " + found["what"] + found["end"]
+        return self._definition(line) if self._delimiter == b";" else line
+
+    def _definition(self, line: bytes) -> bytes:
+        head = _HEAD.fullmatch(line)
+        if head and not self._database:
+            self._database = head["name"].decode(errors="replace")
+        if line.startswith(_TABLE):
+            self._is_in_table = True
+        is_defining = self._is_in_table or line.startswith(_VIEW)
+        if line.startswith(_TABLE_ENDS):
+            self._is_in_table = False
+        return without_database(line, self._database) if is_defining and self._database else line
+
+
+class ErrorLocator(Generic[Thing]):
+    """Counts the lines on their way to a client."""
+
+    def __init__(self) -> None:
+        self._line = 1
+        self._begins: list[int] = []
+        self._things: list[Thing] = []
+
+    def begins(self, thing: Thing) -> None:
+        """What passes from here on is of `thing`."""
+        self._begins.append(self._line)
+        self._things.append(thing)
+
+    def passes(self, sql: bytes) -> bytes:
+        """`sql`, counted."""
+        self._line += sql.count(b"\n")
+        return sql
+
+    def at(self, cause: str) -> Thing | None:
+        """The thing whose lines hold the one that `cause` names; None before the first."""
+        number = self.number_at(cause)
+        return None if number is None else self._things[number]
+
+    def number_at(self, cause: str) -> int | None:
+        """How many things came before it."""
+        found = _AT_LINE.search(cause)
+        number = bisect_right(self._begins, int(found[1])) if found else 0
+        return number - 1 if number else None

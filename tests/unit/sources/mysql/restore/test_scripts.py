@@ -1,0 +1,193 @@
+"""What is sent to a client: the lines of a dump, the tables of a pack, objects and their errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from holdfast.model.backup import Member, PartKind, Relation
+from holdfast.model.proven import Proven
+from holdfast.sources.mysql.restore.scripts import (
+    BEGIN,
+    END,
+    Batch,
+    DumpScript,
+    SchemaBatch,
+    Unpacked,
+    stages,
+)
+from holdfast.sources.mysql.server.sql import Item
+from tests.support.manifests import part
+
+MODE = b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;\n"
+DUMP = (
+    b"-- Host: localhost    Database: sh`op\n"
+    + MODE
+    + b"CREATE TABLE `t` (\n"
+    + b"  `a` int DEFAULT nextval(`sh``op`.`s`) COMMENT 'nextval(`sh``op`.`s`)'\n"
+    + b") ENGINE=InnoDB;\n"
+    + b"/*!50001 VIEW `v` AS select `sh``op`.`t`.`a` AS `a` from (`sh``op`.`t` join `x`.`y`) */;\n"
+    + b"INSERT INTO `t` VALUES ('ALTER DATABASE `x` CHARACTER SET a COLLATE b ;');\n"
+    + b"INSERT INTO `t` VALUES ('"
+    + b"x" * 5000
+    + b"\\nDELIMITER ;;');\n"
+    + b"ALTER DATABASE `sh``op` CHARACTER SET latin1 COLLATE latin1_swedish_ci ;\n"
+    + b"DELIMITER ;;\n"
+    + b"CREATE PROCEDURE `p`()\nBEGIN\n"
+    + b"CREATE TABLE `u` (\n  `b` int DEFAULT nextval(`sh``op`.`s`));\n"
+    + b"ALTER DATABASE `mine` CHARACTER SET latin1 COLLATE latin1_bin ;\nEND ;;\n"
+    + b"ALTER DATABASE `sh``op` CHARACTER SET latin1 COLLATE latin1_swedish_ci ;;\n"
+    + b"DELIMITER ;\n"
+    + b"ALTER DATABASE `sh``op` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci ;"
+)
+WANTED = DUMP
+for was, becomes in (
+    (b"ON_ZERO'", b"ON_ZERO,ALLOW_INVALID_DATES'"),
+    (b"DATABASE `sh``op` ", b"DATABASE "),
+    (b"`a` int DEFAULT nextval(`sh``op`.", b"`a` int DEFAULT nextval("),
+    (b"select `sh``op`.", b"select "),
+    (b"from (`sh``op`.", b"from ("),
+):
+    WANTED = WANTED.replace(was, becomes)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 1024, 4096, 1 << 20])
+def test_only_the_lines_of_the_program_itself_change_however_they_come(size: int) -> None:
+    chunks = [DUMP[start : start + size] for start in range(0, len(DUMP), size)]
+    assert b"".join(DumpScript().changed(chunks)) == WANTED
+
+
+def test_bytes_that_are_no_script_pass() -> None:
+    noise = bytes(range(256)) * 100 + b"\n\n\n"
+    assert b"".join(DumpScript().changed([noise[:7000], b"", noise[7000:]])) == noise
+
+
+HEAD = b"SET a;\nSET b;\n"
+TABLES = {"one": b"-- one\nINSERT 1,\n2;\n", "two": b"-- two\n", "three": b"-- three\nINSERT 3;\n"}
+TEXT = HEAD + b"".join(TABLES.values())
+
+
+def relation(name: str) -> Relation:
+    return Relation(schema="shop", name=name)
+
+
+def unpacked(*wanted: str, chunk_bytes: int = 5) -> Unpacked:
+    members, offset = [], len(HEAD)
+    for name, sql in TABLES.items():
+        members.append(Member(relation=relation(name), rows=1, offset=offset, plain_bytes=len(sql)))
+        offset += len(sql)
+    packed = replace(part(), relation=None, members=tuple(members))
+    chunks = [TEXT[at : at + chunk_bytes] for at in range(0, len(TEXT), chunk_bytes)]
+    whole = Proven(lambda: iter(chunks))
+    return Unpacked(packed, whole, [relation(name) for name in wanted])
+
+
+def test_all_of_a_part_passes_as_it_is() -> None:
+    script = unpacked()
+    assert b"".join(script.proven) == HEAD + BEGIN + TEXT.removeprefix(HEAD) + END
+
+
+@pytest.mark.parametrize("wanted", [("one",), ("two",), ("three",), ("one", "three")])
+def test_of_the_tables_only_those_that_were_asked_for_pass(
+    wanted: tuple[str, ...],
+) -> None:
+    script = unpacked(*wanted)
+    assert b"".join(script.proven) == HEAD + BEGIN + b"".join(TABLES[name] for name in wanted) + END
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line", "name"),
+    [
+        ((), 1, None),
+        ((), 2, None),
+        ((), 3, None),
+        ((), 4, "one"),
+        ((), 6, "one"),
+        ((), 7, "two"),
+        ((), 8, "three"),
+        ((), 99, "three"),
+        (("three",), 5, "three"),
+    ],
+)
+def test_a_line_belongs_to_the_table_that_it_was_sent_for(
+    wanted: tuple[str, ...], line: int, name: str | None
+) -> None:
+    script = unpacked(*wanted)
+    for _ in script.proven:
+        pass
+    found = script.failed(f"ERROR 1062 (23000) at line {line}: Duplicate entry 'at line 6'")
+    assert found == (relation(name) if name else None)
+
+
+def test_an_error_without_a_line_is_nobodys() -> None:
+    script = unpacked()
+    for _ in script.proven:
+        pass
+    assert script.failed("ERROR 2002 (HY000): Can't connect") is None
+
+
+NOTHING = Proven(lambda: iter([]))
+SETTINGS = b"SET a;\nSET b;\n"
+
+
+def table(name: str, *, refers: bool = False) -> Item:
+    key = b",\n  FOREIGN KEY (x) REFERENCES other (x)" if refers else b""
+    sql = b"CREATE TABLE " + name.encode() + b" (\n  x int" + key + b"\n);\n"
+    return Item(kind="table", name=name, table=name, sql=sql)
+
+
+def names(found: list[list[Batch]]) -> list[list[list[str]]]:
+    return [[[item.name for item in batch] for batch in turn] for turn in found]
+
+
+def test_sequences_come_before_all_tables_and_tables_that_refer_to_others_after() -> None:
+    found = [
+        Item(kind="sequence", name="s", table="s", sql=b"CREATE SEQUENCE s;\n"),
+        table("a"),
+        table("b", refers=True),
+        table("c"),
+        table("d"),
+    ]
+    turns = names(stages(PartKind.PRE_DATA, found, workers=2))
+    assert turns == [[["s"]], [["a", "d"], ["c"]], [["b"]]]
+
+
+def test_no_client_is_started_for_nothing() -> None:
+    assert names(stages(PartKind.PRE_DATA, [table("a")], workers=8)) == [[["a"]]]
+
+
+def test_a_script_without_objects_is_carried_out_all_the_same() -> None:
+    (((batch,),),) = (stages(PartKind.PRE_DATA, [], workers=2),)
+    assert list(SchemaBatch(NOTHING, b"CREATE TABLE x (y int);\n", batch).proven) == [
+        b"CREATE TABLE x (y int);\n"
+    ]
+
+
+def test_views_and_programs_keep_their_order_and_indexes_are_built_each_by_itself() -> None:
+    found = [Item(kind="view", name=name, sql=b"x;\n") for name in "cab"]
+    assert names(stages(PartKind.POST_DATA, found, workers=2)) == [[["c", "a", "b"]]]
+    assert names(stages(PartKind.INDEXES, found, workers=2)) == [[["c"], ["a"], ["b"]]]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [(1, ""), (3, "table 'a'"), (5, "table 'a'"), (6, "the indexes of table 'a'"), (7, "view 'v'")],
+)
+def test_an_error_names_the_object_whose_line_it_is_at(line: int, what: str) -> None:
+    indexes = Item(kind="indexes", name="a", table="a", sql=b"ALTER TABLE a ADD KEY (x);\n")
+    made = SchemaBatch(
+        NOTHING, SETTINGS, [table("a"), indexes, Item(kind="view", name="v", sql=b"x;\n")]
+    )
+    assert b"".join(made.proven).startswith(SETTINGS + b"CREATE TABLE a")
+    item, _ = made.failed_item(f"ERROR 1071 (42000) at line {line}: Specified key was too long")
+    assert (item.described if item else "") == what
+
+
+def test_what_comes_after_a_failure_is_known_so_that_a_restore_can_go_on() -> None:
+    batch = [Item(kind="view", name=name, sql=b"x;\n") for name in "abc"]
+    made = SchemaBatch(NOTHING, SETTINGS, batch)
+    assert b"".join(made.proven).endswith(b"x;\nx;\nx;\n")
+    item, rest = made.failed_item("ERROR 1146 (42S02) at line 4: no such table")
+    assert item == batch[1]
+    assert list(rest) == [batch[2]]
