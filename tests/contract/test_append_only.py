@@ -18,15 +18,15 @@ from holdfast.ports.repository import Repository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
 from tests.support.stores import S3Bucket, login_to
-from tests.unit.cli.test_two_hosts import Hosts
+from tests.support.two_hosts import TwoHosts
 
 
 @dataclass(frozen=True)
 class Shared:
     """Hosts that only add, those that may remove as well, and the store as nobody sees it."""
 
-    writers: Hosts
-    owners: Hosts
+    writers: TwoHosts
+    owners: TwoHosts
     store: Repository
 
 
@@ -35,7 +35,7 @@ def s3(request: pytest.FixtureRequest, folder: Path) -> Shared:
     monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     bucket.let_writer_only_add()
     where = f"bucket: {bucket.name}, prefix: {folder.name}, endpoint: '{bucket.server.endpoint}'"
-    hosts: list[Hosts] = []
+    hosts: list[TwoHosts] = []
     for user in (bucket.server.writer, bucket.server.owner):
         name = user.name.upper()
         monkeypatch.setenv(f"{name}_ACCESS_KEY", user.access_key)
@@ -45,7 +45,7 @@ def s3(request: pytest.FixtureRequest, folder: Path) -> Shared:
             f" secret_key: {{environment: {name}_SECRET_KEY}}"
         )
         (folder / user.name).mkdir()
-        made = Hosts(folder / user.name, store=f"kind: s3, {where}, {keys}")
+        made = TwoHosts(folder / user.name, store=f"kind: s3, {where}, {keys}")
         made.go.touch()
         hosts.append(made)
     return Shared(hosts[0], hosts[1], bucket.repository(prefix=folder.name))
@@ -56,11 +56,11 @@ def sftp(request: pytest.FixtureRequest, folder: Path) -> Shared:
     root = folder / "behind-ssh"
     root.mkdir()
     where = f"host: 127.0.0.1, port: {server.port}, user: {server.user}, path: {root}"
-    hosts: list[Hosts] = []
+    hosts: list[TwoHosts] = []
     for name, key in (("writer", server.writer_key), ("owner", server.private_key)):
         (folder / name).mkdir()
         login = f"host_keys: ['{server.host_key}'], private_key: {{file: {key}}}"
-        made = Hosts(folder / name, store=f"kind: sftp, {where}, {login}")
+        made = TwoHosts(folder / name, store=f"kind: sftp, {where}, {login}")
         made.go.touch()
         hosts.append(made)
     return Shared(hosts[0], hosts[1], SftpRepository(login_to(server), root=str(root)))
@@ -72,7 +72,7 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Shared:
     return make(request, tmp_path)
 
 
-def ran(hosts: Hosts, *arguments: str) -> tuple[int, dict[str, Any], str]:
+def ran(hosts: TwoHosts, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """How a run ended, its document, and what it said of what it left behind."""
     with hosts.started("a", *arguments, "--json") as process:
         stdout, stderr = process.communicate(timeout=120)
@@ -84,7 +84,7 @@ def keys(store: Repository, prefix: str) -> list[str]:
     return [each.key for each in store.list(prefix)]
 
 
-def listed(hosts: Hosts) -> list[str]:
+def listed(hosts: TwoHosts) -> list[str]:
     _, document, _ = ran(hosts, "list", "shop")
     return [each["backup"] for each in document["backups"]]
 

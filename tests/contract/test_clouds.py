@@ -37,8 +37,8 @@ from tests.contract.test_repository import lease_of
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
+from tests.support.memory_job import MemoryJob
 from tests.support.stores import AzureContainer, GcsBucket
-from tests.support.worlds import World
 
 MIB = 1 << 20
 SECRET = "bm90LXRoZS1rZXk="
@@ -280,8 +280,8 @@ def test_a_login_that_may_only_add_backs_up_and_replaces_nothing(
 ) -> None:
     writer = writer_of(request, make, tmp_path.name)
     owner: Repository = request.getfixturevalue(FIXTURES[make]).repository(prefix=tmp_path.name)
-    world = World()
-    context = replace(world.context, repository=writer)
+    job = MemoryJob()
+    context = replace(job.context, repository=writer)
     broken = FakeSource(table("orders", "1", fails_with=BackupFailed("the disk is on fire")))
     with pytest.raises(BackupFailed, match="on fire"):
         backup(replace(context, source=broken))
@@ -299,12 +299,12 @@ def test_a_login_that_may_only_add_backs_up_and_replaces_nothing(
         lease.renew()
         lease.release()
 
-    elsewhere = replace(world.context, repository=owner)
+    elsewhere = replace(job.context, repository=owner)
     assert prune(elsewhere, dry_run=False).exit_code == 0
     assert repair(elsewhere, dry_run=False).exit_code == 0
     kept = {each.key.split("/")[1] for each in owner.list("shop") if "/parts/" in each.key}
     assert {f"shop/{name}" for name in kept} == set(made[1:])
-    assert verify(world.reader_of(owner), "shop/latest", workers=2).exit_code == 0
+    assert verify(job.reader_of(owner), "shop/latest", workers=2).exit_code == 0
 
 
 # As the documentation has it, and as `openssl req -x509` makes it where nothing more is said.

@@ -17,8 +17,8 @@ from holdfast.operations.verify.full import verify
 from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
 from tests.fakes.source import table
+from tests.support.memory_job import MemoryJob
 from tests.support.stores import S3Bucket
-from tests.support.worlds import World
 
 CONFIG = """\
 state_directory: {folder}/state
@@ -54,8 +54,8 @@ def folder(tmp_path: Path, bucket: S3Bucket) -> Path:
             endpoint=bucket.server.endpoint,
         )
     )
-    world = World(table("orders", "1,ann"), table("items", "1,9"), table("long", LONG))
-    backup(replace(world.context, repository=LocalRepository(tmp_path / "main")))
+    job = MemoryJob(table("orders", "1,ann"), table("items", "1,9"), table("long", LONG))
+    backup(replace(job.context, repository=LocalRepository(tmp_path / "main")))
     return tmp_path
 
 
@@ -81,7 +81,7 @@ def test_a_copy_that_was_killed_is_no_backup_and_the_next_one_ends_it(
     assert Catalog(offsite).survey("shop").manifests == ()
     assert copy(folder, bucket) == 0
     assert_same(offsite, LocalRepository(folder / "main"))
-    assert verify(World().reader_of(offsite), "shop/latest", workers=2).exit_code == 0
+    assert verify(MemoryJob().reader_of(offsite), "shop/latest", workers=2).exit_code == 0
     assert offsite.sweep("shop") == 0
 
 
@@ -90,7 +90,7 @@ def test_a_copy_that_was_killed_behind_its_manifest_is_a_backup(
 ) -> None:
     offsite = bucket.repository(prefix=folder.name)
     assert copy(folder, bucket, "copy-manifest-stored") == -signal.SIGKILL
-    assert verify(World().reader_of(offsite), "shop/latest", workers=2).exit_code == 0
+    assert verify(MemoryJob().reader_of(offsite), "shop/latest", workers=2).exit_code == 0
 
 
 def assert_same(one: Repository, other: Repository) -> None:

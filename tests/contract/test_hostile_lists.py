@@ -17,8 +17,8 @@ from holdfast.operations.repair import repair
 from holdfast.operations.verify.full import verify
 from holdfast.ports.repository import Repository
 from holdfast.repositories.retrying import RetryingRepository
+from tests.support.memory_job import MemoryJob
 from tests.support.stores import AzureContainer, GcsBucket, S3Bucket
-from tests.support.worlds import World
 
 ODD = [
     "shop//b",
@@ -72,15 +72,15 @@ def test_names_that_lead_elsewhere_stop_nobody(
 ) -> None:
     bare, put, odd = make(request, tmp_path.name)
     store = RetryingRepository(bare, attempts=1)
-    world = World()
-    context = replace(world.context, repository=store)
+    job = MemoryJob()
+    context = replace(job.context, repository=store)
     for each in odd:
         put(f"{tmp_path.name}/{each}")
     with capture_logs() as logs:
         assert keys(store, "shop") == ["shop/a+b c%2F..%2Fd"]
     assert len([each for each in logs if each["event"] == "strange_object"]) == 1
     made = [backup(context).manifest.backup_id for _ in range(3)]
-    assert verify(world.reader_of(store), "shop/latest", workers=2).exit_code == 0
+    assert verify(job.reader_of(store), "shop/latest", workers=2).exit_code == 0
     assert prune(context, dry_run=False).exit_code == 0
     assert repair(context, dry_run=False).exit_code == 0
     assert {key.rsplit("/")[1] for key in keys(store, "shop")} >= {

@@ -24,8 +24,8 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
+from tests.support.memory_job import MemoryJob
 from tests.support.stores import AzureContainer, GcsBucket, S3Bucket, login_to
-from tests.support.worlds import World
 
 
 def s3(request: pytest.FixtureRequest, folder: Path) -> Repository:
@@ -55,11 +55,11 @@ def test_a_job_lives_in_a_store(
     make: Callable[[pytest.FixtureRequest, Path], Repository],
 ) -> None:
     store = RetryingRepository(make(request, tmp_path))
-    world = World()
-    context = replace(world.context, repository=store)
+    job = MemoryJob()
+    context = replace(job.context, repository=store)
     assert check(context).exit_code == 0
     made = [backup(context).manifest.backup_id for _ in range(3)]
-    assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
+    assert verify(job.reader_of(store), "shop/latest", workers=3).exit_code == 0
 
     broken = FakeSource(table("orders", "1,ann", fails_with=ValueError("the disk is on fire")))
     with pytest.raises(BackupFailed, match="on fire"):
@@ -69,7 +69,7 @@ def test_a_job_lives_in_a_store(
     assert len(survey.failures) == 1
 
     elsewhere = MemoryRepository()
-    away = CopyContext(source=store, target=elsewhere, believed=store, guard=world.guard, at_once=4)
+    away = CopyContext(source=store, target=elsewhere, believed=store, guard=job.guard, at_once=4)
     assert copy("shop", away, FakeProgress()).exit_code == 0
     assert len(Catalog(elsewhere).survey("shop").manifests) == 3
 
@@ -77,7 +77,7 @@ def test_a_job_lives_in_a_store(
     kept = {each.backup_id for each in Catalog(store).survey("shop").manifests}
     assert kept == set(made[1:])
     assert {stored.key.rsplit("/", 3)[0] for stored in store.list("shop")} >= kept
-    assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
+    assert verify(job.reader_of(store), "shop/latest", workers=3).exit_code == 0
 
 
 def test_one_read_goes_to_a_bucket_and_behind_ssh_and_one_may_die(
@@ -90,15 +90,15 @@ def test_one_read_goes_to_a_bucket_and_behind_ssh_and_one_may_die(
     behind = RetryingRepository(
         SftpRepository(login_to(server), root=str(folder)), first_wait_seconds=0.01
     )
-    world = World()
+    job = MemoryJob()
     mirrors = (
         Mirror(name="main", repository=bucket, guard=MemoryGuard()),
         Mirror(name="behind", repository=behind, guard=MemoryGuard()),
     )
-    context = replace(world.context, repository=bucket, mirrors=mirrors, host_guard=MemoryGuard())
+    context = replace(job.context, repository=bucket, mirrors=mirrors, host_guard=MemoryGuard())
     assert backup(context).error is None
     for store in (bucket, behind):
-        assert verify(world.reader_of(store), "shop/latest", workers=3).exit_code == 0
+        assert verify(job.reader_of(store), "shop/latest", workers=3).exit_code == 0
 
     folder.rename(tmp_path / "lost")
     report = backup(context)

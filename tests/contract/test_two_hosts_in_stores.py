@@ -16,15 +16,15 @@ from holdfast.ports.repository import Repository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
 from tests.support.stores import AzureContainer, GcsBucket, S3Bucket, login_to
+from tests.support.two_hosts import LEASE_SECONDS, SLACK_SECONDS, TwoHosts, codes_of_five_starts
 from tests.support.waiting import until
-from tests.unit.cli.test_two_hosts import LEASE_SECONDS, SLACK_SECONDS, Hosts, codes_of_five_starts
 
 
 @dataclass(frozen=True)
 class Shared:
     """Two hosts, and the store as nobody's host sees it."""
 
-    hosts: Hosts
+    hosts: TwoHosts
     store: Repository
 
     @property
@@ -39,7 +39,7 @@ def s3(request: pytest.FixtureRequest, folder: Path) -> Shared:
     monkeypatch.setenv("TEST_SECRET_KEY", bucket.keys.secret_key)
     keys = "access_key: {environment: TEST_ACCESS_KEY}, secret_key: {environment: TEST_SECRET_KEY}"
     where = f"bucket: {bucket.name}, prefix: {folder.name}, endpoint: '{bucket.server.endpoint}'"
-    hosts = Hosts(folder, store=f"kind: s3, {where}, {keys}")
+    hosts = TwoHosts(folder, store=f"kind: s3, {where}, {keys}")
     return Shared(hosts, bucket.repository(prefix=folder.name))
 
 
@@ -50,7 +50,7 @@ def azure(request: pytest.FixtureRequest, folder: Path) -> Shared:
     where = f"account: {container.server.account}, container: {container.name}"
     there = f"prefix: {folder.name}, endpoint: '{container.server.endpoint}'"
     keys = "account_key: {environment: TEST_ACCOUNT_KEY}"
-    hosts = Hosts(folder, store=f"kind: azure, {where}, {there}, {keys}")
+    hosts = TwoHosts(folder, store=f"kind: azure, {where}, {there}, {keys}")
     return Shared(hosts, container.repository(prefix=folder.name))
 
 
@@ -60,7 +60,7 @@ def gcs(request: pytest.FixtureRequest, folder: Path) -> Shared:
     monkeypatch.setenv("TEST_SERVICE_ACCOUNT", bucket.server.user.key_file)
     where = f"bucket: {bucket.name}, prefix: {folder.name}, endpoint: '{bucket.server.endpoint}'"
     keys = "service_account: {environment: TEST_SERVICE_ACCOUNT}"
-    hosts = Hosts(folder, store=f"kind: gcs, {where}, {keys}")
+    hosts = TwoHosts(folder, store=f"kind: gcs, {where}, {keys}")
     return Shared(hosts, bucket.repository(prefix=folder.name))
 
 
@@ -70,7 +70,7 @@ def sftp(request: pytest.FixtureRequest, folder: Path) -> Shared:
     root.mkdir()
     where = f"host: 127.0.0.1, port: {server.port}, user: {server.user}, path: {root}"
     keys = f"host_keys: ['{server.host_key}'], private_key: {{file: {server.private_key}}}"
-    hosts = Hosts(folder, store=f"kind: sftp, {where}, {keys}")
+    hosts = TwoHosts(folder, store=f"kind: sftp, {where}, {keys}")
     return Shared(hosts, SftpRepository(login_to(server), root=str(root)))
 
 

@@ -1,1 +1,1 @@
-"""The world in memory: one module per port, each passing the same contract as the real thing."""
+"""Ports in memory: one module per port, each passing the same contract as the real thing."""

@@ -20,7 +20,7 @@ SCRATCH = "/run/holdfast-tests"
 LAB = (sys.executable, "-m", "lab")
 # A second host of the same kind, for the tests that start clusters of their own beside its server.
 CLUSTERS = "-clusters"
-STARTS_CLUSTERS = re.compile(r"^from tests\.engine\.postgres\.(archive|clusters|yard) ", re.M)
+STARTS_CLUSTERS = re.compile(r"^from tests\.support\.(archive|clusters|pgbench_cluster) ", re.M)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""What tests share: the worlds that they act in, and small tools."""
+"""What tests share: jobs, servers and clusters, in memory or real, and small tools."""

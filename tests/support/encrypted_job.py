@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from holdfast.model.backup import PartKind
-from tests.support.main_job import Databases, Site
+from tests.support.installation import Installation
+from tests.support.main_job import Databases
 
 # `age` reads the stored part, `zstd` its content, and the rest of the words are a client.
 STOCK = 'age -d -i "$1" "$2" | zstd -dc | "${@:3}"'
@@ -26,20 +27,20 @@ class StockDatabases(Databases, Protocol):
         ...
 
 
-def encrypted_site(folder: Path, source: dict[str, Any]) -> Site:
-    """A site whose repository is encrypted and signed; `identity` and `signing` are its keys."""
-    site = Site(folder, source)
-    recipient = site.run("keys", "identity", str(folder / "identity"))["public_key"]
-    site.run("keys", "signing", str(folder / "signing"))
-    site.settings["repositories"]["main"] |= {
+def encrypted_installation(folder: Path, source: dict[str, Any]) -> Installation:
+    """One whose repository is encrypted and signed; `identity` and `signing` are its keys."""
+    installation = Installation(folder, source)
+    recipient = installation.run("keys", "identity", str(folder / "identity"))["public_key"]
+    installation.run("keys", "signing", str(folder / "signing"))
+    installation.settings["repositories"]["main"] |= {
         "encryption": {"recipients": [recipient]},
         "authentication": {"key_file": str(folder / "signing")},
     }
-    return site
+    return installation
 
 
-def manifest_of(site: Site) -> dict[str, Any]:
-    found: dict[str, Any] = site.run("show", "shop/latest")["manifest"]
+def manifest_of(installation: Installation) -> dict[str, Any]:
+    found: dict[str, Any] = installation.run("show", "shop/latest")["manifest"]
     return found
 
 
@@ -50,31 +51,33 @@ class EncryptedJob:
         self, databases: StockDatabases, tmp_path: Path
     ) -> None:
         database = databases.make(rows=2000)
-        site = encrypted_site(tmp_path, databases.source(database))
+        installation = encrypted_installation(tmp_path, databases.source(database))
         identity = ("--identity", str(tmp_path / "identity"))
-        site.run("check", "shop")
-        made = site.run("backup", "shop")
+        installation.run("check", "shop")
+        made = installation.run("backup", "shop")
         assert made["encryption"] == "age"
-        assert all(path.suffix in {".age", ".json"} for path in site.files())
-        assert site.run("verify", "shop/latest")["unopened"] == made["parts"]
-        assert site.run("verify", "shop/latest", *identity)["unopened"] == 0
+        assert all(path.suffix in {".age", ".json"} for path in installation.files())
+        assert installation.run("verify", "shop/latest")["unopened"] == made["parts"]
+        assert installation.run("verify", "shop/latest", *identity)["unopened"] == 0
         restored = databases.new_name()
         to = ("--to", databases.url(restored))
-        site.run("restore", "shop/latest", *to, code=15)
-        site.run("restore", "shop/latest", *to, *identity)
+        installation.run("restore", "shop/latest", *to, code=15)
+        installation.run("restore", "shop/latest", *to, *identity)
         assert databases.checksums(restored) == databases.checksums(database)
 
     def test_stock_tools_alone_bring_an_encrypted_backup_back(
         self, databases: StockDatabases, tmp_path: Path
     ) -> None:
         database = databases.make(rows=2000)
-        site = encrypted_site(tmp_path, databases.source(database))
-        site.run("backup", "shop")
+        installation = encrypted_installation(tmp_path, databases.source(database))
+        installation.run("backup", "shop")
         restored = databases.empty()
         order = list(PartKind)
-        parts = [each for each in manifest_of(site)["parts"] if each["kind"] != PartKind.GLOBALS]
+        parts = [
+            each for each in manifest_of(installation)["parts"] if each["kind"] != PartKind.GLOBALS
+        ]
         for part in sorted(parts, key=lambda each: order.index(PartKind(each["kind"]))):
-            stored = [str(tmp_path / "identity"), str(site.repository / part["key"])]
+            stored = [str(tmp_path / "identity"), str(installation.repository / part["key"])]
             client = databases.stock_client(restored, part)
             subprocess.run(
                 ["bash", "-o", "pipefail", "-c", STOCK, "bash", *stored, *client],
@@ -86,31 +89,33 @@ class EncryptedJob:
     def test_a_flipped_bit_and_a_part_of_another_night_are_found_without_the_identity(
         self, databases: StockDatabases, tmp_path: Path
     ) -> None:
-        site = encrypted_site(tmp_path, databases.source(databases.make(rows=200)))
-        site.run("backup", "shop")
-        earlier = max(manifest_of(site)["parts"], key=lambda each: each["stored_bytes"])
-        site.run("backup", "shop")
-        later = next(each for each in manifest_of(site)["parts"] if each["name"] == earlier["name"])
-        path = site.repository / later["key"]
+        installation = encrypted_installation(tmp_path, databases.source(databases.make(rows=200)))
+        installation.run("backup", "shop")
+        earlier = max(manifest_of(installation)["parts"], key=lambda each: each["stored_bytes"])
+        installation.run("backup", "shop")
+        later = next(
+            each for each in manifest_of(installation)["parts"] if each["name"] == earlier["name"]
+        )
+        path = installation.repository / later["key"]
         good = path.read_bytes()
         flipped = bytearray(good)
         flipped[len(good) // 2] ^= 1
-        for content in (bytes(flipped), (site.repository / earlier["key"]).read_bytes()):
+        for content in (bytes(flipped), (installation.repository / earlier["key"]).read_bytes()):
             path.write_bytes(content)
-            (bad,) = site.run("verify", "shop/latest", code=31)["bad"]
+            (bad,) = installation.run("verify", "shop/latest", code=31)["bad"]
             assert bad["part"] == later["name"]
         path.write_bytes(good)
-        assert site.run("verify", "shop/latest")["verified"] is True
+        assert installation.run("verify", "shop/latest")["verified"] is True
 
     def test_a_manifest_that_lost_a_part_is_not_believed(
         self, databases: StockDatabases, tmp_path: Path
     ) -> None:
-        site = encrypted_site(tmp_path, databases.source(databases.make(rows=20)))
-        made = site.run("backup", "shop")
-        path = site.repository / made["backup"] / "manifest.json"
+        installation = encrypted_installation(tmp_path, databases.source(databases.make(rows=20)))
+        made = installation.run("backup", "shop")
+        path = installation.repository / made["backup"] / "manifest.json"
         document = json.loads(path.read_text())
         document["manifest"]["parts"].pop()
         path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
-        refused = site.run("verify", made["backup"], code=56)
+        refused = installation.run("verify", made["backup"], code=56)
         assert "cannot trust manifest" in refused["error"]
-        assert site.run("list", "shop")["backups"] == []
+        assert installation.run("list", "shop")["backups"] == []

@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.support.main_job import Site
+from tests.support.installation import Installation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-class GoldenSite(Site):
+class GoldenInstallation(Installation):
     """A configuration that leads to an unpacked golden repository, with no way to its source."""
 
     def __init__(self, folder: Path, archive: str) -> None:

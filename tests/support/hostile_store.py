@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 import zstandard
 
-from tests.support.encrypted_job import encrypted_site, manifest_of
-from tests.support.main_job import Databases, Site
+from tests.support.encrypted_job import encrypted_installation, manifest_of
+from tests.support.installation import Installation
+from tests.support.main_job import Databases
 
 EVIL = "evil_holdfast"
 # Longer than what was once held back until the proof.
@@ -36,8 +37,10 @@ class AttackedDatabases(Databases, Protocol):
     def has_account(self, name: str) -> bool: ...
 
 
-def recipient_of(site: Site) -> str:
-    recipients: list[str] = site.settings["repositories"]["main"]["encryption"]["recipients"]
+def recipient_of(installation: Installation) -> str:
+    recipients: list[str] = installation.settings["repositories"]["main"]["encryption"][
+        "recipients"
+    ]
     return recipients[0]
 
 
@@ -72,9 +75,9 @@ def replaced(path: Path, content: bytes) -> Iterator[None]:
         path.write_bytes(good)
 
 
-def one_of_each_kind(site: Site) -> list[dict[str, Any]]:
+def one_of_each_kind(installation: Installation) -> list[dict[str, Any]]:
     """The longest part of each kind, and so the first of the backup among them."""
-    parts = sorted(manifest_of(site)["parts"], key=lambda each: each["stored_bytes"])
+    parts = sorted(manifest_of(installation)["parts"], key=lambda each: each["stored_bytes"])
     return list({each["kind"]: each for each in parts}.values())
 
 
@@ -84,47 +87,53 @@ class HostileStore:
     def test_nothing_of_a_part_that_was_replaced_is_carried_out(
         self, databases: AttackedDatabases, tmp_path: Path
     ) -> None:
-        site = encrypted_site(tmp_path, databases.source(databases.make(rows=3000)))
-        site.run("backup", "shop")
-        parts, witness = one_of_each_kind(site), tmp_path / "witness"
+        installation = encrypted_installation(tmp_path, databases.source(databases.make(rows=3000)))
+        installation.run("backup", "shop")
+        parts, witness = one_of_each_kind(installation), tmp_path / "witness"
         script, same_size = databases.attack(witness), 0
         for part in parts:
-            content = disguised(script, recipient_of(site), size_bytes=part["stored_bytes"])
+            content = disguised(script, recipient_of(installation), size_bytes=part["stored_bytes"])
             same_size += len(content) == part["stored_bytes"]
-            self._attack(databases, site, part, content)
+            self._attack(databases, installation, part, content)
             assert not witness.exists(), part["name"]
         assert same_size > 0
-        longer = disguised(script, recipient_of(site), size_bytes=parts[0]["stored_bytes"] + 999)
-        refused = self._attack(databases, site, parts[0], longer)
+        longer = disguised(
+            script, recipient_of(installation), size_bytes=parts[0]["stored_bytes"] + 999
+        )
+        refused = self._attack(databases, installation, parts[0], longer)
         assert f"stored size is {len(longer)}" in refused["error"]
         assert not witness.exists()
 
     def _attack(
-        self, databases: AttackedDatabases, site: Site, part: dict[str, Any], content: bytes
+        self,
+        databases: AttackedDatabases,
+        installation: Installation,
+        part: dict[str, Any],
+        content: bytes,
     ) -> dict[str, Any]:
         target = databases.new_name()
         to = ("--to", databases.url(target), "--globals")
-        identity = ("--identity", str(site.folder / "identity"))
-        with replaced(site.repository / part["key"], content):
-            refused = site.run("restore", "shop/latest", *to, *identity, code=31)
+        identity = ("--identity", str(installation.folder / "identity"))
+        with replaced(installation.repository / part["key"], content):
+            refused = installation.run("restore", "shop/latest", *to, *identity, code=31)
         assert f"cannot trust part '{part['name']}'" in refused["error"]
         assert not databases.has_account(EVIL), part["name"]
         assert not databases.is_there(target), part["name"]
         return refused
 
 
-def attack_files(site: Site, target: Path) -> None:
+def attack_files(installation: Installation, target: Path) -> None:
     """A signed and sealed copy of files, one part of each kind replaced: no file of it stays."""
-    identity = ("--identity", str(site.folder / "identity"))
-    witness, same_size = site.folder / "witness", 0
+    identity = ("--identity", str(installation.folder / "identity"))
+    witness, same_size = installation.folder / "witness", 0
     script = f"\\! id > {witness}\nCREATE USER {EVIL};\n"
-    for part in one_of_each_kind(site):
+    for part in one_of_each_kind(installation):
         size_bytes = part["stored_bytes"]
-        content = disguised(script, recipient_of(site), size_bytes=size_bytes)
+        content = disguised(script, recipient_of(installation), size_bytes=size_bytes)
         same_size += len(content) == size_bytes
-        with replaced(site.repository / part["key"], content):
+        with replaced(installation.repository / part["key"], content):
             to = ("--to", target.as_uri())
-            refused = site.run("restore", "shop/latest", *to, *identity, code=31)
+            refused = installation.run("restore", "shop/latest", *to, *identity, code=31)
         assert f"cannot trust part '{part['name']}'" in refused["error"]
         assert not target.exists()
         assert not witness.exists()

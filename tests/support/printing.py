@@ -43,7 +43,7 @@ jobs:
 """
 
 
-def make_world(folder: Path) -> None:
+def make_installation(folder: Path) -> None:
     """A configuration, and empty repositories."""
     for name in ("state", "repository", "offsite"):
         (folder / name).mkdir(parents=True)

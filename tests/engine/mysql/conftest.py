@@ -12,16 +12,16 @@ import pytest
 
 from holdfast.model.backup import Part
 from holdfast.sources.mysql.rows.source import MysqlSource
-from tests.engine.mysql.laboratory import PASSWORD, Laboratory, ticked
 from tests.support.loop import keep
+from tests.support.mysql_server import PASSWORD, MysqlServer, ticked
 
 
 @contextmanager
-def laboratory() -> Iterator[Laboratory]:
+def mysql_server() -> Iterator[MysqlServer]:
     url = os.environ.get("HOLDFAST_TEST_MYSQL")
     if not url:
         pytest.fail("set HOLDFAST_TEST_MYSQL to the address of the server's administrator")
-    opened = Laboratory(url)
+    opened = MysqlServer(url)
     try:
         yield opened
     finally:
@@ -29,8 +29,8 @@ def laboratory() -> Iterator[Laboratory]:
 
 
 @pytest.fixture
-def lab() -> Iterator[Laboratory]:
-    with laboratory() as opened:
+def server() -> Iterator[MysqlServer]:
+    with mysql_server() as opened:
         yield opened
 
 
@@ -47,17 +47,17 @@ class Kept:
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     folder = tmp_path_factory.mktemp("kept")
-    with laboratory() as lab:
-        other = lab.database("CREATE TABLE far (id int PRIMARY KEY)")
-        original = lab.corpus()
+    with mysql_server() as server:
+        other = server.database("CREATE TABLE far (id int PRIMARY KEY)")
+        original = server.corpus()
         joined = f"parent p JOIN {ticked(other)}.far f ON f.id = p.id"
-        lab.run(original, f"CREATE VIEW across AS SELECT p.id, 'from' AS w FROM {joined}")
-        source = MysqlSource(lab.url(original, user=lab.reader(original)), password=PASSWORD)
+        server.run(original, f"CREATE VIEW across AS SELECT p.id, 'from' AS w FROM {joined}")
+        source = MysqlSource(server.url(original, user=server.reader(original)), password=PASSWORD)
         assert all(not finding.problem for finding in source.check())
         assert source.connections_free() > 0
         yield Kept(
             database=original,
             parts=keep(source, folder),
             folder=folder,
-            description=lab.described(original),
+            description=server.described(original),
         )

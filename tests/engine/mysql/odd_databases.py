@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.engine.mysql.laboratory import HERE
+from tests.support.mysql_server import SCRIPTS
 
 _BEGINS = re.compile(
     r"^-- database (?P<name>[^\n]+?)(?:, (?P<kind>mariadb|mysql))?$",
@@ -35,7 +35,7 @@ class OddDatabase:
 
 def odd_databases() -> list[OddDatabase]:
     return [
-        each for path in sorted((HERE / "odd").glob("*.sql")) for each in _read(path.read_text())
+        each for path in sorted((SCRIPTS / "odd").glob("*.sql")) for each in _read(path.read_text())
     ]
 
 

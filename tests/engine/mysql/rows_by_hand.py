@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pymysql
 
-from tests.engine.mysql.laboratory import Laboratory, ticked
+from tests.support.mysql_server import MysqlServer, ticked
 
 COLUMNS = """
     SELECT c.table_name, c.column_name, c.data_type
@@ -31,9 +31,9 @@ SESSION = (
 )
 
 
-def content(lab: Laboratory, database: str) -> dict[str, str]:
+def content(server: MysqlServer, database: str) -> dict[str, str]:
     """Every table's rows, whatever their order, hidden and computed columns among them."""
-    with lab.connect(database) as connection, connection.cursor() as cursor:
+    with server.connect(database) as connection, connection.cursor() as cursor:
         cursor.execute(SESSION)
         cursor.execute(COLUMNS)
         values: dict[str, list[str]] = {}

@@ -9,8 +9,8 @@ import pytest
 
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from tests.engine.mysql.laboratory import MARIADB, Laboratory
 from tests.support.loop import bring_back, keep
+from tests.support.mysql_server import MARIADB, MysqlServer
 
 # Firsts and seconds of characters of two bytes, and what is none.
 HALVES = (0x00, 0x20, 0x27, 0x40, 0x5C, 0x7E, 0x80, 0x81, 0x8F, 0xA0, 0xA1, 0xC3, 0xED, 0xFE, 0xFF)
@@ -32,16 +32,16 @@ def values() -> Iterator[str]:
     )
 
 
-def bytes_of(lab: Laboratory, database: str, table: str) -> list[tuple[str, ...]]:
-    return lab.ask(database, f"SELECT id, HEX(v), HEX(long_v) FROM {table} ORDER BY id")
+def bytes_of(server: MysqlServer, database: str, table: str) -> list[tuple[str, ...]]:
+    return server.ask(database, f"SELECT id, HEX(v), HEX(long_v) FROM {table} ORDER BY id")
 
 
-def test_every_byte_comes_back_in_every_character_set(lab: Laboratory, tmp_path: Path) -> None:
-    charsets = [row[0] for row in lab.ask("mysql", "SHOW CHARACTER SET") if row[0] != "binary"]
-    original, copy = lab.database("SET sql_mode = ''"), lab.name()
+def test_every_byte_comes_back_in_every_character_set(server: MysqlServer, tmp_path: Path) -> None:
+    charsets = [row[0] for row in server.ask("mysql", "SHOW CHARACTER SET") if row[0] != "binary"]
+    original, copy = server.database("SET sql_mode = ''"), server.name()
     rows = ",".join(f"({number}, x'{value}', x'{value}')" for number, value in enumerate(values()))
     for charset in charsets:
-        lab.run(
+        server.run(
             original,
             "SET sql_mode = ''",
             (
@@ -54,23 +54,25 @@ def test_every_byte_comes_back_in_every_character_set(lab: Laboratory, tmp_path:
             f"INSERT IGNORE INTO in_{charset} VALUES {rows}",
             f"INSERT INTO no_key_{charset} SELECT * FROM in_{charset}",
         )
-    parts = keep(MysqlSource(lab.url(original)), tmp_path)
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    parts = keep(MysqlSource(server.url(original)), tmp_path)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     tables = [f"{kind}_{charset}" for charset in charsets for kind in ("in", "no_key")]
     different = [
-        table for table in tables if bytes_of(lab, copy, table) != bytes_of(lab, original, table)
+        table
+        for table in tables
+        if bytes_of(server, copy, table) != bytes_of(server, original, table)
     ]
     assert different == []
 
 
 def test_a_key_of_bytes_that_are_no_character_is_walked_along(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    if lab.brand is not MARIADB:
+    if server.brand is not MARIADB:
         pytest.skip("MySQL takes no such bytes in ascii")
-    original, copy = lab.database("SET sql_mode = ''"), lab.name()
+    original, copy = server.database("SET sql_mode = ''"), server.name()
     filler = "REPEAT('f', 3000)"
-    lab.run(
+    server.run(
         original,
         "CREATE TABLE t (k varbinary(4), v varchar(9) CHARACTER SET ascii, f text)",
         "ALTER TABLE t MODIFY k varchar(4) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
@@ -82,7 +84,7 @@ def test_a_key_of_bytes_that_are_no_character_is_walked_along(
         ),
         "ANALYZE TABLE t",
     )
-    parts = keep(MysqlSource(lab.url(original)), tmp_path)
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    parts = keep(MysqlSource(server.url(original)), tmp_path)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     question = "SELECT HEX(k), HEX(v) FROM t ORDER BY k"
-    assert lab.ask(copy, question) == lab.ask(original, question)
+    assert server.ask(copy, question) == server.ask(original, question)

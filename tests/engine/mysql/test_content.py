@@ -15,8 +15,8 @@ from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.content_checksum import METHOD, WITH_TYPES
 from holdfast.sources.mysql.server.options import Options
-from tests.engine.mysql.laboratory import MARIADB, Laboratory, numbers
 from tests.support.loop import bring_back, keep
+from tests.support.mysql_server import MARIADB, MysqlServer, numbers
 
 EVERY_TYPE = """
     CREATE TABLE every_type (
@@ -84,13 +84,15 @@ def kept_sums(parts: Sequence[Part]) -> dict[str, str]:
 
 
 def test_every_server_gives_the_number_that_can_be_worked_out_by_hand(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
     lenient = "SET sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00'"
-    original = lab.database(lenient, EVERY_TYPE, f"INSERT INTO every_type VALUES {','.join(ROWS)}")
-    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    original = server.database(
+        lenient, EVERY_TYPE, f"INSERT INTO every_type VALUES {','.join(ROWS)}"
+    )
+    parts = keep(MysqlSource(server.url(original)), tmp_path)
     # MariaDB never shows the sign of a zero.
-    zero = "0" if lab.brand is MARIADB else "-0"
+    zero = "0" if server.brand is MARIADB else "-0"
     texts = [
         [each.replace("ZERO", zero) if isinstance(each, str) else each for each in row]
         for row in TEXTS
@@ -99,22 +101,22 @@ def test_every_server_gives_the_number_that_can_be_worked_out_by_hand(
 
 
 def test_the_order_of_rows_does_not_matter_and_no_row_cancels_another(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    original = lab.database(
+    original = server.database(
         *(f"CREATE TABLE {name} (a int)" for name in ("one", "other", "twice", "none")),
         "INSERT INTO one VALUES (1), (2), (3)",
         "INSERT INTO other VALUES (3), (1), (2)",
         "INSERT INTO twice VALUES (1), (2), (3), (1), (1)",
     )
-    found = kept_sums(keep(MysqlSource(lab.url(original)), tmp_path))
+    found = kept_sums(keep(MysqlSource(server.url(original)), tmp_path))
     assert found["one"] == found["other"] == summed([["1"], ["2"], ["3"]])
     assert found["twice"] == summed([["1"], ["2"], ["3"], ["1"], ["1"]])
     assert found["none"] == f"{METHOD}:0"
 
 
 def test_no_value_can_be_taken_for_another_or_for_its_neighbour(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
     rows = {
         "a": "('N', 'x')",
@@ -125,55 +127,55 @@ def test_no_value_can_be_taken_for_another_or_for_its_neighbour(
         "f": "('x', '1:y,')",
         "g": "('1:x', '')",
     }
-    original = lab.database(
+    original = server.database(
         *(f"CREATE TABLE {name} (v varchar(9), w varchar(9))" for name in rows),
         *(f"INSERT INTO {name} VALUES {row}" for name, row in rows.items()),
     )
-    found = kept_sums(keep(MysqlSource(lab.url(original)), tmp_path))
+    found = kept_sums(keep(MysqlSource(server.url(original)), tmp_path))
     assert len(set(found.values())) == len(rows)
 
 
 def test_a_restore_with_other_values_fails_and_names_the_table(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE orders (id int PRIMARY KEY, what varchar(20))",
         "CREATE TABLE tags (id int PRIMARY KEY, what varchar(20))",
         "INSERT INTO orders VALUES (1, 'bread'), (2, 'butter')",
         "INSERT INTO tags VALUES (1, 'fresh')",
     )
-    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    parts = keep(MysqlSource(server.url(original)), tmp_path)
     (pack,) = (tmp_path / part.key for part in parts if part.members)
     pack.write_bytes(pack.read_bytes().replace(b"butter", b"batter"))
     with pytest.raises(RestoreFailed) as failure:
-        bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+        bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     assert f"'{original}.orders' holds other values" in failure.value.message
     assert "tags" not in failure.value.message
-    assert copy not in lab.databases()
+    assert copy not in server.databases()
 
 
-def test_a_row_longer_than_a_packet_has_a_checksum_too(lab: Laboratory, tmp_path: Path) -> None:
-    packet = int(lab.ask("mysql", "SELECT @@max_allowed_packet")[0][0])
+def test_a_row_longer_than_a_packet_has_a_checksum_too(server: MysqlServer, tmp_path: Path) -> None:
+    packet = int(server.ask("mysql", "SELECT @@max_allowed_packet")[0][0])
     length = packet * 2 // 3
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE wide (a longblob, b longblob)",
         f"INSERT INTO wide VALUES (REPEAT('a', {length}), NULL)",
         f"UPDATE wide SET b = REPEAT('b', {length})",
     )
-    source = MysqlSource(lab.url(original), choices=Options(checksums="all"))
+    source = MysqlSource(server.url(original), choices=Options(checksums="all"))
     parts = keep(source, tmp_path)
     assert kept_sums(parts)["wide"] == summed([[digest(b"a" * length), digest(b"b" * length)]])
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
 
 
 def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_asked_for(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    original = lab.database(
+    original = server.database(
         "CREATE TABLE large (id int PRIMARY KEY, what char(255) NOT NULL) ENGINE=InnoDB",
         "CREATE TABLE small (id int PRIMARY KEY)",
         f"INSERT INTO large SELECT seq, SHA2(seq, 512) FROM {numbers(90_000)}",
@@ -183,41 +185,43 @@ def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_aske
     for folder in (one, two, three):
         folder.mkdir()
     proofs: list[str] = []
-    by_default = MysqlSource(lab.url(original))
+    by_default = MysqlSource(server.url(original))
     found = kept_sums(
         keep(by_default, one, meanwhile=lambda taken: proofs.append(taken.proof["content"]))
     )
     assert (bool(found["large"]), bool(found["small"])) == (False, True)
     assert proofs[0].startswith("checksums of 1 of 2 tables, the smallest")
     assert proofs[0] in by_default.plan().notes
-    found = kept_sums(keep(MysqlSource(lab.url(original), choices=Options(checksums="all")), two))
+    found = kept_sums(
+        keep(MysqlSource(server.url(original), choices=Options(checksums="all")), two)
+    )
     assert all(found.values())
     found = kept_sums(
-        keep(MysqlSource(lab.url(original), choices=Options(checksums="none")), three)
+        keep(MysqlSource(server.url(original), choices=Options(checksums="none")), three)
     )
     assert not any(found.values())
 
 
 def test_compressed_and_hidden_columns_are_part_of_the_content(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    if lab.brand is not MARIADB:
+    if server.brand is not MARIADB:
         pytest.skip("MySQL has no compressed columns")
-    original = lab.database(
+    original = server.database(
         "CREATE TABLE t (id int, a text COMPRESSED, b int INVISIBLE DEFAULT 5)",
         "INSERT INTO t (id, a, b) VALUES (1, REPEAT('a', 1000), 7)",
     )
-    found = kept_sums(keep(MysqlSource(lab.url(original)), tmp_path))
+    found = kept_sums(keep(MysqlSource(server.url(original)), tmp_path))
     assert found == {"t": summed([["1", digest(b"a" * 1000), "7"]])}
 
 
 def test_documents_come_back_with_the_types_of_all_their_values(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    if lab.brand is MARIADB:
+    if server.brand is MARIADB:
         pytest.skip("MariaDB keeps JSON as text")
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE typed (id int PRIMARY KEY, d json)",
         "CREATE TABLE plain (id int PRIMARY KEY, d json)",
@@ -229,31 +233,33 @@ def test_documents_come_back_with_the_types_of_all_their_values(
         " (2, NULL), (3, JSON_QUOTE('ünïcödé \\ \n'))",
     )
     seen: list[Snapshot] = []
-    parts = keep(MysqlSource(lab.url(original)), tmp_path, meanwhile=seen.append)
+    parts = keep(MysqlSource(server.url(original)), tmp_path, meanwhile=seen.append)
     assert "json_changed" not in seen[0].proof
     assert kept_sums(parts)["typed"].startswith(f"{WITH_TYPES}:")
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     for question in (
         "SELECT d FROM plain ORDER BY id",
         "SELECT d, JSON_TYPE(d->'$.a'), JSON_TYPE(d->'$[0]') FROM typed ORDER BY id",
     ):
-        assert lab.ask(copy, question) == lab.ask(original, question)
+        assert server.ask(copy, question) == server.ask(original, question)
 
 
-def test_a_restore_that_loses_the_type_of_a_value_fails(lab: Laboratory, tmp_path: Path) -> None:
-    if lab.brand is MARIADB:
+def test_a_restore_that_loses_the_type_of_a_value_fails(
+    server: MysqlServer, tmp_path: Path
+) -> None:
+    if server.brand is MARIADB:
         pytest.skip("MariaDB keeps JSON as text")
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE t (id int PRIMARY KEY, d json)",
         "INSERT INTO t VALUES (1, JSON_ARRAY(CAST('2024-02-29' AS DATE)))",
     )
-    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    parts = keep(MysqlSource(server.url(original)), tmp_path)
     (data,) = (part for part in parts if part.rows)
     path = tmp_path / data.key
     text = path.read_bytes()
     path.write_bytes(text.replace(b"CAST('2024-02-29' AS DATE)", b"'2024-02-29'"))
     assert path.read_bytes() != text
     with pytest.raises(RestoreFailed, match="holds other values"):
-        bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+        bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)

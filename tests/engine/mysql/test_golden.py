@@ -7,52 +7,54 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.mysql.laboratory import MARIADB, Laboratory, differences
 from tests.engine.mysql.test_physical import second_server
-from tests.support.golden import GoldenSite
+from tests.support.golden import GoldenInstallation
+from tests.support.mysql_server import MARIADB, MysqlServer, differences
 
 
 @pytest.fixture
-def golden(lab: Laboratory, tmp_path: Path) -> Iterator[GoldenSite]:
-    if lab.brand is not MARIADB:
+def golden(server: MysqlServer, tmp_path: Path) -> Iterator[GoldenInstallation]:
+    if server.brand is not MARIADB:
         pytest.skip("the golden repository was made from MariaDB, whose sequences MySQL lacks")
-    site = GoldenSite(tmp_path, "0.1.0/mariadb-10.11.tar")
+    installation = GoldenInstallation(tmp_path, "0.1.0/mariadb-10.11.tar")
     for name in ("native", "tools", "tables", "server"):
-        site.job_of(name, "mysql")
-    site.settings["jobs"]["server"]["source"] |= {"engine": "tools", "method": "physical"}
-    lab.run("mysql", "CREATE OR REPLACE USER shop_app@localhost", "CREATE OR REPLACE ROLE reader")
-    yield site
-    lab.run("mysql", "DROP USER shop_app@localhost", "DROP ROLE reader")
+        installation.job_of(name, "mysql")
+    installation.settings["jobs"]["server"]["source"] |= {"engine": "tools", "method": "physical"}
+    server.run(
+        "mysql", "CREATE OR REPLACE USER shop_app@localhost", "CREATE OR REPLACE ROLE reader"
+    )
+    yield installation
+    server.run("mysql", "DROP USER shop_app@localhost", "DROP ROLE reader")
 
 
-def as_it_was(lab: Laboratory, golden: GoldenSite) -> str:
+def as_it_was(server: MysqlServer, golden: GoldenInstallation) -> str:
     """The same database, loaded by the stock client from the dump of that time."""
-    database = lab.database()
-    lab.load(database, golden.dump)
+    database = server.database()
+    server.load(database, golden.dump)
     return database
 
 
 @pytest.mark.parametrize("job", ["native", "tools", "tables"])
 def test_a_backup_of_an_earlier_release_comes_back_as_it_was(
-    lab: Laboratory, golden: GoldenSite, job: str
+    server: MysqlServer, golden: GoldenInstallation, job: str
 ) -> None:
     assert golden.run("verify", f"{job}/latest")["verified"] is True
-    restored, expected = lab.name(), as_it_was(lab, golden)
-    golden.run("restore", f"{job}/latest", "--to", lab.url(restored))
+    restored, expected = server.name(), as_it_was(server, golden)
+    golden.run("restore", f"{job}/latest", "--to", server.url(restored))
     # Our scripts write the keywords of a trigger in capitals, the dump program as they were typed.
-    texts = [[line.lower() for line in lab.described(each)] for each in (restored, expected)]
+    texts = [[line.lower() for line in server.described(each)] for each in (restored, expected)]
     assert differences(*texts) == []
-    assert lab.checksums(restored) == lab.checksums(expected)
+    assert server.checksums(restored) == server.checksums(expected)
 
 
 def test_a_servers_files_of_an_earlier_release_are_started_and_hold_the_same(
-    lab: Laboratory, golden: GoldenSite, tmp_path: Path
+    server: MysqlServer, golden: GoldenInstallation, tmp_path: Path
 ) -> None:
-    if not lab.ask("mysql", "SELECT 1 WHERE VERSION() LIKE '10.11%'"):
+    if not server.ask("mysql", "SELECT 1 WHERE VERSION() LIKE '10.11%'"):
         pytest.skip("files of MariaDB 10.11 are started by no other release here")
     assert golden.run("verify", "server/latest")["verified"] is True
-    expected = as_it_was(lab, golden)
+    expected = as_it_was(server, golden)
     restored = tmp_path / "restored"
     golden.run("restore", "server/latest", "--to", restored.as_uri())
     with second_server(restored, tmp_path) as second:
-        assert second.checksums("shop") == lab.checksums(expected)
+        assert second.checksums("shop") == server.checksums(expected)

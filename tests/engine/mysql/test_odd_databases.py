@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.engine.commands import Commands
-from tests.engine.mysql.laboratory import Laboratory, differences, of_database, ticked
 from tests.engine.mysql.odd_databases import OddDatabase, odd_databases
 from tests.engine.mysql.rows_by_hand import content
 from tests.engine.mysql.variables import Globals
 from tests.support.depth import by_turns, full
+from tests.support.mysql_server import MysqlServer, differences, of_database, ticked
 
 ENGINES: dict[str, dict[str, Any]] = {
     "native": {"engine": "native", "loose_tables": "lock"},
@@ -49,52 +49,52 @@ def pairs() -> list[tuple[OddDatabase, str]]:
     [pytest.param(*pair, id=f"{pair[0].name}, {pair[1]}") for pair in by_turns(pairs())],
 )
 def test_an_odd_database_comes_back_equal(
-    lab: Laboratory,
+    server: MysqlServer,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     odd: OddDatabase,
     engine: str,
 ) -> None:
-    if odd.kind not in ("", lab.brand.name):
+    if odd.kind not in ("", server.brand.name):
         pytest.skip(f"only {odd.kind} knows such things")
-    original, copy = lab.database(), lab.name()
-    gone = lab.account(of_database(original, "ALL"))
+    original, copy = server.database(), server.name()
+    gone = server.account(of_database(original, "ALL"))
     account = f"{ticked(gone)}@localhost"
-    lab.run(original, *(each.replace("{account}", account) for each in odd.statements))
-    lab.forget(gone)
-    description, rows = lab.described(original), content(lab, original)
-    source = {"kind": "mysql", "dsn": lab.url(original), **ENGINES[engine]}
+    server.run(original, *(each.replace("{account}", account) for each in odd.statements))
+    server.forget(gone)
+    description, rows = server.described(original), content(server, original)
+    source = {"kind": "mysql", "dsn": server.url(original), **ENGINES[engine]}
     job = {"source": source, **({"checksums": True} if engine == "native" else {})}
     commands = Commands(tmp_path, job, capfd)
     settings = odd.settings if engine == "native" else odd.settings | BY_DUMPS.get(odd.name, {})
-    with lab.connect() as connection, Globals(connection).set(settings) as taken:
+    with server.connect() as connection, Globals(connection).set(settings) as taken:
         assert len(taken) == len(settings)
         is_exact = not any(INEXACT in note for note in commands.run("plan", "odd")["notes"])
         commands.run("backup", "odd")
         commands.run("verify", "odd/latest")
-        commands.run("restore", "odd/latest", "--to", lab.url(copy))
-        commands.run("restore", "odd/latest", "--to", lab.url(original), "--overwrite")
+        commands.run("restore", "odd/latest", "--to", server.url(copy))
+        commands.run("restore", "odd/latest", "--to", server.url(original), "--overwrite")
     assert is_exact or engine != "native"
     for database in (copy, original):
-        assert not is_exact or differences(lab.described(database), description) == []
-        assert not is_exact or content(lab, database) == rows
+        assert not is_exact or differences(server.described(database), description) == []
+        assert not is_exact or content(server, database) == rows
 
 
 @pytest.mark.parametrize("as_tables", [True, False], ids=["dumps by table", "one dump"])
 def test_a_row_that_the_server_cannot_take_is_told_with_what_makes_it_fit(
-    lab: Laboratory, tmp_path: Path, capfd: pytest.CaptureFixture[str], *, as_tables: bool
+    server: MysqlServer, tmp_path: Path, capfd: pytest.CaptureFixture[str], *, as_tables: bool
 ) -> None:
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE t (a int PRIMARY KEY, b longblob)",
         "INSERT INTO t VALUES (1, REPEAT(x'00FF27', 2000000))",
     )
-    source = {"kind": "mysql", "dsn": lab.url(original), **ENGINES["one dump"]}
+    source = {"kind": "mysql", "dsn": server.url(original), **ENGINES["one dump"]}
     commands = Commands(tmp_path, {"source": source | {"backup_as_tables": as_tables}}, capfd)
     commands.run("backup", "odd")
-    with lab.connect() as connection, Globals(connection).set({"max_allowed_packet": "4194304"}):
-        told = commands.run("restore", "odd/latest", "--to", lab.url(copy), codes=(32,))
+    with server.connect() as connection, Globals(connection).set({"max_allowed_packet": "4194304"}):
+        told = commands.run("restore", "odd/latest", "--to", server.url(copy), codes=(32,))
     assert "SET GLOBAL max_allowed_packet" in told["hint"]
-    commands.run("restore", "odd/latest", "--to", lab.url(copy))
-    assert content(lab, copy) == content(lab, original)
+    commands.run("restore", "odd/latest", "--to", server.url(copy))
+    assert content(server, copy) == content(server, original)

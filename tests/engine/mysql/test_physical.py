@@ -16,12 +16,12 @@ import pytest
 
 from holdfast.model.errors import GrantMissing, Unsupported
 from holdfast.sources.mysql.files.source import MysqlPhysicalSource
-from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
 from tests.engine.mysql.test_main_job import MysqlDatabases
 from tests.engine.mysql.variables import Globals
-from tests.support.encrypted_job import encrypted_site
+from tests.support.encrypted_job import encrypted_installation
 from tests.support.hostile_store import attack_files
-from tests.support.main_job import Site
+from tests.support.installation import Installation
+from tests.support.mysql_server import MARIADB, PASSWORD, MysqlServer, numbers
 from tests.support.processes import named
 from tests.support.waiting import WAIT_SECONDS, until
 
@@ -29,19 +29,19 @@ RIGHTS = ("RELOAD", "PROCESS", "LOCK TABLES", "BINLOG MONITOR")
 
 
 @pytest.fixture
-def mariadb(lab: Laboratory) -> Laboratory:
-    if lab.brand is not MARIADB:
+def mariadb(server: MysqlServer) -> MysqlServer:
+    if server.brand is not MARIADB:
         pytest.skip("mariadb-backup knows MariaDB only, as the one test for MySQL says")
-    return lab
+    return server
 
 
-def site_for(lab: Laboratory, folder: Path, database: str) -> Site:
-    source = {"kind": "mysql", "engine": "tools", "method": "physical", "dsn": lab.url(database)}
-    return Site(folder, source, level=1)
+def installation_for(server: MysqlServer, folder: Path, database: str) -> Installation:
+    source = {"kind": "mysql", "engine": "tools", "method": "physical", "dsn": server.url(database)}
+    return Installation(folder, source, level=1)
 
 
 @contextmanager
-def second_server(datadir: Path, place: Path) -> Iterator[Laboratory]:
+def second_server(datadir: Path, place: Path) -> Iterator[MysqlServer]:
     """A server of its own on restored files, on a port of its own that only this host reaches."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -56,7 +56,7 @@ def second_server(datadir: Path, place: Path) -> Iterator[Laboratory]:
         try:
             until(lambda: answers(address) or running.poll() is not None)
             assert running.poll() is None, (place / "second.log").read_text()[-3000:]
-            yield Laboratory(f"mysql://root@localhost/?unix_socket={address}")
+            yield MysqlServer(f"mysql://root@localhost/?unix_socket={address}")
         finally:
             running.terminate()
             running.wait(WAIT_SECONDS)
@@ -71,7 +71,7 @@ def answers(address: Path) -> bool:
 
 
 def test_a_second_server_starts_on_the_copy_and_holds_the_same(
-    mariadb: Laboratory, tmp_path: Path
+    mariadb: MysqlServer, tmp_path: Path
 ) -> None:
     database = mariadb.database(
         "CREATE TABLE t (id int PRIMARY KEY, a varchar(64))",
@@ -79,22 +79,22 @@ def test_a_second_server_starts_on_the_copy_and_holds_the_same(
         "CREATE TABLE u (id int) ENGINE=Aria",
         "INSERT INTO u VALUES (1), (2)",
     )
-    site = site_for(mariadb, tmp_path, database)
-    site.run("backup", "shop")
-    (listed,) = site.backups()
+    installation = installation_for(mariadb, tmp_path, database)
+    installation.run("backup", "shop")
+    (listed,) = installation.backups()
     assert listed["consistency"] == "snapshot"
-    (manifest,) = site.manifests()
+    (manifest,) = installation.manifests()
     assert int(manifest["proof"]["lsn"]) >= int(manifest["proof"]["checkpoint_lsn"]) > 0
-    assert site.run("verify", "shop/latest")["verified"] is True
+    assert installation.run("verify", "shop/latest")["verified"] is True
     restored = tmp_path / "restored"
-    site.run("restore", "shop/latest", "--to", restored.as_uri())
+    installation.run("restore", "shop/latest", "--to", restored.as_uri())
     with second_server(restored, tmp_path) as second:
         assert second.checksums(database) == mariadb.checksums(database)
     assert named("mariadb-backup", "mbstream") == []
 
 
 def test_a_table_that_lay_elsewhere_comes_back_here_and_the_one_there_is_left_alone(
-    mariadb: Laboratory, tmp_path: Path
+    mariadb: MysqlServer, tmp_path: Path
 ) -> None:
     with elsewhere(mariadb) as place:
         database = mariadb.database(
@@ -104,11 +104,11 @@ def test_a_table_that_lay_elsewhere_comes_back_here_and_the_one_there_is_left_al
             "INSERT INTO m VALUES (3)",
         )
         before = mariadb.checksums(database)
-        site = site_for(mariadb, tmp_path, database)
-        site.run("backup", "shop")
+        installation = installation_for(mariadb, tmp_path, database)
+        installation.run("backup", "shop")
         mariadb.run(database, "INSERT INTO t VALUES (4)", "INSERT INTO m VALUES (5)")
         restored = tmp_path / "restored"
-        site.run("restore", "shop/latest", "--to", restored.as_uri())
+        installation.run("restore", "shop/latest", "--to", restored.as_uri())
         after = mariadb.checksums(database)
         with second_server(restored, tmp_path) as second:
             assert second.checksums(database) == before
@@ -118,7 +118,7 @@ def test_a_table_that_lay_elsewhere_comes_back_here_and_the_one_there_is_left_al
 
 
 @contextmanager
-def elsewhere(mariadb: Laboratory) -> Iterator[Path]:
+def elsewhere(mariadb: MysqlServer) -> Iterator[Path]:
     """A folder outside of the data directory, which the server may write to."""
     ((datadir,),) = mariadb.ask("mysql", "SELECT @@datadir")
     owner = Path(datadir).stat()
@@ -131,40 +131,46 @@ def elsewhere(mariadb: Laboratory) -> Iterator[Path]:
 
 
 def test_a_directory_with_files_is_left_alone_whatever_is_asked(
-    mariadb: Laboratory, tmp_path: Path
+    mariadb: MysqlServer, tmp_path: Path
 ) -> None:
-    site = site_for(mariadb, tmp_path, mariadb.database())
-    site.run("backup", "shop")
+    installation = installation_for(mariadb, tmp_path, mariadb.database())
+    installation.run("backup", "shop")
     target = tmp_path / "used"
     target.mkdir()
     (target / "precious").write_text("data")
     for more in ([], ["--overwrite"]):
-        refused = site.run("restore", "shop/latest", "--to", target.as_uri(), *more, code=13)
+        refused = installation.run(
+            "restore", "shop/latest", "--to", target.as_uri(), *more, code=13
+        )
         assert "precious" in refused["error"]
     assert [path.name for path in target.iterdir()] == ["precious"]
 
 
-def test_a_damaged_copy_leaves_the_directory_as_it_was(mariadb: Laboratory, tmp_path: Path) -> None:
-    site = site_for(mariadb, tmp_path, mariadb.database())
-    site.run("backup", "shop")
-    (part,) = (path for path in site.files() if path.name != "manifest.json")
+def test_a_damaged_copy_leaves_the_directory_as_it_was(
+    mariadb: MysqlServer, tmp_path: Path
+) -> None:
+    installation = installation_for(mariadb, tmp_path, mariadb.database())
+    installation.run("backup", "shop")
+    (part,) = (path for path in installation.files() if path.name != "manifest.json")
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 1
     part.write_bytes(content)
     target = tmp_path / "restored"
-    site.run("restore", "shop/latest", "--to", target.as_uri(), code=31)
+    installation.run("restore", "shop/latest", "--to", target.as_uri(), code=31)
     assert not target.exists()
 
 
 def test_nothing_of_a_part_that_was_replaced_is_unpacked(
-    mariadb: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mariadb: MysqlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = {"kind": "mysql", "engine": "tools", "method": "physical"}
-    site = encrypted_site(tmp_path, source | {"dsn": mariadb.url(mariadb.database())})
-    site.run("backup", "shop")
+    installation = encrypted_installation(
+        tmp_path, source | {"dsn": mariadb.url(mariadb.database())}
+    )
+    installation.run("backup", "shop")
     told = tmp_path / "told"
     wrapped(tmp_path / "wrapped", "mbstream", told, monkeypatch)
-    attack_files(site, tmp_path / "restored")
+    attack_files(installation, tmp_path / "restored")
     assert not told.exists()
 
 
@@ -178,24 +184,24 @@ def wrapped(folder: Path, program: str, told: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_files_do_not_go_through_a_server_nor_sql_into_a_directory(
-    mariadb: Laboratory, tmp_path: Path
+    mariadb: MysqlServer, tmp_path: Path
 ) -> None:
     databases = MysqlDatabases(mariadb, tmp_path)
     database = databases.make(rows=1)
-    site = site_for(mariadb, tmp_path, database)
-    site.run("backup", "shop")
-    through = site.run("restore", "shop/latest", "--to", databases.url("x"), code=23)
+    installation = installation_for(mariadb, tmp_path, database)
+    installation.run("backup", "shop")
+    through = installation.run("restore", "shop/latest", "--to", databases.url("x"), code=23)
     assert "file:///" in through["hint"]
-    site.job["source"] = {"engine": "native", **databases.source(database)}
-    made = site.run("backup", "shop")
+    installation.job["source"] = {"engine": "native", **databases.source(database)}
+    made = installation.run("backup", "shop")
     target = tmp_path / "restored"
-    refused = site.run("restore", made["backup"], "--to", target.as_uri(), code=23)
+    refused = installation.run("restore", made["backup"], "--to", target.as_uri(), code=23)
     assert "holds SQL" in refused["error"]
     assert not target.exists()
 
 
 def test_the_grants_of_the_page_suffice_and_each_missing_one_is_spelled_out(
-    mariadb: Laboratory,
+    mariadb: MysqlServer,
 ) -> None:
     whole = mariadb.account(f"{', '.join(RIGHTS)} ON *.*")
     granted = MysqlPhysicalSource(login(mariadb, whole), password=PASSWORD)
@@ -209,14 +215,14 @@ def test_the_grants_of_the_page_suffice_and_each_missing_one_is_spelled_out(
         assert f"GRANT {lacking} ON *.* TO" in failure.value.hint
 
 
-def login(lab: Laboratory, user: str) -> str:
+def login(server: MysqlServer, user: str) -> str:
     """Where an account without rights on any database may log in."""
-    return lab.url("information_schema", user=user)
+    return server.url("information_schema", user=user)
 
 
-def test_only_files_of_mariadb_are_copied(lab: Laboratory) -> None:
-    source = MysqlPhysicalSource(lab.url("mysql"))
-    if lab.brand is MARIADB:
+def test_only_files_of_mariadb_are_copied(server: MysqlServer) -> None:
+    source = MysqlPhysicalSource(server.url("mysql"))
+    if server.brand is MARIADB:
         assert {"files", "tool"} <= {finding.subject for finding in source.check()}
         return
     with pytest.raises(Unsupported, match="knows MariaDB only"):
@@ -224,10 +230,10 @@ def test_only_files_of_mariadb_are_copied(lab: Laboratory) -> None:
 
 
 def test_a_limit_that_would_blind_the_program_is_named_before_it_is_started(
-    mariadb: Laboratory, tmp_path: Path
+    mariadb: MysqlServer, tmp_path: Path
 ) -> None:
     database = mariadb.database("CREATE TABLE t (id int PRIMARY KEY)")
-    site = site_for(mariadb, tmp_path, database)
+    installation = installation_for(mariadb, tmp_path, database)
     with mariadb.connect() as connection, Globals(connection).set({"sql_select_limit": "4"}):
-        error = site.run("backup", "shop", code=Unsupported.exit_code)
+        error = installation.run("backup", "shop", code=Unsupported.exit_code)
     assert "while sql_select_limit is 4" in error["error"]

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from holdfast.model.errors import BackupFailed, Unsupported
-from tests.engine.mysql.laboratory import Laboratory
-from tests.engine.mysql.test_physical import mariadb, second_server, site_for
+from tests.engine.mysql.test_physical import installation_for, mariadb, second_server
 from tests.engine.mysql.test_worst_settings import Original, original, tried
 from tests.support.depth import deep
-from tests.support.main_job import Site
+from tests.support.installation import Installation
+from tests.support.mysql_server import MysqlServer
 
 __all__ = ["mariadb", "original"]
 
@@ -20,41 +20,43 @@ FAILED = {BackupFailed.exit_code, Unsupported.exit_code}
 
 
 def test_files_of_a_server_with_its_settings_at_their_worst_come_back_equal(
-    mariadb: Laboratory, original: Original, tmp_path: Path
+    mariadb: MysqlServer, original: Original, tmp_path: Path
 ) -> None:
     # Many at once even where others are tried alone: each takes a server of its own to look at.
     groups = [each for each in tried(original, alone=False) if len(each) > 1]
     failures = []
     for number, values in enumerate(groups[: deep(len(groups), sample=SAMPLE)]):
-        for site, chosen in backed_up(original, tmp_path / str(number), values):
-            restored = site.folder / "restored"
-            site.run("restore", "shop/latest", "--to", restored.as_uri())
-            with second_server(restored, site.folder) as second:
+        for installation, chosen in backed_up(original, tmp_path / str(number), values):
+            restored = installation.folder / "restored"
+            installation.run("restore", "shop/latest", "--to", restored.as_uri())
+            with second_server(restored, installation.folder) as second:
                 if second.described(original.database) != original.description:
                     failures.append(f"definitions, with {chosen}")
-                if second.checksums(original.database) != original.lab.checksums(original.database):
+                if second.checksums(original.database) != original.server.checksums(
+                    original.database
+                ):
                     failures.append(f"content, with {chosen}")
     assert not failures, "\n".join(failures)
 
 
 def backed_up(
     original: Original, place: Path, values: dict[str, str]
-) -> Iterator[tuple[Site, dict[str, str]]]:
-    """Sites with a backup each, and the settings under which it was made.
+) -> Iterator[tuple[Installation, dict[str, str]]]:
+    """Installations with a backup each, and the settings under which it was made.
 
     The program takes no settings from us: where one keeps it from working there is no backup, which
     is told. Which one that is, is found by halves, so that it hides no other.
     """
     place.mkdir()
-    site = site_for(original.lab, place, original.database)
+    installation = installation_for(original.server, place, original.database)
     with original.settings.set(values):
-        argv = site.argv("backup", "shop")
+        argv = installation.argv("backup", "shop")
         done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode == 0:
-        yield site, values
+        yield installation, values
     elif len(values) == 1:
         assert done.returncode in FAILED, f"with {values}: {done.stderr}"
-        assert site.manifests() == []
+        assert installation.manifests() == []
     else:
         names = list(values)
         for number, half in enumerate((names[::2], names[1::2])):

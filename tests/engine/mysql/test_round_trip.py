@@ -10,8 +10,8 @@ from holdfast.model.backup import PartKind, Relation
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from tests.engine.mysql.conftest import Kept
-from tests.engine.mysql.laboratory import Laboratory, differences, numbers
 from tests.support.loop import bring_back, keep
+from tests.support.mysql_server import MysqlServer, differences, numbers
 
 CHINOOK = [
     folder / "chinook_mysql.sql"
@@ -35,24 +35,24 @@ def sysbench_table(number: int) -> tuple[str, str]:
     return table, rows
 
 
-def test_the_corpus_of_known_breakers_comes_back_equal(lab: Laboratory, kept: Kept) -> None:
-    copy = lab.name()
-    restored = bring_back(MysqlTarget(lab.url(copy)), kept.parts, kept.folder)
-    assert lab.checksums(copy) == lab.checksums(kept.database)
-    assert differences(lab.described(copy), kept.description) == []
+def test_the_corpus_of_known_breakers_comes_back_equal(server: MysqlServer, kept: Kept) -> None:
+    copy = server.name()
+    restored = bring_back(MysqlTarget(server.url(copy)), kept.parts, kept.folder)
+    assert server.checksums(copy) == server.checksums(kept.database)
+    assert differences(server.described(copy), kept.description) == []
     counted = {table.relation.name: table.rows_found for table in restored}
     assert counted["many_rows"] == 25000
     assert counted["no_key"] == 4005
-    assert counted.keys() == lab.checksums(kept.database).keys()
+    assert counted.keys() == server.checksums(kept.database).keys()
 
 
-def test_stock_tools_restore_the_same_parts(lab: Laboratory, kept: Kept) -> None:
-    copy = lab.database()
+def test_stock_tools_restore_the_same_parts(server: MysqlServer, kept: Kept) -> None:
+    copy = server.database()
     for kind in PartKind:
         for part in kept.parts:
             if part.kind is kind is not PartKind.GLOBALS:
-                lab.load(copy, (kept.folder / part.key).read_bytes())
-    assert differences(lab.described(copy), kept.description) == []
+                server.load(copy, (kept.folder / part.key).read_bytes())
+    assert differences(server.described(copy), kept.description) == []
 
 
 def test_no_part_names_the_database_that_it_came_from(kept: Kept) -> None:
@@ -60,35 +60,35 @@ def test_no_part_names_the_database_that_it_came_from(kept: Kept) -> None:
     assert [p.name for p in kept.parts if name in (kept.folder / p.key).read_bytes()] == []
 
 
-def test_single_tables_come_back_beside_what_is_there(lab: Laboratory, kept: Kept) -> None:
-    copy = lab.name()
-    target = MysqlTarget(lab.url(copy))
+def test_single_tables_come_back_beside_what_is_there(server: MysqlServer, kept: Kept) -> None:
+    copy = server.name()
+    target = MysqlTarget(server.url(copy))
     bring_back(target, kept.parts, kept.folder)
-    lab.run(copy, "DROP TABLE journal", "DELETE FROM composite_key")
+    server.run(copy, "DROP TABLE journal", "DELETE FROM composite_key")
     wanted = [Relation(schema=kept.database, name=name) for name in ("journal", "composite_key")]
     restored = bring_back(target, kept.parts, kept.folder, tables=wanted, overwrite=True)
     assert [table.relation.name for table in restored] == ["composite_key", "journal"]
-    assert differences(lab.described(copy), kept.description) == []
+    assert differences(server.described(copy), kept.description) == []
 
 
 def test_rows_keep_their_values_when_no_text_could_hold_them(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE long_values (id int PRIMARY KEY, a longtext, b longblob, c json)",
         "INSERT INTO long_values VALUES (1, REPEAT('é', 5000000), REPEAT(UNHEX('00FF'), 7000000),"
         " CONCAT('\"', REPEAT('x', 4000000), '\"')), (2, '', '', NULL)",
     )
-    parts = keep(MysqlSource(lab.url(original)), tmp_path)
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
-    assert lab.checksums(copy) == lab.checksums(original)
+    parts = keep(MysqlSource(server.url(original)), tmp_path)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
+    assert server.checksums(copy) == server.checksums(original)
 
 
-def test_a_view_that_no_longer_works_is_kept_as_text(lab: Laboratory, tmp_path: Path) -> None:
-    original, copy = lab.database(), lab.name()
-    lab.run(
+def test_a_view_that_no_longer_works_is_kept_as_text(server: MysqlServer, tmp_path: Path) -> None:
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE gone (id int)",
         "CREATE VIEW orphan AS SELECT id FROM gone",
@@ -97,37 +97,37 @@ def test_a_view_that_no_longer_works_is_kept_as_text(lab: Laboratory, tmp_path: 
     )
     proofs: list[dict[str, str]] = []
     parts = keep(
-        MysqlSource(lab.url(original)),
+        MysqlSource(server.url(original)),
         tmp_path,
         meanwhile=lambda snapshot: proofs.append(snapshot.proof),
     )
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     assert proofs[0]["views_broken_at_source"] == "orphan"
     assert b"-- CREATE" in (tmp_path / "post-data.sql").read_bytes()
-    assert lab.ask(copy, "SHOW TABLES") == [("here",)]
+    assert server.ask(copy, "SHOW TABLES") == [("here",)]
 
 
-def test_tables_as_sysbench_makes_them_come_back_equal(lab: Laboratory, tmp_path: Path) -> None:
+def test_tables_as_sysbench_makes_them_come_back_equal(server: MysqlServer, tmp_path: Path) -> None:
     # Servers count rows when they find the time, and only large tables have late indexes.
     counted = "ANALYZE TABLE sbtest1, sbtest2"
-    original, copy = lab.database(*sysbench_table(1), *sysbench_table(2), counted), lab.name()
-    parts = keep(MysqlSource(lab.url(original)), tmp_path)
+    original, copy = server.database(*sysbench_table(1), *sysbench_table(2), counted), server.name()
+    parts = keep(MysqlSource(server.url(original)), tmp_path)
     ranges = [part for part in parts if part.details.get("method") == "key-ranges"]
     assert [part.rows for part in ranges] == [SYSBENCH_ROWS, SYSBENCH_ROWS]
     assert b"ADD KEY `k_1` (`k`)" in (tmp_path / "indexes.sql").read_bytes()
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
-    assert lab.checksums(copy) == lab.checksums(original)
-    assert differences(lab.described(copy), lab.described(original)) == []
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
+    assert server.checksums(copy) == server.checksums(original)
+    assert differences(server.described(copy), server.described(original)) == []
 
 
-def test_chinook_comes_back_equal(lab: Laboratory, tmp_path: Path) -> None:
+def test_chinook_comes_back_equal(server: MysqlServer, tmp_path: Path) -> None:
     script = next((path for path in CHINOOK if path.is_file()), None)
     if script is None:
         pytest.skip("the Chinook sample database does not lie beside the project")
-    original, copy = lab.database(), lab.name()
+    original, copy = server.database(), server.name()
     text = script.read_text()
-    lab.load(original, text[text.index("CREATE TABLE") :].encode())
-    parts = keep(MysqlSource(lab.url(original)), tmp_path)
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
-    assert len(lab.checksums(original)) == 11
-    assert differences(lab.described(copy), lab.described(original)) == []
+    server.load(original, text[text.index("CREATE TABLE") :].encode())
+    parts = keep(MysqlSource(server.url(original)), tmp_path)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
+    assert len(server.checksums(original)) == 11
+    assert differences(server.described(copy), server.described(original)) == []

@@ -20,9 +20,9 @@ from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.connection import Address
 from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.session import ServerVersion, session
-from tests.engine.mysql.laboratory import MARIADB, PASSWORD, Laboratory, numbers
 from tests.support.depth import deep
 from tests.support.loop import bring_back, keep
+from tests.support.mysql_server import MARIADB, PASSWORD, MysqlServer, numbers
 from tests.support.waiting import until
 
 ACCOUNTS = 200
@@ -50,8 +50,8 @@ HINDRANCES = {
 class Transfers:
     """Moves amounts between tables, in transactions that keep the sum, until told to stop."""
 
-    def __init__(self, lab: Laboratory, database: str) -> None:
-        self._connection = lab.connect(database)
+    def __init__(self, server: MysqlServer, database: str) -> None:
+        self._connection = server.connect(database)
         self._over = threading.Event()
         self._some = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -80,20 +80,22 @@ class Transfers:
                     self._some.set()
 
 
-def test_every_snapshot_under_writes_keeps_the_invariant(lab: Laboratory, tmp_path: Path) -> None:
-    original, copy = lab.database(*ACCOUNT_TABLES), lab.name()
+def test_every_snapshot_under_writes_keeps_the_invariant(
+    server: MysqlServer, tmp_path: Path
+) -> None:
+    original, copy = server.database(*ACCOUNT_TABLES), server.name()
     proofs: list[dict[str, str]] = []
-    with Transfers(lab, original):
+    with Transfers(server, original):
         for attempt in range(BACKUPS):
             folder = tmp_path / str(attempt)
             parts = keep(
-                MysqlSource(lab.url(original)),
+                MysqlSource(server.url(original)),
                 folder,
                 workers=WORKERS,
                 meanwhile=lambda snapshot: proofs.append(snapshot.proof),
             )
-            bring_back(MysqlTarget(lab.url(copy)), parts, folder, overwrite=True)
-            ((total,),) = lab.ask(
+            bring_back(MysqlTarget(server.url(copy)), parts, folder, overwrite=True)
+            ((total,),) = server.ask(
                 copy,
                 "SELECT (SELECT SUM(amount) FROM debit) + (SELECT SUM(amount) FROM credit)"
                 " + (SELECT SUM(amount) FROM unkeyed)",
@@ -104,29 +106,29 @@ def test_every_snapshot_under_writes_keeps_the_invariant(lab: Laboratory, tmp_pa
     assert all(float(proof["lock_held_milliseconds"]) < 2000 for proof in proofs)
 
 
-def test_a_killed_session_loses_the_snapshot_and_is_never_replaced(lab: Laboratory) -> None:
-    original = lab.database(*WIDE_TABLE)
-    user = lab.account("ALL ON *.*")
-    source = MysqlSource(lab.url(original, user=user), password=PASSWORD)
+def test_a_killed_session_loses_the_snapshot_and_is_never_replaced(server: MysqlServer) -> None:
+    original = server.database(*WIDE_TABLE)
+    user = server.account("ALL ON *.*")
+    source = MysqlSource(server.url(original, user=user), password=PASSWORD)
     with source.open(workers=1) as snapshot:
         (wide,) = [part for part in snapshot.parts if part.kind is PartKind.DATA]
         lost = pytest.raises(SnapshotLost, match="cannot go on reading the snapshot")
         with lost, snapshot.read(wide) as stream:
             for number, _ in enumerate(stream):
                 if number == 0:
-                    lab.kill(user)
+                    server.kill(user)
         with pytest.raises(SnapshotLost, match="no session"), snapshot.read(wide):
             pass
-    until(lambda: lab.sessions(user) == [])
+    until(lambda: server.sessions(user) == [])
 
 
 @pytest.mark.parametrize("key", ["PRIMARY KEY", ""])
-def test_leaving_a_part_early_ends_the_work_on_it_only(lab: Laboratory, key: str) -> None:
-    original = lab.database(
+def test_leaving_a_part_early_ends_the_work_on_it_only(server: MysqlServer, key: str) -> None:
+    original = server.database(
         f"CREATE TABLE wide (id int {key}, a varchar(1000))",
         f"INSERT INTO wide SELECT seq, REPEAT('a', 1000) FROM {numbers(20_000)}",
     )
-    with MysqlSource(lab.url(original)).open(workers=2) as snapshot:
+    with MysqlSource(server.url(original)).open(workers=2) as snapshot:
         (wide,) = [part for part in snapshot.parts if part.kind is PartKind.DATA]
         with snapshot.read(wide) as stream:
             chunks = iter(stream)
@@ -137,8 +139,8 @@ def test_leaving_a_part_early_ends_the_work_on_it_only(lab: Laboratory, key: str
         assert again.rows == 20000
 
 
-def test_abort_ends_a_read_from_another_thread(lab: Laboratory) -> None:
-    original = lab.database(*WIDE_TABLE)
+def test_abort_ends_a_read_from_another_thread(server: MysqlServer) -> None:
+    original = server.database(*WIDE_TABLE)
     failures: list[HoldfastError] = []
 
     def read(snapshot: Snapshot, started: threading.Event, go_on: threading.Event) -> None:
@@ -151,7 +153,7 @@ def test_abort_ends_a_read_from_another_thread(lab: Laboratory) -> None:
         except HoldfastError as error:
             failures.append(error)
 
-    with MysqlSource(lab.url(original)).open(workers=1) as snapshot:
+    with MysqlSource(server.url(original)).open(workers=1) as snapshot:
         started, go_on = threading.Event(), threading.Event()
         reader = threading.Thread(target=read, args=(snapshot, started, go_on))
         reader.start()
@@ -167,64 +169,68 @@ def test_abort_ends_a_read_from_another_thread(lab: Laboratory) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda lab, name: lab.run(name, "ALTER TABLE wide ADD INDEX (a(10)), FORCE"),
-        lambda lab, name: lab.run(name, "TRUNCATE TABLE wide"),
-        lambda lab, name: lab.run(name, "RENAME TABLE wide TO narrow"),
+        lambda server, name: server.run(name, "ALTER TABLE wide ADD INDEX (a(10)), FORCE"),
+        lambda server, name: server.run(name, "TRUNCATE TABLE wide"),
+        lambda server, name: server.run(name, "RENAME TABLE wide TO narrow"),
     ],
     ids=["rebuilt", "emptied", "renamed"],
 )
 def test_a_table_changed_after_the_snapshot_fails_by_name(
-    lab: Laboratory, tmp_path: Path, change: Callable[[Laboratory, str], None]
+    server: MysqlServer, tmp_path: Path, change: Callable[[MysqlServer, str], None]
 ) -> None:
-    original = lab.database(*WIDE_TABLE)
+    original = server.database(*WIDE_TABLE)
     with pytest.raises(BackupFailed, match="wide") as failure:
-        keep(MysqlSource(lab.url(original)), tmp_path, meanwhile=lambda _: change(lab, original))
+        keep(
+            MysqlSource(server.url(original)),
+            tmp_path,
+            meanwhile=lambda _: change(server, original),
+        )
     assert "altered after the snapshot" in failure.value.hint
 
 
 def test_a_table_that_was_read_is_free_for_ddl_unless_the_binary_log_holds_it(
-    lab: Laboratory,
+    server: MysqlServer,
 ) -> None:
-    original = lab.database(*WIDE_TABLE)
-    ((binary_log,),) = lab.ask("mysql", "SELECT @@log_bin")
+    original = server.database(*WIDE_TABLE)
+    ((binary_log,),) = server.ask("mysql", "SELECT @@log_bin")
     # MariaDB keeps metadata locks over ROLLBACK TO SAVEPOINT where it writes a binary log.
     waits = pytest.raises(pymysql.OperationalError, match="1205")
-    with MysqlSource(lab.url(original)).open(workers=1) as snapshot:
+    with MysqlSource(server.url(original)).open(workers=1) as snapshot:
         (wide,) = [part for part in snapshot.parts if part.kind is PartKind.DATA]
         with snapshot.read(wide) as stream:
             for _ in stream:
                 pass
-        with waits if lab.brand is MARIADB and binary_log == "1" else nullcontext():
-            lab.run(original, "SET lock_wait_timeout = 2", "ALTER TABLE wide ADD COLUMN b int")
+        with waits if server.brand is MARIADB and binary_log == "1" else nullcontext():
+            server.run(original, "SET lock_wait_timeout = 2", "ALTER TABLE wide ADD COLUMN b int")
 
 
-def test_a_lock_that_is_not_granted_fails_within_its_time_and_says_why(lab: Laboratory) -> None:
-    original = lab.database(*WIDE_TABLE)
-    take, release = HINDRANCES[lab.brand.name]
+def test_a_lock_that_is_not_granted_fails_within_its_time_and_says_why(server: MysqlServer) -> None:
+    original = server.database(*WIDE_TABLE)
+    take, release = HINDRANCES[server.brand.name]
     choices = Options(wait_seconds=0)
     why = {
         "mariadb": "was not granted in 1 tries over 0 seconds",
         # An idle session is seen before anybody would wait behind us.
         "mysql": "holds table '.*wide' locked, also after waiting",
     }
-    with lab.connect(original) as other, other.cursor() as cursor:
+    with server.connect(original) as other, other.cursor() as cursor:
         cursor.execute(take)
-        refused = pytest.raises(BackupFailed, match=why[lab.brand.name])
-        with refused, MysqlSource(lab.url(original), choices=choices).open(workers=1):
+        refused = pytest.raises(BackupFailed, match=why[server.brand.name])
+        with refused, MysqlSource(server.url(original), choices=choices).open(workers=1):
             pass
         cursor.execute(release)
-    with MysqlSource(lab.url(original)).open(workers=1) as snapshot:
+    with MysqlSource(server.url(original)).open(workers=1) as snapshot:
         assert snapshot.parts
 
 
 def test_others_wait_behind_a_lock_for_no_longer_than_one_short_try(
-    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+    server: MysqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("holdfast.sources.mysql.rows.lock.PAUSE_SECONDS", 0.01)
-    original = lab.database(*WIDE_TABLE)
-    take, release = HINDRANCES[lab.brand.name]
-    address = Address.parse(lab.url(original))
-    with session(address) as holder, lab.connect(original) as other, other.cursor() as cursor:
+    original = server.database(*WIDE_TABLE)
+    take, release = HINDRANCES[server.brand.name]
+    address = Address.parse(server.url(original))
+    with session(address) as holder, server.connect(original) as other, other.cursor() as cursor:
         cursor.execute(take)
 
         def after_a_try() -> str:

@@ -11,15 +11,15 @@ from holdfast.model.errors import BackupFailed, GrantMissing, Unsupported
 from holdfast.ports.source import Snapshot
 from holdfast.sources.mysql.dump.source import MysqlToolsSource
 from holdfast.sources.mysql.restore.target import MysqlTarget
-from tests.engine.mysql.laboratory import (
+from tests.support.loop import bring_back, keep
+from tests.support.mysql_server import (
     MARIADB,
     PASSWORD,
-    Laboratory,
+    MysqlServer,
     differences,
     of_database,
     ticked,
 )
-from tests.support.loop import bring_back, keep
 
 PROGRAMS = (
     "CREATE TABLE parent (id int PRIMARY KEY, total int NOT NULL DEFAULT 0)",
@@ -46,41 +46,41 @@ KINDS = pytest.mark.parametrize("as_tables", [False, True], ids=["whole", "by ta
 
 @KINDS
 def test_programs_views_events_and_triggers_come_back_and_fired_for_no_row(
-    lab: Laboratory, tmp_path: Path, *, as_tables: bool
+    server: MysqlServer, tmp_path: Path, *, as_tables: bool
 ) -> None:
-    original, copy = lab.database(*PROGRAMS), lab.name()
-    parts = keep(MysqlToolsSource(lab.url(original), as_tables=as_tables), tmp_path)
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
-    assert differences(lab.described(copy), lab.described(original)) == []
-    assert lab.ask(copy, "SELECT doubled FROM a_view_on_it ORDER BY id") == [("20",), ("40",)]
+    original, copy = server.database(*PROGRAMS), server.name()
+    parts = keep(MysqlToolsSource(server.url(original), as_tables=as_tables), tmp_path)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
+    assert differences(server.described(copy), server.described(original)) == []
+    assert server.ask(copy, "SELECT doubled FROM a_view_on_it ORDER BY id") == [("20",), ("40",)]
 
 
 @KINDS
 def test_the_corpus_comes_back_equal_but_for_what_was_announced(
-    lab: Laboratory, tmp_path: Path, *, as_tables: bool
+    server: MysqlServer, tmp_path: Path, *, as_tables: bool
 ) -> None:
-    original, copy = lab.corpus(), lab.name()
-    lab.run(original, *without_what_is_refused(lab, original, as_tables=as_tables))
-    source = MysqlToolsSource(lab.url(original), as_tables=as_tables)
+    original, copy = server.corpus(), server.name()
+    server.run(original, *without_what_is_refused(server, original, as_tables=as_tables))
+    source = MysqlToolsSource(server.url(original), as_tables=as_tables)
     proofs: list[dict[str, str]] = []
     parts = keep(source, tmp_path, meanwhile=lambda taken: proofs.append(taken.proof))
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     announced = {
         column.partition(".")[0]
         for kind in ("rounded_columns", "converted_columns", "json_columns")
         for column in proofs[0].get(kind, "").split(", ")
     }
-    before, after = lab.checksums(original), lab.checksums(copy)
+    before, after = server.checksums(original), server.checksums(copy)
     assert before.keys() == after.keys()
     changed = {name for name in before if before[name] != after[name]}
     assert changed <= announced | BEYOND_A_DUMP
 
 
 def test_a_dump_that_is_restored_under_another_name_does_not_touch_the_old_one(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE t (at date)",
         "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'",
@@ -89,23 +89,23 @@ def test_a_dump_that_is_restored_under_another_name_does_not_touch_the_old_one(
         "ALTER DATABASE CHARACTER SET latin1 COLLATE latin1_bin",
         "CREATE VIEW v AS SELECT at FROM t WHERE (SELECT COUNT(*) FROM mysql.user) > 0",
     )
-    if lab.brand is MARIADB:
-        lab.run(original, "CREATE SEQUENCE s", "CREATE TABLE u (a int DEFAULT NEXTVAL(s))")
-    parts = keep(MysqlToolsSource(lab.url(original)), tmp_path)
-    description = lab.described(original)
+    if server.brand is MARIADB:
+        server.run(original, "CREATE SEQUENCE s", "CREATE TABLE u (a int DEFAULT NEXTVAL(s))")
+    parts = keep(MysqlToolsSource(server.url(original)), tmp_path)
+    description = server.described(original)
     # A server that does not have it could not alter it either.
-    lab.drop(original)
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
-    assert differences(lab.described(copy), description) == []
-    assert lab.ask(copy, "SELECT CONCAT(at) FROM t") == [("2024-02-31",)]
+    server.drop(original)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
+    assert differences(server.described(copy), description) == []
+    assert server.ask(copy, "SELECT CONCAT(at) FROM t") == [("2024-02-31",)]
 
 
 @KINDS
 def test_the_label_of_a_backup_says_how_consistent_it_is(
-    lab: Laboratory, tmp_path: Path, *, as_tables: bool
+    server: MysqlServer, tmp_path: Path, *, as_tables: bool
 ) -> None:
     seen: list[Snapshot] = []
-    source = MysqlToolsSource(lab.url(lab.database(*PROGRAMS)), as_tables=as_tables)
+    source = MysqlToolsSource(server.url(server.database(*PROGRAMS)), as_tables=as_tables)
     parts = keep(source, tmp_path, meanwhile=seen.append)
     label = Consistency.PER_TABLE if as_tables else Consistency.PER_DATABASE
     assert (seen[0].consistency, source.plan().consistency) == (label, label)
@@ -121,114 +121,118 @@ def test_the_label_of_a_backup_says_how_consistent_it_is(
     ],
 )
 def test_a_table_that_is_dropped_or_altered_in_the_middle_fails_by_its_name(
-    lab: Laboratory, tmp_path: Path, statement: str, cause: str
+    server: MysqlServer, tmp_path: Path, statement: str, cause: str
 ) -> None:
-    database = lab.database("CREATE TABLE t (id int PRIMARY KEY)")
-    source = MysqlToolsSource(lab.url(database), as_tables=True)
+    database = server.database("CREATE TABLE t (id int PRIMARY KEY)")
+    source = MysqlToolsSource(server.url(database), as_tables=True)
     with pytest.raises(BackupFailed) as failure:
-        keep(source, tmp_path, meanwhile=lambda _: lab.run(database, statement))
+        keep(source, tmp_path, meanwhile=lambda _: server.run(database, statement))
     assert failure.value.message.startswith(f"cannot back up table '{database}.t': ")
     assert cause in failure.value.message
     assert "run the backup again" in failure.value.hint
 
 
 def test_a_table_dropped_before_the_whole_dump_is_simply_not_in_it(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    database = lab.database("CREATE TABLE t (id int)", "CREATE TABLE u (id int)")
-    source = MysqlToolsSource(lab.url(database))
-    keep(source, tmp_path, meanwhile=lambda _: lab.run(database, "DROP TABLE t"))
+    database = server.database("CREATE TABLE t (id int)", "CREATE TABLE u (id int)")
+    source = MysqlToolsSource(server.url(database))
+    keep(source, tmp_path, meanwhile=lambda _: server.run(database, "DROP TABLE t"))
     (dump,) = (tmp_path / "dump").iterdir()
     assert b"CREATE TABLE `u`" in dump.read_bytes()
     assert b"CREATE TABLE `t`" not in dump.read_bytes()
 
 
 def test_tables_of_other_engines_are_locked_one_by_one_or_refused(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    database = lab.database(
+    database = server.database(
         "CREATE TABLE torn (id int PRIMARY KEY) ENGINE=MyISAM", "INSERT INTO torn VALUES (1)"
     )
     with pytest.raises(Unsupported, match=r"torn' \(MyISAM\)") as refused:
-        MysqlToolsSource(lab.url(database)).check()
+        MysqlToolsSource(server.url(database)).check()
     assert "backup_as_tables" in refused.value.hint
-    user = lab.reader(database)
-    source = MysqlToolsSource(lab.url(database, user=user), password=PASSWORD, as_tables=True)
+    user = server.reader(database)
+    source = MysqlToolsSource(server.url(database, user=user), password=PASSWORD, as_tables=True)
     with pytest.raises(GrantMissing) as lacking:
         source.check()
     assert f"GRANT LOCK TABLES ON {ticked(database)}.*" in lacking.value.hint
-    lab.run(database, f"GRANT {of_database(database, 'LOCK TABLES')} TO {ticked(user)}@localhost")
-    copy = lab.name()
-    bring_back(MysqlTarget(lab.url(copy)), keep(source, tmp_path), tmp_path)
-    assert lab.checksums(copy) == lab.checksums(database)
+    server.run(
+        database, f"GRANT {of_database(database, 'LOCK TABLES')} TO {ticked(user)}@localhost"
+    )
+    copy = server.name()
+    bring_back(MysqlTarget(server.url(copy)), keep(source, tmp_path), tmp_path)
+    assert server.checksums(copy) == server.checksums(database)
 
 
 def test_the_documented_grants_suffice_without_the_lock_of_one_moment(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    database = lab.database(*PROGRAMS)
-    whole = [right for right in lab.brand.whole_server if right == "SHOW_ROUTINE"]
-    user = lab.account(
+    database = server.database(*PROGRAMS)
+    whole = [right for right in server.brand.whole_server if right == "SHOW_ROUTINE"]
+    user = server.account(
         *(f"{right} ON *.*" for right in whole),
         of_database(database, "SELECT", "SHOW VIEW", "TRIGGER", "EVENT", "EXECUTE"),
         "SELECT ON `mysql`.*",
     )
-    copy = lab.name()
+    copy = server.name()
     for as_tables in (False, True):
         folder = tmp_path / str(as_tables)
         folder.mkdir()
         source = MysqlToolsSource(
-            lab.url(database, user=user), password=PASSWORD, as_tables=as_tables
+            server.url(database, user=user), password=PASSWORD, as_tables=as_tables
         )
         assert all(not finding.problem for finding in source.check())
-        bring_back(MysqlTarget(lab.url(copy)), keep(source, folder), folder, overwrite=True)
-        assert differences(lab.described(copy), lab.described(database)) == []
+        bring_back(MysqlTarget(server.url(copy)), keep(source, folder), folder, overwrite=True)
+        assert differences(server.described(copy), server.described(database)) == []
 
 
 @pytest.mark.parametrize("lacking", ["SHOW VIEW", "TRIGGER", "EVENT", "EXECUTE"])
-def test_a_missing_grant_is_spelled_out(lab: Laboratory, lacking: str) -> None:
-    if lacking == "EXECUTE" and lab.brand is not MARIADB:
+def test_a_missing_grant_is_spelled_out(server: MysqlServer, lacking: str) -> None:
+    if lacking == "EXECUTE" and server.brand is not MARIADB:
         pytest.skip("mysqldump describes views without running them")
-    database = lab.database("CREATE TABLE t (id int)")
-    whole = ("SHOW_ROUTINE",) if "SHOW_ROUTINE" in lab.brand.whole_server else ("USAGE",)
+    database = server.database("CREATE TABLE t (id int)")
+    whole = ("SHOW_ROUTINE",) if "SHOW_ROUTINE" in server.brand.whole_server else ("USAGE",)
     rights = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT", "EXECUTE")
     others = [each for each in rights if each != lacking]
-    user = lab.account(f"{whole[0]} ON *.*", of_database(database, *others), "SELECT ON `mysql`.*")
+    user = server.account(
+        f"{whole[0]} ON *.*", of_database(database, *others), "SELECT ON `mysql`.*"
+    )
     with pytest.raises(GrantMissing) as failure:
-        MysqlToolsSource(lab.url(database, user=user), password=PASSWORD).check()
+        MysqlToolsSource(server.url(database, user=user), password=PASSWORD).check()
     assert failure.value.hint == (
         f"GRANT {lacking} ON {ticked(database)}.* TO {ticked(user)}@`localhost`"
     )
 
 
-def test_history_of_versioned_tables_comes_along(lab: Laboratory, tmp_path: Path) -> None:
-    if lab.brand is not MARIADB:
+def test_history_of_versioned_tables_comes_along(server: MysqlServer, tmp_path: Path) -> None:
+    if server.brand is not MARIADB:
         pytest.skip("only MariaDB has system-versioned tables")
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE past (id int PRIMARY KEY, a int) WITH SYSTEM VERSIONING",
         "INSERT INTO past VALUES (1, 1)",
         "UPDATE past SET a = 2",
     )
-    parts = keep(MysqlToolsSource(lab.url(original), as_tables=True), tmp_path)
-    bring_back(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    parts = keep(MysqlToolsSource(server.url(original), as_tables=True), tmp_path)
+    bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     asked = "SELECT id, a, row_start FROM past FOR SYSTEM_TIME ALL ORDER BY row_start"
-    assert len(lab.ask(copy, asked)) == 2
-    assert lab.ask(copy, asked) == lab.ask(original, asked)
+    assert len(server.ask(copy, asked)) == 2
+    assert server.ask(copy, asked) == server.ask(original, asked)
 
 
-def without_what_is_refused(lab: Laboratory, database: str, *, as_tables: bool) -> list[str]:
+def without_what_is_refused(server: MysqlServer, database: str, *, as_tables: bool) -> list[str]:
     """What drops those; that they are refused is said by tests of their own."""
-    found = lab.ask(
+    found = server.ask(
         database,
         "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
         " AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND engine <> 'InnoDB'",
     )
     dropped = [] if as_tables else [f"DROP TABLE {ticked(name)}" for (name,) in found]
-    if lab.brand is MARIADB:
+    if server.brand is MARIADB:
         return dropped
-    libraries = lab.ask(
+    libraries = server.ask(
         database,
         "SELECT library_name FROM information_schema.libraries WHERE library_schema = DATABASE()",
     )

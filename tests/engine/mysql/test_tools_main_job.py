@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.engine.mysql.laboratory import PASSWORD, Laboratory
 from tests.engine.mysql.test_main_job import MysqlDatabases
 from tests.support.depth import deep
 from tests.support.hostile_store import HostileStore
-from tests.support.main_job import MainJob, Site
+from tests.support.installation import Installation
+from tests.support.main_job import MainJob
+from tests.support.mysql_server import PASSWORD, MysqlServer
 from tests.support.processes import children, named
 from tests.support.waiting import WAIT_SECONDS, until
 
@@ -51,16 +52,16 @@ class TestDumpHostileStore(HostileStore):
     """All of it, with one dump of a database."""
 
     @pytest.fixture
-    def databases(self, lab: Laboratory, tmp_path: Path) -> ToolsDatabases:
-        return ToolsDatabases(lab, tmp_path)
+    def databases(self, server: MysqlServer, tmp_path: Path) -> ToolsDatabases:
+        return ToolsDatabases(server, tmp_path)
 
 
 class TestDumpsOfTablesHostileStore(HostileStore):
     """All of it, with a dump a table."""
 
     @pytest.fixture
-    def databases(self, lab: Laboratory, tmp_path: Path) -> TableDatabases:
-        return TableDatabases(lab, tmp_path)
+    def databases(self, server: MysqlServer, tmp_path: Path) -> TableDatabases:
+        return TableDatabases(server, tmp_path)
 
 
 class TestDumpOfADatabase(MainJob):
@@ -69,8 +70,8 @@ class TestDumpOfADatabase(MainJob):
     consistency = "per-database"
 
     @pytest.fixture
-    def databases(self, lab: Laboratory, tmp_path: Path) -> ToolsDatabases:
-        return ToolsDatabases(lab, tmp_path)
+    def databases(self, server: MysqlServer, tmp_path: Path) -> ToolsDatabases:
+        return ToolsDatabases(server, tmp_path)
 
     @pytest.mark.parametrize(
         ("victim", "names"), [("dump", DUMPS), ("compressor", COMPRESSORS)], ids=lambda each: each
@@ -78,21 +79,21 @@ class TestDumpOfADatabase(MainJob):
     def test_a_member_of_the_pipe_that_is_killed_is_named_and_leaves_nothing(
         self, databases: ToolsDatabases, tmp_path: Path, victim: str, names: tuple[str, ...]
     ) -> None:
-        site = piped(tmp_path, databases.source(databases.make(rows=40_000)), "pigz")
-        with site.standing_still() as running:
+        installation = piped(tmp_path, databases.source(databases.make(rows=40_000)), "pigz")
+        with installation.standing_still() as running:
             (member,) = children(running.pid, *names)
             os.kill(member.pid, signal.SIGKILL)
             running.send_signal(signal.SIGCONT)
             assert running.wait(WAIT_SECONDS) == 30
         assert named(*DUMPS, "pigz") == []
-        (failed,) = site.files()
+        (failed,) = installation.files()
         assert failed.name == "failed.json"
-        last = site.run("status", "shop", code=44)["jobs"][0]["last_run"]
+        last = installation.run("status", "shop", code=44)["jobs"][0]["last_run"]
         assert f"{member.name} ended with SIGKILL" in last["error"]
 
     def test_a_signal_ends_the_whole_pipe(self, databases: ToolsDatabases, tmp_path: Path) -> None:
-        site = piped(tmp_path, databases.source(databases.make(rows=40_000)), "pigz")
-        with site.standing_still() as running:
+        installation = piped(tmp_path, databases.source(databases.make(rows=40_000)), "pigz")
+        with installation.standing_still() as running:
             assert len(children(running.pid, *DUMPS, "pigz")) == 2
             running.send_signal(signal.SIGINT)
             running.send_signal(signal.SIGCONT)
@@ -100,14 +101,14 @@ class TestDumpOfADatabase(MainJob):
         assert named(*DUMPS, "pigz") == []
 
     def test_a_dump_that_waits_for_ever_is_ended_in_time(
-        self, lab: Laboratory, databases: ToolsDatabases, tmp_path: Path
+        self, server: MysqlServer, databases: ToolsDatabases, tmp_path: Path
     ) -> None:
         database = databases.make(rows=10)
-        site = piped(tmp_path, databases.source(database), "gzip")
-        site.job["timeout"] = "3s"
-        with lab.connect(database) as held, held.cursor() as cursor:
+        installation = piped(tmp_path, databases.source(database), "gzip")
+        installation.job["timeout"] = "3s"
+        with server.connect(database) as held, held.cursor() as cursor:
             cursor.execute("LOCK TABLES filler WRITE")
-            assert "longer than" in site.run("backup", "shop", code=33)["error"]
+            assert "longer than" in installation.run("backup", "shop", code=33)["error"]
         assert named(*DUMPS, "gzip") == []
 
     @pytest.mark.parametrize(
@@ -118,41 +119,41 @@ class TestDumpOfADatabase(MainJob):
         self, databases: ToolsDatabases, tmp_path: Path, program: str, asked: int, level: int
     ) -> None:
         database = databases.make(rows=3000)
-        site = piped(tmp_path, databases.source(database), program)
-        site.job["compression"]["level"] = asked
-        site.run("backup", "shop")
-        (manifest,) = site.manifests()
+        installation = piped(tmp_path, databases.source(database), program)
+        installation.job["compression"]["level"] = asked
+        installation.run("backup", "shop")
+        (manifest,) = installation.manifests()
         assert manifest["tools"][program] == f"level {level}"
-        assert site.run("verify", "shop/latest")["verified"] is True
+        assert installation.run("verify", "shop/latest")["verified"] is True
         restored = databases.new_name()
-        site.run("restore", "shop/latest", "--to", databases.url(restored))
+        installation.run("restore", "shop/latest", "--to", databases.url(restored))
         assert databases.checksums(restored) == databases.checksums(database)
 
     @pytest.mark.parametrize("missing", ["pigz", "dump"])
     def test_a_missing_program_is_named_with_its_package(
         self, databases: ToolsDatabases, tmp_path: Path, missing: str
     ) -> None:
-        site = piped(tmp_path, databases.source(databases.make()), "pigz")
+        installation = piped(tmp_path, databases.source(databases.make()), "pigz")
         left = ("pigz",) if missing == "dump" else DUMPS
         environment = {"PATH": str(only(tmp_path, *left))}
         for command in ("check", "backup"):
-            document = site.run(command, "shop", code=14, environment=environment)
+            document = installation.run(command, "shop", code=14, environment=environment)
             assert "it is not installed" in str(document)
             assert ("client" if missing == "dump" else "install pigz") in str(document)
 
     def test_a_password_is_in_no_list_of_processes(
-        self, lab: Laboratory, databases: ToolsDatabases, tmp_path: Path
+        self, server: MysqlServer, databases: ToolsDatabases, tmp_path: Path
     ) -> None:
         database = databases.make(rows=40_000)
         secret = tmp_path / "password"
         secret.write_text(PASSWORD + "\n")
         secret.chmod(0o600)
         source = databases.source(database) | {
-            "dsn": lab.url(database, user=lab.account("ALL ON *.*")),
+            "dsn": server.url(database, user=server.account("ALL ON *.*")),
             "password_file": str(secret),
         }
-        site = piped(tmp_path, source, "pigz")
-        with site.standing_still() as running:
+        installation = piped(tmp_path, source, "pigz")
+        with installation.standing_still() as running:
             shown = b"".join(
                 Path(f"/proc/{each.pid}/{file}").read_bytes()
                 for each in children(running.pid, *DUMPS, "pigz")
@@ -167,10 +168,12 @@ class TestDumpOfADatabase(MainJob):
     def test_a_single_table_of_it_is_refused(
         self, databases: ToolsDatabases, tmp_path: Path
     ) -> None:
-        site = Site(tmp_path, databases.source(databases.make(rows=10)))
-        site.run("backup", "shop")
+        installation = Installation(tmp_path, databases.source(databases.make(rows=10)))
+        installation.run("backup", "shop")
         url = databases.url(databases.new_name())
-        refused = site.run("restore", "shop/latest", "--to", url, "--table", "filler", code=23)
+        refused = installation.run(
+            "restore", "shop/latest", "--to", url, "--table", "filler", code=23
+        )
         assert "backup_as_tables" in refused["hint"]
 
 
@@ -180,24 +183,24 @@ class TestDumpsOfTables(MainJob):
     consistency = "per-table"
 
     @pytest.fixture
-    def databases(self, lab: Laboratory, tmp_path: Path) -> TableDatabases:
-        return TableDatabases(lab, tmp_path)
+    def databases(self, server: MysqlServer, tmp_path: Path) -> TableDatabases:
+        return TableDatabases(server, tmp_path)
 
     def test_hundreds_of_tables_never_have_more_pipes_than_slots_and_leave_no_zombie(
-        self, lab: Laboratory, databases: TableDatabases, tmp_path: Path
+        self, server: MysqlServer, databases: TableDatabases, tmp_path: Path
     ) -> None:
         tables = [f"CREATE TABLE t{number} (id int PRIMARY KEY)" for number in range(PIECES)]
         rows = [f"INSERT INTO t{number} VALUES ({number})" for number in range(PIECES)]
-        database = lab.database(*tables, *rows)
-        site = piped(tmp_path, databases.source(database), "gzip")
-        site.job["max_concurrent_processes"] = 2
-        seen = watched(site)
+        database = server.database(*tables, *rows)
+        installation = piped(tmp_path, databases.source(database), "gzip")
+        installation.job["max_concurrent_processes"] = 2
+        seen = watched(installation)
         assert seen["code"] == 0
         assert 1 <= seen["pipes"] <= 2
         assert seen["members"] <= 4
         assert named(*DUMPS, "gzip") == []
         restored = databases.new_name()
-        site.run("restore", "shop/latest", "--to", databases.url(restored))
+        installation.run("restore", "shop/latest", "--to", databases.url(restored))
         assert databases.checksums(restored) == databases.checksums(database)
         assert len(databases.checksums(restored)) == PIECES
 
@@ -205,18 +208,18 @@ class TestDumpsOfTables(MainJob):
         self, databases: TableDatabases, tmp_path: Path
     ) -> None:
         database = databases.make(rows=10)
-        site = Site(tmp_path, databases.source(database))
-        site.run("backup", "shop")
+        installation = Installation(tmp_path, databases.source(database))
+        installation.run("backup", "shop")
         restored, url = databases.new_name(), databases.url
-        site.run("restore", "shop/latest", "--to", url(restored), "--table", "filler")
+        installation.run("restore", "shop/latest", "--to", url(restored), "--table", "filler")
         assert databases.checksums(restored) == databases.checksums(database)
 
 
-def piped(folder: Path, source: dict[str, Any], program: str) -> Site:
-    """A site whose dumps go through `program`."""
-    site = Site(folder, source)
-    site.job["compression"] = {"program": program}
-    return site
+def piped(folder: Path, source: dict[str, Any], program: str) -> Installation:
+    """An installation whose dumps go through `program`."""
+    installation = Installation(folder, source)
+    installation.job["compression"] = {"program": program}
+    return installation
 
 
 def only(folder: Path, *programs: str) -> Path:
@@ -230,11 +233,13 @@ def only(folder: Path, *programs: str) -> Path:
     return place
 
 
-def watched(site: Site) -> dict[str, int]:
+def watched(installation: Installation) -> dict[str, int]:
     """Run the backup, and count its children all the while."""
     pipes = members = 0
     ends = time.monotonic() + WAIT_SECONDS
-    with subprocess.Popen(site.argv("backup", "shop"), stderr=subprocess.DEVNULL) as running:
+    with subprocess.Popen(
+        installation.argv("backup", "shop"), stderr=subprocess.DEVNULL
+    ) as running:
         while running.poll() is None and time.monotonic() < ends:
             found = children(running.pid)
             members = max(members, len(found))

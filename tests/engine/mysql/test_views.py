@@ -11,26 +11,28 @@ from holdfast.model.backup import Part
 from holdfast.model.errors import RestoreFailed
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
-from tests.engine.mysql.laboratory import Laboratory, differences, ticked
 from tests.support.loop import keep, restored
+from tests.support.mysql_server import MysqlServer, differences, ticked
 
 
-def kept(lab: Laboratory, original: str, folder: Path) -> tuple[tuple[Part, ...], dict[str, Any]]:
+def kept(
+    server: MysqlServer, original: str, folder: Path
+) -> tuple[tuple[Part, ...], dict[str, Any]]:
     told: dict[str, Any] = {}
 
     def look(snapshot: Any) -> None:
         told["proof"] = snapshot.proof
         told["notes"] = snapshot.notes
 
-    return keep(MysqlSource(lab.url(original)), folder, meanwhile=look), told
+    return keep(MysqlSource(server.url(original)), folder, meanwhile=look), told
 
 
 def test_views_come_back_after_those_that_they_read_however_they_name_them(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    other = lab.database("CREATE TABLE z_view (a int)", "CREATE TABLE apart (a int)")
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    other = server.database("CREATE TABLE z_view (a int)", "CREATE TABLE apart (a int)")
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE base (a int PRIMARY KEY)",
         "INSERT INTO base VALUES (1), (2)",
@@ -43,63 +45,63 @@ def test_views_come_back_after_those_that_they_read_however_they_name_them(
         "CREATE VIEW c_view AS SELECT a FROM z_view WITH CHECK OPTION",
         f"CREATE VIEW d_view AS SELECT (SELECT MAX(a) FROM z_view) AS m FROM {ticked(other)}.apart",
     )
-    parts, _ = kept(lab, original, tmp_path)
-    found = restored(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    parts, _ = kept(server, original, tmp_path)
+    found = restored(MysqlTarget(server.url(copy)), parts, tmp_path)
     assert (found.failed, found.notes) == ((), ())
-    assert differences(lab.described(copy), lab.described(original)) == []
+    assert differences(server.described(copy), server.described(original)) == []
     # A view that was made over a stand-in would not take rows.
-    lab.run(copy, "INSERT INTO c_view VALUES (3)")
-    stock = lab.database()
+    server.run(copy, "INSERT INTO c_view VALUES (3)")
+    stock = server.database()
     for name in ("pre-data.sql", "post-data.sql"):
-        lab.load(stock, (tmp_path / name).read_bytes())
-    assert lab.ask(stock, "SELECT COUNT(*) FROM a_view") == [("0",)]
+        server.load(stock, (tmp_path / name).read_bytes())
+    assert server.ask(stock, "SELECT COUNT(*) FROM a_view") == [("0",)]
 
 
 def test_a_view_whose_definer_is_gone_comes_back_and_so_do_views_that_read_it(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    original, copy = lab.database("CREATE TABLE base (a int PRIMARY KEY)"), lab.name()
-    gone = lab.account(f"SELECT ON {ticked(original)}.*")
-    lab.run(
+    original, copy = server.database("CREATE TABLE base (a int PRIMARY KEY)"), server.name()
+    gone = server.account(f"SELECT ON {ticked(original)}.*")
+    server.run(
         original,
         f"CREATE DEFINER = {ticked(gone)}@localhost VIEW v_gone AS SELECT a FROM base",
         "CREATE VIEW a_reader AS SELECT a FROM v_gone",
     )
-    lab.forget(gone)
-    parts, told = kept(lab, original, tmp_path)
+    server.forget(gone)
+    parts, told = kept(server, original, tmp_path)
     assert list(told["notes"]) == []
-    found = restored(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    found = restored(MysqlTarget(server.url(copy)), parts, tmp_path)
     assert (found.failed, found.notes) == ((), ())
     views = (
         "SELECT table_name, definer FROM information_schema.views WHERE table_schema = DATABASE()"
     )
-    assert sorted(lab.ask(copy, views)) == sorted(lab.ask(original, views))
-    assert len(lab.ask(copy, views)) == 2
+    assert sorted(server.ask(copy, views)) == sorted(server.ask(original, views))
+    assert len(server.ask(copy, views)) == 2
 
 
 def test_a_view_that_cannot_be_read_is_told_at_the_end_of_backup_and_of_restore(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE gone (a int)",
         "CREATE VIEW orphan AS SELECT a, '-- two\nlines' AS words FROM gone",
         "DROP TABLE gone",
     )
-    parts, told = kept(lab, original, tmp_path)
+    parts, told = kept(server, original, tmp_path)
     assert list(told["notes"]) == ["views that cannot be read, kept as text: orphan"]
-    found = restored(MysqlTarget(lab.url(copy)), parts, tmp_path)
+    found = restored(MysqlTarget(server.url(copy)), parts, tmp_path)
     (note,) = found.notes
     assert note.startswith("view 'orphan' is not there: it could not be read at the source either")
 
 
 def test_one_object_that_cannot_be_made_does_not_cost_the_others(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    elsewhere = lab.database("CREATE FUNCTION far(n int) RETURNS int DETERMINISTIC RETURN n")
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    elsewhere = server.database("CREATE FUNCTION far(n int) RETURNS int DETERMINISTIC RETURN n")
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         "CREATE TABLE base (a int PRIMARY KEY)",
         "INSERT INTO base VALUES (1), (2)",
@@ -108,42 +110,42 @@ def test_one_object_that_cannot_be_made_does_not_cost_the_others(
         "CREATE VIEW whole AS SELECT a FROM base",
         "CREATE FUNCTION near(n int) RETURNS int DETERMINISTIC RETURN n",
     )
-    parts, _ = kept(lab, original, tmp_path)
-    lab.drop(elsewhere)
-    target = MysqlTarget(lab.url(copy))
+    parts, _ = kept(server, original, tmp_path)
+    server.drop(elsewhere)
+    target = MysqlTarget(server.url(copy))
     with pytest.raises(RestoreFailed) as failure:
         restored(target, parts, tmp_path)
     assert "view 'lost'" in failure.value.message
     assert "--keep-going" in failure.value.hint
-    assert copy not in lab.databases()
+    assert copy not in server.databases()
     found = restored(target, parts, tmp_path, keep_going=True)
     assert next((each.kind, each.name) for each in found.failed) == ("view", "lost")
     assert {each.name for each in found.failed} == {"lost", "on_lost"}
-    assert lab.ask(copy, "SELECT * FROM whole ORDER BY a") == [("1",), ("2",)]
+    assert server.ask(copy, "SELECT * FROM whole ORDER BY a") == [("1",), ("2",)]
     assert [table.problem for table in found.tables] == [""]
     # Once the cause is gone the statements make what was missing.
-    lab.run("mysql", f"CREATE DATABASE {ticked(elsewhere)}")
-    lab.run(elsewhere, "CREATE FUNCTION far(n int) RETURNS int DETERMINISTIC RETURN n")
+    server.run("mysql", f"CREATE DATABASE {ticked(elsewhere)}")
+    server.run(elsewhere, "CREATE FUNCTION far(n int) RETURNS int DETERMINISTIC RETURN n")
     script = found.preamble + "".join(each.statement for each in found.failed)
-    lab.load(copy, script.encode())
-    assert lab.ask(copy, "SELECT b FROM on_lost ORDER BY b") == [("1",), ("2",)]
+    server.load(copy, script.encode())
+    assert server.ask(copy, "SELECT b FROM on_lost ORDER BY b") == [("1",), ("2",)]
 
 
 def test_a_table_whose_rows_are_refused_does_not_cost_the_others_of_its_pack(
-    lab: Laboratory, tmp_path: Path
+    server: MysqlServer, tmp_path: Path
 ) -> None:
-    original, copy = lab.database(), lab.name()
-    lab.run(
+    original, copy = server.database(), server.name()
+    server.run(
         original,
         *(f"CREATE TABLE {name} (a int PRIMARY KEY)" for name in "abc"),
         *(f"INSERT INTO {name} VALUES (1), (2)" for name in "abc"),
     )
-    parts, _ = kept(lab, original, tmp_path)
+    parts, _ = kept(server, original, tmp_path)
     (pack,) = (tmp_path / part.key for part in parts if part.members)
     text = pack.read_bytes()
     place = text.index(b"(1),\n(2)", text.index(b"INTO `b`"))
     pack.write_bytes(text[:place] + b"(1),\n(1)" + text[place + 8 :])
-    found = restored(MysqlTarget(lab.url(copy)), parts, tmp_path, keep_going=True)
+    found = restored(MysqlTarget(server.url(copy)), parts, tmp_path, keep_going=True)
     assert [(each.kind, each.name) for each in found.failed] == [("rows", f"{original}.b")]
     assert {table.relation.name for table in found.tables} == {"a", "c"}
-    assert lab.ask(copy, "SELECT COUNT(*) FROM c") == [("2",)]
+    assert server.ask(copy, "SELECT COUNT(*) FROM c") == [("2",)]

@@ -19,14 +19,14 @@ from holdfast.sources.mysql.dump.source import MysqlToolsSource
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.session_settings import SETTINGS
-from tests.engine.mysql.conftest import laboratory
+from tests.engine.mysql.conftest import mysql_server
 from tests.engine.mysql.harmless_variables import HARMLESS
-from tests.engine.mysql.laboratory import HERE, Laboratory, differences
 from tests.engine.mysql.rows_by_hand import content
 from tests.engine.mysql.server_variables import OWN_CHOICE, REFUSING, WORST, known
 from tests.engine.mysql.variables import LEFT_ALONE, Globals, variables
 from tests.support.depth import by_turns, deep
 from tests.support.loop import bring_back, keep
+from tests.support.mysql_server import SCRIPTS, MysqlServer, differences
 
 ENGINES: dict[str, Callable[[str], Source]] = {
     "native": MysqlSource,
@@ -51,7 +51,7 @@ GROUP = 12
 class Original:
     """A database as it was read, and as tools tell it, under the server's own settings."""
 
-    lab: Laboratory
+    server: MysqlServer
     database: str
     description: list[bytes]
     content: dict[str, str]
@@ -60,22 +60,24 @@ class Original:
     settings: Globals
 
     def require_equal(self, copy: str, *, but_for_definitions: bool = False) -> None:
-        assert content(self.lab, copy) == self.content
-        assert but_for_definitions or differences(self.lab.described(copy), self.description) == []
+        assert content(self.server, copy) == self.content
+        assert (
+            but_for_definitions or differences(self.server.described(copy), self.description) == []
+        )
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Original]:
     folder = tmp_path_factory.mktemp("original")
-    with laboratory() as lab, lab.connect() as connection:
-        database = lab.database()
-        lab.load(database, (HERE / "worst.sql").read_bytes())
+    with mysql_server() as server, server.connect() as connection:
+        database = server.database()
+        server.load(database, (SCRIPTS / "worst.sql").read_bytes())
         yield Original(
-            lab=lab,
+            server=server,
             database=database,
-            description=lab.described(database),
-            content=content(lab, database),
-            parts=keep(MysqlSource(lab.url(database)), folder),
+            description=server.described(database),
+            content=content(server, database),
+            parts=keep(MysqlSource(server.url(database)), folder),
             folder=folder,
             settings=Globals(connection),
         )
@@ -85,7 +87,7 @@ def worst_values(original: Original) -> list[tuple[str, str]]:
     """Every variable that sessions take from the server, with each of its worst values."""
     return [
         (variable.name, value)
-        for variable in variables(original.lab)
+        for variable in variables(original.server)
         if variable.is_global and variable.name not in LEFT_ALONE
         for value in variable.worst(original.settings.now(variable.name))
     ]
@@ -113,7 +115,7 @@ def tried(original: Original, *, alone: bool | None = None) -> list[dict[str, st
 
 
 def test_every_variable_of_a_session_is_set_or_known_to_be_harmless(original: Original) -> None:
-    names = {each.name for each in variables(original.lab)}
+    names = {each.name for each in variables(original.server)}
     known = {each.name for settings in SETTINGS.values() for each in settings} | HARMLESS.keys()
     assert sorted(names - known) == []
 
@@ -128,13 +130,13 @@ def test_nothing_set_at_the_source_changes_what_is_read(original: Original, tmp_
             if not taken:
                 continue
             try:
-                parts = read(ENGINES[engine](original.lab.url(original.database)), folder)
+                parts = read(ENGINES[engine](original.server.url(original.database)), folder)
             except Exception as error:  # noqa: BLE001  # all of them are told at once
                 failures.append(f"{engine}, {values}: {error!r}")
                 continue
-        copy = original.lab.name()
+        copy = original.server.name()
         failures += outcome(original, copy, parts, folder, f"{engine}, {values}")
-        original.lab.drop(copy)
+        original.server.drop(copy)
     assert not failures, "\n".join(failures)
 
 
@@ -148,7 +150,7 @@ def outcome(
     original: Original, copy: str, parts: tuple[Part, ...], folder: Path, what: str
 ) -> list[str]:
     try:
-        bring_back(MysqlTarget(original.lab.url(copy)), parts, folder)
+        bring_back(MysqlTarget(original.server.url(copy)), parts, folder)
         original.require_equal(copy)
     except Exception as error:  # noqa: BLE001  # all of them are told at once
         return [f"{what}: {error!r}"]
@@ -158,12 +160,12 @@ def outcome(
 def test_nothing_set_at_the_target_changes_what_is_loaded(original: Original) -> None:
     failures = []
     for values in tried(original):
-        copy = original.lab.name()
+        copy = original.server.name()
         with original.settings.set(values) as taken:
             if not taken:
                 continue
             try:
-                bring_back(MysqlTarget(original.lab.url(copy)), original.parts, original.folder)
+                bring_back(MysqlTarget(original.server.url(copy)), original.parts, original.folder)
             except Exception as error:  # noqa: BLE001  # all of them are told at once
                 failures.append(f"{values}: {error!r}")
                 continue
@@ -171,14 +173,14 @@ def test_nothing_set_at_the_target_changes_what_is_loaded(original: Original) ->
             original.require_equal(copy)
         except AssertionError as error:
             failures.append(f"{values}: {error!r}")
-        original.lab.drop(copy)
+        original.server.drop(copy)
     assert not failures, "\n".join(failures)
 
 
 def only_of_the_server(original: Original) -> list[str]:
     """Variables that a server has and no session."""
-    there = {name.lower() for name, _ in original.lab.ask("mysql", "SHOW GLOBAL VARIABLES")}
-    return sorted(there - {variable.name for variable in variables(original.lab)})
+    there = {name.lower() for name, _ in original.server.ask("mysql", "SHOW GLOBAL VARIABLES")}
+    return sorted(there - {variable.name for variable in variables(original.server)})
 
 
 def test_every_variable_of_a_server_is_tried_or_known_to_be_harmless(original: Original) -> None:
@@ -195,14 +197,14 @@ def test_nothing_that_only_a_server_has_changes_what_comes_back(
         # In CI a third, on both sides at once.
         if (name, value) not in by_turns(found):
             continue
-        folder, copy = tmp_path / str(number), original.lab.name()
+        folder, copy = tmp_path / str(number), original.server.name()
         folder.mkdir()
         with original.settings.set({name: value}) as taken:
             if not taken:
                 continue
             try:
-                parts = read(MysqlSource(original.lab.url(original.database)), folder)
-                bring_back(MysqlTarget(original.lab.url(copy)), parts, folder)
+                parts = read(MysqlSource(original.server.url(original.database)), folder)
+                bring_back(MysqlTarget(original.server.url(copy)), parts, folder)
             except Exception as error:  # noqa: BLE001  # all of them are told at once
                 failures.append(f"{name} = {value}: {error!r}")
                 continue
@@ -210,7 +212,7 @@ def test_nothing_that_only_a_server_has_changes_what_comes_back(
             original.require_equal(copy, but_for_definitions=name in OWN_CHOICE)
         except AssertionError as error:
             failures.append(f"{name} = {value}: {error!r}")
-        original.lab.drop(copy)
+        original.server.drop(copy)
     assert not failures, "\n".join(failures)
 
 
@@ -221,9 +223,11 @@ def test_a_server_that_refuses_tables_is_told_with_the_table_and_the_way_out(
     for name, (value, words) in REFUSING.items():
         if name not in there:
             continue
-        copy = original.lab.name()
+        copy = original.server.name()
         with original.settings.set({name: value}) as taken:
             if taken:
                 with pytest.raises(RestoreFailed) as failure:
-                    bring_back(MysqlTarget(original.lab.url(copy)), original.parts, original.folder)
+                    bring_back(
+                        MysqlTarget(original.server.url(copy)), original.parts, original.folder
+                    )
                 assert words in f"{failure.value.message} {failure.value.hint}"

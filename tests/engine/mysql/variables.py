@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pymysql
 
-from tests.engine.mysql.laboratory import MARIADB, Laboratory
+from tests.support.mysql_server import MARIADB, MysqlServer
 
 MARIADB_VARIABLES = """
     SELECT LOWER(variable_name), variable_type, COALESCE(numeric_min_value, ''),
@@ -117,9 +117,9 @@ class Variable:
         return [value for value in values if value != now]
 
 
-def variables(lab: Laboratory) -> list[Variable]:
+def variables(server: MysqlServer) -> list[Variable]:
     """What a session of this server may set."""
-    query = MARIADB_VARIABLES if lab.brand is MARIADB else MYSQL_VARIABLES
+    query = MARIADB_VARIABLES if server.brand is MARIADB else MYSQL_VARIABLES
     return [
         Variable(
             name=name,
@@ -129,7 +129,7 @@ def variables(lab: Laboratory) -> list[Variable]:
             words=tuple(words.split(",")) if words and kind == "ENUM" else (),
             is_global=scope == "SESSION",
         )
-        for name, kind, least, most, words, scope in lab.ask("mysql", query)
+        for name, kind, least, most, words, scope in server.ask("mysql", query)
     ]
 
 

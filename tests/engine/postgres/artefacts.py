@@ -9,8 +9,8 @@ from holdfast.model.backup import Part, PartKind, PartPlan
 from holdfast.ports.source import Snapshot
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.conftest import Laboratory
 from tests.support.loop import Unwatched, opener
+from tests.support.postgres_server import PostgresServer
 
 ALWAYS_PLAIN = 0
 BIG = "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 40000) g"
@@ -26,8 +26,10 @@ def archive_plan(snapshot: Snapshot) -> PartPlan:
     return part
 
 
-def restored_with(lab: Laboratory, request: RestoreRequest, folder: Path, database: str) -> None:
-    PostgresTarget(url=lab.conninfo(database)).restore(request, opener(folder), Unwatched())
+def restored_with(
+    server: PostgresServer, request: RestoreRequest, folder: Path, database: str
+) -> None:
+    PostgresTarget(url=server.conninfo(database)).restore(request, opener(folder), Unwatched())
 
 
 def children(program_name: str, *, of: int) -> list[int]:

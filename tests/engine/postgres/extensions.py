@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.engine.postgres.clusters import BINARIES, Cluster, folder_for_cluster
+from tests.support.clusters import BINARIES, Cluster, folder_for_cluster
 
 CONTROL = "default_version = '1'\nrelocatable = false\nschema = {schema}\n"
 

@@ -14,19 +14,21 @@ from typing import Any
 
 from holdfast.model.errors import SessionDaemonUnreachable
 from holdfast.sessions.client import SessionClient
-from tests.support.main_job import Site
+from tests.support.installation import Installation
 from tests.support.waiting import WAIT_SECONDS, until
 
 DAEMON = [sys.executable, "-c", "from holdfast.daemon.main import main; main()"]
 
 
 class Daemon:
-    """`holdfast-sessiond` on the configuration of `site`."""
+    """`holdfast-sessiond` on the configuration of `installation`."""
 
-    def __init__(self, site: Site, *, per_server: int = 4, longest: str = "1d") -> None:
-        self.site = site
-        self.socket = site.folder / "sessiond"
-        site.settings["sessions"] = {
+    def __init__(
+        self, installation: Installation, *, per_server: int = 4, longest: str = "1d"
+    ) -> None:
+        self.installation = installation
+        self.socket = installation.folder / "sessiond"
+        installation.settings["sessions"] = {
             "socket": str(self.socket),
             "per_server": per_server,
             "longest": longest,
@@ -42,8 +44,8 @@ class Daemon:
             self.end(signal.SIGTERM)
 
     def start(self) -> None:
-        config = Path(self.site.argv()[-1])
-        log = (self.site.folder / "sessiond.log").open("ab")
+        config = Path(self.installation.argv()[-1])
+        log = (self.installation.folder / "sessiond.log").open("ab")
         self._process = subprocess.Popen(
             [*DAEMON, "--config", str(config), "--round-seconds", "0.2"],
             stdout=log,
@@ -62,7 +64,7 @@ class Daemon:
             self._process = None
 
     def ask(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        return self.site.run("session", *arguments, code=code)
+        return self.installation.run("session", *arguments, code=code)
 
     def begin(self, *arguments: str) -> str:
         return str(self.ask("begin", "--job", "shop", "--fast", *arguments)["session_id"])
@@ -75,12 +77,12 @@ class Daemon:
 
     def acts(self) -> list[str]:
         """What the daemon has logged."""
-        lines = (self.site.folder / "sessiond.log").read_text().splitlines()
+        lines = (self.installation.folder / "sessiond.log").read_text().splitlines()
         return [json.loads(line)["event"] for line in lines if line.startswith("{")]
 
     def _answers(self, client: SessionClient) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, (self.site.folder / "sessiond.log").read_text()
+        assert self._process.poll() is None, (self.installation.folder / "sessiond.log").read_text()
         try:
             client.listed(all_states=False)
         except SessionDaemonUnreachable:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.postgres.archive import Archive
-from tests.engine.postgres.clusters import cluster, standby_of
+from tests.support.archive import Archive
+from tests.support.clusters import cluster, standby_of
 from tests.support.waiting import until
 
 
@@ -21,13 +21,13 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 
 def checked(archive: Archive, *, code: int = 0) -> dict[str, Any]:
     """What `check` finds about the archiver."""
-    (job,) = archive.site.run("check", "shop", code=code)["jobs"]
+    (job,) = archive.installation.run("check", "shop", code=code)["jobs"]
     found: dict[str, Any] = next(each for each in job["findings"] if each["subject"] == "archiver")
     return found
 
 
 def status(archive: Archive, *, code: int = 0) -> dict[str, Any]:
-    job: dict[str, Any] = archive.site.run("status", "shop", code=code)["jobs"][0]
+    job: dict[str, Any] = archive.installation.run("status", "shop", code=code)["jobs"][0]
     return job
 
 
@@ -91,7 +91,7 @@ def test_a_login_without_rights_and_a_server_that_is_down_are_no_alarm_of_status
     server = archive.server
     server.ask("CREATE ROLE clerk LOGIN")
     server.ask("GRANT pg_read_all_settings TO clerk")
-    archive.site.job["source"]["dsn"] = server.dsn.replace("user=postgres", "user=clerk")
+    archive.installation.job["source"]["dsn"] = server.dsn.replace("user=postgres", "user=clerk")
     assert status(archive)["archiver"]["mode"] == "off"
     server.stop()
     assert "unknown" in status(archive)["archiver"]

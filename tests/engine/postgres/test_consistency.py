@@ -13,9 +13,9 @@ import pytest
 from holdfast.ports.source import Snapshot
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.conftest import Laboratory
 from tests.support.depth import deep
 from tests.support.loop import bring_back, keep
+from tests.support.postgres_server import PostgresServer
 
 TRANSFERS_SEEN = 20
 TOTAL = 1_000_000
@@ -46,31 +46,31 @@ def transfers(conninfo: str) -> Iterator[threading.Semaphore]:
 
 @pytest.mark.parametrize("attempt", range(deep(20, sample=5)))
 def test_a_transfer_under_way_is_never_half_in_a_backup(
-    lab: Laboratory, tmp_path: Path, attempt: int
+    server: PostgresServer, tmp_path: Path, attempt: int
 ) -> None:
     database, restored = (
-        lab.database(
+        server.database(
             f"CREATE TABLE here AS SELECT {TOTAL} AS amount;"
             "CREATE TABLE there AS SELECT 0 AS amount;"
             "CREATE TABLE log (id serial PRIMARY KEY)"
         ),
-        lab.name(),
+        server.name(),
     )
 
-    with transfers(lab.conninfo(database)) as done:
+    with transfers(server.conninfo(database)) as done:
 
         def wait_for_writes(_: Snapshot) -> None:
             for _transfer in range(TRANSFERS_SEEN):
                 assert done.acquire(timeout=120)
 
-        source = PostgresSource(dsn=lab.conninfo(database))
+        source = PostgresSource(dsn=server.conninfo(database))
         parts = keep(source, tmp_path, workers=3, meanwhile=wait_for_writes)
-    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
-    ((here, there, logged),) = lab.ask(
+    bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
+    ((here, there, logged),) = server.ask(
         restored,
         "SELECT (SELECT amount FROM here), (SELECT amount FROM there), (SELECT count(*) FROM log)",
     )
-    ((now,),) = lab.ask(database, "SELECT amount FROM there")
+    ((now,),) = server.ask(database, "SELECT amount FROM there")
     assert isinstance(here, int)
     assert isinstance(there, int)
     assert isinstance(now, int)
@@ -79,11 +79,11 @@ def test_a_transfer_under_way_is_never_half_in_a_backup(
     assert there <= now - TRANSFERS_SEEN
 
 
-def test_the_proof_is_in_the_words_of_the_server(lab: Laboratory) -> None:
-    source = PostgresSource(dsn=lab.conninfo(lab.database()))
+def test_the_proof_is_in_the_words_of_the_server(server: PostgresServer) -> None:
+    source = PostgresSource(dsn=server.conninfo(server.database()))
     with source.open(workers=3) as snapshot:
         proof = snapshot.proof
-        shown = lab.ask("postgres", "SELECT pg_current_snapshot()::text")[0][0]
+        shown = server.ask("postgres", "SELECT pg_current_snapshot()::text")[0][0]
     assert proof["sessions"] == f"3 of 3 see {proof['visible']}"
     assert proof["visible"].startswith(f"{proof['xmin']}:{proof['xmax']}:")
     assert int(str(shown).split(":")[1]) >= int(proof["xmax"])

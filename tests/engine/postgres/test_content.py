@@ -19,8 +19,8 @@ from holdfast.sources.postgres.server import content_checksum
 from holdfast.sources.postgres.server.content_checksum import EACH_ROW, METHOD
 from holdfast.sources.postgres.server.table_part import TablePart
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.conftest import Laboratory
 from tests.support.loop import bring_back, keep, restored
+from tests.support.postgres_server import PostgresServer
 
 EVERY_TYPE = """
 CREATE TYPE pair AS (a int, b text);
@@ -39,21 +39,23 @@ ROWS_OF_IT = (
 )
 
 
-def texts(lab: Laboratory, *texts: str) -> list[int]:
+def texts(server: PostgresServer, *texts: str) -> list[int]:
     """What the server's hash makes of them."""
     return [
-        int(str(lab.ask("postgres", f"SELECT hashtextextended('{text}' COLLATE \"C\", 0)")[0][0]))
+        int(
+            str(server.ask("postgres", f"SELECT hashtextextended('{text}' COLLATE \"C\", 0)")[0][0])
+        )
         for text in texts
     ]
 
 
-def summed(lab: Laboratory, rows: Sequence[str]) -> str:
+def summed(server: PostgresServer, rows: Sequence[str]) -> str:
     """As the method is described, from the text of each row."""
-    return f"{METHOD}:{sum(texts(lab, *rows)) + len(rows) * EACH_ROW}"
+    return f"{METHOD}:{sum(texts(server, *rows)) + len(rows) * EACH_ROW}"
 
 
-def source(lab: Laboratory, database: str, **wanted: Any) -> Source:
-    return PostgresSource(dsn=lab.conninfo(database), **wanted)
+def source(server: PostgresServer, database: str, **wanted: Any) -> Source:
+    return PostgresSource(dsn=server.conninfo(database), **wanted)
 
 
 def kept_sums(parts: Sequence[Part]) -> dict[str, list[str]]:
@@ -67,14 +69,14 @@ def kept_sums(parts: Sequence[Part]) -> dict[str, list[str]]:
 
 
 def test_every_server_gives_the_number_that_can_be_worked_out_by_hand(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    original = lab.database(EVERY_TYPE, f"INSERT INTO every_type VALUES {','.join(ROWS_OF_IT)}")
-    parts = keep(source(lab, original), tmp_path)
+    original = server.database(EVERY_TYPE, f"INSERT INTO every_type VALUES {','.join(ROWS_OF_IT)}")
+    parts = keep(source(server, original), tmp_path)
     comma, e_acute, x, pair, array, word, char = texts(
-        lab, "a,b", "é", "x  ", "(1,y)", '{NULL,"NULL",a}', "w", "c"
+        server, "a,b", "é", "x  ", "(1,y)", '{NULL,"NULL",a}', "w", "c"
     )
-    (empty, blank, nothing, none) = texts(lab, "", "   ", "(,)", "{}")
+    (empty, blank, nothing, none) = texts(server, "", "   ", "(,)", "{}")
     first = (
         f"-1,1.50,0.30000000000000004,{comma},{e_acute},\\x{sha256(bytes([0, 255])).hexdigest()},"
         f"2001-09-09 01:46:40+00,t,{x},{array},{pair},{word},5,{char},1 mon -2 days +03:04:05"
@@ -83,50 +85,50 @@ def test_every_server_gives_the_number_that_can_be_worked_out_by_hand(
         f"0,NaN,-0,{empty},{empty},\\x{sha256(b'').hexdigest()},infinity,f,{blank},{none},"
         f"{nothing},{empty},0,{empty},00:00:00"
     )
-    assert kept_sums(parts) == {"every_type": [summed(lab, [first, "," * 14, last])]}
+    assert kept_sums(parts) == {"every_type": [summed(server, [first, "," * 14, last])]}
 
 
 def test_the_order_of_rows_does_not_matter_and_no_row_cancels_another(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    original = lab.database(
+    original = server.database(
         "CREATE TABLE one AS SELECT g FROM generate_series(1, 3) g",
         "CREATE TABLE other AS SELECT g FROM generate_series(3, 1, -1) g",
         "CREATE TABLE twice AS SELECT g FROM unnest('{1,2,3,1,1}'::int[]) g",
         "CREATE TABLE none (g int)",
         "CREATE TABLE bare (); INSERT INTO bare DEFAULT VALUES; INSERT INTO bare DEFAULT VALUES",
     )
-    found = kept_sums(keep(source(lab, original), tmp_path))
-    assert found["one"] == found["other"] == [summed(lab, ["1", "2", "3"])]
-    assert found["twice"] == [summed(lab, ["1", "2", "3", "1", "1"])]
+    found = kept_sums(keep(source(server, original), tmp_path))
+    assert found["one"] == found["other"] == [summed(server, ["1", "2", "3"])]
+    assert found["twice"] == [summed(server, ["1", "2", "3", "1", "1"])]
     assert found["none"] == [f"{METHOD}:0"]
-    assert found["bare"] == [summed(lab, ["", ""])]
+    assert found["bare"] == [summed(server, ["", ""])]
 
 
 @pytest.mark.parametrize("kind", ["text", "varchar", "word", "text[]"])
 def test_no_value_can_be_taken_for_another_or_for_its_neighbour(
-    lab: Laboratory, tmp_path: Path, kind: str
+    server: PostgresServer, tmp_path: Path, kind: str
 ) -> None:
     values = ["NULL, 'x'", "'', 'x'", "'x', ''", "'x', NULL", "NULL, NULL", "'', ''", "'x,', 'x'"]
     values += ["'x', ',x'", "'N', 'x'"]
     if kind == "text[]":
         values = ["NULL, '{}'", "'{}', NULL", "'{NULL}', NULL", "'{NULL,NULL}', NULL", "'{}', '{}'"]
         values += ["'{\"\"}', NULL", "NULL, NULL", "'{x,x}', '{}'", "'{\"x,x\"}', '{}'"]
-    original = lab.database(
+    original = server.database(
         "CREATE DOMAIN word AS text",
         *(
             f"CREATE TABLE t{number} (v {kind}, w {kind}); INSERT INTO t{number} VALUES ({row})"
             for number, row in enumerate(values)
         ),
     )
-    found = kept_sums(keep(source(lab, original), tmp_path))
+    found = kept_sums(keep(source(server, original), tmp_path))
     assert len({checksum for (checksum,) in found.values()}) == len(values)
 
 
 def test_ranges_and_packs_and_both_ways_out_give_the_same_number(
-    lab: Laboratory, tmp_path: Path, way: Wanted
+    server: PostgresServer, tmp_path: Path, way: Wanted
 ) -> None:
-    original = lab.database(
+    original = server.database(
         "CREATE TABLE t AS SELECT g, repeat('x', 500) AS x FROM generate_series(1, 5000) g",
         "ALTER TABLE t ADD gone int DEFAULT 1, ADD twice int GENERATED ALWAYS AS (g * 2) STORED",
         "ALTER TABLE t DROP COLUMN gone",
@@ -134,20 +136,25 @@ def test_ranges_and_packs_and_both_ways_out_give_the_same_number(
     one, two = tmp_path / "ranges", tmp_path / "pack"
     for folder in (one, two):
         folder.mkdir()
-    in_ranges = keep(source(lab, original, transport=way, small_bytes=0, chunk_bytes=1 << 20), one)
-    ranges, (packed,) = kept_sums(in_ranges)["t"], kept_sums(keep(source(lab, original), two))["t"]
+    in_ranges = keep(
+        source(server, original, transport=way, small_bytes=0, chunk_bytes=1 << 20), one
+    )
+    ranges, (packed,) = (
+        kept_sums(in_ranges)["t"],
+        kept_sums(keep(source(server, original), two))["t"],
+    )
     assert len(ranges) > 1
     total = sum(int(each.partition(":")[2]) for each in ranges)
     assert packed == f"{METHOD}:{total}"
-    (table,) = bring_back(PostgresTarget(url=lab.conninfo(lab.name())), in_ranges, one)
+    (table,) = bring_back(PostgresTarget(url=server.conninfo(server.name())), in_ranges, one)
     assert table.checksum_found == table.checksum_expected == packed
 
 
 def test_rows_that_are_routed_anew_are_summed_up_as_one_table(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
     original, copy = (
-        lab.database(
+        server.database(
             "CREATE TYPE colour AS ENUM ('grey', 'blue', 'lime', 'pink')",
             "CREATE TABLE root (c colour, n int) PARTITION BY HASH (c)",
             "CREATE TABLE odd (n int, c colour)",
@@ -156,45 +163,45 @@ def test_rows_that_are_routed_anew_are_summed_up_as_one_table(
             "INSERT INTO root SELECT c, n FROM unnest(enum_range(NULL::colour)) c,"
             " generate_series(1, 50) n",
         ),
-        lab.name(),
+        server.name(),
     )
-    parts = keep(source(lab, original), tmp_path)
-    bring_back(PostgresTarget(url=lab.conninfo(copy)), parts, tmp_path)
+    parts = keep(source(server, original), tmp_path)
+    bring_back(PostgresTarget(url=server.conninfo(copy)), parts, tmp_path)
     (pack,) = (tmp_path / part.key for part in parts if part.members)
     pack.write_bytes(pack.read_bytes().replace(b"blue", b"grey"))
     with pytest.raises(RestoreFailed, match=r"'public\.root': it holds other values"):
-        bring_back(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path)
+        bring_back(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path)
 
 
 def test_a_restore_with_other_values_fails_and_names_the_table(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
     original, copy = (
-        lab.database(
+        server.database(
             "CREATE TABLE orders AS SELECT 1 AS id, 'bread' AS what UNION SELECT 2, 'butter'",
             "CREATE TABLE tags AS SELECT 1 AS id, 'fresh' AS what",
         ),
-        lab.name(),
+        server.name(),
     )
-    parts = keep(source(lab, original), tmp_path)
+    parts = keep(source(server, original), tmp_path)
     (pack,) = (tmp_path / part.key for part in parts if part.members)
     pack.write_bytes(pack.read_bytes().replace(b"butter", b"batter"))
-    target = PostgresTarget(url=lab.conninfo(copy))
+    target = PostgresTarget(url=server.conninfo(copy))
     with pytest.raises(RestoreFailed) as failure:
         bring_back(target, parts, tmp_path)
     assert failure.value.message.startswith(
         "cannot restore table 'public.orders': it holds other values than were backed up"
     )
-    assert copy not in lab.databases()
+    assert copy not in server.databases()
     (failed,) = restored(target, parts, tmp_path, keep_going=True).failed
     assert (failed.kind, failed.name) == (ROWS, "public.orders")
-    assert lab.ask(copy, "SELECT what FROM tags") == [("fresh",)]
+    assert server.ask(copy, "SELECT what FROM tags") == [("fresh",)]
 
 
 def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_asked_for(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    original = lab.database(
+    original = server.database(
         "CREATE TABLE large AS SELECT g, repeat(md5(g::text), 30) AS x"
         " FROM generate_series(1, 20000) g",
         "CREATE TABLE small AS SELECT 1 AS x",
@@ -204,13 +211,13 @@ def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_aske
     for policy in ("auto", "all", "none"):
         folder = tmp_path / policy
         folder.mkdir()
-        taken = source(lab, original, checksums=policy)
+        taken = source(server, original, checksums=policy)
         parts = keep(taken, folder, meanwhile=lambda seen: proofs.append(seen.proof["content"]))
         sums = kept_sums(parts)
         found[policy] = [all(sums["large"]), all(sums["small"])]
     assert found == {"auto": [False, True], "all": [True, True], "none": [False, False]}
     assert proofs[0].startswith("checksums of 1 of 2 tables, the smallest")
-    assert proofs[0] in source(lab, original).plan().notes
+    assert proofs[0] in source(server, original).plan().notes
 
 
 def asks_instead(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
@@ -227,56 +234,56 @@ def asks_instead(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
 
 @pytest.mark.parametrize("small_bytes", [0, 1 << 30], ids=["alone", "packed"])
 def test_a_table_that_the_server_cannot_sum_up_costs_no_other_its_checksum(
-    lab: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bytes: int
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bytes: int
 ) -> None:
-    original = lab.database(
+    original = server.database(
         "CREATE TABLE a AS SELECT 1 AS x; CREATE TABLE bad AS SELECT 2 AS x;"
         "CREATE TABLE z AS SELECT 3 AS x"
     )
     asks_instead(monkeypatch, "1 / (count(*) - 1)")
-    parts = keep(source(lab, original, small_bytes=small_bytes), tmp_path)
+    parts = keep(source(server, original, small_bytes=small_bytes), tmp_path)
     found = kept_sums(parts)
     assert [all(found[name]) for name in ("a", "bad", "z")] == [True, False, True]
     folder = tmp_path / "all"
     folder.mkdir()
     with pytest.raises(BackupFailed, match=r"a checksum of table 'public\.bad': division by zero"):
-        keep(source(lab, original, small_bytes=small_bytes, checksums="all"), folder)
+        keep(source(server, original, small_bytes=small_bytes, checksums="all"), folder)
     monkeypatch.undo()
-    bring_back(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path)
+    bring_back(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path)
 
 
 @pytest.mark.parametrize("small_bytes", [0, 1 << 30], ids=["alone", "packed"])
 def test_a_session_that_ends_while_it_sums_up_has_lost_the_snapshot(
-    lab: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bytes: int
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bytes: int
 ) -> None:
-    original = lab.database("CREATE TABLE bad AS SELECT 2 AS x")
+    original = server.database("CREATE TABLE bad AS SELECT 2 AS x")
     asks_instead(monkeypatch, "pg_terminate_backend(pg_backend_pid())::int")
     with pytest.raises(SnapshotLost, match=r"table 'public\.bad'"):
-        keep(source(lab, original, small_bytes=small_bytes), tmp_path)
+        keep(source(server, original, small_bytes=small_bytes), tmp_path)
 
 
-def test_a_cast_that_lies_is_not_asked(lab: Laboratory, tmp_path: Path) -> None:
-    original = lab.database(
+def test_a_cast_that_lies_is_not_asked(server: PostgresServer, tmp_path: Path) -> None:
+    original = server.database(
         "CREATE TYPE mood AS ENUM ('sad', 'glad')",
         "CREATE FUNCTION lies(mood) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'same' $$",
         "CREATE CAST (mood AS text) WITH FUNCTION lies(mood) AS IMPLICIT",
         "CREATE TABLE a AS SELECT 'sad'::mood AS m",
         "CREATE TABLE b AS SELECT 'glad'::mood AS m",
     )
-    found = kept_sums(keep(source(lab, original), tmp_path))
+    found = kept_sums(keep(source(server, original), tmp_path))
     assert found["a"] != found["b"]
 
 
 def test_a_login_that_may_not_call_the_functions_backs_up_without_them(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    role = lab.role(password="x", options="IN ROLE pg_read_all_data")
-    original = lab.database(
+    role = server.role(password="x", options="IN ROLE pg_read_all_data")
+    original = server.database(
         "CREATE TABLE t AS SELECT 1 AS x",
         "REVOKE EXECUTE ON FUNCTION pg_catalog.sha256(bytea) FROM PUBLIC",
     )
     proofs: list[str] = []
-    login = PostgresSource(dsn=lab.over_tcp(original, user=role), password="x")
+    login = PostgresSource(dsn=server.over_tcp(original, user=role), password="x")
     parts = keep(login, tmp_path, meanwhile=lambda seen: proofs.append(seen.proof["content"]))
     assert proofs == ["no checksums: the login may not call the function sha256(bytea)"]
     assert kept_sums(parts) == {"t": [""]}
@@ -284,19 +291,19 @@ def test_a_login_that_may_not_call_the_functions_backs_up_without_them(
 
 @pytest.mark.parametrize("triggers", [False, True])
 def test_rows_for_a_table_that_stands_are_compared_before_they_are_there_for_good(
-    lab: Laboratory, tmp_path: Path, *, triggers: bool
+    server: PostgresServer, tmp_path: Path, *, triggers: bool
 ) -> None:
     """A trigger may change them; nothing else may."""
-    original = lab.database("CREATE TABLE t AS SELECT g AS n FROM generate_series(1, 9) g")
-    parts = keep(source(lab, original), tmp_path)
-    lab.run(
+    original = server.database("CREATE TABLE t AS SELECT g AS n FROM generate_series(1, 9) g")
+    parts = keep(source(server, original), tmp_path)
+    server.run(
         original,
         "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN NEW.n := NEW.n + 1; RETURN NEW; END';"
         "CREATE TRIGGER more BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION more();"
         "ALTER TABLE t ENABLE ALWAYS TRIGGER more",
     )
-    target = PostgresTarget(url=lab.conninfo(original))
+    target = PostgresTarget(url=server.conninfo(original))
     wanted: dict[str, Any] = {"data_only": True, "overwrite": True, "triggers": triggers}
     if triggers:
         (note,) = restored(target, parts, tmp_path, **wanted).notes
@@ -304,32 +311,32 @@ def test_rows_for_a_table_that_stands_are_compared_before_they_are_there_for_goo
         return
     with pytest.raises(RestoreFailed, match=r"'public\.t': it holds other values"):
         restored(target, parts, tmp_path, **wanted)
-    assert lab.ask(original, "SELECT sum(n) FROM t") == [(45,)]
+    assert server.ask(original, "SELECT sum(n) FROM t") == [(45,)]
 
 
 def test_tables_that_stand_with_other_types_are_not_compared_and_that_is_said(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    original = lab.database(
+    original = server.database(
         "CREATE TABLE t AS SELECT g AS n, 'x' AS x FROM generate_series(1, 9) g"
     )
-    parts = keep(source(lab, original), tmp_path)
-    copy = lab.database("CREATE TABLE t (x char(5), more int DEFAULT 1, n numeric(9,2))")
-    found = restored(PostgresTarget(url=lab.conninfo(copy)), parts, tmp_path, data_only=True)
+    parts = keep(source(server, original), tmp_path)
+    copy = server.database("CREATE TABLE t (x char(5), more int DEFAULT 1, n numeric(9,2))")
+    found = restored(PostgresTarget(url=server.conninfo(copy)), parts, tmp_path, data_only=True)
     assert found.notes == (
         "content of table 'public.t' is not compared: its columns have other types",
     )
-    assert lab.ask(copy, "SELECT sum(n) FROM t") == [(45,)]
+    assert server.ask(copy, "SELECT sum(n) FROM t") == [(45,)]
 
 
 def test_a_database_of_another_encoding_is_not_compared_and_that_is_said(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
     latin = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
-    original = lab.database("CREATE TABLE t AS SELECT 'é' AS x", options=latin)
-    parts = keep(source(lab, original), tmp_path)
-    copy = lab.database(options="ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
-    found = restored(PostgresTarget(url=lab.conninfo(copy)), parts, tmp_path)
+    original = server.database("CREATE TABLE t AS SELECT 'é' AS x", options=latin)
+    parts = keep(source(server, original), tmp_path)
+    copy = server.database(options="ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'")
+    found = restored(PostgresTarget(url=server.conninfo(copy)), parts, tmp_path)
     assert found.notes == (
         (
             "content of table 'public.t' is not compared: the database has encoding UTF8 instead of"
@@ -337,5 +344,5 @@ def test_a_database_of_another_encoding_is_not_compared_and_that_is_said(
         ),
         "the database stands already with ENCODING 'UTF8'; the one that was backed up has 'LATIN1'",
     )
-    (table,) = bring_back(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path)
+    (table,) = bring_back(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path)
     assert table.checksum_found == table.checksum_expected != ""

@@ -12,9 +12,9 @@ from psycopg.conninfo import make_conninfo
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.clusters import Cluster, cluster, folder_for_cluster, run, started
-from tests.engine.postgres.conftest import Laboratory
+from tests.support.clusters import Cluster, cluster, folder_for_cluster, run, started
 from tests.support.loop import bring_back, keep, restored
+from tests.support.postgres_server import PostgresServer
 
 
 def test_the_provider_of_the_locale_is_said_whatever_the_target_has(tmp_path: Path) -> None:
@@ -37,13 +37,13 @@ def test_the_provider_of_the_locale_is_said_whatever_the_target_has(tmp_path: Pa
 
 
 def test_a_database_that_stands_with_another_locale_or_sorts_by_another_version_is_told(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
     locale = "ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'sv-SE' LOCALE 'C'"
-    database = lab.database("CREATE TABLE t AS SELECT 'ä' AS a", options=locale)
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
-    other = lab.database(options=locale.replace("sv-SE", "de-DE"))
-    (note,) = restored(PostgresTarget(url=lab.conninfo(other)), parts, tmp_path).notes
+    database = server.database("CREATE TABLE t AS SELECT 'ä' AS a", options=locale)
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
+    other = server.database(options=locale.replace("sv-SE", "de-DE"))
+    (note,) = restored(PostgresTarget(url=server.conninfo(other)), parts, tmp_path).notes
     assert note.startswith("the database stands already with ICU_LOCALE 'de")
     assert note.endswith("the one that was backed up has 'sv-SE'")
     aged = [
@@ -53,10 +53,10 @@ def test_a_database_that_stands_with_another_locale_or_sorts_by_another_version_
         for part in parts
     ]
     assert aged != [*parts]
-    target = PostgresTarget(url=lab.conninfo(lab.name()))
+    target = PostgresTarget(url=server.conninfo(server.name()))
     (note,) = restored(target, aged, tmp_path).notes
     assert "by version 1.2 where it was backed up" in note
-    assert restored(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path).notes == ()
+    assert restored(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path).notes == ()
 
 
 def test_a_template_in_a_tablespace_and_settings_of_all_roles_come_back(tmp_path: Path) -> None:
@@ -93,22 +93,24 @@ def test_a_template_in_a_tablespace_and_settings_of_all_roles_come_back(tmp_path
 
 
 def test_options_of_user_mappings_that_the_login_may_not_see_are_told(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    role, mapped = lab.role(options="IN ROLE pg_read_all_data"), lab.role()
-    database = lab.database(
+    role, mapped = server.role(options="IN ROLE pg_read_all_data"), server.role()
+    database = server.database(
         "CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw",
         f"CREATE USER MAPPING FOR \"{mapped}\" SERVER far OPTIONS (password 'x')",
     )
     escaped = role.replace(" ", "\\ ")
-    as_role = make_conninfo(lab.conninfo(database), options=f"-c role={escaped}")
+    as_role = make_conninfo(server.conninfo(database), options=f"-c role={escaped}")
     source = PostgresSource(dsn=as_role)
     (note,) = (note for note in source.plan().notes if "user mapping" in note)
     assert f"options of the user mapping of '{mapped}' for server 'far' are not taken" in note
     with source.open(workers=1) as snapshot:
         assert note in snapshot.proof["not_taken"]
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
-    assert restored(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path).failed == ()
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
+    assert (
+        restored(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path).failed == ()
+    )
 
 
 SUBSCRIPTION = (
@@ -117,40 +119,40 @@ SUBSCRIPTION = (
 )
 
 
-def forget(lab: Laboratory, database: str, subscription: str) -> None:
+def forget(server: PostgresServer, database: str, subscription: str) -> None:
     for change in ("ALTER SUBSCRIPTION {} SET (slot_name = NONE)", "DROP SUBSCRIPTION {}"):
-        lab.run(database, change.format(subscription))
+        server.run(database, change.format(subscription))
 
 
 def test_a_database_that_cannot_be_dropped_is_refused_before_anything_is_restored(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    database = lab.database("CREATE TABLE a AS SELECT 1 AS x")
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
-    other = lab.database("CREATE TABLE b AS SELECT 2 AS x")
+    database = server.database("CREATE TABLE a AS SELECT 1 AS x")
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
+    other = server.database("CREATE TABLE b AS SELECT 2 AS x")
     name = f"s_{other.rpartition(' ')[2]}"
-    lab.run(other, SUBSCRIPTION.format(name, name))
+    server.run(other, SUBSCRIPTION.format(name, name))
     for part in parts:
         (tmp_path / part.key).unlink()
-    target = PostgresTarget(url=lab.conninfo(other))
+    target = PostgresTarget(url=server.conninfo(other))
     with pytest.raises(TargetNotEmpty, match=f"it has subscription {name}") as caught:
         bring_back(target, parts, tmp_path, overwrite=True)
     assert "drop that first" in caught.value.hint
-    assert [each for each in lab.databases() if each.startswith(other)] == [other]
-    forget(lab, other, name)
+    assert [each for each in server.databases() if each.startswith(other)] == [other]
+    forget(server, other, name)
 
 
 def test_a_restore_that_fails_leaves_no_database_though_it_has_a_subscription(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    database, copy = lab.database("CREATE TABLE a AS SELECT 'bread' AS x"), lab.name()
+    database, copy = server.database("CREATE TABLE a AS SELECT 'bread' AS x"), server.name()
     name = f"s_{database.rpartition(' ')[2]}"
-    lab.run(database, SUBSCRIPTION.format(name, name))
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    server.run(database, SUBSCRIPTION.format(name, name))
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
     (pack,) = (tmp_path / part.key for part in parts if part.members)
     pack.write_bytes(pack.read_bytes().replace(b"bread", b"broad"))
     with pytest.raises(RestoreFailed, match="holds other values") as caught:
-        bring_back(PostgresTarget(url=lab.conninfo(copy)), parts, tmp_path)
-    assert not [each for each in lab.databases() if each.startswith(copy)]
+        bring_back(PostgresTarget(url=server.conninfo(copy)), parts, tmp_path)
+    assert not [each for each in server.databases() if each.startswith(copy)]
     assert "incomplete" not in caught.value.hint
-    forget(lab, database, name)
+    forget(server, database, name)

@@ -12,11 +12,11 @@ from holdfast.model.restored import Restored
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.clusters import Cluster
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
 from tests.engine.postgres.extensions import cluster_with
+from tests.support.clusters import Cluster
 from tests.support.loop import keep, restored
+from tests.support.postgres_server import PostgresServer
 
 ROWS = (
     "CREATE TABLE t (id int PRIMARY KEY, a text);"
@@ -49,13 +49,13 @@ CREATE TABLE own (part int REFERENCES register.part); INSERT INTO own VALUES (20
 """
 
 
-def round_trip(lab: Laboratory, folder: Path, *statements: str) -> Restored:
+def round_trip(server: PostgresServer, folder: Path, *statements: str) -> Restored:
     """The same database, by the word of pg_dump and by its rows."""
-    database, again = lab.database(*statements), lab.name()
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), folder)
-    found = restored(PostgresTarget(url=lab.conninfo(again)), parts, folder)
-    assert dump(lab.conninfo(again)) == dump(lab.conninfo(database))
-    assert checksums(lab.conninfo(again)) == checksums(lab.conninfo(database))
+    database, again = server.database(*statements), server.name()
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), folder)
+    found = restored(PostgresTarget(url=server.conninfo(again)), parts, folder)
+    assert dump(server.conninfo(again)) == dump(server.conninfo(database))
+    assert checksums(server.conninfo(again)) == checksums(server.conninfo(database))
     return found
 
 
@@ -107,14 +107,16 @@ def round_trip(lab: Laboratory, folder: Path, *statements: str) -> Restored:
     ],
 )
 def test_objects_come_in_the_order_of_pg_dump(
-    lab: Laboratory, tmp_path: Path, statements: str
+    server: PostgresServer, tmp_path: Path, statements: str
 ) -> None:
-    assert round_trip(lab, tmp_path, ROWS, statements).failed == ()
+    assert round_trip(server, tmp_path, ROWS, statements).failed == ()
 
 
-def test_statistics_that_fail_are_a_note_and_cost_nothing(lab: Laboratory, tmp_path: Path) -> None:
+def test_statistics_that_fail_are_a_note_and_cost_nothing(
+    server: PostgresServer, tmp_path: Path
+) -> None:
     found = round_trip(
-        lab,
+        server,
         tmp_path,
         "CREATE TABLE t (a int, b int); INSERT INTO t SELECT g, g FROM generate_series(0, 9) g",
         "CREATE STATISTICS s ON (10 / a), b FROM t",
@@ -123,14 +125,14 @@ def test_statistics_that_fail_are_a_note_and_cost_nothing(lab: Laboratory, tmp_p
 
 
 def test_statistics_that_fail_cost_a_dump_of_the_tools_nothing_either(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    database, again = lab.database("CREATE TABLE t AS SELECT 0 AS a, 1 AS b"), lab.name()
-    lab.run(database, "CREATE STATISTICS s ON (10 / a), b FROM t")
-    parts = keep(PostgresToolsSource(dsn=lab.conninfo(database)), tmp_path)
-    found = restored(PostgresTarget(url=lab.conninfo(again)), parts, tmp_path)
+    database, again = server.database("CREATE TABLE t AS SELECT 0 AS a, 1 AS b"), server.name()
+    server.run(database, "CREATE STATISTICS s ON (10 / a), b FROM t")
+    parts = keep(PostgresToolsSource(dsn=server.conninfo(database)), tmp_path)
+    found = restored(PostgresTarget(url=server.conninfo(again)), parts, tmp_path)
     assert found.notes == ("no statistics of table public.t: division by zero",)
-    assert dump(lab.conninfo(again)) == dump(lab.conninfo(database))
+    assert dump(server.conninfo(again)) == dump(server.conninfo(database))
 
 
 def test_tables_of_an_extension_are_filled_in_the_order_of_their_foreign_keys(

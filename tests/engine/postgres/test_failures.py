@@ -22,9 +22,9 @@ from holdfast.ports.source import Snapshot
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump
 from tests.support.loop import bring_back, keep
+from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import until
 
 # More than every buffer between the server and us can hold.
@@ -37,9 +37,9 @@ def data_part(snapshot: Snapshot) -> PartPlan:
     return part
 
 
-def test_a_wrong_password_is_refused_and_never_repeated(lab: Laboratory) -> None:
-    role = lab.role(password="right")
-    source = PostgresSource(dsn=lab.over_tcp("postgres", user=role), password="wr0ng-secret")
+def test_a_wrong_password_is_refused_and_never_repeated(server: PostgresServer) -> None:
+    role = server.role(password="right")
+    source = PostgresSource(dsn=server.over_tcp("postgres", user=role), password="wr0ng-secret")
     with pytest.raises(AccessDenied) as caught:
         source.check()
     assert "password authentication failed" in caught.value.message
@@ -47,9 +47,9 @@ def test_a_wrong_password_is_refused_and_never_repeated(lab: Laboratory) -> None
     assert "wr0ng-secret" not in caught.value.message + caught.value.hint
 
 
-def test_a_missing_database_is_named(lab: Laboratory) -> None:
+def test_a_missing_database_is_named(server: PostgresServer) -> None:
     with pytest.raises(DatabaseUnreachable) as caught:
-        PostgresSource(dsn=lab.conninfo("no such database")).check()
+        PostgresSource(dsn=server.conninfo("no such database")).check()
     assert caught.value.message.startswith("cannot connect to database 'no such database' on ")
     assert caught.value.hint == "check the name with: psql --list"
 
@@ -64,10 +64,10 @@ def test_a_closed_port_is_a_server_out_of_reach() -> None:
     assert "is the server running" in caught.value.hint
 
 
-def test_a_missing_grant_comes_with_the_statement_that_mends_it(lab: Laboratory) -> None:
-    role = lab.role(password="x")
-    database = lab.database('CREATE SCHEMA "In ner"; CREATE TABLE "In ner".t (a int)')
-    source = PostgresSource(dsn=lab.over_tcp(database, user=role), password="x")
+def test_a_missing_grant_comes_with_the_statement_that_mends_it(server: PostgresServer) -> None:
+    role = server.role(password="x")
+    database = server.database('CREATE SCHEMA "In ner"; CREATE TABLE "In ner".t (a int)')
+    source = PostgresSource(dsn=server.over_tcp(database, user=role), password="x")
     with pytest.raises(GrantMissing) as caught:
         source.check()
     assert caught.value.message == (
@@ -80,61 +80,61 @@ def test_a_missing_grant_comes_with_the_statement_that_mends_it(lab: Laboratory)
     with pytest.raises(GrantMissing), source.open(workers=1):
         pass
     for statement in caught.value.hint.split("; or for this one alone: "):
-        lab.run(database, statement)
+        server.run(database, statement)
     assert all(not finding.problem for finding in source.check())
 
 
-def test_rows_hidden_by_row_security_are_not_left_out_quietly(lab: Laboratory) -> None:
-    role = lab.role(password="x", options="IN ROLE pg_read_all_data")
-    database = lab.database(
+def test_rows_hidden_by_row_security_are_not_left_out_quietly(server: PostgresServer) -> None:
+    role = server.role(password="x", options="IN ROLE pg_read_all_data")
+    database = server.database(
         "CREATE TABLE t (a int); ALTER TABLE t ENABLE ROW LEVEL SECURITY;"
         "CREATE POLICY p ON t USING (a > 5)"
     )
-    source = PostgresSource(dsn=lab.over_tcp(database, user=role), password="x")
+    source = PostgresSource(dsn=server.over_tcp(database, user=role), password="x")
     with pytest.raises(GrantMissing, match="row security would hide some from role") as caught:
         source.check()
-    lab.run(database, caught.value.hint)
+    server.run(database, caught.value.hint)
     assert source.check()
 
 
-def test_a_large_object_of_somebody_else_is_named(lab: Laboratory) -> None:
-    role = lab.role(password="x")
-    database = lab.database("SELECT lo_create(4711)")
-    source = PostgresSource(dsn=lab.over_tcp(database, user=role), password="x")
+def test_a_large_object_of_somebody_else_is_named(server: PostgresServer) -> None:
+    role = server.role(password="x")
+    database = server.database("SELECT lo_create(4711)")
+    source = PostgresSource(dsn=server.over_tcp(database, user=role), password="x")
     with pytest.raises(GrantMissing, match="cannot read large object 4711") as caught:
         source.check()
     assert caught.value.hint.startswith(f'GRANT SELECT ON LARGE OBJECT 4711 TO "{role}"')
 
 
-def test_the_least_rights_are_enough(lab: Laboratory, tmp_path: Path) -> None:
-    role = lab.role(password="x", options="BYPASSRLS IN ROLE pg_read_all_data")
-    database = lab.database(
+def test_the_least_rights_are_enough(server: PostgresServer, tmp_path: Path) -> None:
+    role = server.role(password="x", options="BYPASSRLS IN ROLE pg_read_all_data")
+    database = server.database(
         "CREATE SCHEMA s; CREATE TABLE s.t (id serial PRIMARY KEY, a int);"
         "INSERT INTO s.t (a) VALUES (1), (2); ALTER TABLE s.t ENABLE ROW LEVEL SECURITY;"
         "CREATE VIEW v AS SELECT * FROM s.t; CREATE MATERIALIZED VIEW m AS SELECT * FROM s.t"
     )
-    source = PostgresSource(dsn=lab.over_tcp(database, user=role), password="x")
+    source = PostgresSource(dsn=server.over_tcp(database, user=role), password="x")
     parts = keep(source, tmp_path)
-    restored = lab.name()
-    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
-    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
+    restored = server.name()
+    bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
+    assert dump(server.conninfo(restored)) == dump(server.conninfo(database))
 
 
 def test_a_login_that_may_not_read_passwords_takes_the_roles_without_them(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    role = lab.role(password="x")
-    database = lab.database("CREATE TABLE t (a int)", f'GRANT SELECT ON t TO "{role}"')
-    source = PostgresSource(dsn=lab.over_tcp(database, user=role), password="x")
+    role = server.role(password="x")
+    database = server.database("CREATE TABLE t (a int)", f'GRANT SELECT ON t TO "{role}"')
+    source = PostgresSource(dsn=server.over_tcp(database, user=role), password="x")
     parts = keep(source, tmp_path)
     assert f'CREATE ROLE "{role}"' in (tmp_path / "globals.sql").read_text()
     assert "PASSWORD" not in (tmp_path / "globals.sql").read_text()
     assert any("passwords of roles are not taken" in note for note in source.plan().notes)
-    bring_back(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path)
+    bring_back(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path)
 
 
-def test_pg_dump_that_is_not_there_is_asked_for(lab: Laboratory, tmp_path: Path) -> None:
-    source = PostgresSource(dsn=lab.conninfo("postgres"), tool_folders=[tmp_path])
+def test_pg_dump_that_is_not_there_is_asked_for(server: PostgresServer, tmp_path: Path) -> None:
+    source = PostgresSource(dsn=server.conninfo("postgres"), tool_folders=[tmp_path])
     with pytest.raises(ToolMissing) as caught:
         source.check()
     assert caught.value.message == "cannot run 'pg_dump': it is not installed"
@@ -142,30 +142,32 @@ def test_pg_dump_that_is_not_there_is_asked_for(lab: Laboratory, tmp_path: Path)
 
 
 def test_pg_dump_that_is_too_old_is_told_with_both_versions(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
     old = tmp_path / "pg_dump"
     old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
     old.chmod(0o755)
-    ((version,),) = lab.ask("postgres", "SELECT split_part(version(), ' ', 2)")
+    ((version,),) = server.ask("postgres", "SELECT split_part(version(), ' ', 2)")
     with pytest.raises(ToolMissing) as caught:
-        PostgresSource(dsn=lab.conninfo("postgres"), tool_folders=[tmp_path]).check()
+        PostgresSource(dsn=server.conninfo("postgres"), tool_folders=[tmp_path]).check()
     assert caught.value.message == (
         f"cannot use '{old}' for server {version}: it is version 9.6.24, older than the server"
     )
 
 
-def test_a_session_that_is_terminated_loses_the_snapshot(lab: Laboratory, way: Wanted) -> None:
-    database = lab.database(BIG)
+def test_a_session_that_is_terminated_loses_the_snapshot(
+    server: PostgresServer, way: Wanted
+) -> None:
+    database = server.database(BIG)
     source = PostgresSource(
-        dsn=lab.conninfo(database), application_name="test-terminated", transport=way
+        dsn=server.conninfo(database), application_name="test-terminated", transport=way
     )
     with source.open(workers=1) as snapshot:
         part = data_part(snapshot)
         with snapshot.read(part) as stream:
             chunks = iter(stream)
             next(chunks)
-            lab.run(
+            server.run(
                 "postgres",
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name = 'test-terminated' AND query LIKE 'COPY%'",
@@ -174,13 +176,13 @@ def test_a_session_that_is_terminated_loses_the_snapshot(lab: Laboratory, way: W
                 list(chunks)
         with pytest.raises(SnapshotLost, match="no session"), snapshot.read(part):
             pass
-    until(lambda: lab.sessions("test-terminated") == 0)
+    until(lambda: server.sessions("test-terminated") == 0)
 
 
-def test_a_holder_that_is_terminated_fails_the_parts_that_need_it(lab: Laboratory) -> None:
-    source = PostgresSource(dsn=lab.conninfo(lab.database()), application_name="test-holder")
+def test_a_holder_that_is_terminated_fails_the_parts_that_need_it(server: PostgresServer) -> None:
+    source = PostgresSource(dsn=server.conninfo(server.database()), application_name="test-holder")
     with source.open(workers=1) as snapshot:
-        lab.run(
+        server.run(
             "postgres",
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE application_name = 'test-holder' AND state = 'idle in transaction'",
@@ -191,17 +193,17 @@ def test_a_holder_that_is_terminated_fails_the_parts_that_need_it(lab: Laborator
 
 
 def test_a_read_that_is_left_early_ends_on_the_server_and_can_be_made_again(
-    lab: Laboratory, way: Wanted
+    server: PostgresServer, way: Wanted
 ) -> None:
-    database = lab.database(BIG)
+    database = server.database(BIG)
     source = PostgresSource(
-        dsn=lab.conninfo(database), application_name="test-early", transport=way
+        dsn=server.conninfo(database), application_name="test-early", transport=way
     )
     with source.open(workers=1) as snapshot:
         part = data_part(snapshot)
         with snapshot.read(part) as stream:
             next(iter(stream))
-        running = lab.ask(
+        running = server.ask(
             "postgres",
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE application_name = 'test-early' AND state = 'active'",
@@ -212,10 +214,12 @@ def test_a_read_that_is_left_early_ends_on_the_server_and_can_be_made_again(
             assert stream.rows == BIG_ROWS
 
 
-def test_an_abort_from_another_thread_ends_a_read_at_once(lab: Laboratory, way: Wanted) -> None:
-    database = lab.database(BIG)
+def test_an_abort_from_another_thread_ends_a_read_at_once(
+    server: PostgresServer, way: Wanted
+) -> None:
+    database = server.database(BIG)
     source = PostgresSource(
-        dsn=lab.conninfo(database), application_name="test-abort", transport=way
+        dsn=server.conninfo(database), application_name="test-abort", transport=way
     )
     reading = threading.Event()
     failed: list[str] = []
@@ -242,16 +246,16 @@ def test_an_abort_from_another_thread_ends_a_read_at_once(lab: Laboratory, way: 
         with pytest.raises(BackupFailed), snapshot.read(data_part(snapshot)):
             pass
     assert failed == ["cannot read table 'public.big': the run was ended"]
-    until(lambda: lab.sessions("test-abort") == 0)
+    until(lambda: server.sessions("test-abort") == 0)
 
 
 def test_a_table_that_is_locked_elsewhere_fails_instead_of_hanging(
-    lab: Laboratory,
+    server: PostgresServer,
 ) -> None:
-    database = lab.database("CREATE TABLE t (a int)")
-    with psycopg.connect(lab.conninfo(database)) as other:
+    database = server.database("CREATE TABLE t (a int)")
+    with psycopg.connect(server.conninfo(database)) as other:
         other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
-        source = PostgresSource(dsn=lab.conninfo(database), lock_wait_seconds=1)
+        source = PostgresSource(dsn=server.conninfo(database), lock_wait_seconds=1)
         with pytest.raises(BackupFailed) as caught, source.open(workers=1):
             pass
     assert "still waiting for lock on table 'public.t', held by pid" in caught.value.message

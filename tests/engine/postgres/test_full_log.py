@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.engine.postgres.archive import Archive, points
-from tests.engine.postgres.clusters import BINARIES, Cluster, cluster, folder_for_cluster
+from tests.support.archive import Archive, points
+from tests.support.clusters import BINARIES, Cluster, cluster, folder_for_cluster
 from tests.support.waiting import until
 
 # Every write to it fails with ENOSPC, as on a disk that is full.
@@ -19,17 +19,17 @@ def test_damaged_wal_stops_a_recovery_whose_log_cannot_be_written(tmp_path: Path
     with cluster() as server, folder_for_cluster() as folder:
         archive = Archive(server, tmp_path)
         archive.begin()
-        archive.site.run("backup", "shop")
+        archive.installation.run("backup", "shop")
         archive.mark(1)
         name = archive.switch()
         archive.mark(2)
         archive.switch()
         back = Cluster(folder)
         where = f"file://{back.data}"
-        archive.site.run("restore", "shop/latest", "--to", where, "--target", "latest")
+        archive.installation.run("restore", "shop/latest", "--to", where, "--target", "latest")
         back.configure("hot_standby = off")
 
-        (stored,) = archive.site.repository.glob(f"shop.wal/*/*/{name.lower()}/*.zst")
+        (stored,) = archive.installation.repository.glob(f"shop.wal/*/*/{name.lower()}/*.zst")
         whole = stored.read_bytes()
         stored.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         with unheard(back) as process:

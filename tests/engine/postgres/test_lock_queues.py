@@ -16,9 +16,9 @@ from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump
 from tests.support.loop import FolderBlobs, bring_back, keep
+from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import until
 
 TABLES = (
@@ -43,8 +43,8 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 class Altering:
     """Sessions that queue to alter a table each, and do once they are let in."""
 
-    def __init__(self, lab: Laboratory, database: str) -> None:
-        self._lab = lab
+    def __init__(self, server: PostgresServer, database: str) -> None:
+        self._server = server
         self._database = database
         self._threads: list[threading.Thread] = []
 
@@ -53,10 +53,10 @@ class Altering:
             thread = threading.Thread(target=self._alter, args=(name,))
             self._threads.append(thread)
             thread.start()
-        until(lambda: self._lab.ask(self._database, QUEUED) == [(len(NAMES),)])
+        until(lambda: self._server.ask(self._database, QUEUED) == [(len(NAMES),)])
 
     def _alter(self, name: str) -> None:
-        with psycopg.connect(self._lab.conninfo(self._database), autocommit=True) as connection:
+        with psycopg.connect(self._server.conninfo(self._database), autocommit=True) as connection:
             connection.execute(f"ALTER TABLE {name} ADD COLUMN more int".encode())
 
     def join(self) -> None:
@@ -65,8 +65,8 @@ class Altering:
 
 
 @contextmanager
-def altering(lab: Laboratory, database: str) -> Iterator[Altering]:
-    made = Altering(lab, database)
+def altering(server: PostgresServer, database: str) -> Iterator[Altering]:
+    made = Altering(server, database)
     try:
         yield made
     finally:
@@ -74,24 +74,24 @@ def altering(lab: Laboratory, database: str) -> Iterator[Altering]:
 
 
 def test_a_table_that_somebody_queues_to_alter_is_read_all_the_same(
-    lab: Laboratory, tmp_path: Path, engine: Engine
+    server: PostgresServer, tmp_path: Path, engine: Engine
 ) -> None:
-    database, restored = lab.database(TABLES), lab.name()
-    conninfo = lab.conninfo(database)
+    database, restored = server.database(TABLES), server.name()
+    conninfo = server.conninfo(database)
     before = dump(conninfo)
-    with altering(lab, database) as others:
+    with altering(server, database) as others:
         parts = keep(engine(conninfo), tmp_path, meanwhile=others.queue)
-    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
-    assert dump(lab.conninfo(restored)) == before
+    bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
+    assert dump(server.conninfo(restored)) == before
     # Whoever queued was let in once the backup was over.
-    assert lab.ask(database, "SELECT count(more) FROM big") == [(0,)]
+    assert server.ask(database, "SELECT count(more) FROM big") == [(0,)]
 
 
 def test_ranges_and_values_kept_aside_of_a_table_with_a_queue_are_read_too(
-    lab: Laboratory, tmp_path: Path, way: Wanted
+    server: PostgresServer, tmp_path: Path, way: Wanted
 ) -> None:
-    database, restored = lab.database(TABLES), lab.name()
-    conninfo = lab.conninfo(database)
+    database, restored = server.database(TABLES), server.name()
+    conninfo = server.conninfo(database)
     before = dump(conninfo)
     source = PostgresSource(
         dsn=conninfo,
@@ -102,19 +102,21 @@ def test_ranges_and_values_kept_aside_of_a_table_with_a_queue_are_read_too(
         external_bytes=1 << 20,
     )
     blobs = FolderBlobs(tmp_path / "blobs")
-    with altering(lab, database) as others:
+    with altering(server, database) as others:
         parts = keep(source, tmp_path, meanwhile=others.queue, blobs=blobs, workers=3)
     assert len([part for part in parts if part.relation and part.relation.name == "big"]) > 3
-    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path, blobs=blobs)
+    bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path, blobs=blobs)
     # Ranges come back in no order.
-    assert sorted(dump(lab.conninfo(restored))) == sorted(before)
+    assert sorted(dump(server.conninfo(restored))) == sorted(before)
 
 
-def test_a_read_that_ends_early_takes_nothing_from_those_that_follow(lab: Laboratory) -> None:
-    database = lab.database(TABLES)
-    conninfo = lab.conninfo(database)
+def test_a_read_that_ends_early_takes_nothing_from_those_that_follow(
+    server: PostgresServer,
+) -> None:
+    database = server.database(TABLES)
+    conninfo = server.conninfo(database)
     source = PostgresSource(dsn=conninfo, lock_wait_seconds=5, small_bytes=0)
-    with altering(lab, database) as others, source.open(workers=1) as snapshot:
+    with altering(server, database) as others, source.open(workers=1) as snapshot:
         others.queue(snapshot)
         (part,) = (each for each in snapshot.parts if str(each.relation) == "public.big")
         for _ in range(2):
@@ -125,10 +127,10 @@ def test_a_read_that_ends_early_takes_nothing_from_those_that_follow(lab: Labora
 
 
 def test_whoever_holds_a_lock_for_long_is_named_while_we_wait(
-    lab: Laboratory, tmp_path: Path, engine: Engine
+    server: PostgresServer, tmp_path: Path, engine: Engine
 ) -> None:
-    database = lab.database(TABLES)
-    with psycopg.connect(lab.conninfo(database)) as other:
+    database = server.database(TABLES)
+    with psycopg.connect(server.conninfo(database)) as other:
         other.execute("LOCK TABLE small IN ACCESS EXCLUSIVE MODE")
         pid = other.info.backend_pid
         with structlog.testing.capture_logs() as logged:
@@ -136,7 +138,7 @@ def test_whoever_holds_a_lock_for_long_is_named_while_we_wait(
 
             def back_up() -> None:
                 try:
-                    keep(engine(lab.conninfo(database)), tmp_path)
+                    keep(engine(server.conninfo(database)), tmp_path)
                 except BaseException as error:  # noqa: BLE001 - told in the main thread
                     pool.append(error)
 
@@ -154,12 +156,12 @@ def test_whoever_holds_a_lock_for_long_is_named_while_we_wait(
 
 
 def test_a_plan_waits_for_nobody_and_names_who_is_in_the_way(
-    lab: Laboratory, engine: Engine
+    server: PostgresServer, engine: Engine
 ) -> None:
-    database = lab.database(TABLES, "ANALYZE")
-    with psycopg.connect(lab.conninfo(database)) as other:
+    database = server.database(TABLES, "ANALYZE")
+    with psycopg.connect(server.conninfo(database)) as other:
         other.execute("LOCK TABLE big IN ACCESS EXCLUSIVE MODE")
-        source = engine(lab.conninfo(database))
+        source = engine(server.conninfo(database))
         plan = source.plan()
         source.check()
     (note,) = (note for note in plan.notes if "waiting" in note)

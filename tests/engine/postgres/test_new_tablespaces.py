@@ -11,9 +11,9 @@ import pytest
 
 from holdfast.catalog.documents import wrapped
 from holdfast.catalog.wal_archive import NAME, SCHEMA
-from tests.engine.postgres.archive import Archive, points
-from tests.engine.postgres.clusters import Cluster, cluster, folder_for_cluster, started
 from tests.engine.postgres.test_start import state_of
+from tests.support.archive import Archive, points
+from tests.support.clusters import Cluster, cluster, folder_for_cluster, started
 from tests.support.waiting import until
 
 ROWS = "SELECT count(*), sum(id) FROM treasure"
@@ -41,7 +41,7 @@ def new_space(server: Cluster, name: str = "young") -> Path:
 def test_a_tablespace_made_after_the_backup_is_refused_or_brought_to_another_folder(
     archive: Archive, tmp_path: Path
 ) -> None:
-    archive.site.run("backup", "shop")
+    archive.installation.run("backup", "shop")
     before, at = archive.mark(1), archive.time()
     archive.mark(2)
     place = new_space(archive.server)
@@ -56,7 +56,7 @@ def test_a_tablespace_made_after_the_backup_is_refused_or_brought_to_another_fol
     for target in (("--target", "latest"), ("--target-lsn", after), ("--target-time", then)):
         target_folder = tmp_path / "back"
         argv = ("restore", "shop/latest", "--to", f"file://{target_folder}", "--start", *target)
-        told = archive.site.run(*argv, code=13)
+        told = archive.installation.run(*argv, code=13)
         assert f"in '{place}'" in told["error"]
         assert "?tablespaces=" in told["hint"]
         assert not target_folder.exists()
@@ -79,12 +79,12 @@ def test_a_tablespace_made_after_the_backup_is_refused_or_brought_to_another_fol
 def test_what_nobody_saw_before_the_start_stops_the_server_before_it_is_replayed(
     archive: Archive, target: str
 ) -> None:
-    archive.site.run("backup", "shop")
+    archive.installation.run("backup", "shop")
     archive.mark(1)
     place = new_space(archive.server)
     lsn = archive.mark(2)
     name = archive.switch()
-    (record,) = archive.site.repository.glob(f"shop.wal/*/*/{name.lower()}/manifest.json")
+    (record,) = archive.installation.repository.glob(f"shop.wal/*/*/{name.lower()}/manifest.json")
     body = json.loads(record.read_text())["file"]
     assert len(body["tablespaces"]) == 1
     # As if it had been archived after the look.
@@ -104,14 +104,16 @@ def test_what_nobody_saw_before_the_start_stops_the_server_before_it_is_replayed
 def test_a_tablespace_made_while_files_are_copied_comes_back_beside_the_living_one(
     archive: Archive,
 ) -> None:
-    site = archive.site
+    installation = archive.installation
     archive.server.ask(
         "CREATE TABLE filler AS SELECT repeat(md5(random()::text), 30) FROM"
         " generate_series(1, 8000)"
     )
-    site.job["max_rate"] = "4MB"
-    with subprocess.Popen(site.argv("backup", "shop"), stderr=subprocess.DEVNULL) as running:
-        until(lambda: any(path.suffix == ".zst" for path in site.files()))
+    installation.job["max_rate"] = "4MB"
+    with subprocess.Popen(
+        installation.argv("backup", "shop"), stderr=subprocess.DEVNULL
+    ) as running:
+        until(lambda: any(path.suffix == ".zst" for path in installation.files()))
         place = new_space(archive.server)
         assert running.wait(120) == 0
     archive.server.ask("UPDATE treasure SET id = -id")
@@ -120,7 +122,7 @@ def test_a_tablespace_made_while_files_are_copied_comes_back_beside_the_living_o
     with folder_for_cluster() as folder:
         # By hand, without a recovery: it replays the WAL of the backup.
         back = Cluster(folder)
-        site.run("restore", "shop/latest", "--to", f"file://{back.data}")
+        installation.run("restore", "shop/latest", "--to", f"file://{back.data}")
         back.configure("archive_mode = off")
         with started(back):
             assert back.ask(ROWS) == [(1000, 500500)]

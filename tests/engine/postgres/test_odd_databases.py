@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from tests.engine.commands import DONE, Commands
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump, properties
 from tests.engine.postgres.odd_databases import OddDatabase, odd_databases
 from tests.support.depth import by_turns, full
+from tests.support.postgres_server import PostgresServer
 
 RESTORE_FAILED, SOMETHING_FAILED = 32, 36
 ENGINES = ("native", "tools") if full() else ("native",)
@@ -25,22 +25,22 @@ WHERE d.datname = current_database()
 
 
 @pytest.fixture
-def made(lab: Laboratory) -> Iterator[list[str]]:
+def made(server: PostgresServer) -> Iterator[list[str]]:
     """Databases whose subscriptions would keep them from being dropped."""
     names: list[str] = []
     yield names
-    for name in set(names) & lab.databases():
-        forget_subscriptions(lab, name)
+    for name in set(names) & server.databases():
+        forget_subscriptions(server, name)
 
 
-def forget_subscriptions(lab: Laboratory, database: str) -> None:
-    for (subscription,) in lab.ask(database, SUBSCRIPTIONS):
-        lab.run(database, f'DROP SUBSCRIPTION "{subscription}"')
+def forget_subscriptions(server: PostgresServer, database: str) -> None:
+    for (subscription,) in server.ask(database, SUBSCRIPTIONS):
+        server.run(database, f'DROP SUBSCRIPTION "{subscription}"')
 
 
-def load(lab: Laboratory, odd: OddDatabase, database: str) -> None:
-    written = odd.written(role=lab.role(), other=lab.role(), database=database)
-    with psycopg.connect(lab.conninfo(database), autocommit=True) as connection:
+def load(server: PostgresServer, odd: OddDatabase, database: str) -> None:
+    written = odd.written(role=server.role(), other=server.role(), database=database)
+    with psycopg.connect(server.conninfo(database), autocommit=True) as connection:
         connection.execute("SET client_encoding = 'UTF8'; SET check_function_bodies = off")
         for statement in written:
             connection.execute(statement.encode())
@@ -51,43 +51,43 @@ def load(lab: Laboratory, odd: OddDatabase, database: str) -> None:
     [pytest.param(*pair, id=f"{pair[0].name}, {pair[1]}") for pair in by_turns(PAIRS)],
 )
 def test_an_odd_database_comes_back_equal(
-    lab: Laboratory,
+    server: PostgresServer,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     made: list[str],
     odd: OddDatabase,
     engine: str,
 ) -> None:
-    with psycopg.connect(lab.superuser) as connection:
+    with psycopg.connect(server.superuser) as connection:
         if connection.info.server_version < odd.major * 10000:
             pytest.skip(f"only version {odd.major} knows such things")
-    original, copy = lab.database(options=odd.options), lab.name()
+    original, copy = server.database(options=odd.options), server.name()
     made += [original, copy]
-    load(lab, odd, original)
-    description, rows = dump(lab.conninfo(original)), checksums(lab.conninfo(original))
-    source = {"kind": "postgres", "dsn": lab.conninfo(original), "engine": engine}
+    load(server, odd, original)
+    description, rows = dump(server.conninfo(original)), checksums(server.conninfo(original))
+    source = {"kind": "postgres", "dsn": server.conninfo(original), "engine": engine}
     job = {"source": source, **({"checksums": True} if engine == "native" else {})}
     commands = Commands(tmp_path, job, capfd)
     commands.run("backup", "odd")
     commands.run("verify", "odd/latest")
-    restored = restore(commands, odd, lab.url(copy))
+    restored = restore(commands, odd, server.url(copy))
     lost = {each["name"] for each in restored["failed"] if each["kind"] == "rows"}
-    found = checksums(lab.conninfo(copy))
+    found = checksums(server.conninfo(copy))
     assert {each: found[each] for each in rows if ".".join(each) not in lost} == {
         each: checksum for each, checksum in rows.items() if ".".join(each) not in lost
     }
     if restored["failed"]:
         return
     assert restored["notes"] == [] or "statistics" in odd.name
-    assert dump(lab.conninfo(copy)) == description
-    assert properties(lab.conninfo(copy)) == properties(lab.conninfo(original))
+    assert dump(server.conninfo(copy)) == description
+    assert properties(server.conninfo(copy)) == properties(server.conninfo(original))
     if engine == "native":
         tables = restored["tables"]
         assert all(each["checksum_found"] or each["rows_found"] == 0 for each in tables)
     if full():
-        forget_subscriptions(lab, original)
-        restore(commands, odd, lab.url(original), "--overwrite")
-        assert dump(lab.conninfo(original)) == description
+        forget_subscriptions(server, original)
+        restore(commands, odd, server.url(original), "--overwrite")
+        assert dump(server.conninfo(original)) == description
 
 
 def restore(commands: Commands, odd: OddDatabase, url: str, *options: str) -> dict[str, Any]:

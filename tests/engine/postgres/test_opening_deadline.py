@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.engine.postgres.clusters import Cluster, cluster
 from tests.engine.postgres.sessiond import Daemon
-from tests.support.main_job import Site
+from tests.support.clusters import Cluster, cluster
+from tests.support.installation import Installation
 from tests.support.waiting import until
 
 TABLE = "CREATE TABLE goods AS SELECT id, repeat('x', 500) FROM generate_series(1, 99999) id"
@@ -28,28 +28,28 @@ def server() -> Iterator[Cluster]:
         yield made
 
 
-def site_of(server: Cluster, folder: Path, **source: str) -> Site:
-    site = Site(folder, {"kind": "postgres", "dsn": server.dsn, **source}, level=1)
-    site.job.update(timeout="3s", max_concurrent_processes=1)
-    return site
+def installation_of(server: Cluster, folder: Path, **source: str) -> Installation:
+    installation = Installation(folder, {"kind": "postgres", "dsn": server.dsn, **source}, level=1)
+    installation.job.update(timeout="3s", max_concurrent_processes=1)
+    return installation
 
 
 @pytest.mark.parametrize("engine", ["native", "tools"])
 def test_a_lock_that_somebody_holds_ends_the_run_at_its_deadline_and_names_him(
     server: Cluster, tmp_path: Path, engine: str
 ) -> None:
-    site = site_of(server, tmp_path, engine=engine)
+    installation = installation_of(server, tmp_path, engine=engine)
     with psycopg.connect(server.dsn) as blocker:
         blocker.execute("LOCK TABLE goods IN ACCESS EXCLUSIVE MODE")
-        told = site.run("backup", "shop", code=33)
+        told = installation.run("backup", "shop", code=33)
         assert "its snapshot is not taken yet" in told["error"]
         assert f"held by pid {blocker.info.backend_pid}" in told["error"]
         assert "holdfast plan" in told["hint"]
         # Nothing of ours queues behind the lock any more, though it is still held.
         until(lambda: server.ask(OURS) == [(0,)])
-    assert [path.name for path in site.files()] == ["failed.json"]
-    site.job["timeout"] = "5m"
-    site.run("backup", "shop")
+    assert [path.name for path in installation.files()] == ["failed.json"]
+    installation.job["timeout"] = "5m"
+    installation.run("backup", "shop")
 
 
 def test_a_checkpoint_that_takes_its_time_ends_a_base_backup_at_the_deadline(
@@ -58,23 +58,23 @@ def test_a_checkpoint_that_takes_its_time_ends_a_base_backup_at_the_deadline(
     server.ask("ALTER SYSTEM SET checkpoint_timeout = '1h'")
     server.ask("SELECT pg_reload_conf()")
     server.ask("UPDATE goods SET id = id + 1")
-    site = site_of(server, tmp_path, method="physical", checkpoint="spread")
-    told = site.run("backup", "shop", code=33)
+    installation = installation_of(server, tmp_path, method="physical", checkpoint="spread")
+    told = installation.run("backup", "shop", code=33)
     assert "waiting for the checkpoint" in told["error"]
     until(lambda: server.held() == 0)
-    assert [path.name for path in site.files()] == ["failed.json"]
-    site.job["source"]["checkpoint"] = "fast"
-    site.job["timeout"] = "5m"
-    site.run("backup", "shop")
+    assert [path.name for path in installation.files()] == ["failed.json"]
+    installation.job["source"]["checkpoint"] = "fast"
+    installation.job["timeout"] = "5m"
+    installation.run("backup", "shop")
 
 
 def test_a_session_that_the_daemon_is_still_to_begin_is_not_left_with_it(
     server: Cluster, tmp_path: Path
 ) -> None:
-    site = site_of(server, tmp_path, session="daemon")
-    with Daemon(site).running() as daemon, psycopg.connect(server.dsn) as blocker:
+    installation = installation_of(server, tmp_path, session="daemon")
+    with Daemon(installation).running() as daemon, psycopg.connect(server.dsn) as blocker:
         blocker.execute("LOCK TABLE goods IN ACCESS EXCLUSIVE MODE")
-        told = site.run("backup", "shop", code=33)
+        told = installation.run("backup", "shop", code=33)
         assert "its snapshot is not taken yet" in told["error"]
         blocker.rollback()
         until(lambda: server.held() == 0)
@@ -84,11 +84,13 @@ def test_a_session_that_the_daemon_is_still_to_begin_is_not_left_with_it(
 def test_a_run_that_is_told_to_end_while_it_waits_leaves_nothing_waiting(
     server: Cluster, tmp_path: Path
 ) -> None:
-    site = site_of(server, tmp_path)
-    site.job["timeout"] = "5m"
+    installation = installation_of(server, tmp_path)
+    installation.job["timeout"] = "5m"
     with psycopg.connect(server.dsn) as blocker:
         blocker.execute("LOCK TABLE goods IN ACCESS EXCLUSIVE MODE")
-        with subprocess.Popen(site.argv("backup", "shop"), stderr=subprocess.DEVNULL) as running:
+        with subprocess.Popen(
+            installation.argv("backup", "shop"), stderr=subprocess.DEVNULL
+        ) as running:
             until(
                 lambda: (
                     server.ask("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted") == [(True,)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.runtime.events import FAILPOINT_VARIABLE
-from tests.engine.postgres.clusters import Cluster, cluster, standby_of, started
-from tests.engine.postgres.yard import Yard, prove, restored
+from tests.support.clusters import Cluster, cluster, standby_of, started
+from tests.support.pgbench_cluster import PgbenchCluster, prove, restored
 from tests.support.waiting import until
 
 KILLED = -9
@@ -29,27 +29,33 @@ BEGINNING = ["backup-beginning", "backup-begun", "cluster-asked", "files-listed"
 
 
 @pytest.mark.parametrize("failpoint", BEGINNING)
-def test_killed_while_it_begins_a_backup_leaves_nothing_behind(yard: Yard, failpoint: str) -> None:
-    site = yard.site()
-    site.run("backup", "shop", code=KILLED, environment={FAILPOINT_VARIABLE: failpoint})
-    assert site.manifests() == []
-    until(lambda: yard.server.held() == 0)
-    made = site.run("backup", "shop")
-    assert {each["backup"] for each in site.backups()} == {made["backup"]}
-    assert {path.relative_to(site.repository).parts[1] for path in site.files()} == {made["name"]}
-    with restored(site) as back:
-        prove(back, yard)
+def test_killed_while_it_begins_a_backup_leaves_nothing_behind(
+    pgbench: PgbenchCluster, failpoint: str
+) -> None:
+    installation = pgbench.installation()
+    installation.run("backup", "shop", code=KILLED, environment={FAILPOINT_VARIABLE: failpoint})
+    assert installation.manifests() == []
+    until(lambda: pgbench.server.held() == 0)
+    made = installation.run("backup", "shop")
+    assert {each["backup"] for each in installation.backups()} == {made["backup"]}
+    assert {
+        path.relative_to(installation.repository).parts[1] for path in installation.files()
+    } == {made["name"]}
+    with restored(installation) as back:
+        prove(back, pgbench)
 
 
 @pytest.mark.parametrize("failpoint", BEGINNING)
-def test_a_tablespace_made_while_the_backup_begins_comes_back(yard: Yard, failpoint: str) -> None:
-    site = yard.site()
-    with site.stopped_at(failpoint):
-        place = new_space(yard.server)
-        names = {path.name for path in (yard.server.data / "pg_tblspc").iterdir()}
-    yard.server.ask("UPDATE treasure SET id = -id")
-    assert site.run("verify", "shop/latest")["verified"] is True
-    with restored(site) as back:
+def test_a_tablespace_made_while_the_backup_begins_comes_back(
+    pgbench: PgbenchCluster, failpoint: str
+) -> None:
+    installation = pgbench.installation()
+    with installation.stopped_at(failpoint):
+        place = new_space(pgbench.server)
+        names = {path.name for path in (pgbench.server.data / "pg_tblspc").iterdir()}
+    pgbench.server.ask("UPDATE treasure SET id = -id")
+    assert installation.run("verify", "shop/latest")["verified"] is True
+    with restored(installation) as back:
         back.configure("")
         with started(back):
             assert back.ask(ROWS) == [(1000, 500500)]
@@ -58,26 +64,26 @@ def test_a_tablespace_made_while_the_backup_begins_comes_back(yard: Yard, failpo
             assert all(path.is_relative_to(back.folder) for path in found.values())
             back.ask("DELETE FROM treasure")
             back.ask("CHECKPOINT")
-    assert yard.server.ask(ROWS) == [(1000, -500500)]
+    assert pgbench.server.ask(ROWS) == [(1000, -500500)]
     assert any(path.is_file() for path in place.rglob("*"))
 
 
 @pytest.mark.parametrize("failpoint", ["backup-begun", "cluster-asked", "files-listed"])
 def test_a_tablespace_and_a_database_dropped_while_the_backup_begins_are_no_error(
-    yard: Yard, failpoint: str
+    pgbench: PgbenchCluster, failpoint: str
 ) -> None:
-    new_space(yard.server)
-    yard.server.ask("CREATE DATABASE fleeting_one")
-    site = yard.site()
-    with site.stopped_at(failpoint):
-        yard.server.ask("DROP TABLE treasure")
-        yard.server.ask("DROP TABLESPACE young")
-        yard.server.ask("DROP DATABASE fleeting_one")
-        yard.server.ask("CREATE DATABASE born_late")
-        yard.server.ask("CREATE TABLE goods_late AS TABLE goods")
-        yard.server.ask("CHECKPOINT")
-    with restored(site) as back:
-        prove(back, yard)
+    new_space(pgbench.server)
+    pgbench.server.ask("CREATE DATABASE fleeting_one")
+    installation = pgbench.installation()
+    with installation.stopped_at(failpoint):
+        pgbench.server.ask("DROP TABLE treasure")
+        pgbench.server.ask("DROP TABLESPACE young")
+        pgbench.server.ask("DROP DATABASE fleeting_one")
+        pgbench.server.ask("CREATE DATABASE born_late")
+        pgbench.server.ask("CREATE TABLE goods_late AS TABLE goods")
+        pgbench.server.ask("CHECKPOINT")
+    with restored(installation) as back:
+        prove(back, pgbench)
         with started(back):
             assert back.ask("SELECT count(*) FROM goods_late") == [(20000,)]
             assert back.ask("SELECT 1", dbname="born_late") == [(1,)]
@@ -89,16 +95,16 @@ def test_a_server_that_was_just_promoted_is_backed_up_on_its_new_timeline(tmp_pa
     with cluster() as primary:
         primary.ask("ALTER SYSTEM SET checkpoint_timeout = '1h'")
         primary.ask("SELECT pg_reload_conf()")
-        Yard(primary, tmp_path).fill(has_space=False)
+        PgbenchCluster(primary, tmp_path).fill(has_space=False)
         with standby_of(primary) as standby:
             promoted(primary, standby)
-            yard = Yard(standby, tmp_path)
-            site = yard.site()
-            site.run("backup", "shop")
-            (manifest,) = site.manifests()
+            pgbench = PgbenchCluster(standby, tmp_path)
+            installation = pgbench.installation()
+            installation.run("backup", "shop")
+            (manifest,) = installation.manifests()
             assert manifest["proof"]["timeline"] == "2"
-            with restored(site) as back:
-                prove(back, yard)
+            with restored(installation) as back:
+                prove(back, pgbench)
 
 
 def promoted(primary: Cluster, standby: Cluster) -> None:
@@ -120,15 +126,15 @@ def test_a_standby_that_is_promoted_while_the_backup_begins_is_backed_up_as_what
     tmp_path: Path, failpoint: str
 ) -> None:
     with cluster() as primary:
-        Yard(primary, tmp_path).fill(has_space=False)
+        PgbenchCluster(primary, tmp_path).fill(has_space=False)
         with standby_of(primary) as standby:
-            yard = Yard(standby, tmp_path)
-            site = yard.site()
+            pgbench = PgbenchCluster(standby, tmp_path)
+            installation = pgbench.installation()
             until(lambda: standby.ask("SELECT to_regclass('fleeting') IS NOT NULL") == [(True,)])
-            with site.stopped_at(failpoint):
+            with installation.stopped_at(failpoint):
                 standby.promote()
-            (manifest,) = site.manifests()
+            (manifest,) = installation.manifests()
             assert manifest["proof"]["timeline"] == "2"
-            with restored(site) as back:
-                prove(back, yard)
+            with restored(installation) as back:
+                prove(back, pgbench)
             assert standby.held() == 0

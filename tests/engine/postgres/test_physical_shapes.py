@@ -11,18 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.postgres.clusters import (
-    SETTINGS,
-    Cluster,
-    cluster,
-    folder_for_cluster,
-    run,
-    started,
-)
 from tests.engine.postgres.sessiond import Daemon
 from tests.engine.postgres.test_physical_resumed import killed_at
-from tests.engine.postgres.yard import Yard, prove, restored
-from tests.support.main_job import Site
+from tests.support.clusters import SETTINGS, Cluster, cluster, folder_for_cluster, run, started
+from tests.support.installation import Installation
+from tests.support.pgbench_cluster import PgbenchCluster, prove, restored
 
 MIB = 1 << 20
 
@@ -46,21 +39,23 @@ def oid_of(server: Cluster, database: str) -> str:
     return str(oid)
 
 
-def notes(site: Site) -> list[str]:
-    found: list[str] = site.run("show", "shop/latest")["manifest"]["notes"]
+def notes(installation: Installation) -> list[str]:
+    found: list[str] = installation.run("show", "shop/latest")["manifest"]["notes"]
     return found
 
 
-def refused(site: Site) -> str:
+def refused(installation: Installation) -> str:
     """Why a backup failed, of which nothing is left."""
-    told = site.run("backup", "shop", code=30)
-    assert {path.name for path in site.files()} == {"failed.json"}
-    assert site.run("list", "shop")["backups"] == []
+    told = installation.run("backup", "shop", code=30)
+    assert {path.name for path in installation.files()} == {"failed.json"}
+    assert installation.run("list", "shop")["backups"] == []
     return str(told["error"])
 
 
-def test_links_that_the_server_follows_come_back_as_what_they_lead_to(yard: Yard) -> None:
-    server, elsewhere = yard.server, yard.server.folder / "elsewhere"
+def test_links_that_the_server_follows_come_back_as_what_they_lead_to(
+    pgbench: PgbenchCluster,
+) -> None:
+    server, elsewhere = pgbench.server, pgbench.server.folder / "elsewhere"
     elsewhere.mkdir()
     server.ask("CREATE DATABASE linked")
     server.ask("CREATE TABLE there AS SELECT generate_series(1, 100) AS id", dbname="linked")
@@ -72,46 +67,48 @@ def test_links_that_the_server_follows_come_back_as_what_they_lead_to(yard: Yard
         moved(data / "pg_wal", elsewhere / "wal")
         moved(data / "pg_xact", elsewhere / "xact")
         moved(data / str(table), elsewhere / "table")
-    site = yard.site()
-    planned = site.run("plan", "shop")
-    made = site.run("backup", "shop")
+    installation = pgbench.installation()
+    planned = installation.run("plan", "shop")
+    made = installation.run("backup", "shop")
     names = (f"base/{oid}", "pg_wal", "pg_xact", "postgresql.conf", str(table))
-    for found in (planned["notes"], made["backups"][0]["notes"], notes(site)):
+    for found in (planned["notes"], made["backups"][0]["notes"], notes(installation)):
         assert [name for name in names if any(f"'{name}' is a link" in each for each in found)] == [
             *names
         ]
     with folder_for_cluster() as folder:
         back = Cluster(folder)
-        told = site.run("restore", "shop/latest", "--to", f"file://{back.data}")
+        told = installation.run("restore", "shop/latest", "--to", f"file://{back.data}")
         assert sum("was a link to" in each for each in told["notes"]) == len(names)
         assert not any((back.data / name).is_symlink() for name in names)
-        prove(back, yard)
+        prove(back, pgbench)
         with started(back):
             assert back.ask("SELECT count(*) FROM there", dbname="linked") == [(100,)]
 
 
-def test_a_tablespace_whose_disk_is_gone_fails_the_backup(yard: Yard) -> None:
-    site = yard.site()
-    with stopped(yard.server):
-        yard.space.rename(yard.server.folder / "unmounted")
-        yard.space.mkdir()
-    ((oid,),) = yard.server.ask("SELECT oid FROM pg_tablespace WHERE spcname = 'space'")
-    (checked,) = site.run("check", "shop", code=30)["jobs"]
+def test_a_tablespace_whose_disk_is_gone_fails_the_backup(pgbench: PgbenchCluster) -> None:
+    installation = pgbench.installation()
+    with stopped(pgbench.server):
+        pgbench.space.rename(pgbench.server.folder / "unmounted")
+        pgbench.space.mkdir()
+    ((oid,),) = pgbench.server.ask("SELECT oid FROM pg_tablespace WHERE spcname = 'space'")
+    (checked,) = installation.run("check", "shop", code=30)["jobs"]
     assert f"tablespace {oid} in 'pg_tblspc" in str(checked["findings"])
-    told = refused(site)
+    told = refused(installation)
     assert f"tablespace {oid} in 'pg_tblspc/{oid}/PG_" in told
-    assert f"tablespace in '{yard.space}', where no 'PG_" in told
-    yard.space.rmdir()
-    assert f"tablespace {oid}" in refused(site)
-    (yard.server.folder / "unmounted").rename(yard.space)
-    site.run("backup", "shop")
-    with restored(site) as back:
-        prove(back, yard)
+    assert f"tablespace in '{pgbench.space}', where no 'PG_" in told
+    pgbench.space.rmdir()
+    assert f"tablespace {oid}" in refused(installation)
+    (pgbench.server.folder / "unmounted").rename(pgbench.space)
+    installation.run("backup", "shop")
+    with restored(installation) as back:
+        prove(back, pgbench)
 
 
-def test_a_database_or_a_table_that_is_not_there_fails_the_backup_by_its_name(yard: Yard) -> None:
-    server, away = yard.server, yard.server.folder / "away"
-    site = yard.site()
+def test_a_database_or_a_table_that_is_not_there_fails_the_backup_by_its_name(
+    pgbench: PgbenchCluster,
+) -> None:
+    server, away = pgbench.server, pgbench.server.folder / "away"
+    installation = pgbench.installation()
     server.ask("CREATE DATABASE lost")
     server.ask("CREATE TABLE inside AS SELECT 1 AS id", dbname="lost")
     oid = oid_of(server, "lost")
@@ -125,37 +122,39 @@ def test_a_database_or_a_table_that_is_not_there_fails_the_backup_by_its_name(ya
     ):
         with stopped(server) as data:
             (data / path).rename(away)
-        assert f"{what} in '{path}'" in refused(site)
+        assert f"{what} in '{path}'" in refused(installation)
         away.rename(server.data / path)
     later = server.data / f"{table}.2"
     with later.open("wb") as file:
         file.write(bytes(8192))
-    assert f"the GiB before '{table}.2' in '{table}.1'" in refused(site)
+    assert f"the GiB before '{table}.2' in '{table}.1'" in refused(installation)
     later.unlink()
     with stopped(server) as data:
         (data / "base" / oid).rename(away)
         # To what its owner does not own, a link is not followed.
         (data / "base" / oid).symlink_to("/etc")
-    assert "does not belong to the owner of the data directory" in refused(site)
+    assert "does not belong to the owner of the data directory" in refused(installation)
 
 
-def test_what_is_left_out_is_told_and_what_is_not_the_servers_is_no_failure(yard: Yard) -> None:
-    site, data = yard.site(), yard.server.data
+def test_what_is_left_out_is_told_and_what_is_not_the_servers_is_no_failure(
+    pgbench: PgbenchCluster,
+) -> None:
+    installation, data = pgbench.installation(), pgbench.server.data
     os.mkfifo(data / "pipe")
-    (data / "dumps").symlink_to(yard.folder)
+    (data / "dumps").symlink_to(pgbench.folder)
     (data / "pg_tblspc/99999").symlink_to("/nowhere")
     (data / "pg_ident.conf").unlink()
     (data / "pg_ident.conf").symlink_to("/etc/hostname")
     expected = ["dumps", "pg_ident.conf", "pg_tblspc/99999", "pipe"]
-    (checked,) = site.run("check", "shop")["jobs"]
-    made = site.run("backup", "shop")
+    (checked,) = installation.run("check", "shop")["jobs"]
+    made = installation.run("backup", "shop")
     details = [each["detail"] for each in checked["findings"]]
-    for found in (details, made["backups"][0]["notes"], notes(site)):
+    for found in (details, made["backups"][0]["notes"], notes(installation)):
         told = [each.split("'")[1] for each in found if each.startswith("left out: ")]
         assert told == expected
-    with restored(site) as back:
+    with restored(installation) as back:
         assert not (back.data / "pipe").exists()
-        prove(back, yard)
+        prove(back, pgbench)
 
 
 ODD = (
@@ -207,16 +206,20 @@ def test_an_odd_cluster_comes_back_equal_through_a_login_that_is_no_superuser(
             odd_name = os.fsdecode(b"odd \xff\n\x01")
             (server.data / odd_name).write_text("content")
             (server.data / f"link {odd_name}").symlink_to(odd_name)
-            site = Yard(server, tmp_path).site(dsn=f"host={folder} user=clerk dbname=postgres")
-            site.run("backup", "shop")
-            assert site.run("verify", "shop/latest")["verified"] is True
-            assert [note.split("'")[1] for note in notes(site) if "not compared" in note] == [
+            installation = PgbenchCluster(server, tmp_path).installation(
+                dsn=f"host={folder} user=clerk dbname=postgres"
+            )
+            installation.run("backup", "shop")
+            assert installation.run("verify", "shop/latest")["verified"] is True
+            assert [
+                note.split("'")[1] for note in notes(installation) if "not compared" in note
+            ] == [
                 "closed",
                 "private",
             ]
             server.ask("TRUNCATE unlogged", dbname="far")
             before = dumped(server)
-            with restored(site) as back:
+            with restored(installation) as back:
                 assert "successfully verified" in run("pg_verifybackup", str(back.data))
                 assert (back.data / odd_name).read_text() == "content"
                 back.configure("")
@@ -231,17 +234,17 @@ def test_rights_of_folders_and_files_come_back(tmp_path: Path) -> None:
         server = Cluster(folder)
         run("initdb", "-g", "-k", "-U", "postgres", "-A", "trust", "-D", str(server.data))
         server.configure(SETTINGS.format(wal_senders=1))
-        yard = Yard(server, tmp_path)
+        pgbench = PgbenchCluster(server, tmp_path)
         with started(server):
-            yard.fill()
+            pgbench.fill()
             (server.data / "scripts").mkdir(mode=0o755)
             (server.data / "scripts").chmod(0o755)
             (server.data / "scripts/archive.sh").write_text("#!/bin/sh\n")
             (server.data / "scripts/archive.sh").chmod(0o775)
-            site = yard.site()
-            site.run("backup", "shop")
+            installation = pgbench.installation()
+            installation.run("backup", "shop")
             before = rights(server)
-            with restored(site) as back:
+            with restored(installation) as back:
                 after = rights(back)
                 assert after["."] == 0o750
                 assert after["scripts/archive.sh"] == 0o755
@@ -252,8 +255,8 @@ def test_rights_of_folders_and_files_come_back(tmp_path: Path) -> None:
                 spaces = back.folder / "data-tablespaces"
                 found = {stat.S_IMODE(path.stat().st_mode) for path in spaces.rglob("*")}
                 assert found == {0o750, 0o640}
-                prove(back, yard)
-                again = Yard(back, tmp_path).site("again")
+                prove(back, pgbench)
+                again = PgbenchCluster(back, tmp_path).installation("again")
                 with started(back):
                     again.run("backup", "shop")
 
@@ -266,8 +269,8 @@ def rights(server: Cluster) -> dict[str, int]:
     }
 
 
-def test_a_sparse_file_stays_so_and_a_file_of_zeros_is_whole(yard: Yard) -> None:
-    server = yard.server
+def test_a_sparse_file_stays_so_and_a_file_of_zeros_is_whole(pgbench: PgbenchCluster) -> None:
+    server = pgbench.server
     ((path,),) = server.ask("SELECT pg_relation_filepath('goods')")
     with (server.data / "holes").open("wb") as file:
         file.write(b"head")
@@ -276,9 +279,9 @@ def test_a_sparse_file_stays_so_and_a_file_of_zeros_is_whole(yard: Yard) -> None
         file.write(b"middle")
     with (server.data / "filled").open("wb") as file:
         file.write(bytes(8 * MIB))
-    site = yard.site()
-    site.run("backup", "shop")
-    with restored(site) as back:
+    installation = pgbench.installation()
+    installation.run("backup", "shop")
+    with restored(installation) as back:
         holes, filled = (back.data / name for name in ("holes", "filled"))
         assert holes.stat().st_size == 400 * MIB
         assert holes.stat().st_blocks * 512 < 4 * MIB
@@ -288,21 +291,23 @@ def test_a_sparse_file_stays_so_and_a_file_of_zeros_is_whole(yard: Yard) -> None
             file.seek(200 * MIB)
             assert file.read(7) == b"middle\0"
         assert (back.data / str(path)).stat().st_size == (server.data / str(path)).stat().st_size
-        prove(back, yard)
+        prove(back, pgbench)
 
 
 @pytest.mark.parametrize("kind", ["random", "beyond", "below", "torn", "misplaced"])
-def test_a_page_that_no_wal_would_mend_is_told_by_its_block(yard: Yard, kind: str) -> None:
-    server = yard.server
+def test_a_page_that_no_wal_would_mend_is_told_by_its_block(
+    pgbench: PgbenchCluster, kind: str
+) -> None:
+    server = pgbench.server
     ((path,),) = server.ask("SELECT pg_relation_filepath('goods')")
     server.ask("CHECKPOINT")
     with stopped(server) as data, (data / str(path)).open("r+b") as file:
         pages = file.read(8 * 8192)
         file.seek(7 * 8192)
         file.write(damaged(pages[5 * 8192 : 6 * 8192], pages[7 * 8192 :], kind))
-    site = yard.site()
-    site.run("backup", "shop")
-    proof = site.run("show", "shop/latest")["manifest"]["proof"]
+    installation = pgbench.installation()
+    installation.run("backup", "shop")
+    proof = installation.run("show", "shop/latest")["manifest"]["proof"]
     assert proof["bad_pages"] == f"{path}: 7"
 
 
@@ -318,70 +323,70 @@ def damaged(other: bytes, page: bytes, kind: str) -> bytes:
     }[kind]
 
 
-def test_pages_of_zeros_and_pages_that_change_are_no_damage(yard: Yard) -> None:
-    server = yard.server
+def test_pages_of_zeros_and_pages_that_change_are_no_damage(pgbench: PgbenchCluster) -> None:
+    server = pgbench.server
     ((path,),) = server.ask("SELECT pg_relation_filepath('goods')")
     with stopped(server) as data, (data / str(path)).open("ab") as file:
         file.write(bytes(16 * 8192))
-    site = yard.site()
-    with yard.under_load():
-        site.run("backup", "shop")
-    assert "bad_pages" not in site.run("show", "shop/latest")["manifest"]["proof"]
+    installation = pgbench.installation()
+    with pgbench.under_load():
+        installation.run("backup", "shop")
+    assert "bad_pages" not in installation.run("show", "shop/latest")["manifest"]["proof"]
 
 
 def test_damage_that_a_killed_run_has_read_is_told_by_the_one_that_goes_on(tmp_path: Path) -> None:
     # The end of the backup, which judges, is seen by the later run only.
     with cluster(wal_senders=2) as server:
-        yard = Yard(server, tmp_path)
-        yard.fill(has_space=False)
+        pgbench = PgbenchCluster(server, tmp_path)
+        pgbench.fill(has_space=False)
         ((path,),) = server.ask("SELECT pg_relation_filepath('goods')")
         server.ask("CHECKPOINT")
         with stopped(server) as data, (data / str(path)).open("r+b") as file:
             file.seek(7 * 8192)
             file.write(os.urandom(8192))
-        site = yard.site(session="daemon")
-        site.job["resumable"] = True
-        with Daemon(site).running():
-            killed_at(site, "parts-read")
-            site.run("backup", "shop", "--resume")
-        proof = site.run("show", "shop/latest")["manifest"]["proof"]
+        installation = pgbench.installation(session="daemon")
+        installation.job["resumable"] = True
+        with Daemon(installation).running():
+            killed_at(installation, "parts-read")
+            installation.run("backup", "shop", "--resume")
+        proof = installation.run("show", "shop/latest")["manifest"]["proof"]
         assert proof["bad_pages"] == f"{path}: 7"
         assert int(proof["resumed_parts"]) > 0
 
 
 def test_the_wire_leaves_out_nothing_of_the_servers_and_tells_the_rest(tmp_path: Path) -> None:
     with cluster(wal_senders=2) as server:
-        yard = Yard(server, tmp_path)
-        yard.fill(has_space=False)
+        pgbench = PgbenchCluster(server, tmp_path)
+        pgbench.fill(has_space=False)
         server.ask("CREATE DATABASE linked")
         oid, away = oid_of(server, "linked"), server.folder / "away"
-        site = yard.site(engine="tools")
+        installation = pgbench.installation(engine="tools")
         with stopped(server) as data:
             moved(data / "base" / oid, away)
             (data / "dumps").symlink_to(tmp_path)
-        assert f"leaves out 'base/{oid}'" in refused(site)
+        assert f"leaves out 'base/{oid}'" in refused(installation)
         with stopped(server) as data:
             (data / "base" / oid).unlink()
-        assert f"nothing of database 'linked' in 'base/{oid}'" in refused(site)
+        assert f"nothing of database 'linked' in 'base/{oid}'" in refused(installation)
         away.rename(server.data / "base" / oid)
-        made = site.run("backup", "shop")
+        made = installation.run("backup", "shop")
         expected = ["left out: 'dumps': a link or a special file"]
-        assert made["backups"][0]["notes"] == expected == notes(site)
-        with restored(site) as back:
-            prove(back, yard)
+        assert made["backups"][0]["notes"] == expected == notes(installation)
+        with restored(installation) as back:
+            prove(back, pgbench)
 
 
 def test_a_page_beyond_the_end_is_told_by_the_wire_too(tmp_path: Path) -> None:
     with cluster(wal_senders=2) as server:
-        yard = Yard(server, tmp_path)
-        yard.fill(has_space=False)
+        pgbench = PgbenchCluster(server, tmp_path)
+        pgbench.fill(has_space=False)
         ((path,),) = server.ask("SELECT pg_relation_filepath('goods')")
         server.ask("CHECKPOINT")
         with stopped(server) as data, (data / str(path)).open("r+b") as file:
             pages = file.read(8 * 8192)
             file.seek(7 * 8192)
             file.write(damaged(b"", pages[7 * 8192 :], "beyond"))
-        site = yard.site(engine="tools")
-        site.run("backup", "shop")
-        proof = site.run("show", "shop/latest")["manifest"]["proof"]
+        installation = pgbench.installation(engine="tools")
+        installation.run("backup", "shop")
+        proof = installation.run("show", "shop/latest")["manifest"]["proof"]
         assert proof["bad_pages"] == f"{path}: 7"

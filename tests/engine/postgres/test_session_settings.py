@@ -14,11 +14,11 @@ from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.server.sql_text import literal
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
 from tests.engine.postgres.pooler import pooler
 from tests.support.depth import by_turns
 from tests.support.loop import bring_back, keep
+from tests.support.postgres_server import PostgresServer
 
 VALUES = """
 CREATE TABLE kinds (t timestamptz, d date, i interval, f float8, b bytea, m money, x xml, a text[],
@@ -112,63 +112,63 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 def test_the_worst_settings_of_both_databases_change_nothing(
-    lab: Laboratory, tmp_path: Path, engine: Engine
+    server: PostgresServer, tmp_path: Path, engine: Engine
 ) -> None:
-    database, restored = lab.database(VALUES), lab.database()
-    before = dump(lab.conninfo(database)), checksums(lab.conninfo(database))
-    worsen(lab, database)
-    worsen(lab, restored)
-    parts = keep(engine(lab.conninfo(database)), tmp_path)
-    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    database, restored = server.database(VALUES), server.database()
+    before = dump(server.conninfo(database)), checksums(server.conninfo(database))
+    worsen(server, database)
+    worsen(server, restored)
+    parts = keep(engine(server.conninfo(database)), tmp_path)
+    bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
     for name in WORST:
-        lab.run("postgres", f'ALTER DATABASE "{restored}" RESET {name}')
-    assert (dump(lab.conninfo(restored)), checksums(lab.conninfo(restored))) == before
+        server.run("postgres", f'ALTER DATABASE "{restored}" RESET {name}')
+    assert (dump(server.conninfo(restored)), checksums(server.conninfo(restored))) == before
     triggers = "SELECT count(*) FROM pg_trigger WHERE tgisinternal AND tgenabled <> 'O'"
-    assert lab.ask(restored, triggers) == [(0,)]
+    assert server.ask(restored, triggers) == [(0,)]
 
 
-def worsen(lab: Laboratory, database: str) -> None:
+def worsen(server: PostgresServer, database: str) -> None:
     for name, value in WORST.items():
-        lab.run("postgres", f'ALTER DATABASE "{database}" SET {name} TO {value}')
+        server.run("postgres", f'ALTER DATABASE "{database}" SET {name} TO {value}')
 
 
 def test_a_database_whose_sessions_act_as_somebody_else_is_read_and_filled_as_ourselves(
-    lab: Laboratory, tmp_path: Path, engine: Engine
+    server: PostgresServer, tmp_path: Path, engine: Engine
 ) -> None:
-    role = lab.role()
-    database, restored = lab.database(VALUES), lab.database()
-    before = dump(lab.conninfo(database)), checksums(lab.conninfo(database))
+    role = server.role()
+    database, restored = server.database(VALUES), server.database()
+    before = dump(server.conninfo(database)), checksums(server.conninfo(database))
     for name in (database, restored):
-        lab.run("postgres", f'ALTER DATABASE "{name}" SET role TO "{role}"')
-    parts = keep(engine(lab.conninfo(database)), tmp_path)
-    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
-    assert lab.ask(restored, "SELECT current_user::text") == [(role,)]
-    lab.run("postgres", f'ALTER DATABASE "{restored}" RESET role')
-    assert (dump(lab.conninfo(restored)), checksums(lab.conninfo(restored))) == before
+        server.run("postgres", f'ALTER DATABASE "{name}" SET role TO "{role}"')
+    parts = keep(engine(server.conninfo(database)), tmp_path)
+    bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
+    assert server.ask(restored, "SELECT current_user::text") == [(role,)]
+    server.run("postgres", f'ALTER DATABASE "{restored}" RESET role')
+    assert (dump(server.conninfo(restored)), checksums(server.conninfo(restored))) == before
 
 
 def test_a_pooler_that_refuses_options_at_the_start_is_told_all_by_statements(
-    lab: Laboratory, tmp_path: Path, engine: Engine
+    server: PostgresServer, tmp_path: Path, engine: Engine
 ) -> None:
-    database, restored = lab.database(VALUES), lab.database()
-    before = dump(lab.conninfo(database)), checksums(lab.conninfo(database))
-    lab.run("postgres", f'ALTER DATABASE "{database}" SET extra_float_digits TO -15')
-    ((folder, port),) = lab.ask(
+    database, restored = server.database(VALUES), server.database()
+    before = dump(server.conninfo(database)), checksums(server.conninfo(database))
+    server.run("postgres", f'ALTER DATABASE "{database}" SET extra_float_digits TO -15')
+    ((folder, port),) = server.ask(
         "postgres",
         "SELECT split_part(current_setting('unix_socket_directories'), ',', 1),"
         " current_setting('port')",
     )
     # The server sees this process at its socket, whoever connected to the pooler.
     with pooler(f"{folder}/.s.PGSQL.{port}") as between:
-        known = make_conninfo(lab.superuser, dbname=database)
+        known = make_conninfo(server.superuser, dbname=database)
         through = {"host": "127.0.0.1", "port": str(between.port)}
         parts = keep(engine(make_conninfo(known, **through)), tmp_path)
         target = PostgresTarget(url=make_conninfo(known, dbname=restored, **through))
         bring_back(target, parts, tmp_path)
         assert between.refused
     for name in (database, restored):
-        lab.run("postgres", f'ALTER DATABASE "{name}" RESET ALL')
-    assert (dump(lab.conninfo(restored)), checksums(lab.conninfo(restored))) == before
+        server.run("postgres", f'ALTER DATABASE "{name}" RESET ALL')
+    assert (dump(server.conninfo(restored)), checksums(server.conninfo(restored))) == before
 
 
 ENGINES: dict[str, Engine] = {
@@ -181,25 +181,25 @@ WAYS = [(name, end) for name in ENGINES for end in ("low", "high")]
 
 @pytest.mark.parametrize(("name", "end"), by_turns(WAYS))
 def test_every_setting_of_both_databases_at_either_end_changes_nothing(
-    lab: Laboratory, tmp_path: Path, name: str, end: str
+    server: PostgresServer, tmp_path: Path, name: str, end: str
 ) -> None:
-    database, restored = lab.database(VALUES), lab.database()
-    before = dump(lab.conninfo(database)), checksums(lab.conninfo(database))
-    taken = set_to_its_end(lab, database, end)
+    database, restored = server.database(VALUES), server.database()
+    before = dump(server.conninfo(database)), checksums(server.conninfo(database))
+    taken = set_to_its_end(server, database, end)
     assert len(taken) > 120
-    assert set_to_its_end(lab, restored, end) == taken
-    parts = keep(ENGINES[name](lab.conninfo(database)), tmp_path)
-    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
-    kept = [lab.ask("postgres", SETTINGS.format(literal(each))) for each in (database, restored)]
+    assert set_to_its_end(server, restored, end) == taken
+    parts = keep(ENGINES[name](server.conninfo(database)), tmp_path)
+    bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
+    kept = [server.ask("postgres", SETTINGS.format(literal(each))) for each in (database, restored)]
     assert kept[0] == kept[1]
-    lab.run("postgres", f'ALTER DATABASE "{restored}" RESET ALL')
-    assert (dump(lab.conninfo(restored)), checksums(lab.conninfo(restored))) == before
+    server.run("postgres", f'ALTER DATABASE "{restored}" RESET ALL')
+    assert (dump(server.conninfo(restored)), checksums(server.conninfo(restored))) == before
 
 
-def set_to_its_end(lab: Laboratory, database: str, end: str) -> list[str]:
+def set_to_its_end(server: PostgresServer, database: str, end: str) -> list[str]:
     """The settings that the server lets a database have; each is now at that end."""
     taken = []
-    with psycopg.connect(lab.superuser, autocommit=True) as connection:
+    with psycopg.connect(server.superuser, autocommit=True) as connection:
         for name, kind, usual, lowest, highest, choices in connection.execute(ENDS).fetchall():
             value = TEXTS.get(name.lower())
             if kind == "bool":

@@ -15,9 +15,9 @@ import pytest
 
 from holdfast.ports.sessions import HeldKind
 from holdfast.sessions.client import SessionClient
-from tests.engine.postgres.clusters import Cluster, cluster, standby_of
 from tests.engine.postgres.sessiond import Daemon
-from tests.support.main_job import Site
+from tests.support.clusters import Cluster, cluster, standby_of
+from tests.support.installation import Installation
 from tests.support.waiting import until
 
 
@@ -27,13 +27,13 @@ def server() -> Iterator[Cluster]:
         yield made
 
 
-def site_of(folder: Path, server: Cluster) -> Site:
-    return Site(folder, {"kind": "postgres", "dsn": server.dsn})
+def installation_of(folder: Path, server: Cluster) -> Installation:
+    return Installation(folder, {"kind": "postgres", "dsn": server.dsn})
 
 
 @pytest.fixture
 def daemon(server: Cluster, tmp_path: Path) -> Iterator[Daemon]:
-    with Daemon(site_of(tmp_path, server)).running() as running:
+    with Daemon(installation_of(tmp_path, server)).running() as running:
         yield running
 
 
@@ -41,7 +41,9 @@ def test_one_process_begins_and_dies_another_joins_and_another_ends(
     server: Cluster, daemon: Daemon
 ) -> None:
     # The first asks and is killed as soon as it has its answer.
-    argv = daemon.site.argv("session", "begin", "--job", "shop", "--kind", "backup", "--fast")
+    argv = daemon.installation.argv(
+        "session", "begin", "--job", "shop", "--kind", "backup", "--fast"
+    )
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         session_id = first.stdout.readline().split()[1]
@@ -115,7 +117,10 @@ def test_a_session_that_somebody_terminated_is_lost_with_the_servers_words(
 def test_a_promotion_is_noticed_and_makes_the_backup_corrupt(
     server: Cluster, tmp_path: Path
 ) -> None:
-    with standby_of(server) as standby, Daemon(site_of(tmp_path, standby)).running() as daemon:
+    with (
+        standby_of(server) as standby,
+        Daemon(installation_of(tmp_path, standby)).running() as daemon,
+    ):
         session_id = daemon.begin("--kind", "backup")
         assert daemon.ask("join", session_id)["server_is_standby"] is True
         standby.promote()
@@ -134,7 +139,7 @@ def test_a_session_without_a_heartbeat_expires_and_leaves_the_server(
 
 
 def test_a_hundred_abandoned_sessions_leave_no_connection(server: Cluster, tmp_path: Path) -> None:
-    with Daemon(site_of(tmp_path, server), per_server=50).running() as daemon:
+    with Daemon(installation_of(tmp_path, server), per_server=50).running() as daemon:
         client = SessionClient(socket_path=daemon.socket)
         for kind in (HeldKind.BACKUP, HeldKind.SNAPSHOT):
             for _ in range(50):
@@ -158,8 +163,8 @@ def test_no_more_sessions_than_allowed_and_the_refusal_costs_nothing(
 def test_a_login_that_may_not_begin_is_told_the_grant(server: Cluster, tmp_path: Path) -> None:
     server.ask("CREATE ROLE clerk LOGIN")
     dsn = f"host={server.folder} user=clerk dbname=postgres"
-    site = Site(tmp_path, {"kind": "postgres", "dsn": dsn})
-    with Daemon(site).running() as daemon:
+    installation = Installation(tmp_path, {"kind": "postgres", "dsn": dsn})
+    with Daemon(installation).running() as daemon:
         refused = daemon.ask("begin", "--job", "shop", "--kind", "backup", code=22)
         assert "GRANT EXECUTE" in refused["hint"]
         assert server.held() == 0
@@ -170,7 +175,7 @@ def test_a_catalogue_that_somebody_has_locked_costs_no_session(
     server: Cluster, daemon: Daemon
 ) -> None:
     session_id = daemon.begin("--kind", "backup")
-    catalogue = daemon.site.folder / "state" / "sessions.sqlite"
+    catalogue = daemon.installation.folder / "state" / "sessions.sqlite"
     other = sqlite3.connect(catalogue, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:

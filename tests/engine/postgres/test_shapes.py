@@ -14,9 +14,9 @@ from holdfast.sources.packing import SMALL_TABLE_BYTES
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
 from tests.support.loop import FolderBlobs, bring_back, keep
+from tests.support.postgres_server import PostgresServer
 
 BLOCK = 8192
 # Dead rows, HOT chains and a last page that is not full: what ranges of pages must not trip over.
@@ -46,17 +46,17 @@ NOISE = (
 )
 
 
-def laboratory_objects(lab: Laboratory, database: str) -> None:
+def laboratory_objects(server: PostgresServer, database: str) -> None:
     """Large objects: empty, short, sparse, exactly a page, longer than any buffer."""
-    lab.run(
+    server.run(
         database,
         "SELECT lo_from_bytea(1001, ''), lo_from_bytea(1002, 'short'),"
         " lo_from_bytea(1003, decode(repeat('ab', 2048), 'hex')),"
         " lo_from_bytea(1004, decode(repeat('cd', 3000000), 'hex')), lo_create(1005)",
     )
-    lab.run(database, "SELECT lo_put(1005, 500000, 'far out'), lo_from_bytea(1006, 'short')")
-    lab.run(database, "COMMENT ON LARGE OBJECT 1002 IS 'it''s \n short'")
-    lab.run(database, "GRANT SELECT ON LARGE OBJECT 1003 TO PUBLIC")
+    server.run(database, "SELECT lo_put(1005, 500000, 'far out'), lo_from_bytea(1006, 'short')")
+    server.run(database, "COMMENT ON LARGE OBJECT 1002 IS 'it''s \n short'")
+    server.run(database, "GRANT SELECT ON LARGE OBJECT 1003 TO PUBLIC")
 
 
 # The sizes below which tables are packed, and above which they are split.
@@ -69,36 +69,36 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_corpus_comes_back_equal_in_every_shape(
-    lab: Laboratory, corpus: Callable[[], str], tmp_path: Path, way: Wanted, shape: str
+    server: PostgresServer, corpus: Callable[[], str], tmp_path: Path, way: Wanted, shape: str
 ) -> None:
-    database, restored = corpus(), lab.name()
+    database, restored = corpus(), server.name()
     for statement in UPDATED:
-        lab.run(database, statement)
-    laboratory_objects(lab, database)
+        server.run(database, statement)
+    laboratory_objects(server, database)
     small, chunk = SHAPES[shape]
     source = PostgresSource(
-        dsn=lab.conninfo(database), transport=way, small_bytes=small, chunk_bytes=chunk
+        dsn=server.conninfo(database), transport=way, small_bytes=small, chunk_bytes=chunk
     )
     parts = keep(source, tmp_path)
     if shape == "split":
         assert len([part for part in parts if part.relation == public("moved")]) > 100
-    tables = bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
-    there, here = dump(lab.conninfo(restored)), dump(lab.conninfo(database))
+    tables = bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
+    there, here = dump(server.conninfo(restored)), dump(server.conninfo(database))
     # Ranges of a table come back side by side: all rows, in no order.
     assert sorted(there) == sorted(here) if shape == "split" else there == here
-    assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
+    assert checksums(server.conninfo(restored)) == checksums(server.conninfo(database))
     (moved,) = (each for each in tables if each.relation == public("moved"))
-    assert [(moved.rows_expected,)] == lab.ask(database, "SELECT count(*) FROM moved")
+    assert [(moved.rows_expected,)] == server.ask(database, "SELECT count(*) FROM moved")
 
 
 def public(name: str) -> Relation:
     return Relation(schema="public", name=name)
 
 
-def test_only_what_becomes_smaller_is_compressed(lab: Laboratory) -> None:
+def test_only_what_becomes_smaller_is_compressed(server: PostgresServer) -> None:
     noise = [each.format(name="noise", value="sha512((n || '/' || k)::bytea)") for each in NOISE]
     words = [each.format(name="words", value="repeat('word', 16)::bytea") for each in NOISE]
-    source = PostgresSource(dsn=lab.conninfo(lab.database(*noise, *words)))
+    source = PostgresSource(dsn=server.conninfo(server.database(*noise, *words)))
     with source.open(workers=1) as snapshot:
         worth = {part.relation: part.compress for part in snapshot.parts if part.relation}
     assert worth == {public("noise"): False, public("words"): True}
@@ -107,10 +107,10 @@ def test_only_what_becomes_smaller_is_compressed(lab: Laboratory) -> None:
     assert not told[public("words")].endswith("not compressed")
 
 
-def test_ranges_hold_every_row_exactly_once(lab: Laboratory, tmp_path: Path) -> None:
-    database = lab.database(*UPDATED)
-    whole = keep(PostgresSource(dsn=lab.conninfo(database), small_bytes=0), tmp_path / "a")
-    source = PostgresSource(dsn=lab.conninfo(database), small_bytes=0, chunk_bytes=5 * BLOCK)
+def test_ranges_hold_every_row_exactly_once(server: PostgresServer, tmp_path: Path) -> None:
+    database = server.database(*UPDATED)
+    whole = keep(PostgresSource(dsn=server.conninfo(database), small_bytes=0), tmp_path / "a")
+    source = PostgresSource(dsn=server.conninfo(database), small_bytes=0, chunk_bytes=5 * BLOCK)
     pieces = keep(source, tmp_path / "b")
 
     def rows(folder: str) -> list[bytes]:
@@ -121,41 +121,45 @@ def test_ranges_hold_every_row_exactly_once(lab: Laboratory, tmp_path: Path) -> 
     assert rows("a") == rows("b")
 
 
-def test_one_table_comes_out_of_a_pack_alone(lab: Laboratory, tmp_path: Path) -> None:
-    database = lab.database(
+def test_one_table_comes_out_of_a_pack_alone(server: PostgresServer, tmp_path: Path) -> None:
+    database = server.database(
         "CREATE TABLE a AS SELECT 1 AS x; CREATE TABLE b AS SELECT 2 AS x;"
         "CREATE TABLE c AS SELECT 3 AS x"
     )
-    target = lab.database("CREATE TABLE b (x int)")
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    target = server.database("CREATE TABLE b (x int)")
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
     (pack,) = (part for part in parts if part.kind is PartKind.DATA)
     assert [member.relation.name for member in pack.members] == ["a", "b", "c"]
     (table,) = bring_back(
-        PostgresTarget(url=lab.conninfo(target)), parts, tmp_path, tables=[public("b")]
+        PostgresTarget(url=server.conninfo(target)), parts, tmp_path, tables=[public("b")]
     )
     assert (table.relation, table.rows_found) == (public("b"), 1)
-    assert lab.ask(target, "SELECT x FROM b") == [(2,)]
+    assert server.ask(target, "SELECT x FROM b") == [(2,)]
     with pytest.raises(TargetNotEmpty, match="it holds rows"):
-        bring_back(PostgresTarget(url=lab.conninfo(target)), parts, tmp_path, tables=[public("b")])
+        bring_back(
+            PostgresTarget(url=server.conninfo(target)), parts, tmp_path, tables=[public("b")]
+        )
 
 
-def test_a_pack_that_was_cut_short_fails_with_the_table(lab: Laboratory, tmp_path: Path) -> None:
-    database = lab.database("CREATE TABLE a AS SELECT 1 AS x; CREATE TABLE b AS SELECT 2 AS x")
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+def test_a_pack_that_was_cut_short_fails_with_the_table(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    database = server.database("CREATE TABLE a AS SELECT 1 AS x; CREATE TABLE b AS SELECT 2 AS x")
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
     (pack,) = (part for part in parts if part.kind is PartKind.DATA)
     path = tmp_path / pack.key
     path.write_bytes(path.read_bytes()[: pack.members[1].offset])
     with pytest.raises(RestoreFailed, match=r"table 'public\.b': its part is cut short"):
-        bring_back(PostgresTarget(url=lab.conninfo(lab.name())), parts, tmp_path)
+        bring_back(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path)
 
 
 def test_long_values_are_kept_once_and_come_back_in_their_places(
-    lab: Laboratory, tmp_path: Path, way: Wanted
+    server: PostgresServer, tmp_path: Path, way: Wanted
 ) -> None:
-    database, restored = lab.database(*FILES), lab.name()
-    laboratory_objects(lab, database)
+    database, restored = server.database(*FILES), server.name()
+    laboratory_objects(server, database)
     blobs = FolderBlobs(tmp_path / "blobs")
-    source = PostgresSource(dsn=lab.conninfo(database), transport=way, external_bytes=1 << 20)
+    source = PostgresSource(dsn=server.conninfo(database), transport=way, external_bytes=1 << 20)
     parts = keep(source, tmp_path / "first", blobs=blobs)
     # Five different bodies in twelve rows, and one large object above a MiB.
     assert blobs.read == 6
@@ -163,95 +167,101 @@ def test_long_values_are_kept_once_and_come_back_in_their_places(
     assert sum(part.plain_bytes for part in rows) < 100_000
     keep(source, tmp_path / "second", blobs=blobs)
     assert blobs.read == 6
-    target = PostgresTarget(url=lab.conninfo(restored))
+    target = PostgresTarget(url=server.conninfo(restored))
     bring_back(target, parts, tmp_path / "first", blobs=blobs)
-    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
-    assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
+    assert dump(server.conninfo(restored)) == dump(server.conninfo(database))
+    assert checksums(server.conninfo(restored)) == checksums(server.conninfo(database))
 
 
 def test_a_login_that_may_not_read_pages_takes_large_objects_by_their_functions(
-    lab: Laboratory, tmp_path: Path, way: Wanted
+    server: PostgresServer, tmp_path: Path, way: Wanted
 ) -> None:
-    database, restored = lab.database(), lab.name()
-    laboratory_objects(lab, database)
-    role = lab.role(options="IN ROLE pg_write_server_files")
-    for (oid,) in lab.ask(database, "SELECT oid FROM pg_largeobject_metadata"):
-        lab.run(database, f'ALTER LARGE OBJECT {oid} OWNER TO "{role}"')
+    database, restored = server.database(), server.name()
+    laboratory_objects(server, database)
+    role = server.role(options="IN ROLE pg_write_server_files")
+    for (oid,) in server.ask(database, "SELECT oid FROM pg_largeobject_metadata"):
+        server.run(database, f'ALTER LARGE OBJECT {oid} OWNER TO "{role}"')
     escaped = role.replace(" ", "\\ ")
-    dsn = make_conninfo(lab.conninfo(database), options=f"-c role={escaped}")
+    dsn = make_conninfo(server.conninfo(database), options=f"-c role={escaped}")
     parts = keep(PostgresSource(dsn=dsn, transport=way), tmp_path)
-    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
-    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
+    bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
+    assert dump(server.conninfo(restored)) == dump(server.conninfo(database))
 
 
-def test_rows_alone_fill_a_database_that_stands(lab: Laboratory, tmp_path: Path) -> None:
+def test_rows_alone_fill_a_database_that_stands(server: PostgresServer, tmp_path: Path) -> None:
     schema = (
         "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a int REFERENCES a, n serial);"
         "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
         "CREATE TRIGGER swallows BEFORE INSERT ON b FOR EACH ROW EXECUTE FUNCTION no()"
     )
-    database, target = lab.database(schema), lab.database(schema)
-    lab.run(
+    database, target = server.database(schema), server.database(schema)
+    server.run(
         database,
         "SET session_replication_role = replica; INSERT INTO a VALUES (1), (2);"
         "INSERT INTO b (a) VALUES (1), (2), (2)",
     )
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
-    into = PostgresTarget(url=lab.conninfo(target))
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
+    into = PostgresTarget(url=server.conninfo(target))
     with pytest.raises(RestoreFailed, match=r"foreign key|rows were stored"):
         bring_back(into, parts, tmp_path, data_only=True)
-    lab.run(target, "TRUNCATE a, b")
+    server.run(target, "TRUNCATE a, b")
     bring_back(into, parts, tmp_path, data_only=True, triggers=False)
-    assert dump(lab.conninfo(target)) == dump(lab.conninfo(database))
+    assert dump(server.conninfo(target)) == dump(server.conninfo(database))
 
 
 def test_owners_and_rights_stay_behind_when_they_are_not_wanted(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    role = lab.role()
-    database = lab.database(
+    role = server.role()
+    database = server.database(
         "CREATE TABLE a AS SELECT 1 AS x",
         f'ALTER TABLE a OWNER TO "{role}"; GRANT SELECT ON a TO PUBLIC',
     )
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
-    lab.run(database, f'DROP TABLE a; DROP ROLE "{role}"')
-    restored = lab.name()
-    target = PostgresTarget(url=lab.conninfo(restored))
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
+    server.run(database, f'DROP TABLE a; DROP ROLE "{role}"')
+    restored = server.name()
+    target = PostgresTarget(url=server.conninfo(restored))
     bring_back(target, parts, tmp_path, owners=False, privileges=False)
-    assert lab.ask(restored, "SELECT relacl IS NULL FROM pg_class WHERE relname = 'a'") == [(True,)]
+    assert server.ask(restored, "SELECT relacl IS NULL FROM pg_class WHERE relname = 'a'") == [
+        (True,)
+    ]
 
 
 def test_two_thousand_tables_are_a_few_parts_and_all_come_back(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    database, restored = lab.database(), lab.name()
-    lab.run(
+    database, restored = server.database(), server.name()
+    server.run(
         database,
         "DO $$ BEGIN FOR n IN 1..2000 LOOP EXECUTE format("
         "'CREATE TABLE t_%s (id int PRIMARY KEY, name text)', n);"
         "EXECUTE format('INSERT INTO t_%s SELECT k, md5(k::text)"
         " FROM generate_series(1, %s) k', n, n % 7); END LOOP; END $$",
     )
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
     assert len([part for part in parts if part.kind is PartKind.DATA]) == 4
-    tables = bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
+    tables = bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
     assert len(tables) == 2000
     assert sum(table.rows_found for table in tables) == sum(n % 7 for n in range(1, 2001))
-    assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
+    assert checksums(server.conninfo(restored)) == checksums(server.conninfo(database))
 
 
-def test_a_very_long_value_travels_in_pieces(lab: Laboratory, tmp_path: Path, way: Wanted) -> None:
+def test_a_very_long_value_travels_in_pieces(
+    server: PostgresServer, tmp_path: Path, way: Wanted
+) -> None:
     """A quarter of a GiB: twice that in text, and the server refuses lines above one."""
-    database, restored = lab.database("CREATE TABLE huge (body bytea)"), lab.name()
-    lab.run(database, "ALTER TABLE huge ALTER body SET STORAGE EXTERNAL")
-    lab.run(
+    database, restored = server.database("CREATE TABLE huge (body bytea)"), server.name()
+    server.run(database, "ALTER TABLE huge ALTER body SET STORAGE EXTERNAL")
+    server.run(
         database,
         "INSERT INTO huge SELECT decode(repeat(md5('x'), 1 << 24), 'hex')",
     )
     blobs = FolderBlobs(tmp_path / "blobs")
-    source = PostgresSource(dsn=lab.conninfo(database), transport=way, external_bytes=1 << 20)
+    source = PostgresSource(dsn=server.conninfo(database), transport=way, external_bytes=1 << 20)
     parts = keep(source, tmp_path / "parts", blobs=blobs)
-    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path / "parts", blobs=blobs)
+    bring_back(
+        PostgresTarget(url=server.conninfo(restored)), parts, tmp_path / "parts", blobs=blobs
+    )
     found = "SELECT octet_length(body), sha256(body) FROM huge"
-    assert lab.ask(restored, found) == lab.ask(database, found)
-    assert lab.ask(restored, "SELECT octet_length(body) FROM huge") == [(1 << 28,)]
+    assert server.ask(restored, found) == server.ask(database, found)
+    assert server.ask(restored, "SELECT octet_length(body) FROM huge") == [(1 << 28,)]

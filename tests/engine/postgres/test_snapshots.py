@@ -9,17 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.postgres.clusters import (
-    BINARIES,
-    Cluster,
-    cluster,
-    folder_for_cluster,
-    run,
-    started,
-)
 from tests.engine.postgres.sessiond import Daemon
-from tests.engine.postgres.yard import BALANCES, Yard
-from tests.support.main_job import Site
+from tests.support.clusters import BINARIES, Cluster, cluster, folder_for_cluster, run, started
+from tests.support.installation import Installation
+from tests.support.pgbench_cluster import BALANCES, PgbenchCluster
 
 # The one of docs/snapshots.md.
 COPY = """#!/bin/sh
@@ -34,9 +27,9 @@ rm -f "$HOLDFAST_LABEL_DIR/data/postmaster.pid" "$log"
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
+def pgbench(tmp_path: Path) -> Iterator[PgbenchCluster]:
     with cluster() as server:
-        made = Yard(server, tmp_path)
+        made = PgbenchCluster(server, tmp_path)
         made.fill(scale=1, has_space=False)
         yield made
 
@@ -48,12 +41,21 @@ def script(folder: Path, text: str) -> str:
     return str(path)
 
 
-def take(site: Site, labels: Path, text: str, *, code: int = 0) -> dict[str, object]:
-    argv = ("snapshot", "shop", "--with", script(site.folder, text), "--labels", str(labels))
-    return site.run(*argv, code=code)
+def take(
+    installation: Installation, labels: Path, text: str, *, code: int = 0
+) -> dict[str, object]:
+    argv = (
+        "snapshot",
+        "shop",
+        "--with",
+        script(installation.folder, text),
+        "--labels",
+        str(labels),
+    )
+    return installation.run(*argv, code=code)
 
 
-def prove(labels: Path, yard: Yard) -> None:
+def prove(labels: Path, pgbench: PgbenchCluster) -> None:
     """What was copied becomes a cluster with what was laid beside it, and is consistent."""
     with folder_for_cluster() as folder:
         back = Cluster(folder)
@@ -69,41 +71,52 @@ def prove(labels: Path, yard: Yard) -> None:
         assert "completed backup recovery" in back.log.read_text() or "redo done" in (
             back.log.read_text()
         )
-    assert yard.server.held() == 0
+    assert pgbench.server.held() == 0
 
 
-def test_a_copy_by_cp_under_load_is_a_cluster_with_its_labels(yard: Yard, tmp_path: Path) -> None:
+def test_a_copy_by_cp_under_load_is_a_cluster_with_its_labels(
+    pgbench: PgbenchCluster, tmp_path: Path
+) -> None:
     labels = tmp_path / "labels"
-    with yard.under_load():
-        told = take(yard.site(), labels, COPY)
+    with pgbench.under_load():
+        told = take(pgbench.installation(), labels, COPY)
     assert told["labels"] == str(labels)
     assert str(told["start_lsn"]) in (labels / "backup_label").read_text()
-    prove(labels, yard)
+    prove(labels, pgbench)
 
 
-def test_a_script_that_fails_leaves_no_backup_on_the_server(yard: Yard, tmp_path: Path) -> None:
-    told = take(yard.site(), tmp_path / "labels", "#!/bin/sh\necho no room >&2\nexit 5\n", code=30)
+def test_a_script_that_fails_leaves_no_backup_on_the_server(
+    pgbench: PgbenchCluster, tmp_path: Path
+) -> None:
+    told = take(
+        pgbench.installation(),
+        tmp_path / "labels",
+        "#!/bin/sh\necho no room >&2\nexit 5\n",
+        code=30,
+    )
     assert "status 5: no room" in str(told["error"])
     assert not (tmp_path / "labels").exists()
-    assert yard.server.held() == 0
+    assert pgbench.server.held() == 0
 
 
-def test_a_snapshot_under_the_daemon_knows_its_session(yard: Yard, tmp_path: Path) -> None:
-    site = yard.site(session="daemon")
-    with Daemon(site).running() as daemon:
+def test_a_snapshot_under_the_daemon_knows_its_session(
+    pgbench: PgbenchCluster, tmp_path: Path
+) -> None:
+    installation = pgbench.installation(session="daemon")
+    with Daemon(installation).running() as daemon:
         asking = COPY + 'echo "$HOLDFAST_SESSION" > "$HOLDFAST_LABEL_DIR/session"\n'
-        take(site, tmp_path / "labels", asking)
+        take(installation, tmp_path / "labels", asking)
         (session,) = daemon.ask("list", "--all")["sessions"]
         assert session["state"] == "ended"
         assert session["session_id"] == (tmp_path / "labels/session").read_text().strip()
-        prove(tmp_path / "labels", yard)
+        prove(tmp_path / "labels", pgbench)
 
 
 def test_a_server_stopped_under_the_script_makes_the_snapshot_fail(
-    yard: Yard, tmp_path: Path
+    pgbench: PgbenchCluster, tmp_path: Path
 ) -> None:
-    data = json.dumps(str(yard.server.data))
+    data = json.dumps(str(pgbench.server.data))
     stop = f"#!/bin/sh\n{BINARIES}/pg_ctl -w -m fast -D {data} stop\n"
-    told = take(yard.site(), tmp_path / "labels", stop, code=20)
+    told = take(pgbench.installation(), tmp_path / "labels", stop, code=20)
     assert "Traceback" not in json.dumps(told)
     assert not (tmp_path / "labels").exists()

@@ -13,9 +13,9 @@ from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported
 from holdfast.model.restored import Restored
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import dump
 from tests.support.loop import keep, restored
+from tests.support.postgres_server import PostgresServer
 
 SHOP = """
 CREATE TABLE customer (id int PRIMARY KEY, name text);
@@ -43,33 +43,33 @@ ALTER TABLE hen ADD FOREIGN KEY (egg) REFERENCES egg {action};
 class Standing:
     """A database that was backed up and has changed since."""
 
-    def __init__(self, lab: Laboratory, folder: Path, *statements: str) -> None:
-        self.lab = lab
+    def __init__(self, server: PostgresServer, folder: Path, *statements: str) -> None:
+        self.server = server
         self.folder = folder
-        self.database = lab.database(*statements)
-        self.parts = keep(PostgresSource(dsn=lab.conninfo(self.database)), folder)
+        self.database = server.database(*statements)
+        self.parts = keep(PostgresSource(dsn=server.conninfo(self.database)), folder)
         self.as_backed_up = self.dump()
 
     def dump(self) -> list[str]:
-        return dump(self.lab.conninfo(self.database))
+        return dump(self.server.conninfo(self.database))
 
     def run(self, statement: str) -> None:
-        self.lab.run(self.database, statement)
+        self.server.run(self.database, statement)
 
     def ask(self, query: str) -> list[tuple[object, ...]]:
-        return self.lab.ask(self.database, query)
+        return self.server.ask(self.database, query)
 
     def restore(self, *tables: str, **wanted: Any) -> Restored:
         chosen = [Relation(schema="public", name=name) for name in tables]
-        target = PostgresTarget(url=self.lab.conninfo(self.database))
+        target = PostgresTarget(url=self.server.conninfo(self.database))
         return restored(target, self.parts, self.folder, tables=chosen, **wanted)
 
 
 @pytest.mark.parametrize("action", ["ON DELETE CASCADE", "ON DELETE SET NULL"])
 def test_rows_that_a_foreign_key_would_change_with_those_replaced_are_named_and_stay(
-    lab: Laboratory, tmp_path: Path, action: str
+    server: PostgresServer, tmp_path: Path, action: str
 ) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action=action))
+    shop = Standing(server, tmp_path, SHOP.format(action=action))
     shop.run("UPDATE customer SET name = 'changed'")
     before = shop.dump()
     with pytest.raises(TargetNotEmpty) as caught:
@@ -81,9 +81,9 @@ def test_rows_that_a_foreign_key_would_change_with_those_replaced_are_named_and_
 
 
 def test_rows_that_the_backup_does_not_hold_but_others_refer_to_are_not_taken_away(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action=""))
+    shop = Standing(server, tmp_path, SHOP.format(action=""))
     shop.run("INSERT INTO customer VALUES (3, 'eve'); INSERT INTO orders VALUES (40, 3)")
     before = shop.dump()
     with pytest.raises(TargetNotEmpty) as caught:
@@ -94,17 +94,17 @@ def test_rows_that_the_backup_does_not_hold_but_others_refer_to_are_not_taken_aw
 
 @pytest.mark.parametrize("action", ["", "DEFERRABLE", "DEFERRABLE INITIALLY DEFERRED"])
 def test_a_table_that_others_refer_to_is_replaced_where_that_changes_none_of_theirs(
-    lab: Laboratory, tmp_path: Path, action: str
+    server: PostgresServer, tmp_path: Path, action: str
 ) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action=action))
+    shop = Standing(server, tmp_path, SHOP.format(action=action))
     shop.run("UPDATE customer SET name = 'changed'")
     shop.restore("customer", overwrite=True)
     # The key is as it was too.
     assert shop.dump() == shop.as_backed_up
 
 
-def test_a_key_that_restricts_is_no_way_around(lab: Laboratory, tmp_path: Path) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action="ON DELETE RESTRICT"))
+def test_a_key_that_restricts_is_no_way_around(server: PostgresServer, tmp_path: Path) -> None:
+    shop = Standing(server, tmp_path, SHOP.format(action="ON DELETE RESTRICT"))
     with pytest.raises(TargetNotEmpty, match=r"'public\.orders' \(3 rows\)"):
         shop.restore("customer", overwrite=True)
     assert shop.dump() == shop.as_backed_up
@@ -123,14 +123,14 @@ def test_a_key_that_restricts_is_no_way_around(lab: Laboratory, tmp_path: Path) 
     ],
 )
 def test_rows_that_a_trigger_would_change_are_named_and_stay(
-    lab: Laboratory, tmp_path: Path, event: str, each: str, does: str, said: str
+    server: PostgresServer, tmp_path: Path, event: str, each: str, does: str, said: str
 ) -> None:
     trigger = TRIGGER.format(event=event, each=each, does=does)
     log = "CREATE TABLE log (what text); INSERT INTO log VALUES ('one'), ('two')"
-    shop = Standing(lab, tmp_path, "CREATE TABLE customer (id int)", log, trigger)
+    shop = Standing(server, tmp_path, "CREATE TABLE customer (id int)", log, trigger)
     shop.run("ALTER TABLE customer DISABLE TRIGGER USER; INSERT INTO customer VALUES (1), (2)")
     shop.run("ALTER TABLE customer ENABLE TRIGGER USER")
-    shop.parts = keep(PostgresSource(dsn=lab.conninfo(shop.database)), tmp_path / "later")
+    shop.parts = keep(PostgresSource(dsn=server.conninfo(shop.database)), tmp_path / "later")
     shop.folder = tmp_path / "later"
     before = shop.dump()
     with pytest.raises(TargetNotEmpty) as caught:
@@ -142,9 +142,11 @@ def test_rows_that_a_trigger_would_change_are_named_and_stay(
     assert shop.dump() == before
 
 
-def test_a_trigger_that_minds_its_own_rows_is_no_obstacle(lab: Laboratory, tmp_path: Path) -> None:
+def test_a_trigger_that_minds_its_own_rows_is_no_obstacle(
+    server: PostgresServer, tmp_path: Path
+) -> None:
     shop = Standing(
-        lab,
+        server,
         tmp_path,
         "CREATE TABLE customer (id int)",
         TRIGGER.format(event="INSERT", each="FOR EACH ROW", does="PERFORM 1"),
@@ -157,17 +159,17 @@ def test_a_trigger_that_minds_its_own_rows_is_no_obstacle(lab: Laboratory, tmp_p
 
 @pytest.mark.parametrize("action", ["", "ON DELETE CASCADE", "ON DELETE SET NULL"])
 def test_tables_that_refer_to_each_other_are_replaced_together(
-    lab: Laboratory, tmp_path: Path, action: str
+    server: PostgresServer, tmp_path: Path, action: str
 ) -> None:
-    farm = Standing(lab, tmp_path, CIRCLE.format(action=action))
+    farm = Standing(server, tmp_path, CIRCLE.format(action=action))
     farm.run("UPDATE hen SET egg = NULL; UPDATE egg SET hen = NULL; DELETE FROM egg")
     farm.restore("hen", "egg", overwrite=True)
     assert farm.dump() == farm.as_backed_up
 
 
-def test_a_tree_in_one_table_is_replaced(lab: Laboratory, tmp_path: Path) -> None:
+def test_a_tree_in_one_table_is_replaced(server: PostgresServer, tmp_path: Path) -> None:
     tree = Standing(
-        lab,
+        server,
         tmp_path,
         "CREATE TABLE node (id int PRIMARY KEY, above int REFERENCES node ON DELETE RESTRICT);"
         "INSERT INTO node VALUES (1, NULL), (2, 1), (3, 2)",
@@ -178,10 +180,10 @@ def test_a_tree_in_one_table_is_replaced(lab: Laboratory, tmp_path: Path) -> Non
 
 
 def test_a_table_that_cannot_be_replaced_leaves_all_the_others_as_they_were(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
     shop = Standing(
-        lab, tmp_path, "CREATE TABLE a AS SELECT 1 AS x", "CREATE TABLE b AS SELECT 2 AS x"
+        server, tmp_path, "CREATE TABLE a AS SELECT 1 AS x", "CREATE TABLE b AS SELECT 2 AS x"
     )
     shop.run("UPDATE a SET x = 10; ALTER TABLE b ADD CHECK (x > 2) NOT VALID")
     before = shop.dump()
@@ -191,18 +193,18 @@ def test_a_table_that_cannot_be_replaced_leaves_all_the_others_as_they_were(
 
 
 def test_rows_come_in_the_order_of_the_foreign_keys_of_the_target(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action=""))
+    shop = Standing(server, tmp_path, SHOP.format(action=""))
     shop.run("DELETE FROM orders; DELETE FROM customer")
     shop.restore(data_only=True)
     assert shop.dump() == shop.as_backed_up
 
 
 def test_rows_of_a_table_made_since_the_backup_are_never_changed(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action=""))
+    shop = Standing(server, tmp_path, SHOP.format(action=""))
     shop.run(
         "CREATE TABLE invoice (customer int REFERENCES customer ON DELETE CASCADE);"
         "INSERT INTO invoice VALUES (1)"
@@ -213,17 +215,17 @@ def test_rows_of_a_table_made_since_the_backup_are_never_changed(
 
 
 def test_a_table_that_is_empty_and_refers_to_one_is_no_obstacle(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action="ON DELETE CASCADE"))
+    shop = Standing(server, tmp_path, SHOP.format(action="ON DELETE CASCADE"))
     shop.run("DELETE FROM orders; UPDATE customer SET name = 'changed'")
     shop.restore("customer", overwrite=True)
     assert shop.ask("SELECT name FROM customer ORDER BY id") == [("ann",), ("bob",)]
 
 
-def test_partitions_are_replaced_with_their_keys(lab: Laboratory, tmp_path: Path) -> None:
+def test_partitions_are_replaced_with_their_keys(server: PostgresServer, tmp_path: Path) -> None:
     shop = Standing(
-        lab,
+        server,
         tmp_path,
         "CREATE TABLE day (id int PRIMARY KEY) PARTITION BY RANGE (id);"
         "CREATE TABLE day_1 PARTITION OF day FOR VALUES FROM (0) TO (10);"
@@ -241,28 +243,30 @@ def test_partitions_are_replaced_with_their_keys(lab: Laboratory, tmp_path: Path
         shop.restore("day", overwrite=True)
 
 
-def test_what_nobody_checked_without_triggers_is_told(lab: Laboratory, tmp_path: Path) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action=""))
+def test_what_nobody_checked_without_triggers_is_told(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    shop = Standing(server, tmp_path, SHOP.format(action=""))
     shop.run("INSERT INTO customer VALUES (3, 'eve'); INSERT INTO orders VALUES (40, 3)")
     (note,) = shop.restore("customer", overwrite=True, triggers=False).notes
     assert note.startswith("1 rows of table 'public.orders' refer to rows of 'public.customer'")
 
 
 def test_rows_for_tables_that_stand_are_all_or_none_also_where_one_would_keep_going(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action=""))
+    shop = Standing(server, tmp_path, SHOP.format(action=""))
     with pytest.raises(Unsupported, match="cannot keep going"):
         shop.restore("customer", overwrite=True, keep_going=True)
     assert shop.dump() == shop.as_backed_up
 
 
 def test_whoever_holds_a_table_that_is_to_be_replaced_is_named(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action=""))
-    target = PostgresTarget(url=lab.conninfo(shop.database), lock_wait_seconds=1)
-    with psycopg.connect(lab.conninfo(shop.database)) as other:
+    shop = Standing(server, tmp_path, SHOP.format(action=""))
+    target = PostgresTarget(url=server.conninfo(shop.database), lock_wait_seconds=1)
+    with psycopg.connect(server.conninfo(shop.database)) as other:
         other.execute("LOCK TABLE customer IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(RestoreFailed) as caught:
             restored(target, shop.parts, tmp_path, tables=[CUSTOMER], overwrite=True)
@@ -270,11 +274,11 @@ def test_whoever_holds_a_table_that_is_to_be_replaced_is_named(
 
 
 def test_readers_see_the_old_rows_until_the_new_ones_are_all_there(
-    lab: Laboratory, tmp_path: Path
+    server: PostgresServer, tmp_path: Path
 ) -> None:
-    shop = Standing(lab, tmp_path, SHOP.format(action=""))
+    shop = Standing(server, tmp_path, SHOP.format(action=""))
     shop.run("UPDATE customer SET name = 'changed'")
-    with psycopg.connect(lab.conninfo(shop.database)) as reader:
+    with psycopg.connect(server.conninfo(shop.database)) as reader:
         reader.execute("SELECT name FROM customer")
         shop.restore("customer", overwrite=True)
     assert shop.ask("SELECT name FROM customer ORDER BY id") == [("ann",), ("bob",)]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.postgres.archive import Archive, points
-from tests.engine.postgres.clusters import BINARIES, Cluster, cluster, folder_for_cluster
-from tests.support.main_job import Site
+from tests.support.archive import Archive, points
+from tests.support.clusters import BINARIES, Cluster, cluster, folder_for_cluster
+from tests.support.installation import Installation
 from tests.support.waiting import until
 
 MAJOR = int(BINARIES.parent.name)
@@ -23,8 +23,10 @@ def server() -> Iterator[Cluster]:
         yield made
 
 
-def site_of(server: Cluster, folder: Path) -> Site:
-    return Site(folder, {"kind": "postgres", "method": "physical", "dsn": server.dsn}, level=1)
+def installation_of(server: Cluster, folder: Path) -> Installation:
+    return Installation(
+        folder, {"kind": "postgres", "method": "physical", "dsn": server.dsn}, level=1
+    )
 
 
 def state_of(folder: Path) -> dict[str, str]:
@@ -60,15 +62,15 @@ def test_a_configuration_that_names_the_original_opens_the_restored_one_and_noth
     if MAJOR < 15:
         lines.append(f"stats_temp_directory = '{elsewhere}'")
     (included / "all.conf").write_text("\n".join(lines))
-    site = site_of(server, tmp_path)
+    installation = installation_of(server, tmp_path)
     with (server.data / "postgresql.conf").open("a") as file:
         file.write(f"include_dir = '{included}'\n")
-    site.run("backup", "shop")
+    installation.run("backup", "shop")
     server.stop()
     before = state_of(server.folder)
     with folder_for_cluster() as folder:
         back = Cluster(folder)
-        told = site.run("restore", "shop/latest", "--to", f"file://{back.data}", "--start")
+        told = installation.run("restore", "shop/latest", "--to", f"file://{back.data}", "--start")
         assert told["recovery"]["state"] == "open"
         back.folder = back.data
         try:
@@ -111,7 +113,7 @@ def test_what_an_earlier_recovery_or_a_standby_left_in_the_configuration_has_no_
             file.write(f"promote_trigger_file = '{server.folder}'\n")
     server.stop()
     server.start()
-    archive.site.run("backup", "shop")
+    archive.installation.run("backup", "shop")
     archive.mark(1)
     lsn = archive.mark(2)
     archive.mark(3)
@@ -124,7 +126,7 @@ def test_what_an_earlier_recovery_or_a_standby_left_in_the_configuration_has_no_
         # By hand, without our words on its command line.
         copy = Cluster(folder)
         where = ("--to", f"file://{copy.data}", "--target-lsn", lsn, "--target-action", "promote")
-        archive.site.run("restore", "shop/latest", *where)
+        archive.installation.run("restore", "shop/latest", *where)
         copy.configure("hot_standby = on")
         copy.start()
         try:
@@ -138,14 +140,14 @@ def test_what_an_earlier_recovery_or_a_standby_left_in_the_configuration_has_no_
 def test_words_that_would_open_another_folder_are_overruled(
     server: Cluster, tmp_path: Path
 ) -> None:
-    site = site_of(server, tmp_path)
-    site.run("backup", "shop")
+    installation = installation_of(server, tmp_path)
+    installation.run("backup", "shop")
     server.stop()
     before = state_of(server.folder)
     with folder_for_cluster() as folder:
         back = Cluster(folder)
         words = f"-D {server.data} -c data_directory={server.data}"
-        site.run(
+        installation.run(
             *("restore", "shop/latest", "--to", f"file://{back.data}"),
             *("--start", "--start-options", words),
         )
@@ -174,12 +176,12 @@ def test_a_restored_server_runs_beside_the_living_one_on_the_same_port_and_takes
         dbname="taker",
     )
     until(lambda: server.ask("SELECT active FROM pg_replication_slots") == [(True,)])
-    site = site_of(server, tmp_path)
-    site.run("backup", "shop")
+    installation = installation_of(server, tmp_path)
+    installation.run("backup", "shop")
     taken = server.ask("SELECT active_pid FROM pg_replication_slots WHERE slot_name = 's'")
     with folder_for_cluster() as folder:
         back = Cluster(folder)
-        site.run("restore", "shop/latest", "--to", f"file://{back.data}", "--start")
+        installation.run("restore", "shop/latest", "--to", f"file://{back.data}", "--start")
         back.folder = back.data
         try:
             assert back.ask("SELECT count(*) FROM goods") == [(1000,)]
@@ -193,17 +195,19 @@ def test_a_restored_server_runs_beside_the_living_one_on_the_same_port_and_takes
 def test_a_configuration_that_no_server_takes_is_told_before_one_is_started(
     server: Cluster, tmp_path: Path
 ) -> None:
-    site = site_of(server, tmp_path)
+    installation = installation_of(server, tmp_path)
     with (server.data / "postgresql.conf").open("a") as file:
         file.write("include '/nowhere/at/all.conf'\n")
-    site.run("backup", "shop")
+    installation.run("backup", "shop")
     with folder_for_cluster() as folder:
         data = folder / "data"
-        told = site.run("restore", "shop/latest", "--to", f"file://{data}", "--start", code=32)
+        told = installation.run(
+            "restore", "shop/latest", "--to", f"file://{data}", "--start", code=32
+        )
         assert "/nowhere/at/all.conf" in told["error"]
         assert not Path(f"{data}-start.log").exists()
         bad = ("--start", "--start-options", "-c 'x")
-        site.run("restore", "shop/latest", "--to", f"file://{folder}/other", *bad, code=10)
+        installation.run("restore", "shop/latest", "--to", f"file://{folder}/other", *bad, code=10)
         assert not (folder / "other").exists()
 
 
@@ -217,16 +221,16 @@ def test_what_a_server_does_by_hand_that_start_overrules_is_told_after_a_restore
     server.ask("ALTER SYSTEM SET recovery_target_name = 'noon'")
     server.stop()
     server.start()
-    site = site_of(server, tmp_path)
-    site.run("backup", "shop")
+    installation = installation_of(server, tmp_path)
+    installation.run("backup", "shop")
     with folder_for_cluster() as folder:
         back = Cluster(folder)
-        told = site.run("restore", "shop/latest", "--to", f"file://{folder}/plain")
+        told = installation.run("restore", "shop/latest", "--to", f"file://{folder}/plain")
         notes = " | ".join(told["notes"])
         assert f"opens '{server.data}'" in notes
         assert "archive_mode = on" in notes
         assert "recovery_target_name = 'noon'" in notes
-        told = site.run("restore", "shop/latest", "--to", f"file://{back.data}", "--start")
+        told = installation.run("restore", "shop/latest", "--to", f"file://{back.data}", "--start")
         (note,) = told["notes"]
         assert f"opens '{server.data}'" in note
         back.folder = back.data

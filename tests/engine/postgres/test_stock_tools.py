@@ -9,29 +9,29 @@ from pathlib import Path
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.sources.postgres.rows.source import PostgresSource
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump, program
 from tests.support.loop import keep
+from tests.support.postgres_server import PostgresServer
 
 
 def test_psql_alone_brings_the_corpus_back(
-    lab: Laboratory, corpus: Callable[[], str], tmp_path: Path
+    server: PostgresServer, corpus: Callable[[], str], tmp_path: Path
 ) -> None:
-    database, restored = corpus(), lab.database()
-    parts = keep(PostgresSource(dsn=lab.conninfo(database)), tmp_path)
-    psql = [program("psql", lab.conninfo(restored)), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+    database, restored = corpus(), server.database()
+    parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
+    psql = [program("psql", server.conninfo(restored)), "-X", "-q", "-v", "ON_ERROR_STOP=1"]
     for part in in_order(parts):
         arguments = [word for each in stock_statements(part) for word in ("-c", each)]
         with (tmp_path / part.key).open("rb") as stream:
             subprocess.run(
-                [*psql, "-d", lab.conninfo(restored), *arguments],
+                [*psql, "-d", server.conninfo(restored), *arguments],
                 stdin=stream,
                 stdout=subprocess.DEVNULL,
                 check=True,
                 env=os.environ | {"PGOPTIONS": "-c lc_monetary=C"},
             )
-    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
-    assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
+    assert dump(server.conninfo(restored)) == dump(server.conninfo(database))
+    assert checksums(server.conninfo(restored)) == checksums(server.conninfo(database))
 
 
 def in_order(parts: Sequence[Part]) -> Iterator[Part]:

@@ -24,39 +24,39 @@ from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.artefacts import ALWAYS_PLAIN, BIG, archive_plan, children, restored_with
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import program
 from tests.fakes.stored import FakeStored
 from tests.support.loop import Unwatched, keep, opener
+from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_object_that_cannot_come_back_is_named_and_nothing_stays(
-    lab: Laboratory, tmp_path: Path, workers: int, plain_from_bytes: int
+    server: PostgresServer, tmp_path: Path, workers: int, plain_from_bytes: int
 ) -> None:
-    role = lab.role()
+    role = server.role()
     columns = ", ".join(f"column_{number} int" for number in range(60))
-    database = lab.database(f"CREATE TABLE a ({columns})", f'ALTER TABLE a OWNER TO "{role}"')
-    source = PostgresToolsSource(dsn=lab.conninfo(database), plain_from_bytes=plain_from_bytes)
+    database = server.database(f"CREATE TABLE a ({columns})", f'ALTER TABLE a OWNER TO "{role}"')
+    source = PostgresToolsSource(dsn=server.conninfo(database), plain_from_bytes=plain_from_bytes)
     parts = keep(source, tmp_path)
-    lab.run(database, "ALTER TABLE a OWNER TO CURRENT_USER")
-    lab.run("postgres", f'DROP ROLE "{role}"')
-    before = lab.databases()
+    server.run(database, "ALTER TABLE a OWNER TO CURRENT_USER")
+    server.run("postgres", f'DROP ROLE "{role}"')
+    before = server.databases()
     with pytest.raises(RestoreFailed) as caught:
-        restored_with(lab, RestoreRequest(parts=parts, workers=workers), tmp_path, lab.name())
+        restored_with(server, RestoreRequest(parts=parts, workers=workers), tmp_path, server.name())
     assert caught.value.message.startswith("cannot restore table '")
     assert f'role "{role}" does not exist' in caught.value.message
     assert "--globals" in caught.value.hint
-    assert lab.databases() == before
+    assert server.databases() == before
 
 
 def test_a_part_that_turns_out_damaged_leaves_no_database(
-    lab: Laboratory, tmp_path: Path, plain_from_bytes: int
+    server: PostgresServer, tmp_path: Path, plain_from_bytes: int
 ) -> None:
-    database = lab.database(BIG)
-    source = PostgresToolsSource(dsn=lab.conninfo(database), plain_from_bytes=plain_from_bytes)
-    parts, before = keep(source, tmp_path), lab.databases()
+    database = server.database(BIG)
+    source = PostgresToolsSource(dsn=server.conninfo(database), plain_from_bytes=plain_from_bytes)
+    parts, before = keep(source, tmp_path), server.databases()
 
     class Damaged:
         def __init__(self, part: Part) -> None:
@@ -73,25 +73,27 @@ def test_a_part_that_turns_out_damaged_leaves_no_database(
             if self._part.kind is PartKind.ARCHIVE:
                 raise VerifyFailed(f"cannot trust part '{self._part.name}'")
 
-    target = PostgresTarget(url=lab.conninfo(lab.name()))
+    target = PostgresTarget(url=server.conninfo(server.name()))
     with pytest.raises(VerifyFailed):
         target.restore(RestoreRequest(parts=parts, workers=1), FakeStored(Damaged), Unwatched())
-    assert lab.databases() == before
-    until(lambda: lab.sessions("holdfast-restore-%") == 0)
+    assert server.databases() == before
+    until(lambda: server.sessions("holdfast-restore-%") == 0)
 
 
-def test_a_wrong_password_is_refused_and_never_repeated(lab: Laboratory) -> None:
-    role = lab.role(password="right")
-    dsn = lab.over_tcp("postgres", user=role)
+def test_a_wrong_password_is_refused_and_never_repeated(server: PostgresServer) -> None:
+    role = server.role(password="right")
+    dsn = server.over_tcp("postgres", user=role)
     with pytest.raises(AccessDenied) as caught:
         PostgresToolsSource(dsn=dsn, password="wr0ng-secret").check()
     assert "wr0ng-secret" not in caught.value.message + caught.value.hint
 
 
-def test_a_password_reaches_pg_dump_by_environment_alone(lab: Laboratory, tmp_path: Path) -> None:
-    role = lab.role(password="the-s3cret", options="SUPERUSER")
-    database = lab.database(BIG)
-    source = PostgresToolsSource(dsn=lab.over_tcp(database, user=role), password="the-s3cret")
+def test_a_password_reaches_pg_dump_by_environment_alone(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    role = server.role(password="the-s3cret", options="SUPERUSER")
+    database = server.database(BIG)
+    source = PostgresToolsSource(dsn=server.over_tcp(database, user=role), password="the-s3cret")
     with source.open(workers=1) as snapshot, snapshot.read(archive_plan(snapshot)) as stream:
         next(iter(stream))
         (pid,) = children("pg_dump", of=os.getpid())
@@ -99,9 +101,9 @@ def test_a_password_reaches_pg_dump_by_environment_alone(lab: Laboratory, tmp_pa
     assert children("pg_dump", of=os.getpid()) == []
 
 
-def test_a_pg_dump_that_is_killed_fails_the_part(lab: Laboratory) -> None:
+def test_a_pg_dump_that_is_killed_fails_the_part(server: PostgresServer) -> None:
     source = PostgresToolsSource(
-        dsn=lab.conninfo(lab.database(BIG)),
+        dsn=server.conninfo(server.database(BIG)),
         application_name="test-killed",
         plain_from_bytes=ALWAYS_PLAIN,
     )
@@ -112,12 +114,12 @@ def test_a_pg_dump_that_is_killed_fails_the_part(lab: Laboratory) -> None:
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(BackupFailed, match=r"cannot read database .*SIGKILL"):
             list(chunks)
-    until(lambda: lab.sessions("test-killed") == 0)
+    until(lambda: server.sessions("test-killed") == 0)
 
 
-def test_an_abort_ends_pg_dump(lab: Laboratory) -> None:
+def test_an_abort_ends_pg_dump(server: PostgresServer) -> None:
     source = PostgresToolsSource(
-        dsn=lab.conninfo(lab.database(BIG)),
+        dsn=server.conninfo(server.database(BIG)),
         application_name="test-aborted",
         plain_from_bytes=ALWAYS_PLAIN,
     )
@@ -131,14 +133,14 @@ def test_an_abort_ends_pg_dump(lab: Laboratory) -> None:
         with pytest.raises(BackupFailed), snapshot.read(archive_plan(snapshot)):
             pass
         assert children("pg_dump", of=os.getpid()) == []
-    until(lambda: lab.sessions("test-aborted") == 0)
+    until(lambda: server.sessions("test-aborted") == 0)
 
 
 @pytest.fixture
-def own_server(lab: Laboratory, tmp_path: Path) -> Iterator[Callable[[], None]]:
+def own_server(server: PostgresServer, tmp_path: Path) -> Iterator[Callable[[], None]]:
     """A server for this test alone, in its folder's socket; yields what stops it at once."""
     data, socket = tmp_path / "data", tmp_path
-    initdb, pg_ctl = (program(name, lab.superuser) for name in ("initdb", "pg_ctl"))
+    initdb, pg_ctl = (program(name, server.superuser) for name in ("initdb", "pg_ctl"))
     subprocess.run(
         [initdb, "-A", "trust", "-N", "-U", "postgres", "-D", str(data)],
         check=True,

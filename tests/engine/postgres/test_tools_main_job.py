@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.engine.postgres.artefacts import children
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.test_main_job import PostgresDatabases
 from tests.support.hostile_store import HostileStore
-from tests.support.main_job import MainJob, Site
+from tests.support.installation import Installation
+from tests.support.main_job import MainJob
+from tests.support.postgres_server import PostgresServer
 
 
 class ToolsDatabases(PostgresDatabases):
@@ -30,8 +31,8 @@ class ToolsDatabases(PostgresDatabases):
 
 
 @pytest.fixture
-def databases(lab: Laboratory, tmp_path: Path) -> ToolsDatabases:
-    return ToolsDatabases(lab, tmp_path)
+def databases(server: PostgresServer, tmp_path: Path) -> ToolsDatabases:
+    return ToolsDatabases(server, tmp_path)
 
 
 class TestToolsHostileStore(HostileStore):
@@ -44,21 +45,23 @@ class TestToolsMainJob(MainJob):
     def test_a_pg_dump_that_is_killed_leaves_only_the_record_of_its_failure(
         self, databases: ToolsDatabases, tmp_path: Path
     ) -> None:
-        site = Site(tmp_path, databases.source(databases.make(rows=80_000)), level=6)
-        with site.standing_still() as running:
+        installation = Installation(
+            tmp_path, databases.source(databases.make(rows=80_000)), level=6
+        )
+        with installation.standing_still() as running:
             (pid,) = children("pg_dump", of=running.pid)
             os.kill(pid, signal.SIGKILL)
             running.send_signal(signal.SIGCONT)
             assert running.wait(120) == 30
-        assert [path.name for path in site.files()] == ["failed.json"]
-        assert site.run("status", "shop", code=44)["jobs"][0]["last_run"]["exit_code"] == 30
+        assert [path.name for path in installation.files()] == ["failed.json"]
+        assert installation.run("status", "shop", code=44)["jobs"][0]["last_run"]["exit_code"] == 30
 
     def test_the_dump_is_stored_as_pg_dump_compressed_it(
         self, databases: ToolsDatabases, tmp_path: Path
     ) -> None:
-        site = Site(tmp_path, databases.source(databases.make(rows=10)))
-        site.run("backup", "shop")
-        (stored,) = (path for path in site.files() if path.suffix == ".dump")
+        installation = Installation(tmp_path, databases.source(databases.make(rows=10)))
+        installation.run("backup", "shop")
+        (stored,) = (path for path in installation.files() if path.suffix == ".dump")
         listed = subprocess.run(
             ["pg_restore", "--list", str(stored)], check=True, capture_output=True, text=True
         )
@@ -68,12 +71,14 @@ class TestToolsMainJob(MainJob):
         self, databases: ToolsDatabases, tmp_path: Path
     ) -> None:
         database = databases.make(rows=10)
-        site = Site(tmp_path, databases.source(database))
-        site.run("backup", "shop")
+        installation = Installation(tmp_path, databases.source(database))
+        installation.run("backup", "shop")
         restored, url = databases.new_name(), databases.url
-        site.run("restore", "shop/latest", "--to", url(restored), "--table", "public.filler")
+        installation.run(
+            "restore", "shop/latest", "--to", url(restored), "--table", "public.filler"
+        )
         assert databases.checksums(restored) == databases.checksums(database)
-        refused = site.run(
+        refused = installation.run(
             "restore", "shop/latest", "--to", url(databases.new_name()), "--table", "x", code=32
         )
         assert refused["error"] == "cannot restore table 'x': the backup has no rows of it"

@@ -17,9 +17,9 @@ from holdfast.ports.source import Snapshot
 from holdfast.sources.postgres.rows.pipe import PREFIX
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
-from tests.engine.postgres.conftest import Laboratory
 from tests.engine.postgres.equality import checksums, dump
 from tests.support.loop import bring_back, keep
+from tests.support.postgres_server import PostgresServer
 
 # Random bytes do not shrink, so they are TOASTed as long as they are.
 PICTURES = """
@@ -39,9 +39,9 @@ def pipes_left() -> list[Path]:
 
 
 def test_both_ways_bring_the_same_bytes(
-    lab: Laboratory, corpus: Callable[[], str], tmp_path: Path
+    server: PostgresServer, corpus: Callable[[], str], tmp_path: Path
 ) -> None:
-    database = lab.conninfo(corpus())
+    database = server.conninfo(corpus())
     brought = {
         name: keep(PostgresSource(dsn=database, transport=name, small_bytes=0), tmp_path / name)
         for name in ("fifo", "wire")
@@ -59,18 +59,18 @@ def test_both_ways_bring_the_same_bytes(
     assert pipes_left() == []
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next(lab: Laboratory) -> None:
+def test_what_a_killed_run_left_is_removed_by_the_next(server: PostgresServer) -> None:
     child = subprocess.Popen(["true"])
     child.wait()
     left = Path(tempfile.gettempdir()) / f"{PREFIX}{child.pid}-x"
     left.mkdir()
     os.mkfifo(left / "0.pipe")
-    PostgresSource(dsn=lab.conninfo("postgres"), transport="fifo").plan()
+    PostgresSource(dsn=server.conninfo("postgres"), transport="fifo").plan()
     assert not left.exists()
 
 
-def test_more_than_a_pipe_holds_comes_whole(lab: Laboratory, tmp_path: Path) -> None:
-    database = lab.conninfo(lab.database(BIG))
+def test_more_than_a_pipe_holds_comes_whole(server: PostgresServer, tmp_path: Path) -> None:
+    database = server.conninfo(server.database(BIG))
     keep(PostgresSource(dsn=database, transport="fifo"), tmp_path / "fifo", workers=1)
     keep(PostgresSource(dsn=database, transport="wire"), tmp_path / "wire", workers=1)
     (through_pipe,) = (tmp_path / "fifo/data").iterdir()
@@ -81,11 +81,11 @@ def test_more_than_a_pipe_holds_comes_whole(lab: Laboratory, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("transport", ["fifo", "wire"])
 def test_long_bytea_travels_in_binary_and_comes_back_equal(
-    lab: Laboratory, tmp_path: Path, transport: str
+    server: PostgresServer, tmp_path: Path, transport: str
 ) -> None:
-    database, restored = lab.database(PICTURES), lab.name()
+    database, restored = server.database(PICTURES), server.name()
     source = PostgresSource(
-        dsn=lab.conninfo(database),
+        dsn=server.conninfo(database),
         transport="fifo" if transport == "fifo" else "wire",
         small_bytes=0,
     )
@@ -95,15 +95,15 @@ def test_long_bytea_travels_in_binary_and_comes_back_equal(
     (part,) = (part for part in parts if part.kind is PartKind.DATA)
     assert (part.rows, part.details["format"]) == (52, "binary")
     assert part.plain_bytes < 250_000  # text would be more than 400,000
-    bring_back(PostgresTarget(url=lab.conninfo(restored)), parts, tmp_path)
-    assert dump(lab.conninfo(restored)) == dump(lab.conninfo(database))
-    assert checksums(lab.conninfo(restored)) == checksums(lab.conninfo(database))
+    bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
+    assert dump(server.conninfo(restored)) == dump(server.conninfo(database))
+    assert checksums(server.conninfo(restored)) == checksums(server.conninfo(database))
 
 
-def test_a_login_without_the_right_takes_the_wire_and_is_told_why(lab: Laboratory) -> None:
-    role = lab.role(options="IN ROLE pg_read_all_data")
+def test_a_login_without_the_right_takes_the_wire_and_is_told_why(server: PostgresServer) -> None:
+    role = server.role(options="IN ROLE pg_read_all_data")
     escaped = role.replace(" ", "\\ ")
-    dsn = make_conninfo(lab.conninfo(lab.database()), options=f"-c role={escaped}")
+    dsn = make_conninfo(server.conninfo(server.database()), options=f"-c role={escaped}")
     (note,) = (n for n in PostgresSource(dsn=dsn).plan().notes if n.startswith("rows travel"))
     assert note == (
         "rows travel over wire: the login may not write server files"
@@ -114,9 +114,9 @@ def test_a_login_without_the_right_takes_the_wire_and_is_told_why(lab: Laborator
     assert "transport: auto" in refused.value.hint
 
 
-def test_a_server_over_the_network_is_read_over_the_wire(lab: Laboratory) -> None:
-    role = lab.role(password="x", options="IN ROLE pg_read_all_data, pg_write_server_files")
-    source = PostgresSource(dsn=lab.over_tcp(lab.database(), user=role), password="x")
+def test_a_server_over_the_network_is_read_over_the_wire(server: PostgresServer) -> None:
+    role = server.role(password="x", options="IN ROLE pg_read_all_data, pg_write_server_files")
+    source = PostgresSource(dsn=server.over_tcp(server.database(), user=role), password="x")
     assert (
         "rows travel over wire: the server is not reached through a socket of this host"
         in source.plan().notes
@@ -124,36 +124,38 @@ def test_a_server_over_the_network_is_read_over_the_wire(lab: Laboratory) -> Non
 
 
 def test_a_pipe_that_the_server_cannot_reach_is_no_way(
-    lab: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its name is one that the server cannot say; a private folder would do the same."""
     hidden = tmp_path / "日本"
     hidden.mkdir()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(hidden))
     latin = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
-    source = PostgresSource(dsn=lab.conninfo(lab.database(BIG, options=latin)))
+    source = PostgresSource(dsn=server.conninfo(server.database(BIG, options=latin)))
     (note,) = (n for n in source.plan().notes if n.startswith("rows travel over wire"))
     assert "has no equivalent in encoding" in note
     parts = keep(source, tmp_path)
     assert [part.rows for part in parts if part.kind is PartKind.DATA] == [40_000]
 
 
-def test_a_query_that_is_cancelled_fails_the_part_and_leaves_no_pipe(lab: Laboratory) -> None:
-    database = lab.database(BIG)
+def test_a_query_that_is_cancelled_fails_the_part_and_leaves_no_pipe(
+    server: PostgresServer,
+) -> None:
+    database = server.database(BIG)
     source = PostgresSource(
-        dsn=lab.conninfo(database), application_name="test-cancelled", transport="fifo"
+        dsn=server.conninfo(database), application_name="test-cancelled", transport="fifo"
     )
     with source.open(workers=1) as snapshot:
         (part,) = (part for part in snapshot.parts if part.kind is PartKind.DATA)
         with pytest.raises(BackupFailed, match="canceling statement"):
-            read_and_cancel(lab, snapshot, part)
+            read_and_cancel(server, snapshot, part)
     assert pipes_left() == []
 
 
-def read_and_cancel(lab: Laboratory, snapshot: Snapshot, part: PartPlan) -> None:
+def read_and_cancel(server: PostgresServer, snapshot: Snapshot, part: PartPlan) -> None:
     with snapshot.read(part) as stream:
         for _ in stream:
-            lab.run(
+            server.run(
                 "postgres",
                 "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name = 'test-cancelled' AND query LIKE 'COPY%'",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.postgres.archive import Archive, points
-from tests.engine.postgres.clusters import cluster
+from tests.support.archive import Archive, points
+from tests.support.clusters import cluster
 from tests.support.waiting import until
 
 SLOT = "SELECT pg_create_physical_replication_slot('holdfast', true)"
@@ -29,7 +29,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 @contextmanager
 def receiving(archive: Archive, *options: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        archive.site.argv("wal", "receive", "shop", *options),
+        archive.installation.argv("wal", "receive", "shop", *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -57,7 +57,7 @@ def test_what_is_received_goes_on_after_a_stop_and_brings_a_cluster_forward(
 ) -> None:
     archive.server.ask(SLOT)
     with receiving(archive, "--slot", "holdfast") as running:
-        archive.site.run("backup", "shop")
+        archive.installation.run("backup", "shop")
         archive.mark(1)
         archive.switch()
         running.send_signal(signal.SIGTERM)
@@ -72,13 +72,13 @@ def test_what_is_received_goes_on_after_a_stop_and_brings_a_cluster_forward(
         archive.switch()
         until(lambda: str(missed) in archive.names())
     assert [line["missing"] for line in archive.lines()] == [[]]
-    assert archive.site.run("verify", "shop/latest")["verified"] is True
+    assert archive.installation.run("verify", "shop/latest")["verified"] is True
     with archive.recovered("--target", "latest") as (back, _):
         assert points(back) == [1, 2, 3]
 
 
 def test_a_slot_that_is_not_there_or_in_use_is_told_with_the_remedy(archive: Archive) -> None:
-    argv = archive.site.argv("wal", "receive", "shop", "--slot", "holdfast")
+    argv = archive.installation.argv("wal", "receive", "shop", "--slot", "holdfast")
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 72, done.stderr
     assert "slot 'holdfast'" in done.stderr
@@ -99,10 +99,10 @@ def test_a_server_that_stops_ends_it_with_the_cause(archive: Archive) -> None:
 
 
 def test_a_backup_over_the_wire_knows_which_wal_it_needs(archive: Archive) -> None:
-    archive.site.job["source"]["engine"] = "tools"
+    archive.installation.job["source"]["engine"] = "tools"
     archive.server.ask(SLOT)
     with receiving(archive, "--slot", "holdfast") as running:
-        archive.site.run("backup", "shop")
+        archive.installation.run("backup", "shop")
         lsn = archive.mark(1)
         archive.mark(2)
         assert running.poll() is None
@@ -111,5 +111,5 @@ def test_a_backup_over_the_wire_knows_which_wal_it_needs(archive: Archive) -> No
         assert told["recovery"]["state"] == "paused"
         assert points(back) == [1]
     before = archive.names()
-    (pruned,) = archive.site.run("prune", "shop")["jobs"]
+    (pruned,) = archive.installation.run("prune", "shop")["jobs"]
     assert archive.names() == [each for each in before if each >= pruned["wal"][0]["first_kept"]]

@@ -14,7 +14,7 @@ from holdfast.catalog.manifest_index import ManifestIndex, Overview
 from holdfast.operations.backup.job import backup
 from holdfast.operations.usage import usage
 from tests.fakes.repository import MemoryRepository
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 
 class CountingRepository(MemoryRepository):
@@ -36,11 +36,11 @@ class Room:
     """Three backups, and an index of them."""
 
     def __init__(self, folder: Path) -> None:
-        self.world = World()
+        self.job = MemoryJob()
         for _ in range(3):
-            backup(self.world.context)
+            backup(self.job.context)
         self.path = folder / "index" / "main.sqlite"
-        self.repository = CountingRepository(self.world.repository.objects)
+        self.repository = CountingRepository(self.job.repository.objects)
 
     def overview(self, job: str = "") -> tuple[Overview, list[str]]:
         """And what had to be read for it."""
@@ -49,7 +49,7 @@ class Room:
 
     @property
     def truth(self) -> list[str]:
-        return [each.backup_id for each in Catalog(self.world.repository).survey().manifests]
+        return [each.backup_id for each in Catalog(self.job.repository).survey().manifests]
 
 
 @pytest.fixture
@@ -73,15 +73,15 @@ def test_the_second_time_no_manifest_is_read(room: Room) -> None:
 def test_a_summary_says_what_its_manifest_says(room: Room) -> None:
     room.overview()
     remembered, _ = room.overview()
-    manifests = Catalog(room.world.repository).survey().manifests
+    manifests = Catalog(room.job.repository).survey().manifests
     assert list(remembered.summaries) == [each.summary for each in manifests]
 
 
 def test_new_backups_are_read_and_those_that_are_gone_are_not_shown(room: Room) -> None:
     room.overview()
-    newest = backup(room.world.context).manifest
+    newest = backup(room.job.context).manifest
     gone = room.truth[-1]
-    Catalog(room.world.repository).discard(gone)
+    Catalog(room.job.repository).discard(gone)
     found, read = room.overview()
     assert read == [f"{newest.backup_id}/manifest.json"]
     assert ids(found) == room.truth
@@ -134,7 +134,7 @@ def test_without_a_folder_to_write_to_everything_is_read(room: Room, tmp_path: P
 
 def test_a_damaged_manifest_is_never_remembered(room: Room) -> None:
     newest = room.truth[0]
-    room.world.repository.flip_bit(f"{newest}/manifest.json", at=200)
+    room.job.repository.flip_bit(f"{newest}/manifest.json", at=200)
     for _ in range(2):
         found = room.overview()[0]
         assert [each.backup_id for each in found.damaged] == [newest]
@@ -142,17 +142,15 @@ def test_a_damaged_manifest_is_never_remembered(room: Room) -> None:
 
 
 def test_usage_adds_up_what_is_stored() -> None:
-    world = World()
-    made = [backup(world.context).manifest for _ in range(2)]
-    world.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
-    world.repository.put("shop/20261119T020000Z-0badc0de/parts/x.zst", [b"half"])
-    world.repository.put("_leases/shop/0000000000000001", [b"{}"])
-    (found,) = usage(world.repository)
-    manifests = sum(
-        len(world.repository.objects[f"{each.backup_id}/manifest.json"]) for each in made
-    )
+    job = MemoryJob()
+    made = [backup(job.context).manifest for _ in range(2)]
+    job.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
+    job.repository.put("shop/20261119T020000Z-0badc0de/parts/x.zst", [b"half"])
+    job.repository.put("_leases/shop/0000000000000001", [b"{}"])
+    (found,) = usage(job.repository)
+    manifests = sum(len(job.repository.objects[f"{each.backup_id}/manifest.json"]) for each in made)
     assert found.backups == 2
     assert found.backup_bytes == sum(each.stored_bytes for each in made) + manifests
     assert (found.blob_bytes, found.unfinished_bytes) == (5, 4)
-    assert found.objects == len(world.repository.objects) - 1
-    assert usage(world.repository, "stock") == []
+    assert found.objects == len(job.repository.objects) - 1
+    assert usage(job.repository, "stock") == []

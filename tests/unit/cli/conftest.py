@@ -1,4 +1,4 @@
-"""The desk for every test of the program."""
+"""The command line for every test of the program."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
 
 
 @pytest.fixture
-def desk(
+def cli(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    return Desk(tmp_path, monkeypatch, capsys)
+) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)

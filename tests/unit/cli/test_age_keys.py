@@ -12,7 +12,7 @@ import pyrage
 import pytest
 
 from holdfast.pipeline.encryption import Identities
-from tests.support.desk import Answer, Desk
+from tests.support.command_line import Answer, CommandLine
 from tests.unit.cli.test_encryption import configure, restored
 
 pytestmark = pytest.mark.stock("ssh-keygen")
@@ -57,64 +57,66 @@ def passphrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def sealed_for(desk: Desk, recipient: str) -> None:
-    configure(desk, f"encryption: {{recipients: ['{recipient}']}}")
-    assert desk.holdfast("check").exit_code == 0
-    assert desk.holdfast("backup", "shop").exit_code == 0
+def sealed_for(cli: CommandLine, recipient: str) -> None:
+    configure(cli, f"encryption: {{recipients: ['{recipient}']}}")
+    assert cli.holdfast("check").exit_code == 0
+    assert cli.holdfast("backup", "shop").exit_code == 0
 
 
-def identity(desk: Desk) -> tuple[str, str]:
-    return "--identity", str(desk.folder / "key")
+def identity(cli: CommandLine) -> tuple[str, str]:
+    return "--identity", str(cli.folder / "key")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_sealed_for_a_key_is_verified_and_restored_with_it(
-    desk: Desk, passphrase: Path, kind: str
+    cli: CommandLine, passphrase: Path, kind: str
 ) -> None:
-    recipient = make_key(desk.folder, kind)
-    sealed_for(desk, recipient)
-    (listed,) = desk.holdfast("list", "--json").document["backups"]
+    recipient = make_key(cli.folder, kind)
+    sealed_for(cli, recipient)
+    (listed,) = cli.holdfast("list", "--json").document["backups"]
     assert listed["recipients"] == [" ".join(recipient.split()[:2])]
-    verified = desk.holdfast("verify", "shop/latest", *identity(desk), "--json")
+    verified = cli.holdfast("verify", "shop/latest", *identity(cli), "--json")
     assert (verified.document["verified"], verified.document["unopened"]) == (True, 0)
-    answer = restored(desk, *identity(desk))
+    answer = restored(cli, *identity(cli))
     assert answer.exit_code == 0, answer.stderr
-    assert desk.target.tables["public.orders"] == b"1,ann\n2,bob\n"
-    told = desk.holdfast("keys", "public", str(desk.folder / "key"))
+    assert cli.target.tables["public.orders"] == b"1,ann\n2,bob\n"
+    told = cli.holdfast("keys", "public", str(cli.folder / "key"))
     assert told.stdout == " ".join(recipient.split()[:2]) + "\n"
 
 
 @pytest.mark.stock("age", "zstd")
 @pytest.mark.parametrize("kind", ["ssh-ed25519", "ssh-rsa"])
-def test_the_stock_age_opens_a_part_with_the_same_key(desk: Desk, kind: str) -> None:
-    sealed_for(desk, make_key(desk.folder, kind))
-    stored = desk.stored("orders.copy.zst.age")
+def test_the_stock_age_opens_a_part_with_the_same_key(cli: CommandLine, kind: str) -> None:
+    sealed_for(cli, make_key(cli.folder, kind))
+    stored = cli.stored("orders.copy.zst.age")
     script = 'age -d -i "$1" "$2" | zstd -dc'
-    argv = ["sh", "-c", script, "sh", str(desk.folder / "key"), str(stored)]
+    argv = ["sh", "-c", script, "sh", str(cli.folder / "key"), str(stored)]
     opened = subprocess.run(argv, capture_output=True, check=True)
     assert opened.stdout == b"1,ann\n2,bob\n"
 
 
-def test_a_file_of_recipients_may_be_one_of_authorized_keys(desk: Desk) -> None:
-    public = make_key(desk.folder, "ssh-ed25519")
-    recipients = desk.folder / "recipients"
+def test_a_file_of_recipients_may_be_one_of_authorized_keys(cli: CommandLine) -> None:
+    public = make_key(cli.folder, "ssh-ed25519")
+    recipients = cli.folder / "recipients"
     recipients.write_text(f"# who may restore\n{public}\n{Identities.generate().recipients[0]}\n")
     recipients.chmod(0o644)
-    configure(desk, f"encryption: {{recipients_file: {recipients}}}")
-    assert desk.holdfast("backup", "shop").exit_code == 0
-    assert restored(desk, *identity(desk)).exit_code == 0
+    configure(cli, f"encryption: {{recipients_file: {recipients}}}")
+    assert cli.holdfast("backup", "shop").exit_code == 0
+    assert restored(cli, *identity(cli)).exit_code == 0
 
 
 @pytest.mark.parametrize("kind", ["age, locked", "ssh-ed25519, locked", "ssh-rsa as PEM, locked"])
-def test_a_wrong_passphrase_is_told_without_it(desk: Desk, passphrase: Path, kind: str) -> None:
-    sealed_for(desk, make_key(desk.folder, kind))
+def test_a_wrong_passphrase_is_told_without_it(
+    cli: CommandLine, passphrase: Path, kind: str
+) -> None:
+    sealed_for(cli, make_key(cli.folder, kind))
     passphrase.write_text("tr0ub4dor&3\n")
-    answer = restored(desk, *identity(desk))
+    answer = restored(cli, *identity(cli))
     assert answer.exit_code == 10
-    assert f"error: cannot use identity file '{desk.folder}/key': " in answer.stderr
+    assert f"error: cannot use identity file '{cli.folder}/key': " in answer.stderr
     assert "passphrase" in answer.stderr
     assert "tr0ub4dor" not in answer.stderr
-    assert desk.target.tables == {}
+    assert cli.target.tables == {}
 
 
 def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -131,26 +133,28 @@ def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("kind", ["age, locked", "ssh-ed25519, locked"])
 def test_where_nobody_can_be_asked_the_passphrase_is_said_to_be_missing(
-    desk: Desk, kind: str
+    cli: CommandLine, kind: str
 ) -> None:
-    make_key(desk.folder, kind)
-    done = alone("keys", "public", str(desk.folder / "key"))
+    make_key(cli.folder, kind)
+    done = alone("keys", "public", str(cli.folder / "key"))
     assert done.returncode == 10
     assert "it is locked by a passphrase, and there is nobody to ask for it" in done.stderr
     assert "HOLDFAST_IDENTITY_PASSPHRASE_FILE" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["age, locked", "ssh-ed25519, locked"])
-def test_at_a_terminal_the_passphrase_is_asked_for_and_not_shown(desk: Desk, kind: str) -> None:
-    recipient = make_key(desk.folder, kind)
-    out = desk.folder / "out"
+def test_at_a_terminal_the_passphrase_is_asked_for_and_not_shown(
+    cli: CommandLine, kind: str
+) -> None:
+    recipient = make_key(cli.folder, kind)
+    out = cli.folder / "out"
     ours, theirs = pty.openpty()
     # The terminal on its stdin becomes its own, which is where it asks.
     own = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {PROGRAM}"
     with (
         out.open("wb") as stdout,
         subprocess.Popen(
-            [sys.executable, "-c", own, "keys", "public", str(desk.folder / "key")],
+            [sys.executable, "-c", own, "keys", "public", str(cli.folder / "key")],
             stdin=theirs,
             stdout=stdout,
             stderr=subprocess.DEVNULL,
@@ -165,13 +169,13 @@ def test_at_a_terminal_the_passphrase_is_asked_for_and_not_shown(desk: Desk, kin
     said += os.read(ours, 1000)
     os.close(theirs)
     os.close(ours)
-    assert said.decode().split() == ["Passphrase", "of", f"'{desk.folder}/key':"]
+    assert said.decode().split() == ["Passphrase", "of", f"'{cli.folder}/key':"]
     assert out.read_text() == " ".join(recipient.split()[:2]) + "\n"
 
 
-def refused(desk: Desk, recipient: str) -> Answer:
-    configure(desk, f"encryption: {{recipients: ['{recipient}']}}")
-    answer = desk.holdfast("check")
+def refused(cli: CommandLine, recipient: str) -> Answer:
+    configure(cli, f"encryption: {{recipients: ['{recipient}']}}")
+    answer = cli.holdfast("check")
     assert answer.exit_code == 10
     return answer
 
@@ -181,14 +185,14 @@ TOKEN = "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t
 TOKEN_IDENTITY = "AGE-PLUGIN-YUBIKEY-1XYZQWQZQRNL3DQGN6QQ8Q"
 
 
-def test_a_plugin_is_refused_by_name_wherever_it_stands(desk: Desk) -> None:
-    answer = refused(desk, TOKEN)
+def test_a_plugin_is_refused_by_name_wherever_it_stands(cli: CommandLine) -> None:
+    answer = refused(cli, TOKEN)
     assert "is for a plugin of age, and plugins are not supported" in answer.stderr
     assert "docs/encryption.md" in answer.stderr
-    key = desk.folder / "key"
+    key = cli.folder / "key"
     key.write_text(f"# a token\n{TOKEN_IDENTITY}\n")
     key.chmod(0o600)
-    answer = desk.holdfast("keys", "public", str(key))
+    answer = cli.holdfast("keys", "public", str(key))
     assert answer.exit_code == 10
     assert "line 2 is of a plugin of age, and plugins are not supported" in answer.stderr
     assert TOKEN_IDENTITY not in answer.stderr
@@ -196,11 +200,11 @@ def test_a_plugin_is_refused_by_name_wherever_it_stands(desk: Desk) -> None:
 
 @pytest.mark.parametrize("argv", ["-t ecdsa", "-t rsa -b 1024", "-t rsa -b 4160"])
 def test_ssh_keys_that_age_cannot_seal_for_are_refused_with_what_it_can(
-    desk: Desk, argv: str
+    cli: CommandLine, argv: str
 ) -> None:
-    key = str(desk.folder / "key")
+    key = str(cli.folder / "key")
     subprocess.run(["ssh-keygen", "-q", "-N", "", "-f", key, *argv.split()], check=True)
-    answer = refused(desk, Path(f"{key}.pub").read_text().strip())
+    answer = refused(cli, Path(f"{key}.pub").read_text().strip())
     assert "is no SSH key that age seals for" in answer.stderr
     assert "RSA of 2048 to 4096 bits" in answer.stderr
 
@@ -210,15 +214,15 @@ SLIPS = [("AAAAC3", "AAAAD3"), ("ssh-ed25519", "ssh-rsa"), ("AAAAC3NzaC1lZDI1NTE
 
 @pytest.mark.parametrize("slip", SLIPS)
 def test_a_slip_in_an_ssh_key_is_told_before_the_first_backup(
-    desk: Desk, slip: tuple[str, str]
+    cli: CommandLine, slip: tuple[str, str]
 ) -> None:
-    public = " ".join(make_key(desk.folder, "ssh-ed25519").split()[:2])
-    assert "is no SSH key that age seals for" in refused(desk, public.replace(*slip, 1)).stderr
+    public = " ".join(make_key(cli.folder, "ssh-ed25519").split()[:2])
+    assert "is no SSH key that age seals for" in refused(cli, public.replace(*slip, 1)).stderr
 
 
-def test_the_key_of_somebody_else_is_told_by_its_public_half(desk: Desk) -> None:
-    sealed_for(desk, Identities.generate().recipients[0])
-    public = make_key(desk.folder, "ssh-ed25519")
-    answer = restored(desk, *identity(desk))
+def test_the_key_of_somebody_else_is_told_by_its_public_half(cli: CommandLine) -> None:
+    sealed_for(cli, Identities.generate().recipients[0])
+    public = make_key(cli.folder, "ssh-ed25519")
+    answer = restored(cli, *identity(cli))
     assert answer.exit_code == 15
     assert " ".join(public.split()[:2]) in answer.stderr

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.archives import DataDirectory
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
+from tests.support.memory_cluster import DataDirectory
 
 PROJECT = Path(__file__).resolve().parents[3]
 ONE = "000000010000000000000001"
@@ -69,7 +69,7 @@ def _may_mount() -> None:
 
 
 def on_small_disk(
-    desk: Desk,
+    cli: CommandLine,
     folder: Path,
     *arguments: str,
     before: str = "true",
@@ -77,13 +77,13 @@ def on_small_disk(
     at_read: str = "true",
 ) -> Ended:
     """Run the program with a disk of 2 MiB at `folder`, which holds what was there."""
-    kept = desk.folder / "kept"
+    kept = cli.folder / "kept"
     script = (
         f"mkdir {kept} && cp -a {folder}/. {kept}"
         f" && mount -t tmpfs -o size=2m,mode=700 none {folder}"
         f' && cp -a {kept}/. {folder} && {before} && exec "$@"'
     )
-    call = [sys.executable, "-c", PROGRAM, at_open, at_read, "--config", str(desk.config)]
+    call = [sys.executable, "-c", PROGRAM, at_open, at_read, "--config", str(cli.config)]
     done = subprocess.run(
         [*ALONE, "sh", "-c", script, "sh", *call, *arguments],
         cwd=PROJECT,
@@ -110,10 +110,10 @@ def error_of(ended: Ended) -> str:
     ],
 )
 def test_a_repository_that_cannot_be_written_is_told_as_such_at_every_moment(
-    desk: Desk, moment: str, change: str, code: int
+    cli: CommandLine, moment: str, change: str, code: int
 ) -> None:
-    how = {moment: change.format(desk.repository)}
-    ended = on_small_disk(desk, desk.repository, "backup", "shop", **how)
+    how = {moment: change.format(cli.repository)}
+    ended = on_small_disk(cli, cli.repository, "backup", "shop", **how)
     assert ended.code == code, ended.stderr
     assert error_of(ended).startswith("error: cannot store")
 
@@ -125,19 +125,19 @@ def test_a_repository_that_cannot_be_written_is_told_as_such_at_every_moment(
     "command", [["backup", "shop"], ["repair", "shop"], ["prune", "shop"]], ids=" ".join
 )
 def test_a_state_folder_that_cannot_be_written_is_told_as_such(
-    desk: Desk, command: list[str], change: str, code: int
+    cli: CommandLine, command: list[str], change: str, code: int
 ) -> None:
     for _ in range(2):
-        assert desk.holdfast("backup", "shop").exit_code == 0
-    state = desk.folder / "state"
-    ended = on_small_disk(desk, state, *command, before=change.format(state))
+        assert cli.holdfast("backup", "shop").exit_code == 0
+    state = cli.folder / "state"
+    ended = on_small_disk(cli, state, *command, before=change.format(state))
     assert ended.code == code, ended.stderr
     assert f"cannot use state directory file '{state}/" in error_of(ended)
 
 
-def test_a_state_folder_that_fills_up_meanwhile_is_told_as_such(desk: Desk) -> None:
-    state = desk.folder / "state"
-    ended = on_small_disk(desk, state, "backup", "shop", at_open=FILL.format(state))
+def test_a_state_folder_that_fills_up_meanwhile_is_told_as_such(cli: CommandLine) -> None:
+    state = cli.folder / "state"
+    ended = on_small_disk(cli, state, "backup", "shop", at_open=FILL.format(state))
     assert ended.code == 51, ended.stderr
     assert f"cannot use state directory file '{state}/" in error_of(ended)
 
@@ -145,18 +145,18 @@ def test_a_state_folder_that_fills_up_meanwhile_is_told_as_such(desk: Desk) -> N
 @pytest.mark.parametrize(
     "command", ["list", "status", "du", "show shop/latest", "verify shop/latest"]
 )
-def test_what_only_looks_needs_nothing_that_can_be_written(desk: Desk, command: str) -> None:
-    assert desk.holdfast("backup", "shop").exit_code == 0
-    for folder in (desk.folder / "state", desk.repository):
-        ended = on_small_disk(desk, folder, *command.split(), before=READ_ONLY.format(folder))
+def test_what_only_looks_needs_nothing_that_can_be_written(cli: CommandLine, command: str) -> None:
+    assert cli.holdfast("backup", "shop").exit_code == 0
+    for folder in (cli.folder / "state", cli.repository):
+        ended = on_small_disk(cli, folder, *command.split(), before=READ_ONLY.format(folder))
         assert ended.code == 0, ended.stderr
-        (desk.folder / "kept").rename(desk.folder / f"kept-{folder.name}")
+        (cli.folder / "kept").rename(cli.folder / f"kept-{folder.name}")
 
 
 @pytest.mark.parametrize(("change", "code"), [(FILL, 51), (READ_ONLY, 52)])
-def test_a_check_says_why_a_put_failed(desk: Desk, change: str, code: int) -> None:
+def test_a_check_says_why_a_put_failed(cli: CommandLine, change: str, code: int) -> None:
     ended = on_small_disk(
-        desk, desk.repository, "check", "shop", "--json", before=change.format(desk.repository)
+        cli, cli.repository, "check", "shop", "--json", before=change.format(cli.repository)
     )
     document = json.loads(ended.stdout)
     (found,) = [each for each in document["jobs"][0]["findings"] if each["problem"]]
@@ -165,21 +165,23 @@ def test_a_check_says_why_a_put_failed(desk: Desk, change: str, code: int) -> No
 
 
 @pytest.mark.parametrize(("change", "code"), [(FILL, 51), (READ_ONLY, 52)])
-def test_a_server_hears_why_its_wal_was_not_archived(desk: Desk, change: str, code: int) -> None:
-    path = DataDirectory(desk.folder / "data").finish(ONE)
-    repository = desk.repository
+def test_a_server_hears_why_its_wal_was_not_archived(
+    cli: CommandLine, change: str, code: int
+) -> None:
+    path = DataDirectory(cli.folder / "data").finish(ONE)
+    repository = cli.repository
     ended = on_small_disk(
-        desk, repository, "wal", "push", "shop", str(path), before=change.format(repository)
+        cli, repository, "wal", "push", "shop", str(path), before=change.format(repository)
     )
     assert ended.code == code, ended.stderr
 
 
 @pytest.mark.parametrize("change", [FILL, READ_ONLY])
-def test_a_server_stops_where_its_wal_cannot_be_put(desk: Desk, change: str) -> None:
-    server = DataDirectory(desk.folder / "data")
-    assert desk.holdfast("wal", "push", "shop", str(server.finish(ONE))).exit_code == 0
+def test_a_server_stops_where_its_wal_cannot_be_put(cli: CommandLine, change: str) -> None:
+    server = DataDirectory(cli.folder / "data")
+    assert cli.holdfast("wal", "push", "shop", str(server.finish(ONE))).exit_code == 0
     there = f"{server.wal}/RECOVERYXLOG"
     argv = ("wal", "get", "shop", ONE, there, "--cluster", "77")
     (server.wal / ONE).unlink()
-    ended = on_small_disk(desk, server.wal, *argv, before=change.format(server.wal))
+    ended = on_small_disk(cli, server.wal, *argv, before=change.format(server.wal))
     assert ended.code == 150 + 32, ended.stderr

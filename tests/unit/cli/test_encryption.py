@@ -1,4 +1,4 @@
-"""Encrypted and signed backups at the operator's desk: every way in, and every refusal."""
+"""Encrypted and signed backups by the command line: every way in, and every refusal."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.manifest import decode, encode
-from tests.support.desk import Answer, Desk
+from tests.support.command_line import Answer, CommandLine
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs/encryption.md"
 TARGET = ("--to", "fake://target")
 
 
 @pytest.fixture
-def sealed(desk: Desk) -> Desk:
-    """A desk whose repository is encrypted and signed; the identity is in `identity`."""
-    recipient = made(desk, "identity")
-    made(desk, "signing")
-    configure(desk, f"encryption: {{recipients: [{recipient}]}}", signing="signing")
-    return desk
+def sealed(cli: CommandLine) -> CommandLine:
+    """A command line whose repository is encrypted and signed; the identity is in `identity`."""
+    recipient = made(cli, "identity")
+    made(cli, "signing")
+    configure(cli, f"encryption: {{recipients: [{recipient}]}}", signing="signing")
+    return cli
 
 
-def made(desk: Desk, kind: str, name: str = "") -> str:
-    answer = desk.bare("keys", kind, str(desk.folder / (name or kind)))
+def made(cli: CommandLine, kind: str, name: str = "") -> str:
+    answer = cli.bare("keys", kind, str(cli.folder / (name or kind)))
     assert answer.exit_code == 0, answer.stderr
     return answer.stdout.strip()
 
 
-def configure(desk: Desk, *blocks: str, signing: str = "") -> None:
-    keys = [*blocks, f"path: {desk.repository}", "kind: local"]
+def configure(cli: CommandLine, *blocks: str, signing: str = "") -> None:
+    keys = [*blocks, f"path: {cli.repository}", "kind: local"]
     if signing:
-        keys.append(f"authentication: {{key_file: {desk.folder / signing}}}")
-    text = desk.config.read_text()
+        keys.append(f"authentication: {{key_file: {cli.folder / signing}}}")
+    text = cli.config.read_text()
     before, after = text.partition("  main:")[0], text.partition("\njobs:")[2]
-    desk.config.write_text(f"{before}  main: {{{', '.join(keys)}}}\njobs:{after}")
+    cli.config.write_text(f"{before}  main: {{{', '.join(keys)}}}\njobs:{after}")
 
 
-def identity(desk: Desk, name: str = "identity") -> tuple[str, str]:
-    return "--identity", str(desk.folder / name)
+def identity(cli: CommandLine, name: str = "identity") -> tuple[str, str]:
+    return "--identity", str(cli.folder / name)
 
 
-def restored(desk: Desk, *arguments: str) -> Answer:
-    desk.target.tables.clear()
-    return desk.holdfast("restore", "shop/latest", *TARGET, *arguments)
+def restored(cli: CommandLine, *arguments: str) -> Answer:
+    cli.target.tables.clear()
+    return cli.holdfast("restore", "shop/latest", *TARGET, *arguments)
 
 
-def test_the_whole_loop(sealed: Desk) -> None:
+def test_the_whole_loop(sealed: CommandLine) -> None:
     assert sealed.holdfast("check").exit_code == 0
     assert "encryption   age, for age1" in sealed.holdfast("plan", "shop").stdout
     assert sealed.holdfast("backup", "shop").exit_code == 0
@@ -65,20 +65,22 @@ def test_the_whole_loop(sealed: Desk) -> None:
     assert sealed.target.tables["public.orders"] == b"1,ann\n2,bob\n"
 
 
-def test_a_restore_says_in_one_line_where_nobody_signs(desk: Desk, sealed: Desk) -> None:
+def test_a_restore_says_in_one_line_where_nobody_signs(
+    cli: CommandLine, sealed: CommandLine
+) -> None:
     sealed.holdfast("backup", "shop")
     believed = restored(sealed, *identity(sealed), "--json")
     assert believed.document["signed"] is True
     assert "not_signed" not in believed.stderr
-    recipient = made(desk, "identity", "second")
-    configure(desk, f"encryption: {{recipients: [{recipient}]}}")
-    told = restored(desk, *identity(desk), "--json")
+    recipient = made(cli, "identity", "second")
+    configure(cli, f"encryption: {{recipients: [{recipient}]}}")
+    told = restored(cli, *identity(cli), "--json")
     assert told.document["signed"] is False
     (line,) = (line for line in told.stderr.splitlines() if "not_signed" in line)
     assert "whoever can write to it decides what this restore runs" in line
 
 
-def test_verify_without_an_identity_says_what_it_did_not_look_at(sealed: Desk) -> None:
+def test_verify_without_an_identity_says_what_it_did_not_look_at(sealed: CommandLine) -> None:
     sealed.holdfast("backup", "shop")
     answer = sealed.holdfast("verify", "shop/latest")
     assert answer.exit_code == 0
@@ -87,7 +89,7 @@ def test_verify_without_an_identity_says_what_it_did_not_look_at(sealed: Desk) -
     assert (document["verified"], document["unopened"]) == (True, 2)
 
 
-def test_a_restore_without_an_identity_says_where_to_name_one(sealed: Desk) -> None:
+def test_a_restore_without_an_identity_says_where_to_name_one(sealed: CommandLine) -> None:
     sealed.holdfast("backup", "shop")
     answer = restored(sealed)
     assert answer.exit_code == 15
@@ -97,7 +99,7 @@ def test_a_restore_without_an_identity_says_where_to_name_one(sealed: Desk) -> N
 
 
 def test_the_variable_and_the_credential_name_an_identity_too(
-    sealed: Desk, monkeypatch: pytest.MonkeyPatch
+    sealed: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sealed.holdfast("backup", "shop")
     credentials = sealed.folder / "credentials"
@@ -111,7 +113,7 @@ def test_the_variable_and_the_credential_name_an_identity_too(
     assert restored(sealed, *identity(sealed)).exit_code == 0
 
 
-def test_a_wrong_identity_is_refused(sealed: Desk) -> None:
+def test_a_wrong_identity_is_refused(sealed: CommandLine) -> None:
     sealed.holdfast("backup", "shop")
     other = made(sealed, "identity", "other")
     answer = restored(sealed, *identity(sealed, "other"))
@@ -120,7 +122,7 @@ def test_a_wrong_identity_is_refused(sealed: Desk) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o660])
-def test_an_identity_that_others_can_read_is_refused(sealed: Desk, mode: int) -> None:
+def test_an_identity_that_others_can_read_is_refused(sealed: CommandLine, mode: int) -> None:
     sealed.holdfast("backup", "shop")
     (sealed.folder / "identity").chmod(mode)
     for command in (("verify",), ("restore", *TARGET)):
@@ -130,7 +132,9 @@ def test_an_identity_that_others_can_read_is_refused(sealed: Desk, mode: int) ->
         assert "chmod 0600" in answer.stderr
 
 
-def test_an_identity_on_the_command_line_itself_is_refused_and_not_repeated(sealed: Desk) -> None:
+def test_an_identity_on_the_command_line_itself_is_refused_and_not_repeated(
+    sealed: CommandLine,
+) -> None:
     sealed.holdfast("backup", "shop")
     secret = (sealed.folder / "identity").read_text().splitlines()[-1]
     for answer in (restored(sealed, "--identity", secret), sealed.bare("keys", "public", secret)):
@@ -141,7 +145,7 @@ def test_an_identity_on_the_command_line_itself_is_refused_and_not_repeated(seal
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "AGE-SECRET-KEY-1BROKEN\n"])
 def test_a_file_that_is_no_identity_is_refused_without_being_shown(
-    sealed: Desk, content: str
+    sealed: CommandLine, content: str
 ) -> None:
     sealed.holdfast("backup", "shop")
     path = sealed.folder / "broken"
@@ -153,31 +157,33 @@ def test_a_file_that_is_no_identity_is_refused_without_being_shown(
     assert "BROKEN" not in answer.stderr
 
 
-def test_keys_are_made_private_and_never_over_others(desk: Desk) -> None:
+def test_keys_are_made_private_and_never_over_others(cli: CommandLine) -> None:
     for kind in ("identity", "signing"):
-        public = made(desk, kind)
-        path = desk.folder / kind
+        public = made(cli, kind)
+        path = cli.folder / kind
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert desk.bare("keys", "public", str(path)).stdout.strip() == public
+        assert cli.bare("keys", "public", str(path)).stdout.strip() == public
         before = path.read_bytes()
-        again = desk.bare("keys", kind, str(path))
+        again = cli.bare("keys", kind, str(path))
         assert (again.exit_code, "File exists" in again.stderr) == (10, True)
         assert path.read_bytes() == before
-    document = desk.bare("keys", "public", str(desk.folder / "signing"), "--json").document
+    document = cli.bare("keys", "public", str(cli.folder / "signing"), "--json").document
     assert document["public_key"].startswith("ed25519:")
 
 
 @pytest.mark.stock("age-keygen")
-def test_age_keygen_agrees_about_the_recipient_of_an_identity_that_we_made(desk: Desk) -> None:
-    recipient = made(desk, "identity")
+def test_age_keygen_agrees_about_the_recipient_of_an_identity_that_we_made(
+    cli: CommandLine,
+) -> None:
+    recipient = made(cli, "identity")
     told = subprocess.run(
-        ["age-keygen", "-y", str(desk.folder / "identity")], capture_output=True, check=True
+        ["age-keygen", "-y", str(cli.folder / "identity")], capture_output=True, check=True
     )
     assert told.stdout.decode().strip() == recipient
 
 
 @pytest.mark.stock("age", "zstd")
-def test_the_stock_tools_alone_read_a_part(sealed: Desk) -> None:
+def test_the_stock_tools_alone_read_a_part(sealed: CommandLine) -> None:
     sealed.holdfast("backup", "shop")
     part = sealed.stored("orders.copy.zst.age")
     read = subprocess.run(
@@ -190,7 +196,7 @@ def test_the_stock_tools_alone_read_a_part(sealed: Desk) -> None:
 
 
 @pytest.mark.stock("age", "jq", "python3", "zstd")
-def test_the_way_of_the_manual_to_a_long_value_leads_there(sealed: Desk) -> None:
+def test_the_way_of_the_manual_to_a_long_value_leads_there(sealed: CommandLine) -> None:
     value = b"a scanned contract" * 1000
     sealed.source.values = {value}
     backup_id = sealed.holdfast("backup", "shop", "--json").document["backup"]
@@ -213,14 +219,14 @@ def test_the_way_of_the_manual_to_a_long_value_leads_there(sealed: Desk) -> None
 # Manifests that somebody changed.
 
 
-def rewrite_manifest(desk: Desk) -> None:
+def rewrite_manifest(cli: CommandLine) -> None:
     """What somebody does who can write to the repository: the fingerprint is made right again."""
-    path = desk.stored("manifest.json")
+    path = cli.stored("manifest.json")
     manifest = decode(path.read_bytes(), key=path.name)
     path.write_bytes(encode(replace(manifest, parts=manifest.parts[:1])))
 
 
-def test_a_manifest_that_was_changed_is_refused_everywhere(sealed: Desk) -> None:
+def test_a_manifest_that_was_changed_is_refused_everywhere(sealed: CommandLine) -> None:
     sealed.holdfast("backup", "shop")
     backup_id = sealed.holdfast("list", "--json").document["backups"][0]["backup"]
     rewrite_manifest(sealed)
@@ -232,7 +238,7 @@ def test_a_manifest_that_was_changed_is_refused_everywhere(sealed: Desk) -> None
     assert (listed["backups"], len(listed["damaged"])) == ([], 1)
 
 
-def test_a_backup_under_another_name_is_refused(sealed: Desk) -> None:
+def test_a_backup_under_another_name_is_refused(sealed: CommandLine) -> None:
     sealed.holdfast("backup", "shop")
     (folder,) = (sealed.repository / "shop").iterdir()
     replayed = folder.with_name(f"20991231T235959Z-{folder.name[-8:]}")
@@ -242,7 +248,7 @@ def test_a_backup_under_another_name_is_refused(sealed: Desk) -> None:
     assert latest["name"] == folder.name
 
 
-def test_a_host_with_the_public_key_alone_reads_and_cannot_back_up(sealed: Desk) -> None:
+def test_a_host_with_the_public_key_alone_reads_and_cannot_back_up(sealed: CommandLine) -> None:
     sealed.holdfast("backup", "shop")
     public = sealed.bare("keys", "public", str(sealed.folder / "signing")).stdout.strip()
     configure(sealed, f'authentication: {{public_keys: ["{public}"]}}')
@@ -253,7 +259,9 @@ def test_a_host_with_the_public_key_alone_reads_and_cannot_back_up(sealed: Desk)
     assert sealed.holdfast("check").exit_code == 10
 
 
-def test_backups_of_a_key_that_nobody_trusts_any_more_are_not_listed_as_good(sealed: Desk) -> None:
+def test_backups_of_a_key_that_nobody_trusts_any_more_are_not_listed_as_good(
+    sealed: CommandLine,
+) -> None:
     sealed.holdfast("backup", "shop")
     public = sealed.bare("keys", "public", str(sealed.folder / "signing")).stdout.strip()
     assert len(sealed.holdfast("list", "--json").document["backups"]) == 1
@@ -265,7 +273,7 @@ def test_backups_of_a_key_that_nobody_trusts_any_more_are_not_listed_as_good(sea
     assert len(sealed.holdfast("list", "--json").document["backups"]) == 1
 
 
-def test_a_signing_key_of_another_kind_is_told(sealed: Desk) -> None:
+def test_a_signing_key_of_another_kind_is_told(sealed: CommandLine) -> None:
     path = sealed.folder / "signing"
     path.write_text("no key at all")
     answer = sealed.holdfast("backup", "shop")
@@ -273,7 +281,7 @@ def test_a_signing_key_of_another_kind_is_told(sealed: Desk) -> None:
     assert "it holds no private key in PEM without a passphrase" in answer.stderr
 
 
-def test_no_stored_byte_and_no_line_of_a_log_shows_a_secret(sealed: Desk) -> None:
+def test_no_stored_byte_and_no_line_of_a_log_shows_a_secret(sealed: CommandLine) -> None:
     answers = [sealed.holdfast("-v", "backup", "shop"), restored(sealed, *identity(sealed))]
     said = "".join(each.stdout + each.stderr for each in answers)
     said += sealed.holdfast("show", "shop/latest", "--json").stdout

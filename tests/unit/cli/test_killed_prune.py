@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
 from tests.support.waiting import until
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -31,16 +31,16 @@ main()
 """
 
 
-def killed(desk: Desk, failpoint: str, *arguments: str) -> None:
+def killed(cli: CommandLine, failpoint: str, *arguments: str) -> None:
     """A real process that dies at `failpoint`."""
-    code, stderr = ended(desk, failpoint, *arguments)
+    code, stderr = ended(cli, failpoint, *arguments)
     assert code == -signal.SIGKILL, stderr
 
 
-def ended(desk: Desk, failpoint: str, *arguments: str) -> tuple[int, str]:
+def ended(cli: CommandLine, failpoint: str, *arguments: str) -> tuple[int, str]:
     """How a real process ended that dies at `failpoint` if it comes by, and what it said."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "--config", str(desk.config), *arguments],
+        [sys.executable, "-c", PROGRAM, "--config", str(cli.config), *arguments],
         cwd=PROJECT,
         env={**os.environ, "HOLDFAST_FAILPOINT": failpoint},
         capture_output=True,
@@ -50,55 +50,55 @@ def ended(desk: Desk, failpoint: str, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def files(desk: Desk) -> set[str]:
+def files(cli: CommandLine) -> set[str]:
     """What is stored of backups; who may write is noted elsewhere."""
-    found: Iterable[Path] = desk.repository.glob("shop/**/*")
-    return {str(path.relative_to(desk.repository)) for path in found if path.is_file()}
+    found: Iterable[Path] = cli.repository.glob("shop/**/*")
+    return {str(path.relative_to(cli.repository)) for path in found if path.is_file()}
 
 
-def of_good_backups(desk: Desk) -> set[str]:
+def of_good_backups(cli: CommandLine) -> set[str]:
     """What the listed backups consist of; each of them is verified and restored first."""
-    listed = desk.holdfast("list", "--json").document
+    listed = cli.holdfast("list", "--json").document
     assert listed["damaged"] == []
     expected: set[str] = set()
     for each in listed["backups"]:
         backup_id = each["backup"]
-        assert desk.holdfast("verify", backup_id).exit_code == 0
-        restored = desk.holdfast("restore", backup_id, "--to", "fake://target", "--overwrite")
+        assert cli.holdfast("verify", backup_id).exit_code == 0
+        restored = cli.holdfast("restore", backup_id, "--to", "fake://target", "--overwrite")
         assert restored.exit_code == 0, restored.stderr
-        manifest = desk.holdfast("show", backup_id, "--json").document["manifest"]
+        manifest = cli.holdfast("show", backup_id, "--json").document["manifest"]
         expected.add(f"{backup_id}/manifest.json")
         expected |= {piece["key"] for piece in (*manifest["parts"], *manifest["blobs"])}
     return expected
 
 
-def repaired(desk: Desk) -> None:
+def repaired(cli: CommandLine) -> None:
     """Values that nobody refers to stay for a grace time, a second here; all else goes at once."""
-    expected = of_good_backups(desk)
+    expected = of_good_backups(cli)
 
     def is_clean() -> bool:
-        assert desk.holdfast("repair", "shop").exit_code == 0
-        return files(desk) == expected
+        assert cli.holdfast("repair", "shop").exit_code == 0
+        return files(cli) == expected
 
     until(is_clean)
 
 
-def with_short_grace(desk: Desk) -> None:
-    text = desk.config.read_text()
-    desk.config.write_text(text.replace("retention:", "blob_grace: 1s\n    retention:"))
+def with_short_grace(cli: CommandLine) -> None:
+    text = cli.config.read_text()
+    cli.config.write_text(text.replace("retention:", "blob_grace: 1s\n    retention:"))
 
 
 @pytest.fixture
-def pruned_desk(desk: Desk) -> Desk:
+def pruned_cli(cli: CommandLine) -> CommandLine:
     """Four backups of which retention keeps one; values that only the old ones refer to."""
-    with_short_grace(desk)
-    desk.source.values = {b"z" * 1000}
+    with_short_grace(cli)
+    cli.source.values = {b"z" * 1000}
     for _ in range(2):
-        desk.holdfast("backup", "shop")
-    desk.source.values = {b"x" * 1000}
+        cli.holdfast("backup", "shop")
+    cli.source.values = {b"x" * 1000}
     for _ in range(2):
-        desk.holdfast("backup", "shop")
-    return desk
+        cli.holdfast("backup", "shop")
+    return cli
 
 
 STEPS = [
@@ -115,22 +115,24 @@ STEPS = [
 
 
 @pytest.mark.parametrize("failpoint", STEPS)
-def test_a_prune_killed_anywhere_is_finished_by_the_next(pruned_desk: Desk, failpoint: str) -> None:
-    killed(pruned_desk, failpoint, "prune", "shop")
-    of_good_backups(pruned_desk)
-    assert pruned_desk.holdfast("prune", "shop").exit_code == 0
+def test_a_prune_killed_anywhere_is_finished_by_the_next(
+    pruned_cli: CommandLine, failpoint: str
+) -> None:
+    killed(pruned_cli, failpoint, "prune", "shop")
+    of_good_backups(pruned_cli)
+    assert pruned_cli.holdfast("prune", "shop").exit_code == 0
     # The newest one by the rule; all were verified above, and of those it is the newest too.
-    assert len(pruned_desk.holdfast("list", "--json").document["backups"]) == 1
-    repaired(pruned_desk)
+    assert len(pruned_cli.holdfast("list", "--json").document["backups"]) == 1
+    repaired(pruned_cli)
 
 
-def test_a_prune_killed_among_values_is_finished_by_the_next(pruned_desk: Desk) -> None:
-    pruned_desk.holdfast("prune", "shop")
+def test_a_prune_killed_among_values_is_finished_by_the_next(pruned_cli: CommandLine) -> None:
+    pruned_cli.holdfast("prune", "shop")
     # Only after the grace time there is a value to drop, and somewhere to die.
-    until(lambda: ended(pruned_desk, "prune-blob-dropped", "prune", "shop")[0] == -signal.SIGKILL)
-    of_good_backups(pruned_desk)
-    assert pruned_desk.holdfast("prune", "shop").exit_code == 0
-    repaired(pruned_desk)
+    until(lambda: ended(pruned_cli, "prune-blob-dropped", "prune", "shop")[0] == -signal.SIGKILL)
+    of_good_backups(pruned_cli)
+    assert pruned_cli.holdfast("prune", "shop").exit_code == 0
+    repaired(pruned_cli)
 
 
 @pytest.mark.parametrize(
@@ -149,12 +151,12 @@ def test_a_prune_killed_among_values_is_finished_by_the_next(pruned_desk: Desk) 
     ],
 )
 def test_after_an_upload_killed_anywhere_repair_leaves_no_leftover(
-    desk: Desk, failpoint: str
+    cli: CommandLine, failpoint: str
 ) -> None:
-    with_short_grace(desk)
-    desk.holdfast("backup", "shop")
-    killed(desk, failpoint, "backup", "shop")
-    repaired(desk)
-    assert len(desk.holdfast("list", "--json").document["backups"]) == (
+    with_short_grace(cli)
+    cli.holdfast("backup", "shop")
+    killed(cli, failpoint, "backup", "shop")
+    repaired(cli)
+    assert len(cli.holdfast("list", "--json").document["backups"]) == (
         2 if failpoint == "manifest-stored" else 1
     )

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.cli.commands import COMMANDS
 from holdfast.model.errors import DatabaseUnreachable
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
 
 
 @contextmanager
@@ -27,8 +27,8 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(before)
 
 
-def test_an_unknown_job_ends_with_its_code_and_the_nearest_name(desk: Desk) -> None:
-    answer = desk.holdfast("backup", "shopp")
+def test_an_unknown_job_ends_with_its_code_and_the_nearest_name(cli: CommandLine) -> None:
+    answer = cli.holdfast("backup", "shopp")
     assert answer.exit_code == 11
     assert answer.stdout == ""
     assert answer.stderr.splitlines() == [
@@ -37,8 +37,8 @@ def test_an_unknown_job_ends_with_its_code_and_the_nearest_name(desk: Desk) -> N
     ]
 
 
-def test_with_json_an_error_is_a_document_on_stdout(desk: Desk) -> None:
-    answer = desk.holdfast("status", "shopp", "--json")
+def test_with_json_an_error_is_a_document_on_stdout(cli: CommandLine) -> None:
+    answer = cli.holdfast("status", "shopp", "--json")
     assert answer.exit_code == 11
     assert answer.document == {
         "schema": "holdfast.error/1",
@@ -49,18 +49,18 @@ def test_with_json_an_error_is_a_document_on_stdout(desk: Desk) -> None:
     }
 
 
-def test_a_misspelled_configuration_is_told_with_file_line_and_key(desk: Desk) -> None:
-    desk.config.write_text(desk.config.read_text().replace("source:", "sorce:"))
-    answer = desk.holdfast("list")
+def test_a_misspelled_configuration_is_told_with_file_line_and_key(cli: CommandLine) -> None:
+    cli.config.write_text(cli.config.read_text().replace("source:", "sorce:"))
+    answer = cli.holdfast("list")
     assert answer.exit_code == 10
     assert answer.stderr.splitlines() == [
-        f"error: cannot use configuration '{desk.config}': line 6: jobs.shop.sorce: unknown key",
+        f"error: cannot use configuration '{cli.config}': line 6: jobs.shop.sorce: unknown key",
         "hint: did you mean 'source'?",
     ]
 
 
-def test_a_missing_configuration_says_how_to_name_another(desk: Desk) -> None:
-    answer = desk.bare("--config", "/nowhere/holdfast.yaml", "list")
+def test_a_missing_configuration_says_how_to_name_another(cli: CommandLine) -> None:
+    answer = cli.bare("--config", "/nowhere/holdfast.yaml", "list")
     assert answer.exit_code == 10
     assert "cannot read configuration '/nowhere/holdfast.yaml'" in answer.stderr
     assert "hint: name another file with --config FILE" in answer.stderr
@@ -68,12 +68,12 @@ def test_a_missing_configuration_says_how_to_name_another(desk: Desk) -> None:
 
 @pytest.mark.parametrize("command", [["list"], ["config", "check", "holdfast.yaml"]], ids=" ".join)
 def test_a_configuration_that_may_not_be_read_says_who_may(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, command: list[str]
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    desk.config.chmod(0)
-    monkeypatch.chdir(desk.folder)
+    cli.config.chmod(0)
+    monkeypatch.chdir(cli.folder)
     with as_nobody():
-        answer = desk.bare("--config", "holdfast.yaml", *command)
+        answer = cli.bare("--config", "holdfast.yaml", *command)
     assert answer.exit_code == 10
     assert answer.stderr.splitlines() == [
         "error: cannot read configuration 'holdfast.yaml': Permission denied",
@@ -81,41 +81,41 @@ def test_a_configuration_that_may_not_be_read_says_who_may(
     ]
 
 
-def test_an_error_of_the_database_keeps_its_own_code(desk: Desk) -> None:
-    desk.source.refuse_with = DatabaseUnreachable(
+def test_an_error_of_the_database_keeps_its_own_code(cli: CommandLine) -> None:
+    cli.source.refuse_with = DatabaseUnreachable(
         "cannot reach database 'shop': connection refused", hint="is the server running?"
     )
-    answer = desk.holdfast("backup", "shop")
+    answer = cli.holdfast("backup", "shop")
     assert answer.exit_code == 20
     assert "error: cannot reach database 'shop': connection refused\n" in answer.stderr
     assert "hint: is the server running?\n" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 
-def test_a_bug_ends_with_1_and_shows_where_only_when_asked(desk: Desk) -> None:
-    desk.source.plan = lambda: 1 / 0  # type: ignore[assignment,method-assign,return-value]  # a broken driver
-    answer = desk.holdfast("plan", "shop")
+def test_a_bug_ends_with_1_and_shows_where_only_when_asked(cli: CommandLine) -> None:
+    cli.source.plan = lambda: 1 / 0  # type: ignore[assignment,method-assign,return-value]  # a broken driver
+    answer = cli.holdfast("plan", "shop")
     assert answer.exit_code == 1
     assert "error: cannot go on: ZeroDivisionError: division by zero\n" in answer.stderr
     assert "Traceback" not in answer.stderr
-    verbose = desk.bare("-v", "--config", str(desk.config), "plan", "shop")
+    verbose = cli.bare("-v", "--config", str(cli.config), "plan", "shop")
     assert "Traceback" in verbose.stderr
 
 
-def test_a_wrong_command_line_ends_with_2_and_shows_the_usage(desk: Desk) -> None:
-    answer = desk.holdfast("backup")
+def test_a_wrong_command_line_ends_with_2_and_shows_the_usage(cli: CommandLine) -> None:
+    answer = cli.holdfast("backup")
     assert answer.exit_code == 2
     assert "Missing argument" in answer.stderr
 
 
-def test_control_characters_of_an_error_do_not_reach_the_terminal(desk: Desk) -> None:
-    answer = desk.holdfast("backup", "\x1b[31mshop")
+def test_control_characters_of_an_error_do_not_reach_the_terminal(cli: CommandLine) -> None:
+    answer = cli.holdfast("backup", "\x1b[31mshop")
     assert "\x1b" not in answer.stderr
     assert "\\x1b[31mshop" in answer.stderr
 
 
-def test_the_version_is_said(desk: Desk) -> None:
-    answer = desk.bare("--version")
+def test_the_version_is_said(cli: CommandLine) -> None:
+    answer = cli.bare("--version")
     assert answer.exit_code == 0
     assert answer.stdout.startswith("holdfast 0.")
 
@@ -123,15 +123,17 @@ def test_the_version_is_said(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "command", [[name] for name in COMMANDS] + [["config", "check"]], ids=" ".join
 )
-def test_the_help_of_every_command_shows_how_it_is_used(desk: Desk, command: list[str]) -> None:
-    answer = desk.bare(*command, "--help")
+def test_the_help_of_every_command_shows_how_it_is_used(
+    cli: CommandLine, command: list[str]
+) -> None:
+    answer = cli.bare(*command, "--help")
     assert answer.exit_code == 0
     assert f"holdfast {' '.join(command)}" in answer.stdout.split("Usage:")[1].split("\n", 1)[1]
     assert "--json" in answer.stdout
 
 
-def test_the_help_of_the_program_lists_its_commands_and_the_exit_codes(desk: Desk) -> None:
-    answer = desk.bare("--help")
+def test_the_help_of_the_program_lists_its_commands_and_the_exit_codes(cli: CommandLine) -> None:
+    answer = cli.bare("--help")
     assert all(name in answer.stdout for name in COMMANDS)
     assert "docs/errors.md" in answer.stdout
 

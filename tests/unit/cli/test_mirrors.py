@@ -1,4 +1,4 @@
-"""A job with mirrors at the operator's desk."""
+"""A job with mirrors, by the command line."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import shutil
 
 import pytest
 
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
 from tests.unit.cli.test_killed_prune import killed
 
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
 
-def configure(desk: Desk, *, mirrors: str = "mirrors: [offsite]", offsite: str = "") -> None:
-    text = desk.config.read_text()
-    line = f"  offsite: {{kind: local, path: {desk.folder / 'offsite'}{offsite}}}\njobs:\n"
+def configure(cli: CommandLine, *, mirrors: str = "mirrors: [offsite]", offsite: str = "") -> None:
+    text = cli.config.read_text()
+    line = f"  offsite: {{kind: local, path: {cli.folder / 'offsite'}{offsite}}}\njobs:\n"
     text = text.replace("jobs:\n", line, 1)
     own = "    repository: main\n"
-    desk.config.write_text(text.replace(own, f"{own}    {mirrors}\n", 1))
+    cli.config.write_text(text.replace(own, f"{own}    {mirrors}\n", 1))
 
 
 @pytest.fixture
-def two(desk: Desk) -> Desk:
-    (desk.folder / "offsite").mkdir()
-    configure(desk)
-    return desk
+def two(cli: CommandLine) -> CommandLine:
+    (cli.folder / "offsite").mkdir()
+    configure(cli)
+    return cli
 
 
-def test_both_repositories_have_the_backup(two: Desk) -> None:
+def test_both_repositories_have_the_backup(two: CommandLine) -> None:
     document = two.holdfast("backup", "shop", "--json").document
     assert document["without"] == []
     for options in ((), ("--repository", "offsite")):
@@ -37,7 +37,7 @@ def test_both_repositories_have_the_backup(two: Desk) -> None:
     assert two.source.opened == 1
 
 
-def test_lists_of_several_repositories_say_which_one_a_line_is_of(two: Desk) -> None:
+def test_lists_of_several_repositories_say_which_one_a_line_is_of(two: CommandLine) -> None:
     two.holdfast("backup", "shop")
     listed = two.holdfast("list", "--json").document["backups"]
     assert sorted(each["repository"] for each in listed) == ["main", "offsite"]
@@ -51,7 +51,7 @@ def test_lists_of_several_repositories_say_which_one_a_line_is_of(two: Desk) -> 
 
 
 @pytest.mark.parametrize("command", ["list", "du"])
-def test_a_repository_that_is_gone_does_not_hide_the_others(two: Desk, command: str) -> None:
+def test_a_repository_that_is_gone_does_not_hide_the_others(two: CommandLine, command: str) -> None:
     two.holdfast("backup", "shop")
     shutil.rmtree(two.folder / "offsite")
     answer = two.holdfast(command)
@@ -63,7 +63,7 @@ def test_a_repository_that_is_gone_does_not_hide_the_others(two: Desk, command: 
     assert two.holdfast(command, "shop").exit_code == 0
 
 
-def test_a_mirror_that_is_gone_is_named_and_a_copy_mends_it(two: Desk) -> None:
+def test_a_mirror_that_is_gone_is_named_and_a_copy_mends_it(two: CommandLine) -> None:
     (two.folder / "offsite").rmdir()
     answer = two.holdfast("backup", "shop")
     assert answer.exit_code == 50
@@ -77,7 +77,7 @@ def test_a_mirror_that_is_gone_is_named_and_a_copy_mends_it(two: Desk) -> None:
     assert two.holdfast("--repository", "offsite", "verify", "shop/latest").exit_code == 0
 
 
-def test_the_own_repository_may_be_gone_before_the_run_begins(two: Desk) -> None:
+def test_the_own_repository_may_be_gone_before_the_run_begins(two: CommandLine) -> None:
     two.repository.rename(two.folder / "lost")
     answer = two.holdfast("backup", "shop")
     assert answer.exit_code == 50
@@ -85,7 +85,7 @@ def test_the_own_repository_may_be_gone_before_the_run_begins(two: Desk) -> None
     assert two.holdfast("--repository", "offsite", "verify", "shop/latest").exit_code == 0
 
 
-def test_the_own_repository_may_be_lost_and_the_mirror_restores(two: Desk) -> None:
+def test_the_own_repository_may_be_lost_and_the_mirror_restores(two: CommandLine) -> None:
     two.holdfast("backup", "shop")
     shutil.rmtree(two.repository)
     answer = two.holdfast(
@@ -95,7 +95,7 @@ def test_the_own_repository_may_be_lost_and_the_mirror_restores(two: Desk) -> No
     assert two.target.tables["public.orders"] == b"1,ann\n2,bob\n"
 
 
-def test_check_tells_of_each_repository(two: Desk) -> None:
+def test_check_tells_of_each_repository(two: CommandLine) -> None:
     (two.folder / "offsite").rmdir()
     answer = two.holdfast("check", "shop", "--json")
     assert answer.exit_code == 50
@@ -103,7 +103,7 @@ def test_check_tells_of_each_repository(two: Desk) -> None:
     assert subjects[1:3] == ["repository", "repository offsite"]
 
 
-def test_working_in_one_repository_by_name_leaves_the_others_alone(two: Desk) -> None:
+def test_working_in_one_repository_by_name_leaves_the_others_alone(two: CommandLine) -> None:
     assert two.holdfast("--repository", "offsite", "backup", "shop").exit_code == 0
     assert two.holdfast("list", "shop", "--json").document["backups"] == []
 
@@ -122,10 +122,10 @@ def test_working_in_one_repository_by_name_leaves_the_others_alone(two: Desk) ->
     ],
 )
 def test_mirrors_that_cannot_be_are_told(
-    desk: Desk, mirrors: str, offsite: str, problem: str
+    cli: CommandLine, mirrors: str, offsite: str, problem: str
 ) -> None:
-    configure(desk, mirrors=mirrors, offsite=offsite)
-    answer = desk.bare("config", "check", str(desk.config))
+    configure(cli, mirrors=mirrors, offsite=offsite)
+    answer = cli.bare("config", "check", str(cli.config))
     assert answer.exit_code == 10
     assert problem in answer.stdout + answer.stderr
 
@@ -134,7 +134,9 @@ def test_mirrors_that_cannot_be_are_told(
     "failpoint",
     ["lease-put", "lease-held:2", "backup-swept", "part-stored", "parts-stored", "manifest-stored"],
 )
-def test_after_a_kill_anywhere_the_next_run_makes_both_whole(two: Desk, failpoint: str) -> None:
+def test_after_a_kill_anywhere_the_next_run_makes_both_whole(
+    two: CommandLine, failpoint: str
+) -> None:
     killed(two, failpoint, "backup", "shop")
     for options in ((), ("--repository", "offsite")):
         listed = two.holdfast(*options, "list", "--json").document
@@ -148,7 +150,7 @@ def test_after_a_kill_anywhere_the_next_run_makes_both_whole(two: Desk, failpoin
         assert found["leftovers"] == []
 
 
-def _stored(desk: Desk, folder: str) -> dict[str, bytes]:
-    home = desk.folder / folder
+def _stored(cli: CommandLine, folder: str) -> dict[str, bytes]:
+    home = cli.folder / folder
     found = (path for path in (home / "shop").rglob("*") if path.is_file())
     return {str(path.relative_to(home)): path.read_bytes() for path in found}

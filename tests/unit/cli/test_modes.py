@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.archives import DataDirectory
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
+from tests.support.memory_cluster import DataDirectory
 
 PROJECT = Path(__file__).resolve().parents[3]
 ONE = "000000010000000000000001"
@@ -32,17 +32,17 @@ for call in json.loads(sys.argv.pop()):
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777], ids=oct)
-def test_modes_are_set_and_not_inherited(desk: Desk, umask: int) -> None:
-    metrics = desk.folder / "metrics"
+def test_modes_are_set_and_not_inherited(cli: CommandLine, umask: int) -> None:
+    metrics = cli.folder / "metrics"
     metrics.mkdir(mode=0o755)
     metrics.chmod(0o755)
-    for folder in (desk.repository, desk.folder / "state"):
+    for folder in (cli.repository, cli.folder / "state"):
         folder.chmod(0o700)
-    desk.config.write_text(desk.config.read_text() + f"metrics_directory: {metrics}\n")
-    server = DataDirectory(desk.folder / "data")
-    wal, key = str(server.finish(ONE)), str(desk.folder / "restore.key")
-    before = set(desk.folder.rglob("*"))
-    got = str(desk.folder / "RECOVERYXLOG")
+    cli.config.write_text(cli.config.read_text() + f"metrics_directory: {metrics}\n")
+    server = DataDirectory(cli.folder / "data")
+    wal, key = str(server.finish(ONE)), str(cli.folder / "restore.key")
+    before = set(cli.folder.rglob("*"))
+    got = str(cli.folder / "RECOVERYXLOG")
     calls = [
         ["backup", "shop"],
         ["backup", "shop"],
@@ -55,13 +55,13 @@ def test_modes_are_set_and_not_inherited(desk: Desk, umask: int) -> None:
         ["wal", "get", "shop", ONE, got, "--cluster", "77"],
         ["keys", "identity", key],
     ]
-    lines = json.dumps([["--config", str(desk.config), *call] for call in calls])
+    lines = json.dumps([["--config", str(cli.config), *call] for call in calls])
     subprocess.run([sys.executable, "-c", PROGRAM, lines], cwd=PROJECT, umask=umask, check=True)
-    made = set(desk.folder.rglob("*")) - before
+    made = set(cli.folder.rglob("*")) - before
     public = {path for path in made if path.parent == metrics}
     assert {path.name for path in public} == {"holdfast_shop.prom", "holdfast_shop_shop.prom"}
     for path in made:
         expected = 0o644 if path in public else 0o700 if path.is_dir() else 0o600
         assert oct(stat.S_IMODE(path.stat().st_mode)) == oct(expected), path
     assert {Path(got), Path(key)} < made
-    assert any(path.is_relative_to(desk.folder / "state") for path in made)
+    assert any(path.is_relative_to(cli.folder / "state") for path in made)

@@ -17,8 +17,8 @@ from typer.main import get_command
 
 from holdfast.cli.program import program
 from holdfast.model.errors import OutputLost
-from tests.support.archives import DataDirectory
-from tests.support.printing import make_world
+from tests.support.memory_cluster import DataDirectory
+from tests.support.printing import make_installation
 
 PROJECT = Path(__file__).resolve().parents[3]
 WAYS = ("closed", "full", "a broken pipe")
@@ -67,7 +67,7 @@ FOR_SERVERS = {"wal push"}
 
 @dataclass(frozen=True)
 class Calls:
-    """Runs the program in processes of its own, each in a fresh copy of one small world."""
+    """Runs the program in processes of its own, each in a fresh copy of one small installation."""
 
     server: subprocess.Popen[str]
 
@@ -100,8 +100,8 @@ def served(folder: Path) -> Iterator[Calls]:
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
-    folder = tmp_path_factory.mktemp("printing") / "world"
-    make_world(folder)
+    folder = tmp_path_factory.mktemp("printing") / "installation"
+    make_installation(folder)
     DataDirectory(folder / "data").finish(ONE)
     with served(folder) as calls:
         assert calls.code("keys", "identity", "there.key", keeps=True) == 0
@@ -184,9 +184,9 @@ def test_only_what_is_not_archived_ends_a_recovery(calls: Calls, case: str, way:
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "<&- >&- 2>&-", "2>&1 | :"])
 def test_a_shell_sees_the_same_codes(tmp_path: Path, redirection: str) -> None:
     """Without any help of ours: the interpreter as a server's shell starts it."""
-    make_world(tmp_path / "world")
+    make_installation(tmp_path / "installation")
     path = DataDirectory(tmp_path / "data").finish(ONE)
-    holdfast = f'"$@" --config {tmp_path}/world/holdfast.yaml wal'
+    holdfast = f'"$@" --config {tmp_path}/installation/holdfast.yaml wal'
     script = "; ".join(
         f"set -o pipefail; {holdfast} {call} {redirection}; echo ${{PIPESTATUS[0]}} >&9"
         for call in (
@@ -203,10 +203,10 @@ def test_a_shell_sees_the_same_codes(tmp_path: Path, redirection: str) -> None:
 
 
 def test_a_reader_that_has_what_it_wanted_hears_no_more(tmp_path: Path) -> None:
-    make_world(tmp_path / "world")
+    make_installation(tmp_path / "installation")
     reader, writer = os.pipe()
     os.close(reader)
-    line = [*HOLDFAST, "--config", str(tmp_path / "world/holdfast.yaml"), "list"]
+    line = [*HOLDFAST, "--config", str(tmp_path / "installation/holdfast.yaml"), "list"]
     done = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (16, "")

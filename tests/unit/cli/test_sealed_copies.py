@@ -6,34 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
 
 
 @pytest.fixture
-def two(desk: Desk) -> Desk:
+def two(cli: CommandLine) -> CommandLine:
     """Two signed and sealed backups in `main`; `offsite` only believes their key."""
-    recipient = _made(desk, "identity")
-    public = _made(desk, "signing")
-    (desk.folder / "offsite").mkdir()
-    key_file = f"key_file: {desk.folder / 'signing'}"
-    _configure(desk, recipient, main=key_file, offsite=f'public_keys: ["{public}"]')
+    recipient = _made(cli, "identity")
+    public = _made(cli, "signing")
+    (cli.folder / "offsite").mkdir()
+    key_file = f"key_file: {cli.folder / 'signing'}"
+    _configure(cli, recipient, main=key_file, offsite=f'public_keys: ["{public}"]')
     for _ in "12":
-        assert desk.holdfast("backup", "shop").exit_code == 0
-    return desk
+        assert cli.holdfast("backup", "shop").exit_code == 0
+    return cli
 
 
-def _made(desk: Desk, kind: str, name: str = "") -> str:
-    return desk.bare("keys", kind, str(desk.folder / (name or kind))).stdout.strip()
+def _made(cli: CommandLine, kind: str, name: str = "") -> str:
+    return cli.bare("keys", kind, str(cli.folder / (name or kind))).stdout.strip()
 
 
-def _configure(desk: Desk, recipient: str, *, main: str, offsite: str) -> None:
-    jobs = desk.config.read_text().partition("\njobs:")[2]
+def _configure(cli: CommandLine, recipient: str, *, main: str, offsite: str) -> None:
+    jobs = cli.config.read_text().partition("\njobs:")[2]
     sealed = f"encryption: {{recipients: [{recipient}]}}"
-    desk.config.write_text(
-        f"state_directory: {desk.folder / 'state'}\n"
+    cli.config.write_text(
+        f"state_directory: {cli.folder / 'state'}\n"
         "repositories:\n"
-        f"  main: {{kind: local, path: {desk.repository}, {sealed}, authentication: {{{main}}}}}\n"
-        f"  offsite: {{kind: local, path: {desk.folder / 'offsite'},"
+        f"  main: {{kind: local, path: {cli.repository}, {sealed}, authentication: {{{main}}}}}\n"
+        f"  offsite: {{kind: local, path: {cli.folder / 'offsite'},"
         f" authentication: {{{offsite}}}}}\n"
         f"jobs:{jobs}"
     )
@@ -49,14 +49,14 @@ def _stored(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def test_a_copy_is_signed_by_whoever_made_the_backup(two: Desk) -> None:
+def test_a_copy_is_signed_by_whoever_made_the_backup(two: CommandLine) -> None:
     """The target has only the public key: nothing is signed again on the way."""
     assert two.holdfast("copy", "shop", "--to", "offsite").exit_code == 0
     assert _stored(two.folder / "offsite") == _stored(two.repository)
     assert two.holdfast("--repository", "offsite", "verify", "shop/latest").exit_code == 0
 
 
-def test_what_the_target_would_not_believe_is_not_copied(two: Desk) -> None:
+def test_what_the_target_would_not_believe_is_not_copied(two: CommandLine) -> None:
     stranger = _made(two, "signing", "other")
     text = two.config.read_text()
     before, after = text.split('public_keys: ["')
@@ -68,7 +68,7 @@ def test_what_the_target_would_not_believe_is_not_copied(two: Desk) -> None:
     assert not (two.folder / "offsite" / "shop").exists()
 
 
-def test_a_manifest_that_nobody_signed_is_not_copied_either(two: Desk) -> None:
+def test_a_manifest_that_nobody_signed_is_not_copied_either(two: CommandLine) -> None:
     path = max(two.repository.glob("shop/*/manifest.json"))
     path.write_bytes(path.read_bytes().replace(b'"rows": 2', b'"rows": 3', 1))
     answer = two.holdfast("copy", "shop", "--to", "offsite")
@@ -78,13 +78,13 @@ def test_a_manifest_that_nobody_signed_is_not_copied_either(two: Desk) -> None:
     ]
 
 
-def test_whoever_only_prunes_signs_nothing(two: Desk) -> None:
+def test_whoever_only_prunes_signs_nothing(two: CommandLine) -> None:
     two.holdfast("copy", "shop", "--to", "offsite")
     assert two.holdfast("--repository", "offsite", "prune").exit_code == 0
     assert len(list(two.folder.glob("offsite/shop/*/manifest.json"))) == 1
 
 
-def test_the_ledger_says_what_it_did_not_open(two: Desk) -> None:
+def test_the_ledger_says_what_it_did_not_open(two: CommandLine) -> None:
     answer = two.holdfast("verify", "shop", "--level", "ledger")
     assert (answer.exit_code, "4 of them are encrypted" in answer.stdout) == (0, True)
     identity = ("--identity", str(two.folder / "identity"))
@@ -94,7 +94,7 @@ def test_the_ledger_says_what_it_did_not_open(two: Desk) -> None:
     assert (job["parts"], job["unopened"]) == (4, 0)
 
 
-def test_reading_one_repository_proves_nothing_of_another(two: Desk) -> None:
+def test_reading_one_repository_proves_nothing_of_another(two: CommandLine) -> None:
     two.holdfast("copy", "shop", "--to", "offsite")
     (first, *_) = two.holdfast("list", "shop", "--json").document["backups"][::-1]
     assert two.holdfast("--repository", "offsite", "verify", first["backup"]).exit_code == 0

@@ -19,16 +19,16 @@ from holdfast.daemon.session_store import SessionStore
 from holdfast.ports.sessions import HeldKind
 from holdfast.runtime import clock
 from tests.fakes.holder import FakeHolder
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
 
 SESSION_ID = "0" * 31 + "1"
 
 
 @pytest.fixture
-def served(desk: Desk, tmp_path: Path) -> Iterator[Desk]:
-    """A desk beside a daemon whose servers are in memory."""
+def served(cli: CommandLine, tmp_path: Path) -> Iterator[CommandLine]:
+    """The command line beside a daemon whose servers are in memory."""
     path, holder, ends = tmp_path / "sessiond", FakeHolder(), threading.Event()
-    desk.config.write_text(f"{desk.config.read_text()}sessions: {{socket: {path}}}\n")
+    cli.config.write_text(f"{cli.config.read_text()}sessions: {{socket: {path}}}\n")
     authority = PeerAuthority(own_uid=os.geteuid(), group=None, admin_group=None)
     catalogue = SessionStore(tmp_path / "sessions.sqlite")
     keeper = SessionManager(
@@ -52,13 +52,13 @@ def served(desk: Desk, tmp_path: Path) -> Iterator[Desk]:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield desk
+        yield cli
         ends.set()
         thread.join()
     catalogue.close()
 
 
-def test_a_session_is_begun_listed_and_ended_with_its_label(served: Desk) -> None:
+def test_a_session_is_begun_listed_and_ended_with_its_label(served: CommandLine) -> None:
     begun = served.holdfast("session", "begin", "--job", "shop", "--ttl", "90m")
     assert begun.exit_code == 0, begun.stderr
     assert begun.stdout.splitlines()[:2] == [f"begun {SESSION_ID}", "backup 0/3000028, timeline 1"]
@@ -74,7 +74,7 @@ def test_a_session_is_begun_listed_and_ended_with_its_label(served: Desk) -> Non
     assert (gone.exit_code, gone.document["exit_code"]) == (60, 60)
 
 
-def test_documents_say_all_that_a_script_needs(served: Desk) -> None:
+def test_documents_say_all_that_a_script_needs(served: CommandLine) -> None:
     begun = served.holdfast("session", "begin", "--job", "shop", "--json").document
     assert begun["schema"] == "holdfast.session/1"
     assert (begun["act"], begun["state"], begun["ttl_seconds"]) == ("begun", "open", 6 * 3600)
@@ -87,14 +87,14 @@ def test_documents_say_all_that_a_script_needs(served: Desk) -> None:
     assert served.holdfast("session", "list", "--json").document["sessions"] == []
 
 
-def test_without_a_daemon_its_unit_is_named(desk: Desk) -> None:
-    desk.config.write_text(f"{desk.config.read_text()}sessions: {{socket: /nowhere/socket}}\n")
-    answer = desk.holdfast("session", "list")
+def test_without_a_daemon_its_unit_is_named(cli: CommandLine) -> None:
+    cli.config.write_text(f"{cli.config.read_text()}sessions: {{socket: /nowhere/socket}}\n")
+    answer = cli.holdfast("session", "list")
     assert answer.exit_code == 66
     assert "systemctl enable --now holdfast-sessiond.socket" in answer.stderr
 
 
-def test_a_time_that_is_none_is_a_mistake_of_the_command_line(desk: Desk) -> None:
-    answer = desk.holdfast("session", "begin", "--job", "shop", "--ttl", "soon")
+def test_a_time_that_is_none_is_a_mistake_of_the_command_line(cli: CommandLine) -> None:
+    answer = cli.holdfast("session", "begin", "--job", "shop", "--ttl", "soon")
     assert answer.exit_code == 2
     assert "is not a duration" in answer.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -36,9 +36,9 @@ main()
 
 
 @contextmanager
-def a_backup_that_reads(desk: Desk) -> Iterator[subprocess.Popen[str]]:
+def a_backup_that_reads(cli: CommandLine) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "--config", str(desk.config), "backup", "shop"],
+        [sys.executable, "-c", PROGRAM, "--config", str(cli.config), "backup", "shop"],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -54,11 +54,11 @@ def a_backup_that_reads(desk: Desk) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_backup_cleanly_with_130(desk: Desk, number: signal.Signals) -> None:
+def test_a_signal_ends_a_backup_cleanly_with_130(cli: CommandLine, number: signal.Signals) -> None:
     # Whoever runs these tests under nohup ignores SIGHUP, and a child would inherit that.
     before = signal.signal(number, signal.default_int_handler)
     try:
-        with a_backup_that_reads(desk) as process:
+        with a_backup_that_reads(cli) as process:
             process.send_signal(number)
             _, stderr = process.communicate(timeout=120)
     finally:
@@ -66,16 +66,16 @@ def test_a_signal_ends_a_backup_cleanly_with_130(desk: Desk, number: signal.Sign
     assert process.returncode == 130
     assert f"error: cannot go on: interrupted by {number.name}\n" in stderr
     assert "Traceback" not in stderr
-    left = [path.name for path in desk.repository.glob("shop/**/*") if path.is_file()]
+    left = [path.name for path in cli.repository.glob("shop/**/*") if path.is_file()]
     assert left == ["failed.json"]
-    (run,) = [json.loads(line) for line in runs(desk)]
+    (run,) = [json.loads(line) for line in runs(cli)]
     assert (run["outcome"], run["exit_code"]) == ("failed", 130)
 
 
-def test_under_nohup_a_closed_terminal_ends_nothing(desk: Desk) -> None:
+def test_under_nohup_a_closed_terminal_ends_nothing(cli: CommandLine) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with a_backup_that_reads(desk) as process:
+        with a_backup_that_reads(cli) as process:
             process.send_signal(signal.SIGHUP)
             process.send_signal(signal.SIGTERM)
             _, stderr = process.communicate(timeout=120)
@@ -85,22 +85,22 @@ def test_under_nohup_a_closed_terminal_ends_nothing(desk: Desk) -> None:
 
 
 def test_a_killed_backup_leaves_nothing_that_is_listed_and_the_next_run_tidies_up(
-    desk: Desk,
+    cli: CommandLine,
 ) -> None:
-    with a_backup_that_reads(desk) as process:
+    with a_backup_that_reads(cli) as process:
         process.kill()
         process.wait()
-    assert "there are no backups yet" in desk.holdfast("list").stdout
-    assert desk.holdfast("backup", "shop").exit_code == 0
-    assert len(list(desk.repository.glob("shop/*"))) == 1
+    assert "there are no backups yet" in cli.holdfast("list").stdout
+    assert cli.holdfast("backup", "shop").exit_code == 0
+    assert len(list(cli.repository.glob("shop/*"))) == 1
 
 
-def test_while_one_process_backs_up_another_is_skipped_with_40(desk: Desk) -> None:
-    with a_backup_that_reads(desk) as process:
-        answer = desk.holdfast("backup", "shop")
+def test_while_one_process_backs_up_another_is_skipped_with_40(cli: CommandLine) -> None:
+    with a_backup_that_reads(cli) as process:
+        answer = cli.holdfast("backup", "shop")
         assert answer.exit_code == 40
         assert f"process {process.pid} has been running it since" in answer.stderr
 
 
-def runs(desk: Desk) -> list[str]:
-    return (desk.folder / "state/runs/shop.jsonl").read_text().splitlines()
+def runs(cli: CommandLine) -> list[str]:
+    return (cli.folder / "state/runs/shop.jsonl").read_text().splitlines()

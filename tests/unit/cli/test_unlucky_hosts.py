@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
 
 PROJECT = Path(__file__).resolve().parents[3]
 ALONE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
@@ -25,11 +25,11 @@ main()
 """
 
 
-def test_without_proc_a_backup_says_what_to_mount(desk: Desk) -> None:
+def test_without_proc_a_backup_says_what_to_mount(cli: CommandLine) -> None:
     tried = subprocess.run([*ALONE, "true"], capture_output=True, check=False)
     if tried.returncode != 0:
         pytest.skip(f"this host lets nobody mount in a namespace: {tried.stderr.decode()}")
-    call = [sys.executable, "-c", PROGRAM, "--config", str(desk.config), "backup", "shop"]
+    call = [sys.executable, "-c", PROGRAM, "--config", str(cli.config), "backup", "shop"]
     done = subprocess.run(
         [*ALONE, "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh", *call],
         cwd=PROJECT,
@@ -43,16 +43,16 @@ def test_without_proc_a_backup_says_what_to_mount(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_ca_file_that_cannot_be_used_ends_with_10(desk: Desk, content: str | None) -> None:
-    path = desk.folder / "ca.pem"
+def test_a_ca_file_that_cannot_be_used_ends_with_10(cli: CommandLine, content: str | None) -> None:
+    path = cli.folder / "ca.pem"
     if content is not None:
         path.write_text(content)
-    text = desk.config.read_text().partition("  main:")
+    text = cli.config.read_text().partition("  main:")
     store = (
         f"  main: {{kind: s3, bucket: b, endpoint: 'https://localhost', ca_file: {path}}}\njobs:"
     )
-    desk.config.write_text(text[0] + store + text[2].partition("\njobs:")[2])
-    for call in (["check"], ["config", "check", str(desk.config)], ["backup", "shop"], ["list"]):
-        answer = desk.holdfast(*call)
+    cli.config.write_text(text[0] + store + text[2].partition("\njobs:")[2])
+    for call in (["check"], ["config", "check", str(cli.config)], ["backup", "shop"], ["list"]):
+        answer = cli.holdfast(*call)
         assert answer.exit_code == 10, call
         assert f"ca_file '{path}'" in answer.stdout + answer.stderr

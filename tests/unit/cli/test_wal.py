@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.archives import DataDirectory
-from tests.support.desk import Desk, flip_bit
+from tests.support.command_line import CommandLine, flip_bit
+from tests.support.memory_cluster import DataDirectory
 
 ONE, TWO, FOUR = (f"00000001000000000000000{number}" for number in "124")
 
@@ -20,85 +20,85 @@ def server(tmp_path: Path) -> DataDirectory:
 
 
 def test_a_server_archives_and_gets_back_what_it_archived(
-    desk: Desk, server: DataDirectory, monkeypatch: pytest.MonkeyPatch
+    cli: CommandLine, server: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(server.data)
     path = server.finish(ONE)
-    assert desk.holdfast("wal", "push", "shop", f"pg_wal/{ONE}").exit_code == 0
-    again = desk.holdfast("wal", "push", "shop", f"pg_wal/{ONE}", "--json")
+    assert cli.holdfast("wal", "push", "shop", f"pg_wal/{ONE}").exit_code == 0
+    again = cli.holdfast("wal", "push", "shop", f"pg_wal/{ONE}", "--json")
     assert (again.exit_code, again.document["was_there"]) == (0, True)
-    assert desk.holdfast("wal", "get", "shop", ONE, "pg_wal/RECOVERYXLOG").exit_code == 0
+    assert cli.holdfast("wal", "get", "shop", ONE, "pg_wal/RECOVERYXLOG").exit_code == 0
     assert (server.wal / "RECOVERYXLOG").read_bytes() == path.read_bytes()
 
 
 def test_another_segment_of_the_same_name_has_an_exit_code_of_its_own(
-    desk: Desk, server: DataDirectory
+    cli: CommandLine, server: DataDirectory
 ) -> None:
-    desk.holdfast("wal", "push", "shop", str(server.finish(ONE)))
-    refused = desk.holdfast("wal", "push", "shop", str(server.finish(ONE, text=b"other")))
+    cli.holdfast("wal", "push", "shop", str(server.finish(ONE)))
+    refused = cli.holdfast("wal", "push", "shop", str(server.finish(ONE, text=b"other")))
     assert refused.exit_code == 70
     assert "holds another file of that name" in refused.stderr
     assert "hint: two servers archive under one job" in refused.stderr
 
 
 def test_what_is_not_archived_ends_with_1_and_says_nothing(
-    desk: Desk, server: DataDirectory
+    cli: CommandLine, server: DataDirectory
 ) -> None:
-    desk.holdfast("wal", "push", "shop", str(server.finish(ONE)))
-    answer = desk.holdfast("wal", "get", "shop", TWO, "there", "--cluster", "77")
+    cli.holdfast("wal", "push", "shop", str(server.finish(ONE)))
+    answer = cli.holdfast("wal", "get", "shop", TWO, "there", "--cluster", "77")
     assert (answer.exit_code, answer.stdout, answer.stderr) == (1, "", "")
 
 
 @pytest.mark.parametrize(("options", "code"), [([], 150 + 31), (["--standby"], 1)])
 def test_damage_stops_a_recovery_but_not_a_standby(
-    desk: Desk, server: DataDirectory, tmp_path: Path, options: list[str], code: int
+    cli: CommandLine, server: DataDirectory, tmp_path: Path, options: list[str], code: int
 ) -> None:
-    desk.holdfast("wal", "push", "shop", str(server.finish(ONE)))
-    (stored,) = desk.repository.rglob("*.zst")
+    cli.holdfast("wal", "push", "shop", str(server.finish(ONE)))
+    (stored,) = cli.repository.rglob("*.zst")
     flip_bit(stored)
     there = tmp_path / "there"
-    answer = desk.holdfast("wal", "get", "shop", ONE, str(there), "--cluster", "77", *options)
+    answer = cli.holdfast("wal", "get", "shop", ONE, str(there), "--cluster", "77", *options)
     assert answer.exit_code == code
     assert f"error: cannot trust part '{ONE}'" in answer.stderr
     assert not there.exists()
 
 
 def test_wal_of_a_job_that_was_renamed_is_found_and_that_of_none_is_no_end_of_wal(
-    desk: Desk, server: DataDirectory, tmp_path: Path
+    cli: CommandLine, server: DataDirectory, tmp_path: Path
 ) -> None:
     path = server.finish(ONE)
-    desk.holdfast("wal", "push", "shop", str(path))
-    desk.config.write_text(desk.config.read_text().replace("shop:", "store:"))
+    cli.holdfast("wal", "push", "shop", str(path))
+    cli.config.write_text(cli.config.read_text().replace("shop:", "store:"))
     there = tmp_path / "there"
-    assert desk.holdfast("wal", "get", "shop", ONE, str(there), "--cluster", "77").exit_code == 0
+    assert cli.holdfast("wal", "get", "shop", ONE, str(there), "--cluster", "77").exit_code == 0
     assert there.read_bytes() == path.read_bytes()
-    misspelt = desk.holdfast("wal", "get", "shpo", ONE, str(there), "--cluster", "77")
+    misspelt = cli.holdfast("wal", "get", "shpo", ONE, str(there), "--cluster", "77")
     assert misspelt.exit_code == 150 + 11
 
 
 def test_whatever_keeps_us_from_knowing_stops_a_recovery(
-    desk: Desk, server: DataDirectory, monkeypatch: pytest.MonkeyPatch
+    cli: CommandLine, server: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     argv = ("wal", "get", "shop", ONE, "there", "--cluster", "77")
-    desk.repository.rmdir()
-    assert desk.holdfast(*argv).exit_code == 150 + 50
-    assert desk.holdfast("wal", "get", "nobody", *argv[3:]).exit_code == 150 + 11
+    cli.repository.rmdir()
+    assert cli.holdfast(*argv).exit_code == 150 + 50
+    assert cli.holdfast("wal", "get", "nobody", *argv[3:]).exit_code == 150 + 11
     monkeypatch.chdir(server.data.parent)
-    unknown = desk.holdfast("wal", "get", "shop", ONE, "there")
+    unknown = cli.holdfast("wal", "get", "shop", ONE, "there")
     assert unknown.exit_code == 150 + 71
     assert "--cluster" in unknown.stderr
-    desk.config.write_text("jobs: nonsense")
-    assert desk.holdfast(*argv).exit_code == 150 + 10
+    cli.config.write_text("jobs: nonsense")
+    assert cli.holdfast(*argv).exit_code == 150 + 10
 
 
-def test_the_list_names_what_is_missing(desk: Desk, server: DataDirectory) -> None:
+def test_the_list_names_what_is_missing(cli: CommandLine, server: DataDirectory) -> None:
     for name in (ONE, TWO, FOUR):
-        desk.holdfast("wal", "push", "shop", str(server.finish(name, is_ready=False)))
-    (line,) = desk.holdfast("wal", "list", "shop", "--json").document["timelines"]
+        cli.holdfast("wal", "push", "shop", str(server.finish(name, is_ready=False)))
+    (line,) = cli.holdfast("wal", "list", "shop", "--json").document["timelines"]
     three = "000000010000000000000003"
     assert (line["first"], line["last"], line["segments"]) == (ONE, FOUR, 3)
     assert line["missing"] == [{"first": three, "last": three, "segments": 1}]
-    assert three in desk.holdfast("wal", "list", "shop").stdout
+    assert three in cli.holdfast("wal", "list", "shop").stdout
 
 
 def test_a_command_for_each_segment_loads_no_other_command() -> None:
@@ -116,20 +116,20 @@ def test_a_command_for_each_segment_loads_no_other_command() -> None:
     assert done.stdout.splitlines() == ["160", "[]"]
 
 
-def test_a_job_called_wal_is_a_job(desk: Desk) -> None:
-    desk.config.write_text(desk.config.read_text().replace("shop:", "wal:"))
-    assert desk.holdfast("backup", "wal").exit_code == 0
+def test_a_job_called_wal_is_a_job(cli: CommandLine) -> None:
+    cli.config.write_text(cli.config.read_text().replace("shop:", "wal:"))
+    assert cli.holdfast("backup", "wal").exit_code == 0
 
 
 def test_wal_does_not_show_among_backups_and_no_backup_sweeps_it(
-    desk: Desk, server: DataDirectory
+    cli: CommandLine, server: DataDirectory
 ) -> None:
-    desk.holdfast("wal", "push", "shop", str(server.finish(ONE)))
-    assert desk.holdfast("backup", "shop").exit_code == 0
-    assert len(desk.holdfast("list", "--json").document["backups"]) == 1
-    assert desk.holdfast("repair", "shop").exit_code == 0
-    (line,) = desk.holdfast("wal", "list", "shop", "--json").document["timelines"]
+    cli.holdfast("wal", "push", "shop", str(server.finish(ONE)))
+    assert cli.holdfast("backup", "shop").exit_code == 0
+    assert len(cli.holdfast("list", "--json").document["backups"]) == 1
+    assert cli.holdfast("repair", "shop").exit_code == 0
+    (line,) = cli.holdfast("wal", "list", "shop", "--json").document["timelines"]
     assert line["segments"] == 1
-    (used,) = desk.holdfast("du", "--json").document["jobs"]
+    (used,) = cli.holdfast("du", "--json").document["jobs"]
     assert used["wal_bytes"] == line["stored_bytes"]
-    assert desk.holdfast("du", "shop", "--json").document["jobs"] == [used]
+    assert cli.holdfast("du", "shop", "--json").document["jobs"] == [used]

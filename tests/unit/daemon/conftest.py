@@ -1,79 +1,18 @@
-"""A keeper with a server in memory, a clock that stands still, and a catalogue on disk."""
+"""The session daemon for every test of it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from holdfast.daemon.held_session import JobSessions, SessionLimits
-from holdfast.daemon.peer_auth import Peer, PeerAuthority
-from holdfast.daemon.session_manager import SessionManager
-from holdfast.daemon.session_store import SessionStore
-from holdfast.ports.sessions import HeldKind
-from holdfast.sessions.protocol import Request, Verb
-from tests.fakes.clock import FakeClock
-from tests.fakes.holder import EPOCH, FakeHolder
-
-ANNE = Peer(pid=100, uid=5001, groups=frozenset({900}))
-BERT = Peer(pid=200, uid=5002, groups=frozenset({900}))
-ADMIN = Peer(pid=300, uid=5003, groups=frozenset({901}))
-STRANGER = Peer(pid=400, uid=5004, groups=frozenset({5004}))
-
-
-@dataclass
-class Desk:
-    """One daemon's parts, and a way to start another one on the same catalogue."""
-
-    folder: Path
-    clock: FakeClock = field(default_factory=lambda: FakeClock(EPOCH))
-    holder: FakeHolder = field(default_factory=FakeHolder)
-    per_server: int = 4
-    ids: int = 0
-
-    def __post_init__(self) -> None:
-        self.authority = PeerAuthority(own_uid=os.geteuid(), group=900, admin_group=901)
-        self.start()
-
-    def start(self) -> None:
-        """A daemon, after whatever came before it."""
-        self.catalogue = SessionStore(self.folder / "sessions.sqlite")
-        self.keeper = SessionManager(
-            catalogue=self.catalogue,
-            authority=self.authority,
-            sessions_of=lambda _job: JobSessions(holder=self.holder, kind=HeldKind.BACKUP),
-            limits=SessionLimits(per_server=self.per_server, longest=timedelta(hours=24)),
-            clock=self.clock,
-            new_id=self._new_id,
-        )
-        self.keeper.recover()
-
-    def begin(self, peer: Peer = ANNE, *, ttl_seconds: int = 3600, kind: str = "") -> str:
-        request = Request(verb=Verb.BEGIN, job="shop", ttl_seconds=ttl_seconds, kind=kind)
-        return self.keeper.begin(request, peer).session_id
-
-    def round(self) -> None:
-        for thread in self.keeper.round():
-            thread.join()
-
-    def told(self, session_id: str) -> tuple[str, str]:
-        """State and reason, as the catalogue has them."""
-        record = self.catalogue.find(session_id)
-        assert record is not None
-        return record.state.value, record.reason
-
-    def _new_id(self) -> str:
-        self.ids += 1
-        return f"{self.ids:032x}"
+from tests.support.memory_daemon import MemoryDaemon
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    found = Desk(tmp_path)
+def daemon(tmp_path: Path) -> Iterator[MemoryDaemon]:
+    found = MemoryDaemon(tmp_path)
     try:
         yield found
     finally:

@@ -28,9 +28,9 @@ from holdfast.ports.sessions import HeldKind
 from holdfast.sessions.client import SessionClient
 from holdfast.sessions.protocol import MOST_ANSWER_BYTES, decode_answer
 from holdfast.sessions.remote import RemoteHolder
+from tests.support.memory_daemon import ANNE, BERT, STRANGER, MemoryDaemon
 from tests.support.strangers import NOBODY, open_folder, told_as_nobody
 from tests.support.waiting import until
-from tests.unit.daemon.conftest import ANNE, BERT, STRANGER, Desk
 
 ASK = """
 import sys
@@ -46,14 +46,16 @@ except Exception as error:
 
 @contextmanager
 def listening(
-    desk: Desk,
+    daemon: MemoryDaemon,
     path: Path,
     authority: PeerAuthority | None = None,
     *,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Iterator[SessionClient]:
     """A daemon behind `path`."""
-    listener = Listener(desk.keeper, authority or desk.authority, patience_seconds=patience_seconds)
+    listener = Listener(
+        daemon.keeper, authority or daemon.authority, patience_seconds=patience_seconds
+    )
     ends = threading.Event()
     with own_socket(path, group=None) as served:
         served.settimeout(0.02)
@@ -75,8 +77,8 @@ def listening(
 
 
 @pytest.fixture
-def client(desk: Desk, tmp_path: Path) -> Iterator[SessionClient]:
-    with listening(desk, tmp_path / "socket") as found:
+def client(daemon: MemoryDaemon, tmp_path: Path) -> Iterator[SessionClient]:
+    with listening(daemon, tmp_path / "socket") as found:
         yield found
 
 
@@ -99,12 +101,12 @@ def test_errors_arrive_as_they_were_raised(client: SessionClient) -> None:
 
 
 def test_a_full_state_folder_is_told_to_whoever_asks_and_leaves_no_backup_begun(
-    desk: Desk, client: SessionClient
+    daemon: MemoryDaemon, client: SessionClient
 ) -> None:
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorcode = sqlite3.SQLITE_FULL
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(desk.catalogue, "put", lambda _record: raising(full))
+        patch.setattr(daemon.catalogue, "put", lambda _record: raising(full))
         with pytest.raises(RepositoryFull, match="database or disk is full"):
             client.begin(job="shop", label="", kind=None, fast=True, ttl_seconds=60)
     assert client.listed(all_states=True) == []
@@ -116,7 +118,7 @@ def raising(error: Exception) -> None:
 
 
 def test_a_holder_in_another_process_is_one_like_any_other(
-    client: SessionClient, desk: Desk
+    client: SessionClient, daemon: MemoryDaemon
 ) -> None:
     holder = RemoteHolder(client=client, job="shop", ttl_seconds=60)
     holding = holder.begin(HeldKind.BACKUP, label="night", fast=True)
@@ -124,45 +126,47 @@ def test_a_holder_in_another_process_is_one_like_any_other(
     (session,) = client.listed(all_states=False)
     assert holder.join(session.session_id).end().stop_lsn == "0/3000100"
     holding.abort()
-    assert desk.holder.open_sessions == 0
+    assert daemon.holder.open_sessions == 0
 
 
-def test_without_a_group_the_socket_is_the_daemons_own(desk: Desk, tmp_path: Path) -> None:
+def test_without_a_group_the_socket_is_the_daemons_own(
+    daemon: MemoryDaemon, tmp_path: Path
+) -> None:
     path = tmp_path / "socket"
-    with listening(desk, path):
+    with listening(daemon, path):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.root
 def test_a_user_outside_the_group_is_refused_by_the_mode_and_by_the_daemon(
-    desk: Desk,
+    daemon: MemoryDaemon,
 ) -> None:
     with open_folder() as folder:
         path = folder / "socket"
-        with listening(desk, path):
+        with listening(daemon, path):
             refused = told_as_nobody(ASK, str(path))
             assert refused.startswith("SessionRefused cannot ask the session daemon")
             path.chmod(0o666)
             assert "not a member of the daemon's group" in told_as_nobody(ASK, str(path))
         path.unlink()
-        session_id = desk.begin()
+        session_id = daemon.begin()
         members = PeerAuthority(own_uid=0, group=NOBODY, admin_group=None)
-        with listening(desk, path, members):
+        with listening(daemon, path, members):
             path.chmod(0o666)
             told = told_as_nobody(ASK, str(path))
             assert told == "", "a member sees a list, and nothing of others in it"
-            assert desk.told(session_id)[0] == "open"
+            assert daemon.told(session_id)[0] == "open"
 
 
 def test_a_client_that_vanishes_before_it_hears_its_id_leaves_no_session(
-    client: SessionClient, desk: Desk
+    client: SessionClient, daemon: MemoryDaemon
 ) -> None:
-    desk.holder.gate.clear()
+    daemon.holder.gate.clear()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hasty:
         hasty.connect(str(client.socket_path))
         hasty.sendall(b'{"version": 1, "verb": "begin", "job": "shop", "ttl_seconds": 60}\n')
-    desk.holder.gate.set()
-    until(lambda: bool(desk.holder.holdings) and desk.holder.open_sessions == 0)
+    daemon.holder.gate.set()
+    until(lambda: bool(daemon.holder.holdings) and daemon.holder.open_sessions == 0)
     assert client.listed(all_states=False) == []
 
 
@@ -194,25 +198,25 @@ def test_a_daemon_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> Non
 
 
 def test_two_daemons_do_not_share_a_socket_and_a_dead_one_is_replaced(
-    desk: Desk, tmp_path: Path
+    daemon: MemoryDaemon, tmp_path: Path
 ) -> None:
     path = tmp_path / "socket"
-    with listening(desk, path), pytest.raises(ConfigInvalid, match="Address already in use"):
+    with listening(daemon, path), pytest.raises(ConfigInvalid, match="Address already in use"):
         own_socket(path, group=None)
-    with listening(desk, path) as client:
+    with listening(daemon, path) as client:
         assert client.listed(all_states=False) == []
 
 
-def test_refusals_name_who_was_refused(desk: Desk) -> None:
+def test_refusals_name_who_was_refused(daemon: MemoryDaemon) -> None:
     with pytest.raises(SessionRefused, match="cannot serve user '5004'"):
-        desk.authority.require_served(STRANGER)
+        daemon.authority.require_served(STRANGER)
 
 
 def test_a_client_that_drips_bytes_is_hung_up_on_and_keeps_nobody_out(
-    desk: Desk, tmp_path: Path
+    daemon: MemoryDaemon, tmp_path: Path
 ) -> None:
     path = tmp_path / "socket"
-    with listening(desk, path, patience_seconds=0.3) as client:
+    with listening(daemon, path, patience_seconds=0.3) as client:
         with dripping(path, count=MOST_AT_ONCE) as ends:
             # All places of this user: others have theirs, and these are free again soon.
             until(lambda: answers(client))
@@ -253,8 +257,8 @@ def answers(client: SessionClient) -> bool:
     return True
 
 
-def test_one_user_cannot_take_the_places_of_others(desk: Desk) -> None:
-    listener = Listener(desk.keeper, desk.authority)
+def test_one_user_cannot_take_the_places_of_others(daemon: MemoryDaemon) -> None:
+    listener = Listener(daemon.keeper, daemon.authority)
     greedy = [listener.admitted(BERT) for _ in range(MOST_AT_ONCE)]
     assert sum(greedy) == MOST_OF_ONE
     assert listener.admitted(ANNE)
@@ -268,12 +272,12 @@ def test_one_user_cannot_take_the_places_of_others(desk: Desk) -> None:
 
 
 def test_whoever_is_turned_away_hears_why(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    daemon: MemoryDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listeners, "MOST_AT_ONCE", 0)
     monkeypatch.setattr(listeners, "MOST_OF_ONE", 0)
     with (
-        listening(desk, tmp_path / "socket") as client,
+        listening(daemon, tmp_path / "socket") as client,
         pytest.raises(SessionDaemonUnreachable, match="questions of this user"),
     ):
         client.listed(all_states=False)

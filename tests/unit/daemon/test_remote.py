@@ -13,7 +13,7 @@ from holdfast.ports.sessions import HeldKind
 from holdfast.sessions.client import SessionClient
 from holdfast.sessions.record import SessionRecord
 from holdfast.sessions.remote import END_SECONDS, RemoteHolding
-from tests.unit.daemon.conftest import ANNE, Desk
+from tests.support.memory_daemon import ANNE, MemoryDaemon
 
 SILENT = SessionDaemonUnreachable("cannot ask the session daemon: Connection refused")
 
@@ -21,19 +21,19 @@ SILENT = SessionDaemonUnreachable("cannot ask the session daemon: Connection ref
 class Patchy(SessionClient):
     """A daemon that does not answer `silent` times."""
 
-    def __init__(self, desk: Desk, *, silent: int = 0) -> None:
+    def __init__(self, daemon: MemoryDaemon, *, silent: int = 0) -> None:
         super().__init__(socket_path=Path("/none"))
-        object.__setattr__(self, "desk", desk)
+        object.__setattr__(self, "daemon", daemon)
         object.__setattr__(self, "silent", silent)
 
-    desk: Desk
+    daemon: MemoryDaemon
     silent: int
 
     def heartbeat(self, session_id: str) -> SessionRecord:
-        return self._answer(lambda: self.desk.keeper.renew(session_id, ANNE, act="renewed"))
+        return self._answer(lambda: self.daemon.keeper.renew(session_id, ANNE, act="renewed"))
 
     def end(self, session_id: str, *, keep: bool = False) -> SessionRecord:
-        return self._answer(lambda: self.desk.keeper.end(session_id, ANNE, keep=keep))
+        return self._answer(lambda: self.daemon.keeper.end(session_id, ANNE, keep=keep))
 
     def _answer(self, act: Callable[[], SessionRecord]) -> SessionRecord:
         if self.silent:
@@ -42,46 +42,48 @@ class Patchy(SessionClient):
         return act()
 
 
-def holding(desk: Desk, *, silent: int) -> RemoteHolding:
-    record = desk.catalogue.find(desk.begin(ttl_seconds=7200))
+def holding(daemon: MemoryDaemon, *, silent: int) -> RemoteHolding:
+    record = daemon.catalogue.find(daemon.begin(ttl_seconds=7200))
     assert record is not None
     assert record.begun.kind is HeldKind.BACKUP
     return RemoteHolding(
-        client=Patchy(desk, silent=silent),
+        client=Patchy(daemon, silent=silent),
         record=record,
-        clock=desk.clock,
-        sleep=lambda seconds: desk.clock.advance(timedelta(seconds=seconds)),
+        clock=daemon.clock,
+        sleep=lambda seconds: daemon.clock.advance(timedelta(seconds=seconds)),
     )
 
 
-def test_heartbeats_may_be_missed_as_long_as_the_lease_lasts(desk: Desk) -> None:
-    held = holding(desk, silent=3)
+def test_heartbeats_may_be_missed_as_long_as_the_lease_lasts(daemon: MemoryDaemon) -> None:
+    held = holding(daemon, silent=3)
     for _ in range(3):
-        desk.clock.advance(timedelta(minutes=30))
+        daemon.clock.advance(timedelta(minutes=30))
         held.look()
     # The daemon is there again, and gives it a whole lease anew.
     held.look()
-    desk.clock.advance(timedelta(minutes=90))
+    daemon.clock.advance(timedelta(minutes=90))
     held.look()
 
 
-def test_without_a_lease_a_silent_daemon_is_a_lost_session(desk: Desk) -> None:
-    held = holding(desk, silent=2)
-    desk.clock.advance(timedelta(hours=2))
+def test_without_a_lease_a_silent_daemon_is_a_lost_session(daemon: MemoryDaemon) -> None:
+    held = holding(daemon, silent=2)
+    daemon.clock.advance(timedelta(hours=2))
     with pytest.raises(SessionDaemonUnreachable):
         held.look()
 
 
-def test_a_daemon_that_says_that_it_was_lost_is_believed_at_once(desk: Desk) -> None:
-    held = holding(desk, silent=0)
-    desk.holder.holdings[0].problem = SessionLost("cannot use the session: terminating connection")
+def test_a_daemon_that_says_that_it_was_lost_is_believed_at_once(daemon: MemoryDaemon) -> None:
+    held = holding(daemon, silent=0)
+    daemon.holder.holdings[0].problem = SessionLost(
+        "cannot use the session: terminating connection"
+    )
     with pytest.raises(SessionLost, match="terminating connection"):
         held.look()
 
 
-def test_the_end_of_a_backup_waits_for_the_daemon_and_not_for_ever(desk: Desk) -> None:
-    assert holding(desk, silent=5).end().stop_lsn == "0/3000100"
-    began = desk.clock()
+def test_the_end_of_a_backup_waits_for_the_daemon_and_not_for_ever(daemon: MemoryDaemon) -> None:
+    assert holding(daemon, silent=5).end().stop_lsn == "0/3000100"
+    began = daemon.clock()
     with pytest.raises(SessionDaemonUnreachable):
-        holding(desk, silent=100_000).end()
-    assert desk.clock() - began <= timedelta(seconds=END_SECONDS)
+        holding(daemon, silent=100_000).end()
+    assert daemon.clock() - began <= timedelta(seconds=END_SECONDS)

@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.daemon import session_store as catalogues
 from holdfast.model.errors import SessionDaemonUnreachable
-from tests.unit.daemon.conftest import ANNE, Desk
+from tests.support.memory_daemon import ANNE, MemoryDaemon
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +21,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def locked(desk: Desk) -> Iterator[None]:
+def locked(daemon: MemoryDaemon) -> Iterator[None]:
     """Somebody has the file for himself, and lets nobody read it either."""
-    other = sqlite3.connect(desk.folder / "sessions.sqlite", isolation_level=None)
+    other = sqlite3.connect(daemon.folder / "sessions.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:
         yield
@@ -33,54 +33,56 @@ def locked(desk: Desk) -> Iterator[None]:
 
 
 def test_a_session_is_held_renewed_listed_and_ended_while_the_catalogue_is_locked(
-    desk: Desk,
+    daemon: MemoryDaemon,
 ) -> None:
-    session_id = desk.begin()
-    with locked(desk):
-        desk.round()
-        assert desk.keeper.renew(session_id, ANNE, act="session_renewed").is_open
-        listed = desk.keeper.listed(ANNE, all_states=False)
+    session_id = daemon.begin()
+    with locked(daemon):
+        daemon.round()
+        assert daemon.keeper.renew(session_id, ANNE, act="session_renewed").is_open
+        listed = daemon.keeper.listed(ANNE, all_states=False)
         assert [each.session_id for each in listed] == [session_id]
-        assert desk.keeper.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
+        assert daemon.keeper.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
         # Whoever did not hear it may ask again.
-        assert desk.keeper.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
-    desk.round()
-    other = catalogues.SessionStore(desk.folder / "sessions.sqlite")
+        assert daemon.keeper.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
+    daemon.round()
+    other = catalogues.SessionStore(daemon.folder / "sessions.sqlite")
     found = other.find(session_id)
     other.close()
     assert found is not None
     assert (found.state.value, found.ended.stop_lsn) == ("ended", "0/3000100")
 
 
-def test_what_cannot_be_written_down_is_not_begun_and_says_why(desk: Desk) -> None:
-    with locked(desk), pytest.raises(SessionDaemonUnreachable, match="database is locked"):
-        desk.begin()
-    assert desk.holder.open_sessions == 0
-    desk.begin()
+def test_what_cannot_be_written_down_is_not_begun_and_says_why(daemon: MemoryDaemon) -> None:
+    with locked(daemon), pytest.raises(SessionDaemonUnreachable, match="database is locked"):
+        daemon.begin()
+    assert daemon.holder.open_sessions == 0
+    daemon.begin()
 
 
-def test_a_daemon_that_starts_beside_the_lock_tells_later_what_was_lost(desk: Desk) -> None:
-    session_id = desk.begin()
-    with locked(desk):
-        desk.keeper.recover()
+def test_a_daemon_that_starts_beside_the_lock_tells_later_what_was_lost(
+    daemon: MemoryDaemon,
+) -> None:
+    session_id = daemon.begin()
+    with locked(daemon):
+        daemon.keeper.recover()
     # Another daemon on the same file, which cannot read it at first.
-    desk.keeper._kept.clear()
-    desk.keeper._is_recovered = False
-    held = desk.begin()
-    desk.round()
-    assert desk.told(session_id)[0] == "lost"
-    assert desk.told(held)[0] == "open"
+    daemon.keeper._kept.clear()
+    daemon.keeper._is_recovered = False
+    held = daemon.begin()
+    daemon.round()
+    assert daemon.told(session_id)[0] == "lost"
+    assert daemon.told(held)[0] == "open"
 
 
 def test_a_list_of_all_that_ever_was_has_an_end(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    daemon: MemoryDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalogues, "MOST_LISTED", 5)
-    session_id = desk.begin()
-    record = desk.catalogue.find(session_id)
+    session_id = daemon.begin()
+    record = daemon.catalogue.find(session_id)
     assert record is not None
     for number in range(20):
-        desk.catalogue.put(replace(record, session_id=f"{number:032x}"))
-    assert len(desk.keeper.listed(ANNE, all_states=True)) == 5
+        daemon.catalogue.put(replace(record, session_id=f"{number:032x}"))
+    assert len(daemon.keeper.listed(ANNE, all_states=True)) == 5
     monkeypatch.setattr(catalogues, "MOST_LISTED_BYTES", 2000)
-    assert len(desk.keeper.listed(ANNE, all_states=True)) < 5
+    assert len(daemon.keeper.listed(ANNE, all_states=True)) < 5

@@ -24,8 +24,8 @@ from holdfast.config.sources import PostgresSettings
 from holdfast.model import errors
 from holdfast.wiring import sources as wiring_sources
 from tests.fakes.source import FakeSource, FakeTarget, table
-from tests.support.damaged_world import CHANGES, FAILED, FILES, FULL, MARKED, PACKED, World
 from tests.support.mutations import mutate
+from tests.support.sandbox import CHANGES, FAILED, FILES, FULL, MARKED, PACKED, Sandbox
 
 MOST_SECONDS = 60.0
 MOST_MEMORY_BYTES = 300 << 20
@@ -61,7 +61,7 @@ class Answer:
 class Case:
     """One object that is damaged, and what went wrong because of it."""
 
-    world: World
+    sandbox: Sandbox
     seed: int
     what: str = ""
     victim: str = ""
@@ -69,11 +69,11 @@ class Case:
 
     def run(self) -> None:
         rng = random.Random(self.seed)  # noqa: S311 - repeated by its seed, no secret
-        self.world.begin_anew()
+        self.sandbox.begin_anew()
         path = self._victim(rng)
-        self.victim = str(path.relative_to(self.world.run))
+        self.victim = str(path.relative_to(self.sandbox.run))
         self.what = mutate(path, rng)
-        before = contents(self.world.run)
+        before = contents(self.sandbox.run)
         commands = [each for each in COMMANDS if rng.random() < 0.5]
         for command in commands:
             self.call(*command)
@@ -82,15 +82,15 @@ class Case:
     def _victim(self, rng: random.Random) -> Path:
         """Of the job `shop`, or of what no job owns."""
         kinds: dict[str, list[Path]] = {}
-        for path in sorted(self.world.run.rglob("*")):
-            place = str(path.relative_to(self.world.run))
+        for path in sorted(self.sandbox.run.rglob("*")):
+            place = str(path.relative_to(self.sandbox.run))
             if path.is_file() and "outside" not in place and "other" not in place:
                 kinds.setdefault(_kind(path), []).append(path)
         return rng.choice(kinds[rng.choice(sorted(kinds))])
 
     def call(self, *arguments: str) -> Answer:
-        filled = [each.format(run=self.world.run) for each in arguments]
-        answer = call(self.world, *filled)
+        filled = [each.format(run=self.sandbox.run) for each in arguments]
+        answer = call(self.sandbox, *filled)
         foreseen = FORESEEN_BY_SERVERS if arguments[:2] == ("wal", "get") else FORESEEN
         if answer.exit_code not in foreseen:
             said = (answer.stderr + answer.stdout)[-3000:]
@@ -98,7 +98,7 @@ class Case:
         return answer
 
     def _others_are_unharmed(self, before: dict[str, object]) -> None:
-        after = contents(self.world.run)
+        after = contents(self.sandbox.run)
         for place, content in before.items():
             if self._must_stay(place) and after.get(place) != content:
                 self.wrong.append(f"'{place}' was changed")
@@ -194,10 +194,10 @@ def contents(folder: Path) -> dict[str, object]:
     return found
 
 
-def call(world: World, *arguments: str) -> Answer:
+def call(sandbox: Sandbox, *arguments: str) -> Answer:
     """`holdfast --config THE_FILE arguments...`, with drivers of ours in the table of drivers."""
     out, err = io.StringIO(), io.StringIO()
-    sys.argv = ["holdfast", "--config", str(world.config), "-v", *arguments]
+    sys.argv = ["holdfast", "--config", str(sandbox.config), "-v", *arguments]
     if arguments[0] == "wal":
         sys.argv.remove("-v")
     with redirect_stdout(out), redirect_stderr(err), _within(MOST_SECONDS):
@@ -247,11 +247,11 @@ def main() -> int:
     """`python -m tests.unit.damage.run FOLDER FIRST_SEED COUNT`: prints what went wrong."""
     folder, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     _drivers()
-    world = World(folder)
-    world.make()
+    sandbox = Sandbox(folder)
+    sandbox.make()
     failed = 0
     for seed in range(first, first + count):
-        case = Case(world, seed)
+        case = Case(sandbox, seed)
         case.run()
         for each in case.wrong:
             failed += 1

@@ -24,7 +24,7 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 REFUSED = RepositoryReadOnly("cannot delete 'it': AccessDenied")
 ON_FIRE = BackupFailed("the disk is on fire")
@@ -37,16 +37,16 @@ def store() -> MemoryRepository:
     return made
 
 
-def append_only_world(*, resumable: bool = False) -> World:
+def append_only_job(*, resumable: bool = False) -> MemoryJob:
     """Its first run failed at the second of two tables; now both would be read well."""
-    world = World(table("orders", "1"), table("items", "1", fails_with=ON_FIRE))
-    world.repository.refuse_deletes_with = REFUSED
-    world.resumable = resumable
-    world.workers = 1
+    job = MemoryJob(table("orders", "1"), table("items", "1", fails_with=ON_FIRE))
+    job.repository.refuse_deletes_with = REFUSED
+    job.resumable = resumable
+    job.workers = 1
     with pytest.raises(BackupFailed, match="on fire"):
-        backup(world.context)
-    world.source.tables = (table("orders", "1"), table("items", "1"))
-    return world
+        backup(job.context)
+    job.source.tables = (table("orders", "1"), table("items", "1"))
+    return job
 
 
 def told(logs: Sequence[Mapping[str, object]]) -> list[object]:
@@ -104,27 +104,27 @@ def test_unfinished_uploads_that_may_not_be_ended_are_left(store: MemoryReposito
 
 
 def test_a_backup_after_a_failed_one_is_made_although_nothing_can_be_removed() -> None:
-    world = append_only_world()
-    left = set(world.repository.objects)
+    job = append_only_job()
+    left = set(job.repository.objects)
     with capture_logs() as logs:
-        made = backup(world.context).manifest
-    assert left < set(world.repository.objects)
+        made = backup(job.context).manifest
+    assert left < set(job.repository.objects)
     assert len(told(logs)) == 1
-    survey = Catalog(world.repository).survey("shop")
+    survey = Catalog(job.repository).survey("shop")
     assert [each.backup_id for each in survey.manifests] == [made.backup_id]
     assert len(survey.failures) == 1
-    assert verify(world.reader, "shop/latest", workers=1).exit_code == 0
+    assert verify(job.reader, "shop/latest", workers=1).exit_code == 0
 
 
 def test_what_was_left_is_removed_by_whoever_may_and_nothing_else_is() -> None:
-    world = append_only_world()
-    made = backup(world.context).manifest
-    world.repository.refuse_deletes_with = None
-    report = repair(world.context, dry_run=False)
+    job = append_only_job()
+    made = backup(job.context).manifest
+    job.repository.refuse_deletes_with = None
+    report = repair(job.context, dry_run=False)
     assert report.exit_code == 0
-    parts = {key for key in world.repository.objects if "/parts/" in key}
+    parts = {key for key in job.repository.objects if "/parts/" in key}
     assert parts == {part.key for part in made.parts}
-    assert verify(world.reader, "shop/latest", workers=1).exit_code == 0
+    assert verify(job.reader, "shop/latest", workers=1).exit_code == 0
 
 
 def exit_code_of(act: Callable[[], PruneReport | RepairReport]) -> int:
@@ -138,76 +138,76 @@ def exit_code_of(act: Callable[[], PruneReport | RepairReport]) -> int:
 def test_who_is_to_free_room_is_not_told_that_it_was_freed(
     act: Callable[..., PruneReport | RepairReport],
 ) -> None:
-    world = append_only_world()
+    job = append_only_job()
     for _ in range(3):
-        backup(world.context)
-    assert exit_code_of(lambda: act(world.context, dry_run=False)) == RepositoryReadOnly.exit_code
+        backup(job.context)
+    assert exit_code_of(lambda: act(job.context, dry_run=False)) == RepositoryReadOnly.exit_code
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["rejoined", "mixed"])
 def test_a_run_is_gone_on_with_although_its_leftovers_stay(*, mixed: bool) -> None:
-    world = append_only_world(resumable=True)
+    job = append_only_job(resumable=True)
     if not mixed:
-        (earlier,) = world.journal.known.values()
-        world.source.held = earlier.snapshot
-    for key in [key for key in world.repository.objects if key.endswith("orders.copy.zst")]:
-        world.repository.flip_bit(key, at=3)
-    made = backup(world.context, BackupChoice(resume=True, allow_mixed=mixed)).manifest
+        (earlier,) = job.journal.known.values()
+        job.source.held = earlier.snapshot
+    for key in [key for key in job.repository.objects if key.endswith("orders.copy.zst")]:
+        job.repository.flip_bit(key, at=3)
+    made = backup(job.context, BackupChoice(resume=True, allow_mixed=mixed)).manifest
     assert any("/parts/again-" in part.key for part in made.parts)
-    assert {part.key for part in made.parts} <= set(world.repository.objects)
-    assert verify(world.reader, made.backup_id, workers=1).exit_code == 0
+    assert {part.key for part in made.parts} <= set(job.repository.objects)
+    assert verify(job.reader, made.backup_id, workers=1).exit_code == 0
 
 
 def test_a_run_that_broke_off_twice_uses_what_it_stored_under_another_name() -> None:
-    world = append_only_world(resumable=True)
-    (earlier,) = world.journal.known.values()
-    world.source.held = earlier.snapshot
-    for key in [key for key in world.repository.objects if key.endswith("orders.copy.zst")]:
-        world.repository.flip_bit(key, at=3)
-    world.source.tables = (table("orders", "1"), table("items", "1", fails_with=ON_FIRE))
+    job = append_only_job(resumable=True)
+    (earlier,) = job.journal.known.values()
+    job.source.held = earlier.snapshot
+    for key in [key for key in job.repository.objects if key.endswith("orders.copy.zst")]:
+        job.repository.flip_bit(key, at=3)
+    job.source.tables = (table("orders", "1"), table("items", "1", fails_with=ON_FIRE))
     with pytest.raises(BackupFailed, match="on fire"):
-        backup(world.context, BackupChoice(resume=True))
-    world.source.tables = (table("orders", "1"), table("items", "1"))
-    made = backup(world.context, BackupChoice(resume=True)).manifest
-    assert world.source.snapshots[-1].read_names == ["data/public.items.copy"]
-    assert verify(world.reader, made.backup_id, workers=1).exit_code == 0
+        backup(job.context, BackupChoice(resume=True))
+    job.source.tables = (table("orders", "1"), table("items", "1"))
+    made = backup(job.context, BackupChoice(resume=True)).manifest
+    assert job.source.snapshots[-1].read_names == ["data/public.items.copy"]
+    assert verify(job.reader, made.backup_id, workers=1).exit_code == 0
 
 
 def test_each_of_several_repositories_may_let_nothing_be_removed() -> None:
-    world, second = World(), MemoryRepository(free_bytes=1 << 30)
-    for each in (world.repository, second):
+    job, second = MemoryJob(), MemoryRepository(free_bytes=1 << 30)
+    for each in (job.repository, second):
         each.refuse_deletes_with = REFUSED
     mirrors = (
-        Mirror(name="main", repository=world.repository, guard=MemoryGuard()),
+        Mirror(name="main", repository=job.repository, guard=MemoryGuard()),
         Mirror(name="second", repository=second, guard=MemoryGuard()),
     )
-    context = replace(world.context, mirrors=mirrors, host_guard=MemoryGuard())
+    context = replace(job.context, mirrors=mirrors, host_guard=MemoryGuard())
     broken = FakeSource(table("orders", "1", fails_with=ON_FIRE))
     with pytest.raises(BackupFailed, match="on fire"):
         backup(replace(context, source=broken))
     assert backup(context).error is None
-    for each in (world.repository, second):
+    for each in (job.repository, second):
         assert len(Catalog(each).survey("shop").manifests) == 1
 
 
 def test_a_copy_goes_to_where_nothing_can_be_removed() -> None:
-    world, target = World(), MemoryRepository()
+    job, target = MemoryJob(), MemoryRepository()
     target.refuse_deletes_with = REFUSED
     target.objects["shop/20261119T020000Z-00000000/parts/dead"] = b"of a copy that was killed"
-    made = backup(world.context).manifest
+    made = backup(job.context).manifest
     context = CopyContext(
-        source=world.repository,
+        source=job.repository,
         target=target,
-        believed=world.repository,
-        guard=world.guard,
+        believed=job.repository,
+        guard=job.guard,
         at_once=2,
     )
     assert copy("shop", context, FakeProgress()).exit_code == 0
-    assert verify(world.reader_of(target), made.backup_id, workers=1).exit_code == 0
+    assert verify(job.reader_of(target), made.backup_id, workers=1).exit_code == 0
 
 
 def test_a_check_says_that_not_all_can_be_removed_and_is_content(store: MemoryRepository) -> None:
-    report = check(replace(World().context, repository=store))
+    report = check(replace(MemoryJob().context, repository=store))
     assert report.exit_code == 0
     finding = next(each for each in report.findings if each.subject == "repository")
     assert "not all can be removed" in finding.detail
@@ -218,20 +218,20 @@ def test_a_check_says_that_not_all_can_be_removed_and_is_content(store: MemoryRe
 def test_a_long_value_that_cannot_be_used_and_stays_is_kept_once_beside_it(
     *, is_sealed: bool
 ) -> None:
-    world = World(table("orders", "1", fails_with=ON_FIRE))
-    world.repository.refuse_deletes_with = REFUSED
-    world.recipients = Identities.generate().recipients if is_sealed else ()
-    world.source.values = {b"a long value" * 1000}
+    job = MemoryJob(table("orders", "1", fails_with=ON_FIRE))
+    job.repository.refuse_deletes_with = REFUSED
+    job.recipients = Identities.generate().recipients if is_sealed else ()
+    job.source.values = {b"a long value" * 1000}
     with pytest.raises(BackupFailed, match="on fire"):
-        backup(world.context)
-    (left,) = (key for key in world.repository.objects if "/blobs/" in key)
-    world.repository.flip_bit(left, at=25)
-    world.source.tables = (table("orders", "1"),)
-    made = [backup(world.context).manifest for _ in range(3)]
+        backup(job.context)
+    (left,) = (key for key in job.repository.objects if "/blobs/" in key)
+    job.repository.flip_bit(left, at=25)
+    job.source.tables = (table("orders", "1"),)
+    made = [backup(job.context).manifest for _ in range(3)]
     (blob,) = {blob.key for each in made for blob in each.blobs}
     assert blob != left
-    assert {key for key in world.repository.objects if "/blobs/" in key} == {left, blob}
-    assert verify(world.reader, "shop/latest", workers=1).exit_code == 0
-    world.repository.refuse_deletes_with = None
-    repair(world.context, dry_run=False)
-    assert {key for key in world.repository.objects if "/blobs/" in key} == {blob}
+    assert {key for key in job.repository.objects if "/blobs/" in key} == {left, blob}
+    assert verify(job.reader, "shop/latest", workers=1).exit_code == 0
+    job.repository.refuse_deletes_with = None
+    repair(job.context, dry_run=False)
+    assert {key for key in job.repository.objects if "/blobs/" in key} == {blob}

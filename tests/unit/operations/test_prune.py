@@ -21,104 +21,104 @@ from holdfast.operations.verify.full import verify
 from holdfast.operations.verify.quick import quick
 from holdfast.ports.repository import Stored
 from tests.fakes.repository import MemoryRepository
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 
-def pruned(world: World, *, dry_run: bool = False) -> PruneReport:
-    return prune(world.context, dry_run=dry_run)
+def pruned(job: MemoryJob, *, dry_run: bool = False) -> PruneReport:
+    return prune(job.context, dry_run=dry_run)
 
 
 def test_what_no_rule_keeps_is_removed_with_all_its_parts() -> None:
-    world = World()
-    made = [backup(world.context).manifest for _ in range(4)]
-    report = pruned(world)
+    job = MemoryJob()
+    made = [backup(job.context).manifest for _ in range(4)]
+    report = pruned(job)
     assert [each.keep for each in report.verdicts] == [True, True, False, False]
     assert report.freed_bytes == made[0].stored_bytes + made[1].stored_bytes
-    assert {key.split("/")[1] for key in world.repository.objects} == {
+    assert {key.split("/")[1] for key in job.repository.objects} == {
         made[2].name,
         made[3].name,
     }
 
 
 def test_a_dry_run_says_the_same_and_removes_nothing() -> None:
-    world = World()
+    job = MemoryJob()
     for _ in range(3):
-        backup(world.context)
-    before = dict(world.repository.objects)
-    assert [each.keep for each in pruned(world, dry_run=True).verdicts] == [True, True, False]
-    assert world.repository.objects == before
+        backup(job.context)
+    before = dict(job.repository.objects)
+    assert [each.keep for each in pruned(job, dry_run=True).verdicts] == [True, True, False]
+    assert job.repository.objects == before
 
 
 def test_a_damaged_manifest_is_reported_and_left_alone() -> None:
-    world = World()
-    made = [backup(world.context).manifest for _ in range(3)]
-    world.repository.flip_bit(f"{made[0].backup_id}/manifest.json", at=200)
-    report = pruned(world)
+    job = MemoryJob()
+    made = [backup(job.context).manifest for _ in range(3)]
+    job.repository.flip_bit(f"{made[0].backup_id}/manifest.json", at=200)
+    report = pruned(job)
     assert [each.backup_id for each in report.damaged] == [made[0].backup_id]
-    assert f"{made[0].backup_id}/manifest.json" in world.repository.objects
-    assert len(Catalog(world.repository).survey("shop").manifests) == 2
+    assert f"{made[0].backup_id}/manifest.json" in job.repository.objects
+    assert len(Catalog(job.repository).survey("shop").manifests) == 2
 
 
 def test_nothing_is_pruned_while_a_backup_runs() -> None:
-    world = World()
-    backup(world.context)
-    with world.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
-        pruned(world)
+    job = MemoryJob()
+    backup(job.context)
+    with job.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
+        pruned(job)
 
 
 def test_the_newest_that_was_proven_good_is_kept_whatever_the_rules_say() -> None:
-    world = World()
-    made = [backup(world.context).manifest for _ in range(4)]
-    verify(world.reader, made[0].backup_id, workers=1)
-    report = pruned(world)
+    job = MemoryJob()
+    made = [backup(job.context).manifest for _ in range(4)]
+    verify(job.reader, made[0].backup_id, workers=1)
+    report = pruned(job)
     assert [each.keep for each in report.verdicts] == [True, True, False, True]
     assert report.verdicts[-1].because == "the newest that was proven good is always kept"
 
 
 def test_a_backup_known_to_be_damaged_takes_nobody_s_place() -> None:
-    world = World()
-    made = [backup(world.context).manifest for _ in range(4)]
+    job = MemoryJob()
+    made = [backup(job.context).manifest for _ in range(4)]
     for manifest in made[2:]:
-        world.repository.flip_bit(manifest.parts[0].key, at=2)
-        verify(world.reader, manifest.backup_id, workers=1)
-    assert all(each.keep for each in pruned(world).verdicts)
+        job.repository.flip_bit(manifest.parts[0].key, at=2)
+        verify(job.reader, manifest.backup_id, workers=1)
+    assert all(each.keep for each in pruned(job).verdicts)
 
 
 def test_what_the_store_refuses_to_delete_stays_listed_and_is_told() -> None:
-    world = World()
-    made = [backup(world.context).manifest for _ in range(3)]
+    job = MemoryJob()
+    made = [backup(job.context).manifest for _ in range(3)]
     oldest = f"{made[0].backup_id}/manifest.json"
-    world.repository.locked.add(oldest)
-    report = pruned(world)
+    job.repository.locked.add(oldest)
+    report = pruned(job)
     assert [each.backup_id for each in report.refused] == [made[0].backup_id]
     assert (report.exit_code, report.freed_bytes) == (52, 0)
-    assert quick(world.repository, made[0].backup_id).bad == ()
-    assert not [key for key in world.repository.objects if key.endswith("/pruned")]
-    world.repository.locked.clear()
-    assert pruned(world).exit_code == 0
-    assert len(Catalog(world.repository).survey("shop").manifests) == 2
+    assert quick(job.repository, made[0].backup_id).bad == ()
+    assert not [key for key in job.repository.objects if key.endswith("/pruned")]
+    job.repository.locked.clear()
+    assert pruned(job).exit_code == 0
+    assert len(Catalog(job.repository).survey("shop").manifests) == 2
 
 
 def test_what_an_interrupted_prune_left_is_finished_by_the_next() -> None:
-    world = World()
-    made = [backup(world.context).manifest for _ in range(3)]
-    world.repository.locked.add(made[0].parts[1].key)
-    assert [each.backup_id for each in pruned(world).refused] == [made[0].backup_id]
-    assert len(Catalog(world.repository).survey("shop").manifests) == 2
-    world.repository.locked.clear()
-    assert pruned(world).finished == (made[0].backup_id,)
-    assert not [key for key in world.repository.objects if key.startswith(made[0].backup_id)]
+    job = MemoryJob()
+    made = [backup(job.context).manifest for _ in range(3)]
+    job.repository.locked.add(made[0].parts[1].key)
+    assert [each.backup_id for each in pruned(job).refused] == [made[0].backup_id]
+    assert len(Catalog(job.repository).survey("shop").manifests) == 2
+    job.repository.locked.clear()
+    assert pruned(job).finished == (made[0].backup_id,)
+    assert not [key for key in job.repository.objects if key.startswith(made[0].backup_id)]
 
 
 def test_a_prune_that_lost_the_job_removes_nothing_more() -> None:
-    world = World()
+    job = MemoryJob()
     for _ in range(3):
-        backup(world.context)
-    before = dict(world.repository.objects)
-    world.guard.hold_given.lost = "another host has taken it over"
+        backup(job.context)
+    before = dict(job.repository.objects)
+    job.guard.hold_given.lost = "another host has taken it over"
     with pytest.raises(LeaseLost):
-        pruned(world)
-    assert world.repository.objects == before
+        pruned(job)
+    assert job.repository.objects == before
 
 
 class SmallRepository(MemoryRepository):
@@ -134,34 +134,34 @@ class SmallRepository(MemoryRepository):
         return super().put(key, chunks)
 
 
-def full_world() -> tuple[World, SmallRepository]:
+def full_job() -> tuple[MemoryJob, SmallRepository]:
     """No room for another object, and a guard that wants to store one."""
-    world = World()
+    job = MemoryJob()
     store = SmallRepository(objects=1000)
-    world.repository = store
+    job.repository = store
     for _ in range(4):
-        backup(world.context)
+        backup(job.context)
     store.room_for = len(store.objects)
-    return world, store
+    return job, store
 
 
-def with_lease(world: World) -> Context:
-    terms = Terms(me=this_process(), run_id="r", lease_seconds=60, clock=world.clock)
-    return replace(world.context, guard=LeasedGuard(world.guard, world.repository, terms))
+def with_lease(job: MemoryJob) -> Context:
+    terms = Terms(me=this_process(), run_id="r", lease_seconds=60, clock=job.clock)
+    return replace(job.context, guard=LeasedGuard(job.guard, job.repository, terms))
 
 
 def test_a_full_store_can_be_pruned_though_it_has_no_room_for_a_lease() -> None:
-    world, store = full_world()
-    report = prune(with_lease(world), dry_run=False)
+    job, store = full_job()
+    report = prune(with_lease(job), dry_run=False)
     assert [each.keep for each in report.verdicts] == [True, True, False, False]
     assert len(Catalog(store).survey("shop").manifests) == 2
     assert len([key for key in store.objects if key.startswith("_leases/")]) == 1
 
 
 def test_a_full_store_of_which_everything_is_to_stay_says_so() -> None:
-    world, store = full_world()
-    world.retention = Policy(last=9)
+    job, store = full_job()
+    job.retention = Policy(last=9)
     before = dict(store.objects)
     with pytest.raises(RepositoryFull, match="every backup is to stay"):
-        prune(with_lease(world), dry_run=False)
+        prune(with_lease(job), dry_run=False)
     assert store.objects == before

@@ -23,46 +23,46 @@ from holdfast.pipeline.encryption import Identities
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import CHUNK_BYTES, MemoryRepository
 from tests.fakes.source import FakeTarget, table
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 OURS, NEW = Identities.generate(), Identities.generate()
 VALUE = b"a scanned contract" * 1000
 
 
-def sealed_world(*, recipients: Identities = OURS) -> World:
-    world = World()
-    world.recipients = recipients.recipients
-    return world
+def sealed_job(*, recipients: Identities = OURS) -> MemoryJob:
+    job = MemoryJob()
+    job.recipients = recipients.recipients
+    return job
 
 
-def verified(world: World, identities: Identities | None = None) -> VerifyReport:
-    return verify(replace(world.reader, identities=identities), "shop/latest", workers=2)
+def verified(job: MemoryJob, identities: Identities | None = None) -> VerifyReport:
+    return verify(replace(job.reader, identities=identities), "shop/latest", workers=2)
 
 
-def restored(world: World, identities: Identities | None) -> FakeTarget:
+def restored(job: MemoryJob, identities: Identities | None) -> FakeTarget:
     target = FakeTarget()
     choice = RestoreChoice(backup_id="shop/latest", workers=2)
-    restore(world.repository, target, choice, progress=FakeProgress(), identities=identities)
+    restore(job.repository, target, choice, progress=FakeProgress(), identities=identities)
     return target
 
 
 def test_parts_are_age_files_and_their_manifest_says_for_whom() -> None:
-    world = sealed_world()
-    manifest = backup(world.context).manifest
+    job = sealed_job()
+    manifest = backup(job.context).manifest
     assert manifest.recipients == OURS.recipients
     for part in manifest.parts:
         assert (part.encryption, part.key.endswith(".copy.zst.age")) == ("age", True)
-        stored = world.repository.objects[part.key]
+        stored = job.repository.objects[part.key]
         assert stored.startswith(b"age-encryption.org/v1\n")
         assert (len(stored), sha256(stored).hexdigest()) == (part.stored_bytes, part.stored_sha256)
-        plain = b"".join(proven(world.repository, part, identities=OURS))
+        plain = b"".join(proven(job.repository, part, identities=OURS))
         assert (len(plain), sha256(plain).hexdigest()) == (part.plain_bytes, part.plain_sha256)
 
 
 def test_its_identity_brings_it_back() -> None:
-    world = sealed_world()
-    backup(world.context)
-    assert restored(world, OURS).tables["public.orders"] == b"1,ann\n2,bob\n3,eve\n"
+    job = sealed_job()
+    backup(job.context)
+    assert restored(job, OURS).tables["public.orders"] == b"1,ann\n2,bob\n3,eve\n"
 
 
 @pytest.mark.parametrize(
@@ -72,30 +72,30 @@ def test_its_identity_brings_it_back() -> None:
 def test_nothing_is_touched_without_the_right_identity(
     identities: Identities | None, why: str
 ) -> None:
-    world = sealed_world()
-    backup(world.context)
+    job = sealed_job()
+    backup(job.context)
     target = FakeTarget()
     choice = RestoreChoice(backup_id="shop/latest")
     with pytest.raises(IdentityNeeded, match=why) as raised:
-        restore(world.repository, target, choice, progress=FakeProgress(), identities=identities)
+        restore(job.repository, target, choice, progress=FakeProgress(), identities=identities)
     assert "--identity FILE" in raised.value.hint
     assert target.requests == []
 
 
 def test_a_wrong_identity_is_told_whose_is_wanted() -> None:
-    world = sealed_world()
-    backup(world.context)
+    job = sealed_job()
+    backup(job.context)
     with pytest.raises(IdentityNeeded) as raised:
-        verified(world, NEW)
+        verified(job, NEW)
     assert NEW.recipients[0] in raised.value.message
     assert OURS.recipients[0] in raised.value.hint
 
 
 def test_verify_compares_what_is_stored_without_an_identity_and_all_of_it_with_one() -> None:
-    world = sealed_world()
-    world.source.values = {VALUE}
-    manifest = backup(world.context).manifest
-    without, whole = verified(world), verified(world, OURS)
+    job = sealed_job()
+    job.source.values = {VALUE}
+    manifest = backup(job.context).manifest
+    without, whole = verified(job), verified(job, OURS)
     assert (without.bad, without.unopened) == ((), 4)
     assert (whole.bad, whole.unopened) == ((), 0)
     assert whole.plain_bytes == manifest.plain_bytes
@@ -105,130 +105,130 @@ def test_verify_compares_what_is_stored_without_an_identity_and_all_of_it_with_o
 def test_one_flipped_bit_at_any_place_of_a_sealed_part_is_found_and_the_part_named(
     identities: Identities | None,
 ) -> None:
-    world = sealed_world()
-    part = backup(world.context).manifest.parts[0]
+    job = sealed_job()
+    part = backup(job.context).manifest.parts[0]
     for at in range(part.stored_bytes):
-        world.repository.flip_bit(part.key, at=at)
-        assert [bad.name for bad in verified(world, identities).bad] == [part.name], f"byte {at}"
-        world.repository.flip_bit(part.key, at=at)
-    assert verified(world, identities).bad == ()
+        job.repository.flip_bit(part.key, at=at)
+        assert [bad.name for bad in verified(job, identities).bad] == [part.name], f"byte {at}"
+        job.repository.flip_bit(part.key, at=at)
+    assert verified(job, identities).bad == ()
 
 
 @pytest.mark.parametrize("identities", [None, OURS], ids=["stored", "opened"])
 def test_a_part_of_another_backup_in_its_place_is_found(identities: Identities | None) -> None:
-    world = sealed_world()
-    first = backup(world.context).manifest
-    second = backup(world.context).manifest
-    objects = world.repository.objects
+    job = sealed_job()
+    first = backup(job.context).manifest
+    second = backup(job.context).manifest
+    objects = job.repository.objects
     # Both hold the same rows for the same recipients: only the manifest knows them apart.
     objects[second.parts[0].key] = objects[first.parts[0].key]
-    assert [bad.name for bad in verified(world, identities).bad] == [second.parts[0].name]
+    assert [bad.name for bad in verified(job, identities).bad] == [second.parts[0].name]
 
 
 def test_a_part_that_was_dropped_is_found() -> None:
-    world = sealed_world()
-    part = backup(world.context).manifest.parts[1]
-    world.repository.delete(part.key)
-    assert [bad.name for bad in verified(world).bad] == [part.name]
+    job = sealed_job()
+    part = backup(job.context).manifest.parts[1]
+    job.repository.delete(part.key)
+    assert [bad.name for bad in verified(job).bad] == [part.name]
 
 
 def test_a_part_that_is_whole_but_for_somebody_else_is_not_called_damaged() -> None:
-    world = sealed_world()
-    part = backup(world.context).manifest.parts[0]
+    job = sealed_job()
+    part = backup(job.context).manifest.parts[0]
     with pytest.raises(IdentityNeeded, match="is that of age1"):
-        list(proven(world.repository, part, identities=NEW))
-    world.repository.flip_bit(part.key, at=-1)
+        list(proven(job.repository, part, identities=NEW))
+    job.repository.flip_bit(part.key, at=-1)
     with pytest.raises(VerifyFailed, match="stored SHA-256"):
-        list(proven(world.repository, part, identities=NEW))
+        list(proven(job.repository, part, identities=NEW))
 
 
 def test_so_is_one_that_is_longer_than_what_is_read_at_once() -> None:
     noise = [sha256(str(number).encode()).hexdigest() for number in range(10_000)]
-    world = World(table("orders", *noise))
-    world.recipients = OURS.recipients
-    (part,) = backup(world.context).manifest.parts
+    job = MemoryJob(table("orders", *noise))
+    job.recipients = OURS.recipients
+    (part,) = backup(job.context).manifest.parts
     assert part.stored_bytes > 4 * CHUNK_BYTES
     with pytest.raises(IdentityNeeded):
-        list(proven(world.repository, part, identities=NEW))
-    world.repository.flip_bit(part.key, at=-1)
+        list(proven(job.repository, part, identities=NEW))
+    job.repository.flip_bit(part.key, at=-1)
     with pytest.raises(VerifyFailed, match="stored SHA-256"):
-        list(proven(world.repository, part, identities=NEW))
+        list(proven(job.repository, part, identities=NEW))
 
 
 def test_old_and_new_recipients_each_open_what_was_sealed_for_them() -> None:
-    world = sealed_world()
-    backup(world.context)
-    world.recipients = NEW.recipients
-    backup(world.context)
-    assert verified(world, NEW).bad == ()
+    job = sealed_job()
+    backup(job.context)
+    job.recipients = NEW.recipients
+    backup(job.context)
+    assert verified(job, NEW).bad == ()
     with pytest.raises(IdentityNeeded):
-        verified(world, OURS)
+        verified(job, OURS)
     both = Identities.parse(OURS.reveal() + NEW.reveal())
-    for manifest in Catalog(world.repository).survey("shop").manifests:
+    for manifest in Catalog(job.repository).survey("shop").manifests:
         for part in manifest.parts:
-            assert len(list(proven(world.repository, part, identities=both))) <= 1
+            assert len(list(proven(job.repository, part, identities=both))) <= 1
 
 
-def failed_halfway(recipients: tuple[str, ...]) -> World:
+def failed_halfway(recipients: tuple[str, ...]) -> MemoryJob:
     error = BackupFailed("cannot read table 'public.items'")
-    world = World(table("orders", "1,ann"), table("items", "1", "2", fails_with=error))
-    world.recipients, world.resumable, world.workers = recipients, True, 1
+    job = MemoryJob(table("orders", "1,ann"), table("items", "1", "2", fails_with=error))
+    job.recipients, job.resumable, job.workers = recipients, True, 1
     with pytest.raises(BackupFailed):
-        backup(world.context)
-    world.source.tables = (table("orders", "1,ann"), table("items", "1", "2"))
-    world.source.held = "00000003-0000001B-1"
-    return world
+        backup(job.context)
+    job.source.tables = (table("orders", "1,ann"), table("items", "1", "2"))
+    job.source.held = "00000003-0000001B-1"
+    return job
 
 
 @pytest.mark.parametrize("before", [(), NEW.recipients], ids=["nobody", "others"])
 def test_a_resumed_backup_takes_nothing_over_that_was_not_sealed_for_its_recipients(
     before: tuple[str, ...],
 ) -> None:
-    world = failed_halfway(before)
-    world.recipients = OURS.recipients
-    manifest = backup(world.context, BackupChoice(resume=True)).manifest
+    job = failed_halfway(before)
+    job.recipients = OURS.recipients
+    manifest = backup(job.context, BackupChoice(resume=True)).manifest
     assert "resumed_parts" not in manifest.proof
-    parts = {key for key in world.repository.objects if "/parts/" in key}
+    parts = {key for key in job.repository.objects if "/parts/" in key}
     assert parts == {part.key for part in manifest.parts}
-    assert verified(world, OURS).bad == ()
+    assert verified(job, OURS).bad == ()
 
 
 def test_a_resumed_backup_for_the_same_recipients_goes_on() -> None:
-    world = failed_halfway(OURS.recipients)
-    manifest = backup(world.context, BackupChoice(resume=True)).manifest
+    job = failed_halfway(OURS.recipients)
+    manifest = backup(job.context, BackupChoice(resume=True)).manifest
     assert manifest.proof["resumed_parts"] == "1"
-    assert verified(world, OURS).bad == ()
+    assert verified(job, OURS).bad == ()
 
 
 # Long values, kept once for all backups.
 
 
-def blob_keys(world: World) -> list[str]:
-    return [key for key in world.repository.objects if "/blobs/" in key]
+def blob_keys(job: MemoryJob) -> list[str]:
+    return [key for key in job.repository.objects if "/blobs/" in key]
 
 
-def with_value() -> tuple[World, Manifest]:
-    world = sealed_world()
-    world.source.values = {VALUE}
-    return world, backup(world.context).manifest
+def with_value() -> tuple[MemoryJob, Manifest]:
+    job = sealed_job()
+    job.source.values = {VALUE}
+    return job, backup(job.context).manifest
 
 
 def test_a_sealed_value_is_kept_once_and_nothing_tells_what_it_is() -> None:
-    world, first = with_value()
-    second = backup(world.context).manifest
+    job, first = with_value()
+    second = backup(job.context).manifest
     assert first.blobs == second.blobs
     assert (first.metrics["blobs_stored"], second.metrics["blobs_stored"]) == (1, 0)
     digest = sha256(VALUE).hexdigest()
-    everything = b"".join(world.repository.objects.values()) + "".join(blob_keys(world)).encode()
+    everything = b"".join(job.repository.objects.values()) + "".join(blob_keys(job)).encode()
     assert digest.encode() not in everything
     assert base64.b64encode(b"of this host") not in everything
 
 
 def test_a_sealed_value_comes_back_by_the_name_of_its_content() -> None:
-    world, _ = with_value()
+    job, _ = with_value()
     target = FakeTarget()
     choice = RestoreChoice(backup_id="shop/latest")
-    restore(world.repository, target, choice, progress=FakeProgress(), identities=OURS)
+    restore(job.repository, target, choice, progress=FakeProgress(), identities=OURS)
     open_blob = target.requests[0].open_blob
     assert open_blob is not None
     with open_blob(sha256(VALUE).hexdigest()) as chunks:
@@ -238,12 +238,12 @@ def test_a_sealed_value_comes_back_by_the_name_of_its_content() -> None:
 
 
 def test_new_recipients_get_a_copy_of_their_own() -> None:
-    world, _ = with_value()
-    world.recipients = NEW.recipients
-    manifest = backup(world.context).manifest
+    job, _ = with_value()
+    job.recipients = NEW.recipients
+    manifest = backup(job.context).manifest
     assert manifest.metrics["blobs_stored"] == 1
-    assert len(blob_keys(world)) == 2
-    assert verified(world, NEW).bad == ()
+    assert len(blob_keys(job)) == 2
+    assert verified(job, NEW).bad == ()
 
 
 def _flip(repository: MemoryRepository, key: str) -> None:
@@ -262,70 +262,70 @@ def _drop(repository: MemoryRepository, key: str) -> None:
 def test_a_sealed_value_that_is_not_well_is_found_and_kept_anew(
     damage: Callable[[MemoryRepository, str], None],
 ) -> None:
-    world, _ = with_value()
-    (key,) = blob_keys(world)
-    damage(world.repository, key)
-    assert [bad.name for bad in verified(world).bad] == [key]
-    assert [bad.name for bad in verified(world, OURS).bad] == [key]
-    assert backup(world.context).manifest.metrics["blobs_stored"] == 1
-    assert verified(world, OURS).bad == ()
+    job, _ = with_value()
+    (key,) = blob_keys(job)
+    damage(job.repository, key)
+    assert [bad.name for bad in verified(job).bad] == [key]
+    assert [bad.name for bad in verified(job, OURS).bad] == [key]
+    assert backup(job.context).manifest.metrics["blobs_stored"] == 1
+    assert verified(job, OURS).bad == ()
 
 
 def test_what_no_finished_backup_vouches_for_is_not_believed() -> None:
-    world, manifest = with_value()
-    (key,) = blob_keys(world)
-    Catalog(world.repository).drop(manifest)
-    world.repository.objects[key] = b"not what it was"
-    again = backup(world.context).manifest
+    job, manifest = with_value()
+    (key,) = blob_keys(job)
+    Catalog(job.repository).drop(manifest)
+    job.repository.objects[key] = b"not what it was"
+    again = backup(job.context).manifest
     assert again.metrics["blobs_stored"] == 1
-    assert verified(world, OURS).bad == ()
+    assert verified(job, OURS).bad == ()
 
 
 def test_another_value_under_its_name_is_found_though_the_manifest_agrees_with_it() -> None:
-    world, manifest = with_value()
-    world.source.values = {VALUE + b"!"}
-    other = backup(world.context).manifest.blobs[0]
+    job, manifest = with_value()
+    job.source.values = {VALUE + b"!"}
+    other = backup(job.context).manifest.blobs[0]
     (blob,) = manifest.blobs
-    objects = world.repository.objects
+    objects = job.repository.objects
     objects[blob.key] = objects[other.key]
     forged = replace(other, key=blob.key)
     with pytest.raises(VerifyFailed, match="its content is"):
-        list(proven_blob(world.repository, forged, identities=OURS))
+        list(proven_blob(job.repository, forged, identities=OURS))
 
 
 def test_prune_drops_what_no_backup_refers_to_sealed_or_not() -> None:
-    world, _ = with_value()
-    world.source.values = set()
+    job, _ = with_value()
+    job.source.values = set()
     for _ in range(2):
-        backup(world.context)
-    prune(world.context, dry_run=False)
-    assert blob_keys(world) == []
+        backup(job.context)
+    prune(job.context, dry_run=False)
+    assert blob_keys(job) == []
 
 
 def test_what_a_foreign_manifest_says_of_a_value_costs_no_other_backup_that_value() -> None:
     """The next backup removed a value of which one manifest said that it should be another."""
-    world, good = with_value()
+    job, good = with_value()
     (blob,) = good.blobs
     wrong = replace(blob, stored_sha256="0" * 64)
     name = "99981231T000000Z-ffffffff"
     foreign = replace(good, name=name, parts=(), blobs=(wrong,))
-    Catalog(world.repository).commit(foreign)
-    kept = world.repository.objects[blob.key]
-    again = backup(world.context).manifest
-    assert world.repository.objects[blob.key] == kept
+    Catalog(job.repository).commit(foreign)
+    kept = job.repository.objects[blob.key]
+    again = backup(job.context).manifest
+    assert job.repository.objects[blob.key] == kept
     assert again.blobs == (blob,)
-    assert verify(replace(world.reader, identities=OURS), good.backup_id, workers=1).bad == ()
+    assert verify(replace(job.reader, identities=OURS), good.backup_id, workers=1).bad == ()
 
 
 def test_a_value_that_an_unreadable_backup_may_need_stays_and_is_kept_once_more() -> None:
     """It was removed, as no readable manifest spoke of it."""
-    world, manifest = with_value()
-    (key,) = blob_keys(world)
-    kept = world.repository.objects[key]
-    world.repository.flip_bit(f"{manifest.backup_id}/manifest.json", at=200)
-    again = backup(world.context).manifest
-    assert world.repository.objects[key] == kept
+    job, manifest = with_value()
+    (key,) = blob_keys(job)
+    kept = job.repository.objects[key]
+    job.repository.flip_bit(f"{manifest.backup_id}/manifest.json", at=200)
+    again = backup(job.context).manifest
+    assert job.repository.objects[key] == kept
     assert again.blobs[0].key != key
-    assert verify(replace(world.reader, identities=OURS), again.backup_id, workers=1).bad == ()
-    world.repository.flip_bit(f"{manifest.backup_id}/manifest.json", at=200)
-    assert verify(replace(world.reader, identities=OURS), manifest.backup_id, workers=1).bad == ()
+    assert verify(replace(job.reader, identities=OURS), again.backup_id, workers=1).bad == ()
+    job.repository.flip_bit(f"{manifest.backup_id}/manifest.json", at=200)
+    assert verify(replace(job.reader, identities=OURS), manifest.backup_id, workers=1).bad == ()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk
+from tests.support.command_line import CommandLine
 
 DOCUMENT = (Path(__file__).resolve().parents[4] / "docs/json.md").read_text()
 # Their keys are names of limits, of tools and of whatever a source wants to remember.
@@ -54,41 +54,41 @@ def described(schema: str) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "arguments"), CALLS, ids=["-".join(arguments) for _, arguments in CALLS]
 )
-def test_every_field_is_described(desk: Desk, command: str, arguments: list[str]) -> None:
-    desk.holdfast("backup", "shop")
-    answer = desk.holdfast(*arguments, "--json")
+def test_every_field_is_described(cli: CommandLine, command: str, arguments: list[str]) -> None:
+    cli.holdfast("backup", "shop")
+    answer = cli.holdfast(*arguments, "--json")
     assert answer.exit_code == 0
     document = answer.document
     assert document.pop("schema") == f"holdfast.{command}/1"
     assert set(keys_of(document)) <= described(f"holdfast.{command}/1")
 
 
-def test_the_check_of_a_configuration_is_described(desk: Desk) -> None:
-    document = desk.bare("config", "check", str(desk.config), "--json").document
+def test_the_check_of_a_configuration_is_described(cli: CommandLine) -> None:
+    document = cli.bare("config", "check", str(cli.config), "--json").document
     assert document.pop("schema") == "holdfast.config-check/1"
     assert document["jobs"] == ["shop"]
     assert set(keys_of(document)) <= described("holdfast.config-check/1")
 
 
-def test_an_error_is_described(desk: Desk) -> None:
-    document = desk.holdfast("show", "shop/latest", "--json").document
+def test_an_error_is_described(cli: CommandLine) -> None:
+    document = cli.holdfast("show", "shop/latest", "--json").document
     assert document.pop("schema") == "holdfast.error/1"
     assert set(document) == {"error", "hint", "exit_code", "notes"} <= described("holdfast.error/1")
     assert document["exit_code"] == 12
 
 
-def test_a_listed_backup_carries_its_consistency_and_its_size(desk: Desk) -> None:
-    made = desk.holdfast("backup", "shop", "--json").document
-    (listed,) = desk.holdfast("list", "--json").document["backups"]
+def test_a_listed_backup_carries_its_consistency_and_its_size(cli: CommandLine) -> None:
+    made = cli.holdfast("backup", "shop", "--json").document
+    (listed,) = cli.holdfast("list", "--json").document["backups"]
     assert listed.pop("repository") == "main"
     assert made["backups"] == [listed]
     assert listed.items() <= made.items()
     assert (listed["consistency"], listed["parts"], listed["rows"]) == ("snapshot", 2, 3)
 
 
-def test_damage_is_told_with_the_code_in_the_document_too(desk: Desk) -> None:
-    desk.holdfast("backup", "shop")
-    desk.stored("items.copy.zst").unlink()
-    answer = desk.holdfast("verify", "shop/latest", "--json")
+def test_damage_is_told_with_the_code_in_the_document_too(cli: CommandLine) -> None:
+    cli.holdfast("backup", "shop")
+    cli.stored("items.copy.zst").unlink()
+    answer = cli.holdfast("verify", "shop/latest", "--json")
     assert answer.exit_code == answer.document["exit_code"] == 31
     assert [bad["part"] for bad in answer.document["bad"]] == ["data/public.items.copy"]

@@ -23,7 +23,7 @@ from holdfast.ports.source import Blobs, EarlierBackup
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSnapshot, FakeSource, FakeTarget, table
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 
 class ListedSnapshot(FakeSnapshot):
@@ -68,7 +68,7 @@ class ChainedSource(FakeSource):
                 self.loses.delete(f"{self.offered[0]}/manifest.json")
 
 
-class ChainedWorld(World):
+class ChainedJob(MemoryJob):
     """A job whose backups are all of one chain."""
 
     def __init__(self) -> None:
@@ -83,88 +83,88 @@ class ChainedWorld(World):
 
 
 @pytest.fixture
-def world() -> ChainedWorld:
-    return ChainedWorld()
+def job() -> ChainedJob:
+    return ChainedJob()
 
 
-def test_a_parent_that_goes_while_its_child_is_taken_leaves_no_backup(world: ChainedWorld) -> None:
-    (full,) = world.taken(1)
-    world.chained.loses = world.repository
+def test_a_parent_that_goes_while_its_child_is_taken_leaves_no_backup(job: ChainedJob) -> None:
+    (full,) = job.taken(1)
+    job.chained.loses = job.repository
     with pytest.raises(BackupFailed, match=f"its parent '{full.backup_id}' is not there"):
-        backup(world.context)
-    assert world.names() == []
+        backup(job.context)
+    assert job.names() == []
 
 
 def test_only_what_can_be_restored_and_is_not_known_as_damaged_is_offered(
-    world: ChainedWorld,
+    job: ChainedJob,
 ) -> None:
-    full, first, second = world.taken(3)
+    full, first, second = job.taken(3)
     assert [each.parent for each in (full, first, second)] == ["", full.backup_id, first.backup_id]
-    world.repository.flip_bit(first.parts[0].key, at=3)
-    assert verify(world.reader, first.backup_id, workers=1).bad
-    assert world.taken(1)[0].parent == full.backup_id
-    world.repository.delete(f"{full.backup_id}/manifest.json")
-    assert world.taken(1)[0].parent == ""
+    job.repository.flip_bit(first.parts[0].key, at=3)
+    assert verify(job.reader, first.backup_id, workers=1).bad
+    assert job.taken(1)[0].parent == full.backup_id
+    job.repository.delete(f"{full.backup_id}/manifest.json")
+    assert job.taken(1)[0].parent == ""
 
 
 @pytest.mark.parametrize("lost", ["manifest.json", "parts"])
-def test_verify_misses_a_parent_and_what_belongs_to_it(world: ChainedWorld, lost: str) -> None:
-    full, _, last = world.taken(3)
-    assert not verify(world.reader, last.backup_id, workers=1).bad
-    for key in list(world.repository.objects):
+def test_verify_misses_a_parent_and_what_belongs_to_it(job: ChainedJob, lost: str) -> None:
+    full, _, last = job.taken(3)
+    assert not verify(job.reader, last.backup_id, workers=1).bad
+    for key in list(job.repository.objects):
         if key.startswith(f"{full.backup_id}/{lost}"):
-            world.repository.delete(key)
+            job.repository.delete(key)
     for report in (
-        verify(world.reader, last.backup_id, workers=1),
-        quick(world.repository, last.backup_id),
+        verify(job.reader, last.backup_id, workers=1),
+        quick(job.repository, last.backup_id),
     ):
         assert full.backup_id in report.bad[0].problem
 
 
 def test_a_host_that_cannot_open_its_backups_goes_on_by_its_own_copy_of_the_list(
-    world: ChainedWorld,
+    job: ChainedJob,
 ) -> None:
-    world.recipients = Identities.generate().recipients
-    full, first = world.taken(2)
+    job.recipients = Identities.generate().recipients
+    full, first = job.taken(2)
     assert first.parent == full.backup_id
-    world.lists.settled["shop"] += b"tampered"
-    (second,) = world.taken(1)
+    job.lists.settled["shop"] += b"tampered"
+    (second,) = job.taken(1)
     assert second.parent == ""
-    assert f"cannot go on from '{first.parts[0].key}'" in world.chained.refused
-    assert world.taken(1)[0].parent == second.backup_id
-    world.lists.settled.clear()
-    assert world.taken(1)[0].parent == ""
+    assert f"cannot go on from '{first.parts[0].key}'" in job.chained.refused
+    assert job.taken(1)[0].parent == second.backup_id
+    job.lists.settled.clear()
+    assert job.taken(1)[0].parent == ""
 
 
-def test_the_list_of_a_backup_that_failed_is_not_gone_on_by(world: ChainedWorld) -> None:
-    world.recipients = Identities.generate().recipients
-    (full,) = world.taken(1)
-    world.chained.tables = (table("orders", "2,bob"),)
+def test_the_list_of_a_backup_that_failed_is_not_gone_on_by(job: ChainedJob) -> None:
+    job.recipients = Identities.generate().recipients
+    (full,) = job.taken(1)
+    job.chained.tables = (table("orders", "2,bob"),)
     refusal = RepositoryReadOnly("cannot store: it is read-only")
-    world.repository.refuse_key_with = ("/manifest.json", refusal)
+    job.repository.refuse_key_with = ("/manifest.json", refusal)
     with pytest.raises(RepositoryReadOnly):
-        backup(world.context)
-    assert world.lists.settled == {"shop": b"1,ann\n"}
-    world.repository.refuse_key_with = None
-    assert world.taken(1)[0].parent == full.backup_id
-    assert world.lists.settled == {"shop": b"2,bob\n"}
+        backup(job.context)
+    assert job.lists.settled == {"shop": b"1,ann\n"}
+    job.repository.refuse_key_with = None
+    assert job.taken(1)[0].parent == full.backup_id
+    assert job.lists.settled == {"shop": b"2,bob\n"}
 
 
-def test_what_this_host_can_read_in_its_backups_it_keeps_no_copy_of(world: ChainedWorld) -> None:
-    world.taken(2)
-    assert (world.lists.offered, world.lists.settled) == ({}, {})
+def test_what_this_host_can_read_in_its_backups_it_keeps_no_copy_of(job: ChainedJob) -> None:
+    job.taken(2)
+    assert (job.lists.offered, job.lists.settled) == ({}, {})
 
 
-def test_prune_keeps_the_whole_chain_of_what_it_keeps(world: ChainedWorld) -> None:
-    world.retention = Policy(last=1)
-    made = world.taken(3)
-    report = prune(world.context, dry_run=False)
+def test_prune_keeps_the_whole_chain_of_what_it_keeps(job: ChainedJob) -> None:
+    job.retention = Policy(last=1)
+    made = job.taken(3)
+    report = prune(job.context, dry_run=False)
     assert [each.because for each in report.verdicts] == [
         "last 1 of 1",
         f"parent of {made[2].backup_id}",
         f"parent of {made[1].backup_id}",
     ]
-    assert len(world.names()) == 3
+    assert len(job.names()) == 3
 
 
 class Locked(MemoryRepository):
@@ -178,43 +178,43 @@ class Locked(MemoryRepository):
         super().delete(key)
 
 
-def test_the_parent_of_what_a_store_keeps_is_not_dropped_either(world: ChainedWorld) -> None:
+def test_the_parent_of_what_a_store_keeps_is_not_dropped_either(job: ChainedJob) -> None:
     locked = Locked()
-    world.repository = locked
-    full, first, second = world.taken(3)
-    world.source = FakeSource(table("orders", "1,ann"))
-    newest = backup(world.context).manifest
-    world.retention = Policy(last=1)
+    job.repository = locked
+    full, first, second = job.taken(3)
+    job.source = FakeSource(table("orders", "1,ann"))
+    newest = backup(job.context).manifest
+    job.retention = Policy(last=1)
     locked.kept = f"{first.backup_id}/manifest.json"
-    report = prune(world.context, dry_run=False)
+    report = prune(job.context, dry_run=False)
     assert [each.backup_id for each in report.refused] == [first.backup_id, full.backup_id]
-    assert world.names() == [newest.backup_id, first.backup_id, full.backup_id]
-    assert second.backup_id not in world.names()
+    assert job.names() == [newest.backup_id, first.backup_id, full.backup_id]
+    assert second.backup_id not in job.names()
 
 
-def test_a_restore_brings_the_chain_and_refuses_one_that_is_broken(world: ChainedWorld) -> None:
-    full, first, last = world.taken(3)
+def test_a_restore_brings_the_chain_and_refuses_one_that_is_broken(job: ChainedJob) -> None:
+    full, first, last = job.taken(3)
     target = FakeTarget()
     choice = RestoreChoice(backup_id=last.backup_id)
-    restore(world.repository, target, choice, progress=FakeProgress())
+    restore(job.repository, target, choice, progress=FakeProgress())
     assert target.requests[0].earlier == (full.parts, first.parts)
     assert target.requests[0].server_version == last.server.version
-    world.repository.delete(f"{first.backup_id}/manifest.json")
+    job.repository.delete(f"{first.backup_id}/manifest.json")
     with pytest.raises(VerifyFailed, match=first.backup_id):
-        restore(world.repository, FakeTarget(), choice, progress=FakeProgress())
+        restore(job.repository, FakeTarget(), choice, progress=FakeProgress())
 
 
-def test_a_copy_brings_parents_first_and_no_child_without_one(world: ChainedWorld) -> None:
-    full, first, last = world.taken(3)
+def test_a_copy_brings_parents_first_and_no_child_without_one(job: ChainedJob) -> None:
+    full, first, last = job.taken(3)
     offsite = MemoryRepository()
     context = CopyContext(
-        source=world.repository,
+        source=job.repository,
         target=offsite,
-        believed=world.repository,
-        guard=world.guard,
+        believed=job.repository,
+        guard=job.guard,
         at_once=2,
     )
-    world.repository.flip_bit(first.parts[0].key, at=3)
+    job.repository.flip_bit(first.parts[0].key, at=3)
     report = copy("shop", context, FakeProgress())
     assert [(each.backup_id, bool(each.problem)) for each in report.backups] == [
         (full.backup_id, False),

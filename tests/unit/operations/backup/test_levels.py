@@ -23,16 +23,16 @@ from holdfast.operations.verify.quick import quick
 from holdfast.operations.verify.scrub import RereadReport, proven_at, reread
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 
-def made(world: World) -> Manifest:
-    return backup(world.context).manifest
+def made(job: MemoryJob) -> Manifest:
+    return backup(job.context).manifest
 
 
-def rewritten(world: World, manifest: Manifest) -> None:
+def rewritten(job: MemoryJob, manifest: Manifest) -> None:
     """As if the run itself had committed this manifest: its own fingerprint is right."""
-    world.repository.objects[manifest_key(manifest.backup_id)] = encode(manifest)
+    job.repository.objects[manifest_key(manifest.backup_id)] = encode(manifest)
 
 
 def with_first(manifest: Manifest, part: Part) -> Manifest:
@@ -40,12 +40,12 @@ def with_first(manifest: Manifest, part: Part) -> Manifest:
 
 
 def test_a_quick_look_finds_a_good_backup_good_and_reads_no_part() -> None:
-    world = World()
-    manifest = made(world)
+    job = MemoryJob()
+    manifest = made(job)
     for part in manifest.parts:
-        content = world.repository.objects[part.key]
-        world.repository.objects[part.key] = bytes(len(content))
-    assert quick(world.repository, "shop/latest").bad == ()
+        content = job.repository.objects[part.key]
+        job.repository.objects[part.key] = bytes(len(content))
+    assert quick(job.repository, "shop/latest").bad == ()
 
 
 def _lose(repository: MemoryRepository, key: str) -> None:
@@ -66,10 +66,10 @@ def _hash(repository: MemoryRepository, key: str) -> None:
 def test_a_quick_look_finds_what_is_lost_cut_short_or_of_another_hash(
     damage: Callable[[MemoryRepository, str], None], told: str
 ) -> None:
-    world = World()
-    first = made(world).parts[0]
-    damage(world.repository, first.key)
-    report = quick(world.repository, "shop/latest")
+    job = MemoryJob()
+    first = made(job).parts[0]
+    damage(job.repository, first.key)
+    report = quick(job.repository, "shop/latest")
     assert [each.name for each in report.bad] == [first.name]
     assert told in report.bad[0].problem
     assert report.exit_code == 31
@@ -77,31 +77,31 @@ def test_a_quick_look_finds_what_is_lost_cut_short_or_of_another_hash(
 
 def test_every_bit_of_a_manifest_counts() -> None:
     """Each of them: what is flipped is refused, or it is found, or it changed nothing at all."""
-    world = World()
-    manifest = made(world)
+    job = MemoryJob()
+    manifest = made(job)
     key = manifest_key(manifest.backup_id)
-    whole = world.repository.objects[key]
+    whole = job.repository.objects[key]
     for at in range(len(whole)):
         for bit in range(8):
             content = bytearray(whole)
             content[at] ^= 1 << bit
-            world.repository.objects[key] = bytes(content)
+            job.repository.objects[key] = bytes(content)
             try:
-                found = quick(world.repository, manifest.backup_id)
+                found = quick(job.repository, manifest.backup_id)
             except HoldfastError:
                 continue
             assert found.manifest == manifest, f"bit {bit} of byte {at}"
-    world.repository.objects[key] = whole
-    assert verify(world.reader, manifest.backup_id, workers=1).bad == ()
+    job.repository.objects[key] = whole
+    assert verify(job.reader, manifest.backup_id, workers=1).bad == ()
 
 
 def test_a_part_with_fewer_rows_than_its_manifest_says_is_found() -> None:
-    world = World()
-    manifest = made(world)
+    job = MemoryJob()
+    manifest = made(job)
     first = manifest.parts[0]
     assert first.rows is not None
-    rewritten(world, with_first(manifest, replace(first, rows=first.rows + 1)))
-    (bad,) = verify(world.reader, manifest.backup_id, workers=1).bad
+    rewritten(job, with_first(manifest, replace(first, rows=first.rows + 1)))
+    (bad,) = verify(job.reader, manifest.backup_id, workers=1).bad
     assert bad.problem == (
         f"cannot trust part '{first.name}': it holds {first.rows} rows, "
         f"the manifest says {first.rows + 1}"
@@ -139,12 +139,12 @@ def ranges(manifest: Manifest, *pages: str) -> Manifest:
 def test_the_ranges_of_a_table_follow_each_other_from_the_first_page_to_the_end(
     pages: tuple[str, ...], problem: str
 ) -> None:
-    found = [each.problem for each in gaps(ranges(made(World()), *pages))]
+    found = [each.problem for each in gaps(ranges(made(MemoryJob()), *pages))]
     assert found == ([f"cannot trust table 'public.orders': {problem}"] if problem else [])
 
 
 def test_a_part_that_is_named_twice_is_found() -> None:
-    manifest = made(World())
+    manifest = made(MemoryJob())
     twice = replace(manifest, parts=(*manifest.parts, manifest.parts[0]))
     assert ["named twice" in each.problem for each in gaps(twice)] == [True]
 
@@ -178,27 +178,27 @@ def with_pieces(manifest: Manifest, *spans: str) -> Manifest:
 def test_a_file_that_lacks_a_piece_is_good_nowhere(
     spans: tuple[str, ...], problem: str, tmp_path: Path
 ) -> None:
-    world = World()
-    torn = with_pieces(made(world), *spans)
-    rewritten(world, torn)
+    job = MemoryJob()
+    torn = with_pieces(made(job), *spans)
+    rewritten(job, torn)
     expected = f"cannot trust file 'base/5/1': {problem}"
     for report in (
-        quick(world.repository, torn.backup_id),
-        verify(world.reader, torn.backup_id, workers=1),
+        quick(job.repository, torn.backup_id),
+        verify(job.reader, torn.backup_id, workers=1),
     ):
         assert expected in [each.problem for each in report.bad]
         assert report.exit_code == 31
-    assert expected in [bad.problem for _, bad in reread_in(world, 10).bad]
+    assert expected in [bad.problem for _, bad in reread_in(job, 10).bad]
     for _ in range(2):
-        overview = ManifestIndex(world.repository, tmp_path / "state" / "index").overview()
+        overview = ManifestIndex(job.repository, tmp_path / "state" / "index").overview()
         assert overview.summaries == ()
         assert [each.problem for each in overview.damaged] == [expected]
     offsite = MemoryRepository()
     context = CopyContext(
-        source=world.repository,
+        source=job.repository,
         target=offsite,
-        believed=world.repository,
-        guard=world.guard,
+        believed=job.repository,
+        guard=job.guard,
         at_once=1,
     )
     (copied,) = copy("shop", context, FakeProgress()).backups
@@ -206,7 +206,7 @@ def test_a_file_that_lacks_a_piece_is_good_nowhere(
     assert offsite.objects == {}
 
 
-def reread_in(world: World, seconds: float, *, each_takes: float = 1.0) -> RereadReport:
+def reread_in(job: MemoryJob, seconds: float, *, each_takes: float = 1.0) -> RereadReport:
     now = 0.0
 
     def clock() -> float:
@@ -214,55 +214,55 @@ def reread_in(world: World, seconds: float, *, each_takes: float = 1.0) -> Rerea
         now += each_takes
         return now - each_takes
 
-    return reread(world.reader, "shop", budget=timedelta(seconds=seconds), workers=1, seconds=clock)
+    return reread(job.reader, "shop", budget=timedelta(seconds=seconds), workers=1, seconds=clock)
 
 
 def test_the_ledger_reads_what_was_not_read_for_longest_and_goes_on_the_next_time() -> None:
-    world = World()
-    manifest = made(world)
-    first, second = reread_in(world, 2), reread_in(world, 2)
+    job = MemoryJob()
+    manifest = made(job)
+    first, second = reread_in(job, 2), reread_in(job, 2)
     assert [(each.pieces, each.left) for each in (first, second)] == [(1, 2), (1, 2)]
     assert (first.oldest, second.oldest) == (None, None)
-    assert len(world.proofs.of(manifest.backup_id)) == 2
-    third = reread_in(world, 2)
-    assert third.oldest == min(each.at for each in world.proofs.of(manifest.backup_id).values())
-    assert proven_at(manifest, world.proofs) == third.oldest
+    assert len(job.proofs.of(manifest.backup_id)) == 2
+    third = reread_in(job, 2)
+    assert third.oldest == min(each.at for each in job.proofs.of(manifest.backup_id).values())
+    assert proven_at(manifest, job.proofs) == third.oldest
 
 
 def test_the_ledger_never_reads_anything_twice_in_one_go() -> None:
-    world = World()
-    made(world)
-    report = reread_in(world, 3600)
+    job = MemoryJob()
+    made(job)
+    report = reread_in(job, 3600)
     assert (report.pieces, report.left, report.exit_code) == (3, 0, 0)
 
 
 def test_what_the_ledger_finds_bad_is_told_and_remembered() -> None:
-    world = World()
-    manifest = made(world)
-    world.repository.flip_bit(manifest.parts[1].key, at=3)
-    report = reread_in(world, 3600)
+    job = MemoryJob()
+    manifest = made(job)
+    job.repository.flip_bit(manifest.parts[1].key, at=3)
+    report = reread_in(job, 3600)
     assert [(backup_id, bad.name) for backup_id, bad in report.bad] == [
         (manifest.backup_id, manifest.parts[1].name)
     ]
     assert report.exit_code == 31
-    assert world.proofs.damaged("shop") == {manifest.backup_id}
-    assert proven_at(manifest, world.proofs) is None
+    assert job.proofs.damaged("shop") == {manifest.backup_id}
+    assert proven_at(manifest, job.proofs) is None
 
 
 def test_a_full_verification_is_remembered_too() -> None:
-    world = World()
-    manifest = made(world)
-    assert proven_at(manifest, world.proofs) is None
-    verify(world.reader, "shop/latest", workers=2)
-    assert proven_at(manifest, world.proofs) is not None
+    job = MemoryJob()
+    manifest = made(job)
+    assert proven_at(manifest, job.proofs) is None
+    verify(job.reader, "shop/latest", workers=2)
+    assert proven_at(manifest, job.proofs) is not None
 
 
 def test_a_manifest_that_cannot_be_read_is_an_error_for_every_level() -> None:
-    world = World()
-    manifest = made(world)
-    world.repository.flip_bit(manifest_key(manifest.backup_id), at=300)
+    job = MemoryJob()
+    manifest = made(job)
+    job.repository.flip_bit(manifest_key(manifest.backup_id), at=300)
     with pytest.raises(ManifestInvalid):
-        quick(world.repository, manifest.backup_id)
-    report = reread_in(world, 60)
+        quick(job.repository, manifest.backup_id)
+    report = reread_in(job, 60)
     assert [each.backup_id for each in report.damaged] == [manifest.backup_id]
     assert report.exit_code == 31

@@ -16,169 +16,169 @@ from holdfast.operations.backup.resume import Reusable
 from holdfast.operations.verify.full import verify
 from holdfast.ports.host_state import Unfinished
 from tests.fakes.source import table
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 RESUME = BackupChoice(resume=True)
 MIXED = BackupChoice(resume=True, allow_mixed=True)
 SNAPSHOT = "00000003-0000001B-1"
 
 
-def failed_world(*, resumable: bool = True) -> World:
+def failed_job(*, resumable: bool = True) -> MemoryJob:
     """`orders` was stored, `items` failed; the next run finds both well."""
     error = BackupFailed("cannot read table 'public.items'")
-    world = World(
+    job = MemoryJob(
         table("orders", "1,ann", "2,bob", "3,eve"), table("items", "1", "2", fails_with=error)
     )
-    world.resumable = resumable
-    world.workers = 1
+    job.resumable = resumable
+    job.workers = 1
     with pytest.raises(BackupFailed):
-        backup(world.context)
-    world.source.tables = (table("orders", "1,ann", "2,bob", "3,eve"), table("items", "1", "2"))
-    return world
+        backup(job.context)
+    job.source.tables = (table("orders", "1,ann", "2,bob", "3,eve"), table("items", "1", "2"))
+    return job
 
 
-def reads(world: World) -> list[str]:
-    return world.source.snapshots[-1].read_names
+def reads(job: MemoryJob) -> list[str]:
+    return job.source.snapshots[-1].read_names
 
 
 def test_with_the_snapshot_still_held_only_what_is_missing_is_read() -> None:
-    world = failed_world()
-    world.source.held = SNAPSHOT
-    manifest = backup(world.context, RESUME).manifest
-    assert reads(world) == ["data/public.items.copy"]
+    job = failed_job()
+    job.source.held = SNAPSHOT
+    manifest = backup(job.context, RESUME).manifest
+    assert reads(job) == ["data/public.items.copy"]
     assert manifest.consistency is Consistency.SNAPSHOT
     assert manifest.proof["resumed_parts"] == "1"
-    report = verify(world.reader, manifest.backup_id, workers=1)
+    report = verify(job.reader, manifest.backup_id, workers=1)
     assert report.bad == ()
-    assert Catalog(world.repository).survey("shop").failures == ()
-    assert world.journal.known == {}
+    assert Catalog(job.repository).survey("shop").failures == ()
+    assert job.journal.known == {}
 
 
 def test_where_the_snapshot_is_gone_it_is_refused_and_costs_nothing() -> None:
-    world = failed_world()
-    stored = set(world.repository.objects)
+    job = failed_job()
+    stored = set(job.repository.objects)
     with pytest.raises(SnapshotLost, match="cannot resume backup 'shop/") as caught:
-        backup(world.context, RESUME)
+        backup(job.context, RESUME)
     assert "--allow-mixed" in caught.value.hint
-    assert set(world.repository.objects) == stored
+    assert set(job.repository.objects) == stored
 
 
 def test_mixed_is_said_and_the_parts_are_named() -> None:
-    world = failed_world()
-    manifest = backup(world.context, MIXED).manifest
-    assert reads(world) == ["data/public.items.copy"]
+    job = failed_job()
+    manifest = backup(job.context, MIXED).manifest
+    assert reads(job) == ["data/public.items.copy"]
     assert manifest.consistency is Consistency.MIXED
     assert manifest.proof["mixed"] == "data/public.orders.copy are of an earlier snapshot"
 
 
 def test_a_part_that_was_damaged_meanwhile_is_taken_again() -> None:
-    world = failed_world()
-    (key,) = (key for key in world.repository.objects if key.endswith("orders.copy.zst"))
-    world.repository.flip_bit(key, at=3)
-    manifest = backup(world.context, MIXED).manifest
-    assert sorted(reads(world)) == ["data/public.items.copy", "data/public.orders.copy"]
+    job = failed_job()
+    (key,) = (key for key in job.repository.objects if key.endswith("orders.copy.zst"))
+    job.repository.flip_bit(key, at=3)
+    manifest = backup(job.context, MIXED).manifest
+    assert sorted(reads(job)) == ["data/public.items.copy", "data/public.orders.copy"]
     assert manifest.consistency is Consistency.SNAPSHOT
-    report = verify(world.reader, manifest.backup_id, workers=1)
+    report = verify(job.reader, manifest.backup_id, workers=1)
     assert report.bad == ()
 
 
 def test_without_being_asked_for_a_new_run_takes_everything_anew() -> None:
-    world = failed_world()
-    manifest = backup(world.context).manifest
-    assert len(reads(world)) == 2
-    assert {key.split("/")[1] for key in world.repository.objects if "parts" in key} == {
+    job = failed_job()
+    manifest = backup(job.context).manifest
+    assert len(reads(job)) == 2
+    assert {key.split("/")[1] for key in job.repository.objects if "parts" in key} == {
         manifest.name
     }
 
 
 def test_a_job_that_does_not_say_resumable_keeps_no_parts() -> None:
-    world = failed_world(resumable=False)
-    assert [key.rsplit("/", 1)[1] for key in world.repository.objects] == ["failed.json"]
-    assert world.journal.known == {}
+    job = failed_job(resumable=False)
+    assert [key.rsplit("/", 1)[1] for key in job.repository.objects] == ["failed.json"]
+    assert job.journal.known == {}
 
 
 def test_a_full_repository_is_not_filled_with_parts_for_later() -> None:
-    world = World(table("orders", "1"), table("items", fails_with=RepositoryFull("no space")))
-    world.resumable = True
+    job = MemoryJob(table("orders", "1"), table("items", fails_with=RepositoryFull("no space")))
+    job.resumable = True
     with pytest.raises(RepositoryFull):
-        backup(world.context)
-    assert [key.rsplit("/", 1)[1] for key in world.repository.objects] == ["failed.json"]
+        backup(job.context)
+    assert [key.rsplit("/", 1)[1] for key in job.repository.objects] == ["failed.json"]
 
 
 @pytest.mark.parametrize("is_mixed", [False, True])
 def test_a_file_is_only_worth_something_within_its_own_base_backup(*, is_mixed: bool) -> None:
-    world = failed_world()
-    (earlier,) = world.journal.known.values()
+    job = failed_job()
+    (earlier,) = job.journal.known.values()
     (stored,) = earlier.parts
     as_file = replace(stored, kind=PartKind.FILE, relation=None, details={"path": "base/5/1259"})
-    reusable = Reusable(world.repository, replace(earlier, parts=(as_file,)), is_mixed=is_mixed)
+    reusable = Reusable(job.repository, replace(earlier, parts=(as_file,)), is_mixed=is_mixed)
     plan = PartPlan(name=stored.name, kind=PartKind.FILE, details={"path": "base/5/1259"})
     found = reusable.part_for(plan, stored.key, advance=lambda _: None)
     assert (found is None) == is_mixed
 
 
 def test_with_nothing_to_resume_a_whole_backup_is_made() -> None:
-    world = World()
-    assert backup(world.context, RESUME).manifest.consistency is Consistency.SNAPSHOT
+    job = MemoryJob()
+    assert backup(job.context, RESUME).manifest.consistency is Consistency.SNAPSHOT
 
 
 def test_a_snapshot_is_let_go_once_there_is_a_backup_or_nothing_to_go_on_with() -> None:
-    world = failed_world(resumable=False)
-    assert [each.was_let_go for each in world.source.snapshots] == [["given up"]]
-    backup(world.context)
-    assert world.source.snapshots[-1].was_let_go == ["finished"]
+    job = failed_job(resumable=False)
+    assert [each.was_let_go for each in job.source.snapshots] == [["given up"]]
+    backup(job.context)
+    assert job.source.snapshots[-1].was_let_go == ["finished"]
 
 
 def test_a_snapshot_is_left_to_whoever_resumes_and_told_what_is_stored_already() -> None:
-    world = failed_world()
-    assert world.source.snapshots[-1].was_let_go == []
-    world.source.held = SNAPSHOT
-    backup(world.context, RESUME)
-    again = world.source.snapshots[-1]
+    job = failed_job()
+    assert job.source.snapshots[-1].was_let_go == []
+    job.source.held = SNAPSHOT
+    backup(job.context, RESUME)
+    again = job.source.snapshots[-1]
     assert again.went_on_from == ["data/public.orders.copy"]
     assert again.was_let_go == ["finished"]
 
 
 def test_what_another_moment_has_stored_is_not_gone_on_from() -> None:
-    world = failed_world()
-    backup(world.context, MIXED)
-    assert world.source.snapshots[-1].went_on_from == []
+    job = failed_job()
+    backup(job.context, MIXED)
+    assert job.source.snapshots[-1].went_on_from == []
 
 
 def test_a_run_that_had_stored_nothing_is_begun_anew_without_being_asked_twice() -> None:
-    world = failed_world()
-    ((key, earlier),) = world.journal.known.items()
-    world.journal.known[key] = replace(earlier, parts=())
-    manifest = backup(world.context, RESUME).manifest
+    job = failed_job()
+    ((key, earlier),) = job.journal.known.items()
+    job.journal.known[key] = replace(earlier, parts=())
+    manifest = backup(job.context, RESUME).manifest
     assert manifest.consistency is Consistency.SNAPSHOT
     assert "resumed_parts" not in manifest.proof
 
 
 def test_a_run_that_was_killed_after_its_manifest_is_finished_and_a_new_one_is_made() -> None:
-    world = World()
-    first = backup(world.context).manifest
-    world.journal.begin(
+    job = MemoryJob()
+    first = backup(job.context).manifest
+    job.journal.begin(
         Unfinished(
             job="shop",
             name=first.name,
             run_id=first.run_id,
-            database=world.source.database,
+            database=job.source.database,
             snapshot=SNAPSHOT,
             started_at=first.started_at,
             snapshot_at=first.snapshot_at,
             parts=first.parts,
         )
     )
-    world.clock.advance(timedelta(minutes=1))
-    assert backup(world.context, RESUME).manifest.name != first.name
-    assert len(Catalog(world.repository).survey("shop").manifests) == 2
+    job.clock.advance(timedelta(minutes=1))
+    assert backup(job.context, RESUME).manifest.name != first.name
+    assert len(Catalog(job.repository).survey("shop").manifests) == 2
 
 
 def test_what_a_source_needs_to_go_on_stands_in_the_journal_and_never_in_the_manifest() -> None:
-    world = failed_world()
-    (earlier,) = world.journal.known.values()
+    job = failed_job()
+    (earlier,) = job.journal.known.values()
     assert [part.memo for part in earlier.parts] == ["seen in public.orders"]
-    world.source.held = SNAPSHOT
-    made = backup(world.context, RESUME).manifest
-    assert {part.memo for part in Catalog(world.repository).find(made.backup_id).parts} == {""}
-    assert not any(b"seen in" in content for content in world.repository.objects.values())
+    job.source.held = SNAPSHOT
+    made = backup(job.context, RESUME).manifest
+    assert {part.memo for part in Catalog(job.repository).find(made.backup_id).parts} == {""}
+    assert not any(b"seen in" in content for content in job.repository.objects.values())

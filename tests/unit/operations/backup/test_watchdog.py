@@ -17,7 +17,7 @@ from holdfast.operations.backup.job import backup
 from holdfast.ports.source import Blobs
 from holdfast.runtime.cleanup import waiting_for
 from tests.fakes.source import FakeSnapshot, FakeSource, table
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 
 class Stuck(FakeSource):
@@ -34,25 +34,25 @@ class Stuck(FakeSource):
 
 
 def test_a_snapshot_that_is_not_opened_in_time_is_given_up_and_says_what_it_waited_for() -> None:
-    world = World(timeout=timedelta(milliseconds=200))
-    world.source = Stuck(table("orders", "1,ann"))
+    job = MemoryJob(timeout=timedelta(milliseconds=200))
+    job.source = Stuck(table("orders", "1,ann"))
     with pytest.raises(DeadlineExceeded, match="held by pid 7") as caught:
-        backup(world.context)
+        backup(job.context)
     assert "snapshot is not taken yet" in caught.value.message
     assert "holdfast plan" in caught.value.hint
-    assert world.stored_names() == ["failed.json"]
-    assert world.ledger.last("shop", count=1)[0].exit_code == DeadlineExceeded.exit_code
-    world.source = FakeSource(table("orders", "1,ann"))
-    world.timeout = None
-    backup(world.context)
+    assert job.stored_names() == ["failed.json"]
+    assert job.ledger.last("shop", count=1)[0].exit_code == DeadlineExceeded.exit_code
+    job.source = FakeSource(table("orders", "1,ann"))
+    job.timeout = None
+    backup(job.context)
 
 
 def test_a_job_that_is_lost_while_its_snapshot_is_opened_is_given_up() -> None:
-    world = World()
-    world.source = Stuck(table("orders", "1,ann"))
-    world.guard.hold_given.lost = "another host has taken it over"
+    job = MemoryJob()
+    job.source = Stuck(table("orders", "1,ann"))
+    job.guard.hold_given.lost = "another host has taken it over"
     with pytest.raises(LeaseLost, match="another host has taken it over"):
-        backup(world.context)
+        backup(job.context)
 
 
 def test_the_deadline_counts_the_opening_and_the_reads_together(
@@ -76,7 +76,7 @@ def test_the_deadline_counts_the_opening_and_the_reads_together(
             hours[0] += 1
             return super().wait(timeout)
 
-    world = World(timeout=timedelta(minutes=90))
-    world.source = Slow(dataclasses.replace(table("orders", "1,ann"), waits_for=AnHour()))
+    job = MemoryJob(timeout=timedelta(minutes=90))
+    job.source = Slow(dataclasses.replace(table("orders", "1,ann"), waits_for=AnHour()))
     with pytest.raises(DeadlineExceeded, match=r"took longer than 1:30:00$"):
-        backup(world.context)
+        backup(job.context)

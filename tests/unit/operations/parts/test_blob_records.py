@@ -20,7 +20,7 @@ from holdfast.operations.verify.quick import quick
 from holdfast.pipeline.encryption import Identities
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 VALUE = b"a long value " * 5000 + bytes(range(256))
 OURS = Identities.generate()
@@ -28,7 +28,7 @@ CODECS = pytest.mark.parametrize("codec", [Codec.ZSTD, Codec.GZIP, Codec.NONE])
 SEALED = pytest.mark.parametrize("is_sealed", [False, True], ids=["open", "sealed"])
 
 
-class Kept(World):
+class Kept(MemoryJob):
     """A job with one long value."""
 
     def __init__(self, codec: Codec = Codec.ZSTD, *, is_sealed: bool = False) -> None:
@@ -78,15 +78,15 @@ SHORTER = {
 @CODECS
 @SEALED
 def test_how_a_value_is_stored_is_noted_and_found_as_noted(codec: Codec, is_sealed: bool) -> None:
-    world = Kept(codec, is_sealed=is_sealed)
-    for manifest in (world.backup(), world.backup()):
+    job = Kept(codec, is_sealed=is_sealed)
+    for manifest in (job.backup(), job.backup()):
         (blob,) = manifest.blobs
-        content = world.repository.objects[blob.key]
+        content = job.repository.objects[blob.key]
         assert (blob.stored_bytes, blob.stored_sha256) == (
             len(content),
             sha256(content).hexdigest(),
         )
-        assert world.quick(manifest).bad == world.full(manifest).bad == ()
+        assert job.quick(manifest).bad == job.full(manifest).bad == ()
 
 
 @CODECS
@@ -95,28 +95,28 @@ def test_how_a_value_is_stored_is_noted_and_found_as_noted(codec: Codec, is_seal
 def test_a_value_of_another_size_passes_neither_a_quick_look_nor_a_full_one(
     codec: Codec, is_sealed: bool, change: str
 ) -> None:
-    world = Kept(codec, is_sealed=is_sealed)
-    manifest = world.backup()
+    job = Kept(codec, is_sealed=is_sealed)
+    manifest = job.backup()
     (blob,) = manifest.blobs
-    world.damage(blob, SHORTER[change])
-    assert names(world.quick(manifest)) == [blob.key]
-    assert names(world.full(manifest)) == [blob.key]
-    assert names(world.full(manifest, opened=False)) == [blob.key]
+    job.damage(blob, SHORTER[change])
+    assert names(job.quick(manifest)) == [blob.key]
+    assert names(job.full(manifest)) == [blob.key]
+    assert names(job.full(manifest, opened=False)) == [blob.key]
 
 
 @CODECS
 @SEALED
 def test_one_flipped_bit_at_any_place_of_a_value_is_found(codec: Codec, is_sealed: bool) -> None:
-    world = Kept(codec, is_sealed=is_sealed)
-    manifest = world.backup()
+    job = Kept(codec, is_sealed=is_sealed)
+    manifest = job.backup()
     (blob,) = manifest.blobs
     places = {*range(40), *range(40, blob.stored_bytes, 997), *range(-9, 0)}
     for at in places:
         for bit in (1, 128):
-            world.damage(blob, lambda data, at=at, bit=bit: _flipped(data, at, bit))  # type: ignore[misc]
-            assert names(world.full(manifest)) == [blob.key], (at, bit)
-            world.damage(blob, lambda data, at=at, bit=bit: _flipped(data, at, bit))  # type: ignore[misc]
-    assert world.full(manifest).bad == ()
+            job.damage(blob, lambda data, at=at, bit=bit: _flipped(data, at, bit))  # type: ignore[misc]
+            assert names(job.full(manifest)) == [blob.key], (at, bit)
+            job.damage(blob, lambda data, at=at, bit=bit: _flipped(data, at, bit))  # type: ignore[misc]
+    assert job.full(manifest).bad == ()
 
 
 def _flipped(data: bytes, at: int, bit: int) -> bytes:
@@ -130,48 +130,48 @@ def _flipped(data: bytes, at: int, bit: int) -> bytes:
 def test_a_value_of_which_only_the_content_was_noted_has_to_be_whole_all_the_same(
     codec: Codec, change: str
 ) -> None:
-    world = Kept(codec)
-    manifest = world.backup()
+    job = Kept(codec)
+    manifest = job.backup()
     (blob,) = manifest.blobs
-    world.as_the_first_release(manifest)
-    assert world.quick(manifest).bad == world.full(manifest).bad == ()
-    world.damage(blob, SHORTER[change])
-    assert names(world.full(manifest)) == [blob.key]
+    job.as_the_first_release(manifest)
+    assert job.quick(manifest).bad == job.full(manifest).bad == ()
+    job.damage(blob, SHORTER[change])
+    assert names(job.full(manifest)) == [blob.key]
     if codec is Codec.NONE or change == "emptied":
-        assert names(world.quick(manifest)) == [blob.key]
+        assert names(job.quick(manifest)) == [blob.key]
 
 
 @SEALED
 def test_a_damaged_value_that_comes_again_is_good_for_every_backup_that_refers_to_it(
     is_sealed: bool,
 ) -> None:
-    world = Kept(Codec.ZSTD, is_sealed=is_sealed)
-    earlier = world.backup()
+    job = Kept(Codec.ZSTD, is_sealed=is_sealed)
+    earlier = job.backup()
     (blob,) = earlier.blobs
-    world.damage(blob, SHORTER["cut in half"])
+    job.damage(blob, SHORTER["cut in half"])
     # Another release of the compressor, or another level: the same content in other bytes.
-    context = world.context
+    context = job.context
     later = backup(replace(context, job=replace(context.job, level=1))).manifest
     (anew,) = later.blobs
     assert anew.key == blob.key
     assert anew.stored_sha256 != blob.stored_sha256
-    again = world.backup()
+    again = job.backup()
     assert again.blobs == later.blobs
     for manifest in (earlier, later, again):
-        assert world.quick(manifest).bad == world.full(manifest).bad == ()
-        assert world.full(manifest, opened=False).bad == ()
+        assert job.quick(manifest).bad == job.full(manifest).bad == ()
+        assert job.full(manifest, opened=False).bad == ()
     offsite = MemoryRepository()
-    report = copy("shop", copying(world, offsite), FakeProgress())
+    report = copy("shop", copying(job, offsite), FakeProgress())
     assert report.exit_code == 0
-    assert offsite.objects[blob.key] == world.repository.objects[blob.key]
+    assert offsite.objects[blob.key] == job.repository.objects[blob.key]
 
 
-def copying(world: World, offsite: MemoryRepository) -> CopyContext:
+def copying(job: MemoryJob, offsite: MemoryRepository) -> CopyContext:
     return CopyContext(
-        source=world.repository,
+        source=job.repository,
         target=offsite,
-        believed=world.repository,
-        guard=world.guard,
+        believed=job.repository,
+        guard=job.guard,
         at_once=1,
     )
 
@@ -182,13 +182,13 @@ def copying(world: World, offsite: MemoryRepository) -> CopyContext:
 def test_a_damaged_value_is_not_copied_as_a_good_one(
     is_sealed: bool, is_old: bool, change: str
 ) -> None:
-    world = Kept(Codec.ZSTD, is_sealed=is_sealed)
-    manifest = world.backup()
+    job = Kept(Codec.ZSTD, is_sealed=is_sealed)
+    manifest = job.backup()
     if is_old and not is_sealed:
-        world.as_the_first_release(manifest)
-    world.damage(manifest.blobs[0], SHORTER[change])
+        job.as_the_first_release(manifest)
+    job.damage(manifest.blobs[0], SHORTER[change])
     offsite = MemoryRepository()
-    report = copy("shop", copying(world, offsite), FakeProgress())
+    report = copy("shop", copying(job, offsite), FakeProgress())
     assert report.exit_code == 31
     assert manifest_key(manifest.backup_id) not in offsite.objects
     assert manifest.blobs[0].key not in offsite.objects
@@ -196,11 +196,11 @@ def test_a_damaged_value_is_not_copied_as_a_good_one(
 
 def test_the_same_content_in_other_bytes_is_told_where_no_backup_has_stored_it_so() -> None:
     """Whoever can write to the repository may do that: it is another object than was stored."""
-    world = Kept(Codec.ZSTD)
-    manifest = world.backup()
+    job = Kept(Codec.ZSTD)
+    manifest = job.backup()
     (blob,) = manifest.blobs
     # A frame that holds nothing, and that every tool passes over.
-    world.damage(blob, lambda data: data + b"\x50\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"hey")
+    job.damage(blob, lambda data: data + b"\x50\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"hey")
     bare = replace(blob, stored_bytes=0, stored_sha256="")
-    assert b"".join(proven_blob(world.repository, bare)) == VALUE
-    assert names(world.quick(manifest)) == names(world.full(manifest)) == [blob.key]
+    assert b"".join(proven_blob(job.repository, bare)) == VALUE
+    assert names(job.quick(manifest)) == names(job.full(manifest)) == [blob.key]

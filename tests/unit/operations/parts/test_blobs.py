@@ -15,7 +15,7 @@ from holdfast.operations.parts.blobs import BlobKeeper, proven_blob
 from holdfast.operations.prune import prune
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import table
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 VALUE = b"a long value" * 100_000
 NAME = sha256(VALUE).hexdigest()
@@ -84,26 +84,26 @@ def test_other_bytes_than_its_name_says_are_not_kept() -> None:
 
 
 def test_prune_drops_what_no_backup_refers_to_and_nothing_else() -> None:
-    world = World(table("orders", "1"))
-    world.source.values = {b"x" * 1000, b"y" * 1000}
-    backup(world.context)
-    world.source.values = {b"y" * 1000}
+    job = MemoryJob(table("orders", "1"))
+    job.source.values = {b"x" * 1000, b"y" * 1000}
+    backup(job.context)
+    job.source.values = {b"y" * 1000}
     for _ in range(2):
-        backup(world.context)
-    prune(world.context, dry_run=False)
-    blobs = {key for key in world.repository.objects if "/blobs/" in key}
+        backup(job.context)
+    prune(job.context, dry_run=False)
+    blobs = {key for key in job.repository.objects if "/blobs/" in key}
     assert {key.split("/")[-1] for key in blobs} == {f"{sha256(b'y' * 1000).hexdigest()}.zst"}
-    kept = Catalog(world.repository).survey("shop").manifests
+    kept = Catalog(job.repository).survey("shop").manifests
     assert all({blob.key for blob in each.blobs} == blobs for each in kept)
 
 
 def test_while_a_manifest_is_damaged_no_blob_is_dropped() -> None:
-    world = World(table("orders", "1"))
-    world.source.values = {b"x" * 1000}
-    first = backup(world.context).manifest
-    world.source.values = set()
+    job = MemoryJob(table("orders", "1"))
+    job.source.values = {b"x" * 1000}
+    first = backup(job.context).manifest
+    job.source.values = set()
     for _ in range(3):
-        backup(world.context)
-    world.repository.flip_bit(f"{first.backup_id}/manifest.json", at=200)
-    prune(world.context, dry_run=False)
-    assert any("/blobs/" in key for key in world.repository.objects)
+        backup(job.context)
+    job.repository.flip_bit(f"{first.backup_id}/manifest.json", at=200)
+    prune(job.context, dry_run=False)
+    assert any("/blobs/" in key for key in job.repository.objects)

@@ -24,7 +24,7 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 SIGNER, THIEF = Signer.generate(), Signer.generate()
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -39,8 +39,8 @@ def signed(repository: Repository, signer: Signer | None = SIGNER) -> SignedMani
     return SignedManifests(repository, signer=lambda: signer, trusted=[SIGNER.public_key])
 
 
-def context_of(world: World, opened: Callable[[Repository], Repository]) -> Context:
-    return replace(world.context, repository=opened(world.repository))
+def context_of(job: MemoryJob, opened: Callable[[Repository], Repository]) -> Context:
+    return replace(job.context, repository=opened(job.repository))
 
 
 def failure(backup_id: str, *, failed_at: datetime = LONG_AGO, database: str = "shop") -> bytes:
@@ -62,19 +62,19 @@ def failure(backup_id: str, *, failed_at: datetime = LONG_AGO, database: str = "
     )
 
 
-def unfinished_world(opened: Callable[[Repository], Repository]) -> tuple[World, str]:
+def unfinished_job(opened: Callable[[Repository], Repository]) -> tuple[MemoryJob, str]:
     """A backup that failed and can be gone on with, beside a good one that came before it."""
-    world = World(table("orders", "1,ann"))
-    world.workers, world.resumable = 1, True
-    backup(context_of(world, opened))
+    job = MemoryJob(table("orders", "1,ann"))
+    job.workers, job.resumable = 1, True
+    backup(context_of(job, opened))
     cut_off = BackupFailed("cannot read: cut off")
-    world.source = FakeSource(
+    job.source = FakeSource(
         table("orders", "1,ann"), table("zz_last", "1", "2", fails_with=cut_off)
     )
     with pytest.raises(HoldfastError):
-        backup(context_of(world, opened))
-    (unfinished,) = world.journal.unfinished("shop")
-    return world, unfinished.backup_id
+        backup(context_of(job, opened))
+    (unfinished,) = job.journal.unfinished("shop")
+    return job, unfinished.backup_id
 
 
 @pytest.mark.parametrize("opened", [as_it_is, signed])
@@ -82,48 +82,48 @@ def unfinished_world(opened: Callable[[Repository], Repository]) -> tuple[World,
 def test_a_record_of_a_failure_that_names_another_backup_removes_nothing(
     opened: Callable[[Repository], Repository], named: str
 ) -> None:
-    world = World()
-    good = [backup(context_of(world, opened)).manifest for _ in range(2)]
+    job = MemoryJob()
+    good = [backup(context_of(job, opened)).manifest for _ in range(2)]
     theirs = {
         key.replace("shop/", f"{named}/", 1): content
-        for key, content in world.repository.objects.items()
+        for key, content in job.repository.objects.items()
     }
-    world.repository.objects |= theirs
+    job.repository.objects |= theirs
     foreign = failure(good[0].backup_id.replace("shop/", f"{named}/", 1))
-    world.repository.objects[failure_key(FOREIGN)] = foreign
-    before = dict(world.repository.objects)
-    report = prune(context_of(world, opened), dry_run=False)
-    assert world.repository.objects == before
+    job.repository.objects[failure_key(FOREIGN)] = foreign
+    before = dict(job.repository.objects)
+    report = prune(context_of(job, opened), dry_run=False)
+    assert job.repository.objects == before
     assert [each.backup_id for each in report.damaged] == [FOREIGN]
     assert not report.forgotten
 
 
 def test_a_record_of_a_failure_in_a_place_of_its_own_is_forgotten_with_that_place_alone() -> None:
-    world = World()
-    backup(world.context)
-    before = dict(world.repository.objects)
-    world.repository.objects[failure_key(FOREIGN)] = failure(FOREIGN)
-    report = prune(world.context, dry_run=False)
+    job = MemoryJob()
+    backup(job.context)
+    before = dict(job.repository.objects)
+    job.repository.objects[failure_key(FOREIGN)] = failure(FOREIGN)
+    report = prune(job.context, dry_run=False)
     assert [each.backup_id for each in report.forgotten] == [FOREIGN]
-    assert world.repository.objects == before
+    assert job.repository.objects == before
 
 
 @pytest.mark.parametrize("file", ["failed.json", "pruned", "manifest.json"])
 @pytest.mark.parametrize("place", ["shop/blobs", "shop/parts", "shop/blobs/ab", "shop/latest"])
 def test_no_record_counts_where_no_backup_can_be(file: str, place: str) -> None:
     """`shop/blobs/pruned` removed every long value of the job."""
-    world = World()
-    world.blob_grace = timedelta(days=1)
-    backup(world.context)
-    world.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
+    job = MemoryJob()
+    job.blob_grace = timedelta(days=1)
+    backup(job.context)
+    job.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
     name = place.partition("/")[2]
     content = {"failed.json": failure(f"shop/{name}"), "pruned": MARK_CONTENT}
-    world.repository.objects[f"{place}/{file}"] = content.get(file, b"{}")
-    before = dict(world.repository.objects)
-    prune(world.context, dry_run=False)
-    backup(world.context)
-    repair(world.context, dry_run=False)
-    assert before.items() <= world.repository.objects.items()
+    job.repository.objects[f"{place}/{file}"] = content.get(file, b"{}")
+    before = dict(job.repository.objects)
+    prune(job.context, dry_run=False)
+    backup(job.context)
+    repair(job.context, dry_run=False)
+    assert before.items() <= job.repository.objects.items()
 
 
 def _unsigned(content: bytes, _key: str) -> bytes:
@@ -147,12 +147,12 @@ def _of_another_place(content: bytes, key: str) -> bytes:
 def test_where_a_repository_signs_a_forged_record_of_a_failure_costs_nothing_that_was_kept(
     forge: Callable[[bytes, str], bytes],
 ) -> None:
-    world, unfinished = unfinished_world(signed)
+    job, unfinished = unfinished_job(signed)
     key = failure_key(unfinished)
-    world.repository.objects[key] = forge(failure(unfinished), key)
-    before = dict(world.repository.objects)
-    report = prune(context_of(world, signed), dry_run=False)
-    assert world.repository.objects == before
+    job.repository.objects[key] = forge(failure(unfinished), key)
+    before = dict(job.repository.objects)
+    report = prune(context_of(job, signed), dry_run=False)
+    assert job.repository.objects == before
     assert [each.backup_id for each in report.damaged] == [unfinished]
 
 
@@ -161,55 +161,55 @@ def test_where_a_repository_signs_a_forged_record_of_a_failure_costs_nothing_tha
 def test_where_a_repository_signs_a_forged_mark_costs_nothing_that_was_kept(
     forge: Callable[[bytes, str], bytes], run: Callable[..., object]
 ) -> None:
-    world, unfinished = unfinished_world(signed)
+    job, unfinished = unfinished_job(signed)
     key = mark_key(unfinished)
-    world.repository.objects[key] = forge(MARK_CONTENT, key)
-    before = dict(world.repository.objects)
-    run(context_of(world, signed), dry_run=False)
-    assert world.repository.objects == before
+    job.repository.objects[key] = forge(MARK_CONTENT, key)
+    before = dict(job.repository.objects)
+    run(context_of(job, signed), dry_run=False)
+    assert job.repository.objects == before
 
 
 def test_our_own_mark_is_signed_and_its_prune_is_finished() -> None:
-    world = World()
-    made = [backup(context_of(world, signed)).manifest for _ in range(3)]
+    job = MemoryJob()
+    made = [backup(context_of(job, signed)).manifest for _ in range(3)]
     locked = made[0].parts[1].key
-    world.repository.locked.add(locked)
-    prune(context_of(world, signed), dry_run=False)
-    assert b'"signature"' in world.repository.objects[mark_key(made[0].backup_id)]
-    world.repository.locked.clear()
-    report = prune(context_of(world, signed), dry_run=False)
+    job.repository.locked.add(locked)
+    prune(context_of(job, signed), dry_run=False)
+    assert b'"signature"' in job.repository.objects[mark_key(made[0].backup_id)]
+    job.repository.locked.clear()
+    report = prune(context_of(job, signed), dry_run=False)
     assert report.finished == (made[0].backup_id,)
-    assert not [key for key in world.repository.objects if key.startswith(made[0].backup_id)]
+    assert not [key for key in job.repository.objects if key.startswith(made[0].backup_id)]
 
 
 def test_what_a_host_without_a_key_began_to_prune_is_left_to_repair() -> None:
     def keyless(repository: Repository) -> Repository:
         return signed(repository, signer=None)
 
-    world = World()
-    made = [backup(context_of(world, signed)).manifest for _ in range(3)]
-    world.repository.locked.add(made[0].parts[1].key)
-    prune(context_of(world, keyless), dry_run=False)
-    world.repository.locked.clear()
-    assert prune(context_of(world, keyless), dry_run=False).finished == ()
-    (left,) = repair(context_of(world, keyless), dry_run=False).leftovers
+    job = MemoryJob()
+    made = [backup(context_of(job, signed)).manifest for _ in range(3)]
+    job.repository.locked.add(made[0].parts[1].key)
+    prune(context_of(job, keyless), dry_run=False)
+    job.repository.locked.clear()
+    assert prune(context_of(job, keyless), dry_run=False).finished == ()
+    (left,) = repair(context_of(job, keyless), dry_run=False).leftovers
     assert (left.what, left.fate) == (made[0].backup_id, Fate.REMOVED)
-    assert not [key for key in world.repository.objects if key.startswith(made[0].backup_id)]
+    assert not [key for key in job.repository.objects if key.startswith(made[0].backup_id)]
 
 
 def test_a_record_of_a_failure_that_cannot_be_read_keeps_nobody_from_his_work() -> None:
-    world = World()
-    world.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
-    world.repository.objects[failure_key(FOREIGN)] = b"{"
-    kept = backup(world.context).manifest
-    report = prune(world.context, dry_run=False)
+    job = MemoryJob()
+    job.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
+    job.repository.objects[failure_key(FOREIGN)] = b"{"
+    kept = backup(job.context).manifest
+    report = prune(job.context, dry_run=False)
     assert [each.backup_id for each in report.damaged] == [FOREIGN]
-    assert "shop/blobs/ab/abcd.zst" not in world.repository.objects
-    assert reread(world.reader, "shop", budget=timedelta(hours=1), workers=1).exit_code == 0
+    assert "shop/blobs/ab/abcd.zst" not in job.repository.objects
+    assert reread(job.reader, "shop", budget=timedelta(hours=1), workers=1).exit_code == 0
     copying = CopyContext(
-        source=world.repository,
+        source=job.repository,
         target=MemoryRepository(),
-        believed=world.repository,
+        believed=job.repository,
         require_believed=lambda _key, _content: None,
         guard=MemoryGuard(),
         at_once=1,
@@ -219,14 +219,14 @@ def test_a_record_of_a_failure_that_cannot_be_read_keeps_nobody_from_his_work() 
 
 
 def test_what_holdfast_did_not_make_is_left_alone_and_told() -> None:
-    world = World()
-    backup(world.context)
-    world.repository.objects["shop/README.txt"] = b"do not touch"
-    world.repository.objects["shop/2026/notes"] = b"do not touch"
-    backup(world.context)
-    leftovers = repair(world.context, dry_run=False).leftovers
+    job = MemoryJob()
+    backup(job.context)
+    job.repository.objects["shop/README.txt"] = b"do not touch"
+    job.repository.objects["shop/2026/notes"] = b"do not touch"
+    backup(job.context)
+    leftovers = repair(job.context, dry_run=False).leftovers
     assert {each.what: each.fate for each in leftovers} == {
         "shop/README.txt": Fate.KEPT,
         "shop/2026/notes": Fate.KEPT,
     }
-    assert {"shop/README.txt", "shop/2026/notes"} <= world.repository.objects.keys()
+    assert {"shop/README.txt", "shop/2026/notes"} <= job.repository.objects.keys()

@@ -28,7 +28,7 @@ from holdfast.ports.repository import Stored
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 FULL = RepositoryFull("cannot store it: no room left")
 GONE = RepositoryUnreachable("cannot reach it: no route to host")
@@ -38,8 +38,8 @@ class TwoStores:
     """A job whose backups go to `main` and to `offsite`."""
 
     def __init__(self) -> None:
-        self.world = World()
-        self.main = self.world.repository
+        self.job = MemoryJob()
+        self.main = self.job.repository
         self.offsite = MemoryRepository()
         self.own_guard = MemoryGuard()
         self.guard = MemoryGuard()
@@ -50,7 +50,7 @@ class TwoStores:
             Mirror(name="main", repository=self.main, guard=self.own_guard),
             Mirror(name="offsite", repository=self.offsite, guard=self.guard),
         )
-        return replace(self.world.context, mirrors=mirrors, host_guard=MemoryGuard())
+        return replace(self.job.context, mirrors=mirrors, host_guard=MemoryGuard())
 
     def backup(self) -> RunReport:
         return backup(self.context)
@@ -58,7 +58,7 @@ class TwoStores:
     def is_good_in(self, repository: MemoryRepository) -> bool:
         if not Catalog(repository).survey("shop").manifests:
             return False
-        return verify(self.world.reader_of(repository), "shop/latest", workers=2).exit_code == 0
+        return verify(self.job.reader_of(repository), "shop/latest", workers=2).exit_code == 0
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_every_repository_gets_the_same_bytes_and_the_database_is_read_once(two:
     assert report.error is None
     assert two.main.objects == two.offsite.objects
     assert two.is_good_in(two.offsite)
-    assert two.world.source.opened == 1
+    assert two.job.source.opened == 1
 
 
 @pytest.mark.parametrize("error", [FULL, GONE], ids=lambda error: type(error).__name__)
@@ -87,7 +87,7 @@ def test_a_mirror_that_fails_fails_the_run_with_its_name_and_the_good_one_is_kep
     assert report.error.exit_code == error.exit_code
     assert "repository 'offsite'" in report.error.message
     assert "holdfast copy shop --to offsite" in report.error.hint
-    (run,) = two.world.ledger.last("shop", count=1)
+    (run,) = two.job.ledger.last("shop", count=1)
     assert (run.outcome, run.exit_code) == ("failed", error.exit_code)
 
 
@@ -115,13 +115,13 @@ def test_where_all_of_them_fail_the_run_fails_as_that_of_one_repository_does(
     two.main.refuse_puts_with, two.offsite.refuse_puts_with = FULL, GONE
     with pytest.raises(RepositoryFull):
         two.backup()
-    (run,) = two.world.ledger.last("shop", count=1)
+    (run,) = two.job.ledger.last("shop", count=1)
     assert run.outcome == "failed"
 
 
 def test_a_database_that_fails_leaves_nothing_in_any_of_them(two: TwoStores) -> None:
     broken = table("orders", "1,ann", fails_with=ValueError("the disk is on fire"))
-    two.world.source = FakeSource(broken)
+    two.job.source = FakeSource(broken)
     with pytest.raises(BackupFailed, match="on fire"):
         two.backup()
     for repository in (two.main, two.offsite):
@@ -133,7 +133,7 @@ def test_a_database_that_fails_leaves_nothing_in_any_of_them(two: TwoStores) -> 
 def test_a_value_that_is_kept_in_one_place_only_is_brought_to_the_other(
     two: TwoStores, lost: str
 ) -> None:
-    two.world.source.values = {b"a large object" * 1000}
+    two.job.source.values = {b"a large object" * 1000}
     two.backup()
     (key,) = (key for key in two.offsite.objects if "/blobs/" in key)
     half = two.offsite.objects.pop(key)[:50]
@@ -158,7 +158,7 @@ def test_where_somebody_owns_the_job_in_its_own_repository_the_run_is_skipped(
     with two.own_guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
         two.backup()
     assert two.offsite.objects == {}
-    (run,) = two.world.ledger.last("shop", count=1)
+    (run,) = two.job.ledger.last("shop", count=1)
     assert run.outcome == "skipped"
 
 

@@ -13,7 +13,7 @@ from holdfast.operations.parts.write import proven, store_part
 from holdfast.pipeline.compression import CompressZstd
 from holdfast.ports.source import PartStream
 from tests.fakes.source import FakeSnapshot
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ from tests.support.worlds import World
 def test_a_part_is_compressed_as_its_plan_says(
     compress: bool, threads: int, codec: Codec, suffix: str
 ) -> None:
-    world = World()
-    with world.source.open(workers=1) as snapshot:
+    job = MemoryJob()
+    with job.source.open(workers=1) as snapshot:
         plan = replace(snapshot.parts[0], compress=compress, compress_threads=threads)
-        part = store_part(world.context, snapshot, "shop/1", plan, advance=lambda _: None)
+        part = store_part(job.context, snapshot, "shop/1", plan, advance=lambda _: None)
     assert part.codec is codec
     assert part.key == f"shop/1/parts/data/public.orders.copy{suffix}"
-    assert b"".join(proven(world.repository, part)) == b"1,ann\n2,bob\n3,eve\n"
+    assert b"".join(proven(job.repository, part)) == b"1,ann\n2,bob\n3,eve\n"
     assert (part.stored_sha256 == part.plain_sha256) is not compress
 
 
@@ -37,13 +37,13 @@ def test_a_restore_reads_by_one_fingerprint_and_the_codecs_own_checksum() -> Non
     noise = b"".join(sha256(bytes([number])).digest() for number in range(200))
     compress = CompressZstd(3)
     frame = bytearray(b"".join([*compress.feed(noise), *compress.finish()]))
-    world = World()
-    with world.source.open(workers=1) as snapshot:
+    job = MemoryJob()
+    with job.source.open(workers=1) as snapshot:
         plan = snapshot.parts[0]
-        part = store_part(world.context, snapshot, "shop/1", plan, advance=lambda _: None)
+        part = store_part(job.context, snapshot, "shop/1", plan, advance=lambda _: None)
     # As if the compressor had written what it was not given: the stored bytes are as they were.
     frame[len(frame) // 2] ^= 1
-    world.repository.put("frame", [bytes(frame)])
+    job.repository.put("frame", [bytes(frame)])
     wrong = replace(
         part,
         key="frame",
@@ -53,10 +53,10 @@ def test_a_restore_reads_by_one_fingerprint_and_the_codecs_own_checksum() -> Non
         plain_sha256=sha256(noise).hexdigest(),
     )
     with pytest.raises(VerifyFailed, match="checksum"):
-        list(proven(world.repository, wrong, both=False))
+        list(proven(job.repository, wrong, both=False))
     other = replace(part, stored_sha256=part.plain_sha256)
     with pytest.raises(VerifyFailed, match="stored SHA-256"):
-        list(proven(world.repository, other, both=False))
+        list(proven(job.repository, other, both=False))
 
 
 class Upside:
@@ -90,11 +90,11 @@ class BringingSnapshot(FakeSnapshot):
 
 
 def test_a_stream_that_brings_a_compressor_is_stored_as_that_one_writes_it() -> None:
-    world = World()
-    with world.source.open(workers=1) as snapshot:
+    job = MemoryJob()
+    with job.source.open(workers=1) as snapshot:
         plan = snapshot.parts[0]
     bringing = BringingSnapshot(tables=())
-    part = store_part(world.context, bringing, "shop/1", plan, advance=lambda _: None)
+    part = store_part(job.context, bringing, "shop/1", plan, advance=lambda _: None)
     assert part.codec is Codec.ZSTD
     assert part.plain_sha256 == sha256(b"plain").hexdigest()
     assert part.stored_sha256 == sha256(b"nialpend").hexdigest()

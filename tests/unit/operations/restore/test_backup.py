@@ -20,74 +20,74 @@ from holdfast.operations.backup.job import backup
 from holdfast.operations.restore.backup import RestoreChoice, RestoreReport, restore
 from tests.fakes.progress import FakeProgress
 from tests.fakes.source import FakeTarget, table
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 
-def restored(world: World, target: FakeTarget, *tables: str) -> RestoreReport:
+def restored(job: MemoryJob, target: FakeTarget, *tables: str) -> RestoreReport:
     choice = RestoreChoice(backup_id="shop/latest", tables=tables, workers=2)
-    return restore(world.repository, target, choice, progress=world.progress)
+    return restore(job.repository, target, choice, progress=job.progress)
 
 
 def test_everything_comes_back_and_is_counted() -> None:
-    world = World()
-    manifest = backup(world.context).manifest
-    world.progress = FakeProgress()
+    job = MemoryJob()
+    manifest = backup(job.context).manifest
+    job.progress = FakeProgress()
     target = FakeTarget()
-    report = restored(world, target)
+    report = restored(job, target)
     assert target.tables == {
         "public.orders": b"1,ann\n2,bob\n3,eve\n",
         "public.items": b"1,9\n",
         "public.empty": b"",
     }
     assert (report.rows, report.plain_bytes) == (4, manifest.plain_bytes)
-    assert world.progress.done_bytes == world.progress.total_bytes == 22
+    assert job.progress.done_bytes == job.progress.total_bytes == 22
 
 
 @pytest.mark.parametrize("name", ["public.items", "items"])
 def test_one_table_may_be_named_with_or_without_its_schema(name: str) -> None:
-    world = World()
-    backup(world.context)
+    job = MemoryJob()
+    backup(job.context)
     target = FakeTarget()
-    restored(world, target, name)
+    restored(job, target, name)
     assert list(target.tables) == ["public.items"]
 
 
 def test_a_partitioned_table_may_be_named_though_only_its_partitions_have_rows() -> None:
-    world = World()
-    manifest = backup(world.context).manifest
+    job = MemoryJob()
+    manifest = backup(job.context).manifest
     root = Relation(schema="public", name="sales")
-    world.repository.delete(f"{manifest.backup_id}/manifest.json")
+    job.repository.delete(f"{manifest.backup_id}/manifest.json")
     parts = tuple(dataclasses.replace(part, ancestors=(root,)) for part in manifest.parts)
-    Catalog(world.repository).commit(dataclasses.replace(manifest, parts=parts))
+    Catalog(job.repository).commit(dataclasses.replace(manifest, parts=parts))
     target = FakeTarget()
-    restored(world, target, "sales")
+    restored(job, target, "sales")
     assert target.requests[0].tables == (root,)
     assert len(target.tables) == 3
 
 
 def test_a_table_that_the_backup_does_not_hold_is_named() -> None:
-    world = World()
-    backup(world.context)
+    job = MemoryJob()
+    backup(job.context)
     with pytest.raises(BackupNotFound, match=r"'public\.nothing'.*holds no such table"):
-        restored(world, FakeTarget(), "public.nothing")
+        restored(job, FakeTarget(), "public.nothing")
 
 
 def test_a_damaged_part_is_not_loaded_to_its_end() -> None:
-    world = World(table("orders", *[f"{number},row" for number in range(1000)]))
-    manifest = backup(world.context).manifest
-    world.repository.flip_bit(manifest.parts[0].key, at=manifest.parts[0].stored_bytes - 1)
+    job = MemoryJob(table("orders", *[f"{number},row" for number in range(1000)]))
+    manifest = backup(job.context).manifest
+    job.repository.flip_bit(manifest.parts[0].key, at=manifest.parts[0].stored_bytes - 1)
     target = FakeTarget()
     with pytest.raises(VerifyFailed, match=r"public\.orders"):
-        restored(world, target)
+        restored(job, target)
     assert target.tables == {}
 
 
 def test_a_target_that_holds_something_is_refused() -> None:
-    world = World()
-    backup(world.context)
+    job = MemoryJob()
+    backup(job.context)
     target = FakeTarget(existing=["public.orders"])
     with pytest.raises(TargetNotEmpty):
-        restored(world, target)
+        restored(job, target)
 
 
 class Drawer:
@@ -108,17 +108,15 @@ class FullDrawer:
 
 
 def half_restored(statements: FailedStatements) -> RestoreReport:
-    world, target = World(), FakeTarget()
-    backup(world.context)
+    job, target = MemoryJob(), FakeTarget()
+    backup(job.context)
     target.preamble = "SET a = 1;\n"
     target.failed = (
         FailedObject(kind="index", name="public.i", statement="CREATE INDEX i;\n", cause="no\nway"),
         FailedObject(kind="rows", name="public.t\n; DROP TABLE x;", statement="", cause="bad"),
     )
     choice = RestoreChoice(backup_id="shop/latest", keep_going=True)
-    report = restore(
-        world.repository, target, choice, progress=world.progress, statements=statements
-    )
+    report = restore(job.repository, target, choice, progress=job.progress, statements=statements)
     assert target.requests[0].keep_going
     return report
 
@@ -146,7 +144,7 @@ def test_a_script_that_cannot_be_kept_hides_nothing_of_what_was_restored() -> No
 
 
 def test_a_whole_restore_has_nothing_to_report_and_keeps_no_script() -> None:
-    world = World()
-    backup(world.context)
-    report = restored(world, FakeTarget())
+    job = MemoryJob()
+    backup(job.context)
+    report = restored(job, FakeTarget())
     assert (report.exit_code, report.failed, report.script) == (0, (), "")

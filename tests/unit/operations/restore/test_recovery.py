@@ -13,23 +13,23 @@ from holdfast.model.errors import TargetOutOfReach, Unsupported
 from holdfast.model.recovery import NO_TARGET, Recovery, RecoveryTarget, moment_of
 from holdfast.operations.restore.recovery import require_reachable
 from holdfast.operations.wal.push import push
-from tests.support.archives import Yard, archiving, name
 from tests.support.manifests import manifest
+from tests.support.memory_cluster import MemoryCluster, archiving, name
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Yard:
-    return Yard(tmp_path)
+def cluster(tmp_path: Path) -> MemoryCluster:
+    return MemoryCluster(tmp_path)
 
 
 def recovery(goal: RecoveryTarget, value: str = "", *, timeline: str = "latest") -> Recovery:
     return Recovery(goal=goal, value=value, timeline=timeline, restore_command="true %f %p")
 
 
-def reach(yard: Yard, backup: Manifest, wanted: Recovery) -> list[str]:
-    way = require_reachable(yard.world.repository, backup, wanted, clock=lambda: NOW)
+def reach(cluster: MemoryCluster, backup: Manifest, wanted: Recovery) -> list[str]:
+    way = require_reachable(cluster.job.repository, backup, wanted, clock=lambda: NOW)
     return list(way.notes)
 
 
@@ -44,11 +44,11 @@ def reach(yard: Yard, backup: Manifest, wanted: Recovery) -> list[str]:
     ],
 )
 def test_targets_behind_the_backup_are_reached_where_all_wal_is_there(
-    yard: Yard, wanted: Recovery
+    cluster: MemoryCluster, wanted: Recovery
 ) -> None:
-    made = yard.back_up(2, 3)
-    yard.archive(4, 5)
-    assert reach(yard, made, wanted) == []
+    made = cluster.back_up(2, 3)
+    cluster.archive(4, 5)
+    assert reach(cluster, made, wanted) == []
 
 
 @pytest.mark.parametrize(
@@ -61,62 +61,69 @@ def test_targets_behind_the_backup_are_reached_where_all_wal_is_there(
         (recovery(RecoveryTarget.LATEST, timeline="4"), "to timeline 4"),
     ],
 )
-def test_others_are_refused_with_the_cause(yard: Yard, wanted: Recovery, cause: str) -> None:
-    made = yard.back_up(2, 3)
-    yard.archive(4, 5)
+def test_others_are_refused_with_the_cause(
+    cluster: MemoryCluster, wanted: Recovery, cause: str
+) -> None:
+    made = cluster.back_up(2, 3)
+    cluster.archive(4, 5)
     with pytest.raises(TargetOutOfReach, match=cause):
-        reach(yard, made, wanted)
+        reach(cluster, made, wanted)
 
 
-def test_the_hint_names_the_newest_backup_that_ended_before(yard: Yard) -> None:
-    yard.back_up(1, 1, days_ago=2)
-    older = yard.back_up(2, 2, days_ago=1)
-    newest = yard.back_up(5, 5)
-    yard.archive(*range(1, 7))
+def test_the_hint_names_the_newest_backup_that_ended_before(cluster: MemoryCluster) -> None:
+    cluster.back_up(1, 1, days_ago=2)
+    older = cluster.back_up(2, 2, days_ago=1)
+    newest = cluster.back_up(5, 5)
+    cluster.archive(*range(1, 7))
     for wanted in (
         recovery(RecoveryTarget.LSN, "0/400000"),
         recovery(RecoveryTarget.TIME, "2026-11-19 12:00:00Z"),
     ):
         with pytest.raises(TargetOutOfReach) as raised:
-            reach(yard, newest, wanted)
+            reach(cluster, newest, wanted)
         assert raised.value.hint == f"restore {older.backup_id}, which ended before"
 
 
-def test_a_gap_is_refused_where_it_is_in_the_way_and_told_where_it_may_be(yard: Yard) -> None:
-    made = yard.back_up(2, 3)
-    yard.archive(4, 6, 7)
-    assert reach(yard, made, recovery(RecoveryTarget.LSN, "0/500000")) == []
-    assert reach(yard, made, recovery(RecoveryTarget.IMMEDIATE)) == []
+def test_a_gap_is_refused_where_it_is_in_the_way_and_told_where_it_may_be(
+    cluster: MemoryCluster,
+) -> None:
+    made = cluster.back_up(2, 3)
+    cluster.archive(4, 6, 7)
+    assert reach(cluster, made, recovery(RecoveryTarget.LSN, "0/500000")) == []
+    assert reach(cluster, made, recovery(RecoveryTarget.IMMEDIATE)) == []
     for goal in (RecoveryTarget.TIME, RecoveryTarget.NAME):
-        told = reach(yard, made, recovery(goal, "2026-11-20 12:00:00Z"))
+        told = reach(cluster, made, recovery(goal, "2026-11-20 12:00:00Z"))
         assert told == [f"WAL is missing: {name(5)}"]
     for wanted in (recovery(RecoveryTarget.LATEST), recovery(RecoveryTarget.LSN, "0/680000")):
         with pytest.raises(TargetOutOfReach, match=name(5)):
-            reach(yard, made, wanted)
+            reach(cluster, made, wanted)
 
 
-def test_the_way_leads_over_the_timelines_that_are_asked_for(yard: Yard) -> None:
-    made = yard.back_up(2, 2, days_ago=1)
-    yard.archive(2, 3, 4, 5)
-    yard.archive(4, 6, timeline=2)
-    push(archiving(yard.world.repository), yard.server.branch(2, "1\t0/480000\tno target"))
-    assert reach(yard, made, recovery(RecoveryTarget.LATEST, timeline="current")) == []
+def test_the_way_leads_over_the_timelines_that_are_asked_for(cluster: MemoryCluster) -> None:
+    made = cluster.back_up(2, 2, days_ago=1)
+    cluster.archive(2, 3, 4, 5)
+    cluster.archive(4, 6, timeline=2)
+    push(archiving(cluster.job.repository), cluster.server.branch(2, "1\t0/480000\tno target"))
+    assert reach(cluster, made, recovery(RecoveryTarget.LATEST, timeline="current")) == []
     with pytest.raises(TargetOutOfReach, match=name(5, timeline=2)):
-        reach(yard, made, recovery(RecoveryTarget.LATEST))
-    later = yard.back_up(5, 5)
+        reach(cluster, made, recovery(RecoveryTarget.LATEST))
+    later = cluster.back_up(5, 5)
     with pytest.raises(TargetOutOfReach, match="does not go on from this backup"):
-        reach(yard, later, recovery(RecoveryTarget.LATEST))
+        reach(cluster, later, recovery(RecoveryTarget.LATEST))
 
 
 @pytest.mark.parametrize(
     ("prepare", "error"),
-    [(lambda yard: yard.back_up(2, 3), TargetOutOfReach), (lambda _: manifest(), Unsupported)],
+    [
+        (lambda cluster: cluster.back_up(2, 3), TargetOutOfReach),
+        (lambda _: manifest(), Unsupported),
+    ],
 )
 def test_without_wal_there_is_no_way(
-    yard: Yard, prepare: Callable[[Yard], Manifest], error: type[Exception]
+    cluster: MemoryCluster, prepare: Callable[[MemoryCluster], Manifest], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        reach(yard, prepare(yard), recovery(RecoveryTarget.LATEST))
+        reach(cluster, prepare(cluster), recovery(RecoveryTarget.LATEST))
 
 
 @pytest.mark.parametrize(

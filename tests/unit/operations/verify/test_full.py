@@ -11,17 +11,17 @@ from holdfast.model.errors import BackupNotFound, RepositoryUnreachable
 from holdfast.operations.backup.job import backup
 from holdfast.operations.verify.full import VerifyReport, verify
 from tests.fakes.repository import MemoryRepository
-from tests.support.worlds import World
+from tests.support.memory_job import MemoryJob
 
 
-def verified(world: World) -> VerifyReport:
-    return verify(world.reader, "shop/latest", workers=2)
+def verified(job: MemoryJob) -> VerifyReport:
+    return verify(job.reader, "shop/latest", workers=2)
 
 
 def test_a_backup_just_made_is_good() -> None:
-    world = World()
-    manifest = backup(world.context).manifest
-    report = verified(world)
+    job = MemoryJob()
+    manifest = backup(job.context).manifest
+    report = verified(job)
     assert (report.bad, report.exit_code, report.parts) == ((), 0, 3)
     assert report.plain_bytes == manifest.plain_bytes
 
@@ -31,16 +31,16 @@ def every_byte(manifest: Manifest) -> list[tuple[str, int]]:
 
 
 def test_one_flipped_bit_at_any_place_of_any_part_is_found_and_the_part_named() -> None:
-    world = World()
-    manifest = backup(world.context).manifest
+    job = MemoryJob()
+    manifest = backup(job.context).manifest
     names = {part.key: part.name for part in manifest.parts}
     for key, at in every_byte(manifest):
-        world.repository.flip_bit(key, at=at)
-        report = verified(world)
+        job.repository.flip_bit(key, at=at)
+        report = verified(job)
         assert [bad.name for bad in report.bad] == [names[key]], f"byte {at} of {key}"
         assert report.exit_code == 31
-        world.repository.flip_bit(key, at=at)
-    assert verified(world).bad == ()
+        job.repository.flip_bit(key, at=at)
+    assert verified(job).bad == ()
 
 
 def _truncate(repository: MemoryRepository, key: str) -> None:
@@ -63,30 +63,30 @@ def _remove(repository: MemoryRepository, key: str) -> None:
 def test_parts_cut_short_emptied_grown_or_lost_are_found(
     damage: Callable[[MemoryRepository, str], None],
 ) -> None:
-    world = World()
-    manifest = backup(world.context).manifest
-    damage(world.repository, manifest.parts[0].key)
-    report = verified(world)
+    job = MemoryJob()
+    manifest = backup(job.context).manifest
+    damage(job.repository, manifest.parts[0].key)
+    report = verified(job)
     assert [bad.name for bad in report.bad] == [manifest.parts[0].name]
     assert manifest.parts[0].name in report.bad[0].problem
 
 
 def test_two_parts_swapped_are_both_found() -> None:
-    world = World()
-    one, other, _ = backup(world.context).manifest.parts
-    objects = world.repository.objects
+    job = MemoryJob()
+    one, other, _ = backup(job.context).manifest.parts
+    objects = job.repository.objects
     objects[one.key], objects[other.key] = objects[other.key], objects[one.key]
-    assert sorted(bad.name for bad in verified(world).bad) == sorted([one.name, other.name])
+    assert sorted(bad.name for bad in verified(job).bad) == sorted([one.name, other.name])
 
 
 def test_a_backup_that_is_not_there_cannot_be_verified() -> None:
     with pytest.raises(BackupNotFound):
-        verified(World())
+        verified(MemoryJob())
 
 
 def test_a_store_that_is_gone_is_said_to_be_gone() -> None:
-    world = World()
-    backup(world.context)
-    world.repository.refuse_all_with = RepositoryUnreachable("cannot list: not mounted")
+    job = MemoryJob()
+    backup(job.context)
+    job.repository.refuse_all_with = RepositoryUnreachable("cannot list: not mounted")
     with pytest.raises(RepositoryUnreachable):
-        verified(world)
+        verified(job)

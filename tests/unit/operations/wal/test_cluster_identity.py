@@ -12,7 +12,7 @@ from holdfast.model.errors import ClusterChanged
 from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
 from holdfast.operations.wal.push import push
 from tests.fakes.repository import MemoryRepository
-from tests.support.archives import DataDirectory, Yard, archiving, name
+from tests.support.memory_cluster import DataDirectory, MemoryCluster, archiving, name
 
 
 def test_wal_of_a_new_cluster_is_refused_where_the_job_archives_another_one(
@@ -47,20 +47,20 @@ def test_a_cluster_that_somebody_has_named_takes_the_place_of_the_other_one(
 
 
 def test_backups_say_whose_wal_belongs_to_them(tmp_path: Path) -> None:
-    yard = Yard(tmp_path)
-    yard.back_up(3, 4)
-    store = yard.world.repository
+    cluster = MemoryCluster(tmp_path)
+    cluster.back_up(3, 4)
+    store = cluster.job.repository
     other = DataDirectory(tmp_path / "other", cluster=88)
     with pytest.raises(ClusterChanged, match="its backups, such as 'shop/"):
         push(archiving(store), other.finish(name(1)))
-    yard.archive(3)
+    cluster.archive(3)
 
 
 def test_the_newest_backup_counts_and_one_that_cannot_be_read_does_not(tmp_path: Path) -> None:
-    yard = Yard(tmp_path)
-    yard.back_up(3, 4, days_ago=1)
-    newest = yard.back_up(5, 6)
-    job, store = archiving().job, yard.world.repository
+    cluster = MemoryCluster(tmp_path)
+    cluster.back_up(3, 4, days_ago=1)
+    newest = cluster.back_up(5, 6)
+    job, store = archiving().job, cluster.job.repository
     require_cluster_of_backups(job, store, "77")
     with pytest.raises(ClusterChanged, match=newest.backup_id):
         require_cluster_of_backups(job, store, "88")

@@ -14,7 +14,7 @@ from holdfast.operations.wal.get import ABANDONED_SECONDS, Getting, get
 from holdfast.operations.wal.push import push
 from holdfast.pipeline.encryption import Identities
 from tests.fakes.repository import MemoryRepository
-from tests.support.archives import DataDirectory, archiving
+from tests.support.memory_cluster import DataDirectory, archiving
 
 ONE, TWO, THREE = (f"00000001000000000000000{number}" for number in "123")
 

@@ -26,7 +26,7 @@ from holdfast.operations.wal.push import push
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Stored
 from tests.fakes.repository import MemoryRepository
-from tests.support.archives import CLUSTER, DataDirectory, archiving
+from tests.support.memory_cluster import CLUSTER, DataDirectory, archiving
 from tests.support.wal_writer import WalWriter
 
 ONE, TWO, THREE, FOUR = (f"00000001000000000000000{number}" for number in "1234")

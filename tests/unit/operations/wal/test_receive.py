@@ -14,7 +14,7 @@ from holdfast.model.errors import ClusterChanged, DatabaseUnreachable, Repositor
 from holdfast.operations.wal.push import push
 from holdfast.operations.wal.receive import Received, receive
 from tests.fakes.repository import MemoryRepository
-from tests.support.archives import DataDirectory, archiving
+from tests.support.memory_cluster import DataDirectory, archiving
 from tests.support.segments import segment
 
 ONE, TWO, THREE = (f"00000001000000000000000{number}" for number in "123")

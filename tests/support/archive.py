@@ -11,21 +11,21 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-from tests.engine.postgres.clusters import Cluster, folder_for_cluster
-from tests.support.main_job import Site
+from tests.support.clusters import Cluster, folder_for_cluster
+from tests.support.installation import Installation
 from tests.support.waiting import until
 
 POINTS = "CREATE TABLE points (id int, at timestamptz DEFAULT clock_timestamp())"
 
 
 class Archive:
-    """A cluster, a site with its physical job, and the WAL between them."""
+    """A cluster, an installation with its physical job, and the WAL between them."""
 
     def __init__(self, server: Cluster, folder: Path, **source: Any) -> None:
         self.server = server
         settings = {"kind": "postgres", "method": "physical", "dsn": server.dsn, **source}
-        self.site = Site(folder, settings, level=1)
-        self.site.job["max_concurrent_processes"] = 2
+        self.installation = Installation(folder, settings, level=1)
+        self.installation.job["max_concurrent_processes"] = 2
 
     def on(self, server: Cluster) -> Archive:
         """The same archive as another server sees it."""
@@ -35,7 +35,7 @@ class Archive:
 
     def begin(self, *options: str) -> None:
         """Have the server archive; what it has filled from now on is in the repository soon."""
-        argv = self.site.argv("wal", "push", "shop", *options)
+        argv = self.installation.argv("wal", "push", "shop", *options)
         command = " ".join(shlex.quote(each) for each in argv).replace("'", "''")
         self.server.configure(f"archive_mode = on\narchive_command = '{command} %p'")
         self.server.stop()
@@ -61,15 +61,15 @@ class Archive:
 
     def names(self) -> list[str]:
         """What is archived, records only."""
-        found = self.site.repository.glob("shop.wal/*/*/*/manifest.json")
+        found = self.installation.repository.glob("shop.wal/*/*/*/manifest.json")
         return sorted(_as_archived(path.parent.name) for path in found)
 
     def lines(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.site.run("wal", "list", "shop")["timelines"]
+        found: list[dict[str, Any]] = self.installation.run("wal", "list", "shop")["timelines"]
         return found
 
     def remove(self, name: str) -> None:
-        for path in self.site.repository.glob(f"shop.wal/*/*/{name.lower()}/*"):
+        for path in self.installation.repository.glob(f"shop.wal/*/*/{name.lower()}/*"):
             path.unlink()
 
     @contextmanager
@@ -86,7 +86,7 @@ class Archive:
             back = Cluster(folder)
             try:
                 where = f"file://{back.data}" + (f"?tablespaces={spaces}" if spaces else "")
-                told = self.site.run(
+                told = self.installation.run(
                     *("restore", backup, "--to", where, "--start"),
                     *(
                         "--start-options",

@@ -1,4 +1,4 @@
-"""An operator's desk: a configuration on disk, a database in memory, and the program to call."""
+"""The command line in this process: a configuration on disk, a database in memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Answer:
         return document
 
 
-class Desk:
+class CommandLine:
     """Calls the program as `main` is called, with drivers of ours in the table of drivers."""
 
     def __init__(

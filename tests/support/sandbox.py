@@ -52,8 +52,8 @@ VALUE = b"a long value\n" * 1000
 
 
 @dataclass(frozen=True)
-class World:
-    """`template` as it was made, and `run`, a copy of it to be damaged and worked with."""
+class Sandbox:
+    """A template that stays as it was made, and `run`, a copy of it to damage and to work with."""
 
     folder: Path
 

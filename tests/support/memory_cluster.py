@@ -1,4 +1,4 @@
-"""An archive in memory, and a server's data directory to push from."""
+"""A PostgreSQL cluster and its archive in memory; only its data directory is on disk."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from holdfast.operations.wal.push import push
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
 from tests.support.manifests import manifest
+from tests.support.memory_job import MemoryJob
 from tests.support.segments import segment
-from tests.support.worlds import World
 
 CLUSTER = 77
 
@@ -73,11 +73,11 @@ def name(number: int, timeline: int = 1) -> str:
     return f"{timeline:08X}00000000{number:08X}"
 
 
-class Yard:
+class MemoryCluster:
     """Base backups of job `shop` in a repository, and the WAL of their server."""
 
     def __init__(self, folder: Path) -> None:
-        self.world = World()
+        self.job = MemoryJob()
         self.server = DataDirectory(folder / "data")
 
     def back_up(self, start: int, stop: int, *, days_ago: int = 0, timeline: int = 1) -> Manifest:
@@ -93,22 +93,22 @@ class Yard:
                 "stop_lsn": f"0/{stop:X}00100",
             },
         )
-        Catalog(self.world.repository).commit(taken)
+        Catalog(self.job.repository).commit(taken)
         return taken
 
     def archive(self, *numbers: int, timeline: int = 1) -> None:
         for number in numbers:
             path = self.server.finish(name(number, timeline), is_ready=False)
-            push(archiving(self.world.repository), path)
+            push(archiving(self.job.repository), path)
 
     def archived(self) -> list[str]:
-        return [each.name.text for each in WalArchive(self.world.repository, "shop").held()]
+        return [each.name.text for each in WalArchive(self.job.repository, "shop").held()]
 
     def problems(self, backup: Manifest) -> list[str]:
-        full = verify(self.world.reader, backup.backup_id, workers=1)
-        short = quick(self.world.repository, backup.backup_id)
+        full = verify(self.job.reader, backup.backup_id, workers=1)
+        short = quick(self.job.repository, backup.backup_id)
         assert full.bad == short.bad
         return [each.name for each in full.bad]
 
     def prune(self, *, dry_run: bool = False) -> PruneReport:
-        return prune(self.world.context, dry_run=dry_run)
+        return prune(self.job.context, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""Databases and accounts on the real server, gone after the test."""
+"""A real MySQL or MariaDB server: databases and accounts that are gone after the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pymysql
 
 from holdfast.sources.mysql.server.connection import Address
 
-HERE = Path(__file__).parent
+SCRIPTS = Path(__file__).parents[1] / "engine" / "mysql"
 PASSWORD = 'secret # \\ "quoted" é'
 CLIENT_OPTIONS = ("--binary-mode", "--comments")
 JUDGE_OPTIONS = (
@@ -58,8 +58,8 @@ ARRAY_INDEXES = """
     WHERE table_schema = DATABASE() AND expression LIKE '% array)%'"""
 
 
-class Laboratory:
-    """A server whose administrator we are."""
+class MysqlServer:
+    """A server on which a test is the administrator."""
 
     def __init__(self, url: str) -> None:
         # The address of the server names no database; ours always do.
@@ -138,7 +138,7 @@ class Laboratory:
     def corpus(self) -> str:
         name = self.database()
         for script in ("corpus.sql", f"corpus.{self.brand.name}.sql"):
-            self.load(name, (HERE / script).read_bytes())
+            self.load(name, (SCRIPTS / script).read_bytes())
         return name
 
     def reader(self, database: str) -> str:

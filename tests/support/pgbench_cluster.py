@@ -1,4 +1,4 @@
-"""A cluster with something in it, backed up as files, and the proof that it came back whole."""
+"""A cluster filled by pgbench, backed up as files, and the proof that it came back whole."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.engine.postgres.clusters import BINARIES, Cluster, folder_for_cluster, run, started
-from tests.support.main_job import Site
+from tests.support.clusters import BINARIES, Cluster, folder_for_cluster, run, started
+from tests.support.installation import Installation
 from tests.support.waiting import until
 
 BALANCES = """
@@ -20,8 +20,8 @@ SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(tbalance) FROM 
 STILL_ROWS = "SELECT count(*), md5(string_agg(goods::text, ',' ORDER BY id)) FROM goods"
 
 
-class Yard:
-    """A cluster with a tablespace and pgbench's tables, and a site that backs it up."""
+class PgbenchCluster:
+    """A cluster with a tablespace and pgbench's tables, and installations that back it up."""
 
     def __init__(self, server: Cluster, folder: Path) -> None:
         self.server = server
@@ -43,13 +43,13 @@ class Yard:
         self.server.ask("CREATE INDEX ON goods (name)")
         self.server.ask("CREATE UNLOGGED TABLE fleeting AS SELECT generate_series(1, 1000) AS id")
 
-    def site(self, name: str = "site", **source: Any) -> Site:
+    def installation(self, name: str = "site", **source: Any) -> Installation:
         folder = self.folder / name
         folder.mkdir()
         settings = {"kind": "postgres", "method": "physical", "dsn": self.server.dsn, **source}
-        site = Site(folder, settings, level=1)
-        site.job["max_concurrent_processes"] = 2
-        return site
+        installation = Installation(folder, settings, level=1)
+        installation.job["max_concurrent_processes"] = 2
+        return installation
 
     @contextmanager
     def under_load(self) -> Iterator[None]:
@@ -66,32 +66,34 @@ class Yard:
 
 
 @contextmanager
-def restored(site: Site, backup: str = "shop/latest", *options: str) -> Iterator[Cluster]:
+def restored(
+    installation: Installation, backup: str = "shop/latest", *options: str
+) -> Iterator[Cluster]:
     """The cluster that comes back, before it is started."""
     with folder_for_cluster() as folder:
         back = Cluster(folder)
-        site.run("restore", backup, "--to", f"file://{back.data}", *options)
+        installation.run("restore", backup, "--to", f"file://{back.data}", *options)
         yield back
 
 
-def prove(back: Cluster, yard: Yard) -> None:
+def prove(back: Cluster, pgbench: PgbenchCluster) -> None:
     """It is whole by its manifest, starts, is consistent, and its indexes agree with its rows."""
     assert "successfully verified" in run("pg_verifybackup", str(back.data))
-    prove_rows(back, yard)
+    prove_rows(back, pgbench)
 
 
-def prove_rows(back: Cluster, yard: Yard) -> None:
+def prove_rows(back: Cluster, pgbench: PgbenchCluster) -> None:
     """It starts, is consistent, and its indexes agree with its rows."""
     back.configure("")
     with started(back):
         ((accounts, tellers, branches, history),) = back.ask(BALANCES)
         assert accounts == tellers == branches == history
-        assert back.ask(STILL_ROWS) == yard.server.ask(STILL_ROWS)
+        assert back.ask(STILL_ROWS) == pgbench.server.ask(STILL_ROWS)
         assert back.ask("SELECT count(*) FROM fleeting") == [(0,)]
         places = back.ask(
             "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'space'"
         )
         assert all(str(place).startswith(str(back.folder)) for (place,) in places)
-        assert len(places) == yard.space.exists()
+        assert len(places) == pgbench.space.exists()
         run("pg_amcheck", "--install-missing", "--heapallindexed", back.dsn)
         back.ask("INSERT INTO goods VALUES (0, 'new', 'row')")

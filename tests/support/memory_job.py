@@ -1,4 +1,4 @@
-"""A whole world in memory for one job."""
+"""A job whose source, repository and host are in memory."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, FakeTable, table
 
 
-class World:
-    """The plugs of job `shop`, each at hand for a test to break or to look at."""
+class MemoryJob:
+    """Job `shop`; a test may look at each of its parts, or break it."""
 
     def __init__(self, *tables: FakeTable, timeout: timedelta | None = None) -> None:
         shop = (table("orders", "1,ann", "2,bob", "3,eve"), table("items", "1,9"), table("empty"))
