@@ -14,7 +14,7 @@ from holdfast.operations.copy.objects import CopyItem, upload
 from holdfast.ports.repository import Repository
 from holdfast.repositories.buckets import Bucket
 from holdfast.repositories.local import LocalRepository
-from holdfast.repositories.retrying import RetryingRepository
+from holdfast.repositories.network import RetryingRepository
 from holdfast.repositories.s3 import S3Keys, s3_repository
 from holdfast.repositories.sftp import SftpRepository
 from holdfast.repositories.sftp_connections import SshLogin

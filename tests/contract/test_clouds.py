@@ -29,7 +29,7 @@ from holdfast.operations.verify.full import verify
 from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.buckets import Bucket
 from holdfast.repositories.gcs import gcs_repository
-from holdfast.repositories.retrying import RetryingRepository
+from holdfast.repositories.network import RetryingRepository
 from lab import command
 from lab.stores.gcs import Account, gcs_server
 from lab.stores.proxy import Fault, FaultProxy, fault_proxy

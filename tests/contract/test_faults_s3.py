@@ -18,7 +18,7 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
 )
 from holdfast.ports.repository import Content, Repository
-from holdfast.repositories.retrying import RetryingRepository
+from holdfast.repositories.network import RetryingRepository
 from lab.stores.proxy import Fault, FaultProxy, fault_proxy
 from tests.support.stores import S3Bucket
 

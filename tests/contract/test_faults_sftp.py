@@ -17,7 +17,7 @@ import pytest
 from holdfast.model.errors import RepositoryFull, RepositoryRefused, RepositoryUnreachable
 from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.local import LocalRepository
-from holdfast.repositories.retrying import RetryingRepository
+from holdfast.repositories.network import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository
 from holdfast.repositories.sftp_connections import SshLogin
 from lab.stores.sshd import SftpServer, end_sessions, sftp_server

@@ -16,7 +16,7 @@ from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
 from holdfast.operations.verify.full import verify
 from holdfast.ports.repository import Repository
-from holdfast.repositories.retrying import RetryingRepository
+from holdfast.repositories.network import RetryingRepository
 from tests.support.memory_job import MemoryJob
 from tests.support.stores import AzureContainer, GcsBucket, S3Bucket
 

@@ -17,7 +17,7 @@ from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import prune
 from holdfast.operations.verify.full import verify
 from holdfast.ports.repository import Repository
-from holdfast.repositories.retrying import RetryingRepository
+from holdfast.repositories.network import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
 from tests.fakes.guard import MemoryGuard

@@ -19,8 +19,7 @@ from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, ObjectMissing
 from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.local import LocalRepository
-from holdfast.repositories.paced import PacedRepository
-from holdfast.repositories.retrying import RetryingRepository
+from holdfast.repositories.network import RetryingRepository, ThrottledRepository
 from holdfast.repositories.sftp import SftpRepository
 from lab.stores.sshd import SftpServer
 from tests.fakes.clock import FakeClock
@@ -64,7 +63,7 @@ def patient(_request: pytest.FixtureRequest, folder: Path) -> Repository:
 
 
 def paced(_request: pytest.FixtureRequest, folder: Path) -> Repository:
-    return PacedRepository(LocalRepository(folder), lambda _: None)
+    return ThrottledRepository(LocalRepository(folder), lambda _: None)
 
 
 def signed(_request: pytest.FixtureRequest, folder: Path) -> Repository:

@@ -37,7 +37,7 @@ from holdfast.model.backup import Buffer
 from holdfast.model.errors import ConfigInvalid, ManifestUntrusted
 from holdfast.model.stored_json import MANIFEST as WHOLE
 from holdfast.model.stored_json import Unreadable, damaged, gathered
-from holdfast.ports.repository import Repository, Stored
+from holdfast.ports.repository import ForwardingRepository, Repository, Stored
 
 _CONTEXT = "holdfast.manifest.signature/1"
 _END = b"\n}\n"
@@ -49,8 +49,8 @@ _SIGNATURE = re.compile(
 _SIGNATURE_BYTES = 200
 
 
-class SignedManifests:
-    """Obeys `ports.repository.Repository`; all but records passes through.
+class SignedManifests(ForwardingRepository):
+    """All but records passes through.
 
     `signer` is asked for once it is needed, and is None where this host only reads.
     """
@@ -62,7 +62,7 @@ class SignedManifests:
         signer: Callable[[], Signer | None],
         trusted: Sequence[str],
     ) -> None:
-        self._repository = repository
+        super().__init__(repository)
         self._ask_signer = signer
         self._also_trusted = trusted
 
@@ -121,21 +121,6 @@ class SignedManifests:
         if not is_signed(_message(key, original), _signature(found["value"]), public_key):
             raise _untrusted(key, "it was changed, or is of another place, since it was signed")
         return original
-
-    def stat(self, key: str) -> Stored:
-        return self._repository.stat(key)
-
-    def list(self, prefix: str) -> Iterator[Stored]:
-        return self._repository.list(prefix)
-
-    def delete(self, key: str) -> None:
-        self._repository.delete(key)
-
-    def sweep(self, prefix: str) -> int:
-        return self._repository.sweep(prefix)
-
-    def free_bytes(self) -> int | None:
-        return self._repository.free_bytes()
 
     def check(self) -> str:
         self._required_signer("check")

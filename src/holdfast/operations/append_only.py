@@ -8,17 +8,14 @@ a login that may, does that too.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
 
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import (
     HoldfastError,
     ObjectMissing,
     RepositoryReadOnly,
     RepositoryRefused,
 )
-from holdfast.ports.repository import Repository, Stored
+from holdfast.ports.repository import ForwardingRepository, Repository
 from holdfast.runtime import events
 
 # A store that refuses so many in a row refuses all: a night's leftovers may be 100,000 objects.
@@ -54,28 +51,15 @@ class Leftovers:
             )
 
 
-class AppendOnly:
-    """Obeys `ports.repository.Repository` for who adds objects, and tidies up only where the store
-    lets him.
+class AppendOnly(ForwardingRepository):
+    """For who adds objects, and tidies up only where the store lets him.
 
     Not for whoever is to free room: that must not seem to have been done.
     """
 
     def __init__(self, repository: Repository, leftovers: Leftovers) -> None:
-        self._repository = repository
+        super().__init__(repository)
         self._leftovers = leftovers
-
-    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
-        return self._repository.put(key, chunks)
-
-    def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
-        return self._repository.open(key)
-
-    def stat(self, key: str) -> Stored:
-        return self._repository.stat(key)
-
-    def list(self, prefix: str) -> Iterator[Stored]:
-        return self._repository.list(prefix)
 
     def delete(self, key: str) -> None:
         """Also done where the store keeps it; whoever needs the name puts under another one."""
@@ -105,9 +89,3 @@ class AppendOnly:
         except (RepositoryReadOnly, RepositoryRefused) as error:
             self._leftovers.refused(error)
             return 0
-
-    def free_bytes(self) -> int | None:
-        return self._repository.free_bytes()
-
-    def check(self) -> str:
-        return self._repository.check()

@@ -88,6 +88,37 @@ class Repository(Protocol):
         ...
 
 
+class ForwardingRepository:
+    """Hands everything on to another repository: a wrapper overrides only what it changes."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        return self._repository.put(key, chunks)
+
+    def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
+        return self._repository.open(key)
+
+    def stat(self, key: str) -> Stored:
+        return self._repository.stat(key)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        return self._repository.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._repository.delete(key)
+
+    def sweep(self, prefix: str) -> int:
+        return self._repository.sweep(prefix)
+
+    def free_bytes(self) -> int | None:
+        return self._repository.free_bytes()
+
+    def check(self) -> str:
+        return self._repository.check()
+
+
 def read_document(
     repository: Repository, key: str, limits: Limits, *, stored: Stored | None = None
 ) -> bytes:

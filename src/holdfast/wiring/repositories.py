@@ -20,8 +20,7 @@ from holdfast.config.secret import SecretSource, secret_of
 from holdfast.limits.throttle import Throttle
 from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
-from holdfast.repositories.paced import PacedRepository
-from holdfast.repositories.retrying import RetryingRepository
+from holdfast.repositories.network import RetryingRepository, ThrottledRepository
 from holdfast.runtime.clock import now
 from holdfast.wiring.keys import authenticated
 
@@ -45,7 +44,7 @@ def raw_repository(settings: RepositorySettings) -> Repository:
     if not isinstance(settings, Transfers):
         return made
     if settings.upload_rate is not None:
-        made = PacedRepository(made, Throttle(bytes_per_second=settings.upload_rate).spend)
+        made = ThrottledRepository(made, Throttle(bytes_per_second=settings.upload_rate).spend)
     return RetryingRepository(made)
 
 

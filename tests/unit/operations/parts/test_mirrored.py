@@ -21,8 +21,7 @@ from holdfast.model.errors import (
 from holdfast.operations.backup.job import RunReport, backup
 from holdfast.operations.check import check
 from holdfast.operations.context import Context, Mirror
-from holdfast.operations.parts.fan_out import CHUNKS_BEHIND
-from holdfast.operations.parts.mirrored import Member, Mirrored
+from holdfast.operations.parts.mirrored import CHUNKS_BEHIND, Member, Mirrored
 from holdfast.operations.verify.full import verify
 from holdfast.ports.repository import Stored
 from tests.fakes.guard import MemoryGuard

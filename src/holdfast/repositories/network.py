@@ -1,4 +1,4 @@
-"""A repository that tries again when its store does not answer: a few times, then the error."""
+"""A store behind a network: requests are tried again, and uploads keep to a rate."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from typing import TypeVar
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, ObjectMissing, RepositoryUnreachable
-from holdfast.ports.repository import Content, Repository, Stored
+from holdfast.ports.repository import Content, ForwardingRepository, Repository, Stored
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, noted_on
 
@@ -24,9 +25,10 @@ MEMORY_BYTES = 16 << 20
 Answer = TypeVar("Answer")
 
 
-class RetryingRepository:
-    """Wraps a repository; only `RepositoryUnreachable` is tried again.
+class RetryingRepository(ForwardingRepository):
+    """Tries again a few times where the store does not answer, then raises the error.
 
+    Only `RepositoryUnreachable` is tried again, and a check never: it tells of every trouble.
     A stream longer than 16 MiB cannot be read twice: its error goes through, unless it is
     `Content`.
     """
@@ -38,7 +40,7 @@ class RetryingRepository:
         attempts: int = ATTEMPTS,
         first_wait_seconds: float = FIRST_WAIT_SECONDS,
     ) -> None:
-        self._repository = repository
+        super().__init__(repository)
         self._attempts = attempts
         self._first_wait_seconds = first_wait_seconds
 
@@ -112,10 +114,6 @@ class RetryingRepository:
     def free_bytes(self) -> int | None:
         return self._trying(self._repository.free_bytes, what="asking for free room")
 
-    def check(self) -> str:
-        """Once: whoever checks wants to hear of every trouble."""
-        return self._repository.check()
-
     def _trying(self, act: Callable[[], Answer], *, what: str) -> Answer:
         """At once after the first failure: a connection that was idle too long is the usual one."""
         try:
@@ -137,6 +135,28 @@ class RetryingRepository:
                 events.warning("trying_again", what=what, attempt=attempt.num + 1)
                 answer = act()
         return answer
+
+
+class ThrottledRepository(ForwardingRepository):
+    """Holds uploads back, and nothing else, all those of a run together.
+
+    `spend` is called with the size of each chunk, and blocks as long as it must.
+    """
+
+    def __init__(self, repository: Repository, spend: Callable[[int], None]) -> None:
+        super().__init__(repository)
+        self._spend = spend
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        if isinstance(chunks, Content):
+            read = chunks.read
+            return self._repository.put(key, replace(chunks, read=lambda: self._held_back(read())))
+        return self._repository.put(key, self._held_back(chunks))
+
+    def _held_back(self, chunks: Iterable[Buffer]) -> Iterator[Buffer]:
+        for chunk in chunks:
+            self._spend(len(memoryview(chunk)))
+            yield chunk
 
 
 class _Reading:
