@@ -20,8 +20,7 @@ from holdfast.model.backup import (
     Server,
 )
 from holdfast.model.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
-from holdfast.model.proven import StoredParts, Streamed
-from holdfast.model.restored import FailedObject, Restored, RestoredTable
+from holdfast.model.restore import FailedObject, Restored, RestoredTable, StoredParts, Streamed
 from holdfast.ports.run import Progress
 from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
 from holdfast.ports.target import RestoreRequest

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfast.model.backup import Part
-from holdfast.model.proven import OpenPart, Proven
+from holdfast.model.restore import OpenPart, Proven
 from holdfast.operations.parts.proof import Passing
 
 

@@ -16,7 +16,7 @@ ALLOWED = {
     # A semaphore that is released cannot fail, and the caller waits for nothing else.
     ("runtime/thread_bridge.py", "self._our_turn.release()"),
     # Asks whether damage is the cause of what cannot be understood: then that is what is told.
-    ("model/proven.py", "streamed.prove()"),
+    ("model/restore.py", "streamed.prove()"),
 }
 # Replace the error by theirs when they fail; `afterwards` and `on_failure` do not.
 FORBIDDEN_CALLS = {"closing", "contextlib.closing"}

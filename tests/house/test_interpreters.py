@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 from typing import get_type_hints
 
-from holdfast.model.proven import Proven
+from holdfast.model.restore import Proven
 from holdfast.runtime.process import Child
 
 SOURCE = Path(__file__).resolve().parents[2] / "src/holdfast"
@@ -18,7 +18,7 @@ STARTER = "runtime/process.py"
 FILTERS = {"sources/mysql/dump/pipe.py"}
 STARTS_FILTERS = {"sources/mysql/dump/pipe.py"}
 # Who makes proven bytes out of what is stored, and who derives them from others.
-PROVERS = {"operations/parts/proof.py", "model/proven.py"}
+PROVERS = {"operations/parts/proof.py", "model/restore.py"}
 # psql, pg_restore, mariadb and mysql, mbstream.
 FED = {
     "sources/postgres/server/client_programs.py",

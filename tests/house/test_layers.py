@@ -34,10 +34,10 @@ INTRUDERS = (
         told="holdfast.sources.mysql.dump.policy -> psycopg",
     ),
     Intruder(
-        module="sources/postgres/files/crc.py",
+        module="sources/postgres/files/checksum_results.py",
         line="import pymysql",
         contract="pymysql",
-        told="holdfast.sources.postgres.files.crc -> pymysql",
+        told="holdfast.sources.postgres.files.checksum_results -> pymysql",
     ),
     Intruder(
         module="repositories/local.py",

@@ -21,7 +21,7 @@ JOINED = {
     "model/wal_records.py": "pages of one window of a segment, or one record",
     "catalog/signed_manifests.py": "a manifest of ours on its way out",
     "runtime/process.py": "what a program says of itself",
-    "model/proven.py": "counted before each piece",
+    "model/restore.py": "counted before each piece",
     "repositories/object_store.py": "the head of a put, no longer than the store's smallest part",
     "host_state/runs.py": "lines of ours on their way out, or as many as are kept, each bounded",
     "sources/stream_cutter.py": "a length that whoever asks for it has bounded",
@@ -33,8 +33,8 @@ JOINED = {
     "sources/postgres/restore/long_values.py": "counted before each piece",
     "sources/postgres/server/sampling.py": "a sample of a server",
     "sources/postgres/rows/transport.py": "one row of a server",
-    "sources/postgres/files/entries.py": "names of one part, two thousand at the most",
-    "sources/postgres/files/sampling.py": "a sample of a file",
+    "sources/postgres/files/tree.py": "names of one part, two thousand at the most",
+    "sources/postgres/files/file_reader.py": "a sample of a file",
     READER: "pieces of one chunk",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan, Relation
-from holdfast.model.restored import Restored, RestoredTable
+from holdfast.model.restore import Restored, RestoredTable
 from holdfast.ports.source import Checksummed, Snapshot, Source
 from holdfast.ports.target import RestoreRequest, Target
 from tests.fakes.stored import FakeStored

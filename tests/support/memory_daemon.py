@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from holdfast.daemon.held_session import JobSessions, SessionLimits
 from holdfast.daemon.peer_auth import Peer, PeerAuthority
 from holdfast.daemon.session_manager import SessionManager
-from holdfast.daemon.session_store import SessionStore
+from holdfast.daemon.session_store import JobSessions, SessionLimits, SessionStore
 from holdfast.ports.sessions import HeldKind
 from holdfast.sessions.protocol import Request, Verb
 from tests.fakes.clock import FakeClock

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from holdfast.catalog.manifest_index import Overview
     from holdfast.config.settings import Settings
-    from holdfast.model.restored import FailedStatements
+    from holdfast.model.restore import FailedStatements
     from holdfast.operations.context import ArchiveContext, Context, CopyContext
     from holdfast.operations.usage import JobUsage
     from holdfast.operations.verify.full import BackupReader

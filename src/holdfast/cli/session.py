@@ -13,7 +13,7 @@ from holdfast.ports.sessions import HeldKind
 
 if TYPE_CHECKING:
     from holdfast.sessions.client import SessionClient
-    from holdfast.sessions.record import SessionRecord
+    from holdfast.sessions.protocol import SessionRecord
 
 commands = typer.Typer(
     name="session",
@@ -124,7 +124,7 @@ def list_sessions(
     as_json: JsonOption = False,
 ) -> None:
     """The sessions that are held for you; for an admin, everybody's."""
-    from holdfast.sessions.record import to_document
+    from holdfast.sessions.protocol import to_document
 
     session = session_of(context)
     records = _client(session).listed(all_states=all_states)
@@ -153,7 +153,7 @@ def _client(session: Session) -> SessionClient:
 
 
 def _tell(session: Session, act: str, record: SessionRecord, *, as_json: bool) -> None:
-    from holdfast.sessions.record import to_document
+    from holdfast.sessions.protocol import to_document
 
     if as_json:
         print_document("session", {"act": act, **to_document(record)})

@@ -20,12 +20,13 @@ from holdfast.runtime.kernel import TOO_MANY_FILES, foreseen
 from holdfast.sessions.protocol import (
     MOST_REQUEST_BYTES,
     Request,
+    SessionRecord,
     Verb,
     decode_request,
     encode_answer,
     encode_error,
+    to_document,
 )
-from holdfast.sessions.record import SessionRecord, to_document
 
 # Whoever connects has its question ready: all of it comes within that time.
 PATIENCE_SECONDS = 10.0

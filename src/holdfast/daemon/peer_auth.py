@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from holdfast.model.errors import ConfigInvalid, SessionRefused
-from holdfast.sessions.record import SessionRecord
+from holdfast.sessions.protocol import SessionRecord
 
 # struct ucred of unix(7): pid, uid, gid.
 _CREDENTIALS = struct.Struct("3i")

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from holdfast.daemon.held_session import (
+from holdfast.daemon.peer_auth import Peer, PeerAuthority, user_name
+from holdfast.daemon.session_store import (
     WITH_DEAD,
     HeldSession,
     JobSessions,
     SessionLimits,
+    SessionStore,
     fields_of,
     require_open,
 )
-from holdfast.daemon.peer_auth import Peer, PeerAuthority, user_name
-from holdfast.daemon.session_store import SessionStore
 from holdfast.model.errors import (
     DatabaseUnreachable,
     HoldfastError,
@@ -30,8 +30,7 @@ from holdfast.ports.run import Clock
 from holdfast.ports.sessions import HeldKind, HeldState, Holding
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
-from holdfast.sessions.protocol import Request
-from holdfast.sessions.record import SessionRecord
+from holdfast.sessions.protocol import Request, SessionRecord
 
 # How long the story of an ended session is told.
 REMEMBERED = timedelta(days=30)

@@ -1,4 +1,4 @@
-"""Which sessions there are and were, in SQLite: what a crash of the daemon leaves to know."""
+"""Held sessions, and in SQLite which there are and were: what a crash leaves to know."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from holdfast.model.errors import ConfigInvalid, SessionDaemonUnreachable
+from holdfast.model.errors import (
+    ConfigInvalid,
+    HoldfastError,
+    SessionCorrupt,
+    SessionDaemonUnreachable,
+    SessionExpired,
+    SessionLost,
+    SessionNotFound,
+)
 from holdfast.model.stored_json import parsed
-from holdfast.ports.sessions import HeldState
+from holdfast.ports.sessions import RUN_LABEL, HeldKind, HeldState, Holder, Holding
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import open_private
-from holdfast.sessions.record import SessionRecord, from_document, to_document
+from holdfast.sessions.protocol import SessionRecord, from_document, to_document
 
 _LAYOUT = 1
 _CREATE = """
@@ -186,3 +194,63 @@ def _readable(document: object) -> SessionRecord | None:
     except (KeyError, TypeError, ValueError) as error:
         events.warning("session_not_readable", problem=str(error)[:200])
         return None
+
+
+# A run that was not heard of for so long is dead; its session waits for whoever resumes it.
+SILENCE = timedelta(minutes=2)
+# How many sessions a server may have to bear in all, those of dead runs too.
+WITH_DEAD = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """`per_server` sessions that somebody works with; none is held longer than `longest`."""
+
+    per_server: int
+    longest: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSessions:
+    """Where a job's sessions come from, and what they are for unless somebody says otherwise."""
+
+    holder: Holder
+    kind: HeldKind
+
+
+@dataclass
+class HeldSession:
+    """A session in our hands, `renewed` when; whoever speaks to its server has the `lock`."""
+
+    record: SessionRecord
+    holding: Holding
+    renewed: datetime
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def is_living(self, now: datetime) -> bool:
+        """Whether somebody works with it: a run says so every few seconds, people as they like."""
+        return self.record.label != RUN_LABEL or now - self.renewed < SILENCE
+
+
+_UNUSABLE: dict[HeldState, type[HoldfastError]] = {
+    HeldState.ENDED: SessionNotFound,
+    HeldState.ABORTED: SessionNotFound,
+    HeldState.EXPIRED: SessionExpired,
+    HeldState.LOST: SessionLost,
+    HeldState.CORRUPT: SessionCorrupt,
+}
+
+
+def require_open(record: SessionRecord) -> None:
+    """Raises the error that belongs to the session's state."""
+    if not record.is_open:
+        raise _UNUSABLE[record.state](
+            f"cannot use session '{record.session_id}': it is {record.state.value}:"
+            f" {record.reason}",
+            hint="what was copied under it is no backup; begin again",
+        )
+
+
+def fields_of(record: SessionRecord) -> dict[str, object]:
+    """What every log event about a session names."""
+    return {"session": record.session_id, "job": record.job, "server": record.server}

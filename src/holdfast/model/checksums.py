@@ -14,7 +14,7 @@ from typing import Literal
 
 from holdfast.model.backup import Member, Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed
-from holdfast.model.restored import RestoredTable
+from holdfast.model.restore import RestoredTable
 
 Policy = Literal["all", "auto", "none"]
 """Of which tables a backup has checksums computed; `auto` of those that cost little."""

@@ -18,7 +18,7 @@ from holdfast.model.backup import (
     Relation,
     Server,
 )
-from holdfast.model.proven import OpenPart
+from holdfast.model.restore import OpenPart
 
 
 class PartStream(Protocol):

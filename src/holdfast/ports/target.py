@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from holdfast.model.backup import Part, Relation
-from holdfast.model.proven import OpenBlob, StoredParts
-from holdfast.model.restored import Restored
+from holdfast.model.restore import OpenBlob, Restored, StoredParts
 from holdfast.ports.run import Progress
 
 

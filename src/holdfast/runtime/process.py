@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from holdfast.model.errors import HoldfastError, TasksRefused, ToolMissing
-from holdfast.model.proven import Proven
+from holdfast.model.restore import Proven
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.kernel import is_refusal
 

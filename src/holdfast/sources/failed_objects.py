@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from holdfast.model.errors import HoldfastError
-from holdfast.model.restored import FailedObject
+from holdfast.model.restore import FailedObject
 
 # The kind of what failed where it is no object but the rows of one.
 ROWS = "rows"

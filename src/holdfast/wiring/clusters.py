@@ -22,8 +22,7 @@ def holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | 
     """The daemon as the holder of this job's sessions, where the job wants that."""
     if not isinstance(job.source, PostgresSettings) or job.source.session != "daemon":
         return None
-    from holdfast.sessions.client import SessionClient
-    from holdfast.sessions.remote import RemoteHolder
+    from holdfast.sessions.client import RemoteHolder, SessionClient
 
     return RemoteHolder(
         client=SessionClient(socket_path=settings.sessions.socket),
@@ -87,7 +86,7 @@ def wal_stream(settings: PostgresSettings, *, slot: str) -> WalStream:
 
 def bracket(settings: PostgresSettings, holder: Holder | None) -> Bracket:
     """A base backup around what others copy, held by the daemon where the job wants that."""
-    from holdfast.sources.postgres.files.base_backup import PostgresBaseBackup
+    from holdfast.sources.postgres.files.source import PostgresBaseBackup
 
     return PostgresBaseBackup(
         login=_login(settings, "holdfast"), holder=holder or postgres_holder(settings, "holdfast")

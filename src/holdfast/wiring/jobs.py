@@ -32,7 +32,7 @@ from holdfast.limits.budget import (
 from holdfast.limits.throttle import Throttle, ThrottleLimit
 from holdfast.locking.host_lock import OwnedGuard
 from holdfast.model.errors import ConfigInvalid, UnknownJob, Unsupported
-from holdfast.model.restored import FailedStatements
+from holdfast.model.restore import FailedStatements
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import Leftovers
 from holdfast.operations.context import Context, CopyContext, JobSpec, Mirror

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.model.restored import Restored
+from holdfast.model.restore import Restored
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget

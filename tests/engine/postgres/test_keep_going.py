@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import RestoreFailed
-from holdfast.model.restored import FailedObject, Restored
+from holdfast.model.restore import FailedObject, Restored
 from holdfast.ports.source import Source
 from holdfast.sources.failed_objects import KEEP_GOING_HINT, ROWS
 from holdfast.sources.postgres.dump.source import PostgresToolsSource

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.model.backup import Consistency, Part, PartKind, Relation
 from holdfast.model.errors import Interrupted, RestoreFailed, TargetNotEmpty, VerifyFailed
-from holdfast.model.proven import OpenPart
+from holdfast.model.restore import OpenPart
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.restore import rows
 from holdfast.sources.postgres.rows.source import PostgresSource

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.model.backup import Relation
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported
-from holdfast.model.restored import Restored
+from holdfast.model.restore import Restored
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.equality import dump

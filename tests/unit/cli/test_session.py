@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.daemon.activation import own_socket
-from holdfast.daemon.held_session import JobSessions, SessionLimits
 from holdfast.daemon.listener import Listener
+from holdfast.daemon.main import own_socket
 from holdfast.daemon.peer_auth import PeerAuthority
 from holdfast.daemon.session_manager import SessionManager
-from holdfast.daemon.session_store import SessionStore
+from holdfast.daemon.session_store import JobSessions, SessionLimits, SessionStore
 from holdfast.ports.sessions import HeldKind
 from holdfast.runtime import clock
 from tests.fakes.holder import FakeHolder

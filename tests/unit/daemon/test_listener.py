@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.daemon import listener as listeners
-from holdfast.daemon.activation import own_socket
 from holdfast.daemon.listener import MOST_AT_ONCE, MOST_OF_ONE, PATIENCE_SECONDS, Listener
+from holdfast.daemon.main import own_socket
 from holdfast.daemon.peer_auth import Peer, PeerAuthority
 from holdfast.model.errors import (
     ConfigInvalid,
@@ -25,9 +25,8 @@ from holdfast.model.errors import (
     SessionRefused,
 )
 from holdfast.ports.sessions import HeldKind
-from holdfast.sessions.client import SessionClient
+from holdfast.sessions.client import RemoteHolder, SessionClient
 from holdfast.sessions.protocol import MOST_ANSWER_BYTES, decode_answer
-from holdfast.sessions.remote import RemoteHolder
 from tests.support.memory_daemon import ANNE, BERT, STRANGER, MemoryDaemon
 from tests.support.strangers import NOBODY, open_folder, told_as_nobody
 from tests.support.waiting import until

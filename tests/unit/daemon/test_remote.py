@@ -10,9 +10,8 @@ import pytest
 
 from holdfast.model.errors import SessionDaemonUnreachable, SessionLost
 from holdfast.ports.sessions import HeldKind
-from holdfast.sessions.client import SessionClient
-from holdfast.sessions.record import SessionRecord
-from holdfast.sessions.remote import END_SECONDS, RemoteHolding
+from holdfast.sessions.client import END_SECONDS, RemoteHolding, SessionClient
+from holdfast.sessions.protocol import SessionRecord
 from tests.support.memory_daemon import ANNE, MemoryDaemon
 
 SILENT = SessionDaemonUnreachable("cannot ask the session daemon: Connection refused")

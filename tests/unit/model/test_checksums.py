@@ -10,7 +10,7 @@ from holdfast.model import checksums
 from holdfast.model.backup import Codec, Member, Part, PartKind, Relation
 from holdfast.model.checksums import SMALL_DATABASE_BYTES, added, chosen, expected, require_equal
 from holdfast.model.errors import RestoreFailed
-from holdfast.model.restored import RestoredTable
+from holdfast.model.restore import RestoredTable
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.model.errors import RestoreFailed
-from holdfast.model.restored import FailedObject
+from holdfast.model.restore import FailedObject
 from holdfast.sources.failed_objects import FailedObjects
 
 VIEW = FailedObject(kind="view", name="public.v", statement="CREATE VIEW v;", cause="no")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from holdfast.model.backup import Part
 from holdfast.model.errors import ObjectMissing, VerifyFailed
-from holdfast.model.proven import Proven
+from holdfast.model.restore import Proven
 from holdfast.operations.parts.read import HINT, Opens, called, compare, opened
 from holdfast.operations.parts.second_read import SecondCopy
 from holdfast.operations.parts.write import proven
@@ -21,7 +21,7 @@ from holdfast.runtime.spool import spooled
 
 
 class Passing:
-    """Obeys `model.proven.Streamed`."""
+    """Obeys `model.restore.Streamed`."""
 
     def __init__(self, chunks: Generator[bytes, None, None]) -> None:
         self._chunks = chunks
@@ -36,7 +36,7 @@ class Passing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryParts:
-    """Obeys `model.proven.StoredParts` for what a repository holds, which is trusted in nothing.
+    """Obeys `model.restore.StoredParts` for what a repository holds, which is trusted in nothing.
 
     Of what is proven beforehand the stored bytes are kept meanwhile, not the plain ones: they are
     fewer, and what is sealed in the repository is not laid open on a disk here.

@@ -16,8 +16,7 @@ from holdfast.model.errors import (
     Unsupported,
     VerifyFailed,
 )
-from holdfast.model.proven import OpenBlob
-from holdfast.model.restored import FailedObject, FailedStatements, Restored, RestoredTable
+from holdfast.model.restore import FailedObject, FailedStatements, OpenBlob, Restored, RestoredTable
 from holdfast.operations.backup.incremental import chain_of
 from holdfast.operations.parts.blob_names import names_in
 from holdfast.operations.parts.blob_records import BlobRecords

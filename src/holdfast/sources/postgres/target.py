@@ -11,8 +11,7 @@ import psycopg
 
 from holdfast.model.backup import PartKind, Relation
 from holdfast.model.errors import TargetNotEmpty, Unsupported
-from holdfast.model.proven import StoredParts
-from holdfast.model.restored import Restored
+from holdfast.model.restore import Restored, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects

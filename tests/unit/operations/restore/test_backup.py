@@ -15,7 +15,7 @@ from holdfast.model.errors import (
     TargetNotEmpty,
     VerifyFailed,
 )
-from holdfast.model.restored import FailedObject, FailedStatements
+from holdfast.model.restore import FailedObject, FailedStatements
 from holdfast.operations.backup.job import backup
 from holdfast.operations.restore.backup import RestoreChoice, RestoreReport, restore
 from tests.fakes.progress import FakeProgress

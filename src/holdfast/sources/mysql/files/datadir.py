@@ -18,8 +18,7 @@ from holdfast.model.errors import (
     Unsupported,
 )
 from holdfast.model.part_details import Details
-from holdfast.model.proven import StoredParts
-from holdfast.model.restored import Restored
+from holdfast.model.restore import Restored, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on

@@ -10,8 +10,7 @@ from typing import Protocol
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed
-from holdfast.model.proven import Proven, StoredParts
-from holdfast.model.restored import FailedObject
+from holdfast.model.restore import FailedObject, Proven, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on

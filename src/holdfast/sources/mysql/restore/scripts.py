@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from holdfast.model.backup import Part, PartKind, Relation
-from holdfast.model.proven import Proven
+from holdfast.model.restore import Proven
 from holdfast.sources.mysql.server.definition_text import without_database
 from holdfast.sources.mysql.server.sql import Item
 from holdfast.sources.stream_cutter import StreamCutter

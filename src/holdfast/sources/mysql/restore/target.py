@@ -12,8 +12,7 @@ from holdfast.model.backup import Part, Relation
 from holdfast.model.checksums import Expected, expected, require_equal
 from holdfast.model.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model.part_details import Details
-from holdfast.model.proven import StoredParts
-from holdfast.model.restored import FailedObject, Restored, RestoredTable
+from holdfast.model.restore import FailedObject, Restored, RestoredTable, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import noted_on

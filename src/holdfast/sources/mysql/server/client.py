@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from holdfast.model.errors import ToolMissing
-from holdfast.model.proven import Proven
+from holdfast.model.restore import Proven
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.mysql.server.connection import Address

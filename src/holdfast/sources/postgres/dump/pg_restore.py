@@ -18,8 +18,7 @@ from typing import IO
 
 from holdfast.model.backup import Relation
 from holdfast.model.errors import RestoreFailed
-from holdfast.model.proven import Proven
-from holdfast.model.restored import FailedObject
+from holdfast.model.restore import FailedObject, Proven
 from holdfast.runtime.process import ChildFailed, running
 from holdfast.runtime.spool import room_for, write_all
 from holdfast.sources.failed_objects import ROWS, hinted

@@ -13,8 +13,7 @@ from itertools import takewhile
 import psycopg
 
 from holdfast.model.errors import RestoreFailed
-from holdfast.model.proven import Proven
-from holdfast.model.restored import FailedObject
+from holdfast.model.restore import FailedObject, Proven
 from holdfast.sources.failed_objects import ROWS
 from holdfast.sources.postgres.restore.definitions import Definer
 from holdfast.sources.postgres.server import failures, sql_text

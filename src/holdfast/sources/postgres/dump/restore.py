@@ -12,8 +12,7 @@ import psycopg
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
 from holdfast.model.part_details import Details
-from holdfast.model.proven import Proven
-from holdfast.model.restored import FailedObject, Restored
+from holdfast.model.restore import FailedObject, Proven, Restored
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime import events
 from holdfast.sources.failed_objects import hinted

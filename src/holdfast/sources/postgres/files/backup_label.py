@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast.model.backup import Part
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.file_pieces import VANISHED
+from holdfast.model.part_gaps import VANISHED
 from holdfast.model.stored_json import MANIFEST, Unreadable, parsed
 from holdfast.sources.postgres.files.restore_folders import require_oid
 

@@ -1,4 +1,4 @@
-"""`backup_manifest` in PostgreSQL's own format, which `pg_verifybackup` reads."""
+"""`backup_manifest` in PostgreSQL's own format, which `pg_verifybackup` reads, kept compressed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import zstandard
 
 # From here on a manifest names its cluster.
 WITH_IDENTIFIER = 170000
@@ -92,3 +94,31 @@ def _path(path: str) -> str:
     except UnicodeEncodeError:
         return f'"Encoded-Path": "{path.encode(errors="surrogateescape").hex()}"'
     return f'"Path": {json.dumps(path, ensure_ascii=False)}'
+
+
+LEVEL = 1
+CHUNK_BYTES = 1 << 20
+
+
+class Packed:
+    """The chunks that it was made of as one text; `size_bytes` is its own size."""
+
+    def __init__(self, chunks: Iterable[bytes] = ()) -> None:
+        compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj()
+        self._packed = list[bytes]()
+        self.size_bytes = 0
+        for chunk in chunks:
+            self.size_bytes += len(chunk)
+            self._keep(compressor.compress(chunk))
+        self._keep(compressor.flush())
+
+    def _keep(self, packed: bytes) -> None:
+        if packed:
+            self._packed.append(packed)
+
+    def __iter__(self) -> Iterator[bytes]:
+        unpacker = zstandard.ZstdDecompressor().decompressobj()
+        for packed in self._packed:
+            whole = memoryview(unpacker.decompress(packed))
+            for first in range(0, len(whole), CHUNK_BYTES):
+                yield bytes(whole[first : first + CHUNK_BYTES])

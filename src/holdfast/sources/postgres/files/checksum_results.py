@@ -7,17 +7,52 @@ import heapq
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 import zstandard
 
 from holdfast.model.backup import MOST, Part
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.file_pieces import PIECE
+from holdfast.model.part_gaps import PIECE
 from holdfast.model.stored_json import MANIFEST, parsed
 from holdfast.runtime import events
-from holdfast.sources.postgres.files import crc
+
+# Castagnoli's polynomial, bits reversed: x^31 is the lowest bit.
+_POLYNOMIAL = 0x82F63B78
+_ONE, _X8 = 1 << 31, 1 << 23
+
+
+def joined(before: int, after: int, after_bytes: int) -> int:
+    """The CRC of two pieces of which the second has `after_bytes`, by the CRC of each.
+
+    The method is zlib's crc32_combine: the first CRC times x^(8 n) modulo the polynomial.
+    """
+    return _times(_shift(after_bytes), before) ^ after
+
+
+@lru_cache(maxsize=64)
+def _shift(size_bytes: int) -> int:
+    """x^(8 n) modulo the polynomial; most pieces have the same size."""
+    result, square = _ONE, _X8
+    while size_bytes:
+        if size_bytes & 1:
+            result = _times(square, result)
+        square = _times(square, square)
+        size_bytes >>= 1
+    return result
+
+
+def _times(left: int, right: int) -> int:
+    """The product of two polynomials modulo ours."""
+    product, bit = 0, _ONE
+    while bit:
+        if left & bit:
+            product ^= right
+        right = right >> 1 ^ (_POLYNOMIAL if right & 1 else 0)
+        bit >>= 1
+    return product
+
 
 # A line of two thousand files is kept for each of five hundred parts.
 PACKED = "zstd:"
@@ -40,7 +75,7 @@ class ReadFile:
         return ReadFile(
             size_bytes=self.size_bytes + after.size_bytes,
             modified=max(self.modified, after.modified),
-            crc32c=crc.joined(self.crc32c, after.crc32c, after.size_bytes),
+            crc32c=joined(self.crc32c, after.crc32c, after.size_bytes),
             first=self.first,
         )
 

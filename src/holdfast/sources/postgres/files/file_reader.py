@@ -17,7 +17,6 @@ from holdfast.model.errors import BackupFailed
 from holdfast.runtime.beneath import Beneath
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile
-from holdfast.sources.postgres.files.file_ranges import WHOLE, FileRange
 from holdfast.sources.postgres.files.packing import (
     END,
     FOLDER_MODE,
@@ -33,7 +32,9 @@ from holdfast.sources.postgres.files.page import (
     suspect,
     suspects_among,
 )
+from holdfast.sources.postgres.files.part_plan import WHOLE, FileRange
 from holdfast.sources.postgres.files.tree import Entry
+from holdfast.sources.postgres.server.sampling import is_incompressible
 
 CHUNK_BYTES = 1 << 20
 # How often a page that seems wrong is read again while it changes.
@@ -292,3 +293,25 @@ def unreadable(path: Path, error: OSError) -> BackupFailed:
         f"cannot read '{path}': {os.strerror(error.errno or 0)}",
         hint="run the job as the server's own user, or as a member of its group (initdb -g)",
     )
+
+
+# Below this the question costs as much as the answer saves.
+SAMPLED_FILE_BYTES = 16 << 20
+# Few places, as each may be a seek, and a cluster may have ten thousand such files.
+PLACES, PLACE_BYTES = 4, 4 * PAGE_BYTES
+
+
+def is_worth_compressing(data: Path, entry: Entry) -> bool:
+    """Asks pieces from all over the file; of one that cannot be read now others will tell."""
+    if entry.size_bytes < SAMPLED_FILE_BYTES:
+        return True
+    sample = b""
+    with suppress(OSError):
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(data / entry.path, flags)
+        with afterwards(os.close, descriptor):
+            step = entry.size_bytes // PLACES
+            sample = b"".join(
+                os.pread(descriptor, PLACE_BYTES, step * number) for number in range(PLACES)
+            )
+    return not is_incompressible(sample)

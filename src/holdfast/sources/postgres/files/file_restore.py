@@ -13,15 +13,14 @@ from typing import IO
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import RestoreFailed, VerifyFailed
-from holdfast.model.file_pieces import PATH
 from holdfast.model.part_details import Details
-from holdfast.model.proven import StoredParts
+from holdfast.model.part_gaps import PATH
+from holdfast.model.restore import StoredParts
 from holdfast.ports.run import Progress
 from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.files import write_all
-from holdfast.sources.postgres.files.file_ranges import FileRange
 from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES
-from holdfast.sources.postgres.files.part_plan import MODE, SPARSE
+from holdfast.sources.postgres.files.part_plan import MODE, SPARSE, FileRange
 from holdfast.sources.postgres.files.restore_folders import RestoreFolders, restore_failed
 from holdfast.sources.postgres.files.snapshot import MAP_FILE
 from holdfast.sources.postgres.files.tree import OF_A_SERVER, SIGNALS

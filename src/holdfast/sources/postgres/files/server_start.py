@@ -30,16 +30,17 @@ from holdfast.runtime.process import ChildFailed, output_of
 from holdfast.sources.postgres.files.postmaster import (
     Postmaster,
     Status,
-    launched,
-    owner_of,
-    require_ours,
-)
-from holdfast.sources.postgres.files.recovery_files import CONFIG_FILE, write_missing_configuration
-from holdfast.sources.postgres.files.start_settings import (
     arguments,
     expected,
     forced,
+    launched,
+    owner_of,
+    require_ours,
     says_where_its_socket_is,
+)
+from holdfast.sources.postgres.files.restored_settings import (
+    CONFIG_FILE,
+    write_missing_configuration,
 )
 from holdfast.sources.postgres.server import client_programs
 from holdfast.sources.postgres.server.login import Login

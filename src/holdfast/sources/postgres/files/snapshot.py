@@ -29,13 +29,11 @@ from holdfast.ports.source import PartStream
 from holdfast.sources.keepalive import LOOK_SECONDS, Keepalive, let_go
 from holdfast.sources.postgres.files import backup_manifest
 from holdfast.sources.postgres.files.backup_label import LABEL_FILE, Told, tablespaces_in
-from holdfast.sources.postgres.files.backup_manifest import ManifestFile, WalRange
+from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed, WalRange
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
 from holdfast.sources.postgres.files.cluster import ClusterFacts
-from holdfast.sources.postgres.files.compressed_text import Packed
-from holdfast.sources.postgres.files.file_ranges import WHOLE, FileRange
 from holdfast.sources.postgres.files.file_reader import Reader, unreadable
-from holdfast.sources.postgres.files.part_plan import FileLayout, around
+from holdfast.sources.postgres.files.part_plan import WHOLE, FileLayout, FileRange, around
 from holdfast.sources.postgres.files.tree import CONTROL_FILE, Entry, Seen
 from holdfast.sources.postgres.files.wal import require_segment
 

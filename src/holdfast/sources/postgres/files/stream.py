@@ -32,22 +32,31 @@ from holdfast.ports.source import (
 )
 from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.runtime.process import Child, ChildFailed, running
-from holdfast.sources.postgres.files import archiver, cluster
+from holdfast.sources.postgres.files import cluster, wal
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
-from holdfast.sources.postgres.files.file_list import FileList
-from holdfast.sources.postgres.files.incremental_stream import IncrementalStream, following
-from holdfast.sources.postgres.files.parent_choice import require_summaries
+from holdfast.sources.postgres.files.incremental_stream import (
+    FileList,
+    IncrementalStream,
+    following,
+    require_summaries,
+)
 from holdfast.sources.postgres.files.snapshot import MANIFEST_FILE
-from holdfast.sources.postgres.files.stream_facts import SENDERS, StreamFacts, examined, wal_of
-from holdfast.sources.postgres.files.stream_inventory import (
+from holdfast.sources.postgres.files.stream_facts import (
+    SENDERS,
+    StreamFacts,
+    examined,
+    wal_of,
+    wire_failed,
+)
+from holdfast.sources.postgres.files.stream_watchers import (
     DatabasesSent,
+    StreamPages,
+    TarStream,
+    Watcher,
     known_databases,
     left_out,
     require_databases,
 )
-from holdfast.sources.postgres.files.stream_pages import StreamPages
-from holdfast.sources.postgres.files.tar_stream import TarStream, Watcher
-from holdfast.sources.postgres.files.wire_failures import wire_failed
 from holdfast.sources.postgres.server import client_programs, databases
 from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.login import Login
@@ -265,7 +274,7 @@ class StreamSource:
         ]
 
     def archiver(self) -> Archiver:
-        return archiver.archiver(self._login)
+        return wal.archiver(self._login)
 
     def connections_free(self) -> int:
         """As many as one stream can use."""

@@ -1,4 +1,4 @@
-"""What a server says of itself before pg_basebackup is started on it."""
+"""What a server says before pg_basebackup is started on it, and what its programs die of."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from dataclasses import dataclass, field, replace
 from psycopg.rows import class_row
 
 from holdfast.model.backup import POSTGRES_CLUSTER, Server
-from holdfast.model.errors import DatabaseUnreachable, GrantMissing, Unsupported
+from holdfast.model.errors import (
+    BackupFailed,
+    DatabaseUnreachable,
+    GrantMissing,
+    HoldfastError,
+    SlotMissing,
+    Unsupported,
+)
+from holdfast.runtime.process import ChildFailed
 from holdfast.sources.postgres.files import cluster
-from holdfast.sources.postgres.files.backup_functions import TIMELINE
 from holdfast.sources.postgres.files.cluster import OLDEST_SERVER
-from holdfast.sources.postgres.files.stream_inventory import known_databases
+from holdfast.sources.postgres.files.session_holder import TIMELINE
+from holdfast.sources.postgres.files.stream_watchers import known_databases
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import identifier
 
@@ -115,3 +123,37 @@ def _require(found: StreamFacts, user: str) -> None:
             f" {SENDERS} is needed",
             hint="raise max_wal_senders and restart the server, or end a replication",
         )
+
+
+_NOT_ALLOWED = re.compile(
+    r"no pg_hba\.conf entry for replication|must be .* replication|permission denied to start WAL"
+)
+_NO_ROOM = re.compile(r"exceeds max_wal_senders|remaining connection slots")
+_SLOT = re.compile(r"replication slot .* (does not exist|is active)")
+_RECYCLED = re.compile(r"requested WAL segment \w+ has already been removed")
+_GONE = re.compile(
+    r"could not connect|connection to server|terminating|could not receive data"
+    r"|stream was terminated|disconnected"
+)
+
+
+def wire_failed(error: ChildFailed, what: str) -> HoldfastError:
+    """`what` is what could not be done, as `cannot stream the cluster`."""
+    message = f"{what}: {error.message}"
+    if _NOT_ALLOWED.search(error.stderr):
+        return GrantMissing(
+            message, hint="allow the login the database 'replication' in pg_hba.conf"
+        )
+    if _NO_ROOM.search(error.stderr):
+        return DatabaseUnreachable(message, hint="raise max_wal_senders and restart the server")
+    if _SLOT.search(error.stderr):
+        return SlotMissing(message, hint="one program a slot: see pg_replication_slots")
+    if _RECYCLED.search(error.stderr):
+        return SlotMissing(
+            message,
+            hint="with a slot the server keeps what was not sent: holdfast wal receive --slot NAME;"
+            " then take a new backup, as WAL is missing now",
+        )
+    if _GONE.search(error.stderr):
+        return DatabaseUnreachable(message, hint="trying later may work")
+    return BackupFailed(message, hint="the server's log has the details")

@@ -3,35 +3,126 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from holdfast.model.backup import Part
-from holdfast.model.errors import Unsupported, VerifyFailed
-from holdfast.model.file_pieces import incomplete_files
-from holdfast.model.proven import StoredParts
-from holdfast.model.restored import Restored
+from holdfast.model.errors import RestoreFailed, ToolMissing, Unsupported, VerifyFailed
+from holdfast.model.part_gaps import incomplete_files
+from holdfast.model.restore import Restored, StoredParts
 from holdfast.model.stored_json import as_text
+from holdfast.model.wal import WalKind, WalName
+from holdfast.model.wal_records import PAGE_BYTES
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
-from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.cleanup import afterwards, noted_on
+from holdfast.runtime.files import PASSABLE_FOLDER, make_folder
+from holdfast.runtime.process import output_of
 from holdfast.runtime.tablespaces import NewTablespaces
 from holdfast.sources.postgres.files.backup_label import Told, told_by
-from holdfast.sources.postgres.files.combine import combine, combiner, put_in_place, room_beside
 from holdfast.sources.postgres.files.file_restore import FileRestore
-from holdfast.sources.postgres.files.included_wal import tablespaces_to_bring
-from holdfast.sources.postgres.files.recovery_files import write_settings
 from holdfast.sources.postgres.files.restore_folders import (
     RestoreFolders,
     empty,
     require_empty,
     restore_failed,
 )
+from holdfast.sources.postgres.files.restored_settings import notes_on, write_settings
 from holdfast.sources.postgres.files.snapshot import MAP_FILE, NOTES_TOLD
-from holdfast.sources.postgres.files.stale_settings import notes_on
 from holdfast.sources.postgres.files.tree import CONTROL_FILE
+from holdfast.sources.postgres.server import client_programs
+from holdfast.sources.postgres.server.client_programs import Tool
+
+
+def tablespaces_to_bring(data: Path, new: NewTablespaces) -> list[int]:
+    """The OIDs of tablespaces that were made while the backup was taken. Their folders are where
+    they were: the WAL in `data` no longer says so, and `new` is to make them somewhere else."""
+    found = sorted(path for path in (data / "pg_wal").glob("*") if _is_segment(path))
+    return [
+        oid
+        for path, after in zip_longest(found, found[1:])
+        for oid in new.admit(path, partial(_beginning, after))
+    ]
+
+
+def _is_segment(path: Path) -> bool:
+    name = WalName.parse(path.name)
+    return name is not None and name.kind is WalKind.SEGMENT and path.is_file()
+
+
+def _beginning(path: Path | None) -> bytes:
+    if path is None:
+        return b""
+    with path.open("rb") as file:
+        return file.read(PAGE_BYTES)
+
+
+PROGRAM = "pg_combinebackup"
+
+
+def combiner(server_version: str) -> Tool:
+    """The program of the server's own release: another one refuses its files. Raises
+    `ToolMissing`, before anything was fetched."""
+    major = int(server_version.partition(".")[0])
+    found = client_programs.find(PROGRAM, major, server_version, ())
+    if found.major != major:
+        raise ToolMissing(
+            f"cannot use '{found.path}' for server {server_version}: it is version {found.version}",
+            hint=f"install the client package, on Debian: apt install postgresql-client-{major}",
+        )
+    return found
+
+
+@contextmanager
+def room_beside(folder: Path) -> Iterator[Path]:
+    """A private folder on the same disk, gone after the block with all that is in it."""
+    if folder.is_mount():
+        raise Unsupported(
+            f"cannot restore an incremental backup into '{folder}': a disk is mounted there, and"
+            " the backups to combine need a folder beside it",
+            hint=f"name a folder on that disk: file://{folder}/data",
+        )
+    try:
+        make_folder(folder.parent, mode=PASSABLE_FOLDER, above=PASSABLE_FOLDER)
+        room = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise RestoreFailed(
+            f"cannot restore '{folder}': no folder beside it: {os.strerror(error.errno or 0)}",
+            hint="the backups to combine are unpacked beside the folder: name one whose parent"
+            " is yours",
+        ) from error
+    with afterwards(shutil.rmtree, room, True):  # noqa: FBT003 - it may be half gone already
+        yield room
+
+
+def combine(tool: Tool, folders: Sequence[Path], into: Path) -> None:
+    """`folders` are the full backup first; `into` is not there. Raises `RestoreFailed`."""
+    output_of(
+        [str(tool.path), f"--output={into}", *map(str, folders)],
+        translate=lambda error: RestoreFailed(
+            f"cannot combine the backups into '{into}': {error.message}",
+            hint="is there room for all of them and for the result?",
+        ),
+    )
+
+
+def put_in_place(whole: Path, folder: Path) -> None:
+    """All at once, over the empty folder that may be there. Raises `RestoreFailed`."""
+    try:
+        whole.rename(folder)
+    except OSError as error:
+        raise RestoreFailed(
+            f"cannot restore '{folder}': {os.strerror(error.errno or 0)}",
+            hint="is the folder yours, and still empty?",
+        ) from error
+
 
 _READ_BY_GROUP = 0o040
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from holdfast.model.errors import SlotMissing
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.files import cluster
-from holdfast.sources.postgres.files.wire_failures import wire_failed
+from holdfast.sources.postgres.files.stream_facts import wire_failed
 from holdfast.sources.postgres.server import client_programs
 from holdfast.sources.postgres.server.login import Login
 

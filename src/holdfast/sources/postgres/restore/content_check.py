@@ -13,7 +13,7 @@ from holdfast.model import checksums
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.checksums import Expected
 from holdfast.model.errors import RestoreFailed
-from holdfast.model.restored import FailedObject, RestoredTable
+from holdfast.model.restore import FailedObject, RestoredTable
 from holdfast.sources.failed_objects import ROWS, FailedObjects
 from holdfast.sources.packing import SMALL_TABLE_BYTES
 from holdfast.sources.postgres.restore import selection

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from holdfast.model.backup import Part, PartKind
-from holdfast.model.proven import Proven, StoredParts
+from holdfast.model.restore import Proven, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects

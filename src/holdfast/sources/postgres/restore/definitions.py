@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 
 from holdfast.model.errors import RestoreFailed
-from holdfast.model.restored import FailedObject
+from holdfast.model.restore import FailedObject
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.sql_text import NAME, Heading, Statement

@@ -15,7 +15,7 @@ import psycopg
 
 from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import HoldfastError, Unsupported
-from holdfast.model.restored import RestoredTable
+from holdfast.model.restore import RestoredTable
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.restore import foreign_keys

@@ -12,8 +12,7 @@ import psycopg
 
 from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed, VerifyFailed
-from holdfast.model.proven import proving
-from holdfast.model.restored import FailedObject, RestoredTable
+from holdfast.model.restore import FailedObject, RestoredTable, proving
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import ROWS, hinted

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.proven import OpenBlob
+from holdfast.model.restore import OpenBlob
 from holdfast.sources.postgres.server.table_part import External
 from holdfast.sources.stream_cutter import StreamCutter
 

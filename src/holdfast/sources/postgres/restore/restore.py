@@ -14,8 +14,7 @@ import psycopg
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed, VerifyFailed
-from holdfast.model.proven import StoredParts
-from holdfast.model.restored import FailedObject, Restored
+from holdfast.model.restore import FailedObject, Restored, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects

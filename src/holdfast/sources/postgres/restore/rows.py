@@ -20,7 +20,7 @@ from psycopg import pq
 
 from holdfast.model.backup import Member, Part
 from holdfast.model.errors import HoldfastError, RestoreFailed
-from holdfast.model.proven import StoredParts, proving
+from holdfast.model.restore import StoredParts, proving
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import Cancellation, afterwards, on_failure
 from holdfast.sources.postgres.restore import selection

@@ -14,7 +14,7 @@ from dataclasses import replace
 import psycopg
 
 from holdfast.model.errors import RestoreFailed, VerifyFailed
-from holdfast.model.restored import FailedObject
+from holdfast.model.restore import FailedObject
 from holdfast.sources.postgres.restore.definitions import PREAMBLE
 from holdfast.sources.postgres.restore.load import Unloaded, restoring
 from holdfast.sources.postgres.restore.rows import Packs, RowsIn

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import RestoreFailed, ToolMissing
-from holdfast.model.proven import Proven
+from holdfast.model.restore import Proven
 from holdfast.runtime import events
 from holdfast.runtime.process import ChildFailed, output_of, running
 from holdfast.sources.postgres.server import failures

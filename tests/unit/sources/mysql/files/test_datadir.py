@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.model.backup import Codec, Part, PartKind, Relation
 from holdfast.model.errors import ConfigInvalid, Unsupported
-from holdfast.model.proven import OpenPart
+from holdfast.model.restore import OpenPart
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.mysql.files.datadir import DatadirTarget
 from tests.fakes.progress import FakeProgress

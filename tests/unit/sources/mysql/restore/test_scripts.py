@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.model.backup import Member, PartKind, Relation
-from holdfast.model.proven import Proven
+from holdfast.model.restore import Proven
 from holdfast.sources.mysql.restore.scripts import (
     BEGIN,
     END,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.backup import Relation
-from holdfast.model.proven import Proven
+from holdfast.model.restore import Proven
 from holdfast.runtime.process import ChildFailed
 from holdfast.runtime.spool import is_in_memory
 from holdfast.sources.postgres.dump import pg_restore

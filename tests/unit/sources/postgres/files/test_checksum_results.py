@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 import zstandard
 from crc32c import crc32c
+from hypothesis import given
+from hypothesis import strategies as st
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import VerifyFailed
@@ -15,6 +17,7 @@ from holdfast.sources.postgres.files.checksum_results import (
     BLOCKS_KEPT,
     ChecksumResults,
     ReadFile,
+    joined,
     whole_files,
 )
 from tests.support.manifests import bare_part
@@ -113,3 +116,13 @@ def test_a_file_that_vanished_between_its_pieces_does_not_come_back() -> None:
     gone = ChecksumResults(vanished={"base/5/1"})
     parts = [piece_of(there), piece_of(gone)]
     assert dict(whole_files(parts, ChecksumResults.of_all(parts).vanished)) == {}
+
+
+@given(before=st.binary(max_size=300), after=st.binary(max_size=300))
+def test_two_pieces_have_the_sum_of_both_in_one(before: bytes, after: bytes) -> None:
+    assert joined(crc32c(before), crc32c(after), len(after)) == crc32c(before + after)
+
+
+def test_a_long_piece_counts_with_all_of_its_length() -> None:
+    zeros = bytes(5 << 20)
+    assert joined(crc32c(b"head"), crc32c(zeros), len(zeros)) == crc32c(b"head" + zeros)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import RestoreFailed, Unsupported
-from holdfast.sources.postgres.files.combine import put_in_place, room_beside
+from holdfast.sources.postgres.files.target import put_in_place, room_beside
 
 
 def test_the_room_is_private_beside_the_folder_and_gone_whatever_happens(tmp_path: Path) -> None:

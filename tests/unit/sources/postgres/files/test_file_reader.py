@@ -15,8 +15,13 @@ from crc32c import crc32c
 from holdfast.model.backup import Buffer, PartKind
 from holdfast.model.errors import BackupFailed, SessionCorrupt
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
-from holdfast.sources.postgres.files.file_ranges import cut
-from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES, Reader
+from holdfast.sources.postgres.files.file_reader import (
+    CHUNK_BYTES,
+    SAMPLED_FILE_BYTES,
+    Reader,
+    is_worth_compressing,
+)
+from holdfast.sources.postgres.files.part_plan import cut
 from holdfast.sources.postgres.files.tree import Entry
 from tests.support.manifests import bare_part
 
@@ -220,3 +225,27 @@ def test_a_bad_page_is_counted_once_and_its_block_is_that_of_the_relation(tmp_pa
     whole(found.file(Entry(path="base/5/1259.2", size_bytes=16384)))
     assert found.findings.bad == {"base/5/1259.2": [2 * 131072 + 1]}
     assert found.findings.pages == 2
+
+
+NOISE = os.urandom(SAMPLED_FILE_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("piece", "size_bytes", "worth"),
+    [
+        (NOISE, SAMPLED_FILE_BYTES, False),
+        (b"row " * (1 << 14), SAMPLED_FILE_BYTES, True),
+        (NOISE, SAMPLED_FILE_BYTES - 1, True),
+    ],
+)
+def test_only_big_files_of_noise_are_stored_as_they_are(
+    tmp_path: Path, piece: bytes, size_bytes: int, worth: bool
+) -> None:
+    (tmp_path / "1259").write_bytes(
+        (piece * 257)[:size_bytes] if len(piece) < size_bytes else piece[:size_bytes]
+    )
+    assert is_worth_compressing(tmp_path, Entry(path="1259", size_bytes=size_bytes)) is worth
+
+
+def test_a_file_that_has_vanished_is_not_asked(tmp_path: Path) -> None:
+    assert is_worth_compressing(tmp_path, Entry(path="gone", size_bytes=SAMPLED_FILE_BYTES))

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from holdfast.runtime.tablespaces import NewTablespaces
-from holdfast.sources.postgres.files.included_wal import tablespaces_to_bring
+from holdfast.sources.postgres.files.target import tablespaces_to_bring
 
 
 class Admits:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from holdfast.model.backup import Part, PartKind
-from holdfast.sources.postgres.files.backup_manifest import ManifestFile, WalRange, lines
+from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed, WalRange, lines
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile, whole_files
-from holdfast.sources.postgres.files.compressed_text import Packed
 from holdfast.sources.postgres.files.part_plan import FileLayout, around, lay_out
 from holdfast.sources.postgres.files.tree import Entry
 from tests.support.manifests import bare_part

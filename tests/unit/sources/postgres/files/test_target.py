@@ -21,7 +21,7 @@ from holdfast.model.errors import (
     Unsupported,
     VerifyFailed,
 )
-from holdfast.model.restored import Restored
+from holdfast.model.restore import Restored
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.files.target import DirectoryTarget
 from tests.fakes.progress import FakeProgress

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.model.backup import PartKind
 from holdfast.sources.postgres.files.part_plan import Sizes, lay_out
-from holdfast.sources.postgres.files.tree import Entry, Seen, Tree
+from holdfast.sources.postgres.files.tree import Entries, Entry, Seen, Tree, paths
 
 VERSION = "PG_17_202406281"
 TAKEN = {
@@ -169,3 +169,22 @@ def test_sparse_files_and_rights_are_seen(data: Path) -> None:
     entries = {entry.path: entry for entry in Tree(data=data, version_folder=VERSION).entries()}
     assert (entries["base/5/9000"].is_sparse, entries["base/5/9000"].mode) == (True, 0o640)
     assert not entries["base/5/1259"].is_sparse
+
+
+ODD = ["base/5/1259", "größe", b"base/\xff\xfe".decode(errors="surrogateescape"), "a\nb\tc '\""]
+
+
+def test_what_was_listed_comes_back_as_often_as_wanted() -> None:
+    listed = [Entry(path="pg_wal", is_folder=True)]
+    listed += [Entry(path=path, size_bytes=5 << 40, mode=0o640, is_sparse=True) for path in ODD]
+    found = Entries(listed)
+    assert list(found) == list(found) == listed
+    assert (len(found), list(Entries([]))) == (5, [])
+
+
+def test_a_set_of_paths_knows_what_was_added() -> None:
+    with paths() as found:
+        found.add(ODD)
+        found.add(ODD[:1])
+        assert all(path in found for path in ODD)
+        assert "base/5/1260" not in found

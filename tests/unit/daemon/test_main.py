@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.daemon.activation import Systemd, inherited_socket
+from holdfast.daemon.main import Systemd, inherited_socket
 from holdfast.model.errors import ConfigInvalid
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.model.backup import Codec, Part, PartKind
-from holdfast.model.file_pieces import incomplete_files
+from holdfast.model.part_gaps import incomplete_files
 
 
 def part(name: str, size_bytes: int, kind: PartKind = PartKind.FILE, **details: str) -> Part:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import BackupFailed
-from holdfast.sources.postgres.files.catalog_check import SEGMENT_BYTES, Files
+from holdfast.sources.postgres.files.cluster import SEGMENT_BYTES, Files
 
 GONE = [("base/5", "database 'shop'")]
 
