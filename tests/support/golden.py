@@ -8,14 +8,18 @@ from pathlib import Path
 from tests.support.installation import Installation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+DUMP = "shop.dump.sql"
 
 
 class GoldenInstallation(Installation):
     """A configuration that leads to an unpacked golden repository, with no way to its source."""
 
-    def __init__(self, folder: Path, archive: str) -> None:
-        unpack = ["tar", "-xf", str(GOLDEN / archive), "-C", str(folder), "--no-same-owner"]
-        subprocess.run(unpack, check=True)
+    def __init__(self, folder: Path, archive: str, *, dump: str = "") -> None:
+        """`dump` is the archive with the same database where `archive` holds backups alone."""
+        self.archive = archive
+        _unpack(GOLDEN / archive, folder)
+        if dump:
+            _unpack(GOLDEN / dump, folder, DUMP)
         (folder / "state").mkdir(mode=0o700)
         self.folder = folder
         self.repository = folder / "main"
@@ -47,4 +51,9 @@ class GoldenInstallation(Installation):
     @property
     def dump(self) -> bytes:
         """The database as its own dump program told it when the backups were made."""
-        return (self.folder / "shop.dump.sql").read_bytes()
+        return (self.folder / DUMP).read_bytes()
+
+
+def _unpack(archive: Path, folder: Path, *names: str) -> None:
+    argv = ["tar", "-xf", str(archive), "-C", str(folder), "--no-same-owner", *names]
+    subprocess.run(argv, check=True)

@@ -11,12 +11,16 @@ from tests.engine.mysql.test_physical import second_server
 from tests.support.golden import GoldenInstallation
 from tests.support.mysql_server import MARIADB, MysqlServer, differences
 
+FIRST, LAST_OF_SCHEMA_1 = "0.1.0/mariadb-10.11.tar", "schema-1/mariadb-11.8.tar"
 
-@pytest.fixture
-def golden(server: MysqlServer, tmp_path: Path) -> Iterator[GoldenInstallation]:
+
+@pytest.fixture(params=[FIRST, LAST_OF_SCHEMA_1])
+def golden(
+    server: MysqlServer, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[GoldenInstallation]:
     if server.brand is not MARIADB:
         pytest.skip("the golden repository was made from MariaDB, whose sequences MySQL lacks")
-    installation = GoldenInstallation(tmp_path, "0.1.0/mariadb-10.11.tar")
+    installation = GoldenInstallation(tmp_path, request.param, dump=FIRST)
     for name in ("native", "tools", "tables", "server"):
         installation.job_of(name, "mysql")
     installation.settings["jobs"]["server"]["source"] |= {"engine": "tools", "method": "physical"}
@@ -50,8 +54,10 @@ def test_a_backup_of_an_earlier_release_comes_back_as_it_was(
 def test_a_servers_files_of_an_earlier_release_are_started_and_hold_the_same(
     server: MysqlServer, golden: GoldenInstallation, tmp_path: Path
 ) -> None:
-    if not server.ask("mysql", "SELECT 1 WHERE VERSION() LIKE '10.11%'"):
-        pytest.skip("files of MariaDB 10.11 are started by no other release here")
+    release = golden.archive.partition("mariadb-")[2].removesuffix(".tar")
+    ((version,),) = server.ask("mysql", "SELECT VERSION()")
+    if not str(version).startswith(release):
+        pytest.skip(f"files of MariaDB {release} are started by no other release here")
     assert golden.run("verify", "server/latest")["verified"] is True
     expected = as_it_was(server, golden)
     restored = tmp_path / "restored"

@@ -14,13 +14,16 @@ from tests.support.postgres_server import PostgresServer
 
 ROLES = ("shop_app", "corpus_role")
 NOT_BY_AN_OLDER_SERVER = 23
+FIRST, LAST_OF_SCHEMA_1 = "0.1.0/postgres-17.tar", "schema-1/postgres-17.tar"
 
 
-@pytest.fixture
-def golden(server: PostgresServer, tmp_path: Path) -> GoldenInstallation:
-    installation = GoldenInstallation(tmp_path, "0.1.0/postgres-17.tar")
+@pytest.fixture(params=[FIRST, LAST_OF_SCHEMA_1])
+def golden(
+    server: PostgresServer, tmp_path: Path, request: pytest.FixtureRequest
+) -> GoldenInstallation:
+    installation = GoldenInstallation(tmp_path, request.param, dump=FIRST)
     installation.seal()
-    for name in ("native", "wire", "tools", "cluster"):
+    for name in ("native", "wire", "tools", "cluster", "files", "stream"):
         installation.job_of(name, "postgres")
     installation.job_of("closed", "postgres", repository="sealed")
     for role in ROLES:
@@ -59,7 +62,7 @@ def test_a_backup_of_an_earlier_release_comes_back_as_it_was(
         return
     golden.run(*argv)
     expected = as_it_was(server, golden)
-    if job != "native":
+    if job != "native" and golden.archive == FIRST:
         # The newest backup of `native` alone is of the moment of the dump: these came before it.
         server.run(expected, "DROP TABLE after_base")
     # Ranges of a table arrive side by side, so the order of its rows may be another.
@@ -67,23 +70,38 @@ def test_a_backup_of_an_earlier_release_comes_back_as_it_was(
     assert checksums(server.conninfo(restored)) == checksums(server.conninfo(expected))
 
 
+BASE_BACKUPS = {
+    # One of a cluster's files, with WAL that goes on from it.
+    FIRST: {"cluster": True},
+    # The same without WAL, and an incremental backup on top of a full one.
+    LAST_OF_SCHEMA_1: {"files": False, "stream": True},
+}
+
+
 def test_a_cluster_of_an_earlier_release_recovers_to_a_point_in_its_wal(
     server: PostgresServer, golden: GoldenInstallation
 ) -> None:
     if BINARIES.parent.name != "17":
         pytest.skip("a cluster of PostgreSQL 17 is started by no other release")
-    assert golden.run("verify", "cluster/latest")["verified"] is True
     expected = as_it_was(server, golden)
+    for job, has_wal in BASE_BACKUPS[golden.archive].items():
+        assert golden.run("verify", f"{job}/latest")["verified"] is True
+        to = ["--target-name", "golden", "--target-action", "promote"] if has_wal else []
+        assert checksums_of_cluster(golden, job, *to) == checksums(server.conninfo(expected))
+
+
+def checksums_of_cluster(
+    golden: GoldenInstallation, job: str, *to: str
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Of the database in a server that was started on the newest backup of `job`."""
     with folder_for_cluster() as folder:
         back = Cluster(folder)
         try:
             golden.run(
-                *("restore", "cluster/latest", "--to", f"file://{back.data}"),
-                *("--target-name", "golden", "--target-action", "promote"),
+                *("restore", f"{job}/latest", "--to", f"file://{back.data}", *to),
                 *("--start", "--start-options", f"-k {folder} -c archive_mode=off"),
             )
-            shop = back.dsn.replace("dbname=postgres", "dbname=shop")
-            assert checksums(shop) == checksums(server.conninfo(expected))
+            return checksums(back.dsn.replace("dbname=postgres", "dbname=shop"))
         finally:
             if (back.data / "postmaster.pid").exists():
                 back.stop("immediate")
