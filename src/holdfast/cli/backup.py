@@ -9,8 +9,7 @@ import typer
 from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
 from holdfast.cli.options import ChunkSize
 from holdfast.cli.render import documents
-from holdfast.cli.render.progress import metered
-from holdfast.cli.render.tables import BACKUP_COLUMNS, backup_row, table_of
+from holdfast.cli.render.terminal import BACKUP_COLUMNS, backup_row, metered, table_of
 from holdfast.model.backup import Manifest
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup as take_backup

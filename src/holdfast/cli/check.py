@@ -6,8 +6,7 @@ import typer
 
 from holdfast.cli.context import JsonOption, Session, SomeJob, acting_session_of, print_document
 from holdfast.cli.render import documents
-from holdfast.cli.render.progress import Meter
-from holdfast.cli.render.tables import table_of
+from holdfast.cli.render.terminal import Meter, table_of
 from holdfast.model.errors import HoldfastError
 from holdfast.operations.check import CheckReport
 from holdfast.operations.check import check as check_job

@@ -8,8 +8,7 @@ import typer
 
 from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
 from holdfast.cli.render import documents
-from holdfast.cli.render.progress import metered
-from holdfast.cli.render.tables import size, table_of
+from holdfast.cli.render.terminal import metered, size, table_of
 from holdfast.operations.copy.backups import CopiedBackup
 from holdfast.operations.copy.backups import copy as copy_job
 

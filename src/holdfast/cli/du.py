@@ -15,7 +15,7 @@ from holdfast.cli.context import (
     session_of,
 )
 from holdfast.cli.render import documents
-from holdfast.cli.render.tables import size, table_of
+from holdfast.cli.render.terminal import size, table_of
 from holdfast.operations.usage import JobUsage
 
 

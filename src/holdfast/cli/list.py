@@ -17,7 +17,7 @@ from holdfast.cli.context import (
     session_of,
 )
 from holdfast.cli.render import documents
-from holdfast.cli.render.tables import BACKUP_COLUMNS, backup_row, table_of
+from holdfast.cli.render.terminal import BACKUP_COLUMNS, backup_row, table_of
 from holdfast.model.backup import Summary
 
 

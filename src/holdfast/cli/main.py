@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 
-from holdfast.cli.wal_exit_codes import code_for_server
+from holdfast.cli.command_line import code_for_server
 from holdfast.runtime import streams
 from holdfast.runtime.cleanup import afterwards
 

@@ -9,8 +9,7 @@ import typer
 from holdfast.cli.context import JobName, JsonOption, print_document, session_of
 from holdfast.cli.options import ChunkSize
 from holdfast.cli.render import documents
-from holdfast.cli.render.progress import Meter
-from holdfast.cli.render.tables import encryption_line, size, span, table_of
+from holdfast.cli.render.terminal import Meter, encryption_line, size, span, table_of
 from holdfast.operations.backup.plan import PlanReport
 from holdfast.operations.backup.plan import plan as make_plan
 

@@ -1,10 +1,15 @@
-"""The program: options before the command, and one place where errors end."""
+"""The program: options before the command, the commands by name, and where every error ends."""
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -12,14 +17,39 @@ from typer.core import TyperGroup
 
 from holdfast.cli.command_line import command_of
 from holdfast.cli.context import CONFIG, Session, print_document, printable
-from holdfast.cli.signals import interruptible
-from holdfast.model.errors import HoldfastError, OutputLost
+from holdfast.model.errors import HoldfastError, Interrupted, OutputLost
 from holdfast.runtime import streams
-from holdfast.runtime.cleanup import notes_of
+from holdfast.runtime.cleanup import afterwards, notes_of
 from holdfast.runtime.events import LogFormat, prefix, set_up
 from holdfast.runtime.kernel import foreseen
 
 EPILOG = "Exit codes: 0 done; each kind of error has its own, listed in docs/errors.md."
+# A closed terminal must not leave a half-cleaned run behind either.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+COMMANDS = {
+    "plan": "holdfast.cli.plan:plan",
+    "backup": "holdfast.cli.backup:backup",
+    "list": "holdfast.cli.list:list_backups",
+    "show": "holdfast.cli.show:show",
+    "verify": "holdfast.cli.verify:verify",
+    "restore": "holdfast.cli.restore:restore",
+    "copy": "holdfast.cli.copy:copy",
+    "du": "holdfast.cli.du:du",
+    "prune": "holdfast.cli.prune:prune",
+    "repair": "holdfast.cli.repair:repair",
+    "snapshot": "holdfast.cli.snapshot:snapshot",
+    "check": "holdfast.cli.check:check",
+    "status": "holdfast.cli.status:status",
+    "config": "holdfast.cli.config:commands",
+    "keys": "holdfast.cli.keys:commands",
+    "session": "holdfast.cli.session:commands",
+    "wal": "holdfast.cli.wal:commands",
+}
+"""Where each command is, in the order of the help.
+
+By name, so that only the one that is asked for is loaded: a server calls `wal` for each segment.
+"""
 
 
 class _Failed(Exception):
@@ -93,16 +123,22 @@ def program(arguments: list[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(options)
-    if command_of(arguments) == "wal":
-        # A server calls it for each segment, and must not wait for all the others to load.
-        from holdfast.cli import wal
-
-        app.add_typer(wal.commands, name="wal")
-    else:
-        from holdfast.cli import commands
-
-        commands.add_to(app)
+    for name in _wanted(arguments):
+        module, _, attribute = COMMANDS[name].partition(":")
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
+
+
+def _wanted(arguments: list[str]) -> Iterable[str]:
+    """The command that is asked for; all where help lists them, or none of that name exists."""
+    asked = command_of(arguments)
+    if asked in COMMANDS:
+        return [asked]
+    return [] if arguments == ["--version"] else COMMANDS
 
 
 def run(arguments: list[str]) -> int:
@@ -160,3 +196,38 @@ def _told(arguments: list[str], error: HoldfastError, raised: Exception) -> int:
         if error.hint:
             sys.stderr.write(f"{priority}hint: {printable(error.hint)}\n")
     return error.exit_code
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside the block a signal raises `Interrupted` once, so that clean-up runs undisturbed.
+
+    Later signals meet a handler that does nothing, not SIG_IGN: children would inherit that,
+    and could then not be ended themselves.
+    """
+    # What our parent had ignored (nohup, a shell's background job) stays ignored.
+    handlers = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: each for number, each in handlers.items() if each is not signal.SIG_IGN}
+
+    def raise_once(number: int, _frame: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, _already_ending)
+        name = signal.Signals(number).name
+        raise Interrupted(
+            f"cannot go on: interrupted by {name}",
+            hint="start it again when ready",
+        )
+
+    for number in before:
+        signal.signal(number, raise_once)
+    with afterwards(_restore, before):
+        yield
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _already_ending(_number: int, _frame: FrameType | None) -> None:
+    """The first signal is being obeyed."""

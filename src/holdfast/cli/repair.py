@@ -14,8 +14,7 @@ from holdfast.cli.context import (
 )
 from holdfast.cli.options import DryRun
 from holdfast.cli.render import documents
-from holdfast.cli.render.progress import Meter
-from holdfast.cli.render.tables import size, table_of
+from holdfast.cli.render.terminal import Meter, size, table_of
 from holdfast.operations.repair import Fate, RepairReport
 from holdfast.operations.repair import repair as repair_job
 

@@ -22,8 +22,7 @@ from holdfast.cli.context import (
 from holdfast.cli.options import grouped
 from holdfast.cli.recovery_options import Asked, planned, recoverable, started
 from holdfast.cli.render import documents
-from holdfast.cli.render.progress import metered
-from holdfast.cli.render.tables import size, table_of
+from holdfast.cli.render.terminal import metered, size, table_of
 from holdfast.cli.render.wal_documents import of_recovery
 from holdfast.cli.restore_options import Choose, chosen
 from holdfast.model.backup import Manifest

@@ -11,8 +11,7 @@ import typer
 from holdfast.cli.context import JsonOption, Session, SomeJob, print_document, session_of
 from holdfast.cli.options import duration_option
 from holdfast.cli.render import documents
-from holdfast.cli.render.progress import Meter
-from holdfast.cli.render.tables import span, table_of, time_of
+from holdfast.cli.render.terminal import Meter, span, table_of, time_of
 from holdfast.cli.render.wal_documents import of_archiver
 from holdfast.host_state.timers import next_run
 from holdfast.model.errors import JobNeedsAttention

@@ -18,8 +18,7 @@ from holdfast.cli.context import (
 )
 from holdfast.cli.options import duration_option
 from holdfast.cli.render import documents
-from holdfast.cli.render.progress import metered
-from holdfast.cli.render.tables import size, table_of, time_of
+from holdfast.cli.render.terminal import metered, size, table_of, time_of
 from holdfast.operations.verify.full import VerifyReport
 from holdfast.operations.verify.full import verify as verify_backup
 from holdfast.operations.verify.quick import quick

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli.command_line import NOT_ARCHIVED
 from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document, session_of
-from holdfast.cli.wal_exit_codes import NOT_ARCHIVED
 from holdfast.model.errors import Interrupted
 from holdfast.runtime import streams
 
@@ -229,7 +229,7 @@ def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = Fals
     \b
     holdfast wal list shop
     """
-    from holdfast.cli.render.tables import size, table_of
+    from holdfast.cli.render.terminal import size, table_of
     from holdfast.cli.render.wal_documents import of_timeline
     from holdfast.operations.wal.list import archived
 

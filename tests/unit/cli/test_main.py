@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from holdfast.cli.commands import COMMANDS
+from holdfast.cli.program import COMMANDS
 from holdfast.model.errors import DatabaseUnreachable
 from tests.support.command_line import CommandLine
 
@@ -121,7 +121,10 @@ def test_the_version_is_said(cli: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[name] for name in COMMANDS] + [["config", "check"]], ids=" ".join
+    "command",
+    [[name] for name, where in COMMANDS.items() if not where.endswith(":commands")]
+    + [["config", "check"], ["wal", "push"]],
+    ids=" ".join,
 )
 def test_the_help_of_every_command_shows_how_it_is_used(
     cli: CommandLine, command: list[str]
@@ -147,5 +150,26 @@ def test_help_does_not_wait_for_what_only_a_command_needs() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     ).stdout.split()
-    assert "holdfast.cli.commands" in loaded
+    assert {f"holdfast.cli.{name}" for name in COMMANDS} <= set(loaded)
     assert not {"psycopg", "pymysql", "pydantic", "structlog"} & set(loaded)
+
+
+@pytest.mark.parametrize("asked", [["--version"], ["list", "--help"], ["restore", "--help"]])
+def test_a_command_does_not_wait_for_another_one_to_load(asked: list[str]) -> None:
+    program = (
+        f"import atexit, sys; sys.argv = ['holdfast', *{asked}]\n"
+        "atexit.register(lambda: print(*sys.modules))\n"
+        "from holdfast.cli.main import main; main()\n"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert {f"holdfast.cli.{name}" for name in COMMANDS} & set(loaded) == {
+        f"holdfast.cli.{name}" for name in asked if name in COMMANDS
+    }
+
+
+def test_a_command_that_nobody_knows_is_told_with_what_it_may_have_meant(cli: CommandLine) -> None:
+    answer = cli.bare("bakup", "shop")
+    assert answer.exit_code == 2
+    assert "'backup'" in answer.stderr

@@ -107,7 +107,7 @@ def test_a_command_for_each_segment_loads_no_other_command() -> None:
         "from holdfast.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as ended: print(ended.code)\n"
-        "others = ('holdfast.cli.backup', 'holdfast.cli.commands', 'psycopg', 'obstore')\n"
+        "others = ('holdfast.cli.backup', 'holdfast.cli.list', 'psycopg', 'obstore')\n"
         "print([each for each in others if each in sys.modules])\n"
     )
     done = subprocess.run(

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from holdfast.cli.command_line import NOT_THERE, STOPS_RECOVERY
 from holdfast.cli.main import main as program
-from holdfast.cli.wal_exit_codes import NOT_THERE, STOPS_RECOVERY
 from holdfast.config.sources import PostgresSettings
 from holdfast.model import errors
 from holdfast.wiring import sources as wiring_sources

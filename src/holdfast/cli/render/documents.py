@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.catalog.catalog import Damaged
 from holdfast.catalog.manifest import Failure
 from holdfast.catalog.manifest_index import Overview
-from holdfast.cli.render.tables import ratio
+from holdfast.cli.render.terminal import ratio
 from holdfast.cli.render.wal_documents import of_pruned
 from holdfast.model.backup import Manifest, Relation, Server, Summary
 from holdfast.model.errors import HoldfastError
