@@ -17,7 +17,6 @@ from pathlib import Path
 
 from holdfast.model.backup import Codec, Part, PartPlan
 from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind
-from holdfast.ports.source import Memorable
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.part_plan import lay_out
 from holdfast.sources.postgres.files.snapshot import PhysicalSnapshot
@@ -109,7 +108,7 @@ def gone_through(data: Path) -> dict[str, float]:
 def _read(snapshot: PhysicalSnapshot, plan: PartPlan) -> Part:
     with snapshot.read(plan) as stream:
         size_bytes = sum(len(chunk) for chunk in stream)
-        memo = stream.memo if isinstance(stream, Memorable) else ""
+        memo = stream.memo
     return Part(
         name=plan.name,
         key=f"shop/20261120T020000Z-00000000/parts/{plan.name}.zst",

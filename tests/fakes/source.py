@@ -12,7 +12,6 @@ from hashlib import sha256
 from holdfast.model.backup import (
     Buffer,
     Consistency,
-    Member,
     Part,
     PartKind,
     PartPlan,
@@ -22,8 +21,16 @@ from holdfast.model.backup import (
 from holdfast.model.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
 from holdfast.model.restore import FailedObject, Restored, RestoredTable, StoredParts, Streamed
 from holdfast.ports.run import Progress
-from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
-from holdfast.ports.target import RestoreRequest
+from holdfast.ports.source import (
+    Blobs,
+    Finding,
+    PartStream,
+    Snapshot,
+    Source,
+    SourcePlan,
+    TablePlan,
+)
+from holdfast.ports.target import RestoreRequest, Target
 from tests.fakes.clock import START
 
 SERVER = Server(kind="fake", version="1.0", database="shop")
@@ -59,15 +66,18 @@ def table(name: str, *rows: str, fails_with: BaseException | None = None) -> Fak
     )
 
 
-class FakeStream:
+class FakeStream(PartStream):
     """The rows of one table, one per line, in a buffer that is used again as real ones are."""
+
+    rows: int | None = None
 
     def __init__(self, source: FakeTable, aborted: threading.Event) -> None:
         self._table = source
         self._aborted = aborted
-        self.rows: int | None = None
-        self.members: tuple[Member, ...] = ()
-        self.memo = f"seen in {source.relation}"
+
+    @property
+    def memo(self) -> str:
+        return f"seen in {self._table.relation}"
 
     def __iter__(self) -> Iterator[Buffer]:
         buffer = bytearray(max((len(row) + 1 for row in self._table.rows), default=1))
@@ -86,9 +96,9 @@ class FakeStream:
         self.rows = len(self._table.rows)
 
 
-@dataclass
-class FakeSnapshot:
-    """One moment of the tables; obeys `ports.source.Continuing` and `ports.source.Lasting` too."""
+@dataclass(slots=True)
+class FakeSnapshot(Snapshot):
+    """One moment of the tables, which may be gone on with."""
 
     tables: tuple[FakeTable, ...]
     server: Server = SERVER
@@ -136,7 +146,7 @@ class FakeSnapshot:
 
 @dataclass
 class ClosingFakeSnapshot(FakeSnapshot):
-    """Obeys `ports.source.Closing` too: some tables come last."""
+    """One of which some tables come last."""
 
     last: tuple[FakeTable, ...] = ()
     fails_with: HoldfastError | None = None
@@ -164,8 +174,8 @@ def _plans(tables: Sequence[FakeTable]) -> Sequence[PartPlan]:
     return sorted(plans, key=lambda plan: -plan.estimated_bytes)
 
 
-class FakeSource:
-    """Obeys `ports.source.Source`; `refuse_with` is a server that is down or says no."""
+class FakeSource(Source):
+    """A source in memory; `refuse_with` is a server that is down or says no."""
 
     engine = "fake"
 
@@ -253,10 +263,12 @@ class FakeSource:
             raise self.refuse_with
 
 
-class FakeTarget:
-    """Obeys `ports.target.Target`; what came back is in `tables`, by relation."""
+class FakeTarget(Target):
+    """A target in memory; what came back is in `tables`, by relation."""
 
-    def __init__(self, *, name: str = "fake://target/shop", existing: Sequence[str] = ()) -> None:
+    name = "fake://target/shop"
+
+    def __init__(self, *, name: str = name, existing: Sequence[str] = ()) -> None:
         self.name = name
         self.tables: dict[str, bytes] = dict.fromkeys(existing, b"")
         self.requests: list[RestoreRequest] = []

@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan, Relation
 from holdfast.model.restore import Restored, RestoredTable
-from holdfast.ports.source import Checksummed, Snapshot, Source
+from holdfast.ports.source import Snapshot, Source
 from holdfast.ports.target import RestoreRequest, Target
 from tests.fakes.stored import FakeStored
 
@@ -77,7 +77,7 @@ def keep_part(snapshot: Snapshot, plan: PartPlan, folder: Path) -> Part:
             digest.update(chunk)
             file.write(chunk)
         rows, members = stream.rows, tuple(stream.members)
-        checksum = stream.checksum if isinstance(stream, Checksummed) else ""
+        checksum = stream.checksum
     size = path.stat().st_size
     return Part(
         name=plan.name,

@@ -6,7 +6,7 @@ import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from holdfast.model.backup import Count, Line, Lines, Moment, Part
 from holdfast.model.wal import Position, WalName
@@ -128,15 +128,6 @@ class Archiver:
 
 def _at(moment: datetime | None) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if moment else ""
-
-
-@runtime_checkable
-class Archives(Protocol):
-    """A source whose server archives its WAL itself."""
-
-    def archiver(self) -> Archiver:
-        """Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`."""
-        ...
 
 
 class Receiving(Protocol):

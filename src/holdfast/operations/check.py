@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
-from holdfast.model.wal_archive import Archives
 from holdfast.operations.context import Context, Mirror
 from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
 from holdfast.pipeline.encryption import sealed
@@ -36,9 +35,8 @@ def check(context: Context) -> CheckReport:
     _collect("source", lambda: _databases(context, sources), findings, codes)
     for source in sources:
         _collect(_subject("source", source, sources), source.check, findings, codes)
-        if isinstance(source, Archives):
-            subject = _subject("archiver", source, sources)
-            _collect(subject, partial(_archiver, context, source), findings, codes)
+        subject = _subject("archiver", source, sources)
+        _collect(subject, partial(_archiver, context, source), findings, codes)
     if not codes:
         # The room needs both: where one of them fails, that is already said.
         _collect("room", lambda: _room(context, sources), findings, codes)
@@ -97,8 +95,10 @@ def _databases(context: Context, sources: list[Source]) -> list[Finding]:
     return [Finding(subject="databases", detail=f"{len(sources)}: {names}")]
 
 
-def _archiver(context: Context, source: Archives) -> list[Finding]:
+def _archiver(context: Context, source: Source) -> list[Finding]:
     found = source.archiver()
+    if found is None:
+        return []
     require_cluster_of_backups(context.job, context.repository, found.cluster)
     if found.problem:
         raise WalNotArchived(

@@ -8,7 +8,7 @@ from datetime import timedelta
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import HoldfastError, Interrupted
-from holdfast.model.wal_archive import Archiver, Archives
+from holdfast.model.wal_archive import Archiver
 from holdfast.operations.context import Context
 from holdfast.ports.host_state import RunRecord
 
@@ -73,8 +73,6 @@ def status(context: Context) -> JobStatus:
 
 def _archiver(context: Context) -> tuple[Archiver | None, str]:
     """A server that is down is for `check` to tell: what is kept is as good as before."""
-    if not isinstance(context.source, Archives):
-        return None, ""
     try:
         return context.source.archiver(), ""
     except Interrupted:

@@ -1,1 +1,1 @@
-"""What operations ask of the world: small protocols whose docstrings are promises."""
+"""What operations ask of the world: small ports whose docstrings are promises."""

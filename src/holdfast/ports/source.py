@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from holdfast.model.backup import (
     Buffer,
@@ -19,20 +20,8 @@ from holdfast.model.backup import (
     Server,
 )
 from holdfast.model.restore import OpenPart
-
-
-class PartStream(Protocol):
-    """The plain bytes of one part; the rest is known once they have all been read."""
-
-    @property
-    def rows(self) -> int | None: ...
-
-    @property
-    def members(self) -> Sequence[Member]:
-        """The tables of a part that holds several; their `plain_bytes` add up to no more."""
-        ...
-
-    def __iter__(self) -> Iterator[Buffer]: ...
+from holdfast.model.wal_archive import Archiver
+from holdfast.ports.port import Port
 
 
 class CompressionStage(Protocol):
@@ -43,38 +32,80 @@ class CompressionStage(Protocol):
     def finish(self) -> Iterable[Buffer]: ...
 
 
-@runtime_checkable
-class SelfCompressing(Protocol):
-    """A part stream whose plain bytes its source has compressed, by a program of the host say."""
+class PartStream(Port, ABC):
+    """The plain bytes of one part; the rest is known once they have all been read."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Buffer]: ...
 
     @property
-    def compression(self) -> CompressionStage:
-        """Writes the job's codec at the job's level; ended and reaped with the stream's block."""
-        ...
+    def rows(self) -> int | None:
+        """How many rows they are; None where the part has no rows, or nobody counts them."""
+        return None
 
-
-@runtime_checkable
-class Memorable(Protocol):
-    """A part stream of which a later run has to know more than what is stored of it."""
+    @property
+    def members(self) -> Sequence[Member]:
+        """The tables of a part that holds several; their `plain_bytes` add up to no more."""
+        return ()
 
     @property
     def memo(self) -> str:
-        """Becomes `Part.memo`; asked for once all has been read."""
-        ...
-
-
-@runtime_checkable
-class Checksummed(Protocol):
-    """A part stream of a table whose content the server has summed up in the same snapshot.
-
-    Where a part holds several tables, each has its own in `Member.checksum`.
-    """
+        """What a later run has to know of the part besides; becomes `Part.memo`."""
+        return ""
 
     @property
     def checksum(self) -> str:
-        """As `holdfast.model.checksums` has it, or empty; becomes `Part.checksum` once all was
-        read."""
-        ...
+        """The content of the part's one table as the server has summed it up in the same snapshot,
+        in the way of `holdfast.model.checksums`; becomes `Part.checksum`. Empty where it has not.
+
+        Where a part holds several tables, each has its own in `Member.checksum`.
+        """
+        return ""
+
+    @property
+    def compression(self) -> CompressionStage | None:
+        """What compresses the plain bytes with the job's codec at the job's level, by a program of
+        the host say; ended and reaped with the stream's block. None leaves it to the pipeline."""
+        return None
+
+    def close(self) -> None:
+        """End the server's work on what was not read; more than once."""
+        return
+
+
+class ForwardingStream(PartStream):
+    """All of another stream; whoever wraps one overrides what he changes."""
+
+    def __init__(self, stream: PartStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return iter(self._stream)
+
+    @property
+    def rows(self) -> int | None:
+        return self._stream.rows
+
+    @property
+    def members(self) -> Sequence[Member]:
+        return self._stream.members
+
+    @property
+    def memo(self) -> str:
+        return self._stream.memo
+
+    @property
+    def checksum(self) -> str:
+        return self._stream.checksum
+
+    @property
+    def compression(self) -> CompressionStage | None:
+        return self._stream.compression
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 class Blobs(Protocol):
@@ -89,77 +120,80 @@ class Blobs(Protocol):
         ...
 
 
-class Snapshot(Protocol):
+class Snapshot(Port, ABC):
     """One moment of a database, held open by as many sessions as there are workers."""
 
+    __slots__ = ()
+
     @property
+    @abstractmethod
     def server(self) -> Server: ...
 
     @property
+    @abstractmethod
     def consistency(self) -> Consistency: ...
 
     @property
+    @abstractmethod
     def taken_at(self) -> datetime: ...
 
     @property
+    @abstractmethod
     def proof(self) -> dict[str, str]:
         """Evidence that all sessions see the same moment, in the server's own words."""
-        ...
 
     @property
-    def tools(self) -> dict[str, str]:
-        """Programs used and their versions."""
-        ...
-
-    @property
+    @abstractmethod
     def parts(self) -> Sequence[PartPlan]:
         """Every part, biggest first; together they are the whole database."""
-        ...
 
+    @abstractmethod
     def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
         """Stream one part; called from up to `workers` threads at a time.
 
         Leaving the block early ends the server's work on it. Raises `SnapshotLost` where
         the session is gone: never a quiet reconnect. Every child process is reaped on exit.
         """
-        ...
 
+    @abstractmethod
     def abort(self) -> None:
         """End all reads under way; from any thread, more than once, never raises."""
-        ...
 
+    @property
+    def tools(self) -> dict[str, str]:
+        """Programs used and their versions; none where the snapshot needs no program."""
+        return {}
 
-@runtime_checkable
-class Closing(Protocol):
-    """A snapshot that has more to keep once all of its parts are kept."""
+    @property
+    def notes(self) -> Sequence[str]:
+        """What it has to say of itself in the manifest, once all of it was read."""
+        return ()
+
+    def go_on_from(self, stored: Sequence[Part]) -> None:
+        """Leave what an earlier run has stored as it is, and have `parts` name all others around
+        it. First. Does nothing where no part depends on what is stored of the others."""
+        return
 
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
-        """End what the server holds open for us; what `read` has for us after that. Once.
+        """End what the server holds open for us; what `read` has for us after that. Once, and none
+        where all of it was in `parts`.
 
         Raises what became of the snapshot, where `stored` is worth nothing without it.
         """
-        ...
+        return ()
 
-
-@runtime_checkable
-class Continuing(Protocol):
-    """A snapshot whose parts depend on what an earlier run has stored of it."""
-
-    def go_on_from(self, stored: Sequence[Part]) -> None:
-        """Leave those parts as they are, and have `parts` name all others around them. First."""
-        ...
-
-
-@runtime_checkable
-class Lasting(Protocol):
-    """A snapshot that may be held by another process, and then outlives this one."""
+    def listing(self) -> Iterable[Buffer] | None:
+        """The list of files that the next backup goes on from, once all was read; None where
+        nobody will ask for it."""
+        return None
 
     def let_go(self, *, finished: bool) -> None:
         """Nobody will rejoin it: there is a backup, or nothing to go on with. Never raises.
 
-        Leaving the block of `Source.open` is not enough: whoever resumes would find it gone.
+        Leaving the block of `Source.open` is not enough where another process holds it: whoever
+        resumes would find it gone. Does nothing where nobody else holds it.
         """
-        ...
+        return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,46 +231,46 @@ class Finding:
     hint: str = ""
 
 
-class Source(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierBackup:
+    """The good backups of a job that can be restored as they are, newest first."""
+
+    manifests: Callable[[], Sequence[Manifest]]
+    open_part: OpenPart
+
+
+class Source(Port, ABC):
     """A database that can be backed up, or a server with several of them."""
 
-    engine: str
+    __slots__ = ()
 
     @property
+    @abstractmethod
+    def engine(self) -> str:
+        """How it is read, as the configuration calls it."""
+
+    @property
+    @abstractmethod
     def database(self) -> str:
         """The name of the database, for messages and records."""
-        ...
 
-    def databases(self) -> Sequence[Source]:
-        """Each database that the job covers, as a source of its own; `self` where it is one.
-
-        Raises what `check` raises.
-        """
-        ...
-
-    def lag_seconds(self) -> float | None:
-        """How far the server, or the standby furthest behind it, lags; None without replication.
-
-        Never raises: what cannot be seen is None.
-        """
-        ...
-
+    @abstractmethod
     def check(self) -> list[Finding]:
         """Log in and look: version, grants, tools, connections.
 
         Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`, `ToolMissing`, `Unsupported`:
         the first one found, and nothing is changed.
         """
-        ...
 
+    @abstractmethod
     def connections_free(self) -> int:
         """How many more sessions the server would give us now."""
-        ...
 
+    @abstractmethod
     def plan(self) -> SourcePlan:
         """Say what a backup would do, without taking a snapshot."""
-        ...
 
+    @abstractmethod
     def open(
         self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
     ) -> AbstractContextManager[Snapshot]:
@@ -248,38 +282,29 @@ class Source(Protocol):
 
         Raises what `check` raises.
         """
-        ...
 
+    def databases(self) -> Sequence[Source]:
+        """Each database that the job covers, as a source of its own; itself where it is one.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EarlierBackup:
-    """The good backups of a job that can be restored as they are, newest first."""
+        Raises what `check` raises.
+        """
+        return [self]
 
-    manifests: Callable[[], Sequence[Manifest]]
-    open_part: OpenPart
+    def lag_seconds(self) -> float | None:
+        """How far the server, or the standby furthest behind it, lags; None without replication.
 
-
-@runtime_checkable
-class IncrementalSource(Protocol):
-    """A source that can copy no more than what changed since an earlier backup."""
+        Never raises: what cannot be seen is None.
+        """
+        return None
 
     def after(self, earlier: EarlierBackup) -> Source:
-        """The same source, whose snapshots may name one of `earlier` as their `parent`."""
-        ...
+        """The same source, whose snapshots may name one of `earlier` as their `parent`; itself
+        where it copies everything each time."""
+        return self
 
+    def archiver(self) -> Archiver | None:
+        """How its server archives WAL; None where the source is not of a server that does.
 
-@runtime_checkable
-class Listing(Protocol):
-    """A snapshot whose list of files the next backup goes on from."""
-
-    def listing(self) -> Iterable[Buffer] | None:
-        """The list once all was read; None where nobody will ask for it."""
-        ...
-
-
-@runtime_checkable
-class Telling(Protocol):
-    """A snapshot with something to say of itself in the manifest, once all of it was read."""
-
-    @property
-    def notes(self) -> Sequence[str]: ...
+        Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`.
+        """
+        return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from holdfast.model.backup import Part, Relation
 from holdfast.model.restore import OpenBlob, Restored, StoredParts
+from holdfast.ports.port import Port
 from holdfast.ports.run import Progress
 
 
@@ -42,14 +43,17 @@ class RestoreRequest:
     settings: Mapping[str, str] | None = None
 
 
-class Target(Protocol):
-    """A database to restore into."""
+class Target(Port, ABC):
+    """A database, or a folder, to restore into."""
+
+    __slots__ = ()
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """The target without its secrets, for messages."""
-        ...
 
+    @abstractmethod
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         """Bring the parts back in the order of their kinds, data with `workers` sessions.
 
@@ -58,4 +62,3 @@ class Target(Protocol):
         `RestoreFailed` with the object's name at the first error, unless the request has
         `keep_going`; the server's work has ended and every child process is reaped by then.
         """
-        ...

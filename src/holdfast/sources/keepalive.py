@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from holdfast.model.errors import (
     HoldfastError,
@@ -34,7 +34,10 @@ class Keepalive:
         self._is_done = False
 
     def at_work(self, *, seconds: float = LOOK_SECONDS) -> AbstractContextManager[None]:
-        """Look at the session every `seconds` until it is lost, ended, or the block is left."""
+        """Look at the session every `seconds` until it is lost, ended, or the block is left; never
+        at one that had ended before we joined it."""
+        if self._holding.ended is not None:
+            return nullcontext()
         return periodically(self._look, pause=lambda: seconds, name="tender")
 
     def end(self) -> Ended:

@@ -18,7 +18,7 @@ from holdfast.operations.parts.write import key_of
 from holdfast.operations.retry import Retries
 from holdfast.ports.host_state import Unfinished
 from holdfast.ports.run import Hold
-from holdfast.ports.source import Lasting, Snapshot, Source
+from holdfast.ports.source import Snapshot, Source
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
 
@@ -61,7 +61,7 @@ class Attempt:
 
     def let_go(self, *, finished: bool) -> None:
         """Nobody will come back to the snapshot, wherever it is held."""
-        if isinstance(self.snapshot, Lasting):
+        if self.snapshot is not None:
             self.snapshot.let_go(finished=finished)
 
     def advance(self, size_bytes: int) -> None:

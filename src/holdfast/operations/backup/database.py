@@ -18,7 +18,7 @@ from holdfast.model.errors import (
 )
 from holdfast.operations.backup.attempt import Attempt, BackupChoice, begun, give_up
 from holdfast.operations.backup.free_space import require_room
-from holdfast.operations.backup.incremental import following, notes_of, offer_list, require_parents
+from holdfast.operations.backup.incremental import following, offer_list, require_parents
 from holdfast.operations.backup.resume import Reusable
 from holdfast.operations.context import Context
 from holdfast.operations.parts.blob_names import BlobNames
@@ -28,7 +28,7 @@ from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
 from holdfast.operations.wal.list import CLUSTER
 from holdfast.ports.host_state import Unfinished
 from holdfast.ports.run import Hold
-from holdfast.ports.source import Closing, Continuing, Snapshot, Source
+from holdfast.ports.source import Snapshot, Source
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.events import reached
 from holdfast.runtime.worker_pool import run_all
@@ -95,7 +95,7 @@ def _taken(taking: Attempt, catalog: Catalog) -> Manifest:
             # What only a later run of this backup would need.
             parts=tuple(replace(part, memo="") for part in parts),
             blobs=blobs.kept,
-            notes=context.job.notes + notes_of(snapshot),
+            notes=(*context.job.notes, *snapshot.notes),
             recipients=context.job.recipients,
             blob_secret=blobs.secret,
         )
@@ -115,7 +115,7 @@ def _prepare(taking: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
     taking.snapshot = snapshot
     _require_same_cluster(taking, snapshot)
     earlier = taking.earlier.parts if taking.earlier and not is_mixed else ()
-    if earlier and isinstance(snapshot, Continuing):
+    if earlier:
         snapshot.go_on_from(earlier)
     require_room(taking.context, taking.source.database, snapshot.parts)
     _note(taking, snapshot, earlier)
@@ -264,9 +264,9 @@ def _store_parts(
 
     with taking.watch.over(end):
         stored = store(plans)
-        if isinstance(snapshot, Closing):
-            reached("parts-read")
-            stored += store(snapshot.closing_parts(stored))
+        reached("parts-read")
+        if closing := snapshot.closing_parts(stored):
+            stored += store(closing)
         return stored
 
 

@@ -13,21 +13,12 @@ from holdfast.operations.context import Context
 from holdfast.operations.parts.write import proven
 from holdfast.pipeline.flow import Fingerprint, flow
 from holdfast.ports.repository import Repository
-from holdfast.ports.source import (
-    EarlierBackup,
-    IncrementalSource,
-    Listing,
-    Snapshot,
-    Source,
-    Telling,
-)
+from holdfast.ports.source import EarlierBackup, Snapshot, Source
 from holdfast.runtime.cleanup import afterwards
 
 
 def following(context: Context, source: Source) -> Source:
     """`source` with the earlier backups of its job to go on from, where it knows how to."""
-    if not isinstance(source, IncrementalSource):
-        return source
 
     @contextmanager
     def open_part(part: Part) -> Iterator[Iterator[bytes]]:
@@ -44,13 +35,9 @@ def following(context: Context, source: Source) -> Source:
 
 def offer_list(context: Context, snapshot: Snapshot) -> None:
     """Keep here what the next backup must be asked for with, where this one will be sealed."""
-    chunks = snapshot.listing() if isinstance(snapshot, Listing) else None
+    chunks = snapshot.listing()
     if context.job.recipients and chunks is not None:
         context.lists.offer(context.job.name, chunks)
-
-
-def notes_of(snapshot: Snapshot) -> tuple[str, ...]:
-    return tuple(snapshot.notes) if isinstance(snapshot, Telling) else ()
 
 
 def require_parents(catalog: Catalog, manifest: Manifest) -> None:

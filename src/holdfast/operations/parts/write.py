@@ -15,7 +15,7 @@ from holdfast.pipeline.compression import Pass, compressor
 from holdfast.pipeline.encryption import Identities, encryption
 from holdfast.pipeline.flow import Fingerprint, Size, Stage, flow
 from holdfast.ports.repository import Repository
-from holdfast.ports.source import Checksummed, Memorable, PartStream, SelfCompressing, Snapshot
+from holdfast.ports.source import PartStream, Snapshot
 from holdfast.runtime import events
 from holdfast.runtime.kernel import is_refusal
 
@@ -48,8 +48,7 @@ def store_part(
             advance=advance,
         )
         rows, members = stream.rows, tuple(stream.members)
-        memo = stream.memo if isinstance(stream, Memorable) else ""
-        checksum = stream.checksum if isinstance(stream, Checksummed) else ""
+        memo, checksum = stream.memo, stream.checksum
     return Part(
         name=part.name,
         key=key,
@@ -117,8 +116,9 @@ def _codec(job: JobSpec, part: PartPlan) -> Codec:
 
 def _compression(stream: PartStream, codec: Codec, *, level: int, part: PartPlan) -> Stage:
     """What the part brings itself, else a compressor of ours."""
-    if isinstance(stream, SelfCompressing):
-        return stream.compression
+    own = stream.compression
+    if own is not None:
+        return own
     return compressor(codec, level, threads=part.compress_threads)
 
 

@@ -13,7 +13,7 @@ from holdfast.model.backup import PartKind, Relation
 from holdfast.model.errors import TargetNotEmpty, Unsupported
 from holdfast.model.restore import Restored, StoredParts
 from holdfast.ports.run import Progress
-from holdfast.ports.target import RestoreRequest
+from holdfast.ports.target import RestoreRequest, Target
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.dump.restore import ArchiveRestore
 from holdfast.sources.postgres.restore import selection
@@ -30,8 +30,8 @@ from holdfast.sources.postgres.server.table_part import TablePart
 APPLICATION_NAME = "holdfast-restore"
 
 
-class PostgresTarget:
-    """Obeys `ports.target.Target`.
+class PostgresTarget(Target):
+    """A database of a PostgreSQL server.
 
     With `tables`, a database that is missing or empty gets the whole schema, the rows of those
     tables, and every foreign key whose both sides are complete; one that is not empty gets only

@@ -27,7 +27,7 @@ from tests.support.memory_job import MemoryJob
 
 
 class ListedSnapshot(FakeSnapshot):
-    """Obeys `ports.incremental.Listing`: its one table is what the next backup is asked for
+    """Its one table is what the next backup is asked for
     with."""
 
     def listing(self) -> list[Buffer]:
@@ -35,7 +35,7 @@ class ListedSnapshot(FakeSnapshot):
 
 
 class ChainedSource(FakeSource):
-    """Obeys `ports.incremental.IncrementalSource`: each backup goes on from the newest that it is
+    """Each backup goes on from the newest that it is
     offered, and whose list it can read."""
 
     def __init__(self) -> None:

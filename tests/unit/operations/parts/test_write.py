@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 
-from holdfast.model.backup import Buffer, Codec, Member, PartPlan
+from holdfast.model.backup import Buffer, Codec, PartPlan
 from holdfast.model.errors import VerifyFailed
 from holdfast.operations.parts.write import proven, store_part
 from holdfast.pipeline.compression import CompressZstd
@@ -69,11 +69,10 @@ class Upside:
         yield b"end"
 
 
-class Bringing:
-    """A stream with a compressor of its own; obeys `ports.source.SelfCompressing`."""
+class Bringing(PartStream):
+    """A stream with a compressor of its own."""
 
     rows = 1
-    members: tuple[Member, ...] = ()
     compression = Upside()
 
     def __iter__(self) -> Iterator[Buffer]:

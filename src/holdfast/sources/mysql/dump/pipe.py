@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from holdfast.model.backup import Buffer, Compressor, Member
+from holdfast.model.backup import Buffer, Compressor
 from holdfast.model.errors import BackupFailed
-from holdfast.ports.source import CompressionStage
+from holdfast.ports.source import CompressionStage, PartStream
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import CHUNK_BYTES, Child, ChildFailed, running
 from holdfast.sources.mysql.dump.programs import COMPLETED, located
@@ -75,11 +75,8 @@ class Pipes:
         return child
 
 
-class DumpStream:
-    """What a dump program prints; read once. Obeys `ports.source.PartStream`."""
-
-    rows = None
-    members: Sequence[Member] = ()
+class DumpStream(PartStream):
+    """What a dump program prints; read once."""
 
     def __init__(
         self, dump: Child, subject: str, aborted: threading.Event, done: Callable[[], None]
@@ -106,7 +103,7 @@ class DumpStream:
 
 
 class CompressedDumpStream(DumpStream):
-    """The same, whose plain bytes go through a program. Obeys `ports.source.SelfCompressing`."""
+    """The same, whose plain bytes go through a program."""
 
     def __init__(
         self,

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from holdfast.model.backup import Consistency, PartKind, PartPlan, Selection, Server
 from holdfast.model.errors import SnapshotLost
-from holdfast.ports.source import Blobs, Finding, PartStream, SourcePlan, TablePlan
+from holdfast.ports.source import (
+    Blobs,
+    Finding,
+    PartStream,
+    Snapshot,
+    Source,
+    SourcePlan,
+    TablePlan,
+)
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.clock import now
 from holdfast.sources.mysql.dump import part_plan, policy
@@ -32,8 +40,8 @@ DATABASE_COLLATION = """
     FROM information_schema.schemata WHERE schema_name = %s"""
 
 
-class MysqlToolsSource:
-    """Obeys `ports.source.Source`. One dump for the database, or `as_tables` one for each table.
+class MysqlToolsSource(Source):
+    """One dump for the database, or `as_tables` one for each table.
 
     With `selection` it is the server until `database` says which of its databases. With
     `compressing` a program of the host compresses each dump, else the pipeline does.
@@ -241,15 +249,14 @@ class _Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DumpSnapshot:
-    """Obeys `ports.source.Snapshot`, though each dump opens a moment of its own; see
-    `consistency`."""
+class DumpSnapshot(Snapshot):
+    """Each dump opens a moment of its own; see `consistency`."""
 
-    server: Server
-    consistency: Consistency
-    taken_at: datetime
-    proof: dict[str, str]
-    tools: dict[str, str]
+    server: Server = field()
+    consistency: Consistency = field()
+    taken_at: datetime = field()
+    proof: dict[str, str] = field()
+    tools: dict[str, str] = field()
     contents: Dumped
     command: DumpCommand
     pipes: Pipes

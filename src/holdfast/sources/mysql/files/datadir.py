@@ -20,7 +20,7 @@ from holdfast.model.errors import (
 from holdfast.model.part_details import Details
 from holdfast.model.restore import Restored, StoredParts
 from holdfast.ports.run import Progress
-from holdfast.ports.target import RestoreRequest
+from holdfast.ports.target import RestoreRequest, Target
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.files import make_folder
 from holdfast.runtime.process import ChildFailed, running
@@ -33,8 +33,8 @@ from holdfast.sources.mysql.files.xbstream import NotUnderstood, kept_beneath
 LINK_SUFFIX = ".isl"
 
 
-class DatadirTarget:
-    """Obeys `ports.target.Target`; the address is `file:///ABSOLUTE/PATH`.
+class DatadirTarget(Target):
+    """The address is `file:///ABSOLUTE/PATH`.
 
     What is in the directory is never removed, `overwrite` or not: it may be a server's only data.
     """

@@ -9,9 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from holdfast.model.backup import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
+from holdfast.model.backup import Buffer, Consistency, PartKind, PartPlan, Relation, Server
 from holdfast.model.errors import BackupFailed, SnapshotLost
-from holdfast.ports.source import Blobs, Finding, PartStream, SourcePlan, TablePlan
+from holdfast.ports.source import (
+    Blobs,
+    Finding,
+    PartStream,
+    Snapshot,
+    Source,
+    SourcePlan,
+    TablePlan,
+)
 from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.runtime.clock import now
 from holdfast.runtime.process import Child, ChildFailed, running
@@ -38,8 +46,8 @@ _INFO = re.compile(r"(?:mariadb_backup|xtrabackup)_info")
 WHOLE_SERVER = "all-databases"
 
 
-class MysqlPhysicalSource:
-    """Obeys `ports.source.Source`; the database in `dsn` is only where we log in."""
+class MysqlPhysicalSource(Source):
+    """A whole server; the database in `dsn` is only where we log in."""
 
     engine = "tools"
     database = WHOLE_SERVER
@@ -54,9 +62,6 @@ class MysqlPhysicalSource:
         self._address = Address.parse(dsn, password=password)
         self._native = MysqlSource(dsn, password=password)
         self._clock = clock
-
-    def databases(self) -> Sequence[MysqlPhysicalSource]:
-        return [self]
 
     def lag_seconds(self) -> float | None:
         return self._native.lag_seconds()
@@ -136,18 +141,17 @@ class _Found:
     files: ServerFiles
 
 
-@dataclass(kw_only=True)
-class PhysicalSnapshot:
-    """Obeys `ports.source.Snapshot`; what proves its moment is known once its one part has been
-    read."""
+@dataclass(slots=True, kw_only=True)
+class PhysicalSnapshot(Snapshot):
+    """What proves its moment is known once its one part has been read."""
 
-    server: Server
+    server: Server = field()
     address: Address
     program: Program
     files: ServerFiles
     threads: int
     clock: Callable[[], datetime]
-    taken_at: datetime
+    taken_at: datetime = field()
     proof: dict[str, str] = field(default_factory=dict)
     consistency: Consistency = Consistency.SNAPSHOT
     endings: Cancellation = field(default_factory=Cancellation)
@@ -193,11 +197,8 @@ class PhysicalSnapshot:
         ]
 
 
-class FileStream:
+class FileStream(PartStream):
     """What `mariadb-backup` streams; it tells its snapshot what moment the files are of."""
-
-    rows = None
-    members: Sequence[Member] = ()
 
     def __init__(self, child: Child, snapshot: PhysicalSnapshot) -> None:
         self._child = child

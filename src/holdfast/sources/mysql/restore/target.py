@@ -14,7 +14,7 @@ from holdfast.model.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model.part_details import Details
 from holdfast.model.restore import FailedObject, Restored, RestoredTable, StoredParts
 from holdfast.ports.run import Progress
-from holdfast.ports.target import RestoreRequest
+from holdfast.ports.target import RestoreRequest, Target
 from holdfast.runtime.cleanup import noted_on
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.mysql.restore import preflight
@@ -35,7 +35,7 @@ _WORD = re.compile(r"[A-Za-z0-9_]{1,64}")
 TABLES_NAMED = 8
 
 
-class MysqlTarget:
+class MysqlTarget(Target):
     """One database, filled by as many clients as the request has workers."""
 
     def __init__(self, url: str, *, password: str | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from holdfast.model.backup import Buffer, Consistency, Member, PartPlan, Server
 from holdfast.model.errors import HoldfastError, SnapshotLost
-from holdfast.ports.source import PartStream
+from holdfast.ports.source import PartStream, Snapshot
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.mysql.rows.consistent_snapshot import SAVEPOINT, ConsistentSnapshot
 from holdfast.sources.mysql.rows.insert_text import HEADER, Limits, mark
@@ -21,7 +21,7 @@ from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.tables import Table
 
 
-class MysqlSnapshot:
+class MysqlSnapshot(Snapshot):
     """One moment of one database; made by `MysqlSource.open`."""
 
     consistency = Consistency.SNAPSHOT
@@ -38,8 +38,7 @@ class MysqlSnapshot:
         summing: Summing,
         notes: Sequence[str] = (),
     ) -> None:
-        self.server = server
-        self.tools: dict[str, str] = {}
+        self._server = server
         self._notes = tuple(notes)
         self._moment = moment
         self._contents = contents
@@ -47,6 +46,10 @@ class MysqlSnapshot:
         self._limits = limits
         self._guard = guard
         self._summing = summing
+
+    @property
+    def server(self) -> Server:
+        return self._server
 
     @property
     def taken_at(self) -> datetime:
@@ -79,7 +82,7 @@ class MysqlSnapshot:
             stream = RowsStream(
                 session, tables, self._limits, guard=self._guard, summing=self._summing
             )
-            with afterwards(stream.end):
+            with afterwards(stream.close):
                 yield stream
 
     def abort(self) -> None:
@@ -144,7 +147,7 @@ def _lost(cause: str) -> SnapshotLost:
     )
 
 
-class RowsStream:
+class RowsStream(PartStream):
     """A script of the rows of `tables`, one after the other; read once."""
 
     rows: int | None = None
@@ -180,8 +183,7 @@ class RowsStream:
     def __iter__(self) -> Iterator[Buffer]:
         return self._script
 
-    def end(self) -> None:
-        """Stop the server's work where it is not done."""
+    def close(self) -> None:
         self._script.close()
 
     def _read(self) -> Generator[Buffer, None, None]:
@@ -215,11 +217,8 @@ class RowsStream:
         return sql
 
 
-class TextStream:
+class TextStream(PartStream):
     """A script that was read when the snapshot was taken."""
-
-    rows: int | None = None
-    members: Sequence[Member] = ()
 
     def __init__(self, text: bytes) -> None:
         self._text = text

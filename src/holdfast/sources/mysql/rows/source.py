@@ -11,7 +11,7 @@ from holdfast.model import checksums
 from holdfast.model.backup import Consistency
 from holdfast.model.checksums import Chosen
 from holdfast.model.errors import SnapshotLost
-from holdfast.ports.source import Blobs, Finding, SourcePlan, TablePlan
+from holdfast.ports.source import Blobs, Finding, Source, SourcePlan, TablePlan
 from holdfast.runtime.clock import now
 from holdfast.sources.mysql.rows import consistent_snapshot
 from holdfast.sources.mysql.rows.consistent_snapshot import ConsistentSnapshot, wait_until_idle
@@ -39,7 +39,7 @@ SMALLEST_PACKET_BYTES = 1 << 20
 NAMED = 20
 
 
-class MysqlSource:
+class MysqlSource(Source):
     """One database, read by as many sessions as the snapshot is opened with.
 
     Where `choices` name several, it is the server until `database` says which one of them.

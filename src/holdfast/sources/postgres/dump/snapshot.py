@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from holdfast.model.backup import Consistency, PartKind, PartPlan, Server
-from holdfast.ports.source import PartStream
+from holdfast.ports.source import PartStream, Snapshot
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.sources.postgres.dump.pg_dump_archive import DumpProcess
 from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS
@@ -22,9 +22,9 @@ from holdfast.sources.postgres.server.schema_dump import Globals
 from holdfast.sources.postgres.server.shared_snapshot import Exported
 
 
-@dataclass(frozen=True, kw_only=True)
-class ToolsSnapshot:
-    """Obeys `ports.source.Snapshot`; made by `PostgresToolsSource.open`, which ends its session.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolsSnapshot(Snapshot):
+    """Made by `PostgresToolsSource.open`, which ends its session.
 
     `held` is the session with the snapshot; `dumping` is the pg_dump that has joined it.
     """
@@ -35,8 +35,8 @@ class ToolsSnapshot:
     dumping: DumpProcess
     globals_: Globals
     used: Sequence[Tool]
-    parts: Sequence[PartPlan]
-    notes: Sequence[str]
+    parts: Sequence[PartPlan] = field()
+    notes: Sequence[str] = field()
     consistency: Consistency = Consistency.SNAPSHOT
     endings: Cancellation = field(default_factory=Cancellation)
 

@@ -11,7 +11,7 @@ import psycopg
 
 from holdfast.model.backup import Codec, Consistency, Selection, Server
 from holdfast.model.errors import SnapshotLost
-from holdfast.ports.source import Blobs, Finding, Snapshot, SourcePlan, TablePlan
+from holdfast.ports.source import Blobs, Finding, Snapshot, Source, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.dump import pg_dump_archive
 from holdfast.sources.postgres.dump.pg_dump_archive import HIGHEST_LEVEL, Compression, DumpProcess
@@ -36,10 +36,8 @@ from holdfast.sources.postgres.server.schema_dump import Globals
 from holdfast.sources.postgres.server.shared_snapshot import Exported
 
 
-class PostgresToolsSource:
-    """Obeys `ports.source.Source`.
-
-    A backup uses one session to hold the snapshot, one for pg_dump and one for pg_dumpall.
+class PostgresToolsSource(Source):
+    """A backup uses one session to hold the snapshot, one for pg_dump and one for pg_dumpall.
     From `plain_from_bytes` up a database is dumped as plain SQL, which the pipeline compresses;
     below it pg_dump compresses with `codec` and `level`. Long values stay in the dump.
     """

@@ -10,47 +10,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from holdfast.model.backup import PARENT, Buffer, Manifest, Member, Part
+from holdfast.model.backup import PARENT, Buffer, Manifest, Part
 from holdfast.model.chain import ancestors, by_id
 from holdfast.model.errors import IdentityNeeded, Unsupported, VerifyFailed
-from holdfast.ports.source import EarlierBackup
+from holdfast.ports.source import EarlierBackup, PartStream
 from holdfast.runtime import events
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.postgres.files.snapshot import MANIFEST_FILE
 from holdfast.sources.postgres.files.stream_facts import StreamFacts
-from holdfast.sources.postgres.files.stream_watchers import TarStream
+from holdfast.sources.postgres.files.stream_watchers import TarStream, Watcher
 
 CHUNK_BYTES = 1 << 20
 
 
-class FileList:
-    """Obeys `ports.source.PartStream` and `tar_stream.Watcher`: `backup_manifest` as it stood in a
-    tar.
+class FileList(PartStream, Watcher):
+    """`backup_manifest` as it stood in a tar; its `size_bytes` are 0 unless all of it was there.
 
     It is kept in `file`: that of a huge cluster has hundreds of MiB.
     """
 
-    rows: int | None = None
-    members: Sequence[Member] = ()
-
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._wanted = 0
-        self._size_bytes = 0
-
-    @property
-    def size_bytes(self) -> int:
-        """0 unless all of it was there."""
-        return 0 if self._wanted else self._size_bytes
+        self._told_bytes = 0
+        self.size_bytes = 0
 
     def begin(self, name: str, size_bytes: int) -> None:
         if name == MANIFEST_FILE:
-            self._size_bytes = self._wanted = size_bytes
+            self._told_bytes = self._wanted = size_bytes
+            self.size_bytes = 0
 
     def see(self, content: memoryview) -> None:
         taken = content[: self._wanted]
         self._file.write(taken)
         self._wanted -= len(taken)
+        if not self._wanted:
+            self.size_bytes = self._told_bytes
 
     def __iter__(self) -> Iterator[Buffer]:
         self._file.seek(0)

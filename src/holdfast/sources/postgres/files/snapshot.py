@@ -15,7 +15,6 @@ from holdfast.model.backup import (
     POSTGRES_CLUSTER,
     Buffer,
     Consistency,
-    Member,
     Part,
     PartKind,
     PartPlan,
@@ -25,8 +24,8 @@ from holdfast.model.errors import BackupFailed, HoldfastError, SnapshotLost
 from holdfast.model.stored_json import as_text
 from holdfast.model.wal import Position, segments_between
 from holdfast.ports.sessions import Ended, Holding
-from holdfast.ports.source import PartStream
-from holdfast.sources.keepalive import LOOK_SECONDS, Keepalive, let_go
+from holdfast.ports.source import PartStream, Snapshot
+from holdfast.sources.keepalive import Keepalive, let_go
 from holdfast.sources.postgres.files import backup_manifest
 from holdfast.sources.postgres.files.backup_label import LABEL_FILE, Told, tablespaces_in
 from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed, WalRange
@@ -42,13 +41,11 @@ NOTES_TOLD = 50
 
 
 @dataclass(frozen=True, slots=True)
-class FileStream:
-    """Obeys `ports.source.PartStream` and `ports.source.Memorable`: bytes without rows."""
+class FileStream(PartStream):
+    """Bytes without rows."""
 
     chunks: Iterator[Buffer]
     findings: ChecksumResults = field(default_factory=ChecksumResults)
-    rows: int | None = None
-    members: Sequence[Member] = ()
 
     def __iter__(self) -> Iterator[Buffer]:
         return self.chunks
@@ -59,12 +56,11 @@ class FileStream:
 
 
 @dataclass(kw_only=True)
-class PhysicalSnapshot:
-    """Obeys `ports.source.Snapshot`, and all that `ports` knows of special ones.
+class PhysicalSnapshot(Snapshot):
+    """Made by `PhysicalSource.open`; `name` is what another run can rejoin it by.
 
-    Obeys `ports.incremental.Telling` too.
-    Made by `PhysicalSource.open`; `name` is what another run can rejoin it by. `seen` is what its
-    layout leaves out, and `unproven` what could not be compared with the server's catalogue.
+    `seen` is what its layout leaves out, and `unproven` what could not be compared with the
+    server's catalogue.
     """
 
     found: ClusterFacts
@@ -82,7 +78,7 @@ class PhysicalSnapshot:
     _problem: HoldfastError | None = None
 
     def __post_init__(self) -> None:
-        self._tender = Keepalive(self.holding, lost=self._give_up)
+        self.keepalive = Keepalive(self.holding, lost=self._give_up)
 
     @property
     def server(self) -> Server:
@@ -91,10 +87,6 @@ class PhysicalSnapshot:
     @property
     def taken_at(self) -> datetime:
         return self.holding.begun.begun_at
-
-    @property
-    def tools(self) -> dict[str, str]:
-        return {}
 
     @property
     def notes(self) -> Sequence[str]:
@@ -148,10 +140,10 @@ class PhysicalSnapshot:
 
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
         """The WAL, `pg_control` (read after all it must not be older than), labels, manifest."""
-        self.require_alive()
+        self._require_alive()
         self.findings = ChecksumResults.of_all(stored)
         control = self._control()
-        self.ended = self.holding.ended or self._tender.end()
+        self.ended = self.holding.ended or self.keepalive.end()
         self.ended_at = datetime.now(UTC)
         self.findings.judge(Position.parse(self.ended.stop_lsn).byte)
         self._texts = {CONTROL_FILE: control, LABEL_FILE: self.ended.backup_label.encode()}
@@ -175,19 +167,10 @@ class PhysicalSnapshot:
     def _give_up(self, problem: HoldfastError) -> None:
         self._problem = self._problem or problem
 
-    def require_alive(self) -> None:
+    def _require_alive(self) -> None:
         """Raises what became of the backup, where it is worth nothing any more."""
         if self._problem is not None:
             raise self._problem
-
-    @contextmanager
-    def tended(self, *, seconds: float = LOOK_SECONDS) -> Iterator[None]:
-        """Look at the session every now and then, and stop all reads where it is gone."""
-        if self.holding.ended is not None:
-            yield
-            return
-        with self._tender.at_work(seconds=seconds):
-            yield
 
     def _control(self) -> bytes:
         path = self.found.data / CONTROL_FILE
@@ -213,7 +196,7 @@ class PhysicalSnapshot:
             start=Position.parse(self.holding.begun.start_lsn).byte,
             checks_pages=self.found.has_checksums,
             findings=ChecksumResults(),
-            look=self.require_alive,
+            look=self._require_alive,
             owner=self.found.data.stat().st_uid,
             links=self.seen.links,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from holdfast.model.errors import BackupFailed, ConfigInvalid, DatabaseUnreachab
 from holdfast.model.wal import Position, segments_between
 from holdfast.model.wal_archive import Archiver
 from holdfast.ports.sessions import RUN_LABEL, Ended, HeldKind, Holder, Holding
-from holdfast.ports.source import Blobs, Finding, Snapshot, SourcePlan, TablePlan
+from holdfast.ports.source import Blobs, Finding, Snapshot, Source, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.events import reached
 from holdfast.runtime.files import make_folder, new_file, whole_file, write_all
@@ -40,8 +40,8 @@ FILES_BESIDE = 64
 CONNECTIONS = 2
 
 
-class PhysicalSource:
-    """Obeys `ports.source.Source`.
+class PhysicalSource(Source):
+    """The files of a cluster on this host.
 
     `holder` holds the backup's session; `fast` does not wait for a spread checkpoint.
     """
@@ -64,9 +64,6 @@ class PhysicalSource:
     @property
     def database(self) -> str:
         return "cluster"
-
-    def databases(self) -> Sequence[PhysicalSource]:
-        return [self]
 
     def lag_seconds(self) -> float | None:
         return databases.lag_seconds(self._login)
@@ -167,7 +164,7 @@ class PhysicalSource:
             )
             # From here on it is theirs who know of it to let it go.
             unheard.pop_all()
-            with snapshot.tended(seconds=self._look_seconds):
+            with snapshot.keepalive.at_work(seconds=self._look_seconds):
                 yield snapshot
 
 

@@ -11,7 +11,6 @@ from itertools import chain
 from holdfast.model.backup import (
     Buffer,
     Consistency,
-    Member,
     Part,
     PartKind,
     PartPlan,
@@ -27,6 +26,7 @@ from holdfast.ports.source import (
     Finding,
     PartStream,
     Snapshot,
+    Source,
     SourcePlan,
     TablePlan,
 )
@@ -72,8 +72,8 @@ ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BasebackupStream:
-    """Obeys `ports.source.PartStream`: what pg_basebackup writes, told on the way whom it goes on
+class BasebackupStream(PartStream):
+    """What pg_basebackup writes, told on the way whom it goes on
     from."""
 
     begin: Callable[[Sequence[str]], Child]
@@ -84,8 +84,6 @@ class BasebackupStream:
     watchers: Sequence[Watcher]
     omitted: list[str]
     """Notes about what the server did not send, known with the WAL."""
-    rows: int | None = None
-    members: Sequence[Member] = ()
 
     def __iter__(self) -> Iterator[Buffer]:
         try:
@@ -116,12 +114,9 @@ class BasebackupStream:
         self.wal.update(wal_of(tail) | {"ended_at": datetime.now(UTC).isoformat()})
 
 
-@dataclass(frozen=True, kw_only=True)
-class StreamSnapshot:
-    """Obeys `ports.source.Snapshot`, `ports.source.Closing`, `ports.incremental.Listing` and
-    `ports.incremental.Telling`.
-
-    Its one part begins and ends the base backup itself; the list of its files is kept last, for
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSnapshot(Snapshot):
+    """Its one part begins and ends the base backup itself; the list of its files is kept last, for
     whoever goes on from it.
     """
 
@@ -130,7 +125,7 @@ class StreamSnapshot:
     tool: Tool
     argv: Sequence[str]
     following: IncrementalStream
-    taken_at: datetime
+    taken_at: datetime = field()
     consistency: Consistency = Consistency.SNAPSHOT
     endings: Cancellation = field(default_factory=Cancellation)
     wal: dict[str, str] = field(default_factory=dict)
@@ -224,9 +219,8 @@ class StreamSnapshot:
         self.endings.abort()
 
 
-class StreamSource:
-    """Obeys `ports.source.Source` and `ports.incremental.IncrementalSource`. `fast` does not wait
-    for a spread checkpoint.
+class StreamSource(Source):
+    """A cluster by its replication protocol. `fast` does not wait for a spread checkpoint.
 
     At most `incrementals` backups of what changed follow each one of everything.
     """
@@ -249,9 +243,6 @@ class StreamSource:
     @property
     def database(self) -> str:
         return "cluster"
-
-    def databases(self) -> Sequence[StreamSource]:
-        return [self]
 
     def after(self, earlier: EarlierBackup) -> StreamSource:
         return StreamSource(

@@ -21,7 +21,7 @@ from holdfast.model.stored_json import as_text
 from holdfast.model.wal import WalKind, WalName
 from holdfast.model.wal_records import PAGE_BYTES
 from holdfast.ports.run import Progress
-from holdfast.ports.target import RestoreRequest
+from holdfast.ports.target import RestoreRequest, Target
 from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.files import PASSABLE_FOLDER, make_folder
 from holdfast.runtime.process import output_of
@@ -127,8 +127,9 @@ def put_in_place(whole: Path, folder: Path) -> None:
 _READ_BY_GROUP = 0o040
 
 
-class DirectoryTarget:
-    """Obeys `ports.target.Target`: a data directory that a server can be started on.
+class DirectoryTarget(Target):
+    """A data directory that a server can be started on: `folder`, with `tablespaces` where the URL
+    says that they go.
 
     Folders must be empty or not there; `pg_control` comes last, so what a failure leaves, were
     it not removed, could never be started. Tablespaces go to `tablespaces/OID` each.
@@ -136,35 +137,25 @@ class DirectoryTarget:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._data = Path(unquote(parts.path))
-        if parts.netloc or not parts.path.startswith("/") or self._data == Path("/"):
+        self.folder = Path(unquote(parts.path))
+        if parts.netloc or not parts.path.startswith("/") or self.folder == Path("/"):
             raise Unsupported(
                 f"cannot restore into '{url}': it names no folder of this host",
                 hint="write file:///var/lib/postgresql/restored",
             )
         asked = parse_qs(parts.query).get("tablespaces", [])
-        beside = self._data.with_name(f"{self._data.name}-tablespaces")
-        self._tablespaces = Path(asked[0]) if asked else beside
-        self._names_tablespaces = bool(asked)
-        if not self._tablespaces.is_absolute():
+        beside = self.folder.with_name(f"{self.folder.name}-tablespaces")
+        self.tablespaces = Path(asked[0]) if asked else None
+        self._spaces = self.tablespaces or beside
+        if not self._spaces.is_absolute():
             raise Unsupported(
-                f"cannot restore tablespaces into '{self._tablespaces}': it is no absolute path",
-                hint=f"write file://{self._data}?tablespaces=/srv/spaces",
+                f"cannot restore tablespaces into '{self._spaces}': it is no absolute path",
+                hint=f"write file://{self.folder}?tablespaces=/srv/spaces",
             )
 
     @property
     def name(self) -> str:
-        return f"file://{self._data}"
-
-    @property
-    def folder(self) -> Path:
-        """The data directory."""
-        return self._data
-
-    @property
-    def tablespaces(self) -> Path | None:
-        """Where tablespaces go, where the URL says so."""
-        return self._tablespaces if self._names_tablespaces else None
+        return f"file://{self.folder}"
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         _require_files(request)
@@ -172,15 +163,15 @@ class DirectoryTarget:
             self._combine(request, stored, progress)
         else:
             self._restore(request, stored, progress)
-        return Restored(notes=(*notes_of(told_by(request.parts)), *notes_on(self._data)))
+        return Restored(notes=(*notes_of(told_by(request.parts)), *notes_on(self.folder)))
 
     def _folders(self, told: Told) -> RestoreFolders:
-        spaces = {oid: self._tablespaces / oid for oid in told.tablespaces}
+        spaces = {oid: self._spaces / oid for oid in told.tablespaces}
         is_for_group = bool(told.mode & _READ_BY_GROUP)
-        return RestoreFolders(data=self._data, spaces=spaces, is_for_group=is_for_group)
+        return RestoreFolders(data=self.folder, spaces=spaces, is_for_group=is_for_group)
 
     def _new_tablespaces(self, data: Path) -> NewTablespaces:
-        return NewTablespaces(data=data, below=self._tablespaces)
+        return NewTablespaces(data=data, below=self._spaces)
 
     def _restore(
         self,
@@ -200,9 +191,9 @@ class DirectoryTarget:
         try:
             self._prepare(folders)
             work.bring_all(_before_control(parts, told.vanished), workers=request.workers)
-            new = self._new_tablespaces(self._data)
-            brought = [] if is_link_of_chain else tablespaces_to_bring(self._data, new)
-            self._write_settings(self._data, request)
+            new = self._new_tablespaces(self.folder)
+            brought = [] if is_link_of_chain else tablespaces_to_bring(self.folder, new)
+            self._write_settings(self.folder, request)
             # The links are on the disk before the file that makes this a cluster. 20,000 files
             # one by one would take minutes.
             os.sync()
@@ -221,9 +212,9 @@ class DirectoryTarget:
     def _combine(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> None:
         """Each backup of a chain into a folder of its own beside, and out of them this one, which
         is there whole or not at all."""
-        require_empty([self._data])
+        require_empty([self.folder])
         tool = combiner(request.server_version)
-        with room_beside(self._data) as room:
+        with room_beside(self.folder) as room:
             folders = []
             for number, parts in enumerate((*request.earlier, request.parts)):
                 folders.append(room / str(number))
@@ -237,13 +228,13 @@ class DirectoryTarget:
             for oid in tablespaces_to_bring(whole, new):
                 new.make(oid)
             os.sync()
-            put_in_place(whole, self._data)
+            put_in_place(whole, self.folder)
 
     def _prepare(self, folders: RestoreFolders) -> None:
         try:
             folders.prepare()
         except OSError as error:
-            raise restore_failed(self._data, error) from error
+            raise restore_failed(self.folder, error) from error
 
     def _write_settings(self, data: Path, request: RestoreRequest) -> None:
         if request.settings is not None:

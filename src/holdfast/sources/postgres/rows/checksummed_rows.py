@@ -12,7 +12,6 @@ import select
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import psycopg
 from psycopg import pq
@@ -21,10 +20,11 @@ from holdfast.model import checksums
 from holdfast.model.backup import Buffer, Member, Relation
 from holdfast.model.checksums import Chosen, Policy
 from holdfast.model.errors import BackupFailed, HoldfastError
+from holdfast.ports.source import ForwardingStream, PartStream
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.rows import copy_command
-from holdfast.sources.postgres.rows.copy_command import POLL_MILLISECONDS, CopyCommand
+from holdfast.sources.postgres.rows.copy_command import POLL_MILLISECONDS, Command, CopyCommand
 from holdfast.sources.postgres.server import catalog_queries, content_checksum, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
 from holdfast.sources.postgres.server.table_part import TablePart
@@ -42,43 +42,27 @@ _HEADER = b"SET client_encoding = 'UTF8';\n"
 END_OF_ROWS = b"\\.\n"
 
 
-class SummedRows:
-    """The rows of one table, or of a range of it, and behind them their checksum.
+class SummedRows(ForwardingStream):
+    """The rows of one table, or of a range of it, and behind them their checksum; read once."""
 
-    Obeys `ports.source.PartStream` and `ports.source.Checksummed`; read once.
-    """
-
-    members: Sequence[Member] = ()
+    checksum = ""
 
     def __init__(
-        self, session: psycopg.Connection, reading: Reading, table: TablePart, summing: ContentSums
+        self, session: psycopg.Connection, rows: PartStream, table: TablePart, summing: ContentSums
     ) -> None:
+        super().__init__(rows)
         self._session = session
-        self._reading = reading
         self._table = table
         self._summing = summing
-        self.checksum = ""
-
-    @property
-    def rows(self) -> int | None:
-        return self._reading.rows
 
     def __iter__(self) -> Iterator[Buffer]:
         size_bytes = 0
-        for chunk in self._reading:
+        for chunk in self._stream:
             size_bytes += len(chunk)
             yield chunk
         table = self._table
         found = yield from self._summing.checksums(self._session, [(table, size_bytes)])
         self.checksum = found.get(table.relation, "")
-
-
-class Reading(Protocol):
-    """A part's rows on their way out; see `copy_command.CopyCommand`."""
-
-    rows: int | None
-
-    def __iter__(self) -> Iterator[Buffer]: ...
 
 
 class CopyPack(CopyCommand):
@@ -97,6 +81,11 @@ class CopyPack(CopyCommand):
         self._tables = tables
         self._summing = summing
         self._script = _Script(bytearray(_HEADER))
+        self._members: list[Member] = []
+
+    @property
+    def members(self) -> Sequence[Member]:
+        return self._members
 
     def __iter__(self) -> Iterator[Buffer]:
         try:
@@ -105,7 +94,7 @@ class CopyPack(CopyCommand):
         except psycopg.Error as error:
             raise self._failure(error) from error
         yield self._script.taken()
-        self.rows = sum(member.rows for member in self.members)
+        self.rows = sum(member.rows for member in self._members)
 
     def _batch(self, tables: Sequence[TablePart]) -> Iterator[Buffer]:
         self._statement = ";\n".join(table.copy_out(copy_command.DESTINATION) for table in tables)
@@ -118,7 +107,7 @@ class CopyPack(CopyCommand):
         self._finish()
         sizes = [(table, each.plain_bytes) for table, each in zip(tables, found, strict=True)]
         sums = yield from self._summing.checksums(self._connection, sizes)
-        self.members += [replace(each, checksum=sums.get(each.relation, "")) for each in found]
+        self._members += [replace(each, checksum=sums.get(each.relation, "")) for each in found]
 
     def _rows_of(self, table: TablePart) -> Generator[Buffer, None, Member]:
         script = self._script
@@ -269,7 +258,7 @@ def _take_back(session: psycopg.Connection) -> None:
         session.execute(_AFTER)
 
 
-class Question(CopyCommand):
+class Question(Command):
     """A query under way whose few rows are of whole numbers."""
 
     def answer(self) -> Generator[Buffer, None, list[tuple[int, ...]]]:

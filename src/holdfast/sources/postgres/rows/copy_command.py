@@ -14,8 +14,9 @@ import psycopg
 from psycopg import pq
 from psycopg.pq.abc import PGconn, PGresult
 
-from holdfast.model.backup import Buffer, Member
+from holdfast.model.backup import Buffer
 from holdfast.model.errors import BackupFailed
+from holdfast.ports.source import PartStream
 from holdfast.sources.postgres.server import failures
 
 # Long enough to cost nothing, short enough that an abort is felt at once on a dead network.
@@ -27,8 +28,8 @@ DESTINATION = "STDOUT"
 BUFFER_BYTES = 1 << 19
 
 
-class CopyCommand:
-    """What all ways of taking rows share; iterate once, then close."""
+class Command:
+    """A statement under way in a session: sent once, waited for, and closed at last."""
 
     def __init__(
         self,
@@ -47,16 +48,6 @@ class CopyCommand:
         self._aborted = aborted
         self._under_way = False
         self._idle_polls_left: int | None = None
-        self.rows: int | None = None
-        self.members: list[Member] = []
-
-    def __iter__(self) -> Iterator[Buffer]:
-        try:
-            self._send()
-            yield from self._buffers()
-            self._end()
-        except psycopg.Error as error:
-            raise self._failure(error) from error
 
     def close(self) -> None:
         """Where the rows were not all taken: end the server's work and swallow what is left."""
@@ -70,46 +61,16 @@ class CopyCommand:
         except (psycopg.Error, BackupFailed):
             self._connection.close()
 
-    def _buffers(self) -> Iterator[Buffer]:
-        """The rows, in the buffers that everything above deals in."""
-        raise NotImplementedError
-
     def _send(self) -> None:
         self._pgconn.send_query(self._statement.encode())
         self._under_way = True
         while self._pgconn.flush():
             self._wait(select.POLLIN | select.POLLOUT)
 
-    def _end(self) -> None:
-        result = self._result()
-        if result is None or result.status != pq.ExecStatus.COMMAND_OK:
-            raise self._error_in(result)
-        self.rows = result.command_tuples
-        self._finish()
-
     def _finish(self) -> None:
         while self._result() is not None:
             pass
         self._under_way = False
-
-    def _expect_rows(self) -> None:
-        """The first answer to a COPY to the client; `_fill` takes the rows that follow."""
-        result = self._result()
-        if result is None or result.status != pq.ExecStatus.COPY_OUT:
-            raise self._error_in(result)
-
-    def _fill(self, buffer: bytearray, size_bytes: int) -> bool:
-        """Append rows until `buffer` holds `size_bytes`; False once there are no more."""
-        get_copy_data = self._pgconn.get_copy_data
-        while len(buffer) < size_bytes:
-            size, row = get_copy_data(1)
-            if size > 0:
-                buffer += row
-            elif size == 0:
-                self._wait(select.POLLIN)
-            else:
-                return False
-        return True
 
     def _swallow(self) -> None:
         while (result := self._result()) is not None:
@@ -146,6 +107,50 @@ class CopyCommand:
             return BackupFailed(f"cannot read {self._subject}: the run was ended")
         gone = failures.session_is_gone(error, self._connection)
         return failures.reading(error, self._subject, gone=gone, user=self._user)
+
+
+class CopyCommand(Command, PartStream):
+    """What all ways of taking rows share; iterate once, then close."""
+
+    rows: int | None = None
+
+    def __iter__(self) -> Iterator[Buffer]:
+        try:
+            self._send()
+            yield from self._buffers()
+            self._end()
+        except psycopg.Error as error:
+            raise self._failure(error) from error
+
+    def _buffers(self) -> Iterator[Buffer]:
+        """The rows, in the buffers that everything above deals in."""
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        result = self._result()
+        if result is None or result.status != pq.ExecStatus.COMMAND_OK:
+            raise self._error_in(result)
+        self.rows = result.command_tuples
+        self._finish()
+
+    def _expect_rows(self) -> None:
+        """The first answer to a COPY to the client; `_fill` takes the rows that follow."""
+        result = self._result()
+        if result is None or result.status != pq.ExecStatus.COPY_OUT:
+            raise self._error_in(result)
+
+    def _fill(self, buffer: bytearray, size_bytes: int) -> bool:
+        """Append rows until `buffer` holds `size_bytes`; False once there are no more."""
+        get_copy_data = self._pgconn.get_copy_data
+        while len(buffer) < size_bytes:
+            size, row = get_copy_data(1)
+            if size > 0:
+                buffer += row
+            elif size == 0:
+                self._wait(select.POLLIN)
+            else:
+                return False
+        return True
 
 
 class CopyOverWire(CopyCommand):

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from holdfast.model.backup import Buffer, Consistency, Member, PartKind, PartPlan, Relation, Server
+from holdfast.model.backup import Buffer, Consistency, PartKind, PartPlan, Relation, Server
 from holdfast.ports.sessions import Holding
-from holdfast.ports.source import Blobs, PartStream
+from holdfast.ports.source import Blobs, PartStream, Snapshot
 from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.sources.keepalive import let_go
 from holdfast.sources.postgres.rows import long_values
@@ -35,11 +35,8 @@ Write = Callable[[psycopg.Connection, PartPlan], Iterator[Buffer]]
 """Who writes the text of a part, in a session inside the snapshot."""
 
 
-class Texts:
+class Texts(PartStream):
     """A short SQL text that we write ourselves; iterate once."""
-
-    rows = None
-    members: Sequence[Member] = ()
 
     def __init__(
         self, session: psycopg.Connection, chunks: Iterator[Buffer], subject: str, *, user: str
@@ -57,11 +54,8 @@ class Texts:
             raise failures.reading(error, self._subject, gone=gone, user=self._user) from error
 
 
-class PostgresSnapshot:
-    """Obeys `ports.source.Snapshot`; made by `PostgresSource.open`, which ends its sessions.
-
-    It obeys `ports.source.Lasting` too where `holding` keeps it for later runs.
-    """
+class PostgresSnapshot(Snapshot):
+    """Made by `PostgresSource.open`, which ends its sessions; `holding` keeps it for later runs."""
 
     consistency = Consistency.SNAPSHOT
 

@@ -13,7 +13,7 @@ from holdfast.model.backup import Consistency, Selection, Server
 from holdfast.model.checksums import Policy
 from holdfast.model.errors import HoldfastError
 from holdfast.ports.sessions import RUN_LABEL, HeldKind, Holder, Holding
-from holdfast.ports.source import Blobs, Finding, Snapshot, SourcePlan
+from holdfast.ports.source import Blobs, Finding, Snapshot, Source, SourcePlan
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.sources.keepalive import Keepalive, joined
@@ -44,10 +44,8 @@ APPLICATION_NAME = "holdfast"
 LONG_OBJECT_BYTES = 1 << 20
 
 
-class PostgresSource:
-    """Obeys `ports.source.Source`.
-
-    A backup uses one session to hold the snapshot, one per worker, and one more for each
+class PostgresSource(Source):
+    """A backup uses one session to hold the snapshot, one per worker, and one more for each
     pg_dump under way. `tool_folders` replaces the search for the client programs. Tables above
     `chunk_bytes` are split (None chooses by the size of the database), those below `small_bytes`
     packed; values of type bytea from `external_bytes` up are kept aside (None: never).

@@ -17,8 +17,9 @@ from typing import IO
 
 import psycopg
 
-from holdfast.model.backup import Buffer, Member, PartKind, PartPlan
+from holdfast.model.backup import Buffer, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError
+from holdfast.ports.source import PartStream
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.server import catalog_queries, failures
@@ -180,11 +181,8 @@ def schema_archive() -> Iterator[SchemaArchive]:
         yield SchemaArchive(file)
 
 
-class Dump:
+class Dump(PartStream):
     """The plain output of one child; iterate once."""
-
-    rows = None
-    members: Sequence[Member] = ()
 
     def __init__(
         self, child: Child, subject: str, aborted: threading.Event, *, after: bytes = b""

@@ -16,7 +16,6 @@ from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, SessionCorrupt, SnapshotLost
 from holdfast.model.wal import Position
 from holdfast.ports.sessions import HeldKind
-from holdfast.ports.source import Closing, Continuing, Lasting, Memorable, Telling
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.part_plan import lay_out
@@ -62,7 +61,6 @@ def stored(given: PhysicalSnapshot, part: PartPlan) -> Part:
     """`part` as a run keeps it."""
     with given.read(part) as stream:
         content = b"".join(bytes(chunk) for chunk in stream)
-    assert isinstance(stream, Memorable)
     return Part(
         name=part.name,
         key=part.name,
@@ -83,8 +81,6 @@ def stored(given: PhysicalSnapshot, part: PartPlan) -> Part:
 
 def test_what_comes_last_is_wal_control_labels_and_a_manifest_of_all_files(tmp_path: Path) -> None:
     given, holding = snapshot(tmp_path)
-    assert isinstance(given, Closing)
-    assert isinstance(given, Lasting)
     closing = given.closing_parts([stored(given, part) for part in given.parts])
     assert given.ended is not None
     assert holding.is_open
@@ -127,10 +123,10 @@ def test_wal_that_is_recycled_while_it_is_read_is_found(tmp_path: Path) -> None:
 def test_a_session_that_dies_is_noticed_while_files_are_read(tmp_path: Path) -> None:
     given, holding = snapshot(tmp_path)
     holding.problem = SessionCorrupt("cannot use the session on 'x': it was restarted")
-    with given.tended(seconds=0.001):
+    with given.keepalive.at_work(seconds=0.001):
         until(lambda: holding.looks > 0)
-    with pytest.raises(SessionCorrupt):
-        given.require_alive()
+    with given.read(given.parts[0]) as stream, pytest.raises(SessionCorrupt):
+        list(stream)
     with pytest.raises(SessionCorrupt):
         given.closing_parts([])
 
@@ -150,7 +146,6 @@ def test_a_later_run_leaves_packs_as_they_are_and_takes_only_what_is_new(tmp_pat
     again = PhysicalSnapshot(
         found=first.found, holding=holding, layout=lay_out(first.found.tree.entries()), name="x"
     )
-    assert isinstance(again, Continuing)
     again.go_on_from(done)
     fresh = [part for part in again.parts if part.name not in {each.name for each in done}]
     assert [entry.path for part in fresh for entry in again.layout.contents[part.name]] == [
@@ -181,7 +176,7 @@ def test_a_run_that_comes_after_the_end_copies_nothing_that_would_be_too_new(
     assert [part.name for part in again.parts] == [part.name for part in done]
     with pytest.raises(SnapshotLost, match="has ended meanwhile"), again.read(again.parts[0]):
         pass
-    with again.tended(seconds=0.001):
+    with again.keepalive.at_work(seconds=0.001):
         closing = again.closing_parts(done)
     assert holding.ended == again.ended
     assert {part.kind for part in closing} == {PartKind.WAL, PartKind.CLOSING}
@@ -208,7 +203,6 @@ def test_a_page_of_wal_that_never_was_is_told_once_the_end_is_known(tmp_path: Pa
 
 def test_what_is_left_out_or_comes_back_as_something_else_is_noted(tmp_path: Path) -> None:
     given, _ = snapshot(tmp_path)
-    assert isinstance(given, Telling)
     given.seen.skipped["dump"] = "a pipe, not a file"
     given.seen.links["pg_wal"] = "/wal"
     given.unproven = ["files of database 'x' are not compared"]
