@@ -13,20 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import is_backup_id, is_blob_of, is_part_of
-from holdfast.model.backup import (
-    Blob,
-    Count,
-    Line,
-    Manifest,
-    Member,
-    Moment,
-    Part,
-    Text,
-    tells_moment,
-)
+from holdfast.model.backup import Blob, Manifest, Member, Part
 from holdfast.model.errors import ManifestInvalid
-from holdfast.model.ranges import Span
 from holdfast.model.stored_json import MANIFEST, Unreadable, as_text, damaged, parsed, typed
+from holdfast.model.values import Count, Line, Moment, Span, Text, tells_moment
 from holdfast.model.wal import Position
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from holdfast.model.backup import tells_moment
+from holdfast.model.values import tells_moment
 from holdfast.ports.host_state import Reread
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import on_failure

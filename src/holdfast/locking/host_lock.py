@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Le, Predicate
 
-from holdfast.model.backup import Line, tells_moment
 from holdfast.model.errors import ConfigInvalid, HoldfastError, RunInFlight
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
+from holdfast.model.values import Line, tells_moment
 from holdfast.ports.run import Clock, Guard, Hold
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import lines_of, make_state_folder, open_private, state_errors

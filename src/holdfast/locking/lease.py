@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Gt, Le, MaxLen, Predicate
 
 from holdfast.locking.host_lock import Process, boot_seconds, has_ended
-from holdfast.model.backup import Line, tells_moment
 from holdfast.model.errors import (
     AlreadyStored,
     LeaseLost,
@@ -37,6 +36,7 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
 )
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
+from holdfast.model.values import Line, tells_moment
 from holdfast.ports.repository import Repository, read_document
 from holdfast.ports.run import Clock
 from holdfast.runtime import events

@@ -5,44 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le, MaxLen, Predicate
+from annotated_types import MaxLen
+
+from holdfast.model.values import Count, Line, Lines, Moment, Number, Text
 
 Buffer = bytes | bytearray | memoryview
 """Bytes on their way; a memoryview is only valid until the next one is asked for."""
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 BACKUP_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
-
-# What is read back from a store is held against these types, ranges and all.
-MOST = (1 << 63) - 1
-LARGEST = 1e18
-FIRST_YEAR, LAST_YEAR = 1970, 9998
-Count = Annotated[int, Ge(0), Le(MOST)]
-Number = Annotated[float, Ge(-LARGEST), Le(LARGEST)]
-Line = Annotated[str, MaxLen(4096)]
-Text = Annotated[str, MaxLen(1 << 20)]
-Lines = Annotated[tuple[Text, ...], MaxLen(10_000)]
-
-
-def is_moment(at: datetime) -> bool:
-    """Whether it can be compared with all others, and told in any zone."""
-    return at.tzinfo is not None and FIRST_YEAR <= at.year <= LAST_YEAR
-
-
-def tells_moment(text: str) -> bool:
-    """Whether `text` is such a time, as `isoformat` writes it."""
-    try:
-        return is_moment(datetime.fromisoformat(text))
-    except ValueError:
-        return False
-
-
-Moment = Annotated[datetime, Predicate(is_moment)]
 
 
 class Consistency(StrEnum):

@@ -10,9 +10,10 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from holdfast.model.backup import MOST, Member, Part
+from holdfast.model.backup import Member, Part
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.stored_json import MANIFEST, Unreadable, parsed
+from holdfast.model.values import MOST
 
 _SHOWN = 60
 _DIGITS = re.compile(r"[0-9]{1,19}")

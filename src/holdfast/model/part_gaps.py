@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from holdfast.model.backup import BadPart, Manifest, Part, PartKind, Relation
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.ranges import Span, gap_in
 from holdfast.model.stored_json import MANIFEST, Unreadable, parsed
+from holdfast.model.values import Span, gap_in
 
 PATH, PIECE, VANISHED = "path", "bytes", "vanished"
 FILES = "files/"

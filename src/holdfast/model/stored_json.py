@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from holdfast.model.backup import MOST, Buffer
 from holdfast.model.errors import ManifestInvalid
+from holdfast.model.values import MOST
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+Buffer = bytes | bytearray | memoryview
 
 DEPTH = 32
 # As many as 200,000 tables, or a million long values, take in a manifest.

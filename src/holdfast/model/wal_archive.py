@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from holdfast.model.backup import Count, Line, Lines, Moment, Part
+from holdfast.model.backup import Part
+from holdfast.model.values import Count, Line, Lines, Moment
 from holdfast.model.wal import Position, WalName
 from holdfast.model.wal_records import TablespaceMade
 

@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 
 from crc32c import crc32c
 
-from holdfast.model.backup import Buffer, Count, Line
+from holdfast.model.backup import Buffer
+from holdfast.model.values import Count, Line
 from holdfast.model.wal import Position
 
 PAGE_BYTES = 8192

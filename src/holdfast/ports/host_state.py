@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from holdfast.model.backup import Buffer, Count, Line, Lines, Manifest, Moment, Part, Text
+from holdfast.model.backup import Buffer, Manifest, Part
+from holdfast.model.values import Count, Line, Lines, Moment, Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from holdfast.model.backup import MOST
 from holdfast.model.errors import ObjectMissing, RepositoryUnreachable
+from holdfast.model.values import MOST
 from holdfast.ports.repository import Stored
 from holdfast.runtime import events
 

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from holdfast.model.backup import Count, Line, Moment, Number
 from holdfast.model.errors import ManifestInvalid
 from holdfast.model.stored_json import (
     BYTES_PER_CONTAINER,
@@ -27,6 +26,7 @@ from holdfast.model.stored_json import (
     parsed,
     typed,
 )
+from holdfast.model.values import Count, Line, Moment, Number
 from holdfast.ports.repository import Stored, read_document
 from tests.fakes.repository import MemoryRepository
 

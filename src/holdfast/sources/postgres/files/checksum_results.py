@@ -12,10 +12,11 @@ from typing import Any
 
 import zstandard
 
-from holdfast.model.backup import MOST, Part
+from holdfast.model.backup import Part
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_gaps import PIECE
 from holdfast.model.stored_json import MANIFEST, parsed
+from holdfast.model.values import MOST
 from holdfast.runtime import events
 
 # Castagnoli's polynomial, bits reversed: x^31 is the lowest bit.

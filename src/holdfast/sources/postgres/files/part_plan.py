@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_gaps import PATH, PIECE
-from holdfast.model.ranges import Span
+from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.tree import Entries, Entry, Paths, paths
 

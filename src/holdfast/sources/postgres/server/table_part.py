@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from holdfast.model.backup import Member, Part, Relation
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_details import Details
-from holdfast.model.ranges import Span
+from holdfast.model.values import Span
 from holdfast.sources.postgres.server.sql_text import identifier, literal, qualified
 
 TEXT = "text"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.ranges import gap_in
+from holdfast.model.values import gap_in
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile
 from holdfast.sources.postgres.files.part_plan import (
     FileLayout,

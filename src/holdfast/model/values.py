@@ -1,11 +1,39 @@
-"""Ranges of one thing in several parts: of a table's pages, of a file's bytes."""
+"""Values that are read back from a store, each held against its range: counts, texts, times."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from datetime import datetime
+from typing import Annotated, Self
+
+from annotated_types import Ge, Le, MaxLen, Predicate
+
+MOST = (1 << 63) - 1
+LARGEST = 1e18
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+Count = Annotated[int, Ge(0), Le(MOST)]
+Number = Annotated[float, Ge(-LARGEST), Le(LARGEST)]
+Line = Annotated[str, MaxLen(4096)]
+Text = Annotated[str, MaxLen(1 << 20)]
+Lines = Annotated[tuple[Text, ...], MaxLen(10_000)]
+
+
+def is_moment(at: datetime) -> bool:
+    """Whether it can be compared with all others, and told in any zone."""
+    return at.tzinfo is not None and FIRST_YEAR <= at.year <= LAST_YEAR
+
+
+def tells_moment(text: str) -> bool:
+    """Whether `text` is such a time, as `isoformat` writes it."""
+    try:
+        return is_moment(datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+Moment = Annotated[datetime, Predicate(is_moment)]
 
 # Eighteen digits are more bytes than a disk has.
 _WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{0,18})")
