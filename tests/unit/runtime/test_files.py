@@ -35,18 +35,22 @@ from holdfast.runtime.files import (
 )
 
 
-@pytest.fixture(params=[0o000, 0o022, 0o077, 0o277], ids=oct, autouse=True)
-def _umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+@pytest.fixture(params=[0o000, 0o022, 0o077, 0o277], ids=oct)
+def umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
     """Set once the test's own folder is there, which must stay writable."""
     before = os.umask(request.param)
     yield
     os.umask(before)
 
 
+under_every_umask = pytest.mark.usefixtures("umask")
+
+
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@under_every_umask
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644], ids=oct)
 def test_a_new_file_has_the_mode_that_is_asked_for(tmp_path: Path, mode: int) -> None:
     new_file(tmp_path / "new", b"x", mode=mode)
@@ -58,12 +62,14 @@ def test_a_new_file_has_the_mode_that_is_asked_for(tmp_path: Path, mode: int) ->
     )
 
 
+@under_every_umask
 def test_a_file_that_is_there_keeps_the_mode_that_its_owner_gave_it(tmp_path: Path) -> None:
     new_file(tmp_path / "there", b"x", mode=0o640)
     os.close(opened(tmp_path / "there", os.O_RDWR, mode=0o600))
     assert mode_of(tmp_path / "there") == 0o640
 
 
+@under_every_umask
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["named pipe", "folder"])
 def test_what_is_no_regular_file_is_neither_written_nor_waited_for(
     tmp_path: Path, make: Callable[[Path], None]
@@ -73,6 +79,7 @@ def test_what_is_no_regular_file_is_neither_written_nor_waited_for(
         opened(tmp_path / "there", os.O_WRONLY | os.O_APPEND)
 
 
+@under_every_umask
 def test_a_named_pipe_that_somebody_reads_is_no_file_either(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
@@ -84,6 +91,7 @@ def test_a_named_pipe_that_somebody_reads_is_no_file_either(tmp_path: Path) -> N
         os.close(reader)
 
 
+@under_every_umask
 def test_folders_on_the_way_get_a_mode_of_their_own(tmp_path: Path) -> None:
     make_folder(tmp_path / "a/b/c", mode=0o700, above=0o755)
     modes = [mode_of(tmp_path / name) for name in ("a", "a/b", "a/b/c")]
@@ -92,12 +100,14 @@ def test_folders_on_the_way_get_a_mode_of_their_own(tmp_path: Path) -> None:
     assert mode_of(tmp_path / "a/b") == 0o755
 
 
+@under_every_umask
 def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(FileExistsError):
         make_folder(tmp_path / "a")
 
 
+@under_every_umask
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"kept")
     (tmp_path / "link").symlink_to("other")
@@ -109,6 +119,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     assert not (tmp_path / "link").is_symlink()
 
 
+@under_every_umask
 def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     new_file(tmp_path / "kept", b"before")
     with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "kept") as descriptor:
@@ -117,6 +128,7 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert (tmp_path / "kept").read_bytes() == b"before"
 
 
+@under_every_umask
 def test_of_an_unfinished_file_with_a_fixed_name_there_is_never_more_than_one(
     tmp_path: Path,
 ) -> None:
