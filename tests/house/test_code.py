@@ -5,29 +5,29 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.house.project import PROJECT, functions_in, modules, name_of, python_files
 
-PROJECT = Path(__file__).resolve().parents[2]
-SOURCES = sorted(
-    path
-    for folder in ("src", "lab", "tests", "plugins", "benchmarks")
-    for path in (PROJECT / folder).rglob("*.py")
-)
+SOURCES = python_files("src", "lab", "tests", "plugins", "benchmarks")
 MODULE_LINES = 400
 FUNCTION_LINES = 50
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT)))
-def test_modules_and_functions_stay_readable(path: Path) -> None:
+def test_modules_and_functions_stay_readable() -> None:
+    assert [found for path in SOURCES for found in too_long(path)] == []
+
+
+def too_long(path: Path) -> Iterator[str]:
     text = path.read_text()
-    assert len(text.splitlines()) <= MODULE_LINES
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert lines <= FUNCTION_LINES, f"{node.name} has {lines} lines"
+    if (lines := len(text.splitlines())) > MODULE_LINES:
+        yield f"{name_of(path)}: {lines} lines"
+    for function in functions_in(ast.parse(text)):
+        lines = (function.end_lineno or function.lineno) - function.lineno + 1
+        if lines > FUNCTION_LINES:
+            yield f"{name_of(path)}: {function.name} has {lines} lines"
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
@@ -35,13 +35,8 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
     assert not names & FORBIDDEN_NAMES
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in SOURCES if path.is_relative_to(PROJECT / "src")],
-    ids=lambda path: str(path.relative_to(PROJECT)),
-)
-def test_every_module_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))
+def test_every_module_says_what_it_is_for() -> None:
+    assert [name for name, tree in modules().items() if not ast.get_docstring(tree)] == []
 
 
 def test_the_runner_locks_what_the_package_declares() -> None:
@@ -50,13 +45,19 @@ def test_the_runner_locks_what_the_package_declares() -> None:
     assert [line for line in listed if not line.startswith("#")] == declared
 
 
-@pytest.mark.parametrize("lock", sorted((PROJECT / "requirements").glob("*.txt")), ids=str)
-def test_locks_carry_versions_and_hashes_and_no_address(lock: Path) -> None:
+def test_locks_carry_versions_and_hashes_and_no_address() -> None:
+    locks = sorted((PROJECT / "requirements").glob("*.txt"))
+    assert [found for lock in locks for found in unlocked(lock)] == []
+
+
+def unlocked(lock: Path) -> Iterator[str]:
+    """What could become something else by itself."""
     text = lock.read_text()
-    assert "://" not in text
-    for requirement in re.findall(r"^[A-Za-z0-9._-]+(?:\[[a-z,]+\])?.*", text, re.MULTILINE):
-        assert "==" in requirement, requirement
-    assert text.count("--hash=sha256:") >= text.count("==")
+    if "://" in text:
+        yield f"{name_of(lock)}: an address"
+    for line in text.replace("\\\n", "").splitlines():
+        if line[:1].isalnum() and not ("==" in line and "--hash=sha256:" in line):
+            yield f"{name_of(lock)}: {line}"
 
 
 def test_versions_of_a_package_agree_between_locks() -> None:

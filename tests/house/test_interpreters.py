@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 from typing import get_type_hints
 
 from holdfast.model.restore import Proven
 from holdfast.runtime.process import Child
+from tests.house.project import called, calls_in, modules
 
-SOURCE = Path(__file__).resolve().parents[2] / "src/holdfast"
-TREES = {
-    str(path.relative_to(SOURCE)): ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")
-}
 STARTER = "runtime/process.py"
 # Filters of backups change what passes and carry nothing out.
 FILTERS = {"sources/mysql/dump/pipe.py"}
@@ -33,17 +29,9 @@ STARTS |= {
 }
 
 
-def calls(tree: ast.AST) -> list[ast.Call]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-
-
-def name(call: ast.Call) -> str:
-    return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
-
-
 def calling(*names: str) -> set[str]:
     """The modules in which something of that name is called."""
-    return {path for path, tree in TREES.items() if {name(call) for call in calls(tree)} & {*names}}
+    return {path for path, tree in modules().items() if set(map(called, calls_in(tree))) & {*names}}
 
 
 def test_a_child_is_fed_with_proven_bytes_by_its_type() -> None:
@@ -56,13 +44,13 @@ def test_only_what_proves_a_part_makes_proven_bytes() -> None:
 
 def test_only_one_module_starts_programs() -> None:
     assert calling(*STARTS) == {STARTER}
-    assert {path for path, tree in TREES.items() if "subprocess" in imported(tree)} == {STARTER}
+    assert {path for path, tree in modules().items() if "subprocess" in imported(tree)} == {STARTER}
 
 
 def test_only_filters_are_written_to_without_a_proof() -> None:
     writing = {
         path
-        for path, tree in TREES.items()
+        for path, tree in modules().items()
         if any(isinstance(node, ast.Attribute) and node.attr == "stdin" for node in ast.walk(tree))
     }
     assert writing <= FILTERS | {STARTER}
@@ -71,8 +59,8 @@ def test_only_filters_are_written_to_without_a_proof() -> None:
 def test_every_program_that_reads_what_we_write_is_fed_with_proven_bytes() -> None:
     reading = {
         path
-        for path, tree in TREES.items()
-        for call in calls(tree)
+        for path, tree in modules().items()
+        for call in calls_in(tree)
         if any(keyword.arg == "stdin" for keyword in call.keywords)
     }
     assert reading == FED | STARTS_FILTERS | {STARTER}

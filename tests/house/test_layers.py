@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.house.project import PROJECT, modules
+
 CHECK = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
@@ -143,8 +144,8 @@ def test_every_library_has_a_home() -> None:
 def libraries() -> set[str]:
     """What the package imports that is neither its own nor Python's."""
     found: set[str] = set()
-    for path in (PROJECT / "src/holdfast").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for tree in modules().values():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):

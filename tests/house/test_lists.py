@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
+from tests.house.project import called, calls_in, functions_in, modules
 
-import pytest
-
-REPOSITORIES = Path(__file__).resolve().parents[2] / "src/holdfast/repositories"
-DRIVERS = ("local.py", "object_store.py", "sftp.py")
+REPOSITORIES = "repositories/"
+DRIVERS = {"local.py", "object_store.py", "sftp.py"}
 
 
-def list_methods(tree: ast.AST) -> list[ast.FunctionDef]:
-    return [
-        each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and each.name == "list"
-    ]
-
-
-def called(method: ast.FunctionDef) -> set[str]:
-    calls = [each.func for each in ast.walk(method) if isinstance(each, ast.Call)]
-    return {func.id for func in calls if isinstance(func, ast.Name)} | {
-        func.attr for func in calls if isinstance(func, ast.Attribute)
+def test_every_list_is_believed_or_that_of_another_repository() -> None:
+    methods = {
+        name.removeprefix(REPOSITORIES): [
+            each for each in functions_in(tree) if each.name == "list"
+        ]
+        for name, tree in modules().items()
+        if name.startswith(REPOSITORIES)
     }
-
-
-@pytest.mark.parametrize("path", sorted(REPOSITORIES.glob("*.py")), ids=lambda path: path.name)
-def test_every_list_is_believed_or_that_of_another_repository(path: Path) -> None:
-    methods = list_methods(ast.parse(path.read_text()))
-    assert bool(methods) or path.name not in DRIVERS
-    for method in methods:
-        expected = "believed" if path.name in DRIVERS else "list"
-        assert expected in called(method), f"{path.name} hands on what a store told"
+    assert [name for name in DRIVERS if not methods[name]] == [], "drivers that list nothing"
+    handing_on = [
+        name
+        for name, found in methods.items()
+        for method in found
+        if ("believed" if name in DRIVERS else "list") not in map(called, calls_in(method))
+    ]
+    assert handing_on == [], "they hand on what a store told"

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).resolve().parents[2] / "src/holdfast"
-MAKERS = {"files.py", "beneath.py"}
+from tests.house.project import calls_in, modules
+
+MAKERS = {"runtime/files.py", "runtime/beneath.py"}
 # Calls that make something whose mode comes from the umask.
 MAKING = {"mkdir", "makedirs", "touch", "write_text", "write_bytes", "copyfile"}
 ALLOWED = {
@@ -20,27 +20,28 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in sorted(SOURCES.rglob("*.py")) if path.name not in MAKERS],
-    ids=lambda path: str(path.relative_to(SOURCES)),
-)
-def test_no_mode_is_left_to_the_umask(path: Path) -> None:
-    assert set(made_by_umask(ast.parse(path.read_text()))) <= ALLOWED
+def test_no_mode_is_left_to_the_umask() -> None:
+    left = [
+        (name, making)
+        for name, tree in modules().items()
+        if name not in MAKERS
+        for making in made_by_umask(tree)
+        if making not in ALLOWED
+    ]
+    assert left == []
 
 
 def made_by_umask(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            said = ast.unparse(node)
-            called = ast.unparse(node.func)
-            last = called.rpartition(".")[2]
-            if (
-                (last in MAKING and "." in called)
-                or is_writing_open(node, last)
-                or (called == "os.open" and "O_CREAT" in said)
-            ):
-                yield said
+    for call in calls_in(tree):
+        said = ast.unparse(call)
+        called = ast.unparse(call.func)
+        last = called.rpartition(".")[2]
+        if (
+            (last in MAKING and "." in called)
+            or is_writing_open(call, last)
+            or (called == "os.open" and "O_CREAT" in said)
+        ):
+            yield said
 
 
 def is_writing_open(node: ast.Call, called: str) -> bool:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
-TESTS = sorted(path for path in (PROJECT / "tests").rglob("*.py") if path != Path(__file__))
+from tests.house.project import PROJECT, name_of, python_files
+
+TESTS = [path for path in python_files("tests") if path != Path(__file__)]
 UNIT = [path for path in TESTS if path.is_relative_to(PROJECT / "tests/unit")]
 DEPTH = re.compile(r"""(?:environ(?:\.get)?|getenv)\W+["'](CI|HOLDFAST_TEST_DEPTH)["']""")
 # PATH with a folder of the host in it.
@@ -18,7 +19,7 @@ ROOT_ONLY = re.compile(r"assert os\.gete?uid\(\) == 0")
 def with_it(pattern: re.Pattern[str], paths: Iterable[Path]) -> list[str]:
     """The files that hold what none may hold."""
     found = [path for path in paths if pattern.search(path.read_text())]
-    return [str(path.relative_to(PROJECT)) for path in found]
+    return [name_of(path) for path in found]
 
 
 def test_how_deep_tests_go_is_asked_in_one_place() -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[2] / "src/holdfast"
-TREES = {
-    str(path.relative_to(SOURCE)): ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")
-}
+from tests.house.project import called, calls_in, modules
+
 READER = "model/stored_json.py"
 # Whatever makes values of a text by itself.
 MODULES = {"json", "yaml", "pickle", "marshal", "shelve", "plistlib", "pydantic_core"}
@@ -39,14 +36,6 @@ JOINED = {
 }
 
 
-def calls(tree: ast.AST) -> list[ast.Call]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-
-
-def called(call: ast.Call) -> str:
-    return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
-
-
 def parses(call: ast.Call) -> bool:
     on = getattr(call.func, "value", None)
     of_module = isinstance(on, ast.Name) and on.id in MODULES and "load" in called(call)
@@ -66,20 +55,22 @@ def names_in(node: ast.AST) -> set[str]:
 def test_json_that_was_stored_is_parsed_by_its_reader_alone() -> None:
     found = {
         path
-        for path, tree in TREES.items()
-        if not path.startswith(CONFIGURATION) and any(parses(call) for call in calls(tree))
+        for path, tree in modules().items()
+        if not path.startswith(CONFIGURATION) and any(map(parses, calls_in(tree)))
     }
     assert found == {READER}
 
 
 def test_whoever_joins_pieces_says_why_they_are_few() -> None:
-    found = {path for path, tree in TREES.items() if any(joins(call) for call in calls(tree))}
+    found = {
+        path for path, tree in modules().items() if any(joins(call) for call in calls_in(tree))
+    }
     assert found == JOINED.keys()
 
 
 def test_what_a_store_gives_is_read_whole_by_the_reader_alone() -> None:
     """`.open(key)` of a repository gives chunks: nobody else makes one piece of them."""
-    for path, tree in TREES.items():
+    for path, tree in modules().items():
         for node in ast.walk(tree):
             if not isinstance(node, ast.With):
                 continue
@@ -91,5 +82,5 @@ def test_what_a_store_gives_is_read_whole_by_the_reader_alone() -> None:
                 and item.optional_vars is not None
                 for name in names_in(item.optional_vars)
             }
-            whole = [each for each in calls(node) if joins(each) or called(each) in WHOLE]
+            whole = [each for each in calls_in(node) if joins(each) or called(each) in WHOLE]
             assert not any(chunks & names_in(each) for each in whole), path

@@ -1,0 +1,41 @@
+"""The project as the rules of the house read it: every module of the package is parsed once."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+SOURCE = PROJECT / "src/holdfast"
+
+
+def name_of(path: Path, *, below: Path = PROJECT) -> str:
+    return str(path.relative_to(below))
+
+
+def python_files(*folders: str) -> list[Path]:
+    """All of them in these folders of the project."""
+    return sorted(path for folder in folders for path in (PROJECT / folder).rglob("*.py"))
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """The package, by path below `src/holdfast`."""
+    return {
+        name_of(path, below=SOURCE): ast.parse(path.read_text())
+        for path in python_files("src/holdfast")
+    }
+
+
+def calls_in(node: ast.AST) -> list[ast.Call]:
+    return [each for each in ast.walk(node) if isinstance(each, ast.Call)]
+
+
+def called(call: ast.Call) -> str:
+    """The last word of what is called."""
+    return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
+
+
+def functions_in(node: ast.AST) -> list[ast.FunctionDef]:
+    return [each for each in ast.walk(node) if isinstance(each, ast.FunctionDef)]
