@@ -21,11 +21,11 @@ from holdfast.model.errors import (
 )
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.backup.job import backup
-from holdfast.operations.check import check
 from holdfast.operations.copy.objects import CopyItem, upload
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
-from holdfast.operations.verify.full import verify
+from holdfast.operations.status import check
+from holdfast.operations.verify.backup import verify
 from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.buckets import Bucket
 from holdfast.repositories.gcs import gcs_repository

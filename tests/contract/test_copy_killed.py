@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.operations.backup.job import backup
-from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.backup import verify
 from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
 from tests.fakes.source import table

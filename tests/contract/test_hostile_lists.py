@@ -14,7 +14,7 @@ from holdfast.model.errors import RepositoryRefused
 from holdfast.operations.backup.job import backup
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
-from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.backup import verify
 from holdfast.ports.repository import Repository
 from holdfast.repositories.network import RetryingRepository
 from tests.support.memory_job import MemoryJob

@@ -11,11 +11,11 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.errors import BackupFailed
 from holdfast.operations.backup.job import backup
-from holdfast.operations.check import check
 from holdfast.operations.context import CopyContext, Mirror
 from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import prune
-from holdfast.operations.verify.full import verify
+from holdfast.operations.status import check
+from holdfast.operations.verify.backup import verify
 from holdfast.ports.repository import Repository
 from holdfast.repositories.network import RetryingRepository
 from holdfast.repositories.sftp import SftpRepository

@@ -14,8 +14,7 @@ from holdfast.model.backup import Codec, Manifest, Server
 from holdfast.model.retention import Policy
 from holdfast.operations.context import ArchiveContext, JobSpec
 from holdfast.operations.prune import PruneReport, prune
-from holdfast.operations.verify.full import verify
-from holdfast.operations.verify.quick import quick
+from holdfast.operations.verify.backup import quick, verify
 from holdfast.operations.wal.push import push
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository

@@ -11,7 +11,7 @@ from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Codec
 from holdfast.model.retention import Policy
 from holdfast.operations.context import Context, JobSpec
-from holdfast.operations.verify.full import BackupReader
+from holdfast.operations.verify.backup import BackupReader
 from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Holder
 from tests.fakes.clock import FakeClock

@@ -8,8 +8,8 @@ from holdfast.cli.context import JsonOption, Session, SomeJob, acting_session_of
 from holdfast.cli.render import documents
 from holdfast.cli.render.terminal import Meter, table_of
 from holdfast.model.errors import HoldfastError
-from holdfast.operations.check import CheckReport
-from holdfast.operations.check import check as check_job
+from holdfast.operations.status import CheckReport
+from holdfast.operations.status import check as check_job
 from holdfast.ports.source import Finding
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from holdfast.model.restore import FailedStatements
     from holdfast.operations.context import ArchiveContext, Context, CopyContext
     from holdfast.operations.usage import JobUsage
-    from holdfast.operations.verify.full import BackupReader
+    from holdfast.operations.verify.backup import BackupReader
     from holdfast.pipeline.encryption import Identities
     from holdfast.ports.repository import Repository
     from holdfast.ports.run import Progress

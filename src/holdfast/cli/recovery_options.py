@@ -19,9 +19,8 @@ from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import Unsupported
 from holdfast.model.recovery import Action, Reached, Recovery, RecoveryTarget, moment_of
 from holdfast.model.wal import Position
-from holdfast.operations.restore.recovery import require_reachable
+from holdfast.operations.restore.recovery import WayAhead, require_reachable
 from holdfast.operations.wal.list import CLUSTER
-from holdfast.operations.wal.tablespaces import WayAhead
 from holdfast.runtime import events
 from holdfast.runtime.tablespaces import WhenInUse
 

@@ -19,9 +19,8 @@ from holdfast.cli.context import (
 from holdfast.cli.options import duration_option
 from holdfast.cli.render import documents
 from holdfast.cli.render.terminal import metered, size, table_of, time_of
-from holdfast.operations.verify.full import VerifyReport
-from holdfast.operations.verify.full import verify as verify_backup
-from holdfast.operations.verify.quick import quick
+from holdfast.operations.verify.backup import VerifyReport, quick
+from holdfast.operations.verify.backup import verify as verify_backup
 from holdfast.operations.verify.scrub import RereadReport, reread
 from holdfast.pipeline.encryption import Identities
 

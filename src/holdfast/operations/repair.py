@@ -18,8 +18,8 @@ from holdfast.catalog.places import (
     record_at,
 )
 from holdfast.model.errors import VerifyFailed
+from holdfast.operations.backup.earlier import end_left, left_sessions
 from holdfast.operations.context import Context
-from holdfast.operations.left_sessions import end_left, left_sessions
 from holdfast.operations.prune import unreferenced
 from holdfast.ports.repository import Stored
 

@@ -1,16 +1,22 @@
-"""How the jobs stand: the last good backup, the last run, and who is running now."""
+"""How jobs stand, and whether their next run has everything that it needs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
-from holdfast.model.errors import HoldfastError, Interrupted
+from holdfast.model.errors import HoldfastError, Interrupted, RepositoryFull, WalNotArchived
 from holdfast.model.wal_archive import Archiver
-from holdfast.operations.context import Context
+from holdfast.operations.backup.job import skipped_in_a_row
+from holdfast.operations.context import Context, Mirror
+from holdfast.operations.wal.list import require_cluster_of_backups
+from holdfast.pipeline.encryption import sealed
 from holdfast.ports.host_state import RunRecord
+from holdfast.ports.source import Finding, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +87,124 @@ def _archiver(context: Context) -> tuple[Archiver | None, str]:
         return None, error.message
 
 
-def skipped_in_a_row(newest_first: list[RunRecord]) -> int:
-    """How many runs, counted from the newest back, found another one under way."""
-    for count, run in enumerate(newest_first):
-        if run.outcome != "skipped":
-            return count
-    return len(newest_first)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What was found for one job; the exit code is that of the first problem."""
+
+    job: str
+    findings: tuple[Finding, ...]
+    exit_code: int
+
+
+def check(context: Context) -> CheckReport:
+    """Log in to the source, write to the repository, compare the room: nothing stays behind."""
+    findings: list[Finding] = []
+    codes: list[int] = []
+    _collect("repository", lambda: _repository(context), findings, codes)
+    for mirror in context.mirrors[1:]:
+        _collect(f"repository {mirror.name}", partial(_mirror, mirror), findings, codes)
+    _collect("metrics", lambda: _metrics(context), findings, codes)
+    _collect("encryption", lambda: _encryption(context), findings, codes)
+    sources: list[Source] = []
+    _collect("source", lambda: _databases(context, sources), findings, codes)
+    for source in sources:
+        _collect(_subject("source", source, sources), source.check, findings, codes)
+        subject = _subject("archiver", source, sources)
+        _collect(subject, partial(_archiving, context, source), findings, codes)
+    if not codes:
+        # The room needs both: where one of them fails, that is already said.
+        _collect("room", lambda: _room(context, sources), findings, codes)
+    return CheckReport(
+        job=context.job.name, findings=tuple(findings), exit_code=codes[0] if codes else 0
+    )
+
+
+def _collect(
+    subject: str, look: Callable[[], list[Finding]], findings: list[Finding], codes: list[int]
+) -> None:
+    """One problem does not hide the next: the operator mends them all in one go."""
+    try:
+        findings.extend(look())
+    except HoldfastError as error:
+        findings.append(Finding(subject=subject, detail="", problem=error.message, hint=error.hint))
+        codes.append(error.exit_code)
+
+
+def _repository(context: Context) -> list[Finding]:
+    return [_works("repository", context.repository.check())]
+
+
+def _mirror(mirror: Mirror) -> list[Finding]:
+    return [_works(f"repository {mirror.name}", mirror.repository.check())]
+
+
+def _works(subject: str, kept_because: str) -> Finding:
+    if not kept_because:
+        return Finding(subject=subject, detail="a put, a read and a delete work")
+    return Finding(
+        subject=subject,
+        detail=f"a put and a read work, and not all can be removed: {kept_because}",
+        hint="what runs leave stays until prune and repair with a login that may delete",
+    )
+
+
+def _metrics(context: Context) -> list[Finding]:
+    folder = context.gauges.check()
+    return [Finding(subject="metrics", detail=f"go to '{folder}'")] if folder else []
+
+
+def _encryption(context: Context) -> list[Finding]:
+    recipients = context.job.recipients
+    if not recipients:
+        return []
+    sealed(b"holdfast", recipients)
+    return [Finding(subject="encryption", detail=f"age, for {', '.join(recipients)}")]
+
+
+def _databases(context: Context, sources: list[Source]) -> list[Finding]:
+    sources += context.source.databases()
+    if len(sources) == 1:
+        return []
+    names = ", ".join(f"'{source.database}'" for source in sources)
+    return [Finding(subject="databases", detail=f"{len(sources)}: {names}")]
+
+
+def _archiving(context: Context, source: Source) -> list[Finding]:
+    found = source.archiver()
+    if found is None:
+        return []
+    require_cluster_of_backups(context.job, context.repository, found.cluster)
+    if found.problem:
+        raise WalNotArchived(
+            f"cannot bring backups of '{context.job.name}' forward: {found.problem}",
+            hint="the server keeps what is not archived until its disk is full; its log says why,"
+            " and so does the command run by hand as the server's user",
+        )
+    return [Finding(subject="archiver", detail=found.told)]
+
+
+def _subject(what: str, source: Source, sources: Sequence[Source]) -> str:
+    return what if len(sources) == 1 else f"{what} '{source.database}'"
+
+
+def _room(context: Context, sources: Sequence[Source]) -> list[Finding]:
+    """Compressed sizes are not known beforehand, so the plain estimate is what must fit."""
+    needed = sum(source.plan().estimated_bytes for source in sources)
+    free = context.repository.free_bytes()
+    if free is None:
+        return [Finding(subject="room", detail="the store does not tell")]
+    if free < needed:
+        raise RepositoryFull(
+            f"cannot be sure of room for job '{context.job.name}': "
+            f"{_megabytes(free)} are free, up to {_megabytes(needed)} are needed",
+            hint="free some room, prune old backups (holdfast prune), or use a larger store",
+        )
+    return [
+        Finding(
+            subject="room", detail=f"{_megabytes(free)} free, at most {_megabytes(needed)} needed"
+        )
+    ]
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"

@@ -36,7 +36,7 @@ from holdfast.model.restore import FailedStatements
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import Leftovers
 from holdfast.operations.context import Context, CopyContext, JobSpec, Mirror
-from holdfast.operations.verify.full import BackupReader
+from holdfast.operations.verify.backup import BackupReader
 from holdfast.pipeline.compression import context_bytes
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.host_state import Gauges, VerificationLog

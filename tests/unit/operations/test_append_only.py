@@ -13,12 +13,12 @@ from holdfast.model.errors import BackupFailed, HoldfastError, RepositoryReadOnl
 from holdfast.operations.append_only import REFUSALS_IN_A_ROW, AppendOnly, Leftovers
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup
-from holdfast.operations.check import check
 from holdfast.operations.context import CopyContext, Mirror
 from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.repair import RepairReport, repair
-from holdfast.operations.verify.full import verify
+from holdfast.operations.status import check
+from holdfast.operations.verify.backup import verify
 from holdfast.pipeline.encryption import Identities
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress

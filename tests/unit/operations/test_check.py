@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.model.errors import AccessDenied, RepositoryReadOnly
-from holdfast.operations.check import check
+from holdfast.operations.status import check
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import table
 from tests.support.memory_job import MemoryJob

@@ -17,8 +17,7 @@ from holdfast.model.retention import Policy
 from holdfast.operations.backup.job import backup
 from holdfast.operations.context import Context
 from holdfast.operations.prune import PruneReport, prune
-from holdfast.operations.verify.full import verify
-from holdfast.operations.verify.quick import quick
+from holdfast.operations.verify.backup import quick, verify
 from holdfast.ports.repository import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_job import MemoryJob

@@ -10,7 +10,7 @@ import pytest
 from holdfast.model.errors import BackupFailed, HoldfastError, RunInFlight, SessionDaemonUnreachable
 from holdfast.operations.backup.job import backup
 from holdfast.operations.repair import Fate, RepairReport, repair
-from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.backup import verify
 from holdfast.ports.sessions import RUN_LABEL, HeldKind
 from tests.fakes.holder import FakeHolder
 from tests.fakes.source import table

@@ -15,10 +15,10 @@ from holdfast.model.errors import BackupFailed, IdentityNeeded, VerifyFailed
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup
 from holdfast.operations.parts.blobs import proven_blob
-from holdfast.operations.parts.write import proven
+from holdfast.operations.parts.read import proven
 from holdfast.operations.prune import prune
 from holdfast.operations.restore.backup import RestoreChoice, restore
-from holdfast.operations.verify.full import VerifyReport, verify
+from holdfast.operations.verify.backup import VerifyReport, verify
 from holdfast.pipeline.encryption import Identities
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import CHUNK_BYTES, MemoryRepository

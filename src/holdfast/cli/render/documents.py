@@ -15,14 +15,13 @@ from holdfast.model.backup import Manifest, Relation, Server, Summary
 from holdfast.model.errors import HoldfastError
 from holdfast.operations.backup.job import RunReport
 from holdfast.operations.backup.plan import PlanReport
-from holdfast.operations.check import CheckReport
 from holdfast.operations.copy.backups import CopyReport
 from holdfast.operations.prune import PruneReport
 from holdfast.operations.repair import RepairReport
 from holdfast.operations.restore.backup import RestoreReport, Step
-from holdfast.operations.status import JobStatus
+from holdfast.operations.status import CheckReport, JobStatus
 from holdfast.operations.usage import JobUsage
-from holdfast.operations.verify.full import VerifyReport
+from holdfast.operations.verify.backup import VerifyReport
 from holdfast.operations.verify.scrub import RereadReport
 from holdfast.ports.host_state import RunRecord
 

@@ -17,15 +17,17 @@ from holdfast.model.errors import (
     SnapshotLost,
 )
 from holdfast.operations.backup.attempt import Attempt, BackupChoice, begun, give_up
-from holdfast.operations.backup.free_space import require_room
-from holdfast.operations.backup.incremental import following, offer_list, require_parents
-from holdfast.operations.backup.resume import Reusable
+from holdfast.operations.backup.earlier import (
+    Reusable,
+    following,
+    offer_list,
+    require_parents,
+)
+from holdfast.operations.backup.plan import require_room
 from holdfast.operations.context import Context
-from holdfast.operations.parts.blob_names import BlobNames
-from holdfast.operations.parts.blobs import BlobKeeper, KnownBlobs
+from holdfast.operations.parts.blobs import BlobKeeper, BlobNames, KnownBlobs
 from holdfast.operations.parts.write import store_part, tell_stored
-from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
-from holdfast.operations.wal.list import CLUSTER
+from holdfast.operations.wal.list import CLUSTER, require_cluster_of_backups
 from holdfast.ports.host_state import Unfinished
 from holdfast.ports.run import Hold
 from holdfast.ports.source import Snapshot, Source

@@ -1,10 +1,13 @@
-"""Back up every database of a job: each whole or not at all, and one that fails spares the rest."""
+"""Back up every database of a job: each whole or not at all, and one that fails spares the rest.
+
+So it is with the job's repositories, where it has several: each gets its backups, or is told.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 
@@ -20,14 +23,19 @@ from holdfast.model.errors import (
     RunInFlight,
     SkippedTooOften,
 )
+from holdfast.operations.append_only import AppendOnly
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.database import back_up
-from holdfast.operations.backup.mirrors import failed_with, held
+from holdfast.operations.backup.earlier import end_left, left_sessions
 from holdfast.operations.context import Context
-from holdfast.operations.left_sessions import end_left, left_sessions
-from holdfast.operations.parts.mirrored import FailedStore, failed_stores, in_each_store
+from holdfast.operations.parts.mirrored import (
+    FailedStore,
+    Member,
+    Mirrored,
+    failed_stores,
+    in_each_store,
+)
 from holdfast.operations.retry import Retries
-from holdfast.operations.status import skipped_in_a_row
 from holdfast.ports.host_state import RunRecord, Unfinished
 from holdfast.ports.run import Hold
 from holdfast.ports.source import Source
@@ -169,6 +177,14 @@ def _alarm(context: Context, error: HoldfastError) -> SkippedTooOften | None:
     )
 
 
+def skipped_in_a_row(newest_first: list[RunRecord]) -> int:
+    """How many runs, counted from the newest back, found another one under way."""
+    for count, run in enumerate(newest_first):
+        if run.outcome != "skipped":
+            return count
+    return len(newest_first)
+
+
 @contextmanager
 def _recorded(context: Context, run: _Run) -> Iterator[None]:
     """Write how the run ended, however it ends, into the ledger."""
@@ -219,3 +235,75 @@ def _recorded(context: Context, run: _Run) -> Iterator[None]:
         without=run.without,
     )
     record("failed" if report.error else "ok", report.error)
+
+
+@contextmanager
+def held(context: Context, *, deadline: datetime | None) -> Iterator[tuple[Context, Hold]]:
+    """Own the job, and have all repositories of it behind one where it has several; one that
+    lets nothing be removed is only added to.
+
+    One that cannot be reached, or in which somebody else owns the job, has failed for this run;
+    but where the job is owned in its own repository, that is the run in flight: `RunInFlight`.
+    """
+    if not context.mirrors or context.host_guard is None:
+        with context.guard.hold(context.job.name, deadline=deadline) as hold:
+            yield (
+                replace(context, repository=AppendOnly(context.repository, context.leftovers)),
+                hold,
+            )
+        return
+    members = [
+        Member(name=each.name, repository=AppendOnly(each.repository, each.leftovers))
+        for each in context.mirrors
+    ]
+    together = Mirrored(members)
+    with ExitStack() as stack:
+        stack.enter_context(context.host_guard.hold(context.job.name, deadline=deadline))
+        for member, mirror in zip(members, context.mirrors, strict=True):
+            try:
+                owned = mirror.guard.hold(context.job.name, deadline=deadline)
+                member.hold = stack.enter_context(owned)
+            except (RunInFlight, RepositoryBusy) as error:
+                if member is members[0]:
+                    raise
+                together.fail(member, error)
+            except Interrupted:
+                raise
+            except HoldfastError as error:
+                together.fail(member, error)
+        yield replace(context, repository=together), MirroredHold(together, members)
+
+
+def failed_with(job: str, without: tuple[FailedStore, ...]) -> HoldfastError | None:
+    """The error of a run whose backups are good, but not everywhere they were to be."""
+    if not without:
+        return None
+    names = ", ".join(f"'{each.name}'" for each in without)
+    first = without[0].error
+    missing = " and ".join(f"holdfast copy {job} --to {each.name}" for each in without)
+    return type(first)(
+        f"cannot keep job '{job}' in repository {names}: {first.message}",
+        hint=f"the backup is whole elsewhere: once that is mended, {missing} brings it",
+    )
+
+
+class MirroredHold:
+    """Obeys `ports.locks.Hold` for the leases in all repositories: each counts for its own."""
+
+    def __init__(self, mirrored: Mirrored, members: Sequence[Member]) -> None:
+        self._mirrored = mirrored
+        self._members = members
+
+    @property
+    def lost(self) -> str:
+        """Only where it is lost everywhere: a put finds out about one of them."""
+        lost = [each.hold.lost for each in self._members if each.hold and not each.error]
+        return lost[0] if lost and all(lost) else ""
+
+    def prove(self) -> None:
+        for member in self._members:
+            if member.hold is not None and member.error is None:
+                try:
+                    member.hold.prove()
+                except HoldfastError as error:
+                    self._mirrored.fail(member, error)

@@ -21,8 +21,8 @@ from holdfast.model.stored_json import MANIFEST
 from holdfast.operations.append_only import AppendOnly
 from holdfast.operations.context import CopyContext
 from holdfast.operations.copy.objects import CopyItem, Tally, upload
-from holdfast.operations.parts.blob_records import BlobRecords
 from holdfast.operations.parts.blobs import stored_fingerprint
+from holdfast.operations.parts.read import BlobRecords
 from holdfast.ports.repository import Repository, read_document
 from holdfast.ports.run import Progress
 from holdfast.runtime import events

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hmac
 import secrets
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
@@ -9,22 +12,28 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from holdfast.catalog.places import blob_key
-from holdfast.model.backup import Blob, Buffer, Codec
-from holdfast.model.errors import AlreadyStored, BackupFailed, ObjectMissing, VerifyFailed
-from holdfast.operations.parts.blob_names import BlobNames
-from holdfast.operations.parts.blob_records import BlobRecords
+from holdfast.model.backup import Blob, Buffer, Codec, Manifest
+from holdfast.model.errors import (
+    AlreadyStored,
+    BackupFailed,
+    IdentityNeeded,
+    ObjectMissing,
+    VerifyFailed,
+)
 from holdfast.operations.parts.mirrored import complete
 from holdfast.operations.parts.read import (
     HINT,
+    BlobRecords,
     Opens,
     called,
+    not_for,
     proven_bytes,
     require_stored,
     stored_suffix,
 )
 from holdfast.pipeline.compression import COMPRESSORS
-from holdfast.pipeline.encryption import Identities, encryption
-from holdfast.pipeline.flow import Fingerprint, Stage, flow
+from holdfast.pipeline.encryption import CannotOpen, Identities, encryption, sealed
+from holdfast.pipeline.flow import CorruptStream, Fingerprint, Stage, flow
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.events import reached
@@ -255,3 +264,47 @@ def proven_blob(
 def blob_name(blob: Blob) -> str:
     """The name that its content gave it."""
     return blob.sha256 or blob.key.rpartition("/")[2].partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class BlobNames:
+    """The names of the blobs of one backup: after their content, or so that only we can tell it.
+
+    A sealed blob is not named by the SHA-256 of its content, or whoever has the same document would
+    know that it is in here. What it is sealed for goes into the name as well: a backup for new
+    recipients never leans on a blob that only the old ones can open.
+    """
+
+    secret: bytes = b""
+    recipients: tuple[str, ...] = ()
+
+    def name_of(self, sha256: str) -> str:
+        if not self.recipients:
+            return sha256
+        text = "\n".join([*sorted(self.recipients), sha256])
+        return hmac.new(self.secret, text.encode(), "sha256").hexdigest()
+
+    def sealed_secret(self) -> str:
+        """The secret as it stands in a manifest: for the recipients only."""
+        if not self.recipients:
+            return ""
+        return base64.b64encode(sealed(self.secret, self.recipients)).decode()
+
+    def __repr__(self) -> str:
+        return f"BlobNames(***, {self.recipients})"
+
+
+def names_in(manifest: Manifest, identities: Identities | None) -> BlobNames:
+    """The names that `manifest` uses; raises `IdentityNeeded`, `VerifyFailed`."""
+    if not manifest.blob_secret:
+        return BlobNames()
+    what = f"the names of blobs in '{manifest.backup_id}'"
+    if identities is None:
+        raise IdentityNeeded(f"cannot open {what}: no identity is given")
+    try:
+        secret = identities.opened(base64.b64decode(manifest.blob_secret, validate=True))
+    except (CorruptStream, binascii.Error) as error:
+        raise VerifyFailed(f"cannot trust {what}: {error}", hint=HINT) from error
+    except CannotOpen as error:
+        raise not_for(identities, what, manifest.recipients) from error
+    return BlobNames(secret, manifest.recipients)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from holdfast.model.backup import Part
-from holdfast.model.errors import ObjectMissing, VerifyFailed
+from holdfast.model.errors import ObjectMissing, RestoreFailed, VerifyFailed
 from holdfast.model.restore import Proven
-from holdfast.operations.parts.read import HINT, Opens, called, compare, opened
-from holdfast.operations.parts.second_read import SecondCopy
-from holdfast.operations.parts.write import proven
+from holdfast.operations.parts.read import HINT, Opens, called, compare, opened, proven
 from holdfast.pipeline.encryption import Identities
 from holdfast.pipeline.flow import CorruptStream, Size
 from holdfast.ports.repository import Repository
+from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.events import reached
-from holdfast.runtime.spool import spooled
+from holdfast.runtime.spool import Spool, spooled
+
+# 32 bytes are remembered for each: 5 MB of a part of 150 GB.
+BLOCK_BYTES = 1 << 20
 
 
 class Passing:
@@ -91,3 +94,106 @@ def _plain(
         raise VerifyFailed(
             f"cannot trust {called(part)}: read again, {error}", hint=HINT
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _From:
+    """Obeys `parts.read.Opens`."""
+
+    open: Callable[[str], AbstractContextManager[Iterator[bytes]]]
+
+
+class SecondCopy:
+    """What is stored of one part: read from the repository as `first`, and again as `second`."""
+
+    def __init__(self, repository: Opens, part: Part, spool: Spool | None, why_none: str) -> None:
+        self._repository = repository
+        self._part = part
+        self._spool = spool
+        self._digests: list[bytes] = []
+        self._begun = b""
+        if spool is None:
+            self._tell(why_none)
+
+    @property
+    def first(self) -> Opens:
+        return _From(self._read)
+
+    @property
+    def second(self) -> Opens:
+        return _From(self._read_again)
+
+    @contextmanager
+    def _read(self, key: str) -> Iterator[Iterator[bytes]]:
+        with self._repository.open(key) as chunks:
+            yield self._watched(chunks)
+
+    def _watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._keep(chunk)
+            yield chunk
+        if self._begun:
+            self._digests.append(sha256(self._begun).digest())
+            self._begun = b""
+
+    def _keep(self, chunk: bytes) -> None:
+        if self._spool is not None:
+            try:
+                self._spool.put(chunk)
+            except RestoreFailed as error:
+                self._spill(self._spool, error.message)
+            else:
+                return
+        *blocks, self._begun = _cut(self._begun + chunk)
+        self._digests += [sha256(block).digest() for block in blocks]
+
+    def _spill(self, spool: Spool, why: str) -> None:
+        """Others have filled the disk meanwhile: remember by fingerprints what it holds."""
+        self._spool = None
+        for chunk in spool:
+            self._keep(chunk)
+        spool.give_back()
+        self._tell(why)
+
+    def _tell(self, why: str) -> None:
+        events.info("part_read_twice", part=self._part.name, because=why)
+
+    @contextmanager
+    def _read_again(self, key: str) -> Iterator[Iterator[bytes]]:
+        if self._spool is not None:
+            yield iter(self._spool)
+            return
+        with self._repository.open(key) as chunks:
+            yield self._compared(chunks)
+
+    def _compared(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Blocks that are those of the first time, and none that is not."""
+        digests = iter(self._digests)
+        for block in _blocks(chunks):
+            if sha256(block).digest() != next(digests, None):
+                raise self._changed()
+            yield block
+        if next(digests, None) is not None:
+            raise self._changed()
+
+    def _changed(self) -> VerifyFailed:
+        return VerifyFailed(
+            f"cannot trust {called(self._part)}: the store gave other bytes when it was read again",
+            hint=HINT,
+        )
+
+
+def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    begun = b""
+    for chunk in chunks:
+        *blocks, begun = _cut(begun + chunk)
+        yield from blocks
+    if begun:
+        yield begun
+
+
+def _cut(content: bytes) -> list[bytes]:
+    """Whole blocks, and what is left of the last one, which may be nothing."""
+    whole = len(content) - len(content) % BLOCK_BYTES
+    blocks = [content[at : at + BLOCK_BYTES] for at in range(0, whole, BLOCK_BYTES)]
+    return [*blocks, content[whole:]]

@@ -1,14 +1,16 @@
-"""What is stored back into plain bytes: decrypted where it was sealed, and decompressed."""
+"""What is stored back into plain bytes: decrypted, decompressed, and compared with its manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import AGE_SUFFIX, SUFFIXES, Blob, Codec, Encryption, Manifest, Part
 from holdfast.model.errors import IdentityNeeded, ObjectMissing, VerifyFailed
-from holdfast.operations.parts.blob_records import BlobRecords
 from holdfast.pipeline.compression import Pass, decompress
 from holdfast.pipeline.encryption import CannotOpen, Identities
 from holdfast.pipeline.flow import CorruptStream, Fingerprint, Size, Stage, flow
@@ -19,6 +21,8 @@ IDENTITY_HINT = (
     "name the file of an identity with --identity FILE, in HOLDFAST_IDENTITY_FILE, or as the"
     " systemd credential 'holdfast-identity'"
 )
+Records = defaultdict[str, set[tuple[int, str]]]
+"""Sizes and SHA-256 by key."""
 
 
 class Opens(Protocol):
@@ -103,6 +107,38 @@ def proven_bytes(
     require(stored)
     if last:
         yield last
+
+
+def proven(
+    repository: Opens,
+    part: Part,
+    *,
+    identities: Identities | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+    both: bool = True,
+) -> Generator[bytes, None, None]:
+    """The plain bytes of `part`; the last chunk comes only after all fingerprints matched.
+
+    Without `both`, that of the stored bytes is enough: they are those that were written, and
+    every codec of ours finds by a checksum of its own whether it unpacked them right.
+    Raises `VerifyFailed` naming the part, also where it is missing or cannot be decompressed, and
+    `IdentityNeeded` where it is whole but for somebody else.
+    """
+    plain = Fingerprint(advance=advance) if both and _is_changed(part) else Size(advance=advance)
+
+    def require(stored: Fingerprint) -> None:
+        compare(part, "plain size", plain.size_bytes, part.plain_bytes)
+        if isinstance(plain, Fingerprint):
+            compare(part, "plain SHA-256", plain.sha256, part.plain_sha256)
+        elif not _is_changed(part):
+            compare(part, "plain SHA-256", stored.sha256, part.plain_sha256)
+
+    return proven_bytes(repository, part, plain, identities=identities, require=require)
+
+
+def _is_changed(part: Part) -> bool:
+    """Whether what is stored is anything but the plain bytes."""
+    return part.codec is not Codec.NONE or part.encryption != "none"
 
 
 def require_stored(
@@ -205,3 +241,46 @@ def _unsealing(piece: Part | Blob, identities: Identities | None) -> AbstractCon
             hint=IDENTITY_HINT,
         )
     return identities.decryption()
+
+
+class BlobRecords:
+    """How a blob is stored, by the word of every backup that refers to it.
+
+    One that was damaged is stored anew by the next backup: the same content in other bytes.
+
+    Older backups, for which it is as good, have noted the old ones. Which bytes are right they
+    are told by the newer ones, whose manifests are read only where somebody has to ask.
+    """
+
+    def __init__(self, repository: Repository, manifests: Sequence[Manifest] | None = None) -> None:
+        """`manifests` are all of the job, for whoever has read them already."""
+        self._repository = repository
+        self._manifests = manifests
+        self._lock = threading.Lock()
+        self._known: dict[str, Records] = {}
+
+    def know(self, key: str, *, size_bytes: int, sha256: str = "") -> bool:
+        """Whether some backup says that this is how `key` is stored; without `sha256`, how long."""
+        found = self._of(key)
+        return any(size_bytes == size and sha256 in ("", digest) for size, digest in found)
+
+    def disagree(self, key: str) -> bool:
+        """Whether it was stored more than once, in other bytes each time."""
+        return len(self._of(key)) > 1
+
+    def _of(self, key: str) -> set[tuple[int, str]]:
+        job = key.partition("/")[0]
+        with self._lock:
+            if job not in self._known:
+                manifests = self._manifests or Catalog(self._repository).survey(job).manifests
+                self._known[job] = _records(manifests)
+            return self._known[job][key]
+
+
+def _records(manifests: Sequence[Manifest]) -> Records:
+    found: Records = defaultdict(set)
+    for manifest in manifests:
+        for blob in manifest.blobs:
+            if blob.is_recorded:
+                found[blob.key].add((blob.stored_bytes, blob.stored_sha256))
+    return found

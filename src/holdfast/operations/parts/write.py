@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from holdfast.catalog.places import part_key
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError, TasksRefused
 from holdfast.operations.context import Context, JobSpec
-from holdfast.operations.parts.read import Opens, compare, proven_bytes, stored_suffix
+from holdfast.operations.parts.read import stored_suffix
 from holdfast.pipeline.compression import Pass, compressor
-from holdfast.pipeline.encryption import Identities, encryption
-from holdfast.pipeline.flow import Fingerprint, Size, Stage, flow
+from holdfast.pipeline.encryption import encryption
+from holdfast.pipeline.flow import Fingerprint, Stage, flow
 from holdfast.ports.repository import Repository
 from holdfast.ports.source import PartStream, Snapshot
 from holdfast.runtime import events
@@ -137,35 +137,3 @@ def _named(part: PartPlan) -> Iterator[None]:
                 hint="raise TasksMax= of the service, or give the job fewer processes",
             ) from error
         raise BackupFailed(f"cannot back up '{what}': {error}") from error
-
-
-def proven(
-    repository: Opens,
-    part: Part,
-    *,
-    identities: Identities | None = None,
-    advance: Callable[[int], None] = lambda _: None,
-    both: bool = True,
-) -> Generator[bytes, None, None]:
-    """The plain bytes of `part`; the last chunk comes only after all fingerprints matched.
-
-    Without `both`, that of the stored bytes is enough: they are those that were written, and
-    every codec of ours finds by a checksum of its own whether it unpacked them right.
-    Raises `VerifyFailed` naming the part, also where it is missing or cannot be decompressed, and
-    `IdentityNeeded` where it is whole but for somebody else.
-    """
-    plain = Fingerprint(advance=advance) if both and _is_changed(part) else Size(advance=advance)
-
-    def require(stored: Fingerprint) -> None:
-        compare(part, "plain size", plain.size_bytes, part.plain_bytes)
-        if isinstance(plain, Fingerprint):
-            compare(part, "plain SHA-256", plain.sha256, part.plain_sha256)
-        elif not _is_changed(part):
-            compare(part, "plain SHA-256", stored.sha256, part.plain_sha256)
-
-    return proven_bytes(repository, part, plain, identities=identities, require=require)
-
-
-def _is_changed(part: Part) -> bool:
-    """Whether what is stored is anything but the plain bytes."""
-    return part.codec is not Codec.NONE or part.encryption != "none"

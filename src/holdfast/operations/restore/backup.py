@@ -17,12 +17,10 @@ from holdfast.model.errors import (
     VerifyFailed,
 )
 from holdfast.model.restore import FailedObject, FailedStatements, OpenBlob, Restored, RestoredTable
-from holdfast.operations.backup.incremental import chain_of
-from holdfast.operations.parts.blob_names import names_in
-from holdfast.operations.parts.blob_records import BlobRecords
-from holdfast.operations.parts.blobs import blob_name, proven_blob
+from holdfast.operations.backup.earlier import chain_of
+from holdfast.operations.parts.blobs import blob_name, names_in, proven_blob
 from holdfast.operations.parts.proof import RepositoryParts
-from holdfast.operations.parts.read import HINT, require_identity
+from holdfast.operations.parts.read import HINT, BlobRecords, require_identity
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Progress

@@ -11,8 +11,8 @@ from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.model.backup import BadPart, Manifest
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_gaps import gaps
-from holdfast.operations.backup.incremental import broken_chains
-from holdfast.operations.verify.full import BackupReader, Piece, home_of, pieces_of
+from holdfast.operations.backup.earlier import broken_chains
+from holdfast.operations.verify.backup import BackupReader, Piece, home_of, pieces_of
 from holdfast.operations.wal.list import missing_wal
 from holdfast.ports.host_state import Reread, VerificationLog
 from holdfast.runtime.worker_pool import run_all

@@ -24,7 +24,7 @@ from holdfast.model.wal import WalKind, WalName, numbered_name
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import PAGE_BYTES
 from holdfast.operations.context import ArchiveContext
-from holdfast.operations.parts.write import proven
+from holdfast.operations.parts.read import proven
 from holdfast.operations.retry import Retries
 from holdfast.pipeline.encryption import Identities
 from holdfast.runtime import events

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,19 +15,21 @@ from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
+    IdentityNeeded,
     Interrupted,
     ObjectMissing,
     RepositoryUnreachable,
     TasksRefused,
+    WalConflict,
 )
+from holdfast.model.wal import WalKind
 from holdfast.model.wal_archive import ArchivedFile
+from holdfast.model.wal_records import Segment
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.context import ArchiveContext
-from holdfast.operations.parts.read import stored_suffix
+from holdfast.operations.parts.read import proven, stored_suffix
 from holdfast.operations.parts.write import keep
 from holdfast.operations.retry import Retries
-from holdfast.operations.wal.cluster_identity import require_cluster_of_wal
-from holdfast.operations.wal.conflicts import make_way, require_same
 from holdfast.operations.wal.files import (
     WalFile,
     cluster_beside,
@@ -35,13 +38,20 @@ from holdfast.operations.wal.files import (
     require_finished,
     wal_file,
 )
+from holdfast.operations.wal.list import require_cluster_of_wal
 from holdfast.pipeline.compression import compressor
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.events import reached
+from holdfast.runtime.tablespaces import segment_at
 from holdfast.runtime.worker_pool import run_all
+
+TWO_SERVERS = (
+    "two servers archive under one job, or a copy of this one does: give each a job of its own, and"
+    " take a new backup of the one that goes on"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,3 +249,64 @@ def _record(context: ArchiveContext, file: WalFile, repository: Repository, part
             return False
     reached("wal-archived")
     return True
+
+
+def require_same(known: ArchivedFile, digest: str, *, hint: str = TWO_SERVERS) -> None:
+    """Raises `WalConflict` where what is archived is another file than that of `digest`."""
+    if known.part.plain_sha256 != digest:
+        raise WalConflict(
+            f"cannot archive '{known.name}': the archive of job '{known.job}' holds another file of"
+            f" that name, from host '{known.host}' at {known.archived_at:%Y-%m-%d %H:%M:%SZ}",
+            hint=hint,
+        )
+
+
+def make_way(
+    repository: Repository, known: ArchivedFile, file: WalFile, identities: Identities | None
+) -> None:
+    """Take `known` out of the archive, which was put there before its server had finished it.
+
+    Only where that is proven: it ends amid the segment, and `file` is the same one up to there.
+    Raises `WalConflict` where it is not.
+    """
+    is_segment = file.name.kind is WalKind.SEGMENT
+    if not is_segment or not _is_unfinished(repository, known, file, identities):
+        require_same(known, file.sha256())
+    WalArchive(repository, known.job).forget(known)
+    events.warning(
+        "unfinished_wal_replaced", file=known.name, archived_at=known.archived_at.isoformat()
+    )
+
+
+def _is_unfinished(
+    repository: Repository, known: ArchivedFile, file: WalFile, identities: Identities | None
+) -> bool:
+    try:
+        with _opened(repository, known, identities) as early, segment_at(file.path) as finished:
+            return not early.is_written_through and early.goes_on_in(finished)
+    except (Interrupted, TasksRefused, RepositoryUnreachable):
+        raise
+    except IdentityNeeded:
+        require_same(
+            known,
+            file.sha256(),
+            hint=f"{TWO_SERVERS}. Was it pushed by hand before its server had finished it? Then"
+            f" `holdfast wal push {known.job} {file.path} --identity FILE` replaces it",
+        )
+    except HoldfastError as error:
+        events.warning("archived_wal_not_readable", file=known.name, problem=error.message)
+    return False
+
+
+@contextmanager
+def _opened(
+    repository: Repository, known: ArchivedFile, identities: Identities | None
+) -> Iterator[Segment]:
+    with tempfile.NamedTemporaryFile(prefix="holdfast-") as out:
+        plain = proven(repository, known.part, identities=identities)
+        with afterwards(plain.close):
+            for chunk in plain:
+                out.write(chunk)
+        out.flush()
+        with segment_at(Path(out.name)) as segment:
+            yield segment

@@ -12,7 +12,7 @@ from holdfast.model.errors import ConfigInvalid
 from holdfast.model.wal import WalKind, WalName
 from holdfast.model.wal_archive import WalStream
 from holdfast.operations.context import ArchiveContext
-from holdfast.operations.wal.cluster_identity import require_cluster_of_wal
+from holdfast.operations.wal.list import require_cluster_of_wal
 from holdfast.operations.wal.push import push
 from holdfast.runtime import events
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder

@@ -16,8 +16,7 @@ from holdfast.operations.context import CopyContext
 from holdfast.operations.copy.backups import copy
 from holdfast.operations.prune import prune
 from holdfast.operations.restore.backup import RestoreChoice, restore
-from holdfast.operations.verify.full import verify
-from holdfast.operations.verify.quick import quick
+from holdfast.operations.verify.backup import quick, verify
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.source import Blobs, EarlierBackup
 from tests.fakes.progress import FakeProgress

@@ -18,8 +18,7 @@ from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.job import backup
 from holdfast.operations.context import CopyContext
 from holdfast.operations.copy.backups import copy
-from holdfast.operations.verify.full import verify
-from holdfast.operations.verify.quick import quick
+from holdfast.operations.verify.backup import quick, verify
 from holdfast.operations.verify.scrub import RereadReport, proven_at, reread
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository

@@ -11,9 +11,9 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Consistency, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, RepositoryFull, SnapshotLost
 from holdfast.operations.backup.attempt import BackupChoice
+from holdfast.operations.backup.earlier import Reusable
 from holdfast.operations.backup.job import backup
-from holdfast.operations.backup.resume import Reusable
-from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.backup import verify
 from holdfast.ports.host_state import Unfinished
 from tests.fakes.source import table
 from tests.support.memory_job import MemoryJob

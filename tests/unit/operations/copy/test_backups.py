@@ -9,7 +9,7 @@ from holdfast.model.errors import ObjectMissing, RepositoryUnreachable, RunInFli
 from holdfast.operations.backup.job import backup
 from holdfast.operations.context import CopyContext
 from holdfast.operations.copy.backups import CopiedBackup, copy
-from holdfast.operations.verify.full import verify
+from holdfast.operations.verify.backup import verify
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_job import MemoryJob

@@ -19,10 +19,10 @@ from holdfast.model.errors import (
     RunInFlight,
 )
 from holdfast.operations.backup.job import RunReport, backup
-from holdfast.operations.check import check
 from holdfast.operations.context import Context, Mirror
 from holdfast.operations.parts.mirrored import CHUNKS_BEHIND, Member, Mirrored
-from holdfast.operations.verify.full import verify
+from holdfast.operations.status import check
+from holdfast.operations.verify.backup import verify
 from holdfast.ports.repository import Stored
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository

@@ -13,9 +13,8 @@ import pytest
 from holdfast.model.backup import Codec, Encryption, Part
 from holdfast.model.errors import RestoreFailed, VerifyFailed
 from holdfast.operations.parts import proof
-from holdfast.operations.parts.proof import RepositoryParts
+from holdfast.operations.parts.proof import BLOCK_BYTES, RepositoryParts
 from holdfast.operations.parts.read import stored_suffix
-from holdfast.operations.parts.second_read import BLOCK_BYTES
 from holdfast.operations.parts.write import keep
 from holdfast.pipeline.compression import compressor
 from holdfast.pipeline.encryption import Identities

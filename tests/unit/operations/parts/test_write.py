@@ -9,7 +9,8 @@ import pytest
 
 from holdfast.model.backup import Buffer, Codec, PartPlan
 from holdfast.model.errors import VerifyFailed
-from holdfast.operations.parts.write import proven, store_part
+from holdfast.operations.parts.read import proven
+from holdfast.operations.parts.write import store_part
 from holdfast.pipeline.compression import CompressZstd
 from holdfast.ports.source import PartStream
 from tests.fakes.source import FakeSnapshot

@@ -15,8 +15,7 @@ from holdfast.operations.backup.job import backup
 from holdfast.operations.context import Context, CopyContext
 from holdfast.operations.copy.backups import copy
 from holdfast.operations.parts.blobs import proven_blob
-from holdfast.operations.verify.full import VerifyReport, verify
-from holdfast.operations.verify.quick import quick
+from holdfast.operations.verify.backup import VerifyReport, quick, verify
 from holdfast.pipeline.encryption import Identities
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository

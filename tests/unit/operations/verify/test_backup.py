@@ -9,7 +9,7 @@ import pytest
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import BackupNotFound, RepositoryUnreachable
 from holdfast.operations.backup.job import backup
-from holdfast.operations.verify.full import VerifyReport, verify
+from holdfast.operations.verify.backup import VerifyReport, verify
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_job import MemoryJob
 

@@ -60,7 +60,7 @@ def test_the_deadline_counts_the_opening_and_the_reads_together(
 ) -> None:
     hours = [0]
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600 * hours[0])
-    monkeypatch.setattr("holdfast.operations.backup.watchdog.time", clock)
+    monkeypatch.setattr("holdfast.operations.backup.attempt.time", clock)
 
     class Slow(FakeSource):
         @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.host_state.kept_files import FileClusters
 from holdfast.model.errors import ClusterChanged
-from holdfast.operations.wal.cluster_identity import require_cluster_of_backups
+from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.operations.wal.push import push
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_cluster import DataDirectory, MemoryCluster, archiving, name

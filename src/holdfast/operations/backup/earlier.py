@@ -1,0 +1,290 @@
+"""What earlier runs of a job left: parts and backups that a new one goes on from, and sessions."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from holdfast.catalog.catalog import Catalog, Survey
+from holdfast.catalog.places import is_part_of
+from holdfast.model.backup import BadPart, Manifest, Part, PartKind, PartPlan
+from holdfast.model.chain import ancestors, by_id, is_whole
+from holdfast.model.errors import (
+    BackupFailed,
+    BackupNotFound,
+    HoldfastError,
+    Interrupted,
+    ObjectMissing,
+    VerifyFailed,
+)
+from holdfast.operations.context import Context
+from holdfast.operations.parts.read import proven
+from holdfast.pipeline.flow import Fingerprint, flow
+from holdfast.ports.host_state import Unfinished
+from holdfast.ports.repository import Repository
+from holdfast.ports.source import EarlierBackup, Snapshot, Source
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards
+
+PARTS = "/parts/"
+AGAIN = "again-"
+_OTHER_KEY = re.compile(rf"{PARTS}{AGAIN}[0-9a-f]{{8}}/")
+# What these hold would not fit the rows of another moment: they are always taken anew. Blobs
+# are found again by their content.
+_OF_ONE_MOMENT = {
+    PartKind.PRE_DATA,
+    PartKind.INDEXES,
+    PartKind.POST_DATA,
+    PartKind.SEQUENCES,
+    PartKind.GRANTS,
+    PartKind.GLOBALS,
+    PartKind.BLOBS,
+    PartKind.CLOSING,
+}
+# A file of another base backup lacks the WAL that would mend it.
+_OF_ONE_BACKUP = {PartKind.FILE, PartKind.FILE_PACK, PartKind.WAL}
+
+
+def unfinished(context: Context, source: Source) -> Unfinished | None:
+    """What an earlier run left; nothing where it was killed just after its manifest was stored."""
+    found = context.journal.read(context.job.name, source.database)
+    if found is None or not Catalog(context.repository).is_finished(found.backup_id):
+        return found
+    events.info("finished_already", backup=found.backup_id)
+    return None
+
+
+class Reusable:
+    """The parts that are there already; each is read back before it is believed."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        earlier: Unfinished | None,
+        *,
+        is_mixed: bool,
+        recipients: tuple[str, ...] = (),
+    ) -> None:
+        self._repository = repository
+        self._earlier = earlier
+        self._parts = {part.name: part for part in earlier.parts} if earlier else {}
+        # What was sealed for others, or not at all, must not slip into this backup.
+        self._is_for_us = earlier is None or set(earlier.recipients) == set(recipients)
+        self._is_mixed = is_mixed
+        self._used: list[str] = []
+        self._lock = threading.Lock()
+
+    @property
+    def used_mixed(self) -> bool:
+        return self._is_mixed and bool(self._used)
+
+    def proof(self) -> dict[str, str]:
+        """What the manifest has to say about them."""
+        if not self._used:
+            return {}
+        found = {"resumed_parts": str(len(self._used))}
+        if self._is_mixed:
+            found["mixed"] = ", ".join(sorted(self._used)) + " are of an earlier snapshot"
+        return found
+
+    def part_for(self, plan: PartPlan, key: str, *, advance: Callable[[int], None]) -> Part | None:
+        """The part that `plan` would become, where it is stored and whole; else what is under
+        `key` is removed, if the store lets us."""
+        part = self._parts.get(plan.name)
+        if part is not None and self._is_ours(part, plan, key) and self._is_whole(part, advance):
+            with self._lock:
+                self._used.append(part.name)
+            return part
+        if self._earlier is not None:
+            # Stored but never written down, or not to be trusted.
+            for stored in {key, part.key if part is not None else key}:
+                if self._is_below(stored):
+                    self._repository.delete(stored)
+        return None
+
+    def free_key(self, key: str) -> str:
+        """`key`, or another one of the same backup where the store keeps what is there."""
+        if self._earlier is None:
+            return key
+        try:
+            self._repository.stat(key)
+        except ObjectMissing:
+            return key
+        return key.replace(PARTS, f"{PARTS}{AGAIN}{secrets.token_hex(4)}/", 1)
+
+    def _is_below(self, key: str) -> bool:
+        """Whether it is of this backup: a journal that is damaged may say anything."""
+        return self._earlier is not None and is_part_of(self._earlier.backup_id, key)
+
+    def _is_ours(self, part: Part, plan: PartPlan, key: str) -> bool:
+        return self._is_for_us and _usual(part.key) == key and self._fits(part, plan)
+
+    def _fits(self, part: Part, plan: PartPlan) -> bool:
+        if plan.kind in _OF_ONE_MOMENT or (self._is_mixed and plan.kind in _OF_ONE_BACKUP):
+            return False
+        # A marker of blobs belongs to its own snapshot; all else must be the same part.
+        return (part.kind, part.relation, _lasting(part.details)) == (
+            plan.kind,
+            plan.relation,
+            _lasting(plan.details),
+        )
+
+    def _is_whole(self, part: Part, advance: Callable[[int], None]) -> bool:
+        stored = Fingerprint(advance=advance)
+        try:
+            with self._repository.open(part.key) as chunks:
+                for _ in flow(chunks, [stored]):
+                    if stored.size_bytes > part.stored_bytes:
+                        return False
+        except HoldfastError:
+            return False
+        return (stored.size_bytes, stored.sha256) == (part.stored_bytes, part.stored_sha256)
+
+
+def _usual(key: str) -> str:
+    """The key of a part as it is where nothing was in its way."""
+    return _OTHER_KEY.sub(PARTS, key, count=1)
+
+
+def _lasting(details: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in details.items() if name != "blob_marker"}
+
+
+def following(context: Context, source: Source) -> Source:
+    """`source` with the earlier backups of its job to go on from, where it knows how to."""
+
+    @contextmanager
+    def open_part(part: Part) -> Iterator[Iterator[bytes]]:
+        if part.encryption == "none":
+            plain = proven(context.repository, part)
+            with afterwards(plain.close):
+                yield plain
+            return
+        with context.lists.open(context.job.name) as known:
+            yield _same_as(part, known)
+
+    return source.after(EarlierBackup(manifests=lambda: _restorable(context), open_part=open_part))
+
+
+def offer_list(context: Context, snapshot: Snapshot) -> None:
+    """Keep here what the next backup must be asked for with, where this one will be sealed."""
+    chunks = snapshot.listing()
+    if context.job.recipients and chunks is not None:
+        context.lists.offer(context.job.name, chunks)
+
+
+def require_parents(catalog: Catalog, manifest: Manifest) -> None:
+    """Raises `BackupFailed` where a backup that `manifest` needs went while it was taken."""
+    try:
+        chain_of(catalog, manifest)
+    except HoldfastError as error:
+        if not isinstance(error, BackupNotFound | VerifyFailed):
+            raise
+        raise BackupFailed(
+            f"cannot finish backup '{manifest.backup_id}': {error.message}",
+            hint="run the backup again: it goes on from another one, or takes everything",
+        ) from error
+
+
+def chain_of(catalog: Catalog, manifest: Manifest) -> list[Manifest]:
+    """What `manifest` is restored on top of, the full backup first; none for a full one.
+
+    Raises `VerifyFailed` where one of them is not there, and what it is to read them.
+    """
+    known: dict[str, Manifest] = {}
+    parent = manifest.parent
+    while parent and parent not in known:
+        try:
+            known[parent] = catalog.find(parent)
+        except BackupNotFound:
+            break
+        parent = known[parent].parent
+    return ancestors(manifest, known)
+
+
+def missing_parents(repository: Repository, manifest: Manifest) -> Iterator[BadPart]:
+    """Why `manifest` cannot be restored though it is whole itself: by manifests and one list of
+    each backup that it needs."""
+    try:
+        chain = chain_of(Catalog(repository), manifest)
+    except HoldfastError as error:
+        if not isinstance(error, VerifyFailed):
+            raise
+        yield BadPart(name=f"parent {manifest.parent}", problem=error.message)
+        return
+    for each in chain:
+        there = {stored.key: stored.size_bytes for stored in repository.list(each.backup_id)}
+        for part in each.parts:
+            if there.get(part.key) != part.stored_bytes:
+                yield BadPart(
+                    name=f"parent {each.backup_id}",
+                    problem=f"cannot restore '{manifest.backup_id}': '{part.name}' of"
+                    f" '{each.backup_id}', which it needs, is not there as it was stored",
+                )
+
+
+def broken_chains(survey: Survey) -> Iterator[tuple[str, BadPart]]:
+    """The backups of a job that need one that is not in it, by their ids."""
+    known = by_id(survey.manifests)
+    for each in survey.manifests:
+        try:
+            ancestors(each, known)
+        except VerifyFailed as error:
+            yield each.backup_id, BadPart(name=f"parent {each.parent}", problem=error.message)
+
+
+def _same_as(part: Part, known: Iterator[bytes]) -> Iterator[bytes]:
+    """What this host has kept of `part`, which it can no longer read itself.
+
+    Raises `VerifyFailed` at the end where it is not the same.
+    """
+    seen = Fingerprint()
+    yield from (bytes(chunk) for chunk in flow(known, [seen]))
+    if (seen.size_bytes, seen.sha256) != (part.plain_bytes, part.plain_sha256):
+        raise VerifyFailed(
+            f"cannot go on from '{part.key}': it is sealed, and this host has no copy of it"
+        )
+
+
+def _restorable(context: Context) -> list[Manifest]:
+    """Newest first, without what is known to be damaged, or needs what is."""
+    damaged = context.proofs.damaged(context.job.name)
+    survey = Catalog(context.repository).survey(context.job.name)
+    sound = [each for each in survey.manifests if each.backup_id not in damaged]
+    known = by_id(sound)
+    return [each for each in sound if is_whole(each, known)]
+
+
+def left_sessions(context: Context, *, spare: Collection[str]) -> list[str]:
+    """All but those to `spare`; none where nobody can be asked, which keeps nobody from the rest.
+
+    Only the holder knows them all: a run that was killed early has written nothing down.
+    """
+    if context.sessions is None:
+        return []
+    try:
+        return [each for each in context.sessions.left() if each not in spare]
+    except Interrupted:
+        raise
+    except HoldfastError as error:
+        events.warning("sessions_not_looked_for", problem=error.message)
+        return []
+
+
+def end_left(context: Context, session_ids: Sequence[str]) -> None:
+    """Only for whoever holds the job: nobody else can tell whether the run is dead."""
+    holder = context.sessions
+    if holder is None:
+        return
+    for session_id in session_ids:
+        try:
+            holder.forget(session_id)
+        except Interrupted:
+            raise
+        except HoldfastError as error:
+            events.warning("session_not_ended", session=session_id, problem=error.message)
+        else:
+            events.info("session_of_dead_run_ended", session=session_id)
