@@ -29,10 +29,10 @@ class Intruder:
 
 INTRUDERS = (
     Intruder(
-        module="sources/mysql/dump/policy.py",
+        module="sources/mysql/dump/part_plan.py",
         line="import psycopg",
         contract="psycopg",
-        told="holdfast.sources.mysql.dump.policy -> psycopg",
+        told="holdfast.sources.mysql.dump.part_plan -> psycopg",
     ),
     Intruder(
         module="sources/postgres/files/checksum_results.py",

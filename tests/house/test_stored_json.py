@@ -21,7 +21,7 @@ JOINED = {
     "model/restore.py": "counted before each piece",
     "repositories/object_store.py": "the head of a put, no longer than the store's smallest part",
     "host_state/runs.py": "lines of ours on their way out, or as many as are kept, each bounded",
-    "sources/stream_cutter.py": "a length that whoever asks for it has bounded",
+    "sources/packing.py": "a length that whoever asks for it has bounded",
     "sources/mysql/server/definitions.py": "what a server defines",
     "sources/mysql/rows/insert_text.py": "a row of a server",
     "sources/mysql/server/definition_text.py": "a statement of a text that is in memory",

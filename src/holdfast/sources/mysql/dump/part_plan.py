@@ -1,19 +1,42 @@
-"""The parts of a dumped database: a script for each table's rows, or one for everything."""
+"""The parts of a dumped database, and what its dump program keeps faithfully or not."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from holdfast.model.backup import PartKind, PartPlan
+from holdfast.model.errors import BackupFailed, Unsupported
+from holdfast.sources.mysql.dump.programs import Program
 from holdfast.sources.mysql.rows.insert_text import Limits
 from holdfast.sources.mysql.rows.part_plan import accounts_of
 from holdfast.sources.mysql.rows.part_plan import contents as native_contents
 from holdfast.sources.mysql.server.accounts import Access
+from holdfast.sources.mysql.server.columns import ASCII, TEXTS
+from holdfast.sources.mysql.server.connection import ConnectionLost, StatementFailed, table_failed
 from holdfast.sources.mysql.server.definitions import Definitions
-from holdfast.sources.mysql.server.sql import slug
-from holdfast.sources.mysql.server.tables import Table
+from holdfast.sources.mysql.server.options import TABLES_NAMED, VERSIONED, digest, named
+from holdfast.sources.mysql.server.privileges import Need, needs
+from holdfast.sources.mysql.server.session import MARIADB, MYSQL, ServerVersion, Session
+from holdfast.sources.mysql.server.sql import quoted, slug
+from holdfast.sources.mysql.server.tables import TRANSACTIONAL, Table
 
+KEEPS_HISTORY = (10, 11)
+# What the native engine takes to hold one moment for several sessions; a dump has but one.
+ONE_MOMENT = {"RELOAD", "BACKUP_ADMIN"}
+# In these some characters have two codes, and come back from utf8mb4 as one of them.
+AMBIGUOUS_CHARSETS = frozenset(
+    ("big5", "cp932", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "sjis", "ujis")
+)
+LIBRARIES = """
+    SELECT library_name FROM information_schema.libraries WHERE library_schema = %s
+    ORDER BY library_name"""
+SAYING = {
+    "rounded_columns": "FLOAT is written with six digits",
+    "converted_columns": "of two codes for one character one comes back, and ? of what is none",
+    "json_columns": "decimals, dates and bytes in JSON come back as doubles and strings",
+}
 FORMAT = "format"
 SQL = "sql"
 XBSTREAM = "xbstream"
@@ -91,3 +114,135 @@ def _text(name: str, text: bytes, access: Access) -> PartPlan:
     kind = PartKind(name.removesuffix(".sql"))
     details = {"accounts": accounts_of(access)} if kind is PartKind.GRANTS else {}
     return PartPlan(name=name, kind=kind, estimated_bytes=len(text), details=details)
+
+
+def rights(
+    edition: ServerVersion, database: str, tables: Sequence[Table], *, as_tables: bool
+) -> tuple[Need, ...]:
+    """What the login needs, where it dumps these."""
+    least = [need for need in needs(edition, database) if need.right not in ONE_MOMENT]
+    if edition.mariadb and not as_tables:
+        why = "to describe views that call functions"
+        least.append(Need(right="EXECUTE", database=database, why=why))
+    if as_tables and not all(transactional(table) for table in tables):
+        why = f"to hold tables still that are not {TRANSACTIONAL}"
+        least.append(Need(right="LOCK TABLES", database=database, why=why))
+    return tuple(least)
+
+
+def refuse_unfaithful(tables: Sequence[Table], program: Program, *, as_tables: bool) -> None:
+    """Raise `Unsupported` for tables that would come back as something else, or torn."""
+    torn = [] if as_tables else [table for table in tables if not transactional(table)]
+    if torn:
+        raise Unsupported(
+            f"cannot dump tables {named(torn, with_engine=True)} in one moment with the others: "
+            f"they are not {TRANSACTIONAL}",
+            hint="backup_as_tables: true locks each of them while it is read; "
+            f"or ALTER TABLE ... ENGINE={TRANSACTIONAL}",
+        )
+    empty = [table for table in tables if not table.columns]
+    if empty and program.kind == MYSQL:
+        raise Unsupported(
+            f"cannot dump tables {named(empty)}: mysqldump writes rows without a column wrongly",
+            hint="give them a column that is not generated, or write engine: native",
+        )
+    past = [table for table in tables if versioned(table)]
+    if past and program.release < KEEPS_HISTORY:
+        raise Unsupported(
+            f"cannot dump tables {named(past)}: '{program.path}' would lose their history",
+            hint="system-versioned tables want MariaDB 10.11 or later",
+        )
+
+
+def refuse_libraries(asking: Session, database: str, *, as_tables: bool) -> None:
+    """Raise `Unsupported` where routines use libraries, which no dump program knows of."""
+    if as_tables or not asking.text("SHOW TABLES FROM information_schema LIKE 'LIBRARIES'"):
+        return
+    names = [name for (name,) in asking.text(LIBRARIES, database)]
+    if names:
+        raise Unsupported(
+            f"cannot dump database '{database}' whole: mysqldump leaves out its libraries "
+            f"{', '.join(names[:TABLES_NAMED])}",
+            hint="write backup_as_tables: true, or engine: native",
+        )
+
+
+def transactional(table: Table) -> bool:
+    """Whether a dump of it needs no lock: tables without rows of their own are not read."""
+    return table.engine == TRANSACTIONAL or not table.owns_rows
+
+
+def versioned(table: Table) -> bool:
+    return table.kind == VERSIONED
+
+
+def inexact(tables: Sequence[Table], *, kind: str) -> dict[str, list[str]]:
+    """Columns whose values may come back as others: those that are rounded, those converted.
+
+    `kind` is that of the server: MariaDB takes bytes in ascii that are none of its characters, and
+    keeps JSON as text.
+    """
+    converted = AMBIGUOUS_CHARSETS | ({ASCII} if kind == MARIADB else set())
+    found: dict[str, list[str]] = {
+        "rounded_columns": [],
+        "converted_columns": [],
+        "json_columns": [],
+    }
+    for table in tables:
+        for column in table.columns:
+            name = f"{table.relation.name}.{column.name}"
+            if column.data_type == "float":
+                found["rounded_columns"].append(name)
+            elif column.data_type in TEXTS and column.charset in converted:
+                found["converted_columns"].append(name)
+            elif column.is_json:
+                found["json_columns"].append(name)
+    return {kind: names for kind, names in found.items() if names}
+
+
+def notes(tables: Sequence[Table], *, kind: str) -> list[str]:
+    """What is worth knowing before a night relies on it."""
+    said = []
+    for what, columns in inexact(tables, kind=kind).items():
+        more = f" and {len(columns) - TABLES_NAMED} more" if len(columns) > TABLES_NAMED else ""
+        shown = ", ".join(columns[:TABLES_NAMED])
+        said.append(f"{SAYING[what]}: {shown}{more}; engine native keeps them exactly")
+    locked = [table for table in tables if not transactional(table)]
+    if locked:
+        said.append(f"writers wait while these are read: {named(locked, with_engine=True)}")
+    return said
+
+
+class DumpDdlCheck:
+    """Remembers definitions; asked again after a table's rows were read, from any thread.
+
+    Rows are dumped by a session of their own, at a moment of their own: only what stands the
+    same on both sides of it is known to fit them.
+    """
+
+    def __init__(self, session: Session, tables: Sequence[Table]) -> None:
+        self._session = session
+        self._lock = threading.Lock()
+        session.configure(character_set_results="binary")
+        self.digests = {table.relation.name: self._digest(table) for table in tables}
+
+    def require_unaltered(self, table: Table) -> None:
+        """Raise `BackupFailed` naming the table where it is another one by now."""
+        with self._lock:
+            if self._digest(table) == self.digests[table.relation.name]:
+                return
+        raise BackupFailed(
+            f"cannot back up table '{table.relation}': it was altered while it was read",
+            hint="run the backup again when that is over",
+        )
+
+    def _digest(self, table: Table) -> str:
+        try:
+            rows, _ = self._session.fetch(f"SHOW CREATE TABLE {quoted(table.relation.name)}")
+        except StatementFailed as error:
+            raise table_failed(str(table.relation), error) from error
+        except ConnectionLost as error:
+            raise BackupFailed(
+                f"cannot tell whether table '{table.relation}' was altered: {error.message}"
+            ) from error
+        return digest(rows[0][1] or b"").hex()

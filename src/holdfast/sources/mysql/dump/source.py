@@ -20,10 +20,9 @@ from holdfast.ports.source import (
 )
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.clock import now
-from holdfast.sources.mysql.dump import part_plan, policy
-from holdfast.sources.mysql.dump.part_plan import Dumped
+from holdfast.sources.mysql.dump import part_plan
+from holdfast.sources.mysql.dump.part_plan import DumpDdlCheck, Dumped
 from holdfast.sources.mysql.dump.pipe import Compressing, Pipes
-from holdfast.sources.mysql.dump.policy import DumpDdlCheck
 from holdfast.sources.mysql.dump.programs import DumpCommand, Program, find_dump, prepared_login
 from holdfast.sources.mysql.rows.insert_text import Limits
 from holdfast.sources.mysql.rows.snapshot import TextStream
@@ -127,7 +126,7 @@ class MysqlToolsSource(Source):
                 f"one {name} for each table, each of a moment of its own"
                 if self._as_tables
                 else f"one {name} for the whole database, in one transaction",
-                *policy.notes(found.tables, kind=found.edition.kind),
+                *part_plan.notes(found.tables, kind=found.edition.kind),
                 *definition_only(found.tables),
             ),
         )
@@ -168,7 +167,7 @@ class MysqlToolsSource(Source):
                 compressing=self._compressing,
             ),
             witness=witness,
-            history=any(policy.versioned(table) for table in found.tables),
+            history=any(part_plan.versioned(table) for table in found.tables),
             without_rows=tuple(table.relation.name for table in without_rows(found.tables)),
             notes=(
                 *definition_only(found.tables),
@@ -203,7 +202,7 @@ class MysqlToolsSource(Source):
             if self._as_tables
             else "all tables are of one transaction; routines, events and grants are as of now"
         )
-        inexact = policy.inexact(found.tables, kind=found.edition.kind)
+        inexact = part_plan.inexact(found.tables, kind=found.edition.kind)
         return {"moment": moment} | {kind: ", ".join(names) for kind, names in inexact.items()}
 
     def _compressor(self) -> dict[str, str]:
@@ -222,14 +221,14 @@ class MysqlToolsSource(Source):
         if self._compressing:
             self._compressing.argv()
         tables = read_tables(asking, self.database)
-        wanted = policy.rights(edition, self.database, tables, as_tables=self._as_tables)
+        wanted = part_plan.rights(edition, self.database, tables, as_tables=self._as_tables)
         privileges.require(asking, wanted, f"database '{self.database}'")
-        policy.refuse_unfaithful(tables, program, as_tables=self._as_tables)
-        policy.refuse_libraries(asking, self.database, as_tables=self._as_tables)
+        part_plan.refuse_unfaithful(tables, program, as_tables=self._as_tables)
+        part_plan.refuse_libraries(asking, self.database, as_tables=self._as_tables)
         return _Found(edition=edition, program=program, tables=tables)
 
     def _planned(self, table: Table, program: str) -> TablePlan:
-        locked = not policy.transactional(table)
+        locked = not part_plan.transactional(table)
         return TablePlan(
             relation=table.relation,
             estimated_bytes=table.data_bytes,
@@ -300,8 +299,8 @@ class DumpSnapshot(Snapshot):
             return self.command.rows_of(
                 table.relation.name,
                 login=login,
-                transactional=policy.transactional(table),
-                history=policy.versioned(table),
+                transactional=part_plan.transactional(table),
+                history=part_plan.versioned(table),
             )
 
         def unaltered() -> None:

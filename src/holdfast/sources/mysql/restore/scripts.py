@@ -17,7 +17,7 @@ from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.restore import Proven
 from holdfast.sources.mysql.server.definition_text import without_database
 from holdfast.sources.mysql.server.sql import Item
-from holdfast.sources.stream_cutter import StreamCutter
+from holdfast.sources.packing import StreamCutter
 
 # As the clients say it, of the line on which the failed statement begins.
 _AT_LINE = re.compile(r"\bat line (\d+)")

@@ -11,8 +11,8 @@ import psycopg
 
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.restore import OpenBlob
+from holdfast.sources.packing import StreamCutter
 from holdfast.sources.postgres.server.table_part import External
-from holdfast.sources.stream_cutter import StreamCutter
 
 # Neighbouring pages are written together: a call costs far more than a page does.
 PUT_BYTES = 1 << 20

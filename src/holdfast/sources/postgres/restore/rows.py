@@ -23,6 +23,7 @@ from holdfast.model.errors import HoldfastError, RestoreFailed
 from holdfast.model.restore import StoredParts, proving
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import Cancellation, afterwards, on_failure
+from holdfast.sources.packing import StreamCutter
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.long_values import with_values
 from holdfast.sources.postgres.rows.copy_command import POLL_MILLISECONDS
@@ -30,7 +31,6 @@ from holdfast.sources.postgres.rows.pipe import READ, Pipes, pipes_for, widened
 from holdfast.sources.postgres.rows.transport import is_local, peer_uid
 from holdfast.sources.postgres.server.sql_text import literal
 from holdfast.sources.postgres.server.table_part import TablePart
-from holdfast.sources.stream_cutter import StreamCutter
 
 Chunks = Iterable[bytes | memoryview]
 
