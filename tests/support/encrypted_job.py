@@ -56,7 +56,7 @@ class EncryptedJob:
         installation.run("check", "shop")
         made = installation.run("backup", "shop")
         assert made["encryption"] == "age"
-        assert all(path.suffix in {".age", ".json"} for path in installation.files())
+        assert {path.suffix for path in installation.files()} == {".age", ".json"}
         assert installation.run("verify", "shop/latest")["unopened"] == made["parts"]
         assert installation.run("verify", "shop/latest", *identity)["unopened"] == 0
         restored = databases.new_name()

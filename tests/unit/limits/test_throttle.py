@@ -37,19 +37,21 @@ def test_above_a_limit_the_workers_wait_and_then_go_on() -> None:
     pace = Throttle(limits=[ThrottleLimit(name="load", most=8.0, look=lambda: load[0])])
     pace.look()
     assert pace.is_paused
-    passed = threading.Event()
+    began, said = threading.Event(), list[str]()
 
     def work() -> None:
+        began.set()
         pace.spend(1)
-        passed.set()
+        said.append("went on")
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert not passed.is_set()
+    assert began.wait(60)
+    said.append("the load has gone")
     load[0] = 7.0
     pace.look()
     thread.join(60)
-    assert passed.is_set()
+    assert said == ["the load has gone", "went on"]
     assert pace.paused_seconds > 0
 
 

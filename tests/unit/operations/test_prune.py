@@ -80,7 +80,7 @@ def test_a_backup_known_to_be_damaged_takes_nobody_s_place() -> None:
     for manifest in made[2:]:
         job.repository.flip_bit(manifest.parts[0].key, at=2)
         verify(job.reader, manifest.backup_id, workers=1)
-    assert all(each.keep for each in pruned(job).verdicts)
+    assert [each.keep for each in pruned(job).verdicts] == [True] * 4
 
 
 def test_what_the_store_refuses_to_delete_stays_listed_and_is_told() -> None:

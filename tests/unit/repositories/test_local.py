@@ -7,9 +7,7 @@ import resource
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,24 +33,27 @@ def test_what_root_stores_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> 
     assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {NOBODY}
 
 
-def test_who_deletes_beside_a_writer_does_not_take_its_folder_away(tmp_path: Path) -> None:
-    repository, done = LocalRepository(tmp_path), threading.Event()
+def test_who_deletes_beside_a_writer_does_not_take_its_folder_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is empty, and goes, after the writer has made it and before its file is there."""
+    repository, beside = LocalRepository(tmp_path), LocalRepository(tmp_path)
+    open_file, taken_away = os.open, 0
 
-    def write_and_delete(worker: int) -> None:
-        while not done.is_set():
-            repository.put(f"job/b/parts/wal/{worker}", [b"x"])
-            repository.delete(f"job/b/parts/wal/{worker}")
-            repository.delete("job/b/parts/wal/gone")
+    def open_late(name: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        nonlocal taken_away
+        if flags & os.O_CREAT and taken_away < 3:
+            taken_away += 1
+            with monkeypatch.context() as as_ever:
+                as_ever.setattr(os, "open", open_file)
+                beside.put("job/b/parts/wal/2", [b"x"])
+                beside.delete("job/b/parts/wal/2")
+        return open_file(name, flags, mode, dir_fd=dir_fd)
 
-    with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(write_and_delete, 2)
-        try:
-            for _ in range(50):
-                repository.put("job/b/parts/wal/1", [b"x"])
-                repository.delete("job/b/parts/wal/1")
-        finally:
-            done.set()
-        beside.result()
+    monkeypatch.setattr(os, "open", open_late)
+    repository.put("job/b/parts/wal/1", [b"x"])
+    assert [each.key for each in repository.list("")] == ["job/b/parts/wal/1"]
+    assert taken_away == 3
 
 
 def test_what_is_being_written_is_not_listed(tmp_path: Path) -> None:

@@ -153,10 +153,14 @@ def test_nothing_begins_after_the_end() -> None:
         pass
 
 
-def soon(act: Callable[[], object]) -> threading.Thread:
-    thread = threading.Timer(0.05, act)
+def ended_while(wait: Callable[[], object], end: Callable[[], object]) -> None:
+    """Once it waits; an end that came before would be told all the same."""
+    thread = threading.Timer(0.05, end)
     thread.start()
-    return thread
+    try:
+        wait()
+    finally:
+        thread.join()
 
 
 def in_a_socket() -> None:
@@ -177,10 +181,8 @@ def in_a_child() -> None:
 def test_whatever_waits_is_ended_and_says_what_for(wait: Callable[[], None]) -> None:
     with endable() as end:
         waiting_for("waiting for lock on table 'orders'")
-        thread = soon(end)
         with pytest.raises(Ended, match="waiting for lock on table 'orders'"):
-            wait()
-    thread.join()
+            ended_while(wait, end)
 
 
 def test_after_the_block_nobody_is_ended_and_the_signal_means_what_it_did() -> None:
@@ -215,11 +217,8 @@ def test_a_signal_that_somebody_else_sent_ends_nothing() -> None:
 
 def test_a_signal_that_our_parent_has_blocked_reaches_us_all_the_same() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNAL})
-    with endable() as end:
-        thread = soon(end)
-        with pytest.raises(Ended):
-            threading.Event().wait(60)
-    thread.join()
+    with endable() as end, pytest.raises(Ended):
+        ended_while(lambda: threading.Event().wait(60), end)
 
 
 def test_in_other_threads_the_block_ends_by_itself() -> None:
@@ -241,11 +240,23 @@ def threads(name: str) -> int:
 
 
 def test_it_is_done_again_and_again_and_not_after_the_block() -> None:
-    done: list[int] = []
-    with periodically(lambda: done.append(1), pause=lambda: 0.001, name="again"):
-        until(lambda: len(done) > 2)
-    seen = len(done)
-    assert (threads("again"), len(done)) == (0, seen)
+    said: list[str] = []
+    is_third, leaving = threading.Event(), threading.Event()
+
+    def act() -> None:
+        said.append("begun")
+        if said.count("begun") == 3:
+            is_third.set()
+            leaving.wait(60)
+        said.append("done")
+
+    with periodically(act, pause=lambda: 0.001, name="again"):
+        assert is_third.wait(60)
+        leaving.set()
+    said.append("left")
+    assert threads("again") == 0
+    assert said[:4] == ["begun", "done"] * 2
+    assert said[-2:] == ["done", "left"], "what it is at is waited for"
 
 
 def test_it_ends_by_itself_once_it_says_so() -> None:

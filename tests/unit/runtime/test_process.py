@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from holdfast.model.errors import ToolMissing
 from holdfast.runtime.process import STDERR_LINES_KEPT, ChildFailed, output_of, running
-
-WAIT_SECONDS = 30.0
+from tests.support.waiting import until
 
 
 def python(program: str) -> list[str]:
@@ -60,10 +58,7 @@ def test_a_program_left_early_is_ended_with_its_own_children_and_reaped() -> Non
         assert is_running(grandchild)
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, 0)
-    ends = time.monotonic() + WAIT_SECONDS
-    while is_running(grandchild):
-        assert time.monotonic() < ends, "the grandchild outlived its parent"
-        time.sleep(0.01)
+    until(lambda: not is_running(grandchild))
 
 
 def test_stdin_reaches_the_program_and_closing_it_ends_it(tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -28,9 +27,11 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
 from tests.support.memory_job import MemoryJob
+from tests.support.waiting import until
 
 FULL = RepositoryFull("cannot store it: no room left")
 GONE = RepositoryUnreachable("cannot reach it: no route to host")
+MANY = 50
 
 
 class TwoStores:
@@ -192,40 +193,43 @@ def test_check_looks_at_every_repository(two: TwoStores) -> None:
 
 
 class SlowRepository(MemoryRepository):
-    """Takes nothing before it is told to, and counts what waits."""
+    """Takes the next chunk only when `is_far_ahead`."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_far_ahead: Callable[[], bool]) -> None:
         super().__init__()
-        self.go = threading.Event()
+        self.taken = 0
+        self._is_far_ahead = is_far_ahead
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
-        self.go.wait(10)
-        return super().put(key, chunks)
+        return super().put(key, self._slowly(chunks))
+
+    def _slowly(self, chunks: Iterable[Buffer]) -> Iterator[Buffer]:
+        for chunk in chunks:
+            self.taken += 1
+            until(self._is_far_ahead)
+            yield chunk
 
 
 def test_the_fast_one_is_never_far_ahead_of_the_slow_one() -> None:
     """Else the whole database would be in memory before a slow store had its first byte."""
-    slow = SlowRepository()
+    given, ahead = 0, 0
+    slow = SlowRepository(lambda: given - slow.taken >= CHUNKS_BEHIND or given == MANY)
     members = [
         Member(name="main", repository=MemoryRepository()),
         Member(name="slow", repository=slow),
     ]
-    given, ahead = 0, []
 
     def chunks() -> Iterator[bytes]:
-        nonlocal given
-        for _ in range(50):
+        nonlocal given, ahead
+        for _ in range(MANY):
             given += 1
+            ahead = max(ahead, given - slow.taken)
             yield b"x"
 
-    def let_go() -> None:
-        ahead.append(given)
-        slow.go.set()
-
-    threading.Timer(0.3, let_go).start()
-    assert Mirrored(members).put("shop/x", chunks()).size_bytes == 50
-    assert ahead[0] <= CHUNKS_BEHIND + 1
-    assert slow.objects["shop/x"] == b"x" * 50
+    assert Mirrored(members).put("shop/x", chunks()).size_bytes == MANY
+    # One more is in the hand of whoever gives, and one may be in that of whoever takes.
+    assert CHUNKS_BEHIND <= ahead <= CHUNKS_BEHIND + 2
+    assert slow.objects["shop/x"] == b"x" * MANY
 
 
 def test_a_store_that_dies_in_the_middle_does_not_hold_up_the_other() -> None:
