@@ -1,0 +1,177 @@
+"""The rules of the house about words: spelling, one term for one idea, sentences of one breath."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.words import (
+    GLOSSARY,
+    MOST_WORDS,
+    PROJECT,
+    documents,
+    forbidden,
+    long_sentences,
+    phrases,
+    sentences,
+)
+
+# How many long sentences, and how many phrases that the glossary refuses, a document still has.
+# A number may only fall; a document that is not named here has none.
+STILL_LONG: dict[str, int] = {
+    "CHANGELOG.md": 28,
+    "CONTRIBUTING.md": 3,
+    "docs/benchmarks.md": 10,
+    "docs/configuration.md": 8,
+    "docs/decisions/0004-pipe-where-granted.md": 2,
+    "docs/decisions/0005-tools-through-a-pipe.md": 3,
+    "docs/decisions/0006-ranges-packs-and-blobs.md": 1,
+    "docs/decisions/0007-stores-behind-one-port.md": 4,
+    "docs/decisions/0009-leases-by-number.md": 1,
+    "docs/decisions/0010-dump-programs-in-pipes-of-ours.md": 2,
+    "docs/decisions/0011-age-for-content-ed25519-for-manifests.md": 1,
+    "docs/decisions/0013-clusters-as-files.md": 1,
+    "docs/decisions/0014-numpy-for-page-checksums.md": 1,
+    "docs/decisions/0015-indexes-after-rows.md": 3,
+    "docs/decisions/0016-one-fingerprint-where-one-proves.md": 3,
+    "docs/decisions/0017-mirrors-in-one-read.md": 1,
+    "docs/decisions/0018-wal-beside-the-backups.md": 2,
+    "docs/decisions/0019-pieces-of-big-files.md": 2,
+    "docs/decisions/0020-incrementals-by-the-server.md": 1,
+    "docs/decisions/0021-stores-that-only-resemble-a-cloud.md": 1,
+    "docs/decisions/0022-proven-before-it-is-run.md": 1,
+    "docs/decisions/0023-limits-before-a-parser.md": 4,
+    "docs/decisions/0024-codes-do-not-depend-on-printing.md": 1,
+    "docs/decisions/0028-links-in-a-data-directory.md": 1,
+    "docs/decisions/0029-content-proof-by-the-servers-own-hash.md": 3,
+    "docs/decisions/0030-a-tunnel-for-certificates-of-authorities.md": 1,
+    "docs/decisions/0031-wrappers-forward-by-one-base.md": 1,
+    "docs/deploy.md": 3,
+    "docs/encryption.md": 1,
+    "docs/errors.md": 2,
+    "docs/json.md": 15,
+    "docs/keeping.md": 10,
+    "docs/map.md": 6,
+    "docs/physical.md": 12,
+    "docs/repositories.md": 13,
+    "docs/restore-mysql.md": 17,
+    "docs/restore-postgres.md": 14,
+    "docs/security.md": 2,
+    "docs/sessions.md": 2,
+    "docs/snapshots.md": 4,
+    "docs/tuning.md": 3,
+    "docs/wal.md": 12,
+    "roles/backup_runner/README.md": 1,
+    "roles/io_scheduler/README.md": 2,
+    "roles/limits/README.md": 1,
+    "roles/mount_options/README.md": 1,
+    "roles/sysctl/README.md": 3,
+    "roles/tuning/README.md": 2,
+    "tests/golden/README.md": 2,
+}
+STILL_REFUSED: dict[str, int] = {
+    "CHANGELOG.md": 2,
+    "CONTRIBUTING.md": 1,
+    "docs/benchmarks.md": 1,
+    "docs/configuration.md": 7,
+    "docs/decisions/0005-tools-through-a-pipe.md": 1,
+    "docs/decisions/0006-ranges-packs-and-blobs.md": 2,
+    "docs/decisions/0007-stores-behind-one-port.md": 1,
+    "docs/decisions/0009-leases-by-number.md": 1,
+    "docs/decisions/0010-dump-programs-in-pipes-of-ours.md": 1,
+    "docs/decisions/0011-age-for-content-ed25519-for-manifests.md": 5,
+    "docs/decisions/0012-a-daemon-holds-sessions.md": 2,
+    "docs/decisions/0015-indexes-after-rows.md": 1,
+    "docs/decisions/0016-one-fingerprint-where-one-proves.md": 2,
+    "docs/decisions/0017-mirrors-in-one-read.md": 1,
+    "docs/decisions/0018-wal-beside-the-backups.md": 1,
+    "docs/decisions/0019-pieces-of-big-files.md": 3,
+    "docs/decisions/0020-incrementals-by-the-server.md": 1,
+    "docs/decisions/0021-stores-that-only-resemble-a-cloud.md": 2,
+    "docs/decisions/0022-proven-before-it-is-run.md": 3,
+    "docs/decisions/0023-limits-before-a-parser.md": 2,
+    "docs/decisions/0024-codes-do-not-depend-on-printing.md": 1,
+    "docs/decisions/0026-one-cluster-a-job.md": 2,
+    "docs/decisions/0028-links-in-a-data-directory.md": 2,
+    "docs/decisions/0029-content-proof-by-the-servers-own-hash.md": 2,
+    "docs/deploy.md": 1,
+    "docs/encryption.md": 4,
+    "docs/json.md": 2,
+    "docs/keeping.md": 4,
+    "docs/physical.md": 7,
+    "docs/repositories.md": 9,
+    "docs/restore-mysql.md": 7,
+    "docs/restore-postgres.md": 5,
+    "docs/security.md": 9,
+    "docs/sessions.md": 6,
+    "docs/snapshots.md": 3,
+    "docs/tuning.md": 1,
+    "docs/wal.md": 5,
+    "roles/backup_runner/README.md": 1,
+    "roles/limits/README.md": 1,
+    "roles/mount_options/README.md": 1,
+    "roles/mysql_access/README.md": 1,
+    "roles/postgres_access/README.md": 1,
+}
+DOCUMENTS = sorted(str(path.relative_to(PROJECT)) for path in documents())
+
+
+def test_words_are_spelt_as_in_a_dictionary() -> None:
+    names = [*DOCUMENTS, "pyproject.toml"]
+    done = subprocess.run(
+        [sys.executable, "-m", "codespell_lib", *names],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout + done.stderr == ""
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_sentence_is_short_enough_to_be_read_once(name: str) -> None:
+    found = long_sentences(PROJECT / name)
+    assert len(found) <= STILL_LONG.get(name, 0), "\n".join(
+        f"{name}:{each.line}: more than {MOST_WORDS} words: {each.text}" for each in found
+    )
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_an_idea_has_the_one_name_of_the_glossary(name: str) -> None:
+    if PROJECT / name == GLOSSARY:
+        return
+    text = GLOSSARY.read_text()
+    refused = forbidden(text) | phrases(text)
+    any_of = re.compile(rf"\b({'|'.join(map(re.escape, refused))})\b", re.IGNORECASE)
+    found = [
+        f"{name}:{each.line}: '{word}' (write: {refused[word.lower()]}): {each.text}"
+        for each in sentences(PROJECT / name)
+        for word in any_of.findall(each.text)
+    ]
+    assert len(found) <= STILL_REFUSED.get(name, 0), "\n".join(found)
+
+
+def test_the_glossary_has_each_term_once() -> None:
+    terms = re.findall(r"^\| \*\*(.+?)\*\*", GLOSSARY.read_text(), re.MULTILINE)
+    assert sorted(terms) == sorted(set(terms))
+    assert len(terms) > 40
+    assert forbidden(GLOSSARY.read_text()).keys().isdisjoint(term.lower() for term in terms)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two `a. b` three.", ["One.", "Two code three."]),
+        ("```sh\nNot. This\n```\n- first\n- second\n", ["first", "second"]),
+        ("| a cell. Another | b |\n", ["a cell.", "Another", "b"]),
+        ("See [the page](x.md), e.g. This one of 3.5 MB.", None),
+    ],
+)
+def test_sentences_are_told_apart(text: str, expected: list[str] | None, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(text)
+    found = [each.text for each in sentences(tmp_path / "page.md")]
+    assert found == (expected or ["See the page, e.g. This one of 3.5 MB."])

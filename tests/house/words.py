@@ -1,0 +1,140 @@
+"""How our sentences read, in numbers: `python -m tests.house.words` prints a line per document."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from lab.project import GIT
+
+PROJECT = Path(__file__).resolve().parents[2]
+GLOSSARY = PROJECT / "docs" / "glossary.md"
+MOST_WORDS = 35
+
+FENCE = re.compile(r"^( *)(`{3,}).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
+LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+BLOCK = re.compile(r"^(?:#+ |\s*(?:[-*]|\d+\.) |> )", re.MULTILINE)
+# After an abbreviation no sentence ends.
+END = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?])[)\"*]*\s+(?=[^a-z])")
+WORD = re.compile(r"[^\W_][\w'./:-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence, a heading, an item or a cell of a table, and where it begins."""
+
+    line: int
+    text: str
+
+    @property
+    def words(self) -> int:
+        return len(WORD.findall(self.text))
+
+
+def documents() -> list[Path]:
+    """Every document that git knows."""
+    listed = subprocess.run(
+        [*GIT, "ls-files", "-z", "*.md"], check=True, capture_output=True, text=True
+    )
+    return [PROJECT / name for name in listed.stdout.split("\0") if (PROJECT / name).is_file()]
+
+
+def sentences(path: Path) -> list[Sentence]:
+    """What a reader reads in a file, without code. Other kinds of files add their reader here."""
+    return list(READERS[path.suffix](path.read_text()))
+
+
+def _of_markdown(text: str) -> Iterator[Sentence]:
+    # What is taken out leaves its lines, so that the numbers stay right.
+    text = FENCE.sub(_lines_of, text)
+    text = CODE.sub(lambda found: "code" + _lines_of(found), text)
+    text = LINK.sub(lambda found: found[1], text)
+    begun, gathered = 0, ""
+    for number, line in enumerate([*text.split("\n"), ""], 1):
+        if line.lstrip().startswith("|"):
+            yield from _split(begun, gathered)
+            gathered = ""
+            for cell in line.strip().strip("|").split(" | "):
+                yield from _split(number, cell)
+        elif not line.strip() or BLOCK.match(line):
+            yield from _split(begun, gathered)
+            begun, gathered = number, BLOCK.sub("", line)
+        else:
+            begun = begun if gathered else number
+            gathered += f"\n{line.strip()}"
+
+
+def _split(begun: int, text: str) -> Iterator[Sentence]:
+    place = 0
+    for piece in [*END.split(text)]:
+        at = text.find(piece, place)
+        if piece.strip():
+            yield Sentence(begun + text.count("\n", 0, at), " ".join(piece.split()))
+        place = at + len(piece)
+
+
+def _lines_of(found: re.Match[str]) -> str:
+    return "\n" * found[0].count("\n")
+
+
+READERS = {".md": _of_markdown}
+
+
+def forbidden(glossary: str) -> dict[str, str]:
+    """The words that the glossary's last column refuses, each with the term to write instead."""
+    found = {}
+    for row in re.findall(r"^\| \*\*(.+?)\*\* \|.*\| ([^|]*) \|$", glossary, re.MULTILINE):
+        term, refused = row
+        for word in re.findall(r'"([^"]+)"', refused):
+            found[word.lower()] = term
+    return found
+
+
+def phrases(glossary: str) -> dict[str, str]:
+    """The phrases that the glossary's last table refuses, each with what to write instead."""
+    return dict(re.findall(r'^\| "(.+?)" \| (.+?) \|$', glossary, re.MULTILINE))
+
+
+def _syllables(word: str) -> int:
+    return max(1, len(re.findall(r"[aeiouy]+", word.lower().removesuffix("e"))))
+
+
+def readability(read: list[Sentence]) -> float:
+    """Flesch reading ease: 60 is plain, 30 is hard. Rough, as words of the field count too."""
+    prose = [each for each in read if each.words > 3]
+    words = [word for each in prose for word in WORD.findall(each.text)]
+    if not words:
+        return 100.0
+    return 206.835 - 1.015 * len(words) / len(prose) - 84.6 * mean(map(_syllables, words))
+
+
+def long_sentences(path: Path) -> list[Sentence]:
+    return [each for each in sentences(path) if each.words > MOST_WORDS]
+
+
+def main(arguments: list[str]) -> None:
+    paths = [Path(each).resolve() for each in arguments] or documents()
+    out = sys.stdout
+    out.write(f"{'ease':>5}  {'words':>6}  {'a sentence':>10}  {'long':>4}  document\n")
+    for path in paths:
+        read = sentences(path)
+        prose = [each.words for each in read if each.words > 3]
+        out.write(
+            f"{readability(read):5.0f}  {sum(each.words for each in read):6}"
+            f"  {mean(prose or [0]):10.1f}  {len(long_sentences(path)):4}"
+            f"  {path.relative_to(PROJECT)}\n"
+        )
+    if arguments:
+        for path in paths:
+            for each in long_sentences(path):
+                out.write(f"{path.name}:{each.line}: {each.words} words: {each.text}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
