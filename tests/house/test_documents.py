@@ -17,6 +17,8 @@ TRACKED = [
     if name
 ]
 SCRIPT_LINES = 40
+CHAPTERS = ("Context", "Decision", "Consequences")
+STATUS = r"(?:proposed|accepted|superseded by \[\d+\]\([0-9a-z-]+\.md\))"
 DOCUMENTS = [path for path in TRACKED if path.suffix == ".md" and path.is_file()]
 
 
@@ -47,3 +49,20 @@ def test_scripts_are_thin_and_can_be_run() -> None:
     assert [path.name for path in scripts if not os.access(path, os.X_OK)] == []
     long = [path.name for path in scripts if len(path.read_text().splitlines()) > SCRIPT_LINES]
     assert long == []
+
+
+def test_decisions_have_one_form_and_follow_each_other() -> None:
+    decisions = sorted((PROJECT / "docs/decisions").glob("*.md"))
+    assert [path.name[:4] for path in decisions] == [
+        f"{number:04}" for number in range(1, len(decisions) + 1)
+    ]
+    odd = [path.name for path in decisions if not is_decision(path.read_text(), int(path.name[:4]))]
+    assert odd == [], "see 'A decision' in CONTRIBUTING.md"
+
+
+def is_decision(text: str, number: int) -> bool:
+    """Title, status and date, and three chapters of which none is empty."""
+    chapters = "".join(rf"## {each}\n\n(?!#)\S.*?\n\n?" for each in CHAPTERS)
+    head = rf"# {number}\. \S.*?\n\n- Status: {STATUS}\n- Date: \d{{4}}-\d\d-\d\d\n\n"
+    headings = re.findall(r"^#+ (.*)", text, re.MULTILINE)[1:]
+    return bool(re.fullmatch(head + chapters, text, re.DOTALL)) and headings == [*CHAPTERS]
