@@ -120,7 +120,7 @@ def _mysql_source(settings: MysqlSettings, job: JobSettings, _holder: Holder | N
     tables = None
     if settings.tables is not None or settings.exclude_tables:
         tables = Selection(include=settings.tables or ("*",), exclude=settings.exclude_tables)
-    choices = Options(
+    options = Options(
         databases=_selection(settings),
         tables=tables,
         ddl=settings.ddl,
@@ -132,7 +132,7 @@ def _mysql_source(settings: MysqlSettings, job: JobSettings, _holder: Holder | N
         checksums=checksum_policy(job),
     )
     return MysqlSource(
-        dsn=settings.dsn, password=_password(settings.password_file), choices=choices
+        dsn=settings.dsn, password=_password(settings.password_file), options=options
     )
 
 

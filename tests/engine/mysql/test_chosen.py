@@ -37,7 +37,7 @@ def source(
     databases: Selection | None = None,
     tables: Selection | None = None,
 ) -> MysqlSource:
-    return MysqlSource(server.url(database), choices=Options(databases=databases, tables=tables))
+    return MysqlSource(server.url(database), options=Options(databases=databases, tables=tables))
 
 
 def test_all_databases_of_a_server_are_those_that_are_not_its_own(server: MysqlServer) -> None:

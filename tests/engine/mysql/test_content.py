@@ -166,7 +166,7 @@ def test_a_row_longer_than_a_packet_has_a_checksum_too(server: MysqlServer, tmp_
         f"INSERT INTO wide VALUES (REPEAT('a', {length}), NULL)",
         f"UPDATE wide SET b = REPEAT('b', {length})",
     )
-    source = MysqlSource(server.url(original), choices=Options(checksums="all"))
+    source = MysqlSource(server.url(original), options=Options(checksums="all"))
     parts = keep(source, tmp_path)
     assert kept_sums(parts)["wide"] == summed([[digest(b"a" * length), digest(b"b" * length)]])
     bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
@@ -193,11 +193,11 @@ def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_aske
     assert proofs[0].startswith("checksums of 1 of 2 tables, the smallest")
     assert proofs[0] in by_default.plan().notes
     found = kept_sums(
-        keep(MysqlSource(server.url(original), choices=Options(checksums="all")), two)
+        keep(MysqlSource(server.url(original), options=Options(checksums="all")), two)
     )
     assert all(found.values())
     found = kept_sums(
-        keep(MysqlSource(server.url(original), choices=Options(checksums="none")), three)
+        keep(MysqlSource(server.url(original), options=Options(checksums="none")), three)
     )
     assert not any(found.values())
 

@@ -19,7 +19,7 @@ from tests.support.mysql_server import MARIADB, MysqlServer
 
 SOURCES: dict[str, Callable[[str], Source]] = {
     "native": MysqlSource,
-    "loose tables locked": lambda url: MysqlSource(url, choices=Options(loose_tables="lock")),
+    "loose tables locked": lambda url: MysqlSource(url, options=Options(loose_tables="lock")),
     "one dump": MysqlToolsSource,
     "dumps by table": lambda url: MysqlToolsSource(url, as_tables=True),
 }
@@ -82,7 +82,7 @@ def test_a_merge_of_other_tables_blocks_nobody_and_its_rows_come_back_once(
         "INSERT INTO one VALUES (1), (2)",
         "INSERT INTO two VALUES (3)",
     )
-    source = MysqlSource(server.url(original), choices=Options(loose_tables="lock"))
+    source = MysqlSource(server.url(original), options=Options(loose_tables="lock"))
     parts = keep(source, tmp_path)
     bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     assert server.ask(copy, "SELECT id FROM both_of_them ORDER BY id") == [("1",), ("2",), ("3",)]
@@ -111,7 +111,7 @@ def test_a_table_of_a_server_that_is_gone_does_not_keep_the_others_from_being_ba
     server.run(far, "DROP TABLE live")
     server.run("mysql", "FLUSH TABLES")
     everything = Options(databases=Selection(include=("*",)))
-    listed = MysqlSource(server.url(original), choices=everything).databases()
+    listed = MysqlSource(server.url(original), options=everything).databases()
     assert original in [each.database for each in listed]
     parts = keep(MysqlSource(server.url(original)), tmp_path)
     assert b"ENGINE=FEDERATED" in (tmp_path / "pre-data.sql").read_bytes()

@@ -31,8 +31,8 @@ LOOSE = (
 INSTANT = "ALTER TABLE t ADD COLUMN b int DEFAULT 7, ALGORITHM=INSTANT"
 
 
-def source(server: MysqlServer, database: str, choices: Options) -> MysqlSource:
-    return MysqlSource(server.url(database), choices=choices)
+def source(server: MysqlServer, database: str, options: Options) -> MysqlSource:
+    return MysqlSource(server.url(database), options=options)
 
 
 def data_parts(snapshot: Snapshot) -> dict[str, PartPlan]:
@@ -89,15 +89,15 @@ def test_a_table_without_a_snapshot_is_kept_still_until_it_has_been_read(
     server: MysqlServer, tmp_path: Path
 ) -> None:
     original, copy = server.database(*LOOSE), server.name()
-    choices = Options(loose_tables="lock")
-    with source(server, original, choices).open(workers=2) as snapshot:
+    options = Options(loose_tables="lock")
+    with source(server, original, options).open(workers=2) as snapshot:
         assert snapshot.proof["locked_while_read"] == f"{original}.loose"
         assert next(iter(data_parts(snapshot))) == "loose"
         with pytest.raises(pymysql.OperationalError, match="1205"):
             server.run(original, "SET lock_wait_timeout = 1", "INSERT INTO loose VALUES (2, 20)")
         assert b"(1,10)" in read(snapshot, "loose")
         server.run(original, "SET lock_wait_timeout = 30", "INSERT INTO loose VALUES (2, 20)")
-    parts = keep(source(server, original, choices), tmp_path)
+    parts = keep(source(server, original, options), tmp_path)
     bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     assert server.checksums(copy) == server.checksums(original)
 
@@ -106,7 +106,7 @@ def test_locking_tables_takes_a_grant_that_is_named(server: MysqlServer) -> None
     original = server.database(*LOOSE)
     user = server.reader(original)
     url = server.url(original, user=user)
-    asked = MysqlSource(url, password=PASSWORD, choices=Options(loose_tables="lock"))
+    asked = MysqlSource(url, password=PASSWORD, options=Options(loose_tables="lock"))
     with pytest.raises(GrantMissing, match="lacks LOCK TABLES"):
         asked.check()
     server.run("mysql", f"GRANT {of_database(original, 'LOCK TABLES')} TO `{user}`@localhost")
@@ -135,9 +135,9 @@ def test_a_long_statement_is_waited_for_and_then_the_backup_refused(server: Mysq
         assert b"(1,1)" in read(snapshot, "t")
 
 
-def _opening_is_refused(server: MysqlServer, database: str, choices: Options) -> bool:
+def _opening_is_refused(server: MysqlServer, database: str, options: Options) -> bool:
     try:
-        with source(server, database, choices).open(workers=1):
+        with source(server, database, options).open(workers=1):
             return False
     except BackupFailed as error:
         return "cannot take the snapshot: statement of session" in error.message
@@ -159,7 +159,7 @@ def test_a_lock_is_given_up_where_opening_takes_too_long(server: MysqlServer) ->
         threading.Event().wait(2)
         return datetime.now(UTC)
 
-    slow = MysqlSource(server.url(original), choices=Options(hold_seconds=0.2), clock=late)
+    slow = MysqlSource(server.url(original), options=Options(hold_seconds=0.2), clock=late)
     refused = pytest.raises(BackupFailed, match="opening it took too long, so its lock")
     with refused, slow.open(workers=2):
         pass

@@ -207,7 +207,7 @@ def test_a_table_that_was_read_is_free_for_ddl_unless_the_binary_log_holds_it(
 def test_a_lock_that_is_not_granted_fails_within_its_time_and_says_why(server: MysqlServer) -> None:
     original = server.database(*WIDE_TABLE)
     take, release = HINDRANCES[server.brand.name]
-    choices = Options(wait_seconds=0)
+    options = Options(wait_seconds=0)
     why = {
         "mariadb": "was not granted in 1 tries over 0 seconds",
         # An idle session is seen before anybody would wait behind us.
@@ -216,7 +216,7 @@ def test_a_lock_that_is_not_granted_fails_within_its_time_and_says_why(server: M
     with server.connect(original) as other, other.cursor() as cursor:
         cursor.execute(take)
         refused = pytest.raises(BackupFailed, match=why[server.brand.name])
-        with refused, MysqlSource(server.url(original), choices=choices).open(workers=1):
+        with refused, MysqlSource(server.url(original), options=options).open(workers=1):
             pass
         cursor.execute(release)
     with MysqlSource(server.url(original)).open(workers=1) as snapshot:

@@ -171,7 +171,7 @@ def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(
     )
     source = wiring.context_for(load(path), "all", progress=FakeProgress()).source
     assert isinstance(source, MysqlSource)
-    assert source.choices == Options(
+    assert source.options == Options(
         databases=Selection(include=("*",)),
         tables=Selection(include=("*",), exclude=("log_*",)),
         ddl="block",

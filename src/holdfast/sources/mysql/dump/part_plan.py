@@ -55,10 +55,10 @@ class Dumped:
 
 def by_table(
     tables: Sequence[Table],
+    *,
     definitions: Definitions,
     access: Access,
     limits: Limits,
-    *,
     program: str,
     digests: Mapping[str, str],
 ) -> Dumped:
@@ -67,7 +67,9 @@ def by_table(
     The digest of its definition stands with each part: a resumed run takes a table that was
     altered since anew.
     """
-    found = native_contents(tables, definitions, access, limits, packed=False)
+    found = native_contents(
+        tables, definitions=definitions, access=access, limits=limits, packed=False
+    )
 
     def said(plan: PartPlan) -> PartPlan:
         if plan.kind is not PartKind.DATA or plan.relation is None:
@@ -117,11 +119,11 @@ def _text(name: str, text: bytes, access: Access) -> PartPlan:
 
 
 def rights(
-    edition: ServerVersion, database: str, tables: Sequence[Table], *, as_tables: bool
+    version: ServerVersion, database: str, tables: Sequence[Table], *, as_tables: bool
 ) -> tuple[Need, ...]:
     """What the login needs, where it dumps these."""
-    least = [need for need in needs(edition, database) if need.right not in ONE_MOMENT]
-    if edition.mariadb and not as_tables:
+    least = [need for need in needs(version, database) if need.right not in ONE_MOMENT]
+    if version.mariadb and not as_tables:
         why = "to describe views that call functions"
         least.append(Need(right="EXECUTE", database=database, why=why))
     if as_tables and not all(transactional(table) for table in tables):

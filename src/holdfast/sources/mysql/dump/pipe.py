@@ -57,10 +57,10 @@ class Pipes:
             login = opened.enter_context(login_file(self.address, more=self.login))
             dump = self._begun(opened, argv(login), pass_fds=(login,))
             if self.compressing is None:
-                yield DumpStream(dump, subject, aborted, done)
+                yield DumpStream(dump, subject, aborted=aborted, done=done)
                 return
             compressor = self._begun(opened, self.compressing.argv(), stdin=True)
-            yield CompressedDumpStream(dump, compressor, subject, aborted, done)
+            yield CompressedDumpStream(dump, compressor, subject, aborted=aborted, done=done)
 
     def _begun(
         self,
@@ -79,7 +79,7 @@ class DumpStream(PartStream):
     """What a dump program prints; read once."""
 
     def __init__(
-        self, dump: Child, subject: str, aborted: threading.Event, done: Callable[[], None]
+        self, dump: Child, subject: str, *, aborted: threading.Event, done: Callable[[], None]
     ) -> None:
         self._dump = dump
         self._subject = subject
@@ -110,10 +110,11 @@ class CompressedDumpStream(DumpStream):
         dump: Child,
         compressor: Child,
         subject: str,
+        *,
         aborted: threading.Event,
         done: Callable[[], None],
     ) -> None:
-        super().__init__(dump, subject, aborted, done)
+        super().__init__(dump, subject, aborted=aborted, done=done)
         self._compression = _Named(ChildCompression(compressor), subject, aborted)
 
     @property

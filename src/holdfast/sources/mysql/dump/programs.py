@@ -56,9 +56,9 @@ class Program:
         return int(major), int(minor)
 
 
-def find_dump(edition: ServerVersion) -> Program:
+def find_dump(version: ServerVersion) -> Program:
     """The dump program that suits the server; raises `ToolMissing`."""
-    kind = edition.kind
+    kind = version.kind
     package = DUMP_PACKAGES[kind]
     program = _first(DUMPS[kind], package)
     if program.kind != kind:
@@ -66,21 +66,21 @@ def find_dump(edition: ServerVersion) -> Program:
             f"cannot dump a {kind} server with '{program.path}': it is {program.kind}'s",
             hint=f"install {package}",
         )
-    if program.release < edition.release:
+    if program.release < version.release:
         raise ToolMissing(
-            f"cannot dump a {kind} server of version {edition.version} with '{program.path}': "
+            f"cannot dump a {kind} server of version {version.number} with '{program.path}': "
             f"it is of version {program.version}",
             hint=f"install {package} of the server's version or later",
         )
     return program
 
 
-def find_backup(edition: ServerVersion) -> Program:
+def find_backup(version: ServerVersion) -> Program:
     """`mariadb-backup` of the server's own release; raises `ToolMissing`."""
     program = _first((BACKUP_PROGRAM,), BACKUP_PACKAGE)
-    if program.release != edition.release:
+    if program.release != version.release:
         raise ToolMissing(
-            f"cannot copy the files of a server of version {edition.version} with "
+            f"cannot copy the files of a server of version {version.number} with "
             f"'{program.path}': it is of version {program.version}",
             hint=f"install {BACKUP_PACKAGE} of the server's version: their formats belong together",
         )

@@ -61,7 +61,7 @@ class MysqlToolsSource(Source):
     ) -> None:
         # What the two engines ask the server in the same words.
         self._native = MysqlSource(
-            dsn, password=password, choices=Options(databases=selection), database=database
+            dsn, password=password, options=Options(databases=selection), database=database
         )
         self._address = self._native.address
         self._as_tables = as_tables
@@ -104,7 +104,7 @@ class MysqlToolsSource(Source):
         free = self.connections_free()
         compressor = self._compressing.argv()[0] if self._compressing else "holdfast itself"
         return [
-            Finding(subject="server", detail=f"{found.edition.kind} {found.edition.version}"),
+            Finding(subject="server", detail=f"{found.version.kind} {found.version.number}"),
             Finding(subject="login", detail=login),
             Finding(subject="grants", detail="all that a whole dump needs"),
             Finding(subject="dump", detail=f"{found.program.path} {found.program.version}"),
@@ -119,14 +119,14 @@ class MysqlToolsSource(Source):
             found = self._examined(asking)
         name = found.program.name
         return SourcePlan(
-            server=found.edition.server(self.database),
+            server=found.version.server(self.database),
             tables=tuple(self._planned(table, name) for table in found.tables),
             consistency=self._consistency,
             notes=(
                 f"one {name} for each table, each of a moment of its own"
                 if self._as_tables
                 else f"one {name} for the whole database, in one transaction",
-                *part_plan.notes(found.tables, kind=found.edition.kind),
+                *part_plan.notes(found.tables, kind=found.version.kind),
                 *definition_only(found.tables),
             ),
         )
@@ -144,47 +144,49 @@ class MysqlToolsSource(Source):
         with session(self._address) as asking, session(self._address) as watching:
             found = self._examined(asking)
             taken_at = self._clock()
-            witness = DumpDdlCheck(watching, found.tables if self._as_tables else ())
-            snapshot = self._described(asking, found, witness, taken_at)
+            ddl_check = DumpDdlCheck(watching, found.tables if self._as_tables else ())
+            snapshot = self._described(asking, found, ddl_check, taken_at=taken_at)
             with afterwards(snapshot.abort):
                 yield snapshot
 
     def _described(
-        self, asking: Session, found: _Found, witness: DumpDdlCheck, taken_at: datetime
+        self, asking: Session, found: _Found, ddl_check: DumpDdlCheck, *, taken_at: datetime
     ) -> DumpSnapshot:
         program = found.program
         return DumpSnapshot(
-            server=found.edition.server(self.database),
+            server=found.version.server(self.database),
             consistency=self._consistency,
             taken_at=taken_at,
             proof=self._proof(found),
             tools={program.name: program.version, **self._compressor()},
-            contents=self._contents(asking, found, witness),
+            contents=self._contents(asking, found, ddl_check),
             command=DumpCommand(program=program, database=self.database),
             pipes=Pipes(
                 address=self._address,
                 login=prepared_login(self._address, program.kind, asking.preparation),
                 compressing=self._compressing,
             ),
-            witness=witness,
+            ddl_check=ddl_check,
             history=any(part_plan.versioned(table) for table in found.tables),
             without_rows=tuple(table.relation.name for table in without_rows(found.tables)),
             notes=(
                 *definition_only(found.tables),
-                *kept_out(asking, self.database, found.edition),
+                *kept_out(asking, self.database, found.version),
             ),
         )
 
-    def _contents(self, asking: Session, found: _Found, witness: DumpDdlCheck) -> Dumped:
-        access = read_access(asking, self.database, found.edition)
+    def _contents(self, asking: Session, found: _Found, ddl_check: DumpDdlCheck) -> Dumped:
+        access = read_access(asking, self.database, found.version)
         if self._as_tables:
             return part_plan.by_table(
                 found.tables,
-                read_definitions(asking, self.database, found.tables, choices=self._native.choices),
-                access,
-                Limits.of(found.edition),
+                definitions=read_definitions(
+                    asking, self.database, found.tables, options=self._native.options
+                ),
+                access=access,
+                limits=Limits.of(found.version),
                 program=found.program.name,
-                digests=witness.digests,
+                digests=ddl_check.digests,
             )
         character_set, collation = asking.text(DATABASE_COLLATION, self.database)[0]
         return part_plan.whole(
@@ -202,7 +204,7 @@ class MysqlToolsSource(Source):
             if self._as_tables
             else "all tables are of one transaction; routines, events and grants are as of now"
         )
-        inexact = part_plan.inexact(found.tables, kind=found.edition.kind)
+        inexact = part_plan.inexact(found.tables, kind=found.version.kind)
         return {"moment": moment} | {kind: ", ".join(names) for kind, names in inexact.items()}
 
     def _compressor(self) -> dict[str, str]:
@@ -216,16 +218,16 @@ class MysqlToolsSource(Source):
 
     def _examined(self, asking: Session) -> _Found:
         """Everything that can be wrong before a byte is read; raises what `check` raises."""
-        edition = ServerVersion.of(asking)
-        program = find_dump(edition)
+        version = ServerVersion.of(asking)
+        program = find_dump(version)
         if self._compressing:
             self._compressing.argv()
         tables = read_tables(asking, self.database)
-        wanted = part_plan.rights(edition, self.database, tables, as_tables=self._as_tables)
+        wanted = part_plan.rights(version, self.database, tables, as_tables=self._as_tables)
         privileges.require(asking, wanted, f"database '{self.database}'")
         part_plan.refuse_unfaithful(tables, program, as_tables=self._as_tables)
         part_plan.refuse_libraries(asking, self.database, as_tables=self._as_tables)
-        return _Found(edition=edition, program=program, tables=tables)
+        return _Found(version=version, program=program, tables=tables)
 
     def _planned(self, table: Table, program: str) -> TablePlan:
         locked = not part_plan.transactional(table)
@@ -242,7 +244,7 @@ class MysqlToolsSource(Source):
 class _Found:
     """What a look at the server and at this host told."""
 
-    edition: ServerVersion
+    version: ServerVersion
     program: Program
     tables: list[Table]
 
@@ -259,7 +261,7 @@ class DumpSnapshot(Snapshot):
     contents: Dumped
     command: DumpCommand
     pipes: Pipes
-    witness: DumpDdlCheck
+    ddl_check: DumpDdlCheck
     history: bool
     without_rows: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -304,7 +306,7 @@ class DumpSnapshot(Snapshot):
             )
 
         def unaltered() -> None:
-            self.witness.require_unaltered(table)
+            self.ddl_check.require_unaltered(table)
 
         with self.pipes.dumping(argv, f"table '{table.relation}'", done=unaltered) as stream:
             yield stream

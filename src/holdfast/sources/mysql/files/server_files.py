@@ -37,11 +37,11 @@ class ServerFiles:
     size_bytes: int
 
 
-def require_mariadb(edition: ServerVersion) -> None:
+def require_mariadb(version: ServerVersion) -> None:
     """Raise `Unsupported` for a server whose files `mariadb-backup` does not know."""
-    if not edition.mariadb:
+    if not version.mariadb:
         raise Unsupported(
-            f"cannot copy the files of a {edition.kind} server: mariadb-backup knows MariaDB only",
+            f"cannot copy the files of a {version.kind} server: mariadb-backup knows MariaDB only",
             hint="write method: logical",
         )
 

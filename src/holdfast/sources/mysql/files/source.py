@@ -75,7 +75,7 @@ class MysqlPhysicalSource(Source):
             login = asking.value("SELECT CURRENT_USER()")
         files = found.files
         return [
-            Finding(subject="server", detail=f"{found.edition.kind} {found.edition.version}"),
+            Finding(subject="server", detail=f"{found.version.kind} {found.version.number}"),
             Finding(subject="login", detail=login),
             Finding(subject="grants", detail="all that copying its files needs"),
             Finding(subject="files", detail=f"'{files.folder}' can be read, {files.size_bytes} B"),
@@ -93,7 +93,7 @@ class MysqlPhysicalSource(Source):
             reason="the whole server, file by file, in one stream",
         )
         return SourcePlan(
-            server=found.edition.server(WHOLE_SERVER),
+            server=found.version.server(WHOLE_SERVER),
             tables=(everything,),
             consistency=Consistency.SNAPSHOT,
             notes=("all databases are as of the end of the copy",),
@@ -112,7 +112,7 @@ class MysqlPhysicalSource(Source):
         with session(self._address) as asking:
             found = self._examined(asking)
         snapshot = PhysicalSnapshot(
-            server=found.edition.server(WHOLE_SERVER),
+            server=found.version.server(WHOLE_SERVER),
             address=self._address,
             program=found.program,
             files=found.files,
@@ -124,19 +124,19 @@ class MysqlPhysicalSource(Source):
             yield snapshot
 
     def _examined(self, asking: Session) -> _Found:
-        edition = ServerVersion.of(asking)
-        server_files.require_mariadb(edition)
-        program = find_backup(edition)
+        version = ServerVersion.of(asking)
+        server_files.require_mariadb(version)
+        program = find_backup(version)
         privileges.require(asking, server_files.RIGHTS, "the server")
         server_files.require_no_limit(asking)
         return _Found(
-            edition=edition, program=program, files=server_files.find(asking, self._address)
+            version=version, program=program, files=server_files.find(asking, self._address)
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    edition: ServerVersion
+    version: ServerVersion
     program: Program
     files: ServerFiles
 

@@ -64,9 +64,9 @@ class Loader:
         self,
         clients: Clients,
         request: RestoreRequest,
+        *,
         stored: StoredParts,
         progress: Progress,
-        *,
         there: Collection[str] = (),
         row_format: str = "",
     ) -> None:
@@ -156,12 +156,12 @@ class Loader:
         except (ChildFailed, EOFError) as error:
             said = cause(error) if isinstance(error, ChildFailed) else str(error)
             relation = script.failed(said)
-            self._met(part, relation, said, error)
+            self._met(part, relation, said=said, error=error)
             # A pack is one transaction: the others were not loaded either.
             return relation if part.members else None
         return None
 
-    def _met(self, part: Part, relation: Relation | None, said: str, error: Exception) -> None:
+    def _met(self, part: Part, relation: Relation | None, *, said: str, error: Exception) -> None:
         what = f"table '{relation}'" if relation else _described(part)
         failure: HoldfastError = RestoreFailed(f"cannot restore {what}: {said}")
         if said.startswith(READ_ONLY):

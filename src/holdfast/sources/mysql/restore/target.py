@@ -66,8 +66,8 @@ class MysqlTarget(Target):
                 loading = Loader(
                     clients,
                     request,
-                    stored,
-                    progress,
+                    stored=stored,
+                    progress=progress,
                     there=there,
                     row_format=asking.variable("innodb_default_row_format").lower(),
                 )
@@ -235,15 +235,15 @@ class RowCounts:
                     relation = self._waiting.get_nowait()
                 except queue.Empty:
                     return found
-                found.append(_found(asking, relation, self._wanted[relation], tables))
+                if relation.name not in tables:
+                    raise RestoreFailed(
+                        f"cannot restore table '{relation}': the server does not have it"
+                    )
+                found.append(_found(asking, tables[relation.name], self._wanted[relation]))
 
 
-def _found(
-    asking: Session, relation: Relation, wanted: Expected, tables: Mapping[str, Table]
-) -> RestoredTable:
-    table = tables.get(relation.name)
-    if table is None:
-        raise RestoreFailed(f"cannot restore table '{relation}': the server does not have it")
+def _found(asking: Session, table: Table, wanted: Expected) -> RestoredTable:
+    relation = table.relation
     # Of a method that a later version may have there is nothing to compare.
     method = wanted.checksum.partition(":")[0]
     is_summed = method in content_checksum.METHODS

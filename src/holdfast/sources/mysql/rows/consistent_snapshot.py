@@ -53,34 +53,34 @@ class ConsistentSnapshot:
 def begin(
     sessions: Sequence[Session],
     holder: Session,
-    edition: ServerVersion,
-    clock: Callable[[], datetime],
+    version: ServerVersion,
     *,
-    choices: Options,
+    clock: Callable[[], datetime],
+    options: Options,
     while_held: Callable[[], None],
 ) -> ConsistentSnapshot:
     """Open a transaction on each of `sessions` while `holder` keeps every commit away.
 
     `while_held` is called meanwhile, for what else belongs to the moment.
     """
-    stopped = is_stopped_replica(holder, edition)
-    kind = shortest_lock(edition, ddl=choices.ddl, stopped=stopped)
+    stopped = is_stopped_replica(holder, version)
+    kind = shortest_lock(version, ddl=options.ddl, stopped=stopped)
     with locked(
         holder,
         kind,
-        hold_seconds=choices.hold_seconds,
-        wait_seconds=choices.wait_seconds,
-        hindrance=lambda: hindrance(holder, edition, choices),
+        hold_seconds=options.hold_seconds,
+        wait_seconds=options.wait_seconds,
+        hindrance=lambda: hindrance(holder, version, options),
     ) as lock:
-        before = _position(holder, edition)
+        before = _position(holder, version)
         while_held()
         for session in sessions:
             session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        after = _position(holder, edition)
+        after = _position(holder, version)
         taken_at = clock()
     for session in sessions:
         session.run(f"SAVEPOINT {SAVEPOINT}")
-    if stopped and not is_stopped_replica(holder, edition):
+    if stopped and not is_stopped_replica(holder, version):
         raise SnapshotLost(
             "cannot prove the snapshot: the replica was started, or opened for writes, meanwhile",
             hint="run the backup again; a replica that runs is locked for a moment",
@@ -99,26 +99,26 @@ def begin(
         "others_waited_milliseconds": str(lock.others_milliseconds),
         "sessions": str(len(sessions)),
     }
-    return ConsistentSnapshot(taken_at=taken_at, proof=proof | _evidence(sessions, edition, after))
+    return ConsistentSnapshot(taken_at=taken_at, proof=proof | _evidence(sessions, version, after))
 
 
-def is_stopped_replica(asking: Session, edition: ServerVersion) -> bool:
+def is_stopped_replica(asking: Session, version: ServerVersion) -> bool:
     """Whether nobody writes here: no source is applied, and clients may only read."""
-    seen = databases.state(asking, edition)
+    seen = databases.state(asking, version)
     # MariaDB spells it in words since 12.
     is_read_only = asking.variable("read_only") not in ("", "0", "OFF")
     return seen.is_replica and not seen.applies and is_read_only
 
 
-def _position(holder: Session, edition: ServerVersion) -> str:
+def _position(holder: Session, version: ServerVersion) -> str:
     """How far the server had come, as far as this login may know."""
-    question = "SELECT @@gtid_binlog_pos" if edition.mariadb else "SELECT @@gtid_executed"
+    question = "SELECT @@gtid_binlog_pos" if version.mariadb else "SELECT @@gtid_executed"
     return holder.value(question)
 
 
-def _evidence(sessions: Sequence[Session], edition: ServerVersion, position: str) -> dict[str, str]:
+def _evidence(sessions: Sequence[Session], version: ServerVersion, position: str) -> dict[str, str]:
     evidence = {"gtid": position} if position else {}
-    if not edition.mariadb:
+    if not version.mariadb:
         return evidence | _guarantee("equal GTID sets before and after" if position else "")
     seen = {tuple(session.text("SHOW STATUS LIKE 'Binlog\\_snapshot\\_%'")) for session in sessions}
     if len(seen) != 1:
@@ -139,20 +139,20 @@ def _guarantee(seen: str) -> dict[str, str]:
 
 def wait_until_idle(
     asking: Session,
-    edition: ServerVersion,
-    choices: Options,
+    version: ServerVersion,
+    options: Options,
     *,
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Return when nothing long is under way; raises `BackupFailed` after `choices.wait_seconds`."""
-    ends = monotonic() + choices.wait_seconds
+    """Return when nothing long is under way; raises `BackupFailed` after `options.wait_seconds`."""
+    ends = monotonic() + options.wait_seconds
     told = ""
-    while found := hindrance(asking, edition, choices):
+    while found := hindrance(asking, version, options):
         if monotonic() >= ends:
             raise BackupFailed(
                 f"cannot take the snapshot: {found}, also after waiting for"
-                f" {choices.wait_seconds:.0f} seconds",
+                f" {options.wait_seconds:.0f} seconds",
                 hint="run the backup when it is over, or raise the source's lock_wait, long_query"
                 " or lag_limit",
             )
@@ -163,19 +163,19 @@ def wait_until_idle(
         sleep(LOOK_SECONDS)
 
 
-def hindrance(asking: Session, edition: ServerVersion, choices: Options) -> str:
+def hindrance(asking: Session, version: ServerVersion, options: Options) -> str:
     """What a lock that was asked for now would wait for; empty where nothing is seen."""
-    if not edition.mariadb and (holder := _locker(asking)):
+    if not version.mariadb and (holder := _locker(asking)):
         return holder
-    found = asking.text(LONGEST, str(max(1, round(choices.long_query_seconds))))
+    found = asking.text(LONGEST, str(max(1, round(options.long_query_seconds))))
     if found:
         number, user, seconds = found[0]
         return f"statement of session {number} ('{user}') has been running for {seconds} seconds"
-    seen = databases.state(asking, edition)
+    seen = databases.state(asking, version)
     if (
         seen.applies
         and seen.lag_seconds is not None
-        and seen.lag_seconds > choices.most_lag_seconds
+        and seen.lag_seconds > options.most_lag_seconds
     ):
         return f"this replica is {seen.lag_seconds:.0f} seconds behind"
     return ""

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.model.errors import BackupFailed
-from holdfast.sources.mysql.server.columns import Column, column_list, raw_row
-from holdfast.sources.mysql.server.session import ServerVersion, Session
-from holdfast.sources.mysql.server.sql import quoted, select
+from holdfast.sources.mysql.server.columns import Column, column_list
+from holdfast.sources.mysql.server.session import ServerVersion
+from holdfast.sources.mysql.server.sql import quoted
 from holdfast.sources.mysql.server.tables import Table
 
 MIB = 1 << 20
@@ -49,9 +49,9 @@ class Limits:
     """Raw bytes of a long value that one statement carries; twice that in hexadecimal."""
 
     @classmethod
-    def of(cls, edition: ServerVersion) -> Limits:
+    def of(cls, version: ServerVersion) -> Limits:
         # Half a packet: at restore the statement's head needs room in the same packet.
-        longest = min(edition.max_allowed_packet // 2, 4 * MIB)
+        longest = min(version.max_allowed_packet // 2, 4 * MIB)
         return cls(
             statement_bytes=min(MIB, longest // 2),
             longest_bytes=longest,
@@ -79,16 +79,8 @@ def statement(table: Table, rows: bytes) -> bytes:
     return b"".join((insert_head(table), escaped, b";\n"))
 
 
-def raw_rows(session: Session, table: Table, where: str, limits: Limits) -> Iterator[Batch]:
-    """Rows too long for one statement: long values gathered in user variables, piece by piece."""
-    what = ",".join(raw_row(table.columns))
-    with session.streamed(select(what, table.relation.name, where)) as rows:
-        for row in rows:
-            yield from long_row(table, row, limits)
-
-
 def long_row(table: Table, row: tuple[bytes | None, ...], limits: Limits) -> Iterator[Batch]:
-    """One row as `raw_row` gives it."""
+    """One row as `columns.raw_row` asks for it."""
     values: list[bytes] = []
     types = iter(row[len(table.columns) :])
     for number, (column, value) in enumerate(zip(table.columns, row, strict=False)):

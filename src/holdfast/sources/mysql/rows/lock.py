@@ -54,14 +54,14 @@ STOPPED = LockKind(name="none, as this is a stopped replica", take=(), release=(
 
 
 def shortest_lock(
-    edition: ServerVersion, *, ddl: DdlPolicy = "detect", stopped: bool = False
+    version: ServerVersion, *, ddl: DdlPolicy = "detect", stopped: bool = False
 ) -> LockKind:
     """What this server needs; nothing where nobody writes to it."""
     if stopped:
         return STOPPED
-    if edition.backup_stages:
+    if version.backup_stages:
         return BACKUP_STAGE
-    if edition.mariadb:
+    if version.mariadb:
         return READ_LOCK
     return READ_LOCK_AND_NO_DDL if ddl == "block" else READ_AND_INSTANCE_LOCK
 

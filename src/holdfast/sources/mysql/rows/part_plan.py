@@ -19,10 +19,10 @@ Data = tuple[PartPlan, tuple[Table, ...]]
 
 def contents(
     tables: Sequence[Table],
+    *,
     definitions: Definitions,
     access: Access,
     limits: Limits,
-    *,
     packed: bool = True,
 ) -> Contents:
     """Every part, biggest first; before them the tables that are locked while we read them.
@@ -47,7 +47,7 @@ def contents(
     return Contents(
         plans=(
             *(plan for plan, _ in data),
-            *_text_plans(texts, definitions, access, limits),
+            *_text_plans(texts, definitions, access, limits=limits),
         ),
         tables={plan.name: of for plan, of in data},
         texts=texts,
@@ -97,7 +97,7 @@ def pack_plan(number: int, pack: Sequence[Table]) -> PartPlan:
 
 
 def _text_plans(
-    texts: dict[str, bytes], definitions: Definitions, access: Access, limits: Limits
+    texts: dict[str, bytes], definitions: Definitions, access: Access, *, limits: Limits
 ) -> Iterable[PartPlan]:
     details = {
         "pre-data.sql": {

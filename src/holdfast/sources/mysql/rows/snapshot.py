@@ -15,7 +15,7 @@ from holdfast.ports.source import PartStream, Snapshot
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.mysql.rows.consistent_snapshot import SAVEPOINT, ConsistentSnapshot
 from holdfast.sources.mysql.rows.insert_text import HEADER, Limits, mark
-from holdfast.sources.mysql.rows.table_rows import read_rows
+from holdfast.sources.mysql.rows.table_rows import TableRows
 from holdfast.sources.mysql.server.connection import ConnectionLost
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.tables import Table
@@ -197,7 +197,7 @@ class RowsStream(PartStream):
         self._guard.before_reading(table)
         begins, rows = self._written, 0
         yield self._counted(mark(table))
-        for batch in read_rows(self._session, table, self._limits):
+        for batch in TableRows(self._session, table, self._limits).read():
             rows += batch.rows
             yield self._counted(batch.sql)
         size_bytes = self._written - begins

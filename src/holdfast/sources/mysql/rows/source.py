@@ -19,7 +19,7 @@ from holdfast.sources.mysql.rows.insert_text import Limits
 from holdfast.sources.mysql.rows.lock import shortest_lock
 from holdfast.sources.mysql.rows.part_plan import contents
 from holdfast.sources.mysql.rows.snapshot import MysqlSnapshot, Pool
-from holdfast.sources.mysql.server import databases, options
+from holdfast.sources.mysql.server import databases
 from holdfast.sources.mysql.server.accounts import read_access
 from holdfast.sources.mysql.server.connection import Address, ConnectionLost
 from holdfast.sources.mysql.server.content_checksum import Content
@@ -30,6 +30,10 @@ from holdfast.sources.mysql.server.options import (
     Options,
     digest,
     hold_definitions,
+    loose,
+    named,
+    wanted,
+    without_rows,
 )
 from holdfast.sources.mysql.server.privileges import require_grants, sight
 from holdfast.sources.mysql.server.session import ServerVersion, Session, session
@@ -42,7 +46,7 @@ NAMED = 20
 class MysqlSource(Source):
     """One database, read by as many sessions as the snapshot is opened with.
 
-    Where `choices` name several, it is the server until `database` says which one of them.
+    Where `options` name several, it is the server until `database` says which one of them.
     """
 
     engine = "native"
@@ -52,20 +56,20 @@ class MysqlSource(Source):
         dsn: str,
         *,
         password: str | None = None,
-        choices: Options | None = None,
+        options: Options | None = None,
         database: str | None = None,
         clock: Callable[[], datetime] = now,
     ) -> None:
-        self.choices = choices or Options()
-        self._several = self.choices.databases if database is None else None
+        self.options = options or Options()
+        self._several = self.options.databases if database is None else None
         address = Address.parse(
-            dsn, password=password, whole_server=self.choices.databases is not None
+            dsn, password=password, whole_server=self.options.databases is not None
         )
         self.address = address if database is None else replace(address, database=database)
         self._clock = clock
 
         def one_of(name: str) -> MysqlSource:
-            return MysqlSource(dsn, password=password, choices=choices, database=name, clock=clock)
+            return MysqlSource(dsn, password=password, options=options, database=name, clock=clock)
 
         self._one_of = one_of
 
@@ -83,15 +87,15 @@ class MysqlSource(Source):
 
     def check(self) -> list[Finding]:
         with session(self.address) as asking:
-            edition, tables = self._examined(asking)
+            version, tables = self._examined(asking)
             return [
-                Finding(subject="server", detail=f"{edition.kind} {edition.version}"),
+                Finding(subject="server", detail=f"{version.kind} {version.number}"),
                 Finding(subject="login", detail=asking.value("SELECT CURRENT_USER()")),
                 Finding(subject="grants", detail="all that a whole backup needs"),
-                sight(asking, edition),
-                Finding(subject="lock", detail=self._lock_name(asking, edition)),
+                sight(asking, version),
+                Finding(subject="lock", detail=self._lock_name(asking, version)),
                 Finding(subject="tables", detail=_counted(tables)),
-                _packet(edition),
+                _packet(version),
                 Finding(subject="connections free", detail=str(_connections_free(asking))),
             ]
 
@@ -102,13 +106,13 @@ class MysqlSource(Source):
 
     def plan(self) -> SourcePlan:
         with session(self.address) as asking:
-            edition, tables = self._examined(asking)
+            version, tables = self._examined(asking)
             return SourcePlan(
-                server=edition.server(self.address.database),
+                server=version.server(self.address.database),
                 tables=tuple(_planned(table) for table in tables),
                 consistency=Consistency.SNAPSHOT,
                 notes=(
-                    f"one snapshot under lock: {self._lock_name(asking, edition)}",
+                    f"one snapshot under lock: {self._lock_name(asking, version)}",
                     str(self._proven(tables)),
                     *definition_only(tables),
                 ),
@@ -116,18 +120,18 @@ class MysqlSource(Source):
 
     def _examined(self, asking: Session) -> tuple[ServerVersion, list[Table]]:
         """The server and the tables to take; raises what would keep them from being taken."""
-        edition, database = ServerVersion.of(asking), self.address.database
-        tables = options.wanted(read_tables(asking, database), self.choices, database)
-        require_grants(asking, edition, database, locks_tables=bool(options.loose(tables)))
-        return edition, tables
+        version, database = ServerVersion.of(asking), self.address.database
+        tables = wanted(read_tables(asking, database), self.options, database)
+        require_grants(asking, version, database, locks_tables=bool(loose(tables)))
+        return version, tables
 
     def _proven(self, tables: Sequence[Table]) -> Chosen:
         sizes = {table.relation: table.data_bytes for table in tables if table.owns_rows}
-        return checksums.chosen(sizes, self.choices.checksums)
+        return checksums.chosen(sizes, self.options.checksums)
 
-    def _lock_name(self, asking: Session, edition: ServerVersion) -> str:
-        stopped = consistent_snapshot.is_stopped_replica(asking, edition)
-        return shortest_lock(edition, ddl=self.choices.ddl, stopped=stopped).name
+    def _lock_name(self, asking: Session, version: ServerVersion) -> str:
+        stopped = consistent_snapshot.is_stopped_replica(asking, version)
+        return shortest_lock(version, ddl=self.options.ddl, stopped=stopped).name
 
     @contextmanager
     def open(
@@ -143,27 +147,26 @@ class MysqlSource(Source):
         with ExitStack() as opened:
             # Every connection is there before the lock is asked for: logging in takes longest.
             holder = opened.enter_context(session(self.address))
-            edition, tables = self._examined(holder)
-            limits = Limits.of(edition)
+            version, tables = self._examined(holder)
+            limits = Limits.of(version)
             # Only tables without a snapshot are kept still, by a session of its own.
-            loose = bool(options.loose(tables))
-            keeper = opened.enter_context(session(self.address)) if loose else holder
-            kept = KeptStill(keeper, tables)
+            locking = opened.enter_context(session(self.address)) if loose(tables) else holder
+            kept = KeptStill(locking, tables)
             readers = [opened.enter_context(session(self.address)) for _ in range(workers)]
             try:
                 for each in readers:
                     # What is longer has to come back cut, with a warning.
                     each.configure(group_concat_max_len=limits.longest_bytes)
-                wait_until_idle(holder, edition, self.choices)
+                wait_until_idle(holder, version, self.options)
                 taken = consistent_snapshot.begin(
                     readers,
                     holder,
-                    edition,
-                    self._clock,
-                    choices=self.choices,
+                    version,
+                    clock=self._clock,
+                    options=self.options,
                     while_held=kept.begin,
                 )
-                snapshot = self._described(holder, readers, edition, taken, kept)
+                snapshot = self._described(holder, readers, version, taken=taken, kept=kept)
             except ConnectionLost as error:
                 raise SnapshotLost(f"cannot take the snapshot: {error.message}") from error
             yield snapshot
@@ -172,30 +175,31 @@ class MysqlSource(Source):
         self,
         holder: Session,
         readers: Sequence[Session],
-        edition: ServerVersion,
+        version: ServerVersion,
+        *,
         taken: ConsistentSnapshot,
         kept: KeptStill,
     ) -> MysqlSnapshot:
         """The snapshot with its parts: definitions are as of right after it was taken."""
-        database, limits, choices = self.address.database, Limits.of(edition), self.choices
+        database, limits, options = self.address.database, Limits.of(version), self.options
         found = read_tables(holder, database)
-        tables = options.wanted(found, choices, database)
-        if choices.ddl == "block" and edition.mariadb:
+        tables = wanted(found, options, database)
+        if options.ddl == "block" and version.mariadb:
             hold_definitions(holder, tables)
         taken_names = {each.relation.name for each in tables}
         left_out = sorted({each.relation.name for each in found} - taken_names)
-        definitions = read_definitions(holder, database, tables, choices=choices, left_out=left_out)
-        access = read_access(holder, database, edition)
+        definitions = read_definitions(holder, database, tables, options=options, left_out=left_out)
+        access = read_access(holder, database, version)
         seen = {name: digest(sql) for name, sql in definitions.tables.items()}
         proven = self._proven(tables)
         told = _told(definitions, kept, left_out) | {"content": str(proven)}
         return MysqlSnapshot(
-            server=edition.server(database),
+            server=version.server(database),
             moment=replace(taken, proof=taken.proof | told),
-            contents=contents(tables, definitions, access, limits),
+            contents=contents(tables, definitions=definitions, access=access, limits=limits),
             pool=Pool(readers),
             limits=limits,
-            guard=DdlCheck(seen, kept, ddl=choices.ddl),
+            guard=DdlCheck(seen, kept, ddl=options.ddl),
             summing=Content(proven),
             notes=(*definitions.notes, *access.notes, *definition_only(tables)),
         )
@@ -212,7 +216,7 @@ def _told(definitions: Definitions, kept: KeptStill, left_out: Sequence[str]) ->
 
 
 def _counted(tables: Sequence[Table]) -> str:
-    few, bare = len(options.loose(tables)), len(options.without_rows(tables))
+    few, bare = len(loose(tables)), len(without_rows(tables))
     others = f", {few} of them locked while they are read" if few else ""
     others += f", {bare} of them by their definition only" if bare else ""
     return f"{len(tables)}{others or ', all InnoDB'}"
@@ -220,14 +224,11 @@ def _counted(tables: Sequence[Table]) -> str:
 
 def definition_only(tables: Sequence[Table]) -> tuple[str, ...]:
     """What is said of tables whose rows are elsewhere, where there are any."""
-    found = options.without_rows(tables)
+    found = without_rows(tables)
     if not found:
         return ()
-    return (f"rows that are not the database's own stay where they are: {_named(found)}",)
-
-
-def _named(tables: Sequence[Table]) -> str:
-    return options.named(tables, with_engine=True)
+    tables_named = named(found, with_engine=True)
+    return (f"rows that are not the database's own stay where they are: {tables_named}",)
 
 
 def _planned(table: Table) -> TablePlan:
@@ -240,8 +241,8 @@ def _planned(table: Table) -> TablePlan:
     )
 
 
-def _packet(edition: ServerVersion) -> Finding:
-    size = edition.max_allowed_packet
+def _packet(version: ServerVersion) -> Finding:
+    size = version.max_allowed_packet
     small = size < SMALLEST_PACKET_BYTES
     return Finding(
         subject="max_allowed_packet",

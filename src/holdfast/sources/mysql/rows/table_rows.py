@@ -17,7 +17,6 @@ from holdfast.sources.mysql.rows.insert_text import (
     Luck,
     long_row,
     present,
-    raw_rows,
     statement,
 )
 from holdfast.sources.mysql.server.columns import WHOLE_NUMBERS, Column, raw_row, row_text
@@ -38,42 +37,144 @@ Bound = tuple[str, ...]
 LONGEST_TEXT_PER_STORED_BYTE = 4
 
 
-def read_rows(session: Session, table: Table, limits: Limits) -> Iterator[Batch]:
-    """All rows of `table`; raises `BackupFailed` naming it."""
-    try:
-        if table.key is None:
-            yield from read_stream(session, table, limits)
-        else:
-            yield from read_ranges(session, table, table.key, limits)
-    except StatementFailed as error:
-        raise table_failed(str(table.relation), error) from error
+class TableRows:
+    """The rows of one table as SQL; read once."""
 
+    def __init__(self, session: Session, table: Table, limits: Limits) -> None:
+        self._session = session
+        self._table = table
+        self._limits = limits
+        self._luck = Luck()
 
-def read_ranges(session: Session, table: Table, key: Key, limits: Limits) -> Iterator[Batch]:
-    """Every row once: the ranges follow each other without a gap or an overlap."""
-    pace, steps, luck = Pace(table, limits), Steps(key), Luck()
-    start: Bound | None = None
-    at_once = table.data_bytes * TEXT_PER_STORED_BYTE <= limits.statement_bytes
-    while True:
-        end = steps.after(start, pace.rows)
-        if end is None and not at_once:
-            end = _bound_after(session, table, key, start, pace.rows)
-        at_once = False
-        where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
-        rows, value, warned = _range(session, table, where, luck)
-        steps.learn(start, end, rows)
-        if warned and rows > 1:
-            # Something was cut or left out: ask again for less, so that nothing is lost.
-            pace.halve(rows)
-            continue
-        if warned:
-            yield from raw_rows(session, table, where, limits)
-        elif rows:
-            yield Batch(statement(table, _whole(table, value)), rows)
-            pace.learn(rows=rows, size_bytes=len(value or b""))
-        if end is None:
-            return
-        start = end
+    def read(self) -> Iterator[Batch]:
+        """All of them; raises `BackupFailed` naming the table."""
+        key = self._table.key
+        try:
+            yield from self._streamed() if key is None else self._ranges(key)
+        except StatementFailed as error:
+            raise table_failed(str(self._table.relation), error) from error
+
+    def _ranges(self, key: Key) -> Iterator[Batch]:
+        """Every row once: the ranges follow each other without a gap or an overlap."""
+        table, limits = self._table, self._limits
+        pace, steps = Pace(table, limits), Steps(key)
+        start: Bound | None = None
+        at_once = table.data_bytes * TEXT_PER_STORED_BYTE <= limits.statement_bytes
+        while True:
+            end = steps.after(start, pace.rows)
+            if end is None and not at_once:
+                end = self._bound_after(key, start, pace.rows)
+            at_once = False
+            where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
+            rows, value, warned = self._range(where)
+            steps.learn(start, end, rows)
+            if warned and rows > 1:
+                # Something was cut or left out: ask again for less, so that nothing is lost.
+                pace.halve(rows)
+                continue
+            if warned:
+                yield from self._raw(where)
+            elif rows:
+                yield Batch(statement(table, self._whole(value)), rows)
+                pace.learn(rows=rows, size_bytes=len(value or b""))
+            if end is None:
+                return
+            start = end
+
+    def _range(self, where: str) -> tuple[int, bytes | None, int]:
+        """How many rows, their text, and how many warnings; unescaped where that will do."""
+        columns, luck = self._table.columns, self._luck
+        if not columns or not luck.try_next():
+            return self._escaped_range(where)
+        text = f"GROUP_CONCAT({insert_text.arguments(columns)} SEPARATOR ',\n')"
+        what = ",".join(("COUNT(*)", text, *insert_text.counts(columns)))
+        try:
+            answer, warnings = self._session.fetch(self._select(what, where))
+        except StatementFailed as error:
+            if error.code not in COLLATIONS_MIXED:
+                raise
+            # The escaped text is bytes throughout, and has no collation to agree on.
+            luck.learn(was_true=False)
+            return self._escaped_range(where)
+        count, value, *counted = answer[0]
+        rows, numbers = int(count or b"0"), [int(each or b"0") for each in counted]
+        if warnings or not rows:
+            return rows, value, warnings
+        if value is None:
+            return self._escaped_range(where)
+        is_true = insert_text.is_true(value, rows=rows, counted=numbers, columns=columns)
+        luck.learn(was_true=is_true)
+        return (rows, value, 0) if is_true else self._escaped_range(where)
+
+    def _escaped_range(self, where: str) -> tuple[int, bytes | None, int]:
+        text = f"GROUP_CONCAT({row_text(self._table.columns)} SEPARATOR ',\n')"
+        answer, warnings = self._session.fetch(self._select(f"COUNT(*), {text}", where))
+        count, value = answer[0]
+        return int(count or b"0"), value, warnings
+
+    def _whole(self, value: bytes | None) -> bytes:
+        if value is None:
+            raise BackupFailed(
+                f"cannot read table '{self._table.relation}': the server left out rows"
+            )
+        return value
+
+    def _bound_after(self, key: Key, start: Bound | None, rows: int) -> Bound | None:
+        """The key `rows` rows after `start`; None where the table ends before."""
+        what = ",".join(column.bound for column in key.columns)
+        order = ",".join(quoted(column.name) for column in key.columns)
+        along = (
+            f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, None)} "
+            f"ORDER BY {order} LIMIT 1 OFFSET {rows}"
+        )
+        found = self._session.text(self._select(what, along))
+        return found[0] if found else None
+
+    def _raw(self, where: str) -> Iterator[Batch]:
+        """Rows too long for one statement: long values gathered in variables, piece by piece."""
+        what = ",".join(raw_row(self._table.columns))
+        with self._session.streamed(self._select(what, where)) as rows:
+            for row in rows:
+                yield from long_row(self._table, row, self._limits)
+
+    def _streamed(self) -> Iterator[Batch]:
+        """Every row once, in the server's order; one too long comes column by column."""
+        gathered: list[bytes] = []
+        size_bytes, wanted_bytes = 0, self._limits.statement_bytes
+        with self._session.streamed(self._all_rows()) as rows:
+            for text, *columns in rows:
+                if text is not None:
+                    gathered.append(text)
+                    size_bytes += len(text)
+                if text is None or size_bytes >= wanted_bytes:
+                    yield from self._joined(gathered)
+                    gathered, size_bytes = [], 0
+                if text is None:
+                    yield from long_row(self._table, self._row(columns), self._limits)
+        yield from self._joined(gathered)
+
+    def _joined(self, rows: Sequence[bytes]) -> Iterator[Batch]:
+        if rows:
+            yield Batch(statement(self._table, b",\n".join(rows)), len(rows))
+
+    def _row(self, columns: Sequence[bytes | None]) -> Row:
+        # A missing text without its columns would be a row lost.
+        return tuple(columns) if columns else (present(self._table, None),)
+
+    def _all_rows(self) -> str:
+        """Text of a row and NULLs, or NULL and its columns where the text would be too long."""
+        columns = self._table.columns
+        text = row_text(columns)
+        long = [column for column in columns if column.long]
+        if not long:
+            return self._select(text)
+        most = self._limits.longest_bytes // LONGEST_TEXT_PER_STORED_BYTE
+        too_long = f"{_size(long)} > {most}"
+        apart = ",".join(f"IF({too_long},{each},NULL)" for each in raw_row(columns))
+        return self._select(f"IF({too_long},NULL,{text}),{apart}")
+
+    def _select(self, what: str, rest: str = "") -> str:
+        return select(what, self._table.relation.name, rest)
 
 
 class Pace:
@@ -115,59 +216,6 @@ class Steps:
             self._keys_per_row = max(1.0, width / rows) if rows else math.inf
 
 
-def _range(session: Session, table: Table, where: str, luck: Luck) -> tuple[int, bytes | None, int]:
-    """How many rows, their text, and how many warnings; without escaping where that will do."""
-    columns = table.columns
-    if not columns or not luck.try_next():
-        return _escaped_range(session, table, where)
-    text = f"GROUP_CONCAT({insert_text.arguments(columns)} SEPARATOR ',\n')"
-    what = ",".join(("COUNT(*)", text, *insert_text.counts(columns)))
-    try:
-        answer, warnings = session.fetch(select(what, table.relation.name, where))
-    except StatementFailed as error:
-        if error.code not in COLLATIONS_MIXED:
-            raise
-        # The escaped text is bytes throughout, and has no collation to agree on.
-        luck.learn(was_true=False)
-        return _escaped_range(session, table, where)
-    count, value, *counted = answer[0]
-    rows, numbers = int(count or b"0"), [int(each or b"0") for each in counted]
-    if warnings or not rows:
-        return rows, value, warnings
-    if value is None:
-        return _escaped_range(session, table, where)
-    is_true = insert_text.is_true(value, rows=rows, counted=numbers, columns=columns)
-    luck.learn(was_true=is_true)
-    return (rows, value, 0) if is_true else _escaped_range(session, table, where)
-
-
-def _escaped_range(session: Session, table: Table, where: str) -> tuple[int, bytes | None, int]:
-    text = f"GROUP_CONCAT({row_text(table.columns)} SEPARATOR ',\n')"
-    answer, warnings = session.fetch(select(f"COUNT(*), {text}", table.relation.name, where))
-    count, value = answer[0]
-    return int(count or b"0"), value, warnings
-
-
-def _whole(table: Table, value: bytes | None) -> bytes:
-    if value is None:
-        raise BackupFailed(f"cannot read table '{table.relation}': the server left out rows")
-    return value
-
-
-def _bound_after(
-    session: Session, table: Table, key: Key, start: Bound | None, rows: int
-) -> Bound | None:
-    """The key `rows` rows after `start`; None where the table ends before."""
-    what = ",".join(column.bound for column in key.columns)
-    order = ",".join(quoted(column.name) for column in key.columns)
-    along = (
-        f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, None)} "
-        f"ORDER BY {order} LIMIT 1 OFFSET {rows}"
-    )
-    found = session.text(select(what, table.relation.name, along))
-    return found[0] if found else None
-
-
 def between(columns: Sequence[Column], start: Bound | None, end: Bound | None) -> str:
     """WHERE for `start <= key < end`, spelt out because servers use no index for row values."""
     conditions = []
@@ -190,44 +238,6 @@ def _compared(columns: Sequence[Column], bound: Bound, *, strictly: str, at_last
         return steps[0]
     alternatives = " OR ".join(f"({step})" for step in steps)
     return f"{names[0]} {strictly}= {bound[0]} AND ({alternatives})"
-
-
-def read_stream(session: Session, table: Table, limits: Limits) -> Iterator[Batch]:
-    """Every row once, in the server's order; one that is too long comes column by column."""
-    gathered: list[bytes] = []
-    size_bytes = 0
-    with session.streamed(_select(table, limits)) as rows:
-        for text, *columns in rows:
-            if text is not None:
-                gathered.append(text)
-                size_bytes += len(text)
-            if text is None or size_bytes >= limits.statement_bytes:
-                yield from _joined(table, gathered)
-                gathered, size_bytes = [], 0
-            if text is None:
-                yield from long_row(table, _row(table, columns), limits)
-    yield from _joined(table, gathered)
-
-
-def _joined(table: Table, rows: Sequence[bytes]) -> Iterator[Batch]:
-    if rows:
-        yield Batch(statement(table, b",\n".join(rows)), len(rows))
-
-
-def _row(table: Table, columns: Sequence[bytes | None]) -> Row:
-    # A missing text without its columns would be a row lost.
-    return tuple(columns) if columns else (present(table, None),)
-
-
-def _select(table: Table, limits: Limits) -> str:
-    """Text of a row and NULLs, or NULL and its columns where the text would be too long."""
-    text = row_text(table.columns)
-    long = [column for column in table.columns if column.long]
-    if not long:
-        return select(text, table.relation.name)
-    too_long = f"{_size(long)} > {limits.longest_bytes // LONGEST_TEXT_PER_STORED_BYTE}"
-    columns = ",".join(f"IF({too_long},{each},NULL)" for each in raw_row(table.columns))
-    return select(f"IF({too_long},NULL,{text}),{columns}", table.relation.name)
 
 
 def _size(columns: Sequence[Column]) -> str:

@@ -53,13 +53,13 @@ class Membership:
     is_admin: bool = False
 
 
-def memberships(session: Session, edition: ServerVersion) -> list[Membership]:
-    return _read(session, MARIADB_MEMBERS if edition.mariadb else MYSQL_MEMBERS)
+def memberships(session: Session, version: ServerVersion) -> list[Membership]:
+    return _read(session, MARIADB_MEMBERS if version.mariadb else MYSQL_MEMBERS)
 
 
-def defaults(session: Session, edition: ServerVersion) -> list[Membership]:
+def defaults(session: Session, version: ServerVersion) -> list[Membership]:
     """Roles that are on as soon as their member logs in."""
-    return _read(session, MARIADB_DEFAULTS if edition.mariadb else MYSQL_DEFAULTS)
+    return _read(session, MARIADB_DEFAULTS if version.mariadb else MYSQL_DEFAULTS)
 
 
 def _read(session: Session, question: str) -> list[Membership]:
@@ -145,11 +145,11 @@ class Access:
     """What will not come back, in words."""
 
 
-def read_access(session: Session, database: str, edition: ServerVersion) -> Access:
+def read_access(session: Session, database: str, version: ServerVersion) -> Access:
     """Grants on `database` and below; what accounts hold server-wide is not its own."""
     found = {Account(*row) for row in session.text(GRANTEES, *[database] * 4)}
     holders = sorted(account for account in found if account.user or account.host)
-    members = of_roles(memberships(session, edition), holders)
+    members = of_roles(memberships(session, version), holders)
     everybody = sorted({*holders, *(each.member for each in members)})
     grants = {
         account: [
@@ -159,19 +159,21 @@ def read_access(session: Session, database: str, edition: ServerVersion) -> Acce
     }
     return Access(
         grants=script(_grant_items(grants), head=GRANTS_HEAD) if any(grants.values()) else b"",
-        globals=script(_account_items(session, edition, everybody, members), head=GLOBALS_HEAD)
+        globals=script(
+            _account_items(session, version, accounts=everybody, members=members), head=GLOBALS_HEAD
+        )
         if everybody
         else b"",
         accounts=tuple(
             account for account, texts in grants.items() if texts and not account.is_public
         ),
-        notes=kept_out(session, database, edition),
+        notes=kept_out(session, database, version),
     )
 
 
-def kept_out(session: Session, database: str, edition: ServerVersion) -> tuple[str, ...]:
+def kept_out(session: Session, database: str, version: ServerVersion) -> tuple[str, ...]:
     """A note on accounts that have rights on the whole server, and not those on this database."""
-    if edition.mariadb or not session.variable("partial_revokes"):
+    if version.mariadb or not session.variable("partial_revokes"):
         return ()
     found = [str(Account(*row)) for row in session.text(KEPT_OUT, database)]
     names = ", ".join(found)
@@ -186,27 +188,28 @@ def _grant_items(grants: Mapping[Account, Sequence[str]]) -> Iterator[Item]:
 
 def _account_items(
     session: Session,
-    edition: ServerVersion,
-    everybody: Sequence[Account],
+    version: ServerVersion,
+    *,
+    accounts: Sequence[Account],
     members: Sequence[Membership],
 ) -> Iterator[Item]:
     """Accounts, then roles, then who holds them, then which are on by default: each needs those
     before it."""
-    for account in everybody:
+    for account in accounts:
         if not account.role:
             yield _item("account", str(account), _created(session, account))
-    for account in everybody:
+    for account in accounts:
         if account.role and not account.is_public:
             yield _item("role", str(account), f"CREATE ROLE IF NOT EXISTS {account}")
     for each in members:
         yield _item("membership", f"{each.role} of {each.member}", granted(each))
     given = {(each.role, each.member) for each in members}
     on: dict[Account, list[Account]] = {}
-    for each in defaults(session, edition):
+    for each in defaults(session, version):
         if (each.role, each.member) in given:
             on.setdefault(each.member, []).append(each.role)
     for member, held in on.items():
-        text = by_default(member, held, mariadb=edition.mariadb)
+        text = by_default(member, held, mariadb=version.mariadb)
         yield _item("default role", str(member), text)
 
 

@@ -67,9 +67,9 @@ class Replication:
 NONE = Replication(is_replica=False, applies=False, lag_seconds=None)
 
 
-def state(asking: Session, edition: ServerVersion) -> Replication:
+def state(asking: Session, version: ServerVersion) -> Replication:
     """Of all sources the one furthest behind; `NONE` where the login may not know."""
-    question = "SHOW ALL SLAVES STATUS" if edition.mariadb else "SHOW REPLICA STATUS"
+    question = "SHOW ALL SLAVES STATUS" if version.mariadb else "SHOW REPLICA STATUS"
     try:
         rows = asking.named(question)
     except HoldfastError:

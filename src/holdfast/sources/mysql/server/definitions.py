@@ -66,7 +66,7 @@ def read_definitions(
     database: str,
     tables: Sequence[Table],
     *,
-    choices: Options,
+    options: Options,
     left_out: Collection[str] = (),
 ) -> Definitions:
     """Everything but rows and grants, as it is now.
@@ -83,13 +83,13 @@ def read_definitions(
             table.relation.name: shown_by_server(session, "TABLE", table.relation.name, column=1)[0]
             for table in tables
         }
-        sequences = _sequence_names(session, database, choices)
+        sequences = _sequence_names(session, database, options)
         empty, late = _tables(database, tables, shown)
         made = [*(_sequence(session, name) for name in sequences), *empty]
         broken: tuple[str, ...] = ()
         programs = _triggers(session, database, set(shown))
-        if choices.takes_all_objects:
-            views, broken = read_views(session, database, choices, left_out)
+        if options.takes_all_objects:
+            views, broken = read_views(session, database, options, left_out=left_out)
             programs = [
                 *_libraries(session, database),
                 *_routines(session, database, collation),
@@ -106,7 +106,7 @@ def read_definitions(
             collation=collation,
             broken_views=broken,
             tables=shown,
-            passing_events=_passing_events(session, database) if choices.takes_all_objects else (),
+            passing_events=_passing_events(session, database) if options.takes_all_objects else (),
         )
 
 
@@ -126,13 +126,13 @@ def _tables(
     return sorted(made, key=lambda item: item.name), late
 
 
-def _sequence_names(session: Session, database: str, choices: Options) -> list[str]:
+def _sequence_names(session: Session, database: str, options: Options) -> list[str]:
     rows = session.text(
         "SELECT table_name FROM information_schema.tables "
         "WHERE table_schema = %s AND table_type = 'SEQUENCE' ORDER BY table_name",
         database,
     )
-    return [name for (name,) in rows if choices.wants(Relation(schema=database, name=name))]
+    return [name for (name,) in rows if options.wants(Relation(schema=database, name=name))]
 
 
 def _sequence(session: Session, name: str) -> Item:
@@ -168,10 +168,12 @@ def _routines(session: Session, database: str, collation: str) -> list[Item]:
         database,
     )
     found = sorted(rows, key=lambda row: (ROUTINE_KINDS.index(row[1]), row[0]))
-    return [_routine(session, database, name, kind, collation) for name, kind in found]
+    return [
+        _routine(session, database, name, kind=kind, collation=collation) for name, kind in found
+    ]
 
 
-def _routine(session: Session, database: str, name: str, kind: str, collation: str) -> Item:
+def _routine(session: Session, database: str, name: str, *, kind: str, collation: str) -> Item:
     body, values = shown_by_server(session, kind, name, column=2)
     sql = stored_program(
         definition_text.plain_comment(
@@ -195,7 +197,7 @@ def _routine(session: Session, database: str, name: str, kind: str, collation: s
 
 
 def read_views(
-    session: Session, database: str, choices: Options, left_out: Collection[str]
+    session: Session, database: str, options: Options, *, left_out: Collection[str]
 ) -> tuple[list[Item], tuple[str, ...]]:
     """The views that a job covers, and the names of those that cannot be made.
 
@@ -204,7 +206,7 @@ def read_views(
     """
     question = "SELECT table_name FROM information_schema.views WHERE table_schema = %s"
     known = [name for (name,) in session.text(question, database)]
-    names = [name for name in known if choices.wants(Relation(schema=database, name=name))]
+    names = [name for name in known if options.wants(Relation(schema=database, name=name))]
     absent = {*left_out, *known} - set(names)
     shown = {name: shown_by_server(session, "VIEW", name, column=1) for name in names}
     texts = {
@@ -216,13 +218,14 @@ def read_views(
         # In this order, a view on such a view comes after it.
         if not definition_text.tables_read(texts[name]).isdisjoint(absent | broken):
             broken.add(name)
-    return _made(order, texts, shown, broken), tuple(sorted(broken))
+    return _made(order, texts, shown, broken=broken), tuple(sorted(broken))
 
 
 def _made(
     order: Sequence[str],
     texts: Mapping[str, bytes],
     shown: Mapping[str, tuple[bytes, list[bytes]]],
+    *,
     broken: Collection[str],
 ) -> list[Item]:
     """Every view after those that it reads; those that others read get their definer last.

@@ -76,17 +76,17 @@ class Options:
         return [name for name in plain if name not in known]
 
 
-def wanted(tables: Sequence[Table], choices: Options, database: str) -> list[Table]:
+def wanted(tables: Sequence[Table], options: Options, database: str) -> list[Table]:
     """The tables that a job covers; raises `BackupFailed` for one that it names and is not there,
     and `Unsupported` for those that cannot be kept faithfully."""
-    absent = choices.missing(database, {table.relation.name for table in tables})
+    absent = options.missing(database, {table.relation.name for table in tables})
     if absent:
         raise BackupFailed(
             f"cannot back up table '{absent[0]}': database '{database}' has none of that name",
             hint="see tables and exclude_tables of the job",
         )
-    chosen = [table for table in tables if choices.wants(table.relation)]
-    _refuse_unfaithful(chosen, choices)
+    chosen = [table for table in tables if options.wants(table.relation)]
+    _refuse_unfaithful(chosen, options)
     return chosen
 
 
@@ -110,9 +110,9 @@ def named(tables: Sequence[Table], *, with_engine: bool = False) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _refuse_unfaithful(tables: Sequence[Table], choices: Options) -> None:
+def _refuse_unfaithful(tables: Sequence[Table], options: Options) -> None:
     foreign = loose(tables)
-    if choices.loose_tables == "lock":
+    if options.loose_tables == "lock":
         # Without an engine there is nothing that could be read.
         foreign = [table for table in foreign if not table.engine]
     if foreign:
@@ -134,8 +134,8 @@ def _refuse_unfaithful(tables: Sequence[Table], choices: Options) -> None:
 class KeptStill:
     """Read locks on loose tables, from the moment of the snapshot until the last one is read."""
 
-    def __init__(self, keeper: Session, tables: Sequence[Table]) -> None:
-        self._keeper = keeper
+    def __init__(self, holder: Session, tables: Sequence[Table]) -> None:
+        self._holder = holder
         self._locked = {table.relation for table in loose(tables)}
         self._left = set(self._locked)
         self._lock = threading.Lock()
@@ -148,7 +148,7 @@ class KeptStill:
         """Writes to them wait from now on; asked for while the whole server is held."""
         if self._locked:
             names = sorted(quoted(relation.name) for relation in self._locked)
-            self._keeper.run(f"LOCK TABLES {', '.join(f'{name} READ' for name in names)}")
+            self._holder.run(f"LOCK TABLES {', '.join(f'{name} READ' for name in names)}")
 
     def before_reading(self, table: Table) -> None:
         """Raises `SnapshotLost` where the table is no longer locked: writes may have gone on."""
@@ -165,7 +165,7 @@ class KeptStill:
             if table.relation not in self._left:
                 return
             # An answer proves that the session, and with it the lock, was still there.
-            self._keeper.run("UNLOCK TABLES" if self._left == {table.relation} else "DO 0")
+            self._holder.run("UNLOCK TABLES" if self._left == {table.relation} else "DO 0")
             self._left.discard(table.relation)
 
 

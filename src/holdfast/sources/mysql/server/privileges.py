@@ -52,7 +52,7 @@ class Held:
         return bool(database) and fnmatch.fnmatchcase(database, _as_glob(self.database))
 
 
-def needs(edition: ServerVersion, database: str, *, locks_tables: bool = False) -> tuple[Need, ...]:
+def needs(version: ServerVersion, database: str, *, locks_tables: bool = False) -> tuple[Need, ...]:
     """The least that a whole and consistent backup takes."""
     of_database = [
         ("SELECT", "to read the rows"),
@@ -63,7 +63,7 @@ def needs(edition: ServerVersion, database: str, *, locks_tables: bool = False) 
     if locks_tables:
         of_database.append(("LOCK TABLES", "to keep tables still that have no snapshot"))
     whole_server = [Need(right="RELOAD", database="", why="to hold one moment for all sessions")]
-    if not edition.mariadb:
+    if not version.mariadb:
         whole_server += [
             Need(right="BACKUP_ADMIN", database="", why="to hold off DDL meanwhile"),
             Need(
@@ -80,10 +80,10 @@ def needs(edition: ServerVersion, database: str, *, locks_tables: bool = False) 
     )
 
 
-def helpful(edition: ServerVersion) -> tuple[Need, ...]:
+def helpful(version: ServerVersion) -> tuple[Need, ...]:
     """Without these a backup works, but takes its lock without knowing what it waits for."""
     monitor = "REPLICATION CLIENT"
-    if edition.mariadb and edition.release >= (10, 5):
+    if version.mariadb and version.release >= (10, 5):
         monitor = "SLAVE MONITOR"
     return (
         Need(right="PROCESS", database="", why="to see the long statements of others"),
@@ -107,10 +107,10 @@ def missing(wanted: Sequence[Need], rights: Sequence[Held]) -> list[Need]:
 
 
 def require_grants(
-    session: Session, edition: ServerVersion, database: str, *, locks_tables: bool = False
+    session: Session, version: ServerVersion, database: str, *, locks_tables: bool = False
 ) -> list[Held]:
     """Raise `GrantMissing` unless the login may read all of `database`."""
-    wanted = needs(edition, database, locks_tables=locks_tables)
+    wanted = needs(version, database, locks_tables=locks_tables)
     return require(session, wanted, f"database '{database}'")
 
 
@@ -130,9 +130,9 @@ def require(session: Session, wanted: Sequence[Need], subject: str) -> list[Held
     return rights
 
 
-def sight(session: Session, edition: ServerVersion) -> Finding:
+def sight(session: Session, version: ServerVersion) -> Finding:
     """What the login sees of others before it locks; a problem where that is not enough."""
-    lacking = missing(helpful(edition), held(session))
+    lacking = missing(helpful(version), held(session))
     login = _login(session)
     return Finding(
         subject="sight",

@@ -47,7 +47,7 @@ class ServerVersion:
     """MariaDB or MySQL, and which release."""
 
     kind: str
-    version: str
+    number: str
     release: tuple[int, int]
     max_allowed_packet: int
 
@@ -61,18 +61,18 @@ class ServerVersion:
         return self.mariadb and self.release >= (10, 5)
 
     def server(self, database: str) -> Server:
-        return Server(kind=self.kind, version=self.version, database=database)
+        return Server(kind=self.kind, version=self.number, database=database)
 
     @classmethod
     def of(cls, session: Session) -> ServerVersion:
-        version, comment, packet = session.text(
+        number, comment, packet = session.text(
             "SELECT VERSION(), @@version_comment, @@max_allowed_packet"
         )[0]
-        mariadb = "mariadb" in f"{version} {comment}".lower()
-        major, minor = [*re.findall(r"\d+", version), "0", "0"][:2]
+        mariadb = "mariadb" in f"{number} {comment}".lower()
+        major, minor = [*re.findall(r"\d+", number), "0", "0"][:2]
         return cls(
             kind=MARIADB if mariadb else MYSQL,
-            version=version,
+            number=number,
             release=(int(major), int(minor)),
             max_allowed_packet=int(packet),
         )

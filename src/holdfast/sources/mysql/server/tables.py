@@ -96,43 +96,28 @@ def read_tables(session: Session, database: str) -> list[Table]:
     """Every base table of `database`, by name."""
     found = session.text(TABLES, database)
     columns = _columns(session, database)
-    keys = _keys(_asked(session, UNIQUE_KEYS, database, found), columns)
-    sizes = {name: tuple(size) for name, *size in _asked(session, SIZES, database, found)}
-    return [
-        _table(
-            Relation(schema=database, name=name),
-            (kind, engine),
-            tuple(columns[name].values()),
-            keys.get(name),
-            sizes.get(name, ("0", "0", "0")),
+    keys = _keys(_asked(session, UNIQUE_KEYS, database, found=found), columns)
+    sizes = {name: tuple(size) for name, *size in _asked(session, SIZES, database, found=found)}
+    tables: list[Table] = []
+    for name, kind, engine in found:
+        rows, row_bytes, data_bytes = map(int, sizes.get(name, ("0", "0", "0")))
+        tables.append(
+            Table(
+                relation=Relation(schema=database, name=name),
+                kind=kind,
+                engine=engine,
+                columns=tuple(columns[name].values()),
+                key=keys.get(name),
+                rows=rows,
+                row_bytes=row_bytes,
+                data_bytes=data_bytes,
+            )
         )
-        for name, kind, engine in found
-    ]
-
-
-def _table(
-    relation: Relation,
-    kind_and_engine: tuple[str, str],
-    columns: tuple[Column, ...],
-    key: Key | None,
-    size: tuple[str, ...],
-) -> Table:
-    kind, engine = kind_and_engine
-    rows, row_bytes, data_bytes = map(int, size)
-    return Table(
-        relation=relation,
-        kind=kind,
-        engine=engine,
-        columns=columns,
-        key=key,
-        rows=rows,
-        row_bytes=row_bytes,
-        data_bytes=data_bytes,
-    )
+    return tables
 
 
 def _asked(
-    session: Session, question: str, database: str, found: list[tuple[str, ...]]
+    session: Session, question: str, database: str, *, found: list[tuple[str, ...]]
 ) -> list[tuple[str, ...]]:
     """What is only asked of tables with rows of their own: the server opens a table to answer, and
     one that is somewhere else it may not reach."""

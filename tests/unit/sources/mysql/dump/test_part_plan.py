@@ -38,20 +38,20 @@ def program(version: str = "11.8.6") -> Program:
     return Program(name="mariadb-dump", path="/usr/bin/d", kind="mariadb", version=version)
 
 
-def edition(kind: str) -> ServerVersion:
-    return ServerVersion(kind=kind, version="9.7", release=(9, 7), max_allowed_packet=1)
+def version(kind: str) -> ServerVersion:
+    return ServerVersion(kind=kind, number="9.7", release=(9, 7), max_allowed_packet=1)
 
 
 def test_a_dump_needs_no_right_to_stop_the_server() -> None:
     for kind in ("mariadb", "mysql"):
-        wanted = part_plan.rights(edition(kind), "shop", [table("t")], as_tables=True)
+        wanted = part_plan.rights(version(kind), "shop", [table("t")], as_tables=True)
         assert not {need.right for need in wanted} & {"RELOAD", "BACKUP_ADMIN", "LOCK TABLES"}
         assert "TRIGGER" in {need.right for need in wanted}
 
 
 def test_the_right_to_lock_is_only_wanted_for_tables_that_are_locked() -> None:
     tables = [table("t"), table("u", engine="MyISAM")]
-    apart = part_plan.rights(edition("mariadb"), "shop", tables, as_tables=True)
+    apart = part_plan.rights(version("mariadb"), "shop", tables, as_tables=True)
     (lock,) = (need for need in apart if need.right == "LOCK TABLES")
     assert lock.grant_to("`u`@`h`") == "GRANT LOCK TABLES ON `shop`.* TO `u`@`h`"
 
@@ -77,7 +77,7 @@ def test_history_that_would_be_lost_is_refused() -> None:
 def test_only_a_whole_dump_of_mariadb_wants_to_execute(
     kind: str, as_tables: bool, executes: bool
 ) -> None:
-    wanted = part_plan.rights(edition(kind), "shop", [table("t")], as_tables=as_tables)
+    wanted = part_plan.rights(version(kind), "shop", [table("t")], as_tables=as_tables)
     assert ("EXECUTE" in {need.right for need in wanted}) is executes
 
 

@@ -52,11 +52,11 @@ def test_a_program_that_says_no_version_is_not_trusted() -> None:
         described("/usr/bin/mysqldump", "hello\n")
 
 
-def edition(kind: str, *release: int) -> ServerVersion:
-    version = ".".join(str(number) for number in release)
+def version(kind: str, *release: int) -> ServerVersion:
+    number = ".".join(str(each) for each in release)
     major, minor, *_ = release
     return ServerVersion(
-        kind=kind, version=version, release=(major, minor), max_allowed_packet=1 << 24
+        kind=kind, number=number, release=(major, minor), max_allowed_packet=1 << 24
     )
 
 
@@ -78,7 +78,7 @@ def install(folder: Path, name: str, text: str) -> None:
 def test_a_dump_of_the_other_kind_of_server_is_refused(says: Path) -> None:
     install(says, "mysqldump", "mysqldump from 11.8.6-MariaDB, client 10.19")
     with pytest.raises(ToolMissing) as failure:
-        find_dump(edition("mysql", 9, 7, 4))
+        find_dump(version("mysql", 9, 7, 4))
     assert "it is mariadb's" in failure.value.message
     assert "mysql-client" in failure.value.hint
 
@@ -89,10 +89,10 @@ def test_a_dump_older_than_the_server_is_refused(
 ) -> None:
     install(says, "mariadb-dump", "mariadb-dump from 11.8.6-MariaDB, client 10.19")
     if suits:
-        assert find_dump(edition("mariadb", *server)).version == "11.8.6"
+        assert find_dump(version("mariadb", *server)).version == "11.8.6"
         return
     with pytest.raises(ToolMissing, match=r"of version 12\.0\.1 .* is of version 11\.8\.6"):
-        find_dump(edition("mariadb", *server))
+        find_dump(version("mariadb", *server))
 
 
 @pytest.mark.parametrize("server", [(11, 4, 1), (12, 0, 1)])
@@ -101,8 +101,8 @@ def test_files_are_only_copied_by_a_program_of_the_very_release(
 ) -> None:
     install(says, "mariadb-backup", "mariadb-backup based on MariaDB server 11.8.6-MariaDB")
     with pytest.raises(ToolMissing, match="cannot copy the files"):
-        find_backup(edition("mariadb", *server))
-    assert find_backup(edition("mariadb", 11, 8, 1)).version == "11.8.6"
+        find_backup(version("mariadb", *server))
+    assert find_backup(version("mariadb", 11, 8, 1)).version == "11.8.6"
 
 
 def test_files_are_only_prepared_by_a_program_of_their_release(says: Path) -> None:

@@ -22,9 +22,9 @@ from holdfast.sources.mysql.server.options import Options
 def test_patterns_are_of_a_name_or_of_database_and_name(
     include: tuple[str, ...], exclude: tuple[str, ...], chosen: list[str]
 ) -> None:
-    choices = Options(tables=Selection(include=include, exclude=exclude))
+    options = Options(tables=Selection(include=include, exclude=exclude))
     names = ["orders", "log_1", "log_2"]
-    assert [n for n in names if choices.wants(Relation(schema="shop", name=n))] == chosen
+    assert [n for n in names if options.wants(Relation(schema="shop", name=n))] == chosen
 
 
 def test_a_table_that_was_named_and_is_not_there_is_missed() -> None:
@@ -34,11 +34,11 @@ def test_a_table_that_was_named_and_is_not_there_is_missed() -> None:
 
 
 def test_of_several_databases_only_the_one_that_was_named_must_have_the_table() -> None:
-    choices = Options(
+    options = Options(
         databases=Selection(include=("*",)), tables=Selection(include=("orders", "shop.items"))
     )
-    assert choices.missing("wiki", set()) == []
-    assert choices.missing("shop", set()) == ["shop.items"]
+    assert options.missing("wiki", set()) == []
+    assert options.missing("shop", set()) == ["shop.items"]
 
 
 def test_views_and_routines_come_only_where_no_tables_were_named() -> None:

@@ -7,8 +7,8 @@ import pytest
 from holdfast.sources.mysql.server.privileges import Held, Need, helpful, missing, needs
 from holdfast.sources.mysql.server.session import ServerVersion
 
-MARIADB = ServerVersion(kind="mariadb", version="11.8", release=(11, 8), max_allowed_packet=1)
-MYSQL = ServerVersion(kind="mysql", version="9.7", release=(9, 7), max_allowed_packet=1)
+MARIADB = ServerVersion(kind="mariadb", number="11.8", release=(11, 8), max_allowed_packet=1)
+MYSQL = ServerVersion(kind="mysql", number="9.7", release=(9, 7), max_allowed_packet=1)
 
 
 def need(right: str, database: str = "shop") -> Need:
@@ -51,7 +51,7 @@ def test_mysql_wants_its_own_rights_for_its_own_lock() -> None:
 
 def test_each_server_calls_the_right_to_see_lag_by_its_own_name() -> None:
     older = replace(MARIADB, release=(10, 4))
-    rights = [[each.right for each in helpful(edition)] for edition in (MARIADB, older, MYSQL)]
+    rights = [[each.right for each in helpful(version)] for version in (MARIADB, older, MYSQL)]
     assert rights == [
         ["PROCESS", "SLAVE MONITOR"],
         ["PROCESS", "REPLICATION CLIENT"],
