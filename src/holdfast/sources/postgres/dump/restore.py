@@ -183,13 +183,13 @@ class ArchiveRestore:
                     )
 
     def _psql(self, server: Cluster) -> Tool:
-        return client_programs.find("psql", server.major, server.version, self.tool_folders)
+        return client_programs.find("psql", server.major, server.version, folders=self.tool_folders)
 
     def _pg_restore(self, server: Cluster, login: Login) -> PgRestore:
         """Not older than the server, nor than the pg_dump whose format it has to read."""
         made_by = Details(self._part).number(pg_dump_archive.PG_DUMP_MAJOR)
         major, version = max((made_by, str(made_by)), (server.major, server.version))
-        tool = client_programs.find("pg_restore", major, version, self.tool_folders)
+        tool = client_programs.find("pg_restore", major, version, folders=self.tool_folders)
         return PgRestore(tool=tool, login=login)
 
     def _rights(self) -> list[str]:

@@ -22,7 +22,7 @@ from holdfast.model.errors import (
 )
 from holdfast.sources.postgres.files.page import PAGE_BYTES
 from holdfast.sources.postgres.files.tree import CONTROL_FILE, LINKS, NEEDED, Seen, Tree
-from holdfast.sources.postgres.server.inspection import asking
+from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import identifier
 
@@ -70,7 +70,7 @@ def session(login: Login) -> Iterator[psycopg.Connection]:
     """A session for what the server knows of its own cluster; raises our own errors only."""
     with (
         login.session() as connection,
-        asking(connection, "the cluster's own facts", user=login.user),
+        failures.translated(connection, "the cluster's own facts", user=login.user),
     ):
         yield connection
 

@@ -247,7 +247,7 @@ class ClusterStarter:
 
     def _tool(self, name: str, major: str = "") -> str:
         major = major or self._major()
-        found = client_programs.find(name, int(major), major, ())
+        found = client_programs.find(name, int(major), major)
         if found.major != int(major):
             raise ToolMissing(
                 f"cannot start a server of version {major}: only {name} {found.version} is here",

@@ -29,7 +29,7 @@ from holdfast.sources.postgres.files.part_plan import FileLayout, FileRange, lay
 from holdfast.sources.postgres.files.snapshot import MAP_FILE, PhysicalSnapshot, told_of
 from holdfast.sources.postgres.files.tree import Entry, Seen
 from holdfast.sources.postgres.files.wal import require_segment
-from holdfast.sources.postgres.server import databases, preflight
+from holdfast.sources.postgres.server import preflight
 from holdfast.sources.postgres.server.login import Login
 
 # A file of the server, one of the repository, its folder, and one in reserve.
@@ -66,7 +66,7 @@ class PhysicalSource(Source):
         return "cluster"
 
     def lag_seconds(self) -> float | None:
-        return databases.lag_seconds(self._login)
+        return preflight.lag_seconds(self._login)
 
     def check(self) -> list[Finding]:
         with cluster.session(self._login) as connection:

@@ -57,7 +57,7 @@ from holdfast.sources.postgres.files.stream_watchers import (
     left_out,
     require_databases,
 )
-from holdfast.sources.postgres.server import client_programs, databases
+from holdfast.sources.postgres.server import client_programs, preflight
 from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.login import Login
 
@@ -250,7 +250,7 @@ class StreamSource(Source):
         )
 
     def lag_seconds(self) -> float | None:
-        return databases.lag_seconds(self._login)
+        return preflight.lag_seconds(self._login)
 
     def check(self) -> list[Finding]:
         found = self._examined()
@@ -335,4 +335,4 @@ class StreamSource(Source):
 
 
 def _tool(found: StreamFacts) -> Tool:
-    return client_programs.find(PROGRAM, found.version_number // 10000, found.version, ())
+    return client_programs.find(PROGRAM, found.version_number // 10000, found.version)

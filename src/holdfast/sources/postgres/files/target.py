@@ -71,7 +71,7 @@ def combiner(server_version: str) -> Tool:
     """The program of the server's own release: another one refuses its files. Raises
     `ToolMissing`, before anything was fetched."""
     major = int(server_version.partition(".")[0])
-    found = client_programs.find(PROGRAM, major, server_version, ())
+    found = client_programs.find(PROGRAM, major, server_version)
     if found.major != major:
         raise ToolMissing(
             f"cannot use '{found.path}' for server {server_version}: it is version {found.version}",

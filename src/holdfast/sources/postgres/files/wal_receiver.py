@@ -53,7 +53,7 @@ class PostgresWalStream:
     @contextmanager
     def receiving(self, folder: str) -> Iterator[_Receiving]:
         _, version, number = self._examined()
-        tool = client_programs.find(PROGRAM, number // 10000, version, ())
+        tool = client_programs.find(PROGRAM, number // 10000, version)
         argv = [str(tool.path), "--no-password", "--no-loop", f"--directory={folder}"]
         argv += [f"--slot={self._slot}"] if self._slot else []
         argv.append(f"--dbname={self._login.conninfo()}")

@@ -48,7 +48,12 @@ class SummedRows(ForwardingStream):
     checksum = ""
 
     def __init__(
-        self, session: psycopg.Connection, rows: PartStream, table: TablePart, summing: ContentSums
+        self,
+        session: psycopg.Connection,
+        rows: PartStream,
+        *,
+        table: TablePart,
+        summing: ContentSums,
     ) -> None:
         super().__init__(rows)
         self._session = session
@@ -162,7 +167,7 @@ class Contents:
 
 
 def contents(
-    session: psycopg.Connection, found: Facts, tables: Sequence[Table], policy: Policy
+    session: psycopg.Connection, found: Facts, tables: Sequence[Table], *, policy: Policy
 ) -> Contents:
     obstacle = content_checksum.obstacle(session)
     taken = [table for table in tables if catalog_queries.has_rows_to_take(table, found)]

@@ -149,9 +149,9 @@ def statements(connection: psycopg.Connection) -> Iterator[Buffer]:
     first = 0
     while rows := connection.execute(_DESCRIBED, [first, OBJECTS_PER_BATCH]).fetchall():
         oids = [row[0] for row in rows]
-        lines = ["BEGIN;", *(line for row in rows for line in _described(*row))]
+        lines = ["BEGIN;", *(line for row in rows for line in _described(row))]
         granted = connection.execute(_GRANTED, [oids]).fetchall()
-        lines += [line for row in granted for line in _grant(*row, owners=_owners(rows))]
+        lines += [line for row in granted for line in _grant(row, owners=_owners(rows))]
         lines += [_label(*row) for row in connection.execute(_LABELLED, [oids]).fetchall()]
         yield "\n".join([*lines, "COMMIT;", ""]).encode()
         first = oids[-1] + 1
@@ -161,7 +161,8 @@ def _owners(rows: Sequence[tuple[int, str, str | None, bool]]) -> dict[int, str]
     return {oid: owner for oid, owner, _, _ in rows}
 
 
-def _described(oid: int, owner: str, comment: str | None, has_rights: bool) -> Iterator[str]:  # noqa: FBT001  # a row
+def _described(row: tuple[int, str, str | None, bool]) -> Iterator[str]:
+    oid, owner, comment, has_rights = row
     yield f"SELECT pg_catalog.lo_create('{oid}');"
     yield f"ALTER LARGE OBJECT {oid} OWNER TO {identifier(owner)};"
     if comment is not None:
@@ -170,15 +171,8 @@ def _described(oid: int, owner: str, comment: str | None, has_rights: bool) -> I
         yield f"REVOKE ALL ON LARGE OBJECT {oid} FROM {identifier(owner)};"
 
 
-def _grant(
-    oid: int,
-    grantor: str,
-    grantee: str | None,
-    privilege: str,
-    is_grantable: bool,  # noqa: FBT001  # a row
-    *,
-    owners: dict[int, str],
-) -> Iterator[str]:
+def _grant(row: tuple[int, str, str | None, str, bool], *, owners: dict[int, str]) -> Iterator[str]:
+    oid, grantor, grantee, privilege, is_grantable = row
     to = "PUBLIC" if grantee is None else identifier(grantee)
     option = " WITH GRANT OPTION" if is_grantable else ""
     grant = f"GRANT {PRIVILEGES[privilege]} ON LARGE OBJECT {oid} TO {to}{option};"
@@ -202,7 +196,7 @@ def of_table(session: psycopg.Connection, table: TablePart, blobs: Blobs) -> Ite
     session.execute(f"DECLARE {CURSOR} NO SCROLL CURSOR FOR {_listing(table)}".encode())
     while rows := session.execute(f"FETCH {VALUES_PER_FETCH} FROM {CURSOR}".encode()).fetchall():
         for place, column, sha256, size_bytes in rows:
-            read = partial(_value, session, table, table.columns[column], place)
+            read = partial(_value, session, table, column=table.columns[column], place=place)
             blobs.keep(sha256, size_bytes, read)
         yield "".join(f"{row[2]} {row[3]}\n" for row in rows).encode()
     session.execute(f"CLOSE {CURSOR}".encode())
@@ -236,7 +230,7 @@ def _listing(table: TablePart) -> str:
 
 
 def _value(
-    session: psycopg.Connection, table: TablePart, column: str, place: str
+    session: psycopg.Connection, table: TablePart, *, column: str, place: str
 ) -> Iterator[Buffer]:
     query = (
         f"SELECT substring({identifier(column)} FROM %s FOR {PIECE_BYTES})"  # noqa: S608  # names are quoted

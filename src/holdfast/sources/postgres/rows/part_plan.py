@@ -7,8 +7,9 @@ what is small is packed, so that ten thousand tables are a few dozen parts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from holdfast.model.backup import PartKind, PartPlan, Relation
 from holdfast.ports.source import TablePlan
@@ -59,6 +60,17 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What is in the database; `long_objects` are kept one by one, all others in `slices`."""
+
+    tables: Sequence[Table]
+    sequences: Sequence[Relation]
+    slices: Sequence[Slice]
+    creation: Mapping[str, str]
+    long_objects: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartLayout:
     """The parts in the order of reading, and by a part's name what is behind it."""
 
@@ -78,39 +90,32 @@ def chunk_bytes(found: Facts, asked: int | None) -> tuple[int, str]:
     return CHUNK_BYTES, "the database has 5 GB or more"
 
 
-def lay_out(
-    found: Facts,
-    tables: Sequence[Table],
-    sequences: Sequence[Relation],
-    slices: Sequence[Slice],
-    creation: dict[str, str],
-    *,
-    shape: Shape,
-    transport: str,
-    long_objects: Sequence[int] = (),
-) -> PartLayout:
-    """The tools' parts first, then data, biggest first; `long_objects` are kept one by one.
+def lay_out(found: Facts, listing: Listing, *, shape: Shape, transport: str) -> PartLayout:
+    """The tools' parts first, then data, biggest first.
 
     pg_dump asks the catalogs of now for what a view or an index looks like, not those of the
     snapshot: the sooner it runs, the less can have changed. It has read them for both sections
     when it ends, so the second can wait.
     """
-    schema = {CREATION: json.dumps(creation), SERVER_VERSION: str(found.version_number)}
+    schema = {
+        CREATION: json.dumps(dict(listing.creation)),
+        SERVER_VERSION: str(found.version_number),
+    }
     if found.collation_version:
         schema[COLLATION_VERSION] = found.collation_version
     tools = [
         PartPlan(name="pre-data.sql", kind=PartKind.PRE_DATA, details=schema),
         PartPlan(name="globals.sql", kind=PartKind.GLOBALS),
     ]
-    taken = [table for table in tables if has_rows_to_take(table, found)]
+    taken = [table for table in listing.tables if has_rows_to_take(table, found)]
     rows = {
         plan.name: (plan, of)
         for plan, of in (
-            *_of_big_tables(found, taken, shape, transport),
+            *_of_big_tables(found, taken, shape=shape, transport=transport),
             *_of_small_tables(found, taken, shape),
         )
     }
-    objects = [_large_objects(number, each) for number, each in enumerate(slices, start=1)]
+    objects = [_large_objects(number, each) for number, each in enumerate(listing.slices, start=1)]
     bulk = [plan for plan, _ in rows.values()] + objects
     bulk.sort(key=lambda part: part.estimated_bytes, reverse=True)
     aside = dict(_with_blobs(found, taken, shape))
@@ -118,12 +123,12 @@ def lay_out(
         PartPlan(name=name, kind=PartKind.BLOBS, relation=part.relation, ancestors=part.ancestors)
         for name, part in aside.items()
     ]
-    long = _groups(found, long_objects)
+    long = _groups(found, listing.long_objects)
     blobs += [PartPlan(name=name, kind=PartKind.BLOBS) for name in long]
     return PartLayout(
-        parts=(*tools, *bulk, *blobs, *_last(found, sequences)),
+        parts=(*tools, *bulk, *blobs, *_last(found, listing.sequences)),
         tables={name: of for name, (_, of) in rows.items()},
-        slices={plan.name: each for plan, each in zip(objects, slices, strict=True)},
+        slices={plan.name: each for plan, each in zip(objects, listing.slices, strict=True)},
         long_objects=long,
         with_blobs=aside,
     )
@@ -155,22 +160,25 @@ def pages_of(table: Table, shape: Shape) -> list[Pages]:
 
 
 def _of_big_tables(
-    found: Facts, taken: Sequence[Table], shape: Shape, transport: str
+    found: Facts, taken: Sequence[Table], *, shape: Shape, transport: str
 ) -> Iterator[tuple[PartPlan, tuple[TablePart, ...]]]:
     big = [table for table in taken if not is_packed(table, shape)]
     for number, table in enumerate(big, start=1):
         whole = table.part(found.encoding, external=shape.external(table))
         ranges = pages_of(table, shape)
         name = f"data/{number:05d}-{slug(table.relation)}"
+        planned = partial(_plan, compress=not is_stored_plain(table, whole), transport=transport)
         if not ranges:
-            yield _plan(f"{name}.copy", table, whole, table.size_bytes, transport), (whole,)
+            yield planned(f"{name}.copy", whole, table.size_bytes), (whole,)
         for piece, pages in enumerate(ranges, start=1):
             part = whole.in_pages(pages)
             size_bytes = table.size_bytes // len(ranges)
-            yield _plan(f"{name}-{piece:04d}.copy", table, part, size_bytes, transport), (part,)
+            yield planned(f"{name}-{piece:04d}.copy", part, size_bytes), (part,)
 
 
-def _plan(name: str, table: Table, part: TablePart, size_bytes: int, transport: str) -> PartPlan:
+def _plan(
+    name: str, part: TablePart, size_bytes: int, *, compress: bool, transport: str
+) -> PartPlan:
     return PartPlan(
         name=name,
         kind=PartKind.DATA,
@@ -178,7 +186,7 @@ def _plan(name: str, table: Table, part: TablePart, size_bytes: int, transport: 
         ancestors=part.ancestors,
         estimated_bytes=size_bytes,
         details=part.details() | {TRANSPORT: transport},
-        compress=not is_stored_plain(table, part),
+        compress=compress,
     )
 
 
@@ -241,21 +249,21 @@ def _with_blobs(
 
 
 def table_plans(
-    found: Facts, tables: Sequence[Table], transport: Transport, shape: Shape
+    found: Facts, tables: Sequence[Table], *, transport: Transport, shape: Shape
 ) -> tuple[TablePlan, ...]:
     return tuple(
         TablePlan(
             relation=table.relation,
             estimated_bytes=table.size_bytes if has_rows_to_take(table, found) else 0,
             estimated_rows=table.estimated_rows,
-            method=_method(found, table, transport, shape),
+            method=_method(found, table, transport=transport, shape=shape),
             reason=_reason(found, table, shape),
         )
         for table in tables
     )
 
 
-def _method(found: Facts, table: Table, transport: Transport, shape: Shape) -> str:
+def _method(found: Facts, table: Table, *, transport: Transport, shape: Shape) -> str:
     if not has_rows_to_take(table, found):
         return "schema only"
     if is_packed(table, shape):

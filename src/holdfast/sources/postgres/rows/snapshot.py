@@ -26,10 +26,9 @@ from holdfast.sources.postgres.rows.transport import CopyOut, Transport
 from holdfast.sources.postgres.server import database_properties, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.client_programs import Tool
+from holdfast.sources.postgres.server.database_source import KIND
 from holdfast.sources.postgres.server.schema_dump import Globals, Schema
 from holdfast.sources.postgres.server.shared_snapshot import Exported, Sessions
-
-KIND = "postgres"
 
 Write = Callable[[psycopg.Connection, PartPlan], Iterator[Buffer]]
 """Who writes the text of a part, in a session inside the snapshot."""
@@ -139,7 +138,7 @@ class PostgresSnapshot(Snapshot):
             return self._read_text(part)
         if part.kind is PartKind.GLOBALS:
             return self._globals.read(self._endings)
-        return self._schema.read(part, self._endings)
+        return self._schema.read(part)
 
     def abort(self) -> None:
         self._endings.abort()
@@ -169,7 +168,7 @@ class PostgresSnapshot(Snapshot):
             self._lent(subject, [table.relation]) as session,
             self._reading(session, table.copy_out, subject) as stream,
         ):
-            yield SummedRows(session, stream, table, self._summing)
+            yield SummedRows(session, stream, table=table, summing=self._summing)
 
     @contextmanager
     def _read_slice(self, part: PartPlan) -> Iterator[PartStream]:

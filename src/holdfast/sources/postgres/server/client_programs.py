@@ -48,7 +48,9 @@ class Tool:
     major: int
 
 
-def find(name: str, server_major: int, server_version: str, folders: Sequence[Path]) -> Tool:
+def find(
+    name: str, server_major: int, server_version: str, *, folders: Sequence[Path] = ()
+) -> Tool:
     """The one of the server's own major version, else the oldest that is newer.
 
     Raises `ToolMissing` naming both versions. Where no `folders` are named, Debian's versioned

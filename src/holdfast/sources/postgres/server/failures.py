@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import psycopg
@@ -122,6 +124,16 @@ def reading(error: psycopg.Error, subject: str, *, gone: bool, user: str = "") -
             " and run the backup when no table is being altered",
         )
     return BackupFailed(message, hint="the server's log has the details")
+
+
+@contextmanager
+def translated(connection: psycopg.Connection, subject: str, *, user: str = "") -> Iterator[None]:
+    """A server that fails while `subject` is read: what psycopg raises, as ours."""
+    try:
+        yield
+    except psycopg.Error as error:
+        gone = session_is_gone(error, connection)
+        raise reading(error, subject, gone=gone, user=user) from error
 
 
 class LockTimedOut(BackupFailed):

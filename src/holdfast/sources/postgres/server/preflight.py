@@ -12,6 +12,7 @@ from holdfast.ports.source import Finding
 from holdfast.sources.postgres.server import catalog_queries
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.client_programs import Tool
+from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import identifier, qualified
 
 # TID range scans, idle_session_timeout and pg_read_all_data begin here.
@@ -130,9 +131,20 @@ def _and_more(count: int) -> str:
     return f" (and {count - 1} more)" if count > 1 else ""
 
 
-def lag_seconds(connection: psycopg.Connection) -> float | None:
-    """How far this standby, or the one furthest behind this primary, is."""
-    row = connection.execute(_LAG).fetchone()
+def require_snapshot(connection: psycopg.Connection) -> None:
+    """A server that lets nobody export one says so now."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        connection.execute("SELECT pg_export_snapshot()")
+
+
+def lag_seconds(login: Login) -> float | None:
+    """How far this standby, or the one furthest behind this primary, is; None if unseen."""
+    try:
+        with login.session() as connection:
+            row = connection.execute(_LAG).fetchone()
+    except (psycopg.Error, HoldfastError):
+        return None
     return float(row[0]) if row and row[0] is not None else None
 
 
@@ -142,19 +154,17 @@ def connections_free(connection: psycopg.Connection) -> int:
 
 
 def findings(
-    found: Facts, tools: Sequence[Tool], *, free: int, readable: str, own: Finding
+    connection: psycopg.Connection, found: Facts, programs: Sequence[Tool]
 ) -> list[Finding]:
-    """What was found where all is well, and what an engine has to say of its `own`."""
+    """What was found where all is well."""
     place = "a standby" if found.is_standby else "a primary"
+    tables = len(catalog_queries.lockable(connection))
+    used = ", ".join(f"{tool.path.name} {tool.version}" for tool in programs)
     return [
         Finding(subject="server", detail=f"PostgreSQL {found.version}, {place}"),
         Finding(subject="login", detail=f"'{found.login}' in database '{found.database}'"),
-        Finding(subject="grants", detail=readable),
-        Finding(
-            subject="tools",
-            detail=", ".join(f"{tool.path.name} {tool.version}" for tool in tools),
-        ),
-        Finding(subject="connections", detail=f"{free} free"),
+        Finding(subject="grants", detail=f"all {tables} tables, sequences and large objects"),
+        Finding(subject="tools", detail=used),
+        Finding(subject="connections", detail=f"{connections_free(connection)} free"),
         Finding(subject="snapshot", detail="can be exported"),
-        own,
     ]

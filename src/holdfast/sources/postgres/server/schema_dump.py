@@ -61,7 +61,9 @@ class Globals:
 
     def read(self, endings: Cancellation) -> AbstractContextManager[Dump]:
         subject = f"globals of database '{self._found.database}'"
-        return dumped(self._argv(), self._login, subject, endings, after=self._of_everybody)
+        return dumped(
+            self._argv(), self._login, subject=subject, endings=endings, after=self._of_everybody
+        )
 
     def _argv(self) -> list[str]:
         # Its own default is to log in to the database `postgres`, which may be closed to us.
@@ -79,17 +81,25 @@ class Schema:
     """The definitions, inside the snapshot."""
 
     def __init__(
-        self, login: Login, *, pg_dump: Tool, snapshot: str, found: Facts, archive: SchemaArchive
+        self,
+        login: Login,
+        *,
+        pg_dump: Tool,
+        snapshot: str,
+        found: Facts,
+        archive: SchemaArchive,
+        endings: Cancellation,
     ) -> None:
         self._login = of_its_own(login)
         self._pg_dump = pg_dump
         self._snapshot = snapshot
         self._found = found
         self._archive = archive
+        self._endings = endings
         self._thread: threading.Thread | None = None
         self._failed: HoldfastError | None = None
 
-    def begin(self, held: psycopg.Connection, endings: Cancellation) -> None:
+    def begin(self, held: psycopg.Connection) -> None:
         """Have pg_dump lock all tables before anybody can queue for one: it goes on by itself.
 
         Raises `LockTimedOut` where somebody did before.
@@ -98,7 +108,7 @@ class Schema:
 
         def run() -> None:
             try:
-                self._archive.descriptor(lambda: self._dumping(subject, endings))
+                self._archive.descriptor(lambda: self._dumping(subject))
             except HoldfastError as error:
                 self._failed = error
 
@@ -109,29 +119,35 @@ class Schema:
             raise self._failed
 
     def end(self) -> None:
-        """Wait for what `begin` began; whoever has `endings` says when."""
+        """Nothing of what `begin` began goes on."""
+        self._endings.abort()
         if self._thread is not None:
             self._thread.join()
 
     @contextmanager
-    def read(self, part: PartPlan, endings: Cancellation) -> Iterator[Dump]:
+    def read(self, part: PartPlan) -> Iterator[Dump]:
         subject = f"{part.kind.value} of database '{self._found.database}'"
-        archive = self._archived(subject, endings)
+        archive = self._archived(subject)
         argv = self._pg_restore_argv(part.kind, archive)
-        with dumped(argv, self._login, subject, endings, pass_fds=(archive,)) as dump:
+        with self._dumped(argv, subject, pass_fds=(archive,)) as dump:
             yield dump
 
-    def _archived(self, subject: str, endings: Cancellation) -> int:
+    def _archived(self, subject: str) -> int:
         """pg_dump locks every table for itself: it is tried again while somebody is in the way."""
         waiting = Queue(self._login)
         while True:
             try:
-                return self._archive.descriptor(lambda: self._dumping(subject, endings))
+                return self._archive.descriptor(lambda: self._dumping(subject))
             except LockTimedOut:
                 waiting.wait()
 
-    def _dumping(self, subject: str, endings: Cancellation) -> AbstractContextManager[Dump]:
-        return dumped(self._pg_dump_argv(), self._login, subject, endings)
+    def _dumping(self, subject: str) -> AbstractContextManager[Dump]:
+        return self._dumped(self._pg_dump_argv(), subject)
+
+    def _dumped(
+        self, argv: Sequence[str], subject: str, *, pass_fds: Sequence[int] = ()
+    ) -> AbstractContextManager[Dump]:
+        return dumped(argv, self._login, subject=subject, endings=self._endings, pass_fds=pass_fds)
 
     def _pg_dump_argv(self) -> list[str]:
         return [
@@ -208,9 +224,9 @@ class Dump(PartStream):
 def dumped(
     argv: Sequence[str],
     login: Login,
+    *,
     subject: str,
     endings: Cancellation,
-    *,
     pass_fds: Sequence[int] = (),
     after: bytes = b"",
 ) -> Iterator[Dump]:

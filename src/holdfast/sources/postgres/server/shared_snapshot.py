@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -22,6 +23,7 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.server import catalog_queries, failures
 from holdfast.sources.postgres.server.catalog_queries import Named
+from holdfast.sources.postgres.server.failures import LockTimedOut
 from holdfast.sources.postgres.server.locks import Queue, locked
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import literal, qualified
@@ -44,6 +46,8 @@ SELECT pg_current_snapshot()::text,
        clock_timestamp()
 """
 _EXPORT = _SEEN.replace("SELECT", "SELECT pg_export_snapshot(),", 1)
+
+Begun = TypeVar("Begun")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +105,30 @@ def rejoin_snapshot(
         raise psycopg.OperationalError("the server does not know its own snapshot")
     seen, xmin, xmax, lsn, taken_at = row
     return Exported(name=name, seen=seen, xmin=xmin, xmax=xmax, lsn=lsn, taken_at=taken_at)
+
+
+def begun_under_snapshot(
+    held: psycopg.Connection,
+    login: Login,
+    *,
+    take: Callable[[], Exported],
+    begin: Callable[[Exported], Begun],
+) -> tuple[Exported, Begun]:
+    """The snapshot that `take` takes in `held`, and what `begin` has begun under it.
+
+    A session that queues for an exclusive lock is let in as soon as all who have a lock are done;
+    and whoever comes later waits behind it. So all who will read have their locks by the end of
+    this; where somebody was quicker, all is let go and done again.
+    """
+    waiting = Queue(login)
+    while True:
+        exported = take()
+        try:
+            return exported, begin(exported)
+        except LockTimedOut:
+            # Whoever queues is behind us: what we hold would never be let go otherwise.
+            held.execute("ROLLBACK")
+            waiting.wait()
 
 
 def _oids(tables: Sequence[Named]) -> set[int]:
@@ -173,14 +201,14 @@ class Sessions:
     def lent(self, subject: str, tables: Sequence[Relation] = ()) -> Iterator[psycopg.Connection]:
         """One session for `subject`, in which `tables` can be read without waiting for anybody."""
         with self._any(subject) as connection:
-            with _translated(connection, subject):
+            with failures.translated(connection, subject):
                 can_read = _can_read(connection, tables)
             if can_read:
                 yield connection
                 return
         events.info("read_through_holder", what=subject)
         with self._turn:
-            with _translated(self._held, subject):
+            with failures.translated(self._held, subject):
                 self._held.execute(f"SAVEPOINT {_READ}".encode())
             # Whatever becomes of the read, the transaction with the snapshot and its locks goes on.
             with afterwards(_take_back, self._held, subject):
@@ -247,14 +275,5 @@ def _can_read(connection: psycopg.Connection, tables: Sequence[Relation]) -> boo
 
 def _take_back(held: psycopg.Connection, subject: str) -> None:
     if not held.closed:
-        with _translated(held, subject):
+        with failures.translated(held, subject):
             held.execute(f"ROLLBACK TO SAVEPOINT {_READ}; RELEASE SAVEPOINT {_READ}".encode())
-
-
-@contextmanager
-def _translated(connection: psycopg.Connection, subject: str) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        gone = failures.session_is_gone(error, connection)
-        raise failures.reading(error, subject, gone=gone) from error

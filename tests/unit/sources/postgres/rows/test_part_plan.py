@@ -9,7 +9,7 @@ import pytest
 from holdfast.model.backup import PartKind, PartPlan, Relation
 from holdfast.sources.postgres.rows import part_plan
 from holdfast.sources.postgres.rows.long_values import Slice
-from holdfast.sources.postgres.rows.part_plan import PartLayout, Shape
+from holdfast.sources.postgres.rows.part_plan import Listing, PartLayout, Shape
 from holdfast.sources.postgres.rows.transport import Wire
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
 from holdfast.sources.postgres.server.table_part import Pages
@@ -90,13 +90,15 @@ def laid_out(
 ) -> PartLayout:
     return part_plan.lay_out(
         found or facts(),
-        tables,
-        sequences,
-        slices,
-        {},
+        Listing(
+            tables=tables,
+            sequences=sequences,
+            slices=slices,
+            creation={},
+            long_objects=long_objects,
+        ),
         shape=shape,
         transport="fifo",
-        long_objects=long_objects,
     )
 
 
@@ -133,7 +135,9 @@ def test_what_does_not_become_smaller_is_not_compressed_in_any_of_its_ranges() -
     made = laid_out([pictures, table("words", 2 * MIB)])
     data = [part for part in made.parts if part.kind is PartKind.DATA]
     assert [part.compress for part in data] == [False, False, False, True]
-    (plan, _) = part_plan.table_plans(facts(), [pictures, table("words")], Wire("asked for"), SHAPE)
+    (plan, _) = part_plan.table_plans(
+        facts(), [pictures, table("words")], transport=Wire("asked for"), shape=SHAPE
+    )
     assert plan.method.endswith("3 ranges, not compressed")
     assert plan.reason == "mostly long bytea, and a sample of it does not become smaller"
 
@@ -211,7 +215,7 @@ def test_rows_that_live_elsewhere_are_planned_but_no_part() -> None:
     standby = facts(is_standby=True)
     tables = [table("far", 7, is_foreign=True), table("brief", 7, is_unlogged=True)]
     assert not laid_out(tables, found=standby).tables
-    plans = part_plan.table_plans(standby, tables, Wire("asked for"), SHAPE)
+    plans = part_plan.table_plans(standby, tables, transport=Wire("asked for"), shape=SHAPE)
     assert [(plan.method, plan.estimated_bytes) for plan in plans] == [("schema only", 0)] * 2
     assert plans[0].reason == "its rows live on another server"
     assert plans[1].reason == "a standby has no rows of unlogged tables"
@@ -225,13 +229,17 @@ def test_binary_is_chosen_only_where_long_bytea_rules_and_every_type_is_stable()
         table("texts", size, toast_bytes=60 * MIB),
         table("odd", size, toast_bytes=60 * MIB, bytea_columns=("id",), is_stable_in_binary=False),
     ]
-    plans = part_plan.table_plans(facts(), [long, *others], Wire("asked for"), SHAPE)
+    plans = part_plan.table_plans(
+        facts(), [long, *others], transport=Wire("asked for"), shape=SHAPE
+    )
     assert [plan.method for plan in plans] == [
         "copy binary over wire",
         *(["copy text over wire"] * 3),
     ]
     assert "twice the bytes" in plans[0].reason
-    (latin,) = part_plan.table_plans(facts(encoding="LATIN1"), [long], Wire("asked for"), SHAPE)
+    (latin,) = part_plan.table_plans(
+        facts(encoding="LATIN1"), [long], transport=Wire("asked for"), shape=SHAPE
+    )
     assert latin.method == "copy text over wire"
 
 
@@ -242,7 +250,7 @@ def test_the_plan_says_what_is_split_packed_and_kept_aside() -> None:
         table("tiny", 10),
         table("files", 50 * MIB, toast_bytes=49 * MIB, bytea_columns=("body",)),
     ]
-    plans = part_plan.table_plans(facts(), tables, Wire("asked for"), shape)
+    plans = part_plan.table_plans(facts(), tables, transport=Wire("asked for"), shape=shape)
     assert [plan.method for plan in plans] == [
         "copy text over wire, 4 ranges",
         "copy text over wire, packed",

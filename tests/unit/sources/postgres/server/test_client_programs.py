@@ -39,13 +39,13 @@ def test_the_servers_own_version_is_chosen_else_the_next_newer(
     tmp_path: Path, versions: tuple[str, ...], server: int, chosen: str
 ) -> None:
     folders = installed(tmp_path, *versions)
-    assert client_programs.find("pg_dump", server, f"{server}.0", folders).version == chosen
+    assert client_programs.find("pg_dump", server, f"{server}.0", folders=folders).version == chosen
 
 
 def test_a_tool_that_is_too_old_is_refused_with_both_versions(tmp_path: Path) -> None:
     folders = installed(tmp_path, "13.9", "15.3")
     with pytest.raises(ToolMissing) as caught:
-        client_programs.find("pg_dump", 17, "17.2", folders)
+        client_programs.find("pg_dump", 17, "17.2", folders=folders)
     assert caught.value.message == (
         f"cannot use '{tmp_path}/15.3/pg_dump' for server 17.2: it is version 15.3,"
         " older than the server"
@@ -55,7 +55,7 @@ def test_a_tool_that_is_too_old_is_refused_with_both_versions(tmp_path: Path) ->
 
 def test_a_tool_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ToolMissing, match="cannot run 'pg_dump': it is not installed"):
-        client_programs.find("pg_dump", 17, "17.2", [tmp_path])
+        client_programs.find("pg_dump", 17, "17.2", folders=[tmp_path])
 
 
 HEAD = b"--\n-- PostgreSQL database dump\n--\n\n"

@@ -1,0 +1,223 @@
+"""A PostgreSQL database as a source of parts, whichever engine reads it.
+
+What a backup asks of its server, in which order, and how it begins stands here once; an engine
+adds what it would do with the tables, and how it reads them under the snapshot.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from holdfast.model.backup import Consistency, Selection, Server
+from holdfast.model.errors import DatabaseUnreachable
+from holdfast.ports.source import Blobs, Finding, Snapshot, Source, SourcePlan, TablePlan
+from holdfast.runtime.cleanup import afterwards
+from holdfast.sources.postgres.server import (
+    catalog_queries,
+    client_programs,
+    cluster,
+    database_properties,
+    failures,
+    preflight,
+)
+from holdfast.sources.postgres.server.catalog_queries import Facts, Table
+from holdfast.sources.postgres.server.client_programs import Tool
+from holdfast.sources.postgres.server.locks import in_the_way, waits
+from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, Login
+from holdfast.sources.postgres.server.schema_dump import Globals
+
+APPLICATION_NAME = "holdfast"
+KIND = "postgres"
+# Templates hold nothing but defaults.
+_DATABASES = """
+SELECT datname::text FROM pg_database WHERE datallowconn AND NOT datistemplate
+ORDER BY pg_database_size(oid) DESC, datname
+"""
+
+
+class Programs(NamedTuple):
+    """Those that know the server."""
+
+    pg_dump: Tool
+    pg_dumpall: Tool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A backup that begins: `held` will hold its snapshot, `stack` ends what it opens besides."""
+
+    held: psycopg.Connection
+    found: Facts
+    programs: Programs
+    stack: ExitStack
+    workers: int
+    blobs: Blobs | None
+    rejoin: str
+
+
+# Two with the same settings are two all the same; and a connection string may hold a password.
+@dataclass(kw_only=True, eq=False, repr=False)
+class DatabaseSource(Source):
+    """`tool_folders` replaces the search for the client programs. With a `selection` it stands for
+    all databases of the server that fit.
+    """
+
+    dsn: str
+    password: str | None = None
+    application_name: str = APPLICATION_NAME
+    tool_folders: Sequence[Path] = ()
+    lock_wait_seconds: int = LOCK_WAIT_SECONDS
+    selection: Selection | None = None
+    login: Login = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.login = Login.parse(
+            self.dsn,
+            password=self.password,
+            application_name=self.application_name,
+            lock_wait_seconds=self.lock_wait_seconds,
+        )
+
+    @abstractmethod
+    def _choice(self, connection: psycopg.Connection, found: Facts) -> Finding:
+        """What the engine chooses to do here, and why; raises where it cannot have it."""
+
+    @abstractmethod
+    def _planned(
+        self,
+        connection: psycopg.Connection,
+        found: Facts,
+        listed: Sequence[Table],
+        *,
+        locked: Collection[int],
+    ) -> tuple[Sequence[TablePlan], Sequence[str]]:
+        """What it would do with each table, and what else it has to say; of those that are
+        `locked` it asks nothing."""
+
+    @abstractmethod
+    def _begun(self, opening: Opening) -> Snapshot:
+        """Take the snapshot, or rejoin it, with all who will read under it. Raises what
+        `ports.source.Source.open` raises."""
+
+    @property
+    def database(self) -> str:
+        return self.login.database
+
+    def databases(self) -> Sequence[Self]:
+        """Biggest first. Raises `DatabaseUnreachable` where none fits."""
+        if self.selection is None:
+            return [self]
+        login = self.login
+        if "dbname" not in login.settings:
+            login = login.in_database(cluster.MAINTENANCE[0])
+        with login.session() as connection:
+            names = self.selection.of(str(row[0]) for row in connection.execute(_DATABASES))
+        if not names:
+            raise DatabaseUnreachable(
+                "cannot find a database to back up: none has a name that was asked for",
+                hint="see databases and exclude_databases of the job; psql --list shows the names",
+            )
+        return [
+            replace(self, dsn=make_conninfo(self.dsn, dbname=name), selection=None)
+            for name in names
+        ]
+
+    def lag_seconds(self) -> float | None:
+        return preflight.lag_seconds(self.login)
+
+    def connections_free(self) -> int:
+        with self._asking() as connection:
+            return preflight.connections_free(connection)
+
+    def check(self) -> list[Finding]:
+        with self._asking() as connection:
+            found = self._examined(connection)
+            programs = self._programs(found)
+            preflight.require_snapshot(connection)
+            return [
+                *preflight.findings(connection, found, programs),
+                self._choice(connection, found),
+            ]
+
+    def plan(self) -> SourcePlan:
+        with self._asking() as connection:
+            found = catalog_queries.facts(connection)
+            blockers = in_the_way(connection)
+            locked = [each.oid for each in blockers]
+            listed = catalog_queries.tables(connection, locked=locked)
+            tables, notes = self._planned(connection, found, listed, locked=locked)
+            return SourcePlan(
+                server=Server(kind=KIND, version=found.version, database=found.database),
+                tables=tuple(tables),
+                consistency=Consistency.SNAPSHOT,
+                notes=(*notes, *not_taken(connection, found, listed), *waits(blockers)),
+            )
+
+    @contextmanager
+    def open(
+        self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
+    ) -> Iterator[Snapshot]:
+        with self.login.session() as held, ExitStack() as stack:
+            with self._translated(held):
+                found = self._examined(held)
+                opening = Opening(
+                    held=held,
+                    found=found,
+                    programs=self._programs(found),
+                    stack=stack,
+                    workers=workers,
+                    blobs=blobs,
+                    rejoin=rejoin,
+                )
+                snapshot = self._begun(opening)
+            with afterwards(snapshot.abort):
+                yield snapshot
+
+    def _globals_of(self, opening: Opening) -> Globals:
+        return Globals(
+            self.login,
+            pg_dumpall=opening.programs.pg_dumpall,
+            found=opening.found,
+            of_everybody=database_properties.settings_of_everybody(opening.held),
+        )
+
+    @contextmanager
+    def _asking(self) -> Iterator[psycopg.Connection]:
+        """A session of its own for questions."""
+        with self.login.session() as connection, self._translated(connection):
+            yield connection
+
+    def _translated(self, connection: psycopg.Connection) -> AbstractContextManager[None]:
+        """A server that fails while it is asked about itself."""
+        subject = f"the catalogs of database '{self.login.database}'"
+        return failures.translated(connection, subject, user=self.login.user)
+
+    def _examined(self, connection: psycopg.Connection) -> Facts:
+        """Raises `Unsupported`, or `GrantMissing` for the first right that is missing."""
+        found = catalog_queries.facts(connection)
+        preflight.require_supported(found)
+        preflight.require_grants(connection, found)
+        return found
+
+    def _programs(self, found: Facts) -> Programs:
+        return Programs(
+            *(
+                client_programs.find(name, found.major, found.version, folders=self.tool_folders)
+                for name in Programs._fields
+            )
+        )
+
+
+def not_taken(
+    connection: psycopg.Connection, found: Facts, listed: Sequence[Table]
+) -> tuple[str, ...]:
+    """What the backup will not hold, in words."""
+    return (*catalog_queries.notes(found, listed), *catalog_queries.hidden(connection))
