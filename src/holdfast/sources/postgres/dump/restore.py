@@ -1,16 +1,12 @@
-"""One restore of an artefact of pg_dump under way."""
+"""Bringing back what pg_dump has written: by pg_restore, psql, or statement by statement."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-
-import psycopg
 
 from holdfast.model.backup import Part, PartKind, Relation
-from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
+from holdfast.model.errors import RestoreFailed, Unsupported, VerifyFailed
 from holdfast.model.part_details import Details
 from holdfast.model.restore import FailedObject, Proven, Restored
 from holdfast.ports.target import RestoreRequest
@@ -26,84 +22,82 @@ from holdfast.sources.postgres.dump.pg_restore import (
 )
 from holdfast.sources.postgres.dump.plain_sql import PlainRestore
 from holdfast.sources.postgres.restore import selection
-from holdfast.sources.postgres.restore.existing_tables import require_all_or_none
-from holdfast.sources.postgres.restore.restore import Restore
-from holdfast.sources.postgres.restore.staging_database import content, staged
-from holdfast.sources.postgres.server import client_programs, failures, sql_text
-from holdfast.sources.postgres.server.client_programs import Tool
+from holdfast.sources.postgres.restore.existing_tables import require_fillable
+from holdfast.sources.postgres.restore.sequence import Brought, DatabaseRestore
+from holdfast.sources.postgres.server import client_programs, sql_text
 from holdfast.sources.postgres.server.cluster import Cluster
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.sql_text import Statement, qualified
+from holdfast.sources.postgres.server.sql_text import Statement
 
-UNDEFINED = ("42P01", "3F000")
 # Workers of pg_restore make what needs no table while rows are loaded: a domain's constraint that
 # is NOT VALID refuses rows that were there before it.
 _SECTIONS: tuple[tuple[str, ...], ...] = (("pre-data", "data"), ("post-data",))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArchiveRestore:
-    """What every step needs; `steps` are those that it shares with backups of the native engine.
+class ArchiveRestore(DatabaseRestore):
+    """pg_dump counts no rows, so nothing can be counted against: that every byte is the one that
+    was stored, and that the tool met no error, is the proof."""
 
-    pg_dump counts no rows, so nothing can be counted against: that every byte is the one that
-    was stored, and that the tool met no error, is the proof.
-    """
-
-    steps: Restore
-    tool_folders: Sequence[Path] = ()
-
-    def run(self, server: Cluster, maintenance: Login, creation: Mapping[str, str]) -> Restored:
+    def require_possible(self) -> None:
         self._refuse_what_plain_sql_cannot()
-        wanted = _wanted(self._part, self._request)
-        if self._request.data_only or (wanted and content(server, self._login)):
-            require_all_or_none(self._request)
-            self._rows_only(server, wanted)
-            return Restored()
-        with staged(
-            server,
-            self._login,
-            creation,
-            overwrite=self._request.overwrite,
-            before=lambda: self.steps.definitions.restore_globals(server, maintenance),
-        ) as login:
-            return replace(self, steps=self.steps.into(login)).everything(server, wanted)
+        _wanted(self._part, self.request)
 
-    def everything(self, server: Cluster, wanted: Sequence[Listed]) -> Restored:
-        if not self._request.keep_going:
-            self.steps.definitions.rehearse(PartKind.GRANTS, self._login)
-        unloaded: tuple[FailedObject, ...] = ()
+    def bring(self, login: Login, server: Cluster) -> Brought:
         if self._form == pg_dump_archive.PLAIN:
-            unloaded = self._from_plain_sql(server)
+            unloaded = self._from_plain_sql(login, server)
         else:
-            unloaded = self._from_archive(server, wanted)
-        self.steps.progress.part_done(self._part.name)
-        return self.steps.finished(unloaded)
+            unloaded = self._from_archive(login, server)
+        self.progress.part_done(self._part.name)
+        return Brought(unloaded=unloaded)
 
-    def _from_plain_sql(self, server: Cluster) -> tuple[FailedObject, ...]:
-        with self.steps.stored.proven(self._part) as proven:
-            if not self._request.keep_going:
-                self._by_psql(server, proven)
+    def bring_rows(self, server: Cluster) -> Restored:
+        if self.request.overwrite:
+            raise Unsupported(
+                "cannot replace rows: a backup of engine tools only adds them",
+                hint="empty the tables first, or restore into a new database",
+            )
+        wanted = _wanted(self._part, self.request)
+        self._require_empty(wanted or pg_dump_archive.tables_in(self._part))
+        pg_restore = self._pg_restore(self.login, server)
+        # One transaction is one session, whatever the number of workers.
+        with self._at_hand(workers=1) as at_hand:
+            options = ["--single-transaction", "--data-only"]
+            if not self.request.triggers:
+                options.append("--disable-triggers")
+            chosen = ""
+            if wanted:
+                listed = pg_restore.contents(at_hand)
+                chosen = only_rows_of(listed, {table.oid for table in wanted})
+            pg_restore.restore(at_hand, options, contents=chosen)
+        self.progress.part_done(self._part.name)
+        return Restored()
+
+    def _from_plain_sql(self, login: Login, server: Cluster) -> tuple[FailedObject, ...]:
+        with self.stored.proven(self._part) as proven:
+            if not self.request.keep_going:
+                self._by_psql(proven, login, server)
                 return ()
-            with self._login.hasty.patient.session() as session:
-                definer = self.steps.definitions.definer(session, PartKind.ARCHIVE)
+            with login.session() as session:
+                definer = self.definitions.definer(session, PartKind.ARCHIVE)
                 restore = PlainRestore(session, proven, definer)
                 restore.run()
                 return tuple(restore.unloaded)
 
-    def _by_psql(self, server: Cluster, proven: Proven) -> None:
+    def _by_psql(self, proven: Proven, login: Login, server: Cluster) -> None:
+        psql = client_programs.find("psql", server.major, server.version, folders=self.tool_folders)
         try:
-            client_programs.run_psql(self._psql(server), self._login.hasty, proven)
+            client_programs.run_psql(psql, login, proven)
         except RestoreFailed as error:
             raise hinted(error) from error.__cause__
 
-    def _from_archive(self, server: Cluster, wanted: Sequence[Listed]) -> tuple[FailedObject, ...]:
-        pg_restore = self._pg_restore(server, self._login.hasty)
-        with self._at_hand(workers=self._request.workers) as at_hand:
+    def _from_archive(self, login: Login, server: Cluster) -> tuple[FailedObject, ...]:
+        pg_restore = self._pg_restore(login, server)
+        with self._at_hand(workers=self.request.workers) as at_hand:
             chosen = ""
-            if wanted:
+            if wanted := _wanted(self._part, self.request):
                 listed = pg_restore.contents(at_hand)
                 chosen = with_rows_of(listed, {table.oid for table in wanted})
-            if self._request.keep_going:
+            if self.request.keep_going:
                 return self._part_by_part(pg_restore, at_hand, chosen)
             for sections in _SECTIONS if at_hand.workers > 1 else ((),):
                 options = [*self._rights(), *(f"--section={section}" for section in sections)]
@@ -119,45 +113,24 @@ class ArchiveRestore:
             options = [f"--section={section}", *self._rights()]
             return sql_text.statements(pg_restore.script(at_hand, options, contents=chosen))
 
-        self.steps.carry_out(statements_of("pre-data"))
+        self.make(statements_of("pre-data"), pg_restore.login)
         names = {table.oid: table.relation for table in pg_dump_archive.tables_in(self._part)}
         unloaded = pg_restore.rows(at_hand, contents=chosen, names=names)
-        self.steps.carry_out(statements_of("post-data"))
+        self.make(statements_of("post-data"), pg_restore.login)
         return unloaded
-
-    def _rows_only(self, server: Cluster, wanted: Sequence[Listed]) -> None:
-        """Into tables that stand already, with their constraints: all rows or none."""
-        if self._request.overwrite:
-            raise Unsupported(
-                "cannot replace rows: a backup of engine tools only adds them",
-                hint="empty the tables first, or restore into a new database",
-            )
-        self._require_empty(wanted or pg_dump_archive.tables_in(self._part))
-        pg_restore = self._pg_restore(server, self._login)
-        # One transaction is one session, whatever the number of workers.
-        with self._at_hand(workers=1) as at_hand:
-            options = ["--single-transaction", "--data-only"]
-            if not self._request.triggers:
-                options.append("--disable-triggers")
-            chosen = ""
-            if wanted:
-                listed = pg_restore.contents(at_hand)
-                chosen = only_rows_of(listed, {table.oid for table in wanted})
-            pg_restore.restore(at_hand, options, contents=chosen)
-        self.steps.progress.part_done(self._part.name)
 
     @contextmanager
     def _at_hand(self, *, workers: int) -> Iterator[DumpArchive]:
         part = self._part
         with (
-            self.steps.stored.proven(part) as proven,
+            self.stored.proven(part) as proven,
             pg_restore.at_hand(proven, size_bytes=part.plain_bytes, workers=workers) as at_hand,
         ):
             events.info("pg_restore reads the dump", workers=at_hand.workers, reason=at_hand.reason)
             yield at_hand
 
     def _refuse_what_plain_sql_cannot(self) -> None:
-        request = self._request
+        request = self.request
         for asked, what in (
             (bool(request.tables), "single tables"),
             (request.data_only, "rows alone"),
@@ -173,19 +146,17 @@ class ArchiveRestore:
                 )
 
     def _require_empty(self, tables: Sequence[Listed]) -> None:
-        with self._login.session() as connection:
+        with self.login.session() as session:
             for table in tables:
-                if _has_rows(connection, table, self._login.database):
-                    raise TargetNotEmpty(
-                        f"cannot restore table '{table.relation}' into database"
-                        f" '{self._login.database}': it holds rows",
-                        hint="empty it first, or restore into a new database",
-                    )
+                require_fillable(
+                    session,
+                    table.relation,
+                    into=self.login.described,
+                    may_hold_rows=False,
+                    hint="empty it first, or restore into a new database",
+                )
 
-    def _psql(self, server: Cluster) -> Tool:
-        return client_programs.find("psql", server.major, server.version, folders=self.tool_folders)
-
-    def _pg_restore(self, server: Cluster, login: Login) -> PgRestore:
+    def _pg_restore(self, login: Login, server: Cluster) -> PgRestore:
         """Not older than the server, nor than the pg_dump whose format it has to read."""
         made_by = Details(self._part).number(pg_dump_archive.PG_DUMP_MAJOR)
         major, version = max((made_by, str(made_by)), (server.major, server.version))
@@ -193,7 +164,7 @@ class ArchiveRestore:
         return PgRestore(tool=tool, login=login)
 
     def _rights(self) -> list[str]:
-        request = self._request
+        request = self.request
         return [
             option
             for option, is_wanted in (
@@ -205,16 +176,8 @@ class ArchiveRestore:
         ]
 
     @property
-    def _request(self) -> RestoreRequest:
-        return self.steps.request
-
-    @property
-    def _login(self) -> Login:
-        return self.steps.login
-
-    @property
     def _part(self) -> Part:
-        found = selection.of_kind(self._request.parts, PartKind.ARCHIVE)
+        found = selection.of_kind(self.request.parts, PartKind.ARCHIVE)
         if len(found) != 1:
             raise VerifyFailed(f"cannot trust a backup of {len(found)} dumps: one is what it has")
         return found[0]
@@ -243,16 +206,3 @@ def _wanted(part: Part, request: RestoreRequest) -> list[Listed]:
 def _is_called(relation: Relation, asked: Relation) -> bool:
     """Who asks may not know where the schema ends, or whether there is only one such name."""
     return str(relation) == str(asked) or (not asked.schema and relation.name == asked.name)
-
-
-def _has_rows(connection: psycopg.Connection, table: Listed, database: str) -> bool:
-    statement = f"SELECT FROM ONLY {qualified(table.relation)} LIMIT 1"  # quoted name
-    try:
-        return connection.execute(statement.encode()).fetchone() is not None
-    except psycopg.Error as error:
-        if error.sqlstate in UNDEFINED:
-            raise TargetNotEmpty(
-                f"cannot restore into database '{database}': it has no table '{table.relation}'",
-                hint="restore into a new database, or create the table there first",
-            ) from error
-        raise failures.restoring(failures.said(error), f"table '{table.relation}'") from error

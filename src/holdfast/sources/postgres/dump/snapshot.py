@@ -13,12 +13,12 @@ from holdfast.model.backup import Consistency, PartKind, PartPlan, Server
 from holdfast.ports.source import PartStream, Snapshot
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.sources.postgres.dump.pg_dump_archive import DumpProcess
-from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS
 from holdfast.sources.postgres.rows.snapshot import Texts
 from holdfast.sources.postgres.server import database_properties
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.database_source import KIND
+from holdfast.sources.postgres.server.login import CANCEL_SECONDS
 from holdfast.sources.postgres.server.schema_dump import Globals
 from holdfast.sources.postgres.server.shared_snapshot import Exported
 

@@ -7,18 +7,18 @@ exists stays.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import psycopg
 
 from holdfast.model.backup import Part, PartKind
-from holdfast.model.restore import Proven, StoredParts
+from holdfast.model.restore import StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects
-from holdfast.sources.postgres.restore import selection
+from holdfast.sources.postgres.restore import definitions, selection
 from holdfast.sources.postgres.restore.definitions import Definer
 from holdfast.sources.postgres.server import sql_text
 from holdfast.sources.postgres.server.cluster import Cluster
@@ -69,14 +69,23 @@ class DefinitionParts:
             return
         for part in selection.of_kind(self.request.parts, PartKind.GLOBALS):
             with self.stored.proven(part) as proven:
-                _restore_globals(
-                    proven,
-                    server,
-                    maintenance,
-                    self.failed,
-                    tablespaces=self.request.tablespaces,
+                existing = Existing(
+                    roles=server.existing_roles(),
+                    tablespaces=server.existing_tablespaces(),
+                    settings=server.settings_of_everybody(),
                 )
+                found = missing(sql_text.statements(proven.text()), existing)
+                self._make_globals(list(found), maintenance)
             self.progress.part_done(part.name)
+
+    def _make_globals(self, found: Sequence[Statement], maintenance: Login) -> None:
+        """Roles all or none, then tablespaces, which no transaction can hold."""
+        with maintenance.session() as session:
+            definer = Definer(session, self.failed, unnamed=UNNAMED)
+            with nullcontext() if self.failed.keep_going else session.transaction():
+                definer.run(each for each in found if not _is_of_tablespace(each))
+            if self.request.tablespaces:
+                definer.run(each for each in found if _is_of_tablespace(each))
 
     def rehearse(self, kind: PartKind, login: Login) -> None:
         """What runs last must not be the first to say, hours later, that a role is missing."""
@@ -88,13 +97,12 @@ class DefinitionParts:
             ):
                 self.definer(session, kind).run(_for(session, part, found))
 
-    @contextmanager
-    def statements_of(self, kind: PartKind) -> Iterator[Iterable[Statement]]:
-        for part in selection.of_kind(self.request.parts, kind)[:1]:
+    def usual_path(self) -> str:
+        """The statement that looks names up as a session of the database does."""
+        for part in selection.of_kind(self.request.parts, PartKind.GRANTS)[:1]:
             with self.statements_of_part(part) as found:
-                yield found
-            return
-        yield ()
+                return definitions.usual_path(found)
+        return definitions.usual_path(())
 
     @contextmanager
     def statements_of_part(self, part: Part) -> Iterator[Iterable[Statement]]:
@@ -128,29 +136,6 @@ class Existing:
     roles: Collection[str]
     tablespaces: Collection[str]
     settings: Collection[str] = ()
-
-
-def _restore_globals(
-    proven: Proven,
-    server: Cluster,
-    login: Login,
-    failed: FailedObjects,
-    *,
-    tablespaces: bool,
-) -> None:
-    """Roles all or none, then tablespaces, which no transaction can hold."""
-    existing = Existing(
-        roles=server.existing_roles(),
-        tablespaces=server.existing_tablespaces(),
-        settings=server.settings_of_everybody(),
-    )
-    found = list(missing(sql_text.statements(proven.text()), existing))
-    with login.session() as session:
-        definer = Definer(session, failed, unnamed=UNNAMED)
-        with nullcontext() if failed.keep_going else session.transaction():
-            definer.run(each for each in found if not _is_of_tablespace(each))
-        if tablespaces:
-            definer.run(each for each in found if _is_of_tablespace(each))
 
 
 def missing(found: Iterable[Statement], existing: Existing) -> Iterator[Statement]:

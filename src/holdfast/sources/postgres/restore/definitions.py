@@ -7,7 +7,7 @@ runs in another session, or much later from a script.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -44,6 +44,9 @@ _FOREIGN_KEY = re.compile(
 )
 
 _MAKES = re.compile(rf"CREATE |ALTER TABLE (?:ONLY )?{NAME}\.{NAME}\s+ADD CONSTRAINT ")
+_PATH = re.compile(r'ALTER DATABASE :"DBNAME" SET "search_path" TO (?P<path>.*);$', re.DOTALL)
+# One object may have waited for another that failed.
+ROUNDS = 5
 
 Settings = dict[str, str]
 """The statement that was the last to set each thing."""
@@ -194,6 +197,50 @@ class Definer:
             before.append(self._authorization)
             after.append("RESET SESSION AUTHORIZATION;")
         return "\n".join([*before, text, *after])
+
+
+def usual_path(settings: Iterable[Statement]) -> str:
+    """The statement that looks names up as a session of the database does."""
+    for statement in settings:
+        if found := _PATH.match(statement.text):
+            return f"SET search_path TO {found['path']}"
+    return "RESET search_path"
+
+
+def tried_again(
+    session: psycopg.Connection, failed: Sequence[FailedObject], *, path: str
+) -> tuple[FailedObject, ...]:
+    """Those that cannot be made either once all else is there, and with names looked up as usual.
+
+    A dump is restored with an empty search path. What calls a function of the database by its
+    bare name, in a body or an expression, never works so: it does under the `path` that the
+    database, or the role, has anyway. Only where a restore keeps going: else it ends at what a
+    stock restore ends at.
+    """
+    for statement in (PREAMBLE, path):
+        session.execute(statement.encode())
+    left = list(failed)
+    for _ in range(ROUNDS):
+        before = len(left)
+        left = [still for each in left if (still := _made(session, each))]
+        if len(left) in (0, before):
+            break
+    return tuple(left)
+
+
+def _made(session: psycopg.Connection, failed: FailedObject) -> FailedObject | None:
+    """None once it is made."""
+    if not failed.statement:
+        return failed
+    try:
+        session.execute(failed.statement.encode("utf-8", errors="surrogateescape"))
+    except psycopg.Error as error:
+        if failures.ends_all(error, session):
+            raise failures.restoring(
+                failures.said(error), f"{failed.kind} '{failed.name}'"
+            ) from error
+        return failed
+    return None
 
 
 def settings_before(found: Iterable[Statement]) -> Iterator[tuple[Statement, Settings]]:

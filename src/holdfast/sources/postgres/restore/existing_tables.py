@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import psycopg
 
 from holdfast.model.backup import Part, Relation
-from holdfast.model.errors import HoldfastError, Unsupported
+from holdfast.model.errors import HoldfastError, TargetNotEmpty, Unsupported
 from holdfast.model.restore import RestoredTable
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
@@ -34,6 +34,10 @@ NO_TRIGGERS = "SET LOCAL session_replication_role = replica"
 _REFERRED = ("23503", "23001")
 _USUAL_PATH = """
 SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path'
+"""
+_TABLE = """
+SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 """
 _PARTITIONS = """
 SELECT n.nspname::text, c.relname::text
@@ -214,6 +218,34 @@ def require_all_or_none(request: RestoreRequest) -> None:
             "cannot keep going with rows for tables that stand: all of them come, or none",
             hint="leave --keep-going out, or restore into a new database and copy from there",
         )
+
+
+def require_fillable(
+    connection: psycopg.Connection,
+    relation: Relation,
+    *,
+    into: str,
+    may_hold_rows: bool,
+    hint: str,
+) -> None:
+    """Raises `TargetNotEmpty` where the table is not there, or holds rows that it may not."""
+    if connection.execute(_TABLE, [relation.schema, relation.name]).fetchone() is None:
+        raise TargetNotEmpty(
+            f"cannot restore into {into}: it has no table '{relation}'",
+            hint="restore into a new database, or create the table there first",
+        )
+    if not may_hold_rows and _has_rows(connection, relation):
+        raise TargetNotEmpty(
+            f"cannot restore table '{relation}' into {into}: it holds rows", hint=hint
+        )
+
+
+def _has_rows(connection: psycopg.Connection, relation: Relation) -> bool:
+    statement = f"SELECT FROM ONLY {qualified(relation)} LIMIT 1"  # quoted name
+    try:
+        return connection.execute(statement.encode()).fetchone() is not None
+    except psycopg.Error as error:
+        raise failures.restoring(failures.said(error), f"table '{relation}'") from error
 
 
 def _told(wrong: Sequence[RestoredTable]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -17,7 +17,7 @@ from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.postgres.restore import selection
-from holdfast.sources.postgres.restore.rows import BY_ROWS, Piece, Rows, RowsIn
+from holdfast.sources.postgres.restore.rows import BY_ROWS, Packs, Piece, Rows, RowsIn
 from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
@@ -98,7 +98,7 @@ class Loader:
                 for piece in self._wanted(batch.part)
             ]
         except (psycopg.Error, EOFError, RestoreFailed) as error:
-            raise hinted(restoring(under_way.subject, error)) from error
+            raise hinted(failures.restoring_rows(under_way.subject, error)) from error
         with self._lock:
             self.unloaded += under_way.met
         self._progress.part_done(batch.part.name)
@@ -122,7 +122,7 @@ class Loader:
         except (psycopg.Error, EOFError, RestoreFailed) as error:
             if not self._keeps_going or self._ends_all(connection, error):
                 raise
-            met = restoring(under_way.subject, error)
+            met = failures.restoring_rows(under_way.subject, error)
             under_way.met.append(Unloaded(part=batch.part, piece=piece, error=met))
 
     def _ends_all(self, connection: psycopg.Connection, error: Exception) -> bool:
@@ -164,13 +164,35 @@ class _UnderWay:
         return f"table '{self.piece.relation}'"
 
 
-def restoring(subject: str, error: Exception) -> HoldfastError:
-    """What stopped the rows of `subject`, as an error of ours."""
-    if isinstance(error, HoldfastError):
-        return error
-    if isinstance(error, psycopg.Error):
-        return failures.restoring(failures.said(error), subject)
-    return failures.restoring(f"its part is cut short: {error}", subject)
+def tried_again(
+    session: psycopg.Connection, rows_in: RowsIn, unloaded: Sequence[Unloaded], *, path: str
+) -> list[Unloaded]:
+    """Those that cannot be loaded either once all tables are there, and with names looked up as
+    usual: `path` is the statement for that."""
+    packs = Packs(rows_in.stored)
+    session.execute(path.encode())
+    return [
+        replace(each, error=error)
+        for each in unloaded
+        if (error := _loaded(session, each, rows_in=rows_in, packs=packs))
+    ]
+
+
+def _loaded(
+    session: psycopg.Connection, unloaded: Unloaded, *, rows_in: RowsIn, packs: Packs
+) -> RestoreFailed | None:
+    """Why its rows cannot be loaded; None once they are."""
+    if isinstance(unloaded.error, VerifyFailed):
+        return RestoreFailed(unloaded.error.message, hint=unloaded.error.hint)
+    subject = f"table '{unloaded.piece.relation}'"
+    try:
+        with session.transaction(), packs.opened(unloaded.part, unloaded.piece) as found:
+            rows_in.fill(session, unloaded.piece, found)
+    except (psycopg.Error, EOFError, RestoreFailed) as error:
+        if isinstance(error, psycopg.Error) and failures.ends_all(error, session):
+            raise failures.restoring_rows(subject, error) from error
+        return RestoreFailed(failures.restoring_rows(subject, error).message)
+    return None
 
 
 def counted(

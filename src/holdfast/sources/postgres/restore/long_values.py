@@ -9,9 +9,16 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from holdfast.model.errors import VerifyFailed
-from holdfast.model.restore import OpenBlob
+from holdfast.model.backup import Part, PartKind
+from holdfast.model.errors import RestoreFailed, VerifyFailed
+from holdfast.model.restore import FailedObject, OpenBlob, StoredParts
+from holdfast.ports.run import Progress
+from holdfast.ports.target import RestoreRequest
+from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.packing import StreamCutter
+from holdfast.sources.postgres.restore.session_pool import SessionPool
+from holdfast.sources.postgres.server import failures
+from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.table_part import External
 
 # Neighbouring pages are written together: a call costs far more than a page does.
@@ -29,6 +36,49 @@ END = -1
 _INDEXED = re.compile(rb"(?P<oid>[0-9]{1,10}) (?P<sha256>[0-9a-f]{64}) [0-9]{1,19}")
 
 SHA256_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargeObjects:
+    """What large objects hold, brought in side by side; the objects themselves are there."""
+
+    request: RestoreRequest
+    stored: StoredParts
+    progress: Progress
+    failed: FailedObjects
+
+    def load(self, parts: Iterable[Part], login: Login) -> None:
+        """Biggest first."""
+        biggest = sorted(parts, key=lambda part: part.plain_bytes, reverse=True)
+        SessionPool(login, self._put).run(biggest, workers=self.request.workers)
+
+    def _put(self, session: psycopg.Connection, part: Part) -> None:
+        try:
+            with self.stored.proven(part) as proven, session.transaction():
+                if part.kind is PartKind.BLOBS:
+                    if self.request.open_blob is None:
+                        raise RestoreFailed("cannot restore large objects: no blobs are at hand")
+                    put_blobs(session, proven, self.request.open_blob)
+                else:
+                    found = put_rows(session, proven)
+                    if found != part.rows:
+                        raise RestoreFailed(
+                            f"cannot restore '{part.name}': {part.rows} pages were stored,"
+                            f" {found} arrived"
+                        )
+        except (psycopg.Error, RestoreFailed, VerifyFailed, EOFError) as error:
+            self._met(session, part, error)
+        self.progress.part_done(part.name)
+
+    def _met(self, session: psycopg.Connection, part: Part, error: Exception) -> None:
+        ours = failures.restoring_rows(f"'{part.name}'", error)
+        if isinstance(error, psycopg.Error) and failures.ends_all(error, session):
+            raise ours from error
+        ours.__cause__ = error
+        failed = FailedObject(
+            kind="large objects", name=part.name, statement="", cause=ours.message
+        )
+        self.failed.met(failed, ours)
 
 
 @dataclass
@@ -71,7 +121,7 @@ def put_blobs(session: psycopg.Connection, lines: Iterable[bytes], open_blob: Op
         with open_blob(named["sha256"].decode()) as pieces:
             start = 0
             for piece in pieces:
-                _lo_put(session, int(named["oid"]), start, piece)
+                _lo_put(session, int(named["oid"]), start=start, data=piece)
                 start += len(piece)
         count += 1
     return count
@@ -112,10 +162,10 @@ def _sane(size_bytes: int) -> int:
 
 def _put(session: psycopg.Connection, run: _Run) -> None:
     if run.pieces:
-        _lo_put(session, run.oid, run.start, b"".join(run.pieces))
+        _lo_put(session, run.oid, start=run.start, data=b"".join(run.pieces))
 
 
-def _lo_put(session: psycopg.Connection, oid: int, start: int, data: bytes) -> None:
+def _lo_put(session: psycopg.Connection, oid: int, *, start: int, data: bytes) -> None:
     session.execute("SELECT lo_put(%s::oid, %s::bigint, %b)", [oid, start, data])
 
 

@@ -9,11 +9,15 @@ the constraints before them: what a function's body rests on no catalog knows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from holdfast.sources.postgres.restore.definitions import Settings, settings_before
+import psycopg
+
+from holdfast.sources.postgres.restore.definitions import Definer, Settings, settings_before
+from holdfast.sources.postgres.restore.session_pool import SessionPool
+from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import NAME, Statement
 
 _CONSTRAINT = re.compile(
@@ -51,6 +55,54 @@ class Step:
 
     works: tuple[Work, ...]
     alone: bool
+
+
+def carry_out(
+    found: Iterable[Statement],
+    login: Login,
+    *,
+    definer: Callable[[psycopg.Connection], Definer],
+    workers: int,
+) -> None:
+    """Definitions in their order, indexes side by side; each session has a `definer` of its own."""
+    with login.session() as session:
+        serial = definer(session)
+        for step in steps(found):
+            if step.alone:
+                for work in step.works:
+                    _do(serial, work)
+            else:
+                _side_by_side(step, login, definer=definer, workers=workers)
+
+
+def _side_by_side(
+    step: Step,
+    login: Login,
+    *,
+    definer: Callable[[psycopg.Connection], Definer],
+    workers: int,
+) -> None:
+    definers: dict[int, Definer] = {}
+
+    def prepare(session: psycopg.Connection) -> None:
+        definers[id(session)] = definer(session)
+
+    def make(session: psycopg.Connection, work: Work) -> None:
+        _do(definers[id(session)], work)
+
+    crew = SessionPool(
+        login,
+        make,
+        prepare=prepare,
+        known_by=lambda work: work.number,
+        needs=lambda work: work.needs,
+    )
+    crew.run(step.works, workers=workers)
+
+
+def _do(definer: Definer, work: Work) -> None:
+    definer.take_on(work.settings)
+    definer.run(work.statements)
 
 
 def steps(found: Iterable[Statement]) -> Iterator[Step]:

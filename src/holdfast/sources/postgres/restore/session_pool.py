@@ -11,8 +11,7 @@ from typing import Generic, TypeVar
 import psycopg
 
 from holdfast.runtime.cleanup import Cancellation, noted_on
-from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS
-from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.login import CANCEL_SECONDS, Login
 
 Item = TypeVar("Item")
 # An end from outside wakes nobody who waits for another worker.

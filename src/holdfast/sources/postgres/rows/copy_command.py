@@ -18,10 +18,10 @@ from holdfast.model.backup import Buffer
 from holdfast.model.errors import BackupFailed
 from holdfast.ports.source import PartStream
 from holdfast.sources.postgres.server import failures
+from holdfast.sources.postgres.server.login import CANCEL_SECONDS
 
 # Long enough to cost nothing, short enough that an abort is felt at once on a dead network.
 POLL_MILLISECONDS = 500
-CANCEL_SECONDS = 5.0
 IDLE_POLLS_AFTER_CANCEL = 10
 
 DESTINATION = "STDOUT"

@@ -20,13 +20,14 @@ from holdfast.sources.postgres.rows.checksummed_rows import (
     CopyPack,
     SummedRows,
 )
-from holdfast.sources.postgres.rows.copy_command import CANCEL_SECONDS, CopyCommand
+from holdfast.sources.postgres.rows.copy_command import CopyCommand
 from holdfast.sources.postgres.rows.part_plan import PartLayout
 from holdfast.sources.postgres.rows.transport import CopyOut, Transport
 from holdfast.sources.postgres.server import database_properties, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.database_source import KIND
+from holdfast.sources.postgres.server.login import CANCEL_SECONDS
 from holdfast.sources.postgres.server.schema_dump import Globals, Schema
 from holdfast.sources.postgres.server.shared_snapshot import Exported, Sessions
 

@@ -162,6 +162,15 @@ def restoring(cause: str, subject: str) -> RestoreFailed:
     return RestoreFailed(f"cannot restore {subject}: {one_line(cause)}", hint=_restore_hint(cause))
 
 
+def restoring_rows(subject: str, error: Exception) -> HoldfastError:
+    """What stopped the rows of `subject`, as an error of ours."""
+    if isinstance(error, HoldfastError):
+        return error
+    if isinstance(error, psycopg.Error):
+        return restoring(said(error), subject)
+    return restoring(f"its part is cut short: {error}", subject)
+
+
 def _restore_hint(cause: str) -> str:
     if _NO_ROLE.search(cause):
         return "create the role first, or pass --globals to restore the roles of the backup"

@@ -190,6 +190,10 @@ class Login:
         port = self.settings.get("port")
         return f"{host}:{port}" if port else host
 
+    @property
+    def described(self) -> str:
+        return f"database '{self.database}' on '{self.server}'"
+
     def conninfo(self) -> str:
         """For argument lists: everything but the password."""
         return make_conninfo(**self.settings)

@@ -1,0 +1,166 @@
+"""Bringing back what the built-in engine has stored: definitions by statements, rows by COPY.
+
+Constraints, indexes and triggers come after the rows, so no order of tables matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+
+from holdfast.model.backup import Part, PartKind, Relation
+from holdfast.model.restore import Restored
+from holdfast.sources.postgres.restore import (
+    content_check,
+    existing_tables,
+    foreign_keys,
+    load,
+    rows,
+    selection,
+)
+from holdfast.sources.postgres.restore.content_check import ContentCheck
+from holdfast.sources.postgres.restore.existing_tables import ExistingTables
+from holdfast.sources.postgres.restore.load import Loader, Unloaded
+from holdfast.sources.postgres.restore.long_values import LargeObjects
+from holdfast.sources.postgres.restore.rows import Piece, RowsIn
+from holdfast.sources.postgres.restore.sequence import Brought, DatabaseRestore
+from holdfast.sources.postgres.server import sql_text
+from holdfast.sources.postgres.server.cluster import Cluster
+from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.sql_text import Statement
+from holdfast.sources.postgres.server.table_part import TablePart
+
+
+class BuiltInRestore(DatabaseRestore):
+    """Every table that is loaded is counted, and held against its checksum where it has one."""
+
+    def require_possible(self) -> None:
+        selection.data_parts(self.request)
+        for piece in selection.pieces(selection.of_kind(self.request.parts, PartKind.DATA)):
+            TablePart.of(piece)
+
+    def bring(self, login: Login, server: Cluster) -> Brought:  # noqa: ARG002  # no program is needed
+        self.definitions.carry_out(PartKind.PRE_DATA, login)
+        unloaded = self._load(login)
+        self.definitions.carry_out(PartKind.SEQUENCES, login)
+        self._large_objects(login)
+        self._post_data(login)
+        check = self._content_check(without={each.piece.relation for each in unloaded})
+        check.run(login, workers=self.request.workers)
+        check.tell(self.failed)
+        return Brought(
+            tables=check.with_found(load.counted(self.request, unloaded)),
+            unloaded=tuple(each.failed for each in unloaded),
+            notes=tuple(check.notes),
+        )
+
+    def bring_rows(self, server: Cluster) -> Restored:  # noqa: ARG002  # no program is needed
+        check = self._content_check(whole=True)
+        with self.login.session() as session:
+            for _, piece in self._pieces():
+                table = TablePart.of(piece)
+                existing_tables.require_fillable(
+                    session,
+                    table.load_through or table.relation,
+                    into=self.login.described,
+                    may_hold_rows=self.request.overwrite or not table.owns_every_row,
+                    hint="restore into a new database, or pass --overwrite to replace its rows",
+                )
+        with self._rows_in(self.login) as rows_in, self.login.session() as session:
+            standing = ExistingTables(
+                rows_in=rows_in,
+                login=self.login,
+                progress=self.progress,
+                pieces=self._pieces(),
+                replaces=self.request.overwrite,
+                check=check,
+            )
+            notes = standing.run(session)
+        if self.request.data_only and not self.request.tables:
+            self.definitions.carry_out(PartKind.SEQUENCES, self.login)
+            self._large_objects(self.login)
+        return Restored(
+            tables=check.with_found(load.counted(self.request)), notes=(*notes, *check.notes)
+        )
+
+    def _content_check(
+        self, *, without: AbstractSet[Relation | None] = frozenset(), whole: bool = False
+    ) -> ContentCheck:
+        """Of all tables that are loaded; if `whole`, of those with no rows but the backup's."""
+        wanted = {piece.relation for _, piece in self._pieces()} - without
+        named = {relation for relation in wanted if relation is not None}
+        found = content_check.summed(self.request.parts, named)
+        return ContentCheck([each for each in found if each.owns_every_row or not whole])
+
+    @contextmanager
+    def _rows_in(self, login: Login) -> Iterator[RowsIn]:
+        with rows.chosen(login.connect) as inward:
+            yield RowsIn(request=self.request, stored=self.stored, inward=inward)
+
+    def _pieces(self) -> list[tuple[Part, Piece]]:
+        return [
+            (part, piece)
+            for part in selection.data_parts(self.request)
+            for piece in selection.pieces([part])
+            if selection.is_wanted(piece, self.request)
+        ]
+
+    def _load(self, login: Login) -> list[Unloaded]:
+        """Whatever refers to another table already, as an extension's tables may, comes first."""
+        with self._rows_in(login) as rows_in:
+            before = self._bound_already(login)
+            tables = frozenset(piece.relation for _, piece in before if piece.relation)
+            if before:
+                with login.session() as session:
+                    ExistingTables(
+                        rows_in=rows_in,
+                        login=login,
+                        progress=self.progress,
+                        pieces=before,
+                        replaces=True,
+                        check=ContentCheck(()),
+                    ).run(session)
+            loader = Loader(login, rows_in, self.progress, without=tables)
+            loader.load(selection.data_parts(self.request), workers=self.request.workers)
+            if not loader.unloaded:
+                return []
+            with login.session() as session:
+                return load.tried_again(
+                    session, rows_in, loader.unloaded, path=self.definitions.usual_path()
+                )
+
+    def _bound_already(self, login: Login) -> list[tuple[Part, Piece]]:
+        with login.session() as session:
+            keys = foreign_keys.of_database(session)
+        bound = {relation for key in keys for relation in key.tables | key.others}
+        return [(part, piece) for part, piece in self._pieces() if piece.relation in bound]
+
+    def _large_objects(self, login: Login) -> None:
+        """First what they are, then, side by side, what they hold."""
+        parts = selection.of_kind(self.request.parts, PartKind.LARGE_OBJECTS)
+        for part in parts:
+            if not part.details.get("format"):
+                self.definitions.carry_out_part(part, login)
+        held = [part for part in parts if part.details.get("format")]
+        held += [
+            part
+            for part in selection.of_kind(self.request.parts, PartKind.BLOBS)
+            if part.relation is None
+        ]
+        LargeObjects(
+            request=self.request, stored=self.stored, progress=self.progress, failed=self.failed
+        ).load(held, login)
+
+    def _post_data(self, login: Login) -> None:
+        """A foreign key to a table without its rows could not be made."""
+        filled = selection.filled_relations(self.request)
+        for part in selection.of_kind(self.request.parts, PartKind.POST_DATA):
+            with self.definitions.statements_of_part(part) as found:
+                wanted: Iterable[Statement] = found
+                if self.request.tables:
+                    wanted = sql_text.without_foreign_keys(
+                        found, unless=lambda table, other: {table, other} <= filled
+                    )
+                self.make(wanted, login)
+            self.progress.part_done(part.name)

@@ -1,0 +1,150 @@
+"""One restore of a PostgreSQL database, whichever engine made its backup.
+
+What is looked at, made, loaded and checked in which order stands here once; an engine adds how
+it brings its own definitions and rows back. Whoever opens the parts counts their bytes; we only
+say which parts are done.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from holdfast.model.backup import PartKind
+from holdfast.model.errors import Unsupported
+from holdfast.model.restore import FailedObject, Restored, RestoredTable, StoredParts
+from holdfast.ports.run import Progress
+from holdfast.ports.target import RestoreRequest
+from holdfast.sources.failed_objects import FailedObjects
+from holdfast.sources.postgres.restore import definitions, post_data, selection
+from holdfast.sources.postgres.restore.definition_parts import DefinitionParts
+from holdfast.sources.postgres.restore.definitions import PREAMBLE, Definer
+from holdfast.sources.postgres.restore.existing_tables import require_all_or_none
+from holdfast.sources.postgres.restore.staging_database import (
+    analyze,
+    content,
+    make_durable,
+    staged,
+)
+from holdfast.sources.postgres.server import cluster
+from holdfast.sources.postgres.server.cluster import Cluster
+from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.sql_text import Statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """What an engine has brought back: its tables, rows that did not come, what is to be known."""
+
+    tables: tuple[RestoredTable, ...] = ()
+    unloaded: tuple[FailedObject, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class DatabaseRestore(ABC):
+    """The steps that all engines share; `login` leads to the database that was asked for.
+
+    With `tables`, a database that is missing or empty gets the whole schema, the rows of those
+    tables, and every foreign key whose both sides are complete; one that is not empty gets only
+    the rows, into tables that must be there and hold none. With `data_only` any database gets
+    only rows.
+    """
+
+    def __init__(
+        self,
+        request: RestoreRequest,
+        stored: StoredParts,
+        progress: Progress,
+        *,
+        login: Login,
+        tool_folders: Sequence[Path] = (),
+    ) -> None:
+        self.request = request
+        self.stored = stored
+        self.progress = progress
+        self.login = login
+        self.tool_folders = tool_folders
+        self.failed = FailedObjects(keep_going=request.keep_going)
+        self.definitions = DefinitionParts(
+            request=request, stored=stored, progress=progress, failed=self.failed
+        )
+
+    @abstractmethod
+    def require_possible(self) -> None:
+        """Refuse what this backup cannot bring back, before anything is dropped or half filled."""
+
+    @abstractmethod
+    def bring(self, login: Login, server: Cluster) -> Brought:
+        """Definitions and rows into the database of `login`, which is empty and nobody else's."""
+
+    @abstractmethod
+    def bring_rows(self, server: Cluster) -> Restored:
+        """Rows into tables that stand already, with whatever constraints and triggers they have:
+        all of them, or none."""
+
+    def run(self) -> Restored:
+        """Raises what `ports.target.Target.restore` raises."""
+        request = self.request
+        self.require_possible()
+        creation = selection.creation_options(request)
+        with cluster.connected(self.login, beside=self.login.database) as (server, maintenance):
+            self._require_version(server)
+            if request.data_only or (request.tables and content(server, self.login)):
+                require_all_or_none(request)
+                return self.bring_rows(server)
+            with staged(
+                server,
+                self.login,
+                creation,
+                overwrite=request.overwrite,
+                before=lambda: self.definitions.restore_globals(server, maintenance),
+            ) as login:
+                return self._everything(login, server)
+
+    def _everything(self, login: Login, server: Cluster) -> Restored:
+        """Into an empty database. Its own settings come last: they may keep even us out."""
+        # Nobody else is in a new database: whoever waits for a lock waits for one of us.
+        hasty = login.hasty.patient
+        if not self.failed.keep_going:
+            self.definitions.rehearse(PartKind.GRANTS, hasty)
+        brought = self.bring(hasty, server)
+        with hasty.session() as session:
+            differences = selection.differences(session, self.request)
+        unanalyzed = analyze(hasty, workers=self.request.workers)
+        self.definitions.carry_out(PartKind.GRANTS, hasty)
+        failed = self._tried_again(hasty)
+        make_durable(login)
+        return Restored(
+            tables=brought.tables,
+            failed=(*brought.unloaded, *failed),
+            preamble=PREAMBLE,
+            notes=(*brought.notes, *differences, *unanalyzed),
+        )
+
+    def _tried_again(self, login: Login) -> tuple[FailedObject, ...]:
+        failed = self.failed.take()
+        if not failed:
+            return ()
+        with login.session() as session:
+            return definitions.tried_again(session, failed, path=self.definitions.usual_path())
+
+    def make(self, found: Iterable[Statement], login: Login) -> None:
+        """Definitions in their order, indexes side by side."""
+
+        def definer(session: psycopg.Connection) -> Definer:
+            return self.definitions.definer(session, PartKind.POST_DATA)
+
+        post_data.carry_out(found, login, definer=definer, workers=self.request.workers)
+
+    def _require_version(self, server: Cluster) -> None:
+        made_by = selection.server_version(self.request) // 10000
+        if made_by > server.major:
+            raise Unsupported(
+                f"cannot restore into {self.login.described}: it runs version {server.version},"
+                f" the backup was made by version {made_by}",
+                hint=f"restore into a server of version {made_by} or later",
+            )
