@@ -14,8 +14,8 @@ from psycopg.conninfo import make_conninfo
 from holdfast.model.backup import PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, Unsupported
 from holdfast.ports.source import Snapshot
-from holdfast.sources.postgres.rows.pipe import PREFIX
 from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.rows.transport import PREFIX
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.equality import checksums, dump
 from tests.support.loop import bring_back, keep

@@ -11,9 +11,11 @@ from holdfast.model.backup import PartKind
 from holdfast.model.restore import Restored, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest, Target
+from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.dump.restore import ArchiveRestore
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.built_in import BuiltInRestore
+from holdfast.sources.postgres.restore.selection import RestoreContext
 from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, Login
 
 APPLICATION_NAME = "holdfast-restore"
@@ -44,8 +46,12 @@ class PostgresTarget(Target):
         return self._login.described
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
+        context = RestoreContext(
+            request=request,
+            stored=stored,
+            progress=progress,
+            failed=FailedObjects(keep_going=request.keep_going),
+        )
         is_archive = bool(selection.of_kind(request.parts, PartKind.ARCHIVE))
         engine = ArchiveRestore if is_archive else BuiltInRestore
-        return engine(
-            request, stored, progress, login=self._login, tool_folders=self._tool_folders
-        ).run()
+        return engine(context, login=self._login, tool_folders=self._tool_folders).run()

@@ -20,8 +20,8 @@ from holdfast.sources.postgres.rows.part_plan import COLLATION_VERSION, CREATION
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres.server.client_programs import Tool
-from holdfast.sources.postgres.server.locks import TRY_SECONDS
 from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.preflight import TRY_SECONDS
 from holdfast.sources.postgres.server.schema_dump import Dump, of_its_own, wait_for_locks
 from holdfast.sources.postgres.server.sql_text import slug
 

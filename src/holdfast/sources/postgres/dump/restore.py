@@ -24,8 +24,8 @@ from holdfast.sources.postgres.dump.plain_sql import PlainRestore
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.existing_tables import require_fillable
 from holdfast.sources.postgres.restore.sequence import Brought, DatabaseRestore
+from holdfast.sources.postgres.restore.staging_database import Cluster
 from holdfast.sources.postgres.server import client_programs, sql_text
-from holdfast.sources.postgres.server.cluster import Cluster
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import Statement
 
@@ -47,7 +47,7 @@ class ArchiveRestore(DatabaseRestore):
             unloaded = self._from_plain_sql(login, server)
         else:
             unloaded = self._from_archive(login, server)
-        self.progress.part_done(self._part.name)
+        self.context.progress.part_done(self._part.name)
         return Brought(unloaded=unloaded)
 
     def bring_rows(self, server: Cluster) -> Restored:
@@ -69,11 +69,11 @@ class ArchiveRestore(DatabaseRestore):
                 listed = pg_restore.contents(at_hand)
                 chosen = only_rows_of(listed, {table.oid for table in wanted})
             pg_restore.restore(at_hand, options, contents=chosen)
-        self.progress.part_done(self._part.name)
+        self.context.progress.part_done(self._part.name)
         return Restored()
 
     def _from_plain_sql(self, login: Login, server: Cluster) -> tuple[FailedObject, ...]:
-        with self.stored.proven(self._part) as proven:
+        with self.context.stored.proven(self._part) as proven:
             if not self.request.keep_going:
                 self._by_psql(proven, login, server)
                 return ()
@@ -113,17 +113,17 @@ class ArchiveRestore(DatabaseRestore):
             options = [f"--section={section}", *self._rights()]
             return sql_text.statements(pg_restore.script(at_hand, options, contents=chosen))
 
-        self.make(statements_of("pre-data"), pg_restore.login)
+        self.definitions.make(statements_of("pre-data"), pg_restore.login)
         names = {table.oid: table.relation for table in pg_dump_archive.tables_in(self._part)}
         unloaded = pg_restore.rows(at_hand, contents=chosen, names=names)
-        self.make(statements_of("post-data"), pg_restore.login)
+        self.definitions.make(statements_of("post-data"), pg_restore.login)
         return unloaded
 
     @contextmanager
     def _at_hand(self, *, workers: int) -> Iterator[DumpArchive]:
         part = self._part
         with (
-            self.stored.proven(part) as proven,
+            self.context.stored.proven(part) as proven,
             pg_restore.at_hand(proven, size_bytes=part.plain_bytes, workers=workers) as at_hand,
         ):
             events.info("pg_restore reads the dump", workers=at_hand.workers, reason=at_hand.reason)

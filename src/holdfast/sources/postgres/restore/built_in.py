@@ -12,21 +12,21 @@ from contextlib import contextmanager
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.restore import Restored
 from holdfast.sources.postgres.restore import (
-    content_check,
     existing_tables,
-    foreign_keys,
+    final_checks,
     load,
+    other_tables,
     rows,
     selection,
 )
-from holdfast.sources.postgres.restore.content_check import ContentCheck
 from holdfast.sources.postgres.restore.existing_tables import ExistingTables
+from holdfast.sources.postgres.restore.final_checks import ContentCheck
 from holdfast.sources.postgres.restore.load import Loader, Unloaded
 from holdfast.sources.postgres.restore.long_values import LargeObjects
 from holdfast.sources.postgres.restore.rows import Piece, RowsIn
 from holdfast.sources.postgres.restore.sequence import Brought, DatabaseRestore
+from holdfast.sources.postgres.restore.staging_database import Cluster
 from holdfast.sources.postgres.server import sql_text
-from holdfast.sources.postgres.server.cluster import Cluster
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import Statement
 from holdfast.sources.postgres.server.table_part import TablePart
@@ -48,7 +48,7 @@ class BuiltInRestore(DatabaseRestore):
         self._post_data(login)
         check = self._content_check(without={each.piece.relation for each in unloaded})
         check.run(login, workers=self.request.workers)
-        check.tell(self.failed)
+        check.tell(self.context.failed)
         return Brought(
             tables=check.with_found(load.counted(self.request, unloaded)),
             unloaded=tuple(each.failed for each in unloaded),
@@ -71,7 +71,6 @@ class BuiltInRestore(DatabaseRestore):
             standing = ExistingTables(
                 rows_in=rows_in,
                 login=self.login,
-                progress=self.progress,
                 pieces=self._pieces(),
                 replaces=self.request.overwrite,
                 check=check,
@@ -90,13 +89,13 @@ class BuiltInRestore(DatabaseRestore):
         """Of all tables that are loaded; if `whole`, of those with no rows but the backup's."""
         wanted = {piece.relation for _, piece in self._pieces()} - without
         named = {relation for relation in wanted if relation is not None}
-        found = content_check.summed(self.request.parts, named)
+        found = final_checks.summed(self.request.parts, named)
         return ContentCheck([each for each in found if each.owns_every_row or not whole])
 
     @contextmanager
     def _rows_in(self, login: Login) -> Iterator[RowsIn]:
         with rows.chosen(login.connect) as inward:
-            yield RowsIn(request=self.request, stored=self.stored, inward=inward)
+            yield RowsIn(context=self.context, inward=inward)
 
     def _pieces(self) -> list[tuple[Part, Piece]]:
         return [
@@ -116,12 +115,11 @@ class BuiltInRestore(DatabaseRestore):
                     ExistingTables(
                         rows_in=rows_in,
                         login=login,
-                        progress=self.progress,
                         pieces=before,
                         replaces=True,
                         check=ContentCheck(()),
                     ).run(session)
-            loader = Loader(login, rows_in, self.progress, without=tables)
+            loader = Loader(login, rows_in, without=tables)
             loader.load(selection.data_parts(self.request), workers=self.request.workers)
             if not loader.unloaded:
                 return []
@@ -132,7 +130,7 @@ class BuiltInRestore(DatabaseRestore):
 
     def _bound_already(self, login: Login) -> list[tuple[Part, Piece]]:
         with login.session() as session:
-            keys = foreign_keys.of_database(session)
+            keys = other_tables.of_database(session)
         bound = {relation for key in keys for relation in key.tables | key.others}
         return [(part, piece) for part, piece in self._pieces() if piece.relation in bound]
 
@@ -148,9 +146,7 @@ class BuiltInRestore(DatabaseRestore):
             for part in selection.of_kind(self.request.parts, PartKind.BLOBS)
             if part.relation is None
         ]
-        LargeObjects(
-            request=self.request, stored=self.stored, progress=self.progress, failed=self.failed
-        ).load(held, login)
+        LargeObjects(context=self.context).load(held, login)
 
     def _post_data(self, login: Login) -> None:
         """A foreign key to a table without its rows could not be made."""
@@ -162,5 +158,5 @@ class BuiltInRestore(DatabaseRestore):
                     wanted = sql_text.without_foreign_keys(
                         found, unless=lambda table, other: {table, other} <= filled
                     )
-                self.make(wanted, login)
-            self.progress.part_done(part.name)
+                self.definitions.make(wanted, login)
+            self.context.progress.part_done(part.name)

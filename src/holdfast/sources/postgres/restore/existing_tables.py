@@ -14,18 +14,20 @@ from dataclasses import dataclass
 import psycopg
 
 from holdfast.model.backup import Part, Relation
-from holdfast.model.errors import HoldfastError, TargetNotEmpty, Unsupported
+from holdfast.model.errors import HoldfastError, TargetNotEmpty
 from holdfast.model.restore import RestoredTable
-from holdfast.ports.run import Progress
-from holdfast.ports.target import RestoreRequest
-from holdfast.sources.postgres.restore import foreign_keys
-from holdfast.sources.postgres.restore.content_check import ContentCheck, different
-from holdfast.sources.postgres.restore.foreign_keys import ForeignKey, Order
+from holdfast.sources.postgres.restore import other_tables
+from holdfast.sources.postgres.restore.final_checks import ContentCheck, different
+from holdfast.sources.postgres.restore.other_tables import (
+    ForeignKey,
+    Order,
+    UnchosenTables,
+    referred,
+)
 from holdfast.sources.postgres.restore.rows import Packs, Piece, RowsIn
-from holdfast.sources.postgres.restore.unchosen_tables import UnchosenTables, referred
 from holdfast.sources.postgres.server import failures
-from holdfast.sources.postgres.server.locks import Queue
 from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.preflight import Queue
 from holdfast.sources.postgres.server.sql_text import identifier, qualified
 from holdfast.sources.postgres.server.table_part import TablePart
 
@@ -57,7 +59,6 @@ class ExistingTables:
 
     rows_in: RowsIn
     login: Login
-    progress: Progress
     pieces: Sequence[tuple[Part, Piece]]
     replaces: bool
     check: ContentCheck
@@ -65,7 +66,7 @@ class ExistingTables:
     def run(self, connection: psycopg.Connection) -> tuple[str, ...]:
         """What is to be known of it. Raises `RestoreFailed`, and `TargetNotEmpty` where other
         tables would change."""
-        keys = foreign_keys.of_database(connection)
+        keys = other_tables.of_database(connection)
         try:
             with connection.transaction():
                 self._bring_all(connection, keys)
@@ -76,10 +77,10 @@ class ExistingTables:
         return (*self._unchecked(connection, keys), *_told(self.check.wrong))
 
     def _bring_all(self, connection: psycopg.Connection, keys: Sequence[ForeignKey]) -> None:
-        if not self.rows_in.request.triggers:
+        if not self.rows_in.context.request.triggers:
             connection.execute(NO_TRIGGERS)
         others = UnchosenTables(connection, self._chosen(connection))
-        order = foreign_keys.order(self._tables, keys)
+        order = other_tables.order(self._tables, keys)
         with (
             self._told(f"foreign keys of {self._named}"),
             _waiting(connection, self._to_wait_for(connection, order, keys)),
@@ -96,7 +97,7 @@ class ExistingTables:
 
     def _may_differ(self, table: RestoredTable) -> bool:
         """Triggers may change what comes in, and others may have added rows by now."""
-        return self.rows_in.request.triggers or table.rows_found > table.rows_expected
+        return self.rows_in.context.request.triggers or table.rows_found > table.rows_expected
 
     @property
     def _tables(self) -> list[Relation]:
@@ -120,7 +121,7 @@ class ExistingTables:
         self, connection: psycopg.Connection, order: Order, keys: Sequence[ForeignKey]
     ) -> list[ForeignKey]:
         """Keys within a circle, and where rows are replaced those of whoever refers to them."""
-        if not self.rows_in.request.triggers:
+        if not self.rows_in.context.request.triggers:
             return []
         of_others = [
             key for key in self._of_others(keys) if self.replaces and key.has_rows(connection)
@@ -147,7 +148,7 @@ class ExistingTables:
 
     def _fill(self, connection: psycopg.Connection, order: Order) -> None:
         place = {relation: number for number, relation in enumerate(order.tables)}
-        packs = Packs(self.rows_in.stored)
+        packs = Packs(self.rows_in.context.stored)
         by_place = sorted(self.pieces, key=lambda each: place[TablePart.of(each[1]).relation])
         for part, piece in by_place:
             with (
@@ -157,7 +158,7 @@ class ExistingTables:
             ):
                 self.rows_in.fill(connection, piece, rows)
         for name in dict.fromkeys(part.name for part, _ in self.pieces):
-            self.progress.part_done(name)
+            self.rows_in.context.progress.part_done(name)
 
     @contextmanager
     def _told(self, subject: str) -> Iterator[None]:
@@ -183,7 +184,7 @@ class ExistingTables:
         self, connection: psycopg.Connection, keys: Sequence[ForeignKey], error: _Referred
     ) -> HoldfastError:
         found = {
-            key.table: foreign_keys.rows_behind(connection, key) for key in self._of_others(keys)
+            key.table: other_tables.rows_behind(connection, key) for key in self._of_others(keys)
         }
         named = [
             f"'{table}' ({'?' if rows is None else rows} rows)"
@@ -198,25 +199,16 @@ class ExistingTables:
         self, connection: psycopg.Connection, keys: Sequence[ForeignKey]
     ) -> tuple[str, ...]:
         """Without triggers no key is checked: what refers to nothing now is told."""
-        if self.rows_in.request.triggers:
+        if self.rows_in.context.request.triggers:
             return ()
         tables = set(self._tables)
         touched = [key for key in keys if (key.tables | key.others) & tables]
-        counted = [(key, foreign_keys.orphans(connection, key)) for key in touched]
+        counted = [(key, other_tables.orphans(connection, key)) for key in touched]
         return tuple(
             f"{count} rows of table '{key.table}' refer to rows of '{key.other}' that are not"
             f" there: {key} was not checked, as no trigger fired"
             for key, count in counted
             if count
-        )
-
-
-def require_all_or_none(request: RestoreRequest) -> None:
-    """Rows for tables that stand come in one transaction, which nothing may be left out of."""
-    if request.keep_going:
-        raise Unsupported(
-            "cannot keep going with rows for tables that stand: all of them come, or none",
-            hint="leave --keep-going out, or restore into a new database and copy from there",
         )
 
 

@@ -13,7 +13,6 @@ import psycopg
 from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed, VerifyFailed
 from holdfast.model.restore import FailedObject, RestoredTable, proving
-from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.postgres.restore import selection
@@ -67,14 +66,12 @@ class Loader:
         self,
         login: Login,
         rows_in: RowsIn,
-        progress: Progress,
         *,
         without: frozenset[Relation] = frozenset(),
     ) -> None:
         self._login = login
         self._rows_in = rows_in
-        self._keeps_going = rows_in.request.keep_going
-        self._progress = progress
+        self._keeps_going = rows_in.context.request.keep_going
         self._without = without
         self._lock = threading.Lock()
         self.unloaded: list[Unloaded] = []
@@ -101,11 +98,11 @@ class Loader:
             raise hinted(failures.restoring_rows(under_way.subject, error)) from error
         with self._lock:
             self.unloaded += under_way.met
-        self._progress.part_done(batch.part.name)
+        self._rows_in.context.progress.part_done(batch.part.name)
 
     def _read(self, connection: psycopg.Connection, under_way: _UnderWay) -> None:
         part = under_way.batch.part
-        with self._rows_in.stored.streamed(part) as chunks, proving(chunks, *BY_ROWS):
+        with self._rows_in.context.stored.streamed(part) as chunks, proving(chunks, *BY_ROWS):
             for piece, rows in self._rows_in.wanted(part, iter(chunks)):
                 if piece.relation not in self._without:
                     under_way.piece = piece
@@ -144,7 +141,7 @@ class Loader:
         return [
             piece
             for piece in selection.pieces([part])
-            if selection.is_wanted(piece, self._rows_in.request)
+            if selection.is_wanted(piece, self._rows_in.context.request)
             and piece.relation not in self._without
         ]
 
@@ -169,7 +166,7 @@ def tried_again(
 ) -> list[Unloaded]:
     """Those that cannot be loaded either once all tables are there, and with names looked up as
     usual: `path` is the statement for that."""
-    packs = Packs(rows_in.stored)
+    packs = Packs(rows_in.context.stored)
     session.execute(path.encode())
     return [
         replace(each, error=error)

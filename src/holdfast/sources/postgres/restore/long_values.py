@@ -11,11 +11,9 @@ import psycopg
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import RestoreFailed, VerifyFailed
-from holdfast.model.restore import FailedObject, OpenBlob, StoredParts
-from holdfast.ports.run import Progress
-from holdfast.ports.target import RestoreRequest
-from holdfast.sources.failed_objects import FailedObjects
+from holdfast.model.restore import FailedObject, OpenBlob
 from holdfast.sources.packing import StreamCutter
+from holdfast.sources.postgres.restore.selection import RestoreContext
 from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
@@ -42,23 +40,20 @@ SHA256_BYTES = 32
 class LargeObjects:
     """What large objects hold, brought in side by side; the objects themselves are there."""
 
-    request: RestoreRequest
-    stored: StoredParts
-    progress: Progress
-    failed: FailedObjects
+    context: RestoreContext
 
     def load(self, parts: Iterable[Part], login: Login) -> None:
         """Biggest first."""
         biggest = sorted(parts, key=lambda part: part.plain_bytes, reverse=True)
-        SessionPool(login, self._put).run(biggest, workers=self.request.workers)
+        SessionPool(login, self._put).run(biggest, workers=self.context.request.workers)
 
     def _put(self, session: psycopg.Connection, part: Part) -> None:
         try:
-            with self.stored.proven(part) as proven, session.transaction():
+            with self.context.stored.proven(part) as proven, session.transaction():
                 if part.kind is PartKind.BLOBS:
-                    if self.request.open_blob is None:
+                    if self.context.request.open_blob is None:
                         raise RestoreFailed("cannot restore large objects: no blobs are at hand")
-                    put_blobs(session, proven, self.request.open_blob)
+                    put_blobs(session, proven, self.context.request.open_blob)
                 else:
                     found = put_rows(session, proven)
                     if found != part.rows:
@@ -68,7 +63,7 @@ class LargeObjects:
                         )
         except (psycopg.Error, RestoreFailed, VerifyFailed, EOFError) as error:
             self._met(session, part, error)
-        self.progress.part_done(part.name)
+        self.context.progress.part_done(part.name)
 
     def _met(self, session: psycopg.Connection, part: Part, error: Exception) -> None:
         ours = failures.restoring_rows(f"'{part.name}'", error)
@@ -78,7 +73,7 @@ class LargeObjects:
         failed = FailedObject(
             kind="large objects", name=part.name, statement="", cause=ours.message
         )
-        self.failed.met(failed, ours)
+        self.context.failed.met(failed, ours)
 
 
 @dataclass

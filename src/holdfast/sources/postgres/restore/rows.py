@@ -21,14 +21,20 @@ from psycopg import pq
 from holdfast.model.backup import Member, Part
 from holdfast.model.errors import HoldfastError, RestoreFailed
 from holdfast.model.restore import StoredParts, proving
-from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import Cancellation, afterwards, on_failure
 from holdfast.sources.packing import StreamCutter
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.long_values import with_values
+from holdfast.sources.postgres.restore.selection import RestoreContext
 from holdfast.sources.postgres.rows.copy_command import POLL_MILLISECONDS
-from holdfast.sources.postgres.rows.pipe import READ, Pipes, pipes_for, widened
-from holdfast.sources.postgres.rows.transport import is_local, peer_uid
+from holdfast.sources.postgres.rows.transport import (
+    READ,
+    Pipes,
+    is_local,
+    peer_uid,
+    pipes_for,
+    widened,
+)
 from holdfast.sources.postgres.server.sql_text import literal
 from holdfast.sources.postgres.server.table_part import TablePart
 
@@ -52,8 +58,7 @@ Piece = Part | Member
 class RowsIn:
     """What it takes to bring rows in: where they are stored, and a way to the server."""
 
-    request: RestoreRequest
-    stored: StoredParts
+    context: RestoreContext
     inward: Inward
     endings: Cancellation = field(default_factory=Cancellation)
 
@@ -64,7 +69,7 @@ class RowsIn:
             return
         script = StreamCutter(chunks)
         for member in part.members:
-            if selection.is_wanted(member, self.request):
+            if selection.is_wanted(member, self.context.request):
                 script.skip_to(member.offset)
                 yield member, script.take(member.plain_bytes)
         script.drain()
@@ -87,9 +92,11 @@ class RowsIn:
     def _with_values(self, table: TablePart, rows: Rows) -> Rows:
         if table.external is None:
             return rows
-        if self.request.open_blob is None:
+        if self.context.request.open_blob is None:
             raise HoldfastError(f"cannot restore table '{table.relation}': no blobs are at hand")
-        return with_values((bytes(chunk) for chunk in rows), table.external, self.request.open_blob)
+        return with_values(
+            (bytes(chunk) for chunk in rows), table.external, self.context.request.open_blob
+        )
 
     def _while_wanted(self, rows: Rows, table: TablePart) -> Iterator[bytes | memoryview]:
         for chunk in rows:

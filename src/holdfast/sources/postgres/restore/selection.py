@@ -1,18 +1,36 @@
-"""What a restore takes from a backup: parts, tables, and how the database was created."""
+"""What a restore is asked for, and what it takes from the backup for that.
+
+That is parts, tables, and how the database was created.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import psycopg
 
 from holdfast.model.backup import Member, Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed
 from holdfast.model.part_details import Details
+from holdfast.model.restore import StoredParts
+from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
+from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.rows.part_plan import COLLATION_VERSION, CREATION, SERVER_VERSION
 from holdfast.sources.postgres.server import database_properties
 from holdfast.sources.postgres.server.database_properties import OPTIONS, PROVIDER, PROVIDERS, SPACE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreContext:
+    """What every step of a restore needs: what is asked for, where it is stored, who is told of
+    parts that are done, and what could not be made."""
+
+    request: RestoreRequest
+    stored: StoredParts
+    progress: Progress
+    failed: FailedObjects
 
 
 def of_kind(parts: Sequence[Part], kind: PartKind) -> list[Part]:

@@ -8,32 +8,21 @@ say which parts are done.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
 from holdfast.model.backup import PartKind
 from holdfast.model.errors import Unsupported
-from holdfast.model.restore import FailedObject, Restored, RestoredTable, StoredParts
-from holdfast.ports.run import Progress
+from holdfast.model.restore import FailedObject, Restored, RestoredTable
 from holdfast.ports.target import RestoreRequest
-from holdfast.sources.failed_objects import FailedObjects
-from holdfast.sources.postgres.restore import definitions, post_data, selection
+from holdfast.sources.postgres.restore import definitions, selection
 from holdfast.sources.postgres.restore.definition_parts import DefinitionParts
-from holdfast.sources.postgres.restore.definitions import PREAMBLE, Definer
-from holdfast.sources.postgres.restore.existing_tables import require_all_or_none
-from holdfast.sources.postgres.restore.staging_database import (
-    analyze,
-    content,
-    make_durable,
-    staged,
-)
-from holdfast.sources.postgres.server import cluster
-from holdfast.sources.postgres.server.cluster import Cluster
+from holdfast.sources.postgres.restore.definitions import PREAMBLE
+from holdfast.sources.postgres.restore.final_checks import analyze, make_durable
+from holdfast.sources.postgres.restore.selection import RestoreContext
+from holdfast.sources.postgres.restore.staging_database import Cluster, connected, content, staged
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.sql_text import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,23 +44,16 @@ class DatabaseRestore(ABC):
     """
 
     def __init__(
-        self,
-        request: RestoreRequest,
-        stored: StoredParts,
-        progress: Progress,
-        *,
-        login: Login,
-        tool_folders: Sequence[Path] = (),
+        self, context: RestoreContext, *, login: Login, tool_folders: Sequence[Path] = ()
     ) -> None:
-        self.request = request
-        self.stored = stored
-        self.progress = progress
+        self.context = context
         self.login = login
         self.tool_folders = tool_folders
-        self.failed = FailedObjects(keep_going=request.keep_going)
-        self.definitions = DefinitionParts(
-            request=request, stored=stored, progress=progress, failed=self.failed
-        )
+        self.definitions = DefinitionParts(context=context)
+
+    @property
+    def request(self) -> RestoreRequest:
+        return self.context.request
 
     @abstractmethod
     def require_possible(self) -> None:
@@ -91,10 +73,10 @@ class DatabaseRestore(ABC):
         request = self.request
         self.require_possible()
         creation = selection.creation_options(request)
-        with cluster.connected(self.login, beside=self.login.database) as (server, maintenance):
+        with connected(self.login, beside=self.login.database) as (server, maintenance):
             self._require_version(server)
             if request.data_only or (request.tables and content(server, self.login)):
-                require_all_or_none(request)
+                self._require_all_or_none()
                 return self.bring_rows(server)
             with staged(
                 server,
@@ -106,15 +88,16 @@ class DatabaseRestore(ABC):
                 return self._everything(login, server)
 
     def _everything(self, login: Login, server: Cluster) -> Restored:
-        """Into an empty database. Its own settings come last: they may keep even us out."""
+        """Into an empty database. Its owner, settings and grants come last: they may keep even us
+        out, so they are tried first, and taken back."""
         # Nobody else is in a new database: whoever waits for a lock waits for one of us.
-        hasty = login.hasty.patient
-        if not self.failed.keep_going:
+        hasty, request = login.hasty.patient, self.request
+        if not request.keep_going:
             self.definitions.rehearse(PartKind.GRANTS, hasty)
         brought = self.bring(hasty, server)
         with hasty.session() as session:
-            differences = selection.differences(session, self.request)
-        unanalyzed = analyze(hasty, workers=self.request.workers)
+            differences = selection.differences(session, request)
+        unanalyzed = analyze(hasty, workers=request.workers)
         self.definitions.carry_out(PartKind.GRANTS, hasty)
         failed = self._tried_again(hasty)
         make_durable(login)
@@ -126,19 +109,19 @@ class DatabaseRestore(ABC):
         )
 
     def _tried_again(self, login: Login) -> tuple[FailedObject, ...]:
-        failed = self.failed.take()
+        failed = self.context.failed.take()
         if not failed:
             return ()
         with login.session() as session:
             return definitions.tried_again(session, failed, path=self.definitions.usual_path())
 
-    def make(self, found: Iterable[Statement], login: Login) -> None:
-        """Definitions in their order, indexes side by side."""
-
-        def definer(session: psycopg.Connection) -> Definer:
-            return self.definitions.definer(session, PartKind.POST_DATA)
-
-        post_data.carry_out(found, login, definer=definer, workers=self.request.workers)
+    def _require_all_or_none(self) -> None:
+        """Rows for tables that stand come in one transaction, which nothing may be left out of."""
+        if self.request.keep_going:
+            raise Unsupported(
+                "cannot keep going with rows for tables that stand: all of them come, or none",
+                hint="leave --keep-going out, or restore into a new database and copy from there",
+            )
 
     def _require_version(self, server: Cluster) -> None:
         made_by = selection.server_version(self.request) // 10000

@@ -1,24 +1,81 @@
-"""A restored database appears whole or not at all: it is filled under another name.
+"""Databases of the target server: a restored one appears whole or not at all.
 
-Before it takes its own it has statistics, and all of it is on the disk.
+It is filled under another name, beside what it may replace.
 """
 
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import psycopg
+from psycopg import sql
 
-from holdfast.model.errors import HoldfastError, TargetNotEmpty
+from holdfast.model.errors import (
+    DatabaseUnreachable,
+    GrantMissing,
+    HoldfastError,
+    RestoreFailed,
+    TargetNotEmpty,
+)
 from holdfast.runtime.cleanup import noted_on
-from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server import failures
-from holdfast.sources.postgres.server.cluster import Cluster, first_object
-from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.sql_text import identifier
+from holdfast.sources.postgres.server.login import MAINTENANCE, Login
+from holdfast.sources.postgres.server.sql_text import identifier, literal
+
+# Option values that are words, and those that are names.
+_WORDS, _IDENTIFIERS = {"LOCALE_PROVIDER"}, {"TABLESPACE"}
+# The first server that has a choice of them.
+KNOWS_PROVIDERS = 15
+
+# Anything that a restore could collide with. Extensions' own objects count through them.
+_FIRST_OBJECT = """
+WITH own AS (
+    SELECT oid, nspname FROM pg_namespace
+    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')
+SELECT found FROM (
+    SELECT 'relation ' || n.nspname || '.' || c.relname AS found
+      FROM pg_class c JOIN own n ON n.oid = c.relnamespace
+    UNION ALL
+    SELECT 'function ' || n.nspname || '.' || p.proname
+      FROM pg_proc p JOIN own n ON n.oid = p.pronamespace
+    UNION ALL
+    SELECT 'type ' || n.nspname || '.' || t.typname
+      FROM pg_type t JOIN own n ON n.oid = t.typnamespace
+    UNION ALL
+    SELECT 'schema ' || nspname FROM own WHERE nspname <> 'public'
+    UNION ALL
+    SELECT 'extension ' || extname FROM pg_extension WHERE extname <> 'plpgsql'
+    UNION ALL
+    SELECT 'large object ' || oid FROM pg_largeobject_metadata
+    UNION ALL
+    SELECT 'event trigger ' || evtname FROM pg_event_trigger
+    UNION ALL
+    SELECT 'publication ' || pubname FROM pg_publication
+    UNION ALL
+    SELECT 'foreign server ' || srvname FROM pg_foreign_server
+) AS anything LIMIT 1
+"""
+_TERMINATE = """
+SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity
+WHERE application_name = %s AND pid <> pg_backend_pid()
+"""
+# What no DROP DATABASE takes along, WITH (FORCE) or not.
+_IN_THE_WAY = """
+SELECT 'subscription ' || subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+WHERE d.datname = %s
+UNION ALL
+SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts WHERE database = %s
+UNION ALL
+SELECT 'replication slot ' || slot_name || ' in use' FROM pg_replication_slots
+WHERE database = %s AND active
+"""
+_OF_EVERYBODY = """
+SELECT split_part(said, '=', 1) FROM pg_db_role_setting, unnest(setconfig) AS said
+WHERE setdatabase = 0 AND setrole = 0
+"""
+TERMINATE_MILLISECONDS = 10_000
 
 # The server cuts names at 63 bytes, which would make two of them one.
 NAME_BYTES = 63
@@ -27,14 +84,23 @@ SELECT subname::text FROM pg_subscription s JOIN pg_database d ON d.oid = s.subd
 WHERE d.datname = current_database()
 """
 
-# Biggest first. A partitioned table's own statistics are of all its partitions.
-_TO_ANALYZE = """
-SELECT format('%I.%I', n.nspname, c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
-  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-ORDER BY c.relpages DESC
-"""
+
+@contextmanager
+def connected(login: Login, *, beside: str) -> Iterator[tuple[Cluster, Login]]:
+    """Log in to the server through a database other than `beside`."""
+    failed: HoldfastError | None = None
+    for name in MAINTENANCE:
+        if name == beside:
+            continue
+        try:
+            connection = login.in_database(name).connect()
+        except (DatabaseUnreachable, GrantMissing) as error:
+            failed = error
+            continue
+        with connection:
+            yield Cluster(connection), login.in_database(name)
+        return
+    raise failed or DatabaseUnreachable(f"cannot connect to '{login.server}'")
 
 
 @contextmanager
@@ -148,31 +214,101 @@ def _forget_subscriptions(login: Login) -> None:
                 connection.execute(statement.encode())
 
 
-def analyze(login: Login, *, workers: int) -> tuple[str, ...]:
-    """Gather all of them; of which tables there are none, and why."""
-    missing: list[str] = []
-    lock = threading.Lock()
+class Cluster:
+    """The target's server, through a database that is not the target."""
 
-    def learn(session: psycopg.Connection, table: str) -> None:
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    @property
+    def major(self) -> int:
+        return self._connection.info.server_version // 10000
+
+    @property
+    def version(self) -> str:
+        return self._connection.info.parameter_status("server_version") or str(self.major)
+
+    def exists(self, database: str) -> bool:
+        row = self._connection.execute(
+            "SELECT FROM pg_database WHERE datname = %s", [database]
+        ).fetchone()
+        return row is not None
+
+    def create(self, database: str, options: Mapping[str, str]) -> None:
+        """An empty one from template0, so that nothing site-local gets in the way."""
+        wanted = dict(options)
+        if self.major >= KNOWS_PROVIDERS:
+            # Backups of before that, and servers without a choice, mean the C library.
+            wanted.setdefault("LOCALE_PROVIDER", "libc")
+        else:
+            wanted.pop("LOCALE_PROVIDER", None)
+        said = " ".join(f"{option} {_as_sql(option, value)}" for option, value in wanted.items())
+        statement = f"CREATE DATABASE {identifier(database)} TEMPLATE template0 {said}"
         try:
-            session.execute(f"ANALYZE {table}".encode())
+            self._connection.execute(statement.encode())
         except psycopg.Error as error:
-            if failures.ends_all(error, session):
-                raise failures.restoring(failures.said(error), f"statistics of {table}") from error
-            with lock:
-                missing.append(f"no statistics of table {table}: {failures.said(error)}")
+            raise failures.restoring(failures.said(error), f"database '{database}'") from error
 
-    with login.session() as session:
-        tables = [str(row[0]) for row in session.execute(_TO_ANALYZE)]
-    SessionPool(login, learn).run(tables, workers=workers)
-    return tuple(sorted(missing))
+    def require_droppable(self, database: str) -> None:
+        """Raises `TargetNotEmpty` where the server would refuse to drop it, sessions apart."""
+        named = [str(row[0]) for row in self._connection.execute(_IN_THE_WAY, [database] * 3)]
+        if named:
+            raise TargetNotEmpty(
+                f"cannot replace database '{database}': it has {', '.join(named)}",
+                hint="end or drop that first, or restore into another database",
+            )
 
+    def drop(self, database: str) -> None:
+        """With its sessions: only ever one that we made, or that the operator gave up."""
+        name = sql.Identifier(database)
+        if self._is_template(database):
+            self._execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(name), database)
+        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name), database)
 
-def make_durable(login: Login) -> None:
-    """The last commit reaches the disk, and with it everything before it."""
-    with login.session() as session:
+    def rename(self, database: str, *, to: str) -> None:
+        names = sql.Identifier(database), sql.Identifier(to)
+        self._execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names), to)
+
+    def _is_template(self, database: str) -> bool:
+        row = self._connection.execute(
+            "SELECT datistemplate FROM pg_database WHERE datname = %s", [database]
+        ).fetchone()
+        return bool(row and row[0])
+
+    def end_sessions(self, application_name: str) -> None:
+        """End what is left of a restore: a killed psql leaves its statement running."""
+        # Where the server itself is gone, so are they.
+        with suppress(psycopg.OperationalError):
+            self._connection.execute(_TERMINATE, [TERMINATE_MILLISECONDS, application_name])
+
+    def existing_roles(self) -> set[str]:
+        return {row[0] for row in self._connection.execute("SELECT rolname::text FROM pg_roles")}
+
+    def existing_tablespaces(self) -> set[str]:
+        found = self._connection.execute("SELECT spcname::text FROM pg_tablespace")
+        return {row[0] for row in found}
+
+    def settings_of_everybody(self) -> set[str]:
+        """What `ALTER ROLE ALL` has set here."""
+        return {str(row[0]) for row in self._connection.execute(_OF_EVERYBODY)}
+
+    def _execute(self, statement: sql.Composed, database: str) -> None:
         try:
-            session.execute("SELECT pg_current_xact_id()")
+            self._connection.execute(statement)
         except psycopg.Error as error:
-            subject = f"database '{login.database}'"
-            raise failures.restoring(failures.said(error), subject) from error
+            raise RestoreFailed(
+                f"cannot replace database '{database}': {failures.said(error)}",
+                hint="only its owner or a superuser may; is somebody else connected to it?",
+            ) from error
+
+
+def first_object(connection: psycopg.Connection) -> str:
+    """One thing that makes a database not empty, in words; nothing where it is empty."""
+    row = connection.execute(_FIRST_OBJECT).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _as_sql(option: str, value: str) -> str:
+    if option in _WORDS:
+        return value
+    return identifier(value) if option in _IDENTIFIERS else literal(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import threading
 from collections.abc import Iterator
+from io import FileIO
 
 import psycopg
 from psycopg import pq
@@ -26,6 +27,7 @@ IDLE_POLLS_AFTER_CANCEL = 10
 
 DESTINATION = "STDOUT"
 BUFFER_BYTES = 1 << 19
+PIPE_BUFFER_BYTES = 1 << 20
 
 
 class Command:
@@ -166,3 +168,62 @@ class CopyOverWire(CopyCommand):
                 yield buffer
             if not more:
                 return
+
+
+class CopyIntoPipe(CopyCommand):
+    """One `COPY ... TO 'pipe'` under way; `pipe` is our end of it, not blocking."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        statement: str,
+        *,
+        pipe: FileIO,
+        subject: str,
+        user: str,
+        aborted: threading.Event,
+    ) -> None:
+        super().__init__(connection, statement, subject=subject, user=user, aborted=aborted)
+        self._pipe = pipe
+        self._writer_has_left = False
+
+    def close(self) -> None:
+        """A server that waits for room in the pipe hears no cancel: a pipe without us ends it."""
+        self._pipe.close()
+        super().close()
+
+    def _buffers(self) -> Iterator[Buffer]:
+        # One buffer for all: what we yield is only valid until the next one is asked for.
+        buffer = memoryview(bytearray(PIPE_BUFFER_BYTES))
+        filled = 0
+        while True:
+            # The server says that it is done only after it has closed its end; so once it has
+            # said so, an empty pipe is the end, and not a writer who is yet to come.
+            answered = not self._pgconn.is_busy()
+            size = self._pipe.readinto(buffer[filled:])
+            if size:
+                filled += size
+                if filled == PIPE_BUFFER_BYTES:
+                    yield buffer
+                    filled = 0
+            elif answered:
+                break
+            else:
+                self._wait_for_either()
+        if filled:
+            yield buffer[:filled]
+
+    def _wait_for_either(self) -> None:
+        poll = select.poll()
+        session = self._pgconn.socket
+        poll.register(session, select.POLLIN)
+        if not self._writer_has_left:
+            poll.register(self._pipe, select.POLLIN)
+        while not (events := poll.poll(POLL_MILLISECONDS)):
+            self._check_patience()
+        for descriptor, event in events:
+            if descriptor == session:
+                self._pgconn.consume_input()
+            elif not event & select.POLLIN:
+                # From now on the pipe would wake us at once, for ever, with nothing in it.
+                self._writer_has_left = True

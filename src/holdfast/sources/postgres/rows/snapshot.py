@@ -23,35 +23,16 @@ from holdfast.sources.postgres.rows.checksummed_rows import (
 from holdfast.sources.postgres.rows.copy_command import CopyCommand
 from holdfast.sources.postgres.rows.part_plan import PartLayout
 from holdfast.sources.postgres.rows.transport import CopyOut, Transport
-from holdfast.sources.postgres.server import database_properties, failures
+from holdfast.sources.postgres.server import database_properties
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.database_source import KIND
 from holdfast.sources.postgres.server.login import CANCEL_SECONDS
-from holdfast.sources.postgres.server.schema_dump import Globals, Schema
+from holdfast.sources.postgres.server.schema_dump import Globals, Schema, Texts
 from holdfast.sources.postgres.server.shared_snapshot import Exported, Sessions
 
 Write = Callable[[psycopg.Connection, PartPlan], Iterator[Buffer]]
 """Who writes the text of a part, in a session inside the snapshot."""
-
-
-class Texts(PartStream):
-    """A short SQL text that we write ourselves; iterate once."""
-
-    def __init__(
-        self, session: psycopg.Connection, chunks: Iterator[Buffer], subject: str, *, user: str
-    ) -> None:
-        self._session = session
-        self._chunks = chunks
-        self._subject = subject
-        self._user = user
-
-    def __iter__(self) -> Iterator[Buffer]:
-        try:
-            yield from self._chunks
-        except psycopg.Error as error:
-            gone = failures.session_is_gone(error, self._session)
-            raise failures.reading(error, self._subject, gone=gone, user=self._user) from error
 
 
 class PostgresSnapshot(Snapshot):

@@ -1,13 +1,24 @@
-"""How rows travel from the server to us: through a named pipe where that works, else the wire."""
+"""How rows travel from the server to us: through a named pipe where that works, else the wire.
+
+Into a named pipe the server writes and we read large buffers, with no protocol in between. That
+is only for a server on this host whose login may write server files.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
+import shutil
 import socket
 import struct
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
 from typing import Literal, Protocol
 
 import psycopg
@@ -15,14 +26,23 @@ import psycopg
 from holdfast.model.errors import HoldfastError, Unsupported
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.rows import copy_command
-from holdfast.sources.postgres.rows.copy_command import CopyCommand, CopyOverWire
-from holdfast.sources.postgres.rows.pipe import CopyIntoPipe, Pipes, pipes_for
+from holdfast.sources.postgres.rows.copy_command import CopyCommand, CopyIntoPipe, CopyOverWire
 from holdfast.sources.postgres.server.sql_text import identifier, literal
+
+# The most that an ordinary user may ask for (fs.pipe-max-size): fewer turns between two programs.
+PIPE_BYTES = 1 << 20
+
+PREFIX = "holdfast-pipes-"
+
+# acl(5) as the kernel keeps it: a version, then tag, permissions and id, in this order of tags.
+_ACL = "system.posix_acl_access"
+_VERSION, _NOBODY = 2, 0xFFFFFFFF
+_OWNER, _USER, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
+_READ_WRITE_ENTER, READ, WRITE, _ENTER = 7, 4, 2, 1
 
 Wanted = Literal["auto", "fifo", "wire"]
 CopyOut = Callable[[str], str]
 """The COPY statement for a destination: `STDOUT` or a quoted path."""
-
 _MAY_WRITE = """
 SELECT pg_has_role(current_user, 'pg_write_server_files', 'USAGE'), current_user::text
 """
@@ -168,3 +188,85 @@ def _failure_of(fifo: Fifo, session: psycopg.Connection) -> str:
     except (HoldfastError, OSError) as error:
         return str(error)
     return "" if found == b"1\n" else f"it brought {found!r} instead of one row"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipes:
+    """Named pipes in a folder that nobody but we and the server's own user can enter."""
+
+    folder: Path
+    server_uid: int
+    server_may: int
+
+    @contextmanager
+    def made(self) -> Iterator[Path]:
+        """A new pipe that the server may open, gone after the block."""
+        path = self.folder / f"{secrets.token_hex(8)}.pipe"
+        os.mkfifo(path, 0o600)
+        path.chmod(0o600)
+        with afterwards(_remove, path):
+            _let_in(path, self.server_uid, self.server_may)
+            yield path
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Path, FileIO]]:
+        """A new pipe, open for reading already, so that the server's open never waits for ours."""
+        with self.made() as path:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with FileIO(widened(descriptor)) as pipe:
+                yield path, pipe
+
+
+@contextmanager
+def pipes_for(server_uid: int, *, server_may: int = WRITE) -> Iterator[Pipes]:
+    """A folder of our own for the pipes, gone after the block.
+
+    systemd's runtime folder where there is one: a unit's private /tmp would hide the pipes from
+    the server. Not world-writable, because `fs.protected_fifos` refuses pipes in such folders.
+    """
+    parent = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or None
+    _sweep(Path(parent or tempfile.gettempdir()))
+    prefix = f"{PREFIX}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as folder:
+        path = Path(folder)
+        if parent:
+            _let_in(Path(parent), server_uid, _ENTER)
+        _let_in(path, server_uid, _ENTER)
+        yield Pipes(folder=path, server_uid=server_uid, server_may=server_may)
+
+
+def _sweep(parent: Path) -> None:
+    """What runs that were killed left here."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        # Its owner may take it away while we look.
+        with suppress(FileNotFoundError):
+            if folder.stat().st_uid == os.geteuid() and not Path("/proc", pid).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _let_in(path: Path, uid: int, permissions: int) -> None:
+    """Give `uid` what it needs of `path`, and nobody else anything."""
+    if uid == os.geteuid():
+        return
+    acl = struct.pack("<I", _VERSION)
+    for tag, allowed, whom in (
+        (_OWNER, _READ_WRITE_ENTER, _NOBODY),
+        (_USER, permissions, uid),
+        (_GROUP, 0, _NOBODY),
+        (_MASK, permissions, _NOBODY),
+        (_OTHER, 0, _NOBODY),
+    ):
+        acl += struct.pack("<HHI", tag, allowed, whom)
+    os.setxattr(path, _ACL, acl)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def widened(descriptor: int) -> int:
+    """The pipe with more room; where its user's pipes hold too much, it works with less."""
+    with suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return descriptor

@@ -104,6 +104,18 @@ FROM pg_database d WHERE d.datname = current_database()
 
 UTF8 = "UTF8"
 
+# The condition under which the view pg_user_mappings shows options, which pg_dump reads.
+_HIDDEN_MAPPINGS = """
+SELECT m.usename::text, m.srvname::text FROM pg_user_mappings m
+JOIN pg_foreign_server s ON s.oid = m.srvid
+WHERE m.umoptions IS NULL
+  AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  AND NOT CASE WHEN m.umuser = 0 THEN pg_has_role(s.srvowner, 'USAGE')
+               ELSE m.usename = current_user AND (pg_has_role(s.srvowner, 'USAGE')
+                    OR has_server_privilege(s.oid, 'USAGE')) END
+ORDER BY 2, 1
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -243,19 +255,6 @@ def sequences(connection: psycopg.Connection) -> list[Named]:
 def _named(connection: psycopg.Connection, *kinds: str) -> list[Named]:
     with connection.cursor(row_factory=class_row(Named)) as cursor:
         return cursor.execute(_NAMED, [list(kinds)]).fetchall()
-
-
-# The condition under which the view pg_user_mappings shows options, which pg_dump reads.
-_HIDDEN_MAPPINGS = """
-SELECT m.usename::text, m.srvname::text FROM pg_user_mappings m
-JOIN pg_foreign_server s ON s.oid = m.srvid
-WHERE m.umoptions IS NULL
-  AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-  AND NOT CASE WHEN m.umuser = 0 THEN pg_has_role(s.srvowner, 'USAGE')
-               ELSE m.usename = current_user AND (pg_has_role(s.srvowner, 'USAGE')
-                    OR has_server_privilege(s.oid, 'USAGE')) END
-ORDER BY 2, 1
-"""
 
 
 def hidden(connection: psycopg.Connection) -> tuple[str, ...]:

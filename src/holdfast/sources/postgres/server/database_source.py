@@ -23,15 +23,14 @@ from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.server import (
     catalog_queries,
     client_programs,
-    cluster,
     database_properties,
     failures,
     preflight,
 )
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
 from holdfast.sources.postgres.server.client_programs import Tool
-from holdfast.sources.postgres.server.locks import in_the_way, waits
-from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, Login
+from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, MAINTENANCE, Login
+from holdfast.sources.postgres.server.preflight import in_the_way, waits
 from holdfast.sources.postgres.server.schema_dump import Globals
 
 APPLICATION_NAME = "holdfast"
@@ -117,7 +116,7 @@ class DatabaseSource(Source):
             return [self]
         login = self.login
         if "dbname" not in login.settings:
-            login = login.in_database(cluster.MAINTENANCE[0])
+            login = login.in_database(MAINTENANCE[0])
         with login.session() as connection:
             names = self.selection.of(str(row[0]) for row in connection.execute(_DATABASES))
         if not names:

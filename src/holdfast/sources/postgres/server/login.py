@@ -107,6 +107,8 @@ TRANSACTION_TIMEOUT_SINCE = 170000
 # Nobody waits for ever behind a lock: an ALTER TABLE queues behind our snapshot, and we
 # would queue behind it, which no deadlock detector sees.
 LOCK_WAIT_SECONDS = 60
+# Where one logs in to make another database, or to list them.
+MAINTENANCE = ("postgres", "template1")
 CANCEL_SECONDS = 5.0
 REFUSES_OPTIONS = "its server, or a pooler before it, refuses options at the start"
 ANOTHER_ROLE = "its database has every session act as another role"

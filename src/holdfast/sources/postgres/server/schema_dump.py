@@ -26,8 +26,8 @@ from holdfast.sources.postgres.server import catalog_queries, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.failures import LockTimedOut
-from holdfast.sources.postgres.server.locks import TRY_SECONDS, Queue
 from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.preflight import TRY_SECONDS, Queue
 
 Dumping = Callable[[], AbstractContextManager[Iterable[Buffer]]]
 
@@ -218,6 +218,25 @@ class Dump(PartStream):
                 ended = f"cannot read {self._subject}: the run was ended"
                 raise BackupFailed(ended) from error
             raise failures.dumping(error, self._subject) from error
+
+
+class Texts(PartStream):
+    """A short SQL text that we write ourselves; iterate once."""
+
+    def __init__(
+        self, session: psycopg.Connection, chunks: Iterator[Buffer], subject: str, *, user: str
+    ) -> None:
+        self._session = session
+        self._chunks = chunks
+        self._subject = subject
+        self._user = user
+
+    def __iter__(self) -> Iterator[Buffer]:
+        try:
+            yield from self._chunks
+        except psycopg.Error as error:
+            gone = failures.session_is_gone(error, self._session)
+            raise failures.reading(error, self._subject, gone=gone, user=self._user) from error
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.server import catalog_queries, failures
 from holdfast.sources.postgres.server.catalog_queries import Named
 from holdfast.sources.postgres.server.failures import LockTimedOut
-from holdfast.sources.postgres.server.locks import Queue, locked
 from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.postgres.server.preflight import Queue, locked
 from holdfast.sources.postgres.server.sql_text import literal, qualified
 
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"

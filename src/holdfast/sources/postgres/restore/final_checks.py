@@ -1,4 +1,7 @@
-"""Tables after a restore, held against what the backup summed up of them."""
+"""What comes last in a restored database: its content held against the backup's, and statistics.
+
+Statistics are advice for the planner, which no restore may fail for.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,14 @@ SELECT n.nspname::text, c.relname::text,
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname !~ '^pg_'
+"""
+# Biggest first. A partitioned table's own statistics are of all its partitions.
+_TO_ANALYZE = """
+SELECT format('%I.%I', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY c.relpages DESC
 """
 
 Columns = Mapping[Relation, Mapping[str, str]]
@@ -214,3 +225,33 @@ def _batches(wanted: Sequence[Summed]) -> list[list[Summed]]:
         for first in range(0, len(small), TABLES_PER_QUESTION)
     ]
     return [*([each] for each in large), *groups]
+
+
+def analyze(login: Login, *, workers: int) -> tuple[str, ...]:
+    """Gather all of them; of which tables there are none, and why."""
+    missing: list[str] = []
+    lock = threading.Lock()
+
+    def learn(session: psycopg.Connection, table: str) -> None:
+        try:
+            session.execute(f"ANALYZE {table}".encode())
+        except psycopg.Error as error:
+            if failures.ends_all(error, session):
+                raise failures.restoring(failures.said(error), f"statistics of {table}") from error
+            with lock:
+                missing.append(f"no statistics of table {table}: {failures.said(error)}")
+
+    with login.session() as session:
+        tables = [str(row[0]) for row in session.execute(_TO_ANALYZE)]
+    SessionPool(login, learn).run(tables, workers=workers)
+    return tuple(sorted(missing))
+
+
+def make_durable(login: Login) -> None:
+    """The last commit reaches the disk, and with it everything before it."""
+    with login.session() as session:
+        try:
+            session.execute("SELECT pg_current_xact_id()")
+        except psycopg.Error as error:
+            subject = f"database '{login.database}'"
+            raise failures.restoring(failures.said(error), subject) from error

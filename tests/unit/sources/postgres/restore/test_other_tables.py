@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.model.backup import Relation
-from holdfast.sources.postgres.restore.foreign_keys import ForeignKey, order
+from holdfast.sources.postgres.restore.other_tables import ForeignKey, order
 
 NAMES = "abcdef"
 
