@@ -28,7 +28,7 @@ JOINED = {
     "sources/mysql/server/sql.py": "a text that is in memory",
     "sources/mysql/dump/programs.py": "what a program says of itself",
     "sources/postgres/restore/long_values.py": "counted before each piece",
-    "sources/postgres/server/sampling.py": "a sample of a server",
+    "sources/postgres/server/catalog_queries.py": "a sample of a server",
     "sources/postgres/rows/transport.py": "one row of a server",
     "sources/postgres/files/tree.py": "names of one part, two thousand at the most",
     "sources/postgres/files/file_reader.py": "a sample of a file",

@@ -34,7 +34,7 @@ from holdfast.sources.postgres.files.page import (
 )
 from holdfast.sources.postgres.files.part_plan import WHOLE, FileRange
 from holdfast.sources.postgres.files.tree import Entry
-from holdfast.sources.postgres.server.sampling import is_incompressible
+from holdfast.sources.postgres.server.catalog_queries import is_incompressible
 
 CHUNK_BYTES = 1 << 20
 # How often a page that seems wrong is read again while it changes.

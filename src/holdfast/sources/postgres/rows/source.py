@@ -22,12 +22,7 @@ from holdfast.sources.postgres.rows.checksummed_rows import contents
 from holdfast.sources.postgres.rows.part_plan import Listing, Shape
 from holdfast.sources.postgres.rows.snapshot import PostgresSnapshot
 from holdfast.sources.postgres.rows.transport import Wanted
-from holdfast.sources.postgres.server import (
-    catalog_queries,
-    database_properties,
-    sampling,
-    shared_snapshot,
-)
+from holdfast.sources.postgres.server import catalog_queries, database_properties, shared_snapshot
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
 from holdfast.sources.postgres.server.database_source import (
     DatabaseSource,
@@ -78,7 +73,7 @@ class PostgresSource(DatabaseSource):
         *,
         locked: Collection[int],
     ) -> tuple[Sequence[TablePlan], Sequence[str]]:
-        listed = sampling.sampled(connection, listed, found, without=locked)
+        listed = catalog_queries.sampled(connection, listed, found, without=locked)
         shape = self._shape(found, keeps_blobs=True)
         with transport.chosen(self.transport, connection) as way:
             tables = part_plan.table_plans(found, listed, transport=way, shape=shape)
@@ -185,7 +180,7 @@ class PostgresSource(DatabaseSource):
             else []
         )
         return Listing(
-            tables=sampling.sampled(held, catalog_queries.tables(held), found),
+            tables=catalog_queries.sampled(held, catalog_queries.tables(held), found),
             sequences=[each.relation for each in catalog_queries.sequences(held)],
             slices=long_values.slices(held, found, chunk_bytes=shape.chunk_bytes, without=aside),
             creation=database_properties.creation_options(held),

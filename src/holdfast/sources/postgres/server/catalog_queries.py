@@ -1,8 +1,13 @@
-"""What is in a database, as its catalogs tell it."""
+"""What is in a database, as its catalogs tell it, and a sample of its long values.
+
+Pictures and archives already are as small as can be: a compressor spends a second on every few
+hundred megabytes of them and gives back what it got. So they are asked whether they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -10,6 +15,7 @@ from psycopg.rows import class_row
 
 from holdfast.model.backup import Relation
 from holdfast.sources.postgres.server import content_checksum, database_properties
+from holdfast.sources.postgres.server.sql_text import identifier, qualified
 from holdfast.sources.postgres.server.table_part import BINARY, TEXT, External, TablePart
 
 # Types whose binary form has been the same in every supported version and on every platform.
@@ -104,17 +110,14 @@ FROM pg_database d WHERE d.datname = current_database()
 
 UTF8 = "UTF8"
 
-# The condition under which the view pg_user_mappings shows options, which pg_dump reads.
-_HIDDEN_MAPPINGS = """
-SELECT m.usename::text, m.srvname::text FROM pg_user_mappings m
-JOIN pg_foreign_server s ON s.oid = m.srvid
-WHERE m.umoptions IS NULL
-  AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-  AND NOT CASE WHEN m.umuser = 0 THEN pg_has_role(s.srvowner, 'USAGE')
-               ELSE m.usename = current_user AND (pg_has_role(s.srvowner, 'USAGE')
-                    OR has_server_privilege(s.oid, 'USAGE')) END
-ORDER BY 2, 1
-"""
+# Below this the question costs as much as the answer saves.
+SAMPLED_TABLE_BYTES = 16 << 20
+ROWS = 16
+VALUE_BYTES = 64 << 10
+# Less than this says nothing about a table.
+LEAST_BYTES = 64 << 10
+# What is left of a sample that is not worth compressing.
+SMALLEST_RATIO = 0.97
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,29 +260,57 @@ def _named(connection: psycopg.Connection, *kinds: str) -> list[Named]:
         return cursor.execute(_NAMED, [list(kinds)]).fetchall()
 
 
-def hidden(connection: psycopg.Connection) -> tuple[str, ...]:
-    """What pg_dump leaves out without a word, as this login may not see it."""
-    return tuple(
-        f"options of the user mapping of '{user}' for server '{server}' are not taken, passwords"
-        " included: only a superuser may read them"
-        for user, server in connection.execute(_HIDDEN_MAPPINGS)
+def sampled(
+    connection: psycopg.Connection,
+    listed: Iterable[Table],
+    found: Facts,
+    *,
+    without: Collection[int] = (),
+) -> list[Table]:
+    """The same tables, those marked whose rows would not become smaller.
+
+    Only tables that travel in binary are asked, as text even noise compresses, to half; and none
+    of those numbered in `without`.
+    """
+    return [
+        replace(table, is_incompressible=_is_incompressible(connection, table))
+        if table.oid not in without and _is_worth_asking(table, found)
+        else table
+        for table in listed
+    ]
+
+
+def is_incompressible(sample: bytes) -> bool:
+    """Whether deflate at its fastest finds next to nothing to save."""
+    if len(sample) < LEAST_BYTES:
+        return False
+    return len(zlib.compress(sample, 1)) > len(sample) * SMALLEST_RATIO
+
+
+def _is_worth_asking(table: Table, found: Facts) -> bool:
+    return (
+        table.toast_bytes >= SAMPLED_TABLE_BYTES
+        and table.pages > 0
+        and table.format(found.encoding) == BINARY
+        and has_rows_to_take(table, found)
     )
 
 
-def notes(found: Facts, listed: Sequence[Table]) -> tuple[str, ...]:
-    """What the backup will not hold, in words."""
-    said = [
-        f"rows of foreign table '{table.relation}' are not taken: they live on another server"
-        for table in listed
-        if table.is_foreign
-    ]
-    said += [
-        f"rows of unlogged table '{table.relation}' are not taken: a standby has none"
-        for table in listed
-        if table.is_unlogged and found.is_standby
-    ]
-    if found.subscriptions and not found.is_superuser:
-        said.append("subscriptions are not taken: only a superuser may read them")
-    if not found.may_read_passwords:
-        said.append("passwords of roles are not taken: the login may not read them")
-    return tuple(said)
+def _is_incompressible(connection: psycopg.Connection, table: Table) -> bool:
+    columns = ", ".join(
+        f"pg_catalog.substring({identifier(column)}, 1, {VALUE_BYTES})"
+        for column in table.bytea_columns
+    )
+    rows = connection.execute(
+        f"SELECT {columns} FROM ONLY {qualified(table.relation)}"  # noqa: S608  # names are quoted
+        " WHERE ctid = ANY (%s::pg_catalog.tid[])",
+        [_places(table.pages)],
+        binary=True,
+    ).fetchall()
+    return is_incompressible(b"".join(value for row in rows for value in row if value))
+
+
+def _places(pages: int) -> Sequence[str]:
+    """The first row of pages all over the table; one that is dead is simply not there."""
+    count = min(ROWS, pages)
+    return [f"({pages * number // count},1)" for number in range(count)]

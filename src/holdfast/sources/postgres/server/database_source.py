@@ -40,6 +40,17 @@ _DATABASES = """
 SELECT datname::text FROM pg_database WHERE datallowconn AND NOT datistemplate
 ORDER BY pg_database_size(oid) DESC, datname
 """
+# The condition under which the view pg_user_mappings shows options, which pg_dump reads.
+_HIDDEN_MAPPINGS = """
+SELECT m.usename::text, m.srvname::text FROM pg_user_mappings m
+JOIN pg_foreign_server s ON s.oid = m.srvid
+WHERE m.umoptions IS NULL
+  AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  AND NOT CASE WHEN m.umuser = 0 THEN pg_has_role(s.srvowner, 'USAGE')
+               ELSE m.usename = current_user AND (pg_has_role(s.srvowner, 'USAGE')
+                    OR has_server_privilege(s.oid, 'USAGE')) END
+ORDER BY 2, 1
+"""
 
 
 class Programs(NamedTuple):
@@ -219,4 +230,32 @@ def not_taken(
     connection: psycopg.Connection, found: Facts, listed: Sequence[Table]
 ) -> tuple[str, ...]:
     """What the backup will not hold, in words."""
-    return (*catalog_queries.notes(found, listed), *catalog_queries.hidden(connection))
+    return (*_notes(found, listed), *_hidden(connection))
+
+
+def _hidden(connection: psycopg.Connection) -> tuple[str, ...]:
+    """What pg_dump leaves out without a word, as this login may not see it."""
+    return tuple(
+        f"options of the user mapping of '{user}' for server '{server}' are not taken, passwords"
+        " included: only a superuser may read them"
+        for user, server in connection.execute(_HIDDEN_MAPPINGS)
+    )
+
+
+def _notes(found: Facts, listed: Sequence[Table]) -> tuple[str, ...]:
+    """What the backup will not hold, in words."""
+    said = [
+        f"rows of foreign table '{table.relation}' are not taken: they live on another server"
+        for table in listed
+        if table.is_foreign
+    ]
+    said += [
+        f"rows of unlogged table '{table.relation}' are not taken: a standby has none"
+        for table in listed
+        if table.is_unlogged and found.is_standby
+    ]
+    if found.subscriptions and not found.is_superuser:
+        said.append("subscriptions are not taken: only a superuser may read them")
+    if not found.may_read_passwords:
+        said.append("passwords of roles are not taken: the login may not read them")
+    return tuple(said)
