@@ -15,9 +15,8 @@ from holdfast.ports.source import Source
 from holdfast.sources.failed_objects import ROWS
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
-from holdfast.sources.postgres.server import content_checksum
-from holdfast.sources.postgres.server.content_checksum import EACH_ROW, METHOD
-from holdfast.sources.postgres.server.table_part import TablePart
+from holdfast.sources.postgres.server import table_part
+from holdfast.sources.postgres.server.table_part import EACH_ROW, METHOD, TablePart
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.support.loop import bring_back, keep, restored
 from tests.support.postgres_server import PostgresServer
@@ -222,14 +221,14 @@ def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_aske
 
 def asks_instead(monkeypatch: pytest.MonkeyPatch, number: str) -> None:
     """Of the table `bad` alone."""
-    usual = content_checksum.question
+    usual = table_part.question
 
     def question(table: TablePart, types: Mapping[str, str], *, label: int = 0) -> str:
         if table.relation.name == "bad":
             return f"SELECT {label}, count(*), {number} FROM public.bad"
         return usual(table, types, label=label)
 
-    monkeypatch.setattr(content_checksum, "question", question)
+    monkeypatch.setattr(table_part, "question", question)
 
 
 @pytest.mark.parametrize("small_bytes", [0, 1 << 30], ids=["alone", "packed"])

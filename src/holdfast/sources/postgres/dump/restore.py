@@ -9,7 +9,6 @@ from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed, Unsupported, VerifyFailed
 from holdfast.model.part_details import Details
 from holdfast.model.restore import FailedObject, Proven, Restored
-from holdfast.ports.target import RestoreRequest
 from holdfast.runtime import events
 from holdfast.sources.failed_objects import hinted
 from holdfast.sources.postgres.dump import pg_dump_archive, pg_restore
@@ -24,8 +23,8 @@ from holdfast.sources.postgres.dump.plain_sql import PlainRestore
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.existing_tables import require_fillable
 from holdfast.sources.postgres.restore.sequence import Brought, DatabaseRestore
-from holdfast.sources.postgres.restore.staging_database import Cluster
 from holdfast.sources.postgres.server import client_programs, sql_text
+from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import Statement
 
@@ -40,25 +39,25 @@ class ArchiveRestore(DatabaseRestore):
 
     def require_possible(self) -> None:
         self._refuse_what_plain_sql_cannot()
-        _wanted(self._part, self.request)
+        self._wanted()
 
-    def bring(self, login: Login, server: Cluster) -> Brought:
+    def bring(self, login: Login) -> Brought:
         if self._form == pg_dump_archive.PLAIN:
-            unloaded = self._from_plain_sql(login, server)
+            unloaded = self._from_plain_sql(login)
         else:
-            unloaded = self._from_archive(login, server)
+            unloaded = self._from_archive(login)
         self.context.progress.part_done(self._part.name)
         return Brought(unloaded=unloaded)
 
-    def bring_rows(self, server: Cluster) -> Restored:
+    def bring_rows(self) -> Restored:
         if self.request.overwrite:
             raise Unsupported(
                 "cannot replace rows: a backup of engine tools only adds them",
                 hint="empty the tables first, or restore into a new database",
             )
-        wanted = _wanted(self._part, self.request)
+        wanted = self._wanted()
         self._require_empty(wanted or pg_dump_archive.tables_in(self._part))
-        pg_restore = self._pg_restore(self.login, server)
+        pg_restore = self._pg_restore(self.login)
         # One transaction is one session, whatever the number of workers.
         with self._at_hand(workers=1) as at_hand:
             options = ["--single-transaction", "--data-only"]
@@ -72,10 +71,10 @@ class ArchiveRestore(DatabaseRestore):
         self.context.progress.part_done(self._part.name)
         return Restored()
 
-    def _from_plain_sql(self, login: Login, server: Cluster) -> tuple[FailedObject, ...]:
+    def _from_plain_sql(self, login: Login) -> tuple[FailedObject, ...]:
         with self.context.stored.proven(self._part) as proven:
             if not self.request.keep_going:
-                self._by_psql(proven, login, server)
+                self._by_psql(proven, login)
                 return ()
             with login.session() as session:
                 definer = self.definitions.definer(session, PartKind.ARCHIVE)
@@ -83,18 +82,17 @@ class ArchiveRestore(DatabaseRestore):
                 restore.run()
                 return tuple(restore.unloaded)
 
-    def _by_psql(self, proven: Proven, login: Login, server: Cluster) -> None:
-        psql = client_programs.find("psql", server.major, server.version, folders=self.tool_folders)
+    def _by_psql(self, proven: Proven, login: Login) -> None:
         try:
-            client_programs.run_psql(psql, login, proven)
+            client_programs.run_psql(self._program("psql", login), login, proven)
         except RestoreFailed as error:
             raise hinted(error) from error.__cause__
 
-    def _from_archive(self, login: Login, server: Cluster) -> tuple[FailedObject, ...]:
-        pg_restore = self._pg_restore(login, server)
+    def _from_archive(self, login: Login) -> tuple[FailedObject, ...]:
+        pg_restore = self._pg_restore(login)
         with self._at_hand(workers=self.request.workers) as at_hand:
             chosen = ""
-            if wanted := _wanted(self._part, self.request):
+            if wanted := self._wanted():
                 listed = pg_restore.contents(at_hand)
                 chosen = with_rows_of(listed, {table.oid for table in wanted})
             if self.request.keep_going:
@@ -156,12 +154,19 @@ class ArchiveRestore(DatabaseRestore):
                     hint="empty it first, or restore into a new database",
                 )
 
-    def _pg_restore(self, login: Login, server: Cluster) -> PgRestore:
-        """Not older than the server, nor than the pg_dump whose format it has to read."""
+    def _pg_restore(self, login: Login) -> PgRestore:
+        """Not older than the pg_dump whose format it has to read."""
         made_by = Details(self._part).number(pg_dump_archive.PG_DUMP_MAJOR)
-        major, version = max((made_by, str(made_by)), (server.major, server.version))
-        tool = client_programs.find("pg_restore", major, version, folders=self.tool_folders)
+        tool = self._program("pg_restore", login, at_least=made_by)
         return PgRestore(tool=tool, login=login)
+
+    def _program(self, name: str, login: Login, *, at_least: int = 0) -> Tool:
+        """Not older than the server either."""
+        with login.session() as session:
+            major = session.info.server_version // 10000
+            version = session.info.parameter_status("server_version") or str(major)
+        major, version = max((at_least, str(at_least)), (major, version))
+        return client_programs.find(name, major, version, folders=self.tool_folders)
 
     def _rights(self) -> list[str]:
         request = self.request
@@ -175,6 +180,25 @@ class ArchiveRestore(DatabaseRestore):
             if not is_wanted
         ]
 
+    def _wanted(self) -> list[Listed]:
+        """The tables that were asked for, by their own name or that of one above them."""
+        listed = pg_dump_archive.tables_in(self._part)
+        wanted: dict[int, Listed] = {}
+        for asked in self.request.tables:
+            meant = {
+                each for table in listed for each in table.relations if _is_called(each, asked)
+            }
+            if len(meant) != 1:
+                problem = (
+                    "several tables are called that" if meant else "the backup has no rows of it"
+                )
+                raise RestoreFailed(
+                    f"cannot restore table '{str(asked).removeprefix('.')}': {problem}",
+                    hint="see the tables with: pg_restore --list",
+                )
+            wanted |= {each.oid: each for each in listed if meant.intersection(each.relations)}
+        return list(wanted.values())
+
     @property
     def _part(self) -> Part:
         found = selection.of_kind(self.request.parts, PartKind.ARCHIVE)
@@ -185,22 +209,6 @@ class ArchiveRestore(DatabaseRestore):
     @property
     def _form(self) -> str:
         return Details(self._part).word(pg_dump_archive.FORMAT, of=pg_dump_archive.SUFFIXES)
-
-
-def _wanted(part: Part, request: RestoreRequest) -> list[Listed]:
-    """The tables that were asked for, by their own name or that of one above them."""
-    listed = pg_dump_archive.tables_in(part)
-    wanted: dict[int, Listed] = {}
-    for asked in request.tables:
-        meant = {each for table in listed for each in table.relations if _is_called(each, asked)}
-        if len(meant) != 1:
-            problem = "several tables are called that" if meant else "the backup has no rows of it"
-            raise RestoreFailed(
-                f"cannot restore table '{str(asked).removeprefix('.')}': {problem}",
-                hint="see the tables with: pg_restore --list",
-            )
-        wanted |= {each.oid: each for each in listed if meant.intersection(each.relations)}
-    return list(wanted.values())
 
 
 def _is_called(relation: Relation, asked: Relation) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
 
 import psycopg
 
-from holdfast.model.backup import Codec, Consistency, PartKind, PartPlan, Server
+from holdfast.model.backup import Codec, PartKind, PartPlan
 from holdfast.model.errors import SnapshotLost
 from holdfast.ports.source import Finding, PartStream, Snapshot, TablePlan
 from holdfast.runtime.cleanup import Cancellation
@@ -27,15 +26,14 @@ from holdfast.sources.postgres.server import (
     shared_snapshot,
 )
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
-from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.database_source import (
-    KIND,
+    DatabaseSnapshot,
     DatabaseSource,
     Opening,
     not_taken,
 )
 from holdfast.sources.postgres.server.login import CANCEL_SECONDS
-from holdfast.sources.postgres.server.schema_dump import Globals, Texts
+from holdfast.sources.postgres.server.schema_dump import Texts
 from holdfast.sources.postgres.server.shared_snapshot import Exported
 
 
@@ -80,13 +78,13 @@ class PostgresToolsSource(DatabaseSource):
         exported, dumping = self._exported(opening)
         listed = catalog_queries.tables(held)
         return ToolsSnapshot(
-            found=found,
+            opening=opening,
             exported=exported,
-            held=held,
-            dumping=dumping,
             globals_=self._globals_of(opening),
-            used=opening.programs,
-            parts=pg_dump_archive.parts_of(
+            not_taken=not_taken(held, found, listed),
+            endings=Cancellation(),
+            dumping=dumping,
+            planned=pg_dump_archive.parts_of(
                 found,
                 listed,
                 database_properties.creation_options(held),
@@ -94,7 +92,6 @@ class PostgresToolsSource(DatabaseSource):
                 pg_dump=opening.programs.pg_dump,
                 workers=opening.workers,
             ),
-            notes=not_taken(held, found, listed),
         )
 
     def _exported(self, opening: Opening) -> tuple[Exported, DumpProcess]:
@@ -143,53 +140,29 @@ def _table_plan(table: Table, found: Facts, form: str) -> TablePlan:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolsSnapshot(Snapshot):
-    """Made by `PostgresToolsSource.open`, which ends its session.
+@dataclass(kw_only=True, eq=False, repr=False)
+class ToolsSnapshot(DatabaseSnapshot):
+    """Made by `PostgresToolsSource.open`, which ends its session; `dumping` is the pg_dump that has
+    joined it."""
 
-    `held` is the session with the snapshot; `dumping` is the pg_dump that has joined it.
-    """
-
-    found: Facts
-    exported: Exported
-    held: psycopg.Connection
     dumping: DumpProcess
-    globals_: Globals
-    used: Sequence[Tool]
-    parts: Sequence[PartPlan] = field()
-    notes: Sequence[str] = field()
-    consistency: Consistency = Consistency.SNAPSHOT
-    endings: Cancellation = field(default_factory=Cancellation)
+    planned: Sequence[PartPlan]
 
     @property
-    def server(self) -> Server:
-        return Server(kind=KIND, version=self.found.version, database=self.found.database)
+    def parts(self) -> Sequence[PartPlan]:
+        return self.planned
 
     @property
-    def taken_at(self) -> datetime:
-        return self.exported.taken_at.astimezone(UTC)
+    def notes(self) -> Sequence[str]:
+        return self.not_taken
 
-    @property
-    def proof(self) -> dict[str, str]:
-        passwords = "with" if self.found.may_read_passwords else "without"
+    def _evidence(self) -> dict[str, str]:
         return {
-            "snapshot": self.exported.name,
-            "visible": self.exported.seen,
-            "xmin": self.exported.xmin,
-            "xmax": self.exported.xmax,
-            "lsn": self.exported.lsn,
-            "isolation": "repeatable read, read only",
             "sessions": f"one pg_dump inside snapshot {self.exported.name}",
-            "server": self.found.version,
+            "server": self.opening.found.version,
             **self.tools,
             "taken_at": self.taken_at.isoformat(),
-            "outside": f"roles ({passwords} passwords) and sequences are read as of now",
-            "not_taken": "; ".join(self.notes),
         }
-
-    @property
-    def tools(self) -> dict[str, str]:
-        return {tool.path.name: tool.version for tool in self.used}
 
     def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
         if part.kind is PartKind.ARCHIVE:
@@ -198,15 +171,13 @@ class ToolsSnapshot(Snapshot):
             return self._read_settings()
         return self.globals_.read(self.endings)
 
-    def abort(self) -> None:
-        self.endings.abort()
-
     @contextmanager
     def _read_settings(self) -> Iterator[PartStream]:
-        with self.endings.registered(lambda: self.held.cancel_safe(timeout=CANCEL_SECONDS)):
+        held, found = self.opening.held, self.opening.found
+        with self.endings.registered(lambda: held.cancel_safe(timeout=CANCEL_SECONDS)):
             yield Texts(
-                self.held,
-                database_properties.statements(self.held),
-                f"settings of database '{self.found.database}'",
-                user=self.found.login,
+                held,
+                database_properties.statements(held),
+                f"settings of database '{found.database}'",
+                user=found.login,
             )

@@ -5,7 +5,7 @@ Constraints, indexes and triggers come after the rows, so no order of tables mat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 
@@ -25,10 +25,7 @@ from holdfast.sources.postgres.restore.load import Loader, Unloaded
 from holdfast.sources.postgres.restore.long_values import LargeObjects
 from holdfast.sources.postgres.restore.rows import Piece, RowsIn
 from holdfast.sources.postgres.restore.sequence import Brought, DatabaseRestore
-from holdfast.sources.postgres.restore.staging_database import Cluster
-from holdfast.sources.postgres.server import sql_text
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.postgres.server.sql_text import Statement
 from holdfast.sources.postgres.server.table_part import TablePart
 
 
@@ -40,12 +37,12 @@ class BuiltInRestore(DatabaseRestore):
         for piece in selection.pieces(selection.of_kind(self.request.parts, PartKind.DATA)):
             TablePart.of(piece)
 
-    def bring(self, login: Login, server: Cluster) -> Brought:  # noqa: ARG002  # no program is needed
+    def bring(self, login: Login) -> Brought:
         self.definitions.carry_out(PartKind.PRE_DATA, login)
         unloaded = self._load(login)
         self.definitions.carry_out(PartKind.SEQUENCES, login)
         self._large_objects(login)
-        self._post_data(login)
+        self.definitions.carry_out_post_data(login)
         check = self._content_check(without={each.piece.relation for each in unloaded})
         check.run(login, workers=self.request.workers)
         check.tell(self.context.failed)
@@ -55,7 +52,7 @@ class BuiltInRestore(DatabaseRestore):
             notes=tuple(check.notes),
         )
 
-    def bring_rows(self, server: Cluster) -> Restored:  # noqa: ARG002  # no program is needed
+    def bring_rows(self) -> Restored:
         check = self._content_check(whole=True)
         with self.login.session() as session:
             for _, piece in self._pieces():
@@ -147,16 +144,3 @@ class BuiltInRestore(DatabaseRestore):
             if part.relation is None
         ]
         LargeObjects(context=self.context).load(held, login)
-
-    def _post_data(self, login: Login) -> None:
-        """A foreign key to a table without its rows could not be made."""
-        filled = selection.filled_relations(self.request)
-        for part in selection.of_kind(self.request.parts, PartKind.POST_DATA):
-            with self.definitions.statements_of_part(part) as found:
-                wanted: Iterable[Statement] = found
-                if self.request.tables:
-                    wanted = sql_text.without_foreign_keys(
-                        found, unless=lambda table, other: {table, other} <= filled
-                    )
-                self.definitions.make(wanted, login)
-            self.context.progress.part_done(part.name)

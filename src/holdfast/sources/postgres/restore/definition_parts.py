@@ -133,6 +133,20 @@ class DefinitionParts:
                 tablespaces=self.context.request.tablespaces,
             )
 
+    def carry_out_post_data(self, login: Login) -> None:
+        """A foreign key to a table without its rows could not be made."""
+        request = self.context.request
+        filled = selection.filled_relations(request)
+        for part in selection.of_kind(request.parts, PartKind.POST_DATA):
+            with self.statements_of_part(part) as found:
+                wanted: Iterable[Statement] = found
+                if request.tables:
+                    wanted = sql_text.without_foreign_keys(
+                        found, unless=lambda table, other: {table, other} <= filled
+                    )
+                self.make(wanted, login)
+            self.context.progress.part_done(part.name)
+
     def make(self, found: Iterable[Statement], login: Login) -> None:
         """Definitions in their order, indexes side by side."""
         with login.session() as session:

@@ -21,7 +21,7 @@ from holdfast.sources.failed_objects import ROWS, FailedObjects
 from holdfast.sources.packing import SMALL_TABLE_BYTES
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.session_pool import SessionPool
-from holdfast.sources.postgres.server import content_checksum, failures
+from holdfast.sources.postgres.server import failures, table_part
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.table_part import TablePart
 
@@ -85,11 +85,7 @@ def summed(parts: Sequence[Part], wanted: Collection[Relation]) -> list[Summed]:
         )
         for under, found in tables.items()
     ]
-    return [
-        each
-        for each in together
-        if each.expected.checksum.startswith(f"{content_checksum.METHOD}:")
-    ]
+    return [each for each in together if each.expected.checksum.startswith(f"{table_part.METHOD}:")]
 
 
 def _together(found: Iterable[Expected]) -> Expected:
@@ -131,7 +127,7 @@ class ContentCheck:
 
     def _comparable(self, session: psycopg.Connection, columns: Columns) -> list[Summed]:
         """Those whose rows make the same text here as there."""
-        obstacle = content_checksum.obstacle(session)
+        obstacle = table_part.obstacle(session)
         ((encoding,),) = session.execute(_ENCODING)
         found: list[Summed] = []
         for each in self.wanted:
@@ -144,7 +140,7 @@ class ContentCheck:
 
     def _ask(self, session: psycopg.Connection, batch: Sequence[Summed], columns: Columns) -> None:
         questions = [
-            content_checksum.question(table, columns[table.relation], label=number)
+            table_part.question(table, columns[table.relation], label=number)
             for number, each in enumerate(batch)
             for table in each.tables
         ]
@@ -164,7 +160,7 @@ class ContentCheck:
                     rows_expected=each.expected.rows,
                     rows_found=counts[number],
                     checksum_expected=each.expected.checksum,
-                    checksum_found=content_checksum.checksum(counts[number], totals[number]),
+                    checksum_found=table_part.checksum(counts[number], totals[number]),
                 )
                 for number, each in enumerate(batch)
             ]
@@ -210,7 +206,7 @@ def _difference(each: Summed, columns: Columns, encoding: str) -> str:
             return f"the database has encoding {encoding} instead of {table.encoding}"
         here = columns.get(table.relation, {})
         kept = {name: here[name] for name in table.columns if name in here}
-        if len(kept) < len(table.columns) or content_checksum.digest_of(kept) != table.column_types:
+        if len(kept) < len(table.columns) or table_part.digest_of(kept) != table.column_types:
             return "its columns have other types"
     return ""
 

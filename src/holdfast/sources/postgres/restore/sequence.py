@@ -60,11 +60,11 @@ class DatabaseRestore(ABC):
         """Refuse what this backup cannot bring back, before anything is dropped or half filled."""
 
     @abstractmethod
-    def bring(self, login: Login, server: Cluster) -> Brought:
+    def bring(self, login: Login) -> Brought:
         """Definitions and rows into the database of `login`, which is empty and nobody else's."""
 
     @abstractmethod
-    def bring_rows(self, server: Cluster) -> Restored:
+    def bring_rows(self) -> Restored:
         """Rows into tables that stand already, with whatever constraints and triggers they have:
         all of them, or none."""
 
@@ -77,7 +77,7 @@ class DatabaseRestore(ABC):
             self._require_version(server)
             if request.data_only or (request.tables and content(server, self.login)):
                 self._require_all_or_none()
-                return self.bring_rows(server)
+                return self.bring_rows()
             with staged(
                 server,
                 self.login,
@@ -85,16 +85,16 @@ class DatabaseRestore(ABC):
                 overwrite=request.overwrite,
                 before=lambda: self.definitions.restore_globals(server, maintenance),
             ) as login:
-                return self._everything(login, server)
+                return self._everything(login)
 
-    def _everything(self, login: Login, server: Cluster) -> Restored:
+    def _everything(self, login: Login) -> Restored:
         """Into an empty database. Its owner, settings and grants come last: they may keep even us
         out, so they are tried first, and taken back."""
         # Nobody else is in a new database: whoever waits for a lock waits for one of us.
         hasty, request = login.hasty.patient, self.request
         if not request.keep_going:
             self.definitions.rehearse(PartKind.GRANTS, hasty)
-        brought = self.bring(hasty, server)
+        brought = self.bring(hasty)
         with hasty.session() as session:
             differences = selection.differences(session, request)
         unanalyzed = analyze(hasty, workers=request.workers)

@@ -25,7 +25,7 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.rows import copy_command
 from holdfast.sources.postgres.rows.copy_command import POLL_MILLISECONDS, Command, CopyCommand
-from holdfast.sources.postgres.server import catalog_queries, content_checksum, failures
+from holdfast.sources.postgres.server import catalog_queries, failures, table_part
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
 from holdfast.sources.postgres.server.table_part import TablePart
 
@@ -169,7 +169,7 @@ class Contents:
 def contents(
     session: psycopg.Connection, found: Facts, tables: Sequence[Table], *, policy: Policy
 ) -> Contents:
-    obstacle = content_checksum.obstacle(session)
+    obstacle = table_part.obstacle(session)
     taken = [table for table in tables if catalog_queries.has_rows_to_take(table, found)]
     sizes = {table.relation: table.size_bytes for table in taken}
     return Contents(
@@ -224,7 +224,7 @@ class ContentSums:
         session.execute(_BEFORE)
         with afterwards(_take_back, session):
             statement = " UNION ALL ".join(
-                content_checksum.question(table, self._types[table.relation], label=number)
+                table_part.question(table, self._types[table.relation], label=number)
                 for number, table in enumerate(tables)
             )
             subject = f"table '{tables[0].relation}'"
@@ -234,7 +234,7 @@ class ContentSums:
             with afterwards(question.close):
                 rows = yield from question.answer()
         return {
-            tables[number].relation: content_checksum.checksum(count, total)
+            tables[number].relation: table_part.checksum(count, total)
             for number, count, total in rows
         }
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
 
 import psycopg
 
-from holdfast.model.backup import Buffer, Consistency, PartKind, PartPlan, Relation, Server
+from holdfast.model.backup import Buffer, PartKind, PartPlan, Relation
 from holdfast.ports.sessions import Holding
-from holdfast.ports.source import Blobs, PartStream, Snapshot
-from holdfast.runtime.cleanup import Cancellation, afterwards
+from holdfast.ports.source import PartStream
+from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.keepalive import let_go
 from holdfast.sources.postgres.rows import long_values
 from holdfast.sources.postgres.rows.checksummed_rows import (
@@ -24,114 +24,68 @@ from holdfast.sources.postgres.rows.copy_command import CopyCommand
 from holdfast.sources.postgres.rows.part_plan import PartLayout
 from holdfast.sources.postgres.rows.transport import CopyOut, Transport
 from holdfast.sources.postgres.server import database_properties
-from holdfast.sources.postgres.server.catalog_queries import Facts
-from holdfast.sources.postgres.server.client_programs import Tool
-from holdfast.sources.postgres.server.database_source import KIND
+from holdfast.sources.postgres.server.database_source import DatabaseSnapshot
 from holdfast.sources.postgres.server.login import CANCEL_SECONDS
-from holdfast.sources.postgres.server.schema_dump import Globals, Schema, Texts
-from holdfast.sources.postgres.server.shared_snapshot import Exported, Sessions
+from holdfast.sources.postgres.server.schema_dump import Schema, Texts
+from holdfast.sources.postgres.server.shared_snapshot import Sessions
 
 Write = Callable[[psycopg.Connection, PartPlan], Iterator[Buffer]]
 """Who writes the text of a part, in a session inside the snapshot."""
 
 
-class PostgresSnapshot(Snapshot):
+@dataclass(kw_only=True, eq=False, repr=False)
+class PostgresSnapshot(DatabaseSnapshot):
     """Made by `PostgresSource.open`, which ends its sessions; `holding` keeps it for later runs."""
 
-    consistency = Consistency.SNAPSHOT
+    sessions: Sessions
+    transport: Transport
+    schema: Schema
+    layout: PartLayout
+    sequences: Sequence[Relation]
+    contents: Contents
+    holding: Holding | None = None
 
-    def __init__(
-        self,
-        *,
-        found: Facts,
-        exported: Exported,
-        sessions: Sessions,
-        transport: Transport,
-        schema: Schema,
-        endings: Cancellation,
-        globals_: Globals,
-        tools: Sequence[Tool],
-        layout: PartLayout,
-        sequences: Sequence[Relation],
-        blobs: Blobs | None,
-        notes: Sequence[str],
-        contents: Contents,
-        holding: Holding | None = None,
-    ) -> None:
-        self._found = found
-        self._exported = exported
-        self._sessions = sessions
-        self._transport = transport
-        self._schema = schema
-        self._globals = globals_
-        self._tools = tools
-        self._layout = layout
-        self._sequences = sequences
-        self._blobs = blobs
-        self._notes = notes
-        self._holding = holding
-        self._endings = endings
-        self._contents = contents
+    def __post_init__(self) -> None:
         self._summing = ContentSums(
-            contents.chosen, contents.types, user=found.login, aborted=endings.aborted
+            self.contents.chosen,
+            self.contents.types,
+            user=self.opening.found.login,
+            aborted=self.endings.aborted,
         )
 
-    @property
-    def server(self) -> Server:
-        return Server(kind=KIND, version=self._found.version, database=self._found.database)
-
-    @property
-    def taken_at(self) -> datetime:
-        return self._exported.taken_at.astimezone(UTC)
-
-    @property
-    def proof(self) -> dict[str, str]:
-        count = self._sessions.count
-        passwords = "with" if self._found.may_read_passwords else "without"
-        held = {"exported": self._exported.name} if self._holding else {}
-        return held | {
-            # What a later run rejoins it by.
-            "snapshot": self._holding.session_id if self._holding else self._exported.name,
-            "visible": self._exported.seen,
-            "xmin": self._exported.xmin,
-            "xmax": self._exported.xmax,
-            "lsn": self._exported.lsn,
-            "isolation": "repeatable read, read only",
-            "sessions": f"{count} of {count} see {self._exported.seen}",
-            "outside": f"roles ({passwords} passwords) and sequences are read as of now",
-            "content": str(self._contents),
-            "not_taken": "; ".join(self._notes),
+    def _evidence(self) -> dict[str, str]:
+        count = self.sessions.count
+        found = {
+            "sessions": f"{count} of {count} see {self.exported.seen}",
+            "content": str(self.contents),
         }
-
-    @property
-    def tools(self) -> dict[str, str]:
-        return {tool.path.name: tool.version for tool in self._tools}
+        if self.holding is None:
+            return found
+        # What a later run rejoins it by is another name than the server's.
+        return found | {"exported": self.exported.name, "snapshot": self.holding.session_id}
 
     @property
     def parts(self) -> Sequence[PartPlan]:
-        return self._layout.parts
+        return self.layout.parts
 
     def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
         if part.kind is PartKind.DATA:
             return self._read_rows(part)
-        if part.kind is PartKind.LARGE_OBJECTS and part.name in self._layout.slices:
+        if part.kind is PartKind.LARGE_OBJECTS and part.name in self.layout.slices:
             return self._read_slice(part)
         if part.kind in self._written_here:
             return self._read_text(part)
         if part.kind is PartKind.GLOBALS:
-            return self._globals.read(self._endings)
-        return self._schema.read(part)
-
-    def abort(self) -> None:
-        self._endings.abort()
+            return self.globals_.read(self.endings)
+        return self.schema.read(part)
 
     def let_go(self, *, finished: bool) -> None:
-        if self._holding is not None:
-            let_go(self._holding, finished=finished)
+        if self.holding is not None:
+            let_go(self.holding, finished=finished)
 
     @contextmanager
     def _read_rows(self, part: PartPlan) -> Iterator[PartStream]:
-        tables = self._layout.tables[part.name]
+        tables = self.layout.tables[part.name]
         if part.relation is None:
             relations = [table.relation for table in tables]
             with self._lent(f"table '{relations[0]}'", relations) as session:
@@ -139,8 +93,8 @@ class PostgresSnapshot(Snapshot):
                     session,
                     tables,
                     summing=self._summing,
-                    user=self._found.login,
-                    aborted=self._endings.aborted,
+                    user=self.opening.found.login,
+                    aborted=self.endings.aborted,
                 )
                 with afterwards(pack.close):
                     yield pack
@@ -154,8 +108,8 @@ class PostgresSnapshot(Snapshot):
 
     @contextmanager
     def _read_slice(self, part: PartPlan) -> Iterator[PartStream]:
-        copy_out = self._layout.slices[part.name].copy_out
-        subject = f"large objects of database '{self._found.database}'"
+        copy_out = self.layout.slices[part.name].copy_out
+        subject = f"large objects of database '{self.opening.found.database}'"
         with (
             self._lent(subject) as session,
             self._reading(session, copy_out, subject) as stream,
@@ -165,12 +119,12 @@ class PostgresSnapshot(Snapshot):
     def _reading(
         self, session: psycopg.Connection, copy_out: CopyOut, subject: str
     ) -> AbstractContextManager[CopyCommand]:
-        return self._transport.reading(
+        return self.transport.reading(
             session,
             copy_out,
             subject=subject,
-            user=self._found.login,
-            aborted=self._endings.aborted,
+            user=self.opening.found.login,
+            aborted=self.endings.aborted,
         )
 
     @property
@@ -179,9 +133,7 @@ class PostgresSnapshot(Snapshot):
         return {
             PartKind.SEQUENCES: (
                 "sequences",
-                lambda session, _: database_properties.sequence_statements(
-                    session, self._sequences
-                ),
+                lambda session, _: database_properties.sequence_statements(session, self.sequences),
             ),
             PartKind.GRANTS: (
                 "settings",
@@ -200,24 +152,24 @@ class PostgresSnapshot(Snapshot):
         subject = (
             f"table '{part.relation}'"
             if part.relation
-            else f"{what} of database '{self._found.database}'"
+            else f"{what} of database '{self.opening.found.database}'"
         )
         tables = [part.relation] if part.relation else []
         with self._lent(subject, tables) as session:
-            yield Texts(session, write(session, part), subject, user=self._found.login)
+            yield Texts(session, write(session, part), subject, user=self.opening.found.login)
 
     def _keep_long_values(self, session: psycopg.Connection, part: PartPlan) -> Iterator[Buffer]:
-        if self._blobs is None:
+        if self.opening.blobs is None:
             raise ValueError("a snapshot without a place for blobs has no parts of them")
         if part.relation is None:
-            oids = self._layout.long_objects[part.name]
-            return long_values.of_large_objects(session, oids, self._blobs)
-        return long_values.of_table(session, self._layout.with_blobs[part.name], self._blobs)
+            oids = self.layout.long_objects[part.name]
+            return long_values.of_large_objects(session, oids, self.opening.blobs)
+        return long_values.of_table(session, self.layout.with_blobs[part.name], self.opening.blobs)
 
     @contextmanager
     def _lent(self, subject: str, tables: Sequence[Relation] = ()) -> Iterator[psycopg.Connection]:
         with (
-            self._sessions.lent(subject, tables) as session,
-            self._endings.registered(lambda: session.cancel_safe(timeout=CANCEL_SECONDS)),
+            self.sessions.lent(subject, tables) as session,
+            self.endings.registered(lambda: session.cancel_safe(timeout=CANCEL_SECONDS)),
         ):
             yield session

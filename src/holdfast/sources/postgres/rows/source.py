@@ -98,18 +98,16 @@ class PostgresSource(DatabaseSource):
             shape = self._shape(found, keeps_blobs=opening.blobs is not None)
             listing = self._listing(held, found, shape)
             snapshot = PostgresSnapshot(
-                found=found,
+                opening=opening,
                 exported=exported,
+                globals_=self._globals_of(opening),
+                not_taken=not_taken(held, found, listing.tables),
+                endings=endings,
                 sessions=sessions,
                 transport=way,
                 schema=schema,
-                endings=endings,
-                globals_=self._globals_of(opening),
-                tools=opening.programs,
                 layout=part_plan.lay_out(found, listing, shape=shape, transport=way.name),
                 sequences=listing.sequences,
-                blobs=opening.blobs,
-                notes=not_taken(held, found, listing.tables),
                 contents=contents(held, found, listing.tables, policy=self.checksums),
                 holding=holding,
             )

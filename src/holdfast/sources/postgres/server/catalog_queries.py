@@ -14,7 +14,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from holdfast.model.backup import Relation
-from holdfast.sources.postgres.server import content_checksum, database_properties
+from holdfast.sources.postgres.server import database_properties, table_part
 from holdfast.sources.postgres.server.sql_text import identifier, qualified
 from holdfast.sources.postgres.server.table_part import BINARY, TEXT, External, TablePart
 
@@ -202,7 +202,7 @@ class Table:
             ancestors=ancestors,
             load_through=ancestors[-1] if self.is_routed_by_enum else None,
             external=external,
-            column_types=content_checksum.digest_of(self.types_by_column),
+            column_types=table_part.digest_of(self.types_by_column),
         )
 
 

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -19,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 from holdfast.model.backup import Consistency, Selection, Server
 from holdfast.model.errors import DatabaseUnreachable
 from holdfast.ports.source import Blobs, Finding, Snapshot, Source, SourcePlan, TablePlan
-from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.sources.postgres.server import (
     catalog_queries,
     client_programs,
@@ -32,6 +33,7 @@ from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, MAINTENANCE, Login
 from holdfast.sources.postgres.server.preflight import in_the_way, waits
 from holdfast.sources.postgres.server.schema_dump import Globals
+from holdfast.sources.postgres.server.shared_snapshot import Exported
 
 APPLICATION_NAME = "holdfast"
 KIND = "postgres"
@@ -71,6 +73,53 @@ class Opening:
     workers: int
     blobs: Blobs | None
     rejoin: str
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DatabaseSnapshot(Snapshot):
+    """One moment of a database, as `opening` has begun it; `not_taken` says what it will lack."""
+
+    opening: Opening
+    exported: Exported
+    globals_: Globals
+    not_taken: Sequence[str]
+    endings: Cancellation
+
+    consistency = Consistency.SNAPSHOT
+
+    @abstractmethod
+    def _evidence(self) -> dict[str, str]:
+        """What an engine adds to the proof: who reads inside the snapshot."""
+
+    @property
+    def server(self) -> Server:
+        found = self.opening.found
+        return Server(kind=KIND, version=found.version, database=found.database)
+
+    @property
+    def taken_at(self) -> datetime:
+        return self.exported.taken_at.astimezone(UTC)
+
+    @property
+    def proof(self) -> dict[str, str]:
+        passwords = "with" if self.opening.found.may_read_passwords else "without"
+        return {
+            "snapshot": self.exported.name,
+            "visible": self.exported.seen,
+            "xmin": self.exported.xmin,
+            "xmax": self.exported.xmax,
+            "lsn": self.exported.lsn,
+            "isolation": "repeatable read, read only",
+            "outside": f"roles ({passwords} passwords) and sequences are read as of now",
+            "not_taken": "; ".join(self.not_taken),
+        } | self._evidence()
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {tool.path.name: tool.version for tool in self.opening.programs}
+
+    def abort(self) -> None:
+        self.endings.abort()
 
 
 # Two with the same settings are two all the same; and a connection string may hold a password.
