@@ -1,1 +1,1 @@
-"""PostgreSQL by the stock tools alone: one pg_dump, and what brings its artefact back."""
+"""PostgreSQL by the stock tools alone: one pg_dump, and what brings its archive back."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -116,15 +117,15 @@ class DumpProcess:
             yield
 
     @contextmanager
-    def reading(self, endings: Cancellation) -> Iterator[Dump]:
+    def reading(self, cancellation: Cancellation) -> Iterator[Dump]:
         """What it writes; whoever reads a second time has it begin anew."""
         child, self._begun = self._begun, None
         if child is not None:
-            with endings.registered(child.end):
-                yield Dump(child, self._subject, endings.aborted)
+            with cancellation.registered(child.end):
+                yield Dump(child, self._subject, cancellation.aborted)
             return
-        with self._running() as again, endings.registered(again.end):
-            yield Dump(again, self._subject, endings.aborted)
+        with self._running() as again, cancellation.registered(again.end):
+            yield Dump(again, self._subject, cancellation.aborted)
 
     @contextmanager
     def _running(self) -> Iterator[Child]:
@@ -147,7 +148,7 @@ def parts_of(
     pg_dump: Tool,
     workers: int,
 ) -> tuple[PartPlan, ...]:
-    """The artefact first: it takes longest, and it has to join the snapshot."""
+    """The archive first: it takes longest, and it has to join the snapshot."""
     dump = PartPlan(
         name=f"{_stem(found.database)}{SUFFIXES[form]}",
         kind=PartKind.ARCHIVE,
@@ -186,7 +187,7 @@ def _encoded(tables: Iterable[Table]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A table with rows in the artefact, by the number that its table of contents has."""
+    """A table with rows in the archive, by the number that its table of contents has."""
 
     oid: int
     relation: Relation
@@ -198,15 +199,16 @@ class Listed:
 
 
 def tables_in(part: Part) -> list[Listed]:
-    """The tables whose rows the artefact holds; raises `VerifyFailed`."""
+    """The tables whose rows the archive holds; raises `VerifyFailed`."""
     details = Details(part)
     try:
-        return [_listed(*row) for row in details.json(TABLES)]
+        return [_listed(row) for row in details.json(TABLES)]
     except (TypeError, ValueError) as error:
         raise details.wrong(TABLES) from error
 
 
-def _listed(oid: object, schema: object, name: object, ancestors: Iterable[object]) -> Listed:
+def _listed(row: Iterable[Any]) -> Listed:
+    oid, schema, name, ancestors = row
     pairs = [(schema, name), *(tuple(each) for each in ancestors if isinstance(each, list))]
     if not isinstance(oid, int) or not all(_is_name(pair) for pair in pairs):
         raise ValueError("it is no table")

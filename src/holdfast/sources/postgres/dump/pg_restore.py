@@ -52,7 +52,7 @@ _COMMENT_ON_CONSTRAINT = re.compile(r"COMMENT .*\bCONSTRAINT .* ON ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DumpArchive:
-    """One artefact at hand, and why so many workers may read it; `file` holds it too, if any."""
+    """One archive at hand, and why so many workers may read it; `file` holds it too, if any."""
 
     proven: Proven
     workers: int
@@ -62,7 +62,7 @@ class DumpArchive:
 
 @contextmanager
 def at_hand(proven: Proven, *, size_bytes: int, workers: int) -> Iterator[DumpArchive]:
-    """The artefact for `workers`: as a file where there is room for one, else as one stream."""
+    """The archive for `workers`: as a file where there is room for one, else as one stream."""
     if workers < 2:
         yield DumpArchive(proven=proven, workers=1, reason="one worker was asked for")
         return
@@ -85,35 +85,35 @@ class PgRestore:
     tool: Tool
     login: Login
 
-    def contents(self, artefact: DumpArchive) -> str:
-        """The list of what the artefact holds."""
+    def contents(self, archive: DumpArchive) -> str:
+        """The list of what the archive holds."""
         # Not through a pipe: it would fill while we are still writing to the other one.
         with tempfile.TemporaryFile() as out:
-            self._run(artefact, ["--list", f"--file={_path(out)}"], [out])
+            self._run(archive, ["--list", f"--file={_path(out)}"], [out])
             out.seek(0)
             return out.read().decode("utf-8", errors="surrogateescape")
 
-    def script(self, artefact: DumpArchive, options: Sequence[str], *, contents: str) -> str:
+    def script(self, archive: DumpArchive, options: Sequence[str], *, contents: str) -> str:
         """What it would send to a server; of its contents only those named, where any are."""
         with tempfile.TemporaryFile() as out, _listed(contents) as listed:
             arguments = [*options, f"--file={_path(out)}", *_use(listed)]
-            self._run(artefact, arguments, [out, *listed])
+            self._run(archive, arguments, [out, *listed])
             out.seek(0)
             return out.read().decode("utf-8", errors="surrogateescape")
 
     def rows(
-        self, artefact: DumpArchive, *, contents: str, names: Mapping[int, Relation]
+        self, archive: DumpArchive, *, contents: str, names: Mapping[int, Relation]
     ) -> tuple[FailedObject, ...]:
         """Bring in all that is no definition, and tell what of it did not come."""
         # Only when it tells all does it tell which table an error is about.
         arguments = ["--section=data", "--verbose", "--no-password"]
         arguments.append(f"--dbname={self.login.steady_conninfo()}")
-        if artefact.workers > 1:
-            arguments.append(f"--jobs={artefact.workers}")
+        if archive.workers > 1:
+            arguments.append(f"--jobs={archive.workers}")
         with _listed(contents) as listed:
             try:
                 self._run_to_end(
-                    artefact, [*arguments, *_use(listed)], listed, stderr_lines=VERBOSE_LINES
+                    archive, [*arguments, *_use(listed)], listed, stderr_lines=VERBOSE_LINES
                 )
             except ChildFailed as error:
                 if not _IGNORED.search(error.stderr):
@@ -121,7 +121,7 @@ class PgRestore:
                 return failed_entries(error.stderr, names)
         return ()
 
-    def restore(self, artefact: DumpArchive, options: Sequence[str], *, contents: str = "") -> None:
+    def restore(self, archive: DumpArchive, options: Sequence[str], *, contents: str = "") -> None:
         """Bring it back up to the first error; of its contents only those named, where any are.
 
         Raises `RestoreFailed` naming the object.
@@ -132,44 +132,44 @@ class PgRestore:
             f"--dbname={self.login.steady_conninfo()}",
             *options,
         ]
-        if artefact.workers > 1:
-            arguments.append(f"--jobs={artefact.workers}")
+        if archive.workers > 1:
+            arguments.append(f"--jobs={archive.workers}")
         with _listed(contents) as listed:
             try:
-                self._run(artefact, [*arguments, *_use(listed)], listed)
+                self._run(archive, [*arguments, *_use(listed)], listed)
             except RestoreFailed as error:
                 raise hinted(error) from error.__cause__
 
     def _run(
-        self, artefact: DumpArchive, arguments: Sequence[str], files: Sequence[IO[bytes]]
+        self, archive: DumpArchive, arguments: Sequence[str], files: Sequence[IO[bytes]]
     ) -> None:
         try:
-            self._run_to_end(artefact, arguments, files)
+            self._run_to_end(archive, arguments, files)
         except ChildFailed as error:
             raise failure(error, self.login.database) from error
 
     def _run_to_end(
         self,
-        artefact: DumpArchive,
+        archive: DumpArchive,
         arguments: Sequence[str],
         files: Sequence[IO[bytes]],
         *,
         stderr_lines: int = STDERR_LINES,
     ) -> None:
         argv = [str(self.tool.path), "--format=custom", *arguments]
-        if artefact.file is not None:
-            argv.append(_path(artefact.file))
-            files = [*files, artefact.file]
+        if archive.file is not None:
+            argv.append(_path(archive.file))
+            files = [*files, archive.file]
         with running(
             argv,
             env=self.login.environment(),
-            stdin=artefact.file is None,
+            stdin=archive.file is None,
             stdout=False,
             pass_fds=[file.fileno() for file in files],
             stderr_lines=stderr_lines,
         ) as child:
-            if artefact.file is None:
-                child.feed(artefact.proven)
+            if archive.file is None:
+                child.feed(archive.proven)
             child.finish()
 
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL database as the stock artefacts of pg_dump and pg_dumpall, all of one moment."""
+"""A PostgreSQL database as pg_dump and pg_dumpall write it, all of one moment."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class PostgresToolsSource(DatabaseSource):
             exported=exported,
             globals_=self._globals_of(opening),
             not_taken=not_taken(held, found, listed),
-            endings=Cancellation(),
+            cancellation=Cancellation(),
             dumping=dumping,
             planned=pg_dump_archive.parts_of(
                 found,
@@ -166,15 +166,15 @@ class ToolsSnapshot(DatabaseSnapshot):
 
     def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
         if part.kind is PartKind.ARCHIVE:
-            return self.dumping.reading(self.endings)
+            return self.dumping.reading(self.cancellation)
         if part.kind is PartKind.GRANTS:
             return self._read_settings()
-        return self.globals_.read(self.endings)
+        return self.globals_.read(self.cancellation)
 
     @contextmanager
     def _read_settings(self) -> Iterator[PartStream]:
         held, found = self.opening.held, self.opening.found
-        with self.endings.registered(lambda: held.cancel_safe(timeout=CANCEL_SECONDS)):
+        with self.cancellation.registered(lambda: held.cancel_safe(timeout=CANCEL_SECONDS)):
             yield Texts(
                 held,
                 database_properties.statements(held),

@@ -164,14 +164,14 @@ class DefinitionParts:
         def prepare(session: psycopg.Connection) -> None:
             definers[id(session)] = self.definer(session, PartKind.POST_DATA)
 
-        crew: SessionPool[Work] = SessionPool(
+        pool: SessionPool[Work] = SessionPool(
             login,
             lambda session, work: work.do(definers[id(session)]),
             prepare=prepare,
             known_by=lambda work: work.number,
             needs=lambda work: work.needs,
         )
-        crew.run(step.works, workers=self.context.request.workers)
+        pool.run(step.works, workers=self.context.request.workers)
 
     def definer(self, session: psycopg.Connection, kind: PartKind) -> Definer:
         unnamed = Heading(kind=_MADE_BY.get(kind, "definitions"), name=session.info.dbname)

@@ -112,10 +112,10 @@ class ContentCheck:
         with login.session() as session:
             columns = _columns(session)
             comparable = self._comparable(session, columns)
-        crew: SessionPool[Sequence[Summed]] = SessionPool(
+        pool: SessionPool[Sequence[Summed]] = SessionPool(
             login, lambda asking, batch: self._ask(asking, batch, columns)
         )
-        crew.run(_batches(comparable), workers=workers)
+        pool.run(_batches(comparable), workers=workers)
 
     def in_session(self, session: psycopg.Connection) -> None:
         """All of them, as the transaction of `session` sees them."""

@@ -78,52 +78,52 @@ class Loader:
 
     def load(self, parts: Sequence[Part], *, workers: int) -> None:
         """Raises `RestoreFailed`."""
-        crew = SessionPool(self._login, self._load, endings=self._rows_in.endings)
-        crew.run(batches(parts), workers=workers)
+        pool = SessionPool(self._login, self._load, cancellation=self._rows_in.cancellation)
+        pool.run(batches(parts), workers=workers)
 
     def _load(self, connection: psycopg.Connection, batch: Batch) -> None:
-        under_way = _UnderWay(batch)
+        loading = _Loading(batch)
         try:
             with connection.transaction():
-                self._read(connection, under_way)
+                self._read(connection, loading)
         except VerifyFailed as error:
             if not self._keeps_going:
                 raise
             # Rows from before its end was seen are not proven either, and all were taken back.
-            under_way.met = [
+            loading.met = [
                 Unloaded(part=batch.part, piece=piece, error=error)
                 for piece in self._wanted(batch.part)
             ]
         except (psycopg.Error, EOFError, RestoreFailed) as error:
-            raise hinted(failures.restoring_rows(under_way.subject, error)) from error
+            raise hinted(failures.restoring_rows(loading.subject, error)) from error
         with self._lock:
-            self.unloaded += under_way.met
+            self.unloaded += loading.met
         self._rows_in.context.progress.part_done(batch.part.name)
 
-    def _read(self, connection: psycopg.Connection, under_way: _UnderWay) -> None:
-        part = under_way.batch.part
+    def _read(self, connection: psycopg.Connection, loading: _Loading) -> None:
+        part = loading.batch.part
         with self._rows_in.context.stored.streamed(part) as chunks, proving(chunks, *BY_ROWS):
             for piece, rows in self._rows_in.wanted(part, iter(chunks)):
                 if piece.relation not in self._without:
-                    under_way.piece = piece
-                    self._fill(connection, under_way, rows)
-            if under_way.met:
+                    loading.piece = piece
+                    self._fill(connection, loading, rows)
+            if loading.met:
                 # Bytes that are not those that were stored must show as what they are.
                 chunks.prove()
 
-    def _fill(self, connection: psycopg.Connection, under_way: _UnderWay, rows: Rows) -> None:
-        piece, batch = under_way.piece, under_way.batch
+    def _fill(self, connection: psycopg.Connection, loading: _Loading, rows: Rows) -> None:
+        piece, batch = loading.piece, loading.batch
         try:
             with connection.transaction() if self._keeps_going else nullcontext():
                 self._empty_and_fill(connection, piece, rows, freeze=batch.freeze)
         except (psycopg.Error, EOFError, RestoreFailed) as error:
             if not self._keeps_going or self._ends_all(connection, error):
                 raise
-            met = failures.restoring_rows(under_way.subject, error)
-            under_way.met.append(Unloaded(part=batch.part, piece=piece, error=met))
+            met = failures.restoring_rows(loading.subject, error)
+            loading.met.append(Unloaded(part=batch.part, piece=piece, error=met))
 
     def _ends_all(self, connection: psycopg.Connection, error: Exception) -> bool:
-        if self._rows_in.endings.aborted.is_set():
+        if self._rows_in.cancellation.aborted.is_set():
             return True
         return isinstance(error, psycopg.Error) and failures.ends_all(error, connection)
 
@@ -146,7 +146,7 @@ class Loader:
         ]
 
 
-class _UnderWay:
+class _Loading:
     """A batch, which of its tables is being filled, and those that could not be."""
 
     def __init__(self, batch: Batch) -> None:

@@ -60,7 +60,7 @@ class RowsIn:
 
     context: RestoreContext
     inward: Inward
-    endings: Cancellation = field(default_factory=Cancellation)
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
     def wanted(self, part: Part, chunks: Iterator[bytes]) -> Iterator[tuple[Piece, Rows]]:
         """Each table that is wanted of the part, with its rows."""
@@ -100,7 +100,7 @@ class RowsIn:
 
     def _while_wanted(self, rows: Rows, table: TablePart) -> Iterator[bytes | memoryview]:
         for chunk in rows:
-            if self.endings.aborted.is_set():
+            if self.cancellation.aborted.is_set():
                 raise RestoreFailed(f"cannot restore '{table.relation}': the run was ended")
             yield chunk
 

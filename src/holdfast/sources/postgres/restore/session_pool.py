@@ -65,7 +65,7 @@ class SessionPool(Generic[Item]):
         login: Login,
         work: Callable[[psycopg.Connection, Item], None],
         *,
-        endings: Cancellation | None = None,
+        cancellation: Cancellation | None = None,
         prepare: Callable[[psycopg.Connection], None] = lambda _: None,
         known_by: Callable[[Item], Hashable] = id,
         needs: Callable[[Item], Iterable[Hashable]] = lambda _: (),
@@ -75,7 +75,7 @@ class SessionPool(Generic[Item]):
         self._login = login
         self._work = work
         self._prepare = prepare
-        self._endings = endings or Cancellation()
+        self._cancellation = cancellation or Cancellation()
         self._lock = threading.Lock()
         self._first_failure: BaseException | None = None
 
@@ -101,12 +101,12 @@ class SessionPool(Generic[Item]):
         try:
             with (
                 self._login.session() as connection,
-                self._endings.registered(
+                self._cancellation.registered(
                     lambda: connection.cancel_safe(timeout=CANCEL_SECONDS),
                 ),
             ):
                 self._prepare(connection)
-                while (item := waiting.take(self._endings.aborted)) is not None:
+                while (item := waiting.take(self._cancellation.aborted)) is not None:
                     self._work(connection, item)
                     waiting.done(item)
         except BaseException as error:
@@ -120,5 +120,5 @@ class SessionPool(Generic[Item]):
             if self._first_failure is None:
                 self._first_failure = error
             first = self._first_failure
-        self._endings.abort()
+        self._cancellation.abort()
         return first

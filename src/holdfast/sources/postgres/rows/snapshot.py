@@ -50,7 +50,7 @@ class PostgresSnapshot(DatabaseSnapshot):
             self.contents.chosen,
             self.contents.types,
             user=self.opening.found.login,
-            aborted=self.endings.aborted,
+            aborted=self.cancellation.aborted,
         )
 
     def _evidence(self) -> dict[str, str]:
@@ -76,7 +76,7 @@ class PostgresSnapshot(DatabaseSnapshot):
         if part.kind in self._written_here:
             return self._read_text(part)
         if part.kind is PartKind.GLOBALS:
-            return self.globals_.read(self.endings)
+            return self.globals_.read(self.cancellation)
         return self.schema.read(part)
 
     def let_go(self, *, finished: bool) -> None:
@@ -94,7 +94,7 @@ class PostgresSnapshot(DatabaseSnapshot):
                     tables,
                     summing=self._summing,
                     user=self.opening.found.login,
-                    aborted=self.endings.aborted,
+                    aborted=self.cancellation.aborted,
                 )
                 with afterwards(pack.close):
                     yield pack
@@ -124,7 +124,7 @@ class PostgresSnapshot(DatabaseSnapshot):
             copy_out,
             subject=subject,
             user=self.opening.found.login,
-            aborted=self.endings.aborted,
+            aborted=self.cancellation.aborted,
         )
 
     @property
@@ -170,6 +170,6 @@ class PostgresSnapshot(DatabaseSnapshot):
     def _lent(self, subject: str, tables: Sequence[Relation] = ()) -> Iterator[psycopg.Connection]:
         with (
             self.sessions.lent(subject, tables) as session,
-            self.endings.registered(lambda: session.cancel_safe(timeout=CANCEL_SECONDS)),
+            self.cancellation.registered(lambda: session.cancel_safe(timeout=CANCEL_SECONDS)),
         ):
             yield session

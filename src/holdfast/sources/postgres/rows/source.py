@@ -91,8 +91,8 @@ class PostgresSource(DatabaseSource):
             holding = stack.enter_context(self._held_elsewhere(opening.rejoin))
             if holding is not None and not opening.rejoin:
                 unheard.enter_context(afterwards(holding.abort))
-            endings = Cancellation()
-            exported, schema = self._exported(opening, holding, endings)
+            cancellation = Cancellation()
+            exported, schema = self._exported(opening, holding, cancellation)
             sessions = Sessions(held, snapshot=exported.name, seen=exported.seen)
             stack.enter_context(sessions.opened(self.login, count=opening.workers))
             shape = self._shape(found, keeps_blobs=opening.blobs is not None)
@@ -102,7 +102,7 @@ class PostgresSource(DatabaseSource):
                 exported=exported,
                 globals_=self._globals_of(opening),
                 not_taken=not_taken(held, found, listing.tables),
-                endings=endings,
+                cancellation=cancellation,
                 sessions=sessions,
                 transport=way,
                 schema=schema,
@@ -128,12 +128,12 @@ class PostgresSource(DatabaseSource):
                 HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True, database=self.database
             )
         )
-        tender = Keepalive(holding, lost=_tell_loss)
-        with tender.at_work():
+        keepalive = Keepalive(holding, lost=_tell_loss)
+        with keepalive.at_work():
             yield holding
 
     def _exported(
-        self, opening: Opening, holding: Holding | None, endings: Cancellation
+        self, opening: Opening, holding: Holding | None, cancellation: Cancellation
     ) -> tuple[Exported, Schema]:
         """The snapshot, and a pg_dump under it that has locked all tables."""
         archive = opening.stack.enter_context(schema_archive())
@@ -145,7 +145,7 @@ class PostgresSource(DatabaseSource):
                 snapshot=exported.name,
                 found=opening.found,
                 archive=archive,
-                endings=endings,
+                cancellation=cancellation,
             )
             # Of one that is rejoined the definitions may be stored already.
             if not opening.rejoin:

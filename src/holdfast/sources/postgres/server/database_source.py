@@ -83,7 +83,7 @@ class DatabaseSnapshot(Snapshot):
     exported: Exported
     globals_: Globals
     not_taken: Sequence[str]
-    endings: Cancellation
+    cancellation: Cancellation
 
     consistency = Consistency.SNAPSHOT
 
@@ -119,7 +119,7 @@ class DatabaseSnapshot(Snapshot):
         return {tool.path.name: tool.version for tool in self.opening.programs}
 
     def abort(self) -> None:
-        self.endings.abort()
+        self.cancellation.abort()
 
 
 # Two with the same settings are two all the same; and a connection string may hold a password.

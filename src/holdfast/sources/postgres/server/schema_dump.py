@@ -59,10 +59,14 @@ class Globals:
         self._pg_dumpall = pg_dumpall
         self._found = found
 
-    def read(self, endings: Cancellation) -> AbstractContextManager[Dump]:
+    def read(self, cancellation: Cancellation) -> AbstractContextManager[Dump]:
         subject = f"globals of database '{self._found.database}'"
         return dumped(
-            self._argv(), self._login, subject=subject, endings=endings, after=self._of_everybody
+            self._argv(),
+            self._login,
+            subject=subject,
+            cancellation=cancellation,
+            after=self._of_everybody,
         )
 
     def _argv(self) -> list[str]:
@@ -88,14 +92,14 @@ class Schema:
         snapshot: str,
         found: Facts,
         archive: SchemaArchive,
-        endings: Cancellation,
+        cancellation: Cancellation,
     ) -> None:
         self._login = of_its_own(login)
         self._pg_dump = pg_dump
         self._snapshot = snapshot
         self._found = found
         self._archive = archive
-        self._endings = endings
+        self._cancellation = cancellation
         self._thread: threading.Thread | None = None
         self._failed: HoldfastError | None = None
 
@@ -120,7 +124,7 @@ class Schema:
 
     def end(self) -> None:
         """Nothing of what `begin` began goes on."""
-        self._endings.abort()
+        self._cancellation.abort()
         if self._thread is not None:
             self._thread.join()
 
@@ -147,7 +151,9 @@ class Schema:
     def _dumped(
         self, argv: Sequence[str], subject: str, *, pass_fds: Sequence[int] = ()
     ) -> AbstractContextManager[Dump]:
-        return dumped(argv, self._login, subject=subject, endings=self._endings, pass_fds=pass_fds)
+        return dumped(
+            argv, self._login, subject=subject, cancellation=self._cancellation, pass_fds=pass_fds
+        )
 
     def _pg_dump_argv(self) -> list[str]:
         return [
@@ -245,16 +251,16 @@ def dumped(
     login: Login,
     *,
     subject: str,
-    endings: Cancellation,
+    cancellation: Cancellation,
     pass_fds: Sequence[int] = (),
     after: bytes = b"",
 ) -> Iterator[Dump]:
     """What a tool prints that logs in as we do; gone when the block ends."""
     with (
         running(argv, env=login.environment(), pass_fds=pass_fds) as child,
-        endings.registered(child.end),
+        cancellation.registered(child.end),
     ):
-        yield Dump(child, subject, endings.aborted, after=after)
+        yield Dump(child, subject, cancellation.aborted, after=after)
 
 
 def of_its_own(login: Login) -> Login:

@@ -225,8 +225,6 @@ def _relation(details: Details, name: str) -> Relation | None:
     return Relation(schema=pair[0], name=pair[1])
 
 
-
-
 def obstacle(session: psycopg.Connection) -> str:
     """Why the server cannot give numbers that compare with those of others; empty if it can."""
     refused = session.execute(_REFUSED, [list(_NEEDED)]).fetchone()
