@@ -55,73 +55,6 @@ ORDER BY 2, 1
 """
 
 
-class Programs(NamedTuple):
-    """Those that know the server."""
-
-    pg_dump: Tool
-    pg_dumpall: Tool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """A backup that begins: `held` will hold its snapshot, `stack` ends what it opens besides."""
-
-    held: psycopg.Connection
-    found: Facts
-    programs: Programs
-    stack: ExitStack
-    workers: int
-    blobs: Blobs | None
-    rejoin: str
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class DatabaseSnapshot(Snapshot):
-    """One moment of a database, as `opening` has begun it; `not_taken` says what it will lack."""
-
-    opening: Opening
-    exported: Exported
-    globals_: Globals
-    not_taken: Sequence[str]
-    cancellation: Cancellation
-
-    consistency = Consistency.SNAPSHOT
-
-    @abstractmethod
-    def _evidence(self) -> dict[str, str]:
-        """What an engine adds to the proof: who reads inside the snapshot."""
-
-    @property
-    def server(self) -> Server:
-        found = self.opening.found
-        return Server(kind=KIND, version=found.version, database=found.database)
-
-    @property
-    def taken_at(self) -> datetime:
-        return self.exported.taken_at.astimezone(UTC)
-
-    @property
-    def proof(self) -> dict[str, str]:
-        passwords = "with" if self.opening.found.may_read_passwords else "without"
-        return {
-            "snapshot": self.exported.name,
-            "visible": self.exported.seen,
-            "xmin": self.exported.xmin,
-            "xmax": self.exported.xmax,
-            "lsn": self.exported.lsn,
-            "isolation": "repeatable read, read only",
-            "outside": f"roles ({passwords} passwords) and sequences are read as of now",
-            "not_taken": "; ".join(self.not_taken),
-        } | self._evidence()
-
-    @property
-    def tools(self) -> dict[str, str]:
-        return {tool.path.name: tool.version for tool in self.opening.programs}
-
-    def abort(self) -> None:
-        self.cancellation.abort()
-
-
 # Two with the same settings are two all the same; and a connection string may hold a password.
 @dataclass(kw_only=True, eq=False, repr=False)
 class DatabaseSource(Source):
@@ -273,6 +206,73 @@ class DatabaseSource(Source):
                 for name in Programs._fields
             )
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A backup that begins: `held` will hold its snapshot, `stack` ends what it opens besides."""
+
+    held: psycopg.Connection
+    found: Facts
+    programs: Programs
+    stack: ExitStack
+    workers: int
+    blobs: Blobs | None
+    rejoin: str
+
+
+class Programs(NamedTuple):
+    """Those that know the server."""
+
+    pg_dump: Tool
+    pg_dumpall: Tool
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DatabaseSnapshot(Snapshot):
+    """One moment of a database, as `opening` has begun it; `not_taken` says what it will lack."""
+
+    opening: Opening
+    exported: Exported
+    globals_: Globals
+    not_taken: Sequence[str]
+    cancellation: Cancellation
+
+    consistency = Consistency.SNAPSHOT
+
+    @abstractmethod
+    def _evidence(self) -> dict[str, str]:
+        """What an engine adds to the proof: who reads inside the snapshot."""
+
+    @property
+    def server(self) -> Server:
+        found = self.opening.found
+        return Server(kind=KIND, version=found.version, database=found.database)
+
+    @property
+    def taken_at(self) -> datetime:
+        return self.exported.taken_at.astimezone(UTC)
+
+    @property
+    def proof(self) -> dict[str, str]:
+        passwords = "with" if self.opening.found.may_read_passwords else "without"
+        return {
+            "snapshot": self.exported.name,
+            "visible": self.exported.seen,
+            "xmin": self.exported.xmin,
+            "xmax": self.exported.xmax,
+            "lsn": self.exported.lsn,
+            "isolation": "repeatable read, read only",
+            "outside": f"roles ({passwords} passwords) and sequences are read as of now",
+            "not_taken": "; ".join(self.not_taken),
+        } | self._evidence()
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {tool.path.name: tool.version for tool in self.opening.programs}
+
+    def abort(self) -> None:
+        self.cancellation.abort()
 
 
 def not_taken(
