@@ -14,6 +14,15 @@ from tests.runner.steps import LOGS, Step
 from tests.runner.turns import Servers
 from tests.support.depth import full
 
+# The hooks of `.pre-commit-config.yaml` are the same.
+CHECKERS = {
+    "ruff check": ["ruff", "check"],
+    "ruff format": ["ruff", "format", "--check"],
+    "mypy strict": ["mypy"],
+    "import contracts": ["lint-imports"],
+    "yamllint": ["yamllint", "--strict", "."],
+    "ansible-lint production": ["ansible-lint", "--offline"],
+}
 STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "jq", "openssl", "zstd")}
 INSTALL = "import sys; from lab.machine import install; install(sys.argv[1:])"
 # First of all destroy: molecule remembers hosts that somebody else may have taken away since.
@@ -22,14 +31,7 @@ BEFORE = ("destroy", "create", "prepare", "check", "converge", "idempotence")
 
 def lint(_: Servers) -> list[Job]:
     """Every checker of the house; each counts as one test."""
-    steps = (
-        Step(name="ruff check", argv=["ruff", "check"]),
-        Step(name="ruff format", argv=["ruff", "format", "--check"]),
-        Step(name="mypy strict", argv=["mypy"]),
-        Step(name="import contracts", argv=["lint-imports"]),
-        Step(name="yamllint", argv=["yamllint", "--strict", "."]),
-        Step(name="ansible-lint production", argv=["ansible-lint", "--offline"]),
-    )
+    steps = [Step(name=name, argv=argv) for name, argv in CHECKERS.items()]
     return [_job("lint", "lint", lambda run: _each(run, steps))]
 
 

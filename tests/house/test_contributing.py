@@ -1,0 +1,83 @@
+"""What a contributor is given: hooks, forms and a workflow that do what `scripts/test` does."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.house.project import PROJECT
+from tests.runner.suites import CHECKERS
+
+OWN = ".venv/bin/"
+PROGRAMS = Path(sys.prefix) / "bin"
+HOUSE = {"rules of the house": ["python", "-m", "pytest", "-q", "tests/house"]}
+PINNED = re.compile(r"[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
+
+
+def hooks() -> dict[str, list[str]]:
+    """What each runs, once it is seen to come from the project's own environment."""
+    (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert local["repo"] == "local", "no network, no versions of their own"
+    commands: dict[str, list[str]] = {
+        each["name"]: each["entry"].split() for each in local["hooks"]
+    }
+    assert all(command[0].startswith(".venv/bin/") for command in commands.values())
+    return {
+        name: [command[0].removeprefix(".venv/bin/"), *command[1:]]
+        for name, command in commands.items()
+    }
+
+
+def test_hooks_are_the_checkers_of_the_lint_suite_and_the_rules_of_the_house() -> None:
+    assert hooks() == CHECKERS | HOUSE
+    assert [
+        command[0] for command in hooks().values() if not (PROGRAMS / command[0]).exists()
+    ] == []
+
+
+def test_pre_commit_runs_a_hook_without_any_network(tmp_path: Path) -> None:
+    """A quick one stands for all: they are started in the same way, and lint runs the rest."""
+    environment = os.environ | {
+        "HOME": str(tmp_path),
+        "PRE_COMMIT_HOME": str(tmp_path / "pre-commit"),
+        # Whoever works here may not be who cloned it.
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+        **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9"),
+    }
+    done = subprocess.run(
+        [PROGRAMS / "pre-commit", "run", "ruff-format", "--files", __file__],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert re.fullmatch(r"ruff format\.+Passed\n", done.stdout)
+
+
+def test_the_workflow_calls_what_a_developer_runs_with_pinned_actions() -> None:
+    path = PROJECT / ".github/workflows/test.yml"
+    workflow: dict[str, Any] = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    last = {name: job["steps"][-1]["run"] for name, job in workflow["jobs"].items()}
+    assert last == {"quick": "./scripts/test lint unit", "whole": "./.ci/run"}
+    used = re.findall(r"uses: (.*)", path.read_text())
+    assert [each for each in used if not PINNED.fullmatch(each)] == []
+
+
+def test_the_package_says_who_made_it_and_under_which_licence() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert project["license"] == "MIT"
+    (authors,) = project["authors"]
+    assert authors["name"].lower() in (PROJECT / "LICENSE").read_text().lower()
+    assert "urls" not in project, "CONTRIBUTING.md says that there is no public address yet"
