@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from pathlib import Path
 
 from lab.project import GIT
 from tests.house.project import PROJECT, name_of
@@ -40,6 +41,34 @@ def test_links_between_documents_lead_somewhere() -> None:
         and not (path.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_links_to_a_heading_find_it() -> None:
+    broken = [
+        f"{name_of(path)}: {page}#{anchor}"
+        for path in DOCUMENTS
+        for page, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)]+)\)", path.read_text())
+        if (page or path.name).endswith(".md")
+        and anchor not in anchors(path.parent / page if page else path)
+    ]
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """What a forge calls the headings of a page; the second of one name gets a number."""
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE):
+        words = re.sub(r"[^\w\- ]", "", re.sub(r"\]\(.*?\)", "", heading.lower()))
+        slug = words.strip().replace(" ", "-")
+        found.append(slug if slug not in found else f"{slug}-{found.count(slug)}")
+    return set(found)
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (PROJECT / "docs/README.md").read_text()
+    pages = {path.name for path in DOCUMENTS if path.parent == PROJECT / "docs"}
+    missing = sorted(name for name in pages - {"README.md"} if f"]({name}" not in index)
+    assert missing == []
 
 
 def test_scripts_are_thin_and_can_be_run() -> None:
