@@ -21,7 +21,7 @@ CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 BLOCK = re.compile(r"^(?:#+ |\s*(?:[-*]|\d+\.) |> )", re.MULTILINE)
 # After an abbreviation no sentence ends.
-END = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?])[)\"*]*\s+(?=[^a-z])")
+END = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?])[)\"*]*\s+(?=[^a-z]|holdfast\b)")
 WORD = re.compile(r"[^\W_][\w'./:-]*")
 
 
@@ -53,7 +53,7 @@ def sentences(path: Path) -> list[Sentence]:
 def _of_markdown(text: str) -> Iterator[Sentence]:
     # What is taken out leaves its lines, so that the numbers stay right.
     text = FENCE.sub(_lines_of, text)
-    text = CODE.sub(lambda found: "code" + _lines_of(found), text)
+    text = CODE.sub(lambda found: "Code" + _lines_of(found), text)
     text = LINK.sub(lambda found: found[1], text)
     begun, gathered = 0, ""
     for number, line in enumerate([*text.split("\n"), ""], 1):
