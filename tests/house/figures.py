@@ -88,31 +88,34 @@ def positional(function: ast.FunctionDef) -> int:
     return len([each for each in arguments if each.arg not in ("self", "cls")])
 
 
-def middle_and_most(sizes: Sequence[int]) -> str:
-    return f"{median(sizes):.0f} / {quantiles(sizes, n=10)[-1]:.0f}"
+def middle_and_most(sizes: Sequence[int]) -> tuple[float, float]:
+    return median(sizes), quantiles(sizes, n=10)[-1]
 
 
-def figures(project: Path) -> dict[str, str]:
+def figures(project: Path) -> dict[str, float]:
     found = trees(project)
     lines = {name: size for name, (_, size) in found.items()}
     stated = sum(len(list(imports(tree))) for tree, _ in found.values())
     rooms = between_rooms(graph(found))
     tops = {name.split(".")[1] for name in found if "." in name}
-    written = [(each.end_lineno or each.lineno) - each.lineno + 1 for each in functions(found)]
+    modules = middle_and_most([each for each in lines.values() if each > 1])
+    written = middle_and_most(
+        [(each.end_lineno or each.lineno) - each.lineno + 1 for each in functions(found)]
+    )
     return {
-        "modules": str(len(found)),
-        "lines": str(sum(lines.values())),
-        "rooms at the top level": str(len(tops)),
-        "folders": str(len({room(name) for name in found if "." in name})),
-        "arrows between rooms at the top level": str(sum(map(len, rooms.values()))),
-        "rooms at the top level in a circle": str(circles(rooms)),
-        "imports of our own per 1,000 lines": f"{1000 * stated / sum(lines.values()):.1f}",
-        "lines of a module, median / p90": middle_and_most(
-            [each for each in lines.values() if each > 1]
-        ),
-        "lines of a function, median / p90": middle_and_most(written),
-        f"functions with more than {POSITIONAL} positional parameters": str(
-            sum(positional(each) > POSITIONAL for each in functions(found))
+        "modules": len(found),
+        "lines": sum(lines.values()),
+        "rooms at the top level": len(tops),
+        "folders": len({room(name) for name in found if "." in name}),
+        "arrows between rooms at the top level": sum(map(len, rooms.values())),
+        "rooms at the top level in a circle": circles(rooms),
+        "imports of our own per 1,000 lines": 1000 * stated / sum(lines.values()),
+        "lines of a module, median": modules[0],
+        "lines of a module, p90": modules[1],
+        "lines of a function, median": written[0],
+        "lines of a function, p90": written[1],
+        f"functions with more than {POSITIONAL} positional parameters": sum(
+            positional(each) > POSITIONAL for each in functions(found)
         ),
     }
 
@@ -120,4 +123,6 @@ def figures(project: Path) -> dict[str, str]:
 if __name__ == "__main__":
     told = figures(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
     width = max(map(len, told))
-    sys.stdout.writelines(f"{name:<{width}}  {value}\n" for name, value in told.items())
+    sys.stdout.writelines(
+        f"{name:<{width}}  {round(value, 1):>8,g}\n" for name, value in told.items()
+    )
