@@ -37,7 +37,7 @@ from tests.contract.test_repository import lease_of
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.support.memory_job import MemoryJob
+from tests.support.memory_job import MemoryJob, check_context, repair_context
 from tests.support.stores import AzureContainer, GcsBucket
 
 MIB = 1 << 20
@@ -286,12 +286,12 @@ def test_a_login_that_may_only_add_backs_up_and_replaces_nothing(
     with pytest.raises(BackupFailed, match="on fire"):
         backup(replace(context, source=broken))
     made = [backup(context).manifest.backup_id for _ in range(3)]
-    assert check(context).exit_code == 0
+    assert check(check_context(context)).exit_code == 0
     writer.put("job/long", [b"x" * MIB] * 20)
     with pytest.raises(RepositoryReadOnly):
         writer.delete(f"{made[0]}/manifest.json")
     with pytest.raises(RepositoryReadOnly):
-        prune(context, dry_run=False)
+        prune(repair_context(context), dry_run=False)
 
     for host in (1, 2):
         lease = lease_of(AppendOnly(writer, Leftovers()), "_leases/shop", host)
@@ -299,7 +299,7 @@ def test_a_login_that_may_only_add_backs_up_and_replaces_nothing(
         lease.renew()
         lease.release()
 
-    elsewhere = replace(job.context, repository=owner)
+    elsewhere = replace(job.repair_context, repository=owner)
     assert prune(elsewhere, dry_run=False).exit_code == 0
     assert repair(elsewhere, dry_run=False).exit_code == 0
     kept = {each.key.split("/")[1] for each in owner.list("shop") if "/parts/" in each.key}

@@ -17,7 +17,7 @@ from holdfast.operations.repair import repair
 from holdfast.operations.verify.backup import verify
 from holdfast.ports.repository import Repository
 from holdfast.repositories.network import RetryingRepository
-from tests.support.memory_job import MemoryJob
+from tests.support.memory_job import MemoryJob, repair_context
 from tests.support.stores import AzureContainer, GcsBucket, S3Bucket
 
 ODD = [
@@ -81,8 +81,8 @@ def test_names_that_lead_elsewhere_stop_nobody(
     assert len([each for each in logs if each["event"] == "strange_object"]) == 1
     made = [backup(context).manifest.backup_id for _ in range(3)]
     assert verify(job.reader_of(store), "shop/latest", workers=2).exit_code == 0
-    assert prune(context, dry_run=False).exit_code == 0
-    assert repair(context, dry_run=False).exit_code == 0
+    assert prune(repair_context(context), dry_run=False).exit_code == 0
+    assert repair(repair_context(context), dry_run=False).exit_code == 0
     assert {key.rsplit("/")[1] for key in keys(store, "shop")} >= {
         each.partition("/")[2] for each in made[1:]
     }

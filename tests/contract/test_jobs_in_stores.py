@@ -11,8 +11,8 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.errors import BackupFailed
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import CopyContext, Mirror
-from holdfast.operations.copy.backups import copy
+from holdfast.operations.context import Mirror
+from holdfast.operations.copy.backups import CopyContext, copy
 from holdfast.operations.prune import prune
 from holdfast.operations.status import check
 from holdfast.operations.verify.backup import verify
@@ -24,7 +24,7 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.support.memory_job import MemoryJob
+from tests.support.memory_job import MemoryJob, check_context, mirrored, repair_context
 from tests.support.stores import AzureContainer, GcsBucket, S3Bucket, login_to
 
 
@@ -57,7 +57,7 @@ def test_a_job_lives_in_a_store(
     store = RetryingRepository(make(request, tmp_path))
     job = MemoryJob()
     context = replace(job.context, repository=store)
-    assert check(context).exit_code == 0
+    assert check(check_context(context)).exit_code == 0
     made = [backup(context).manifest.backup_id for _ in range(3)]
     assert verify(job.reader_of(store), "shop/latest", workers=3).exit_code == 0
 
@@ -73,7 +73,7 @@ def test_a_job_lives_in_a_store(
     assert copy("shop", away, FakeProgress()).exit_code == 0
     assert len(Catalog(elsewhere).survey("shop").manifests) == 3
 
-    prune(context, dry_run=False)
+    prune(repair_context(context), dry_run=False)
     kept = {each.backup_id for each in Catalog(store).survey("shop").manifests}
     assert kept == set(made[1:])
     assert {stored.key.rsplit("/", 3)[0] for stored in store.list("shop")} >= kept
@@ -95,7 +95,7 @@ def test_one_read_goes_to_a_bucket_and_behind_ssh_and_one_may_die(
         Mirror(name="main", repository=bucket, guard=MemoryGuard()),
         Mirror(name="behind", repository=behind, guard=MemoryGuard()),
     )
-    context = replace(job.context, repository=bucket, mirrors=mirrors, host_guard=MemoryGuard())
+    context = mirrored(replace(job.context, repository=bucket), *mirrors)
     assert backup(context).error is None
     for store in (bucket, behind):
         assert verify(job.reader_of(store), "shop/latest", workers=3).exit_code == 0

@@ -13,7 +13,7 @@ import pytest
 from holdfast.cli.main import main
 from holdfast.config.load import load
 from holdfast.config.sources import PostgresSettings
-from holdfast.operations.context import Context
+from holdfast.operations.context import BackupContext
 from holdfast.ports.target import Target
 from holdfast.wiring import jobs as wiring
 from holdfast.wiring import sources as wiring_sources
@@ -84,8 +84,8 @@ class CommandLine:
             exit_code=code if isinstance(code, int) else 0, stdout=said.out, stderr=said.err
         )
 
-    def context(self, job: str) -> Context:
-        return wiring.context_for(load(self.config), job, progress=FakeProgress())
+    def context(self, job: str) -> BackupContext:
+        return wiring.backup_context(load(self.config), job, progress=FakeProgress())
 
     def stored(self, name: str) -> Path:
         """The one stored file of the only backup whose name ends so."""

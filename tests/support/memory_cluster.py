@@ -11,8 +11,7 @@ from pathlib import Path
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import Codec, Manifest, Server
-from holdfast.model.retention import Policy
-from holdfast.operations.context import ArchiveContext, JobSpec
+from holdfast.operations.context import ArchiveContext, JobSpec, StoredForm
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.verify.backup import quick, verify
 from holdfast.operations.wal.push import push
@@ -53,14 +52,7 @@ class DataDirectory:
 def archiving(*repositories: MemoryRepository, recipients: tuple[str, ...] = ()) -> ArchiveContext:
     tokens = count(1)
     return ArchiveContext(
-        job=JobSpec(
-            name="shop",
-            codec=Codec.ZSTD,
-            level=3,
-            timeout=None,
-            retention=Policy(),
-            recipients=recipients,
-        ),
+        job=JobSpec(name="shop", form=StoredForm(codec=Codec.ZSTD, level=3, recipients=recipients)),
         repositories=repositories,
         host="db1",
         clock=FakeClock(step=timedelta(seconds=1)),
@@ -110,4 +102,4 @@ class MemoryCluster:
         return [each.name for each in full.bad]
 
     def prune(self, *, dry_run: bool = False) -> PruneReport:
-        return prune(self.job.context, dry_run=dry_run)
+        return prune(self.job.prune_context, dry_run=dry_run)

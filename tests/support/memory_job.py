@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from holdfast.catalog.catalog import Catalog
@@ -10,7 +11,19 @@ from holdfast.limits.budget import Budget
 from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Codec
 from holdfast.model.retention import Policy
-from holdfast.operations.context import Context, JobSpec
+from holdfast.operations.context import (
+    BackupContext,
+    Host,
+    HostState,
+    JobSpec,
+    Mirror,
+    Ownership,
+    RunRules,
+    StoredForm,
+)
+from holdfast.operations.prune import PruneContext
+from holdfast.operations.repair import RepairContext
+from holdfast.operations.status import CheckContext, StatusContext
 from holdfast.operations.verify.backup import BackupReader
 from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Holder
@@ -53,43 +66,73 @@ class MemoryJob:
         self._runs = 0
 
     @property
-    def context(self) -> Context:
-        return Context(
-            job=JobSpec(
-                name="shop",
-                codec=Codec.ZSTD,
-                level=3,
+    def spec(self) -> JobSpec:
+        return JobSpec(
+            name="shop",
+            form=StoredForm(codec=Codec.ZSTD, level=3, recipients=self.recipients),
+            rules=RunRules(
                 timeout=self.timeout,
-                retention=self.retention,
                 stall_timeout=self.stall_timeout,
                 resumable=self.resumable,
-                blob_grace=self.blob_grace,
-                recipients=self.recipients,
             ),
+            retention=self.retention,
+            blob_grace=self.blob_grace,
+        )
+
+    @property
+    def context(self) -> BackupContext:
+        return BackupContext(
+            job=self.spec,
+            source=self.source,
+            sessions=self.sessions,
+            repository=self.repository,
+            ownership=Ownership(new_run_id=self._new_run_id, guard=self.guard),
+            state=HostState(
+                history=self.ledger,
+                journal=self.journal,
+                file_lists=self.lists,
+                verification_log=self.proofs,
+                gauges=self.gauges,
+                blob_secret=lambda: b"of this host",
+            ),
+            host=Host(
+                name="db1",
+                clock=self.clock,
+                peak_memory_bytes=lambda: 50 << 20,
+                cpu_seconds=lambda: 1.5,
+                choose_workers=lambda _source: Budget(
+                    slots=self.workers,
+                    decided_by="asked",
+                    allowed={"asked": self.workers},
+                    ceilings=(),
+                ),
+                throttle=lambda _source: self.pace,
+            ),
+            progress=self.progress,
+        )
+
+    @property
+    def prune_context(self) -> PruneContext:
+        return repair_context(self.context)
+
+    @property
+    def repair_context(self) -> RepairContext:
+        return repair_context(self.context)
+
+    @property
+    def status_context(self) -> StatusContext:
+        return StatusContext(
+            job=self.spec,
             source=self.source,
             repository=self.repository,
+            history=self.ledger,
             guard=self.guard,
-            ledger=self.ledger,
-            progress=self.progress,
             clock=self.clock,
-            host="db1",
-            choose_workers=lambda _source: Budget(
-                slots=self.workers,
-                decided_by="asked",
-                allowed={"asked": self.workers},
-                ceilings=(),
-            ),
-            new_run_id=self._new_run_id,
-            peak_memory_bytes=lambda: 50 << 20,
-            cpu_seconds=lambda: 1.5,
-            journal=self.journal,
-            lists=self.lists,
-            proofs=self.proofs,
-            gauges=self.gauges,
-            pace=lambda _source: self.pace,
-            blob_secret=lambda: b"of this host",
-            sessions=self.sessions,
         )
+
+    @property
+    def check_context(self) -> CheckContext:
+        return check_context(self.context)
 
     @property
     def reader(self) -> BackupReader:
@@ -116,3 +159,33 @@ class MemoryJob:
 
     def stored_names(self) -> list[str]:
         return sorted(key.split("/", 2)[2] for key in self.repository.objects)
+
+
+def repair_context(context: BackupContext) -> RepairContext:
+    """For a repair of the same job, or a prune, which needs less of it."""
+    return RepairContext(
+        job=context.job,
+        repository=context.repository,
+        guard=context.ownership.guard,
+        clock=context.host.clock,
+        verification_log=context.state.verification_log,
+        journal=context.state.journal,
+        sessions=context.sessions,
+    )
+
+
+def check_context(context: BackupContext) -> CheckContext:
+    """For a check of the same job."""
+    return CheckContext(
+        job=context.job,
+        source=context.source,
+        repository=context.repository,
+        gauges=context.state.gauges,
+        mirrors={each.name: each.repository for each in context.ownership.mirrors[1:]},
+    )
+
+
+def mirrored(context: BackupContext, *mirrors: Mirror) -> BackupContext:
+    """The same job in several repositories, its own first."""
+    ownership = replace(context.ownership, mirrors=mirrors, host_guard=MemoryGuard())
+    return replace(context, ownership=ownership)

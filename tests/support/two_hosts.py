@@ -22,9 +22,9 @@ SLACK_SECONDS = 20
 # A process of its own, whose kernel says that it is another host, and whose one table is read
 # for as long as the file GO is not there.
 PROGRAM = """
-import dataclasses, os, pathlib, sys, threading, time
+import dataclasses, functools, os, pathlib, sys, threading, time
 from tests.fakes.source import FakeSource, table
-from holdfast.wiring import guards, sources as wiring_sources
+from holdfast.wiring import jobs, sources as wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.sources import PostgresSettings
 from holdfast.locking.host_lock import this_process
@@ -38,7 +38,7 @@ class Gate(threading.Event):
         return True
 
 me = dataclasses.replace(this_process(), boot_id=host, host=host)
-guards.this_process = lambda: me
+jobs.Terms = functools.partial(jobs.Terms, me=me)
 orders = dataclasses.replace(table("orders", "1,ann", "2,bob"), waits_for=Gate())
 wiring_sources.SOURCES[PostgresSettings] = lambda *_: FakeSource(orders)
 main()

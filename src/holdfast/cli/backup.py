@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
+from holdfast.cli.context import JobName, JsonOption, Session, acting_session_of, print_document
 from holdfast.cli.options import ChunkSize
 from holdfast.cli.render import documents
 from holdfast.cli.render.terminal import BACKUP_COLUMNS, backup_row, metered, table_of
 from holdfast.model.backup import Manifest
 from holdfast.operations.backup.attempt import BackupChoice
+from holdfast.operations.backup.job import RunReport
 from holdfast.operations.backup.job import backup as take_backup
 from holdfast.runtime import events
 
@@ -49,30 +50,25 @@ def backup(
     sudo -u holdfast holdfast backup shop --json
     systemctl start holdfast-backup-shop.service
     """
+    from holdfast.wiring.jobs import backup_context
+
     session = acting_session_of(context)
     with metered(f"backup {job}") as meter:
-        job_context = session.context(job, meter, chunk_bytes=chunk_size)
+        to_back_up = backup_context(
+            session.settings,
+            job,
+            progress=meter,
+            chunk_bytes=chunk_size,
+            chosen=session.chosen_repository,
+        )
         events.info("backup_begun", job=job)
-        choice = BackupChoice(resume=resume, allow_mixed=allow_mixed)
-        report = take_backup(job_context, choice)
+        report = take_backup(to_back_up, BackupChoice(resume=resume, allow_mixed=allow_mixed))
     for manifest in report.manifests:
         _tell(manifest)
     if as_json:
         print_document("backup", documents.of_run_report(report))
     else:
-        if report.manifests:
-            rows = [backup_row(manifest.summary) for manifest in report.manifests]
-            session.show(table_of(BACKUP_COLUMNS, rows))
-        for manifest in report.manifests:
-            for note in manifest.notes:
-                session.say(f"note: database '{manifest.server.database}': {note}")
-        for failed in report.failures:
-            session.say(f"failed: database '{failed.database}': {failed.error.message}")
-            if failed.error.hint:
-                session.say(f"hint: {failed.error.hint}")
-        if report.without and report.error is not None:
-            session.say(f"failed: {report.error.message}")
-            session.say(f"hint: {report.error.hint}")
+        _show(session, report)
     if report.error is not None:
         raise typer.Exit(report.error.exit_code)
 
@@ -89,3 +85,19 @@ def _tell(manifest: Manifest) -> None:
         peak_memory_bytes=manifest.peak_memory_bytes,
         **manifest.metrics,
     )
+
+
+def _show(session: Session, report: RunReport) -> None:
+    if report.manifests:
+        rows = [backup_row(manifest.summary) for manifest in report.manifests]
+        session.show(table_of(BACKUP_COLUMNS, rows))
+    for manifest in report.manifests:
+        for note in manifest.notes:
+            session.say(f"note: database '{manifest.server.database}': {note}")
+    for failed in report.failures:
+        session.say(f"failed: database '{failed.database}': {failed.error.message}")
+        if failed.error.hint:
+            session.say(f"hint: {failed.error.hint}")
+    if report.without and report.error is not None:
+        session.say(f"failed: {report.error.message}")
+        session.say(f"hint: {report.error.hint}")

@@ -6,7 +6,7 @@ import typer
 
 from holdfast.cli.context import JsonOption, Session, SomeJob, acting_session_of, print_document
 from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import Meter, table_of
+from holdfast.cli.render.terminal import table_of
 from holdfast.model.errors import HoldfastError
 from holdfast.operations.status import CheckReport
 from holdfast.operations.status import check as check_job
@@ -42,12 +42,14 @@ def check(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = 
 
 def _checked(session: Session, job: str) -> CheckReport:
     """A job that cannot even be built must not hide what is wrong with the others."""
+    from holdfast.wiring.jobs import check_context
+
     try:
-        job_context = session.context(job, Meter())
+        to_check = check_context(session.settings, job, chosen=session.chosen_repository)
     except HoldfastError as error:
         found = Finding(subject="config", detail="", problem=error.message, hint=error.hint)
         return CheckReport(job=job, findings=(found,), exit_code=error.exit_code)
-    report = check_job(job_context)
+    report = check_job(to_check)
     usable = Finding(subject="config", detail=f"'{session.config}' can be used")
     return CheckReport(job=job, findings=(usable, *report.findings), exit_code=report.exit_code)
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from holdfast.catalog.manifest_index import Overview
     from holdfast.config.settings import Settings
     from holdfast.model.restore import FailedStatements
-    from holdfast.operations.context import ArchiveContext, Context, CopyContext
+    from holdfast.operations.context import ArchiveContext
+    from holdfast.operations.copy.backups import CopyContext
     from holdfast.operations.usage import JobUsage
     from holdfast.operations.verify.backup import BackupReader
     from holdfast.pipeline.encryption import Identities
@@ -91,32 +92,21 @@ class Session:
         wiring.job_settings(self.settings, chosen)
         return [chosen]
 
-    def context(self, job: str, progress: Progress, *, chunk_bytes: int | None = None) -> Context:
-        from holdfast.wiring import jobs as wiring
-
-        return wiring.context_for(
-            self.settings,
-            job,
-            progress=progress,
-            chunk_bytes=chunk_bytes,
-            chosen=self.chosen_repository,
-        )
-
     def repository(self, job: str) -> Repository:
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import reading
 
-        return wiring.repository_of(self.settings, job, chosen=self.chosen_repository)
+        return reading.repository_of(self.settings, job, chosen=self.chosen_repository)
 
     def is_signed(self, job: str) -> bool:
         """Whether only signed manifests are believed in its repository."""
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import reading
 
-        return wiring.is_signed(self.settings, job, chosen=self.chosen_repository)
+        return reading.is_signed(self.settings, job, chosen=self.chosen_repository)
 
     def copying(self, job: str, *, to: str) -> CopyContext:
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import reading
 
-        return wiring.copying(self.settings, job, to=to, chosen=self.chosen_repository)
+        return reading.copying(self.settings, job, to=to, chosen=self.chosen_repository)
 
     def archiving(self, job: str) -> ArchiveContext:
         from holdfast.wiring import wal as wiring_wal
@@ -148,10 +138,10 @@ class Session:
         job, _, name = backup_id.partition("/")
         if name != LATEST or not JOB_NAME.fullmatch(job):
             return backup_id
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import reading
 
         summaries = (
-            wiring.index_of(self.settings, job, chosen=self.chosen_repository)
+            reading.index_of(self.settings, job, chosen=self.chosen_repository)
             .overview(job)
             .summaries
         )
@@ -230,25 +220,25 @@ class Session:
 
     def overview(self, repository: str, job: str | None) -> Overview:
         """What one repository holds of `job`, or of all."""
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import reading
 
-        return wiring.index_of(self.settings, job or "", chosen=repository).overview(job or "")
+        return reading.index_of(self.settings, job or "", chosen=repository).overview(job or "")
 
     def usage(self, repository: str, job: str | None) -> list[JobUsage]:
         """What takes room in one repository."""
         from holdfast.operations.usage import usage
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import reading
 
-        found = wiring.repository_of(self.settings, job or "", chosen=repository)
+        found = reading.repository_of(self.settings, job or "", chosen=repository)
         return usage(found, job or "")
 
     def reader(
         self, job: str, progress: Progress, identities: Identities | None = None
     ) -> BackupReader:
         """Reads the backups of `job` and remembers when."""
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import reading
 
-        return wiring.reader_of(
+        return reading.reader_of(
             self.settings,
             job,
             progress=progress,
@@ -257,9 +247,9 @@ class Session:
         )
 
     def reading_slots(self, job: str) -> int:
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import limits
 
-        return wiring.reading_budget(self.settings, job).slots
+        return limits.reading_budget(self.settings, job).slots
 
     def identities(self, file: Path | None) -> Identities | None:
         from holdfast.wiring import keys
@@ -272,9 +262,9 @@ class Session:
         return wiring_sources.target_for(url, kind=kind, password_file=password_file)
 
     def failed_statements(self) -> FailedStatements:
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import reading
 
-        return wiring.failed_statements(self.settings)
+        return reading.failed_statements(self.settings)
 
     @cached_property
     def console(self) -> Console:

@@ -9,7 +9,7 @@ import typer
 from holdfast.cli.context import JobName, JsonOption, print_document, session_of
 from holdfast.cli.options import ChunkSize
 from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import Meter, encryption_line, size, span, table_of
+from holdfast.cli.render.terminal import encryption_line, size, span, table_of
 from holdfast.operations.backup.plan import PlanReport
 from holdfast.operations.backup.plan import plan as make_plan
 
@@ -28,8 +28,11 @@ def plan(
     holdfast plan shop --chunk-size 256MiB
     holdfast plan shop --json | jq '.tables[] | {table, method, reason}'
     """
+    from holdfast.wiring.jobs import plan_context
+
     session = session_of(context)
-    reports = make_plan(session.context(job, Meter(), chunk_bytes=chunk_size))
+    chosen = session.chosen_repository
+    reports = make_plan(plan_context(session.settings, job, chunk_bytes=chunk_size, chosen=chosen))
     if as_json:
         print_document("plan", documents.of_plans(reports))
         return
@@ -62,8 +65,8 @@ def _summary(report: PlanReport) -> list[str]:
     return [
         f"database     {server.database} on {server.kind} {server.version}",
         f"consistency  {report.source.consistency}",
-        f"compression  {report.job.codec} level {report.job.level}",
-        f"encryption   {encryption_line(report.job.recipients)}",
+        f"compression  {report.job.form.codec} level {report.job.form.level}",
+        f"encryption   {encryption_line(report.job.form.recipients)}",
         f"processes    {budget.slots}, decided by {budget.decided_by} (allowed: {allowed})",
         f"data         about {size(total)} before compression",
         f"time         about {_time(report, total)} at {rate}/s, {speed}",

@@ -14,7 +14,7 @@ from holdfast.cli.context import (
 )
 from holdfast.cli.options import DryRun
 from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import Meter, size, table_of, time_of
+from holdfast.cli.render.terminal import size, table_of, time_of
 from holdfast.operations.prune import PruneReport
 from holdfast.operations.prune import prune as prune_job
 
@@ -35,9 +35,15 @@ def prune(
     holdfast prune --dry-run
     holdfast prune shop
     """
+    from holdfast.wiring.jobs import prune_context
+
     session = acting_session_of(context)
     reports, errors = session.of_each_job(
-        job, lambda name: prune_job(session.context(name, Meter()), dry_run=dry_run)
+        job,
+        lambda name: prune_job(
+            prune_context(session.settings, name, chosen=session.chosen_repository),
+            dry_run=dry_run,
+        ),
     )
     if as_json:
         jobs = [documents.of_prune(report) for report in reports]

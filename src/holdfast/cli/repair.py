@@ -14,7 +14,7 @@ from holdfast.cli.context import (
 )
 from holdfast.cli.options import DryRun
 from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import Meter, size, table_of
+from holdfast.cli.render.terminal import size, table_of
 from holdfast.operations.repair import Fate, RepairReport
 from holdfast.operations.repair import repair as repair_job
 
@@ -35,9 +35,15 @@ def repair(
     holdfast repair --dry-run
     holdfast repair shop
     """
+    from holdfast.wiring.jobs import repair_context
+
     session = acting_session_of(context)
     reports, errors = session.of_each_job(
-        job, lambda name: repair_job(session.context(name, Meter()), dry_run=dry_run)
+        job,
+        lambda name: repair_job(
+            repair_context(session.settings, name, chosen=session.chosen_repository),
+            dry_run=dry_run,
+        ),
     )
     if as_json:
         jobs = [documents.of_repair(report) for report in reports]

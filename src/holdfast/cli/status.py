@@ -11,7 +11,7 @@ import typer
 from holdfast.cli.context import JsonOption, Session, SomeJob, print_document, session_of
 from holdfast.cli.options import duration_option
 from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import Meter, span, table_of, time_of
+from holdfast.cli.render.terminal import span, table_of, time_of
 from holdfast.cli.render.wal_documents import of_archiver
 from holdfast.host_state.timers import next_run
 from holdfast.model.errors import JobNeedsAttention
@@ -44,8 +44,15 @@ def status(
     holdfast status --max-age 26h
     holdfast status --json | jq '.jobs[] | select(.problem)'
     """
+    from holdfast.wiring.jobs import status_context
+
     session = session_of(context)
-    found, errors = session.of_each_job(job, lambda name: status_of(session.context(name, Meter())))
+    found, errors = session.of_each_job(
+        job,
+        lambda name: status_of(
+            status_context(session.settings, name, chosen=session.chosen_repository)
+        ),
+    )
     problems = {each.job: each.problem(max_age) for each in found}
     if as_json:
         jobs = [

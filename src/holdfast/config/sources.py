@@ -132,6 +132,11 @@ class PostgresSettings(Strict):
                 )
         return self
 
+    @property
+    def held_by_daemon(self) -> bool:
+        """Whether its sessions outlive the runs that begin them."""
+        return self.session == "daemon"
+
     def knows(self, key: str) -> bool:
         """Whether `key`, one of `POSTGRES_KEYS`, means something to this way of reading."""
         return (self.engine, self.method) in POSTGRES_KEYS[key]
@@ -164,6 +169,11 @@ class MysqlSettings(Strict):
     lock_hold: Duration = timedelta(seconds=10)
     dsn: Dsn
     password_file: SecretPath | None = None
+
+    @property
+    def held_by_daemon(self) -> bool:
+        """Its server has no sessions that others could share."""
+        return False
 
     @field_validator("dsn")
     @classmethod

@@ -27,7 +27,8 @@ from holdfast.model.errors import ConfigInvalid, HoldfastError
 from holdfast.runtime import clock, events, streams
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.events import LogFormat, set_up
-from holdfast.wiring import jobs as wiring
+from holdfast.wiring.jobs import job_settings
+from holdfast.wiring.sources import sessions_of
 
 FIRST_DESCRIPTOR = 3
 BACKLOG = 64
@@ -165,7 +166,7 @@ def _run(config: Path, round_seconds: float) -> None:
 
 
 def _sessions_of(settings: Settings, job: str) -> JobSessions:
-    holder, kind = wiring.sessions_of(settings, job)
+    holder, kind = sessions_of(job_settings(settings, job), job)
     return JobSessions(holder=holder, kind=kind)
 
 

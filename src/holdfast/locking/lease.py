@@ -18,14 +18,14 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Gt, Le, MaxLen, Predicate
 
-from holdfast.locking.host_lock import Process, boot_seconds, has_ended
+from holdfast.locking.host_lock import Process, boot_seconds, has_ended, this_process
 from holdfast.model.errors import (
     AlreadyStored,
     LeaseLost,
@@ -59,10 +59,10 @@ _NUMBER = re.compile(rf"[0-9]{{{DIGITS}}}")
 class Terms:
     """What all leases of one process have in common."""
 
-    me: Process
     run_id: str
     lease_seconds: float
     clock: Clock
+    me: Process = field(default_factory=this_process)
     seconds: Callable[[], float] = boot_seconds
 
 

@@ -1,4 +1,7 @@
-"""What an operation works with; `wiring` builds it from the settings."""
+"""What a run of a job works with; `wiring` builds it from the settings.
+
+What only one verb needs stands with that verb: `PruneContext` in `prune`, and so on.
+"""
 
 from __future__ import annotations
 
@@ -27,29 +30,12 @@ from holdfast.runtime.worker_pool import AdaptiveLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobSpec:
-    """One job as the operations see it.
+class StoredForm:
+    """How the parts of a job are stored; sealed for the `recipients`, where there are any."""
 
-    `timeout` is for each database, `stall_timeout` since its last byte. `attempts` counts tries
-    of what may be tried again. With `overlap_alarm` runs skipped in a row the last of them is an
-    alarm. `notes` say what was lowered from what was asked for. Parts are sealed for the
-    `recipients`, or not at all where there is none. `cluster` is the system identifier that its
-    server must have, where somebody has said so.
-    """
-
-    name: str
     codec: Codec
     level: int
-    timeout: timedelta | None
-    retention: Policy
-    stall_timeout: timedelta | None = None
-    attempts: int = 1
-    resumable: bool = False
-    notes: tuple[str, ...] = ()
-    overlap_alarm: int = 3
-    blob_grace: timedelta = timedelta(0)
     recipients: tuple[str, ...] = ()
-    cluster: str = ""
 
     @property
     def encryption(self) -> Encryption:
@@ -57,21 +43,105 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CopyContext:
-    """What a copy from one repository to another touches; `at_once` small objects at a time.
+class RunRules:
+    """How long a run may take, and what happens where it fails or is skipped.
 
-    `source` and `target` hand on what is stored as it is, `believed` is the source with its
-    manifests proven where they are signed. `require_believed` raises `ManifestUntrusted` for a
-    manifest, by key and content, that readers of the target would not believe.
+    `timeout` is for each database, `stall_timeout` since its last byte. `attempts` counts tries
+    of what may be tried again. With `overlap_alarm` runs skipped in a row the last of them is an
+    alarm.
     """
 
-    source: Repository
-    target: Repository
-    believed: Repository
+    timeout: timedelta | None = None
+    stall_timeout: timedelta | None = None
+    attempts: int = 1
+    resumable: bool = False
+    overlap_alarm: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """One job as the operations see it.
+
+    `notes` say what was lowered from what was asked for. `cluster` is the system identifier that
+    its server must have, where somebody has said so.
+    """
+
+    name: str
+    form: StoredForm
+    rules: RunRules = field(default_factory=RunRules)
+    retention: Policy = field(default_factory=Policy)
+    blob_grace: timedelta = timedelta(0)
+    notes: tuple[str, ...] = ()
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """One repository of several that get the same; `guard` holds the job there, and only there."""
+
+    name: str
+    repository: Repository
     guard: Guard
-    at_once: int
-    require_believed: Callable[[str, bytes], object] = lambda _key, _content: None
     leftovers: Leftovers = field(default_factory=Leftovers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ownership:
+    """How a run comes to own its job, and where.
+
+    The `mirrors` are all repositories of a job that has several, its own first; `host_guard` is
+    then this host's half of `guard`.
+    """
+
+    new_run_id: Callable[[], str]
+    guard: Guard
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    host_guard: Guard | None = None
+    mirrors: tuple[Mirror, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostState:
+    """What this host remembers of the runs of a job.
+
+    `blob_secret` is what it names sealed blobs with: the same at every run.
+    """
+
+    history: RunHistory
+    journal: Journal
+    file_lists: FileLists
+    verification_log: VerificationLog
+    gauges: Gauges
+    blob_secret: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """This host: its time, what a run has cost it so far, and what it can bear."""
+
+    name: str
+    clock: Clock
+    peak_memory_bytes: Callable[[], int]
+    cpu_seconds: Callable[[], float]
+    choose_workers: Callable[[Source], Budget]
+    throttle: Callable[[Source], Throttle]
+    limit_workers: Callable[[int], AdaptiveLimit] = AdaptiveLimit
+    refused_tasks: Callable[[], int] = lambda: 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupContext:
+    """Everything that a backup of a job touches; `sessions` is who holds those of the job beyond
+    its runs, where somebody does."""
+
+    job: JobSpec
+    source: Source
+    sessions: Holder | None
+    repository: Repository
+    ownership: Ownership
+    state: HostState
+    host: Host
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,48 +157,3 @@ class ArchiveContext:
     clock: Clock
     new_token: Callable[[], str]
     clusters: KnownClusters = field(default_factory=set[str])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mirror:
-    """One repository of several that get the same; `guard` holds the job there, and only there."""
-
-    name: str
-    repository: Repository
-    guard: Guard
-    leftovers: Leftovers = field(default_factory=Leftovers)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """Everything that a run of one job touches.
-
-    `blob_secret` is what this host names sealed blobs with: the same at every run. The `mirrors`
-    are all repositories of a job that has several, its own first; `host_guard` is then this host's
-    half of `guard`. `sessions` is who holds those of the job beyond its runs, where somebody does.
-    """
-
-    job: JobSpec
-    source: Source
-    repository: Repository
-    guard: Guard
-    ledger: RunHistory
-    progress: Progress
-    clock: Clock
-    host: str
-    choose_workers: Callable[[Source], Budget]
-    new_run_id: Callable[[], str]
-    peak_memory_bytes: Callable[[], int]
-    cpu_seconds: Callable[[], float]
-    journal: Journal
-    lists: FileLists
-    proofs: VerificationLog
-    gauges: Gauges
-    pace: Callable[[Source], Throttle]
-    blob_secret: Callable[[], bytes]
-    mirrors: tuple[Mirror, ...] = ()
-    host_guard: Guard | None = None
-    sessions: Holder | None = None
-    room: Callable[[int], AdaptiveLimit] = AdaptiveLimit
-    refused_tasks: Callable[[], int] = lambda: 0
-    leftovers: Leftovers = field(default_factory=Leftovers)

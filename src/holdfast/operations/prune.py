@@ -18,12 +18,24 @@ from holdfast.model.errors import (
     RunInFlight,
 )
 from holdfast.model.retention import Candidate, Verdict
-from holdfast.operations.context import Context
+from holdfast.operations.context import JobSpec
 from holdfast.operations.verify.scrub import proven_at
 from holdfast.operations.wal.prune import PrunedWal, prune_wal
-from holdfast.ports.repository import Stored
-from holdfast.ports.run import Hold
+from holdfast.ports.host_state import VerificationLog
+from holdfast.ports.repository import Repository, Stored
+from holdfast.ports.run import Clock, Guard, Hold
 from holdfast.runtime.events import reached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneContext:
+    """What a prune works with: the job's backups, who may touch them, and which are proven."""
+
+    job: JobSpec
+    repository: Repository
+    guard: Guard
+    clock: Clock
+    verification_log: VerificationLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +69,7 @@ class PruneReport:
         return RepositoryReadOnly.exit_code if is_refused else 0
 
 
-def prune(context: Context, *, dry_run: bool) -> PruneReport:
+def prune(context: PruneContext, *, dry_run: bool) -> PruneReport:
     """Carry out the plan of a job's retention; `dry_run` only makes it, and asks for no lock.
 
     Raises `RunInFlight` while a backup of the job is under way, `LeaseLost`. A backup whose
@@ -81,7 +93,7 @@ def prune(context: Context, *, dry_run: bool) -> PruneReport:
             )
 
 
-def _make_room(context: Context) -> list[tuple[Verdict, Manifest]]:
+def _make_room(context: PruneContext) -> list[tuple[Verdict, Manifest]]:
     """Drop the oldest backup that is to go, where the store has no room for a lease even.
 
     Nobody else owns the job, and nobody can before there is room. Raises `RepositoryFull` where
@@ -103,12 +115,12 @@ def _make_room(context: Context) -> list[tuple[Verdict, Manifest]]:
         )
     oldest = children_first(drop)[0]
     Catalog(context.repository).drop(oldest)
-    context.proofs.forget(oldest.backup_id)
+    context.verification_log.forget(oldest.backup_id)
     verdict = next(each for each in verdicts if each.candidate.backup_id == oldest.backup_id)
     return [(verdict, oldest)]
 
 
-def _planned(context: Context) -> PruneReport:
+def _planned(context: PruneContext) -> PruneReport:
     survey = Catalog(context.repository).survey(context.job.name)
     verdicts = _verdicts(context, survey)
     drop = _to_drop(survey, verdicts)
@@ -128,7 +140,7 @@ def _planned(context: Context) -> PruneReport:
     )
 
 
-def _finished(context: Context) -> list[str]:
+def _finished(context: PruneContext) -> list[str]:
     try:
         return Catalog(context.repository).finish_drops(context.job.name)
     except RepositoryReadOnly:
@@ -136,7 +148,7 @@ def _finished(context: Context) -> list[str]:
         return []
 
 
-def _carried_out(context: Context, hold: Hold, finished: list[str]) -> PruneReport:
+def _carried_out(context: PruneContext, hold: Hold, finished: list[str]) -> PruneReport:
     catalog = Catalog(context.repository)
     survey = catalog.survey(context.job.name)
     verdicts = _verdicts(context, survey)
@@ -156,7 +168,7 @@ def _carried_out(context: Context, hold: Hold, finished: list[str]) -> PruneRepo
             needed.add(manifest.parent)
         else:
             dropped.append(manifest)
-            context.proofs.forget(manifest.backup_id)
+            context.verification_log.forget(manifest.backup_id)
         reached("prune-backup-dropped")
     forgotten = _outlived(survey)
     for failure in forgotten:
@@ -181,7 +193,7 @@ def _carried_out(context: Context, hold: Hold, finished: list[str]) -> PruneRepo
 
 
 def _pruned_wal(
-    context: Context,
+    context: PruneContext,
     survey: Survey,
     gone: Collection[str],
     *,
@@ -196,7 +208,7 @@ def _pruned_wal(
 
 
 def unreferenced(
-    context: Context, survey: Survey, *, dropped: Collection[str] = ()
+    context: PruneContext, survey: Survey, *, dropped: Collection[str] = ()
 ) -> list[Stored]:
     """Blobs that no backup has referred to for the job's grace time, and none does now."""
     if not survey.is_readable:
@@ -209,19 +221,19 @@ def unreferenced(
     }
     job, now = context.job, context.clock()
     blobs = Catalog(context.repository).unreferenced(job.name, kept=kept)
-    since = context.proofs.unreferenced(job.name, {each.key for each in blobs}, now=now)
+    since = context.verification_log.unreferenced(job.name, {each.key for each in blobs}, now=now)
     return [each for each in blobs if now - since[each.key] >= job.blob_grace]
 
 
-def _verdicts(context: Context, survey: Survey) -> list[Verdict]:
-    damaged = context.proofs.damaged(context.job.name)
+def _verdicts(context: PruneContext, survey: Survey) -> list[Verdict]:
+    damaged = context.verification_log.damaged(context.job.name)
     running = _running(context)
     found: set[str] = set()
     candidates: list[Candidate] = []
     for manifest in survey.manifests:
         database = manifest.server.database
         # Only the newest proven one of a database counts: looking further is work for nothing.
-        proven = None if database in found else proven_at(manifest, context.proofs)
+        proven = None if database in found else proven_at(manifest, context.verification_log)
         if proven is not None:
             found.add(database)
         candidates.append(
@@ -238,7 +250,7 @@ def _verdicts(context: Context, survey: Survey) -> list[Verdict]:
     return retention.plan(candidates, context.job.retention, now=context.clock())
 
 
-def _running(context: Context) -> str:
+def _running(context: PruneContext) -> str:
     """The run that owns the job now: a job of several databases finishes them one by one."""
     try:
         owner = context.guard.owner(context.job.name) or {}

@@ -19,9 +19,10 @@ from holdfast.catalog.places import (
 )
 from holdfast.model.errors import VerifyFailed
 from holdfast.operations.backup.earlier import end_left, left_sessions
-from holdfast.operations.context import Context
-from holdfast.operations.prune import unreferenced
+from holdfast.operations.prune import PruneContext, unreferenced
+from holdfast.ports.host_state import Journal
 from holdfast.ports.repository import Stored
+from holdfast.ports.sessions import Holder
 
 
 class Fate(StrEnum):
@@ -30,6 +31,14 @@ class Fate(StrEnum):
     KEPT = "kept"
     REMOVED = "removed"
     DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairContext(PruneContext):
+    """What a prune works with, and what can be gone on with: unfinished backups, held sessions."""
+
+    journal: Journal
+    sessions: Holder | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +72,7 @@ class RepairReport:
         return VerifyFailed.exit_code if damaged else 0
 
 
-def repair(context: Context, *, dry_run: bool) -> RepairReport:
+def repair(context: RepairContext, *, dry_run: bool) -> RepairReport:
     """Remove what no backup needs and no run can go on with; `dry_run` only says what that is.
 
     Raises `RunInFlight` while a run of the job is under way. Good backups are never touched;
@@ -74,7 +83,7 @@ def repair(context: Context, *, dry_run: bool) -> RepairReport:
     with context.guard.hold(context.job.name, deadline=None) as hold:
         leftovers = _sorted(context)
         hold.prove()
-        end_left(context, _dead_sessions(context))
+        end_left(context.sessions, _dead_sessions(context))
         for leftover in leftovers:
             for key in leftover.keys if leftover.fate is Fate.REMOVED else ():
                 context.repository.delete(key)
@@ -83,7 +92,7 @@ def repair(context: Context, *, dry_run: bool) -> RepairReport:
 
 
 def _report(
-    context: Context, leftovers: list[Leftover], *, unfinished_puts: int, dry_run: bool
+    context: RepairContext, leftovers: list[Leftover], *, unfinished_puts: int, dry_run: bool
 ) -> RepairReport:
     return RepairReport(
         job=context.job.name,
@@ -93,7 +102,7 @@ def _report(
     )
 
 
-def _sorted(context: Context) -> list[Leftover]:
+def _sorted(context: RepairContext) -> list[Leftover]:
     job = context.job.name
     survey = Catalog(context.repository).survey(job)
     stored: defaultdict[str, list[Stored]] = defaultdict(list)
@@ -130,7 +139,7 @@ def _of_backups(survey: Survey, stored: dict[str, list[Stored]]) -> Iterator[Lef
 
 
 def _of_unfinished(
-    context: Context, survey: Survey, stored: dict[str, list[Stored]]
+    context: RepairContext, survey: Survey, stored: dict[str, list[Stored]]
 ) -> Iterator[Leftover]:
     known = {each.backup_id for each in survey.manifests + survey.damaged}
     catalog = Catalog(context.repository)
@@ -142,44 +151,45 @@ def _of_unfinished(
         is_marked = any(each.key == mark_key(backup_id) for each in objects)
         if is_marked and catalog.is_marked(backup_id):
             yield _removed(backup_id, objects, "an interrupted prune had begun to")
-        elif backup_id in resumable and context.job.resumable:
+        elif backup_id in resumable and context.job.rules.resumable:
             because = f"it can be gone on with: holdfast backup {context.job.name} --resume"
-            yield _leftover(backup_id, parts, Fate.KEPT, because)
+            yield _leftover(backup_id, parts, fate=Fate.KEPT, because=because)
         else:
             yield _removed(backup_id, parts, "its run ended without a backup")
 
 
-def _of_sessions(context: Context) -> Iterator[Leftover]:
+def _of_sessions(context: RepairContext) -> Iterator[Leftover]:
     for session_id in _dead_sessions(context):
         yield _removed(f"session {session_id}", [], "the run that began it ended without a backup")
 
 
-def _dead_sessions(context: Context) -> list[str]:
+def _dead_sessions(context: RepairContext) -> list[str]:
     """Of runs that nobody goes on with."""
-    unfinished = context.journal.unfinished(context.job.name) if context.job.resumable else []
-    return left_sessions(context, spare=[each.snapshot for each in unfinished])
+    is_resumable = context.job.rules.resumable
+    unfinished = context.journal.unfinished(context.job.name) if is_resumable else []
+    return left_sessions(context.sessions, spare=[each.snapshot for each in unfinished])
 
 
 def _of_others(foreign: list[Stored]) -> Iterator[Leftover]:
     for each in foreign:
-        yield _leftover(each.key, [each], Fate.KEPT, "holdfast did not make it")
+        yield _leftover(each.key, [each], fate=Fate.KEPT, because="holdfast did not make it")
 
 
-def _of_blobs(context: Context, survey: Survey) -> Iterator[Leftover]:
+def _of_blobs(context: RepairContext, survey: Survey) -> Iterator[Leftover]:
     blobs = unreferenced(context, survey)
     if blobs:
         yield _removed(f"{context.job.name}/{BLOBS}", blobs, "no backup refers to them")
 
 
 def _removed(what: str, objects: list[Stored], because: str) -> Leftover:
-    return _leftover(what, objects, Fate.REMOVED, because)
+    return _leftover(what, objects, fate=Fate.REMOVED, because=because)
 
 
 def _damaged(what: str, because: str) -> Leftover:
-    return _leftover(what, [], Fate.DAMAGED, because)
+    return _leftover(what, [], fate=Fate.DAMAGED, because=because)
 
 
-def _leftover(what: str, objects: list[Stored], fate: Fate, because: str) -> Leftover:
+def _leftover(what: str, objects: list[Stored], *, fate: Fate, because: str) -> Leftover:
     return Leftover(
         what=what,
         objects=len(objects),

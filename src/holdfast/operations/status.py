@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -12,11 +12,25 @@ from holdfast.model.backup import Manifest
 from holdfast.model.errors import HoldfastError, Interrupted, RepositoryFull, WalNotArchived
 from holdfast.model.wal_archive import Archiver
 from holdfast.operations.backup.job import skipped_in_a_row
-from holdfast.operations.context import Context, Mirror
+from holdfast.operations.context import JobSpec
 from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.pipeline.encryption import sealed
-from holdfast.ports.host_state import RunRecord
+from holdfast.ports.host_state import Gauges, RunHistory, RunRecord
+from holdfast.ports.repository import Repository
+from holdfast.ports.run import Clock, Guard
 from holdfast.ports.source import Finding, Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusContext:
+    """What tells how a job stands: its backups, its last runs, its lock and its server."""
+
+    job: JobSpec
+    source: Source
+    repository: Repository
+    history: RunHistory
+    guard: Guard
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +68,12 @@ class JobStatus:
         return ""
 
 
-def status(context: Context) -> JobStatus:
+def status(context: StatusContext) -> JobStatus:
     """Read the repository, the ledger and the lock of one job, and ask the server of a cluster how
     its WAL is archived; changes nothing."""
     survey = Catalog(context.repository).survey(context.job.name)
     newest = survey.manifests[0] if survey.manifests else None
-    runs = context.ledger.last(context.job.name, count=50)
+    runs = context.history.last(context.job.name, count=50)
     archiver, unknown = _archiver(context)
     return JobStatus(
         job=context.job.name,
@@ -77,7 +91,7 @@ def status(context: Context) -> JobStatus:
     )
 
 
-def _archiver(context: Context) -> tuple[Archiver | None, str]:
+def _archiver(context: StatusContext) -> tuple[Archiver | None, str]:
     """A server that is down is for `check` to tell: what is kept is as good as before."""
     try:
         return context.source.archiver(), ""
@@ -85,6 +99,17 @@ def _archiver(context: Context) -> tuple[Archiver | None, str]:
         raise
     except HoldfastError as error:
         return None, error.message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckContext:
+    """What a check tries out; `mirrors` are the job's other repositories, by name."""
+
+    job: JobSpec
+    source: Source
+    repository: Repository
+    gauges: Gauges
+    mirrors: Mapping[str, Repository] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,46 +121,49 @@ class CheckReport:
     exit_code: int
 
 
-def check(context: Context) -> CheckReport:
+def check(context: CheckContext) -> CheckReport:
     """Log in to the source, write to the repository, compare the room: nothing stays behind."""
-    findings: list[Finding] = []
-    codes: list[int] = []
-    _collect("repository", lambda: _repository(context), findings, codes)
-    for mirror in context.mirrors[1:]:
-        _collect(f"repository {mirror.name}", partial(_mirror, mirror), findings, codes)
-    _collect("metrics", lambda: _metrics(context), findings, codes)
-    _collect("encryption", lambda: _encryption(context), findings, codes)
+    looks = _Looks()
+    looks.at("repository", lambda: _repository("repository", context.repository))
+    for name, mirror in context.mirrors.items():
+        subject = f"repository {name}"
+        looks.at(subject, partial(_repository, subject, mirror))
+    looks.at("metrics", lambda: _metrics(context))
+    looks.at("encryption", lambda: _encryption(context))
     sources: list[Source] = []
-    _collect("source", lambda: _databases(context, sources), findings, codes)
+    looks.at("source", lambda: _databases(context, sources))
     for source in sources:
-        _collect(_subject("source", source, sources), source.check, findings, codes)
-        subject = _subject("archiver", source, sources)
-        _collect(subject, partial(_archiving, context, source), findings, codes)
-    if not codes:
+        looks.at(_subject("source", source, sources), source.check)
+        looks.at(_subject("archiver", source, sources), partial(_archiving, context, source))
+    if not looks.codes:
         # The room needs both: where one of them fails, that is already said.
-        _collect("room", lambda: _room(context, sources), findings, codes)
+        looks.at("room", lambda: _room(context, sources))
     return CheckReport(
-        job=context.job.name, findings=tuple(findings), exit_code=codes[0] if codes else 0
+        job=context.job.name,
+        findings=tuple(looks.findings),
+        exit_code=looks.codes[0] if looks.codes else 0,
     )
 
 
-def _collect(
-    subject: str, look: Callable[[], list[Finding]], findings: list[Finding], codes: list[int]
-) -> None:
-    """One problem does not hide the next: the operator mends them all in one go."""
-    try:
-        findings.extend(look())
-    except HoldfastError as error:
-        findings.append(Finding(subject=subject, detail="", problem=error.message, hint=error.hint))
-        codes.append(error.exit_code)
+@dataclass
+class _Looks:
+    """What was found so far, and the exit codes of what was wrong."""
+
+    findings: list[Finding] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+
+    def at(self, subject: str, look: Callable[[], Sequence[Finding]]) -> None:
+        """One problem does not hide the next: the operator mends them all in one go."""
+        try:
+            self.findings.extend(look())
+        except HoldfastError as error:
+            told = Finding(subject=subject, detail="", problem=error.message, hint=error.hint)
+            self.findings.append(told)
+            self.codes.append(error.exit_code)
 
 
-def _repository(context: Context) -> list[Finding]:
-    return [_works("repository", context.repository.check())]
-
-
-def _mirror(mirror: Mirror) -> list[Finding]:
-    return [_works(f"repository {mirror.name}", mirror.repository.check())]
+def _repository(subject: str, repository: Repository) -> list[Finding]:
+    return [_works(subject, repository.check())]
 
 
 def _works(subject: str, kept_because: str) -> Finding:
@@ -148,20 +176,20 @@ def _works(subject: str, kept_because: str) -> Finding:
     )
 
 
-def _metrics(context: Context) -> list[Finding]:
+def _metrics(context: CheckContext) -> list[Finding]:
     folder = context.gauges.check()
     return [Finding(subject="metrics", detail=f"go to '{folder}'")] if folder else []
 
 
-def _encryption(context: Context) -> list[Finding]:
-    recipients = context.job.recipients
+def _encryption(context: CheckContext) -> list[Finding]:
+    recipients = context.job.form.recipients
     if not recipients:
         return []
     sealed(b"holdfast", recipients)
     return [Finding(subject="encryption", detail=f"age, for {', '.join(recipients)}")]
 
 
-def _databases(context: Context, sources: list[Source]) -> list[Finding]:
+def _databases(context: CheckContext, sources: list[Source]) -> list[Finding]:
     sources += context.source.databases()
     if len(sources) == 1:
         return []
@@ -169,7 +197,7 @@ def _databases(context: Context, sources: list[Source]) -> list[Finding]:
     return [Finding(subject="databases", detail=f"{len(sources)}: {names}")]
 
 
-def _archiving(context: Context, source: Source) -> list[Finding]:
+def _archiving(context: CheckContext, source: Source) -> list[Finding]:
     found = source.archiver()
     if found is None:
         return []
@@ -187,7 +215,7 @@ def _subject(what: str, source: Source, sources: Sequence[Source]) -> str:
     return what if len(sources) == 1 else f"{what} '{source.database}'"
 
 
-def _room(context: Context, sources: Sequence[Source]) -> list[Finding]:
+def _room(context: CheckContext, sources: Sequence[Source]) -> list[Finding]:
     """Compressed sizes are not known beforehand, so the plain estimate is what must fit."""
     needed = sum(source.plan().estimated_bytes for source in sources)
     free = context.repository.free_bytes()

@@ -1,4 +1,4 @@
-"""Settings into objects: the only place that knows every class.
+"""Settings into what each command runs a job with; only `wiring` knows every class.
 
 Drivers are imported by the function that builds them: a `holdfast list` on a MySQL host does
 not wait for the PostgreSQL driver to load.
@@ -6,102 +6,155 @@ not wait for the PostgreSQL driver to load.
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
-from functools import partial
+from dataclasses import dataclass
 
-from holdfast.catalog.manifest_index import ManifestIndex
 from holdfast.config.document import did_you_mean
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import PostgresSettings
-from holdfast.host_state.kept_files import FileFailedStatements, HostFileLists, lasting_secret
+from holdfast.host_state.kept_files import HostFileLists, lasting_secret
 from holdfast.host_state.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
 from holdfast.host_state.runs import FileJournal, FileRunHistory
 from holdfast.host_state.verification_log import FileVerificationLog
 from holdfast.limits.budget import (
-    Budget,
-    MemoryBudget,
-    live_limits,
-    process_budget,
     refused_tasks,
-    slots_now,
-    tasks_beside,
 )
-from holdfast.limits.throttle import Throttle, ThrottleLimit
-from holdfast.locking.host_lock import OwnedGuard
-from holdfast.model.errors import ConfigInvalid, UnknownJob, Unsupported
-from holdfast.model.restore import FailedStatements
+from holdfast.locking.host_lock import FlockGuard, OwnedGuard, WaitingGuard
+from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
+from holdfast.locking.lease import Terms
+from holdfast.model.errors import ConfigInvalid, UnknownJob
 from holdfast.model.retention import Policy
-from holdfast.operations.append_only import Leftovers
-from holdfast.operations.context import Context, CopyContext, JobSpec, Mirror
-from holdfast.operations.verify.backup import BackupReader
-from holdfast.pipeline.compression import context_bytes
-from holdfast.pipeline.encryption import Identities
+from holdfast.operations.append_only import AppendOnly, Leftovers
+from holdfast.operations.backup.plan import PlanContext
+from holdfast.operations.context import (
+    BackupContext,
+    Host,
+    HostState,
+    JobSpec,
+    Mirror,
+    Ownership,
+    RunRules,
+    StoredForm,
+)
+from holdfast.operations.prune import PruneContext
+from holdfast.operations.repair import RepairContext
+from holdfast.operations.status import CheckContext, StatusContext
 from holdfast.ports.host_state import Gauges, VerificationLog
-from holdfast.ports.repository import Repository
-from holdfast.ports.run import Progress
-from holdfast.ports.sessions import HeldKind, Holder
-from holdfast.ports.source import Source
-from holdfast.runtime import events
+from holdfast.ports.run import Guard, Progress
+from holdfast.ports.sessions import Holder
 from holdfast.runtime.clock import now
-from holdfast.runtime.worker_pool import AdaptiveLimit
-from holdfast.wiring import clusters
-from holdfast.wiring.guards import guard_of, host_guard, leased_guard
-from holdfast.wiring.keys import believed_keys, require_believed
-from holdfast.wiring.repositories import raw_repository, repository, uploads_at_once
-from holdfast.wiring.sources import source_of
+from holdfast.wiring import limits
+from holdfast.wiring.repositories import repository
+from holdfast.wiring.sources import SourceOptions, holding_daemon, source_of
 
 BLOB_SECRET = "blob-names.key"  # noqa: S105 - the name of a file
 
 
-def context_for(
-    settings: Settings,
-    name: str,
-    *,
-    progress: Progress,
-    chunk_bytes: int | None = None,
-    chosen: str = "",
-) -> Context:
-    """Everything for one run of job `name`; nothing is connected yet. Raises `UnknownJob`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configured:
+    """What the configuration says of job `name`, and of the repository that it is kept in."""
 
-    `chunk_bytes` overrules the configured size above which tables are split, `chosen` the name
-    of the job's repository.
+    settings: Settings
+    name: str
+    job: JobSettings
+    kept_in: str
+    store: RepositorySettings
+
+    @property
+    def spec(self) -> JobSpec:
+        """The job as operations see it."""
+        job, source, keep = self.job, self.job.source, self.job.retention
+        cluster = source.system_identifier if isinstance(source, PostgresSettings) else None
+        return JobSpec(
+            name=self.name,
+            form=StoredForm(
+                codec=job.compression.codec,
+                level=job.compression.effective_level,
+                recipients=self.store.encryption.everybody if self.store.encryption else (),
+            ),
+            rules=RunRules(
+                timeout=job.timeout,
+                stall_timeout=job.stall_timeout,
+                attempts=job.attempts,
+                resumable=job.resumable,
+                overlap_alarm=job.overlap_alarm,
+            ),
+            retention=Policy(
+                last=keep.last,
+                within=keep.within,
+                daily=keep.daily,
+                weekly=keep.weekly,
+                monthly=keep.monthly,
+                yearly=keep.yearly,
+            ),
+            blob_grace=job.blob_grace,
+            notes=self._notes,
+            cluster="" if cluster is None else str(cluster),
+        )
+
+    @property
+    def sessions(self) -> Holder | None:
+        """Who holds those of the job beyond its runs, where the job wants that."""
+        if not self.job.source.held_by_daemon:
+            return None
+        return holding_daemon(self.settings, self.name, self.job)
+
+    @property
+    def verification_log(self) -> VerificationLog:
+        """Of its repository: what was read in one place says nothing of another."""
+        folder = self.settings.state_directory / "proofs"
+        return FileVerificationLog(folder / f"{self.kept_in}.sqlite")
+
+    @property
+    def gauges(self) -> Gauges:
+        folder = self.settings.metrics_directory
+        return TextfileGauges(folder) if folder else NoGauges()
+
+    @property
+    def state(self) -> HostState:
+        """What this host remembers of the job's runs."""
+        folder = self.settings.state_directory
+        return HostState(
+            history=FileRunHistory(folder / "runs"),
+            journal=FileJournal(folder / "unfinished"),
+            file_lists=HostFileLists(folder / "lists"),
+            verification_log=self.verification_log,
+            gauges=self.gauges,
+            blob_secret=lambda: lasting_secret(folder / BLOB_SECRET),
+        )
+
+    @property
+    def _notes(self) -> tuple[str, ...]:
+        """What was asked for and is not done so."""
+        asked = self.job.compression.asked_level
+        level = self.job.compression.effective_level
+        if asked == level:
+            return ()
+        return (f"compression level {asked} was lowered to {level}: see level_cap",)
+
+
+def configured(settings: Settings, name: str, *, chosen: str = "") -> Configured:
+    """The job called `name`, kept in its own repository or in the one `chosen`.
+
+    Raises `UnknownJob`, and `ConfigInvalid` for a repository that is not configured.
     """
-    job = job_settings(settings, name)
-    run_id = secrets.token_hex(16)
-    tasks_per_slot = tasks_beside(job.compression.program)
-    kept_in = store_name(settings, name, chosen=chosen)
-    store = repository_settings(settings, kept_in)
-    mirrors = (kept_in, *job.mirrors) if job.mirrors and not chosen else ()
-    leftovers, sessions = Leftovers(), clusters.holding_daemon(settings, name, job)
-    return Context(
-        job=spec_of(name, job, store),
-        source=source_of(job, chunk_bytes, holder=sessions),
-        sessions=sessions,
-        repository=repository(store),
-        guard=guard_of(settings, job, store, run_id, leftovers=leftovers),
-        leftovers=leftovers,
-        ledger=FileRunHistory(settings.state_directory / "runs"),
-        progress=progress,
-        clock=now,
-        host=socket.gethostname(),
-        choose_workers=lambda each: _workers(job, each, tasks_per_slot=tasks_per_slot),
-        new_run_id=lambda: run_id,
-        peak_memory_bytes=peak_memory_bytes,
-        cpu_seconds=cpu_seconds,
-        proofs=_proofs(settings, kept_in),
-        journal=FileJournal(settings.state_directory / "unfinished"),
-        lists=HostFileLists(settings.state_directory / "lists"),
-        gauges=_gauges(settings),
-        pace=lambda each: _pace(job, each),
-        mirrors=tuple(_mirror(settings, job, each, run_id) for each in mirrors),
-        host_guard=host_guard(settings, job, run_id) if mirrors else None,
-        room=lambda slots: _room(slots, tasks_per_slot=tasks_per_slot),
-        refused_tasks=refused_tasks,
-        blob_secret=lambda: lasting_secret(settings.state_directory / BLOB_SECRET),
-    )
+    job = settings.jobs.get(name)
+    if job is None:
+        raise _unknown_job(settings, name)
+    kept_in = chosen or job.repository
+    store = settings.repositories.get(kept_in)
+    if store is None:
+        raise _unknown_repository(settings, kept_in)
+    return Configured(settings=settings, name=name, job=job, kept_in=kept_in, store=store)
+
+
+def job_settings(settings: Settings, name: str) -> JobSettings:
+    """The job called `name`; raises `UnknownJob` with the nearest one."""
+    if name not in settings.jobs:
+        raise _unknown_job(settings, name)
+    return settings.jobs[name]
 
 
 def store_name(settings: Settings, job: str, *, chosen: str = "") -> str:
@@ -118,227 +171,177 @@ def store_name(settings: Settings, job: str, *, chosen: str = "") -> str:
 def repository_settings(settings: Settings, name: str) -> RepositorySettings:
     """The repository called `name`; raises `ConfigInvalid` with the nearest one."""
     if name not in settings.repositories:
-        raise ConfigInvalid(
-            f"cannot find repository '{name}': it is not configured",
-            hint=did_you_mean(name, settings.repositories),
-        )
+        raise _unknown_repository(settings, name)
     return settings.repositories[name]
 
 
-def job_settings(settings: Settings, name: str) -> JobSettings:
-    """The job called `name`; raises `UnknownJob` with the nearest one."""
-    if name not in settings.jobs:
-        raise UnknownJob(
-            f"cannot find job '{name}': it is not configured",
-            hint=did_you_mean(name, settings.jobs) or "add it to the configuration",
-        )
-    return settings.jobs[name]
-
-
-def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> CopyContext:
-    """What one copy of `job` to the repository `to` touches. Raises `ConfigInvalid`."""
-    kept_in = store_name(settings, job, chosen=chosen)
-    target = repository_settings(settings, to)
-    if kept_in == to:
-        raise ConfigInvalid(
-            f"cannot copy job '{job}': its backups are in '{to}' already",
-            hint="--to names another repository of the configuration",
-        )
-    source, there = repository_settings(settings, kept_in), raw_repository(target)
-    leftovers = Leftovers()
-    return CopyContext(
-        source=raw_repository(source),
-        target=there,
-        believed=repository(source),
-        require_believed=partial(require_believed, there, target.authentication),
-        guard=guard_of(
-            settings,
-            job_settings(settings, job),
-            target,
-            secrets.token_hex(16),
-            leftovers=leftovers,
-        ),
-        leftovers=leftovers,
-        at_once=uploads_at_once(target),
+def _unknown_job(settings: Settings, name: str) -> UnknownJob:
+    return UnknownJob(
+        f"cannot find job '{name}': it is not configured",
+        hint=did_you_mean(name, settings.jobs) or "add it to the configuration",
     )
 
 
-def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Repository:
-    """Where backups of `job` are, or the repository `chosen` by name."""
-    return repository(repository_settings(settings, store_name(settings, job, chosen=chosen)))
-
-
-def is_signed(settings: Settings, job: str, *, chosen: str = "") -> bool:
-    """Whether only signed manifests are believed where backups of `job` are."""
-    name = store_name(settings, job, chosen=chosen)
-    return repository_settings(settings, name).authentication is not None
-
-
-def failed_statements(settings: Settings) -> FailedStatements:
-    """Where restores that keep going leave the statements of what they could not make."""
-    return FileFailedStatements(settings.state_directory / "failed-statements")
-
-
-def index_of(settings: Settings, job: str, *, chosen: str = "") -> ManifestIndex:
-    """Overviews of the repository that has the backups of `job`."""
-    name = store_name(settings, job, chosen=chosen)
-    store = repository_settings(settings, name)
-    return ManifestIndex(
-        repository(store),
-        settings.state_directory / "index" / f"{name}.sqlite",
-        believed=believed_keys(store.authentication),
+def _unknown_repository(settings: Settings, name: str) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"cannot find repository '{name}': it is not configured",
+        hint=did_you_mean(name, settings.repositories),
     )
 
 
-def reader_of(
+def backup_context(
     settings: Settings,
-    job: str,
+    name: str,
     *,
     progress: Progress,
-    identities: Identities | None = None,
+    chunk_bytes: int | None = None,
     chosen: str = "",
-) -> BackupReader:
-    """What reads backups of `job` back."""
-    name = store_name(settings, job, chosen=chosen)
-    return BackupReader(
-        repository=repository(repository_settings(settings, name)),
-        proofs=_proofs(settings, name),
-        clock=now,
-        progress=progress,
-        identities=identities,
-    )
+) -> BackupContext:
+    """Everything for one backup of job `name`; nothing is connected yet. Raises `UnknownJob`.
 
-
-def _proofs(settings: Settings, name: str) -> VerificationLog:
-    """Of one repository: what was read in one place says nothing of another."""
-    return FileVerificationLog(settings.state_directory / "proofs" / f"{name}.sqlite")
-
-
-def reading_budget(settings: Settings, job: str) -> Budget:
-    """The slots for reading a backup of `job` back, where no server limits the sessions."""
-    configured = settings.jobs.get(job)
-    asked = configured.max_concurrent_processes if configured else None
-    return _announced(process_budget(live_limits(), asked=asked, connections_free=None))
-
-
-def sessions_of(settings: Settings, name: str) -> tuple[Holder, HeldKind]:
-    """Where sessions of job `name` come from, and what its engine needs them for.
-
-    Raises `UnknownJob`, and `Unsupported` where its server knows no such thing.
+    `chunk_bytes` overrules the configured size above which tables are split, `chosen` the name
+    of the job's repository.
     """
-    source = job_settings(settings, name).source
-    if not isinstance(source, PostgresSettings):
-        raise Unsupported(
-            f"cannot hold a session for job '{name}': a {source.kind} server has none to share",
-            hint="sessions are for PostgreSQL: base backups and exported snapshots",
-        )
-    kind = HeldKind.BACKUP if source.method == "physical" else HeldKind.SNAPSHOT
-    return clusters.postgres_holder(source, "holdfast-sessiond"), kind
-
-
-def spec_of(name: str, job: JobSettings, store: RepositorySettings) -> JobSpec:
-    keep = job.retention
-    return JobSpec(
-        name=name,
-        codec=job.compression.codec,
-        level=job.compression.effective_level,
-        timeout=job.timeout,
-        stall_timeout=job.stall_timeout,
-        attempts=job.attempts,
-        overlap_alarm=job.overlap_alarm,
-        blob_grace=job.blob_grace,
-        resumable=job.resumable,
-        notes=_notes(job),
-        recipients=store.encryption.everybody if store.encryption else (),
-        cluster=_cluster(job),
-        retention=Policy(
-            last=keep.last,
-            within=keep.within,
-            daily=keep.daily,
-            weekly=keep.weekly,
-            monthly=keep.monthly,
-            yearly=keep.yearly,
+    of = configured(settings, name, chosen=chosen)
+    job, run_id = of.job, secrets.token_hex(16)
+    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
+    leftovers, sessions = Leftovers(), of.sessions
+    mirrors = (of.kept_in, *job.mirrors) if job.mirrors and not chosen else ()
+    return BackupContext(
+        job=of.spec,
+        source=source_of(job, SourceOptions(chunk_bytes=chunk_bytes, holder=sessions)),
+        sessions=sessions,
+        repository=repository(of.store),
+        ownership=Ownership(
+            new_run_id=lambda: run_id,
+            guard=guard_of(job, of.store, here, run_id=run_id, leftovers=leftovers),
+            leftovers=leftovers,
+            host_guard=_host_guard(job, here) if mirrors else None,
+            mirrors=tuple(_mirror(settings, job, each, run_id=run_id) for each in mirrors),
         ),
+        state=of.state,
+        host=Host(
+            name=socket.gethostname(),
+            clock=now,
+            peak_memory_bytes=peak_memory_bytes,
+            cpu_seconds=cpu_seconds,
+            choose_workers=lambda source: limits.workers(job, source),
+            throttle=lambda source: limits.throttle(job, source),
+            limit_workers=lambda slots: limits.adaptive_limit(job, slots),
+            refused_tasks=refused_tasks,
+        ),
+        progress=progress,
     )
 
 
-def _cluster(job: JobSettings) -> str:
-    source = job.source
-    named = source.system_identifier if isinstance(source, PostgresSettings) else None
-    return "" if named is None else str(named)
-
-
-def _memory(job: JobSettings) -> MemoryBudget | None:
-    if job.memory_limit_mb is None:
-        return None
-    level = job.compression.effective_level
-    return MemoryBudget(
-        limit_bytes=job.memory_limit_mb << 20,
-        compressor_bytes=context_bytes(job.compression.codec, level),
+def plan_context(
+    settings: Settings, name: str, *, chunk_bytes: int | None = None, chosen: str = ""
+) -> PlanContext:
+    """What a plan of the next backup of job `name` asks."""
+    of = configured(settings, name, chosen=chosen)
+    return PlanContext(
+        job=of.spec,
+        source=source_of(of.job, SourceOptions(chunk_bytes=chunk_bytes, holder=of.sessions)),
+        repository=repository(of.store),
+        choose_workers=lambda source: limits.workers(of.job, source),
     )
 
 
-def _pace(job: JobSettings, source: Source) -> Throttle:
-    limits: list[ThrottleLimit] = []
-    if job.pause_above_load is not None:
-        limits.append(
-            ThrottleLimit(name="load", most=job.pause_above_load, look=lambda: os.getloadavg()[0])
-        )
-    if job.pause_above_lag is not None:
-        most = job.pause_above_lag.total_seconds()
-        limits.append(ThrottleLimit(name="replication lag", most=most, look=source.lag_seconds))
-    return Throttle(bytes_per_second=job.max_rate, limits=limits)
+def status_context(settings: Settings, name: str, *, chosen: str = "") -> StatusContext:
+    """What tells how job `name` stands."""
+    of = configured(settings, name, chosen=chosen)
+    return StatusContext(
+        job=of.spec,
+        source=source_of(of.job, SourceOptions(holder=of.sessions)),
+        repository=repository(of.store),
+        history=FileRunHistory(settings.state_directory / "runs"),
+        guard=job_guard(settings, of.job, of.store),
+        clock=now,
+    )
 
 
-def _gauges(settings: Settings) -> Gauges:
-    folder = settings.metrics_directory
-    return NoGauges() if folder is None else TextfileGauges(folder)
+def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckContext:
+    """What a check of job `name` tries out: each of its repositories among it."""
+    of = configured(settings, name, chosen=chosen)
+    mirrors = () if chosen else of.job.mirrors
+    return CheckContext(
+        job=of.spec,
+        source=source_of(of.job, SourceOptions(holder=of.sessions)),
+        repository=repository(of.store),
+        gauges=of.gauges,
+        mirrors={each: repository(repository_settings(settings, each)) for each in mirrors},
+    )
 
 
-def _notes(job: JobSettings) -> tuple[str, ...]:
-    """What was asked for and is not done so."""
-    asked, level = job.compression.asked_level, job.compression.effective_level
-    if asked == level:
-        return ()
-    return (f"compression level {asked} was lowered to {level}: see level_cap",)
+def prune_context(settings: Settings, name: str, *, chosen: str = "") -> PruneContext:
+    """What a prune of job `name` works with."""
+    of = configured(settings, name, chosen=chosen)
+    return PruneContext(
+        job=of.spec,
+        repository=repository(of.store),
+        guard=job_guard(settings, of.job, of.store),
+        clock=now,
+        verification_log=of.verification_log,
+    )
 
 
-def _mirror(settings: Settings, job: JobSettings, name: str, run_id: str) -> Mirror:
+def repair_context(settings: Settings, name: str, *, chosen: str = "") -> RepairContext:
+    """What a repair of job `name` works with."""
+    of = configured(settings, name, chosen=chosen)
+    return RepairContext(
+        job=of.spec,
+        repository=repository(of.store),
+        guard=job_guard(settings, of.job, of.store),
+        clock=now,
+        verification_log=of.verification_log,
+        journal=FileJournal(settings.state_directory / "unfinished"),
+        sessions=of.sessions,
+    )
+
+
+def job_guard(
+    settings: Settings,
+    job: JobSettings,
+    store: RepositorySettings,
+    leftovers: Leftovers | None = None,
+) -> Guard:
+    """What lets one run of `job` at a time work in `store`: for a run of its own."""
+    run_id = secrets.token_hex(16)
+    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
+    return guard_of(job, store, here, run_id=run_id, leftovers=leftovers or Leftovers())
+
+
+def guard_of(
+    job: JobSettings,
+    store: RepositorySettings,
+    here: Guard,
+    *,
+    run_id: str,
+    leftovers: Leftovers,
+) -> Guard:
+    """This host's lock `here`, a lease in the repository that is written to, and a slot where they
+    are counted."""
+    written = AppendOnly(repository(store, signed=False), leftovers)
+    terms = Terms(run_id=run_id, lease_seconds=store.lease_time.total_seconds(), clock=now)
+    guard: Guard = LeasedGuard(here, written, terms)
+    if job.overlap == "wait":
+        guard = WaitingGuard(guard, at_most=job.wait_at_most)
+    if store.repository_slots is None:
+        return guard
+    slots = slots_of(written, store.repository_slots, terms)
+    return WritersGuard(guard, slots, terms, at_most=job.wait_at_most)
+
+
+def _host_guard(job: JobSettings, here: Guard) -> Guard:
+    """This host's lock alone: each of several repositories has a lease of its own."""
+    return WaitingGuard(here, at_most=job.wait_at_most) if job.overlap == "wait" else here
+
+
+def _mirror(settings: Settings, job: JobSettings, name: str, *, run_id: str) -> Mirror:
     store, leftovers = repository_settings(settings, name), Leftovers()
     return Mirror(
         name=name,
         repository=repository(store),
-        guard=leased_guard(OwnedGuard(), job, store, run_id, leftovers=leftovers),
+        guard=guard_of(job, store, OwnedGuard(), run_id=run_id, leftovers=leftovers),
         leftovers=leftovers,
     )
-
-
-def _workers(job: JobSettings, source: Source, *, tasks_per_slot: int) -> Budget:
-    return _announced(
-        process_budget(
-            live_limits(),
-            asked=job.max_concurrent_processes,
-            connections_free=source.connections_free(),
-            memory=_memory(job),
-            tasks_per_slot=tasks_per_slot,
-        )
-    )
-
-
-def _announced(budget: Budget) -> Budget:
-    events.info(
-        budget.headline,
-        decided_by=budget.decided_by,
-        allowed=budget.allowed,
-        tasks={each.name: f"{each.used} of {each.most}" for each in budget.ceilings},
-    )
-    return budget
-
-
-def _room(slots: int, *, tasks_per_slot: int) -> AdaptiveLimit:
-    def look(working: int, threads: int) -> int:
-        return slots_now(
-            live_limits(), working=working, threads=threads, tasks_per_slot=tasks_per_slot
-        )
-
-    return AdaptiveLimit(slots, look=look)

@@ -41,17 +41,12 @@ PASSPHRASE_HINT = (
 )
 
 
-def authenticated(repository: Repository, settings: AuthenticationSettings | None) -> Repository:
-    """`repository` with its manifests signed and proven, where that is asked for."""
-    return repository if settings is None else _signed(repository, settings)
-
-
 def require_believed(
     repository: Repository, settings: AuthenticationSettings | None, key: str, content: bytes
 ) -> None:
     """Raise `ManifestUntrusted` where a reader of `repository` would not believe that manifest."""
     if settings is not None:
-        _signed(repository, settings).proven(key, content)
+        signed_manifests(repository, settings).proven(key, content)
 
 
 def believed_keys(settings: AuthenticationSettings | None) -> tuple[str, ...]:
@@ -62,7 +57,8 @@ def believed_keys(settings: AuthenticationSettings | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *settings.public_keys)))
 
 
-def _signed(repository: Repository, settings: AuthenticationSettings) -> SignedManifests:
+def signed_manifests(repository: Repository, settings: AuthenticationSettings) -> SignedManifests:
+    """`repository` with its manifests signed and proven."""
     from holdfast.catalog.signed_manifests import SignedManifests
 
     def signer() -> Signer | None:

@@ -22,7 +22,7 @@ from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.network import RetryingRepository, ThrottledRepository
 from holdfast.runtime.clock import now
-from holdfast.wiring.keys import authenticated
+from holdfast.wiring.keys import signed_manifests
 
 if TYPE_CHECKING:
     from holdfast.repositories.buckets import Bucket
@@ -32,29 +32,26 @@ LOCAL_UPLOADS = 4
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
-def repository(settings: RepositorySettings) -> Repository:
+def repository(settings: RepositorySettings, *, signed: bool = True) -> Repository:
     """The store that `settings` describe, its manifests signed and proven where that is asked for;
-    nothing is connected yet. Raises `ConfigInvalid`."""
-    return authenticated(raw_repository(settings), settings.authentication)
+    nothing is connected yet. Raises `ConfigInvalid`.
 
-
-def raw_repository(settings: RepositorySettings) -> Repository:
-    """The store as it is: for leases, which nobody signs, and for copies byte by byte."""
+    Not `signed` it is the store as it is: for leases, which nobody signs, and for copies byte by
+    byte.
+    """
     made = REPOSITORIES[type(settings)](settings)
-    if not isinstance(settings, Transfers):
-        return made
-    if settings.upload_rate is not None:
-        made = ThrottledRepository(made, Throttle(bytes_per_second=settings.upload_rate).spend)
-    return RetryingRepository(made)
+    if isinstance(settings, Transfers):
+        if settings.upload_rate is not None:
+            made = ThrottledRepository(made, Throttle(bytes_per_second=settings.upload_rate).spend)
+        made = RetryingRepository(made)
+    if signed and settings.authentication is not None:
+        made = signed_manifests(made, settings.authentication)
+    return made
 
 
 def uploads_at_once(settings: RepositorySettings) -> int:
     """How many small objects may be on their way to it at the same time."""
     return settings.upload_concurrency if isinstance(settings, Transfers) else LOCAL_UPLOADS
-
-
-def _local(settings: LocalSettings) -> Repository:
-    return LocalRepository(settings.path)
 
 
 def _bucket(settings: BucketSettings, name: str) -> Bucket:
@@ -146,7 +143,7 @@ def _revealed(source: SecretSource | None, what: str) -> str:
 
 # Each constructor takes the one type that is its key, which a dictionary's type cannot say.
 REPOSITORIES: dict[type, Callable[[Any], Repository]] = {
-    LocalSettings: _local,
+    LocalSettings: lambda settings: LocalRepository(settings.path),
     S3Settings: _s3,
     GcsSettings: _gcs,
     AzureSettings: _azure,

@@ -15,15 +15,14 @@ from holdfast.host_state.kept_files import FileClusters
 from holdfast.model.backup import Codec
 from holdfast.model.errors import HoldfastError, Interrupted, UnknownJob, Unsupported
 from holdfast.model.recovery import ServerStarter
-from holdfast.model.retention import Policy
 from holdfast.model.wal_archive import WalStream
-from holdfast.operations.context import ArchiveContext, JobSpec
+from holdfast.operations.context import ArchiveContext, JobSpec, RunRules, StoredForm
 from holdfast.operations.wal.snapshot_script import SnapshotRequest
 from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Bracket
 from holdfast.runtime import clock
-from holdfast.wiring import clusters
 from holdfast.wiring import jobs as wiring
+from holdfast.wiring import sources
 from holdfast.wiring.repositories import repository
 
 TOKEN_BYTES = 8
@@ -35,18 +34,17 @@ OWN_DSN = "dbname=postgres"
 def archiving(settings: Settings, name: str, *, chosen: str = "") -> ArchiveContext:
     """What archives the WAL of job `name`: into its repository and its mirrors, or into the one
     `chosen`. Raises `UnknownJob`, and `Unsupported` where its server has no WAL."""
-    job = wiring.job_settings(settings, name)
+    of = wiring.configured(settings, name, chosen=chosen)
     server_of(settings, name)
-    kept_in = wiring.store_name(settings, name, chosen=chosen)
-    mirrors = () if chosen else job.mirrors
-    stores = [wiring.repository_settings(settings, each) for each in (kept_in, *mirrors)]
+    mirrors = () if chosen else of.job.mirrors
+    others = [wiring.repository_settings(settings, each) for each in mirrors]
     return ArchiveContext(
-        job=wiring.spec_of(name, job, stores[0]),
-        repositories=tuple(repository(each) for each in stores),
+        job=of.spec,
+        repositories=tuple(repository(each) for each in (of.store, *others)),
         host=socket.gethostname(),
         clock=clock.now,
         new_token=lambda: secrets.token_hex(TOKEN_BYTES),
-        clusters=FileClusters(spool(settings, name) / "clusters" / kept_in),
+        clusters=FileClusters(spool(settings, name) / "clusters" / of.kept_in),
     )
 
 
@@ -62,11 +60,8 @@ def fetching(settings: Settings, name: str, *, chosen: str = "") -> ArchiveConte
     return ArchiveContext(
         job=JobSpec(
             name=name,
-            codec=Codec.ZSTD,
-            level=1,
-            timeout=None,
-            retention=Policy(),
-            attempts=FORMER_JOB_ATTEMPTS,
+            form=StoredForm(codec=Codec.ZSTD, level=1),
+            rules=RunRules(attempts=FORMER_JOB_ATTEMPTS),
         ),
         repositories=(repository(store),),
         host=socket.gethostname(),
@@ -102,7 +97,7 @@ def server_of(settings: Settings, name: str) -> PostgresSettings:
 
 def stream(settings: Settings, name: str, *, slot: str) -> WalStream:
     """The WAL of the server of job `name` as it is written."""
-    return clusters.wal_stream(server_of(settings, name), slot=slot)
+    return sources.wal_stream(server_of(settings, name), slot=slot)
 
 
 def starter(settings: Settings, name: str, url: str, *, options: str) -> ServerStarter:
@@ -112,12 +107,12 @@ def starter(settings: Settings, name: str, url: str, *, options: str) -> ServerS
         if name in settings.jobs
         else PostgresSettings(kind="postgres", dsn=OWN_DSN)
     )
-    return clusters.starter(url, server, options=options)
+    return sources.starter(url, server, options=options)
 
 
 def tablespaces_of(url: str) -> Path | None:
     """Where tablespaces go that are restored to `url`, where it says so."""
-    return clusters.tablespaces_of(url)
+    return sources.tablespaces_of(url)
 
 
 def restore_command(program: Sequence[str], arguments: Sequence[str]) -> str:
@@ -129,8 +124,8 @@ def restore_command(program: Sequence[str], arguments: Sequence[str]) -> str:
 def bracket(settings: Settings, name: str) -> Bracket:
     """The cluster of job `name`, for somebody else to copy."""
     job = wiring.job_settings(settings, name)
-    holder = clusters.holding_daemon(settings, name, job)
-    return clusters.bracket(server_of(settings, name), holder)
+    holder = sources.holding_daemon(settings, name, job)
+    return sources.bracket(server_of(settings, name), holder)
 
 
 def snapshot_request(

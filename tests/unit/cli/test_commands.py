@@ -187,7 +187,7 @@ def test_status_of_a_job_that_never_ran(cli: CommandLine) -> None:
 
 
 def test_status_shows_who_is_running(cli: CommandLine) -> None:
-    guard = cli.context("shop").guard
+    guard = cli.context("shop").ownership.guard
     with guard.hold("shop", deadline=None):
         assert "process " in cli.holdfast("status").stdout
         skipped = cli.holdfast("backup", "shop")
@@ -244,7 +244,7 @@ def test_status_ends_with_a_code_of_its_own_after_a_run_that_failed(cli: Command
     failed = cli.holdfast("status")
     assert failed.exit_code == 44
     assert "shop: the last run failed" in failed.stdout
-    with cli.context("shop").guard.hold("shop", deadline=None):
+    with cli.context("shop").ownership.guard.hold("shop", deadline=None):
         assert cli.holdfast("backup", "shop").exit_code == 40
     # A run that was skipped says nothing of the one before it.
     told = cli.holdfast("status", "--json")

@@ -125,7 +125,7 @@ def test_a_slot_that_never_comes_free_is_a_skip_of_its_own_kind(cli: CommandLine
             "retention:", "wait_at_most: 1s\n    retention:"
         )
     )
-    with cli.context("shop").guard.hold("stock", deadline=None):
+    with cli.context("shop").ownership.guard.hold("stock", deadline=None):
         answer = cli.holdfast("backup", "shop", "--json")
     assert answer.exit_code == 42
     assert "all 1 slots of its repository are taken" in answer.document["error"]

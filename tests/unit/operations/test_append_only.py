@@ -13,8 +13,8 @@ from holdfast.model.errors import BackupFailed, HoldfastError, RepositoryReadOnl
 from holdfast.operations.append_only import REFUSALS_IN_A_ROW, AppendOnly, Leftovers
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import CopyContext, Mirror
-from holdfast.operations.copy.backups import copy
+from holdfast.operations.context import Mirror
+from holdfast.operations.copy.backups import CopyContext, copy
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.repair import RepairReport, repair
 from holdfast.operations.status import check
@@ -24,7 +24,7 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.support.memory_job import MemoryJob
+from tests.support.memory_job import MemoryJob, mirrored
 
 REFUSED = RepositoryReadOnly("cannot delete 'it': AccessDenied")
 ON_FIRE = BackupFailed("the disk is on fire")
@@ -120,7 +120,7 @@ def test_what_was_left_is_removed_by_whoever_may_and_nothing_else_is() -> None:
     job = append_only_job()
     made = backup(job.context).manifest
     job.repository.refuse_deletes_with = None
-    report = repair(job.context, dry_run=False)
+    report = repair(job.repair_context, dry_run=False)
     assert report.exit_code == 0
     parts = {key for key in job.repository.objects if "/parts/" in key}
     assert parts == {part.key for part in made.parts}
@@ -141,7 +141,9 @@ def test_who_is_to_free_room_is_not_told_that_it_was_freed(
     job = append_only_job()
     for _ in range(3):
         backup(job.context)
-    assert exit_code_of(lambda: act(job.context, dry_run=False)) == RepositoryReadOnly.exit_code
+    assert (
+        exit_code_of(lambda: act(job.repair_context, dry_run=False)) == RepositoryReadOnly.exit_code
+    )
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["rejoined", "mixed"])
@@ -181,7 +183,7 @@ def test_each_of_several_repositories_may_let_nothing_be_removed() -> None:
         Mirror(name="main", repository=job.repository, guard=MemoryGuard()),
         Mirror(name="second", repository=second, guard=MemoryGuard()),
     )
-    context = replace(job.context, mirrors=mirrors, host_guard=MemoryGuard())
+    context = mirrored(job.context, *mirrors)
     broken = FakeSource(table("orders", "1", fails_with=ON_FIRE))
     with pytest.raises(BackupFailed, match="on fire"):
         backup(replace(context, source=broken))
@@ -207,7 +209,7 @@ def test_a_copy_goes_to_where_nothing_can_be_removed() -> None:
 
 
 def test_a_check_says_that_not_all_can_be_removed_and_is_content(store: MemoryRepository) -> None:
-    report = check(replace(MemoryJob().context, repository=store))
+    report = check(replace(MemoryJob().check_context, repository=store))
     assert report.exit_code == 0
     finding = next(each for each in report.findings if each.subject == "repository")
     assert "not all can be removed" in finding.detail
@@ -233,5 +235,5 @@ def test_a_long_value_that_cannot_be_used_and_stays_is_kept_once_beside_it(
     assert {key for key in job.repository.objects if "/blobs/" in key} == {left, blob}
     assert verify(job.reader, "shop/latest", workers=1).exit_code == 0
     job.repository.refuse_deletes_with = None
-    repair(job.context, dry_run=False)
+    repair(job.repair_context, dry_run=False)
     assert {key for key in job.repository.objects if "/blobs/" in key} == {blob}

@@ -15,8 +15,7 @@ from holdfast.model.backup import Buffer
 from holdfast.model.errors import LeaseLost, RepositoryFull, RunInFlight
 from holdfast.model.retention import Policy
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import Context
-from holdfast.operations.prune import PruneReport, prune
+from holdfast.operations.prune import PruneContext, PruneReport, prune
 from holdfast.operations.verify.backup import quick, verify
 from holdfast.ports.repository import Stored
 from tests.fakes.repository import MemoryRepository
@@ -24,7 +23,7 @@ from tests.support.memory_job import MemoryJob
 
 
 def pruned(job: MemoryJob, *, dry_run: bool = False) -> PruneReport:
-    return prune(job.context, dry_run=dry_run)
+    return prune(job.prune_context, dry_run=dry_run)
 
 
 def test_what_no_rule_keeps_is_removed_with_all_its_parts() -> None:
@@ -144,9 +143,9 @@ def full_job() -> tuple[MemoryJob, SmallRepository]:
     return job, store
 
 
-def with_lease(job: MemoryJob) -> Context:
+def with_lease(job: MemoryJob) -> PruneContext:
     terms = Terms(me=this_process(), run_id="r", lease_seconds=60, clock=job.clock)
-    return replace(job.context, guard=LeasedGuard(job.guard, job.repository, terms))
+    return replace(job.prune_context, guard=LeasedGuard(job.guard, job.repository, terms))
 
 
 def test_a_full_store_can_be_pruned_though_it_has_no_room_for_a_lease() -> None:

@@ -20,7 +20,7 @@ DEAD = "shop/20261119T020000Z-0badc0de"
 
 
 def repaired(job: MemoryJob, *, dry_run: bool = False) -> RepairReport:
-    return repair(job.context, dry_run=dry_run)
+    return repair(job.repair_context, dry_run=dry_run)
 
 
 def fates(report: RepairReport) -> dict[str, Fate]:

@@ -298,7 +298,7 @@ def test_prune_drops_what_no_backup_refers_to_sealed_or_not() -> None:
     job.source.values = set()
     for _ in range(2):
         backup(job.context)
-    prune(job.context, dry_run=False)
+    prune(job.prune_context, dry_run=False)
     assert blob_keys(job) == []
 
 

@@ -19,6 +19,7 @@ from holdfast.repositories.local import LocalRepository
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.options import Options
 from holdfast.wiring import jobs as wiring
+from holdfast.wiring import reading
 from holdfast.wiring import sources as wiring_sources
 from tests.fakes.progress import FakeProgress
 
@@ -82,48 +83,48 @@ def settings(tmp_path: Path) -> Settings:
 def test_a_job_gets_the_context_that_its_settings_name(
     settings: Settings, job: str, source: str, guard: type, codec: Codec, level: int
 ) -> None:
-    context = wiring.context_for(settings, job, progress=FakeProgress())
+    context = wiring.backup_context(settings, job, progress=FakeProgress())
     assert type(context.source).__name__ == source
     assert isinstance(context.repository, LocalRepository)
-    assert isinstance(context.guard, guard)
-    assert (context.job.codec, context.job.level) == (codec, level)
+    assert isinstance(context.ownership.guard, guard)
+    assert (context.job.form.codec, context.job.form.level) == (codec, level)
 
 
 def test_retention_reaches_the_job(settings: Settings) -> None:
-    context = wiring.context_for(settings, "shop", progress=FakeProgress())
+    context = wiring.backup_context(settings, "shop", progress=FakeProgress())
     assert context.job.retention == Policy(daily=7, last=2)
 
 
 def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings, tmp_path: Path) -> None:
     store = LocalSettings(kind="local", path=tmp_path)
     settings = settings.model_copy(update={"repositories": {"main": store}})
-    first, second = (wiring.context_for(settings, "shop", progress=FakeProgress()) for _ in "12")
-    assert len(first.new_run_id()) == 32
-    assert first.new_run_id() != second.new_run_id()
-    with first.guard.hold("shop", deadline=None):
-        owner = first.guard.owner("shop")
+    first, second = (wiring.backup_context(settings, "shop", progress=FakeProgress()) for _ in "12")
+    assert len(first.ownership.new_run_id()) == 32
+    assert first.ownership.new_run_id() != second.ownership.new_run_id()
+    with first.ownership.guard.hold("shop", deadline=None):
+        owner = first.ownership.guard.owner("shop")
     assert owner is not None
-    assert owner["run_id"] == first.new_run_id()
+    assert owner["run_id"] == first.ownership.new_run_id()
 
 
 def test_a_repository_with_slots_has_its_writers_counted(settings: Settings) -> None:
     store = LocalSettings(kind="local", path=Path("/srv"), repository_slots=2)
     counted = settings.model_copy(update={"repositories": {"main": store}})
-    guard = wiring.context_for(counted, "shop", progress=FakeProgress()).guard
+    guard = wiring.backup_context(counted, "shop", progress=FakeProgress()).ownership.guard
     assert isinstance(guard, WritersGuard)
 
 
 def test_backups_of_a_job_that_is_gone_are_looked_for_in_the_only_repository(
     settings: Settings,
 ) -> None:
-    assert isinstance(wiring.repository_of(settings, "bygone"), LocalRepository)
+    assert isinstance(reading.repository_of(settings, "bygone"), LocalRepository)
 
 
 def test_with_two_repositories_a_job_that_is_gone_is_unknown(settings: Settings) -> None:
     main = settings.repositories["main"]
     two = settings.model_copy(update={"repositories": {"main": main, "other": main}})
     with pytest.raises(UnknownJob, match="cannot find job 'bygone'"):
-        wiring.repository_of(two, "bygone")
+        reading.repository_of(two, "bygone")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(
         + '             exclude_tables: ["log_*"], ddl: block, lock_hold: 3s}\n'
         + "    repository: main\n"
     )
-    source = wiring.context_for(load(path), "all", progress=FakeProgress()).source
+    source = wiring.backup_context(load(path), "all", progress=FakeProgress()).source
     assert isinstance(source, MysqlSource)
     assert source.options == Options(
         databases=Selection(include=("*",)),
@@ -186,12 +187,12 @@ def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(
 def test_a_session_is_held_for_what_the_engine_needs(
     settings: Settings, job: str, kind: HeldKind
 ) -> None:
-    assert wiring.sessions_of(settings, job)[1] is kind
+    assert wiring_sources.sessions_of(wiring.job_settings(settings, job), job)[1] is kind
 
 
 def test_a_server_that_has_no_sessions_to_share_is_said_to_have_none(settings: Settings) -> None:
     with pytest.raises(Unsupported, match="a mysql server has none to share"):
-        wiring.sessions_of(settings, "stock")
+        wiring_sources.sessions_of(wiring.job_settings(settings, "stock"), "stock")
 
 
 def test_a_cluster_goes_into_a_folder_and_a_database_does_not() -> None:

@@ -21,7 +21,7 @@ from holdfast.model.errors import (
     RepositoryFull,
 )
 from holdfast.operations.backup.earlier import unfinished
-from holdfast.operations.context import Context, JobSpec
+from holdfast.operations.context import BackupContext, JobSpec
 from holdfast.operations.parts.write import key_of
 from holdfast.operations.retry import Retries
 from holdfast.ports.host_state import Unfinished
@@ -47,7 +47,7 @@ class BackupChoice:
 class Attempt:
     """One backup under way, and what is known of it should it fail."""
 
-    context: Context
+    context: BackupContext
     source: Source
     choice: BackupChoice
     run_id: str
@@ -69,7 +69,7 @@ class Attempt:
         return f"{self.context.job.name}/{self.name}"
 
     def key_of(self, plan: PartPlan) -> str:
-        return key_of(self.context.job, self.backup_id, plan)
+        return key_of(self.context.job.form, self.backup_id, plan)
 
     def let_go(self, *, finished: bool) -> None:
         """Nobody will come back to the snapshot, wherever it is held."""
@@ -89,13 +89,19 @@ def backup_name(started_at: datetime, name_id: str) -> str:
 
 
 def begun(
-    context: Context, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
+    context: BackupContext,
+    source: Source,
+    choice: BackupChoice,
+    *,
+    run_id: str,
+    name_id: str,
+    hold: Hold,
 ) -> Attempt:
-    started_at = context.clock()
+    started_at = context.host.clock()
     earlier = unfinished(context, source) if choice.resume else None
     if choice.resume and earlier is None:
         events.info("nothing_to_resume", job=context.job.name, database=source.database)
-    pace = context.pace(source)
+    pace = context.host.throttle(source)
     return Attempt(
         context=context,
         source=source,
@@ -106,16 +112,20 @@ def begun(
         earlier=earlier,
         pace=pace,
         hold=hold,
-        recoveries=Retries(context.job.attempts),
+        recoveries=Retries(context.job.rules.attempts),
         watch=Watchdog(context.job, pace, hold),
-        refused_before=context.refused_tasks(),
+        refused_before=context.host.refused_tasks(),
     )
 
 
 def give_up(taking: Attempt, catalog: Catalog, error: BaseException) -> None:
     """Remove or keep the parts, and leave word; never hides `error`."""
     context, database = taking.context, taking.source.database
-    keep = context.job.resumable and bool(taking.stored) and not isinstance(error, RepositoryFull)
+    keep = (
+        context.job.rules.resumable
+        and bool(taking.stored)
+        and not isinstance(error, RepositoryFull)
+    )
     if taking.earlier is not None and not taking.stored:
         # A resume that was refused must not cost what it could not use.
         keep = True
@@ -125,7 +135,7 @@ def give_up(taking: Attempt, catalog: Catalog, error: BaseException) -> None:
     with noted_on(error):
         if not keep:
             catalog.discard_parts(taking.backup_id)
-            context.journal.end(context.job.name, database)
+            context.state.journal.end(context.job.name, database)
     with noted_on(error):
         catalog.record(_failure(taking, error, parts_kept=len(taking.stored) if keep else 0))
 
@@ -137,11 +147,11 @@ def _failure(taking: Attempt, error: BaseException, *, parts_kept: int) -> Failu
         job=taking.context.job.name,
         name=taking.name,
         run_id=taking.run_id,
-        host=taking.context.host,
+        host=taking.context.host.name,
         engine=taking.source.engine,
         database=taking.source.database,
         started_at=taking.started_at,
-        failed_at=taking.context.clock(),
+        failed_at=taking.context.host.clock(),
         error=str(error) or type(error).__name__,
         hint=known.hint if known else "",
         exit_code=known.exit_code if known else 1,
@@ -164,7 +174,7 @@ class Watchdog:
         self._pace = pace
         self._last_byte = time.monotonic()
         self._expired = ""
-        self._ends = _after(job.timeout)
+        self._ends = _after(job.rules.timeout)
 
     def beat(self) -> None:
         """A byte came."""
@@ -227,15 +237,15 @@ class Watchdog:
         limits = [MOST_SECONDS_BETWEEN_LOOKS]
         if self._ends is not None:
             limits.append(self._ends - now)
-        if self._job.stall_timeout is not None:
-            limits.append(self._last_byte + self._job.stall_timeout.total_seconds() - now)
+        if self._job.rules.stall_timeout is not None:
+            limits.append(self._last_byte + self._job.rules.stall_timeout.total_seconds() - now)
         return max(0.01, min(limits))
 
     def _lost_or_late(self) -> str:
         if self._hold.lost:
             return self._hold.lost
         if self._ends is not None and time.monotonic() >= self._ends:
-            return f"it took longer than {self._job.timeout}"
+            return f"it took longer than {self._job.rules.timeout}"
         return ""
 
     def _stalled(self) -> str:
@@ -243,7 +253,7 @@ class Watchdog:
         if self._pace.is_paused:
             # We wait because we were told to: that is no stall.
             self.beat()
-        stall = self._job.stall_timeout
+        stall = self._job.rules.stall_timeout
         if stall is not None and now - self._last_byte >= stall.total_seconds():
             return f"no byte came for {stall}"
         return ""

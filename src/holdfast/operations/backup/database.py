@@ -24,7 +24,7 @@ from holdfast.operations.backup.earlier import (
     require_parents,
 )
 from holdfast.operations.backup.plan import require_room
-from holdfast.operations.context import Context
+from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.blobs import BlobKeeper, BlobNames, KnownBlobs
 from holdfast.operations.parts.write import store_part, tell_stored
 from holdfast.operations.wal.list import CLUSTER, require_cluster_of_backups
@@ -37,7 +37,13 @@ from holdfast.runtime.worker_pool import run_all
 
 
 def back_up(
-    context: Context, source: Source, choice: BackupChoice, *, run_id: str, name_id: str, hold: Hold
+    context: BackupContext,
+    source: Source,
+    choice: BackupChoice,
+    *,
+    run_id: str,
+    name_id: str,
+    hold: Hold,
 ) -> Manifest:
     """Back up one database; the manifest that was committed.
 
@@ -55,20 +61,20 @@ def back_up(
             give_up(taking, catalog, error)
         raise
     taking.let_go(finished=True)
-    context.journal.end(context.job.name, source.database)
+    context.state.journal.end(context.job.name, source.database)
     with suppress(HoldfastError):
-        context.lists.settle(context.job.name)
+        context.state.file_lists.settle(context.job.name)
     with suppress(HoldfastError):
-        context.gauges.show_backup(manifest)
+        context.state.gauges.show_backup(manifest)
     return manifest
 
 
 def _taken(taking: Attempt, catalog: Catalog) -> Manifest:
     context = taking.context
-    began, cpu_before = time.monotonic(), context.cpu_seconds()
+    began, cpu_before = time.monotonic(), context.host.cpu_seconds()
     with taking.watch.opening():
         workers = taking.recoveries.trying(
-            lambda: context.choose_workers(taking.source),
+            lambda: context.host.choose_workers(taking.source),
             on=DatabaseUnreachable,
             what="counting the server's free connections",
         ).slots
@@ -77,39 +83,60 @@ def _taken(taking: Attempt, catalog: Catalog) -> Manifest:
         _prepare(taking, snapshot, is_mixed=is_mixed)
         reached("snapshot-taken")
         reusable = _reusable(taking, is_mixed=is_mixed)
-        parts = _store_parts(taking, snapshot, reusable, workers)
+        parts = _store_parts(taking, snapshot, reusable, workers=workers)
         offer_list(context, snapshot)
-        manifest = Manifest(
-            job=context.job.name,
-            name=taking.name,
-            run_id=taking.run_id,
-            host=context.host,
-            engine=taking.source.engine,
-            server=snapshot.server,
-            consistency=Consistency.MIXED if reusable.used_mixed else snapshot.consistency,
-            proof=snapshot.proof | reusable.proof(),
-            tools=snapshot.tools,
-            started_at=taking.started_at,
-            snapshot_at=snapshot.taken_at,
-            finished_at=context.clock(),
-            peak_memory_bytes=context.peak_memory_bytes(),
-            workers=workers,
-            # What only a later run of this backup would need.
-            parts=tuple(replace(part, memo="") for part in parts),
-            blobs=blobs.kept,
-            notes=(*context.job.notes, *snapshot.notes),
-            recipients=context.job.recipients,
-            blob_secret=blobs.secret,
+        manifest = _manifest(
+            taking, snapshot, parts, reusable=reusable, blobs=blobs, workers=workers
         )
     reached("parts-stored")
     seconds = time.monotonic() - began
     manifest = replace(
         manifest,
-        metrics=_metrics(taking, manifest, blobs, seconds, context.cpu_seconds() - cpu_before),
+        metrics=_metrics(
+            taking,
+            manifest,
+            blobs,
+            seconds=seconds,
+            cpu_seconds=context.host.cpu_seconds() - cpu_before,
+        ),
     )
     _commit(taking, catalog, manifest)
     reached("manifest-stored")
     return manifest
+
+
+def _manifest(
+    taking: Attempt,
+    snapshot: Snapshot,
+    parts: Sequence[Part],
+    *,
+    reusable: Reusable,
+    blobs: BlobKeeper,
+    workers: int,
+) -> Manifest:
+    context = taking.context
+    return Manifest(
+        job=context.job.name,
+        name=taking.name,
+        run_id=taking.run_id,
+        host=context.host.name,
+        engine=taking.source.engine,
+        server=snapshot.server,
+        consistency=Consistency.MIXED if reusable.used_mixed else snapshot.consistency,
+        proof=snapshot.proof | reusable.proof(),
+        tools=snapshot.tools,
+        started_at=taking.started_at,
+        snapshot_at=snapshot.taken_at,
+        finished_at=context.host.clock(),
+        peak_memory_bytes=context.host.peak_memory_bytes(),
+        workers=workers,
+        # What only a later run of this backup would need.
+        parts=tuple(replace(part, memo="") for part in parts),
+        blobs=blobs.kept,
+        notes=(*context.job.notes, *snapshot.notes),
+        recipients=context.job.form.recipients,
+        blob_secret=blobs.secret,
+    )
 
 
 def _prepare(taking: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
@@ -119,7 +146,12 @@ def _prepare(taking: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
     earlier = taking.earlier.parts if taking.earlier and not is_mixed else ()
     if earlier:
         snapshot.go_on_from(earlier)
-    require_room(taking.context, taking.source.database, snapshot.parts)
+    require_room(
+        taking.context.repository,
+        snapshot.parts,
+        job=taking.context.job.name,
+        database=taking.source.database,
+    )
     _note(taking, snapshot, earlier)
 
 
@@ -202,14 +234,14 @@ def _blobs(taking: Attempt, catalog: Catalog) -> BlobKeeper:
         found = (blob for manifest in reversed(survey.manifests) for blob in manifest.blobs)
         return KnownBlobs({blob.key: blob for blob in found}, is_all=survey.is_readable)
 
-    secret = taking.context.blob_secret() if job.recipients else b""
+    secret = taking.context.state.blob_secret() if job.form.recipients else b""
     return BlobKeeper(
         taking.context.repository,
         job=job.name,
-        codec=job.codec,
-        level=job.level,
+        codec=job.form.codec,
+        level=job.form.level,
         advance=taking.advance,
-        names=BlobNames(secret, job.recipients),
+        names=BlobNames(secret, job.form.recipients),
         known=known,
     )
 
@@ -220,14 +252,14 @@ def _reusable(taking: Attempt, *, is_mixed: bool) -> Reusable:
         context.repository,
         taking.earlier,
         is_mixed=is_mixed,
-        recipients=context.job.recipients,
+        recipients=context.job.form.recipients,
     )
 
 
 def _note(taking: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> None:
     """Write down what a later run needs to go on with this one."""
     job = taking.context.job
-    taking.context.journal.begin(
+    taking.context.state.journal.begin(
         Unfinished(
             job=job.name,
             name=taking.name,
@@ -238,13 +270,13 @@ def _note(taking: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> Non
             snapshot_at=snapshot.taken_at,
             # Should this run be killed too, what it has not come to yet is not lost.
             parts=earlier,
-            recipients=job.recipients,
+            recipients=job.form.recipients,
         )
     )
 
 
 def _store_parts(
-    taking: Attempt, snapshot: Snapshot, reusable: Reusable, workers: int
+    taking: Attempt, snapshot: Snapshot, reusable: Reusable, *, workers: int
 ) -> list[Part]:
     context, plans = taking.context, snapshot.parts
     context.progress.begin(
@@ -258,10 +290,10 @@ def _store_parts(
     def store(each: Sequence[PartPlan]) -> list[Part]:
         return run_all(
             each,
-            lambda part: _stored(taking, snapshot, reusable, part),
+            lambda part: _stored(taking, part, snapshot=snapshot, reusable=reusable),
             workers=workers,
             abort=end,
-            room=context.room(workers),
+            room=context.host.limit_workers(workers),
         )
 
     with taking.watch.over(end):
@@ -272,7 +304,7 @@ def _store_parts(
         return stored
 
 
-def _stored(taking: Attempt, snapshot: Snapshot, reusable: Reusable, plan: PartPlan) -> Part:
+def _stored(taking: Attempt, plan: PartPlan, *, snapshot: Snapshot, reusable: Reusable) -> Part:
     context = taking.context
     reached("part-begun")
     try:
@@ -282,7 +314,12 @@ def _stored(taking: Attempt, snapshot: Snapshot, reusable: Reusable, plan: PartP
             free = reusable.free_key(key)
             part = taking.recoveries.trying(
                 lambda: store_part(
-                    context, snapshot, taking.backup_id, plan, advance=taking.advance, key=free
+                    snapshot,
+                    plan,
+                    into=context.repository,
+                    key=free,
+                    form=context.job.form,
+                    advance=taking.advance,
                 ),
                 on=RepositoryUnreachable,
                 what=f"storing '{plan.name}'",
@@ -296,7 +333,7 @@ def _stored(taking: Attempt, snapshot: Snapshot, reusable: Reusable, plan: PartP
             # It was refused a task, and has been taken since.
             taking.failed_at = None
         taking.stored.append(part)
-        context.journal.add(context.job.name, taking.source.database, part)
+        context.state.journal.add(context.job.name, taking.source.database, part)
     context.progress.part_done(part.name)
     tell_stored(part)
     reached("part-stored")
@@ -304,7 +341,7 @@ def _stored(taking: Attempt, snapshot: Snapshot, reusable: Reusable, plan: PartP
 
 
 def _metrics(
-    taking: Attempt, manifest: Manifest, blobs: BlobKeeper, seconds: float, cpu_seconds: float
+    taking: Attempt, manifest: Manifest, blobs: BlobKeeper, *, seconds: float, cpu_seconds: float
 ) -> dict[str, float]:
     """Numbers of the whole run; those of a table stand with its part."""
     seconds = max(seconds, 0.001)
@@ -318,7 +355,7 @@ def _metrics(
         "compression_ratio": round(manifest.plain_bytes / stored, 3) if stored else 1.0,
         "recoveries": taking.recoveries.count + blobs.healed,
         "paused_seconds": round(taking.pace.paused_seconds, 1),
-        "refused_tasks": taking.context.refused_tasks() - taking.refused_before,
+        "refused_tasks": taking.context.host.refused_tasks() - taking.refused_before,
         "blobs": len(manifest.blobs),
         "blobs_stored": blobs.stored,
     }

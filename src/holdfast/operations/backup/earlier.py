@@ -20,11 +20,12 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
-from holdfast.operations.context import Context
+from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.read import proven
 from holdfast.pipeline.flow import Fingerprint, flow
 from holdfast.ports.host_state import Unfinished
 from holdfast.ports.repository import Repository
+from holdfast.ports.sessions import Holder
 from holdfast.ports.source import EarlierBackup, Snapshot, Source
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
@@ -48,9 +49,9 @@ _OF_ONE_MOMENT = {
 _OF_ONE_BACKUP = {PartKind.FILE, PartKind.FILE_PACK, PartKind.WAL}
 
 
-def unfinished(context: Context, source: Source) -> Unfinished | None:
+def unfinished(context: BackupContext, source: Source) -> Unfinished | None:
     """What an earlier run left; nothing where it was killed just after its manifest was stored."""
-    found = context.journal.read(context.job.name, source.database)
+    found = context.state.journal.read(context.job.name, source.database)
     if found is None or not Catalog(context.repository).is_finished(found.backup_id):
         return found
     events.info("finished_already", backup=found.backup_id)
@@ -153,7 +154,7 @@ def _lasting(details: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in details.items() if name != "blob_marker"}
 
 
-def following(context: Context, source: Source) -> Source:
+def following(context: BackupContext, source: Source) -> Source:
     """`source` with the earlier backups of its job to go on from, where it knows how to."""
 
     @contextmanager
@@ -163,17 +164,17 @@ def following(context: Context, source: Source) -> Source:
             with afterwards(plain.close):
                 yield plain
             return
-        with context.lists.open(context.job.name) as known:
+        with context.state.file_lists.open(context.job.name) as known:
             yield _same_as(part, known)
 
     return source.after(EarlierBackup(manifests=lambda: _restorable(context), open_part=open_part))
 
 
-def offer_list(context: Context, snapshot: Snapshot) -> None:
+def offer_list(context: BackupContext, snapshot: Snapshot) -> None:
     """Keep here what the next backup must be asked for with, where this one will be sealed."""
     chunks = snapshot.listing()
-    if context.job.recipients and chunks is not None:
-        context.lists.offer(context.job.name, chunks)
+    if context.job.form.recipients and chunks is not None:
+        context.state.file_lists.offer(context.job.name, chunks)
 
 
 def require_parents(catalog: Catalog, manifest: Manifest) -> None:
@@ -249,24 +250,24 @@ def _same_as(part: Part, known: Iterator[bytes]) -> Iterator[bytes]:
         )
 
 
-def _restorable(context: Context) -> list[Manifest]:
+def _restorable(context: BackupContext) -> list[Manifest]:
     """Newest first, without what is known to be damaged, or needs what is."""
-    damaged = context.proofs.damaged(context.job.name)
+    damaged = context.state.verification_log.damaged(context.job.name)
     survey = Catalog(context.repository).survey(context.job.name)
     sound = [each for each in survey.manifests if each.backup_id not in damaged]
     known = by_id(sound)
     return [each for each in sound if is_whole(each, known)]
 
 
-def left_sessions(context: Context, *, spare: Collection[str]) -> list[str]:
+def left_sessions(holder: Holder | None, *, spare: Collection[str]) -> list[str]:
     """All but those to `spare`; none where nobody can be asked, which keeps nobody from the rest.
 
     Only the holder knows them all: a run that was killed early has written nothing down.
     """
-    if context.sessions is None:
+    if holder is None:
         return []
     try:
-        return [each for each in context.sessions.left() if each not in spare]
+        return [each for each in holder.left() if each not in spare]
     except Interrupted:
         raise
     except HoldfastError as error:
@@ -274,9 +275,8 @@ def left_sessions(context: Context, *, spare: Collection[str]) -> list[str]:
         return []
 
 
-def end_left(context: Context, session_ids: Sequence[str]) -> None:
+def end_left(holder: Holder | None, session_ids: Sequence[str]) -> None:
     """Only for whoever holds the job: nobody else can tell whether the run is dead."""
-    holder = context.sessions
     if holder is None:
         return
     for session_id in session_ids:

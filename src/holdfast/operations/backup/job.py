@@ -27,7 +27,7 @@ from holdfast.operations.append_only import AppendOnly
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.database import back_up
 from holdfast.operations.backup.earlier import end_left, left_sessions
-from holdfast.operations.context import Context
+from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.mirrored import (
     FailedStore,
     Member,
@@ -95,7 +95,7 @@ class _Run:
     without: tuple[FailedStore, ...] = ()
 
 
-def backup(context: Context, choice: BackupChoice | None = None) -> RunReport:
+def backup(context: BackupContext, choice: BackupChoice | None = None) -> RunReport:
     """Back up one job.
 
     Whatever goes wrong, the ledger says what it was. Raises `RunInFlight` where another run
@@ -105,17 +105,18 @@ def backup(context: Context, choice: BackupChoice | None = None) -> RunReport:
     report says so; the others have theirs.
     """
     choice = choice or BackupChoice()
-    run = _Run(run_id=context.new_run_id(), started_at=context.clock())
+    run = _Run(run_id=context.ownership.new_run_id(), started_at=context.host.clock())
     with _recorded(context, run):
-        deadline = run.started_at + context.job.timeout if context.job.timeout else None
+        timeout = context.job.rules.timeout
+        deadline = run.started_at + timeout if timeout else None
         with held(context, deadline=deadline) as (everywhere, hold):
             reached("backup-locked")
-            sources = Retries(context.job.attempts).trying(
+            sources = Retries(context.job.rules.attempts).trying(
                 context.source.databases, on=DatabaseUnreachable, what="listing the databases"
             )
             _sweep(everywhere, sources, choice)
             reached("backup-swept")
-            _take_each(everywhere, sources, choice, run, hold)
+            _take_each(everywhere, sources, run, choice=choice, hold=hold)
             run.without = failed_stores(everywhere.repository)
     return RunReport(
         job=context.job.name,
@@ -126,13 +127,16 @@ def backup(context: Context, choice: BackupChoice | None = None) -> RunReport:
     )
 
 
-def _sweep(context: Context, sources: Sequence[Source], choice: BackupChoice) -> None:
+def _sweep(context: BackupContext, sources: Sequence[Source], choice: BackupChoice) -> None:
     """What dead runs left, but for what is to be gone on with."""
     earlier: list[Unfinished] = []
     if choice.resume:
-        found = [context.journal.read(context.job.name, source.database) for source in sources]
+        found = [
+            context.state.journal.read(context.job.name, source.database) for source in sources
+        ]
         earlier = [each for each in found if each is not None]
-    end_left(context, left_sessions(context, spare=[each.snapshot for each in earlier]))
+    holder = context.sessions
+    end_left(holder, left_sessions(holder, spare=[each.snapshot for each in earlier]))
     spare = [each.backup_id for each in earlier]
     in_each_store(
         context.repository, lambda store: Catalog(store).sweep(context.job.name, spare=spare)
@@ -140,7 +144,12 @@ def _sweep(context: Context, sources: Sequence[Source], choice: BackupChoice) ->
 
 
 def _take_each(
-    context: Context, sources: Sequence[Source], choice: BackupChoice, run: _Run, hold: Hold
+    context: BackupContext,
+    sources: Sequence[Source],
+    run: _Run,
+    *,
+    choice: BackupChoice,
+    hold: Hold,
 ) -> None:
     for source in sources:
         name_id = run.run_id if len(sources) == 1 else _name_id(run.run_id, source.database)
@@ -164,11 +173,11 @@ def _name_id(run_id: str, database: str) -> str:
     return sha256(f"{run_id}/{database}".encode()).hexdigest()
 
 
-def _alarm(context: Context, error: HoldfastError) -> SkippedTooOften | None:
+def _alarm(context: BackupContext, error: HoldfastError) -> SkippedTooOften | None:
     """One skipped run is nothing; many in a row mean that there will be no backup."""
-    runs = context.ledger.last(context.job.name, count=RUNS_SEEN)
+    runs = context.state.history.last(context.job.name, count=RUNS_SEEN)
     in_a_row = skipped_in_a_row(runs) + 1
-    if in_a_row < context.job.overlap_alarm:
+    if in_a_row < context.job.rules.overlap_alarm:
         return None
     return SkippedTooOften(
         f"{error.message}; {in_a_row} runs in a row were skipped",
@@ -186,7 +195,7 @@ def skipped_in_a_row(newest_first: list[RunRecord]) -> int:
 
 
 @contextmanager
-def _recorded(context: Context, run: _Run) -> Iterator[None]:
+def _recorded(context: BackupContext, run: _Run) -> Iterator[None]:
     """Write how the run ended, however it ends, into the ledger."""
 
     def record(outcome: str, error: BaseException | None = None) -> None:
@@ -196,7 +205,7 @@ def _recorded(context: Context, run: _Run) -> Iterator[None]:
             run_id=run.run_id,
             outcome=outcome,
             started_at=run.started_at,
-            finished_at=context.clock(),
+            finished_at=context.host.clock(),
             backup=run.manifests[-1].backup_id if run.manifests else "",
             error=str(error) if error else "",
             hint=known.hint if known else "",
@@ -208,9 +217,9 @@ def _recorded(context: Context, run: _Run) -> Iterator[None]:
             if run.failures or len(run.manifests) > 1
             else {},
         )
-        context.ledger.record(written)
-        runs = context.ledger.last(context.job.name, count=RUNS_SEEN)
-        context.gauges.show_run(written, skipped_in_a_row=skipped_in_a_row(runs))
+        context.state.history.record(written)
+        runs = context.state.history.last(context.job.name, count=RUNS_SEEN)
+        context.state.gauges.show_run(written, skipped_in_a_row=skipped_in_a_row(runs))
 
     try:
         yield
@@ -238,30 +247,31 @@ def _recorded(context: Context, run: _Run) -> Iterator[None]:
 
 
 @contextmanager
-def held(context: Context, *, deadline: datetime | None) -> Iterator[tuple[Context, Hold]]:
+def held(
+    context: BackupContext, *, deadline: datetime | None
+) -> Iterator[tuple[BackupContext, Hold]]:
     """Own the job, and have all repositories of it behind one where it has several; one that
     lets nothing be removed is only added to.
 
     One that cannot be reached, or in which somebody else owns the job, has failed for this run;
     but where the job is owned in its own repository, that is the run in flight: `RunInFlight`.
     """
-    if not context.mirrors or context.host_guard is None:
-        with context.guard.hold(context.job.name, deadline=deadline) as hold:
-            yield (
-                replace(context, repository=AppendOnly(context.repository, context.leftovers)),
-                hold,
-            )
+    own, name = context.ownership, context.job.name
+    if own.host_guard is None:
+        with own.guard.hold(name, deadline=deadline) as hold:
+            added_to = AppendOnly(context.repository, own.leftovers)
+            yield replace(context, repository=added_to), hold
         return
     members = [
         Member(name=each.name, repository=AppendOnly(each.repository, each.leftovers))
-        for each in context.mirrors
+        for each in own.mirrors
     ]
     together = Mirrored(members)
     with ExitStack() as stack:
-        stack.enter_context(context.host_guard.hold(context.job.name, deadline=deadline))
-        for member, mirror in zip(members, context.mirrors, strict=True):
+        stack.enter_context(own.host_guard.hold(name, deadline=deadline))
+        for member, mirror in zip(members, own.mirrors, strict=True):
             try:
-                owned = mirror.guard.hold(context.job.name, deadline=deadline)
+                owned = mirror.guard.hold(name, deadline=deadline)
                 member.hold = stack.enter_context(owned)
             except (RunInFlight, RepositoryBusy) as error:
                 if member is members[0]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.limits.budget import Budget
 from holdfast.model.backup import Manifest, PartPlan
 from holdfast.model.errors import RepositoryFull
-from holdfast.operations.context import Context, JobSpec
+from holdfast.operations.context import JobSpec
+from holdfast.ports.repository import Repository
 from holdfast.ports.source import Source, SourcePlan
 
 # Better than any real database compresses: with no backup to judge by, only what cannot
@@ -17,6 +18,16 @@ from holdfast.ports.source import Source, SourcePlan
 BEST_RATIO = 20.0
 # Of a database that was never backed up: what one core compresses, give or take.
 BYTES_PER_SECOND = 100e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanContext:
+    """What a plan asks: the database, how many workers this host can bear, and the store."""
+
+    job: JobSpec
+    source: Source
+    repository: Repository
+    choose_workers: Callable[[Source], Budget]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +48,7 @@ class PlanReport:
         return size_bytes / self.bytes_per_second
 
 
-def plan(context: Context) -> list[PlanReport]:
+def plan(context: PlanContext) -> list[PlanReport]:
     """Ask the source, the budget and the store, database by database.
 
     Raises what the source's check raises.
@@ -45,9 +56,10 @@ def plan(context: Context) -> list[PlanReport]:
     return [_plan_of(context, source) for source in context.source.databases()]
 
 
-def _plan_of(context: Context, source: Source) -> PlanReport:
+def _plan_of(context: PlanContext, source: Source) -> PlanReport:
     planned = source.plan()
-    speed = _speed(last_good(context, planned.server.database))
+    last = last_good(context.repository, job=context.job.name, database=planned.server.database)
+    speed = _speed(last)
     return PlanReport(
         job=context.job,
         source=planned,
@@ -65,13 +77,15 @@ def _speed(manifest: Manifest | None) -> float:
     return manifest.plain_bytes / manifest.seconds
 
 
-def require_room(context: Context, database: str, plans: Sequence[PartPlan]) -> None:
+def require_room(
+    repository: Repository, plans: Sequence[PartPlan], *, job: str, database: str
+) -> None:
     """Raises `RepositoryFull` where not even the ratio of the last backup would make it fit."""
-    free = context.repository.free_bytes()
+    free = repository.free_bytes()
     if free is None:
         return
     estimated = sum(part.estimated_bytes for part in plans)
-    needed = int(estimated / _ratio(last_good(context, database)))
+    needed = int(estimated / _ratio(last_good(repository, job=job, database=database)))
     if needed > free:
         raise RepositoryFull(
             f"cannot store a backup of database '{database}': about {_megabytes(needed)} are"
@@ -80,9 +94,9 @@ def require_room(context: Context, database: str, plans: Sequence[PartPlan]) -> 
         )
 
 
-def last_good(context: Context, database: str) -> Manifest | None:
+def last_good(repository: Repository, *, job: str, database: str) -> Manifest | None:
     """The newest backup of the database in this job."""
-    manifests = Catalog(context.repository).survey(context.job.name).manifests
+    manifests = Catalog(repository).survey(job).manifests
     return next((each for each in manifests if each.server.database == database), None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import manifest_key
@@ -18,15 +18,32 @@ from holdfast.model.errors import (
 )
 from holdfast.model.part_gaps import require_complete
 from holdfast.model.stored_json import MANIFEST
-from holdfast.operations.append_only import AppendOnly
-from holdfast.operations.context import CopyContext
+from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.copy.objects import CopyItem, Tally, upload
 from holdfast.operations.parts.blobs import stored_fingerprint
 from holdfast.operations.parts.read import BlobRecords
 from holdfast.ports.repository import Repository, read_document
-from holdfast.ports.run import Progress
+from holdfast.ports.run import Guard, Progress
 from holdfast.runtime import events
 from holdfast.runtime.events import reached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyContext:
+    """What a copy from one repository to another touches; `at_once` small objects at a time.
+
+    `source` and `target` hand on what is stored as it is, `believed` is the source with its
+    manifests proven where they are signed. `require_believed` raises `ManifestUntrusted` for a
+    manifest, by key and content, that readers of the target would not believe.
+    """
+
+    source: Repository
+    target: Repository
+    believed: Repository
+    guard: Guard
+    at_once: int
+    require_believed: Callable[[str, bytes], object] = lambda _key, _content: None
+    leftovers: Leftovers = field(default_factory=Leftovers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

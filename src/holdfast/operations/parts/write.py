@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from holdfast.catalog.places import part_key
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError, TasksRefused
-from holdfast.operations.context import Context, JobSpec
+from holdfast.operations.context import StoredForm
 from holdfast.operations.parts.read import stored_suffix
 from holdfast.pipeline.compression import Pass, compressor
 from holdfast.pipeline.encryption import encryption
@@ -21,30 +21,28 @@ from holdfast.runtime.kernel import is_refusal
 
 
 def store_part(
-    context: Context,
     snapshot: Snapshot,
-    backup_id: str,
     part: PartPlan,
     *,
+    into: Repository,
+    key: str,
+    form: StoredForm,
     advance: Callable[[int], None],
-    key: str = "",
 ) -> Part:
-    """Stream `part` into the repository; raises what went wrong, naming the part.
+    """Stream `part` under `key`; raises what went wrong, naming the part.
 
-    `advance` is told of every plain byte, and may hold it back. `key` is where it goes, if that is
-    not where it would.
+    `advance` is told of every plain byte, and may hold it back.
     """
     began = time.monotonic()
-    codec = _codec(context.job, part)
-    key = key or key_of(context.job, backup_id, part)
+    codec = _codec(form, part)
     with _named(part), snapshot.read(part) as stream:
-        compression = _compression(stream, codec, level=context.job.level, part=part)
+        compression = _compression(stream, codec, level=form.level, part=part)
         plain, stored = keep(
-            context.repository,
+            into,
             key,
             stream,
             compression=compression,
-            recipients=context.job.recipients,
+            recipients=form.recipients,
             advance=advance,
         )
         rows, members = stream.rows, tuple(stream.members)
@@ -61,7 +59,7 @@ def store_part(
         stored_bytes=stored.size_bytes,
         stored_sha256=stored.sha256,
         codec=codec,
-        encryption=context.job.encryption,
+        encryption=form.encryption,
         seconds=round(time.monotonic() - began, 3),
         details=part.details,
         members=members,
@@ -104,14 +102,14 @@ def keep(
     return plain, stored
 
 
-def key_of(job: JobSpec, backup_id: str, part: PartPlan) -> str:
+def key_of(form: StoredForm, backup_id: str, part: PartPlan) -> str:
     """Where `part` is to be stored; what stock tools need to read it shows in the name."""
-    suffix = stored_suffix(_codec(job, part), job.encryption)
+    suffix = stored_suffix(_codec(form, part), form.encryption)
     return part_key(backup_id, part.name + suffix)
 
 
-def _codec(job: JobSpec, part: PartPlan) -> Codec:
-    return job.codec if part.compress else Codec.NONE
+def _codec(form: StoredForm, part: PartPlan) -> Codec:
+    return form.codec if part.compress else Codec.NONE
 
 
 def _compression(stream: PartStream, codec: Codec, *, level: int, part: PartPlan) -> Stage:

@@ -128,7 +128,7 @@ def _beginning_after(
 
 def _found(context: ArchiveContext, cluster: str, name: str) -> ArchivedFile | None:
     archive = WalArchive(context.repositories[0], context.job.name)
-    trying = Retries(context.job.attempts).trying
+    trying = Retries(context.job.rules.attempts).trying
     try:
         return trying(
             lambda: archive.find(cluster, name), on=RepositoryUnreachable, what=f"getting '{name}'"
@@ -176,7 +176,7 @@ def _write(
                 write_all(out, chunk)
 
     try:
-        Retries(context.job.attempts).trying(
+        Retries(context.job.rules.attempts).trying(
             attempt, on=RepositoryUnreachable, what=f"getting '{file.name}'"
         )
     except OSError as error:

@@ -151,7 +151,7 @@ def _kept(
     context: ArchiveContext, file: WalFile, identities: Identities | None
 ) -> list[_Kept] | HoldfastError:
     """Errors are values here: those of files sent ahead must not end the one asked for."""
-    trying = Retries(context.job.attempts).trying
+    trying = Retries(context.job.rules.attempts).trying
     what = f"archiving '{file.name.text}'"
     kept: list[_Kept] = []
     try:
@@ -187,7 +187,7 @@ def _put(
             return _Kept(repository=repository)
         make_way(repository, known, file, identities)
     began = time.monotonic()
-    suffix = stored_suffix(job.codec, job.encryption)
+    suffix = stored_suffix(job.form.codec, job.form.encryption)
     key = archive.content_key(
         file.cluster, file.name.text, token=context.new_token(), suffix=suffix
     )
@@ -195,8 +195,8 @@ def _put(
         repository,
         key,
         file.chunks(),
-        compression=compressor(job.codec, job.level),
-        recipients=job.recipients,
+        compression=compressor(job.form.codec, job.form.level),
+        recipients=job.form.recipients,
     )
     reached("wal-stored")
     part = Part(
@@ -209,8 +209,8 @@ def _put(
         plain_sha256=plain.sha256,
         stored_bytes=stored.size_bytes,
         stored_sha256=stored.sha256,
-        codec=job.codec,
-        encryption=job.encryption,
+        codec=job.form.codec,
+        encryption=job.form.encryption,
         seconds=round(time.monotonic() - began, 3),
         details={},
     )
@@ -234,7 +234,7 @@ def _record(context: ArchiveContext, file: WalFile, repository: Repository, part
         host=context.host,
         archived_at=context.clock(),
         part=part,
-        recipients=context.job.recipients,
+        recipients=context.job.form.recipients,
         switches=file.switches(),
         tablespaces=file.tablespaces(),
     )

@@ -12,8 +12,7 @@ from holdfast.model.backup import Buffer, Manifest
 from holdfast.model.errors import BackupFailed, RepositoryReadOnly, VerifyFailed
 from holdfast.model.retention import Policy
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import CopyContext
-from holdfast.operations.copy.backups import copy
+from holdfast.operations.copy.backups import CopyContext, copy
 from holdfast.operations.prune import prune
 from holdfast.operations.restore.backup import RestoreChoice, restore
 from holdfast.operations.verify.backup import quick, verify
@@ -157,7 +156,7 @@ def test_what_this_host_can_read_in_its_backups_it_keeps_no_copy_of(job: Chained
 def test_prune_keeps_the_whole_chain_of_what_it_keeps(job: ChainedJob) -> None:
     job.retention = Policy(last=1)
     made = job.taken(3)
-    report = prune(job.context, dry_run=False)
+    report = prune(job.prune_context, dry_run=False)
     assert [each.because for each in report.verdicts] == [
         "last 1 of 1",
         f"parent of {made[2].backup_id}",
@@ -185,7 +184,7 @@ def test_the_parent_of_what_a_store_keeps_is_not_dropped_either(job: ChainedJob)
     newest = backup(job.context).manifest
     job.retention = Policy(last=1)
     locked.kept = f"{first.backup_id}/manifest.json"
-    report = prune(job.context, dry_run=False)
+    report = prune(job.prune_context, dry_run=False)
     assert [each.backup_id for each in report.refused] == [first.backup_id, full.backup_id]
     assert job.names() == [newest.backup_id, first.backup_id, full.backup_id]
     assert second.backup_id not in job.names()

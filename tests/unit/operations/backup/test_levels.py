@@ -16,8 +16,7 @@ from holdfast.model.backup import Manifest, Part, PartKind
 from holdfast.model.errors import HoldfastError, ManifestInvalid
 from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import CopyContext
-from holdfast.operations.copy.backups import copy
+from holdfast.operations.copy.backups import CopyContext, copy
 from holdfast.operations.verify.backup import quick, verify
 from holdfast.operations.verify.scrub import RereadReport, proven_at, reread
 from tests.fakes.progress import FakeProgress

@@ -7,8 +7,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.errors import ObjectMissing, RepositoryUnreachable, RunInFlight, VerifyFailed
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import CopyContext
-from holdfast.operations.copy.backups import CopiedBackup, copy
+from holdfast.operations.copy.backups import CopiedBackup, CopyContext, copy
 from holdfast.operations.verify.backup import verify
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository

@@ -90,7 +90,7 @@ def test_prune_drops_what_no_backup_refers_to_and_nothing_else() -> None:
     job.source.values = {b"y" * 1000}
     for _ in range(2):
         backup(job.context)
-    prune(job.context, dry_run=False)
+    prune(job.prune_context, dry_run=False)
     blobs = {key for key in job.repository.objects if "/blobs/" in key}
     assert {key.split("/")[-1] for key in blobs} == {f"{sha256(b'y' * 1000).hexdigest()}.zst"}
     kept = Catalog(job.repository).survey("shop").manifests
@@ -105,5 +105,5 @@ def test_while_a_manifest_is_damaged_no_blob_is_dropped() -> None:
     for _ in range(3):
         backup(job.context)
     job.repository.flip_bit(f"{first.backup_id}/manifest.json", at=200)
-    prune(job.context, dry_run=False)
+    prune(job.prune_context, dry_run=False)
     assert any("/blobs/" in key for key in job.repository.objects)

@@ -14,8 +14,8 @@ from holdfast.catalog.places import failure_key, mark_key
 from holdfast.catalog.signed_manifests import SignedManifests, Signer
 from holdfast.model.errors import BackupFailed, HoldfastError
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import Context, CopyContext
-from holdfast.operations.copy.backups import copy
+from holdfast.operations.context import BackupContext
+from holdfast.operations.copy.backups import CopyContext, copy
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import Fate, repair
 from holdfast.operations.verify.scrub import reread
@@ -24,7 +24,7 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.support.memory_job import MemoryJob
+from tests.support.memory_job import MemoryJob, repair_context
 
 SIGNER, THIEF = Signer.generate(), Signer.generate()
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -39,7 +39,7 @@ def signed(repository: Repository, signer: Signer | None = SIGNER) -> SignedMani
     return SignedManifests(repository, signer=lambda: signer, trusted=[SIGNER.public_key])
 
 
-def context_of(job: MemoryJob, opened: Callable[[Repository], Repository]) -> Context:
+def context_of(job: MemoryJob, opened: Callable[[Repository], Repository]) -> BackupContext:
     return replace(job.context, repository=opened(job.repository))
 
 
@@ -92,7 +92,7 @@ def test_a_record_of_a_failure_that_names_another_backup_removes_nothing(
     foreign = failure(good[0].backup_id.replace("shop/", f"{named}/", 1))
     job.repository.objects[failure_key(FOREIGN)] = foreign
     before = dict(job.repository.objects)
-    report = prune(context_of(job, opened), dry_run=False)
+    report = prune(repair_context(context_of(job, opened)), dry_run=False)
     assert job.repository.objects == before
     assert [each.backup_id for each in report.damaged] == [FOREIGN]
     assert not report.forgotten
@@ -103,7 +103,7 @@ def test_a_record_of_a_failure_in_a_place_of_its_own_is_forgotten_with_that_plac
     backup(job.context)
     before = dict(job.repository.objects)
     job.repository.objects[failure_key(FOREIGN)] = failure(FOREIGN)
-    report = prune(job.context, dry_run=False)
+    report = prune(job.prune_context, dry_run=False)
     assert [each.backup_id for each in report.forgotten] == [FOREIGN]
     assert job.repository.objects == before
 
@@ -120,9 +120,9 @@ def test_no_record_counts_where_no_backup_can_be(file: str, place: str) -> None:
     content = {"failed.json": failure(f"shop/{name}"), "pruned": MARK_CONTENT}
     job.repository.objects[f"{place}/{file}"] = content.get(file, b"{}")
     before = dict(job.repository.objects)
-    prune(job.context, dry_run=False)
+    prune(job.prune_context, dry_run=False)
     backup(job.context)
-    repair(job.context, dry_run=False)
+    repair(job.repair_context, dry_run=False)
     assert before.items() <= job.repository.objects.items()
 
 
@@ -151,7 +151,7 @@ def test_where_a_repository_signs_a_forged_record_of_a_failure_costs_nothing_tha
     key = failure_key(unfinished)
     job.repository.objects[key] = forge(failure(unfinished), key)
     before = dict(job.repository.objects)
-    report = prune(context_of(job, signed), dry_run=False)
+    report = prune(repair_context(context_of(job, signed)), dry_run=False)
     assert job.repository.objects == before
     assert [each.backup_id for each in report.damaged] == [unfinished]
 
@@ -165,7 +165,7 @@ def test_where_a_repository_signs_a_forged_mark_costs_nothing_that_was_kept(
     key = mark_key(unfinished)
     job.repository.objects[key] = forge(MARK_CONTENT, key)
     before = dict(job.repository.objects)
-    run(context_of(job, signed), dry_run=False)
+    run(repair_context(context_of(job, signed)), dry_run=False)
     assert job.repository.objects == before
 
 
@@ -174,10 +174,10 @@ def test_our_own_mark_is_signed_and_its_prune_is_finished() -> None:
     made = [backup(context_of(job, signed)).manifest for _ in range(3)]
     locked = made[0].parts[1].key
     job.repository.locked.add(locked)
-    prune(context_of(job, signed), dry_run=False)
+    prune(repair_context(context_of(job, signed)), dry_run=False)
     assert b'"signature"' in job.repository.objects[mark_key(made[0].backup_id)]
     job.repository.locked.clear()
-    report = prune(context_of(job, signed), dry_run=False)
+    report = prune(repair_context(context_of(job, signed)), dry_run=False)
     assert report.finished == (made[0].backup_id,)
     assert not [key for key in job.repository.objects if key.startswith(made[0].backup_id)]
 
@@ -189,10 +189,10 @@ def test_what_a_host_without_a_key_began_to_prune_is_left_to_repair() -> None:
     job = MemoryJob()
     made = [backup(context_of(job, signed)).manifest for _ in range(3)]
     job.repository.locked.add(made[0].parts[1].key)
-    prune(context_of(job, keyless), dry_run=False)
+    prune(repair_context(context_of(job, keyless)), dry_run=False)
     job.repository.locked.clear()
-    assert prune(context_of(job, keyless), dry_run=False).finished == ()
-    (left,) = repair(context_of(job, keyless), dry_run=False).leftovers
+    assert prune(repair_context(context_of(job, keyless)), dry_run=False).finished == ()
+    (left,) = repair(repair_context(context_of(job, keyless)), dry_run=False).leftovers
     assert (left.what, left.fate) == (made[0].backup_id, Fate.REMOVED)
     assert not [key for key in job.repository.objects if key.startswith(made[0].backup_id)]
 
@@ -202,7 +202,7 @@ def test_a_record_of_a_failure_that_cannot_be_read_keeps_nobody_from_his_work() 
     job.repository.put("shop/blobs/ab/abcd.zst", [b"value"])
     job.repository.objects[failure_key(FOREIGN)] = b"{"
     kept = backup(job.context).manifest
-    report = prune(job.context, dry_run=False)
+    report = prune(job.prune_context, dry_run=False)
     assert [each.backup_id for each in report.damaged] == [FOREIGN]
     assert "shop/blobs/ab/abcd.zst" not in job.repository.objects
     assert reread(job.reader, "shop", budget=timedelta(hours=1), workers=1).exit_code == 0
@@ -224,7 +224,7 @@ def test_what_holdfast_did_not_make_is_left_alone_and_told() -> None:
     job.repository.objects["shop/README.txt"] = b"do not touch"
     job.repository.objects["shop/2026/notes"] = b"do not touch"
     backup(job.context)
-    leftovers = repair(job.context, dry_run=False).leftovers
+    leftovers = repair(job.repair_context, dry_run=False).leftovers
     assert {each.what: each.fate for each in leftovers} == {
         "shop/README.txt": Fate.KEPT,
         "shop/2026/notes": Fate.KEPT,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -18,7 +17,7 @@ from holdfast.model.errors import (
     RunInFlight,
 )
 from holdfast.operations.backup.job import RunReport, backup
-from holdfast.operations.context import Context, Mirror
+from holdfast.operations.context import BackupContext, Mirror
 from holdfast.operations.parts.mirrored import CHUNKS_BEHIND, Member, Mirrored
 from holdfast.operations.status import check
 from holdfast.operations.verify.backup import verify
@@ -26,7 +25,7 @@ from holdfast.ports.repository import Stored
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
-from tests.support.memory_job import MemoryJob
+from tests.support.memory_job import MemoryJob, check_context, mirrored
 from tests.support.waiting import until
 
 FULL = RepositoryFull("cannot store it: no room left")
@@ -45,12 +44,12 @@ class TwoStores:
         self.guard = MemoryGuard()
 
     @property
-    def context(self) -> Context:
+    def context(self) -> BackupContext:
         mirrors = (
             Mirror(name="main", repository=self.main, guard=self.own_guard),
             Mirror(name="offsite", repository=self.offsite, guard=self.guard),
         )
-        return replace(self.job.context, mirrors=mirrors, host_guard=MemoryGuard())
+        return mirrored(self.job.context, *mirrors)
 
     def backup(self) -> RunReport:
         return backup(self.context)
@@ -187,7 +186,7 @@ def test_what_a_dead_run_left_in_a_mirror_is_swept_by_the_next(two: TwoStores) -
 
 def test_check_looks_at_every_repository(two: TwoStores) -> None:
     two.offsite.refuse_puts_with = GONE
-    report = check(two.context)
+    report = check(check_context(two.context))
     assert report.exit_code == GONE.exit_code
     assert [each.subject for each in report.findings if each.problem] == ["repository offsite"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,8 @@ from holdfast.catalog.manifest import encode
 from holdfast.catalog.places import manifest_key
 from holdfast.model.backup import Blob, Codec, Manifest
 from holdfast.operations.backup.job import backup
-from holdfast.operations.context import Context, CopyContext
-from holdfast.operations.copy.backups import copy
+from holdfast.operations.context import BackupContext
+from holdfast.operations.copy.backups import CopyContext, copy
 from holdfast.operations.parts.blobs import proven_blob
 from holdfast.operations.verify.backup import VerifyReport, quick, verify
 from holdfast.pipeline.encryption import Identities
@@ -27,6 +28,12 @@ CODECS = pytest.mark.parametrize("codec", [Codec.ZSTD, Codec.GZIP, Codec.NONE])
 SEALED = pytest.mark.parametrize("is_sealed", [False, True], ids=["open", "sealed"])
 
 
+def reformed(context: BackupContext, **form: Any) -> BackupContext:
+    """The same job, its parts stored in another form."""
+    job = replace(context.job, form=replace(context.job.form, **form))
+    return replace(context, job=job)
+
+
 class Kept(MemoryJob):
     """A job with one long value."""
 
@@ -37,9 +44,9 @@ class Kept(MemoryJob):
         self.recipients = OURS.recipients if is_sealed else ()
 
     @property
-    def context(self) -> Context:
+    def context(self) -> BackupContext:
         context = super().context
-        return replace(context, job=replace(context.job, codec=self.codec))
+        return reformed(context, codec=self.codec)
 
     def backup(self) -> Manifest:
         return backup(self.context).manifest
@@ -150,7 +157,7 @@ def test_a_damaged_value_that_comes_again_is_good_for_every_backup_that_refers_t
     job.damage(blob, SHORTER["cut in half"])
     # Another release of the compressor, or another level: the same content in other bytes.
     context = job.context
-    later = backup(replace(context, job=replace(context.job, level=1))).manifest
+    later = backup(reformed(context, level=1)).manifest
     (anew,) = later.blobs
     assert anew.key == blob.key
     assert anew.stored_sha256 != blob.stored_sha256

@@ -7,14 +7,22 @@ from hashlib import sha256
 
 import pytest
 
-from holdfast.model.backup import Buffer, Codec, PartPlan
+from holdfast.model.backup import Buffer, Codec, Part, PartPlan
 from holdfast.model.errors import VerifyFailed
 from holdfast.operations.parts.read import proven
-from holdfast.operations.parts.write import store_part
+from holdfast.operations.parts.write import key_of, store_part
 from holdfast.pipeline.compression import CompressZstd
 from holdfast.ports.source import PartStream
 from tests.fakes.source import FakeSnapshot
 from tests.support.memory_job import MemoryJob
+
+
+def stored(job: MemoryJob, snapshot: FakeSnapshot, plan: PartPlan) -> Part:
+    form = job.spec.form
+    key = key_of(form, "shop/1", plan)
+    return store_part(
+        snapshot, plan, into=job.repository, key=key, form=form, advance=lambda _: None
+    )
 
 
 @pytest.mark.parametrize(
@@ -27,7 +35,7 @@ def test_a_part_is_compressed_as_its_plan_says(
     job = MemoryJob()
     with job.source.open(workers=1) as snapshot:
         plan = replace(snapshot.parts[0], compress=compress, compress_threads=threads)
-        part = store_part(job.context, snapshot, "shop/1", plan, advance=lambda _: None)
+        part = stored(job, snapshot, plan)
     assert part.codec is codec
     assert part.key == f"shop/1/parts/data/public.orders.copy{suffix}"
     assert b"".join(proven(job.repository, part)) == b"1,ann\n2,bob\n3,eve\n"
@@ -41,7 +49,7 @@ def test_a_restore_reads_by_one_fingerprint_and_the_codecs_own_checksum() -> Non
     job = MemoryJob()
     with job.source.open(workers=1) as snapshot:
         plan = snapshot.parts[0]
-        part = store_part(job.context, snapshot, "shop/1", plan, advance=lambda _: None)
+        part = stored(job, snapshot, plan)
     # As if the compressor had written what it was not given: the stored bytes are as they were.
     frame[len(frame) // 2] ^= 1
     job.repository.put("frame", [bytes(frame)])
@@ -94,7 +102,7 @@ def test_a_stream_that_brings_a_compressor_is_stored_as_that_one_writes_it() -> 
     with job.source.open(workers=1) as snapshot:
         plan = snapshot.parts[0]
     bringing = BringingSnapshot(tables=())
-    part = store_part(job.context, bringing, "shop/1", plan, advance=lambda _: None)
+    part = stored(job, bringing, plan)
     assert part.codec is Codec.ZSTD
     assert part.plain_sha256 == sha256(b"plain").hexdigest()
     assert part.stored_sha256 == sha256(b"nialpend").hexdigest()

@@ -1,0 +1,82 @@
+"""Settings into limits: how many workers a run may have on this host, and how fast it may go."""
+
+from __future__ import annotations
+
+import os
+
+from holdfast.config.settings import JobSettings, Settings
+from holdfast.limits.budget import (
+    Budget,
+    MemoryBudget,
+    live_limits,
+    process_budget,
+    slots_now,
+    tasks_beside,
+)
+from holdfast.limits.throttle import Throttle, ThrottleLimit
+from holdfast.pipeline.compression import context_bytes
+from holdfast.ports.source import Source
+from holdfast.runtime import events
+from holdfast.runtime.worker_pool import AdaptiveLimit
+
+
+def workers(job: JobSettings, source: Source) -> Budget:
+    return _announced(
+        process_budget(
+            live_limits(),
+            asked=job.max_concurrent_processes,
+            connections_free=source.connections_free(),
+            memory=_memory(job),
+            tasks_per_slot=tasks_beside(job.compression.program),
+        )
+    )
+
+
+def adaptive_limit(job: JobSettings, slots: int) -> AdaptiveLimit:
+    tasks_per_slot = tasks_beside(job.compression.program)
+
+    def look(working: int, threads: int) -> int:
+        return slots_now(
+            live_limits(), working=working, threads=threads, tasks_per_slot=tasks_per_slot
+        )
+
+    return AdaptiveLimit(slots, look=look)
+
+
+def throttle(job: JobSettings, source: Source) -> Throttle:
+    limits: list[ThrottleLimit] = []
+    if job.pause_above_load is not None:
+        limits.append(
+            ThrottleLimit(name="load", most=job.pause_above_load, look=lambda: os.getloadavg()[0])
+        )
+    if job.pause_above_lag is not None:
+        most = job.pause_above_lag.total_seconds()
+        limits.append(ThrottleLimit(name="replication lag", most=most, look=source.lag_seconds))
+    return Throttle(bytes_per_second=job.max_rate, limits=limits)
+
+
+def reading_budget(settings: Settings, job: str) -> Budget:
+    """The slots for reading a backup of `job` back, where no server limits the sessions."""
+    configured = settings.jobs.get(job)
+    asked = configured.max_concurrent_processes if configured else None
+    return _announced(process_budget(live_limits(), asked=asked, connections_free=None))
+
+
+def _announced(budget: Budget) -> Budget:
+    events.info(
+        budget.headline,
+        decided_by=budget.decided_by,
+        allowed=budget.allowed,
+        tasks={each.name: f"{each.used} of {each.most}" for each in budget.ceilings},
+    )
+    return budget
+
+
+def _memory(job: JobSettings) -> MemoryBudget | None:
+    if job.memory_limit_mb is None:
+        return None
+    level = job.compression.effective_level
+    return MemoryBudget(
+        limit_bytes=job.memory_limit_mb << 20,
+        compressor_bytes=context_bytes(job.compression.codec, level),
+    )

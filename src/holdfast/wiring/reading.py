@@ -1,0 +1,95 @@
+"""Settings into what reads a repository back: for lists, proofs, restores and copies."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from holdfast.catalog.manifest_index import ManifestIndex
+from holdfast.config.settings import Settings
+from holdfast.host_state.kept_files import FileFailedStatements
+from holdfast.host_state.verification_log import FileVerificationLog
+from holdfast.model.errors import ConfigInvalid
+from holdfast.model.restore import FailedStatements
+from holdfast.operations.append_only import Leftovers
+from holdfast.operations.copy.backups import CopyContext
+from holdfast.operations.verify.backup import BackupReader
+from holdfast.pipeline.encryption import Identities
+from holdfast.ports.repository import Repository
+from holdfast.ports.run import Progress
+from holdfast.runtime.clock import now
+from holdfast.wiring.jobs import (
+    job_guard,
+    job_settings,
+    repository_settings,
+    store_name,
+)
+from holdfast.wiring.keys import believed_keys, require_believed
+from holdfast.wiring.repositories import repository, uploads_at_once
+
+
+def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Repository:
+    """Where backups of `job` are, or the repository `chosen` by name."""
+    return repository(repository_settings(settings, store_name(settings, job, chosen=chosen)))
+
+
+def is_signed(settings: Settings, job: str, *, chosen: str = "") -> bool:
+    """Whether only signed manifests are believed where backups of `job` are."""
+    name = store_name(settings, job, chosen=chosen)
+    return repository_settings(settings, name).authentication is not None
+
+
+def failed_statements(settings: Settings) -> FailedStatements:
+    """Where restores that keep going leave the statements of what they could not make."""
+    return FileFailedStatements(settings.state_directory / "failed-statements")
+
+
+def index_of(settings: Settings, job: str, *, chosen: str = "") -> ManifestIndex:
+    """Overviews of the repository that has the backups of `job`."""
+    name = store_name(settings, job, chosen=chosen)
+    store = repository_settings(settings, name)
+    return ManifestIndex(
+        repository(store),
+        settings.state_directory / "index" / f"{name}.sqlite",
+        believed=believed_keys(store.authentication),
+    )
+
+
+def reader_of(
+    settings: Settings,
+    job: str,
+    *,
+    progress: Progress,
+    identities: Identities | None = None,
+    chosen: str = "",
+) -> BackupReader:
+    """What reads backups of `job` back."""
+    name = store_name(settings, job, chosen=chosen)
+    return BackupReader(
+        repository=repository(repository_settings(settings, name)),
+        proofs=FileVerificationLog(settings.state_directory / "proofs" / f"{name}.sqlite"),
+        clock=now,
+        progress=progress,
+        identities=identities,
+    )
+
+
+def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> CopyContext:
+    """What one copy of `job` to the repository `to` touches. Raises `ConfigInvalid`."""
+    kept_in = store_name(settings, job, chosen=chosen)
+    target = repository_settings(settings, to)
+    if kept_in == to:
+        raise ConfigInvalid(
+            f"cannot copy job '{job}': its backups are in '{to}' already",
+            hint="--to names another repository of the configuration",
+        )
+    source, there = repository_settings(settings, kept_in), repository(target, signed=False)
+    leftovers = Leftovers()
+    return CopyContext(
+        source=repository(source, signed=False),
+        target=there,
+        believed=repository(source),
+        require_believed=partial(require_believed, there, target.authentication),
+        guard=job_guard(settings, job_settings(settings, job), target, leftovers),
+        leftovers=leftovers,
+        at_once=uploads_at_once(target),
+    )
