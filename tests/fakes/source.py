@@ -278,7 +278,7 @@ class FakeTarget(Target):
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
         self.requests.append(request)
-        if self.tables and not request.overwrite:
+        if self.tables and not request.options.overwrite:
             raise TargetNotEmpty(
                 f"cannot restore into '{self.name}': it contains tables",
                 hint="name an empty database, or pass --overwrite if that is intended",

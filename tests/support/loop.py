@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan, Relation
 from holdfast.model.restore import Restored, RestoredTable
 from holdfast.ports.source import Snapshot, Source
-from holdfast.ports.target import RestoreRequest, Target
+from holdfast.ports.target import RestoreOptions, RestoreRequest, Target
 from tests.fakes.stored import FakeStored
 
 CHUNK_BYTES = 100_003
@@ -125,13 +125,12 @@ def restored(
     tables: Sequence[Relation] = (),
     **wanted: Any,
 ) -> Restored:
-    """What became of a restore; `wanted` are fields of `RestoreRequest`."""
+    """What became of a restore; `wanted` are fields of `RestoreOptions`."""
     request = RestoreRequest(
         parts=tuple(parts),
         tables=tuple(tables),
-        globals=with_globals,
         workers=2,
         open_blob=blobs.open if blobs else None,
-        **wanted,
+        options=RestoreOptions(globals=with_globals, **wanted),
     )
     return target.restore(request, opener(folder), Unwatched())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -20,16 +18,14 @@ from holdfast.cli.context import (
     print_document,
 )
 from holdfast.cli.options import grouped
-from holdfast.cli.recovery_options import Asked, planned, recoverable, started
+from holdfast.cli.point_in_time import Asked, PointInTime, Recovered, recoverable
 from holdfast.cli.render import documents
 from holdfast.cli.render.terminal import metered, size, table_of
 from holdfast.cli.render.wal_documents import of_recovery
-from holdfast.cli.restore_options import Choose, chosen
 from holdfast.model.backup import Manifest
-from holdfast.model.recovery import ASIDE, Reached, Recovery
-from holdfast.operations.restore.backup import RestoreChoice, RestoreReport, planned_steps
+from holdfast.operations.restore.backup import RestoreReport, planned_steps
 from holdfast.operations.restore.backup import restore as restore_backup
-from holdfast.ports.target import Target
+from holdfast.ports.target import RestoreOptions, Target
 from holdfast.runtime import events, streams
 
 # A function may be long; the script has all of it.
@@ -53,10 +49,75 @@ PasswordFile = Annotated[
         help="The password for --to, so that no list shows it.",
     ),
 ]
+Tables = Annotated[
+    list[str] | None,
+    typer.Option("--table", metavar="SCHEMA.NAME", help="Only this table; may be repeated."),
+]
+Schemas = Annotated[
+    list[str] | None,
+    typer.Option("--schema", metavar="NAME", help="Only this schema's tables; may be repeated."),
+]
+DataOnly = Annotated[
+    bool, typer.Option("--data-only", help="Only rows, into tables that stand already.")
+]
+NoTriggers = Annotated[
+    bool,
+    typer.Option(
+        "--disable-triggers", help="Rows for standing tables fire no trigger or foreign key."
+    ),
+]
+NoOwner = Annotated[bool, typer.Option("--no-owner", help="All objects belong to who restores.")]
+NoPrivileges = Annotated[bool, typer.Option("--no-privileges", help="Bring back no GRANT.")]
+NoTablespaces = Annotated[
+    bool,
+    typer.Option("--no-tablespaces", help="Everything lies where the target puts it (PostgreSQL)."),
+]
+KeepGoing = Annotated[
+    bool,
+    typer.Option(
+        "--keep-going",
+        help="One object that fails does not cost the others: exit code 36, what failed is listed,"
+        " and a script of its statements is kept.",
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what the database already holds.")
+]
+Globals = Annotated[
+    bool, typer.Option("--globals", help="Bring back roles or accounts and their grants too.")
+]
+
+
+def restore_options(
+    *,
+    table: Tables = None,
+    schema: Schemas = None,
+    data_only: DataOnly = False,
+    disable_triggers: NoTriggers = False,
+    no_owner: NoOwner = False,
+    no_privileges: NoPrivileges = False,
+    no_tablespaces: NoTablespaces = False,
+    overwrite: Overwrite = False,
+    keep_going: KeepGoing = False,
+    globals_too: Globals = False,
+) -> RestoreOptions:
+    """Made once, and handed on as they are to whoever obeys them."""
+    return RestoreOptions(
+        tables=tuple(table or ()),
+        schemas=tuple(schema or ()),
+        overwrite=overwrite,
+        globals=globals_too,
+        data_only=data_only,
+        triggers=not disable_triggers,
+        owners=not no_owner,
+        privileges=not no_privileges,
+        tablespaces=not no_tablespaces,
+        keep_going=keep_going,
+    )
 
 
 @recoverable
-@grouped(chosen, name="choice")
+@grouped(restore_options, name="options")
 def restore(
     context: typer.Context,
     backup_id: BackupId,
@@ -67,7 +128,7 @@ def restore(
     identity: Identity = None,
     list_only: ListOnly = False,
     as_json: JsonOption = False,
-    choice: Choose,
+    options: RestoreOptions,
     recovery: Asked,
 ) -> None:
     """Bring a backup back into the database, or a cluster into the folder, that --to names.
@@ -81,32 +142,20 @@ def restore(
     """
     session = acting_session_of(context)
     manifest = session.manifest(backup_id, database)
-    wanted = choice(manifest.backup_id)
     if list_only:
-        _list(session, manifest, wanted, as_json=as_json)
-    elif to:
-        target = session.target(to, kind=manifest.server.kind, password_file=password_file)
-        bring = partial(_restore, session, manifest, wanted, target, identity)
-        _go_to(session, manifest, to, recovery, bring, identity, as_json=as_json)
-    else:
+        _list(session, manifest, options, as_json=as_json)
+        return
+    if not to:
         raise typer.BadParameter("name what to restore into", param_hint="--to")
-
-
-def _go_to(
-    session: Session,
-    manifest: Manifest,
-    to: str,
-    wanted: Asked,
-    bring: Callable[[Mapping[str, str] | None], RestoreReport],
-    identity: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Restore, once it is known that the recovery that is asked for leads where it should."""
-    plan, notes = planned(session, manifest, to, wanted, identity)
-    report = bring(plan.settings if plan else ASIDE if wanted.start else None)
-    reached = started(session, manifest, to, wanted, plan, is_quiet=as_json)
-    _show(session, report, plan, reached, notes, as_json=as_json)
+    target = session.target(to, kind=manifest.server.kind, password_file=password_file)
+    recovering = PointInTime(
+        session=session, manifest=manifest, to=to, asked=recovery, identity=identity
+    )
+    planned = recovering.planned()
+    report = _restore(
+        session, manifest, target, options=options, identity=identity, settings=planned.settings
+    )
+    _show(session, report, recovering.started(planned, is_quiet=as_json), as_json=as_json)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
@@ -114,13 +163,13 @@ def _go_to(
 def _restore(
     session: Session,
     manifest: Manifest,
-    choice: RestoreChoice,
     target: Target,
+    *,
+    options: RestoreOptions,
     identity: Path | None,
     settings: Mapping[str, str] | None,
 ) -> RestoreReport:
     identities = session.identities(identity)
-    choice = replace(choice, settings=settings, workers=session.reading_slots(manifest.job))
     repository = session.repository(manifest.job)
     if not session.is_signed(manifest.job):
         events.warning(
@@ -133,8 +182,11 @@ def _restore(
         report = restore_backup(
             repository,
             target,
-            choice,
+            manifest.backup_id,
             progress=meter,
+            options=options,
+            workers=session.reading_slots(manifest.job),
+            settings=settings,
             identities=identities,
             statements=session.failed_statements(),
         )
@@ -144,17 +196,10 @@ def _restore(
     return report
 
 
-def _show(
-    session: Session,
-    report: RestoreReport,
-    plan: Recovery | None,
-    reached: Reached | None,
-    notes: list[str],
-    *,
-    as_json: bool,
-) -> None:
+def _show(session: Session, report: RestoreReport, recovered: Recovered, *, as_json: bool) -> None:
+    plan, reached = recovered.plan, recovered.reached
     if as_json:
-        recovery = of_recovery(plan, reached, notes)
+        recovery = of_recovery(plan, reached, recovered.notes)
         signed = {"signed": session.is_signed(report.manifest.job)}
         print_document("restore", documents.of_restore(report) | signed | recovery)
         return
@@ -168,7 +213,7 @@ def _show(
         f"restored {report.manifest.backup_id} into {report.target}: {report.rows} rows, "
         f"{size(report.plain_bytes)} in {report.seconds:.1f} s"
     )
-    for note in (*report.notes, *notes):
+    for note in (*report.notes, *recovered.notes):
         session.say(f"note: {note}")
     _show_failed(session, report)
     if plan is not None and reached is None:
@@ -192,9 +237,9 @@ def _one_line(statement: str) -> str:
     return said if len(said) <= STATEMENT_SHOWN else f"{said[:STATEMENT_SHOWN]}..."
 
 
-def _list(session: Session, manifest: Manifest, choice: RestoreChoice, *, as_json: bool) -> None:
+def _list(session: Session, manifest: Manifest, options: RestoreOptions, *, as_json: bool) -> None:
     streams.output_is_the_answer()
-    steps = planned_steps(manifest, choice)
+    steps = planned_steps(manifest, options)
     if as_json:
         print_document("restore-list", documents.of_steps(manifest, steps))
         return

@@ -3,13 +3,87 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any
 
 from holdfast.model.backup import Part, Relation
+from holdfast.model.errors import Unsupported
 from holdfast.model.restore import OpenBlob, Restored, StoredParts
 from holdfast.ports.port import Port
 from holdfast.ports.run import Progress
+
+
+class Way(Enum):
+    """How a backup comes back, by what it holds and into what; why that cannot do everything."""
+
+    ROWS = ("holdfast itself restores the rows", "leave the option out")
+    DUMP = ("pg_restore restores them", "leave the option out")
+    PLAIN_DUMP = (
+        "a dump in plain SQL comes back whole",
+        "restore all of it into a new database, and copy from there",
+    )
+    STANDING_TABLES = (
+        "rows for tables that stand come all, or none",
+        "leave --keep-going out, or restore into a new database and copy from there",
+    )
+    ROWS_OF_DUMP = (
+        "rows of a dump are only added to tables that stand, all or none",
+        "leave the option out and empty the tables first, or restore into a new database",
+    )
+    CLUSTER = (
+        "its files belong together",
+        "restore all of it into an empty folder, start a server there, and copy from it",
+    )
+    SQL = ("only PostgreSQL knows that", "leave the option out")
+    SQL_DUMP = (
+        "the database was dumped in one piece",
+        "restore it under another name and copy from there, or back up with backup_as_tables",
+    )
+    DATADIR = (
+        "the backup is of files",
+        "restore all of it, start a server on it, and dump the table from there",
+    )
+
+
+_POSTGRES = (Way.ROWS, Way.DUMP, Way.STANDING_TABLES, Way.ROWS_OF_DUMP)
+
+
+def _option(words: str, *ways: Way, default: object = False) -> Any:
+    """An option that is to restore `words`, and the ways that obey it: all others refuse it."""
+    return field(default=default, metadata={"words": words, "ways": ways})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOptions:
+    """What of a backup comes back, and how: as it was asked for, and by which ways it is obeyed.
+
+    `tables` and `schemas` are named as the operator wrote them; none means all. `data_only` fills
+    tables that stand already. `triggers` are fired by rows that come into such tables, foreign
+    keys included. `owners`, `privileges` and `tablespaces` are those of the backup. With
+    `keep_going` one object that cannot be made does not cost the others.
+    """
+
+    tables: Sequence[str] = _option("single tables", *_POSTGRES, Way.SQL, default=())
+    schemas: Sequence[str] = _option("single schemas", *_POSTGRES, Way.SQL, default=())
+    overwrite: bool = _option(
+        "over what is there",
+        *(Way.ROWS, Way.STANDING_TABLES, Way.DUMP, Way.PLAIN_DUMP),
+        *(Way.SQL, Way.SQL_DUMP, Way.DATADIR),
+    )
+    globals: bool = _option(
+        "roles or accounts", *_POSTGRES, Way.PLAIN_DUMP, Way.SQL, Way.SQL_DUMP, Way.DATADIR
+    )
+    data_only: bool = _option("rows alone", *_POSTGRES)
+    triggers: bool = _option("rows that fire no triggers", *_POSTGRES, default=True)
+    owners: bool = _option("everything but owners", *_POSTGRES, default=True)
+    privileges: bool = _option("everything but privileges", *_POSTGRES, default=True)
+    tablespaces: bool = _option("everything but tablespaces", *_POSTGRES, default=True)
+    keep_going: bool = _option("past what fails", Way.ROWS, Way.DUMP, Way.PLAIN_DUMP, Way.SQL)
+
+
+WHOLE = RestoreOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,30 +91,31 @@ class RestoreRequest:
     """What to bring back and how.
 
     Where `parts` hold only changes, `earlier` are those of the backups below, the full one first,
-    all of a server of `server_version`.
-    `data_only` fills tables that stand already. `triggers` are fired by rows that come into
-    such tables, foreign keys included. `owners`, `privileges` and `tablespaces` are those of the
-    backup.
-    With `keep_going` one object that cannot be made does not cost the others.
+    all of a server of `server_version`. `tables` are those that the options name; none means all.
     `settings` are written for the server of a restored cluster; with a `restore_command` among
     them it recovers by itself.
     """
 
     parts: tuple[Part, ...]
+    options: RestoreOptions = WHOLE
     earlier: tuple[tuple[Part, ...], ...] = ()
     server_version: str = ""
     tables: tuple[Relation, ...] = ()
-    overwrite: bool = False
-    globals: bool = False
     workers: int = 1
-    data_only: bool = False
-    triggers: bool = True
-    owners: bool = True
-    privileges: bool = True
-    tablespaces: bool = True
-    keep_going: bool = False
     open_blob: OpenBlob | None = None
     settings: Mapping[str, str] | None = None
+
+    def require_obeyed(self, way: Way, *, into: str) -> None:
+        """Raise `Unsupported` for the first option that this way of restoring would not obey."""
+        for each in fields(self.options):
+            is_asked = getattr(self.options, each.name) != each.default
+            if each.name == "tables":
+                is_asked = bool(self.tables)
+            if is_asked and way not in each.metadata["ways"]:
+                because, hint = way.value
+                raise Unsupported(
+                    f"cannot restore {each.metadata['words']} into {into}: {because}", hint=hint
+                )
 
 
 class Target(Port, ABC):
@@ -58,7 +133,8 @@ class Target(Port, ABC):
         """Bring the parts back in the order of their kinds, data with `workers` sessions.
 
         Creates the database where it is missing. `progress` wants `part_done` from here only:
-        bytes are counted where `stored` reads them. Raises `TargetNotEmpty` unless `overwrite`,
-        `RestoreFailed` with the object's name at the first error, unless the request has
-        `keep_going`; the server's work has ended and every child process is reaped by then.
+        bytes are counted where `stored` reads them. Raises `Unsupported`
+        for an option that it does not obey, `TargetNotEmpty` unless `overwrite`, `RestoreFailed`
+        with the object's name at the first error, unless asked for `keep_going`; the server's work
+        has ended and every child process is reaped by then.
         """

@@ -11,7 +11,7 @@ import pytest
 from holdfast.model.backup import Consistency, Part, PartKind, Relation
 from holdfast.model.errors import Interrupted, RestoreFailed, TargetNotEmpty, VerifyFailed
 from holdfast.model.restore import OpenPart
-from holdfast.ports.target import RestoreRequest
+from holdfast.ports.target import RestoreOptions, RestoreRequest
 from holdfast.sources.postgres.restore import rows
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
@@ -341,7 +341,9 @@ def test_rows_of_a_part_that_turns_out_wrong_are_rolled_back(
         with opener(tmp_path).open_part(part) as whole:
             yield chunks(whole) if part.kind is PartKind.DATA else whole
 
-    request = RestoreRequest(parts=parts, data_only=True, overwrite=overwrite)
+    request = RestoreRequest(
+        parts=parts, options=RestoreOptions(data_only=True, overwrite=overwrite)
+    )
     with pytest.raises(VerifyFailed):
         PostgresTarget(url=server.conninfo(database)).restore(
             request, FakeStored(failing), Unwatched()

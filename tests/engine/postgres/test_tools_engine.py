@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.model.backup import Consistency, Relation
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported
-from holdfast.ports.target import RestoreRequest
+from holdfast.ports.target import RestoreOptions, RestoreRequest
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.artefacts import ALWAYS_PLAIN, archive_of, restored_with
@@ -171,7 +171,7 @@ def test_rows_come_into_a_database_in_use_all_or_none(
     assert server.ask(database, counts) == [(0, 0)]
     bring_back(target, parts, tmp_path, tables=tables[:1])
     assert server.ask(database, counts) == [(9, 0)]
-    with pytest.raises(Unsupported, match="cannot replace rows"):
+    with pytest.raises(Unsupported, match="cannot restore over what is there"):
         bring_back(target, parts, tmp_path, tables=tables, overwrite=True)
 
 
@@ -180,7 +180,9 @@ def test_rows_alone_come_back_with_their_sequences(server: PostgresServer, tmp_p
     database = server.database(schema, "INSERT INTO a (t) VALUES ('x'), ('y')")
     parts = keep(PostgresToolsSource(dsn=server.conninfo(database)), tmp_path)
     other = server.database(schema)
-    request = RestoreRequest(parts=parts, data_only=True, triggers=False, workers=2)
+    request = RestoreRequest(
+        parts=parts, workers=2, options=RestoreOptions(data_only=True, triggers=False)
+    )
     restored_with(server, request, tmp_path, other)
     assert dump(server.conninfo(other)) == dump(server.conninfo(database))
 
@@ -198,7 +200,7 @@ def test_owners_and_privileges_can_be_left_out(server: PostgresServer, tmp_path:
     server.run(database, "ALTER TABLE a OWNER TO CURRENT_USER")
     server.run("postgres", f'ALTER DATABASE "{database}" OWNER TO CURRENT_USER')
     server.run("postgres", f'DROP ROLE "{role}"')
-    request = RestoreRequest(parts=parts, owners=False, privileges=False)
+    request = RestoreRequest(parts=parts, options=RestoreOptions(owners=False, privileges=False))
     restored_with(server, request, tmp_path, restored)
     assert server.ask(restored, "SELECT relacl FROM pg_class WHERE relname = 'a'") == [(None,)]
 
@@ -211,9 +213,15 @@ def test_a_dump_in_plain_sql_refuses_what_it_cannot_do(
     parts, before = keep(source, tmp_path), server.databases()
     for request, what in (
         (RestoreRequest(parts=parts, tables=(Relation(schema="public", name="a"),)), "single tab"),
-        (RestoreRequest(parts=parts, data_only=True), "rows alone"),
-        (RestoreRequest(parts=parts, owners=False), "everything but owners"),
-        (RestoreRequest(parts=parts, privileges=False), "everything but privileges"),
+        (RestoreRequest(parts=parts, options=RestoreOptions(data_only=True)), "rows alone"),
+        (
+            RestoreRequest(parts=parts, options=RestoreOptions(owners=False)),
+            "everything but owners",
+        ),
+        (
+            RestoreRequest(parts=parts, options=RestoreOptions(privileges=False)),
+            "everything but privileges",
+        ),
     ):
         with pytest.raises(Unsupported, match=f"cannot restore {what}"):
             restored_with(server, request, tmp_path, server.name())

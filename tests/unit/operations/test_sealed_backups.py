@@ -17,7 +17,7 @@ from holdfast.operations.backup.job import backup
 from holdfast.operations.parts.blobs import proven_blob
 from holdfast.operations.parts.read import proven
 from holdfast.operations.prune import prune
-from holdfast.operations.restore.backup import RestoreChoice, restore
+from holdfast.operations.restore.backup import restore
 from holdfast.operations.verify.backup import VerifyReport, verify
 from holdfast.pipeline.encryption import Identities
 from tests.fakes.progress import FakeProgress
@@ -41,8 +41,14 @@ def verified(job: MemoryJob, identities: Identities | None = None) -> VerifyRepo
 
 def restored(job: MemoryJob, identities: Identities | None) -> FakeTarget:
     target = FakeTarget()
-    choice = RestoreChoice(backup_id="shop/latest", workers=2)
-    restore(job.repository, target, choice, progress=FakeProgress(), identities=identities)
+    restore(
+        job.repository,
+        target,
+        "shop/latest",
+        progress=FakeProgress(),
+        workers=2,
+        identities=identities,
+    )
     return target
 
 
@@ -75,9 +81,10 @@ def test_nothing_is_touched_without_the_right_identity(
     job = sealed_job()
     backup(job.context)
     target = FakeTarget()
-    choice = RestoreChoice(backup_id="shop/latest")
     with pytest.raises(IdentityNeeded, match=why) as raised:
-        restore(job.repository, target, choice, progress=FakeProgress(), identities=identities)
+        restore(
+            job.repository, target, "shop/latest", progress=FakeProgress(), identities=identities
+        )
     assert "--identity FILE" in raised.value.hint
     assert target.requests == []
 
@@ -227,8 +234,7 @@ def test_a_sealed_value_is_kept_once_and_nothing_tells_what_it_is() -> None:
 def test_a_sealed_value_comes_back_by_the_name_of_its_content() -> None:
     job, _ = with_value()
     target = FakeTarget()
-    choice = RestoreChoice(backup_id="shop/latest")
-    restore(job.repository, target, choice, progress=FakeProgress(), identities=OURS)
+    restore(job.repository, target, "shop/latest", progress=FakeProgress(), identities=OURS)
     open_blob = target.requests[0].open_blob
     assert open_blob is not None
     with open_blob(sha256(VALUE).hexdigest()) as chunks:

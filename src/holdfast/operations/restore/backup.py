@@ -24,7 +24,7 @@ from holdfast.operations.parts.read import HINT, BlobRecords, require_identity
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Progress
-from holdfast.ports.target import RestoreRequest, Target
+from holdfast.ports.target import WHOLE, RestoreOptions, RestoreRequest, Target
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.events import reached
@@ -55,52 +55,39 @@ class RestoreReport:
         return RestoredWithFailures.exit_code if self.failed else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreChoice:
-    """What the operator asked for."""
-
-    backup_id: str
-    tables: Sequence[str] = ()
-    schemas: Sequence[str] = ()
-    overwrite: bool = False
-    globals: bool = False
-    workers: int = 1
-    data_only: bool = False
-    triggers: bool = True
-    owners: bool = True
-    privileges: bool = True
-    tablespaces: bool = True
-    keep_going: bool = False
-    settings: Mapping[str, str] | None = None
-
-
 def restore(
     repository: Repository,
     target: Target,
-    choice: RestoreChoice,
+    backup_id: str,
     *,
     progress: Progress,
+    options: RestoreOptions = WHOLE,
+    workers: int = 1,
+    settings: Mapping[str, str] | None = None,
     identities: Identities | None = None,
     statements: FailedStatements | None = None,
 ) -> RestoreReport:
-    """Restore what `choice` names into `target`; what fails on the way is kept in `statements`.
+    """Restore what `options` name into `target`; what fails on the way is kept in `statements`.
 
     Every part is proven against the fingerprint of what is stored while it is read; an incremental
-    backup comes with all those that it needs. Raises
+    backup comes with all those that it needs. `settings` are for the server of a cluster. Raises
     `BackupNotFound`, `IdentityNeeded` before anything is touched, `TargetNotEmpty`,
     `VerifyFailed` for a damaged part, `RestoreFailed` naming the object.
     """
     began = time.monotonic()
-    catalog = Catalog(repository)
-    manifest = catalog.find(choice.backup_id)
-    below = chain_of(catalog, manifest)
-    for each in (*below, manifest):
-        require_identity(each, identities)
-    tables = chosen_tables(manifest, choice)
-    request = _request(
-        manifest, choice, tables, _blob_opener(repository, manifest, identities), below
+    manifest, below = _openable(repository, backup_id, identities)
+    request = RestoreRequest(
+        parts=manifest.parts,
+        options=options,
+        earlier=tuple(each.parts for each in below),
+        server_version=manifest.server.version,
+        tables=chosen_tables(manifest, options),
+        workers=workers,
+        open_blob=_blob_opener(repository, manifest, identities),
+        settings=settings,
     )
-    wanted = wanted_parts(manifest, tables) + [part for each in below for part in each.parts]
+    wanted = wanted_parts(manifest, request.tables)
+    wanted += [part for each in below for part in each.parts]
     plain_bytes = sum(part.plain_bytes for part in wanted)
     progress.begin(total_bytes=plain_bytes, parts=len(wanted))
     stored = RepositoryParts(repository=repository, identities=identities, advance=progress.advance)
@@ -116,6 +103,18 @@ def restore(
         notes=restored.notes,
     )
     return _with_script(report, restored, statements)
+
+
+def _openable(
+    repository: Repository, backup_id: str, identities: Identities | None
+) -> tuple[Manifest, Sequence[Manifest]]:
+    """The backup, and those below it; raises `IdentityNeeded` before anything is touched."""
+    catalog = Catalog(repository)
+    manifest = catalog.find(backup_id)
+    below = chain_of(catalog, manifest)
+    for each in (*below, manifest):
+        require_identity(each, identities)
+    return manifest, below
 
 
 def _with_script(
@@ -158,42 +157,16 @@ def _comment(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _request(
-    manifest: Manifest,
-    choice: RestoreChoice,
-    tables: tuple[Relation, ...],
-    open_blob: OpenBlob,
-    below: Sequence[Manifest],
-) -> RestoreRequest:
-    return RestoreRequest(
-        parts=manifest.parts,
-        earlier=tuple(each.parts for each in below),
-        server_version=manifest.server.version,
-        tables=tables,
-        overwrite=choice.overwrite,
-        globals=choice.globals,
-        workers=choice.workers,
-        data_only=choice.data_only,
-        triggers=choice.triggers,
-        owners=choice.owners,
-        privileges=choice.privileges,
-        tablespaces=choice.tablespaces,
-        keep_going=choice.keep_going,
-        open_blob=open_blob,
-        settings=choice.settings,
-    )
-
-
-def chosen_tables(manifest: Manifest, choice: RestoreChoice) -> tuple[Relation, ...]:
+def chosen_tables(manifest: Manifest, options: RestoreOptions) -> tuple[Relation, ...]:
     """The tables that were asked for by name or by schema; none means all."""
-    named = [_relation(manifest, name) for name in choice.tables]
-    if choice.schemas and any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
+    named = [_relation(manifest, name) for name in options.tables]
+    if options.schemas and any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
         raise Unsupported(
             f"cannot restore one schema of '{manifest.backup_id}': it was stored in one piece",
             hint="of PostgreSQL, name its tables with --table, or use pg_restore --schema on the"
             " stored dump; else restore all of it",
         )
-    for schema in choice.schemas:
+    for schema in options.schemas:
         found = {
             relation
             for part in manifest.parts
@@ -224,15 +197,15 @@ class Step:
 _DEFINITIONS = {PartKind.PRE_DATA, PartKind.INDEXES, PartKind.POST_DATA, PartKind.GRANTS}
 
 
-def planned_steps(manifest: Manifest, choice: RestoreChoice) -> list[Step]:
+def planned_steps(manifest: Manifest, options: RestoreOptions) -> list[Step]:
     """What `restore` would do, in its order; raises `BackupNotFound` for a table not there."""
-    tables = set(chosen_tables(manifest, choice))
+    tables = set(chosen_tables(manifest, options))
     steps: list[Step] = []
     order = list(PartKind)
     for part in sorted(manifest.parts, key=lambda each: order.index(each.kind)):
-        if part.kind is PartKind.GLOBALS and not choice.globals:
+        if part.kind is PartKind.GLOBALS and not options.globals:
             continue
-        if choice.data_only and part.kind in _DEFINITIONS:
+        if options.data_only and part.kind in _DEFINITIONS:
             continue
         steps += [
             step

@@ -50,7 +50,7 @@ class PostgresTarget(Target):
             request=request,
             stored=stored,
             progress=progress,
-            failed=FailedObjects(keep_going=request.keep_going),
+            failed=FailedObjects(keep_going=request.options.keep_going),
         )
         is_archive = bool(selection.of_kind(request.parts, PartKind.ARCHIVE))
         engine = ArchiveRestore if is_archive else BuiltInRestore

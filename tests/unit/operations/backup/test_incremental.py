@@ -14,7 +14,7 @@ from holdfast.model.retention import Policy
 from holdfast.operations.backup.job import backup
 from holdfast.operations.copy.backups import CopyContext, copy
 from holdfast.operations.prune import prune
-from holdfast.operations.restore.backup import RestoreChoice, restore
+from holdfast.operations.restore.backup import restore
 from holdfast.operations.verify.backup import quick, verify
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.source import Blobs, EarlierBackup
@@ -193,13 +193,12 @@ def test_the_parent_of_what_a_store_keeps_is_not_dropped_either(job: ChainedJob)
 def test_a_restore_brings_the_chain_and_refuses_one_that_is_broken(job: ChainedJob) -> None:
     full, first, last = job.taken(3)
     target = FakeTarget()
-    choice = RestoreChoice(backup_id=last.backup_id)
-    restore(job.repository, target, choice, progress=FakeProgress())
+    restore(job.repository, target, last.backup_id, progress=FakeProgress())
     assert target.requests[0].earlier == (full.parts, first.parts)
     assert target.requests[0].server_version == last.server.version
     job.repository.delete(f"{first.backup_id}/manifest.json")
     with pytest.raises(VerifyFailed, match=first.backup_id):
-        restore(job.repository, FakeTarget(), choice, progress=FakeProgress())
+        restore(job.repository, FakeTarget(), last.backup_id, progress=FakeProgress())
 
 
 def test_a_copy_brings_parents_first_and_no_child_without_one(job: ChainedJob) -> None:

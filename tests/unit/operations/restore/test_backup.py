@@ -17,15 +17,18 @@ from holdfast.model.errors import (
 )
 from holdfast.model.restore import FailedObject, FailedStatements
 from holdfast.operations.backup.job import backup
-from holdfast.operations.restore.backup import RestoreChoice, RestoreReport, restore
+from holdfast.operations.restore.backup import RestoreReport, restore
+from holdfast.ports.target import RestoreOptions
 from tests.fakes.progress import FakeProgress
 from tests.fakes.source import FakeTarget, table
 from tests.support.memory_job import MemoryJob
 
 
 def restored(job: MemoryJob, target: FakeTarget, *tables: str) -> RestoreReport:
-    choice = RestoreChoice(backup_id="shop/latest", tables=tables, workers=2)
-    return restore(job.repository, target, choice, progress=job.progress)
+    options = RestoreOptions(tables=tables)
+    return restore(
+        job.repository, target, "shop/latest", progress=job.progress, options=options, workers=2
+    )
 
 
 def test_everything_comes_back_and_is_counted() -> None:
@@ -115,9 +118,16 @@ def half_restored(statements: FailedStatements) -> RestoreReport:
         FailedObject(kind="index", name="public.i", statement="CREATE INDEX i;\n", cause="no\nway"),
         FailedObject(kind="rows", name="public.t\n; DROP TABLE x;", statement="", cause="bad"),
     )
-    choice = RestoreChoice(backup_id="shop/latest", keep_going=True)
-    report = restore(job.repository, target, choice, progress=job.progress, statements=statements)
-    assert target.requests[0].keep_going
+    options = RestoreOptions(keep_going=True)
+    report = restore(
+        job.repository,
+        target,
+        "shop/latest",
+        progress=job.progress,
+        options=options,
+        statements=statements,
+    )
+    assert target.requests[0].options is options
     return report
 
 

@@ -20,7 +20,7 @@ from holdfast.model.errors import (
 from holdfast.model.part_details import Details
 from holdfast.model.restore import Restored, StoredParts
 from holdfast.ports.run import Progress
-from holdfast.ports.target import RestoreRequest, Target
+from holdfast.ports.target import RestoreRequest, Target, Way
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.files import make_folder
 from holdfast.runtime.process import ChildFailed, running
@@ -169,11 +169,7 @@ def _only_part(request: RestoreRequest, folder: str) -> Part:
     """The physical part; raises `Unsupported` where there is none, or not all of it is wanted."""
     for part in request.parts:
         if part.details.get(FORMAT) == XBSTREAM:
-            if request.tables or request.data_only:
-                raise Unsupported(
-                    f"cannot restore single tables into '{folder}': the backup is of files",
-                    hint="restore all of it, start a server on it, and dump the table from there",
-                )
+            request.require_obeyed(Way.DATADIR, into=f"'{folder}'")
             return part
     raise Unsupported(
         f"cannot restore into '{folder}': the backup holds SQL, not a server's files",

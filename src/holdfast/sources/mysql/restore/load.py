@@ -78,7 +78,7 @@ class Loader:
         self._progress = progress
         self._names = {relation.name for relation in request.tables}
         self._workers = max(1, request.workers)
-        self.failed = FailedObjects(keep_going=request.keep_going)
+        self.failed = FailedObjects(keep_going=request.options.keep_going)
         self.notes: list[str] = []
         self.without_rows: set[Relation] = set()
         self.events: list[str] = []
@@ -104,7 +104,7 @@ class Loader:
 
     def _asked(self, part: Part) -> bool:
         if part.kind is PartKind.GLOBALS:
-            return self._request.globals
+            return self._request.options.globals
         if not self._names:
             return True
         if part.kind is PartKind.DATA:

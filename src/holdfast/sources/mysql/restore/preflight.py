@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.model.backup import PartKind
 from holdfast.model.errors import GrantMissing, RestoreFailed, Unsupported
 from holdfast.model.part_details import Details
-from holdfast.ports.target import RestoreRequest
+from holdfast.ports.target import RestoreRequest, Way
 from holdfast.sources.mysql.server.accounts import Account
 from holdfast.sources.mysql.server.connection import Address
 from holdfast.sources.mysql.server.privileges import EVERYTHING, Held, held
@@ -20,33 +20,19 @@ def require(asking: Session, address: Address, request: RestoreRequest) -> None:
     _require_form(address, request)
     _require_rights(asking, address)
     _require_packet(asking, address, request)
-    if not (request.tables or request.globals or request.keep_going):
+    if not (request.tables or request.options.globals or request.options.keep_going):
         _require_accounts(asking, address, request)
 
 
 def _require_form(address: Address, request: RestoreRequest) -> None:
     """Archives of the stock tools come back whole, and files not at all, through a server."""
-    for part in request.parts:
-        if part.kind is not PartKind.ARCHIVE:
-            continue
-        if part.details.get("format") != "sql":
-            raise Unsupported(
-                f"cannot restore into '{address}': the backup is of a server's files, not of SQL",
-                hint="--to file:///DIRECTORY unpacks them for a server to start on",
-            )
-        if request.keep_going:
-            raise Unsupported(
-                f"cannot keep going in '{address}' past what fails: the database was dumped in one"
-                " piece",
-                hint="leave --keep-going out; backup_as_tables: true keeps objects apart",
-            )
-        if request.tables:
-            raise Unsupported(
-                f"cannot restore single tables into '{address}': "
-                f"{part.details.get('method', 'the dump')} wrote the database in one piece",
-                hint="restore it under another name and copy the table; "
-                "backup_as_tables: true keeps tables apart",
-            )
+    archives = [part for part in request.parts if part.kind is PartKind.ARCHIVE]
+    if any(part.details.get("format") != "sql" for part in archives):
+        raise Unsupported(
+            f"cannot restore into '{address}': the backup is of a server's files, not of SQL",
+            hint="--to file:///DIRECTORY unpacks them for a server to start on",
+        )
+    request.require_obeyed(Way.SQL_DUMP if archives else Way.SQL, into=f"'{address}'")
 
 
 def _require_rights(asking: Session, address: Address) -> None:

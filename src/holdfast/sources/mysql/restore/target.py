@@ -85,12 +85,12 @@ class MysqlTarget(Target):
         """An empty database; gone again where it was ours and could not be filled."""
         database, recorded = self._address.database, _as_recorded(request.parts)
         exists = _exists(asking, database)
-        if exists and _objects(asking, database) and not request.overwrite:
+        if exists and _objects(asking, database) and not request.options.overwrite:
             raise TargetNotEmpty(
                 f"cannot restore into '{self.name}': it is not empty",
                 hint="name another database, or pass --overwrite to drop this one first",
             )
-        if exists and request.overwrite:
+        if exists and request.options.overwrite:
             asking.run(f"DROP DATABASE {quoted(database)}")
             exists = False
         if not exists:
@@ -122,7 +122,7 @@ class MysqlTarget(Target):
             asking.run(f"CREATE DATABASE {quoted(database)}{_as_recorded(request.parts)}")
         asking.run(f"USE {quoted(database)}")
         there = _existing(asking, database, request.tables)
-        if there and not request.overwrite:
+        if there and not request.options.overwrite:
             raise TargetNotEmpty(
                 f"cannot restore into '{self.name}': it has {_named(there)}",
                 hint="name another database, or pass --overwrite to drop these tables first",
@@ -146,7 +146,7 @@ class MysqlTarget(Target):
             and relation not in loading.without_rows
         }
         found = RowCounts(self._address, wanted).found(workers=request.workers)
-        if not request.keep_going:
+        if not request.options.keep_going:
             try:
                 require_equal(self.name, found)
             except RestoreFailed as error:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from holdfast.model.backup import Part, PartKind, Relation
-from holdfast.model.errors import RestoreFailed, Unsupported, VerifyFailed
+from holdfast.model.errors import RestoreFailed, VerifyFailed
 from holdfast.model.part_details import Details
 from holdfast.model.restore import FailedObject, Proven, Restored
+from holdfast.ports.target import Way
 from holdfast.runtime import events
 from holdfast.sources.failed_objects import hinted
 from holdfast.sources.postgres.dump import pg_dump_archive, pg_restore
@@ -37,8 +38,13 @@ class ArchiveRestore(DatabaseRestore):
     """pg_dump counts no rows, so nothing can be counted against: that every byte is the one that
     was stored, and that the tool met no error, is the proof."""
 
+    way_of_rows = Way.ROWS_OF_DUMP
+
+    @property
+    def way(self) -> Way:
+        return Way.PLAIN_DUMP if self._form == pg_dump_archive.PLAIN else Way.DUMP
+
     def require_possible(self) -> None:
-        self._refuse_what_plain_sql_cannot()
         self._wanted()
 
     def bring(self, login: Login) -> Brought:
@@ -50,18 +56,13 @@ class ArchiveRestore(DatabaseRestore):
         return Brought(unloaded=unloaded)
 
     def bring_rows(self) -> Restored:
-        if self.request.overwrite:
-            raise Unsupported(
-                "cannot replace rows: a backup of engine tools only adds them",
-                hint="empty the tables first, or restore into a new database",
-            )
         wanted = self._wanted()
         self._require_empty(wanted or pg_dump_archive.tables_in(self._part))
         pg_restore = self._pg_restore(self.login)
         # One transaction is one session, whatever the number of workers.
         with self._at_hand(workers=1) as at_hand:
             options = ["--single-transaction", "--data-only"]
-            if not self.request.triggers:
+            if not self.request.options.triggers:
                 options.append("--disable-triggers")
             chosen = ""
             if wanted:
@@ -73,7 +74,7 @@ class ArchiveRestore(DatabaseRestore):
 
     def _from_plain_sql(self, login: Login) -> tuple[FailedObject, ...]:
         with self.context.stored.proven(self._part) as proven:
-            if not self.request.keep_going:
+            if not self.request.options.keep_going:
                 self._by_psql(proven, login)
                 return ()
             with login.session() as session:
@@ -95,7 +96,7 @@ class ArchiveRestore(DatabaseRestore):
             if wanted := self._wanted():
                 listed = pg_restore.contents(at_hand)
                 chosen = with_rows_of(listed, {table.oid for table in wanted})
-            if self.request.keep_going:
+            if self.request.options.keep_going:
                 return self._part_by_part(pg_restore, at_hand, chosen)
             for sections in _SECTIONS if at_hand.workers > 1 else ((),):
                 options = [*self._rights(), *(f"--section={section}" for section in sections)]
@@ -127,22 +128,6 @@ class ArchiveRestore(DatabaseRestore):
             events.info("pg_restore reads the dump", workers=at_hand.workers, reason=at_hand.reason)
             yield at_hand
 
-    def _refuse_what_plain_sql_cannot(self) -> None:
-        request = self.request
-        for asked, what in (
-            (bool(request.tables), "single tables"),
-            (request.data_only, "rows alone"),
-            (not request.owners, "everything but owners"),
-            (not request.privileges, "everything but privileges"),
-            (not request.tablespaces, "everything but tablespaces"),
-        ):
-            if asked and self._form == pg_dump_archive.PLAIN:
-                raise Unsupported(
-                    f"cannot restore {what} from '{self._part.name}': a dump in plain SQL comes"
-                    " back whole",
-                    hint="restore all of it into a new database, and copy from there",
-                )
-
     def _require_empty(self, tables: Sequence[Listed]) -> None:
         with self.login.session() as session:
             for table in tables:
@@ -173,9 +158,9 @@ class ArchiveRestore(DatabaseRestore):
         return [
             option
             for option, is_wanted in (
-                ("--no-owner", request.owners),
-                ("--no-privileges", request.privileges),
-                ("--no-tablespaces", request.tablespaces),
+                ("--no-owner", request.options.owners),
+                ("--no-privileges", request.options.privileges),
+                ("--no-tablespaces", request.options.tablespaces),
             )
             if not is_wanted
         ]

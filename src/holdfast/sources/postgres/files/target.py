@@ -21,7 +21,7 @@ from holdfast.model.stored_json import as_text
 from holdfast.model.wal import WalKind, WalName
 from holdfast.model.wal_records import PAGE_BYTES
 from holdfast.ports.run import Progress
-from holdfast.ports.target import RestoreRequest, Target
+from holdfast.ports.target import RestoreRequest, Target, Way
 from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.files import PASSABLE_FOLDER, make_folder
 from holdfast.runtime.process import output_of
@@ -158,7 +158,7 @@ class DirectoryTarget(Target):
         return f"file://{self.folder}"
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
-        _require_files(request)
+        request.require_obeyed(Way.CLUSTER, into=self.name)
         if request.earlier:
             self._combine(request, stored, progress)
         else:
@@ -261,15 +261,6 @@ def _before_control(parts: Sequence[Part], vanished: Collection[str]) -> list[Pa
         for part in parts
         if "inside" not in part.details and part.details.get("path") not in left_out
     ]
-
-
-def _require_files(request: RestoreRequest) -> None:
-    """Raises `Unsupported` for what a cluster's files cannot do."""
-    if request.tables or request.data_only or request.globals or request.overwrite:
-        raise Unsupported(
-            "cannot restore a part of a cluster, nor write over one: its files belong together",
-            hint="restore all of it into an empty folder, start a server there, and copy from it",
-        )
 
 
 def _require_all_pieces(parts: Sequence[Part]) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.restore import Restored
+from holdfast.ports.target import Way
 from holdfast.sources.postgres.restore import (
     existing_tables,
     final_checks,
@@ -31,6 +32,9 @@ from holdfast.sources.postgres.server.table_part import TablePart
 
 class BuiltInRestore(DatabaseRestore):
     """Every table that is loaded is counted, and held against its checksum where it has one."""
+
+    way = Way.ROWS
+    way_of_rows = Way.STANDING_TABLES
 
     def require_possible(self) -> None:
         selection.data_parts(self.request)
@@ -61,7 +65,7 @@ class BuiltInRestore(DatabaseRestore):
                     session,
                     table.load_through or table.relation,
                     into=self.login.described,
-                    may_hold_rows=self.request.overwrite or not table.owns_every_row,
+                    may_hold_rows=self.request.options.overwrite or not table.owns_every_row,
                     hint="restore into a new database, or pass --overwrite to replace its rows",
                 )
         with self._rows_in(self.login) as rows_in, self.login.session() as session:
@@ -69,11 +73,11 @@ class BuiltInRestore(DatabaseRestore):
                 rows_in=rows_in,
                 login=self.login,
                 pieces=self._pieces(),
-                replaces=self.request.overwrite,
+                replaces=self.request.options.overwrite,
                 check=check,
             )
             notes = standing.run(session)
-        if self.request.data_only and not self.request.tables:
+        if self.request.options.data_only and not self.request.tables:
             self.definitions.carry_out(PartKind.SEQUENCES, self.login)
             self._large_objects(self.login)
         return Restored(

@@ -83,7 +83,7 @@ class DefinitionParts:
 
     def restore_globals(self, server: Cluster, maintenance: Login) -> None:
         """Where they are wanted, what is missing of them on the server."""
-        if not self.context.request.globals:
+        if not self.context.request.options.globals:
             return
         for part in selection.of_kind(self.context.request.parts, PartKind.GLOBALS):
             with self.context.stored.proven(part) as proven:
@@ -102,7 +102,7 @@ class DefinitionParts:
             definer = Definer(session, self.context.failed, unnamed=UNNAMED)
             with nullcontext() if self.context.failed.keep_going else session.transaction():
                 definer.run(each for each in found if not _is_of_tablespace(each))
-            if self.context.request.tablespaces:
+            if self.context.request.options.tablespaces:
                 definer.run(each for each in found if _is_of_tablespace(each))
 
     def rehearse(self, kind: PartKind, login: Login) -> None:
@@ -128,9 +128,9 @@ class DefinitionParts:
         with self.context.stored.proven(part) as proven:
             yield sql_text.permitted(
                 sql_text.statements(proven.text()),
-                owners=self.context.request.owners,
-                privileges=self.context.request.privileges,
-                tablespaces=self.context.request.tablespaces,
+                owners=self.context.request.options.owners,
+                privileges=self.context.request.options.privileges,
+                tablespaces=self.context.request.options.tablespaces,
             )
 
     def carry_out_post_data(self, login: Login) -> None:

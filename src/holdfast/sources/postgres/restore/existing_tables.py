@@ -77,7 +77,7 @@ class ExistingTables:
         return (*self._unchecked(connection, keys), *_told(self.check.wrong))
 
     def _bring_all(self, connection: psycopg.Connection, keys: Sequence[ForeignKey]) -> None:
-        if not self.rows_in.context.request.triggers:
+        if not self.rows_in.context.request.options.triggers:
             connection.execute(NO_TRIGGERS)
         others = UnchosenTables(connection, self._chosen(connection))
         order = other_tables.order(self._tables, keys)
@@ -97,7 +97,9 @@ class ExistingTables:
 
     def _may_differ(self, table: RestoredTable) -> bool:
         """Triggers may change what comes in, and others may have added rows by now."""
-        return self.rows_in.context.request.triggers or table.rows_found > table.rows_expected
+        return (
+            self.rows_in.context.request.options.triggers or table.rows_found > table.rows_expected
+        )
 
     @property
     def _tables(self) -> list[Relation]:
@@ -121,7 +123,7 @@ class ExistingTables:
         self, connection: psycopg.Connection, order: Order, keys: Sequence[ForeignKey]
     ) -> list[ForeignKey]:
         """Keys within a circle, and where rows are replaced those of whoever refers to them."""
-        if not self.rows_in.context.request.triggers:
+        if not self.rows_in.context.request.options.triggers:
             return []
         of_others = [
             key for key in self._of_others(keys) if self.replaces and key.has_rows(connection)
@@ -199,7 +201,7 @@ class ExistingTables:
         self, connection: psycopg.Connection, keys: Sequence[ForeignKey]
     ) -> tuple[str, ...]:
         """Without triggers no key is checked: what refers to nothing now is told."""
-        if self.rows_in.context.request.triggers:
+        if self.rows_in.context.request.options.triggers:
             return ()
         tables = set(self._tables)
         touched = [key for key in keys if (key.tables | key.others) & tables]

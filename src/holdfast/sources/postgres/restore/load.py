@@ -71,7 +71,7 @@ class Loader:
     ) -> None:
         self._login = login
         self._rows_in = rows_in
-        self._keeps_going = rows_in.context.request.keep_going
+        self._keeps_going = rows_in.context.request.options.keep_going
         self._without = without
         self._lock = threading.Lock()
         self.unloaded: list[Unloaded] = []

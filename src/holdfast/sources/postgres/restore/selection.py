@@ -82,7 +82,7 @@ def creation_options(request: RestoreRequest) -> dict[str, str]:
     provider = found.get(PROVIDER)
     if details and (found.keys() - OPTIONS or provider not in (None, *PROVIDERS.values())):
         raise details.wrong(CREATION)
-    if not request.tablespaces:
+    if not request.options.tablespaces:
         return {option: value for option, value in found.items() if option != SPACE}
     return found
 

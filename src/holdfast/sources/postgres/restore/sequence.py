@@ -15,7 +15,7 @@ from pathlib import Path
 from holdfast.model.backup import PartKind
 from holdfast.model.errors import Unsupported
 from holdfast.model.restore import FailedObject, Restored, RestoredTable
-from holdfast.ports.target import RestoreRequest
+from holdfast.ports.target import RestoreRequest, Way
 from holdfast.sources.postgres.restore import definitions, selection
 from holdfast.sources.postgres.restore.definition_parts import DefinitionParts
 from holdfast.sources.postgres.restore.definitions import PREAMBLE
@@ -55,6 +55,16 @@ class DatabaseRestore(ABC):
     def request(self) -> RestoreRequest:
         return self.context.request
 
+    @property
+    @abstractmethod
+    def way(self) -> Way:
+        """Which options it obeys."""
+
+    @property
+    @abstractmethod
+    def way_of_rows(self) -> Way:
+        """Which of them `bring_rows` obeys."""
+
     @abstractmethod
     def require_possible(self) -> None:
         """Refuse what this backup cannot bring back, before anything is dropped or half filled."""
@@ -71,18 +81,19 @@ class DatabaseRestore(ABC):
     def run(self) -> Restored:
         """Raises what `ports.target.Target.restore` raises."""
         request = self.request
+        request.require_obeyed(self.way, into=self.login.described)
         self.require_possible()
         creation = selection.creation_options(request)
         with connected(self.login, beside=self.login.database) as (server, maintenance):
             self._require_version(server)
-            if request.data_only or (request.tables and content(server, self.login)):
-                self._require_all_or_none()
+            if request.options.data_only or (request.tables and content(server, self.login)):
+                request.require_obeyed(self.way_of_rows, into=self.login.described)
                 return self.bring_rows()
             with staged(
                 server,
                 self.login,
                 creation,
-                overwrite=request.overwrite,
+                overwrite=request.options.overwrite,
                 before=lambda: self.definitions.restore_globals(server, maintenance),
             ) as login:
                 return self._everything(login)
@@ -92,7 +103,7 @@ class DatabaseRestore(ABC):
         out, so they are tried first, and taken back."""
         # Nobody else is in a new database: whoever waits for a lock waits for one of us.
         hasty, request = login.hasty.patient, self.request
-        if not request.keep_going:
+        if not request.options.keep_going:
             self.definitions.rehearse(PartKind.GRANTS, hasty)
         brought = self.bring(hasty)
         with hasty.session() as session:
@@ -114,14 +125,6 @@ class DatabaseRestore(ABC):
             return ()
         with login.session() as session:
             return definitions.tried_again(session, failed, path=self.definitions.usual_path())
-
-    def _require_all_or_none(self) -> None:
-        """Rows for tables that stand come in one transaction, which nothing may be left out of."""
-        if self.request.keep_going:
-            raise Unsupported(
-                "cannot keep going with rows for tables that stand: all of them come, or none",
-                hint="leave --keep-going out, or restore into a new database and copy from there",
-            )
 
     def _require_version(self, server: Cluster) -> None:
         made_by = selection.server_version(self.request) // 10000

@@ -22,7 +22,7 @@ from holdfast.model.errors import (
     VerifyFailed,
 )
 from holdfast.model.restore import Restored
-from holdfast.ports.target import RestoreRequest
+from holdfast.ports.target import RestoreOptions, RestoreRequest
 from holdfast.sources.postgres.files.target import DirectoryTarget
 from tests.fakes.progress import FakeProgress
 from tests.fakes.stored import FakeStored
@@ -381,8 +381,8 @@ def test_a_part_of_a_cluster_is_never_restored(tmp_path: Path) -> None:
     goods = Relation(schema="public", name="goods")
     for request in (
         RestoreRequest(parts=tuple(store.parts), tables=(goods,)),
-        RestoreRequest(parts=tuple(store.parts), overwrite=True),
-        RestoreRequest(parts=tuple(store.parts), data_only=True),
+        RestoreRequest(parts=tuple(store.parts), options=RestoreOptions(overwrite=True)),
+        RestoreRequest(parts=tuple(store.parts), options=RestoreOptions(data_only=True)),
     ):
         with pytest.raises(Unsupported, match="its files belong together"):
             DirectoryTarget(f"file://{tmp_path}/data").restore(

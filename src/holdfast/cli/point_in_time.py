@@ -1,11 +1,12 @@
-"""The options of `holdfast restore` that bring a cluster to a point in time, and start it."""
+"""`holdfast restore` to a point in time: its options, and the recovery that they ask for."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +18,15 @@ from holdfast.cli.context import Session
 from holdfast.cli.options import duration_option, grouped
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import Unsupported
-from holdfast.model.recovery import Action, Reached, Recovery, RecoveryTarget, moment_of
+from holdfast.model.recovery import (
+    ASIDE,
+    Action,
+    Reached,
+    Recovery,
+    RecoveryTarget,
+    ServerStarter,
+    moment_of,
+)
 from holdfast.model.wal import Position
 from holdfast.operations.restore.recovery import WayAhead, require_reachable
 from holdfast.operations.wal.list import CLUSTER
@@ -107,70 +116,110 @@ recoverable = grouped(asked, name="recovery")
 """Give a command these options; it gets what they say as `recovery`."""
 
 
-def planned(
-    session: Session, manifest: Manifest, to: str, wanted: Asked, identity: Path | None
-) -> tuple[Recovery | None, list[str]]:
-    """The recovery that is asked for, once it is known to lead there, and what may be in its way;
-    raises `TargetOutOfReach`, `TargetNotEmpty`, `Unsupported`."""
-    from holdfast.runtime import clock
-    from holdfast.wiring import wal as wiring_wal
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What a cluster is recovered to: as it is planned, and where its server is once it runs.
 
-    if wanted.start:
-        _require_cluster(manifest)
-        wiring_wal.starter(session.settings, manifest.job, to, options=wanted.start_options).check(
-            manifest.server.version
+    `settings` are for the restored cluster; `notes` say what may be in its way.
+    """
+
+    settings: Mapping[str, str] | None = None
+    plan: Recovery | None = None
+    notes: Sequence[str] = ()
+    reached: Reached | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointInTime:
+    """The recovery that is asked for, of a backup that is restored into the folder `to`."""
+
+    session: Session
+    manifest: Manifest
+    to: str
+    asked: Asked
+    identity: Path | None
+
+    def planned(self) -> Recovered:
+        """Once it is known to lead there; raises `TargetOutOfReach`, `TargetNotEmpty`,
+        `Unsupported`."""
+        if self.asked.start:
+            _require_cluster(self.manifest)
+            self._starter().check(self.manifest.server.version)
+        if self.asked.goal is None:
+            return Recovered(settings=ASIDE if self.asked.start else None)
+        from holdfast.wiring import wal as wiring_wal
+
+        spaces = wiring_wal.tablespaces_of(self.to)
+        arguments = self._arguments(_tablespaces(self.asked.goal, spaces))
+        recovery = Recovery(
+            goal=self.asked.goal,
+            value=self.asked.value,
+            timeline=self.asked.timeline,
+            action=self.asked.action,
+            restore_command=wiring_wal.restore_command(_program(), arguments),
         )
-    if wanted.goal is None:
-        return None, []
-    spaces = wiring_wal.tablespaces_of(to)
-    arguments = _arguments(session, manifest, identity, _tablespaces(wanted.goal, spaces))
-    recovery = Recovery(
-        goal=wanted.goal,
-        value=wanted.value,
-        timeline=wanted.timeline,
-        action=wanted.action,
-        restore_command=wiring_wal.restore_command(_program(), arguments),
-    )
-    repository = session.repository(manifest.job)
-    way = require_reachable(repository, manifest, recovery, clock=clock.now)
-    notes = list(way.notes)
-    if way.wal is not None and spaces is None:
-        ahead = WayAhead(
-            repository=repository,
-            manifest=manifest,
-            recovery=recovery,
-            wal=way.wal,
-            path=way.path,
-            identities=session.identities(identity),
+        notes = self._notes(recovery, is_renamed=spaces is not None)
+        return Recovered(settings=recovery.settings, plan=recovery, notes=notes)
+
+    def _notes(self, recovery: Recovery, *, is_renamed: bool) -> list[str]:
+        from holdfast.runtime import clock
+
+        repository = self.session.repository(self.manifest.job)
+        way = require_reachable(repository, self.manifest, recovery, clock=clock.now)
+        notes = list(way.notes)
+        if way.wal is not None and not is_renamed:
+            ahead = WayAhead(
+                repository=repository,
+                manifest=self.manifest,
+                recovery=recovery,
+                wal=way.wal,
+                path=way.path,
+                identities=self.session.identities(self.identity),
+            )
+            notes += ahead.require_free_folders(must_be_there=self.asked.start)
+        return notes
+
+    def started(self, planned: Recovered, *, is_quiet: bool) -> Recovered:
+        """With a server started on the restored folder, where one is asked for."""
+        if not self.asked.start:
+            return planned
+
+        def tell(doing: str) -> None:
+            if is_quiet:
+                events.info("starting", doing=doing)
+            else:
+                self.session.say(doing)
+
+        reached = self._starter().start(
+            planned.plan,
+            cluster=self._cluster,
+            within=self.asked.start_timeout,
+            tell=tell,
         )
-        notes += ahead.require_free_folders(must_be_there=wanted.start)
-    return recovery, notes
+        return replace(planned, reached=reached)
 
+    def _starter(self) -> ServerStarter:
+        from holdfast.wiring import wal as wiring_wal
 
-def started(
-    session: Session,
-    manifest: Manifest,
-    to: str,
-    wanted: Asked,
-    recovery: Recovery | None,
-    *,
-    is_quiet: bool,
-) -> Reached | None:
-    """Where the server is that was started on the restored folder, where one was asked for."""
-    if not wanted.start:
-        return None
-    from holdfast.wiring import wal as wiring_wal
+        return wiring_wal.starter(
+            self.session.settings, self.manifest.job, self.to, options=self.asked.start_options
+        )
 
-    def tell(doing: str) -> None:
-        if is_quiet:
-            events.info("starting", doing=doing)
-        else:
-            session.say(doing)
+    @property
+    def _cluster(self) -> str:
+        return self.manifest.proof.get(CLUSTER, "")
 
-    starter = wiring_wal.starter(session.settings, manifest.job, to, options=wanted.start_options)
-    return starter.start(
-        recovery, cluster=manifest.proof.get(CLUSTER, ""), within=wanted.start_timeout, tell=tell
-    )
+    def _arguments(self, tablespaces: str) -> list[str]:
+        from holdfast.wiring.keys import identity_file
+
+        before = ["--config", str(self.session.config.absolute())]
+        if self.session.chosen_repository:
+            before += ["--repository", self.session.chosen_repository]
+        after = ["--cluster", self._cluster, "--tablespaces", tablespaces]
+        key = self.identity or identity_file()
+        if self.manifest.recipients and key is not None:
+            after += ["--identity", str(key.absolute())]
+        return [*before, "wal", "get", self.manifest.job, *after]
 
 
 def _require_cluster(manifest: Manifest) -> None:
@@ -215,18 +264,3 @@ def _tablespaces(goal: RecoveryTarget, named: Path | None) -> str:
         return str(named)
     # Without a target a recovery that ends early would look like one that is complete.
     return WhenInUse.REFUSE.value if goal is RecoveryTarget.LATEST else WhenInUse.END.value
-
-
-def _arguments(
-    session: Session, manifest: Manifest, identity: Path | None, tablespaces: str
-) -> list[str]:
-    from holdfast.wiring.keys import identity_file
-
-    before = ["--config", str(session.config.absolute())]
-    if session.chosen_repository:
-        before += ["--repository", session.chosen_repository]
-    after = ["--cluster", manifest.proof.get(CLUSTER, ""), "--tablespaces", tablespaces]
-    key = identity or identity_file()
-    if manifest.recipients and key is not None:
-        after += ["--identity", str(key.absolute())]
-    return [*before, "wal", "get", manifest.job, *after]
