@@ -49,6 +49,8 @@ def test_pre_commit_runs_a_hook_without_any_network(tmp_path: Path) -> None:
     environment = os.environ | {
         "HOME": str(tmp_path),
         "PRE_COMMIT_HOME": str(tmp_path / "pre-commit"),
+        # Unit tests, in the same run, are shown few programs of the host.
+        "PATH": os.defpath,
         "RUFF_NO_CACHE": "true",
         **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9"),
     }
