@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from holdfast.model.errors import HoldfastError
@@ -21,12 +22,14 @@ class Retries:
         self._attempts = attempts
         self.count = 0
 
-    def trying(self, act: Callable[[], Answer], *, on: type[HoldfastError], what: str) -> Answer:
-        """`act`, again after an `on`, with waits that double; the last error is raised."""
+    def attempts(
+        self, *, on: type[HoldfastError], what: str
+    ) -> Iterator[AbstractContextManager[object]]:
+        """A block for each try, again after an `on`, with waits that double: `for attempt in
+        retries.attempts(...): with attempt: ...`; the last error is raised."""
         # Loaded where it is used: a short command has no time to lose.
         import stamina
 
-        answers: list[Answer] = []
         for attempt in stamina.retry_context(
             on=on,
             attempts=self._attempts,
@@ -34,9 +37,15 @@ class Retries:
             wait_initial=FIRST_WAIT_SECONDS,
             wait_max=LONGEST_WAIT_SECONDS,
         ):
+            if attempt.num > 1:
+                self.count += 1
+                events.warning("trying_again", what=what, attempt=attempt.num)
+            yield attempt
+
+    def trying(self, act: Callable[[], Answer], *, on: type[HoldfastError], what: str) -> Answer:
+        """The same for a function: what it answered in the end."""
+        answer: Answer
+        for attempt in self.attempts(on=on, what=what):
             with attempt:
-                if attempt.num > 1:
-                    self.count += 1
-                    events.warning("trying_again", what=what, attempt=attempt.num)
-                answers.append(act())
-        return answers[-1]
+                answer = act()
+        return answer

@@ -18,6 +18,7 @@ from holdfast.ports.sessions import HeldKind
 from holdfast.repositories.local import LocalRepository
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.options import Options
+from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.wiring import jobs as wiring
 from holdfast.wiring import reading
 from holdfast.wiring import sources as wiring_sources
@@ -215,3 +216,21 @@ def test_a_target_that_cannot_be_read_is_not_repeated_with_its_password() -> Non
     with pytest.raises(Unsupported) as caught:
         wiring_sources.target_for("PGPASSWORD=s3cret", kind="postgres", password_file=None)
     assert "s3cret" not in caught.value.message
+
+
+def test_a_chunk_size_of_one_run_reaches_its_source_and_leaves_the_settings_alone(
+    settings: Settings,
+) -> None:
+    job = wiring.job_settings(settings, "shop")
+    before = job.model_dump()
+    source = wiring_sources.source_of(job, wiring_sources.SourceOptions(chunk_bytes=4096))
+    assert isinstance(source, PostgresSource)
+    assert source.chunk_bytes == 4096
+    assert job.model_dump() == before
+
+
+@pytest.mark.parametrize("name", ["artefacts", "cluster", "stock"])
+def test_a_chunk_size_is_refused_where_no_table_is_split(settings: Settings, name: str) -> None:
+    job = wiring.job_settings(settings, name)
+    with pytest.raises(Unsupported, match="at a size of your choice"):
+        wiring_sources.source_of(job, wiring_sources.SourceOptions(chunk_bytes=4096))

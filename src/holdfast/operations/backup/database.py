@@ -311,19 +311,7 @@ def _stored(taking: Attempt, plan: PartPlan, *, snapshot: Snapshot, reusable: Re
         key = taking.key_of(plan)
         part = reusable.part_for(plan, key, advance=taking.advance)
         if part is None:
-            free = reusable.free_key(key)
-            part = taking.recoveries.trying(
-                lambda: store_part(
-                    snapshot,
-                    plan,
-                    into=context.repository,
-                    key=free,
-                    form=context.job.form,
-                    advance=taking.advance,
-                ),
-                on=RepositoryUnreachable,
-                what=f"storing '{plan.name}'",
-            )
+            part = _put(taking, snapshot, plan, key=reusable.free_key(key))
     except BaseException:
         with taking.lock:
             taking.failed_at = taking.failed_at or plan
@@ -337,6 +325,24 @@ def _stored(taking: Attempt, plan: PartPlan, *, snapshot: Snapshot, reusable: Re
     context.progress.part_done(part.name)
     tell_stored(part)
     reached("part-stored")
+    return part
+
+
+def _put(taking: Attempt, snapshot: Snapshot, plan: PartPlan, *, key: str) -> Part:
+    """Again where the store did not answer: a part is read anew."""
+    part: Part
+    for attempt in taking.recoveries.attempts(
+        on=RepositoryUnreachable, what=f"storing '{plan.name}'"
+    ):
+        with attempt:
+            part = store_part(
+                snapshot,
+                plan,
+                into=taking.context.repository,
+                key=key,
+                form=taking.context.job.form,
+                advance=taking.advance,
+            )
     return part
 
 
