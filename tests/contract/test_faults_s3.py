@@ -234,7 +234,7 @@ def test_a_bucket_whose_versions_let_it_replace_is_found_by_the_check(
     versioned = replace(bucket, name="versioned")
     versioned.requests().ask("PUT", "", {})
     configuration = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
-    versioned.requests().ask("PUT", "", {"versioning": ""}, configuration)
+    versioned.requests().ask("PUT", "", {"versioning": ""}, content=configuration)
     store = versioned.repository(prefix=tmp_path.name)
     store.put("job/x", [b"one"])
     try:

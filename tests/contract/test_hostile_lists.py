@@ -44,7 +44,11 @@ Put = Callable[[str], object]
 def s3(request: pytest.FixtureRequest, prefix: str) -> tuple[Repository, Put, list[str]]:
     bucket: S3Bucket = request.getfixturevalue("bucket")
     requests = bucket.requests()
-    return bucket.repository(prefix=prefix), lambda key: requests.ask("PUT", key, {}, b"odd"), ODD
+    return (
+        bucket.repository(prefix=prefix),
+        lambda key: requests.ask("PUT", key, {}, content=b"odd"),
+        ODD,
+    )
 
 
 def azure(request: pytest.FixtureRequest, prefix: str) -> tuple[Repository, Put, list[str]]:

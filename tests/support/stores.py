@@ -56,7 +56,7 @@ class S3Bucket:
             },
         ]
         policy = {"Version": "2012-10-17", "Statement": statements}
-        self.requests().ask("PUT", "", {"policy": ""}, json.dumps(policy).encode())
+        self.requests().ask("PUT", "", {"policy": ""}, content=json.dumps(policy).encode())
 
     def repository(
         self,

@@ -8,8 +8,15 @@ import typer
 
 from holdfast.cli.context import JobName, JsonOption, Session, acting_session_of, print_document
 from holdfast.cli.options import ChunkSize
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import BACKUP_COLUMNS, backup_row, metered, table_of
+from holdfast.cli.render import (
+    BACKUP_COLUMNS,
+    Document,
+    backup_row,
+    metered,
+    of_backup,
+    of_error,
+    table_of,
+)
 from holdfast.model.backup import Manifest
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import RunReport
@@ -66,7 +73,7 @@ def backup(
     for manifest in report.manifests:
         _tell(manifest)
     if as_json:
-        print_document("backup", documents.of_run_report(report))
+        print_document("backup", _document(report))
     else:
         _show(session, report)
     if report.error is not None:
@@ -101,3 +108,16 @@ def _show(session: Session, report: RunReport) -> None:
     if report.without and report.error is not None:
         session.say(f"failed: {report.error.message}")
         session.say(f"hint: {report.error.hint}")
+
+
+def _document(report: RunReport) -> Document:
+    """The backups of one run; of a job with one database its own fields too."""
+    only = of_backup(report.manifest.summary) if len(report.manifests) == 1 else {}
+    return {
+        **only,
+        "job": report.job,
+        "run_id": report.run_id,
+        "backups": [of_backup(manifest.summary) for manifest in report.manifests],
+        "failed": [{"database": each.database, **of_error(each.error)} for each in report.failures],
+        "without": [{"repository": each.name, **of_error(each.error)} for each in report.without],
+    }

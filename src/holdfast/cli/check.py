@@ -5,8 +5,7 @@ from __future__ import annotations
 import typer
 
 from holdfast.cli.context import JsonOption, Session, SomeJob, acting_session_of, print_document
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import table_of
+from holdfast.cli.render import Document, table_of
 from holdfast.model.errors import HoldfastError
 from holdfast.operations.status import CheckReport
 from holdfast.operations.status import check as check_job
@@ -27,7 +26,7 @@ def check(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = 
     reports = [_checked(session, name) for name in session.jobs(job)]
     exit_code = next((report.exit_code for report in reports if report.exit_code), 0)
     if as_json:
-        jobs = [documents.of_check(report) for report in reports]
+        jobs = [_document(report) for report in reports]
         print_document("check", {"exit_code": exit_code, "jobs": jobs})
     else:
         rows = [
@@ -57,3 +56,19 @@ def _checked(session: Session, job: str) -> CheckReport:
 def _said(found: Finding) -> str:
     said = found.problem or found.detail
     return f"{said}\nhint: {found.hint}" if found.hint else said
+
+
+def _document(report: CheckReport) -> Document:
+    return {
+        "job": report.job,
+        "exit_code": report.exit_code,
+        "findings": [
+            {
+                "subject": finding.subject,
+                "detail": finding.detail,
+                "problem": finding.problem,
+                "hint": finding.hint,
+            }
+            for finding in report.findings
+        ],
+    }

@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import metered, size, table_of
-from holdfast.operations.copy.backups import CopiedBackup
+from holdfast.cli.render import Document, metered, size, table_of
+from holdfast.operations.copy.backups import CopiedBackup, CopyReport
 from holdfast.operations.copy.backups import copy as copy_job
 
 To = Annotated[str, typer.Option("--to", metavar="NAME", help="A repository of the configuration.")]
@@ -30,7 +29,7 @@ def copy(context: typer.Context, job: JobName, *, to: To, as_json: JsonOption = 
     with metered(f"copy {job} to {to}") as meter:
         report = copy_job(job, job_context, meter)
     if as_json:
-        print_document("copy", {"to": to, **documents.of_copy(report)})
+        print_document("copy", {"to": to, **_document(report)})
     else:
         rows = [(each.backup_id, _outcome(each), size(each.sent_bytes)) for each in report.backups]
         session.show(table_of(("BACKUP", "OUTCOME", "SENT"), rows))
@@ -47,3 +46,24 @@ def _outcome(backup: CopiedBackup) -> str:
         return "was there already"
     resumed = f", {backup.found} found from before" if backup.found else ""
     return f"copied{resumed}"
+
+
+def _document(report: CopyReport) -> Document:
+    return {
+        "job": report.job,
+        "exit_code": report.exit_code,
+        "backups": [
+            {
+                "backup": each.backup_id,
+                "was_there": each.was_there,
+                "sent": each.sent,
+                "sent_bytes": each.sent_bytes,
+                "found": each.found,
+                "replaced": each.replaced,
+                "problem": each.problem,
+                "exit_code": each.exit_code,
+            }
+            for each in report.backups
+        ],
+        "swept": list(report.swept),
+    }

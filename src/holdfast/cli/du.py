@@ -14,8 +14,7 @@ from holdfast.cli.context import (
     print_document,
     session_of,
 )
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import size, table_of
+from holdfast.cli.render import Document, of_unseen, size, table_of
 from holdfast.operations.usage import JobUsage
 
 
@@ -31,8 +30,8 @@ def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = Fal
     found = [(name, each) for name, jobs in used.items() for each in jobs]
     session.require_known(job, holds_something=bool(found))
     if as_json:
-        jobs = [documents.of_usage(each, name) for name, each in found]
-        print_document("du", {"jobs": jobs} | documents.of_unseen(unseen))
+        jobs = [_document(each, name) for name, each in found]
+        print_document("du", {"jobs": jobs} | of_unseen(unseen))
     else:
         _show_usage(session, found)
         session.tell_unseen(unseen)
@@ -55,3 +54,17 @@ def _show_usage(session: Session, found: Sequence[tuple[str, JobUsage]]) -> None
     ]
     columns = ("JOB", "BACKUPS", "DATA", "VALUES", "WAL", "UNFINISHED", "SIZE", "REPOSITORY")
     session.show(table_of(columns, rows))
+
+
+def _document(usage: JobUsage, repository: str) -> Document:
+    return {
+        "job": usage.job,
+        "repository": repository,
+        "backups": usage.backups,
+        "backup_bytes": usage.backup_bytes,
+        "blob_bytes": usage.blob_bytes,
+        "wal_bytes": usage.wal_bytes,
+        "unfinished_bytes": usage.unfinished_bytes,
+        "bytes": usage.size_bytes,
+        "objects": usage.objects,
+    }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import typer
-from rich.table import Table
 
+from holdfast.catalog.manifest import Failure
 from holdfast.catalog.manifest_index import Overview
 from holdfast.cli.context import (
     JsonOption,
@@ -16,9 +17,20 @@ from holdfast.cli.context import (
     print_document,
     session_of,
 )
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import BACKUP_COLUMNS, backup_row, table_of
+from holdfast.cli.render import (
+    BACKUP_COLUMNS,
+    Document,
+    backup_row,
+    moment,
+    of_backup,
+    of_damaged,
+    of_unseen,
+    table_of,
+)
 from holdfast.model.backup import Summary
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def list_backups(
@@ -38,7 +50,7 @@ def list_backups(
     held = any(each.summaries or each.damaged or each.failures for each in found.values())
     session.require_known(job, holds_something=held)
     if as_json:
-        print_document("list", documents.of_list(found) | documents.of_unseen(unseen))
+        print_document("list", _document(found) | of_unseen(unseen))
     else:
         _show_list(session, found)
         session.tell_unseen(unseen)
@@ -75,3 +87,33 @@ def _tell_bad(session: Session, overview: Overview) -> None:
         session.say(f"failed: {failed.backup_id}{where}: {failed.error}{kept}")
     for broken in overview.damaged:
         session.say(f"damaged: {broken.backup_id}: {broken.problem}")
+
+
+def _document(overviews: Mapping[str, Overview]) -> Document:
+    """What several repositories hold, newest first, by their names."""
+    summaries = [(name, each) for name, found in overviews.items() for each in found.summaries]
+    summaries.sort(key=lambda named: named[1].snapshot_at, reverse=True)
+    failures = [each for found in overviews.values() for each in found.failures]
+    damaged = tuple(each for found in overviews.values() for each in found.damaged)
+    return {
+        "backups": [{**of_backup(each), "repository": name} for name, each in summaries],
+        "failed": _of_failures(failures),
+        "damaged": of_damaged(damaged),
+    }
+
+
+def _of_failures(failures: Sequence[Failure]) -> list[Document]:
+    return [
+        {
+            "backup": each.backup_id,
+            "database": each.database,
+            "failed_at": moment(each.failed_at),
+            "part": each.part or None,
+            "table": each.relation or None,
+            "error": each.error,
+            "hint": each.hint or None,
+            "exit_code": each.exit_code,
+            "parts_kept": each.parts_kept,
+        }
+        for each in failures
+    ]

@@ -8,8 +8,15 @@ import typer
 
 from holdfast.cli.context import JobName, JsonOption, print_document, session_of
 from holdfast.cli.options import ChunkSize
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import encryption_line, size, span, table_of
+from holdfast.cli.render import (
+    Document,
+    encryption_line,
+    of_relation,
+    of_server,
+    size,
+    span,
+    table_of,
+)
 from holdfast.operations.backup.plan import PlanReport
 from holdfast.operations.backup.plan import plan as make_plan
 
@@ -34,7 +41,7 @@ def plan(
     chosen = session.chosen_repository
     reports = make_plan(plan_context(session.settings, job, chunk_bytes=chunk_size, chosen=chosen))
     if as_json:
-        print_document("plan", documents.of_plans(reports))
+        print_document("plan", _document(reports))
         return
     for report in reports:
         rows = [
@@ -73,3 +80,41 @@ def _summary(report: PlanReport) -> list[str]:
         f"room         {size(report.free_bytes)} free in the repository",
         *(f"note         {note}" for note in (*report.source.notes, *report.job.notes)),
     ]
+
+
+def _document(reports: list[PlanReport]) -> Document:
+    """Of a job with several databases one below the other, else the one itself."""
+    if len(reports) == 1:
+        return _of_plan(reports[0])
+    return {"databases": [_of_plan(report) for report in reports]}
+
+
+def _of_plan(report: PlanReport) -> Document:
+    source = report.source
+    return {
+        "job": report.job.name,
+        "server": of_server(source.server),
+        "consistency": source.consistency.value,
+        "compression": {"codec": report.job.form.codec.value, "level": report.job.form.level},
+        "encryption": report.job.form.encryption,
+        "recipients": list(report.job.form.recipients),
+        "workers": report.budget.slots,
+        "budget": {"decided_by": report.budget.decided_by, "allowed": report.budget.allowed},
+        "estimated_bytes": source.estimated_bytes,
+        "estimated_seconds": round(report.seconds_for(source.estimated_bytes), 1),
+        "bytes_per_second": round(report.bytes_per_second),
+        "is_measured": report.is_measured,
+        "free_bytes": report.free_bytes,
+        "tables": [
+            {
+                **of_relation(table.relation),
+                "estimated_bytes": table.estimated_bytes,
+                "estimated_seconds": round(report.seconds_for(table.estimated_bytes), 1),
+                "estimated_rows": table.estimated_rows,
+                "method": table.method,
+                "reason": table.reason,
+            }
+            for table in source.tables
+        ],
+        "notes": [*source.notes, *report.job.notes],
+    }

@@ -16,6 +16,7 @@ import typer
 
 from holdfast.cli.context import Session
 from holdfast.cli.options import duration_option, grouped
+from holdfast.cli.render import Document
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import Unsupported
 from holdfast.model.recovery import (
@@ -127,6 +128,24 @@ class Recovered:
     plan: Recovery | None = None
     notes: Sequence[str] = ()
     reached: Reached | None = None
+
+    @property
+    def document(self) -> Document:
+        """Where the cluster goes on to, and how far a server that was started has come."""
+        plan, reached = self.plan, self.reached
+        if plan is None and reached is None:
+            return {}
+        return {
+            "recovery": {
+                "target": plan.told if plan else None,
+                "timeline": plan.timeline if plan else None,
+                "action": plan.action.value if plan else None,
+                "state": reached.state if reached else None,
+                "lsn": (reached.lsn or None) if reached else None,
+                "log": reached.log if reached else None,
+                "notes": list(self.notes),
+            }
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

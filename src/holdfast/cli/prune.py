@@ -13,10 +13,18 @@ from holdfast.cli.context import (
     print_document,
 )
 from holdfast.cli.options import DryRun
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import size, table_of, time_of
+from holdfast.cli.render import (
+    Document,
+    moment,
+    of_damaged,
+    of_failed_jobs,
+    size,
+    table_of,
+    time_of,
+)
 from holdfast.operations.prune import PruneReport
 from holdfast.operations.prune import prune as prune_job
+from holdfast.operations.wal.prune import PrunedWal
 
 
 def prune(
@@ -46,8 +54,8 @@ def prune(
         ),
     )
     if as_json:
-        jobs = [documents.of_prune(report) for report in reports]
-        content = {"dry_run": dry_run, "jobs": jobs} | documents.of_failed_jobs(errors)
+        jobs = [_document(report) for report in reports]
+        content = {"dry_run": dry_run, "jobs": jobs} | of_failed_jobs(errors)
         print_document("prune", content)
     else:
         for report in reports:
@@ -99,3 +107,36 @@ def _show_wal(session: Session, report: PruneReport) -> None:
             session.say(f"refused by the store: {wal.refused} files of the WAL")
         if wal.unproven:
             session.say(f"left alone: {wal.unproven} files of the WAL whose records are damaged")
+
+
+def _document(report: PruneReport) -> Document:
+    return {
+        "job": report.job,
+        "verdicts": [
+            {
+                "backup": verdict.candidate.backup_id,
+                "taken_at": moment(verdict.candidate.taken_at),
+                "keep": verdict.keep,
+                "because": verdict.because,
+            }
+            for verdict in report.verdicts
+        ],
+        "damaged": of_damaged(report.damaged),
+        "forgotten": [each.backup_id for each in report.forgotten],
+        "refused": [{"backup": each.backup_id, "problem": each.problem} for each in report.refused],
+        "finished": list(report.finished),
+        "wal": [_of_pruned(each) for each in report.wal],
+        "freed_bytes": report.freed_bytes,
+    }
+
+
+def _of_pruned(pruned: PrunedWal) -> Document:
+    return {
+        "cluster": pruned.cluster,
+        "first_kept": pruned.first_kept,
+        "because": pruned.because,
+        "files": pruned.files,
+        "refused": pruned.refused,
+        "unproven": pruned.unproven,
+        "freed_bytes": pruned.freed_bytes,
+    }

@@ -13,8 +13,7 @@ from holdfast.cli.context import (
     print_document,
 )
 from holdfast.cli.options import DryRun
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import size, table_of
+from holdfast.cli.render import Document, of_failed_jobs, size, table_of
 from holdfast.operations.repair import Fate, RepairReport
 from holdfast.operations.repair import repair as repair_job
 
@@ -46,8 +45,8 @@ def repair(
         ),
     )
     if as_json:
-        jobs = [documents.of_repair(report) for report in reports]
-        content = {"dry_run": dry_run, "jobs": jobs} | documents.of_failed_jobs(errors)
+        jobs = [_document(report) for report in reports]
+        content = {"dry_run": dry_run, "jobs": jobs} | of_failed_jobs(errors)
         print_document("repair", content)
     else:
         for report in reports:
@@ -70,3 +69,22 @@ def _show_repair(session: Session, report: RepairReport) -> None:
 
 def _fate(report: RepairReport, fate: Fate) -> str:
     return "would remove" if report.dry_run and fate is Fate.REMOVED else fate.value
+
+
+def _document(report: RepairReport) -> Document:
+    return {
+        "job": report.job,
+        "leftovers": [
+            {
+                "what": each.what,
+                "fate": each.fate.value,
+                "because": each.because,
+                "objects": each.objects,
+                "bytes": each.size_bytes,
+            }
+            for each in report.leftovers
+        ],
+        "unfinished_puts": report.unfinished_puts,
+        "freed_bytes": report.freed_bytes,
+        "exit_code": report.exit_code,
+    }

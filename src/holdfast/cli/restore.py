@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +19,9 @@ from holdfast.cli.context import (
 )
 from holdfast.cli.options import grouped
 from holdfast.cli.point_in_time import Asked, PointInTime, Recovered, recoverable
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import metered, size, table_of
-from holdfast.cli.render.wal_documents import of_recovery
+from holdfast.cli.render import Document, metered, of_relation, size, table_of
 from holdfast.model.backup import Manifest
-from holdfast.operations.restore.backup import RestoreReport, planned_steps
+from holdfast.operations.restore.backup import RestoreReport, Step, planned_steps
 from holdfast.operations.restore.backup import restore as restore_backup
 from holdfast.ports.target import RestoreOptions, Target
 from holdfast.runtime import events, streams
@@ -199,9 +197,8 @@ def _restore(
 def _show(session: Session, report: RestoreReport, recovered: Recovered, *, as_json: bool) -> None:
     plan, reached = recovered.plan, recovered.reached
     if as_json:
-        recovery = of_recovery(plan, reached, recovered.notes)
         signed = {"signed": session.is_signed(report.manifest.job)}
-        print_document("restore", documents.of_restore(report) | signed | recovery)
+        print_document("restore", _document(report) | signed | recovered.document)
         return
     rows = [
         (str(each.relation), str(each.rows_expected), str(each.rows_found))
@@ -241,7 +238,7 @@ def _list(session: Session, manifest: Manifest, options: RestoreOptions, *, as_j
     streams.output_is_the_answer()
     steps = planned_steps(manifest, options)
     if as_json:
-        print_document("restore-list", documents.of_steps(manifest, steps))
+        print_document("restore-list", _of_steps(manifest, steps))
         return
     rows = [
         (each.kind.value, each.what, "" if each.rows is None else str(each.rows), size(each.size))
@@ -249,3 +246,46 @@ def _list(session: Session, manifest: Manifest, options: RestoreOptions, *, as_j
     ]
     session.show(table_of(("STEP", "WHAT", "ROWS", "SIZE"), rows))
     session.say(f"would restore {manifest.backup_id}: {len(steps)} steps")
+
+
+def _document(report: RestoreReport) -> Document:
+    return {
+        "backup": report.manifest.backup_id,
+        "target": report.target,
+        "tables": [
+            {
+                **of_relation(table.relation),
+                "rows_expected": table.rows_expected,
+                "rows_found": table.rows_found,
+                "checksum_expected": table.checksum_expected or None,
+                "checksum_found": table.checksum_found or None,
+            }
+            for table in report.tables
+        ],
+        "rows": report.rows,
+        "plain_bytes": report.plain_bytes,
+        "seconds": report.seconds,
+        "failed": [
+            {
+                "kind": each.kind,
+                "name": each.name,
+                "cause": each.cause,
+                # What may hold a password is in the script only, which is its owner's.
+                "statement": None if each.is_secret else each.statement,
+            }
+            for each in report.failed
+        ],
+        "script": report.script or None,
+        "notes": list(report.notes),
+        "exit_code": report.exit_code,
+    }
+
+
+def _of_steps(manifest: Manifest, steps: Sequence[Step]) -> Document:
+    return {
+        "backup": manifest.backup_id,
+        "steps": [
+            {"kind": each.kind.value, "what": each.what, "rows": each.rows, "bytes": each.size}
+            for each in steps
+        ],
+    }

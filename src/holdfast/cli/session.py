@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.context import JsonOption, Session, acting_session_of, print_document, session_of
-from holdfast.cli.render.terminal import table_of, time_of
+from holdfast.cli.render import table_of, time_of
 from holdfast.ports.sessions import HeldKind
 
 if TYPE_CHECKING:

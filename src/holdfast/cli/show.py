@@ -8,7 +8,7 @@ import typer
 
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli.context import BackupId, Database, JsonOption, print_document, session_of
-from holdfast.cli.render.terminal import encryption_line, size, table_of, time_of
+from holdfast.cli.render import encryption_line, size, table_of, time_of
 from holdfast.model.backup import Manifest, Part
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
-from holdfast.cli.render.wal_documents import of_snapshot
+from holdfast.cli.render import Document
+from holdfast.operations.wal.snapshot_script import SnapshotReport
 
 With = Annotated[
     Path,
@@ -60,7 +61,7 @@ def snapshot(
         told=sys.stderr.buffer.write,
     )
     if as_json:
-        print_document("snapshot", of_snapshot(report))
+        print_document("snapshot", _document(report))
         return
     begun, ended = report.begun, report.ended
     session.say(
@@ -68,3 +69,18 @@ def snapshot(
         f" {begun.anchor.timeline}; the script took {report.script_seconds:.1f} s"
     )
     session.say(f"it is not consistent without what is in {report.labels}")
+
+
+def _document(report: SnapshotReport) -> Document:
+    begun = report.begun
+    return {
+        "job": report.job,
+        "labels": str(report.labels),
+        "start_lsn": begun.start_lsn,
+        "stop_lsn": report.ended.stop_lsn,
+        "timeline": begun.anchor.timeline,
+        "system_identifier": begun.anchor.system_identifier,
+        "begun_at": begun.begun_at.isoformat(),
+        "ended_at": report.ended_at.isoformat(),
+        "script_seconds": report.script_seconds,
+    }

@@ -10,13 +10,12 @@ import typer
 
 from holdfast.cli.context import JsonOption, Session, SomeJob, print_document, session_of
 from holdfast.cli.options import duration_option
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import span, table_of, time_of
-from holdfast.cli.render.wal_documents import of_archiver
+from holdfast.cli.render import Document, moment, of_backup, of_failed_jobs, span, table_of, time_of
 from holdfast.host_state.timers import next_run
 from holdfast.model.errors import JobNeedsAttention
 from holdfast.operations.status import JobStatus
 from holdfast.operations.status import status as status_of
+from holdfast.ports.host_state import RunRecord
 
 MaxAge = Annotated[
     timedelta | None,
@@ -56,11 +55,11 @@ def status(
     problems = {each.job: each.problem(max_age) for each in found}
     if as_json:
         jobs = [
-            documents.of_status(each, next_run(each.job), problem=problems[each.job])
-            | {"archiver": of_archiver(each)}
+            _document(each, next_run(each.job), problem=problems[each.job])
+            | {"archiver": _of_archiver(each)}
             for each in found
         ]
-        print_document("status", {"jobs": jobs} | documents.of_failed_jobs(errors))
+        print_document("status", {"jobs": jobs} | of_failed_jobs(errors))
     else:
         _show_status(session, found, problems)
         session.tell_failed(errors)
@@ -118,3 +117,49 @@ STATUS_COLUMNS: dict[str, Callable[[JobStatus], str]] = {
     "RUNNING": _running,
     "NEXT": _next,
 }
+
+
+def _document(found: JobStatus, next_run: datetime | None, *, problem: str) -> Document:
+    return {
+        "job": found.job,
+        "newest": of_backup(found.newest.summary) if found.newest else None,
+        "age_seconds": round(found.age.total_seconds()) if found.age is not None else None,
+        "backups": found.backups,
+        "damaged": found.damaged,
+        "failures": found.failures,
+        "last_run": _of_run(found.last_run) if found.last_run else None,
+        "skipped_in_a_row": found.skipped_in_a_row,
+        "owner": found.owner,
+        "next_run": moment(next_run) if next_run else None,
+        "problem": problem or None,
+    }
+
+
+def _of_run(run: RunRecord) -> Document:
+    return {
+        "run_id": run.run_id,
+        "outcome": run.outcome,
+        "started_at": moment(run.started_at),
+        "finished_at": moment(run.finished_at),
+        "backup": run.backup or None,
+        "error": run.error or None,
+        "hint": run.hint or None,
+        "exit_code": run.exit_code,
+        "facts": run.facts,
+    }
+
+
+def _of_archiver(found: JobStatus) -> Document | None:
+    archiver = found.archiver
+    if archiver is None:
+        return {"unknown": found.archiver_unknown} if found.archiver_unknown else None
+    at, failed_at = archiver.last_archived_at, archiver.last_failed_at
+    return {
+        "mode": archiver.mode,
+        "last_archived": archiver.last_archived or None,
+        "last_archived_at": at.isoformat(timespec="seconds") if at else None,
+        "last_failed": archiver.last_failed or None,
+        "last_failed_at": failed_at.isoformat(timespec="seconds") if failed_at else None,
+        "waiting": archiver.waiting,
+        "problem": archiver.problem or None,
+    }

@@ -17,8 +17,7 @@ from holdfast.cli.context import (
     print_document,
 )
 from holdfast.cli.options import duration_option
-from holdfast.cli.render import documents
-from holdfast.cli.render.terminal import metered, size, table_of, time_of
+from holdfast.cli.render import Document, metered, moment, of_damaged, size, table_of, time_of
 from holdfast.operations.verify.backup import VerifyReport, quick
 from holdfast.operations.verify.backup import verify as verify_backup
 from holdfast.operations.verify.scrub import RereadReport, reread
@@ -78,11 +77,11 @@ def verify(
     session = acting_session_of(context)
     identities = session.identities(identity)
     if level is Depth.LEDGER:
-        exit_code = _reread(session, backup_id, budget, identities, as_json=as_json)
+        exit_code = _reread(session, backup_id, budget, identities=identities, as_json=as_json)
     else:
         if backup_id is None:
             raise typer.BadParameter("name a backup: JOB/latest")
-        report = _verified(session, backup_id, level, database, identities)
+        report = _verified(session, backup_id, level, database=database, identities=identities)
         _show(session, report, as_json=as_json)
         exit_code = report.exit_code
     if exit_code:
@@ -93,6 +92,7 @@ def _verified(
     session: Session,
     backup_id: str,
     level: Depth,
+    *,
     database: str,
     identities: Identities | None,
 ) -> VerifyReport:
@@ -108,7 +108,7 @@ def _verified(
 
 def _show(session: Session, report: VerifyReport, *, as_json: bool) -> None:
     if as_json:
-        print_document("verify", documents.of_verify(report))
+        print_document("verify", _of_verify(report))
     elif report.bad:
         session.show(table_of(("PART", "PROBLEM"), [(bad.name, bad.problem) for bad in report.bad]))
         session.say(f"{report.manifest.backup_id}: {len(report.bad)} of {report.parts} parts bad")
@@ -133,8 +133,8 @@ def _reread(
     session: Session,
     job: str | None,
     budget: timedelta,
-    identities: Identities | None,
     *,
+    identities: Identities | None,
     as_json: bool,
 ) -> int:
     """The jobs share the budget; each is told by itself."""
@@ -151,7 +151,7 @@ def _reread(
         reports.append(report)
     exit_code = next((report.exit_code for report in reports if report.exit_code), 0)
     if as_json:
-        jobs = [documents.of_reread(report) for report in reports]
+        jobs = [_of_reread(report) for report in reports]
         print_document("verify-ledger", {"exit_code": exit_code, "jobs": jobs})
         return exit_code
     for report in reports:
@@ -168,3 +168,35 @@ def _told(report: RereadReport) -> str:
     oldest = time_of(report.oldest) if report.oldest else "never"
     left = f"{report.left} left, the oldest of them read {oldest}" if report.left else "none left"
     return f"{report.job}: {report.pieces} parts read ({size(report.plain_bytes)} plain), {left}"
+
+
+def _of_verify(report: VerifyReport) -> Document:
+    return {
+        "backup": report.manifest.backup_id,
+        "level": report.level,
+        "verified": not report.bad,
+        "parts": report.parts,
+        "unopened": report.unopened,
+        "plain_bytes": report.plain_bytes,
+        "stored_bytes": report.stored_bytes,
+        "bad": [{"part": each.name, "problem": each.problem} for each in report.bad],
+        "exit_code": report.exit_code,
+    }
+
+
+def _of_reread(report: RereadReport) -> Document:
+    return {
+        "job": report.job,
+        "verified": not report.exit_code,
+        "parts": report.pieces,
+        "unopened": report.unopened,
+        "plain_bytes": report.plain_bytes,
+        "left": report.left,
+        "oldest": moment(report.oldest) if report.oldest else None,
+        "bad": [
+            {"backup": backup_id, "part": each.name, "problem": each.problem}
+            for backup_id, each in report.bad
+        ],
+        "damaged": of_damaged(report.damaged),
+        "exit_code": report.exit_code,
+    }

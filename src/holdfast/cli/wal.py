@@ -16,6 +16,9 @@ from holdfast.model.errors import Interrupted
 from holdfast.runtime import streams
 
 if TYPE_CHECKING:
+    from holdfast.cli.render import Document
+    from holdfast.model.timelines import ClusterWal, Stretch
+    from holdfast.operations.wal.push import Pushed
     from holdfast.runtime.tablespaces import NewTablespaces
 
 commands = typer.Typer(
@@ -103,9 +106,7 @@ def push(
         identities=session.identities(identity) if identity else None,
     )
     if as_json:
-        from holdfast.cli.render.wal_documents import of_pushed
-
-        print_document("wal-push", of_pushed(pushed))
+        print_document("wal-push", _of_pushed(pushed))
         # A server acts on the code, whatever has become of the document.
         streams.code_is_the_answer()
         return
@@ -118,9 +119,9 @@ def push(
 def get(
     context: typer.Context,
     job: JobName,
+    *,
     name: Name,
     destination: Destination,
-    *,
     at_once: AtOnce = AT_ONCE,
     cluster: Cluster = "",
     identity: Annotated[
@@ -229,14 +230,13 @@ def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = Fals
     \b
     holdfast wal list shop
     """
-    from holdfast.cli.render.terminal import size, table_of
-    from holdfast.cli.render.wal_documents import of_timeline
+    from holdfast.cli.render import size, table_of
     from holdfast.operations.wal.list import archived
 
     session = session_of(context)
     found = archived(session.fetching(job).repositories[0], job)
     lines: list[dict[str, Any]] = [
-        of_timeline(wal, number) for wal in found for number in wal.timelines
+        _of_timeline(wal, number) for wal in found for number in wal.timelines
     ]
     if as_json:
         print_document("wal-list", {"job": job, "timelines": lines})
@@ -263,3 +263,38 @@ def _gap(gap: dict[str, Any]) -> str:
     if gap["segments"] == 1:
         return str(gap["first"])
     return f"{gap['first']} to {gap['last']} ({gap['segments']})"
+
+
+def _of_pushed(pushed: Pushed) -> Document:
+    return {
+        "file": pushed.name,
+        "cluster": pushed.cluster,
+        "was_there": pushed.was_there,
+        "plain_bytes": pushed.plain_bytes,
+        "seconds": pushed.seconds,
+        "ahead": list(pushed.ahead),
+    }
+
+
+def _of_timeline(wal: ClusterWal, number: int) -> Document:
+    line = wal.timelines[number]
+    ends = (min(line.segments), max(line.segments)) if line.segments else ()
+    names = [wal.name(number, each) for each in ends]
+    return {
+        "cluster": wal.cluster,
+        "timeline": number,
+        "first": names[0] if names else None,
+        "last": names[-1] if names else None,
+        "segments": len(line.segments),
+        "stored_bytes": line.stored_bytes,
+        "missing": [_of_gap(wal, gap) for gap in wal.gaps(number)],
+        "switches": [{"timeline": each.timeline, "at": each.at} for each in line.switches],
+    }
+
+
+def _of_gap(wal: ClusterWal, gap: Stretch) -> Document:
+    return {
+        "first": wal.name(gap.timeline, gap.first),
+        "last": wal.name(gap.timeline, gap.last),
+        "segments": len(gap),
+    }

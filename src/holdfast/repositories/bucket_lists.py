@@ -18,8 +18,19 @@ from holdfast.model.errors import RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.http_transport import StoreRefused, Transport, encoded, size_of
 from holdfast.repositories.object_errors import REMEDIES, RIGHTS, tls_fault_of
 
-Sign = Callable[[str, str, str, bytes], dict[str, str]]
-"""The headers of a request: by its method, its path, its query in order, and its content."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a signature covers; `query` is in the order of its names."""
+
+    method: str
+    path: str
+    query: str
+    content: bytes
+
+
+Sign = Callable[[Request], dict[str, str]]
+"""The headers of a request."""
 
 _REFUSALS = (400, 401, 403, 404)
 _LATER = ("RequestTimeout", "SlowDown")
@@ -71,13 +82,14 @@ class BucketRequests:
                 raise
 
     def ask(
-        self, method: str, key: str, query: dict[str, str], content: bytes = b""
+        self, method: str, key: str, query: dict[str, str], *, content: bytes = b""
     ) -> ElementTree.Element:
         """Send one request; raises what `Transport.ask` raises."""
         path = f"{self._path}/{quote(key, safe='/')}" if key else self._path
         line = encoded(query)
-        headers = self._sign(method, path, line, content)
-        return self._transport.ask(method, f"{path}?{line}" if line else path, headers, content)
+        asked = Request(method=method, path=path, query=line, content=content)
+        target = f"{path}?{line}" if line else path
+        return self._transport.ask(method, target, self._sign(asked), content=content)
 
     def _pages(
         self, asked: dict[str, str], following: dict[str, str]

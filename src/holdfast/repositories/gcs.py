@@ -52,7 +52,7 @@ def gcs_repository(
         requests = BucketRequests(
             connection.transport(),
             bucket.name,
-            sign=lambda *_: {"authorization": f"Bearer {token()}"},
+            sign=lambda _: {"authorization": f"Bearer {token()}"},
         )
     return connection.repository(store, requests)
 

@@ -60,7 +60,7 @@ class Transport:
         return self._url.path.rstrip("/")
 
     def ask(
-        self, method: str, target: str, headers: Mapping[str, str], content: bytes = b""
+        self, method: str, target: str, headers: Mapping[str, str], *, content: bytes = b""
     ) -> ElementTree.Element:
         """Send one request; the answer's document, empty where there is none.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from obstore.store import S3Store
 
-from holdfast.repositories.bucket_lists import BucketRequests
+from holdfast.repositories.bucket_lists import BucketRequests, Request
 from holdfast.repositories.buckets import RETRIES, Bucket, connection_to
 from holdfast.repositories.http_transport import Transport
 from holdfast.repositories.object_store import ObjectStoreRepository
@@ -91,8 +91,8 @@ def s3_requests(
 ) -> BucketRequests:
     """Signed as AWS describes it (Signature Version 4)."""
 
-    def sign(method: str, path: str, query: str, content: bytes) -> dict[str, str]:
-        now, digest = clock(), hashlib.sha256(content).hexdigest()
+    def sign(asked: Request) -> dict[str, str]:
+        now, digest = clock(), hashlib.sha256(asked.content).hexdigest()
         headers = {
             "host": transport.host,
             "x-amz-content-sha256": digest,
@@ -102,7 +102,7 @@ def s3_requests(
             headers["x-amz-security-token"] = keys.session_token
         names = ";".join(sorted(headers))
         lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        request = "\n".join((method, path, query, lines, names, digest))
+        request = "\n".join((asked.method, asked.path, asked.query, lines, names, digest))
         scope = f"{now:%Y%m%d}/{region}/s3/aws4_request"
         signature = _signature(headers["x-amz-date"], request, scope=scope, keys=keys)
         told = f"Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"

@@ -49,13 +49,13 @@ class SftpRepository:
         source = _Source(chunks)
         try:
             with self._connections.session() as session, self._errors_of("store", key):
-                size_bytes = self._written(session, source, unfinished, path)
+                size_bytes = self._written(session, source, unfinished=unfinished, path=path)
         except _SourceBroke:
             raise source.error from None
         return Stored(key=key, size_bytes=size_bytes)
 
     def _written(
-        self, session: SftpSession, source: Iterable[Buffer], unfinished: str, path: str
+        self, session: SftpSession, source: Iterable[Buffer], *, unfinished: str, path: str
     ) -> int:
         with on_failure(_discard, session, unfinished):
             file = self._created(session, unfinished)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from holdfast.cli.render.terminal import (
+from holdfast.cli.render import (
     JOURNAL_SECONDS,
     Meter,
     Reading,

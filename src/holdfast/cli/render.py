@@ -1,4 +1,4 @@
-"""What people are shown: values, tables of them, and how far the work is.
+"""What commands show: tables of values for people, documents for machines, and how far the work is.
 
 Progress is a bar on a terminal, an event every few seconds in the journal.
 """
@@ -8,17 +8,24 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
+from holdfast.catalog.catalog import Damaged
 from holdfast.cli.context import printable
-from holdfast.model.backup import Summary
+from holdfast.model.backup import Relation, Server, Summary
+from holdfast.model.errors import HoldfastError
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import periodically
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Document = dict[str, Any]
+"""A JSON object; docs/json.md describes every field."""
 
 STEP = 1024
 TERMINAL_SECONDS = 0.2
@@ -32,6 +39,8 @@ NUMBERS = {"PARTS", "ROWS", "SIZE", "STORED", "RATIO", "SECONDS", "EXPECTED", "F
 
 def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Plain columns; those that hold numbers lean to the right."""
+    from rich.table import Table  # only for people: a document does not wait for it
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(
@@ -221,3 +230,65 @@ def log_reading(doing: str, reading: Reading) -> None:
         bytes_per_second=round(reading.bytes_per_second),
         seconds_left=None if left is None else round(left),
     )
+
+
+def of_backup(manifest: Summary) -> Document:
+    """One finished backup without its parts."""
+    return {
+        "backup": manifest.backup_id,
+        "job": manifest.job,
+        "name": manifest.name,
+        "run_id": manifest.run_id,
+        "host": manifest.host,
+        "engine": manifest.engine,
+        "parent": manifest.parent,
+        "server": of_server(manifest.server),
+        "consistency": manifest.consistency.value,
+        "started_at": moment(manifest.started_at),
+        "snapshot_at": moment(manifest.snapshot_at),
+        "finished_at": moment(manifest.finished_at),
+        "seconds": manifest.seconds,
+        "parts": manifest.parts,
+        "rows": manifest.rows,
+        "plain_bytes": manifest.plain_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "ratio": round(ratio(manifest), 3),
+        "peak_memory_bytes": manifest.peak_memory_bytes,
+        "workers": manifest.workers,
+        "blobs": manifest.blobs,
+        "encryption": manifest.encryption,
+        "recipients": list(manifest.recipients),
+        "metrics": manifest.metrics,
+        "notes": list(manifest.notes),
+    }
+
+
+def of_failed_jobs(errors: Mapping[str, HoldfastError]) -> Document:
+    """The jobs that a command on all of them failed for, by their names."""
+    return {"failed_jobs": [{"job": name, **of_error(error)} for name, error in errors.items()]}
+
+
+def of_unseen(errors: Mapping[str, HoldfastError]) -> Document:
+    """The repositories that could not be looked into, by their names."""
+    return {"unseen": [{"repository": name, **of_error(error)} for name, error in errors.items()]}
+
+
+def of_error(error: HoldfastError) -> Document:
+    return {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
+
+
+def of_damaged(damaged: tuple[Damaged, ...]) -> list[Document]:
+    return [{"backup": each.backup_id, "problem": each.problem} for each in damaged]
+
+
+def of_server(server: Server) -> Document:
+    return {"kind": server.kind, "version": server.version, "database": server.database}
+
+
+def of_relation(relation: Relation) -> Document:
+    """`schema` is what PostgreSQL calls it; in MySQL it is the database."""
+    return {"table_schema": relation.schema, "table": relation.name}
+
+
+def moment(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")

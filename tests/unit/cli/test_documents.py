@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.command_line import CommandLine
 
-DOCUMENT = (Path(__file__).resolve().parents[4] / "docs/json.md").read_text()
+DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/json.md").read_text()
 # Their keys are names of limits, of tools and of whatever a source wants to remember.
 FREE_FORM = {"allowed", "facts", "manifest"}
 
