@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,20 @@ def test_the_package_says_who_made_it_and_under_which_licence() -> None:
     (authors,) = project["authors"]
     assert authors["name"].lower() in (PROJECT / "LICENSE").read_text().lower()
     assert "urls" not in project, "CONTRIBUTING.md says that there is no public address yet"
+
+
+def test_the_walk_through_goes_by_lines_that_are_there() -> None:
+    text = (PROJECT / "CONTRIBUTING.md").read_text()
+    changes = re.findall(r"^( *)```diff\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
+    assert len(changes) >= 5
+    gone = [line for _, change in changes for line in not_there(textwrap.dedent(change))]
+    assert gone == []
+
+
+def not_there(change: str) -> list[str]:
+    """The lines beside a change that its file does not have."""
+    head, *lines = change.splitlines()
+    name = head.removeprefix("--- ")
+    there = (PROJECT / name).read_text().splitlines()
+    beside = [line[1:] for line in lines if line.startswith(" ")]
+    return [f"{name}: {line}" for line in beside if line not in there]
