@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from holdfast.catalog.catalog import LATEST, Catalog, newest_of
-from holdfast.model.backup import JOB_NAME, Manifest
 from holdfast.model.errors import BackupNotFound, HoldfastError, Interrupted, UnknownJob
 from holdfast.runtime import streams
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
     from holdfast.catalog.manifest_index import Overview
     from holdfast.config.settings import Settings
+    from holdfast.model.backup import Manifest
     from holdfast.model.restore import FailedStatements
     from holdfast.operations.context import ArchiveContext
     from holdfast.operations.copy.backups import CopyContext
@@ -120,6 +119,8 @@ class Session:
 
     def manifest(self, backup_id: str, database: str) -> Manifest:
         """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
+        from holdfast.catalog.catalog import LATEST, Catalog
+
         job, _, name = backup_id.partition("/")
         try:
             repository = self.repository(job)
@@ -135,6 +136,9 @@ class Session:
 
     def named(self, backup_id: str, database: str) -> str:
         """`JOB/latest` by its name, without reading every manifest; raises `BackupNotFound`."""
+        from holdfast.catalog.catalog import LATEST, newest_of
+        from holdfast.model.backup import JOB_NAME
+
         job, _, name = backup_id.partition("/")
         if name != LATEST or not JOB_NAME.fullmatch(job):
             return backup_id

@@ -167,6 +167,8 @@ def test_a_command_does_not_wait_for_another_one_to_load(asked: list[str]) -> No
     assert {f"holdfast.cli.{name}" for name in COMMANDS} & set(loaded) == {
         f"holdfast.cli.{name}" for name in asked if name in COMMANDS
     }
+    if asked == ["--version"]:
+        assert not {"rich.console", "holdfast.model.backup", "holdfast.catalog"} & set(loaded)
 
 
 def test_a_command_that_nobody_knows_is_told_with_what_it_may_have_meant(cli: CommandLine) -> None:
