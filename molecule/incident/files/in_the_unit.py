@@ -30,14 +30,19 @@ def main(report: str, *command: str) -> int:
             peak = max(peak, number(folder / "pids.current"))
             time.sleep(LOOK_SECONDS)
     after = left_over(folder, baseline)
+    refused = refusals(folder) - refused
+    limit = number(folder / "pids.max")
+    text = log.read_text(errors="replace")
     found = {
         "status": child.returncode,
         "baseline": baseline,
-        "limit": number(folder / "pids.max"),
-        "peak": peak,
+        "limit": limit,
+        # The kernel refuses a task only at the limit, however short that moment was.
+        "peak": limit if refused else peak,
         "after": after,
-        "refused": refusals(folder) - refused,
-        "output": shown(log.read_text(errors="replace")),
+        "refused": refused,
+        "forks_refused": sum("fork" in line.lower() for line in text.splitlines()),
+        "output": shown(text),
     }
     Path(report).write_text(json.dumps(found))
     return child.returncode
