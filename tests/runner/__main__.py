@@ -105,6 +105,10 @@ def _sum_up(
             )
     if seconds > budgets.WHOLE_RUN and not full():
         board.say(f"== the whole run has outgrown its {budgets.WHOLE_RUN // 60} minutes")
+    # Again at the end: whoever is shown the last lines only has to know what to mend.
+    for outcome in outcomes:
+        for each in outcome.broken or ([outcome.name] if outcome.failed else []):
+            board.say(f"== failed: {each}")
     skipped = sum(len(outcome.skipped) for outcome in outcomes)
     told = f", {skipped} skipped (their reasons are above)" if skipped else ""
     board.say(f"== {seconds:.0f} s{told}, logs in .lab/logs/tests")

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 WHOLE_RUN = 50 * 60
 SAMPLE: Mapping[str, float] = {
     "lint": 150,
-    "unit": 450,
+    "unit": 500,
     "unit elsewhere": 450,
     "contract": 220,
-    "engine postgres": 1000,
-    "engine clusters": 1500,
+    "engine postgres": 1100,
+    "engine clusters": 1900,
     "engine mysql": 700,
     "molecule default": 900,
     "molecule tuning": 600,

@@ -16,6 +16,7 @@ from lab.fleet import UTF_8
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOGS = PROJECT / ".lab" / "logs" / "tests"
+CAUSE_CHARACTERS = 300
 
 
 class Stopped(Exception):
@@ -44,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a step came to; `skipped` holds each reason."""
+    """What a step came to: each skip with its reason, each failed test with its cause."""
 
     name: str
     passed: int
@@ -52,6 +53,7 @@ class Outcome:
     seconds: float
     log: Path
     skipped: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     def line(self) -> str:
         verdict = "FAIL" if self.failed else "ok  "
@@ -148,26 +150,38 @@ def failed(name: str, why: str) -> Outcome:
 def _outcome(step: Step, status: int, *, seconds: float) -> Outcome:
     passed, failed = (1, 0) if status == 0 else (0, 1)
     skipped: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
     if step.junit:
         # A run that broke before it reported anything is a failure of its own.
-        counted = _counts(step.junit) if step.junit.exists() else (0, 0, ())
-        passed, failed, skipped = counted
+        counted = _counts(step.junit) if step.junit.exists() else (0, (), ())
+        passed, broken, skipped = counted
+        failed = len(broken)
         if (status != 0 and not failed) or not passed + failed:
             failed += 1
     return Outcome(
-        name=step.name, passed=passed, failed=failed, seconds=seconds, log=step.log, skipped=skipped
+        name=step.name,
+        passed=passed,
+        failed=failed,
+        seconds=seconds,
+        log=step.log,
+        skipped=skipped,
+        broken=broken,
     )
 
 
-def _counts(junit: Path) -> tuple[int, int, tuple[str, ...]]:
-    passed = failed = 0
+def _counts(junit: Path) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+    """How many passed; each that failed and each that was skipped, with the reason."""
+    passed = 0
+    broken: list[str] = []
     skipped: list[str] = []
     for case in ElementTree.parse(junit).getroot().iter("testcase"):  # noqa: S314  # a report that our own pytest wrote
         skip = case.find("skipped")
+        failure = next((each for each in case if each.tag in ("failure", "error")), None)
         if skip is not None:
             skipped.append(f"{case.get('name')}: {skip.get('message')}")
-        elif case.find("failure") is not None or case.find("error") is not None:
-            failed += 1
+        elif failure is not None:
+            cause = (failure.get("message") or "").partition("\n")[0][:CAUSE_CHARACTERS]
+            broken.append(f"{case.get('classname')}::{case.get('name')}: {cause}")
         else:
             passed += 1
-    return passed, failed, tuple(skipped)
+    return passed, tuple(broken), tuple(skipped)
