@@ -6,8 +6,14 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.context import JobName, JsonOption, Session, acting_session_of, print_document
-from holdfast.cli.options import ChunkSize
+from holdfast.cli.context import (
+    ChunkSize,
+    JobName,
+    JsonOption,
+    Session,
+    acting_session_of,
+    print_document,
+)
 from holdfast.cli.render import (
     BACKUP_COLUMNS,
     Document,

@@ -1,12 +1,14 @@
-"""What every command shares: the options before its name, the settings, and stdout."""
+"""What commands share: the settings, stdout, and the options that several of them have."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import timedelta
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -19,23 +21,44 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from holdfast.catalog.manifest_index import Overview
     from holdfast.config.settings import Settings
     from holdfast.model.backup import Manifest
-    from holdfast.model.restore import FailedStatements
-    from holdfast.operations.context import ArchiveContext
-    from holdfast.operations.copy.backups import CopyContext
-    from holdfast.operations.usage import JobUsage
-    from holdfast.operations.verify.backup import BackupReader
     from holdfast.pipeline.encryption import Identities
     from holdfast.ports.repository import Repository
-    from holdfast.ports.run import Progress
-    from holdfast.ports.target import Target
 
 Found = TypeVar("Found")
+Value = TypeVar("Value")
+Command = Callable[..., None]
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
 # Rich would fold everything at 80 columns where stdout is a pipe, and nobody could grep it.
 PIPE_COLUMNS = 200
+
+
+def size_option(text: str | int) -> int:
+    """`256MiB` or `1GB` as bytes."""
+    from holdfast.config.values import parse_size  # pydantic, only where the option is used
+
+    return _parsed(parse_size, text)
+
+
+def duration_option(text: str | timedelta) -> timedelta:
+    """`30m` or `1h30m` as a time span."""
+    if isinstance(text, timedelta):
+        return text
+    from holdfast.config.values import parse_duration
+
+    return _parsed(parse_duration, text)
+
+
+def _parsed(parse: Callable[[object], Value], text: object) -> Value:
+    from pydantic_core import PydanticCustomError
+
+    try:
+        return parse(text)
+    except PydanticCustomError as error:
+        hint = (error.context or {}).get("hint", "")
+        raise typer.BadParameter(f"{error.message()}: {hint}") from error
+
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document (docs/json.md) instead of text.")
@@ -63,6 +86,16 @@ JobName = Annotated[str, typer.Argument(help="A job of the configuration.", meta
 SomeJob = Annotated[
     str | None, typer.Argument(help="A job of the configuration; all without it.", metavar="[JOB]")
 ]
+ChunkSize = Annotated[
+    int | None,
+    typer.Option(
+        "--chunk-size",
+        metavar="SIZE",
+        parser=size_option,
+        help="Split tables above this (256MiB, 1GiB) instead of the configured size.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped, and why.")]
 
 
 @dataclass(frozen=True)
@@ -95,27 +128,6 @@ class Session:
         from holdfast.wiring import reading
 
         return reading.repository_of(self.settings, job, chosen=self.chosen_repository)
-
-    def is_signed(self, job: str) -> bool:
-        """Whether only signed manifests are believed in its repository."""
-        from holdfast.wiring import reading
-
-        return reading.is_signed(self.settings, job, chosen=self.chosen_repository)
-
-    def copying(self, job: str, *, to: str) -> CopyContext:
-        from holdfast.wiring import reading
-
-        return reading.copying(self.settings, job, to=to, chosen=self.chosen_repository)
-
-    def archiving(self, job: str) -> ArchiveContext:
-        from holdfast.wiring import wal as wiring_wal
-
-        return wiring_wal.archiving(self.settings, job, chosen=self.chosen_repository)
-
-    def fetching(self, job: str) -> ArchiveContext:
-        from holdfast.wiring import wal as wiring_wal
-
-        return wiring_wal.fetching(self.settings, job, chosen=self.chosen_repository)
 
     def manifest(self, backup_id: str, database: str) -> Manifest:
         """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
@@ -166,17 +178,7 @@ class Session:
 
         Where there is only one its error is raised.
         """
-        found: dict[str, Found] = {}
-        errors: dict[str, HoldfastError] = {}
-        names = self.repositories(job)
-        for name in names:
-            try:
-                found[name] = look(name)
-            except HoldfastError as error:
-                if len(names) == 1 or isinstance(error, Interrupted):
-                    raise
-                errors[name] = error
-        return found, errors
+        return _each(self.repositories(job), look)
 
     def require_known(self, job: str | None, *, holds_something: bool) -> None:
         """Raise `UnknownJob` where JOB is not configured, and nothing is kept of it either.
@@ -196,17 +198,8 @@ class Session:
         What is wrong with one job is no reason to leave the others. The error of the only one is
         raised.
         """
-        found: list[Found] = []
-        errors: dict[str, HoldfastError] = {}
-        names = self.jobs(job)
-        for name in names:
-            try:
-                found.append(work(name))
-            except HoldfastError as error:
-                if len(names) == 1 or isinstance(error, Interrupted):
-                    raise
-                errors[name] = error
-        return found, errors
+        found, errors = _each(self.jobs(job), work)
+        return list(found.values()), errors
 
     def tell_failed(self, errors: Mapping[str, HoldfastError]) -> None:
         """Say for which jobs it could not be done."""
@@ -222,34 +215,6 @@ class Session:
             if error.hint:
                 self.say(f"hint: {error.hint}")
 
-    def overview(self, repository: str, job: str | None) -> Overview:
-        """What one repository holds of `job`, or of all."""
-        from holdfast.wiring import reading
-
-        return reading.index_of(self.settings, job or "", chosen=repository).overview(job or "")
-
-    def usage(self, repository: str, job: str | None) -> list[JobUsage]:
-        """What takes room in one repository."""
-        from holdfast.operations.usage import usage
-        from holdfast.wiring import reading
-
-        found = reading.repository_of(self.settings, job or "", chosen=repository)
-        return usage(found, job or "")
-
-    def reader(
-        self, job: str, progress: Progress, identities: Identities | None = None
-    ) -> BackupReader:
-        """Reads the backups of `job` and remembers when."""
-        from holdfast.wiring import reading
-
-        return reading.reader_of(
-            self.settings,
-            job,
-            progress=progress,
-            identities=identities,
-            chosen=self.chosen_repository,
-        )
-
     def reading_slots(self, job: str) -> int:
         from holdfast.wiring import limits
 
@@ -259,16 +224,6 @@ class Session:
         from holdfast.wiring import keys
 
         return keys.identities_from(file)
-
-    def target(self, url: str, *, kind: str, password_file: Path | None) -> Target:
-        from holdfast.wiring import sources as wiring_sources
-
-        return wiring_sources.target_for(url, kind=kind, password_file=password_file)
-
-    def failed_statements(self) -> FailedStatements:
-        from holdfast.wiring import reading
-
-        return reading.failed_statements(self.settings)
 
     @cached_property
     def console(self) -> Console:
@@ -283,6 +238,21 @@ class Session:
 
     def show(self, table: Table) -> None:
         self.console.print(table, soft_wrap=False)
+
+
+def _each(
+    names: Sequence[str], work: Callable[[str], Found]
+) -> tuple[dict[str, Found], dict[str, HoldfastError]]:
+    found: dict[str, Found] = {}
+    errors: dict[str, HoldfastError] = {}
+    for name in names:
+        try:
+            found[name] = work(name)
+        except HoldfastError as error:
+            if len(names) == 1 or isinstance(error, Interrupted):
+                raise
+            errors[name] = error
+    return found, errors
 
 
 def session_of(context: typer.Context) -> Session:
@@ -325,3 +295,24 @@ def end_unseen(unseen: Mapping[str, HoldfastError]) -> None:
     first = next(iter(unseen.values()), None)
     if first is not None:
         raise typer.Exit(first.exit_code)
+
+
+def grouped(build: Callable[..., Any], *, name: str) -> Callable[[Command], Command]:
+    """Give a command the options that `build` takes; it gets what they come to as `name`."""
+
+    def decorated(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True)
+        options = inspect.signature(build, eval_str=True).parameters
+
+        @wraps(command)
+        def called(**arguments: Any) -> None:
+            said = {each: arguments.pop(each) for each in options}
+            command(**arguments, **{name: build(**said)})
+
+        parameters = [each for each in own.parameters.values() if each.name != name]
+        parameters += options.values()
+        called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # known to inspect only
+        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        return called
+
+    return decorated

@@ -24,8 +24,10 @@ def copy(context: typer.Context, job: JobName, *, to: To, as_json: JsonOption = 
     holdfast copy shop --to offsite
     holdfast --repository offsite verify shop/latest
     """
+    from holdfast.wiring import reading  # heavy, as in `Session`
+
     session = acting_session_of(context)
-    job_context = session.copying(job, to=to)
+    job_context = reading.copying(session.settings, job, to=to, chosen=session.chosen_repository)
     with metered(f"copy {job} to {to}") as meter:
         report = copy_job(job, job_context, meter)
     if as_json:

@@ -15,7 +15,7 @@ from holdfast.cli.context import (
     session_of,
 )
 from holdfast.cli.render import Document, of_unseen, size, table_of
-from holdfast.operations.usage import JobUsage
+from holdfast.operations.usage import JobUsage, usage
 
 
 def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
@@ -25,8 +25,12 @@ def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = Fal
     holdfast du
     holdfast du shop --json | jq '.jobs[0].bytes'
     """
+    from holdfast.wiring.reading import repository_of  # heavy, as in `Session`
+
     session = session_of(context)
-    used, unseen = session.of_each_repository(job, lambda name: session.usage(name, job))
+    used, unseen = session.of_each_repository(
+        job, lambda name: usage(repository_of(session.settings, job or "", chosen=name), job or "")
+    )
     found = [(name, each) for name, jobs in used.items() for each in jobs]
     session.require_known(job, holds_something=bool(found))
     if as_json:

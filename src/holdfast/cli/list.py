@@ -45,8 +45,12 @@ def list_backups(
     holdfast list
     holdfast list shop --json | jq -r '.backups[0].backup'
     """
+    from holdfast.wiring.reading import index_of  # heavy, as in `Session`
+
     session = session_of(context)
-    found, unseen = session.of_each_repository(job, lambda name: session.overview(name, job))
+    found, unseen = session.of_each_repository(
+        job, lambda name: index_of(session.settings, job or "", chosen=name).overview(job or "")
+    )
     held = any(each.summaries or each.damaged or each.failures for each in found.values())
     session.require_known(job, holds_something=held)
     if as_json:

@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import typer
 
-from holdfast.cli.context import JobName, JsonOption, print_document, session_of
-from holdfast.cli.options import ChunkSize
+from holdfast.cli.context import ChunkSize, JobName, JsonOption, print_document, session_of
 from holdfast.cli.render import (
     Document,
     encryption_line,

@@ -14,8 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli.context import Session
-from holdfast.cli.options import duration_option, grouped
+from holdfast.cli.context import Session, duration_option, grouped
 from holdfast.cli.render import Document
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import Unsupported

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from holdfast.cli.context import (
+    DryRun,
     JsonOption,
     Session,
     SomeJob,
@@ -12,7 +13,6 @@ from holdfast.cli.context import (
     end_with,
     print_document,
 )
-from holdfast.cli.options import DryRun
 from holdfast.cli.render import Document, of_failed_jobs, size, table_of
 from holdfast.operations.repair import Fate, RepairReport
 from holdfast.operations.repair import repair as repair_job

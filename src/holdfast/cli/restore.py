@@ -15,9 +15,9 @@ from holdfast.cli.context import (
     JsonOption,
     Session,
     acting_session_of,
+    grouped,
     print_document,
 )
-from holdfast.cli.options import grouped
 from holdfast.cli.point_in_time import Asked, PointInTime, Recovered, recoverable
 from holdfast.cli.render import Document, metered, of_relation, size, table_of
 from holdfast.model.backup import Manifest
@@ -145,7 +145,9 @@ def restore(
         return
     if not to:
         raise typer.BadParameter("name what to restore into", param_hint="--to")
-    target = session.target(to, kind=manifest.server.kind, password_file=password_file)
+    from holdfast.wiring.sources import target_for  # heavy, as in `Session`
+
+    target = target_for(to, kind=manifest.server.kind, password_file=password_file)
     recovering = PointInTime(
         session=session, manifest=manifest, to=to, asked=recovery, identity=identity
     )
@@ -167,9 +169,11 @@ def _restore(
     identity: Path | None,
     settings: Mapping[str, str] | None,
 ) -> RestoreReport:
+    from holdfast.wiring.reading import failed_statements
+
     identities = session.identities(identity)
     repository = session.repository(manifest.job)
-    if not session.is_signed(manifest.job):
+    if not _is_signed(session, manifest):
         events.warning(
             "repository_not_signed",
             backup=manifest.backup_id,
@@ -186,7 +190,7 @@ def _restore(
             workers=session.reading_slots(manifest.job),
             settings=settings,
             identities=identities,
-            statements=session.failed_statements(),
+            statements=failed_statements(session.settings),
         )
     events.info(
         "restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds
@@ -194,10 +198,17 @@ def _restore(
     return report
 
 
+def _is_signed(session: Session, manifest: Manifest) -> bool:
+    """Whether only signed manifests are believed in its repository."""
+    from holdfast.wiring.reading import is_signed
+
+    return is_signed(session.settings, manifest.job, chosen=session.chosen_repository)
+
+
 def _show(session: Session, report: RestoreReport, recovered: Recovered, *, as_json: bool) -> None:
     plan, reached = recovered.plan, recovered.reached
     if as_json:
-        signed = {"signed": session.is_signed(report.manifest.job)}
+        signed = {"signed": _is_signed(session, report.manifest)}
         print_document("restore", _document(report) | signed | recovered.document)
         return
     rows = [

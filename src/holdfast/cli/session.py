@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.context import JsonOption, Session, acting_session_of, print_document, session_of
+from holdfast.cli.context import (
+    JsonOption,
+    Session,
+    acting_session_of,
+    duration_option,
+    print_document,
+    session_of,
+)
 from holdfast.cli.render import table_of, time_of
 from holdfast.ports.sessions import HeldKind
 
@@ -24,26 +31,13 @@ TTL = timedelta(hours=6)
 COLUMNS = ("SESSION", "JOB", "KIND", "STATE", "LEASE UNTIL", "START", "REASON")
 
 
-def _duration(text: str | timedelta) -> timedelta:
-    from pydantic_core import PydanticCustomError  # only where the option is used
-
-    from holdfast.config.values import parse_duration
-
-    if isinstance(text, timedelta):
-        return text
-    try:
-        return parse_duration(text)
-    except PydanticCustomError as error:
-        raise typer.BadParameter(error.message()) from error
-
-
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="What `begin` printed.")]
 Ttl = Annotated[
     timedelta,
     typer.Option(
         "--ttl",
         metavar="TIME",
-        parser=_duration,
+        parser=duration_option,
         help="How long the session is held without a heartbeat: 90m, 6h.",
         show_default="6h",
     ),

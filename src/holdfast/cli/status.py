@@ -8,8 +8,14 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.context import JsonOption, Session, SomeJob, print_document, session_of
-from holdfast.cli.options import duration_option
+from holdfast.cli.context import (
+    JsonOption,
+    Session,
+    SomeJob,
+    duration_option,
+    print_document,
+    session_of,
+)
 from holdfast.cli.render import Document, moment, of_backup, of_failed_jobs, span, table_of, time_of
 from holdfast.host_state.timers import next_run
 from holdfast.model.errors import JobNeedsAttention

@@ -14,11 +14,20 @@ from holdfast.cli.context import (
     JsonOption,
     Session,
     acting_session_of,
+    duration_option,
     print_document,
 )
-from holdfast.cli.options import duration_option
-from holdfast.cli.render import Document, metered, moment, of_damaged, size, table_of, time_of
-from holdfast.operations.verify.backup import VerifyReport, quick
+from holdfast.cli.render import (
+    Document,
+    Meter,
+    metered,
+    moment,
+    of_damaged,
+    size,
+    table_of,
+    time_of,
+)
+from holdfast.operations.verify.backup import BackupReader, VerifyReport, quick
 from holdfast.operations.verify.backup import verify as verify_backup
 from holdfast.operations.verify.scrub import RereadReport, reread
 from holdfast.pipeline.encryption import Identities
@@ -102,8 +111,23 @@ def _verified(
         return quick(session.repository(job), backup_id, database=database)
     slots = session.reading_slots(job)
     with metered(f"verify {backup_id}") as meter:
-        reader = session.reader(job, meter, identities)
+        reader = _reader(session, job, meter, identities=identities)
         return verify_backup(reader, backup_id, workers=slots, database=database)
+
+
+def _reader(
+    session: Session, job: str, meter: Meter, *, identities: Identities | None
+) -> BackupReader:
+    """Reads the backups of `job` and remembers when."""
+    from holdfast.wiring.reading import reader_of  # heavy, as in `Session`
+
+    return reader_of(
+        session.settings,
+        job,
+        progress=meter,
+        identities=identities,
+        chosen=session.chosen_repository,
+    )
 
 
 def _show(session: Session, report: VerifyReport, *, as_json: bool) -> None:
@@ -143,7 +167,7 @@ def _reread(
     for name in chosen:
         with metered(f"verify {name}") as meter:
             report = reread(
-                session.reader(name, meter, identities),
+                _reader(session, name, meter, identities=identities),
                 name,
                 budget=budget / len(chosen),
                 workers=session.reading_slots(name),

@@ -96,10 +96,11 @@ def push(
     archive_command = '/usr/local/bin/holdfast wal push shop %p'
     """
     from holdfast.operations.wal.push import push as push_file
+    from holdfast.wiring import wal as wiring_wal
 
     session = acting_session_of(context)
     pushed = push_file(
-        session.archiving(job),
+        wiring_wal.archiving(session.settings, job, chosen=session.chosen_repository),
         path,
         cluster=cluster,
         at_once=at_once,
@@ -152,7 +153,7 @@ def get(
     from holdfast.wiring import wal as wiring_wal
 
     session = acting_session_of(context)
-    archiving = session.fetching(job)
+    archiving = wiring_wal.fetching(session.settings, job, chosen=session.chosen_repository)
     wanted = Getting(
         cluster=cluster or cluster_in(Path()),
         name=name,
@@ -215,7 +216,8 @@ def receive(
     stream = wiring_wal.stream(session.settings, job, slot=slot)
     folder = wiring_wal.spool(session.settings, job) / "received"
     try:
-        receive_wal(session.archiving(job), stream, folder, received=told)
+        archive = wiring_wal.archiving(session.settings, job, chosen=session.chosen_repository)
+        receive_wal(archive, stream, folder, received=told)
     except Interrupted:
         # Nothing else ends it: whoever stops it has what he wanted.
         for received in so_far:
@@ -232,9 +234,15 @@ def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = Fals
     """
     from holdfast.cli.render import size, table_of
     from holdfast.operations.wal.list import archived
+    from holdfast.wiring import wal as wiring_wal
 
     session = session_of(context)
-    found = archived(session.fetching(job).repositories[0], job)
+    found = archived(
+        wiring_wal.fetching(session.settings, job, chosen=session.chosen_repository).repositories[
+            0
+        ],
+        job,
+    )
     lines: list[dict[str, Any]] = [
         _of_timeline(wal, number) for wal in found for number in wal.timelines
     ]
