@@ -239,11 +239,12 @@ class RowCounts:
                     raise RestoreFailed(
                         f"cannot restore table '{relation}': the server does not have it"
                     )
-                found.append(_found(asking, tables[relation.name], self._wanted[relation]))
+                table, wanted = tables[relation.name], self._wanted[relation]
+                found.append(_found(asking, table, wanted, relation=relation))
 
 
-def _found(asking: Session, table: Table, wanted: Expected) -> RestoredTable:
-    relation = table.relation
+def _found(asking: Session, table: Table, wanted: Expected, *, relation: Relation) -> RestoredTable:
+    """`table` as it is here, under the name that the backup has for it."""
     # Of a method that a later version may have there is nothing to compare.
     method = wanted.checksum.partition(":")[0]
     is_summed = method in content_checksum.METHODS
