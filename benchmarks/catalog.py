@@ -16,6 +16,9 @@ from pathlib import Path
 
 from holdfast.catalog.manifest import encode
 from holdfast.model.backup import Codec, Consistency, Manifest, Part, PartKind, Relation, Server
+from holdfast.model.fingerprints import of_sha256
+from holdfast.model.part_details import PostgresTable
+from holdfast.model.proof import Proof
 
 BACKUPS = 10_000
 PARTS = 100
@@ -105,7 +108,7 @@ def _manifest(number: int, parts: int) -> Manifest:
         engine="native",
         server=Server(kind="postgres", version="17.2", database="shop"),
         consistency=Consistency.SNAPSHOT,
-        proof={"snapshot": "00000003-0000001B-1"},
+        proof=Proof(snapshot="00000003-0000001B-1"),
         tools={"pg_dump": "17.2"},
         started_at=at,
         snapshot_at=at,
@@ -125,11 +128,11 @@ def _part(backup_id: str, position: int) -> Part:
         relation=Relation(schema="public", name=f"orders_{position}"),
         rows=position,
         plain_bytes=0,
-        plain_sha256="a" * 64,
+        plain_fingerprint=of_sha256("a" * 64),
         stored_bytes=0,
-        stored_sha256="b" * 64,
+        stored_fingerprint=of_sha256("b" * 64),
         codec=Codec.ZSTD,
         encryption="none",
         seconds=0.25,
-        details={"format": "binary", "encoding": "UTF8", "columns": '["id", "name", "total"]'},
+        details=PostgresTable(format="binary", encoding="UTF8", columns=("id", "name", "total")),
     )

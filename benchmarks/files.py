@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from holdfast.model.backup import Codec, Part, PartPlan
+from holdfast.model.fingerprints import of_sha256
 from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.part_plan import lay_out
@@ -116,9 +117,9 @@ def _read(snapshot: PhysicalSnapshot, plan: PartPlan) -> Part:
         relation=None,
         rows=None,
         plain_bytes=size_bytes,
-        plain_sha256="a" * 64,
+        plain_fingerprint=of_sha256("a" * 64),
         stored_bytes=size_bytes,
-        stored_sha256="b" * 64,
+        stored_fingerprint=of_sha256("b" * 64),
         codec=Codec.ZSTD,
         encryption="none",
         seconds=0.25,

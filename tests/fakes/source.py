@@ -19,6 +19,8 @@ from holdfast.model.backup import (
     Server,
 )
 from holdfast.model.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
+from holdfast.model.part_details import CopiedRows
+from holdfast.model.proof import Proof
 from holdfast.model.restore import FailedObject, Restored, RestoredTable, StoredParts, Streamed
 from holdfast.ports.run import Progress
 from holdfast.ports.source import (
@@ -33,6 +35,7 @@ from holdfast.ports.source import (
 from holdfast.ports.target import RestoreRequest, Target
 from tests.fakes.clock import START
 
+PROOF = Proof(snapshot="00000003-0000001B-1")
 SERVER = Server(kind="fake", version="1.0", database="shop")
 
 
@@ -104,7 +107,7 @@ class FakeSnapshot(Snapshot):
     server: Server = SERVER
     consistency: Consistency = Consistency.SNAPSHOT
     taken_at: datetime = START
-    proof: dict[str, str] = field(default_factory=lambda: {"snapshot": "00000003-0000001B-1"})
+    proof: Proof = PROOF
     tools: dict[str, str] = field(default_factory=lambda: {"fake_dump": "1.0"})
     aborted: threading.Event = field(default_factory=threading.Event)
     reading: int = 0
@@ -167,7 +170,7 @@ def _plans(tables: Sequence[FakeTable]) -> Sequence[PartPlan]:
             kind=PartKind.DATA,
             relation=each.relation,
             estimated_bytes=each.size_bytes,
-            details={"format": "text"},
+            details=CopiedRows(format="text"),
         )
         for each in tables
     )

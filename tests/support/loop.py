@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan, Relation
+from holdfast.model.fingerprints import of_sha256
 from holdfast.model.restore import Restored, RestoredTable
 from holdfast.ports.source import Snapshot, Source
 from holdfast.ports.target import RestoreOptions, RestoreRequest, Target
@@ -87,9 +88,9 @@ def keep_part(snapshot: Snapshot, plan: PartPlan, folder: Path) -> Part:
         ancestors=plan.ancestors,
         rows=rows,
         plain_bytes=size,
-        plain_sha256=digest.hexdigest(),
+        plain_fingerprint=of_sha256(digest.hexdigest()),
         stored_bytes=size,
-        stored_sha256=digest.hexdigest(),
+        stored_fingerprint=of_sha256(digest.hexdigest()),
         codec=Codec.NONE,
         encryption="none",
         seconds=0.0,

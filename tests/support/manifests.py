@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from holdfast.model.backup import Codec, Consistency, Manifest, Part, PartKind, Relation, Server
+from holdfast.model.fingerprints import of_sha256
+from holdfast.model.part_details import CopiedRows
+from holdfast.model.proof import Proof
 
 STARTED = datetime(2026, 11, 20, 2, tzinfo=UTC)
 
@@ -20,13 +23,13 @@ def part(name: str = "data/00001-orders.copy", *, backup: str = NAME) -> Part:
         relation=Relation(schema="public", name="orders"),
         rows=3,
         plain_bytes=30,
-        plain_sha256="a" * 64,
+        plain_fingerprint=of_sha256("a" * 64),
         stored_bytes=20,
-        stored_sha256="b" * 64,
+        stored_fingerprint=of_sha256("b" * 64),
         codec=Codec.ZSTD,
         encryption="none",
         seconds=0.25,
-        details={"format": "text"},
+        details=CopiedRows(format="text"),
     )
 
 
@@ -39,13 +42,12 @@ def bare_part(name: str, kind: PartKind) -> Part:
         relation=None,
         rows=None,
         plain_bytes=1,
-        plain_sha256="",
+        plain_fingerprint="",
         stored_bytes=1,
-        stored_sha256="",
+        stored_fingerprint="",
         codec=Codec.NONE,
         encryption="none",
         seconds=0.0,
-        details={},
     )
 
 
@@ -59,7 +61,7 @@ def manifest(name: str = NAME, *, age: timedelta = timedelta(0)) -> Manifest:
         engine="native",
         server=Server(kind="postgres", version="17.2", database="shop"),
         consistency=Consistency.SNAPSHOT,
-        proof={"snapshot": "00000003-0000001B-1"},
+        proof=Proof(snapshot="00000003-0000001B-1"),
         tools={"pg_dump": "17.2"},
         started_at=started,
         snapshot_at=started + timedelta(seconds=1),

@@ -11,6 +11,7 @@ from pathlib import Path
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import Codec, Manifest, Server
+from holdfast.model.proof import BaseBackupProof
 from holdfast.operations.context import ArchiveContext, JobSpec, StoredForm
 from holdfast.operations.prune import PruneReport, prune
 from holdfast.operations.verify.backup import quick, verify
@@ -77,12 +78,12 @@ class MemoryCluster:
             engine="physical",
             server=Server(kind="postgres-cluster", version="17.2", database="cluster"),
             parts=(),
-            proof={
-                "system_identifier": "77",
-                "timeline": str(timeline),
-                "start_lsn": f"0/{start:X}00028",
-                "stop_lsn": f"0/{stop:X}00100",
-            },
+            proof=BaseBackupProof(
+                system_identifier="77",
+                timeline=timeline,
+                start_lsn=f"0/{start:X}00028",
+                stop_lsn=f"0/{stop:X}00100",
+            ),
         )
         Catalog(self.job.repository).commit(taken)
         return taken

@@ -7,7 +7,7 @@ import os
 import shutil
 import tarfile
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from holdfast.host_state.runs import FileJournal, FileRunHistory
 from holdfast.locking.host_lock import this_process
 from holdfast.locking.lease import Lease, Terms
 from holdfast.model.backup import Blob, Codec, Manifest, Member, Part, PartKind, Relation, Server
+from holdfast.model.part_details import NOTHING, PostgresTable, details_of_schema_1
+from holdfast.model.proof import BaseBackupProof
+from holdfast.model.values import Span
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.operations.parts.write import keep
 from holdfast.pipeline.compression import compressor
@@ -46,6 +49,7 @@ jobs:
 FULL, PACKED, FILES, CHANGES, FAILED, MARKED = (
     f"202611{day:02}T020000Z-0000000{day}" for day in range(1, 7)
 )
+ROWS = PostgresTable(format="text", encoding="UTF8", columns=("id",))
 LABEL = {"path": "backup_label", "tablespaces": "{}", "vanished": "[]"}
 SEGMENT = 1 << 20
 VALUE = b"a long value\n" * 1000
@@ -116,13 +120,13 @@ def _kept(store: LocalRepository, key: str, content: bytes) -> Part:
         relation=Relation(schema="public", name="orders"),
         rows=content.count(b"\n"),
         plain_bytes=plain.size_bytes,
-        plain_sha256=plain.sha256,
+        plain_fingerprint=plain.fingerprint,
         stored_bytes=stored.size_bytes,
-        stored_sha256=stored.sha256,
+        stored_fingerprint=stored.fingerprint,
         codec=Codec.ZSTD,
         encryption="none",
         seconds=0.1,
-        details={"format": "text", "encoding": "UTF8", "columns": '["id"]'},
+        details=ROWS,
     )
 
 
@@ -137,14 +141,14 @@ def _full(store: LocalRepository, job: str) -> Manifest:
     kept = _kept(store, blob_key(job, sha256(VALUE).hexdigest(), ""), VALUE)
     blob = Blob(
         key=kept.key,
-        sha256=kept.plain_sha256,
+        plain_fingerprint=kept.plain_fingerprint,
         plain_bytes=kept.plain_bytes,
         stored_bytes=kept.stored_bytes,
-        stored_sha256=kept.stored_sha256,
+        stored_fingerprint=kept.stored_fingerprint,
     )
     backup_id = f"{job}/{FULL}"
     ranges = [
-        replace(part, details={**part.details, "pages": pages})
+        replace(part, details=replace(ROWS, pages=Span.parse(pages)))
         for pages, part in (
             ("0-8", _kept(store, part_key(backup_id, "data/orders-0.copy"), b"1\n2\n")),
             ("8-", _kept(store, part_key(backup_id, "data/orders-8.copy"), b"3\n")),
@@ -161,7 +165,7 @@ def _packed(store: LocalRepository, job: str) -> Manifest:
             rows=1,
             offset=offset,
             plain_bytes=2,
-            details=dict(part.details),
+            details=part.details,
         )
         for name, offset in (("one", 5), ("two", 7))
     )
@@ -182,15 +186,14 @@ def _physical(store: LocalRepository, job: str) -> list[Manifest]:
             ),
             _file(store, backup_id, "files/backup_label", PartKind.CLOSING, b"label", **LABEL),
         ]  # fmt: skip
-        proof = {
-            "system_identifier": "77",
-            "timeline": "1",
-            "start_lsn": f"0/{start:X}00028",
-            "stop_lsn": f"0/{start:X}00100",
-            "ended_at": "2026-11-20T02:00:00+00:00",
-        }
-        if name == CHANGES:
-            proof["parent"] = f"{job}/{FILES}"
+        proof = BaseBackupProof(
+            system_identifier="77",
+            timeline=1,
+            start_lsn=f"0/{start:X}00028",
+            stop_lsn=f"0/{start:X}00100",
+            ended_at=datetime(2026, 11, 20, 2, tzinfo=UTC),
+            parent=f"{job}/{FILES}" if name == CHANGES else "",
+        )
         backup = _backup(job, name, *parts, days=days)
         server = Server(kind="postgres-cluster", version="17.2", database="cluster")
         made.append(replace(backup, proof=proof, server=server))
@@ -206,7 +209,7 @@ def _file(
     **details: str,
 ) -> Part:
     part = _kept(store, part_key(backup_id, name), content)
-    return replace(part, kind=kind, relation=None, rows=None, details=details)
+    return replace(part, kind=kind, relation=None, rows=None, details=details_of_schema_1(details))
 
 
 def _tar(name: str) -> bytes:
@@ -242,7 +245,9 @@ def _archive(store: LocalRepository, job: str) -> None:
     for number in (2, 3, 4, 5):
         name = f"{1:08X}{0:08X}{number:08X}"
         key = archive.content_key("77", name, token="0123", suffix="")
-        part = replace(_kept(store, key, bytes(SEGMENT)), name=name, kind=PartKind.WAL, details={})
+        part = replace(
+            _kept(store, key, bytes(SEGMENT)), name=name, kind=PartKind.WAL, details=NOTHING
+        )
         archive.commit(
             ArchivedFile(
                 job=job,

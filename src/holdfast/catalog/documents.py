@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from holdfast.model.errors import ManifestInvalid
@@ -16,8 +17,11 @@ def wrapped(body: dict[str, Any], *, schema: str, name: str) -> bytes:
     return json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
-def unwrapped(data: bytes, *, schema: str, name: str, key: str, limits: Limits) -> dict[str, Any]:
-    """The body in `data`; raises `ManifestInvalid` naming `key`."""
+def unwrapped(
+    data: bytes, *, schemas: Sequence[str], name: str, key: str, limits: Limits
+) -> tuple[str, dict[str, Any]]:
+    """The schema of `data`, which is one of `schemas`, newest first, and the body in it; raises
+    `ManifestInvalid` naming `key`."""
     try:
         document = parsed(data, limits)
         if not isinstance(document, dict):
@@ -27,9 +31,9 @@ def unwrapped(data: bytes, *, schema: str, name: str, key: str, limits: Limits) 
             raise Unreadable("it has no schema, or no fingerprint")
     except Unreadable as error:
         raise damaged(key, error) from error
-    if found != schema:
+    if found not in schemas:
         raise ManifestInvalid(
-            f"cannot read '{key}': its schema is '{found[:80]}', not '{schema}'",
+            f"cannot read '{key}': its schema is '{found[:80]}', not '{schemas[0]}'",
             hint="use the version of holdfast that wrote it, or a newer one",
         )
     body = document.get(name)
@@ -40,7 +44,7 @@ def unwrapped(data: bytes, *, schema: str, name: str, key: str, limits: Limits) 
             f"cannot read '{key}': its content does not match its own fingerprint",
             hint="it was changed after it was written: trust another backup",
         )
-    return body
+    return found, body
 
 
 def _fingerprint(body: dict[str, Any]) -> str:

@@ -5,8 +5,7 @@ Both are JSON with a schema name; a manifest has a fingerprint over its own body
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,36 +15,24 @@ from holdfast.catalog.places import is_backup_id, is_blob_of, is_part_of
 from holdfast.model.backup import Blob, Manifest, Member, Part
 from holdfast.model.errors import ManifestInvalid
 from holdfast.model.stored_json import MANIFEST, Unreadable, as_text, damaged, parsed, typed
-from holdfast.model.values import Count, Line, Moment, Span, Text, tells_moment
-from holdfast.model.wal import Position
+from holdfast.model.stored_parts import (
+    blob_from,
+    manifest_as_printed,
+    manifest_as_stored,
+    member_from,
+    part_from,
+    proof_from,
+)
+from holdfast.model.values import Count, Line, Moment, Text
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 
-SCHEMA = "holdfast.manifest/1"
+SCHEMA = "holdfast.manifest/2"
+# What is read, newest first, and which number each has.
+SCHEMAS = {SCHEMA: 2, "holdfast.manifest/1": 1}
 NAME = "manifest"
-
-Sound = Callable[[str], object]
-
-
-def _is_span(text: str) -> bool:
-    try:
-        Span.parse(text)
-    except ValueError:
-        return False
-    return True
-
-
-# What is read again by more than the source that wrote it.
-_PROOF: dict[str, Sound] = {
-    "start_lsn": Position.is_one,
-    "stop_lsn": Position.is_one,
-    "timeline": re.compile(r"[1-9][0-9]{0,9}").fullmatch,
-    "system_identifier": re.compile(r"[0-9]{1,20}").fullmatch,
-    "ended_at": tells_moment,
-}
-_DETAILS: dict[str, Sound] = {"pages": _is_span, "bytes": _is_span}
 
 
 @cache
@@ -79,7 +66,7 @@ def _blob() -> TypeAdapter[Blob]:
 
 def encode(manifest: Manifest) -> bytes:
     """`manifest` as the bytes that are stored; equal manifests give equal bytes."""
-    return wrapped(as_json(manifest), schema=SCHEMA, name=NAME)
+    return wrapped(manifest_as_stored(_body(manifest), manifest), schema=SCHEMA, name=NAME)
 
 
 def decode(data: bytes, *, key: str) -> Manifest:
@@ -88,12 +75,16 @@ def decode(data: bytes, *, key: str) -> Manifest:
     What it names lies below the backup that it says it is of; that this is the one at `key` is for
     whoever knows where it was read.
     """
-    body = unwrapped(data, schema=SCHEMA, name=NAME, key=key, limits=MANIFEST)
+    found, body = unwrapped(data, schemas=[*SCHEMAS], name=NAME, key=key, limits=MANIFEST)
+    schema = SCHEMAS[found]
     try:
-        parts = tuple(_parts(body.pop("parts", None)))
-        blobs = tuple(typed(_blob(), each) for each in _listed(body.pop("blobs", [])))
+        parts = tuple(_parts(body.pop("parts", None), schema))
+        blobs = tuple(
+            typed(_blob(), blob_from(each, schema)) for each in _listed(body.pop("blobs", []))
+        )
+        proof = proof_from(body.pop("proof", None), schema)
         # One by one: of a million things that are wrong the first is told, and no other is kept.
-        bare = typed(_adapter(), {**body, "parts": (), "blobs": ()})
+        bare = typed(_adapter(), {**body, "proof": proof, "parts": (), "blobs": ()})
         manifest = replace(bare, parts=parts, blobs=blobs)
         _require_sound(manifest)
     except Unreadable as error:
@@ -101,12 +92,12 @@ def decode(data: bytes, *, key: str) -> Manifest:
     return manifest
 
 
-def _parts(found: object) -> Iterator[Part]:
+def _parts(found: object, schema: int) -> Iterator[Part]:
     for each in _listed(found):
-        members = _listed(each.get("members", []) if isinstance(each, dict) else [])
-        part = typed(_part(), {**each, "members": ()} if members else each)
-        if members:
-            part = replace(part, members=tuple(typed(_member(), member) for member in members))
+        part = typed(_part(), part_from(each, schema))
+        if members := _listed(each.get("members", [])):
+            read = (typed(_member(), member_from(member, schema)) for member in members)
+            part = replace(part, members=tuple(read))
         yield part
 
 
@@ -123,11 +114,9 @@ def _require_sound(manifest: Manifest) -> None:
     for part in manifest.parts:
         if not is_part_of(manifest.backup_id, part.key):
             raise Unreadable(f"its part '{part.key[:200]}' is none of this backup")
-        _require_words(part.details, _DETAILS)
     for blob in manifest.blobs:
         if not is_blob_of(manifest.job, blob.key):
             raise Unreadable(f"its value '{blob.key[:200]}' is none of this job")
-    _require_words(manifest.proof, _PROOF)
     parent = manifest.parent
     if parent and (
         not is_backup_id(parent)
@@ -137,22 +126,13 @@ def _require_sound(manifest: Manifest) -> None:
         raise Unreadable(f"its parent '{parent[:200]}' is no other backup of this job")
 
 
-def _require_words(found: dict[str, str], words: dict[str, Sound]) -> None:
-    for name, is_sound in words.items():
-        if name in found and not is_sound(found[name]):
-            raise Unreadable(f"its '{name}' is '{found[name][:80]}'")
-
-
 def as_json(manifest: Manifest) -> dict[str, Any]:
     """`manifest` as plain JSON values, for output."""
+    return manifest_as_printed(_body(manifest), manifest)
+
+
+def _body(manifest: Manifest) -> dict[str, Any]:
     body: dict[str, Any] = _adapter().dump_python(manifest, mode="json")
-    for part in body["parts"]:
-        # It is the journal's alone.
-        part.pop("memo", None)
-        for each in (part, *part["members"]):
-            if not each["checksum"]:
-                # Most have none, and there may be many of them.
-                del each["checksum"]
     return body
 
 

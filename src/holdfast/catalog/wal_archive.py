@@ -16,6 +16,7 @@ from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import MANIFEST, WAL, is_below
 from holdfast.model.errors import ManifestInvalid
 from holdfast.model.stored_json import RECORD, Unreadable, damaged, typed
+from holdfast.model.stored_parts import part_from, part_in_schema_1
 from holdfast.model.wal import Position, WalKind, WalName, is_segment_size
 from holdfast.model.wal_archive import ArchivedFile, Held
 from holdfast.ports.repository import Repository, Stored, read_document
@@ -40,6 +41,7 @@ class WalArchive:
         """Make what is stored already an archived file; raises `AlreadyStored`."""
         key = self._record_key(file.cluster, file.name)
         body: dict[str, Any] = _adapter().dump_python(file, mode="json", exclude={"part": {"memo"}})
+        part_in_schema_1(body["part"], file.part)
         self._repository.put(key, [wrapped(body, schema=SCHEMA, name=NAME)])
 
     def find(self, cluster: str, name: str) -> ArchivedFile:
@@ -47,9 +49,9 @@ class WalArchive:
         `ManifestInvalid`."""
         key = self._record_key(cluster, name)
         data = read_document(self._repository, key, RECORD)
-        body = unwrapped(data, schema=SCHEMA, name=NAME, key=key, limits=RECORD)
+        _, body = unwrapped(data, schemas=[SCHEMA], name=NAME, key=key, limits=RECORD)
         try:
-            file = typed(_adapter(), body)
+            file = typed(_adapter(), body | {"part": part_from(body.get("part"), 1)})
             self._require_sound(file)
         except Unreadable as error:
             raise damaged(key, error) from error

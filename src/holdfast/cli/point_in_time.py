@@ -29,7 +29,6 @@ from holdfast.model.recovery import (
 )
 from holdfast.model.wal import Position
 from holdfast.operations.restore.recovery import WayAhead, require_reachable
-from holdfast.operations.wal.list import CLUSTER
 from holdfast.runtime import events
 from holdfast.runtime.tablespaces import WhenInUse
 
@@ -225,7 +224,7 @@ class PointInTime:
 
     @property
     def _cluster(self) -> str:
-        return self.manifest.proof.get(CLUSTER, "")
+        return self.manifest.proof.cluster
 
     def _arguments(self, tablespaces: str) -> list[str]:
         from holdfast.wiring.keys import identity_file

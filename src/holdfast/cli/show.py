@@ -10,6 +10,7 @@ from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli.context import BackupId, Database, JsonOption, print_document, session_of
 from holdfast.cli.render import encryption_line, size, table_of, time_of
 from holdfast.model.backup import Manifest, Part
+from holdfast.model.part_gaps import pages_of
 
 
 def show(
@@ -55,7 +56,7 @@ def _rows_of(part: Part) -> Iterator[tuple[str, ...]]:
 def _called(part: Part) -> str:
     if part.members:
         return f"{part.name} ({len(part.members)} tables)"
-    pages = part.details.get("pages")
+    pages = pages_of(part)
     return f"{part.relation or part.name}{f' pages {pages}' if pages else ''}"
 
 
@@ -75,7 +76,7 @@ def _summary(manifest: Manifest) -> list[str]:
         f"database     {server.database} on {server.kind} {server.version}, host {manifest.host}",
         f"consistency  {manifest.consistency} at {time_of(manifest.snapshot_at)}",
         f"encryption   {encryption_line(manifest.recipients)}",
-        *(f"proof        {name} {value}" for name, value in manifest.proof.items()),
+        *(f"proof        {name} {value}" for name, value in manifest.proof.texts().items()),
         *(f"tool         {name} {version}" for name, version in manifest.tools.items()),
         f"took         {took}, peak memory {size(manifest.peak_memory_bytes)}",
         *(f"measured     {name} {value:g}" for name, value in manifest.metrics.items()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 from collections import deque
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter
 
 from holdfast.model.backup import BACKUP_NAME, Part
 from holdfast.model.stored_json import RECORD, Limits, Unreadable, as_text, parsed, typed
+from holdfast.model.stored_parts import member_from, part_as_stored, part_from
 from holdfast.ports.host_state import RunRecord, Unfinished
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
@@ -112,11 +114,11 @@ class FileJournal:
         make_state_folder(self._folder)
         make_state_folder(path.parent)
         lines = [_head().dump_json(unfinished, exclude={"parts"})]
-        lines += [_part().dump_json(part) for part in unfinished.parts]
+        lines += map(_line, unfinished.parts)
         self._append(path, lines, os.O_TRUNC)
 
     def add(self, job: str, database: str, part: Part) -> None:
-        self._append(self._path(job, database), [_part().dump_json(part)], os.O_APPEND)
+        self._append(self._path(job, database), [_line(part)], os.O_APPEND)
 
     def read(self, job: str, database: str) -> Unfinished | None:
         found = self._read(self._path(job, database))
@@ -172,4 +174,18 @@ def _readable(lines: Iterator[bytes]) -> Iterator[Part]:
     """A crash may have cut the last line short: its part is then taken again."""
     with suppress(Unreadable):
         for line in lines:
-            yield typed(_part(), parsed(line, LINE))
+            yield _part_in(parsed(line, LINE))
+
+
+def _line(part: Part) -> bytes:
+    return json.dumps(part_as_stored(_part().dump_python(part, mode="json"), part)).encode()
+
+
+def _part_in(value: object) -> Part:
+    """Raises `Unreadable`. What a run before schema 2 has written down is gone on with too."""
+    schema = 2 if isinstance(value, dict) and "stored_fingerprint" in value else 1
+    found = part_from(value, schema)
+    members = value.get("members", []) if isinstance(value, dict) else []
+    if not isinstance(members, list):
+        raise Unreadable("its tables are no list")
+    return typed(_part(), found | {"members": [member_from(each, schema) for each in members]})

@@ -11,6 +11,9 @@ from typing import Annotated, Literal
 
 from annotated_types import MaxLen
 
+from holdfast.model.fingerprints import sha256_of
+from holdfast.model.part_details import NOTHING, Details
+from holdfast.model.proof import Proof
 from holdfast.model.values import Count, Line, Lines, Moment, Number, Text
 
 Buffer = bytes | bytearray | memoryview
@@ -80,8 +83,6 @@ CODEC_OF = {
 Encryption = Literal["none", "age"]
 """How stored parts are sealed."""
 AGE_SUFFIX = ".age"
-# What an incremental backup proves: whose changes it holds.
-PARENT = "parent"
 # The kind of a server all of whose databases are kept as files.
 POSTGRES_CLUSTER = "postgres-cluster"
 
@@ -138,7 +139,7 @@ class Member:
     offset: Count
     plain_bytes: Count
     checksum: Line = ""
-    details: dict[str, str] = field(default_factory=dict)
+    details: Details = NOTHING
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -161,7 +162,7 @@ class PartPlan:
     relation: Relation | None = None
     ancestors: tuple[Relation, ...] = ()
     estimated_bytes: int = 0
-    details: dict[str, str] = field(default_factory=dict)
+    details: Details = NOTHING
     compress: bool = True
     compress_threads: int = 0
 
@@ -182,16 +183,25 @@ class Part:
     ancestors: Ancestors = ()
     rows: Count | None
     plain_bytes: Count
-    plain_sha256: Line
+    plain_fingerprint: Line
     stored_bytes: Count
-    stored_sha256: Line
+    stored_fingerprint: Line
     codec: Codec
     encryption: Encryption
     seconds: Number
-    details: dict[str, str]
+    details: Details = NOTHING
     members: tuple[Member, ...] = ()
     memo: str = ""
     checksum: Line = ""
+
+    @property
+    def plain_sha256(self) -> str:
+        """In hex; empty where the fingerprint is of another kind. So is that of what is stored."""
+        return sha256_of(self.plain_fingerprint)
+
+    @property
+    def stored_sha256(self) -> str:
+        return sha256_of(self.stored_fingerprint)
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -204,22 +214,31 @@ class Part:
 class Blob:
     """One long value, kept once for all backups of a job under the name of its content.
 
-    Of one that is sealed `sha256` is empty: its name is all that may be known of the content.
-    `stored_bytes` and `stored_sha256` are of what is stored; the first release did not note them
-    of what is not sealed.
+    Of one that is sealed `plain_fingerprint` is empty: its name is all that may be known of it.
+    `stored_bytes` and `stored_fingerprint` are of what is stored; the first release did not note
+    them of what is not sealed.
     """
 
     key: Line
-    sha256: Line
+    plain_fingerprint: Line
     plain_bytes: Count
     encryption: Encryption = "none"
     stored_bytes: Count = 0
-    stored_sha256: Line = ""
+    stored_fingerprint: Line = ""
+
+    @property
+    def plain_sha256(self) -> str:
+        """As of a part."""
+        return sha256_of(self.plain_fingerprint)
+
+    @property
+    def stored_sha256(self) -> str:
+        return sha256_of(self.stored_fingerprint)
 
     @property
     def is_recorded(self) -> bool:
         """Whether it is known how it is stored, and not only what it holds."""
-        return bool(self.stored_sha256)
+        return bool(self.stored_fingerprint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +273,7 @@ class Manifest:
     engine: Line
     server: Server
     consistency: Consistency
-    proof: dict[str, str]
+    proof: Proof
     tools: dict[str, str]
     started_at: Moment
     snapshot_at: Moment
@@ -275,7 +294,7 @@ class Manifest:
     @property
     def parent(self) -> str:
         """The backup whose changes this one holds, by its id; empty where this one is full."""
-        return self.proof.get(PARENT, "")
+        return self.proof.parent
 
     @property
     def encryption(self) -> Encryption:

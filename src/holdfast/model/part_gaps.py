@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from holdfast.model.backup import BadPart, Manifest, Part, PartKind, Relation
+from holdfast.model.backup import BadPart, Manifest, Part, PartPlan, Relation
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.stored_json import MANIFEST, Unreadable, parsed
+from holdfast.model.part_details import ClusterFile, ClusterLabel, PostgresTable
 from holdfast.model.values import Span, gap_in
 
-PATH, PIECE, VANISHED = "path", "bytes", "vanished"
 FILES = "files/"
-_OF_FILES = {PartKind.FILE, PartKind.WAL, PartKind.CLOSING}
 
 
 def incomplete_files(parts: Sequence[Part]) -> Iterator[BadPart]:
@@ -21,12 +19,30 @@ def incomplete_files(parts: Sequence[Part]) -> Iterator[BadPart]:
     backup does not come back."""
     pieces: defaultdict[str, list[Part]] = defaultdict(list)
     for part in parts:
-        if part.kind in _OF_FILES and PATH in part.details:
-            pieces[part.details[PATH]].append(part)
-    vanished = _vanished(parts)
+        if path := path_of(part):
+            pieces[path].append(part)
+    vanished = label_of(parts).vanished
     for path, found in pieces.items():
         if path not in vanished:
             yield from _torn(path, found)
+
+
+def path_of(part: Part | PartPlan) -> str:
+    """The file that a part is, or is some bytes of; empty where it is none, or many."""
+    details = part.details
+    return details.path if isinstance(details, ClusterFile | ClusterLabel) else ""
+
+
+def label_of(parts: Iterable[Part]) -> ClusterLabel:
+    """What stands with a cluster's label. The one tar of pg_basebackup has its label inside, and
+    no tablespaces."""
+    found = (part.details for part in parts if isinstance(part.details, ClusterLabel))
+    return next(found, ClusterLabel())
+
+
+def piece_of(part: Part) -> Span | None:
+    """Which bytes of its file a part is; None where it is the whole file."""
+    return part.details.piece if isinstance(part.details, ClusterFile) else None
 
 
 def _torn(path: str, parts: Sequence[Part]) -> Iterator[BadPart]:
@@ -56,7 +72,7 @@ def _of_another_place(path: str, parts: Sequence[Part], spans: Sequence[Span]) -
     """Parts are called by what is in them, so that two of one size cannot be taken for each
     other."""
     for part, span in zip(parts, spans, strict=True):
-        piece = f"/{span.first >> 20:06}" if PIECE in part.details else ""
+        piece = f"/{span.first >> 20:06}" if piece_of(part) is not None else ""
         is_named = part.name.startswith(FILES)
         if is_named and part.name != f"{FILES}{path.lower()}{piece}":
             yield BadPart(
@@ -67,25 +83,7 @@ def _of_another_place(path: str, parts: Sequence[Part], spans: Sequence[Span]) -
 
 def _span(part: Part) -> Span:
     """A part that names no piece is the whole file."""
-    try:
-        return Span.parse(part.details.get(PIECE, str(Span(first=0))))
-    except ValueError:
-        return Span(first=-1)
-
-
-def _vanished(parts: Iterable[Part]) -> frozenset[str]:
-    """Nothing where nobody can read it: then no file is excused."""
-    for part in parts:
-        if VANISHED in part.details:
-            try:
-                found = parsed(part.details[VANISHED], MANIFEST, of_files=True)
-            except Unreadable:
-                continue
-            return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
-    return frozenset()
-
-
-PAGES = "pages"
+    return piece_of(part) or Span(first=0)
 
 
 def gaps(manifest: Manifest) -> list[BadPart]:
@@ -93,7 +91,7 @@ def gaps(manifest: Manifest) -> list[BadPart]:
     that overlap."""
     ranges: defaultdict[Relation, list[Part]] = defaultdict(list)
     for part in manifest.parts:
-        if part.relation is not None and PAGES in part.details:
+        if part.relation is not None and pages_of(part) is not None:
             ranges[part.relation].append(part)
     found = [_broken_range(relation, parts) for relation, parts in ranges.items()]
     found += [_broken_members(part) for part in manifest.parts if part.members]
@@ -110,8 +108,8 @@ def require_complete(manifest: Manifest) -> None:
 
 def _broken_range(relation: Relation, parts: list[Part]) -> BadPart | None:
     """From the first page to the open end, each range beginning where the one before ended."""
-    spans = {_pages(part): part for part in parts}
-    tear = gap_in([_pages(part) for part in parts])
+    spans = {pages_of(part): part for part in parts}
+    tear = gap_in([pages for pages in map(pages_of, parts) if pages is not None])
     if tear is None:
         return None
     part = parts[-1] if tear.found is None else spans[tear.found]
@@ -123,11 +121,9 @@ def _broken_range(relation: Relation, parts: list[Part]) -> BadPart | None:
     )
 
 
-def _pages(part: Part) -> Span:
-    try:
-        return Span.parse(part.details[PAGES])
-    except ValueError:
-        return Span(first=-1)
+def pages_of(part: Part) -> Span | None:
+    """Which pages of its table a part is; None where it is all of them."""
+    return part.details.pages if isinstance(part.details, PostgresTable) else None
 
 
 def _broken_members(part: Part) -> BadPart | None:

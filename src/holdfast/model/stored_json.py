@@ -45,6 +45,10 @@ class Unreadable(ValueError):
     """What was stored is not what we write; the message says why."""
 
 
+class NotKnown(Unreadable):
+    """It may well be what a newer version writes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How large a document may be: `size_bytes`, and for each of its containers some more."""
@@ -169,6 +173,11 @@ def as_text(said: str) -> str:
 
 
 def damaged(key: str, error: Unreadable) -> ManifestInvalid:
+    if isinstance(error, NotKnown):
+        return ManifestInvalid(
+            f"cannot read '{key}': {error}",
+            hint="use the version of holdfast that wrote it, or a newer one",
+        )
     return ManifestInvalid(
         f"cannot read '{key}': it is damaged: {error}",
         hint="it was changed after it was written, or holdfast never wrote it",

@@ -49,6 +49,11 @@ class Span:
     def __str__(self) -> str:
         return f"{self.first}-{'' if self.after is None else self.after}"
 
+    @property
+    def span(self) -> Span:
+        """Itself as facts have it, whatever a kind of spans knows besides."""
+        return Span(first=self.first, after=self.after)
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises `ValueError` for what `str` never wrote."""

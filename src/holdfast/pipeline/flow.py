@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from holdfast.model.backup import Buffer
+from holdfast.model.fingerprints import of_sha256
 
 
 class CorruptStream(Exception):
@@ -54,7 +55,7 @@ class Size:
 
 
 class Fingerprint(Size):
-    """The same with `sha256`, in hex."""
+    """The same with a fingerprint: by its algorithm as a manifest has it, or `sha256` in hex."""
 
     def __init__(self, *, advance: Callable[[int], None] = lambda _: None) -> None:
         super().__init__(advance=advance)
@@ -63,6 +64,10 @@ class Fingerprint(Size):
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        return of_sha256(self.sha256)
 
     def feed(self, chunk: Buffer) -> Iterable[Buffer]:
         self._digest.update(chunk)

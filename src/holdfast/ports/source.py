@@ -19,6 +19,7 @@ from holdfast.model.backup import (
     Relation,
     Server,
 )
+from holdfast.model.proof import Proof
 from holdfast.model.restore import OpenPart
 from holdfast.model.wal_archive import Archiver
 from holdfast.ports.port import Port
@@ -139,7 +140,7 @@ class Snapshot(Port, ABC):
 
     @property
     @abstractmethod
-    def proof(self) -> dict[str, str]:
+    def proof(self) -> Proof:
         """Evidence that all sessions see the same moment, in the server's own words."""
 
     @property

@@ -13,7 +13,6 @@ from typing import TypeVar
 SMALL_TABLE_BYTES = 1 << 20
 PACK_BYTES = 16 << 20
 TABLES_IN_PACK = 500
-TABLES = "tables_sha256"
 Table = TypeVar("Table")
 
 
@@ -31,9 +30,9 @@ def packs(tables: Iterable[Table], *, size_of: Callable[[Table], int]) -> Iterat
         yield pack
 
 
-def known_by(names: Sequence[str]) -> dict[str, str]:
-    """The detail of a pack by which a resumed run sees that other tables share it by now."""
-    return {TABLES: sha256("\0".join(names).encode()).hexdigest()}
+def known_by(names: Sequence[str]) -> str:
+    """What a resumed run sees by that other tables share a pack by now."""
+    return sha256("\0".join(names).encode()).hexdigest()
 
 
 class StreamCutter:

@@ -187,7 +187,7 @@ def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_aske
     proofs: list[str] = []
     by_default = MysqlSource(server.url(original))
     found = kept_sums(
-        keep(by_default, one, meanwhile=lambda taken: proofs.append(taken.proof["content"]))
+        keep(by_default, one, meanwhile=lambda taken: proofs.append(taken.proof.texts()["content"]))
     )
     assert (bool(found["large"]), bool(found["small"])) == (False, True)
     assert proofs[0].startswith("checksums of 1 of 2 tables, the smallest")
@@ -234,7 +234,7 @@ def test_documents_come_back_with_the_types_of_all_their_values(
     )
     seen: list[Snapshot] = []
     parts = keep(MysqlSource(server.url(original)), tmp_path, meanwhile=seen.append)
-    assert "json_changed" not in seen[0].proof
+    assert "json_changed" not in seen[0].proof.texts()
     assert kept_sums(parts)["typed"].startswith(f"{WITH_TYPES}:")
     bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     for question in (

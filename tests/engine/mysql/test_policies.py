@@ -91,7 +91,7 @@ def test_a_table_without_a_snapshot_is_kept_still_until_it_has_been_read(
     original, copy = server.database(*LOOSE), server.name()
     options = Options(loose_tables="lock")
     with source(server, original, options).open(workers=2) as snapshot:
-        assert snapshot.proof["locked_while_read"] == f"{original}.loose"
+        assert snapshot.proof.texts()["locked_while_read"] == f"{original}.loose"
         assert next(iter(data_parts(snapshot))) == "loose"
         with pytest.raises(pymysql.OperationalError, match="1205"):
             server.run(original, "SET lock_wait_timeout = 1", "INSERT INTO loose VALUES (2, 20)")
@@ -172,7 +172,7 @@ def test_nobody_joins_a_snapshot_that_has_ended_or_that_another_holds(server: My
     original = server.database(*ONE_TABLE)
     asked = source(server, original, Options())
     with asked.open(workers=1) as snapshot:
-        name = snapshot.proof["snapshot"]
+        name = snapshot.proof.texts()["snapshot"]
         gone = pytest.raises(SnapshotLost, match=f"nobody holds snapshot '{name}'")
         with gone, asked.open(workers=1, rejoin=name):
             pass
@@ -194,10 +194,10 @@ def test_a_stopped_replica_is_not_locked_at_all(server: MysqlServer) -> None:
     server.run("mysql", begin, "SET GLOBAL read_only = 1")
     try:
         with source(server, original, Options()).open(workers=2) as snapshot:
-            assert snapshot.proof["lock"] == "none, as this is a stopped replica"
+            assert snapshot.proof.texts()["lock"] == "none, as this is a stopped replica"
             assert b"(2,2)" in read(snapshot, "t")
         server.run("mysql", "SET GLOBAL read_only = 0")
         with source(server, original, Options()).open(workers=2) as snapshot:
-            assert "none" not in snapshot.proof["lock"]
+            assert "none" not in snapshot.proof.texts()["lock"]
     finally:
         server.run("mysql", "SET GLOBAL read_only = 0", end)

@@ -99,7 +99,7 @@ def test_a_view_that_no_longer_works_is_kept_as_text(server: MysqlServer, tmp_pa
     parts = keep(
         MysqlSource(server.url(original)),
         tmp_path,
-        meanwhile=lambda snapshot: proofs.append(snapshot.proof),
+        meanwhile=lambda snapshot: proofs.append(snapshot.proof.texts()),
     )
     bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     assert proofs[0]["views_broken_at_source"] == "orphan"
@@ -112,7 +112,7 @@ def test_tables_as_sysbench_makes_them_come_back_equal(server: MysqlServer, tmp_
     counted = "ANALYZE TABLE sbtest1, sbtest2"
     original, copy = server.database(*sysbench_table(1), *sysbench_table(2), counted), server.name()
     parts = keep(MysqlSource(server.url(original)), tmp_path)
-    ranges = [part for part in parts if part.details.get("method") == "key-ranges"]
+    ranges = [part for part in parts if part.details.texts().get("method") == "key-ranges"]
     assert [part.rows for part in ranges] == [SYSBENCH_ROWS, SYSBENCH_ROWS]
     assert b"ADD KEY `k_1` (`k`)" in (tmp_path / "indexes.sql").read_bytes()
     bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)

@@ -63,7 +63,7 @@ def test_the_corpus_comes_back_equal_but_for_what_was_announced(
     server.run(original, *without_what_is_refused(server, original, as_tables=as_tables))
     source = MysqlToolsSource(server.url(original), as_tables=as_tables)
     proofs: list[dict[str, str]] = []
-    parts = keep(source, tmp_path, meanwhile=lambda taken: proofs.append(taken.proof))
+    parts = keep(source, tmp_path, meanwhile=lambda taken: proofs.append(taken.proof.texts()))
     bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     announced = {
         column.partition(".")[0]

@@ -21,7 +21,7 @@ def kept(
     told: dict[str, Any] = {}
 
     def look(snapshot: Any) -> None:
-        told["proof"] = snapshot.proof
+        told["proof"] = snapshot.proof.texts()
         told["notes"] = snapshot.notes
 
     return keep(MysqlSource(server.url(original)), folder, meanwhile=look), told

@@ -82,7 +82,7 @@ def test_a_transfer_under_way_is_never_half_in_a_backup(
 def test_the_proof_is_in_the_words_of_the_server(server: PostgresServer) -> None:
     source = PostgresSource(dsn=server.conninfo(server.database()))
     with source.open(workers=3) as snapshot:
-        proof = snapshot.proof
+        proof = snapshot.proof.texts()
         shown = server.ask("postgres", "SELECT pg_current_snapshot()::text")[0][0]
     assert proof["sessions"] == f"3 of 3 see {proof['visible']}"
     assert proof["visible"].startswith(f"{proof['xmin']}:{proof['xmax']}:")

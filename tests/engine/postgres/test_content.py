@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.model.backup import Part
 from holdfast.model.errors import BackupFailed, RestoreFailed, SnapshotLost
-from holdfast.ports.source import Source
+from holdfast.ports.source import Snapshot, Source
 from holdfast.sources.failed_objects import ROWS
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
@@ -211,7 +211,7 @@ def test_only_small_tables_of_a_large_database_are_summed_up_unless_all_are_aske
         folder = tmp_path / policy
         folder.mkdir()
         taken = source(server, original, checksums=policy)
-        parts = keep(taken, folder, meanwhile=lambda seen: proofs.append(seen.proof["content"]))
+        parts = keep(taken, folder, meanwhile=lambda seen: proofs.append(told(seen)))
         sums = kept_sums(parts)
         found[policy] = [all(sums["large"]), all(sums["small"])]
     assert found == {"auto": [False, True], "all": [True, True], "none": [False, False]}
@@ -283,7 +283,7 @@ def test_a_login_that_may_not_call_the_functions_backs_up_without_them(
     )
     proofs: list[str] = []
     login = PostgresSource(dsn=server.over_tcp(original, user=role), password="x")
-    parts = keep(login, tmp_path, meanwhile=lambda seen: proofs.append(seen.proof["content"]))
+    parts = keep(login, tmp_path, meanwhile=lambda seen: proofs.append(told(seen)))
     assert proofs == ["no checksums: the login may not call the function sha256(bytea)"]
     assert kept_sums(parts) == {"t": [""]}
 
@@ -345,3 +345,8 @@ def test_a_database_of_another_encoding_is_not_compared_and_that_is_said(
     )
     (table,) = bring_back(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path)
     assert table.checksum_found == table.checksum_expected != ""
+
+
+def told(seen: Snapshot) -> str:
+    """What the proof says of checksums."""
+    return seen.proof.texts()["content"]

@@ -55,7 +55,7 @@ def test_every_table_with_rows_of_its_own_is_a_part(
                     assert b"".join(bytes(chunk) for chunk in stream)
                 taken |= {(each.relation.schema, each.relation.name) for each in stream.members}
         assert snapshot.consistency is Consistency.SNAPSHOT
-        assert "foreign table 'public.elsewhere'" in snapshot.proof["not_taken"]
+        assert "foreign table 'public.elsewhere'" in snapshot.proof.texts()["not_taken"]
     in_catalog = server.ask(
         database,
         "SELECT schemaname::text, tablename::text FROM pg_tables t JOIN pg_class c"

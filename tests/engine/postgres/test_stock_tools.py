@@ -39,15 +39,15 @@ def in_order(parts: Sequence[Part]) -> Iterator[Part]:
     for kind in PartKind:
         if kind is not PartKind.GLOBALS:
             of_kind = [part for part in parts if part.kind is kind]
-            yield from sorted(of_kind, key=lambda part: "format" in part.details)
+            yield from sorted(of_kind, key=lambda part: "format" in part.details.texts())
 
 
 def stock_statements(part: Part) -> list[str]:
-    if part.kind is PartKind.LARGE_OBJECTS and "format" in part.details:
+    if part.kind is PartKind.LARGE_OBJECTS and "format" in part.details.texts():
         return [
             "CREATE TEMPORARY TABLE pages (object oid, start bigint, data bytea)",
             "COPY pages FROM STDIN (FORMAT binary)",
             "SELECT count(lo_put(object, start, data)) FROM pages",
         ]
-    statement = part.details.get("statement")
+    statement = part.details.texts().get("statement")
     return [statement] if statement else []

@@ -48,7 +48,7 @@ def test_stock_tools_alone_bring_the_corpus_back(
     into = server.conninfo(restored)
     stock = (
         [program("pg_restore", into), "--exit-on-error", f"--dbname={into}"]
-        if part.details["format"] == "custom"
+        if part.details.texts()["format"] == "custom"
         else [program("psql", into), "-X", "-q", "-v", "ON_ERROR_STOP=1", f"--dbname={into}", "-f"]
     )
     subprocess.run([*stock, str(tmp_path / part.key)], check=True, stdout=subprocess.DEVNULL)
@@ -58,7 +58,7 @@ def test_stock_tools_alone_bring_the_corpus_back(
 def test_the_proof_names_the_snapshot_the_tool_and_the_moment(server: PostgresServer) -> None:
     with PostgresToolsSource(dsn=server.conninfo(server.database())).open(workers=2) as snapshot:
         assert snapshot.consistency is Consistency.SNAPSHOT
-        proof, tools = snapshot.proof, snapshot.tools
+        proof, tools = snapshot.proof.texts(), snapshot.tools
         assert proof["server"] == snapshot.server.version
         assert proof["pg_dump"] == tools["pg_dump"]
         assert proof["taken_at"] == snapshot.taken_at.isoformat()

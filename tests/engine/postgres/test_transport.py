@@ -48,14 +48,14 @@ def test_both_ways_bring_the_same_bytes(
     }
     found = {
         name: {
-            part.name: (part.rows, part.plain_sha256)
+            part.name: (part.rows, part.plain_fingerprint)
             for part in parts
             if part.kind is PartKind.DATA
         }
         for name, parts in brought.items()
     }
     assert found["fifo"] == found["wire"]
-    assert {part.details.get("transport") for part in brought["fifo"]} == {"fifo", None}
+    assert {part.details.texts().get("transport") for part in brought["fifo"]} == {"fifo", None}
     assert pipes_left() == []
 
 
@@ -93,7 +93,7 @@ def test_long_bytea_travels_in_binary_and_comes_back_equal(
     assert table.method == f"copy binary over {transport}"
     parts = keep(source, tmp_path)
     (part,) = (part for part in parts if part.kind is PartKind.DATA)
-    assert (part.rows, part.details["format"]) == (52, "binary")
+    assert (part.rows, part.details.texts()["format"]) == (52, "binary")
     assert part.plain_bytes < 250_000  # text would be more than 400,000
     bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
     assert dump(server.conninfo(restored)) == dump(server.conninfo(database))

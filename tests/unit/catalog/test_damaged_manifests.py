@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -10,25 +11,38 @@ import pytest
 
 from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.catalog.documents import wrapped
-from holdfast.catalog.manifest import NAME, SCHEMA, as_json
+from holdfast.catalog.manifest import NAME, SCHEMA, as_json, decode, encode
 from holdfast.catalog.places import manifest_key
+from holdfast.model.errors import ManifestInvalid
 from tests.fakes.repository import MemoryRepository
 from tests.support.manifests import manifest
 
 GOOD, BAD = manifest("20261119T020000Z-00000001"), manifest("20261120T020000Z-00000002")
 MEMBER = {"relation": {"schema": "public", "name": "t"}, "rows": 1, "offset": 0, "plain_bytes": 1}
-BLOB = {"key": "shop/blobs/ab/abcd.zst", "sha256": "ab", "plain_bytes": 1}
+BLOB = {
+    "key": "shop/blobs/ab/abcd.zst",
+    "sha256": "ab" * 32,
+    "plain_fingerprint": f"sha256:{'ab' * 32}",
+    "plain_bytes": 1,
+}
+# Schema 1 does not know kinds, and leaves them alone.
+TABLE = {"kind": "postgres-table", "format": "text", "encoding": "UTF8", "columns": "[]"}
+
+BASE = {"kind": "base-backup"}
 
 Change = Callable[[dict[str, Any]], object]
 
 
-def found(change: Change) -> Damaged | None:
+SCHEMAS = ["holdfast.manifest/1", SCHEMA]
+
+
+def found(change: Change, schema: str) -> Damaged | None:
     """What a survey says of a backup whose manifest was changed, beside a good one."""
-    body = as_json(BAD)
+    body = json.loads(encode(BAD))[NAME] if schema == SCHEMA else as_json(BAD)
     change(body)
     store = MemoryRepository()
     Catalog(store).commit(GOOD)
-    store.objects[manifest_key(BAD.backup_id)] = wrapped(body, schema=SCHEMA, name=NAME)
+    store.objects[manifest_key(BAD.backup_id)] = wrapped(body, schema=schema, name=NAME)
     survey = Catalog(store).survey("shop")
     assert GOOD in survey.manifests
     assert [each.backup_id for each in survey.damaged] in ([], [BAD.backup_id])
@@ -49,9 +63,12 @@ WRONG: dict[str, tuple[Change, str]] = {
     "an absurd size": (in_part(plain_bytes=1e300), "plain_bytes: "),
     "a negative size": (in_part(stored_bytes=-1), "stored_bytes: "),
     "no details": (lambda body: body["parts"][0].pop("details"), "details: "),
-    "details that are no text": (in_part(details={"format": ["text"]}), r"details\.format: "),
-    "pages before the first": (in_part(details={"pages": "-5-3"}), "'pages' is '-5-3'"),
-    "pages beyond any table": (in_part(details={"pages": "1-" + "9" * 40}), "'pages' is '1-9"),
+    "details that are no text": (in_part(details={"format": ["text"]}), "details: its 'format'"),
+    "pages before the first": (in_part(details=TABLE | {"pages": "-5-3"}), "'pages' is '-5-3'"),
+    "pages beyond any table": (
+        in_part(details=TABLE | {"pages": "1-" + "9" * 40}),
+        "'pages' is '1-9",
+    ),
     "no parts": (lambda body: body.pop("parts"), "no list of what it names"),
     "parts by name": (in_body(parts={"a": 1}), "no list of what it names"),
     "a part that is none": (in_body(parts=[None]), "it: "),
@@ -70,46 +87,93 @@ WRONG: dict[str, tuple[Change, str]] = {
         "none of this job",
     ),
     "a value that is a part": (in_body(blobs=[BLOB | {"key": "shop/x"}]), "none of this job"),
-    "a value without a length": (in_body(blobs=[{"key": "shop/blobs/a"}]), "sha256: "),
+    "a value without a length": (in_body(blobs=[{"key": "shop/blobs/a"}]), "plain_fingerprint: "),
     "a time without a zone": (in_body(snapshot_at="2026-11-20T02:00:00"), "snapshot_at: "),
     "a time before year 1": (in_body(finished_at="0001-01-01T00:00:00+14:00"), "finished_at: "),
     "a time after year 9999": (in_body(started_at="9999-12-31T23:59:59-14:00"), "started_at: "),
     "a metric that is none": (in_body(metrics={"seconds": "NaN"}), r"metrics\.seconds: "),
-    "its own parent": (in_body(proof={"parent": BAD.backup_id}), "its parent "),
+    "its own parent": (in_body(proof={"kind": "snapshot", "parent": BAD.backup_id}), "its parent "),
     "a parent of another job": (
-        in_body(proof={"parent": "other/20261119T020000Z-00000001"}),
+        in_body(proof={"kind": "snapshot", "parent": "other/20261119T020000Z-00000001"}),
         "its parent ",
     ),
-    "a position that is none": (in_body(proof={"start_lsn": "0/XYZ"}), "'start_lsn' is '0/XYZ'"),
-    "a timeline that is none": (in_body(proof={"timeline": "-1"}), "'timeline' is '-1'"),
-    "a cluster that is none": (in_body(proof={"system_identifier": "../x"}), "'system_identifier'"),
-    "an end that is no moment": (in_body(proof={"ended_at": "2026-11-20"}), "'ended_at'"),
+    "a position that is none": (
+        in_body(proof=BASE | {"start_lsn": "0/XYZ"}),
+        "'start_lsn' is '0/XYZ'",
+    ),
+    "a timeline that is none": (in_body(proof=BASE | {"timeline": "-1"}), "'timeline' is '-1'"),
+    "a cluster that is none": (
+        in_body(proof=BASE | {"system_identifier": "../x"}),
+        "'system_identifier'",
+    ),
+    "an end that is no moment": (in_body(proof=BASE | {"ended_at": "2026-11-20"}), "'ended_at'"),
     "a name that is none": (in_body(name="../../other"), "it is of no backup"),
     "thousands of notes": (in_body(notes=["x"] * 20_000), "notes: "),
 }
 
 
+@pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize(("change", "why"), WRONG.values(), ids=WRONG.keys())
-def test_what_cannot_be_is_named_and_hides_no_other(change: Change, why: str) -> None:
-    damaged = found(change)
+def test_what_cannot_be_is_named_and_hides_no_other(change: Change, why: str, schema: str) -> None:
+    damaged = found(change, schema)
     assert damaged is not None
     assert why.replace("\\", "") in damaged.problem
     assert f"'{manifest_key(BAD.backup_id)}'" in damaged.problem
     assert len(damaged.problem) < 500
 
 
-def test_what_can_be_is_read() -> None:
-    assert found(lambda _: None) is None
-    assert found(in_part(members=[MEMBER], details={"pages": "0-"})) is None
-    assert found(in_body(blobs=[BLOB])) is None
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_what_can_be_is_read(schema: str) -> None:
+    assert found(lambda _: None, schema) is None
+    assert found(in_part(members=[MEMBER], details=TABLE | {"pages": "0-"}), schema) is None
+    assert found(in_body(blobs=[BLOB]), schema) is None
+
+
+NEWER: dict[str, tuple[Change, str]] = {
+    "a part by another algorithm": (
+        in_part(stored_fingerprint="blake3:" + "ab" * 32),
+        "fingerprints by 'blake3', which is not known",
+    ),
+    "a value by another algorithm": (
+        in_body(blobs=[BLOB | {"plain_fingerprint": "xxh3:" + "ab" * 16}]),
+        "fingerprints by 'xxh3', which is not known",
+    ),
+    "another kind of part": (in_part(details={"kind": "delta"}), "facts of kind 'delta'"),
+    "another kind of proof": (in_body(proof={"kind": "binlog"}), "facts of kind 'binlog'"),
+}
+
+
+@pytest.mark.parametrize(("change", "why"), NEWER.values(), ids=NEWER.keys())
+def test_what_a_newer_version_may_have_written_is_told_as_that(change: Change, why: str) -> None:
+    body = json.loads(encode(BAD))[NAME]
+    change(body)
+    key = manifest_key(BAD.backup_id)
+    with pytest.raises(ManifestInvalid) as refused:
+        decode(wrapped(body, schema=SCHEMA, name=NAME), key=key)
+    assert why in refused.value.message
+    assert key in refused.value.message
+    assert "newer" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "fingerprint", ["ab" * 32, "sha256:xy", "sha256:ab", "sha256:" + "AB" * 32, "x" * 5000, 7, None]
+)
+def test_a_fingerprint_that_is_none_is_named(fingerprint: object) -> None:
+    damaged = found(in_part(stored_fingerprint=fingerprint), SCHEMA)
+    assert damaged is not None
+    assert "is no fingerprint" in damaged.problem
+    assert len(damaged.problem) < 300
 
 
 @pytest.mark.parametrize("wrong", [{}, None, "x", {"members": [{}] * 100}])
-def test_a_manifest_of_which_everything_is_wrong_takes_little_memory(wrong: object) -> None:
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_a_manifest_of_which_everything_is_wrong_takes_little_memory(
+    wrong: object, schema: str
+) -> None:
     """An error for each of a million fields took gigabytes."""
     tracemalloc.start()
     try:
-        assert found(in_body(parts=[wrong] * 5_000)) is not None
+        assert found(in_body(parts=[wrong] * 5_000), schema) is not None
         assert tracemalloc.get_traced_memory()[1] < 60 << 20
     finally:
         tracemalloc.stop()

@@ -17,6 +17,7 @@ from holdfast.catalog.places import manifest_key
 from holdfast.catalog.signed_manifests import SignedManifests, Signer
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import ConfigInvalid, ManifestInvalid, ManifestUntrusted
+from holdfast.model.fingerprints import of_sha256
 from holdfast.ports.repository import Repository
 from tests.fakes.repository import MemoryRepository
 from tests.support.manifests import manifest
@@ -103,7 +104,9 @@ def _drop_a_part(each: Manifest) -> Manifest:
 
 def _swap_a_part(each: Manifest) -> Manifest:
     (part,) = each.parts
-    other = replace(part, key=part.key.replace("orders", "others"), stored_sha256="c" * 64)
+    other = replace(
+        part, key=part.key.replace("orders", "others"), stored_fingerprint=of_sha256("c" * 64)
+    )
     return replace(each, parts=(other,))
 
 

@@ -10,13 +10,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from holdfast.daemon.session_store import SessionStore
 from holdfast.host_state.runs import FileJournal, FileRunHistory
 from holdfast.host_state.verification_log import FileVerificationLog
 from holdfast.locking.host_lock import FlockGuard
+from holdfast.model.backup import Member, Part, Relation
 from holdfast.model.errors import ConfigInvalid, RunInFlight
+from holdfast.model.stored_parts import part_in_schema_1
 from holdfast.ports.host_state import Reread, RunRecord, Unfinished
+from holdfast.sources.postgres.server.table_part import External, Pages, TablePart
 from tests.fakes.clock import START, FakeClock
 from tests.support.manifests import manifest
 
@@ -94,6 +98,42 @@ def journal_of(tmp_path: Path) -> tuple[FileJournal, Path]:
     journal = FileJournal(tmp_path / "unfinished")
     journal.begin(replace(UNFINISHED, parts=(PART,)))
     return journal, tmp_path / "unfinished/shop/shop.jsonl"
+
+
+def test_what_a_run_of_the_release_before_has_stored_is_gone_on_with(tmp_path: Path) -> None:
+    aside = External(columns=("v",), size_bytes=4096, marker=b"that of its snapshot")
+    table = TablePart(
+        relation=Relation(schema="public", name="t"),
+        columns=("id", "v"),
+        encoding="UTF8",
+        pages=Pages(first=0, after=8),
+        external=aside,
+    )
+    rows = table.details(transport="wire")
+    member = Member(
+        relation=Relation(schema="public", name="t"),
+        rows=1,
+        offset=0,
+        plain_bytes=1,
+        details=rows,
+    )
+    parts = (replace(PART, details=rows), replace(PART, name="pack", members=(member,), memo="m"))
+    journal, path = journal_of(tmp_path)
+    lines = [path.read_bytes().splitlines()[0]]
+    for part in parts:
+        # As that release wrote them: texts without a kind, and hex digits.
+        body = TypeAdapter(Part).dump_python(part, mode="json")
+        lines.append(json.dumps(part_in_schema_1(body, part)).encode())
+    path.write_bytes(b"\n".join([*lines, b""]))
+    found = journal.read("shop", "shop")
+    assert found is not None
+    assert found.parts == parts
+    journal.begin(found)
+    again = journal.read("shop", "shop")
+    assert again is not None
+    assert again.parts == parts
+    planned = replace(table, external=replace(aside, marker=b"of another one"))
+    assert found.parts[0].details.lasting == planned.details(transport="wire").lasting
 
 
 @pytest.mark.parametrize("line", ODD)

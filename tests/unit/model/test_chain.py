@@ -10,13 +10,14 @@ import pytest
 from holdfast.model.backup import Manifest
 from holdfast.model.chain import ancestors, by_id, children_first, is_whole, parents_first
 from holdfast.model.errors import VerifyFailed
+from holdfast.model.proof import Proof
 from tests.support.manifests import manifest
 
 
 def backup(number: int, parent: int | None = None) -> Manifest:
     made = manifest(f"2026112{number}T020000Z-0a0b0c0d", age=timedelta(days=9 - number))
-    above = {"parent": f"shop/2026112{parent}T020000Z-0a0b0c0d"} if parent is not None else {}
-    return replace(made, proof=made.proof | above)
+    above = f"shop/2026112{parent}T020000Z-0a0b0c0d" if parent is not None else ""
+    return replace(made, proof=replace(made.proof, parent=above))
 
 
 FULL, FIRST, SECOND, OTHER, BESIDE = (
@@ -44,7 +45,7 @@ def test_a_parent_that_is_not_there_is_named() -> None:
 
 
 def test_a_chain_that_bites_its_tail_is_not_followed_for_ever() -> None:
-    snake = replace(FULL, proof={"parent": FIRST.backup_id})
+    snake = replace(FULL, proof=Proof(parent=FIRST.backup_id))
     assert not is_whole(snake, by_id([snake, FIRST]))
 
 
@@ -63,7 +64,7 @@ def test_what_needs_a_backup_is_dropped_before_it() -> None:
 
 def test_what_needs_itself_or_another_that_needs_it_is_dropped_all_the_same() -> None:
     """It was followed for ever."""
-    itself = replace(FULL, proof={"parent": FULL.backup_id})
+    itself = replace(FULL, proof=Proof(parent=FULL.backup_id))
     assert children_first([itself]) == [itself]
-    snake = replace(FULL, proof={"parent": FIRST.backup_id})
+    snake = replace(FULL, proof=Proof(parent=FIRST.backup_id))
     assert len(children_first([FIRST, snake, OTHER])) == 3

@@ -20,6 +20,7 @@ from holdfast.operations.verify.backup import quick, verify
 from holdfast.ports.repository import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_job import MemoryJob
+from tests.support.older_schemas import kept_in_schema_1
 
 
 def pruned(job: MemoryJob, *, dry_run: bool = False) -> PruneReport:
@@ -36,6 +37,15 @@ def test_what_no_rule_keeps_is_removed_with_all_its_parts() -> None:
         made[2].name,
         made[3].name,
     }
+
+
+def test_backups_of_the_schema_before_are_judged_and_removed_as_all_others() -> None:
+    job = MemoryJob()
+    made = [backup(job.context).manifest for _ in range(4)]
+    kept_in_schema_1(job.repository, made[0], made[2])
+    assert [each.keep for each in pruned(job).verdicts] == [True, True, False, False]
+    assert {key.split("/")[1] for key in job.repository.objects} == {made[2].name, made[3].name}
+    assert not verify(job.reader, made[2].backup_id, workers=1).bad
 
 
 def test_a_dry_run_says_the_same_and_removes_nothing() -> None:

@@ -12,6 +12,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import BackupFailed, IdentityNeeded, VerifyFailed
+from holdfast.model.fingerprints import of_sha256
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup
 from holdfast.operations.parts.blobs import proven_blob
@@ -60,9 +61,9 @@ def test_parts_are_age_files_and_their_manifest_says_for_whom() -> None:
         assert (part.encryption, part.key.endswith(".copy.zst.age")) == ("age", True)
         stored = job.repository.objects[part.key]
         assert stored.startswith(b"age-encryption.org/v1\n")
-        assert (len(stored), sha256(stored).hexdigest()) == (part.stored_bytes, part.stored_sha256)
+        assert (len(stored), _fingerprint(stored)) == (part.stored_bytes, part.stored_fingerprint)
         plain = b"".join(proven(job.repository, part, identities=OURS))
-        assert (len(plain), sha256(plain).hexdigest()) == (part.plain_bytes, part.plain_sha256)
+        assert (len(plain), _fingerprint(plain)) == (part.plain_bytes, part.plain_fingerprint)
 
 
 def test_its_identity_brings_it_back() -> None:
@@ -194,7 +195,7 @@ def test_a_resumed_backup_takes_nothing_over_that_was_not_sealed_for_its_recipie
     job = failed_halfway(before)
     job.recipients = OURS.recipients
     manifest = backup(job.context, BackupChoice(resume=True)).manifest
-    assert "resumed_parts" not in manifest.proof
+    assert manifest.proof.resumed_parts == 0
     parts = {key for key in job.repository.objects if "/parts/" in key}
     assert parts == {part.key for part in manifest.parts}
     assert verified(job, OURS).bad == ()
@@ -203,7 +204,7 @@ def test_a_resumed_backup_takes_nothing_over_that_was_not_sealed_for_its_recipie
 def test_a_resumed_backup_for_the_same_recipients_goes_on() -> None:
     job = failed_halfway(OURS.recipients)
     manifest = backup(job.context, BackupChoice(resume=True)).manifest
-    assert manifest.proof["resumed_parts"] == "1"
+    assert manifest.proof.resumed_parts == 1
     assert verified(job, OURS).bad == ()
 
 
@@ -312,7 +313,7 @@ def test_what_a_foreign_manifest_says_of_a_value_costs_no_other_backup_that_valu
     """The next backup removed a value of which one manifest said that it should be another."""
     job, good = with_value()
     (blob,) = good.blobs
-    wrong = replace(blob, stored_sha256="0" * 64)
+    wrong = replace(blob, stored_fingerprint=of_sha256("0" * 64))
     name = "99981231T000000Z-ffffffff"
     foreign = replace(good, name=name, parts=(), blobs=(wrong,))
     Catalog(job.repository).commit(foreign)
@@ -335,3 +336,7 @@ def test_a_value_that_an_unreadable_backup_may_need_stays_and_is_kept_once_more(
     assert verify(replace(job.reader, identities=OURS), again.backup_id, workers=1).bad == ()
     job.repository.flip_bit(f"{manifest.backup_id}/manifest.json", at=200)
     assert verify(replace(job.reader, identities=OURS), manifest.backup_id, workers=1).bad == ()
+
+
+def _fingerprint(content: bytes) -> str:
+    return of_sha256(sha256(content).hexdigest())

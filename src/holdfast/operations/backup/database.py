@@ -27,7 +27,7 @@ from holdfast.operations.backup.plan import require_room
 from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.blobs import BlobKeeper, BlobNames, KnownBlobs
 from holdfast.operations.parts.write import store_part, tell_stored
-from holdfast.operations.wal.list import CLUSTER, require_cluster_of_backups
+from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.ports.host_state import Unfinished
 from holdfast.ports.run import Hold
 from holdfast.ports.source import Snapshot, Source
@@ -123,7 +123,7 @@ def _manifest(
         engine=taking.source.engine,
         server=snapshot.server,
         consistency=Consistency.MIXED if reusable.used_mixed else snapshot.consistency,
-        proof=snapshot.proof | reusable.proof(),
+        proof=reusable.told_in(snapshot.proof),
         tools=snapshot.tools,
         started_at=taking.started_at,
         snapshot_at=snapshot.taken_at,
@@ -157,7 +157,7 @@ def _prepare(taking: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
 
 def _require_same_cluster(taking: Attempt, snapshot: Snapshot) -> None:
     """Of the files of a cluster; rows are as good from another one."""
-    cluster = snapshot.proof.get(CLUSTER)
+    cluster = snapshot.proof.cluster
     if cluster and snapshot.server.kind == POSTGRES_CLUSTER:
         context = taking.context
         taking.recoveries.trying(
@@ -265,7 +265,7 @@ def _note(taking: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> Non
             name=taking.name,
             run_id=taking.run_id,
             database=taking.source.database,
-            snapshot=snapshot.proof.get("snapshot", ""),
+            snapshot=snapshot.proof.snapshot,
             started_at=taking.started_at,
             snapshot_at=snapshot.taken_at,
             # Should this run be killed too, what it has not come to yet is not lost.

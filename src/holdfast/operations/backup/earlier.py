@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from holdfast.catalog.catalog import Catalog, Survey
 from holdfast.catalog.places import is_part_of
@@ -20,6 +21,7 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
+from holdfast.model.proof import Proof
 from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.read import proven
 from holdfast.pipeline.flow import Fingerprint, flow
@@ -82,14 +84,11 @@ class Reusable:
     def used_mixed(self) -> bool:
         return self._is_mixed and bool(self._used)
 
-    def proof(self) -> dict[str, str]:
-        """What the manifest has to say about them."""
-        if not self._used:
-            return {}
-        found = {"resumed_parts": str(len(self._used))}
-        if self._is_mixed:
-            found["mixed"] = ", ".join(sorted(self._used)) + " are of an earlier snapshot"
-        return found
+    def told_in(self, proof: Proof) -> Proof:
+        """`proof` with what the manifest has to say about them."""
+        names = ", ".join(sorted(self._used))
+        mixed = f"{names} are of an earlier snapshot" if self.used_mixed else ""
+        return replace(proof, resumed_parts=len(self._used), mixed=mixed)
 
     def part_for(self, plan: PartPlan, key: str, *, advance: Callable[[int], None]) -> Part | None:
         """The part that `plan` would become, where it is stored and whole; else what is under
@@ -127,10 +126,10 @@ class Reusable:
         if plan.kind in _OF_ONE_MOMENT or (self._is_mixed and plan.kind in _OF_ONE_BACKUP):
             return False
         # A marker of blobs belongs to its own snapshot; all else must be the same part.
-        return (part.kind, part.relation, _lasting(part.details)) == (
+        return (part.kind, part.relation, part.details.lasting) == (
             plan.kind,
             plan.relation,
-            _lasting(plan.details),
+            plan.details.lasting,
         )
 
     def _is_whole(self, part: Part, advance: Callable[[int], None]) -> bool:
@@ -142,16 +141,15 @@ class Reusable:
                         return False
         except HoldfastError:
             return False
-        return (stored.size_bytes, stored.sha256) == (part.stored_bytes, part.stored_sha256)
+        return (stored.size_bytes, stored.fingerprint) == (
+            part.stored_bytes,
+            part.stored_fingerprint,
+        )
 
 
 def _usual(key: str) -> str:
     """The key of a part as it is where nothing was in its way."""
     return _OTHER_KEY.sub(PARTS, key, count=1)
-
-
-def _lasting(details: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in details.items() if name != "blob_marker"}
 
 
 def following(context: BackupContext, source: Source) -> Source:
@@ -244,7 +242,7 @@ def _same_as(part: Part, known: Iterator[bytes]) -> Iterator[bytes]:
     """
     seen = Fingerprint()
     yield from (bytes(chunk) for chunk in flow(known, [seen]))
-    if (seen.size_bytes, seen.sha256) != (part.plain_bytes, part.plain_sha256):
+    if (seen.size_bytes, seen.fingerprint) != (part.plain_bytes, part.plain_fingerprint):
         raise VerifyFailed(
             f"cannot go on from '{part.key}': it is sealed, and this host has no copy of it"
         )

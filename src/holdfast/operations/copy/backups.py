@@ -189,7 +189,11 @@ def _walk(
 
     def walk() -> Iterator[CopyItem]:
         for part in manifest.parts:
-            yield CopyItem(key=part.key, size_bytes=part.stored_bytes, sha256=part.stored_sha256)
+            yield CopyItem(
+                key=part.key,
+                size_bytes=part.stored_bytes,
+                sha256=part.stored_sha256,
+            )
         for blob in manifest.blobs:
             yield _blob_item(blob, source, records)
 

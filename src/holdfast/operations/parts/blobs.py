@@ -20,6 +20,7 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
+from holdfast.model.fingerprints import of_sha256
 from holdfast.operations.parts.mirrored import complete
 from holdfast.operations.parts.read import (
     HINT,
@@ -116,7 +117,7 @@ class BlobKeeper:
         suffix = stored_suffix(self._codec, "age" if is_sealed else "none")
         return Blob(
             key=blob_key(self._job, self._names.name_of(sha256), suffix),
-            sha256="" if is_sealed else sha256,
+            plain_fingerprint="" if is_sealed else of_sha256(sha256),
             plain_bytes=size_bytes,
             encryption="age" if is_sealed else "none",
         )
@@ -198,7 +199,7 @@ class BlobKeeper:
 
 
 def _recorded(blob: Blob, stored: Fingerprint) -> Blob:
-    return replace(blob, stored_bytes=stored.size_bytes, stored_sha256=stored.sha256)
+    return replace(blob, stored_bytes=stored.size_bytes, stored_fingerprint=stored.fingerprint)
 
 
 def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, sha256: str) -> Iterator[Buffer]:
@@ -222,7 +223,7 @@ def stored_fingerprint(
     what it is called after. Raises what `proven_blob` raises."""
     if blob.encryption != "none":
         return require_stored(repository, blob, advance=advance, records=records)
-    stored, bare = Fingerprint(), replace(blob, stored_bytes=0, stored_sha256="")
+    stored, bare = Fingerprint(), replace(blob, stored_bytes=0, stored_fingerprint="")
     for chunk in proven_blob(repository, bare, stored=stored):
         advance(len(chunk))
     return stored
@@ -263,7 +264,7 @@ def proven_blob(
 
 def blob_name(blob: Blob) -> str:
     """The name that its content gave it."""
-    return blob.sha256 or blob.key.rpartition("/")[2].partition(".")[0]
+    return blob.plain_sha256 or blob.key.rpartition("/")[2].partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)

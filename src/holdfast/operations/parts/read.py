@@ -189,7 +189,7 @@ def compare(piece: Part | Blob, what: str, found: int | str, expected: int | str
 def called(piece: Part | Blob) -> str:
     if isinstance(piece, Part):
         return f"part '{piece.name}'"
-    return f"blob '{piece.sha256 or piece.key}'"
+    return f"blob '{piece.plain_sha256 or piece.key}'"
 
 
 def require_identity(manifest: Manifest, identities: Identities | None) -> None:

@@ -23,14 +23,9 @@ from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import PAGE_BYTES, End, Segment, TablespaceMade
 from holdfast.operations.parts.read import proven
 from holdfast.operations.wal.list import (
-    CLUSTER,
-    START,
-    STOP,
-    TIMELINE,
     archived,
     lacking,
     named,
-    needs_wal,
 )
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
@@ -39,7 +34,6 @@ from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.tablespaces import in_use, is_in_use, segment_at
 from holdfast.runtime.worker_pool import run_all
 
-ENDED = "ended_at"
 AT_ONCE = 8
 # Who archives may have another clock than the server whose times are in the WAL.
 SKEW = timedelta(hours=1)
@@ -60,7 +54,8 @@ def require_reachable(
 ) -> Way:
     """Raise `TargetOutOfReach` where the target is not to be reached, and `Unsupported` where WAL
     cannot bring the backup forward."""
-    if not needs_wal(manifest):
+    own = manifest.proof.wal
+    if own is None:
         raise Unsupported(
             f"cannot recover '{manifest.backup_id}' to a target: it is no base backup",
             hint="WAL goes on from backups by method: physical only",
@@ -69,11 +64,7 @@ def require_reachable(
     if recovery.goal is RecoveryTarget.IMMEDIATE:
         return Way()
     wal = next(
-        (
-            each
-            for each in archived(repository, manifest.job)
-            if each.cluster == manifest.proof[CLUSTER]
-        ),
+        (each for each in archived(repository, manifest.job) if each.cluster == own.cluster),
         None,
     )
     if wal is None:
@@ -97,7 +88,7 @@ def _require_after(
             )
         if wanted < ended:
             _refuse_before(repository, manifest, recovery, f"{ended:%Y-%m-%d %H:%M:%S.%fZ}")
-    stop = manifest.proof.get(STOP)
+    stop = _stop(manifest)
     if (
         recovery.goal is RecoveryTarget.LSN
         and stop
@@ -112,7 +103,7 @@ def _refuse_before(
     older = [
         each.backup_id
         for each in Catalog(repository).survey(manifest.job).manifests
-        if needs_wal(each) and _is_before(each, recovery)
+        if each.proof.wal and _is_before(each, recovery)
     ]
     raise TargetOutOfReach(
         f"cannot recover '{manifest.backup_id}' to {recovery.told}: the backup ended at {ended},"
@@ -126,14 +117,19 @@ def _refuse_before(
 def _is_before(manifest: Manifest, recovery: Recovery) -> bool:
     if recovery.goal is RecoveryTarget.TIME:
         return ended_at(manifest) <= moment_of(recovery.value)
-    stop = manifest.proof.get(STOP)
-    return stop is not None and Position.parse(stop) <= Position.parse(recovery.value)
+    stop = _stop(manifest)
+    return bool(stop) and Position.parse(stop) <= Position.parse(recovery.value)
 
 
 def ended_at(manifest: Manifest) -> datetime:
     """When the server ended the backup, or at the latest when all of it was stored."""
-    told = manifest.proof.get(ENDED)
-    return datetime.fromisoformat(told) if told else manifest.finished_at
+    own = manifest.proof.wal
+    return own.ended_at if own and own.ended_at else manifest.finished_at
+
+
+def _stop(manifest: Manifest) -> str:
+    """Where its own WAL ends; empty where it does not say."""
+    return manifest.proof.wal.stop if manifest.proof.wal else ""
 
 
 def _require_way(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> Way:
@@ -152,13 +148,15 @@ def _require_way(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> Way
 
 
 def _path(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> list[Stretch]:
-    own = int(manifest.proof[TIMELINE])
+    span = manifest.proof.wal
+    if span is None:
+        return []
+    own, start = span.timeline, span.start
     asked = recovery.timeline
     newest = max([own, *wal.timelines])
     end = newest if asked == "latest" else own if asked == "current" else int(asked)
     line = wal.timelines.get(end)
     left = [each.at for each in line.switches if each.timeline == own] if line else []
-    start = manifest.proof[START]
     if end != own and not any(Position.parse(at) >= Position.parse(start) for at in left):
         raise TargetOutOfReach(
             f"cannot recover '{manifest.backup_id}' to timeline {end}: it does not go on from this"
@@ -252,7 +250,7 @@ class WayAhead:
         if made is None:
             with self._opened(file) as segment:
                 made = tuple(each.made for each in segment.tablespaces())
-        stop = self.manifest.proof.get(STOP)
+        stop = _stop(self.manifest)
         own = Position.parse(stop) if stop else Position(0)
         return [each for each in made if Position.parse(each.at) >= own]
 

@@ -10,6 +10,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import BLOBS
 from holdfast.model.backup import BadPart, Blob, Codec, Manifest, Part
 from holdfast.model.errors import HoldfastError, RepositoryUnreachable, VerifyFailed
+from holdfast.model.part_details import CopiedRows
 from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.earlier import missing_parents
 from holdfast.operations.parts.blobs import names_in, proven_blob
@@ -115,7 +116,7 @@ class BackupReader:
     def _read_part(self, part: Part) -> None:
         """Raises `VerifyFailed`."""
         lines = 0
-        counts = part.details.get("format") == "text" and part.rows is not None and not part.members
+        counts = _has_a_line_for_each_row(part)
         chunks = proven(
             self.repository, part, identities=self.identities, advance=self.progress.advance
         )
@@ -226,8 +227,9 @@ def _wrong(piece: Part | Blob, stored: Stored | None) -> str:
         return _wrong_unrecorded(piece, stored)
     if stored.size_bytes != piece.stored_bytes:
         return f"stored size is {stored.size_bytes}, the manifest says {piece.stored_bytes}"
-    if stored.sha256 and stored.sha256 != piece.stored_sha256:
-        return f"stored SHA-256 is {stored.sha256}, the manifest says {piece.stored_sha256}"
+    expected = piece.stored_sha256
+    if stored.sha256 and stored.sha256 != expected:
+        return f"stored SHA-256 is {stored.sha256}, the manifest says {expected}"
     return ""
 
 
@@ -257,3 +259,9 @@ def _bad_blobs(repository: Repository, manifest: Manifest) -> Iterator[BadPart]:
         problem = _wrong(blob, stored)
         if problem and not _is_stored_anew(blob, stored, records):
             yield BadPart(name=blob.key, problem=f"cannot trust {called(blob)}: {problem}")
+
+
+def _has_a_line_for_each_row(part: Part) -> bool:
+    found = part.details
+    is_counted = part.rows is not None and not part.members
+    return is_counted and isinstance(found, CopiedRows) and found.has_a_line_for_each_row

@@ -14,6 +14,7 @@ from holdfast.catalog.places import MANIFEST, WAL, place_of
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import BadPart, Manifest, PartKind
 from holdfast.model.errors import BackupNotFound, ClusterChanged, ManifestInvalid, ObjectMissing
+from holdfast.model.part_gaps import path_of
 from holdfast.model.timelines import ClusterWal, Stretch, Timeline, missing, runs
 from holdfast.model.wal import WalKind, WalName
 from holdfast.model.wal_archive import Held, Switch
@@ -25,13 +26,6 @@ SEGMENT_BYTES = 16 << 20
 SEGMENTS_ASKED = 10
 # Backups that are damaged, or were taken by another method, are passed over.
 MOST_LOOKED_AT = 20
-# What a manifest proves of a base backup; others need no WAL.
-START, STOP, CLUSTER, TIMELINE = "start_lsn", "stop_lsn", "system_identifier", "timeline"
-
-
-def needs_wal(manifest: Manifest) -> bool:
-    """Whether it is a base backup, which WAL can bring forward."""
-    return manifest.proof.keys() >= {START, CLUSTER, TIMELINE}
 
 
 def archived(repository: Repository, job: str) -> list[ClusterWal]:
@@ -52,15 +46,16 @@ def by_cluster(archive: WalArchive, held: Sequence[Held]) -> list[ClusterWal]:
 def missing_wal(repository: Repository, manifests: Sequence[Manifest]) -> list[list[BadPart]]:
     """Of each backup the segments between its start and the newest that is archived, but for
     those that it holds itself. Nothing is missing where nothing is archived."""
-    jobs = {each.job for each in manifests if needs_wal(each)}
+    jobs = {each.job for each in manifests if each.proof.wal}
     found = {(job, each.cluster): each for job in jobs for each in archived(repository, job)}
-    return [_gaps(found.get((each.job, each.proof.get(CLUSTER, ""))), each) for each in manifests]
+    return [_gaps(found.get((each.job, each.proof.cluster)), each) for each in manifests]
 
 
 def _gaps(wal: ClusterWal | None, manifest: Manifest) -> list[BadPart]:
-    if wal is None or not needs_wal(manifest):
+    own = manifest.proof.wal
+    if wal is None or own is None:
         return []
-    needed = wal.needed_after(int(manifest.proof[TIMELINE]), manifest.proof[START])
+    needed = wal.needed_after(own.timeline, own.start)
     return [
         BadPart(name=f"wal {named(wal, gap)}", problem=_told(wal, gap))
         for gap in lacking(wal, needed, manifest)
@@ -126,14 +121,15 @@ def _own_segments(wal: ClusterWal, manifest: Manifest) -> defaultdict[int, list[
     own: defaultdict[int, list[range]] = defaultdict(list)
     for part in manifest.parts:
         if part.kind is PartKind.WAL:
-            name = WalName.parse(part.details.get("path", "").rpartition("/")[2])
+            name = WalName.parse(path_of(part).rpartition("/")[2])
             if name is not None:
                 number = name.number(wal.segment_bytes)
                 own[name.timeline].append(range(number, number + 1))
-    if not own and STOP in manifest.proof:
+    span = manifest.proof.wal
+    if not own and span is not None and span.stop:
         # One stream of pg_basebackup has them inside.
-        first, last = (wal.segment_at(manifest.proof[each]) for each in (START, STOP))
-        own[int(manifest.proof[TIMELINE])] = [range(first, last + 1)]
+        first, last = wal.segment_at(span.start), wal.segment_at(span.stop)
+        own[span.timeline] = [range(first, last + 1)]
     return own
 
 
@@ -159,11 +155,11 @@ def require_cluster_of_backups(job: JobSpec, repository: Repository, cluster: st
 
 
 def _require_same(job: JobSpec, newest: Manifest | None, cluster: str) -> None:
-    if newest is not None and newest.proof[CLUSTER] != cluster:
+    if newest is not None and newest.proof.cluster != cluster:
         raise _changed(
             job,
             cluster,
-            f"its backups, such as '{newest.backup_id}', are of cluster {newest.proof[CLUSTER]}",
+            f"its backups, such as '{newest.backup_id}', are of cluster {newest.proof.cluster}",
         )
 
 
@@ -207,7 +203,7 @@ def _newest(repository: Repository, job: str) -> Manifest | None:
             manifest = catalog.find(backup_id)
         except (ManifestInvalid, BackupNotFound):
             continue
-        if CLUSTER in manifest.proof:
+        if manifest.proof.cluster:
             return manifest
     return None
 

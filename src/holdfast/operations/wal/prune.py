@@ -12,7 +12,7 @@ from holdfast.model.errors import ManifestInvalid, ObjectMissing, RepositoryRead
 from holdfast.model.timelines import ClusterWal
 from holdfast.model.wal import WalKind
 from holdfast.model.wal_archive import Held
-from holdfast.operations.wal.list import CLUSTER, START, TIMELINE, by_cluster, needs_wal
+from holdfast.operations.wal.list import by_cluster
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.events import reached
@@ -57,11 +57,11 @@ def prune_wal(
     held = archive.held()
     found: list[PrunedWal] = []
     for wal in by_cluster(archive, held):
-        own = [each for each in backups if each.proof[CLUSTER] == wal.cluster]
+        own = [each for each in backups if each.proof.cluster == wal.cluster]
         if not own:
             continue
-        oldest = min(own, key=lambda each: wal.segment_at(each.proof[START]))
-        older = _older(held, wal, wal.segment_at(oldest.proof[START]))
+        oldest = min(own, key=lambda each: _first_segment(wal, each))
+        older = _older(held, wal, _first_segment(wal, oldest))
         files = _proven(archive, wal, older)
         gone = files if dry_run else _drop(archive, files, require)
         found.append(
@@ -82,7 +82,7 @@ def _tell_what_they_need(backups: Sequence[Manifest]) -> bool:
     """Not where a start is not told, or where a parent is not there: it may come back, and would
     need WAL from its own start on."""
     known = {each.backup_id for each in backups}
-    return all(needs_wal(each) and each.parent in ("", *known) for each in backups)
+    return all(each.proof.wal and each.parent in ("", *known) for each in backups)
 
 
 def _older(held: Sequence[Held], wal: ClusterWal, first: int) -> list[Held]:
@@ -135,5 +135,11 @@ def _drop(archive: WalArchive, files: Sequence[Held], require: Callable[[], obje
 
 
 def _first_kept(wal: ClusterWal, oldest: Manifest) -> str:
-    timeline = int(oldest.proof[TIMELINE])
-    return wal.name(timeline, wal.segment_at(oldest.proof[START]))
+    span = oldest.proof.wal
+    return wal.name(span.timeline if span else 0, _first_segment(wal, oldest))
+
+
+def _first_segment(wal: ClusterWal, backup: Manifest) -> int:
+    """Of the WAL that it needs; the very first where it does not tell."""
+    span = backup.proof.wal
+    return wal.segment_at(span.start) if span else 0

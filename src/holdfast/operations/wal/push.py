@@ -206,13 +206,12 @@ def _put(
         relation=None,
         rows=None,
         plain_bytes=plain.size_bytes,
-        plain_sha256=plain.sha256,
+        plain_fingerprint=plain.fingerprint,
         stored_bytes=stored.size_bytes,
-        stored_sha256=stored.sha256,
+        stored_fingerprint=stored.fingerprint,
         codec=job.form.codec,
         encryption=job.form.encryption,
         seconds=round(time.monotonic() - began, 3),
-        details={},
     )
     return _Kept(repository=repository, part=part)
 

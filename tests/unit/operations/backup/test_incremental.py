@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -58,9 +59,9 @@ class ChainedSource(FakeSource):
         self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
     ) -> Iterator[FakeSnapshot]:
         with super().open(workers=workers, blobs=blobs, rejoin=rejoin) as found:
-            snapshot = ListedSnapshot(tables=found.tables, proof=dict(found.proof))
-            if self.offered:
-                snapshot.proof["parent"] = self.offered[0]
+            parent = self.offered[0] if self.offered else ""
+            proof = replace(found.proof, parent=parent)
+            snapshot = ListedSnapshot(tables=found.tables, proof=proof)
             yield snapshot
             if self.loses is not None:
                 self.loses.delete(f"{self.offered[0]}/manifest.json")

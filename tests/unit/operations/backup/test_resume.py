@@ -10,6 +10,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Consistency, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, RepositoryFull, SnapshotLost
+from holdfast.model.part_details import ClusterFile
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.earlier import Reusable
 from holdfast.operations.backup.job import backup
@@ -47,7 +48,7 @@ def test_with_the_snapshot_still_held_only_what_is_missing_is_read() -> None:
     manifest = backup(job.context, RESUME).manifest
     assert reads(job) == ["data/public.items.copy"]
     assert manifest.consistency is Consistency.SNAPSHOT
-    assert manifest.proof["resumed_parts"] == "1"
+    assert manifest.proof.resumed_parts == 1
     report = verify(job.reader, manifest.backup_id, workers=1)
     assert report.bad == ()
     assert Catalog(job.repository).survey("shop").failures == ()
@@ -68,7 +69,7 @@ def test_mixed_is_said_and_the_parts_are_named() -> None:
     manifest = backup(job.context, MIXED).manifest
     assert reads(job) == ["data/public.items.copy"]
     assert manifest.consistency is Consistency.MIXED
-    assert manifest.proof["mixed"] == "data/public.orders.copy are of an earlier snapshot"
+    assert manifest.proof.mixed == "data/public.orders.copy are of an earlier snapshot"
 
 
 def test_a_part_that_was_damaged_meanwhile_is_taken_again() -> None:
@@ -110,9 +111,11 @@ def test_a_file_is_only_worth_something_within_its_own_base_backup(*, is_mixed: 
     job = failed_job()
     (earlier,) = job.journal.known.values()
     (stored,) = earlier.parts
-    as_file = replace(stored, kind=PartKind.FILE, relation=None, details={"path": "base/5/1259"})
+    as_file = replace(
+        stored, kind=PartKind.FILE, relation=None, details=ClusterFile(path="base/5/1259")
+    )
     reusable = Reusable(job.repository, replace(earlier, parts=(as_file,)), is_mixed=is_mixed)
-    plan = PartPlan(name=stored.name, kind=PartKind.FILE, details={"path": "base/5/1259"})
+    plan = PartPlan(name=stored.name, kind=PartKind.FILE, details=ClusterFile(path="base/5/1259"))
     found = reusable.part_for(plan, stored.key, advance=lambda _: None)
     assert (found is None) == is_mixed
 
@@ -151,7 +154,7 @@ def test_a_run_that_had_stored_nothing_is_begun_anew_without_being_asked_twice()
     job.journal.known[key] = replace(earlier, parts=())
     manifest = backup(job.context, RESUME).manifest
     assert manifest.consistency is Consistency.SNAPSHOT
-    assert "resumed_parts" not in manifest.proof
+    assert manifest.proof.resumed_parts == 0
 
 
 def test_a_run_that_was_killed_after_its_manifest_is_finished_and_a_new_one_is_made() -> None:

@@ -12,6 +12,7 @@ from holdfast.operations.verify.backup import verify
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_job import MemoryJob
+from tests.support.older_schemas import kept_in_schema_1
 
 
 @pytest.fixture
@@ -147,3 +148,14 @@ def test_a_copy_waits_for_nobody_who_owns_the_job(
     with job.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
         copied(job, offsite)
     assert offsite.objects == {}
+
+
+def test_a_backup_of_the_schema_before_is_copied_byte_by_byte_too(
+    job: MemoryJob, offsite: MemoryRepository
+) -> None:
+    (made,) = Catalog(job.repository).survey("shop").manifests
+    kept_in_schema_1(job.repository, made)
+    assert copied(job, offsite).exit_code == 0
+    assert offsite.objects == job.repository.objects
+    assert copied(job, offsite).was_there
+    assert verify(job.reader_of(offsite), "shop/latest", workers=1).exit_code == 0

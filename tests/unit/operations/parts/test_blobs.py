@@ -10,6 +10,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Blob, Codec
 from holdfast.model.errors import BackupFailed, VerifyFailed
+from holdfast.model.fingerprints import of_sha256
 from holdfast.operations.backup.job import backup
 from holdfast.operations.parts.blobs import BlobKeeper, proven_blob
 from holdfast.operations.prune import prune
@@ -69,7 +70,11 @@ def test_one_that_was_damaged_is_stored_anew_when_it_comes_again() -> None:
     (key,) = repository.objects
     repository.flip_bit(key, at=20)
     with pytest.raises(VerifyFailed):
-        list(proven_blob(repository, Blob(key=key, sha256=NAME, plain_bytes=len(VALUE))))
+        list(
+            proven_blob(
+                repository, Blob(key=key, plain_fingerprint=of_sha256(NAME), plain_bytes=len(VALUE))
+            )
+        )
     again = keeper(repository)
     again.keep(NAME, len(VALUE), read)
     assert (again.stored, again.healed) == (1, 1)

@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.model.backup import Codec, Encryption, Part
 from holdfast.model.errors import RestoreFailed, VerifyFailed
+from holdfast.model.fingerprints import of_sha256
 from holdfast.operations.parts import proof
 from holdfast.operations.parts.proof import BLOCK_BYTES, RepositoryParts
 from holdfast.operations.parts.read import stored_suffix
@@ -61,9 +62,9 @@ class Watched:
             codec=codec,
             encryption=encryption,
             plain_bytes=plain.size_bytes,
-            plain_sha256=plain.sha256,
+            plain_fingerprint=plain.fingerprint,
             stored_bytes=stored.size_bytes,
-            stored_sha256=stored.sha256,
+            stored_fingerprint=stored.fingerprint,
         )
 
     def take(self, stored: Part, way: str, seen: bytearray) -> None:
@@ -179,7 +180,7 @@ def test_without_room_for_it_a_part_is_read_twice_and_is_the_same(
     store = Watched()
     stored = store.stored(MANY, codec, encryption)
     with store.parts().proven(stored) as proven:
-        assert sha256(proven.whole()).hexdigest() == stored.plain_sha256
+        assert of_sha256(sha256(proven.whole()).hexdigest()) == stored.plain_fingerprint
     assert store.read_bytes == 2 * stored.stored_bytes
 
 
@@ -218,7 +219,7 @@ def test_what_a_store_gives_at_a_second_reading_is_never_asked_for(content: byte
     stored = store.stored(content, Codec.ZSTD, "age")
     with store.parts().proven(stored) as proven:
         store.stored(b"\\! id\n" * (len(content) // 6), Codec.ZSTD, "age")
-        assert sha256(proven.whole()).hexdigest() == stored.plain_sha256
+        assert of_sha256(sha256(proven.whole()).hexdigest()) == stored.plain_fingerprint
 
 
 def test_what_is_sealed_is_not_laid_open_on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:

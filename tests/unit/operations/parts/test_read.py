@@ -12,6 +12,7 @@ import pytest
 from holdfast.catalog.manifest import encode
 from holdfast.catalog.places import manifest_key
 from holdfast.model.backup import Blob, Codec, Manifest
+from holdfast.model.fingerprints import of_sha256
 from holdfast.operations.backup.job import backup
 from holdfast.operations.context import BackupContext
 from holdfast.operations.copy.backups import CopyContext, copy
@@ -63,7 +64,9 @@ class Kept(MemoryJob):
 
     def as_the_first_release(self, manifest: Manifest) -> None:
         """It noted nothing of how a value is stored that is not sealed."""
-        blobs = tuple(replace(each, stored_bytes=0, stored_sha256="") for each in manifest.blobs)
+        blobs = tuple(
+            replace(each, stored_bytes=0, stored_fingerprint="") for each in manifest.blobs
+        )
         old = replace(manifest, blobs=blobs)
         self.repository.objects[manifest_key(manifest.backup_id)] = encode(old)
 
@@ -88,9 +91,9 @@ def test_how_a_value_is_stored_is_noted_and_found_as_noted(codec: Codec, is_seal
     for manifest in (job.backup(), job.backup()):
         (blob,) = manifest.blobs
         content = job.repository.objects[blob.key]
-        assert (blob.stored_bytes, blob.stored_sha256) == (
+        assert (blob.stored_bytes, blob.stored_fingerprint) == (
             len(content),
-            sha256(content).hexdigest(),
+            of_sha256(sha256(content).hexdigest()),
         )
         assert job.quick(manifest).bad == job.full(manifest).bad == ()
 
@@ -160,7 +163,7 @@ def test_a_damaged_value_that_comes_again_is_good_for_every_backup_that_refers_t
     later = backup(reformed(context, level=1)).manifest
     (anew,) = later.blobs
     assert anew.key == blob.key
-    assert anew.stored_sha256 != blob.stored_sha256
+    assert anew.stored_fingerprint != blob.stored_fingerprint
     again = job.backup()
     assert again.blobs == later.blobs
     for manifest in (earlier, later, again):
@@ -207,6 +210,6 @@ def test_the_same_content_in_other_bytes_is_told_where_no_backup_has_stored_it_s
     (blob,) = manifest.blobs
     # A frame that holds nothing, and that every tool passes over.
     job.damage(blob, lambda data: data + b"\x50\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"hey")
-    bare = replace(blob, stored_bytes=0, stored_sha256="")
+    bare = replace(blob, stored_bytes=0, stored_fingerprint="")
     assert b"".join(proven_blob(job.repository, bare)) == VALUE
     assert names(job.quick(manifest)) == names(job.full(manifest)) == [blob.key]

@@ -9,6 +9,7 @@ import pytest
 
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan
 from holdfast.model.errors import VerifyFailed
+from holdfast.model.fingerprints import of_sha256
 from holdfast.operations.parts.read import proven
 from holdfast.operations.parts.write import key_of, store_part
 from holdfast.pipeline.compression import CompressZstd
@@ -39,7 +40,7 @@ def test_a_part_is_compressed_as_its_plan_says(
     assert part.codec is codec
     assert part.key == f"shop/1/parts/data/public.orders.copy{suffix}"
     assert b"".join(proven(job.repository, part)) == b"1,ann\n2,bob\n3,eve\n"
-    assert (part.stored_sha256 == part.plain_sha256) is not compress
+    assert (part.stored_fingerprint == part.plain_fingerprint) is not compress
 
 
 def test_a_restore_reads_by_one_fingerprint_and_the_codecs_own_checksum() -> None:
@@ -57,13 +58,13 @@ def test_a_restore_reads_by_one_fingerprint_and_the_codecs_own_checksum() -> Non
         part,
         key="frame",
         stored_bytes=len(frame),
-        stored_sha256=sha256(frame).hexdigest(),
+        stored_fingerprint=of_sha256(sha256(frame).hexdigest()),
         plain_bytes=len(noise),
-        plain_sha256=sha256(noise).hexdigest(),
+        plain_fingerprint=of_sha256(sha256(noise).hexdigest()),
     )
     with pytest.raises(VerifyFailed, match="checksum"):
         list(proven(job.repository, wrong, both=False))
-    other = replace(part, stored_sha256=part.plain_sha256)
+    other = replace(part, stored_fingerprint=part.plain_fingerprint)
     with pytest.raises(VerifyFailed, match="stored SHA-256"):
         list(proven(job.repository, other, both=False))
 
@@ -104,5 +105,5 @@ def test_a_stream_that_brings_a_compressor_is_stored_as_that_one_writes_it() -> 
     bringing = BringingSnapshot(tables=())
     part = stored(job, bringing, plan)
     assert part.codec is Codec.ZSTD
-    assert part.plain_sha256 == sha256(b"plain").hexdigest()
-    assert part.stored_sha256 == sha256(b"nialpend").hexdigest()
+    assert part.plain_fingerprint == of_sha256(sha256(b"plain").hexdigest())
+    assert part.stored_fingerprint == of_sha256(sha256(b"nialpend").hexdigest())

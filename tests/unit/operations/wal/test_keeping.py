@@ -11,8 +11,8 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import manifest_key
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.model.backup import PARENT
 from holdfast.model.errors import ManifestInvalid, RepositoryReadOnly
+from holdfast.model.proof import Proof
 from holdfast.model.retention import Policy
 from holdfast.operations.verify.scrub import reread
 from holdfast.operations.wal.push import push
@@ -112,7 +112,7 @@ def test_nothing_goes_where_it_is_not_known_what_a_backup_needs(cluster: MemoryC
     whole = cluster.job.repository.objects[key]
     cluster.job.repository.objects[key] = whole[:-9]
     cluster.prune()
-    silent = replace(old, proof={})
+    silent = replace(old, proof=Proof())
     del cluster.job.repository.objects[key]
     Catalog(cluster.job.repository).commit(silent)
     cluster.prune()
@@ -127,7 +127,7 @@ def test_nothing_goes_where_the_parent_of_a_backup_is_not_there(cluster: MemoryC
     objects = cluster.job.repository.objects
     del objects[manifest_key(changes.backup_id)]
     Catalog(cluster.job.repository).commit(
-        replace(changes, proof={**changes.proof, PARENT: base.backup_id})
+        replace(changes, proof=replace(changes.proof, parent=base.backup_id))
     )
     manifest = objects.pop(manifest_key(base.backup_id))
     cluster.prune()

@@ -22,6 +22,7 @@ from holdfast.model.errors import (
     WalConflict,
     WalUnfit,
 )
+from holdfast.model.fingerprints import of_sha256
 from holdfast.operations.wal.push import push
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Stored
@@ -323,7 +324,7 @@ def test_a_segment_that_was_archived_unfinished_gives_way_to_the_finished_one(
     context.new_token()
     assert not push(context, path).was_there
     found = WalArchive(store, "shop").find(str(CLUSTER), path.name)
-    assert found.part.plain_sha256 == sha256(path.read_bytes()).hexdigest()
+    assert found.part.plain_fingerprint == of_sha256(sha256(path.read_bytes()).hexdigest())
     assert only_what_is_recorded(store)
     assert push(context, path).was_there
 

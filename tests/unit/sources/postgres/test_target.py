@@ -9,8 +9,9 @@ import pytest
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import DatabaseUnreachable, HoldfastError, RestoreFailed, Unsupported
+from holdfast.model.part_details import PostgresDump
 from holdfast.ports.target import RestoreRequest
-from holdfast.sources.postgres.dump.pg_dump_archive import CUSTOM, FORMAT, PLAIN, TABLES
+from holdfast.sources.postgres.dump.pg_dump_archive import CUSTOM, PLAIN
 from holdfast.sources.postgres.server.table_part import TablePart
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.fakes.progress import FakeProgress
@@ -24,7 +25,9 @@ ROWS = kept(TablePart(relation=ORDERS, columns=("id",), encoding="UTF8"))
 
 
 def dump(form: str) -> Part:
-    details = {FORMAT: form, TABLES: '[[1,"public","orders",[]]]'}
+    details = PostgresDump(
+        format=form, creation={}, pg_dump_major=17, tables='[[1,"public","orders",[]]]'
+    )
     return replace(bare_part("shop.dump", PartKind.ARCHIVE), details=details)
 
 

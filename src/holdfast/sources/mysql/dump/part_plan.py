@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from holdfast.model.backup import PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, Unsupported
+from holdfast.model.part_details import NOTHING, MysqlDump, MysqlTable
 from holdfast.sources.mysql.dump.programs import Program
 from holdfast.sources.mysql.rows.insert_text import Limits
-from holdfast.sources.mysql.rows.part_plan import accounts_of
 from holdfast.sources.mysql.rows.part_plan import contents as native_contents
+from holdfast.sources.mysql.rows.part_plan import grants_of
 from holdfast.sources.mysql.server.accounts import Access
 from holdfast.sources.mysql.server.columns import ASCII, TEXTS
 from holdfast.sources.mysql.server.connection import ConnectionLost, StatementFailed, table_failed
@@ -37,11 +38,7 @@ SAYING = {
     "converted_columns": "of two codes for one character one comes back, and ? of what is none",
     "json_columns": "decimals, dates and bytes in JSON come back as doubles and strings",
 }
-FORMAT = "format"
-SQL = "sql"
 XBSTREAM = "xbstream"
-METHOD = "method"
-DEFINITION = "definition_sha256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +71,8 @@ def by_table(
     def said(plan: PartPlan) -> PartPlan:
         if plan.kind is not PartKind.DATA or plan.relation is None:
             return plan
-        details = {METHOD: program, DEFINITION: digests[plan.relation.name]}
-        return replace(plan, details=details)
+        digest = digests[plan.relation.name]
+        return replace(plan, details=MysqlTable(method=program, definition_sha256=digest))
 
     plans = tuple(said(plan) for plan in found.plans)
     one_each = {name: table for name, (table,) in found.tables.items()}
@@ -101,12 +98,7 @@ def whole(
         name=f"dump/{slug(database)}.sql",
         kind=PartKind.ARCHIVE,
         estimated_bytes=sum(table.data_bytes for table in tables),
-        details={
-            FORMAT: SQL,
-            METHOD: program,
-            "character_set": character_set,
-            "collation": collation,
-        },
+        details=MysqlDump(method=program, character_set=character_set, collation=collation),
     )
     others = (_text(name, text, access) for name, text in texts.items())
     return Dumped(plans=(dump, *others), tables={}, texts=texts)
@@ -114,7 +106,7 @@ def whole(
 
 def _text(name: str, text: bytes, access: Access) -> PartPlan:
     kind = PartKind(name.removesuffix(".sql"))
-    details = {"accounts": accounts_of(access)} if kind is PartKind.GRANTS else {}
+    details = grants_of(access) if kind is PartKind.GRANTS else NOTHING
     return PartPlan(name=name, kind=kind, estimated_bytes=len(text), details=details)
 
 

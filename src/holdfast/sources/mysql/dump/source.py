@@ -9,6 +9,7 @@ from datetime import datetime
 
 from holdfast.model.backup import Consistency, PartKind, PartPlan, Selection, Server
 from holdfast.model.errors import SnapshotLost
+from holdfast.model.proof import MysqlDumpProof
 from holdfast.ports.source import (
     Blobs,
     Finding,
@@ -198,14 +199,19 @@ class MysqlToolsSource(Source):
             collation=collation,
         )
 
-    def _proof(self, found: _Found) -> dict[str, str]:
+    def _proof(self, found: _Found) -> MysqlDumpProof:
         moment = (
             "each table's rows are of the moment at which its own dump began"
             if self._as_tables
             else "all tables are of one transaction; routines, events and grants are as of now"
         )
         inexact = part_plan.inexact(found.tables, kind=found.version.kind)
-        return {"moment": moment} | {kind: ", ".join(names) for kind, names in inexact.items()}
+        return MysqlDumpProof(
+            moment=moment,
+            rounded_columns=", ".join(inexact.get("rounded_columns", ())),
+            converted_columns=", ".join(inexact.get("converted_columns", ())),
+            json_columns=", ".join(inexact.get("json_columns", ())),
+        )
 
     def _compressor(self) -> dict[str, str]:
         if self._compressing is None:
@@ -256,7 +262,7 @@ class DumpSnapshot(Snapshot):
     server: Server = field()
     consistency: Consistency = field()
     taken_at: datetime = field()
-    proof: dict[str, str] = field()
+    proof: MysqlDumpProof = field()
     tools: dict[str, str] = field()
     contents: Dumped
     command: DumpCommand

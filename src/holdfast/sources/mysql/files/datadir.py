@@ -17,16 +17,15 @@ from holdfast.model.errors import (
     TargetNotEmpty,
     Unsupported,
 )
-from holdfast.model.part_details import Details
+from holdfast.model.part_details import MysqlServerFiles
 from holdfast.model.restore import Restored, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest, Target, Way
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.files import make_folder
 from holdfast.runtime.process import ChildFailed, running
-from holdfast.sources.mysql.dump.part_plan import FORMAT, XBSTREAM
 from holdfast.sources.mysql.dump.programs import Program, find_unpacking
-from holdfast.sources.mysql.files.source import SERVER_VERSION, SUCCESS
+from holdfast.sources.mysql.files.source import SUCCESS
 from holdfast.sources.mysql.files.xbstream import NotUnderstood, kept_beneath
 
 # InnoDB Symbolic Link.
@@ -53,8 +52,8 @@ class DatadirTarget(Target):
         return str(self._folder)
 
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
-        part = _only_part(request, self.name)
-        program, unpacker = find_unpacking(Details(part).text(SERVER_VERSION))
+        part, details = _only_part(request, self.name)
+        program, unpacker = find_unpacking(details.server_version)
         with self._own_folder(part):
             self._unpack(unpacker, part, stored)
             self._forget_elsewhere()
@@ -165,12 +164,12 @@ class DatadirTarget(Target):
                 os.chown(Path(place) / name, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def _only_part(request: RestoreRequest, folder: str) -> Part:
+def _only_part(request: RestoreRequest, folder: str) -> tuple[Part, MysqlServerFiles]:
     """The physical part; raises `Unsupported` where there is none, or not all of it is wanted."""
     for part in request.parts:
-        if part.details.get(FORMAT) == XBSTREAM:
+        if isinstance(part.details, MysqlServerFiles):
             request.require_obeyed(Way.DATADIR, into=f"'{folder}'")
-            return part
+            return part, part.details
     raise Unsupported(
         f"cannot restore into '{folder}': the backup holds SQL, not a server's files",
         hint="--to mysql://USER@HOST/DATABASE",

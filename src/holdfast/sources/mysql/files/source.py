@@ -11,6 +11,8 @@ from datetime import datetime
 
 from holdfast.model.backup import Buffer, Consistency, PartKind, PartPlan, Relation, Server
 from holdfast.model.errors import BackupFailed, SnapshotLost
+from holdfast.model.part_details import MysqlServerFiles
+from holdfast.model.proof import NO_PROOF, MysqlCopyProof, Proof
 from holdfast.ports.source import (
     Blobs,
     Finding,
@@ -23,7 +25,7 @@ from holdfast.ports.source import (
 from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.runtime.clock import now
 from holdfast.runtime.process import Child, ChildFailed, running
-from holdfast.sources.mysql.dump.part_plan import FORMAT, XBSTREAM
+from holdfast.sources.mysql.dump.part_plan import XBSTREAM
 from holdfast.sources.mysql.dump.pipe import failure
 from holdfast.sources.mysql.dump.programs import Program, find_backup
 from holdfast.sources.mysql.files import server_files
@@ -35,7 +37,6 @@ from holdfast.sources.mysql.server.client import login_file
 from holdfast.sources.mysql.server.connection import Address
 from holdfast.sources.mysql.server.session import ServerVersion, Session, session
 
-SERVER_VERSION = "server_version"
 SUBJECT = "the server's files"
 SUCCESS = "completed OK!"
 MOST_THREADS = 4
@@ -152,7 +153,7 @@ class PhysicalSnapshot(Snapshot):
     threads: int
     clock: Callable[[], datetime]
     taken_at: datetime = field()
-    proof: dict[str, str] = field(default_factory=dict)
+    proof: Proof = NO_PROOF
     consistency: Consistency = Consistency.SNAPSHOT
     endings: Cancellation = field(default_factory=Cancellation)
 
@@ -167,7 +168,7 @@ class PhysicalSnapshot(Snapshot):
                 name=f"server.{XBSTREAM}",
                 kind=PartKind.ARCHIVE,
                 estimated_bytes=self.files.size_bytes,
-                details={FORMAT: XBSTREAM, SERVER_VERSION: self.program.version},
+                details=MysqlServerFiles(server_version=self.program.version),
                 compress_threads=self.threads,
             ),
         )
@@ -219,11 +220,11 @@ class FileStream(PartStream):
                 f"cannot back up {SUBJECT}: {self._child.program} did not say '{SUCCESS}': "
                 f"{self._child.stderr}"
             )
-        self._snapshot.proof.update(proof_in(catcher.files))
+        self._snapshot.proof = proof_in(catcher.files)
         self._snapshot.taken_at = self._snapshot.clock()
 
 
-def proof_in(files: dict[str, bytes]) -> dict[str, str]:
+def proof_in(files: dict[str, bytes]) -> MysqlCopyProof:
     """What the copy says of itself; raises `BackupFailed` where it does not say how far it is."""
     told: dict[str, str] = {}
     for content in files.values():
@@ -231,18 +232,13 @@ def proof_in(files: dict[str, bytes]) -> dict[str, str]:
             name, separator, value = line.partition(" = ")
             if separator and value.strip():
                 told[name.strip()] = value.strip()
-    proof = {
-        ours: told[theirs]
-        for ours, theirs in (
-            ("lsn", "last_lsn"),
-            ("checkpoint_lsn", "to_lsn"),
-            ("binlog_position", "binlog_pos"),
-            ("copy_began", "start_time"),
-            ("copy_ended", "end_time"),
-            ("backup_type", "backup_type"),
-        )
-        if theirs in told
-    }
-    if "lsn" not in proof:
+    if "last_lsn" not in told:
         raise BackupFailed(f"cannot back up {SUBJECT}: the copy does not say up to which LSN it is")
-    return proof
+    return MysqlCopyProof(
+        lsn=told["last_lsn"],
+        checkpoint_lsn=told.get("to_lsn", ""),
+        binlog_position=told.get("binlog_pos", ""),
+        copy_began=told.get("start_time", ""),
+        copy_ended=told.get("end_time", ""),
+        backup_type=told.get("backup_type", ""),
+    )

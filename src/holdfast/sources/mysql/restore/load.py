@@ -10,6 +10,7 @@ from typing import Protocol
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed
+from holdfast.model.part_details import MysqlDump, MysqlTable
 from holdfast.model.restore import FailedObject, Proven, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
@@ -244,7 +245,9 @@ class Whole:
     """A part that is one thing: an error in it is the part's."""
 
     def __init__(self, part: Part, proven: Proven) -> None:
-        is_dump = part.details.get("method") in PROGRAMS
+        is_dump = (
+            isinstance(part.details, MysqlTable | MysqlDump) and part.details.method in PROGRAMS
+        )
         self.proven = proven.derived(lambda read: DumpScript().changed(read)) if is_dump else proven
         self._relation = part.relation
 

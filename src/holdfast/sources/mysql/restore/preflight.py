@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.model.backup import PartKind
 from holdfast.model.errors import GrantMissing, RestoreFailed, Unsupported
-from holdfast.model.part_details import Details
+from holdfast.model.part_details import MysqlDatabase, MysqlDump, MysqlGrants
 from holdfast.ports.target import RestoreRequest, Way
 from holdfast.sources.mysql.server.accounts import Account
 from holdfast.sources.mysql.server.connection import Address
@@ -27,7 +27,7 @@ def require(asking: Session, address: Address, request: RestoreRequest) -> None:
 def _require_form(address: Address, request: RestoreRequest) -> None:
     """Archives of the stock tools come back whole, and files not at all, through a server."""
     archives = [part for part in request.parts if part.kind is PartKind.ARCHIVE]
-    if any(part.details.get("format") != "sql" for part in archives):
+    if any(not isinstance(part.details, MysqlDump) for part in archives):
         raise Unsupported(
             f"cannot restore into '{address}': the backup is of a server's files, not of SQL",
             hint="--to file:///DIRECTORY unpacks them for a server to start on",
@@ -52,7 +52,8 @@ def _require_rights(asking: Session, address: Address) -> None:
 def _require_packet(asking: Session, address: Address, request: RestoreRequest) -> None:
     allowed = ServerVersion.of(asking).max_allowed_packet
     for part in request.parts:
-        longest = Details(part).number("longest_statement_bytes", "0")
+        found = part.details
+        longest = found.longest_statement_bytes if isinstance(found, MysqlDatabase) else 0
         if longest and longest + HEAD_BYTES > allowed:
             raise RestoreFailed(
                 f"cannot restore into '{address}': max_allowed_packet is {allowed} bytes, "
@@ -64,8 +65,8 @@ def _require_packet(asking: Session, address: Address, request: RestoreRequest) 
 def _require_accounts(asking: Session, address: Address, request: RestoreRequest) -> None:
     known = {Account(*row) for row in asking.text("SELECT User, Host FROM mysql.user")}
     for part in request.parts:
-        if part.kind is PartKind.GRANTS:
-            wanted = _accounts(Details(part))
+        if isinstance(part.details, MysqlGrants):
+            wanted = [Account(user, host) for user, host in part.details.accounts]
             absent = [
                 str(account) for account in wanted if account not in known and not account.is_public
             ]
@@ -74,13 +75,3 @@ def _require_accounts(asking: Session, address: Address, request: RestoreRequest
                     f"cannot restore the grants of '{address}': no account {', '.join(absent)}",
                     hint="create them, or pass --globals to bring them back from the backup",
                 )
-
-
-def _accounts(details: Details) -> list[Account]:
-    try:
-        found = [Account(*each) for each in details.json("accounts", "[]")]
-    except TypeError as error:
-        raise details.wrong("accounts") from error
-    if not all(isinstance(text, str) for each in found for text in (each.user, each.host)):
-        raise details.wrong("accounts")
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from holdfast.model.backup import Part, Relation
 from holdfast.model.checksums import Expected, expected, require_equal
 from holdfast.model.errors import HoldfastError, RestoreFailed, TargetNotEmpty
-from holdfast.model.part_details import Details
+from holdfast.model.part_details import MysqlDatabase
 from holdfast.model.restore import FailedObject, Restored, RestoredTable, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest, Target
@@ -31,7 +30,6 @@ OBJECTS = """
     SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s)
          + (SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = %s)
          + (SELECT COUNT(*) FROM information_schema.events WHERE event_schema = %s)"""
-_WORD = re.compile(r"[A-Za-z0-9_]{1,64}")
 TABLES_NAMED = 8
 
 
@@ -194,10 +192,9 @@ def _tables_of(asking: Session, database: str) -> set[str]:
 def _as_recorded(parts: Sequence[Part]) -> str:
     """The character set that the source's database had: tables made later inherit it."""
     for part in parts:
-        if part.details.get("character_set"):
-            details = Details(part)
-            charset = details.matching("character_set", _WORD)
-            return f" CHARACTER SET {charset} COLLATE {details.matching('collation', _WORD)}"
+        found = part.details
+        if isinstance(found, MysqlDatabase):
+            return f" CHARACTER SET {found.character_set} COLLATE {found.collation}"
     return ""
 
 

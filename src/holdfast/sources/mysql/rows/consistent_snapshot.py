@@ -8,13 +8,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from holdfast.model.errors import BackupFailed, GrantMissing, SnapshotLost
+from holdfast.model.proof import MysqlProof
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import waiting_for
-from holdfast.sources.mysql.rows.lock import locked, shortest_lock
+from holdfast.sources.mysql.rows.lock import HeldLock, locked, shortest_lock
 from holdfast.sources.mysql.server import databases
 from holdfast.sources.mysql.server.connection import StatementFailed
 from holdfast.sources.mysql.server.options import Options
@@ -47,7 +48,7 @@ class ConsistentSnapshot:
     """When the snapshot was taken, and the proof."""
 
     taken_at: datetime
-    proof: dict[str, str]
+    proof: MysqlProof
 
 
 def begin(
@@ -90,16 +91,22 @@ def begin(
             f"cannot prove the snapshot: the server went from {before} to {after} under the lock",
             hint="run the backup again; if it repeats, report it with the server's version",
         )
-    proof = {
+    proof = _proof(sessions, lock, kind=kind.name, position=after)
+    return ConsistentSnapshot(taken_at=taken_at, proof=_compared(proof, sessions, version))
+
+
+def _proof(sessions: Sequence[Session], lock: HeldLock, *, kind: str, position: str) -> MysqlProof:
+    return MysqlProof(
         # No server can be asked for it again: a run that resumes must learn that it is gone.
-        "snapshot": secrets.token_hex(8),
-        "lock": kind.name,
-        "lock_held_milliseconds": str(lock.milliseconds),
-        "lock_tries": str(lock.tries),
-        "others_waited_milliseconds": str(lock.others_milliseconds),
-        "sessions": str(len(sessions)),
-    }
-    return ConsistentSnapshot(taken_at=taken_at, proof=proof | _evidence(sessions, version, after))
+        snapshot=secrets.token_hex(8),
+        lock=kind,
+        lock_held_milliseconds=str(lock.milliseconds),
+        lock_tries=str(lock.tries),
+        others_waited_milliseconds=str(lock.others_milliseconds),
+        sessions=str(len(sessions)),
+        gtid=position,
+        same_moment="",
+    )
 
 
 def is_stopped_replica(asking: Session, version: ServerVersion) -> bool:
@@ -116,10 +123,8 @@ def _position(holder: Session, version: ServerVersion) -> str:
     return holder.value(question)
 
 
-def _evidence(sessions: Sequence[Session], version: ServerVersion, position: str) -> dict[str, str]:
-    evidence = {"gtid": position} if position else {}
-    if not version.mariadb:
-        return evidence | _guarantee("equal GTID sets before and after" if position else "")
+def _binlog(sessions: Sequence[Session]) -> dict[str, str]:
+    """Where in the binary log all of them are; nothing where the server does not say."""
     seen = {tuple(session.text("SHOW STATUS LIKE 'Binlog\\_snapshot\\_%'")) for session in sessions}
     if len(seen) != 1:
         raise SnapshotLost(
@@ -127,14 +132,23 @@ def _evidence(sessions: Sequence[Session], version: ServerVersion, position: str
             hint="run the backup again; if it repeats, report it with the server's version",
         )
     values = {name.lower(): value for name, value in seen.pop() if value}
-    if not values.get("binlog_snapshot_file"):
-        return evidence | _guarantee("")
-    return evidence | values | _guarantee("equal Binlog_snapshot position of all sessions")
+    return values if values.get("binlog_snapshot_file") else {}
 
 
-def _guarantee(seen: str) -> dict[str, str]:
-    because = seen or "no position to compare, but no commit could pass while the lock was held"
-    return {"same_moment": because}
+def _compared(found: MysqlProof, sessions: Sequence[Session], version: ServerVersion) -> MysqlProof:
+    """With what tells that all sessions are at the same place."""
+    binlog = _binlog(sessions) if version.mariadb else {}
+    if binlog:
+        return replace(
+            found,
+            binlog_snapshot_file=binlog["binlog_snapshot_file"],
+            binlog_snapshot_position=binlog.get("binlog_snapshot_position", ""),
+            same_moment="equal Binlog_snapshot position of all sessions",
+        )
+    if found.gtid and not version.mariadb:
+        return replace(found, same_moment="equal GTID sets before and after")
+    nothing = "no position to compare, but no commit could pass while the lock was held"
+    return replace(found, same_moment=nothing)
 
 
 def wait_until_idle(

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from holdfast.model.backup import PartKind, PartPlan
+from holdfast.model.part_details import (
+    NOTHING,
+    Details,
+    MysqlDatabase,
+    MysqlGrants,
+    MysqlTable,
+    TablePack,
+)
 from holdfast.sources.mysql.rows.insert_text import Limits
 from holdfast.sources.mysql.rows.snapshot import Contents
 from holdfast.sources.mysql.server.accounts import Access
@@ -65,7 +72,7 @@ def _apart(tables: Iterable[Table], *, after: int = 0) -> Iterator[Data]:
             kind=PartKind.DATA,
             relation=table.relation,
             estimated_bytes=table.data_bytes,
-            details={"method": table.method},
+            details=MysqlTable(method=table.method),
         )
         yield plan, (table,)
 
@@ -92,30 +99,32 @@ def pack_plan(number: int, pack: Sequence[Table]) -> PartPlan:
         name=f"data/pack-{number:05d}.sql",
         kind=PartKind.DATA,
         estimated_bytes=sum(map(size_of, pack)),
-        details={"method": "packed"} | known_by([table.relation.name for table in pack]),
+        details=TablePack(
+            method="packed", tables_sha256=known_by([table.relation.name for table in pack])
+        ),
     )
 
 
 def _text_plans(
     texts: dict[str, bytes], definitions: Definitions, access: Access, *, limits: Limits
 ) -> Iterable[PartPlan]:
-    details = {
-        "pre-data.sql": {
-            "character_set": definitions.character_set,
-            "collation": definitions.collation,
-            "longest_statement_bytes": str(limits.longest_bytes),
-        },
-        "grants.sql": {"accounts": accounts_of(access)},
+    details: dict[str, Details] = {
+        "pre-data.sql": MysqlDatabase(
+            character_set=definitions.character_set,
+            collation=definitions.collation,
+            longest_statement_bytes=limits.longest_bytes,
+        ),
+        "grants.sql": grants_of(access),
     }
     for name, text in texts.items():
         yield PartPlan(
             name=name,
             kind=PartKind(name.removesuffix(".sql")),
             estimated_bytes=len(text),
-            details=details.get(name, {}),
+            details=details.get(name, NOTHING),
         )
 
 
-def accounts_of(access: Access) -> str:
+def grants_of(access: Access) -> MysqlGrants:
     """Who must exist before the grants can be given, for the details of their part."""
-    return json.dumps([[each.user, each.host] for each in access.accounts])
+    return MysqlGrants(accounts=tuple((each.user, each.host) for each in access.accounts))

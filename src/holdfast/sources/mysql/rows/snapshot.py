@@ -5,12 +5,13 @@ from __future__ import annotations
 import queue
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from holdfast.model.backup import Buffer, Consistency, Member, PartPlan, Server
 from holdfast.model.errors import HoldfastError, SnapshotLost
+from holdfast.model.proof import MysqlProof
 from holdfast.ports.source import PartStream, Snapshot
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.mysql.rows.consistent_snapshot import SAVEPOINT, ConsistentSnapshot
@@ -56,9 +57,8 @@ class MysqlSnapshot(Snapshot):
         return self._moment.taken_at
 
     @property
-    def proof(self) -> dict[str, str]:
-        told = self._summing.json_told
-        return self._moment.proof | ({"json_changed": told} if told else {})
+    def proof(self) -> MysqlProof:
+        return replace(self._moment.proof, json_changed=self._summing.json_told)
 
     @property
     def notes(self) -> Sequence[str]:

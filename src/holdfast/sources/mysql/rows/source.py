@@ -23,7 +23,7 @@ from holdfast.sources.mysql.server import databases
 from holdfast.sources.mysql.server.accounts import read_access
 from holdfast.sources.mysql.server.connection import Address, ConnectionLost
 from holdfast.sources.mysql.server.content_checksum import Content
-from holdfast.sources.mysql.server.definitions import Definitions, read_definitions
+from holdfast.sources.mysql.server.definitions import read_definitions
 from holdfast.sources.mysql.server.options import (
     DdlCheck,
     KeptStill,
@@ -192,10 +192,16 @@ class MysqlSource(Source):
         access = read_access(holder, database, version)
         seen = {name: digest(sql) for name, sql in definitions.tables.items()}
         proven = self._proven(tables)
-        told = _told(definitions, kept, left_out) | {"content": str(proven)}
+        proof = replace(
+            taken.proof,
+            content=str(proven),
+            views_broken_at_source=", ".join(definitions.broken_views),
+            locked_while_read=", ".join(kept.names),
+            tables_left_out=f"{len(left_out)}: {', '.join(left_out[:NAMED])}" if left_out else "",
+        )
         return MysqlSnapshot(
             server=version.server(database),
-            moment=replace(taken, proof=taken.proof | told),
+            moment=replace(taken, proof=proof),
             contents=contents(tables, definitions=definitions, access=access, limits=limits),
             pool=Pool(readers),
             limits=limits,
@@ -203,16 +209,6 @@ class MysqlSource(Source):
             summing=Content(proven),
             notes=(*definitions.notes, *access.notes, *definition_only(tables)),
         )
-
-
-def _told(definitions: Definitions, kept: KeptStill, left_out: Sequence[str]) -> dict[str, str]:
-    """What somebody should know who restores this."""
-    words = {
-        "views_broken_at_source": ", ".join(definitions.broken_views),
-        "locked_while_read": ", ".join(kept.names),
-        "tables_left_out": f"{len(left_out)}: {', '.join(left_out[:NAMED])}" if left_out else "",
-    }
-    return {name: value for name, value in words.items() if value}
 
 
 def _counted(tables: Sequence[Table]) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 import psycopg
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan, Relation
-from holdfast.model.part_details import Details
+from holdfast.model.errors import VerifyFailed
+from holdfast.model.part_details import PostgresDump
+from holdfast.model.stored_json import MANIFEST, parsed
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
-from holdfast.sources.postgres.rows.part_plan import COLLATION_VERSION, CREATION, SERVER_VERSION
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres.server.client_programs import Tool
@@ -30,9 +31,6 @@ CUSTOM = "custom"
 PLAIN = "plain"
 SUFFIXES = {CUSTOM: ".dump", PLAIN: ".sql"}
 
-FORMAT = "format"
-PG_DUMP_MAJOR = "pg_dump_major"
-TABLES = "tables"
 
 GLOBALS = "globals"
 DATABASE = "database"
@@ -153,14 +151,14 @@ def parts_of(
         name=f"{_stem(found.database)}{SUFFIXES[form]}",
         kind=PartKind.ARCHIVE,
         estimated_bytes=found.database_bytes,
-        details={
-            FORMAT: form,
-            CREATION: json.dumps(dict(creation)),
-            SERVER_VERSION: str(found.version_number),
-            PG_DUMP_MAJOR: str(pg_dump.major),
-            TABLES: _encoded(table for table in tables if has_rows_to_take(table, found)),
-            **({COLLATION_VERSION: found.collation_version} if found.collation_version else {}),
-        },
+        details=PostgresDump(
+            format=form,
+            creation=dict(creation),
+            server_version_number=found.version_number,
+            collation_version=found.collation_version or "",
+            pg_dump_major=pg_dump.major,
+            tables=_encoded(table for table in tables if has_rows_to_take(table, found)),
+        ),
         compress=form == PLAIN,
         compress_threads=min(workers, MOST_THREADS) if form == PLAIN else 0,
     )
@@ -198,13 +196,27 @@ class Listed:
         return (self.relation, *self.ancestors)
 
 
+def details_of(part: Part) -> PostgresDump:
+    """What stands with the archive; raises `VerifyFailed`."""
+    if not isinstance(part.details, PostgresDump):
+        raise _wrong(part, "it does not say that it is one")
+    return part.details
+
+
 def tables_in(part: Part) -> list[Listed]:
     """The tables whose rows the archive holds; raises `VerifyFailed`."""
-    details = Details(part)
+    tables = details_of(part).tables
     try:
-        return [_listed(row) for row in details.json(TABLES)]
+        return [_listed(row) for row in parsed(tables, MANIFEST)]
     except (TypeError, ValueError) as error:
-        raise details.wrong(TABLES) from error
+        raise _wrong(part, f"its 'tables' is '{tables[:60]}'") from error
+
+
+def _wrong(part: Part, why: str) -> VerifyFailed:
+    return VerifyFailed(
+        f"cannot trust archive '{part.name}': {why}",
+        hint="this backup is damaged: restore from another one",
+    )
 
 
 def _listed(row: Iterable[Any]) -> Listed:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed, VerifyFailed
-from holdfast.model.part_details import Details
 from holdfast.model.restore import FailedObject, Proven, Restored
 from holdfast.ports.target import Way
 from holdfast.runtime import events
@@ -141,7 +140,7 @@ class ArchiveRestore(DatabaseRestore):
 
     def _pg_restore(self, login: Login) -> PgRestore:
         """Not older than the pg_dump whose format it has to read."""
-        made_by = Details(self._part).number(pg_dump_archive.PG_DUMP_MAJOR)
+        made_by = pg_dump_archive.details_of(self._part).pg_dump_major
         tool = self._program("pg_restore", login, at_least=made_by)
         return PgRestore(tool=tool, login=login)
 
@@ -193,7 +192,7 @@ class ArchiveRestore(DatabaseRestore):
 
     @property
     def _form(self) -> str:
-        return Details(self._part).word(pg_dump_archive.FORMAT, of=pg_dump_archive.SUFFIXES)
+        return pg_dump_archive.details_of(self._part).format
 
 
 def _is_called(relation: Relation, asked: Relation) -> bool:

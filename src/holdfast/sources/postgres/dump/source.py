@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import psycopg
 
 from holdfast.model.backup import Codec, PartKind, PartPlan
 from holdfast.model.errors import SnapshotLost
+from holdfast.model.proof import PostgresProof
 from holdfast.ports.source import Finding, PartStream, Snapshot, TablePlan
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.sources.postgres.dump import pg_dump_archive
@@ -156,13 +157,15 @@ class ToolsSnapshot(DatabaseSnapshot):
     def notes(self) -> Sequence[str]:
         return self.not_taken
 
-    def _evidence(self) -> dict[str, str]:
-        return {
-            "sessions": f"one pg_dump inside snapshot {self.exported.name}",
-            "server": self.opening.found.version,
-            **self.tools,
-            "taken_at": self.taken_at.isoformat(),
-        }
+    def _with_evidence(self, proof: PostgresProof) -> PostgresProof:
+        return replace(
+            proof,
+            sessions=f"one pg_dump inside snapshot {self.exported.name}",
+            server=self.opening.found.version,
+            pg_dump=self.tools.get("pg_dump", ""),
+            pg_dumpall=self.tools.get("pg_dumpall", ""),
+            taken_at=self.taken_at.isoformat(),
+        )
 
     def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
         if part.kind is PartKind.ARCHIVE:

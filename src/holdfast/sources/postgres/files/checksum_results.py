@@ -14,7 +14,7 @@ import zstandard
 
 from holdfast.model.backup import Part
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.part_gaps import PIECE
+from holdfast.model.part_gaps import piece_of
 from holdfast.model.stored_json import MANIFEST, parsed
 from holdfast.model.values import MOST
 from holdfast.runtime import events
@@ -205,7 +205,7 @@ def whole_files(parts: Iterable[Part], vanished: set[str]) -> Iterator[tuple[str
     """Every file as it comes back; one that vanished while pieces of it were read does not."""
     shared: dict[str, list[ReadFile]] = {}
     for part in parts:
-        is_piece = PIECE in part.details
+        is_piece = piece_of(part) is not None
         for path, pieces in ChecksumResults.decode(part.memo).files.items():
             if is_piece:
                 shared.setdefault(path, []).extend(pieces)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -13,21 +12,20 @@ from typing import IO
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import RestoreFailed, VerifyFailed
-from holdfast.model.part_details import Details
-from holdfast.model.part_gaps import PATH
+from holdfast.model.part_details import ClusterFile
+from holdfast.model.part_gaps import path_of
 from holdfast.model.restore import StoredParts
 from holdfast.ports.run import Progress
 from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.files import write_all
 from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES
-from holdfast.sources.postgres.files.part_plan import MODE, SPARSE, FileRange
+from holdfast.sources.postgres.files.part_plan import FileRange, range_of
 from holdfast.sources.postgres.files.restore_folders import RestoreFolders, restore_failed
 from holdfast.sources.postgres.files.snapshot import MAP_FILE
 from holdfast.sources.postgres.files.tree import OF_A_SERVER, SIGNALS
 
 # As a file system has them.
 HOLE_BYTES = 4096
-_MODE = re.compile(r"[0-7]{1,4}")
 # What a running server has written of itself, and what would make a standby of what comes back.
 _NOT_BROUGHT = OF_A_SERVER | SIGNALS
 
@@ -64,9 +62,9 @@ class FileRestore:
             else:
                 with self._stored.streamed(part) as chunks:
                     seen = self._watched(chunks, part)
-                    self._write(path_of(part), seen, how=_How.of(part))
+                    self._write(_path_of(part), seen, how=_How.of(part))
         except (OSError, tarfile.TarError) as error:
-            path = self._folders.data / part.details.get(PATH, part.name)
+            path = self._folders.data / (path_of(part) or part.name)
             raise restore_failed(path, error) from error
         self._progress.part_done(part.name)
 
@@ -118,13 +116,10 @@ class _How:
 
     @staticmethod
     def of(part: Part) -> _How:
-        """Raises `VerifyFailed` for what nobody has written."""
-        details = Details(part)
-        return _How(
-            piece=FileRange.of(part.details),
-            mode=int(details.matching(MODE, _MODE, "0"), 8) if MODE in details else 0,
-            is_sparse=SPARSE in details,
-        )
+        found = part.details
+        if not isinstance(found, ClusterFile):
+            return _How()
+        return _How(piece=range_of(part), mode=found.mode, is_sparse=found.is_sparse)
 
 
 class _Stream(io.RawIOBase):
@@ -141,12 +136,11 @@ class _Stream(io.RawIOBase):
         return bytes(head)
 
 
-def path_of(part: Part) -> str:
+def _path_of(part: Part) -> str:
     """Where a part's file belongs; raises `VerifyFailed` where nobody says."""
-    try:
-        return part.details[PATH]
-    except KeyError as error:
-        raise VerifyFailed(f"cannot trust part '{part.name}': it does not name its file") from error
+    if path := path_of(part):
+        return path
+    raise VerifyFailed(f"cannot trust part '{part.name}': it does not name its file")
 
 
 def _chunks_of(content: IO[bytes]) -> Iterator[bytes]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from holdfast.model.backup import PARENT, Buffer, Manifest, Part
+from holdfast.model.backup import Buffer, Manifest, Part
 from holdfast.model.chain import ancestors, by_id
 from holdfast.model.errors import IdentityNeeded, Unsupported, VerifyFailed
+from holdfast.model.proof import BaseBackupProof
 from holdfast.ports.source import EarlierBackup, PartStream
 from holdfast.runtime import events
 from holdfast.runtime.process import ChildFailed
@@ -93,12 +94,10 @@ def parent_among(
     """
     if not manifests:
         return None, "no earlier backup"
-    of_cluster = [
-        each for each in manifests if each.proof.get("system_identifier") == found.system_identifier
-    ]
+    of_cluster = [each for each in manifests if each.proof.cluster == found.system_identifier]
     if not of_cluster:
         return None, "the earlier backups are of another cluster"
-    of_timeline = [each for each in of_cluster if each.proof.get("timeline") == str(found.timeline)]
+    of_timeline = [each for each in of_cluster if _timeline(each) == found.timeline]
     if not of_timeline:
         return None, f"the earlier backups are not of timeline {found.timeline}"
     listed = [each for each in map(_listed, of_timeline) if each is not None]
@@ -114,6 +113,10 @@ def parent_among(
 def cannot_follow(stderr: str) -> bool:
     """Whether the server refused the parent, and not the backup."""
     return _CANNOT_FOLLOW.search(stderr) is not None
+
+
+def _timeline(manifest: Manifest) -> int | None:
+    return manifest.proof.timeline if isinstance(manifest.proof, BaseBackupProof) else None
 
 
 def _listed(manifest: Manifest) -> Parent | None:
@@ -150,8 +153,9 @@ class IncrementalStream:
         return [f"--incremental={self._listed}"] if self._parent else []
 
     @property
-    def proof(self) -> dict[str, str]:
-        return {PARENT: self._parent.backup_id} if self._parent else {}
+    def parent(self) -> str:
+        """By its id; empty where all files are copied."""
+        return self._parent.backup_id if self._parent else ""
 
     @property
     def notes(self) -> Sequence[str]:

@@ -6,11 +6,11 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.part_gaps import PATH, PIECE
+from holdfast.model.part_details import ClusterFile
 from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.tree import Entries, Entry, Paths, paths
@@ -24,27 +24,25 @@ class FileRange(Span):
     """Bytes of a file; the last range ends where the file does."""
 
     @property
-    def details(self) -> dict[str, str]:
-        """What the part's plan says of it."""
-        return {PIECE: str(self)}
-
-    @property
     def name(self) -> str:
         """Sorts as the bytes do; the number is that of its first MiB."""
         return f"{self.first >> 20:06}"
 
-    @staticmethod
-    def of(details: dict[str, str]) -> FileRange | None:
-        """None where a part is a whole file. Raises `VerifyFailed` for what nobody has written."""
-        if PIECE not in details:
-            return None
-        try:
-            return FileRange.parse(details[PIECE])
-        except ValueError as error:
-            raise VerifyFailed(f"cannot trust bytes '{details[PIECE]}' of a part") from error
-
 
 WHOLE = FileRange(first=0)
+
+
+def file_of(part: Part | PartPlan) -> ClusterFile:
+    """Which file it is, or is some bytes of; raises `VerifyFailed` where nobody says."""
+    if not isinstance(part.details, ClusterFile):
+        raise VerifyFailed(f"cannot trust part '{part.name}': it does not name its file")
+    return part.details
+
+
+def range_of(part: Part | PartPlan) -> FileRange | None:
+    """None where a part is a whole file, or many."""
+    piece = part.details.piece if isinstance(part.details, ClusterFile) else None
+    return FileRange(first=piece.first, after=piece.after) if piece else None
 
 
 def cut(
@@ -80,7 +78,6 @@ PACK_FILES = 2000
 PARTS_OF_A_SIZE = 8000
 # A pack of a GiB: whoever restores it has to keep all of it until it is proven.
 MOST_DOUBLED = 5
-MODE, SPARSE = "mode", "sparse"
 _SAFE_NAME = re.compile(r"[a-z0-9._/-]+")
 
 
@@ -134,14 +131,15 @@ class FileLayout:
         piece: FileRange | None = None,
         *,
         compress: bool,
-        details: dict[str, str] | None = None,
+        details: ClusterFile | None = None,
     ) -> None:
         """All of it as one part, or a piece; `details` are what an earlier run has noted of it."""
         name = _name(entry.path)
-        noted = {PATH: entry.path} | (_noted(entry) if details is None else details)
+        span = piece.span if piece else None
+        noted = replace(details or _noted(entry), path=entry.path, piece=span)
         size_bytes = entry.size_bytes
         if piece is not None:
-            name, noted = f"{name}/{piece.name}", noted | piece.details
+            name = f"{name}/{piece.name}"
             size_bytes = (piece.after or max(size_bytes, piece.first)) - piece.first
         self.contents[name] = Entries([entry])
         self.parts.append(
@@ -155,10 +153,9 @@ class FileLayout:
         )
 
 
-def _noted(entry: Entry) -> dict[str, str]:
+def _noted(entry: Entry) -> ClusterFile:
     """What a restore brings back besides the content."""
-    found = {MODE: f"{entry.mode:o}"} if entry.mode else {}
-    return found | ({SPARSE: "yes"} if entry.is_sparse else {})
+    return ClusterFile(path=entry.path, mode=entry.mode, is_sparse=entry.is_sparse)
 
 
 def around(
@@ -191,7 +188,7 @@ def _keep_packs(
     pieces: defaultdict[str, list[Part]] = defaultdict(list)
     for part in {each.name: each for each in stored}.values():
         if part.kind is PartKind.FILE:
-            pieces[part.details[PATH]].append(part)
+            pieces[file_of(part).path].append(part)
         elif part.kind is PartKind.FILE_PACK:
             found = ChecksumResults.decode(part.memo)
             entries = [Entry(path=path, is_folder=True) for path in found.folders]
@@ -203,19 +200,18 @@ def _keep_packs(
 
 def _keep_pieces(entry: Entry, parts: list[Part], made: FileLayout, *, sizes: Sizes | None) -> None:
     compress = parts[0].codec is not Codec.NONE
-    noted = {name: parts[0].details[name] for name in (MODE, SPARSE) if name in parts[0].details}
-    held = [FileRange.of(part.details) for part in parts]
+    held = [range_of(part) for part in parts]
     known = [piece for piece in held if piece is not None]
     if known and sizes is not None:
         held = [*cut(entry.size_bytes, known, range_bytes=sizes.range_bytes)]
     for piece in held:
-        made.add_file(entry, piece, compress=compress, details=noted)
+        made.add_file(entry, piece, compress=compress, details=file_of(parts[0]))
 
 
 def _once(layout: FileLayout) -> Iterator[Entry]:
     """Pieces of a file follow each other in no order, and name it again and again."""
     for part in layout.parts:
-        piece = FileRange.of(part.details)
+        piece = range_of(part)
         if piece is None or not piece.first:
             yield from layout.contents[part.name]
 
@@ -232,7 +228,7 @@ def lay_out(
     A file whose name no store would take goes into a pack.
     """
     layout, first = into or FileLayout(), sizes or Sizes()
-    taken = {_name(part.details[PATH]) for part in layout.parts if part.kind is PartKind.FILE}
+    taken = {_name(file_of(part).path) for part in layout.parts if part.kind is PartKind.FILE}
     names = (f"packs/{number:05}.tar" for number in itertools.count())
     free = (name for name in names if name not in layout.contents)
     pack = _Pack()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,23 +22,26 @@ from holdfast.model.backup import (
     Server,
 )
 from holdfast.model.errors import BackupFailed, HoldfastError, SnapshotLost
+from holdfast.model.part_details import LABEL_FILE, ClusterFile, ClusterLabel
+from holdfast.model.part_gaps import path_of
+from holdfast.model.proof import BaseBackupProof
 from holdfast.model.stored_json import as_text
 from holdfast.model.wal import Position, segments_between
 from holdfast.ports.sessions import Ended, Holding
 from holdfast.ports.source import PartStream, Snapshot
 from holdfast.sources.keepalive import Keepalive, let_go
 from holdfast.sources.postgres.files import backup_manifest
-from holdfast.sources.postgres.files.backup_label import LABEL_FILE, Told, tablespaces_in
 from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed, WalRange
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.file_reader import Reader, unreadable
-from holdfast.sources.postgres.files.part_plan import WHOLE, FileLayout, FileRange, around
+from holdfast.sources.postgres.files.part_plan import WHOLE, FileLayout, around, range_of
 from holdfast.sources.postgres.files.tree import CONTROL_FILE, Entry, Seen
 from holdfast.sources.postgres.files.wal import require_segment
 
 MAP_FILE, MANIFEST_FILE = "tablespace_map", "backup_manifest"
 NOTES_TOLD = 50
+_IN_TABLESPACE = re.compile(r"pg_tblspc/([1-9][0-9]{0,9})/.+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +101,20 @@ class PhysicalSnapshot(Snapshot):
         return self.layout.parts
 
     @property
-    def proof(self) -> dict[str, str]:
-        begun = self.holding.begun
-        found = {
-            "snapshot": self.name,
-            "system_identifier": begun.anchor.system_identifier,
-            "timeline": str(begun.anchor.timeline),
-            "start_lsn": begun.start_lsn,
-            "wal_reserved_by": begun.slot or "nothing",
-            "page_checksums": self._page_checksums(),
-        }
-        if self.ended is not None:
-            found["stop_lsn"] = self.ended.stop_lsn
-        if self.ended_at is not None:
-            found["ended_at"] = self.ended_at.isoformat()
-        if self.findings.vanished:
-            found["vanished"] = f"{len(self.findings.vanished)} files were dropped on the way"
-        if self.findings.bad:
-            found["bad_pages"] = self.findings.told_bad
-        return found
+    def proof(self) -> BaseBackupProof:
+        begun, gone = self.holding.begun, len(self.findings.vanished)
+        return BaseBackupProof(
+            snapshot=self.name,
+            system_identifier=begun.anchor.system_identifier,
+            timeline=begun.anchor.timeline,
+            start_lsn=begun.start_lsn,
+            stop_lsn=self.ended.stop_lsn if self.ended else "",
+            ended_at=self.ended_at,
+            wal_reserved_by=begun.slot or "nothing",
+            page_checksums=self._page_checksums(),
+            vanished=f"{gone} files were dropped on the way" if gone else "",
+            bad_pages=self.findings.told_bad,
+        )
 
     def _page_checksums(self) -> str:
         return f"{self.findings.pages} pages verified" if self.found.has_checksums else "off"
@@ -126,17 +125,17 @@ class PhysicalSnapshot(Snapshot):
         if part.kind is PartKind.FILE:
             self._require_open(part)
             (entry,) = self.layout.contents[part.name]
-            piece = FileRange.of(part.details) or WHOLE
+            piece = range_of(part) or WHOLE
             yield FileStream(reader.file(entry, piece), reader.findings)
         elif part.kind is PartKind.FILE_PACK:
             self._require_open(part)
             yield FileStream(reader.pack(self.layout.contents[part.name]), reader.findings)
         elif part.kind is PartKind.WAL:
             yield FileStream(self._wal(reader, part))
-        elif part.details["path"] == MANIFEST_FILE:
+        elif path_of(part) == MANIFEST_FILE:
             yield FileStream(iter(self._files))
         else:
-            yield FileStream(iter([self._texts[part.details["path"]]]))
+            yield FileStream(iter([self._texts[path_of(part)]]))
 
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
         """The WAL, `pg_control` (read after all it must not be older than), labels, manifest."""
@@ -213,11 +212,11 @@ class PhysicalSnapshot(Snapshot):
                 name=f"wal/{name.lower()}",
                 kind=PartKind.WAL,
                 estimated_bytes=self.found.wal_segment_bytes,
-                details={"path": f"pg_wal/{name}"},
+                details=ClusterFile(path=f"pg_wal/{name}"),
             )
 
     def _wal(self, reader: Reader, part: PartPlan) -> Iterator[Buffer]:
-        path = part.details["path"]
+        path = path_of(part)
         name = path.removeprefix("pg_wal/")
         self._require_segment(name)
         yield from reader.file(Entry(path=path, size_bytes=part.estimated_bytes))
@@ -272,17 +271,24 @@ class PhysicalSnapshot(Snapshot):
             name=f"end/{path.rpartition('/')[2]}",
             kind=PartKind.CLOSING,
             estimated_bytes=size_bytes,
-            details={"path": path} | (self._told().details if path == LABEL_FILE else {}),
+            details=self._label() if path == LABEL_FILE else ClusterFile(path=path),
         )
 
-    def _told(self) -> Told:
+    def _label(self) -> ClusterLabel:
         """What a restore has to know besides."""
-        return Told(
+        return ClusterLabel(
             tablespaces=tablespaces_in(self.findings.folders) | self.seen.tablespaces,
             vanished=frozenset(self.findings.vanished),
             links=self.seen.links,
             mode=stat.S_IMODE(self.found.data.stat().st_mode),
         )
+
+
+def tablespaces_in(folders: Iterable[str]) -> dict[str, str]:
+    """Those that folders were copied of, wherever they were: a run that was gone on with may have
+    copied one that is dropped by now."""
+    found = (_IN_TABLESPACE.fullmatch(folder) for folder in folders)
+    return {each[1]: "" for each in found if each}
 
 
 def told_of(seen: Seen) -> list[str]:

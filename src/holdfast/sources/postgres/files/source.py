@@ -13,6 +13,8 @@ from pathlib import Path
 
 from holdfast.model.backup import POSTGRES_CLUSTER, Consistency, PartPlan, Relation, Server
 from holdfast.model.errors import BackupFailed, ConfigInvalid, DatabaseUnreachable
+from holdfast.model.part_details import LABEL_FILE, ClusterFile
+from holdfast.model.part_gaps import path_of
 from holdfast.model.wal import Position, segments_between
 from holdfast.model.wal_archive import Archiver
 from holdfast.ports.sessions import RUN_LABEL, Ended, HeldKind, Holder, Holding
@@ -22,10 +24,9 @@ from holdfast.runtime.events import reached
 from holdfast.runtime.files import make_folder, new_file, whole_file, write_all
 from holdfast.sources.keepalive import LOOK_SECONDS, joined, of_this_process
 from holdfast.sources.postgres.files import cluster, wal
-from holdfast.sources.postgres.files.backup_label import LABEL_FILE
 from holdfast.sources.postgres.files.cluster import ClusterFacts, require_all
 from holdfast.sources.postgres.files.file_reader import is_worth_compressing, unreadable
-from holdfast.sources.postgres.files.part_plan import FileLayout, FileRange, lay_out
+from holdfast.sources.postgres.files.part_plan import FileLayout, lay_out, range_of
 from holdfast.sources.postgres.files.snapshot import MAP_FILE, PhysicalSnapshot, told_of
 from holdfast.sources.postgres.files.tree import Entry, Seen
 from holdfast.sources.postgres.files.wal import require_segment
@@ -113,7 +114,7 @@ class PhysicalSource(Source):
             server=Server(kind=POSTGRES_CLUSTER, version=found.version, database=self.database),
             tables=tuple(
                 TablePlan(
-                    relation=Relation(schema="files", name=part.details.get("path", part.name)),
+                    relation=Relation(schema="files", name=path_of(part) or part.name),
                     estimated_bytes=part.estimated_bytes,
                     estimated_rows=0,
                     method=part.kind.value,
@@ -181,9 +182,9 @@ def _entries(found: ClusterFacts, seen: Seen) -> Iterator[Entry]:
 
 
 def _reason(part: PartPlan, files: int) -> str:
-    if not part.details:
+    if not isinstance(part.details, ClusterFile):
         return f"{files} small files"
-    piece = FileRange.of(part.details)
+    piece = range_of(part)
     found = f"from byte {piece.first} on" if piece else "big enough for a part of its own"
     return found if part.compress else f"{found}, as it is: a sample would not become smaller"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -18,6 +18,8 @@ from holdfast.model.backup import (
     Server,
 )
 from holdfast.model.errors import SnapshotLost
+from holdfast.model.part_details import SecondCopy
+from holdfast.model.proof import BaseBackupProof
 from holdfast.model.wal import Position
 from holdfast.model.wal_archive import Archiver
 from holdfast.ports.source import (
@@ -65,7 +67,6 @@ PROGRAM = "pg_basebackup"
 PART = "basebackup.tar"
 # Where the end of the manifest is, behind which a tar has only its padding.
 TAIL_BYTES = 64 << 10
-STOP = "stop_lsn"
 # One for each file that the server leaves out.
 LINES = 1000
 ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
@@ -79,7 +80,7 @@ class BasebackupStream(PartStream):
     begin: Callable[[Sequence[str]], Child]
     """Starts pg_basebackup with these arguments more; it ends with the stream's block."""
     following: IncrementalStream
-    wal: dict[str, str]
+    ended: list[BaseBackupProof]
     """Which WAL the backup spans, known once all of it was read."""
     watchers: Sequence[Watcher]
     omitted: list[str]
@@ -111,7 +112,7 @@ class BasebackupStream(PartStream):
                 feed(chunk)
             yield chunk
         self.omitted.extend(left_out(child.stderr))
-        self.wal.update(wal_of(tail) | {"ended_at": datetime.now(UTC).isoformat()})
+        self.ended[:] = [replace(wal_of(tail), ended_at=datetime.now(UTC))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,7 @@ class StreamSnapshot(Snapshot):
     taken_at: datetime = field()
     consistency: Consistency = Consistency.SNAPSHOT
     endings: Cancellation = field(default_factory=Cancellation)
-    wal: dict[str, str] = field(default_factory=dict)
+    ended: list[BaseBackupProof] = field(default_factory=list)
     findings: ChecksumResults = field(default_factory=ChecksumResults)
     sent: DatabasesSent = field(default_factory=DatabasesSent)
     omitted: list[str] = field(default_factory=list)
@@ -138,15 +139,15 @@ class StreamSnapshot(Snapshot):
         return self.found.server
 
     @property
-    def proof(self) -> dict[str, str]:
-        return {
-            "snapshot": "the run of pg_basebackup",
-            "copied_by": ONE_STREAM,
-            "system_identifier": self.found.system_identifier,
-            **self.following.proof,
-            **self.wal,
-            **({"bad_pages": self.findings.told_bad} if self.findings.bad else {}),
-        }
+    def proof(self) -> BaseBackupProof:
+        return replace(
+            self.ended[0] if self.ended else BaseBackupProof(),
+            snapshot="the run of pg_basebackup",
+            copied_by=ONE_STREAM,
+            system_identifier=self.found.system_identifier,
+            parent=self.following.parent,
+            bad_pages=self.findings.told_bad,
+        )
 
     @property
     def notes(self) -> Sequence[str]:
@@ -167,8 +168,8 @@ class StreamSnapshot(Snapshot):
         with cluster.session(self.login) as connection:
             still = known_databases(connection).items() & self.found.databases.items()
         require_databases(self.sent.oids, dict(still))
-        if self.found.has_checksums and STOP in self.wal:
-            self.findings.judge(Position.parse(self.wal[STOP]).byte)
+        if self.found.has_checksums and self.proof.stop_lsn:
+            self.findings.judge(Position.parse(self.proof.stop_lsn).byte)
             self.findings.tell()
         files = self.listing()
         if files is None:
@@ -179,7 +180,7 @@ class StreamSnapshot(Snapshot):
                 kind=PartKind.CLOSING,
                 estimated_bytes=files.size_bytes,
                 # A copy: a restore has it from there.
-                details={"inside": PART},
+                details=SecondCopy(inside=PART),
             )
         ]
 
@@ -205,7 +206,7 @@ class StreamSnapshot(Snapshot):
             yield BasebackupStream(
                 begin=begin,
                 following=self.following,
-                wal=self.wal,
+                ended=self.ended,
                 watchers=self._watchers(),
                 omitted=self.omitted,
             )

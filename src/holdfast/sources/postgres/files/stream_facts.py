@@ -17,6 +17,7 @@ from holdfast.model.errors import (
     SlotMissing,
     Unsupported,
 )
+from holdfast.model.proof import BaseBackupProof
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.postgres.files import cluster
 from holdfast.sources.postgres.files.cluster import OLDEST_SERVER
@@ -86,17 +87,15 @@ def examined(login: Login) -> StreamFacts:
     return found
 
 
-def wal_of(tail: bytes) -> dict[str, str]:
-    """Which WAL a base backup spans, by the last bytes of its stream; empty where they say none."""
+def wal_of(tail: bytes) -> BaseBackupProof:
+    """Which WAL a base backup spans, by the last bytes of its stream; none where they say none."""
     ranges = _RANGE.findall(tail)
     if not ranges:
-        return {}
+        return BaseBackupProof()
     timeline, start, _ = ranges[0]
-    return {
-        "timeline": timeline.decode(),
-        "start_lsn": start.decode(),
-        "stop_lsn": ranges[-1][2].decode(),
-    }
+    return BaseBackupProof(
+        timeline=int(timeline), start_lsn=start.decode(), stop_lsn=ranges[-1][2].decode()
+    )
 
 
 def _require(found: StreamFacts, user: str) -> None:

@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from holdfast.model.backup import Part
 from holdfast.model.errors import RestoreFailed, ToolMissing, Unsupported, VerifyFailed
-from holdfast.model.part_gaps import incomplete_files
+from holdfast.model.part_details import ClusterLabel, SecondCopy
+from holdfast.model.part_gaps import incomplete_files, label_of, path_of
 from holdfast.model.restore import Restored, StoredParts
 from holdfast.model.stored_json import as_text
 from holdfast.model.wal import WalKind, WalName
@@ -26,12 +27,12 @@ from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.files import PASSABLE_FOLDER, make_folder
 from holdfast.runtime.process import output_of
 from holdfast.runtime.tablespaces import NewTablespaces
-from holdfast.sources.postgres.files.backup_label import Told, told_by
 from holdfast.sources.postgres.files.file_restore import FileRestore
 from holdfast.sources.postgres.files.restore_folders import (
     RestoreFolders,
     empty,
     require_empty,
+    require_oid,
     restore_failed,
 )
 from holdfast.sources.postgres.files.restored_settings import notes_on, write_settings
@@ -163,10 +164,10 @@ class DirectoryTarget(Target):
             self._combine(request, stored, progress)
         else:
             self._restore(request, stored, progress)
-        return Restored(notes=(*notes_of(told_by(request.parts)), *notes_on(self.folder)))
+        return Restored(notes=(*notes_of(label_of(request.parts)), *notes_on(self.folder)))
 
-    def _folders(self, told: Told) -> RestoreFolders:
-        spaces = {oid: self._spaces / oid for oid in told.tablespaces}
+    def _folders(self, told: ClusterLabel) -> RestoreFolders:
+        spaces = {oid: self._spaces / require_oid(oid) for oid in told.tablespaces}
         is_for_group = bool(told.mode & _READ_BY_GROUP)
         return RestoreFolders(data=self.folder, spaces=spaces, is_for_group=is_for_group)
 
@@ -182,7 +183,7 @@ class DirectoryTarget(Target):
         is_link_of_chain: bool = False,
     ) -> None:
         """One backup, whole or not at all; WAL of one that others go on from is never replayed."""
-        parts, told = request.parts, told_by(request.parts)
+        parts, told = request.parts, label_of(request.parts)
         _require_all_pieces(parts)
         folders = self._folders(told)
         folders.require_apart()
@@ -241,7 +242,7 @@ class DirectoryTarget(Target):
             write_settings(data, request.settings)
 
 
-def notes_of(told: Told) -> tuple[str, ...]:
+def notes_of(told: ClusterLabel) -> tuple[str, ...]:
     """What has come back as something else than it was."""
     return tuple(
         as_text(f"'{path}' was a link to '{to}': it came back as a folder or file of its own")
@@ -250,7 +251,7 @@ def notes_of(told: Told) -> tuple[str, ...]:
 
 
 def _control(parts: Sequence[Part]) -> list[Part]:
-    return [part for part in parts if part.details.get("path") == CONTROL_FILE]
+    return [part for part in parts if path_of(part) == CONTROL_FILE]
 
 
 def _before_control(parts: Sequence[Part], vanished: Collection[str]) -> list[Part]:
@@ -259,7 +260,7 @@ def _before_control(parts: Sequence[Part], vanished: Collection[str]) -> list[Pa
     return [
         part
         for part in parts
-        if "inside" not in part.details and part.details.get("path") not in left_out
+        if not isinstance(part.details, SecondCopy) and path_of(part) not in left_out
     ]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 
 from holdfast.model.backup import Part, PartKind, Relation
+from holdfast.model.part_details import CopiedRows
 from holdfast.model.restore import Restored
 from holdfast.ports.target import Way
 from holdfast.sources.postgres.restore import (
@@ -139,9 +140,9 @@ class BuiltInRestore(DatabaseRestore):
         """First what they are, then, side by side, what they hold."""
         parts = selection.of_kind(self.request.parts, PartKind.LARGE_OBJECTS)
         for part in parts:
-            if not part.details.get("format"):
+            if not isinstance(part.details, CopiedRows):
                 self.definitions.carry_out_part(part, login)
-        held = [part for part in parts if part.details.get("format")]
+        held = [part for part in parts if isinstance(part.details, CopiedRows)]
         held += [
             part
             for part in selection.of_kind(self.request.parts, PartKind.BLOBS)

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import psycopg
 
 from holdfast.model.backup import Member, Part, PartKind, Relation
-from holdfast.model.errors import RestoreFailed
-from holdfast.model.part_details import Details
+from holdfast.model.errors import RestoreFailed, VerifyFailed
+from holdfast.model.part_details import PostgresSchema
 from holdfast.model.restore import StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects
-from holdfast.sources.postgres.rows.part_plan import COLLATION_VERSION, CREATION, SERVER_VERSION
 from holdfast.sources.postgres.server import database_properties
 from holdfast.sources.postgres.server.database_properties import OPTIONS, PROVIDER, PROVIDERS, SPACE
 
@@ -77,19 +76,18 @@ def filled_relations(request: RestoreRequest) -> set[Relation]:
 
 def creation_options(request: RestoreRequest) -> dict[str, str]:
     """They become part of a statement: only those that we write are taken."""
-    details = _details(request)
-    found = details.texts(CREATION, "{}") if details else {}
-    provider = found.get(PROVIDER)
-    if details and (found.keys() - OPTIONS or provider not in (None, *PROVIDERS.values())):
-        raise details.wrong(CREATION)
-    if not request.options.tablespaces:
-        return {option: value for option, value in found.items() if option != SPACE}
-    return found
+    found = _made(request).creation
+    if found.keys() - OPTIONS or found.get(PROVIDER) not in (None, *PROVIDERS.values()):
+        raise VerifyFailed(
+            f"cannot trust 'creation', how the database was made: {str(dict(found))[:60]}",
+            hint="this backup is damaged: restore from another one",
+        )
+    wanted = found.keys() if request.options.tablespaces else found.keys() - {SPACE}
+    return {option: value for option, value in found.items() if option in wanted}
 
 
 def server_version(request: RestoreRequest) -> int:
-    details = _details(request)
-    return details.number(SERVER_VERSION, "0") if details else 0
+    return _made(request).server_version_number
 
 
 def differences(session: psycopg.Connection, request: RestoreRequest) -> tuple[str, ...]:
@@ -102,8 +100,7 @@ def differences(session: psycopg.Connection, request: RestoreRequest) -> tuple[s
         for name, value in there.items()
         if here.get(name) != value
     ]
-    details = _details(request)
-    kept = details.text(COLLATION_VERSION, "") if details else ""
+    kept = _made(request).collation_version
     found = database_properties.collation_version(session)
     if kept and found and kept != found and not notes:
         notes.append(
@@ -113,7 +110,7 @@ def differences(session: psycopg.Connection, request: RestoreRequest) -> tuple[s
     return tuple(notes)
 
 
-def _details(request: RestoreRequest) -> Details | None:
-    found: list[Part] = of_kind(request.parts, PartKind.PRE_DATA)
-    found += of_kind(request.parts, PartKind.ARCHIVE)
-    return Details(found[0]) if found else None
+def _made(request: RestoreRequest) -> PostgresSchema:
+    """How the database was made; nothing where its parts do not say."""
+    found = (part.details for part in request.parts if isinstance(part.details, PostgresSchema))
+    return next(found, PostgresSchema(creation={}))

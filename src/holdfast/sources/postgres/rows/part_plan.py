@@ -6,12 +6,12 @@ what is small is packed, so that ten thousand tables are a few dozen parts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from holdfast.model.backup import PartKind, PartPlan, Relation
+from holdfast.model.part_details import CopiedRows, PostgresSchema, TablePack
 from holdfast.ports.source import TablePlan
 from holdfast.sources.packing import SMALL_TABLE_BYTES, known_by, packs
 from holdfast.sources.postgres.rows.long_values import Slice
@@ -19,11 +19,6 @@ from holdfast.sources.postgres.rows.transport import Transport
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
 from holdfast.sources.postgres.server.sql_text import slug
 from holdfast.sources.postgres.server.table_part import BINARY, TEXT, External, Pages, TablePart
-
-CREATION = "creation"
-COLLATION_VERSION = "collation_version"
-TRANSPORT = "transport"
-SERVER_VERSION = "server_version_number"
 
 GIB = 1 << 30
 # From here on a database is big: parts of a GiB each are enough to keep all workers busy, and
@@ -97,12 +92,11 @@ def lay_out(found: Facts, listing: Listing, *, shape: Shape, transport: str) -> 
     snapshot: the sooner it runs, the less can have changed. It has read them for both sections
     when it ends, so the second can wait.
     """
-    schema = {
-        CREATION: json.dumps(dict(listing.creation)),
-        SERVER_VERSION: str(found.version_number),
-    }
-    if found.collation_version:
-        schema[COLLATION_VERSION] = found.collation_version
+    schema = PostgresSchema(
+        creation=dict(listing.creation),
+        server_version_number=found.version_number,
+        collation_version=found.collation_version or "",
+    )
     tools = [
         PartPlan(name="pre-data.sql", kind=PartKind.PRE_DATA, details=schema),
         PartPlan(name="globals.sql", kind=PartKind.GLOBALS),
@@ -185,7 +179,7 @@ def _plan(
         relation=part.relation,
         ancestors=part.ancestors,
         estimated_bytes=size_bytes,
-        details=part.details() | {TRANSPORT: transport},
+        details=part.details(transport=transport),
         compress=compress,
     )
 
@@ -203,7 +197,9 @@ def _of_small_tables(
             name=f"data/pack-{number:05d}.sql",
             kind=PartKind.DATA,
             estimated_bytes=sum(map(_size_of, pack)),
-            details={TRANSPORT: "wire"} | known_by([str(table.relation) for table in pack]),
+            details=TablePack(
+                transport="wire", tables_sha256=known_by([str(table.relation) for table in pack])
+            ),
         )
         yield (
             plan,
@@ -223,7 +219,7 @@ def _large_objects(number: int, objects: Slice) -> PartPlan:
         name=f"large-objects/{number:05d}.copy",
         kind=PartKind.LARGE_OBJECTS,
         estimated_bytes=objects.estimated_bytes,
-        details={"format": BINARY},
+        details=CopiedRows(format=BINARY),
     )
 
 

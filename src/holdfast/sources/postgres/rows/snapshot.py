@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
 from holdfast.model.backup import Buffer, PartKind, PartPlan, Relation
+from holdfast.model.proof import PostgresProof
 from holdfast.ports.sessions import Holding
 from holdfast.ports.source import PartStream
 from holdfast.runtime.cleanup import afterwards
@@ -53,16 +54,15 @@ class PostgresSnapshot(DatabaseSnapshot):
             aborted=self.cancellation.aborted,
         )
 
-    def _evidence(self) -> dict[str, str]:
-        count = self.sessions.count
-        found = {
-            "sessions": f"{count} of {count} see {self.exported.seen}",
-            "content": str(self.contents),
-        }
+    def _with_evidence(self, proof: PostgresProof) -> PostgresProof:
+        count, seen = self.sessions.count, self.exported.seen
+        found = replace(
+            proof, sessions=f"{count} of {count} see {seen}", content=str(self.contents)
+        )
         if self.holding is None:
             return found
         # What a later run rejoins it by is another name than the server's.
-        return found | {"exported": self.exported.name, "snapshot": self.holding.session_id}
+        return replace(found, exported=self.exported.name, snapshot=self.holding.session_id)
 
     @property
     def parts(self) -> Sequence[PartPlan]:

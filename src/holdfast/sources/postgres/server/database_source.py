@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from holdfast.model.backup import Consistency, Selection, Server
 from holdfast.model.errors import DatabaseUnreachable
+from holdfast.model.proof import PostgresProof
 from holdfast.ports.source import Blobs, Finding, Snapshot, Source, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.sources.postgres.server import (
@@ -241,8 +242,8 @@ class DatabaseSnapshot(Snapshot):
     consistency = Consistency.SNAPSHOT
 
     @abstractmethod
-    def _evidence(self) -> dict[str, str]:
-        """What an engine adds to the proof: who reads inside the snapshot."""
+    def _with_evidence(self, proof: PostgresProof) -> PostgresProof:
+        """`proof` with what an engine adds: who reads inside the snapshot."""
 
     @property
     def server(self) -> Server:
@@ -254,18 +255,19 @@ class DatabaseSnapshot(Snapshot):
         return self.exported.taken_at.astimezone(UTC)
 
     @property
-    def proof(self) -> dict[str, str]:
+    def proof(self) -> PostgresProof:
         passwords = "with" if self.opening.found.may_read_passwords else "without"
-        return {
-            "snapshot": self.exported.name,
-            "visible": self.exported.seen,
-            "xmin": self.exported.xmin,
-            "xmax": self.exported.xmax,
-            "lsn": self.exported.lsn,
-            "isolation": "repeatable read, read only",
-            "outside": f"roles ({passwords} passwords) and sequences are read as of now",
-            "not_taken": "; ".join(self.not_taken),
-        } | self._evidence()
+        common = PostgresProof(
+            snapshot=self.exported.name,
+            visible=self.exported.seen,
+            xmin=self.exported.xmin,
+            xmax=self.exported.xmax,
+            lsn=self.exported.lsn,
+            isolation="repeatable read, read only",
+            outside=f"roles ({passwords} passwords) and sequences are read as of now",
+            not_taken="; ".join(self.not_taken),
+        )
+        return self._with_evidence(common)
 
     @property
     def tools(self) -> dict[str, str]:

@@ -10,7 +10,6 @@ which anybody may define; sessions have the settings that these depend on.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ import psycopg
 
 from holdfast.model.backup import Member, Part, Relation
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.part_details import Details
+from holdfast.model.part_details import PostgresTable
 from holdfast.model.values import Span
 from holdfast.sources.postgres.server.sql_text import identifier, literal, qualified
 
@@ -152,77 +151,64 @@ class TablePart:
             return ""
         return f" ({', '.join(identifier(column) for column in self.columns)})"
 
-    def details(self) -> dict[str, str]:
+    def details(self, *, transport: str = "") -> PostgresTable:
         """What `of` reads; `statement` is for whoever has only the files and psql."""
-        return self.member_details() | {"statement": self.copy_in()}
+        return replace(self.member_details(), statement=self.copy_in(), transport=transport)
 
-    def member_details(self) -> dict[str, str]:
+    def member_details(self) -> PostgresTable:
         """The same for a part that holds the statement itself."""
-        found = {
-            "format": self.format,
-            "encoding": self.encoding,
-            "columns": json.dumps(self.columns),
-        }
-        if self.condition:
-            found["condition"] = self.condition
-        if self.load_through is not None:
-            found["load_through"] = json.dumps((self.load_through.schema, self.load_through.name))
-        if self.pages is not None:
-            found["pages"] = str(self.pages)
-        if self.external is not None:
-            found["blobs_in"] = json.dumps(self.external.columns)
-            found["blobs_from_bytes"] = str(self.external.size_bytes)
-            found["blob_marker"] = self.external.marker.hex()
-        if self.column_types:
-            found["column_types"] = self.column_types
-        return found
+        to, aside = self.load_through, self.external
+        return PostgresTable(
+            format=self.format,
+            columns=self.columns,
+            encoding=self.encoding,
+            condition=self.condition,
+            load_through=(to.schema, to.name) if to else (),
+            pages=self.pages.span if self.pages else None,
+            blobs_in=aside.columns if aside else (),
+            blobs_from_bytes=aside.size_bytes if aside else 0,
+            blob_marker=aside.marker if aside else b"",
+            column_types=self.column_types,
+        )
 
     @staticmethod
     def of(part: Part | Member) -> TablePart:
         """Read back what `details` and the plan wrote into the manifest; raises `VerifyFailed`."""
-        if part.relation is None:
-            raise VerifyFailed("cannot trust a part of rows: it names no table")
-        details = Details(part)
+        found = part.details
+        if part.relation is None or not isinstance(found, PostgresTable):
+            raise VerifyFailed(
+                f"cannot trust rows of '{part.relation}': their part does not say how they are read"
+                if part.relation
+                else "cannot trust a part of rows: it names no table",
+                hint="this backup is damaged: restore from another one",
+            )
         return TablePart(
             relation=part.relation,
-            columns=details.names("columns"),
-            encoding=details.text("encoding"),
-            format=details.word("format", of=(TEXT, BINARY)),
-            condition=details.text("condition", ""),
+            columns=found.columns,
+            encoding=found.encoding,
+            format=found.format,
+            condition=found.condition,
             ancestors=part.ancestors,
-            load_through=_relation(details, "load_through"),
-            pages=_pages(details),
-            external=_external(details),
-            column_types=details.text("column_types", ""),
+            load_through=_relation(found),
+            pages=Pages(first=found.pages.first, after=found.pages.after) if found.pages else None,
+            external=_external(found),
+            column_types=found.column_types,
         )
 
 
-def _pages(details: Details) -> Pages | None:
-    if "pages" not in details:
+def _relation(found: PostgresTable) -> Relation | None:
+    if not found.load_through:
         return None
-    try:
-        return Pages.parse(details.text("pages"))
-    except ValueError as error:
-        raise details.wrong("pages") from error
+    schema, name = found.load_through
+    return Relation(schema=schema, name=name)
 
 
-def _external(details: Details) -> External | None:
-    if "blob_marker" not in details:
+def _external(found: PostgresTable) -> External | None:
+    if not found.blob_marker:
         return None
     return External(
-        columns=details.names("blobs_in"),
-        size_bytes=details.number("blobs_from_bytes"),
-        marker=details.octets("blob_marker"),
+        columns=found.blobs_in, size_bytes=found.blobs_from_bytes, marker=found.blob_marker
     )
-
-
-def _relation(details: Details, name: str) -> Relation | None:
-    if name not in details:
-        return None
-    pair = details.names(name)
-    if len(pair) != 2:
-        raise details.wrong(name)
-    return Relation(schema=pair[0], name=pair[1])
 
 
 def obstacle(session: psycopg.Connection) -> str:

@@ -9,14 +9,18 @@ import pytest
 
 from holdfast.model.backup import Codec, Part, PartKind, Relation
 from holdfast.model.errors import ConfigInvalid, Unsupported
+from holdfast.model.part_details import Details, MysqlDump, MysqlServerFiles
 from holdfast.model.restore import OpenPart
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.mysql.files.datadir import DatadirTarget
 from tests.fakes.progress import FakeProgress
 from tests.support.manifests import bare_part
 
+DUMP = MysqlDump(character_set="utf8mb4", collation="utf8mb4_bin", method="mariadb-dump")
+FILES = MysqlServerFiles(server_version="11.8.6")
 
-def part(**details: str) -> Part:
+
+def part(details: Details) -> Part:
     stream = bare_part("server.xbstream", PartKind.ARCHIVE)
     return replace(stream, codec=Codec.ZSTD, details=details)
 
@@ -38,11 +42,9 @@ def test_a_path_may_hold_anything() -> None:
 @pytest.mark.parametrize(
     ("request_", "cause"),
     [
-        (RestoreRequest(parts=(part(format="sql"),)), "holds SQL"),
+        (RestoreRequest(parts=(part(DUMP),)), "holds SQL"),
         (
-            RestoreRequest(
-                parts=(part(format="xbstream"),), tables=(Relation(schema="s", name="t"),)
-            ),
+            RestoreRequest(parts=(part(FILES),), tables=(Relation(schema="s", name="t"),)),
             "single tables",
         ),
     ],

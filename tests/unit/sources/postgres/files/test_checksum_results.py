@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import VerifyFailed
+from holdfast.model.part_details import NOTHING, ClusterFile, Details
+from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import (
     BLOCKS_KEPT,
     ChecksumResults,
@@ -37,13 +39,13 @@ def test_what_was_seen_comes_back_whatever_its_name() -> None:
     assert ChecksumResults.decode("") == ChecksumResults()
 
 
-def noted(found: ChecksumResults, **details: str) -> Part:
-    part = bare_part("part", PartKind.FILE if details else PartKind.FILE_PACK)
+def noted(found: ChecksumResults, details: Details = NOTHING) -> Part:
+    part = bare_part("part", PartKind.FILE if details != NOTHING else PartKind.FILE_PACK)
     return replace(part, details=details, memo=found.encode())
 
 
 def piece_of(found: ChecksumResults) -> Part:
-    return noted(found, bytes="0-")
+    return noted(found, ClusterFile(path="base/5/1", piece=Span(first=0)))
 
 
 def test_several_parts_are_seen_as_one() -> None:

@@ -14,6 +14,8 @@ from crc32c import crc32c
 
 from holdfast.model.backup import Buffer, PartKind
 from holdfast.model.errors import BackupFailed, SessionCorrupt
+from holdfast.model.part_details import ClusterFile
+from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
 from holdfast.sources.postgres.files.file_reader import (
     CHUNK_BYTES,
@@ -56,7 +58,11 @@ def whole(chunks: Iterator[Buffer]) -> bytes:
 def seen(found: Reader, path: str) -> tuple[int, int]:
     """Size and sum of a file, all pieces of it."""
     memo = found.findings.encode()
-    part = replace(bare_part("piece", PartKind.FILE), details={"bytes": "0-"}, memo=memo)
+    part = replace(
+        bare_part("piece", PartKind.FILE),
+        details=ClusterFile(path=path, piece=Span(first=0)),
+        memo=memo,
+    )
     read = dict(whole_files([part], set()))[path]
     return read.size_bytes, read.crc32c
 

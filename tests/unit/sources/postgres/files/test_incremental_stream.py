@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import Unsupported
+from holdfast.model.proof import BaseBackupProof
 from holdfast.sources.postgres.files.incremental_stream import (
     FileList,
     cannot_follow,
@@ -37,20 +38,19 @@ FOUND = StreamFacts(
 
 
 def backup(
-    number: int, *, parent: str = "", cluster: str = "700", timeline: str = "2", listed: bool = True
+    number: int, *, parent: str = "", cluster: str = "700", timeline: int = 2, listed: bool = True
 ) -> Manifest:
     made = manifest(f"2026112{number}T020000Z-0a0b0c0d", age=timedelta(days=9 - number))
-    proof = {"system_identifier": cluster, "timeline": timeline}
     names = ["basebackup.tar", *(["backup_manifest"] if listed else [])]
     return replace(
         made,
-        proof=proof | ({"parent": parent} if parent else {}),
+        proof=BaseBackupProof(system_identifier=cluster, timeline=timeline, parent=parent),
         parts=tuple(part(name) for name in names),
     )
 
 
 def test_the_newest_of_the_same_cluster_and_timeline_is_the_parent() -> None:
-    newest_first = [backup(4, cluster="1"), backup(3, timeline="1"), backup(2), backup(1)]
+    newest_first = [backup(4, cluster="1"), backup(3, timeline=1), backup(2), backup(1)]
     parent, why = parent_among(newest_first, FOUND, most=6)
     assert parent is not None
     assert (parent.backup_id, why) == (backup(2).backup_id, "")
@@ -62,7 +62,7 @@ def test_the_newest_of_the_same_cluster_and_timeline_is_the_parent() -> None:
     [
         ([], "no earlier backup"),
         ([backup(1, cluster="1")], "the earlier backups are of another cluster"),
-        ([backup(1, timeline="1")], "the earlier backups are not of timeline 2"),
+        ([backup(1, timeline=1)], "the earlier backups are not of timeline 2"),
         ([backup(1, listed=False)], "the earlier backups were taken without 'incremental'"),
     ],
 )

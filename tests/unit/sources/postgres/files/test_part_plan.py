@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.values import gap_in
+from holdfast.model.part_details import ClusterFile, Details
+from holdfast.model.values import Span, gap_in
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile
 from holdfast.sources.postgres.files.part_plan import (
     FileLayout,
@@ -18,7 +19,9 @@ from holdfast.sources.postgres.files.part_plan import (
     Sizes,
     around,
     cut,
+    file_of,
     lay_out,
+    range_of,
 )
 from holdfast.sources.postgres.files.tree import Entry
 
@@ -44,9 +47,9 @@ def stored(layout: FileLayout, plan: PartPlan) -> Part:
         relation=None,
         rows=None,
         plain_bytes=plan.estimated_bytes,
-        plain_sha256="",
+        plain_fingerprint="",
         stored_bytes=0,
-        stored_sha256="",
+        stored_fingerprint="",
         codec=Codec.ZSTD if plan.compress else Codec.NONE,
         encryption="none",
         seconds=0.0,
@@ -113,7 +116,7 @@ def test_a_big_file_is_shared_out_in_pieces_with_names_that_sort_as_its_bytes() 
         ("files/base/5/1/000006", 1),
         ("packs/00000.tar", 0),
     ]
-    assert layout.parts[2].details == {"path": "base/5/1", "bytes": "6291456-"}
+    assert layout.parts[2].details == ClusterFile(path="base/5/1", piece=Span(first=6 * MIB))
 
 
 def test_stored_pieces_stay_whatever_became_of_the_file_and_the_others_are_taken() -> None:
@@ -123,8 +126,8 @@ def test_stored_pieces_stay_whatever_became_of_the_file_and_the_others_are_taken
     for now in (grown, dropped):
         again = around(now, [stored(first, middle), stored(first, last)], with_rest=True)
         pieces = [part for part in again.parts if part.kind is PartKind.FILE]
-        assert {(part.name, *part.details.items()) for part in pieces} == {
-            (part.name, *part.details.items()) for part in first.parts
+        assert {(part.name, *part.details.texts().items()) for part in pieces} == {
+            (part.name, *part.details.texts().items()) for part in first.parts
         }
         assert not any(part.compress for part in pieces)
     only = around(grown, [stored(first, middle)], with_rest=False)
@@ -148,14 +151,13 @@ def test_the_more_parts_there_are_the_larger_they_become() -> None:
 def test_rights_and_holes_of_a_big_file_are_noted_and_stay_as_noted() -> None:
     file = replace(BIG, mode=0o640, is_sparse=True)
     first = lay_out([file], sizes=Sizes(range_bytes=3 * MIB))
-    assert {(each.details["mode"], each.details["sparse"]) for each in first.parts} == {
-        ("640", "yes")
-    }
+    noted = [file_of(each) for each in first.parts]
+    assert {(each.mode, each.is_sparse) for each in noted} == {(0o640, True)}
     kept = stored(first, first.parts[0])
     again = around(lay_out([BIG]), [kept], with_rest=True)
-    assert {each.details["mode"] for each in again.parts} == {"640"}
+    assert {file_of(each).mode for each in again.parts} == {0o640}
     anew = around(lay_out([file]), [], with_rest=True)
-    assert {each.details["mode"] for each in anew.parts} == {"640"}
+    assert {file_of(each).mode for each in anew.parts} == {0o640}
 
 
 SIZES = st.integers(min_value=0, max_value=100)
@@ -184,8 +186,12 @@ def test_what_is_stored_stays_and_the_rest_is_taken_around_it(
 
 def test_pieces_are_told_and_read_back() -> None:
     for piece in cut(300 << 20):
-        assert FileRange.of({"path": "base/5/1"} | piece.details) == piece
-    assert FileRange.of({"path": "base/5/1"}) is None
+        assert range_of(plan(ClusterFile(path="base/5/1", piece=piece))) == piece
+    assert range_of(plan(ClusterFile(path="base/5/1"))) is None
     assert [piece.name for piece in cut(300 << 20)] == ["000000", "000128", "000256"]
-    with pytest.raises(VerifyFailed, match="bytes 'x-y'"):
-        FileRange.of({"bytes": "x-y"})
+    with pytest.raises(VerifyFailed, match="does not name its file"):
+        file_of(plan(Details()))
+
+
+def plan(details: Details) -> PartPlan:
+    return PartPlan(name="files/base/5/1", kind=PartKind.FILE, details=details)

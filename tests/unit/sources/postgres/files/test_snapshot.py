@@ -14,6 +14,7 @@ from crc32c import crc32c
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, SessionCorrupt, SnapshotLost
+from holdfast.model.fingerprints import of_sha256
 from holdfast.model.wal import Position
 from holdfast.ports.sessions import HeldKind
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
@@ -68,9 +69,9 @@ def stored(given: PhysicalSnapshot, part: PartPlan) -> Part:
         relation=None,
         rows=None,
         plain_bytes=len(content),
-        plain_sha256=hashlib.sha256(content).hexdigest(),
+        plain_fingerprint=of_sha256(hashlib.sha256(content).hexdigest()),
         stored_bytes=len(content),
-        stored_sha256="",
+        stored_fingerprint="",
         codec=Codec.NONE,
         encryption="none",
         seconds=0.0,
@@ -89,16 +90,16 @@ def test_what_comes_last_is_wal_control_labels_and_a_manifest_of_all_files(tmp_p
     texts = {}
     for part in closing:
         with given.read(part) as stream:
-            texts[part.details["path"]] = b"".join(bytes(chunk) for chunk in stream)
+            texts[part.details.texts()["path"]] = b"".join(bytes(chunk) for chunk in stream)
     assert texts["global/pg_control"] == b"control"
     assert texts["backup_label"].startswith(b"START WAL LOCATION")
     assert len(texts[f"pg_wal/{SEGMENT}"]) == MIB
     manifest = json.loads(texts["backup_manifest"])
     paths = [each["Path"] for each in manifest["Files"]]
     assert sorted(paths) == ["backup_label", "base/5/1259", "global/pg_control"]
-    (label,) = [part for part in closing if part.details["path"] == "backup_label"]
-    assert json.loads(label.details["tablespaces"]) == {"16400": "/srv/space"}
-    assert label.details["mode"] == f"{stat.S_IMODE((tmp_path / 'data').stat().st_mode):o}"
+    (label,) = [part for part in closing if part.details.texts()["path"] == "backup_label"]
+    assert json.loads(label.details.texts()["tablespaces"]) == {"16400": "/srv/space"}
+    assert label.details.texts()["mode"] == f"{stat.S_IMODE((tmp_path / 'data').stat().st_mode):o}"
 
 
 def test_without_its_wal_there_is_no_backup(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_what_an_earlier_run_saw_of_damage_is_told_by_the_one_that_ends(tmp_path
     seen = ChecksumResults.decode(part.memo)
     seen.add_pages("base/5/1259", checked=4, bad=[3])
     given.closing_parts([replace(part, memo=seen.encode())])
-    assert given.proof["bad_pages"] == "base/5/1259: 3"
+    assert given.proof.texts()["bad_pages"] == "base/5/1259: 3"
 
 
 def test_a_page_of_wal_that_never_was_is_told_once_the_end_is_known(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_a_page_of_wal_that_never_was_is_told_once_the_end_is_known(tmp_path: Pa
     end = Position.parse("0/3000100").byte
     noted.add_pages("base/5/1259", checked=2, doubtful=[(6, end), (7, end + 1)])
     given.closing_parts([replace(part, memo=noted.encode())])
-    assert given.proof["bad_pages"] == "base/5/1259: 7"
+    assert given.proof.texts()["bad_pages"] == "base/5/1259: 7"
 
 
 def test_what_is_left_out_or_comes_back_as_something_else_is_noted(tmp_path: Path) -> None:
@@ -223,5 +224,5 @@ def test_a_tablespace_that_only_an_earlier_run_has_seen_is_known_to_a_restore(
     noted = ChecksumResults.decode(part.memo)
     noted.folders.append("pg_tblspc/16500/PG_17_202406281")
     closing = given.closing_parts([replace(part, memo=noted.encode())])
-    (label,) = [part for part in closing if part.details["path"] == "backup_label"]
-    assert json.loads(label.details["tablespaces"]) == {"16400": "/srv/space", "16500": ""}
+    (label,) = [part for part in closing if part.details.texts()["path"] == "backup_label"]
+    assert json.loads(label.details.texts()["tablespaces"]) == {"16400": "/srv/space", "16500": ""}

@@ -11,6 +11,7 @@ from holdfast.model.errors import (
     HoldfastError,
     SlotMissing,
 )
+from holdfast.model.proof import BaseBackupProof
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.postgres.files.stream_facts import wal_of, wire_failed
 
@@ -22,8 +23,8 @@ def test_the_wal_that_a_backup_spans_is_told_by_its_manifest() -> None:
         b'{ "Timeline": 2, "Start-LSN": "0/3000000", "End-LSN": "1A/300" }\n],\n'
         b'"Manifest-Checksum": "00"}\n' + bytes(2048)
     )
-    assert wal_of(tail) == {"timeline": "1", "start_lsn": "0/2000028", "stop_lsn": "1A/300"}
-    assert wal_of(bytes(2048)) == {}
+    assert wal_of(tail) == BaseBackupProof(timeline=1, start_lsn="0/2000028", stop_lsn="1A/300")
+    assert wal_of(bytes(2048)) == BaseBackupProof()
 
 
 @pytest.mark.parametrize(

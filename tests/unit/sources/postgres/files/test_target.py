@@ -21,7 +21,9 @@ from holdfast.model.errors import (
     Unsupported,
     VerifyFailed,
 )
+from holdfast.model.part_details import ClusterLabel, details_of_schema_1
 from holdfast.model.restore import Restored
+from holdfast.model.stored_json import Unreadable
 from holdfast.ports.target import RestoreOptions, RestoreRequest
 from holdfast.sources.postgres.files.target import DirectoryTarget
 from tests.fakes.progress import FakeProgress
@@ -32,7 +34,7 @@ LABEL = {"path": "backup_label", "tablespaces": '{"16400": "/srv/space"}', "vani
 
 
 def part(name: str, kind: PartKind, **details: str) -> Part:
-    return replace(bare_part(name, kind), details=details)
+    return replace(bare_part(name, kind), details=details_of_schema_1(details))
 
 
 def tar_of(*names: str) -> bytes:
@@ -198,12 +200,9 @@ def test_a_cluster_that_its_group_may_read_comes_back_as_one(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("mode", ["x", "0o755", "99999", ""])
-def test_rights_that_are_none_are_damage(tmp_path: Path, mode: str) -> None:
-    store = Store()
-    store.parts.append(part("alone", PartKind.FILE, path="alone", mode=mode))
-    store.contents["alone"] = b"content"
-    with pytest.raises(VerifyFailed, match="'mode' is"):
-        store.restore(f"file://{tmp_path}/data")
+def test_rights_that_are_none_are_damage(mode: str) -> None:
+    with pytest.raises(Unreadable, match="'mode' is"):
+        part("alone", PartKind.FILE, path="alone", mode=mode)
 
 
 def test_a_file_with_holes_gets_them_back_whatever_its_pieces(tmp_path: Path) -> None:
@@ -299,23 +298,20 @@ def test_a_pack_cannot_bring_links_that_later_files_go_through(tmp_path: Path, k
     ["../OUTSIDE", "/srv/space", "..", ".", "", "16400/x", "-1", "0", "4294967296", "٣", "1e3"],
 )
 def test_a_tablespace_is_a_number_and_nothing_else(tmp_path: Path, oid: str) -> None:
-    store = Store()
-    spaces = json.dumps({oid: "/srv/space"})
-    store.parts[-1] = part("label", PartKind.CLOSING, **(LABEL | {"tablespaces": spaces}))
+    with pytest.raises(Unreadable, match="'tablespaces' is"):
+        part("label", PartKind.CLOSING, **(LABEL | {"tablespaces": json.dumps({oid: "/srv"})}))
+    # Nor by somebody who comes past the door.
+    store, label = Store(), ClusterLabel(tablespaces={oid: "/srv/space"})
+    store.parts[-1] = replace(store.parts[-1], details=label)
     with pytest.raises(VerifyFailed, match="is no OID"):
         store.restore(f"file://{tmp_path}/data")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("told", ["", "[", "[]", "7", "[" * 100_000])
-def test_what_is_told_of_tablespaces_and_makes_no_sense_is_damage(
-    tmp_path: Path, told: str
-) -> None:
-    store = Store()
-    store.parts[-1] = part("label", PartKind.CLOSING, **(LABEL | {"tablespaces": told}))
-    with pytest.raises(VerifyFailed, match="cannot be read"):
-        store.restore(f"file://{tmp_path}/data")
-    assert list(tmp_path.iterdir()) == []
+def test_what_is_told_of_tablespaces_and_makes_no_sense_is_damage(told: str) -> None:
+    with pytest.raises(Unreadable, match="'tablespaces' is"):
+        part("label", PartKind.CLOSING, **(LABEL | {"tablespaces": told}))
 
 
 def test_a_pack_of_pg_basebackup_calls_one_folder_by_where_it_was(tmp_path: Path) -> None:

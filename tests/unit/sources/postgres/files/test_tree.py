@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.backup import PartKind
+from holdfast.model.part_details import NOTHING
 from holdfast.sources.postgres.files.part_plan import Sizes, lay_out
 from holdfast.sources.postgres.files.tree import Entries, Entry, Seen, Tree, paths
 
@@ -95,7 +96,7 @@ def test_big_files_come_alone_and_first_and_small_ones_in_packs() -> None:
     for part in layout.parts:
         if part.kind is PartKind.FILE_PACK:
             assert len(layout.contents[part.name]) <= 5
-            assert part.details == {}
+            assert part.details == NOTHING
 
 
 def test_names_that_differ_by_case_alone_do_not_share_a_part() -> None:

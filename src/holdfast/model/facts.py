@@ -1,0 +1,198 @@
+"""Facts about a backup or a part of it: frozen values, which are stored as texts by their names.
+
+A class is one kind of facts, and each of its fields says in which form its text is. Nothing else
+turns facts into texts and texts into facts. Whoever wrote a manifest wrote its texts, so each of
+them is held against its form; a name that a class does not know is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, replace
+from datetime import datetime
+from functools import lru_cache
+from sys import intern
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_type_hints
+
+from holdfast.model.stored_json import MANIFEST, NotKnown, Unreadable, parsed
+from holdfast.model.values import MOST, Span, is_moment
+
+T = TypeVar("T")
+F = TypeVar("F", bound="Facts")
+
+KIND = "kind"
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_OCTAL = re.compile(r"[0-7]{1,4}")
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Form(Generic[T]):
+    """How a value is written as a text; `read` raises `ValueError` for what `write` never wrote.
+
+    `name` is what the text is called where that is not the field's own name. With `always` it is
+    written also where it is the default.
+    """
+
+    read: Callable[[str], T]
+    write: Callable[[T], str]
+    name: str = ""
+    always: bool = False
+
+
+class Facts:
+    """The base of all kinds. Fields without a default are required; a default is not written."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+
+    def texts(self) -> dict[str, str]:
+        """By name, in the order of the names."""
+        found = {}
+        for field in _fields(type(self)):
+            value = getattr(self, field.attribute)
+            if field.form.always or field.default is MISSING or value != field.default:
+                found[field.name] = field.form.write(value)
+        return dict(sorted(found.items()))
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str]) -> Self:
+        """Raises `Unreadable` naming the text that is missing, or that is none of its form."""
+        values: dict[str, Any] = {}
+        for field in _fields(cls):
+            text = texts.get(field.name)
+            if text is not None:
+                values[field.attribute] = _read(field, text)
+            elif field.default is MISSING:
+                raise Unreadable(f"its '{field.name}' is missing")
+        found = cls(**values)
+        if missing := found.wanting():
+            raise Unreadable(f"its '{missing}' is missing")
+        return found
+
+    def wanting(self) -> str:
+        """The name of a text that the others make no sense without; empty where all are there."""
+        return ""
+
+
+def stored(facts: Facts) -> dict[str, str]:
+    """As a manifest has it: the kind stands beside the texts."""
+    return {KIND: facts.kind, **facts.texts()}
+
+
+def facts_in(value: object, kinds: Mapping[str, type[F]]) -> F:
+    """What `stored` wrote. Raises `Unreadable`, and `NotKnown` for what a newer version wrote."""
+    texts = texts_in(value)
+    kind = texts.pop(KIND, "")
+    if kind not in kinds:
+        raise NotKnown(f"it tells facts of kind '{kind[:_SHOWN]}', which is not known")
+    return kinds[kind].of(texts)
+
+
+def texts_in(value: object) -> dict[str, str]:
+    """Raises `Unreadable` where it is anything but texts by their names."""
+    if not isinstance(value, dict):
+        raise Unreadable("its facts are missing")
+    for name, text in value.items():
+        if not isinstance(text, str):
+            raise Unreadable(f"its '{name[:_SHOWN]}' is no text")
+    return dict(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """One field of a class of facts, and the text that stands for it."""
+
+    attribute: str
+    name: str
+    form: Form[Any]
+    default: object
+
+
+_KNOWN: dict[type, tuple[_Field, ...]] = {}
+
+
+def _fields(cls: Any) -> tuple[_Field, ...]:
+    if cls not in _KNOWN:
+        hints = get_type_hints(cls, include_extras=True)
+        _KNOWN[cls] = tuple(_field(each, hints[each.name]) for each in fields(cls))
+    return _KNOWN[cls]
+
+
+def _field(found: Field[Any], hint: object) -> _Field:
+    form = next((each for each in get_args(hint) if isinstance(each, Form)), TEXT)
+    made = found.default_factory
+    default = found.default if made is MISSING else made()
+    return _Field(found.name, form.name or found.name, form, default)
+
+
+def _read(field: _Field, text: str) -> object:
+    try:
+        return field.form.read(text)
+    except ValueError as error:
+        raise Unreadable(f"its '{field.name}' is '{text[:_SHOWN]}'") from error
+
+
+def _whole(text: str) -> int:
+    if not _DIGITS.fullmatch(text) or int(text) > MOST:
+        raise ValueError("no such number")
+    return int(text)
+
+
+def _octal(text: str) -> int:
+    if not _OCTAL.fullmatch(text):
+        raise ValueError("no rights of a file")
+    return int(text, 8)
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    if not is_moment(found):
+        raise ValueError("no such moment")
+    return found
+
+
+# Many tables have columns of the same names: each name, and each list, is held once.
+@lru_cache(maxsize=1024)
+def _names(text: str) -> tuple[str, ...]:
+    found = parsed(text, MANIFEST)
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ValueError("no list of names")
+    return tuple(map(intern, found))
+
+
+def by_name(text: str, *, of_files: bool = False) -> Mapping[str, str]:
+    """Texts by name within a text; raises `ValueError`."""
+    found = parsed(text, MANIFEST, of_files=of_files)
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise ValueError("no texts by name")
+    return found
+
+
+def matching(pattern: re.Pattern[str]) -> Form[str]:
+    """A text that `pattern` describes."""
+
+    def read(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError("no such text")
+        return text
+
+    return Form(read, str)
+
+
+def word(*words: str) -> Form[str]:
+    """One of these and nothing else, as it becomes part of a statement; always written."""
+    return replace(matching(re.compile("|".join(map(re.escape, words)))), always=True)
+
+
+TEXT = Form(str, str)
+WHOLE = Form(_whole, str)
+OCTAL = Form(_octal, "{:o}".format)
+YES = Form(lambda text: text == "yes", lambda _: "yes")
+OCTETS = Form(bytes.fromhex, bytes.hex)
+MOMENT = Form(_moment, datetime.isoformat)
+SPAN = Form(Span.parse, str)
+NAMES = Form(_names, json.dumps)
+TEXTS = Form(by_name, json.dumps)

@@ -1,0 +1,41 @@
+"""Fingerprints of bytes: `ALGORITHM:HEX`, so that another algorithm can follow.
+
+Whoever adds one adds it to `ALGORITHMS`, and to `pipeline.flow.Fingerprint`, which computes it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from holdfast.model.stored_json import NotKnown, Unreadable
+
+SHA256 = "sha256"
+# How many digits each has.
+ALGORITHMS = {SHA256: 64}
+_FORM = re.compile(r"(?P<algorithm>[a-z0-9-]{1,32}):(?P<digits>[0-9a-f]{1,256})")
+
+
+def of_sha256(digits: str) -> str:
+    """That of SHA-256, by its hex digits; empty where there are none."""
+    return f"{SHA256}:{digits}" if digits else ""
+
+
+def sha256_of(fingerprint: str) -> str:
+    """The hex digits of SHA-256; empty for every other algorithm."""
+    algorithm, _, digits = fingerprint.partition(":")
+    return digits if algorithm == SHA256 else ""
+
+
+def fingerprint_in(text: object) -> str:
+    """`text` as it is stored; empty where nobody had one to tell. Raises `Unreadable`, and
+    `NotKnown` for an algorithm that a newer version may know."""
+    if text == "":
+        return ""
+    found = _FORM.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise Unreadable(f"'{str(text)[:80]}' is no fingerprint")
+    if found["algorithm"] not in ALGORITHMS:
+        raise NotKnown(f"it has fingerprints by '{found['algorithm']}', which is not known")
+    if len(found["digits"]) != ALGORITHMS[found["algorithm"]]:
+        raise Unreadable(f"'{found[0][:80]}' is no fingerprint")
+    return found[0]

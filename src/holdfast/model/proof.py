@@ -1,0 +1,214 @@
+"""What proves the moment of a backup, in the words of its server: one class for each way.
+
+`Proof` itself is that of a source of which only the name of its snapshot is known.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, ClassVar
+
+from holdfast.model.facts import (
+    MOMENT,
+    WHOLE,
+    Facts,
+    Form,
+    facts_in,
+    matching,
+    texts_in,
+)
+from holdfast.model.wal import Position
+
+_TIMELINE = re.compile(r"[1-9][0-9]{0,9}")
+_CLUSTER = re.compile(r"[0-9]{1,20}")
+
+
+def _lsn(text: str) -> str:
+    if not Position.is_one(text):
+        raise ValueError("no position in the WAL")
+    return text
+
+
+def _timeline(text: str) -> int:
+    if not _TIMELINE.fullmatch(text):
+        raise ValueError("no timeline")
+    return int(text)
+
+
+LSN = Form(_lsn, str)
+TIMELINE = Form(_timeline, str)
+CLUSTER = matching(_CLUSTER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof(Facts):
+    """What any backup may tell: `snapshot` is what a later run can rejoin it by, `parent` the
+    backup whose changes it holds; of parts that an earlier run had stored their number, and their
+    names where they are `mixed`: of an earlier snapshot."""
+
+    kind: ClassVar[str] = "snapshot"
+    snapshot: str = ""
+    parent: str = ""
+    resumed_parts: Annotated[int, WHOLE] = 0
+    mixed: str = ""
+
+    @property
+    def cluster(self) -> str:
+        """The system identifier of the cluster whose files it has; empty where it has none."""
+        return ""
+
+    @property
+    def wal(self) -> WalSpan | None:
+        """The WAL that it was taken in; None where WAL cannot bring it forward."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalSpan:
+    """The WAL that a cluster wrote on `timeline` while a base backup of it was taken.
+
+    `stop` is empty, and `ended_at` None, where nobody has said where and when that ended.
+    """
+
+    cluster: str
+    timeline: int
+    start: str
+    stop: str
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseBackupProof(Proof):
+    """Of the files of a PostgreSQL cluster, by our own engine or by pg_basebackup."""
+
+    kind: ClassVar[str] = "base-backup"
+    system_identifier: Annotated[str, CLUSTER] = ""
+    timeline: Annotated[int, TIMELINE] = 0
+    start_lsn: Annotated[str, LSN] = ""
+    stop_lsn: Annotated[str, LSN] = ""
+    ended_at: Annotated[datetime | None, MOMENT] = None
+    wal_reserved_by: str = ""
+    page_checksums: str = ""
+    vanished: str = ""
+    bad_pages: str = ""
+    copied_by: str = ""
+
+    @property
+    def cluster(self) -> str:
+        return self.system_identifier
+
+    @property
+    def wal(self) -> WalSpan | None:
+        if not (self.system_identifier and self.timeline and self.start_lsn):
+            return None
+        return WalSpan(
+            cluster=self.system_identifier,
+            timeline=self.timeline,
+            start=self.start_lsn,
+            stop=self.stop_lsn,
+            ended_at=self.ended_at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresProof(Proof):
+    """Of a database by sessions, or by pg_dump, inside one exported snapshot."""
+
+    kind: ClassVar[str] = "postgres-snapshot"
+    visible: str
+    xmin: str
+    xmax: str
+    lsn: str
+    isolation: str
+    outside: str
+    not_taken: str
+    sessions: str = ""
+    content: str = ""
+    exported: str = ""
+    server: str = ""
+    taken_at: str = ""
+    pg_dump: str = ""
+    pg_dumpall: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MysqlProof(Proof):
+    """Of a database by sessions that began while no commit could pass."""
+
+    kind: ClassVar[str] = "mysql-snapshot"
+    lock: str
+    lock_held_milliseconds: str
+    same_moment: str
+    sessions: str
+    lock_tries: str = ""
+    others_waited_milliseconds: str = ""
+    gtid: str = ""
+    binlog_snapshot_file: str = ""
+    binlog_snapshot_position: str = ""
+    content: str = ""
+    json_changed: str = ""
+    locked_while_read: str = ""
+    tables_left_out: str = ""
+    views_broken_at_source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MysqlDumpProof(Proof):
+    """Of a database by its dump program, and the columns whose values that may change."""
+
+    kind: ClassVar[str] = "mysql-dump"
+    moment: str
+    rounded_columns: str = ""
+    converted_columns: str = ""
+    json_columns: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MysqlCopyProof(Proof):
+    """Of the files of a whole server, as `mariadb-backup` says itself."""
+
+    kind: ClassVar[str] = "mysql-server-files"
+    lsn: str
+    checkpoint_lsn: str = ""
+    binlog_position: str = ""
+    copy_began: str = ""
+    copy_ended: str = ""
+    backup_type: str = ""
+
+
+# Where nothing is known yet.
+NO_PROOF = Proof()
+KINDS: dict[str, type[Proof]] = {
+    each.kind: each
+    for each in (
+        *(Proof, BaseBackupProof, PostgresProof),
+        *(MysqlProof, MysqlDumpProof, MysqlCopyProof),
+    )
+}
+# Schema 1 did not name kinds: each is known by the first text here that it alone has.
+_MARKS: dict[str, type[Proof]] = {
+    "visible": PostgresProof,
+    "same_moment": MysqlProof,
+    "moment": MysqlDumpProof,
+    "backup_type": MysqlCopyProof,
+    "system_identifier": BaseBackupProof,
+    "start_lsn": BaseBackupProof,
+    "stop_lsn": BaseBackupProof,
+    "timeline": BaseBackupProof,
+    "ended_at": BaseBackupProof,
+    "lsn": MysqlCopyProof,
+}
+
+
+def proof_in(value: object) -> Proof:
+    """What `facts.stored` wrote of a proof; raises `Unreadable`."""
+    return facts_in(value, KINDS)
+
+
+def proof_of_schema_1(value: object) -> Proof:
+    """What the texts of a proof were before kinds were named; raises `Unreadable`."""
+    texts = texts_in(value)
+    kind = next((kind for mark, kind in _MARKS.items() if mark in texts), Proof)
+    return kind.of(texts)

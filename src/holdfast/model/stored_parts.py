@@ -1,0 +1,123 @@
+"""Parts and long values as JSON: the one place that knows how the two schemas of a manifest differ.
+
+Schema 1 told facts without their kind, and fingerprints, which were all SHA-256, without their
+algorithm. Manifests and journals are written in schema 2; commands print schema 1, whose readers
+know it, and so are records of archived WAL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.model.backup import Manifest, Member, Part
+from holdfast.model.facts import stored
+from holdfast.model.fingerprints import fingerprint_in, of_sha256, sha256_of
+from holdfast.model.part_details import Details, details_in, details_of_schema_1, stored_details
+from holdfast.model.proof import Proof, proof_in, proof_of_schema_1
+from holdfast.model.stored_json import Unreadable
+
+Json = dict[str, Any]
+
+# What fingerprints are called since schema 2, and in schema 1.
+_OF_PART = {"plain_fingerprint": "plain_sha256", "stored_fingerprint": "stored_sha256"}
+_OF_BLOB = {"plain_fingerprint": "sha256", "stored_fingerprint": "stored_sha256"}
+
+
+def manifest_as_stored(body: Json, manifest: Manifest) -> Json:
+    """`body`, which is `manifest` as pydantic has it, in schema 2; changed in place."""
+    body["proof"] = stored(manifest.proof)
+    for each, part in zip(body["parts"], manifest.parts, strict=True):
+        # It is the journal's alone.
+        del each["memo"]
+        part_as_stored(each, part)
+    return body
+
+
+def part_as_stored(body: Json, part: Part) -> Json:
+    """The same of one part."""
+    return _with_details(body, part, stored_details)
+
+
+def manifest_as_printed(body: Json, manifest: Manifest) -> Json:
+    """`body`, which is `manifest` as pydantic has it, in schema 1; changed in place."""
+    body["proof"] = manifest.proof.texts()
+    for each, part in zip(body["parts"], manifest.parts, strict=True):
+        del each["memo"]
+        part_in_schema_1(each, part)
+    for blob in body["blobs"]:
+        _rename(blob, _OF_BLOB)
+    return body
+
+
+def part_in_schema_1(body: Json, part: Part) -> Json:
+    """The same of one part."""
+    return _rename(_with_details(body, part, Details.texts), _OF_PART)
+
+
+def _with_details(body: Json, part: Part, told: Callable[[Details], dict[str, str]]) -> Json:
+    everything: tuple[Part | Member, ...] = (part, *part.members)
+    for each, of in zip((body, *body["members"]), everything, strict=True):
+        each["details"] = told(of.details)
+        if not each["checksum"]:
+            # Most have none, and there may be many of them.
+            del each["checksum"]
+    return body
+
+
+def _rename(body: Json, names: dict[str, str]) -> Json:
+    for name, was in names.items():
+        body[was] = sha256_of(body.pop(name))
+    return body
+
+
+def proof_from(value: object, schema: int) -> Proof:
+    """Raises `Unreadable`."""
+    return proof_in(value) if schema > 1 else proof_of_schema_1(value)
+
+
+def part_from(value: object, schema: int) -> Json:
+    """One part for pydantic to make a `Part` of, less its members; raises `Unreadable`."""
+    found = _object(value) | {"members": ()}
+    return _fingerprints(_details(found, schema), _OF_PART, schema)
+
+
+def member_from(value: object, schema: int) -> Json:
+    """The same of a table in a part."""
+    return _details({"details": {}} | _object(value), schema)
+
+
+def blob_from(value: object, schema: int) -> Json:
+    """The same of a long value."""
+    return _fingerprints(dict(_object(value)), _OF_BLOB, schema)
+
+
+def _details(found: Json, schema: int) -> Json:
+    """In a class of facts already, which pydantic takes as it is."""
+    if "details" not in found:
+        raise Unreadable("details: they are missing")
+    read = details_in if schema > 1 else details_of_schema_1
+    try:
+        return found | {"details": read(found["details"])}
+    except Unreadable as error:
+        raise type(error)(f"details: {error}") from error
+
+
+def _fingerprints(found: Json, names: dict[str, str], schema: int) -> Json:
+    for name, was in names.items():
+        if schema > 1 and name in found:
+            found[name] = fingerprint_in(found[name])
+        elif schema == 1 and was in found:
+            found[name] = _of_schema_1(found.pop(was))
+    return found
+
+
+def _of_schema_1(digits: object) -> object:
+    """What is no text, pydantic refuses."""
+    return of_sha256(digits) if isinstance(digits, str) else digits
+
+
+def _object(value: object) -> Json:
+    if not isinstance(value, dict):
+        raise Unreadable("it: a part or a value is no object")
+    return value
