@@ -17,8 +17,8 @@ from typer.main import get_command
 
 from holdfast.cli.program import program
 from holdfast.model.errors import OutputLost
+from tests.support.forked_calls import make_installation
 from tests.support.memory_cluster import DataDirectory
-from tests.support.printing import make_installation
 
 PROJECT = Path(__file__).resolve().parents[3]
 WAYS = ("closed", "full", "a broken pipe")
@@ -87,7 +87,7 @@ class Calls:
 @contextmanager
 def served(folder: Path) -> Iterator[Calls]:
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.printing", str(folder)],
+        [sys.executable, "-m", "tests.support.forked_calls", str(folder)],
         cwd=PROJECT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -28,7 +28,7 @@ from holdfast.ports.sessions import HeldKind
 from holdfast.sessions.client import RemoteHolder, SessionClient
 from holdfast.sessions.protocol import MOST_ANSWER_BYTES, decode_answer
 from tests.support.memory_daemon import ANNE, BERT, STRANGER, MemoryDaemon
-from tests.support.strangers import NOBODY, open_folder, told_as_nobody
+from tests.support.other_user import NOBODY, open_folder, told_as_nobody
 from tests.support.waiting import until
 
 ASK = """

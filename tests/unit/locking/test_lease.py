@@ -19,44 +19,44 @@ from holdfast.model.errors import LeaseLost, RepositoryReadOnly, RepositoryUnrea
 from holdfast.ports.repository import Stored
 from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
-from tests.support.meeting import FOLDER, LEASE, Meeting, Seconds, lease_of, on_host
+from tests.support.memory_hosts import FOLDER, LEASE, MemoryHosts, Seconds, lease_of, on_host
 
 
 @pytest.fixture
-def meeting() -> Meeting:
-    return Meeting()
+def hosts() -> MemoryHosts:
+    return MemoryHosts()
 
 
-def test_whoever_comes_second_waits_until_the_first_lets_go(meeting: Meeting) -> None:
-    here, there = meeting.lease("here"), meeting.lease("there")
+def test_whoever_comes_second_waits_until_the_first_lets_go(hosts: MemoryHosts) -> None:
+    here, there = hosts.lease("here"), hosts.lease("there")
     assert here.attempt(deadline=None)
     assert not there.attempt(deadline=None)
     here.release()
-    later = meeting.lease("there")
+    later = hosts.lease("there")
     assert later.attempt(deadline=None)
 
 
-def test_a_heartbeat_keeps_it_for_ever_and_shows_that_its_owner_lives(meeting: Meeting) -> None:
-    here, there = meeting.lease("here"), meeting.lease("there")
+def test_a_heartbeat_keeps_it_for_ever_and_shows_that_its_owner_lives(hosts: MemoryHosts) -> None:
+    here, there = hosts.lease("here"), hosts.lease("there")
     assert here.attempt(deadline=None)
     for _ in range(20):
         assert not there.attempt(deadline=None)
-        meeting.seconds.now += LEASE * 0.9
+        hosts.seconds.now += LEASE * 0.9
         here.renew()
     assert there.is_proven_alive
     assert not here.is_expired
 
 
 def test_without_a_heartbeat_it_is_taken_over_after_the_lease_time_and_not_before(
-    meeting: Meeting,
+    hosts: MemoryHosts,
 ) -> None:
-    here, there = meeting.lease("here"), meeting.lease("there")
+    here, there = hosts.lease("here"), hosts.lease("there")
     assert here.attempt(deadline=None)
     assert not there.attempt(deadline=None)
-    meeting.seconds.now += LEASE - 0.1
+    hosts.seconds.now += LEASE - 0.1
     assert not there.attempt(deadline=None)
     assert not here.is_expired
-    meeting.seconds.now += 0.1
+    hosts.seconds.now += 0.1
     assert here.is_expired
     assert there.attempt(deadline=None)
     claim = there.holder()
@@ -64,29 +64,29 @@ def test_without_a_heartbeat_it_is_taken_over_after_the_lease_time_and_not_befor
     assert claim.because == "no heartbeat came for 60 s"
 
 
-def test_the_longer_lease_of_the_two_counts(meeting: Meeting) -> None:
-    assert meeting.lease("here").attempt(deadline=None)
+def test_the_longer_lease_of_the_two_counts(hosts: MemoryHosts) -> None:
+    assert hosts.lease("here").attempt(deadline=None)
     hasty = Lease(
-        meeting.repository,
+        hosts.repository,
         FOLDER,
         Terms(
             me=on_host("there"),
             run_id="r",
             lease_seconds=1,
             clock=FakeClock(),
-            seconds=meeting.seconds,
+            seconds=hosts.seconds,
         ),
     )
     assert not hasty.attempt(deadline=None)
-    meeting.seconds.now += LEASE - 1
+    hosts.seconds.now += LEASE - 1
     assert not hasty.attempt(deadline=None)
 
 
-def test_an_owner_that_slept_through_it_finds_out_at_its_next_heartbeat(meeting: Meeting) -> None:
-    here, there = meeting.lease("here"), meeting.lease("there")
+def test_an_owner_that_slept_through_it_finds_out_at_its_next_heartbeat(hosts: MemoryHosts) -> None:
+    here, there = hosts.lease("here"), hosts.lease("there")
     assert here.attempt(deadline=None)
     assert not there.attempt(deadline=None)
-    meeting.seconds.now += LEASE
+    hosts.seconds.now += LEASE
     assert there.attempt(deadline=None)
     for _ in range(3):
         there.renew()
@@ -99,10 +99,10 @@ def test_an_owner_that_slept_through_it_finds_out_at_its_next_heartbeat(meeting:
         here.renew()
 
 
-def test_a_process_that_is_gone_from_this_kernel_is_followed_at_once(meeting: Meeting) -> None:
+def test_a_process_that_is_gone_from_this_kernel_is_followed_at_once(hosts: MemoryHosts) -> None:
     dead = replace(this_process(), started="1")
-    assert meeting.lease("here", process=dead).attempt(deadline=None)
-    next_one = meeting.lease("here", process=this_process())
+    assert hosts.lease("here", process=dead).attempt(deadline=None)
+    next_one = hosts.lease("here", process=this_process())
     assert next_one.attempt(deadline=None)
     claim = next_one.holder()
     assert claim is not None
@@ -115,10 +115,10 @@ ELSEWHERE = [replace(DEAD, boot_id="other"), replace(DEAD, pid_space="pid:[1]")]
 
 @pytest.mark.parametrize("dead", ELSEWHERE, ids=["reboot", "container"])
 def test_a_pid_says_nothing_after_a_reboot_or_in_another_container(
-    meeting: Meeting, dead: Process
+    hosts: MemoryHosts, dead: Process
 ) -> None:
-    assert meeting.lease("here", process=dead).attempt(deadline=None)
-    assert not meeting.lease("here", process=this_process()).attempt(deadline=None)
+    assert hosts.lease("here", process=dead).attempt(deadline=None)
+    assert not hosts.lease("here", process=this_process()).attempt(deadline=None)
 
 
 def _flip(content: bytes) -> bytes:
@@ -127,33 +127,33 @@ def _flip(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [_flip, lambda _: b"", lambda _: b"[]", lambda _: b"\xff"])
 def test_a_damaged_generation_is_nobody_s_death(
-    meeting: Meeting, damage: Callable[[bytes], bytes]
+    hosts: MemoryHosts, damage: Callable[[bytes], bytes]
 ) -> None:
-    here, there = meeting.lease("here"), meeting.lease("there")
+    here, there = hosts.lease("here"), hosts.lease("there")
     assert here.attempt(deadline=None)
-    (key,) = meeting.repository.objects
-    meeting.repository.objects[key] = damage(meeting.repository.objects[key])
+    (key,) = hosts.repository.objects
+    hosts.repository.objects[key] = damage(hosts.repository.objects[key])
     assert not there.attempt(deadline=None)
     here.renew()
     assert not there.attempt(deadline=None)
-    meeting.seconds.now += LEASE
+    hosts.seconds.now += LEASE
     assert there.attempt(deadline=None)
 
 
-def test_one_object_stays_whatever_the_number_of_heartbeats(meeting: Meeting) -> None:
-    here = meeting.lease("here")
+def test_one_object_stays_whatever_the_number_of_heartbeats(hosts: MemoryHosts) -> None:
+    here = hosts.lease("here")
     assert here.attempt(deadline=None)
     for _ in range(30):
         here.renew()
     here.release()
-    ((key, content),) = meeting.repository.objects.items()
+    ((key, content),) = hosts.repository.objects.items()
     assert key == f"{FOLDER}/{32:016}"
     assert json.loads(content)["held"] is False
 
 
-def test_a_store_that_keeps_what_is_locked_does_not_stop_the_heartbeat(meeting: Meeting) -> None:
-    here, there = meeting.lease("here"), meeting.lease("there")
-    meeting.repository.refuse_deletes_with = RepositoryReadOnly("cannot delete: locked")
+def test_a_store_that_keeps_what_is_locked_does_not_stop_the_heartbeat(hosts: MemoryHosts) -> None:
+    here, there = hosts.lease("here"), hosts.lease("there")
+    hosts.repository.refuse_deletes_with = RepositoryReadOnly("cannot delete: locked")
     assert here.attempt(deadline=None)
     for _ in range(3):
         here.renew()

@@ -16,12 +16,12 @@ from holdfast.ports.repository import Stored
 from tests.fakes.clock import FakeClock
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
-from tests.support.meeting import FOLDER, LEASE, Meeting, on_host
+from tests.support.memory_hosts import FOLDER, LEASE, MemoryHosts, on_host
 
 
 @pytest.fixture
-def meeting() -> Meeting:
-    return Meeting()
+def hosts() -> MemoryHosts:
+    return MemoryHosts()
 
 
 def _with(**changes: object) -> Callable[[bytes], bytes]:
@@ -60,15 +60,15 @@ def _owner(**changes: object) -> Callable[[bytes], bytes]:
     ],
 )
 def test_a_lease_that_says_what_no_owner_says_holds_nobody_up_for_longer_than_ours(
-    meeting: Meeting, damage: Callable[[bytes], bytes]
+    hosts: MemoryHosts, damage: Callable[[bytes], bytes]
 ) -> None:
-    here, there = meeting.lease("here"), meeting.lease("there")
+    here, there = hosts.lease("here"), hosts.lease("there")
     assert here.attempt(deadline=None)
-    (key,) = meeting.repository.objects
-    meeting.repository.objects[key] = damage(meeting.repository.objects[key])
+    (key,) = hosts.repository.objects
+    hosts.repository.objects[key] = damage(hosts.repository.objects[key])
     assert there.holder() is None
     assert not there.attempt(deadline=None)
-    meeting.seconds.now += LEASE
+    hosts.seconds.now += LEASE
     assert there.attempt(deadline=None)
 
 
@@ -77,26 +77,26 @@ def test_a_lease_that_says_what_no_owner_says_holds_nobody_up_for_longer_than_ou
 )
 @pytest.mark.parametrize("taken", [False, True])
 def test_a_number_that_nobody_comes_to_is_none_of_a_lease(
-    meeting: Meeting, number: str, taken: bool
+    hosts: MemoryHosts, number: str, taken: bool
 ) -> None:
     """The next one had 17 digits: it was put again and again, and never seen."""
-    here, there = meeting.lease("here"), meeting.lease("there")
+    here, there = hosts.lease("here"), hosts.lease("there")
     if taken:
         assert here.attempt(deadline=None)
-    meeting.repository.objects[f"{FOLDER}/{number}"] = b"{}"
+    hosts.repository.objects[f"{FOLDER}/{number}"] = b"{}"
     assert there.attempt(deadline=None) is not taken
     owner = here if taken else there
     owner.renew()
     owner.release()
-    assert f"{FOLDER}/{number}" in meeting.repository.objects
+    assert f"{FOLDER}/{number}" in hosts.repository.objects
 
 
-def test_the_last_number_that_can_be_is_told_by_name(meeting: Meeting) -> None:
+def test_the_last_number_that_can_be_is_told_by_name(hosts: MemoryHosts) -> None:
     last = f"{FOLDER}/{10**15 - 1:016}"
-    meeting.repository.objects[last] = b"{}"
-    there = meeting.lease("there")
+    hosts.repository.objects[last] = b"{}"
+    there = hosts.lease("there")
     assert not there.attempt(deadline=None)
-    meeting.seconds.now += LEASE
+    hosts.seconds.now += LEASE
     with pytest.raises(RepositoryRefused, match=f"'{last}' leaves no number more"):
         there.attempt(deadline=None)
 
@@ -116,20 +116,20 @@ def test_what_has_the_name_of_a_lease_and_is_none_is_stepped_over() -> None:
     """Its number was tried again and again, for ever."""
     store = Obstructed()
     store.taken = frozenset(f"{FOLDER}/{number:016}" for number in (1, 2, 4, 5))
-    meeting = Meeting(repository=store)
-    here, there = meeting.lease("here"), meeting.lease("there")
+    hosts = MemoryHosts(repository=store)
+    here, there = hosts.lease("here"), hosts.lease("there")
     assert here.attempt(deadline=None)
     here.renew()
     assert not there.attempt(deadline=None)
     here.release()
-    assert meeting.lease("there").attempt(deadline=None)
+    assert hosts.lease("there").attempt(deadline=None)
 
 
 def test_where_all_names_are_taken_by_what_is_no_lease_that_is_told() -> None:
     store = Obstructed()
     store.taken = frozenset(f"{FOLDER}/{number:016}" for number in range(1, 1000))
     with pytest.raises(RepositoryRefused, match="is no lease, nor are those before it"):
-        Meeting(repository=store).lease("here").attempt(deadline=None)
+        MemoryHosts(repository=store).lease("here").attempt(deadline=None)
 
 
 @pytest.mark.parametrize("spoilt", [1, 2])
@@ -138,13 +138,13 @@ def test_a_slot_that_is_spoilt_for_good_leaves_the_others(spoilt: int) -> None:
     store.taken = frozenset(
         f"_slots/{slot}/{number:016}" for slot in range(1, spoilt + 1) for number in range(1, 99)
     )
-    meeting = Meeting(repository=store)
+    hosts = MemoryHosts(repository=store)
     terms = Terms(
         me=on_host("here"),
         run_id="r",
         lease_seconds=LEASE,
         clock=FakeClock(),
-        seconds=meeting.seconds,
+        seconds=hosts.seconds,
     )
     guard = WritersGuard(
         MemoryGuard(),

@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.model.errors import ObjectMissing, RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.local import UNFINISHED, LocalRepository
-from tests.support.strangers import NOBODY, open_folder, told_as_nobody
+from tests.support.other_user import NOBODY, open_folder, told_as_nobody
 
 
 def test_only_the_owner_can_read_what_is_stored(tmp_path: Path) -> None:

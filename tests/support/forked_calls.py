@@ -1,7 +1,7 @@
 """A server of calls: the program is loaded once, and each call is a process forked from it.
 
-Run as `python -m tests.support.printing FOLDER`, it reads a JSON call a line and answers each with
-the exit code. What is at the other end of the standard streams is real; so is how Python ends.
+Run as `python -m tests.support.forked_calls FOLDER`, it reads a JSON call a line and answers each
+with the exit code. What is at the other end of the standard streams is real; so is how Python ends.
 """
 
 from __future__ import annotations

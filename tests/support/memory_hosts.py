@@ -1,4 +1,4 @@
-"""Two hosts at one store, each with a clock of its own."""
+"""Two hosts in memory at one store, each with a clock of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def on_host(name: str) -> Process:
 
 
 @dataclass
-class Meeting:
+class MemoryHosts:
     """Two hosts, `here` and `there`, at one store."""
 
     repository: MemoryRepository = field(default_factory=MemoryRepository)
