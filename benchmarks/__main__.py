@@ -16,11 +16,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import catalog, files, upload
-from benchmarks import fleet as tuned_fleet
+from benchmarks import catalog, files, fleet as tuned_fleet, upload
 from benchmarks.physical import PHYSICAL, PHYSICAL_FILES
-from benchmarks.workloads import HERE, OUT, USUAL, Contender, Workload
-from benchmarks.workloads import WORKLOADS as DATABASES
+from benchmarks.workloads import HERE, OUT, USUAL, WORKLOADS as DATABASES, Contender, Workload
 from lab import command, fleet, hosts, project
 from lab.fleet import Fleet
 

@@ -3,15 +3,13 @@
 import shutil
 import time
 
-from lab import command, keys, recipes
-from lab import machine as here
+from lab import command, keys, machine as here, recipes
 from lab.container import fingerprint
 from lab.errors import CommandFailed, LabError, attempting
 from lab.locks import only_one
 from lab.progress import say
 from lab.state import fleet_folder
-from lab.vm import disk as disks
-from lab.vm import qemu
+from lab.vm import disk as disks, qemu
 from lab.vm.inventory import VirtualMachine
 from lab.waiting import wait_until
 

@@ -7,8 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.login_limits import Entry, account, entries, last_words, told
-from ansible.module_utils.login_limits import outvoted as login_outvoted
+from ansible.module_utils.login_limits import (
+    Entry,
+    account,
+    entries,
+    last_words,
+    outvoted as login_outvoted,
+    told,
+)
 from ansible.module_utils.process_limits import Limit, limits_of, login_limits
 from ansible.module_utils.systemd_units import (
     Run,

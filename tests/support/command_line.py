@@ -15,8 +15,7 @@ from holdfast.config.load import load
 from holdfast.config.sources import PostgresSettings
 from holdfast.operations.context import BackupContext
 from holdfast.ports.target import Target
-from holdfast.wiring import jobs as wiring
-from holdfast.wiring import sources as wiring_sources
+from holdfast.wiring import jobs as wiring, sources as wiring_sources
 from tests.fakes.progress import FakeProgress
 from tests.fakes.source import FakeSource, FakeTarget, table
 

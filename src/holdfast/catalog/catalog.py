@@ -34,8 +34,7 @@ from holdfast.model.errors import (
     RepositoryFull,
     RepositoryReadOnly,
 )
-from holdfast.model.stored_json import MANIFEST as WHOLE
-from holdfast.model.stored_json import RECORD
+from holdfast.model.stored_json import MANIFEST as WHOLE, RECORD
 from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on

@@ -35,8 +35,7 @@ from cryptography.hazmat.primitives.serialization import (
 from holdfast.catalog.places import MARK, record_at
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import ConfigInvalid, ManifestUntrusted
-from holdfast.model.stored_json import MANIFEST as WHOLE
-from holdfast.model.stored_json import Unreadable, damaged, gathered
+from holdfast.model.stored_json import MANIFEST as WHOLE, Unreadable, damaged, gathered
 from holdfast.ports.repository import ForwardingRepository, Repository, Stored
 
 _CONTEXT = "holdfast.manifest.signature/1"

@@ -25,8 +25,7 @@ from holdfast.cli.render import (
 )
 from holdfast.model.backup import Manifest
 from holdfast.operations.backup.attempt import BackupChoice
-from holdfast.operations.backup.job import RunReport
-from holdfast.operations.backup.job import backup as take_backup
+from holdfast.operations.backup.job import RunReport, backup as take_backup
 from holdfast.runtime import events
 
 Resume = Annotated[

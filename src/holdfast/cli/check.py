@@ -7,8 +7,7 @@ import typer
 from holdfast.cli.context import JsonOption, Session, SomeJob, acting_session_of, print_document
 from holdfast.cli.render import Document, table_of
 from holdfast.model.errors import HoldfastError
-from holdfast.operations.status import CheckReport
-from holdfast.operations.status import check as check_job
+from holdfast.operations.status import CheckReport, check as check_job
 from holdfast.ports.source import Finding
 
 

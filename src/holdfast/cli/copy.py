@@ -8,8 +8,7 @@ import typer
 
 from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
 from holdfast.cli.render import Document, metered, size, table_of
-from holdfast.operations.copy.backups import CopiedBackup, CopyReport
-from holdfast.operations.copy.backups import copy as copy_job
+from holdfast.operations.copy.backups import CopiedBackup, CopyReport, copy as copy_job
 
 To = Annotated[str, typer.Option("--to", metavar="NAME", help="A repository of the configuration.")]
 

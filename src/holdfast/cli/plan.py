@@ -16,8 +16,7 @@ from holdfast.cli.render import (
     span,
     table_of,
 )
-from holdfast.operations.backup.plan import PlanReport
-from holdfast.operations.backup.plan import plan as make_plan
+from holdfast.operations.backup.plan import PlanReport, plan as make_plan
 
 
 def plan(

@@ -22,8 +22,7 @@ from holdfast.cli.render import (
     table_of,
     time_of,
 )
-from holdfast.operations.prune import PruneReport
-from holdfast.operations.prune import prune as prune_job
+from holdfast.operations.prune import PruneReport, prune as prune_job
 from holdfast.operations.wal.prune import PrunedWal
 
 

@@ -14,8 +14,7 @@ from holdfast.cli.context import (
     print_document,
 )
 from holdfast.cli.render import Document, of_failed_jobs, size, table_of
-from holdfast.operations.repair import Fate, RepairReport
-from holdfast.operations.repair import repair as repair_job
+from holdfast.operations.repair import Fate, RepairReport, repair as repair_job
 
 
 def repair(

@@ -21,8 +21,12 @@ from holdfast.cli.context import (
 from holdfast.cli.point_in_time import Asked, PointInTime, Recovered, recoverable
 from holdfast.cli.render import Document, metered, of_relation, size, table_of
 from holdfast.model.backup import Manifest
-from holdfast.operations.restore.backup import RestoreReport, Step, planned_steps
-from holdfast.operations.restore.backup import restore as restore_backup
+from holdfast.operations.restore.backup import (
+    RestoreReport,
+    Step,
+    planned_steps,
+    restore as restore_backup,
+)
 from holdfast.ports.target import RestoreOptions, Target
 from holdfast.runtime import events, streams
 

@@ -19,8 +19,7 @@ from holdfast.cli.context import (
 from holdfast.cli.render import Document, moment, of_backup, of_failed_jobs, span, table_of, time_of
 from holdfast.host_state.timers import next_run
 from holdfast.model.errors import JobNeedsAttention
-from holdfast.operations.status import JobStatus
-from holdfast.operations.status import status as status_of
+from holdfast.operations.status import JobStatus, status as status_of
 from holdfast.ports.host_state import RunRecord
 
 MaxAge = Annotated[

@@ -27,8 +27,12 @@ from holdfast.cli.render import (
     table_of,
     time_of,
 )
-from holdfast.operations.verify.backup import BackupReader, VerifyReport, quick
-from holdfast.operations.verify.backup import verify as verify_backup
+from holdfast.operations.verify.backup import (
+    BackupReader,
+    VerifyReport,
+    quick,
+    verify as verify_backup,
+)
 from holdfast.operations.verify.scrub import RereadReport, reread
 from holdfast.pipeline.encryption import Identities
 

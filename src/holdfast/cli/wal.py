@@ -148,8 +148,7 @@ def get(
     restore_command = '/usr/local/bin/holdfast wal get shop %f %p'
     """
     from holdfast.operations.wal.files import cluster_in
-    from holdfast.operations.wal.get import Getting
-    from holdfast.operations.wal.get import get as get_file
+    from holdfast.operations.wal.get import Getting, get as get_file
     from holdfast.wiring import wal as wiring_wal
 
     session = acting_session_of(context)
@@ -202,8 +201,7 @@ def receive(
     psql -c "SELECT pg_create_physical_replication_slot('holdfast', true)"
     holdfast wal receive shop --slot holdfast
     """
-    from holdfast.operations.wal.receive import Received
-    from holdfast.operations.wal.receive import receive as receive_wal
+    from holdfast.operations.wal.receive import Received, receive as receive_wal
     from holdfast.wiring import wal as wiring_wal
 
     session = acting_session_of(context)

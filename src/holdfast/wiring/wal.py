@@ -21,8 +21,7 @@ from holdfast.operations.wal.snapshot_script import SnapshotRequest
 from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Bracket
 from holdfast.runtime import clock
-from holdfast.wiring import jobs as wiring
-from holdfast.wiring import sources
+from holdfast.wiring import jobs as wiring, sources
 from holdfast.wiring.repositories import repository
 
 TOKEN_BYTES = 8

@@ -9,8 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from holdfast.locking.host_lock import Process, this_process
 from holdfast.locking.lease import Lease, Terms

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from holdfast.model.timelines import ClusterWal, Stretch, Timeline, missing, runs
 from holdfast.model.wal_archive import Switch

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from holdfast.model.backup import Buffer
 from holdfast.pipeline.encryption import CannotOpen, Identities, encryption, sealed

@@ -10,8 +10,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from holdfast.model.backup import Codec
 from holdfast.pipeline.compression import COMPRESSORS, compressor, decompress

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner import __main__ as program
-from tests.runner import steps
+from tests.runner import __main__ as program, steps
 from tests.runner.jobs import Job, Run
 from tests.runner.steps import Step
 

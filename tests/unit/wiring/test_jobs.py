@@ -19,9 +19,7 @@ from holdfast.repositories.local import LocalRepository
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.postgres.rows.source import PostgresSource
-from holdfast.wiring import jobs as wiring
-from holdfast.wiring import reading
-from holdfast.wiring import sources as wiring_sources
+from holdfast.wiring import jobs as wiring, reading, sources as wiring_sources
 from tests.fakes.progress import FakeProgress
 
 TEXT = """\

@@ -14,8 +14,13 @@ from pathlib import Path
 
 from holdfast.model.errors import BackupFailed, DeadlineExceeded, HoldfastError, TargetNotEmpty
 from holdfast.ports.sessions import Begun, Bracket, Bracketed, Ended
-from holdfast.runtime.cleanup import Ended as EndedHere
-from holdfast.runtime.cleanup import afterwards, endable, on_failure, periodically
+from holdfast.runtime.cleanup import (
+    Ended as EndedHere,
+    afterwards,
+    endable,
+    on_failure,
+    periodically,
+)
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
 from holdfast.runtime.process import Child, ChildFailed, running
 

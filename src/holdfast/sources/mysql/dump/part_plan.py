@@ -11,8 +11,7 @@ from holdfast.model.errors import BackupFailed, Unsupported
 from holdfast.model.part_details import NOTHING, MysqlDump, MysqlTable
 from holdfast.sources.mysql.dump.programs import Program
 from holdfast.sources.mysql.rows.insert_text import Limits
-from holdfast.sources.mysql.rows.part_plan import contents as native_contents
-from holdfast.sources.mysql.rows.part_plan import grants_of
+from holdfast.sources.mysql.rows.part_plan import contents as native_contents, grants_of
 from holdfast.sources.mysql.server.accounts import Access
 from holdfast.sources.mysql.server.columns import ASCII, TEXTS
 from holdfast.sources.mysql.server.connection import ConnectionLost, StatementFailed, table_failed

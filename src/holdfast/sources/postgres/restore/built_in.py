@@ -5,8 +5,7 @@ Constraints, indexes and triggers come after the rows, so no order of tables mat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Set as AbstractSet
 from contextlib import contextmanager
 
 from holdfast.model.backup import Part, PartKind, Relation

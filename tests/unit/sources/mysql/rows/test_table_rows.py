@@ -3,8 +3,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from holdfast.model.backup import Relation
 from holdfast.sources.mysql.rows.insert_text import Limits

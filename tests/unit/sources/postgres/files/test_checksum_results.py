@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 import zstandard
 from crc32c import crc32c
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import VerifyFailed

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from holdfast.sources.postgres.restore.long_values import with_values
 from holdfast.sources.postgres.server.table_part import External

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from holdfast.model.backup import Relation
 from holdfast.sources.postgres.restore.other_tables import ForeignKey, order
