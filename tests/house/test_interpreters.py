@@ -19,7 +19,7 @@ PROVERS = {"operations/parts/proof.py", "model/restore.py"}
 FED = {
     "sources/postgres/server/client_programs.py",
     "sources/postgres/dump/pg_restore.py",
-    "sources/mysql/server/client.py",
+    "sources/mysql/server/connection.py",
     "sources/mysql/files/datadir.py",
 }
 # Every way of Python to start a program.

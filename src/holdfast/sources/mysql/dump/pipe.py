@@ -15,8 +15,7 @@ from holdfast.ports.source import CompressionStage, PartStream
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import CHUNK_BYTES, Child, ChildFailed, running
 from holdfast.sources.mysql.dump.programs import COMPLETED, located
-from holdfast.sources.mysql.server.client import login_file
-from holdfast.sources.mysql.server.connection import Address
+from holdfast.sources.mysql.server.connection import Address, login_file
 
 PACKAGES = {
     Compressor.GZIP: "gzip",

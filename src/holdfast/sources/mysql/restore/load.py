@@ -26,7 +26,7 @@ from holdfast.sources.mysql.restore.scripts import (
     stages,
 )
 from holdfast.sources.mysql.server.accounts import mended
-from holdfast.sources.mysql.server.client import Clients, Stopped
+from holdfast.sources.mysql.server.connection import Clients, Stopped
 from holdfast.sources.mysql.server.definition_text import sequences_read, with_row_format
 from holdfast.sources.mysql.server.sql import (
     BROKEN_VIEW,

@@ -19,8 +19,7 @@ from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.mysql.restore import preflight
 from holdfast.sources.mysql.restore.load import Loader
 from holdfast.sources.mysql.server import content_checksum
-from holdfast.sources.mysql.server.client import Clients
-from holdfast.sources.mysql.server.connection import Address, StatementFailed
+from holdfast.sources.mysql.server.connection import Address, Clients, StatementFailed
 from holdfast.sources.mysql.server.definitions import HEAD
 from holdfast.sources.mysql.server.session import Session, session
 from holdfast.sources.mysql.server.sql import quoted, select

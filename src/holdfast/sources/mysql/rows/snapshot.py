@@ -31,17 +31,17 @@ class MysqlSnapshot(Snapshot):
         self,
         *,
         server: Server,
-        moment: ConsistentSnapshot,
+        taken: ConsistentSnapshot,
         contents: Contents,
         pool: Pool,
         limits: Limits,
-        guard: Guarded,
-        summing: Summing,
+        guard: TableGuard,
+        summing: TableChecksums,
         notes: Sequence[str] = (),
     ) -> None:
         self._server = server
         self._notes = tuple(notes)
-        self._moment = moment
+        self._taken = taken
         self._contents = contents
         self._pool = pool
         self._limits = limits
@@ -54,11 +54,11 @@ class MysqlSnapshot(Snapshot):
 
     @property
     def taken_at(self) -> datetime:
-        return self._moment.taken_at
+        return self._taken.taken_at
 
     @property
     def proof(self) -> MysqlProof:
-        return replace(self._moment.proof, json_changed=self._summing.json_told)
+        return replace(self._taken.proof, json_changed=self._summing.json_told)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -158,8 +158,8 @@ class RowsStream(PartStream):
         tables: Sequence[Table],
         limits: Limits,
         *,
-        guard: Guarded,
-        summing: Summing,
+        guard: TableGuard,
+        summing: TableChecksums,
     ) -> None:
         self._session = session
         self._tables = tables
@@ -227,7 +227,7 @@ class TextStream(PartStream):
         return iter((self._text,))
 
 
-class Guarded(Protocol):
+class TableGuard(Protocol):
     """Somebody who looks at tables before and after their rows are read."""
 
     def before_reading(self, table: Table) -> None:
@@ -239,7 +239,7 @@ class Guarded(Protocol):
         ...
 
 
-class Summing(Protocol):
+class TableChecksums(Protocol):
     """Somebody who has the server sum up the content of tables."""
 
     @property

@@ -201,7 +201,7 @@ class MysqlSource(Source):
         )
         return MysqlSnapshot(
             server=version.server(database),
-            moment=replace(taken, proof=proof),
+            taken=replace(taken, proof=proof),
             contents=contents(tables, definitions=definitions, access=access, limits=limits),
             pool=Pool(readers),
             limits=limits,

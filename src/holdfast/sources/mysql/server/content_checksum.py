@@ -31,7 +31,7 @@ NULL = "'N'"
 
 
 class Content:
-    """Obeys `streams.Summing` for the tables that were chosen.
+    """Obeys `rows.snapshot.TableChecksums` for the tables that were chosen.
 
     `strange_json` counts, by their columns, documents of MySQL with values of types that are not
     known here, and that come back as what their text says.

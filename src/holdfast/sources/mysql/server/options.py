@@ -170,7 +170,7 @@ class KeptStill:
 
 
 class DdlCheck:
-    """Obeys `rows.snapshot.Guarded`: compares definitions unless DDL is to be ignored."""
+    """Obeys `rows.snapshot.TableGuard`: compares definitions unless DDL is to be ignored."""
 
     def __init__(self, seen: Mapping[str, bytes], kept: KeptStill, *, ddl: DdlPolicy) -> None:
         self._seen = seen

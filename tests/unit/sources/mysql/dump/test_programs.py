@@ -16,8 +16,7 @@ from holdfast.sources.mysql.dump.programs import (
     find_unpacking,
     prepared_login,
 )
-from holdfast.sources.mysql.server.client import login_options
-from holdfast.sources.mysql.server.connection import Address
+from holdfast.sources.mysql.server.connection import Address, login_options
 from holdfast.sources.mysql.server.session import ServerVersion
 
 
