@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from holdfast.cli.render import Meter
+from holdfast.cli.progress import Meter
 from holdfast.operations.copy.objects import CopyItem, upload
 from holdfast.ports.repository import Repository
 from holdfast.repositories.buckets import Bucket

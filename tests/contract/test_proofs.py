@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.host_state.verification_log import FileVerificationLog
-from holdfast.ports.host_state import Reread, VerificationLog
+from holdfast.ports.host_state import ReadBack, Reread, VerificationLog
 from tests.fakes.clock import START
 from tests.fakes.proofs import MemoryProofs
 
@@ -62,8 +62,25 @@ def test_what_is_bad_is_told_for_its_own_job_only(proofs: VerificationLog) -> No
 
 def test_a_backup_that_is_forgotten_was_never_read(proofs: VerificationLog) -> None:
     proofs.reread("shop/a", "k", Reread(at=START))
+    proofs.restored("shop/a", at=START)
     proofs.forget("shop/a")
     assert proofs.of("shop/a") == {}
+    assert proofs.read_back("shop") == {}
+
+
+def test_what_was_read_of_each_backup_is_told_in_short(proofs: VerificationLog) -> None:
+    assert proofs.read_back("") == {}
+    proofs.reread("shop/a", "k", Reread(at=START + DAY))
+    proofs.reread("shop/a", "l", Reread(at=START, problem="bad"))
+    proofs.restored("shop/b", at=START)
+    proofs.restored("shop/b", at=START + DAY)
+    proofs.reread("shop-eu/c", "k", Reread(at=START))
+    shop = {
+        "shop/a": ReadBack(parts=2, bad=1, since=START),
+        "shop/b": ReadBack(restored_at=START + DAY),
+    }
+    assert proofs.read_back("shop") == shop
+    assert proofs.read_back("") == shop | {"shop-eu/c": ReadBack(parts=1, since=START)}
 
 
 def test_time_without_a_reference_starts_anew_when_there_was_one_in_between(

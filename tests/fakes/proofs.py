@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
-from holdfast.ports.host_state import Reread
+from holdfast.ports.host_state import ReadBack, Reread
 
 
 class MemoryProofs:
@@ -14,6 +14,7 @@ class MemoryProofs:
 
     def __init__(self) -> None:
         self.known: defaultdict[str, dict[str, Reread]] = defaultdict(dict)
+        self.restored_at: dict[str, datetime] = {}
         self.since: dict[str, dict[str, datetime]] = {}
 
     def reread(self, backup_id: str, key: str, found: Reread) -> None:
@@ -32,8 +33,25 @@ class MemoryProofs:
             if backup_id.startswith(f"{job}/") and any(each.problem for each in found.values())
         }
 
+    def restored(self, backup_id: str, *, at: datetime) -> None:
+        self.restored_at[backup_id] = at
+
+    def read_back(self, job: str) -> dict[str, ReadBack]:
+        return {
+            backup_id: ReadBack(
+                parts=len(known := self.known.get(backup_id, {})),
+                bad=sum(bool(each.problem) for each in known.values()),
+                since=min((each.at for each in known.values()), default=None),
+                restored_at=self.restored_at.get(backup_id),
+            )
+            for backup_id in [*self.known, *(self.restored_at.keys() - self.known.keys())]
+            if self.known.get(backup_id) or backup_id in self.restored_at
+            if not job or backup_id.startswith(f"{job}/")
+        }
+
     def forget(self, backup_id: str) -> None:
         self.known.pop(backup_id, None)
+        self.restored_at.pop(backup_id, None)
 
     def unreferenced(
         self, job: str, keys: Collection[str], *, now: datetime

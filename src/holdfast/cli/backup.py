@@ -14,15 +14,9 @@ from holdfast.cli.context import (
     acting_session_of,
     print_document,
 )
-from holdfast.cli.render import (
-    BACKUP_COLUMNS,
-    Document,
-    backup_row,
-    metered,
-    of_backup,
-    of_error,
-    table_of,
-)
+from holdfast.cli.documents import Document, of_backup, of_error
+from holdfast.cli.progress import Meter, watched
+from holdfast.cli.tables import BAD, WARN, backup_table
 from holdfast.model.backup import Manifest
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import RunReport, backup as take_backup
@@ -65,14 +59,15 @@ def backup(
     from holdfast.wiring.jobs import backup_context
 
     session = acting_session_of(context)
-    with metered(f"backup {job}") as meter:
-        to_back_up = backup_context(
-            session.settings,
-            job,
-            progress=meter,
-            chunk_bytes=chunk_size,
-            chosen=session.chosen_repository,
-        )
+    meter = Meter()
+    to_back_up = backup_context(
+        session.settings,
+        job,
+        progress=meter,
+        chunk_bytes=chunk_size,
+        chosen=session.chosen_repository,
+    )
+    with watched(meter, f"backup {job}"):
         events.info("backup_begun", job=job)
         report = take_backup(to_back_up, BackupChoice(resume=resume, allow_mixed=allow_mixed))
     for manifest in report.manifests:
@@ -101,17 +96,16 @@ def _tell(manifest: Manifest) -> None:
 
 def _show(session: Session, report: RunReport) -> None:
     if report.manifests:
-        rows = [backup_row(manifest.summary) for manifest in report.manifests]
-        session.show(table_of(BACKUP_COLUMNS, rows))
+        session.show(backup_table([manifest.summary for manifest in report.manifests]))
     for manifest in report.manifests:
         for note in manifest.notes:
-            session.say(f"note: database '{manifest.server.database}': {note}")
+            session.say(f"note: database '{manifest.server.database}': {note}", WARN)
     for failed in report.failures:
-        session.say(f"failed: database '{failed.database}': {failed.error.message}")
+        session.say(f"failed: database '{failed.database}': {failed.error.message}", BAD)
         if failed.error.hint:
             session.say(f"hint: {failed.error.hint}")
     if report.without and report.error is not None:
-        session.say(f"failed: {report.error.message}")
+        session.say(f"failed: {report.error.message}", BAD)
         session.say(f"hint: {report.error.hint}")
 
 

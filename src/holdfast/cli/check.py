@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from holdfast.cli.context import JsonOption, Session, SomeJob, acting_session_of, print_document
-from holdfast.cli.render import Document, table_of
+from holdfast.cli.documents import Document
+from holdfast.cli.tables import BAD, GOOD, Coloured, Table, key, words
 from holdfast.model.errors import HoldfastError
 from holdfast.operations.status import CheckReport, check as check_job
 from holdfast.ports.source import Finding
@@ -29,11 +30,12 @@ def check(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = 
         print_document("check", {"exit_code": exit_code, "jobs": jobs})
     else:
         rows = [
-            (report.job, found.subject, "problem" if found.problem else "ok", _said(found))
+            (report.job, found.subject, _result(found), _said(found))
             for report in reports
             for found in report.findings
         ]
-        session.show(table_of(("JOB", "SUBJECT", "RESULT", "DETAIL"), rows))
+        columns = (key("JOB"), words("SUBJECT"), words("RESULT"), words("DETAIL"))
+        session.show(Table(columns, rows))
     if exit_code:
         raise typer.Exit(exit_code)
 
@@ -50,6 +52,10 @@ def _checked(session: Session, job: str) -> CheckReport:
     report = check_job(to_check)
     usable = Finding(subject="config", detail=f"'{session.config}' can be used")
     return CheckReport(job=job, findings=(usable, *report.findings), exit_code=report.exit_code)
+
+
+def _result(found: Finding) -> Coloured:
+    return Coloured("problem", BAD) if found.problem else Coloured("ok", GOOD)
 
 
 def _said(found: Finding) -> str:

@@ -19,8 +19,8 @@ from holdfast.runtime import streams
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
+    from holdfast.cli.tables import Table
     from holdfast.config.settings import Settings
     from holdfast.model.backup import Manifest
     from holdfast.pipeline.encryption import Identities
@@ -30,8 +30,6 @@ Found = TypeVar("Found")
 Value = TypeVar("Value")
 Command = Callable[..., None]
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
-# Rich would fold everything at 80 columns where stdout is a pipe, and nobody could grep it.
-PIPE_COLUMNS = 200
 
 
 def size_option(text: str | int) -> int:
@@ -227,17 +225,26 @@ class Session:
 
     @cached_property
     def console(self) -> Console:
-        """Names come from databases: they are never read as markup, nor sent as they are."""
-        from rich.console import Console
+        from holdfast.cli.tables import console_on
 
-        width = None if sys.stdout.isatty() else PIPE_COLUMNS
-        return Console(markup=False, emoji=False, highlight=False, width=width, soft_wrap=True)
+        return console_on(sys.stdout)
 
-    def say(self, line: str) -> None:
-        self.console.print(printable(line))
+    def say(self, line: str, style: str = "") -> None:
+        self.console.print(streams.folded(streams.printable(line), sys.stdout), style=style or None)
+
+    def tell(self, facts: Sequence[tuple[str, str]]) -> None:
+        """A line for each, its name in front."""
+        from holdfast.cli.tables import facts_in
+
+        for line in facts_in(facts, self.console.width if sys.stdout.isatty() else None):
+            self.console.print(line)
 
     def show(self, table: Table) -> None:
-        self.console.print(table, soft_wrap=False)
+        width = self.console.width
+        fitting, hidden = table.fitted(width)
+        self.console.print(fitting.as_rich(width), soft_wrap=False)
+        if hidden:
+            self.say(f"not shown at {width} columns: {', '.join(hidden)}", "dim")
 
 
 def _each(
@@ -273,14 +280,6 @@ def print_document(command: str, content: dict[str, Any]) -> None:
     streams.output_is_the_answer()
     document = {"schema": f"holdfast.{command}/1", **content}
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-
-
-def printable(text: str) -> str:
-    """`text` with control characters spelled out: a table's name may hold an escape sequence."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
-        for char in text
-    )
 
 
 def end_with(exit_codes: list[int], errors: Mapping[str, HoldfastError]) -> None:

@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
-from holdfast.cli.render import Document, metered, size, table_of
+from holdfast.cli.documents import Document
+from holdfast.cli.progress import Meter, watched
+from holdfast.cli.tables import Table, key, number, words
+from holdfast.model.units import size
 from holdfast.operations.copy.backups import CopiedBackup, CopyReport, copy as copy_job
 
 To = Annotated[str, typer.Option("--to", metavar="NAME", help="A repository of the configuration.")]
@@ -27,13 +30,14 @@ def copy(context: typer.Context, job: JobName, *, to: To, as_json: JsonOption = 
 
     session = acting_session_of(context)
     job_context = reading.copying(session.settings, job, to=to, chosen=session.chosen_repository)
-    with metered(f"copy {job} to {to}") as meter:
+    meter = Meter()
+    with watched(meter, f"copy {job} to {to}"):
         report = copy_job(job, job_context, meter)
     if as_json:
         print_document("copy", {"to": to, **_document(report)})
     else:
         rows = [(each.backup_id, _outcome(each), size(each.sent_bytes)) for each in report.backups]
-        session.show(table_of(("BACKUP", "OUTCOME", "SENT"), rows))
+        session.show(Table((key("BACKUP"), words("OUTCOME"), number("SENT", drop=1)), rows))
         for swept in report.swept:
             session.say(f"unfinished there, removed: {swept}")
     if report.exit_code:

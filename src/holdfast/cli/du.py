@@ -14,8 +14,21 @@ from holdfast.cli.context import (
     print_document,
     session_of,
 )
-from holdfast.cli.render import Document, of_unseen, size, table_of
+from holdfast.cli.documents import Document, of_unseen
+from holdfast.cli.tables import Table, key, number, words
+from holdfast.model.units import size
 from holdfast.operations.usage import JobUsage, usage
+
+COLUMNS = (
+    key("JOB"),
+    number("BACKUPS", drop=2),
+    number("DATA", drop=4),
+    number("VALUES", drop=5),
+    number("WAL", drop=3),
+    number("UNFINISHED", drop=6),
+    number("SIZE"),
+    words("REPOSITORY", drop=1),
+)
 
 
 def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
@@ -56,8 +69,7 @@ def _show_usage(session: Session, found: Sequence[tuple[str, JobUsage]]) -> None
         )
         for name, each in found
     ]
-    columns = ("JOB", "BACKUPS", "DATA", "VALUES", "WAL", "UNFINISHED", "SIZE", "REPOSITORY")
-    session.show(table_of(columns, rows))
+    session.show(Table(COLUMNS, rows))
 
 
 def _document(usage: JobUsage, repository: str) -> Document:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import typer
 
@@ -17,20 +18,43 @@ from holdfast.cli.context import (
     print_document,
     session_of,
 )
-from holdfast.cli.render import (
+from holdfast.cli.documents import Document, moment, of_backup, of_damaged, of_unseen
+from holdfast.cli.tables import (
     BACKUP_COLUMNS,
-    Document,
-    backup_row,
-    moment,
-    of_backup,
-    of_damaged,
-    of_unseen,
-    table_of,
+    BAD,
+    Cell,
+    Coloured,
+    Table,
+    backup_cells,
+    last_done,
+    number,
+    words,
 )
 from holdfast.model.backup import Summary
+from holdfast.model.errors import HoldfastError
+from holdfast.model.units import counted, span
+from holdfast.operations.verify.scrub import BackupProof, proofs_of
+from holdfast.runtime import events
+from holdfast.runtime.clock import now
 
-if TYPE_CHECKING:
-    from rich.table import Table
+COLUMNS = (
+    BACKUP_COLUMNS["BACKUP"],
+    words("TAKEN", drop=9),
+    number("AGE"),
+    *(BACKUP_COLUMNS[name] for name in ("DATABASE", "ROWS", "SIZE", "STORED", "RATIO", "TOOK")),
+    words("VERIFIED"),
+    words("RESTORED", drop=4),
+    words("REPOSITORY", drop=1),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A backup, where it is, and its proof; None where this host's memory cannot be read."""
+
+    repository: str
+    summary: Summary
+    proof: BackupProof | None
 
 
 def list_backups(
@@ -38,8 +62,9 @@ def list_backups(
 ) -> None:
     """List finished backups, newest first: those of JOB, or of every repository.
 
-    A run that failed and a backup whose manifest is damaged are shown as such, never as good. One
-    repository of several that cannot be reached does not hide the others; the exit code is its.
+    VERIFIED and RESTORED tell what this host has done; other hosts may have done more. A run that
+    failed and a backup whose manifest is damaged are shown as such, never as good. One repository
+    of several that cannot be reached does not hide the others; the exit code is its.
 
     \b
     holdfast list
@@ -56,41 +81,78 @@ def list_backups(
     if as_json:
         print_document("list", _document(found) | of_unseen(unseen))
     else:
-        _show_list(session, found)
+        _show_list(session, found, job or "")
         session.tell_unseen(unseen)
     end_unseen(unseen)
 
 
-def _show_list(session: Session, overviews: Mapping[str, Overview]) -> None:
-    summaries = [(name, each) for name, found in overviews.items() for each in found.summaries]
-    if summaries:
-        session.show(_listed(summaries, one_repository=len(overviews) == 1))
+def _show_list(session: Session, overviews: Mapping[str, Overview], job: str) -> None:
+    listed = [
+        each for name, found in overviews.items() for each in _proven(session, name, found, job)
+    ]
+    listed.sort(key=lambda each: each.summary.snapshot_at, reverse=True)
+    if listed:
+        session.show(_table(listed, now(), one_repository=len(overviews) == 1))
     elif not any(each.damaged or each.failures for each in overviews.values()):
         session.say("there are no backups yet; make one: holdfast backup JOB")
-    for _, each in summaries:
-        if each.parent:
-            session.say(f"incremental: {each.backup_id} needs {each.parent}")
+    for each in listed:
+        if each.summary.parent:
+            session.say(f"incremental: {each.summary.backup_id} needs {each.summary.parent}")
     for overview in overviews.values():
         _tell_bad(session, overview)
 
 
-def _listed(summaries: list[tuple[str, Summary]], *, one_repository: bool) -> Table:
-    """Newest first; where there are several repositories each row says of which it is."""
-    summaries.sort(key=lambda named: named[1].snapshot_at, reverse=True)
-    if one_repository:
-        return table_of(BACKUP_COLUMNS, [backup_row(each) for _, each in summaries])
-    rows = [(*backup_row(each), name) for name, each in summaries]
-    return table_of((*BACKUP_COLUMNS, "REPOSITORY"), rows)
+def _proven(session: Session, name: str, overview: Overview, job: str) -> Iterable[Listed]:
+    from holdfast.wiring.reading import verification_log
+
+    log = verification_log(session.settings, name)
+    within = replace(session, chosen_repository=name)
+    proofs: Mapping[str, BackupProof] = {}
+    try:
+        proofs = proofs_of(
+            overview.summaries, job, log, lambda backup_id: within.manifest(backup_id, "")
+        )
+    except HoldfastError as error:
+        # Whoever may read a repository need not have a state directory.
+        events.debug("verification_log_not_used", problem=error.message)
+    for each in overview.summaries:
+        yield Listed(repository=name, summary=each, proof=proofs.get(each.backup_id))
+
+
+def _table(listed: Sequence[Listed], at: datetime, *, one_repository: bool) -> Table:
+    """Where there are several repositories each row says of which it is."""
+    columns = COLUMNS[:-1] if one_repository else COLUMNS
+    return Table(columns, [_row(each, at)[: len(columns)] for each in listed])
+
+
+def _row(listed: Listed, at: datetime) -> tuple[Cell, ...]:
+    cells, summary, proof = backup_cells(listed.summary), listed.summary, listed.proof
+    if proof is None:
+        verified: Cell = "unknown"
+        restored: Cell = "unknown"
+    else:
+        verified = Coloured("damaged", BAD) if proof.is_bad else last_done(proof.verified_at, at)
+        restored = last_done(proof.restored_at, at)
+    return (
+        cells["BACKUP"],
+        f"{summary.snapshot_at:%Y-%m-%d %H:%MZ}",
+        span(at - summary.snapshot_at),
+        *(cells[name] for name in ("DATABASE", "ROWS", "SIZE", "STORED", "RATIO", "TOOK")),
+        verified,
+        restored,
+        listed.repository,
+    )
 
 
 def _tell_bad(session: Session, overview: Overview) -> None:
     for failed in overview.failures:
         at = failed.relation or failed.part
         where = f" at '{at}'" if at else ""
-        kept = f" ({failed.parts_kept} parts kept for --resume)" if failed.parts_kept else ""
-        session.say(f"failed: {failed.backup_id}{where}: {failed.error}{kept}")
+        parts = counted(failed.parts_kept, "part")
+        kept = f" ({parts} kept for --resume)" if failed.parts_kept else ""
+        session.say(f"failed: {failed.backup_id}{where}: {failed.error}{kept}", BAD)
     for broken in overview.damaged:
-        session.say(f"damaged: {broken.backup_id}: {broken.problem}")
+        session.say(f"damaged: {broken.backup_id}: {broken.problem}", BAD)
 
 
 def _document(overviews: Mapping[str, Overview]) -> Document:

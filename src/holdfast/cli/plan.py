@@ -7,16 +7,18 @@ from datetime import timedelta
 import typer
 
 from holdfast.cli.context import ChunkSize, JobName, JsonOption, print_document, session_of
-from holdfast.cli.render import (
-    Document,
-    encryption_line,
-    of_relation,
-    of_server,
-    size,
-    span,
-    table_of,
-)
+from holdfast.cli.documents import Document, of_relation, of_server
+from holdfast.cli.tables import Table, encryption_line, number, words
+from holdfast.model.units import size, span
 from holdfast.operations.backup.plan import PlanReport, plan as make_plan
+
+COLUMNS = (
+    words("TABLE"),
+    number("SIZE"),
+    number("TIME", drop=2),
+    words("METHOD", drop=1),
+    words("REASON"),
+)
 
 
 def plan(
@@ -52,31 +54,30 @@ def plan(
             )
             for table in report.source.tables
         ]
-        session.show(table_of(("TABLE", "SIZE", "TIME", "METHOD", "REASON"), rows))
-        for line in _summary(report):
-            session.say(line)
+        session.show(Table(COLUMNS, rows))
+        session.tell(_summary(report))
 
 
 def _time(report: PlanReport, size_bytes: int) -> str:
     return span(timedelta(seconds=report.seconds_for(size_bytes)))
 
 
-def _summary(report: PlanReport) -> list[str]:
+def _summary(report: PlanReport) -> list[tuple[str, str]]:
     server, budget = report.source.server, report.budget
     allowed = ", ".join(f"{name} {count}" for name, count in budget.allowed.items())
     total = report.source.estimated_bytes
     rate = size(round(report.bytes_per_second))
     speed = "as the last backup went" if report.is_measured else "a guess until there is a backup"
     return [
-        f"database     {server.database} on {server.kind} {server.version}",
-        f"consistency  {report.source.consistency}",
-        f"compression  {report.job.form.codec} level {report.job.form.level}",
-        f"encryption   {encryption_line(report.job.form.recipients)}",
-        f"processes    {budget.slots}, decided by {budget.decided_by} (allowed: {allowed})",
-        f"data         about {size(total)} before compression",
-        f"time         about {_time(report, total)} at {rate}/s, {speed}",
-        f"room         {size(report.free_bytes)} free in the repository",
-        *(f"note         {note}" for note in (*report.source.notes, *report.job.notes)),
+        ("database", f"{server.database} on {server.kind} {server.version}"),
+        ("consistency", str(report.source.consistency)),
+        ("compression", f"{report.job.form.codec} level {report.job.form.level}"),
+        ("encryption", encryption_line(report.job.form.recipients)),
+        ("processes", f"{budget.slots}, decided by {budget.decided_by} (allowed: {allowed})"),
+        ("data", f"about {size(total)} before compression"),
+        ("time", f"about {_time(report, total)} at {rate}/s, {speed}"),
+        ("room", f"{size(report.free_bytes)} free in the repository"),
+        *(("note", note) for note in (*report.source.notes, *report.job.notes)),
     ]
 
 

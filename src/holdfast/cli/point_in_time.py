@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli.context import Session, duration_option, grouped
-from holdfast.cli.render import Document
+from holdfast.cli.documents import Document
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import Unsupported
 from holdfast.model.recovery import (

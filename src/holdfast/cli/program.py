@@ -16,11 +16,11 @@ import typer
 from typer.core import TyperGroup
 
 from holdfast.cli.command_line import command_of
-from holdfast.cli.context import CONFIG, Session, print_document, printable
+from holdfast.cli.context import CONFIG, Session, print_document
 from holdfast.model.errors import HoldfastError, Interrupted, OutputLost
 from holdfast.runtime import streams
 from holdfast.runtime.cleanup import afterwards, notes_of
-from holdfast.runtime.events import LogFormat, prefix, set_up
+from holdfast.runtime.events import LogFormat, labelled, prefix, set_up
 from holdfast.runtime.kernel import foreseen
 
 EPILOG = "Exit codes: 0 done; each kind of error has its own, listed in docs/errors.md."
@@ -87,7 +87,8 @@ def options(
         Path, typer.Option(metavar="FILE", readable=False, help="The configuration file.")
     ] = CONFIG,
     log_format: Annotated[
-        LogFormat, typer.Option(help="Logs on stderr; auto: console on a terminal, else JSON.")
+        LogFormat,
+        typer.Option(help="Logs on stderr; auto: warnings alone on a terminal, else all as JSON."),
     ] = LogFormat.AUTO,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="More events, and where an error came from.")
@@ -189,12 +190,10 @@ def _told(arguments: list[str], error: HoldfastError, raised: Exception) -> int:
         content = {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
         print_document("error", content | {"notes": notes})
     else:
-        priority = prefix("error")
-        sys.stderr.write(f"{priority}error: {printable(error.message)}\n")
-        for note in notes:
-            sys.stderr.write(f"{priority}note: {printable(note)}\n")
-        if error.hint:
-            sys.stderr.write(f"{priority}hint: {printable(error.hint)}\n")
+        told = [("error", error.message), *(("note", note) for note in notes)]
+        for label, text in [*told, *([("hint", error.hint)] if error.hint else [])]:
+            line = streams.folded(f"{label}: {streams.printable(text)}", sys.stderr)
+            sys.stderr.write(f"{prefix('error')}{labelled(label)}{line.removeprefix(label)}\n")
     return error.exit_code
 
 

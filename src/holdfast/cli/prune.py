@@ -13,15 +13,9 @@ from holdfast.cli.context import (
     end_with,
     print_document,
 )
-from holdfast.cli.render import (
-    Document,
-    moment,
-    of_damaged,
-    of_failed_jobs,
-    size,
-    table_of,
-    time_of,
-)
+from holdfast.cli.documents import Document, moment, of_damaged, of_failed_jobs
+from holdfast.cli.tables import BAD, WARN, Cell, Coloured, Table, key, time_of, words
+from holdfast.model.units import counted, size
 from holdfast.operations.prune import PruneReport, prune as prune_job
 from holdfast.operations.wal.prune import PrunedWal
 
@@ -66,10 +60,10 @@ def prune(
 def _show_prune(session: Session, report: PruneReport) -> None:
     refused = {each.backup_id for each in report.refused}
 
-    def said(backup_id: str, *, keep: bool) -> str:
+    def said(backup_id: str, *, keep: bool) -> Cell:
         if backup_id in refused:
-            return "refused"
-        return "kept" if keep else "would drop" if report.dry_run else "dropped"
+            return Coloured("refused", BAD)
+        return "kept" if keep else Coloured("would drop" if report.dry_run else "dropped", WARN)
 
     rows = [
         (
@@ -81,11 +75,12 @@ def _show_prune(session: Session, report: PruneReport) -> None:
         for verdict in report.verdicts
     ]
     if rows:
-        session.show(table_of(("BACKUP", "TAKEN", "VERDICT", "BECAUSE"), rows))
+        columns = (key("BACKUP"), words("TAKEN", drop=1), words("VERDICT"), words("BECAUSE"))
+        session.show(Table(columns, rows))
     for broken in report.damaged:
-        session.say(f"damaged, left alone: {broken.backup_id}: {broken.problem}")
+        session.say(f"damaged, left alone: {broken.backup_id}: {broken.problem}", BAD)
     for held in report.refused:
-        session.say(f"refused by the store: {held.backup_id}: {held.problem}")
+        session.say(f"refused by the store: {held.backup_id}: {held.problem}", BAD)
     for backup_id in report.finished:
         session.say(f"finished what an earlier prune had begun: {backup_id}")
     for failure in report.forgotten:
@@ -99,13 +94,14 @@ def _show_wal(session: Session, report: PruneReport) -> None:
     for wal in report.wal:
         gone = "would drop" if report.dry_run else "dropped"
         session.say(
-            f"WAL of cluster {wal.cluster}: {gone} {wal.files} files older than {wal.first_kept},"
-            f" as {wal.because}"
+            f"WAL of cluster {wal.cluster}: {gone} {counted(wal.files, 'file')} older than"
+            f" {wal.first_kept}, as {wal.because}"
         )
         if wal.refused:
-            session.say(f"refused by the store: {wal.refused} files of the WAL")
+            session.say(f"refused by the store: {counted(wal.refused, 'file')} of the WAL", BAD)
         if wal.unproven:
-            session.say(f"left alone: {wal.unproven} files of the WAL whose records are damaged")
+            files = counted(wal.unproven, "file")
+            session.say(f"left alone: {files} of the WAL whose records are damaged", WARN)
 
 
 def _document(report: PruneReport) -> Document:

@@ -13,7 +13,9 @@ from holdfast.cli.context import (
     end_with,
     print_document,
 )
-from holdfast.cli.render import Document, of_failed_jobs, size, table_of
+from holdfast.cli.documents import Document, of_failed_jobs
+from holdfast.cli.tables import Table, key, number, words
+from holdfast.model.units import counted, size
 from holdfast.operations.repair import Fate, RepairReport, repair as repair_job
 
 
@@ -60,9 +62,11 @@ def _show_repair(session: Session, report: RepairReport) -> None:
         for each in report.leftovers
     ]
     if rows:
-        session.show(table_of(("BACKUP", "FATE", "SIZE", "BECAUSE"), rows))
+        columns = (key("BACKUP"), words("FATE"), number("SIZE", drop=1), words("BECAUSE"))
+        session.show(Table(columns, rows))
     freed = "would free" if report.dry_run else "freed"
-    puts = f", {report.unfinished_puts} unfinished objects" if report.unfinished_puts else ""
+    objects = counted(report.unfinished_puts, "unfinished object")
+    puts = f", {objects}" if report.unfinished_puts else ""
     session.say(f"{report.job}: {freed} {size(report.freed_bytes)}{puts}")
 
 

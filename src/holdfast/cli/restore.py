@@ -18,9 +18,13 @@ from holdfast.cli.context import (
     grouped,
     print_document,
 )
+from holdfast.cli.documents import Document, of_relation
 from holdfast.cli.point_in_time import Asked, PointInTime, Recovered, recoverable
-from holdfast.cli.render import Document, metered, of_relation, size, table_of
+from holdfast.cli.progress import Meter, watched
+from holdfast.cli.tables import BAD, GOOD, WARN, Cell, Coloured, Table, number, words
 from holdfast.model.backup import Manifest
+from holdfast.model.errors import HoldfastError
+from holdfast.model.units import counted, size
 from holdfast.operations.restore.backup import (
     RestoreReport,
     Step,
@@ -29,6 +33,7 @@ from holdfast.operations.restore.backup import (
 )
 from holdfast.ports.target import RestoreOptions, Target
 from holdfast.runtime import events, streams
+from holdfast.runtime.clock import now
 
 # A function may be long; the script has all of it.
 STATEMENT_SHOWN = 160
@@ -183,7 +188,8 @@ def _restore(
             backup=manifest.backup_id,
             means="whoever can write to it decides what this restore runs (docs/security.md)",
         )
-    with metered(f"restore {manifest.backup_id}") as meter:
+    meter = Meter()
+    with watched(meter, f"restore {manifest.backup_id}"):
         events.info("restore_begun", backup=manifest.backup_id, target=target.name)
         report = restore_backup(
             repository,
@@ -199,7 +205,21 @@ def _restore(
     events.info(
         "restore_done", backup=manifest.backup_id, target=target.name, seconds=report.seconds
     )
+    if options.is_whole and not report.failed:
+        _remember(session, manifest)
     return report
+
+
+def _remember(session: Session, manifest: Manifest) -> None:
+    """For `list` on this host; what cannot be remembered does not make the restore fail."""
+    from holdfast.wiring import reading
+
+    try:
+        name = session.repositories(manifest.job)[0]
+        log = reading.verification_log(session.settings, name)
+        log.restored(manifest.backup_id, at=now())
+    except HoldfastError as error:
+        events.debug("restore_not_remembered", problem=error.message)
 
 
 def _is_signed(session: Session, manifest: Manifest) -> bool:
@@ -216,17 +236,18 @@ def _show(session: Session, report: RestoreReport, recovered: Recovered, *, as_j
         print_document("restore", _document(report) | signed | recovered.document)
         return
     rows = [
-        (str(each.relation), str(each.rows_expected), str(each.rows_found))
+        (str(each.relation), str(each.rows_expected), _found(each.rows_found, each.rows_expected))
         for each in report.tables
     ]
     if rows:
-        session.show(table_of(("TABLE", "EXPECTED", "FOUND"), rows))
+        session.show(Table((words("TABLE"), number("EXPECTED"), number("FOUND")), rows))
     session.say(
-        f"restored {report.manifest.backup_id} into {report.target}: {report.rows} rows, "
-        f"{size(report.plain_bytes)} in {report.seconds:.1f} s"
+        f"restored {report.manifest.backup_id} into {report.target}:"
+        f" {counted(report.rows, 'row')}, {size(report.plain_bytes)} in {report.seconds:.1f} s",
+        WARN if report.failed else GOOD,
     )
     for note in (*report.notes, *recovered.notes):
-        session.say(f"note: {note}")
+        session.say(f"note: {note}", WARN)
     _show_failed(session, report)
     if plan is not None and reached is None:
         session.say(f"a server started on it replays WAL until {plan.told}; it archives nothing")
@@ -234,14 +255,19 @@ def _show(session: Session, report: RestoreReport, recovered: Recovered, *, as_j
         session.say(f"the server is {reached.state}" + (f" at {reached.lsn}" * bool(reached.lsn)))
 
 
+def _found(rows: int, expected: int) -> Cell:
+    return str(rows) if rows == expected else Coloured(str(rows), BAD)
+
+
 def _show_failed(session: Session, report: RestoreReport) -> None:
     for each in report.failed:
-        session.say(f"failed: {each.kind} '{each.name}': {each.cause}")
+        session.say(f"failed: {each.kind} '{each.name}': {each.cause}", BAD)
         if each.statement and not each.is_secret:
             session.say(f"  {_one_line(each.statement)}")
     if report.failed:
         where = f"; their statements, to be run later: {report.script}" if report.script else ""
-        session.say(f"{len(report.failed)} objects could not be restored{where}")
+        objects = counted(len(report.failed), "object")
+        session.say(f"{objects} could not be restored{where}", BAD)
 
 
 def _one_line(statement: str) -> str:
@@ -259,8 +285,8 @@ def _list(session: Session, manifest: Manifest, options: RestoreOptions, *, as_j
         (each.kind.value, each.what, "" if each.rows is None else str(each.rows), size(each.size))
         for each in steps
     ]
-    session.show(table_of(("STEP", "WHAT", "ROWS", "SIZE"), rows))
-    session.say(f"would restore {manifest.backup_id}: {len(steps)} steps")
+    session.show(Table((words("STEP"), words("WHAT"), number("ROWS"), number("SIZE")), rows))
+    session.say(f"would restore {manifest.backup_id}: {counted(len(steps), 'step')}")
 
 
 def _document(report: RestoreReport) -> Document:

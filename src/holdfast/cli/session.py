@@ -15,7 +15,7 @@ from holdfast.cli.context import (
     print_document,
     session_of,
 )
-from holdfast.cli.render import table_of, time_of
+from holdfast.cli.tables import Table, key, time_of, words
 from holdfast.ports.sessions import HeldKind
 
 if TYPE_CHECKING:
@@ -28,7 +28,15 @@ commands = typer.Typer(
     no_args_is_help=True,
 )
 TTL = timedelta(hours=6)
-COLUMNS = ("SESSION", "JOB", "KIND", "STATE", "LEASE UNTIL", "START", "REASON")
+COLUMNS = (
+    key("SESSION"),
+    key("JOB"),
+    words("KIND", drop=2),
+    words("STATE"),
+    words("LEASE UNTIL"),
+    words("START", drop=1),
+    words("REASON"),
+)
 
 
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="What `begin` printed.")]
@@ -137,7 +145,7 @@ def list_sessions(
         )
         for each in records
     ]
-    session.show(table_of(COLUMNS, rows))
+    session.show(Table(COLUMNS, rows))
 
 
 def _client(session: Session) -> SessionClient:

@@ -8,9 +8,20 @@ import typer
 
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli.context import BackupId, Database, JsonOption, print_document, session_of
-from holdfast.cli.render import encryption_line, size, table_of, time_of
+from holdfast.cli.tables import Table, encryption_line, number, time_of, words
 from holdfast.model.backup import Manifest, Part
 from holdfast.model.part_gaps import pages_of
+from holdfast.model.units import counted, size
+
+COLUMNS = (
+    words("PART"),
+    words("KIND", drop=2),
+    number("ROWS", drop=1),
+    number("SIZE"),
+    number("STORED", drop=3),
+    words("SHA-256", drop=5),
+    words("CONTENT", drop=4),
+)
 
 
 def show(
@@ -32,9 +43,8 @@ def show(
         print_document("show", {"manifest": manifest_json(manifest)})
         return
     rows = [row for part in manifest.parts for row in _rows_of(part)]
-    session.show(table_of(("PART", "KIND", "ROWS", "SIZE", "STORED", "SHA-256", "CONTENT"), rows))
-    for line in _summary(manifest):
-        session.say(line)
+    session.show(Table(COLUMNS, rows))
+    session.tell(_summary(manifest))
 
 
 def _rows_of(part: Part) -> Iterator[tuple[str, ...]]:
@@ -55,7 +65,7 @@ def _rows_of(part: Part) -> Iterator[tuple[str, ...]]:
 
 def _called(part: Part) -> str:
     if part.members:
-        return f"{part.name} ({len(part.members)} tables)"
+        return f"{part.name} ({counted(len(part.members), 'table')})"
     pages = pages_of(part)
     return f"{part.relation or part.name}{f' pages {pages}' if pages else ''}"
 
@@ -68,18 +78,18 @@ def _content(part: Part) -> str:
     return "checksum" if part.checksum else ""
 
 
-def _summary(manifest: Manifest) -> list[str]:
+def _summary(manifest: Manifest) -> list[tuple[str, str]]:
     server = manifest.server
-    took = f"{manifest.seconds:.1f} s with {manifest.workers} workers"
+    took = f"{manifest.seconds:.1f} s with {counted(manifest.workers, 'worker')}"
     return [
-        f"backup       {manifest.backup_id}",
-        f"database     {server.database} on {server.kind} {server.version}, host {manifest.host}",
-        f"consistency  {manifest.consistency} at {time_of(manifest.snapshot_at)}",
-        f"encryption   {encryption_line(manifest.recipients)}",
-        *(f"proof        {name} {value}" for name, value in manifest.proof.texts().items()),
-        *(f"tool         {name} {version}" for name, version in manifest.tools.items()),
-        f"took         {took}, peak memory {size(manifest.peak_memory_bytes)}",
-        *(f"measured     {name} {value:g}" for name, value in manifest.metrics.items()),
-        *(f"note         {note}" for note in manifest.notes),
-        f"run          {manifest.run_id}",
+        ("backup", f"{manifest.backup_id}"),
+        ("database", f"{server.database} on {server.kind} {server.version}, host {manifest.host}"),
+        ("consistency", f"{manifest.consistency} at {time_of(manifest.snapshot_at)}"),
+        ("encryption", f"{encryption_line(manifest.recipients)}"),
+        *(("proof", f"{name} {value}") for name, value in manifest.proof.texts().items()),
+        *(("tool", f"{name} {version}") for name, version in manifest.tools.items()),
+        ("took", f"{took}, peak memory {size(manifest.peak_memory_bytes)}"),
+        *(("measured", f"{name} {value:g}") for name, value in manifest.metrics.items()),
+        *(("note", f"{note}") for note in manifest.notes),
+        ("run", f"{manifest.run_id}"),
     ]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document
-from holdfast.cli.render import Document
+from holdfast.cli.documents import Document
 from holdfast.operations.wal.snapshot_script import SnapshotReport
 
 With = Annotated[

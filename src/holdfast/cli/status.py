@@ -16,11 +16,27 @@ from holdfast.cli.context import (
     print_document,
     session_of,
 )
-from holdfast.cli.render import Document, moment, of_backup, of_failed_jobs, span, table_of, time_of
+from holdfast.cli.documents import Document, moment, of_backup, of_failed_jobs
+from holdfast.cli.tables import (
+    BAD,
+    DIM,
+    GOOD,
+    WARN,
+    Cell,
+    Coloured,
+    Column,
+    Table,
+    key,
+    number,
+    time_of,
+    words,
+)
 from holdfast.host_state.timers import next_run
 from holdfast.model.errors import JobNeedsAttention
+from holdfast.model.units import ago, span
 from holdfast.operations.status import JobStatus, status as status_of
 from holdfast.ports.host_state import RunRecord
+from holdfast.runtime.clock import now
 
 MaxAge = Annotated[
     timedelta | None,
@@ -75,27 +91,35 @@ def status(
 
 
 def _show_status(session: Session, found: Sequence[JobStatus], problems: Mapping[str, str]) -> None:
-    rows = [tuple(tell(each) for tell in STATUS_COLUMNS.values()) for each in found]
-    session.show(table_of(tuple(STATUS_COLUMNS), rows))
+    rows = [tuple(tell(each) for tell in STATUS.values()) for each in found]
+    session.show(Table(tuple(STATUS), rows))
     for each in found:
         if problems[each.job]:
-            session.say(f"{each.job}: {problems[each.job]}")
+            session.say(f"{each.job}: {problems[each.job]}", BAD)
         if each.archiver_unknown:
-            session.say(f"{each.job}: how WAL is archived is not known: {each.archiver_unknown}")
+            session.say(
+                f"{each.job}: how WAL is archived is not known: {each.archiver_unknown}", WARN
+            )
         if each.last_run and each.last_run.error:
-            session.say(f"{each.job}: {each.last_run.error}")
-            session.say(f"  hint: {each.last_run.hint}" if each.last_run.hint else "")
+            session.say(f"{each.job}: {each.last_run.error}", BAD)
+            if each.last_run.hint:
+                session.say(f"  hint: {each.last_run.hint}")
 
 
-def _age(found: JobStatus) -> str:
-    return "none" if found.age is None else f"{span(found.age)} ago"
+def _age(found: JobStatus) -> Cell:
+    return Coloured("none", WARN) if found.age is None else f"{span(found.age)} ago"
 
 
-def _last_run(found: JobStatus) -> str:
+OUTCOMES = {"ok": GOOD, "failed": BAD}
+
+
+def _last_run(found: JobStatus) -> Cell:
     if found.last_run is None:
-        return "never"
+        return Coloured("never", DIM)
     skipped = f", {found.skipped_in_a_row} in a row" if found.skipped_in_a_row > 1 else ""
-    return f"{found.last_run.outcome} {time_of(found.last_run.finished_at)}{skipped}"
+    outcome = found.last_run.outcome
+    when = ago(now() - found.last_run.finished_at)
+    return Coloured(f"{outcome} {when}{skipped}", OUTCOMES.get(outcome, WARN))
 
 
 def _running(found: JobStatus) -> str:
@@ -113,15 +137,20 @@ def _next(found: JobStatus) -> str:
     return time_of(moment) if moment else "no timer"
 
 
-STATUS_COLUMNS: dict[str, Callable[[JobStatus], str]] = {
-    "JOB": lambda found: found.job,
-    "LAST GOOD": _age,
-    "BACKUPS": lambda found: str(found.backups),
-    "DAMAGED": lambda found: str(found.damaged),
-    "LAST RUN": _last_run,
-    "RUNNING": _running,
-    "NEXT": _next,
+def _damaged(found: JobStatus) -> Cell:
+    return Coloured(str(found.damaged), BAD) if found.damaged else "0"
+
+
+STATUS: dict[Column, Callable[[JobStatus], Cell]] = {
+    key("JOB"): lambda found: found.job,
+    words("LAST GOOD"): _age,
+    number("BACKUPS", drop=3): lambda found: str(found.backups),
+    number("DAMAGED", drop=2): _damaged,
+    words("LAST RUN"): _last_run,
+    words("RUNNING"): _running,
+    words("NEXT", drop=1): _next,
 }
+"""The columns, and what each tells of a job."""
 
 
 def _document(found: JobStatus, next_run: datetime | None, *, problem: str) -> Document:

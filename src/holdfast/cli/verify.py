@@ -17,16 +17,10 @@ from holdfast.cli.context import (
     duration_option,
     print_document,
 )
-from holdfast.cli.render import (
-    Document,
-    Meter,
-    metered,
-    moment,
-    of_damaged,
-    size,
-    table_of,
-    time_of,
-)
+from holdfast.cli.documents import Document, moment, of_damaged
+from holdfast.cli.progress import Meter, watched
+from holdfast.cli.tables import BAD, GOOD, Table, key, time_of, words
+from holdfast.model.units import counted, size
 from holdfast.operations.verify.backup import (
     BackupReader,
     VerifyReport,
@@ -114,8 +108,9 @@ def _verified(
     if level is Depth.QUICK:
         return quick(session.repository(job), backup_id, database=database)
     slots = session.reading_slots(job)
-    with metered(f"verify {backup_id}") as meter:
-        reader = _reader(session, job, meter, identities=identities)
+    meter = Meter()
+    reader = _reader(session, job, meter, identities=identities)
+    with watched(meter, f"verify {backup_id}"):
         return verify_backup(reader, backup_id, workers=slots, database=database)
 
 
@@ -138,21 +133,29 @@ def _show(session: Session, report: VerifyReport, *, as_json: bool) -> None:
     if as_json:
         print_document("verify", _of_verify(report))
     elif report.bad:
-        session.show(table_of(("PART", "PROBLEM"), [(bad.name, bad.problem) for bad in report.bad]))
-        session.say(f"{report.manifest.backup_id}: {len(report.bad)} of {report.parts} parts bad")
+        rows = [(bad.name, bad.problem) for bad in report.bad]
+        session.show(Table((key("PART"), words("PROBLEM")), rows))
+        told = f"{len(report.bad)} of {counted(report.parts, 'part')} bad"
+        session.say(f"{report.manifest.backup_id}: {told}", BAD)
     else:
-        found = "are there in their sizes" if report.level == "quick" else "are what was written"
-        session.say(
-            f"{report.manifest.backup_id}: all {report.parts} parts {found} "
-            f"({size(report.stored_bytes)} stored, {size(report.plain_bytes)} plain)"
-        )
+        sizes = f"{size(report.stored_bytes)} stored, {size(report.plain_bytes)} plain"
+        session.say(f"{report.manifest.backup_id}: {_all_good(report)} ({sizes})", GOOD)
         _tell_unopened(session, report.unopened)
+
+
+def _all_good(report: VerifyReport) -> str:
+    quick = report.level == "quick"
+    if report.parts == 1:
+        return f"its only part {'is there in its size' if quick else 'is what was written'}"
+    found = "are there in their sizes" if quick else "are what was written"
+    return f"all {report.parts} parts {found}"
 
 
 def _tell_unopened(session: Session, count: int) -> None:
     if count:
+        verb = "is" if count == 1 else "are"
         session.say(
-            f"{count} of them are encrypted, and only what is stored was compared:"
+            f"{count} of them {verb} encrypted, and only what is stored was compared:"
             " --identity FILE opens them"
         )
 
@@ -169,9 +172,11 @@ def _reread(
     chosen = session.jobs(job)
     reports = []
     for name in chosen:
-        with metered(f"verify {name}") as meter:
+        meter = Meter()
+        reader = _reader(session, name, meter, identities=identities)
+        with watched(meter, f"verify {name}"):
             report = reread(
-                _reader(session, name, meter, identities=identities),
+                reader,
                 name,
                 budget=budget / len(chosen),
                 workers=session.reading_slots(name),
@@ -184,9 +189,9 @@ def _reread(
         return exit_code
     for report in reports:
         for backup_id, bad in report.bad:
-            session.say(f"bad: {backup_id}: {bad.problem}")
+            session.say(f"bad: {backup_id}: {bad.problem}", BAD)
         for broken in report.damaged:
-            session.say(f"damaged: {broken.backup_id}: {broken.problem}")
+            session.say(f"damaged: {broken.backup_id}: {broken.problem}", BAD)
         session.say(_told(report))
         _tell_unopened(session, report.unopened)
     return exit_code
@@ -195,7 +200,8 @@ def _reread(
 def _told(report: RereadReport) -> str:
     oldest = time_of(report.oldest) if report.oldest else "never"
     left = f"{report.left} left, the oldest of them read {oldest}" if report.left else "none left"
-    return f"{report.job}: {report.pieces} parts read ({size(report.plain_bytes)} plain), {left}"
+    parts = counted(report.pieces, "part")
+    return f"{report.job}: {parts} read ({size(report.plain_bytes)} plain), {left}"
 
 
 def _of_verify(report: VerifyReport) -> Document:

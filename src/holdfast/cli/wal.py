@@ -16,7 +16,8 @@ from holdfast.model.errors import Interrupted
 from holdfast.runtime import streams
 
 if TYPE_CHECKING:
-    from holdfast.cli.render import Document
+    from holdfast.cli.documents import Document
+    from holdfast.cli.tables import Column
     from holdfast.model.timelines import ClusterWal, Stretch
     from holdfast.operations.wal.push import Pushed
     from holdfast.runtime.tablespaces import NewTablespaces
@@ -27,7 +28,6 @@ commands = typer.Typer(
     no_args_is_help=True,
 )
 AT_ONCE = 4
-COLUMNS = ("CLUSTER", "TIMELINE", "FIRST", "LAST", "SEGMENTS", "STORED", "MISSING")
 
 
 def _identifier(text: str) -> str:
@@ -201,6 +201,7 @@ def receive(
     psql -c "SELECT pg_create_physical_replication_slot('holdfast', true)"
     holdfast wal receive shop --slot holdfast
     """
+    from holdfast.model.units import counted
     from holdfast.operations.wal.receive import Received, receive as receive_wal
     from holdfast.wiring import wal as wiring_wal
 
@@ -220,7 +221,8 @@ def receive(
         # Nothing else ends it: whoever stops it has what he wanted.
         for received in so_far:
             newest = f", the newest is {received.newest}" if received.newest else ""
-            session.say(f"stopped: {received.files} files were archived{newest}")
+            verb = "was" if received.files == 1 else "were"
+            session.say(f"stopped: {counted(received.files, 'file')} {verb} archived{newest}")
 
 
 @commands.command("list")
@@ -230,7 +232,8 @@ def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = Fals
     \b
     holdfast wal list shop
     """
-    from holdfast.cli.render import size, table_of
+    from holdfast.cli.tables import Table
+    from holdfast.model.units import size
     from holdfast.operations.wal.list import archived
     from holdfast.wiring import wal as wiring_wal
 
@@ -260,9 +263,23 @@ def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = Fals
         for line in lines
     ]
     if rows:
-        session.show(table_of(COLUMNS, rows))
+        session.show(Table(_columns(), rows))
     else:
         session.say(f"no WAL of '{job}' is archived")
+
+
+def _columns() -> tuple[Column, ...]:
+    from holdfast.cli.tables import key, number, words
+
+    return (
+        words("CLUSTER", drop=4),
+        number("TIMELINE", drop=3),
+        key("FIRST"),
+        key("LAST"),
+        number("SEGMENTS", drop=1),
+        number("STORED", drop=2),
+        words("MISSING"),
+    )
 
 
 def _gap(gap: dict[str, Any]) -> str:

@@ -7,11 +7,12 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from holdfast.model.values import tells_moment
-from holdfast.ports.host_state import Reread
+from holdfast.ports.host_state import ReadBack, Reread
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import on_failure
 from holdfast.runtime.files import make_state_folder, open_private, state_error, state_errors
@@ -23,6 +24,11 @@ CREATE TABLE IF NOT EXISTS reread (
 CREATE TABLE IF NOT EXISTS unreferenced (
     job TEXT, key TEXT, since TEXT, PRIMARY KEY (job, key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS restored (backup_id TEXT PRIMARY KEY, at TEXT) WITHOUT ROWID;
+"""
+READ_BACK = """
+SELECT backup_id, COUNT(*), SUM(problem != ''), MIN(at) FROM reread
+WHERE backup_id >= ? AND backup_id < ? GROUP BY backup_id
 """
 REREAD = """
 INSERT INTO reread VALUES (?, ?, ?, ?, ?) ON CONFLICT (backup_id, key) DO UPDATE
@@ -69,9 +75,36 @@ class FileVerificationLog:
             ).fetchall()
         return {str(each) for (each,) in rows if str(each).startswith(f"{job}/")}
 
+    def restored(self, backup_id: str, *, at: datetime) -> None:
+        with self._database() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO restored VALUES (?, ?)", (backup_id, at.isoformat())
+            )
+
+    def read_back(self, job: str) -> dict[str, ReadBack]:
+        with state_errors(self._path):
+            if not self._path.exists():
+                return {}
+        # Every id begins with its job and a slash, and `0` is the sign that comes next.
+        bounds = (f"{job}/", f"{job}0") if job else ("", "\U0010ffff")
+        with self._database() as database:
+            rows = database.execute(READ_BACK, bounds).fetchall()
+            restored = database.execute("SELECT backup_id, at FROM restored").fetchall()
+        found = {
+            str(backup_id): ReadBack(parts=parts, bad=bad, since=datetime.fromisoformat(since))
+            for backup_id, parts, bad, since in rows
+            if _is_moment(since)
+        }
+        for backup_id, at in restored:
+            if _is_moment(at) and bounds[0] <= backup_id < bounds[1]:
+                known = found.get(backup_id, ReadBack())
+                found[backup_id] = replace(known, restored_at=datetime.fromisoformat(at))
+        return found
+
     def forget(self, backup_id: str) -> None:
         with self._database() as database:
-            database.execute("DELETE FROM reread WHERE backup_id = ?", (backup_id,))
+            for table in ("reread", "restored"):
+                database.execute(f"DELETE FROM {table} WHERE backup_id = ?", (backup_id,))  # noqa: S608 - names of ours
 
     def unreferenced(
         self, job: str, keys: Collection[str], *, now: datetime

@@ -10,6 +10,7 @@ from functools import partial
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import HoldfastError, Interrupted, RepositoryFull, WalNotArchived
+from holdfast.model.units import size
 from holdfast.model.wal_archive import Archiver
 from holdfast.operations.backup.job import skipped_in_a_row
 from holdfast.operations.context import JobSpec
@@ -224,15 +225,7 @@ def _room(context: CheckContext, sources: Sequence[Source]) -> list[Finding]:
     if free < needed:
         raise RepositoryFull(
             f"cannot be sure of room for job '{context.job.name}': "
-            f"{_megabytes(free)} are free, up to {_megabytes(needed)} are needed",
+            f"{size(free)} are free, up to {size(needed)} are needed",
             hint="free some room, prune old backups (holdfast prune), or use a larger store",
         )
-    return [
-        Finding(
-            subject="room", detail=f"{_megabytes(free)} free, at most {_megabytes(needed)} needed"
-        )
-    ]
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB"
+    return [Finding(subject="room", detail=f"{size(free)} free, at most {size(needed)} needed")]

@@ -130,6 +130,17 @@ class Reread:
     opened: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBack:
+    """What this host has read of one backup: how many of its parts, since when, and how many of
+    them were bad. `restored_at` is when all of it was last restored."""
+
+    parts: int = 0
+    bad: int = 0
+    since: datetime | None = None
+    restored_at: datetime | None = None
+
+
 class VerificationLog(Protocol):
     """What this host has read back when, and which blobs nobody has referred to since when.
 
@@ -149,6 +160,14 @@ class VerificationLog(Protocol):
 
     def damaged(self, job: str) -> set[str]:
         """The backups of which something was bad when it was last read."""
+        ...
+
+    def restored(self, backup_id: str, *, at: datetime) -> None:
+        """Remember that all of it was brought back."""
+        ...
+
+    def read_back(self, job: str) -> dict[str, ReadBack]:
+        """By the backups of `job`, or of all where it is empty; never makes what is not there."""
         ...
 
     def forget(self, backup_id: str) -> None: ...

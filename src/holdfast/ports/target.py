@@ -82,6 +82,11 @@ class RestoreOptions:
     tablespaces: bool = _option("everything but tablespaces", *_POSTGRES, default=True)
     keep_going: bool = _option("past what fails", Way.ROWS, Way.DUMP, Way.PLAIN_DUMP, Way.SQL)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the backup is left out."""
+        return not self.tables and not self.schemas and not self.data_only
+
 
 WHOLE = RestoreOptions()
 

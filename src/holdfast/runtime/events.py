@@ -17,6 +17,8 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
+from holdfast.runtime import streams
+
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -65,14 +67,14 @@ def set_up(log_format: LogFormat, *, verbose: bool) -> None:
 
     import structlog
 
-    as_console = log_format is LogFormat.CONSOLE or (
-        log_format is LogFormat.AUTO and sys.stderr.isatty()
-    )
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if as_console
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
-    )
+    is_auto, is_watched = log_format is LogFormat.AUTO, sys.stderr.isatty()
+    # Whoever looks on sees a bar and the result: what went as it should is told when asked for.
+    is_quiet = is_auto and is_watched and not verbose
+    renderer: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    if is_quiet:
+        renderer = _for_people
+    elif log_format is LogFormat.CONSOLE or (is_auto and is_watched):
+        renderer = structlog.dev.ConsoleRenderer(colors=streams.has_colours(sys.stderr))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -82,7 +84,7 @@ def set_up(log_format: LogFormat, *, verbose: bool) -> None:
             _with_priority(renderer),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
-            logging.DEBUG if verbose else logging.INFO
+            logging.WARNING if is_quiet else logging.DEBUG if verbose else logging.INFO
         ),
         # Asked for at each event: while a bar is drawn it is somebody else's, who keeps both apart.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
@@ -93,6 +95,26 @@ def _most_telling_first(_logger: WrappedLogger, _method: str, event: EventDict) 
     """People read the journal too: when, how bad, what; the fields after that."""
     first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
     return {**first, **event}
+
+
+def _for_people(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """`warning: repository not signed (backup: shop/...)`."""
+    fields = {key: value for key, value in event.items() if key not in ("timestamp", "level")}
+    name = str(fields.pop("event")).replace("_", " ")
+    told = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in fields.items())
+    text = f"{name} ({told})" if told else name
+    level = str(event["level"])
+    line = streams.folded(f"{level}: {streams.printable(text)}", sys.stderr)
+    return f"{labelled(level)}{line.removeprefix(level)}"
+
+
+COLOURS = {"error": "31;1", "critical": "31;1", "warning": "33", "hint": "36"}
+
+
+def labelled(label: str) -> str:
+    """`label` in its colour, where stderr has colours."""
+    colour = COLOURS.get(label)
+    return f"\x1b[{colour}m{label}\x1b[0m" if colour and streams.has_colours(sys.stderr) else label
 
 
 def _with_priority(render: Processor) -> Processor:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from holdfast.model.errors import RestoreFailed
+from holdfast.model.units import size
 
 # Made for what is large and outlives a reboot, where /tmp may be memory.
 LAST_RESORT = "/var/tmp"  # noqa: S108  # only ever a folder for nameless files
@@ -117,7 +118,7 @@ def _obstacle(folder: Path, size_bytes: int) -> str:
         return "is in memory"
     free = shutil.disk_usage(folder).free
     if free < size_bytes + SPARE_BYTES:
-        return f"has {free} bytes free of the {size_bytes + SPARE_BYTES} that it takes"
+        return f"has {size(free)} free of the {size(size_bytes + SPARE_BYTES)} that it takes"
     return ""
 
 

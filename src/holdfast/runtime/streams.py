@@ -13,10 +13,12 @@ import select
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TextIO
 
 from holdfast.model.errors import OutputLost
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+FALLBACK_COLUMNS = 80
 
 
 class Outlet(io.RawIOBase):
@@ -118,6 +120,43 @@ def reader_is_gone() -> bool:
     """Whether stdout was a pipe that nobody reads any more."""
     lost = _lost()
     return lost is not None and lost.errno == errno.EPIPE
+
+
+def printable(text: str) -> str:
+    """`text` with control characters spelled out: a table's name may hold an escape sequence."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def folded(text: str, stream: TextIO) -> str:
+    """`text` in lines that fit on the terminal, none of them ending within a word; elsewhere as it
+    is, so that it can be found by grep."""
+    if not stream.isatty():
+        return text
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        width = 0
+    return "\n".join(
+        piece
+        for line in text.split("\n")
+        for piece in wrapped(line, width or FALLBACK_COLUMNS) or [""]
+    )
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """What is copied, a name or an address, stays in one piece."""
+    from textwrap import wrap
+
+    return wrap(line, width, break_long_words=False, break_on_hyphens=False)
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Whether a person looks at it on a terminal that knows colours, and wants them."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+    return wanted and stream.isatty()
 
 
 def _lost() -> OSError | None:

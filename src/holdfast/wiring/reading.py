@@ -14,6 +14,7 @@ from holdfast.operations.append_only import Leftovers
 from holdfast.operations.copy.backups import CopyContext
 from holdfast.operations.verify.backup import BackupReader
 from holdfast.pipeline.encryption import Identities
+from holdfast.ports.host_state import VerificationLog
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Progress
 from holdfast.runtime.clock import now
@@ -66,11 +67,16 @@ def reader_of(
     name = store_name(settings, job, chosen=chosen)
     return BackupReader(
         repository=repository(repository_settings(settings, name)),
-        proofs=FileVerificationLog(settings.state_directory / "proofs" / f"{name}.sqlite"),
+        proofs=verification_log(settings, name),
         clock=now,
         progress=progress,
         identities=identities,
     )
+
+
+def verification_log(settings: Settings, name: str) -> VerificationLog:
+    """What this host has read back of the repository `name`, and restored from it."""
+    return FileVerificationLog(settings.state_directory / "proofs" / f"{name}.sqlite")
 
 
 def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> CopyContext:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from holdfast.model.errors import AccessDenied, BackupFailed
-from tests.fakes.source import FakeSource, table
+from tests.fakes.source import FakeSource, FakeTarget, table
 from tests.support.command_line import CommandLine, flip_bit
 
 
@@ -15,13 +15,48 @@ def test_a_backup_is_made_listed_shown_and_verified(cli: CommandLine) -> None:
     made = cli.holdfast("backup", "shop")
     assert (made.exit_code, "shop/" in made.stdout) == (0, True)
     listed = cli.holdfast("list", "shop")
-    assert listed.stdout.split() == made.stdout.split()
+    _, row = listed.stdout.splitlines()
+    assert row.split()[0] == made.stdout.splitlines()[1].split()[0]
+    assert re.search(r" shop +3 .* never +never$", row.rstrip())
     shown = cli.holdfast("show", "shop/latest")
     assert "public.orders" in shown.stdout
     assert "consistency  snapshot at " in shown.stdout
     verified = cli.holdfast("verify", "shop/latest")
     assert verified.exit_code == 0
     assert "all 2 parts are what was written" in verified.stdout
+
+
+def test_a_list_tells_what_was_verified_and_restored_here_and_when(cli: CommandLine) -> None:
+    cli.holdfast("backup", "shop")
+    cli.holdfast("verify", "shop/latest", "--level", "quick")
+    cli.holdfast("restore", "shop/latest", "--to", "fake://t", "--table", "public.items")
+    # A look at sizes proves no content, and one table is not the backup.
+    assert proof_in_list(cli) == ["never", "never"]
+    cli.holdfast("verify", "shop/latest")
+    assert proof_in_list(cli)[1:] == ["ago", "never"]
+    cli.target = FakeTarget()
+    cli.holdfast("restore", "shop/latest", "--to", "fake://t")
+    assert proof_in_list(cli)[1::2] == ["ago", "ago"]
+    flip_bit(cli.stored("orders.copy.zst"))
+    cli.holdfast("verify", "shop/latest")
+    assert proof_in_list(cli)[0] == "damaged"
+
+
+def proof_in_list(cli: CommandLine) -> list[str]:
+    """The words below VERIFIED and RESTORED."""
+    title, row = cli.holdfast("list").stdout.splitlines()
+    return row[title.index("VERIFIED") :].split()
+
+
+def test_whoever_cannot_read_the_memory_of_a_host_sees_the_list_all_the_same(
+    cli: CommandLine,
+) -> None:
+    cli.holdfast("backup", "shop")
+    cli.holdfast("verify", "shop/latest")
+    (memory,) = (cli.folder / "state/proofs").glob("*.sqlite")
+    memory.unlink()
+    memory.mkdir()
+    assert proof_in_list(cli) == ["unknown", "unknown"]
 
 
 def test_the_log_of_a_backup_is_json_lines_with_the_size_of_the_crew(cli: CommandLine) -> None:

@@ -9,6 +9,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.limits.budget import Budget
 from holdfast.model.backup import Manifest, PartPlan
 from holdfast.model.errors import RepositoryFull
+from holdfast.model.units import size
 from holdfast.operations.context import JobSpec
 from holdfast.ports.repository import Repository
 from holdfast.ports.source import Source, SourcePlan
@@ -88,8 +89,8 @@ def require_room(
     needed = int(estimated / _ratio(last_good(repository, job=job, database=database)))
     if needed > free:
         raise RepositoryFull(
-            f"cannot store a backup of database '{database}': about {_megabytes(needed)} are"
-            f" needed, {_megabytes(free)} are free",
+            f"cannot store a backup of database '{database}': about {size(needed)} are"
+            f" needed, {size(free)} are free",
             hint="free some room, prune old backups (holdfast prune), or use a larger store",
         )
 
@@ -104,7 +105,3 @@ def _ratio(manifest: Manifest | None) -> float:
     if manifest is None or not manifest.stored_bytes or not manifest.plain_bytes:
         return BEST_RATIO
     return max(1.0, manifest.plain_bytes / manifest.stored_bytes)
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB"

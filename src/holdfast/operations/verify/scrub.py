@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from holdfast.catalog.catalog import Catalog, Damaged
-from holdfast.model.backup import BadPart, Manifest
+from holdfast.model.backup import BadPart, Manifest, Summary
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.earlier import broken_chains
 from holdfast.operations.verify.backup import BackupReader, Piece, home_of, pieces_of
 from holdfast.operations.wal.list import missing_wal
-from holdfast.ports.host_state import Reread, VerificationLog
+from holdfast.ports.host_state import ReadBack, Reread, VerificationLog
 from holdfast.runtime.worker_pool import run_all
 
 
@@ -97,6 +97,38 @@ def proven_at(manifest: Manifest, proofs: VerificationLog) -> datetime | None:
     found = [known.get(place) for place in places]
     times = [each.at for each in found if each is not None and not each.problem]
     return min(times) if times and len(times) == len(found) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupProof:
+    """When this host last proved one backup; None for never. `is_bad` where it found damage."""
+
+    verified_at: datetime | None = None
+    is_bad: bool = False
+    restored_at: datetime | None = None
+
+
+def proofs_of(
+    summaries: Sequence[Summary],
+    job: str,
+    proofs: VerificationLog,
+    manifest_of: Callable[[str], Manifest],
+) -> dict[str, BackupProof]:
+    """By backup: verified is what was read back whole.
+
+    Which blobs a backup has only its manifest knows: it is read where all parts are verified.
+    """
+    known = proofs.read_back(job)
+    found: dict[str, BackupProof] = {}
+    for each in summaries:
+        read = known.get(each.backup_id, ReadBack())
+        verified_at = read.since if read.parts >= each.parts and not read.bad else None
+        if verified_at is not None and each.blobs:
+            verified_at = proven_at(manifest_of(each.backup_id), proofs)
+        found[each.backup_id] = BackupProof(
+            verified_at=verified_at, is_bad=bool(read.bad), restored_at=read.restored_at
+        )
+    return found
 
 
 Known = dict[tuple[str, str], Reread]

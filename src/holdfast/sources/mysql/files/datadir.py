@@ -19,6 +19,7 @@ from holdfast.model.errors import (
 )
 from holdfast.model.part_details import MysqlServerFiles
 from holdfast.model.restore import Restored, StoredParts
+from holdfast.model.units import size
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest, Target, Way
 from holdfast.runtime.cleanup import noted_on
@@ -70,8 +71,8 @@ class DatadirTarget(Target):
         try:
             if free < part.plain_bytes:
                 raise RestoreFailed(
-                    f"cannot restore into '{self.name}': {free} bytes are free, "
-                    f"{part.plain_bytes} are needed",
+                    f"cannot restore into '{self.name}': {size(free)} are free, "
+                    f"{size(part.plain_bytes)} are needed",
                     hint="name a directory on a larger file system",
                 )
             yield

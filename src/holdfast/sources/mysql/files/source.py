@@ -16,6 +16,7 @@ from holdfast.model.backup import Buffer, Consistency, PartKind, PartPlan, Relat
 from holdfast.model.errors import BackupFailed, GrantMissing, SnapshotLost, Unsupported
 from holdfast.model.part_details import MysqlServerFiles
 from holdfast.model.proof import NO_PROOF, MysqlCopyProof, Proof
+from holdfast.model.units import size
 from holdfast.ports.source import (
     Blobs,
     Finding,
@@ -95,7 +96,9 @@ class MysqlPhysicalSource(Source):
             Finding(subject="server", detail=f"{found.version.kind} {found.version.number}"),
             Finding(subject="login", detail=login),
             Finding(subject="grants", detail="all that copying its files needs"),
-            Finding(subject="files", detail=f"'{files.folder}' can be read, {files.size_bytes} B"),
+            Finding(
+                subject="files", detail=f"'{files.folder}' can be read, {size(files.size_bytes)}"
+            ),
             Finding(subject="tool", detail=f"{found.program.path} {found.program.version}"),
         ]
 

@@ -11,6 +11,7 @@ from holdfast.model import checksums
 from holdfast.model.backup import Consistency
 from holdfast.model.checksums import Chosen
 from holdfast.model.errors import SnapshotLost
+from holdfast.model.units import size
 from holdfast.ports.source import Blobs, Finding, Source, SourcePlan, TablePlan
 from holdfast.runtime.clock import now
 from holdfast.sources.mysql.rows import consistent_snapshot
@@ -238,11 +239,10 @@ def _planned(table: Table) -> TablePlan:
 
 
 def _packet(version: ServerVersion) -> Finding:
-    size = version.max_allowed_packet
-    small = size < SMALLEST_PACKET_BYTES
+    small = version.max_allowed_packet < SMALLEST_PACKET_BYTES
     return Finding(
         subject="max_allowed_packet",
-        detail=f"{size} bytes",
+        detail=size(version.max_allowed_packet),
         problem="long rows would travel in very many pieces" if small else "",
         hint="SET GLOBAL max_allowed_packet = 67108864" if small else "",
     )

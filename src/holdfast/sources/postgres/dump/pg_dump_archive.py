@@ -17,6 +17,7 @@ from holdfast.model.backup import Codec, Part, PartKind, PartPlan, Relation
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_details import PostgresDump
 from holdfast.model.stored_json import MANIFEST, parsed
+from holdfast.model.units import size
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.server import failures
@@ -66,9 +67,9 @@ class Compression:
 def format_for(found: Facts, *, plain_from_bytes: int) -> tuple[str, str]:
     """The format for a database of this size, and why."""
     if found.database_bytes < plain_from_bytes:
-        return CUSTOM, f"the database is below {plain_from_bytes} bytes"
+        return CUSTOM, f"the database is smaller than {size(plain_from_bytes)}"
     return PLAIN, (
-        f"the database has {plain_from_bytes} bytes or more: pg_dump would compress it on a"
+        f"the database has {size(plain_from_bytes)} or more: pg_dump would compress it on a"
         " single core"
     )
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from holdfast.model.backup import PartKind, PartPlan, Relation
 from holdfast.model.part_details import CopiedRows, PostgresSchema, TablePack
+from holdfast.model.units import size
 from holdfast.ports.source import TablePlan
 from holdfast.sources.packing import SMALL_TABLE_BYTES, known_by, packs
 from holdfast.sources.postgres.rows.long_values import Slice
@@ -81,8 +82,8 @@ def chunk_bytes(found: Facts, asked: int | None) -> tuple[int, str]:
     if asked is not None:
         return asked, "asked for"
     if found.database_bytes < BIG_DATABASE_BYTES:
-        return CHUNK_BYTES_OF_SMALL, "the database is below 5 GB"
-    return CHUNK_BYTES, "the database has 5 GB or more"
+        return CHUNK_BYTES_OF_SMALL, f"the database is smaller than {size(BIG_DATABASE_BYTES)}"
+    return CHUNK_BYTES, f"the database has {size(BIG_DATABASE_BYTES)} or more"
 
 
 def lay_out(found: Facts, listing: Listing, *, shape: Shape, transport: str) -> PartLayout:

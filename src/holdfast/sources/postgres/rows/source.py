@@ -11,6 +11,7 @@ import psycopg
 
 from holdfast.model.checksums import Policy
 from holdfast.model.errors import HoldfastError, SnapshotLost
+from holdfast.model.units import size
 from holdfast.ports.sessions import RUN_LABEL, HeldKind, Holder, Holding
 from holdfast.ports.source import Finding, Snapshot, TablePlan
 from holdfast.runtime import events
@@ -79,7 +80,7 @@ class PostgresSource(DatabaseSource):
             tables = part_plan.table_plans(found, listed, transport=way, shape=shape)
         return tables, (
             f"rows travel over {way.name}: {way.reason}",
-            f"tables are split above {shape.chunk_bytes} bytes: {shape.reason}",
+            f"tables are split above {size(shape.chunk_bytes)}: {shape.reason}",
             str(contents(connection, found, listed, policy=self.checksums)),
         )
 

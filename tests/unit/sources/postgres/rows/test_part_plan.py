@@ -205,7 +205,7 @@ def test_a_table_that_cannot_be_split_is_one_part(unsplittable: Table) -> None:
 def test_the_size_of_the_database_decides_the_size_of_a_part() -> None:
     assert part_plan.chunk_bytes(facts(database_bytes=10**9), None) == (
         256 * MIB,
-        "the database is below 5 GB",
+        "the database is smaller than 4.7 GiB",
     )
     assert part_plan.chunk_bytes(facts(database_bytes=5 * 10**9), None)[0] == 1024 * MIB
     assert part_plan.chunk_bytes(facts(), 7) == (7, "asked for")

@@ -1,63 +1,17 @@
-"""Sizes, ages and times as people read them."""
+"""How far the work is, for a person and for the journal."""
 
 from __future__ import annotations
 
 import io
 import json
 import sys
-from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from holdfast.cli.render import (
-    JOURNAL_SECONDS,
-    Meter,
-    Reading,
-    log_reading,
-    metered,
-    size,
-    span,
-    time_of,
-)
+from holdfast.cli.progress import JOURNAL_SECONDS, Meter, Reading, log_reading, watched
 from holdfast.runtime import events
 from holdfast.runtime.events import LogFormat, set_up
 from tests.support.waiting import until
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (None, "unknown"),
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.0 KiB"),
-        (5 * 1024**2 + 1, "5.0 MiB"),
-        (3 * 1024**4, "3.0 TiB"),
-        (5000 * 1024**4, "5000.0 TiB"),
-    ],
-)
-def test_sizes_have_a_fitting_unit(count: int | None, text: str) -> None:
-    assert size(count) == text
-
-
-@pytest.mark.parametrize(
-    ("length", "text"),
-    [
-        (timedelta(0), "0s"),
-        (timedelta(seconds=-5), "0s"),
-        (timedelta(seconds=59), "59s"),
-        (timedelta(minutes=12, seconds=30), "12m 30s"),
-        (timedelta(days=3, hours=4, minutes=5), "3d 4h"),
-        (timedelta(hours=1), "1h"),
-    ],
-)
-def test_spans_show_their_two_biggest_units(length: timedelta, text: str) -> None:
-    assert span(length) == text
-
-
-def test_times_are_shown_in_utc() -> None:
-    zone = timezone(timedelta(hours=2))
-    assert time_of(datetime(2026, 11, 20, 4, 0, tzinfo=zone)) == "2026-11-20 02:00:00Z"
 
 
 def test_a_meter_counts_and_knows_its_speed() -> None:
@@ -120,9 +74,9 @@ def test_an_event_has_a_line_of_its_own_while_a_bar_is_drawn(
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     set_up(LogFormat.CONSOLE, verbose=False)
-    with metered("backup shop") as meter:
+    with watched(meter := Meter(), "backup shop"):
         meter.begin(total_bytes=1000, parts=4)
-        until(lambda: "0/4 parts" in terminal.getvalue())
+        until(lambda: "0 of 4 parts" in terminal.getvalue())
         events.info("read_through_holder")
     said = terminal.getvalue()
     before = said[: said.index("read_through_holder")].rpartition("parts")[2]
@@ -139,7 +93,7 @@ def test_before_there_are_parts_nobody_is_told_of_none(
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    with metered("backup shop"):
+    with watched(Meter(), "backup shop"):
         until(lambda: "getting ready" in terminal.getvalue())
     assert "0/0" not in terminal.getvalue()
 

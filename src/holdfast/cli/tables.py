@@ -1,0 +1,202 @@
+"""Tables and facts for people: as wide as the terminal, and coloured where colour means something.
+
+rich is loaded when something is shown, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TextIO
+
+from holdfast.model.backup import Summary
+from holdfast.model.units import ago, size, span
+from holdfast.runtime.streams import has_colours, printable, wrapped
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+# Rich would fold everything at 80 columns where a stream is a pipe, and nobody could grep it.
+PIPE_COLUMNS = 200
+
+GAP = 2
+KEY_WIDTH = 13
+GOOD, BAD, WARN, DIM, HEAD = "green", "red", "yellow", "dim", "bold"
+
+
+@dataclass(frozen=True, slots=True)
+class Coloured:
+    """A cell whose colour says what its words say: nothing is told by colour alone."""
+
+    text: str
+    style: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Cell = str | Coloured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """`whole` is never folded: people copy it. Where the terminal is too narrow the column with
+    the highest `drop` goes first, and one with 0 stays."""
+
+    title: str
+    right: bool = False
+    whole: bool = False
+    drop: int = 0
+
+
+def words(title: str, *, drop: int = 0) -> Column:
+    return Column(title=title, drop=drop)
+
+
+def number(title: str, *, drop: int = 0) -> Column:
+    return Column(title=title, right=True, drop=drop)
+
+
+def key(title: str) -> Column:
+    """What people copy into the next command."""
+    return Column(title=title, whole=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells below the columns' titles."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+
+    def fitted(self, width: int) -> tuple[Table, list[str]]:
+        """Without the columns that `width` has no room for, and the titles of those."""
+        needs = [_width(each.title, [row[at] for row in self.rows]) for at, each in self._numbered]
+        kept = [at for at, _ in self._numbered]
+        while sum(needs[at] + GAP for at in kept) - GAP > width:
+            goes = max(kept, key=lambda at: self.columns[at].drop)
+            if not self.columns[goes].drop:
+                break
+            kept.remove(goes)
+        hidden = [each.title for at, each in self._numbered if at not in kept]
+        rows = [[row[at] for at in kept] for row in self.rows]
+        return Table([self.columns[at] for at in kept], rows), hidden
+
+    @property
+    def _numbered(self) -> list[tuple[int, Column]]:
+        return list(enumerate(self.columns))
+
+    def as_rich(self, width: int) -> RichTable:
+        from rich.table import Table as Rich
+        from rich.text import Text
+
+        # What is wider than the whole terminal must be folded all the same.
+        whole = sum(
+            _width(each.title, [row[at] for row in self.rows]) + GAP
+            for at, each in self._numbered
+            if each.whole
+        )
+        drawn = Rich(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style=HEAD)
+        for column in self.columns:
+            drawn.add_column(
+                column.title,
+                justify="right" if column.right else "left",
+                overflow="fold",
+                no_wrap=column.whole and whole <= width,
+            )
+        for row in self.rows:
+            drawn.add_row(*(Text(printable(str(each)), style=style_of(each)) for each in row))
+        return drawn
+
+
+def _width(title: str, cells: Sequence[Cell]) -> int:
+    from rich.cells import cell_len
+
+    lines = (line for each in cells for line in printable(str(each)).split("\n"))
+    return max([cell_len(title), *map(cell_len, lines)])
+
+
+def style_of(cell: Cell) -> str:
+    return cell.style if isinstance(cell, Coloured) else ""
+
+
+def facts_in(facts: Sequence[tuple[str, str]], width: int | None) -> list[str]:
+    """A line each, `key   value`; on a terminal a long value goes on below its beginning."""
+    lines: list[str] = []
+    for key, value in facts:
+        head = f"{key:{KEY_WIDTH}}"
+        text = printable(value)
+        pieces = [text]
+        if width is not None and KEY_WIDTH + len(text) > width:
+            pieces = wrapped(text, max(width - KEY_WIDTH, KEY_WIDTH))
+        lines += [f"{head if not at else ' ' * KEY_WIDTH}{each}" for at, each in enumerate(pieces)]
+    return lines
+
+
+def ratio(manifest: Summary) -> float:
+    """How many times smaller the stored bytes are; 1 where there is nothing to compare."""
+    return manifest.plain_bytes / manifest.stored_bytes if manifest.stored_bytes else 1.0
+
+
+BACKUP_COLUMNS = {
+    each.title: each
+    for each in (
+        key("BACKUP"),
+        words("DATABASE", drop=3),
+        number("ROWS", drop=7),
+        number("SIZE", drop=2),
+        number("STORED", drop=6),
+        number("RATIO", drop=5),
+        number("TOOK", drop=8),
+    )
+}
+"""What is told of each backup wherever several are shown, by title."""
+
+
+def backup_cells(manifest: Summary) -> dict[str, Cell]:
+    """By the titles of `BACKUP_COLUMNS`."""
+    return {
+        "BACKUP": manifest.backup_id,
+        "DATABASE": manifest.server.database,
+        "ROWS": str(manifest.rows),
+        "SIZE": size(manifest.plain_bytes),
+        "STORED": size(manifest.stored_bytes),
+        "RATIO": f"{ratio(manifest):.2f}",
+        "TOOK": span(timedelta(seconds=manifest.seconds)),
+    }
+
+
+def backup_table(manifests: Sequence[Summary]) -> Table:
+    """The backups that one run has made."""
+    rows = [list(backup_cells(each).values()) for each in manifests]
+    return Table(tuple(BACKUP_COLUMNS.values()), rows)
+
+
+def last_done(when: datetime | None, at: datetime) -> Cell:
+    """How long ago it was at the time `at`, and that it never was."""
+    return Coloured("never", WARN) if when is None else Coloured(ago(at - when), GOOD)
+
+
+def time_of(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def encryption_line(recipients: Sequence[str]) -> str:
+    return f"age, for {', '.join(recipients)}" if recipients else "none"
+
+
+def console_on(stream: TextIO) -> Console:
+    """Names come from databases: they are never read as markup, nor sent as they are."""
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        soft_wrap=True,
+        width=None if stream.isatty() else PIPE_COLUMNS,
+        color_system="auto" if has_colours(stream) else None,
+    )
