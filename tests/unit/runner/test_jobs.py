@@ -13,6 +13,7 @@ from tests.runner import steps
 from tests.runner.board import Board
 from tests.runner.jobs import Job, Run, run_all
 from tests.runner.steps import Outcome, Programs, Step, Stopped
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +77,7 @@ def test_a_run_that_is_stopped_ends_its_programs_and_still_cleans_up(
     )
 
     def stop() -> None:
-        while not began.exists():
-            pass
+        until(began.exists)
         programs.stop()
 
     stopping = threading.Thread(target=stop)
