@@ -38,7 +38,7 @@ class MemoryDaemon:
     def start(self) -> None:
         """A daemon, after whatever came before it."""
         self.catalogue = SessionStore(self.folder / "sessions.sqlite")
-        self.keeper = SessionManager(
+        self.manager = SessionManager(
             catalogue=self.catalogue,
             authority=self.authority,
             sessions_of=lambda _job: JobSessions(holder=self.holder, kind=HeldKind.BACKUP),
@@ -46,14 +46,14 @@ class MemoryDaemon:
             clock=self.clock,
             new_id=self._new_id,
         )
-        self.keeper.recover()
+        self.manager.recover()
 
     def begin(self, peer: Peer = ANNE, *, ttl_seconds: int = 3600, kind: str = "") -> str:
         request = Request(verb=Verb.BEGIN, job="shop", ttl_seconds=ttl_seconds, kind=kind)
-        return self.keeper.begin(request, peer).session_id
+        return self.manager.begin(request, peer).session_id
 
     def round(self) -> None:
-        for thread in self.keeper.round():
+        for thread in self.manager.round():
             thread.join()
 
     def told(self, session_id: str) -> tuple[str, str]:

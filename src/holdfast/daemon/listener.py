@@ -41,12 +41,12 @@ class Listener:
 
     def __init__(
         self,
-        keeper: SessionManager,
+        manager: SessionManager,
         authority: PeerAuthority,
         *,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        self._keeper = keeper
+        self._manager = manager
         self._authority = authority
         self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
@@ -157,19 +157,19 @@ class Listener:
         self, request: Request, peer: Peer
     ) -> tuple[dict[str, Any], Callable[[], object]]:
         """The answer, and what to undo where it cannot be delivered."""
-        keeper, session_id = self._keeper, request.session_id
+        manager, session_id = self._manager, request.session_id
         if request.verb is Verb.LIST:
-            found = keeper.listed(peer, all_states=request.all)
+            found = manager.listed(peer, all_states=request.all)
             return {"sessions": [to_document(each) for each in found]}, _nothing
         if request.verb is Verb.BEGIN:
-            record = keeper.begin(request, peer)
-            return _of(record), lambda: keeper.abort(record.session_id, peer)
+            record = manager.begin(request, peer)
+            return _of(record), lambda: manager.abort(record.session_id, peer)
         if request.verb is Verb.END:
-            return _of(keeper.end(session_id, peer, keep=request.keep)), _nothing
+            return _of(manager.end(session_id, peer, keep=request.keep)), _nothing
         if request.verb is Verb.ABORT:
-            return _of(keeper.abort(session_id, peer)), _nothing
+            return _of(manager.abort(session_id, peer)), _nothing
         act = "session_joined" if request.verb is Verb.JOIN else "session_renewed"
-        return _of(keeper.renew(session_id, peer, act=act)), _nothing
+        return _of(manager.renew(session_id, peer, act=act)), _nothing
 
 
 def _of(record: SessionRecord) -> dict[str, Any]:

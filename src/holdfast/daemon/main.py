@@ -13,7 +13,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -149,7 +149,7 @@ def _run(config: Path, round_seconds: float) -> None:
     )
     listening = inherited_socket(os.environ) or own_socket(sessions.socket, group=group)
     catalogue = SessionStore(settings.state_directory / CATALOGUE)
-    keeper = SessionManager(
+    manager = SessionManager(
         catalogue=catalogue,
         authority=authority,
         sessions_of=lambda job: _sessions_of(load(config), job),
@@ -157,11 +157,12 @@ def _run(config: Path, round_seconds: float) -> None:
         clock=clock.now,
         new_id=lambda: secrets.token_hex(16),
     )
-    keeper.recover()
+    manager.recover()
     supervisor = Systemd(os.environ)
     with listening:
-        _serve(Listener(keeper, authority), keeper, listening, supervisor, round_seconds)
-    keeper.stop()
+        listener = Listener(manager, authority)
+        _serve(listener, listening, supervisor, look=manager.round, round_seconds=round_seconds)
+    manager.stop()
     catalogue.close()
 
 
@@ -172,9 +173,10 @@ def _sessions_of(settings: Settings, job: str) -> JobSessions:
 
 def _serve(
     listener: Listener,
-    keeper: SessionManager,
     listening: socket.socket,
     supervisor: Systemd,
+    *,
+    look: Callable[[], object],
     round_seconds: float,
 ) -> None:
     """Everything slow happens in other threads, so a watchdog that hears nothing means a bug."""
@@ -194,7 +196,7 @@ def _serve(
             if listening in ready:
                 listener.accept(listening)
             if time.monotonic() >= next_round:
-                keeper.round()
+                look()
                 next_round = time.monotonic() + round_seconds
             supervisor.tell("WATCHDOG=1")
     supervisor.tell("STOPPING=1")

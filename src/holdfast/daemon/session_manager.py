@@ -87,7 +87,7 @@ class SessionManager:
             )
             with on_failure(holding.abort):
                 kept = HeldSession(
-                    self._described(request, peer, server, holding), holding, self._clock()
+                    self._described(request, peer, server, holding=holding), holding, self._clock()
                 )
                 self._catalogue.put(kept.record)
             with self._lock:
@@ -295,7 +295,7 @@ class SessionManager:
         return held
 
     def _described(
-        self, request: Request, peer: Peer, server: str, holding: Holding
+        self, request: Request, peer: Peer, server: str, *, holding: Holding
     ) -> SessionRecord:
         now = self._clock()
         record = SessionRecord(

@@ -43,7 +43,7 @@ class Rows(FakeSource):
                 with read(part) as stream:
                     subprocess.run(at_read, shell=True, check=True)
                     yield stream
-            snapshot.read = reading
+            type(snapshot).read = lambda _, part: reading(part)
             yield snapshot
 
 rows = [os.urandom(30000).hex() for _ in range(20)]

@@ -30,7 +30,7 @@ def served(cli: CommandLine, tmp_path: Path) -> Iterator[CommandLine]:
     cli.config.write_text(f"{cli.config.read_text()}sessions: {{socket: {path}}}\n")
     authority = PeerAuthority(own_uid=os.geteuid(), group=None, admin_group=None)
     catalogue = SessionStore(tmp_path / "sessions.sqlite")
-    keeper = SessionManager(
+    manager = SessionManager(
         catalogue=catalogue,
         authority=authority,
         sessions_of=lambda _job: JobSessions(holder=holder, kind=HeldKind.BACKUP),
@@ -38,7 +38,7 @@ def served(cli: CommandLine, tmp_path: Path) -> Iterator[CommandLine]:
         clock=clock.now,
         new_id=lambda: SESSION_ID,
     )
-    listener = Listener(keeper, authority)
+    listener = Listener(manager, authority)
     with own_socket(path, group=None) as listening:
         listening.settimeout(0.02)
 

@@ -53,7 +53,7 @@ def listening(
 ) -> Iterator[SessionClient]:
     """A daemon behind `path`."""
     listener = Listener(
-        daemon.keeper, authority or daemon.authority, patience_seconds=patience_seconds
+        daemon.manager, authority or daemon.authority, patience_seconds=patience_seconds
     )
     ends = threading.Event()
     with own_socket(path, group=None) as served:
@@ -257,7 +257,7 @@ def answers(client: SessionClient) -> bool:
 
 
 def test_one_user_cannot_take_the_places_of_others(daemon: MemoryDaemon) -> None:
-    listener = Listener(daemon.keeper, daemon.authority)
+    listener = Listener(daemon.manager, daemon.authority)
     greedy = [listener.admitted(BERT) for _ in range(MOST_AT_ONCE)]
     assert sum(greedy) == MOST_OF_ONE
     assert listener.admitted(ANNE)

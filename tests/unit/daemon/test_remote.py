@@ -29,10 +29,10 @@ class Patchy(SessionClient):
     silent: int
 
     def heartbeat(self, session_id: str) -> SessionRecord:
-        return self._answer(lambda: self.daemon.keeper.renew(session_id, ANNE, act="renewed"))
+        return self._answer(lambda: self.daemon.manager.renew(session_id, ANNE, act="renewed"))
 
     def end(self, session_id: str, *, keep: bool = False) -> SessionRecord:
-        return self._answer(lambda: self.daemon.keeper.end(session_id, ANNE, keep=keep))
+        return self._answer(lambda: self.daemon.manager.end(session_id, ANNE, keep=keep))
 
     def _answer(self, act: Callable[[], SessionRecord]) -> SessionRecord:
         if self.silent:

@@ -38,9 +38,9 @@ def quick_turns() -> Iterator[None]:
 
 def test_what_one_process_begins_another_joins_and_a_third_ends(daemon: MemoryDaemon) -> None:
     session_id = daemon.begin()
-    joined = daemon.keeper.renew(session_id, ANNE, act="session_joined")
+    joined = daemon.manager.renew(session_id, ANNE, act="session_joined")
     assert joined.begun.start_lsn == "0/3000028"
-    record = daemon.keeper.end(session_id, ANNE)
+    record = daemon.manager.end(session_id, ANNE)
     assert record.ended.backup_label.startswith("START WAL LOCATION")
     assert record.state == "ended"
     assert daemon.holder.open_sessions == 0
@@ -50,39 +50,39 @@ def test_whoever_did_not_hear_how_a_backup_ended_may_ask_again_and_nobody_else(
     daemon: MemoryDaemon,
 ) -> None:
     session_id = daemon.begin(ANNE)
-    ended = daemon.keeper.end(session_id, ANNE).ended
-    assert daemon.keeper.end(session_id, ANNE).ended == ended
+    ended = daemon.manager.end(session_id, ANNE).ended
+    assert daemon.manager.end(session_id, ANNE).ended == ended
     with pytest.raises(SessionRefused):
-        daemon.keeper.end(session_id, BERT)
-    daemon.keeper.stop()
+        daemon.manager.end(session_id, BERT)
+    daemon.manager.stop()
     daemon.start()
-    assert daemon.keeper.end(session_id, ANNE).ended == ended
+    assert daemon.manager.end(session_id, ANNE).ended == ended
 
 
 def test_an_end_that_keeps_the_session_holds_its_wal_until_it_is_let_go(
     daemon: MemoryDaemon,
 ) -> None:
     session_id = daemon.begin(ANNE)
-    assert daemon.keeper.end(session_id, ANNE, keep=True).state == "ended"
+    assert daemon.manager.end(session_id, ANNE, keep=True).state == "ended"
     daemon.round()
     assert (daemon.told(session_id)[0], daemon.holder.open_sessions) == ("ended", 1)
-    assert daemon.keeper.end(session_id, ANNE, keep=True).state == "ended"
+    assert daemon.manager.end(session_id, ANNE, keep=True).state == "ended"
     assert daemon.holder.open_sessions == 1
-    daemon.keeper.end(session_id, ANNE)
+    daemon.manager.end(session_id, ANNE)
     assert (daemon.told(session_id)[0], daemon.holder.open_sessions) == ("ended", 0)
 
 
 @pytest.mark.parametrize("how", ["abort", "lease", "stop"])
 def test_what_is_kept_beyond_its_end_goes_and_stays_ended(daemon: MemoryDaemon, how: str) -> None:
     session_id = daemon.begin(ANNE, ttl_seconds=60)
-    daemon.keeper.end(session_id, ANNE, keep=True)
+    daemon.manager.end(session_id, ANNE, keep=True)
     if how == "abort":
-        daemon.keeper.abort(session_id, ANNE)
+        daemon.manager.abort(session_id, ANNE)
     elif how == "lease":
         daemon.clock.advance(timedelta(seconds=60))
         daemon.round()
     else:
-        daemon.keeper.stop()
+        daemon.manager.stop()
     assert (daemon.told(session_id)[0], daemon.holder.open_sessions) == ("ended", 0)
 
 
@@ -95,18 +95,18 @@ def test_a_snapshot_can_be_held_for_a_job_that_would_want_a_backup(daemon: Memor
 def test_nobody_but_the_owner_and_admins_touches_a_session(daemon: MemoryDaemon) -> None:
     session_id = daemon.begin(ANNE)
     acts: list[Callable[[], object]] = [
-        lambda: daemon.keeper.end(session_id, BERT),
-        lambda: daemon.keeper.abort(session_id, BERT),
-        lambda: daemon.keeper.renew(session_id, BERT, act="session_joined"),
+        lambda: daemon.manager.end(session_id, BERT),
+        lambda: daemon.manager.abort(session_id, BERT),
+        lambda: daemon.manager.renew(session_id, BERT, act="session_joined"),
     ]
     for forbidden in acts:
         with pytest.raises(SessionRefused, match="belongs to user '5001'"):
             forbidden()
-    assert daemon.keeper.listed(BERT, all_states=True) == []
-    assert [each.session_id for each in daemon.keeper.listed(ADMIN, all_states=False)] == [
+    assert daemon.manager.listed(BERT, all_states=True) == []
+    assert [each.session_id for each in daemon.manager.listed(ADMIN, all_states=False)] == [
         session_id
     ]
-    assert daemon.keeper.abort(session_id, ADMIN).state == "aborted"
+    assert daemon.manager.abort(session_id, ADMIN).state == "aborted"
     assert daemon.holder.open_sessions == 0
 
 
@@ -121,14 +121,14 @@ def test_without_a_heartbeat_a_session_expires_and_leaves_the_server(daemon: Mem
     assert (state, reason.startswith("no heartbeat")) == ("expired", True)
     assert daemon.holder.open_sessions == 0
     with pytest.raises(SessionExpired, match="no heartbeat"):
-        daemon.keeper.end(session_id, ANNE)
+        daemon.manager.end(session_id, ANNE)
 
 
 def test_heartbeats_extend_a_lease_but_never_the_deadline(daemon: MemoryDaemon) -> None:
     session_id = daemon.begin(ttl_seconds=8 * 3600)
     for _ in range(3):
         daemon.clock.advance(timedelta(hours=7))
-        lease = daemon.keeper.renew(session_id, ANNE, act="session_renewed")
+        lease = daemon.manager.renew(session_id, ANNE, act="session_renewed")
     assert lease.lease_until == lease.deadline
     daemon.clock.advance(timedelta(hours=3))
     daemon.round()
@@ -157,7 +157,7 @@ def test_no_more_sessions_than_allowed_are_held_on_a_server(daemon: MemoryDaemon
     held = [daemon.begin() for _ in range(4)]
     with pytest.raises(SessionLimit, match="4 are held"):
         daemon.begin()
-    daemon.keeper.abort(held[0], ANNE)
+    daemon.manager.abort(held[0], ANNE)
     daemon.begin()
 
 
@@ -186,7 +186,7 @@ def test_a_look_finds_what_became_of_a_session(
     assert daemon.told(session_id) == (state, problem.message)
     assert daemon.holder.open_sessions == 0
     with pytest.raises(type(problem), match=problem.message):
-        daemon.keeper.renew(session_id, ANNE, act="session_joined")
+        daemon.manager.renew(session_id, ANNE, act="session_joined")
 
 
 def test_a_silent_server_means_lost_at_once_and_the_cause_once_it_answers(
@@ -196,10 +196,10 @@ def test_a_silent_server_means_lost_at_once_and_the_cause_once_it_answers(
     holding = daemon.holder.holdings[0]
     holding.problem = DatabaseUnreachable("cannot use the session on 'x': it does not answer")
     with pytest.raises(SessionLost, match="does not answer"):
-        daemon.keeper.end(session_id, ANNE)
+        daemon.manager.end(session_id, ANNE)
     assert daemon.told(session_id)[0] == "lost"
     with pytest.raises(SessionLost):
-        daemon.keeper.renew(session_id, ANNE, act="session_joined")
+        daemon.manager.renew(session_id, ANNE, act="session_joined")
     holding.problem = SessionCorrupt("cannot use the session on 'x': it was restarted")
     daemon.round()
     assert daemon.told(session_id) == ("corrupt", holding.problem.message)
@@ -214,45 +214,45 @@ def test_a_lost_session_that_comes_back_by_itself_is_still_lost(daemon: MemoryDa
     daemon.round()
     assert daemon.told(session_id)[0] == "lost"
     with pytest.raises(SessionLost):
-        daemon.keeper.end(session_id, ANNE)
+        daemon.manager.end(session_id, ANNE)
 
 
 def test_what_a_killed_daemon_held_is_lost_to_the_next_one(daemon: MemoryDaemon) -> None:
     session_id = daemon.begin()
     ended = daemon.begin()
-    daemon.keeper.end(ended, ANNE)
+    daemon.manager.end(ended, ANNE)
     daemon.start()
     state, reason = daemon.told(session_id)
     assert (state, "daemon" in reason) == ("lost", True)
     assert daemon.told(ended)[0] == "ended"
     with pytest.raises(SessionLost, match="daemon that held it ended"):
-        daemon.keeper.end(session_id, ANNE)
+        daemon.manager.end(session_id, ANNE)
 
 
 def test_a_daemon_that_is_stopped_ends_its_sessions_first(daemon: MemoryDaemon) -> None:
     session_id = daemon.begin()
-    daemon.keeper.stop()
+    daemon.manager.stop()
     assert daemon.holder.open_sessions == 0
     assert daemon.told(session_id) == ("lost", "the daemon was stopped")
 
 
 def test_ids_that_nobody_was_given_are_not_found(daemon: MemoryDaemon) -> None:
     with pytest.raises(SessionNotFound, match="nobody began it"):
-        daemon.keeper.end("f" * 32, ANNE)
+        daemon.manager.end("f" * 32, ANNE)
 
 
 def test_what_has_ended_cannot_be_joined_and_what_was_aborted_cannot_be_ended(
     daemon: MemoryDaemon,
 ) -> None:
     session_id = daemon.begin()
-    daemon.keeper.end(session_id, ANNE)
+    daemon.manager.end(session_id, ANNE)
     with pytest.raises(SessionNotFound, match="it is ended"):
-        daemon.keeper.renew(session_id, ANNE, act="session_joined")
+        daemon.manager.renew(session_id, ANNE, act="session_joined")
     other = daemon.begin()
-    daemon.keeper.abort(other, ANNE)
-    assert daemon.keeper.abort(other, ANNE).state == "aborted"
+    daemon.manager.abort(other, ANNE)
+    assert daemon.manager.abort(other, ANNE).state == "aborted"
     with pytest.raises(SessionNotFound, match="it is aborted"):
-        daemon.keeper.end(other, ANNE)
+        daemon.manager.end(other, ANNE)
 
 
 @pytest.mark.usefixtures("quick_turns")
@@ -262,7 +262,7 @@ def test_a_round_beside_the_end_of_a_session_does_not_call_it_lost(daemon: Memor
         rounds = [threading.Thread(target=daemon.round) for _ in range(3)]
         for each in rounds:
             each.start()
-        daemon.keeper.abort(session_id, ANNE)
+        daemon.manager.abort(session_id, ANNE)
         for each in rounds:
             each.join()
         assert daemon.told(session_id)[0] == "aborted"
@@ -270,7 +270,7 @@ def test_a_round_beside_the_end_of_a_session_does_not_call_it_lost(daemon: Memor
 
 def test_old_stories_are_forgotten_and_open_sessions_are_not(daemon: MemoryDaemon) -> None:
     ended, held = daemon.begin(), daemon.begin(ttl_seconds=1_000_000)
-    daemon.keeper.end(ended, ANNE)
+    daemon.manager.end(ended, ANNE)
     daemon.catalogue.forget(before=daemon.clock() + timedelta(days=31))
     assert daemon.catalogue.find(ended) is None
     assert daemon.catalogue.find(held) is not None
@@ -293,22 +293,22 @@ def test_what_is_held_for_its_wal_after_its_end_is_listed_until_it_is_let_go(
     daemon: MemoryDaemon,
 ) -> None:
     session_id = daemon.begin()
-    daemon.keeper.end(session_id, ANNE, keep=True)
-    assert [each.state for each in daemon.keeper.listed(ANNE, all_states=False)] == ["ended"]
-    daemon.keeper.abort(session_id, ANNE)
-    assert daemon.keeper.listed(ANNE, all_states=False) == []
+    daemon.manager.end(session_id, ANNE, keep=True)
+    assert [each.state for each in daemon.manager.listed(ANNE, all_states=False)] == ["ended"]
+    daemon.manager.abort(session_id, ANNE)
+    assert daemon.manager.listed(ANNE, all_states=False) == []
 
 
 def test_sessions_of_dead_runs_take_no_place_from_those_who_work_within_reason(
     daemon: MemoryDaemon,
 ) -> None:
     request = Request(verb=Verb.BEGIN, job="shop", ttl_seconds=7200, label=RUN_LABEL)
-    dead = [daemon.keeper.begin(request, ANNE).session_id for _ in range(3)]
-    living = daemon.keeper.begin(request, ANNE).session_id
+    dead = [daemon.manager.begin(request, ANNE).session_id for _ in range(3)]
+    living = daemon.manager.begin(request, ANNE).session_id
     with pytest.raises(SessionLimit):
         daemon.begin()
     daemon.clock.advance(timedelta(minutes=3))
-    daemon.keeper.renew(living, ANNE, act="session_renewed")
+    daemon.manager.renew(living, ANNE, act="session_renewed")
     for _ in range(3):
         daemon.begin()
     with pytest.raises(SessionLimit):
@@ -318,10 +318,10 @@ def test_sessions_of_dead_runs_take_no_place_from_those_who_work_within_reason(
     while True:
         daemon.clock.advance(timedelta(minutes=3))
         try:
-            daemon.keeper.begin(request, ANNE)
+            daemon.manager.begin(request, ANNE)
         except SessionLimit:
             break
-        for record in daemon.keeper.listed(ANNE, all_states=False):
+        for record in daemon.manager.listed(ANNE, all_states=False):
             if record.label != RUN_LABEL:
-                daemon.keeper.abort(record.session_id, ANNE)
+                daemon.manager.abort(record.session_id, ANNE)
     assert daemon.holder.open_sessions == 16

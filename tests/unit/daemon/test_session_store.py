@@ -38,12 +38,12 @@ def test_a_session_is_held_renewed_listed_and_ended_while_the_catalogue_is_locke
     session_id = daemon.begin()
     with locked(daemon):
         daemon.round()
-        assert daemon.keeper.renew(session_id, ANNE, act="session_renewed").is_open
-        listed = daemon.keeper.listed(ANNE, all_states=False)
+        assert daemon.manager.renew(session_id, ANNE, act="session_renewed").is_open
+        listed = daemon.manager.listed(ANNE, all_states=False)
         assert [each.session_id for each in listed] == [session_id]
-        assert daemon.keeper.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
+        assert daemon.manager.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
         # Whoever did not hear it may ask again.
-        assert daemon.keeper.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
+        assert daemon.manager.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
     daemon.round()
     other = catalogues.SessionStore(daemon.folder / "sessions.sqlite")
     found = other.find(session_id)
@@ -64,10 +64,10 @@ def test_a_daemon_that_starts_beside_the_lock_tells_later_what_was_lost(
 ) -> None:
     session_id = daemon.begin()
     with locked(daemon):
-        daemon.keeper.recover()
+        daemon.manager.recover()
     # Another daemon on the same file, which cannot read it at first.
-    daemon.keeper._kept.clear()
-    daemon.keeper._is_recovered = False
+    daemon.manager._kept.clear()
+    daemon.manager._is_recovered = False
     held = daemon.begin()
     daemon.round()
     assert daemon.told(session_id)[0] == "lost"
@@ -83,6 +83,6 @@ def test_a_list_of_all_that_ever_was_has_an_end(
     assert record is not None
     for number in range(20):
         daemon.catalogue.put(replace(record, session_id=f"{number:032x}"))
-    assert len(daemon.keeper.listed(ANNE, all_states=True)) == 5
+    assert len(daemon.manager.listed(ANNE, all_states=True)) == 5
     monkeypatch.setattr(catalogues, "MOST_LISTED_BYTES", 2000)
-    assert len(daemon.keeper.listed(ANNE, all_states=True)) < 5
+    assert len(daemon.manager.listed(ANNE, all_states=True)) < 5

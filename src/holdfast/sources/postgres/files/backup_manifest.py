@@ -39,7 +39,7 @@ def lines(
 ) -> Iterator[bytes]:
     """One file a line, and last the SHA-256 of every line before it."""
     seen = hashlib.sha256()
-    for line in _body(files, wal, server_version, system_identifier):
+    for line in _body(files, wal, server_version, system_identifier=system_identifier):
         content = f"{line}\n".encode()
         seen.update(content)
         yield content
@@ -47,7 +47,7 @@ def lines(
 
 
 def _body(
-    files: Iterable[ManifestFile], wal: WalRange, server_version: int, system_identifier: str
+    files: Iterable[ManifestFile], wal: WalRange, server_version: int, *, system_identifier: str
 ) -> Iterator[str]:
     version = 2 if server_version >= WITH_IDENTIFIER else 1
     yield f'{{ "PostgreSQL-Backup-Manifest-Version": {version},'

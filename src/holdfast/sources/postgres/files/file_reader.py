@@ -118,18 +118,18 @@ class Reader:
             whole = len(head) + size_bytes + padding_bytes(size_bytes)
             if whole > arena.size_bytes:
                 yield from self._emptied(arena)
-                crc = yield from self._streamed(descriptor, entry, head, size_bytes)
+                crc = yield from self._streamed(descriptor, entry, head, size_bytes=size_bytes)
             else:
                 yield from self._room_for(whole, arena)
                 arena.add(head)
-                crc = self._gathered(descriptor, entry, size_bytes, arena)
+                crc = self._gathered(descriptor, entry, size_bytes, into=arena)
         self.findings.add_file(
             entry.path,
             ReadFile(size_bytes=size_bytes, modified=modified, crc32c=crc),
         )
 
     def _streamed(
-        self, descriptor: int, entry: Entry, head: bytes, size_bytes: int
+        self, descriptor: int, entry: Entry, head: bytes, *, size_bytes: int
     ) -> Generator[Buffer, None, int]:
         crc, done = 0, 0
         yield head
@@ -147,19 +147,19 @@ class Reader:
         yield bytes(padding_bytes(size_bytes))
         return crc
 
-    def _gathered(self, descriptor: int, entry: Entry, size_bytes: int, arena: Arena) -> int:
+    def _gathered(self, descriptor: int, entry: Entry, size_bytes: int, *, into: Arena) -> int:
         """The same in one go, for files that fit."""
-        content, done = arena.take(size_bytes), 0
+        content, done = into.take(size_bytes), 0
         while done < size_bytes:
             read = self._read(descriptor, content[done:], entry)
             if not read:
                 break
             done += read
         content[done:] = bytes(size_bytes - done)
-        arena.add(bytes(padding_bytes(size_bytes)))
+        into.add(bytes(padding_bytes(size_bytes)))
         if self.checks_pages and entry.segment >= 0:
             whole = done // PAGE_BYTES * PAGE_BYTES
-            arena.gathered.append(Gathered(entry.path, entry.segment, content[:whole]))
+            into.gathered.append(Gathered(entry.path, entry.segment, content[:whole]))
         return crc32c(content)
 
     def _room_for(self, size_bytes: int, arena: Arena) -> Iterator[Buffer]:
@@ -248,7 +248,7 @@ class Reader:
             self.look()
             chunk = view[:size_bytes]
             if self.checks_pages and entry.segment >= 0:
-                self._check(descriptor, entry, chunk, offset)
+                self._check(descriptor, entry, chunk, offset=offset)
             yield chunk
             offset += size_bytes
 
@@ -258,7 +258,7 @@ class Reader:
         except OSError as error:
             raise unreadable(self.data / entry.path, error) from error
 
-    def _check(self, descriptor: int, entry: Entry, chunk: memoryview, offset: int) -> None:
+    def _check(self, descriptor: int, entry: Entry, chunk: memoryview, *, offset: int) -> None:
         whole = len(chunk) // PAGE_BYTES * PAGE_BYTES
         first = entry.segment * PAGES_PER_SEGMENT + offset // PAGE_BYTES
         found = list(suspects_among([(chunk[:whole], first)]))

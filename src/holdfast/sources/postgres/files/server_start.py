@@ -106,7 +106,9 @@ class ClusterStarter:
             server = launched(argv, self._data, self._log)
         except OSError as error:
             raise self._failed(f"its log '{self._log}': {os.strerror(error.errno or 0)}") from error
-        return self._waited(server, recovery, time.monotonic() + within.total_seconds(), tell)
+        return self._waited(
+            server, recovery, ends=time.monotonic() + within.total_seconds(), tell=tell
+        )
 
     def _argv(self, recovery: Recovery | None, tell: Callable[[str], None]) -> list[str]:
         """Its own words come last: they are not to be overruled."""
@@ -156,6 +158,7 @@ class ClusterStarter:
         self,
         server: Postmaster,
         recovery: Recovery | None,
+        *,
         ends: float,
         tell: Callable[[str], None],
     ) -> Reached:

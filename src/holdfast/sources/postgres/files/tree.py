@@ -138,7 +138,7 @@ class Tree:
                 if path not in EMPTIED:
                     yield from self._below(path, seen)
             elif item.is_file():
-                yield from _file(path, item, unlogged, seen)
+                yield from _file(path, item, unlogged, seen=seen)
             else:
                 _tell_odd(path, item, seen)
 
@@ -200,7 +200,7 @@ class Tree:
             yield from self._below(below, seen)
 
 
-def _file(path: str, item: os.DirEntry[str], unlogged: set[str], seen: Seen) -> Iterator[Entry]:
+def _file(path: str, item: os.DirEntry[str], unlogged: set[str], *, seen: Seen) -> Iterator[Entry]:
     relation = _RELATION.fullmatch(item.name) if unlogged else None
     if relation and relation[1] in unlogged and relation[2] != "init":
         return
