@@ -14,7 +14,7 @@ from holdfast.model.errors import (
     SessionNotFound,
     SnapshotLost,
 )
-from holdfast.ports.sessions import Ended, Holder, Holding
+from holdfast.ports.sessions import RUN_LABEL, Ended, HeldKind, Holder, Holding
 from holdfast.runtime.cleanup import afterwards, periodically
 
 # How soon a restarted server is noticed, and how often a lease is renewed.
@@ -57,10 +57,17 @@ class Keepalive:
             return self._is_done
 
 
-def joined(holder: Holder, session_id: str) -> Holding:
-    """What an earlier run began. Raises `SnapshotLost` where it is worth nothing any more."""
+def held_session(
+    holder: Holder, kind: HeldKind, *, rejoin: str, fast: bool = True, database: str = ""
+) -> Holding:
+    """The session of an earlier run where `rejoin` names one, else a new one for this run.
+
+    Raises `SnapshotLost` where the earlier one is worth nothing any more.
+    """
+    if not rejoin:
+        return holder.begin(kind, label=RUN_LABEL, fast=fast, database=database)
     try:
-        return holder.join(session_id)
+        return holder.join(rejoin)
     except (SessionLost, SessionExpired, SessionCorrupt, SessionNotFound) as error:
         raise SnapshotLost(error.message, hint=error.hint) from error
 

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.model.errors import HoldfastError, SessionExpired, SessionLost, SnapshotLost
 from holdfast.ports.sessions import HeldKind
-from holdfast.sources.keepalive import Keepalive, joined, let_go, of_this_process
+from holdfast.sources.keepalive import Keepalive, held_session, let_go, of_this_process
 from tests.fakes.holder import FakeHolder, FakeHolding
 from tests.support.waiting import until
 
@@ -42,7 +42,7 @@ def test_nobody_looks_at_what_has_ended() -> None:
 def test_what_cannot_be_joined_any_more_is_a_lost_snapshot() -> None:
     holder = FakeHolder()
     with pytest.raises(SnapshotLost, match="nobody began it"):
-        joined(holder, "0" * 32)
+        held_session(holder, HeldKind.SNAPSHOT, rejoin="0" * 32)
 
 
 @pytest.mark.parametrize(("session_id", "is_open"), [("", False), ("1f" * 16, True)])

@@ -20,21 +20,23 @@ from holdfast.sources.postgres.dump.pg_dump_archive import (
     Compression,
     DumpProcess,
 )
-from holdfast.sources.postgres.rows.part_plan import BIG_DATABASE_BYTES
 from holdfast.sources.postgres.server import (
     catalog_queries,
     database_properties,
     shared_snapshot,
 )
-from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
+from holdfast.sources.postgres.server.catalog_queries import (
+    BIG_DATABASE_BYTES,
+    Facts,
+    Table,
+    has_rows_to_take,
+)
 from holdfast.sources.postgres.server.database_source import (
     DatabaseSnapshot,
     DatabaseSource,
     Opening,
     not_taken,
 )
-from holdfast.sources.postgres.server.login import CANCEL_SECONDS
-from holdfast.sources.postgres.server.schema_dump import Texts
 from holdfast.sources.postgres.server.shared_snapshot import Exported
 
 
@@ -176,11 +178,7 @@ class ToolsSnapshot(DatabaseSnapshot):
 
     @contextmanager
     def _read_settings(self) -> Iterator[PartStream]:
-        held, found = self.opening.held, self.opening.found
-        with self.cancellation.registered(lambda: held.cancel_safe(timeout=CANCEL_SECONDS)):
-            yield Texts(
-                held,
-                database_properties.statements(held),
-                f"settings of database '{found.database}'",
-                user=found.login,
+        with self._cancelled(self.opening.held) as held:
+            yield self._texts(
+                held, database_properties.statements(held), self._of_database("settings")
             )

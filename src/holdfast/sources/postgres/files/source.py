@@ -17,12 +17,12 @@ from holdfast.model.part_details import LABEL_FILE, ClusterFile
 from holdfast.model.part_gaps import path_of
 from holdfast.model.wal import Position, segments_between
 from holdfast.model.wal_archive import Archiver
-from holdfast.ports.sessions import RUN_LABEL, Ended, HeldKind, Holder, Holding
+from holdfast.ports.sessions import Ended, HeldKind, Holder, Holding
 from holdfast.ports.source import Blobs, Finding, Snapshot, Source, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.events import reached
 from holdfast.runtime.files import make_folder, new_file, whole_file, write_all
-from holdfast.sources.keepalive import LOOK_SECONDS, joined, of_this_process
+from holdfast.sources.keepalive import LOOK_SECONDS, held_session, of_this_process
 from holdfast.sources.postgres.files import cluster, wal
 from holdfast.sources.postgres.files.cluster import ClusterFacts, require_all
 from holdfast.sources.postgres.files.file_reader import is_worth_compressing, unreadable
@@ -142,11 +142,7 @@ class PhysicalSource(Source):
         # What is wrong with it is told before the server begins anything.
         cluster.asked(self._login)
         reached("backup-beginning")
-        holding = (
-            joined(self._holder, rejoin)
-            if rejoin
-            else self._holder.begin(HeldKind.BACKUP, label=RUN_LABEL, fast=self._fast)
-        )
+        holding = held_session(self._holder, HeldKind.BACKUP, rejoin=rejoin, fast=self._fast)
         with of_this_process(holding), ExitStack() as unheard:
             if not rejoin:
                 unheard.enter_context(afterwards(holding.abort))

@@ -17,14 +17,18 @@ from holdfast.ports.source import TablePlan
 from holdfast.sources.packing import SMALL_TABLE_BYTES, known_by, packs
 from holdfast.sources.postgres.rows.long_values import Slice
 from holdfast.sources.postgres.rows.transport import Transport
-from holdfast.sources.postgres.server.catalog_queries import Facts, Table, has_rows_to_take
+from holdfast.sources.postgres.server.catalog_queries import (
+    BIG_DATABASE_BYTES,
+    Facts,
+    Table,
+    has_rows_to_take,
+)
 from holdfast.sources.postgres.server.sql_text import slug
 from holdfast.sources.postgres.server.table_part import BINARY, TEXT, External, Pages, TablePart
 
 GIB = 1 << 30
-# From here on a database is big: parts of a GiB each are enough to keep all workers busy, and
-# below it they would leave a single big table to a single worker.
-BIG_DATABASE_BYTES = 5 * 10**9
+# Parts of a GiB each are enough to keep all workers busy with a big database; in another they would
+# leave a single big table to a single worker.
 CHUNK_BYTES = GIB
 CHUNK_BYTES_OF_SMALL = GIB // 4
 # Long objects are read one by one; in parts of about this much, no worker is left alone with them.

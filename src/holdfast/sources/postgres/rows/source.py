@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 import psycopg
 
+from holdfast.model.backup import Buffer, PartKind, PartPlan, Relation
 from holdfast.model.checksums import Policy
 from holdfast.model.errors import HoldfastError, SnapshotLost
+from holdfast.model.proof import PostgresProof
 from holdfast.model.units import size
-from holdfast.ports.sessions import RUN_LABEL, HeldKind, Holder, Holding
-from holdfast.ports.source import Finding, Snapshot, TablePlan
+from holdfast.ports.sessions import HeldKind, Holder, Holding
+from holdfast.ports.source import Finding, PartStream, Snapshot, TablePlan
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import Cancellation, afterwards
-from holdfast.sources.keepalive import Keepalive, joined
+from holdfast.sources.keepalive import Keepalive, held_session, let_go
 from holdfast.sources.packing import SMALL_TABLE_BYTES
 from holdfast.sources.postgres.rows import long_values, part_plan, transport
-from holdfast.sources.postgres.rows.checksummed_rows import contents
-from holdfast.sources.postgres.rows.part_plan import Listing, Shape
-from holdfast.sources.postgres.rows.snapshot import PostgresSnapshot
-from holdfast.sources.postgres.rows.transport import Wanted
+from holdfast.sources.postgres.rows.checksummed_rows import (
+    Contents,
+    ContentSums,
+    CopyPack,
+    SummedRows,
+    contents,
+)
+from holdfast.sources.postgres.rows.copy_command import CopyCommand
+from holdfast.sources.postgres.rows.part_plan import Listing, PartLayout, Shape
+from holdfast.sources.postgres.rows.transport import CopyOut, Transport, Wanted
 from holdfast.sources.postgres.server import catalog_queries, database_properties, shared_snapshot
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
 from holdfast.sources.postgres.server.database_source import (
+    DatabaseSnapshot,
     DatabaseSource,
     Opening,
     not_taken,
@@ -35,6 +44,13 @@ from holdfast.sources.postgres.server.shared_snapshot import Exported, Sessions
 
 # A large object above this is kept once for all backups that hold it.
 LONG_OBJECT_BYTES = 1 << 20
+# What we write ourselves in a session inside the snapshot, as messages call it.
+_TEXTS = {
+    PartKind.SEQUENCES: "sequences",
+    PartKind.GRANTS: "settings",
+    PartKind.LARGE_OBJECTS: "large objects",
+    PartKind.BLOBS: "long values",
+}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -86,12 +102,12 @@ class PostgresSource(DatabaseSource):
 
     def _begun(self, opening: Opening) -> Snapshot:
         held, found, stack = opening.held, opening.found, opening.stack
-        with ExitStack() as unheard:
+        with ExitStack() as unclaimed:
             # Before the snapshot: a trial that fails would end its transaction.
             way = stack.enter_context(transport.chosen(self.transport, held))
             holding = stack.enter_context(self._held_elsewhere(opening.rejoin))
             if holding is not None and not opening.rejoin:
-                unheard.enter_context(afterwards(holding.abort))
+                unclaimed.enter_context(afterwards(holding.abort))
             cancellation = Cancellation()
             exported, schema = self._exported(opening, holding, cancellation)
             sessions = Sessions(held, snapshot=exported.name, seen=exported.seen)
@@ -112,8 +128,8 @@ class PostgresSource(DatabaseSource):
                 contents=contents(held, found, listing.tables, policy=self.checksums),
                 holding=holding,
             )
-            # From here on it is theirs who know of it to let it go.
-            unheard.pop_all()
+            # The caller now owns the snapshot and must release it.
+            unclaimed.pop_all()
         return snapshot
 
     @contextmanager
@@ -122,15 +138,10 @@ class PostgresSource(DatabaseSource):
         if self.elsewhere is None:
             yield None
             return
-        holding = (
-            joined(self.elsewhere, session_id)
-            if session_id
-            else self.elsewhere.begin(
-                HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True, database=self.database
-            )
+        holding = held_session(
+            self.elsewhere, HeldKind.SNAPSHOT, rejoin=session_id, database=self.database
         )
-        keepalive = Keepalive(holding, lost=_tell_loss)
-        with keepalive.at_work():
+        with Keepalive(holding, lost=_tell_loss).at_work():
             yield holding
 
     def _exported(
@@ -201,3 +212,126 @@ class PostgresSource(DatabaseSource):
 def _tell_loss(error: HoldfastError) -> None:
     """The workers have the snapshot in sessions of their own: only a resume needs the other."""
     events.warning("session_not_held_any_more", reason=error.message)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class PostgresSnapshot(DatabaseSnapshot):
+    """Made by `PostgresSource.open`, which ends its sessions; `holding` keeps it for later runs."""
+
+    sessions: Sessions
+    transport: Transport
+    schema: Schema
+    layout: PartLayout
+    sequences: Sequence[Relation]
+    contents: Contents
+    holding: Holding | None = None
+
+    def __post_init__(self) -> None:
+        self._summing = ContentSums(
+            self.contents.chosen,
+            self.contents.types,
+            user=self.opening.found.login,
+            aborted=self.cancellation.aborted,
+        )
+
+    def _with_evidence(self, proof: PostgresProof) -> PostgresProof:
+        count, seen = self.sessions.count, self.exported.seen
+        found = replace(
+            proof, sessions=f"{count} of {count} see {seen}", content=str(self.contents)
+        )
+        if self.holding is None:
+            return found
+        # What a later run rejoins it by is another name than the server's.
+        return replace(found, exported=self.exported.name, snapshot=self.holding.session_id)
+
+    @property
+    def parts(self) -> Sequence[PartPlan]:
+        return self.layout.parts
+
+    def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
+        if part.kind is PartKind.DATA:
+            return self._read_rows(part)
+        if part.kind is PartKind.LARGE_OBJECTS and part.name in self.layout.slices:
+            return self._read_slice(part)
+        if part.kind in _TEXTS:
+            return self._read_text(part)
+        if part.kind is PartKind.GLOBALS:
+            return self.globals_.read(self.cancellation)
+        return self.schema.read(part)
+
+    def let_go(self, *, finished: bool) -> None:
+        if self.holding is not None:
+            let_go(self.holding, finished=finished)
+
+    @contextmanager
+    def _read_rows(self, part: PartPlan) -> Iterator[PartStream]:
+        tables = self.layout.tables[part.name]
+        if part.relation is None:
+            relations = [table.relation for table in tables]
+            with self._lent(f"table '{relations[0]}'", relations) as session:
+                pack = CopyPack(
+                    session,
+                    tables,
+                    summing=self._summing,
+                    user=self.opening.found.login,
+                    aborted=self.cancellation.aborted,
+                )
+                with afterwards(pack.close):
+                    yield pack
+            return
+        table, subject = tables[0], f"table '{part.relation}'"
+        with (
+            self._lent(subject, [table.relation]) as session,
+            self._reading(session, table.copy_out, subject) as stream,
+        ):
+            yield SummedRows(session, stream, table=table, summing=self._summing)
+
+    @contextmanager
+    def _read_slice(self, part: PartPlan) -> Iterator[PartStream]:
+        copy_out = self.layout.slices[part.name].copy_out
+        subject = self._of_database("large objects")
+        with (
+            self._lent(subject) as session,
+            self._reading(session, copy_out, subject) as stream,
+        ):
+            yield stream
+
+    def _reading(
+        self, session: psycopg.Connection, copy_out: CopyOut, subject: str
+    ) -> AbstractContextManager[CopyCommand]:
+        return self.transport.reading(
+            session,
+            copy_out,
+            subject=subject,
+            user=self.opening.found.login,
+            aborted=self.cancellation.aborted,
+        )
+
+    @contextmanager
+    def _read_text(self, part: PartPlan) -> Iterator[PartStream]:
+        tables = [part.relation] if part.relation else []
+        subject = f"table '{part.relation}'" if tables else self._of_database(_TEXTS[part.kind])
+        with self._lent(subject, tables) as session:
+            yield self._texts(session, self._written(session, part), subject)
+
+    def _written(self, session: psycopg.Connection, part: PartPlan) -> Iterator[Buffer]:
+        if part.kind is PartKind.SEQUENCES:
+            return database_properties.sequence_statements(session, self.sequences)
+        if part.kind is PartKind.GRANTS:
+            return database_properties.statements(session)
+        if part.kind is PartKind.LARGE_OBJECTS:
+            return long_values.statements(session)
+        return self._keep_long_values(session, part)
+
+    def _keep_long_values(self, session: psycopg.Connection, part: PartPlan) -> Iterator[Buffer]:
+        if self.opening.blobs is None:
+            raise ValueError("a snapshot without a place for blobs has no parts of them")
+        if part.relation is None:
+            oids = self.layout.long_objects[part.name]
+            return long_values.of_large_objects(session, oids, self.opening.blobs)
+        return long_values.of_table(session, self.layout.with_blobs[part.name], self.opening.blobs)
+
+    @contextmanager
+    def _lent(self, subject: str, tables: Sequence[Relation] = ()) -> Iterator[psycopg.Connection]:
+        with self.sessions.lent(subject, tables) as session, self._cancelled(session):
+            yield session

@@ -109,6 +109,8 @@ FROM pg_database d WHERE d.datname = current_database()
 
 
 UTF8 = "UTF8"
+# From here on a database is big, and read in another way than a small one.
+BIG_DATABASE_BYTES = 5 * 10**9
 
 # Below this the question costs as much as the answer saves.
 SAMPLED_TABLE_BYTES = 16 << 20

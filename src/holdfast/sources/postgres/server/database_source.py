@@ -17,10 +17,18 @@ from typing import NamedTuple, Self
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from holdfast.model.backup import Consistency, Selection, Server
+from holdfast.model.backup import Buffer, Consistency, Selection, Server
 from holdfast.model.errors import DatabaseUnreachable
 from holdfast.model.proof import PostgresProof
-from holdfast.ports.source import Blobs, Finding, Snapshot, Source, SourcePlan, TablePlan
+from holdfast.ports.source import (
+    Blobs,
+    Finding,
+    PartStream,
+    Snapshot,
+    Source,
+    SourcePlan,
+    TablePlan,
+)
 from holdfast.runtime.cleanup import Cancellation, afterwards
 from holdfast.sources.postgres.server import (
     catalog_queries,
@@ -31,9 +39,14 @@ from holdfast.sources.postgres.server import (
 )
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
 from holdfast.sources.postgres.server.client_programs import Tool
-from holdfast.sources.postgres.server.login import LOCK_WAIT_SECONDS, MAINTENANCE, Login
+from holdfast.sources.postgres.server.login import (
+    CANCEL_SECONDS,
+    LOCK_WAIT_SECONDS,
+    MAINTENANCE,
+    Login,
+)
 from holdfast.sources.postgres.server.preflight import in_the_way, waits
-from holdfast.sources.postgres.server.schema_dump import Globals
+from holdfast.sources.postgres.server.schema_dump import Globals, Texts
 from holdfast.sources.postgres.server.shared_snapshot import Exported
 
 APPLICATION_NAME = "holdfast"
@@ -275,6 +288,21 @@ class DatabaseSnapshot(Snapshot):
 
     def abort(self) -> None:
         self.cancellation.abort()
+
+    @contextmanager
+    def _cancelled(self, session: psycopg.Connection) -> Iterator[psycopg.Connection]:
+        """`session`, whose query ends with the snapshot's reads."""
+        with self.cancellation.registered(lambda: session.cancel_safe(timeout=CANCEL_SECONDS)):
+            yield session
+
+    def _texts(
+        self, session: psycopg.Connection, chunks: Iterator[Buffer], subject: str
+    ) -> PartStream:
+        """A part that we write ourselves."""
+        return Texts(session, chunks, subject, user=self.opening.found.login)
+
+    def _of_database(self, what: str) -> str:
+        return f"{what} of database '{self.opening.found.database}'"
 
 
 def not_taken(
