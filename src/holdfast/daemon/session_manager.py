@@ -30,6 +30,7 @@ from holdfast.ports.run import Clock
 from holdfast.ports.sessions import HeldKind, HeldState, Holding
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
+from holdfast.runtime.worker_pool import is_started
 from holdfast.sessions.protocol import Request, SessionRecord
 
 # How long the story of an ended session is told.
@@ -152,15 +153,16 @@ class SessionManager:
         return sorted(held, key=lambda each: (each.begun.begun_at, each.session_id), reverse=True)
 
     def round(self) -> list[threading.Thread]:
-        """Look after every session, each in a thread of its own.
+        """Look after every session, each in a thread of its own, and no pool of workers.
 
-        A server that does not answer holds up nothing but its own session.
+        A server that does not answer holds up nothing but its own session; and nobody waits here
+        for all of them.
         """
         with self._lock:
             idle = [kept for kept in self._kept.values() if not kept.lock.locked()]
         threads = [threading.Thread(target=self._tend, args=[kept], daemon=True) for kept in idle]
         threads.append(threading.Thread(target=self._keep_books, daemon=True))
-        return [each for each in threads if _is_started(each)]
+        return [each for each in threads if is_started(each, otherwise="at the next round")]
 
     def _keep_books(self) -> None:
         """What the catalogue could not take before; its file may be locked by anybody."""
@@ -343,16 +345,6 @@ class SessionManager:
     def _kept_as(self, session_id: str) -> HeldSession | None:
         with self._lock:
             return self._kept.get(session_id)
-
-
-def _is_started(thread: threading.Thread) -> bool:
-    """A host that gives no more threads now may do so at the next round."""
-    try:
-        thread.start()
-    except RuntimeError as error:
-        events.warning("round_not_begun", problem=str(error))
-        return False
-    return True
 
 
 def _who(peer: Peer) -> str:

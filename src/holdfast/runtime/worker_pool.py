@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from holdfast.model.errors import Interrupted, TasksRefused
 from holdfast.runtime import events
+from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.kernel import is_refusal
 
 LOOK_SECONDS = 1.0
 # A refusal that comes this often with one slot left is nobody's passing load.
@@ -65,51 +68,92 @@ def nothing() -> None:
     """Work that ends soon by itself needs no cancelling."""
 
 
-def run_all(
-    items: Iterable[Item],
-    work: Callable[[Item], Result],
-    *,
-    workers: int,
-    abort: Callable[[], None] = nothing,
-    room: AdaptiveLimit | None = None,
-) -> list[Result]:
-    """`work` on every item, at most `workers` at a time; the results in the order of the items.
+class WorkerPool:
+    """At most `workers` threads at work on items, each of which pulls its next one itself.
 
     The first error is the one that is raised: no new item is begun, `abort` is called once so
     that work under way ends, and what that work then raises is its consequence, not the cause.
-    An interruption of the calling thread counts as an error. No work outlives this call.
-    With `room` fewer may work than there are threads, and an item for which the host refused a
-    task is tried again with half as many.
+    An interruption of the calling thread counts as an error. No work outlives a call.
+
+    Where the host refuses another thread, those that there are do the work. With `limit` fewer may
+    work than there are threads. An item for which the host refused a task is tried again with half
+    as many at work, `tries` times in all: once where it must not be begun twice.
     """
-    crew = _Crew(items, work, abort, room or AdaptiveLimit(workers))
-    threads = [
-        threading.Thread(target=crew.serve, name=f"slot-{number}")
-        for number in range(1, workers + 1)
-    ]
-    try:
-        _start(threads)
-        crew.wait()
-    except BaseException as error:  # noqa: BLE001 - raised again by `outcome`, after the work has ended
-        crew.fail(error)
-    crew.wait_in_any_case()
-    for thread in threads:
-        if thread.is_alive():
-            thread.join()
-    return crew.outcome()
 
+    def __init__(
+        self,
+        workers: int,
+        *,
+        abort: Callable[[], None] = nothing,
+        limit: AdaptiveLimit | None = None,
+        tries: int | None = None,
+    ) -> None:
+        self._workers = max(1, workers)
+        self._abort = abort
+        self._limit = limit
+        self._tries = tries
 
-def _start(threads: list[threading.Thread]) -> None:
-    """Where the host refuses another thread, those that we have do the work."""
-    for number, thread in enumerate(threads):
+    def map(self, items: Iterable[Item], work: Callable[[Item], Result]) -> list[Result]:
+        """`work` on every item; the results in the order of the items."""
+        results: dict[int, Result] = {}
+
+        def keep(task: tuple[int, Item]) -> None:
+            position, item = task
+            results[position] = work(item)
+
+        self.each(enumerate(items), keep)
+        return [results[position] for position in sorted(results)]
+
+    def each(self, items: Iterable[Item], work: Callable[[Item], object]) -> None:
+        """`work` on every item; nothing is gathered, however many there are."""
+        crew = _Crew(
+            items,
+            work,
+            abort=self._abort,
+            limit=self._limit or AdaptiveLimit(self._workers),
+            tries=MOST_TRIES if self._tries is None else self._tries,
+        )
+        threads = [
+            threading.Thread(target=crew.serve, name=f"slot-{number}")
+            for number in range(1, self._workers + 1)
+        ]
         try:
-            thread.start()
-        except RuntimeError:
+            _start(threads)
+            crew.wait()
+        except BaseException as error:  # noqa: BLE001 - raised again below, after the work has ended
+            crew.fail(error)
+        crew.wait_in_any_case()
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
+        crew.raise_cause()
+
+
+def is_started(thread: threading.Thread, *, otherwise: str) -> bool:
+    """Start `thread`; where the host refuses that `otherwise` says what becomes of its work."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if not is_refusal(error):
+            raise
+        events.warning("thread_refused", thread=thread.name, problem=str(error), then=otherwise)
+        return False
+    return True
+
+
+def _start(threads: Sequence[threading.Thread]) -> None:
+    """All, or as many as the host gives us; raises `TasksRefused` where that is none."""
+    for number, thread in enumerate(threads):
+        if not is_started(thread, otherwise=f"{number} workers of {len(threads)} do the work"):
             if number == 0:
-                raise
+                raise TasksRefused(
+                    "cannot begin: the kernel refused another process or thread",
+                    hint="raise TasksMax= of the service, or give the job fewer processes",
+                )
             return
 
 
-class _Crew(Generic[Item, Result]):
+class _Crew(Generic[Item]):
     """What the threads share; each pulls its next item itself, so nothing queues up.
 
     Waiting goes by what the threads are doing, not by joining them: a signal's error may leave
@@ -120,34 +164,32 @@ class _Crew(Generic[Item, Result]):
     def __init__(
         self,
         items: Iterable[Item],
-        work: Callable[[Item], Result],
+        work: Callable[[Item], object],
+        *,
         abort: Callable[[], None],
-        room: AdaptiveLimit,
+        limit: AdaptiveLimit,
+        tries: int,
     ) -> None:
-        self._items: Iterator[tuple[int, Item]] = iter(enumerate(items))
+        self._items: Iterator[_Task[Item]] = map(_Task, items)
         self._work = work
         self._abort = abort
-        self._room = room
-        self._again: deque[tuple[int, Item]] = deque()
-        self._tries: Counter[int] = Counter()
+        self._limit = limit
+        self._tries = tries
+        self._again: deque[_Task[Item]] = deque()
         self._changed = threading.Condition()
         self._no_more = False
         self._working = 0
-        self._results: dict[int, Result] = {}
         self._cause: BaseException | None = None
 
     def serve(self) -> None:
         while (task := self._begin()) is not None:
-            position, item = task
             try:
-                result = self._work(item)
+                self._work(task.item)
             except TasksRefused as error:
-                self._try_again(position, item, error)
-            except BaseException as error:  # noqa: BLE001 - raised again by `outcome` in the caller's thread
+                self._try_again(task, error)
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 self.fail(error)
-                self._end()
-            else:
-                self._results[position] = result
+            finally:
                 self._end()
 
     def wait(self) -> None:
@@ -173,34 +215,31 @@ class _Crew(Generic[Item, Result]):
             self._cause = error
             self._no_more = True
             self._changed.notify_all()
-        self._abort()
+        # What goes wrong while the others are ended comes second.
+        with noted_on(error):
+            self._abort()
 
-    def outcome(self) -> list[Result]:
+    def raise_cause(self) -> None:
         if isinstance(self._cause, KeyboardInterrupt):
             raise Interrupted("cannot go on: somebody pressed Ctrl-C") from self._cause
         if self._cause is not None:
             raise self._cause
-        return [self._results[position] for position in sorted(self._results)]
 
-    def _try_again(self, position: int, item: Item, error: TasksRefused) -> None:
-        self._room.halve()
-        with self._changed:
-            self._tries[position] += 1
-            is_last = self._tries[position] >= MOST_TRIES
-            if not is_last:
-                self._again.append((position, item))
-                # Alone there is nobody whose end could make room: give the host a moment.
-                self._changed.wait_for(
-                    lambda: self._cause is not None, timeout=self._tries[position]
-                )
-        if is_last:
+    def _try_again(self, task: _Task[Item], error: TasksRefused) -> None:
+        task.tries += 1
+        if task.tries >= self._tries:
             self.fail(error)
-        self._end()
+            return
+        self._limit.halve()
+        with self._changed:
+            self._again.append(task)
+            # Alone there is nobody whose end could make room: give the host a moment.
+            self._changed.wait_for(lambda: self._cause is not None, timeout=task.tries)
 
-    def _begin(self) -> tuple[int, Item] | None:
+    def _begin(self) -> _Task[Item] | None:
         try:
             # The kernel is asked outside the lock: nobody shall wait for that.
-            allowed = self._room.allowed(working=self._working)
+            allowed = self._limit.allowed(working=self._working)
             with self._changed:
                 self._changed.wait_for(lambda: self._no_more or self._working < allowed)
                 task = self._next()
@@ -209,12 +248,12 @@ class _Crew(Generic[Item, Result]):
                     self._changed.notify_all()
                 else:
                     self._working += 1
-        except Exception as error:  # noqa: BLE001 - the items may come from afar; raised again by `outcome`
+        except Exception as error:  # noqa: BLE001 - the items may come from afar; raised again in the caller
             self.fail(error)
             return None
         return task
 
-    def _next(self) -> tuple[int, Item] | None:
+    def _next(self) -> _Task[Item] | None:
         if self._cause is not None:
             return None
         if self._again:
@@ -225,3 +264,11 @@ class _Crew(Generic[Item, Result]):
         with self._changed:
             self._working -= 1
             self._changed.notify_all()
+
+
+@dataclass(slots=True)
+class _Task(Generic[Item]):
+    """One item, and how often the host has refused what it needs."""
+
+    item: Item
+    tries: int = 0

@@ -9,19 +9,13 @@ from collections.abc import Iterator
 from types import FrameType
 
 import pytest
+from structlog.testing import capture_logs
 
 from holdfast.model.errors import BackupFailed, Interrupted, SnapshotLost, TasksRefused
-from holdfast.runtime.worker_pool import AdaptiveLimit, run_all
+from holdfast.runtime.worker_pool import AdaptiveLimit, WorkerPool
+from tests.support.threads import refuse_threads, threads_named
 
 WAIT_SECONDS = 60.0
-
-
-def nothing() -> None:
-    """Work that needs no cancelling."""
-
-
-def slot_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("slot-")]
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -34,11 +28,11 @@ def test_results_come_in_the_order_of_the_items() -> None:
             second_done.set()
         return item * 10
 
-    assert run_all([1, 2, 3], work, workers=2, abort=nothing) == [10, 20, 30]
+    assert WorkerPool(2).map([1, 2, 3], work) == [10, 20, 30]
 
 
 def test_no_items_is_no_work() -> None:
-    assert run_all([], lambda item: item, workers=4, abort=nothing) == []
+    assert WorkerPool(4).map([], lambda item: item) == []
 
 
 def test_never_more_than_the_given_number_work_at_once() -> None:
@@ -54,7 +48,7 @@ def test_never_more_than_the_given_number_work_at_once() -> None:
         with lock:
             at_once -= 1
 
-    run_all(range(10), work, workers=2, abort=nothing)
+    WorkerPool(2).map(range(10), work)
     assert peak == 2
 
 
@@ -68,7 +62,7 @@ def test_items_are_taken_only_when_a_slot_is_free() -> None:
             assert len(taken) - len(finished) <= 3
             yield number
 
-    run_all(items(), finished.append, workers=3, abort=nothing)
+    WorkerPool(3).map(items(), finished.append)
     assert len(finished) == 100
 
 
@@ -84,8 +78,8 @@ def test_the_first_error_outranks_those_that_the_abort_induces() -> None:
         raise SnapshotLost("cannot read 'public.lines': the session is gone")
 
     with pytest.raises(BackupFailed, match=r"public\.orders"):
-        run_all(["consequence", "cause"], work, workers=2, abort=aborted.set)
-    assert slot_threads() == []
+        WorkerPool(2, abort=aborted.set).map(["consequence", "cause"], work)
+    assert threads_named("slot-") == []
 
 
 def test_after_an_error_no_new_item_is_begun_and_abort_is_called_once() -> None:
@@ -97,7 +91,7 @@ def test_after_an_error_no_new_item_is_begun_and_abort_is_called_once() -> None:
         raise BackupFailed(f"cannot back up '{item}'")
 
     with pytest.raises(BackupFailed):
-        run_all(range(100), work, workers=1, abort=lambda: aborts.append(True))
+        WorkerPool(1, abort=lambda: aborts.append(True)).map(range(100), work)
     assert begun == [0]
     assert aborts == [True]
 
@@ -109,7 +103,7 @@ def test_an_error_of_the_items_themselves_is_an_error_of_the_run() -> None:
 
     aborted = threading.Event()
     with pytest.raises(BackupFailed, match="cannot list"):
-        run_all(items(), lambda item: item, workers=2, abort=aborted.set)
+        WorkerPool(2, abort=aborted.set).map(items(), lambda item: item)
     assert aborted.is_set()
 
 
@@ -124,10 +118,10 @@ def test_ctrl_c_ends_the_work_and_is_an_interruption() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(Interrupted):
-            run_all([1, 2], work, workers=2, abort=aborted.set)
+            WorkerPool(2, abort=aborted.set).map([1, 2], work)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert slot_threads() == []
+    assert threads_named("slot-") == []
 
 
 def test_an_error_raised_by_a_signal_handler_is_the_cause() -> None:
@@ -144,10 +138,10 @@ def test_an_error_raised_by_a_signal_handler_is_the_cause() -> None:
     before = signal.signal(signal.SIGTERM, refuse)
     try:
         with pytest.raises(Interrupted, match="SIGTERM"):
-            run_all([1], work, workers=1, abort=aborted.set)
+            WorkerPool(1, abort=aborted.set).map([1], work)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert slot_threads() == []
+    assert threads_named("slot-") == []
 
 
 def test_an_item_that_was_refused_a_task_is_tried_again_with_half_as_many() -> None:
@@ -160,7 +154,7 @@ def test_an_item_that_was_refused_a_task_is_tried_again_with_half_as_many() -> N
             raise TasksRefused("cannot start 'gzip': the kernel refused another process or thread")
         return item * 10
 
-    assert run_all(range(5), work, workers=4, abort=nothing, room=room) == [0, 10, 20, 30, 40]
+    assert WorkerPool(4, limit=room).map(range(5), work) == [0, 10, 20, 30, 40]
     assert room.allowed(working=0) == 2
 
 
@@ -173,8 +167,53 @@ def test_a_host_that_refuses_everything_is_believed_in_the_end(
         raise TasksRefused(f"cannot start 'gzip' for {item}")
 
     with pytest.raises(TasksRefused, match="cannot start 'gzip' for 1"):
-        run_all([1], work, workers=2, abort=nothing)
-    assert slot_threads() == []
+        WorkerPool(2).map([1], work)
+    assert threads_named("slot-") == []
+
+
+def test_where_the_host_gives_few_threads_these_do_all_the_work_and_it_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refuse_threads(monkeypatch, "slot-[3-5]")
+    with capture_logs() as logs:
+        assert WorkerPool(5).map(range(20), lambda item: item * 10) == list(range(0, 200, 10))
+    told = [each["then"] for each in logs if each["event"] == "thread_refused"]
+    assert told == ["2 workers of 5 do the work"]
+    assert threads_named("slot-") == []
+
+
+def test_where_the_host_gives_no_thread_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_threads(monkeypatch, "slot-.")
+    begun: list[int] = []
+    with pytest.raises(TasksRefused, match="cannot begin: the kernel refused") as caught:
+        WorkerPool(3).each(range(5), begun.append)
+    assert "TasksMax=" in caught.value.hint
+    assert begun == []
+
+
+def test_what_must_not_be_begun_twice_is_not_tried_again() -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        raise TasksRefused("cannot start 'psql': the kernel refused another process or thread")
+
+    with pytest.raises(TasksRefused, match="psql"):
+        WorkerPool(1, tries=1).each(range(3), work)
+    assert begun == [0]
+
+
+def test_an_abort_that_fails_is_a_note_and_leaves_nobody_waiting() -> None:
+    def abort() -> None:
+        raise BackupFailed("cannot end the client")
+
+    def work(item: int) -> None:
+        raise SnapshotLost(f"cannot read {item}")
+
+    with pytest.raises(SnapshotLost, match="cannot read 0") as caught:
+        WorkerPool(1, abort=abort).each(range(3), work)
+    assert caught.value.__notes__ == ["cleaning up after it failed as well: cannot end the client"]
+    assert threads_named("slot-") == []
 
 
 def test_no_more_work_at_once_than_the_host_has_room_for_now() -> None:
@@ -190,7 +229,7 @@ def test_no_more_work_at_once_than_the_host_has_room_for_now() -> None:
             at_once -= 1
 
     room = AdaptiveLimit(6, look=lambda _working, _threads: 1)
-    run_all(range(30), work, workers=6, abort=nothing, room=room)
+    WorkerPool(6, limit=room).map(range(30), work)
     assert peak == 1
 
 

@@ -33,7 +33,7 @@ from holdfast.ports.run import Hold
 from holdfast.ports.source import Snapshot, Source
 from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.events import reached
-from holdfast.runtime.worker_pool import run_all
+from holdfast.runtime.worker_pool import WorkerPool
 
 
 def back_up(
@@ -288,12 +288,9 @@ def _store_parts(
         snapshot.abort()
 
     def store(each: Sequence[PartPlan]) -> list[Part]:
-        return run_all(
-            each,
-            lambda part: _stored(taking, part, snapshot=snapshot, reusable=reusable),
-            workers=workers,
-            abort=end,
-            room=context.host.limit_workers(workers),
+        pool = WorkerPool(workers, abort=end, limit=context.host.limit_workers(workers))
+        return pool.map(
+            each, lambda part: _stored(taking, part, snapshot=snapshot, reusable=reusable)
         )
 
     with taking.watch.over(end):

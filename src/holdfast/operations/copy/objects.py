@@ -19,7 +19,7 @@ from holdfast.model.errors import (
 from holdfast.ports.repository import Content, Repository
 from holdfast.ports.run import Progress
 from holdfast.runtime.events import reached
-from holdfast.runtime.worker_pool import run_all
+from holdfast.runtime.worker_pool import WorkerPool
 
 # What is longer fills the wire alone: two of them at once would only need more memory.
 SMALL_BYTES = 5 << 20
@@ -65,30 +65,24 @@ def upload(
     holds none of them, so that nobody needs to look. The first error ends all of it. Raises
     `VerifyFailed` where the source holds other bytes than the item says.
     """
-    crew = _Crew(walk(), source, target, is_fresh=is_fresh, progress=progress)
-    run_all(range(at_once), lambda _: crew.serve(), workers=at_once, abort=crew.end)
+    copying = _Copying(source, target, is_fresh=is_fresh, progress=progress)
+    small = (item for item in walk() if item.size_bytes < SMALL_BYTES)
+    WorkerPool(at_once, abort=copying.end).each(small, copying.bring)
     long = (item for item in walk() if item.size_bytes >= SMALL_BYTES)
     # In a thread as well: this one must hear of Ctrl-C while a long object is on its way.
-    run_all(long, crew.bring, workers=1, abort=crew.end)
-    return crew.tally
+    WorkerPool(1, abort=copying.end).each(long, copying.bring)
+    return copying.tally
 
 
 _DAMAGED_HINT = "this backup is damaged: holdfast verify tells all that is wrong with it"
 
 
-class _Crew:
-    """Threads that share one walk, each taking the next item when it is free."""
+class _Copying:
+    """Brings items from one repository to the other, and counts; called by several workers."""
 
     def __init__(
-        self,
-        items: Iterable[CopyItem],
-        source: Repository,
-        target: Repository,
-        *,
-        is_fresh: bool,
-        progress: Progress,
+        self, source: Repository, target: Repository, *, is_fresh: bool, progress: Progress
     ) -> None:
-        self._small = (item for item in items if item.size_bytes < SMALL_BYTES)
         self._source = source
         self._target = target
         self._is_fresh = is_fresh
@@ -99,10 +93,6 @@ class _Crew:
 
     def end(self) -> None:
         self._ended = True
-
-    def serve(self) -> None:
-        while (item := self._next()) is not None:
-            self.bring(item)
 
     def bring(self, item: CopyItem) -> None:
         """Put the item where it is missing, and in the place of what is not it."""
@@ -118,10 +108,6 @@ class _Crew:
                 self._target.put(item.key, content)
         self._count(item, sent=1, sent_bytes=item.size_bytes)
         reached("copy-object-stored")
-
-    def _next(self) -> CopyItem | None:
-        with self._lock:
-            return None if self._ended else next(self._small, None)
 
     def _content(self, item: CopyItem) -> Content:
         learn = item.learn or partial(_fingerprint, self._source, item.key)

@@ -188,6 +188,12 @@ class _Put:
         self.unforeseen: BaseException | None = None
         self._queue: Queue[bytes | _SourceBroke | None] = Queue(CHUNKS_BEHIND)
         self._thread = threading.Thread(target=self._run, args=(key,), name=f"put-{name}")
+
+    def begin(self) -> None:
+        """Not in a pool of workers: all puts of one part are at work at once, or none is.
+
+        Raises `RuntimeError` where the kernel refuses the thread.
+        """
         self._thread.start()
 
     def give(self, chunk: bytes | _SourceBroke | None) -> None:
@@ -202,7 +208,8 @@ class _Put:
         return self.error is not None or self.unforeseen is not None
 
     def join(self) -> None:
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self, key: str) -> None:
         try:
@@ -236,6 +243,8 @@ def _feed(chunks: Iterable[Buffer], puts: list[_Put]) -> None:
             put.join()
 
     with afterwards(end):
+        for put in puts:
+            put.begin()
         for chunk in chunks:
             # The buffer may be used again as soon as the next one is asked for.
             copied = bytes(chunk)

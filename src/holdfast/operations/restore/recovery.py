@@ -32,7 +32,7 @@ from holdfast.ports.repository import Repository
 from holdfast.ports.run import Clock
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.tablespaces import in_use, is_in_use, segment_at
-from holdfast.runtime.worker_pool import run_all
+from holdfast.runtime.worker_pool import WorkerPool
 
 AT_ONCE = 8
 # Who archives may have another clock than the server whose times are in the WAL.
@@ -239,7 +239,7 @@ class WayAhead:
             if stretch.timeline in self.wal.timelines
             and number in self.wal.timelines[stretch.timeline].segments
         ]
-        return [each for each in run_all(names, find, workers=AT_ONCE) if each is not None]
+        return [each for each in WorkerPool(AT_ONCE).map(names, find) if each is not None]
 
     def _made_by(self, file: ArchivedFile) -> Sequence[TablespaceMade]:
         """As was written down when it was archived, else as it says itself.

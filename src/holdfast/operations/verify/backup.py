@@ -29,7 +29,7 @@ from holdfast.ports.host_state import Reread, VerificationLog
 from holdfast.ports.repository import Repository, Stored
 from holdfast.ports.run import Clock, Progress
 from holdfast.runtime import events
-from holdfast.runtime.worker_pool import run_all
+from holdfast.runtime.worker_pool import WorkerPool
 
 Level = Literal["quick", "full"]
 Piece = Part | Blob
@@ -162,11 +162,7 @@ def verify(
     pieces = pieces_of(manifest)
     total_bytes = sum(reader.bytes_of(manifest, piece) for piece in pieces)
     reader.progress.begin(total_bytes=total_bytes, parts=len(pieces))
-    problems = run_all(
-        pieces,
-        lambda piece: reader.problem(manifest, piece),
-        workers=workers,
-    )
+    problems = WorkerPool(workers).map(pieces, lambda piece: reader.problem(manifest, piece))
     return VerifyReport(
         manifest=manifest,
         parts=len(pieces),

@@ -15,7 +15,7 @@ from holdfast.operations.backup.earlier import broken_chains
 from holdfast.operations.verify.backup import BackupReader, Piece, home_of, pieces_of
 from holdfast.operations.wal.list import missing_wal
 from holdfast.ports.host_state import ReadBack, Reread, VerificationLog
-from holdfast.runtime.worker_pool import run_all
+from holdfast.runtime.worker_pool import WorkerPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +71,8 @@ def reread(
             read.append(due)
             yield due
 
-    problems = run_all(
-        in_time(),
-        lambda due: (due[0].backup_id, reader.problem(*due)),
-        workers=workers,
+    problems = WorkerPool(workers).map(
+        in_time(), lambda due: (due[0].backup_id, reader.problem(*due))
     )
     bad += [(backup_id, problem) for backup_id, problem in problems if problem is not None]
     remaining = queue[len(read) :]

@@ -31,7 +31,7 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder, whole_file, write_all
 from holdfast.runtime.tablespaces import NewTablespaces
-from holdfast.runtime.worker_pool import run_all
+from holdfast.runtime.worker_pool import WorkerPool
 
 UNFINISHED = ".unfinished"
 SPOOL_DIGITS = 16
@@ -86,31 +86,29 @@ def get(context: ArchiveContext, wanted: Getting) -> bool:
         return False
     if not _is_spooled(wanted, file):
         later = _later(file, name, wanted.at_once - 1)
-        run_all(
-            [file.name, *later],
-            lambda each: _bring(context, wanted, file, each),
-            workers=max(1, wanted.at_once),
+        WorkerPool(wanted.at_once).each(
+            [file.name, *later], lambda each: _bring(context, wanted, file, name=each)
         )
     if name.kind is WalKind.SEGMENT:
-        _admit(context, wanted, file, name)
+        _admit(context, wanted, file, name=name)
         _forget_older(wanted)
     return True
 
 
-def _admit(context: ArchiveContext, wanted: Getting, file: ArchivedFile, name: WalName) -> None:
+def _admit(context: ArchiveContext, wanted: Getting, file: ArchivedFile, *, name: WalName) -> None:
     """Only what is safe to be replayed stays at the destination."""
     spaces = wanted.spaces
     if spaces is None:
         return
     with on_failure(wanted.destination.unlink):
         for oid in spaces.admit(
-            wanted.destination, lambda: _beginning_after(context, wanted, file, name)
+            wanted.destination, lambda: _beginning_after(context, wanted, file, name=name)
         ):
             spaces.make(oid)
 
 
 def _beginning_after(
-    context: ArchiveContext, wanted: Getting, file: ArchivedFile, name: WalName
+    context: ArchiveContext, wanted: Getting, file: ArchivedFile, *, name: WalName
 ) -> bytes:
     """Of the next segment, proven; nothing where it is not archived yet: then it is not replayed
     either."""
@@ -137,16 +135,16 @@ def _found(context: ArchiveContext, cluster: str, name: str) -> ArchivedFile | N
         return None
 
 
-def _bring(context: ArchiveContext, wanted: Getting, asked: ArchivedFile, name: str) -> None:
+def _bring(context: ArchiveContext, wanted: Getting, asked: ArchivedFile, *, name: str) -> None:
     if name == asked.name:
-        _write(context, asked, wanted.destination, wanted.identities)
+        _write(context, asked, wanted.destination, identities=wanted.identities)
         return
     # What is fetched early is a favour: whoever asks for it in earnest hears of what is wrong.
     try:
         file = _found(context, wanted.cluster, name)
         if file is not None and not _spooled(wanted, file).exists():
             make_folder(wanted.own_spool, above=PRIVATE_FOLDER)
-            _write(context, file, _spooled(wanted, file), wanted.identities)
+            _write(context, file, _spooled(wanted, file), identities=wanted.identities)
     except (Interrupted, TasksRefused):
         raise
     except (HoldfastError, OSError) as error:
@@ -154,7 +152,7 @@ def _bring(context: ArchiveContext, wanted: Getting, asked: ArchivedFile, name: 
 
 
 def _write(
-    context: ArchiveContext, file: ArchivedFile, path: Path, identities: Identities | None
+    context: ArchiveContext, file: ArchivedFile, path: Path, *, identities: Identities | None
 ) -> None:
     """`path` is there with all of the file, or as it was."""
     unfinished = path.with_name(path.name + UNFINISHED)

@@ -46,7 +46,7 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.events import reached
 from holdfast.runtime.tablespaces import segment_at
-from holdfast.runtime.worker_pool import run_all
+from holdfast.runtime.worker_pool import WorkerPool
 
 TWO_SERVERS = (
     "two servers archive under one job, or a copy of this one does: give each a job of its own, and"
@@ -98,7 +98,7 @@ def push(
     file = _asked_for(context, path, cluster, is_finished=is_finished)
     asked, later = [*history_beside(file), file], ready_after(file, at_once - 1)
     files, done = [*asked, *later], list[WalFile]()
-    kept = run_all(files, lambda each: _kept(context, each, identities), workers=at_once)
+    kept = WorkerPool(at_once).map(files, lambda each: _kept(context, each, identities))
     is_new = False
 
     def discard_rest() -> None:
@@ -156,7 +156,7 @@ def _kept(
     kept: list[_Kept] = []
     try:
         for repository in context.repositories:
-            put = partial(_put, context, repository, file, identities)
+            put = partial(_put, context, repository, file, identities=identities)
             kept.append(trying(put, on=RepositoryUnreachable, what=what))
     except (Interrupted, TasksRefused):
         raise
@@ -175,7 +175,11 @@ def _discard(kept: Sequence[list[_Kept] | HoldfastError]) -> None:
 
 
 def _put(
-    context: ArchiveContext, repository: Repository, file: WalFile, identities: Identities | None
+    context: ArchiveContext,
+    repository: Repository,
+    file: WalFile,
+    *,
+    identities: Identities | None,
 ) -> _Kept:
     job, archive = context.job, WalArchive(repository, context.job.name)
     try:
@@ -185,7 +189,7 @@ def _put(
     if known is not None:
         if known.part.plain_sha256 == file.sha256():
             return _Kept(repository=repository)
-        make_way(repository, known, file, identities)
+        make_way(repository, known, file, identities=identities)
     began = time.monotonic()
     suffix = stored_suffix(job.form.codec, job.form.encryption)
     key = archive.content_key(
@@ -220,12 +224,12 @@ def _recorded(context: ArchiveContext, file: WalFile, kept: list[_Kept] | Holdfa
     """Whether the file was new to any of the repositories."""
     if isinstance(kept, HoldfastError):
         raise kept
-    new = [_record(context, file, each.repository, each.part) for each in kept if each.part]
+    new = [_record(context, file, each.part, at=each.repository) for each in kept if each.part]
     return any(new)
 
 
-def _record(context: ArchiveContext, file: WalFile, repository: Repository, part: Part) -> bool:
-    archive = WalArchive(repository, context.job.name)
+def _record(context: ArchiveContext, file: WalFile, part: Part, *, at: Repository) -> bool:
+    archive = WalArchive(at, context.job.name)
     record = ArchivedFile(
         job=context.job.name,
         cluster=file.cluster,
@@ -243,7 +247,7 @@ def _record(context: ArchiveContext, file: WalFile, repository: Repository, part
         known = archive.find(file.cluster, file.name.text)
         if known.part.key != part.key:
             # Somebody was quicker. What we have put has a name of its own, and nobody knows it.
-            repository.delete(part.key)
+            at.delete(part.key)
             require_same(known, part.plain_sha256)
             return False
     reached("wal-archived")
@@ -261,7 +265,7 @@ def require_same(known: ArchivedFile, digest: str, *, hint: str = TWO_SERVERS) -
 
 
 def make_way(
-    repository: Repository, known: ArchivedFile, file: WalFile, identities: Identities | None
+    repository: Repository, known: ArchivedFile, file: WalFile, *, identities: Identities | None
 ) -> None:
     """Take `known` out of the archive, which was put there before its server had finished it.
 
@@ -269,7 +273,7 @@ def make_way(
     Raises `WalConflict` where it is not.
     """
     is_segment = file.name.kind is WalKind.SEGMENT
-    if not is_segment or not _is_unfinished(repository, known, file, identities):
+    if not is_segment or not _is_unfinished(repository, known, file, identities=identities):
         require_same(known, file.sha256())
     WalArchive(repository, known.job).forget(known)
     events.warning(
@@ -278,7 +282,7 @@ def make_way(
 
 
 def _is_unfinished(
-    repository: Repository, known: ArchivedFile, file: WalFile, identities: Identities | None
+    repository: Repository, known: ArchivedFile, file: WalFile, *, identities: Identities | None
 ) -> bool:
     try:
         with _opened(repository, known, identities) as early, segment_at(file.path) as finished:

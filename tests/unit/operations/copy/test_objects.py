@@ -11,11 +11,12 @@ from itertools import repeat
 import pytest
 
 from holdfast.model.backup import Buffer
-from holdfast.model.errors import RepositoryFull, VerifyFailed
+from holdfast.model.errors import RepositoryFull, TasksRefused, VerifyFailed
 from holdfast.operations.copy.objects import SMALL_BYTES, CopyItem, Tally, upload
 from holdfast.ports.repository import Stored
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
+from tests.support.threads import refuse_threads
 
 
 class Watched(MemoryRepository):
@@ -123,3 +124,33 @@ def test_an_object_that_is_longer_than_it_should_be_is_not_read_to_its_end() -> 
             progress=FakeProgress(),
         )
     assert target.objects == {}
+
+
+class ShortOfTasks(MemoryRepository):
+    """Its host refuses a task at the first put of `b`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = False
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        if key == "b" and not self.refused:
+            self.refused = True
+            raise TasksRefused("cannot start: the kernel refused another process or thread")
+        return super().put(key, chunks)
+
+
+def test_an_object_for_which_the_host_refused_a_task_is_not_left_out() -> None:
+    source, target = filled("a", "b", "c"), ShortOfTasks()
+    tally = uploaded(source, target, at_once=1)
+    assert target.objects == source.objects
+    assert tally.sent == 3
+
+
+def test_a_copy_goes_on_with_the_threads_that_the_host_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refuse_threads(monkeypatch, "slot-[2-9]")
+    source, target = filled(*"abcdef"), MemoryRepository()
+    assert uploaded(source, target).sent == 6
+    assert target.objects == source.objects

@@ -26,6 +26,7 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
 from tests.support.memory_job import MemoryJob, check_context, mirrored
+from tests.support.threads import refuse_threads, threads_named
 from tests.support.waiting import until
 
 FULL = RepositoryFull("cannot store it: no room left")
@@ -243,3 +244,17 @@ def test_a_store_that_dies_in_the_middle_does_not_hold_up_the_other() -> None:
     both.put("shop/x", (b"x" for _ in range(100)))
     assert main.objects["shop/x"] == b"x" * 100
     assert [(each.name, each.error) for each in both.failures] == [("dying", GONE)]
+
+
+def test_a_put_that_gets_no_thread_leaves_none_of_the_others_waiting(
+    two: TwoStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_threads(monkeypatch, "put-offsite")
+    together = Mirrored(
+        [Member(name="main", repository=two.main), Member(name="offsite", repository=two.offsite)]
+    )
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        together.put("shop/key", [b"x"] * MANY)
+    assert threads_named("put-") == []
+    assert "shop/key" not in {*two.main.objects, *two.offsite.objects}
+    assert together.failures == ()

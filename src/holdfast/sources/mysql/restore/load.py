@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -14,8 +13,8 @@ from holdfast.model.part_details import MysqlDump, MysqlTable
 from holdfast.model.restore import FailedObject, Proven, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
-from holdfast.runtime.cleanup import noted_on
 from holdfast.runtime.process import ChildFailed
+from holdfast.runtime.worker_pool import WorkerPool
 from holdfast.sources.failed_objects import ROWS, FailedObjects
 from holdfast.sources.mysql.restore.scripts import (
     PROGRAMS,
@@ -26,7 +25,7 @@ from holdfast.sources.mysql.restore.scripts import (
     stages,
 )
 from holdfast.sources.mysql.server.accounts import mended
-from holdfast.sources.mysql.server.connection import Clients, Stopped
+from holdfast.sources.mysql.server.connection import Clients
 from holdfast.sources.mysql.server.definition_text import sequences_read, with_row_format
 from holdfast.sources.mysql.server.sql import (
     BROKEN_VIEW,
@@ -114,24 +113,9 @@ class Loader:
 
     def _at_once(self, work: Sequence[Callable[[], None]]) -> None:
         """As many clients as there are workers; the first failure ends all of them."""
-        with ThreadPoolExecutor(max_workers=self._workers) as pool:
-            running = [pool.submit(each) for each in work]
-            try:
-                wait(running, return_when=FIRST_EXCEPTION)
-                if any(_failed(future) for future in running):
-                    self._stop(running)
-            except BaseException as error:
-                with noted_on(error):
-                    self._stop(running)
-                raise
-        for future in running:
-            if not future.cancelled() and not isinstance(future.exception(), Stopped):
-                future.result()
-
-    def _stop(self, running: Sequence[Future[None]]) -> None:
-        for future in running:
-            future.cancel()
-        self._clients.stop()
+        # What was begun is not begun again: some of it may be there.
+        pool = WorkerPool(self._workers, abort=self._clients.stop, tries=1)
+        pool.each(work, lambda each: each())
 
     def _one(self, part: Part) -> None:
         with self._stored.proven(part) as proven:
@@ -220,10 +204,6 @@ class Loader:
                         f"cannot restore {_described(part)}: {cause(error)}"
                     ) from error
         self._progress.part_done(part.name)
-
-
-def _failed(future: Future[None]) -> bool:
-    return future.done() and not future.cancelled() and future.exception() is not None
 
 
 def _described(part: Part) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import queue
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from holdfast.model.backup import Part, Relation
@@ -15,6 +14,7 @@ from holdfast.model.restore import FailedObject, Restored, RestoredTable, Stored
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest, Target
 from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.worker_pool import WorkerPool
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.mysql.restore import preflight
 from holdfast.sources.mysql.restore.load import Loader
@@ -208,19 +208,16 @@ class RowCounts:
     def __init__(self, address: Address, wanted: Mapping[Relation, Expected]) -> None:
         self._address = address
         self._wanted = wanted
-        self._waiting: queue.SimpleQueue[Relation] = queue.SimpleQueue()
+        self._waiting = deque(wanted)
 
     def found(self, *, workers: int) -> list[RestoredTable]:
         """What is there, by name; raises `RestoreFailed` for a table that cannot be read."""
-        for relation in self._wanted:
-            self._waiting.put(relation)
         count = max(1, min(workers, len(self._wanted)))
-        with ThreadPoolExecutor(max_workers=count) as pool:
-            asking = [pool.submit(self._ask) for _ in range(count)]
-        found = [table for each in asking for table in each.result()]
+        pool = WorkerPool(count, abort=self._waiting.clear, tries=1)
+        found = [table for each in pool.map(range(count), self._ask) for table in each]
         return sorted(found, key=lambda table: str(table.relation))
 
-    def _ask(self) -> list[RestoredTable]:
+    def _ask(self, _worker: int) -> list[RestoredTable]:
         found: list[RestoredTable] = []
         with session(self._address) as asking:
             tables = {
@@ -228,8 +225,8 @@ class RowCounts:
             }
             while True:
                 try:
-                    relation = self._waiting.get_nowait()
-                except queue.Empty:
+                    relation = self._waiting.popleft()
+                except IndexError:
                     return found
                 if relation.name not in tables:
                     raise RestoreFailed(

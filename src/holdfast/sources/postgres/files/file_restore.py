@@ -6,7 +6,6 @@ import io
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import IO
 
@@ -16,8 +15,9 @@ from holdfast.model.part_details import ClusterFile
 from holdfast.model.part_gaps import path_of
 from holdfast.model.restore import StoredParts
 from holdfast.ports.run import Progress
-from holdfast.runtime.cleanup import afterwards, noted_on
+from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import write_all
+from holdfast.runtime.worker_pool import WorkerPool
 from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES
 from holdfast.sources.postgres.files.part_plan import FileRange, range_of
 from holdfast.sources.postgres.files.restore_folders import RestoreFolders, restore_failed
@@ -41,16 +41,11 @@ class FileRestore:
 
     def bring_all(self, parts: Sequence[Part], *, workers: int) -> None:
         """The first failure is the one that is raised; the others are its consequence."""
-        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-            under_way = [pool.submit(self.bring, part) for part in parts]
-            try:
-                for done in as_completed(under_way):
-                    done.result()
-            except BaseException as error:
-                self._is_aborted = True
-                with noted_on(error):
-                    pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        # A file that was begun is there, and nobody makes it twice.
+        WorkerPool(workers, abort=self._abort, tries=1).each(parts, self.bring)
+
+    def _abort(self) -> None:
+        self._is_aborted = True
 
     def bring(self, part: Part) -> None:
         """Raises `RestoreFailed`, and what `stored` raises."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Generic, TypeVar
 
 import psycopg
 
-from holdfast.runtime.cleanup import Cancellation, noted_on
+from holdfast.runtime.cleanup import Cancellation
+from holdfast.runtime.worker_pool import WorkerPool
 from holdfast.sources.postgres.server.login import CANCEL_SECONDS, Login
 
 Item = TypeVar("Item")
@@ -76,49 +76,24 @@ class SessionPool(Generic[Item]):
         self._work = work
         self._prepare = prepare
         self._cancellation = cancellation or Cancellation()
-        self._lock = threading.Lock()
-        self._first_failure: BaseException | None = None
 
     def run(self, items: Sequence[Item], *, workers: int) -> None:
         waiting = Waiting(items, known_by=self._known_by, needs=self._needs)
         sessions = max(1, min(workers, len(waiting)))
-        with ThreadPoolExecutor(max_workers=sessions) as pool:
-            try:
-                for done in as_completed(
-                    [pool.submit(self._serve, waiting) for _ in range(sessions)]
-                ):
-                    done.result()
-            except BaseException as error:
-                # The others end because of the first one; only that one says why.
-                first = self._ended_by(error)
-                if first is error:
-                    raise
-                raise first from first.__cause__
+        # What a session had begun to work on would be lost with it: nobody takes it again.
+        pool = WorkerPool(sessions, abort=self._cancellation.abort, tries=1)
+        pool.each(range(sessions), lambda _: self._serve(waiting))
 
     def _serve(self, waiting: Waiting[Item]) -> None:
         if not len(waiting):
             return
-        try:
-            with (
-                self._login.session() as connection,
-                self._cancellation.registered(
-                    lambda: connection.cancel_safe(timeout=CANCEL_SECONDS),
-                ),
-            ):
-                self._prepare(connection)
-                while (item := waiting.take(self._cancellation.aborted)) is not None:
-                    self._work(connection, item)
-                    waiting.done(item)
-        except BaseException as error:
-            with noted_on(error):
-                self._ended_by(error)
-            raise
-
-    def _ended_by(self, error: BaseException) -> BaseException:
-        """End everything, and tell what came first."""
-        with self._lock:
-            if self._first_failure is None:
-                self._first_failure = error
-            first = self._first_failure
-        self._cancellation.abort()
-        return first
+        with (
+            self._login.session() as connection,
+            self._cancellation.registered(
+                lambda: connection.cancel_safe(timeout=CANCEL_SECONDS),
+            ),
+        ):
+            self._prepare(connection)
+            while (item := waiting.take(self._cancellation.aborted)) is not None:
+                self._work(connection, item)
+                waiting.done(item)
