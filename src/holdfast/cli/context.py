@@ -282,14 +282,6 @@ def print_document(command: str, content: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def end_with(exit_codes: list[int], errors: Mapping[str, HoldfastError]) -> None:
-    """The first thing that went wrong: a job that could not be done at all comes before others."""
-    codes = [*(error.exit_code for error in errors.values()), *exit_codes]
-    exit_code = next((code for code in codes if code), 0)
-    if exit_code:
-        raise typer.Exit(exit_code)
-
-
 def end_unseen(unseen: Mapping[str, HoldfastError]) -> None:
     first = next(iter(unseen.values()), None)
     if first is not None:

@@ -9,11 +9,9 @@ from holdfast.cli.context import (
     JsonOption,
     Session,
     SomeJob,
-    acting_session_of,
-    end_with,
-    print_document,
 )
-from holdfast.cli.documents import Document, moment, of_damaged, of_failed_jobs
+from holdfast.cli.documents import Document, moment, of_damaged
+from holdfast.cli.each_job import EachJob
 from holdfast.cli.tables import BAD, WARN, Cell, Coloured, Table, key, time_of, words
 from holdfast.model.units import counted, size
 from holdfast.operations.prune import PruneReport, prune as prune_job
@@ -36,25 +34,15 @@ def prune(
     holdfast prune --dry-run
     holdfast prune shop
     """
+    each_job = EachJob(command="prune", run=_run, show=_show_prune, document=_document)
+    each_job(context, job, dry_run=dry_run, as_json=as_json)
+
+
+def _run(session: Session, job: str, dry_run: bool) -> PruneReport:  # noqa: FBT001 - as `EachJob` calls it
     from holdfast.wiring.jobs import prune_context
 
-    session = acting_session_of(context)
-    reports, errors = session.of_each_job(
-        job,
-        lambda name: prune_job(
-            prune_context(session.settings, name, chosen=session.chosen_repository),
-            dry_run=dry_run,
-        ),
-    )
-    if as_json:
-        jobs = [_document(report) for report in reports]
-        content = {"dry_run": dry_run, "jobs": jobs} | of_failed_jobs(errors)
-        print_document("prune", content)
-    else:
-        for report in reports:
-            _show_prune(session, report)
-        session.tell_failed(errors)
-    end_with([report.exit_code for report in reports], errors)
+    needed = prune_context(session.settings, job, chosen=session.chosen_repository)
+    return prune_job(needed, dry_run=dry_run)
 
 
 def _show_prune(session: Session, report: PruneReport) -> None:

@@ -9,11 +9,9 @@ from holdfast.cli.context import (
     JsonOption,
     Session,
     SomeJob,
-    acting_session_of,
-    end_with,
-    print_document,
 )
-from holdfast.cli.documents import Document, of_failed_jobs
+from holdfast.cli.documents import Document
+from holdfast.cli.each_job import EachJob
 from holdfast.cli.tables import Table, key, number, words
 from holdfast.model.units import counted, size
 from holdfast.operations.repair import Fate, RepairReport, repair as repair_job
@@ -35,25 +33,15 @@ def repair(
     holdfast repair --dry-run
     holdfast repair shop
     """
+    each_job = EachJob(command="repair", run=_run, show=_show_repair, document=_document)
+    each_job(context, job, dry_run=dry_run, as_json=as_json)
+
+
+def _run(session: Session, job: str, dry_run: bool) -> RepairReport:  # noqa: FBT001 - as `EachJob` calls it
     from holdfast.wiring.jobs import repair_context
 
-    session = acting_session_of(context)
-    reports, errors = session.of_each_job(
-        job,
-        lambda name: repair_job(
-            repair_context(session.settings, name, chosen=session.chosen_repository),
-            dry_run=dry_run,
-        ),
-    )
-    if as_json:
-        jobs = [_document(report) for report in reports]
-        content = {"dry_run": dry_run, "jobs": jobs} | of_failed_jobs(errors)
-        print_document("repair", content)
-    else:
-        for report in reports:
-            _show_repair(session, report)
-        session.tell_failed(errors)
-    end_with([report.exit_code for report in reports], errors)
+    needed = repair_context(session.settings, job, chosen=session.chosen_repository)
+    return repair_job(needed, dry_run=dry_run)
 
 
 def _show_repair(session: Session, report: RepairReport) -> None:
