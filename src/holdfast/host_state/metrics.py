@@ -83,7 +83,9 @@ class TextfileGauges:
             **{f"backup_{name}": value for name, value in manifest.metrics.items()},
         }
         tables = [part for part in manifest.parts if part.relation]
-        self._write(f"{manifest.job}_{manifest.server.database}", numbers, labels, tables)
+        self._write(
+            f"{manifest.job}_{manifest.server.database}", numbers, labels=labels, tables=tables
+        )
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None:
         numbers = {
@@ -93,10 +95,15 @@ class TextfileGauges:
             "run_skipped_in_a_row": skipped_in_a_row,
             "run_overlap_alarm": float(run.exit_code == SkippedTooOften.exit_code),
         }
-        self._write(run.job, numbers, {"job": run.job}, ())
+        self._write(run.job, numbers, labels={"job": run.job})
 
     def _write(
-        self, name: str, numbers: dict[str, float], labels: dict[str, str], tables: Iterable[Part]
+        self,
+        name: str,
+        numbers: dict[str, float],
+        *,
+        labels: dict[str, str],
+        tables: Iterable[Part] = (),
     ) -> None:
         # A quarter of the time of a short command, which has nothing to tell a monitor.
         from prometheus_client import CollectorRegistry, Gauge, generate_latest

@@ -255,7 +255,7 @@ def status_context(settings: Settings, name: str, *, chosen: str = "") -> Status
         source=source_of(of.job, SourceOptions(holder=of.sessions)),
         repository=repository(of.store),
         history=FileRunHistory(settings.state_directory / "runs"),
-        guard=job_guard(settings, of.job, of.store),
+        guard=job_guard(of),
         clock=now,
     )
 
@@ -279,7 +279,7 @@ def prune_context(settings: Settings, name: str, *, chosen: str = "") -> PruneCo
     return PruneContext(
         job=of.spec,
         repository=repository(of.store),
-        guard=job_guard(settings, of.job, of.store),
+        guard=job_guard(of),
         clock=now,
         verification_log=of.verification_log,
     )
@@ -291,7 +291,7 @@ def repair_context(settings: Settings, name: str, *, chosen: str = "") -> Repair
     return RepairContext(
         job=of.spec,
         repository=repository(of.store),
-        guard=job_guard(settings, of.job, of.store),
+        guard=job_guard(of),
         clock=now,
         verification_log=of.verification_log,
         journal=FileJournal(settings.state_directory / "unfinished"),
@@ -299,16 +299,11 @@ def repair_context(settings: Settings, name: str, *, chosen: str = "") -> Repair
     )
 
 
-def job_guard(
-    settings: Settings,
-    job: JobSettings,
-    store: RepositorySettings,
-    leftovers: Leftovers | None = None,
-) -> Guard:
-    """What lets one run of `job` at a time work in `store`: for a run of its own."""
+def job_guard(of: Configured, *, leftovers: Leftovers | None = None) -> Guard:
+    """What lets one run of the job at a time work in its repository: for a run of its own."""
     run_id = secrets.token_hex(16)
-    here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
-    return guard_of(job, store, here, run_id=run_id, leftovers=leftovers or Leftovers())
+    here = FlockGuard(of.settings.state_directory / "locks", clock=now, run_id=run_id)
+    return guard_of(of.job, of.store, here, run_id=run_id, leftovers=leftovers or Leftovers())
 
 
 def guard_of(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,11 +43,13 @@ PASSPHRASE_HINT = (
 
 
 def require_believed(
-    repository: Repository, settings: AuthenticationSettings | None, key: str, content: bytes
-) -> None:
-    """Raise `ManifestUntrusted` where a reader of `repository` would not believe that manifest."""
-    if settings is not None:
-        signed_manifests(repository, settings).proven(key, content)
+    repository: Repository, settings: AuthenticationSettings | None
+) -> Callable[[str, bytes], object]:
+    """What raises `ManifestUntrusted` for a manifest, by key and content, that a reader of
+    `repository` would not believe."""
+    if settings is None:
+        return lambda _key, _content: None
+    return signed_manifests(repository, settings).proven
 
 
 def believed_keys(settings: AuthenticationSettings | None) -> tuple[str, ...]:

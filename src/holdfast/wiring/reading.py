@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from holdfast.catalog.manifest_index import ManifestIndex
 from holdfast.config.settings import Settings
 from holdfast.host_state.kept_files import FileFailedStatements
@@ -19,8 +17,8 @@ from holdfast.ports.repository import Repository
 from holdfast.ports.run import Progress
 from holdfast.runtime.clock import now
 from holdfast.wiring.jobs import (
+    configured,
     job_guard,
-    job_settings,
     repository_settings,
     store_name,
 )
@@ -94,8 +92,8 @@ def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> CopyC
         source=repository(source, signed=False),
         target=there,
         believed=repository(source),
-        require_believed=partial(require_believed, there, target.authentication),
-        guard=job_guard(settings, job_settings(settings, job), target, leftovers),
+        require_believed=require_believed(there, target.authentication),
+        guard=job_guard(configured(settings, job, chosen=to), leftovers=leftovers),
         leftovers=leftovers,
         at_once=uploads_at_once(target),
     )

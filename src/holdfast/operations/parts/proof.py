@@ -63,13 +63,18 @@ class RepositoryParts:
     def proven(self, part: Part) -> Iterator[Proven]:
         self._require_size(part)
         with spooled(part.stored_bytes) as (spool, why_none):
-            kept = SecondCopy(self.repository, part, spool, why_none)
+            kept = SecondCopy(self.repository, part, spool, why_none=why_none)
             for _ in proven(kept.first, part, identities=self.identities, both=False):
                 pass
             # Whoever reads it a second time has no new bytes.
             counted = iter((self.advance,))
             yield Proven(
-                lambda: _plain(kept.second, part, self.identities, next(counted, lambda _: None))
+                lambda: _plain(
+                    kept.second,
+                    part,
+                    identities=self.identities,
+                    advance=next(counted, lambda _: None),
+                )
             )
         reached("restore-part-loaded")
 
@@ -79,14 +84,14 @@ class RepositoryParts:
             found = self.repository.stat(part.key)
         except ObjectMissing as error:
             raise VerifyFailed(f"cannot trust {called(part)}: {error}", hint=HINT) from error
-        compare(part, "stored size", found.size_bytes, part.stored_bytes)
+        compare(part, "stored size", found=found.size_bytes, expected=part.stored_bytes)
 
 
 def _plain(
-    stored: Opens, part: Part, identities: Identities | None, advance: Callable[[int], None]
+    stored: Opens, part: Part, *, identities: Identities | None, advance: Callable[[int], None]
 ) -> Iterator[bytes]:
     try:
-        for chunk in opened(stored, part, Size(), identities):
+        for chunk in opened(stored, part, stored=Size(), identities=identities):
             advance(len(chunk))
             yield chunk
     except (CorruptStream, ObjectMissing) as error:
@@ -106,7 +111,9 @@ class _From:
 class SecondCopy:
     """What is stored of one part: read from the repository as `first`, and again as `second`."""
 
-    def __init__(self, repository: Opens, part: Part, spool: Spool | None, why_none: str) -> None:
+    def __init__(
+        self, repository: Opens, part: Part, spool: Spool | None, *, why_none: str
+    ) -> None:
         self._repository = repository
         self._part = part
         self._spool = spool

@@ -32,7 +32,7 @@ class Opens(Protocol):
 
 
 def opened(
-    repository: Opens, piece: Part | Blob, stored: Size, identities: Identities | None
+    repository: Opens, piece: Part | Blob, *, stored: Size, identities: Identities | None
 ) -> Iterator[bytes]:
     """The plain bytes of `piece`; `stored` has seen every stored byte when they have ended.
 
@@ -93,7 +93,7 @@ def proven_bytes(
     stored = stored or Fingerprint()
     last = b""
     try:
-        for chunk in opened(repository, piece, stored, identities):
+        for chunk in opened(repository, piece, stored=stored, identities=identities):
             plain.feed(chunk)
             if last:
                 yield last
@@ -127,11 +127,11 @@ def proven(
     plain = Fingerprint(advance=advance) if both and _is_changed(part) else Size(advance=advance)
 
     def require(stored: Fingerprint) -> None:
-        compare(part, "plain size", plain.size_bytes, part.plain_bytes)
+        compare(part, "plain size", found=plain.size_bytes, expected=part.plain_bytes)
         if isinstance(plain, Fingerprint):
-            compare(part, "plain SHA-256", plain.sha256, part.plain_sha256)
+            compare(part, "plain SHA-256", found=plain.sha256, expected=part.plain_sha256)
         elif not _is_changed(part):
-            compare(part, "plain SHA-256", stored.sha256, part.plain_sha256)
+            compare(part, "plain SHA-256", found=stored.sha256, expected=part.plain_sha256)
 
     return proven_bytes(repository, part, plain, identities=identities, require=require)
 
@@ -173,11 +173,11 @@ def compare_stored(
         and records.know(piece.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
     ):
         return
-    compare(piece, "stored size", stored.size_bytes, piece.stored_bytes)
-    compare(piece, "stored SHA-256", stored.sha256, piece.stored_sha256)
+    compare(piece, "stored size", found=stored.size_bytes, expected=piece.stored_bytes)
+    compare(piece, "stored SHA-256", found=stored.sha256, expected=piece.stored_sha256)
 
 
-def compare(piece: Part | Blob, what: str, found: int | str, expected: int | str) -> None:
+def compare(piece: Part | Blob, what: str, *, found: int | str, expected: int | str) -> None:
     """Raise `VerifyFailed` unless `found` is `expected`."""
     if found != expected:
         raise VerifyFailed(

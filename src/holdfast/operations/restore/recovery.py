@@ -87,18 +87,18 @@ def _require_after(
                 hint="--target latest replays all that is archived",
             )
         if wanted < ended:
-            _refuse_before(repository, manifest, recovery, f"{ended:%Y-%m-%d %H:%M:%S.%fZ}")
+            _refuse_before(repository, manifest, recovery, ended=f"{ended:%Y-%m-%d %H:%M:%S.%fZ}")
     stop = _stop(manifest)
     if (
         recovery.goal is RecoveryTarget.LSN
         and stop
         and Position.parse(recovery.value) < Position.parse(stop)
     ):
-        _refuse_before(repository, manifest, recovery, stop)
+        _refuse_before(repository, manifest, recovery, ended=stop)
 
 
 def _refuse_before(
-    repository: Repository, manifest: Manifest, recovery: Recovery, ended: str
+    repository: Repository, manifest: Manifest, recovery: Recovery, *, ended: str
 ) -> None:
     older = [
         each.backup_id
