@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from holdfast.model.errors import Interrupted, TasksRefused
 from holdfast.runtime import events
-from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.kernel import is_refusal
 
 LOOK_SECONDS = 1.0
@@ -183,14 +183,13 @@ class _Crew(Generic[Item]):
 
     def serve(self) -> None:
         while (task := self._begin()) is not None:
-            try:
-                self._work(task.item)
-            except TasksRefused as error:
-                self._try_again(task, error)
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-                self.fail(error)
-            finally:
-                self._end()
+            with afterwards(self._end):
+                try:
+                    self._work(task.item)
+                except TasksRefused as error:
+                    self._try_again(task, error)
+                except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                    self.fail(error)
 
     def wait(self) -> None:
         with self._changed:
