@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from functools import cache
 from pathlib import Path
 
+from lab.project import GIT
+
 PROJECT = Path(__file__).resolve().parents[2]
 SOURCE = PROJECT / "src/holdfast"
+# Asked when this is loaded: unit tests of the same run are shown a PATH without git.
+TRACKED = [
+    PROJECT / name
+    for name in subprocess.run(
+        [*GIT, "ls-files", "-z"], check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    if name
+]
 
 
 def name_of(path: Path, *, below: Path = PROJECT) -> str:

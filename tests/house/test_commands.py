@@ -11,7 +11,8 @@ import pytest
 import typer
 
 from holdfast.cli.program import program
-from tests.house.words import PROJECT, documents
+from tests.house.project import PROJECT
+from tests.house.words import documents
 
 # Fenced blocks and code in a line; a backslash at the end of a line goes on in the next.
 CODE = re.compile(r"^```.*?^```|`[^`]+`", re.MULTILINE | re.DOTALL)

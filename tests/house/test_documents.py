@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
-from lab.project import GIT
-from tests.house.project import PROJECT, name_of
+from tests.house.project import PROJECT, TRACKED, name_of
 
-TRACKED = [
-    PROJECT / name
-    for name in subprocess.run(
-        [*GIT, "ls-files", "-z"], check=True, capture_output=True, text=True
-    ).stdout.split("\0")
-    if name
-]
 SCRIPT_LINES = 40
 CHAPTERS = ("Context", "Decision", "Consequences")
 STATUS = r"(?:proposed|accepted|superseded by \[\d+\]\([0-9a-z-]+\.md\))"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.house.project import PROJECT
 from tests.house.words import (
     GLOSSARY,
     MOST_WORDS,
-    PROJECT,
     documents,
     forbidden,
     long_sentences,

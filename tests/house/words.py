@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from lab.project import GIT
+from tests.house.project import PROJECT, TRACKED
 
-PROJECT = Path(__file__).resolve().parents[2]
 GLOSSARY = PROJECT / "docs" / "glossary.md"
 MOST_WORDS = 35
 
@@ -39,10 +37,7 @@ class Sentence:
 
 def documents() -> list[Path]:
     """Every document that git knows."""
-    listed = subprocess.run(
-        [*GIT, "ls-files", "-z", "*.md"], check=True, capture_output=True, text=True
-    )
-    return [PROJECT / name for name in listed.stdout.split("\0") if (PROJECT / name).is_file()]
+    return [path for path in TRACKED if path.suffix == ".md" and path.is_file()]
 
 
 def sentences(path: Path) -> list[Sentence]:
