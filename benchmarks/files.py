@@ -33,7 +33,7 @@ WAL_SEGMENT_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StillHolding:
-    """Obeys `holding.Holding`: a server that has nothing to say."""
+    """Obeys `ports.sessions.Holding`: a server that has nothing to say."""
 
     begun: Begun
     session_id: str = ""

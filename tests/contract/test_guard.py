@@ -1,4 +1,4 @@
-"""What `ports.locks.Guard` promises, asked of every guard; real processes where only they can
+"""What `ports.run.Guard` promises, asked of every guard; real processes where only they can
 tell."""
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ START = datetime(2026, 11, 20, 2, 0, 0, tzinfo=UTC)
 
 
 class FakeClock:
-    """Obeys `ports.Clock`."""
+    """Obeys `ports.run.Clock`."""
 
     def __init__(self, now: datetime = START, *, step: timedelta = timedelta(0)) -> None:
         self.now = now

@@ -11,7 +11,7 @@ from holdfast.ports.run import Hold
 
 
 class MemoryHold:
-    """Obeys `ports.locks.Hold`: ours until a test says in `lost` why it is not."""
+    """Obeys `ports.run.Hold`: ours until a test says in `lost` why it is not."""
 
     def __init__(self) -> None:
         self.lost = ""

@@ -11,7 +11,7 @@ from holdfast.operations.parts.proof import Passing
 
 
 class FakeStored:
-    """Obeys `ports.StoredParts` for what `open_part` reads, which may raise while it is read."""
+    """Obeys `model.restore.StoredParts` for what `open_part` reads, or fails to."""
 
     def __init__(self, open_part: OpenPart) -> None:
         self.open_part = open_part

@@ -81,7 +81,7 @@ def _chunks(descriptor: int, path: Path) -> Iterator[bytes]:
 
 
 class FileFailedStatements:
-    """Obeys `ports.FailedStatements`: for each restore a private script in `folder`."""
+    """Obeys `model.restore.FailedStatements`: for each restore a private script in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

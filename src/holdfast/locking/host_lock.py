@@ -57,7 +57,7 @@ def _adapter() -> TypeAdapter[Described]:
 
 
 class HeldHere:
-    """Obeys `ports.locks.Hold`: the kernel keeps the lock as long as this process lives."""
+    """Obeys `ports.run.Hold`: the kernel keeps the lock as long as this process lives."""
 
     lost = ""
 
@@ -65,7 +65,7 @@ class HeldHere:
 
 
 class OwnedGuard:
-    """Obeys `ports.locks.Guard` where this process has this host's lock of the job already."""
+    """Obeys `ports.run.Guard` where this process has this host's lock of the job already."""
 
     @contextmanager
     def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:  # noqa: ARG002 - as the port has it

@@ -30,7 +30,7 @@ Sleep = Callable[[float], None]
 
 
 class LeasedHold:
-    """Obeys `ports.locks.Hold` for a lease whose heartbeat a thread of this process puts."""
+    """Obeys `ports.run.Hold` for a lease whose heartbeat a thread of this process puts."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
@@ -65,7 +65,7 @@ class LeasedHold:
 
 
 class LeasedGuard:
-    """Obeys `ports.locks.Guard`: `guard` keeps out this host's others, the lease those of other
+    """Obeys `ports.run.Guard`: `guard` keeps out this host's others, the lease those of other
     hosts."""
 
     def __init__(

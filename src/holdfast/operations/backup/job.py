@@ -298,7 +298,7 @@ def failed_with(job: str, without: tuple[FailedStore, ...]) -> HoldfastError | N
 
 
 class MirroredHold:
-    """Obeys `ports.locks.Hold` for the leases in all repositories: each counts for its own."""
+    """Obeys `ports.run.Hold` for the leases in all repositories: each counts for its own."""
 
     def __init__(self, mirrored: Mirrored, members: Sequence[Member]) -> None:
         self._mirrored = mirrored

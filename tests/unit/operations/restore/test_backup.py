@@ -94,7 +94,7 @@ def test_a_target_that_holds_something_is_refused() -> None:
 
 
 class Drawer:
-    """Obeys `ports.FailedStatements`: the last script that was kept."""
+    """Obeys `model.restore.FailedStatements`: the last script that was kept."""
 
     script = ""
 
@@ -104,7 +104,7 @@ class Drawer:
 
 
 class FullDrawer:
-    """Obeys `ports.FailedStatements`, and has no room."""
+    """Obeys `model.restore.FailedStatements`, and has no room."""
 
     def keep(self, backup_id: str, script: str) -> str:
         raise ConfigInvalid(f"cannot keep '{backup_id}': {len(script)} bytes are too many")

@@ -88,7 +88,7 @@ _NUMBER_BYTES = 4
 
 
 class StreamPages:
-    """Obeys `tar_stream.Watcher`; `start` is an LSN of before the backup; what
+    """Obeys `Watcher`; `start` is an LSN of before the backup; what
     is doubtful goes to `findings`."""
 
     def __init__(self, start: int, findings: ChecksumResults) -> None:
@@ -167,7 +167,7 @@ WHERE datconnlimit <> -2 AND dattablespace = (SELECT oid FROM pg_tablespace
 
 
 class DatabasesSent:
-    """Obeys `tar_stream.Watcher`: the OIDs of the databases whose folders are in a tar."""
+    """Obeys `Watcher`: the OIDs of the databases whose folders are in a tar."""
 
     def __init__(self) -> None:
         self.oids: set[str] = set()
