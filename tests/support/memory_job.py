@@ -141,7 +141,7 @@ class MemoryJob:
     def reader_of(self, repository: Repository) -> BackupReader:
         return BackupReader(
             repository=repository,
-            proofs=self.proofs,
+            verification_log=self.proofs,
             clock=self.clock,
             progress=self.progress,
         )

@@ -38,7 +38,6 @@ from holdfast.model.stored_json import MANIFEST as WHOLE, RECORD
 from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
-from holdfast.runtime.events import reached
 
 LATEST = "latest"
 # A JSON object, so that it can be signed as a manifest is.
@@ -170,7 +169,7 @@ class Catalog:
         # Where there is no room for a mark there is all the more need to go on.
         with suppress(AlreadyStored, RepositoryFull):
             self._repository.put(mark, [MARK_CONTENT])
-        reached("prune-marked")
+        events.reached("prune-marked")
         try:
             self._repository.delete(manifest_key(manifest.backup_id))
         except RepositoryReadOnly as error:
@@ -178,7 +177,7 @@ class Catalog:
             with noted_on(error):
                 self._repository.delete(mark)
             raise
-        reached("prune-manifest-dropped")
+        events.reached("prune-manifest-dropped")
         self.discard(manifest.backup_id)
 
     def finish_drops(self, job: str) -> list[str]:
@@ -214,7 +213,7 @@ class Catalog:
         # The mark of a prune goes last: as long as anything is left it says what that is.
         for key in sorted(keys, key=lambda key: key == mark_key(backup_id)):
             self._repository.delete(key)
-            reached("prune-part-dropped")
+            events.reached("prune-part-dropped")
         self._repository.sweep(backup_id)
 
     def sweep(self, job: str, *, spare: Collection[str] = ()) -> list[str]:
@@ -252,7 +251,7 @@ class Catalog:
         for stored in blobs:
             self._repository.delete(stored.key)
             freed += stored.size_bytes
-            reached("prune-blob-dropped")
+            events.reached("prune-blob-dropped")
         return freed
 
     def _newest(self, job: str, database: str) -> Manifest:

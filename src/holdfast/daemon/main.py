@@ -26,7 +26,6 @@ from holdfast.daemon.session_store import JobSessions, SessionLimits, SessionSto
 from holdfast.model.errors import ConfigInvalid, HoldfastError
 from holdfast.runtime import clock, events, streams
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.events import LogFormat, set_up
 from holdfast.wiring.jobs import job_settings
 from holdfast.wiring.sources import sessions_of
 
@@ -117,7 +116,7 @@ def main() -> None:
     streams.guard()
     os.umask(0o077)
     arguments = _arguments(sys.argv[1:])
-    set_up(LogFormat.AUTO, verbose=arguments.verbose)
+    events.set_up(events.LogFormat.AUTO, verbose=arguments.verbose)
     try:
         _run(arguments.config, arguments.round_seconds)
     except HoldfastError as error:

@@ -40,7 +40,6 @@ from holdfast.model.values import Line, tells_moment
 from holdfast.ports.repository import Repository, read_document
 from holdfast.ports.run import Clock
 from holdfast.runtime import events
-from holdfast.runtime.events import reached
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -185,13 +184,13 @@ class Lease:
             if not self._is_ours(number) and not self._is_in_the_way(number, stepped_over):
                 return False
             return self._put(number + 1, claim, stepped_over=stepped_over + 1)
-        reached("lease-put")
+        events.reached("lease-put")
         numbers = self._numbers()
         is_highest = max(numbers, default=0) == number
         if is_highest:
             self._mine, self._number, self._renewed = claim, number, began
             self._remove(each for each in numbers if each < number)
-            reached("lease-held")
+            events.reached("lease-held")
         else:
             # We were late: what we tried to follow had long been followed and removed.
             self._remove([number])

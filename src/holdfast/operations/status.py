@@ -70,8 +70,8 @@ class JobStatus:
 
 
 def status(context: StatusContext) -> JobStatus:
-    """Read the repository, the ledger and the lock of one job, and ask the server of a cluster how
-    its WAL is archived; changes nothing."""
+    """Read the repository, the run history and the lock of one job, and ask the server of a cluster
+    how its WAL is archived; changes nothing."""
     survey = Catalog(context.repository).survey(context.job.name)
     newest = survey.manifests[0] if survey.manifests else None
     runs = context.history.last(context.job.name, count=50)

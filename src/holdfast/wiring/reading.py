@@ -65,7 +65,7 @@ def reader_of(
     name = store_name(settings, job, chosen=chosen)
     return BackupReader(
         repository=repository(repository_settings(settings, name)),
-        proofs=verification_log(settings, name),
+        verification_log=verification_log(settings, name),
         clock=now,
         progress=progress,
         identities=identities,

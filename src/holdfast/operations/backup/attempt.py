@@ -54,10 +54,10 @@ class Attempt:
     name: str
     started_at: datetime
     earlier: Unfinished | None
-    pace: Throttle
+    throttle: Throttle
     hold: Hold
     recoveries: Retries
-    watch: Watchdog
+    watchdog: Watchdog
     refused_before: int
     failed_at: PartPlan | None = None
     stored: list[Part] = field(default_factory=list)
@@ -78,9 +78,9 @@ class Attempt:
 
     def advance(self, size_bytes: int) -> None:
         """Bytes came from the server: told to whoever watches, and held back where asked."""
-        self.watch.beat()
+        self.watchdog.beat()
         self.context.progress.advance(size_bytes)
-        self.pace.spend(size_bytes)
+        self.throttle.spend(size_bytes)
 
 
 def backup_name(started_at: datetime, name_id: str) -> str:
@@ -101,7 +101,7 @@ def begun(
     earlier = unfinished(context, source) if choice.resume else None
     if choice.resume and earlier is None:
         events.info("nothing_to_resume", job=context.job.name, database=source.database)
-    pace = context.host.throttle(source)
+    throttle = context.host.throttle(source)
     return Attempt(
         context=context,
         source=source,
@@ -110,48 +110,48 @@ def begun(
         name=earlier.name if earlier else backup_name(started_at, name_id),
         started_at=earlier.started_at if earlier else started_at,
         earlier=earlier,
-        pace=pace,
+        throttle=throttle,
         hold=hold,
         recoveries=Retries(context.job.rules.attempts),
-        watch=Watchdog(context.job, pace, hold),
+        watchdog=Watchdog(context.job, throttle, hold),
         refused_before=context.host.refused_tasks(),
     )
 
 
-def give_up(taking: Attempt, catalog: Catalog, error: BaseException) -> None:
+def give_up(attempt: Attempt, catalog: Catalog, error: BaseException) -> None:
     """Remove or keep the parts, and leave word; never hides `error`."""
-    context, database = taking.context, taking.source.database
+    context, database = attempt.context, attempt.source.database
     keep = (
         context.job.rules.resumable
-        and bool(taking.stored)
+        and bool(attempt.stored)
         and not isinstance(error, RepositoryFull)
     )
-    if taking.earlier is not None and not taking.stored:
+    if attempt.earlier is not None and not attempt.stored:
         # A resume that was refused must not cost what it could not use.
         keep = True
     with noted_on(error):
         if not keep:
-            taking.let_go(finished=False)
+            attempt.let_go(finished=False)
     with noted_on(error):
         if not keep:
-            catalog.discard_parts(taking.backup_id)
+            catalog.discard_parts(attempt.backup_id)
             context.state.journal.end(context.job.name, database)
     with noted_on(error):
-        catalog.record(_failure(taking, error, parts_kept=len(taking.stored) if keep else 0))
+        catalog.record(_failure(attempt, error, parts_kept=len(attempt.stored) if keep else 0))
 
 
-def _failure(taking: Attempt, error: BaseException, *, parts_kept: int) -> Failure:
+def _failure(attempt: Attempt, error: BaseException, *, parts_kept: int) -> Failure:
     known = error if isinstance(error, HoldfastError) else None
-    at = taking.failed_at
+    at = attempt.failed_at
     return Failure(
-        job=taking.context.job.name,
-        name=taking.name,
-        run_id=taking.run_id,
-        host=taking.context.host.name,
-        engine=taking.source.engine,
-        database=taking.source.database,
-        started_at=taking.started_at,
-        failed_at=taking.context.host.clock(),
+        job=attempt.context.job.name,
+        name=attempt.name,
+        run_id=attempt.run_id,
+        host=attempt.context.host.name,
+        engine=attempt.source.engine,
+        database=attempt.source.database,
+        started_at=attempt.started_at,
+        failed_at=attempt.context.host.clock(),
         error=str(error) or type(error).__name__,
         hint=known.hint if known else "",
         exit_code=known.exit_code if known else 1,
@@ -168,10 +168,10 @@ class Watchdog:
     has come for too long, and both when the job is no longer ours. The deadline is counted from
     here on."""
 
-    def __init__(self, job: JobSpec, pace: Throttle, hold: Hold) -> None:
+    def __init__(self, job: JobSpec, throttle: Throttle, hold: Hold) -> None:
         self._job = job
         self._hold = hold
-        self._pace = pace
+        self._throttle = throttle
         self._last_byte = time.monotonic()
         self._expired = ""
         self._ends = _after(job.rules.timeout)
@@ -250,7 +250,7 @@ class Watchdog:
 
     def _stalled(self) -> str:
         now = time.monotonic()
-        if self._pace.is_paused:
+        if self._throttle.is_paused:
             # We wait because we were told to: that is no stall.
             self.beat()
         stall = self._job.rules.stall_timeout

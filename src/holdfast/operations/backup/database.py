@@ -25,7 +25,7 @@ from holdfast.operations.backup.earlier import (
 )
 from holdfast.operations.backup.plan import require_room
 from holdfast.operations.context import BackupContext
-from holdfast.operations.parts.blobs import BlobKeeper, BlobNames, KnownBlobs
+from holdfast.operations.parts.blobs import BlobNames, BlobWriter, KnownBlobs
 from holdfast.operations.parts.write import store_part, tell_stored
 from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.ports.host_state import Unfinished
@@ -52,15 +52,15 @@ def back_up(
     the failure names what stopped it.
     """
     source = following(context, source)
-    taking = begun(context, source, choice, run_id=run_id, name_id=name_id, hold=hold)
+    attempt = begun(context, source, choice, run_id=run_id, name_id=name_id, hold=hold)
     catalog = Catalog(context.repository)
     try:
-        manifest = _taken(taking, catalog)
+        manifest = _taken(attempt, catalog)
     except BaseException as error:
         with noted_on(error):
-            give_up(taking, catalog, error)
+            give_up(attempt, catalog, error)
         raise
-    taking.let_go(finished=True)
+    attempt.let_go(finished=True)
     context.state.journal.end(context.job.name, source.database)
     with suppress(HoldfastError):
         context.state.file_lists.settle(context.job.name)
@@ -69,63 +69,63 @@ def back_up(
     return manifest
 
 
-def _taken(taking: Attempt, catalog: Catalog) -> Manifest:
-    context = taking.context
+def _taken(attempt: Attempt, catalog: Catalog) -> Manifest:
+    context = attempt.context
     began, cpu_before = time.monotonic(), context.host.cpu_seconds()
-    with taking.watch.opening():
-        workers = taking.recoveries.trying(
-            lambda: context.host.choose_workers(taking.source),
+    with attempt.watchdog.opening():
+        workers = attempt.recoveries.trying(
+            lambda: context.host.choose_workers(attempt.source),
             on=DatabaseUnreachable,
             what="counting the server's free connections",
         ).slots
-    blobs = _blobs(taking, catalog)
-    with taking.pace.kept(), _opened(taking, workers, blobs) as (snapshot, is_mixed):
-        _prepare(taking, snapshot, is_mixed=is_mixed)
+    blobs = _blobs(attempt, catalog)
+    with attempt.throttle.kept(), _opened(attempt, workers, blobs) as (snapshot, is_mixed):
+        _prepare(attempt, snapshot, is_mixed=is_mixed)
         reached("snapshot-taken")
-        reusable = _reusable(taking, is_mixed=is_mixed)
-        parts = _store_parts(taking, snapshot, reusable, workers=workers)
+        reusable = _reusable(attempt, is_mixed=is_mixed)
+        parts = _store_parts(attempt, snapshot, reusable, workers=workers)
         offer_list(context, snapshot)
         manifest = _manifest(
-            taking, snapshot, parts, reusable=reusable, blobs=blobs, workers=workers
+            attempt, snapshot, parts, reusable=reusable, blobs=blobs, workers=workers
         )
     reached("parts-stored")
     seconds = time.monotonic() - began
     manifest = replace(
         manifest,
         metrics=_metrics(
-            taking,
+            attempt,
             manifest,
             blobs,
             seconds=seconds,
             cpu_seconds=context.host.cpu_seconds() - cpu_before,
         ),
     )
-    _commit(taking, catalog, manifest)
+    _commit(attempt, catalog, manifest)
     reached("manifest-stored")
     return manifest
 
 
 def _manifest(
-    taking: Attempt,
+    attempt: Attempt,
     snapshot: Snapshot,
     parts: Sequence[Part],
     *,
     reusable: Reusable,
-    blobs: BlobKeeper,
+    blobs: BlobWriter,
     workers: int,
 ) -> Manifest:
-    context = taking.context
+    context = attempt.context
     return Manifest(
         job=context.job.name,
-        name=taking.name,
-        run_id=taking.run_id,
+        name=attempt.name,
+        run_id=attempt.run_id,
         host=context.host.name,
-        engine=taking.source.engine,
+        engine=attempt.source.engine,
         server=snapshot.server,
         consistency=Consistency.MIXED if reusable.used_mixed else snapshot.consistency,
         proof=reusable.told_in(snapshot.proof),
         tools=snapshot.tools,
-        started_at=taking.started_at,
+        started_at=attempt.started_at,
         snapshot_at=snapshot.taken_at,
         finished_at=context.host.clock(),
         peak_memory_bytes=context.host.peak_memory_bytes(),
@@ -139,37 +139,37 @@ def _manifest(
     )
 
 
-def _prepare(taking: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
+def _prepare(attempt: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
     """Before the first byte: what is there already, room for the rest, a note for later runs."""
-    taking.snapshot = snapshot
-    _require_same_cluster(taking, snapshot)
-    earlier = taking.earlier.parts if taking.earlier and not is_mixed else ()
+    attempt.snapshot = snapshot
+    _require_same_cluster(attempt, snapshot)
+    earlier = attempt.earlier.parts if attempt.earlier and not is_mixed else ()
     if earlier:
         snapshot.go_on_from(earlier)
     require_room(
-        taking.context.repository,
+        attempt.context.repository,
         snapshot.parts,
-        job=taking.context.job.name,
-        database=taking.source.database,
+        job=attempt.context.job.name,
+        database=attempt.source.database,
     )
-    _note(taking, snapshot, earlier)
+    _note(attempt, snapshot, earlier)
 
 
-def _require_same_cluster(taking: Attempt, snapshot: Snapshot) -> None:
+def _require_same_cluster(attempt: Attempt, snapshot: Snapshot) -> None:
     """Of the files of a cluster; rows are as good from another one."""
     cluster = snapshot.proof.cluster
     if cluster and snapshot.server.kind == POSTGRES_CLUSTER:
-        context = taking.context
-        taking.recoveries.trying(
+        context = attempt.context
+        attempt.recoveries.trying(
             lambda: require_cluster_of_backups(context.job, context.repository, cluster),
             on=RepositoryUnreachable,
             what="looking for the cluster of earlier backups",
         )
 
 
-def _commit(taking: Attempt, catalog: Catalog, manifest: Manifest) -> None:
+def _commit(attempt: Attempt, catalog: Catalog, manifest: Manifest) -> None:
     """Only while the job is ours: whoever takes it over removes what has no manifest yet."""
-    trying, hold = taking.recoveries.trying, taking.hold
+    trying, hold = attempt.recoveries.trying, attempt.hold
     trying(hold.prove, on=RepositoryUnreachable, what="proving that the job is still ours")
     trying(lambda: require_parents(catalog, manifest), on=RepositoryUnreachable, what="its parents")
     trying(lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest")
@@ -195,29 +195,29 @@ def _withdrawn(catalog: Catalog, manifest: Manifest) -> bool:
 
 
 @contextmanager
-def _opened(taking: Attempt, workers: int, blobs: BlobKeeper) -> Iterator[tuple[Snapshot, bool]]:
+def _opened(attempt: Attempt, workers: int, blobs: BlobWriter) -> Iterator[tuple[Snapshot, bool]]:
     """The snapshot, and whether it is another one than that of the parts to go on with."""
     with ExitStack() as stack:
 
         def enter(rejoin: str) -> Snapshot:
-            with taking.watch.opening():
-                return taking.recoveries.trying(
+            with attempt.watchdog.opening():
+                return attempt.recoveries.trying(
                     lambda: stack.enter_context(
-                        taking.source.open(workers=workers, blobs=blobs, rejoin=rejoin)
+                        attempt.source.open(workers=workers, blobs=blobs, rejoin=rejoin)
                     ),
                     on=DatabaseUnreachable,
                     what="taking the snapshot",
                 )
 
-        if taking.earlier is None:
+        if attempt.earlier is None:
             yield enter(""), False
             return
         try:
-            snapshot, is_mixed = enter(taking.earlier.snapshot), False
+            snapshot, is_mixed = enter(attempt.earlier.snapshot), False
         except SnapshotLost as error:
-            if taking.earlier.parts and not taking.choice.allow_mixed:
+            if attempt.earlier.parts and not attempt.choice.allow_mixed:
                 raise SnapshotLost(
-                    f"cannot resume backup '{taking.backup_id}': {error.message}",
+                    f"cannot resume backup '{attempt.backup_id}': {error.message}",
                     hint="--allow-mixed keeps its parts and takes the others from a new snapshot;"
                     " without --resume everything is taken anew",
                 ) from error
@@ -225,8 +225,8 @@ def _opened(taking: Attempt, workers: int, blobs: BlobKeeper) -> Iterator[tuple[
         yield snapshot, is_mixed
 
 
-def _blobs(taking: Attempt, catalog: Catalog) -> BlobKeeper:
-    job = taking.context.job
+def _blobs(attempt: Attempt, catalog: Catalog) -> BlobWriter:
+    job = attempt.context.job
 
     def known() -> KnownBlobs:
         survey = catalog.survey(job.name)
@@ -234,39 +234,39 @@ def _blobs(taking: Attempt, catalog: Catalog) -> BlobKeeper:
         found = (blob for manifest in reversed(survey.manifests) for blob in manifest.blobs)
         return KnownBlobs({blob.key: blob for blob in found}, is_all=survey.is_readable)
 
-    secret = taking.context.state.blob_secret() if job.form.recipients else b""
-    return BlobKeeper(
-        taking.context.repository,
+    secret = attempt.context.state.blob_secret() if job.form.recipients else b""
+    return BlobWriter(
+        attempt.context.repository,
         job=job.name,
         codec=job.form.codec,
         level=job.form.level,
-        advance=taking.advance,
+        advance=attempt.advance,
         names=BlobNames(secret, job.form.recipients),
         known=known,
     )
 
 
-def _reusable(taking: Attempt, *, is_mixed: bool) -> Reusable:
-    context = taking.context
+def _reusable(attempt: Attempt, *, is_mixed: bool) -> Reusable:
+    context = attempt.context
     return Reusable(
         context.repository,
-        taking.earlier,
+        attempt.earlier,
         is_mixed=is_mixed,
         recipients=context.job.form.recipients,
     )
 
 
-def _note(taking: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> None:
+def _note(attempt: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> None:
     """Write down what a later run needs to go on with this one."""
-    job = taking.context.job
-    taking.context.state.journal.begin(
+    job = attempt.context.job
+    attempt.context.state.journal.begin(
         Unfinished(
             job=job.name,
-            name=taking.name,
-            run_id=taking.run_id,
-            database=taking.source.database,
+            name=attempt.name,
+            run_id=attempt.run_id,
+            database=attempt.source.database,
             snapshot=snapshot.proof.snapshot,
-            started_at=taking.started_at,
+            started_at=attempt.started_at,
             snapshot_at=snapshot.taken_at,
             # Should this run be killed too, what it has not come to yet is not lost.
             parts=earlier,
@@ -276,24 +276,24 @@ def _note(taking: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> Non
 
 
 def _store_parts(
-    taking: Attempt, snapshot: Snapshot, reusable: Reusable, *, workers: int
+    attempt: Attempt, snapshot: Snapshot, reusable: Reusable, *, workers: int
 ) -> list[Part]:
-    context, plans = taking.context, snapshot.parts
+    context, plans = attempt.context, snapshot.parts
     context.progress.begin(
         total_bytes=sum(part.estimated_bytes for part in plans), parts=len(plans)
     )
 
     def end() -> None:
-        taking.pace.end()
+        attempt.throttle.end()
         snapshot.abort()
 
     def store(each: Sequence[PartPlan]) -> list[Part]:
         pool = WorkerPool(workers, abort=end, limit=context.host.limit_workers(workers))
         return pool.map(
-            each, lambda part: _stored(taking, part, snapshot=snapshot, reusable=reusable)
+            each, lambda part: _stored(attempt, part, snapshot=snapshot, reusable=reusable)
         )
 
-    with taking.watch.over(end):
+    with attempt.watchdog.over(end):
         stored = store(plans)
         reached("parts-read")
         if closing := snapshot.closing_parts(stored):
@@ -301,50 +301,50 @@ def _store_parts(
         return stored
 
 
-def _stored(taking: Attempt, plan: PartPlan, *, snapshot: Snapshot, reusable: Reusable) -> Part:
-    context = taking.context
+def _stored(attempt: Attempt, plan: PartPlan, *, snapshot: Snapshot, reusable: Reusable) -> Part:
+    context = attempt.context
     reached("part-begun")
     try:
-        key = taking.key_of(plan)
-        part = reusable.part_for(plan, key, advance=taking.advance)
+        key = attempt.key_of(plan)
+        part = reusable.part_for(plan, key, advance=attempt.advance)
         if part is None:
-            part = _put(taking, snapshot, plan, key=reusable.free_key(key))
+            part = _put(attempt, snapshot, plan, key=reusable.free_key(key))
     except BaseException:
-        with taking.lock:
-            taking.failed_at = taking.failed_at or plan
+        with attempt.lock:
+            attempt.failed_at = attempt.failed_at or plan
         raise
-    with taking.lock:
-        if taking.failed_at is plan:
+    with attempt.lock:
+        if attempt.failed_at is plan:
             # It was refused a task, and has been taken since.
-            taking.failed_at = None
-        taking.stored.append(part)
-        context.state.journal.add(context.job.name, taking.source.database, part)
+            attempt.failed_at = None
+        attempt.stored.append(part)
+        context.state.journal.add(context.job.name, attempt.source.database, part)
     context.progress.part_done(part.name)
     tell_stored(part)
     reached("part-stored")
     return part
 
 
-def _put(taking: Attempt, snapshot: Snapshot, plan: PartPlan, *, key: str) -> Part:
+def _put(attempt: Attempt, snapshot: Snapshot, plan: PartPlan, *, key: str) -> Part:
     """Again where the store did not answer: a part is read anew."""
     part: Part
-    for attempt in taking.recoveries.attempts(
+    for each in attempt.recoveries.attempts(
         on=RepositoryUnreachable, what=f"storing '{plan.name}'"
     ):
-        with attempt:
+        with each:
             part = store_part(
                 snapshot,
                 plan,
-                into=taking.context.repository,
+                into=attempt.context.repository,
                 key=key,
-                form=taking.context.job.form,
-                advance=taking.advance,
+                form=attempt.context.job.form,
+                advance=attempt.advance,
             )
     return part
 
 
 def _metrics(
-    taking: Attempt, manifest: Manifest, blobs: BlobKeeper, *, seconds: float, cpu_seconds: float
+    attempt: Attempt, manifest: Manifest, blobs: BlobWriter, *, seconds: float, cpu_seconds: float
 ) -> dict[str, float]:
     """Numbers of the whole run; those of a table stand with its part."""
     seconds = max(seconds, 0.001)
@@ -356,9 +356,9 @@ def _metrics(
         "read_bytes_per_second": round(manifest.plain_bytes / seconds),
         "written_bytes_per_second": round(stored / seconds),
         "compression_ratio": round(manifest.plain_bytes / stored, 3) if stored else 1.0,
-        "recoveries": taking.recoveries.count + blobs.healed,
-        "paused_seconds": round(taking.pace.paused_seconds, 1),
-        "refused_tasks": taking.context.host.refused_tasks() - taking.refused_before,
+        "recoveries": attempt.recoveries.count + blobs.healed,
+        "paused_seconds": round(attempt.throttle.paused_seconds, 1),
+        "refused_tasks": attempt.context.host.refused_tasks() - attempt.refused_before,
         "blobs": len(manifest.blobs),
         "blobs_stored": blobs.stored,
     }

@@ -41,7 +41,6 @@ from holdfast.ports.run import Hold
 from holdfast.ports.source import Source
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
-from holdfast.runtime.events import reached
 
 RUNS_SEEN = 50
 
@@ -86,7 +85,7 @@ class RunReport:
 
 @dataclass
 class _Run:
-    """One run under way, for the ledger."""
+    """One run under way, for the run history."""
 
     run_id: str
     started_at: datetime
@@ -98,7 +97,7 @@ class _Run:
 def backup(context: BackupContext, choice: BackupChoice | None = None) -> RunReport:
     """Back up one job.
 
-    Whatever goes wrong, the ledger says what it was. Raises `RunInFlight` where another run
+    Whatever goes wrong, the run history says what it was. Raises `RunInFlight` where another run
     owns the job (`SkippedTooOften` where that goes on), `RepositoryBusy`, `LeaseLost`, and what
     went wrong where the job has one database; where it has several the report holds the
     failures beside the good ones. A repository of several that fails has no backup, and the
@@ -110,12 +109,12 @@ def backup(context: BackupContext, choice: BackupChoice | None = None) -> RunRep
         timeout = context.job.rules.timeout
         deadline = run.started_at + timeout if timeout else None
         with held(context, deadline=deadline) as (everywhere, hold):
-            reached("backup-locked")
+            events.reached("backup-locked")
             sources = Retries(context.job.rules.attempts).trying(
                 context.source.databases, on=DatabaseUnreachable, what="listing the databases"
             )
             _sweep(everywhere, sources, choice)
-            reached("backup-swept")
+            events.reached("backup-swept")
             _take_each(everywhere, sources, run, choice=choice, hold=hold)
             run.without = failed_stores(everywhere.repository)
     return RunReport(
@@ -196,7 +195,7 @@ def skipped_in_a_row(newest_first: list[RunRecord]) -> int:
 
 @contextmanager
 def _recorded(context: BackupContext, run: _Run) -> Iterator[None]:
-    """Write how the run ended, however it ends, into the ledger."""
+    """Write how the run ended, however it ends, into the run history."""
 
     def record(outcome: str, error: BaseException | None = None) -> None:
         known = error if isinstance(error, HoldfastError) else None
@@ -225,7 +224,7 @@ def _recorded(context: BackupContext, run: _Run) -> Iterator[None]:
         yield
     except (RunInFlight, RepositoryBusy) as error:
         alarm: SkippedTooOften | None = None
-        # A ledger that cannot be read or written must not hide that the run was skipped.
+        # A history that cannot be read or written must not hide that the run was skipped.
         with noted_on(error):
             alarm = _alarm(context, error)
             record("skipped", alarm or error)

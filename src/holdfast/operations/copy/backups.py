@@ -25,7 +25,6 @@ from holdfast.operations.parts.read import BlobRecords
 from holdfast.ports.repository import Repository, read_document
 from holdfast.ports.run import Guard, Progress
 from holdfast.runtime import events
-from holdfast.runtime.events import reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,7 @@ def copy(job: str, context: CopyContext, progress: Progress) -> CopyReport:
     `RunInFlight`, and what the repositories raise.
     """
     with context.guard.hold(job, deadline=None):
-        reached("copy-locked")
+        events.reached("copy-locked")
         survey = Catalog(context.believed).survey(job)
         # Only pieces without a name of their own: parts that came through whole are gone on with.
         tidied = AppendOnly(context.target, context.leftovers)
@@ -117,10 +116,10 @@ def _copied(
             return CopiedBackup(backup_id=backup_id, was_there=True)
         require_complete(manifest)
         tally = _parts_copied(manifest, context, records, progress=progress)
-        reached("copy-parts-stored")
+        events.reached("copy-parts-stored")
         _require_parent(manifest, target)
         target.put(key, [content])
-        reached("copy-manifest-stored")
+        events.reached("copy-manifest-stored")
     except (VerifyFailed, AlreadyStored, ManifestInvalid) as error:
         return _failed(backup_id, error)
     return CopiedBackup(

@@ -37,7 +37,6 @@ from holdfast.pipeline.encryption import CannotOpen, Identities, encryption, sea
 from holdfast.pipeline.flow import CorruptStream, Fingerprint, Stage, flow
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
-from holdfast.runtime.events import reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class KnownBlobs:
 Known = Callable[[], KnownBlobs]
 
 
-class BlobKeeper:
+class BlobWriter:
     """Obeys `ports.source.Blobs` for one run of a job.
 
     What is sealed cannot be opened here, so of that only what a finished backup vouches for
@@ -194,7 +193,7 @@ class BlobKeeper:
             stages: list[Stage] = [plain, COMPRESSORS[self._codec](self._level), encrypt, stored]
             self._repository.put(blob.key, _as_named(flow(read(), stages), plain, sha256))
         self.stored += 1
-        reached("blob-stored")
+        events.reached("blob-stored")
         return _recorded(blob, stored)
 
 

@@ -16,7 +16,6 @@ from holdfast.pipeline.flow import CorruptStream, Size
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.events import reached
 from holdfast.runtime.spool import Spool, spooled
 
 # 32 bytes are remembered for each: 5 MB of a part of 150 GB.
@@ -57,7 +56,7 @@ class RepositoryParts:
         )
         with afterwards(plain.close):
             yield Passing(plain)
-        reached("restore-part-loaded")
+        events.reached("restore-part-loaded")
 
     @contextmanager
     def proven(self, part: Part) -> Iterator[Proven]:
@@ -76,7 +75,7 @@ class RepositoryParts:
                     advance=next(counted, lambda _: None),
                 )
             )
-        reached("restore-part-loaded")
+        events.reached("restore-part-loaded")
 
     def _require_size(self, part: Part) -> None:
         """Raises `VerifyFailed` before a byte is read, where the store says enough."""

@@ -27,7 +27,6 @@ from holdfast.ports.run import Progress
 from holdfast.ports.target import WHOLE, RestoreOptions, RestoreRequest, Target
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.events import reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +90,7 @@ def restore(
     plain_bytes = sum(part.plain_bytes for part in wanted)
     progress.begin(total_bytes=plain_bytes, parts=len(wanted))
     stored = RepositoryParts(repository=repository, identities=identities, advance=progress.advance)
-    reached("restore-begun")
+    events.reached("restore-begun")
     restored = target.restore(request, stored, progress)
     report = RestoreReport(
         manifest=manifest,

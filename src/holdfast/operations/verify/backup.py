@@ -64,7 +64,7 @@ class BackupReader:
     """
 
     repository: Repository
-    proofs: VerificationLog
+    verification_log: VerificationLog
     clock: Clock
     progress: Progress
     identities: Identities | None = None
@@ -92,7 +92,7 @@ class BackupReader:
             opened=self.opens(manifest, piece),
         )
         try:
-            self.proofs.reread(home_of(manifest.backup_id, piece), piece.key, found)
+            self.verification_log.reread(home_of(manifest.backup_id, piece), piece.key, found)
         except HoldfastError as error:
             # Whoever may read a repository need not have a state directory.
             events.debug("reread_not_remembered", key=piece.key, problem=error.message)

@@ -52,7 +52,7 @@ def reread(
     """Begin no piece after `budget`; every piece is read once at most."""
     ends = seconds() + budget.total_seconds()
     survey = Catalog(reader.repository).survey(job)
-    known = _known(survey.manifests, reader.proofs)
+    known = _known(survey.manifests, reader.verification_log)
     bad = [(each.backup_id, gap) for each in survey.manifests for gap in gaps(each)]
     bad += broken_chains(survey)
     no_wal = missing_wal(reader.repository, survey.manifests)
@@ -88,9 +88,9 @@ def reread(
     )
 
 
-def proven_at(manifest: Manifest, proofs: VerificationLog) -> datetime | None:
+def proven_at(manifest: Manifest, verification_log: VerificationLog) -> datetime | None:
     """When the piece that was not read for longest was read; None unless all were, and good."""
-    known = _known((manifest,), proofs)
+    known = _known((manifest,), verification_log)
     places = [(home_of(manifest.backup_id, each), each.key) for each in pieces_of(manifest)]
     found = [known.get(place) for place in places]
     times = [each.at for each in found if each is not None and not each.problem]
@@ -109,20 +109,20 @@ class BackupProof:
 def proofs_of(
     summaries: Sequence[Summary],
     job: str,
-    proofs: VerificationLog,
+    verification_log: VerificationLog,
     manifest_of: Callable[[str], Manifest],
 ) -> dict[str, BackupProof]:
     """By backup: verified is what was read back whole.
 
     Which blobs a backup has only its manifest knows: it is read where all parts are verified.
     """
-    known = proofs.read_back(job)
+    known = verification_log.read_back(job)
     found: dict[str, BackupProof] = {}
     for each in summaries:
         read = known.get(each.backup_id, ReadBack())
         verified_at = read.since if read.parts >= each.parts and not read.bad else None
         if verified_at is not None and each.blobs:
-            verified_at = proven_at(manifest_of(each.backup_id), proofs)
+            verified_at = proven_at(manifest_of(each.backup_id), verification_log)
         found[each.backup_id] = BackupProof(
             verified_at=verified_at, is_bad=bool(read.bad), restored_at=read.restored_at
         )
@@ -133,9 +133,11 @@ Known = dict[tuple[str, str], Reread]
 Due = tuple[Manifest, Piece]
 
 
-def _known(manifests: tuple[Manifest, ...], proofs: VerificationLog) -> Known:
+def _known(manifests: tuple[Manifest, ...], verification_log: VerificationLog) -> Known:
     homes = {home_of(each.backup_id, piece) for each in manifests for piece in pieces_of(each)}
-    return {(home, key): found for home in homes for key, found in proofs.of(home).items()}
+    return {
+        (home, key): found for home in homes for key, found in verification_log.of(home).items()
+    }
 
 
 def _oldest_first(manifests: tuple[Manifest, ...], known: Known) -> list[Due]:

@@ -15,7 +15,6 @@ from holdfast.model.wal_archive import Held
 from holdfast.operations.wal.list import by_cluster
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
-from holdfast.runtime.events import reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +129,7 @@ def _drop(archive: WalArchive, files: Sequence[Held], require: Callable[[], obje
         with suppress(RepositoryReadOnly):
             archive.drop(each)
             gone.append(each)
-        reached("prune-wal-dropped")
+        events.reached("prune-wal-dropped")
     return gone
 
 

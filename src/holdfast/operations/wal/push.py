@@ -44,7 +44,6 @@ from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.events import reached
 from holdfast.runtime.tablespaces import segment_at
 from holdfast.runtime.worker_pool import WorkerPool
 
@@ -202,7 +201,7 @@ def _put(
         compression=compressor(job.form.codec, job.form.level),
         recipients=job.form.recipients,
     )
-    reached("wal-stored")
+    events.reached("wal-stored")
     part = Part(
         name=file.name.text,
         key=key,
@@ -250,7 +249,7 @@ def _record(context: ArchiveContext, file: WalFile, part: Part, *, at: Repositor
             at.delete(part.key)
             require_same(known, part.plain_sha256)
             return False
-    reached("wal-archived")
+    events.reached("wal-archived")
     return True
 
 

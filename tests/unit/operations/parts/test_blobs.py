@@ -12,7 +12,7 @@ from holdfast.model.backup import Blob, Codec
 from holdfast.model.errors import BackupFailed, VerifyFailed
 from holdfast.model.fingerprints import of_sha256
 from holdfast.operations.backup.job import backup
-from holdfast.operations.parts.blobs import BlobKeeper, proven_blob
+from holdfast.operations.parts.blobs import BlobWriter, proven_blob
 from holdfast.operations.prune import prune
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import table
@@ -22,8 +22,8 @@ VALUE = b"a long value" * 100_000
 NAME = sha256(VALUE).hexdigest()
 
 
-def keeper(repository: MemoryRepository) -> BlobKeeper:
-    return BlobKeeper(repository, job="shop", codec=Codec.ZSTD, level=3, advance=lambda _: None)
+def keeper(repository: MemoryRepository) -> BlobWriter:
+    return BlobWriter(repository, job="shop", codec=Codec.ZSTD, level=3, advance=lambda _: None)
 
 
 def read() -> list[bytes]:

@@ -23,7 +23,6 @@ from holdfast.model.wal import Position, segment_name
 from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import on_failure, waiting_for
-from holdfast.runtime.events import reached
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.failures import INSUFFICIENT_PRIVILEGE
 from holdfast.sources.postgres.server.login import Login, end
@@ -203,7 +202,7 @@ class PostgresHolder:
         # Before the backup begins: what it needs must not be recycled in between.
         slot = reserve_wal(connection)
         lsn = begin_backup(connection, label or "holdfast", fast=fast)
-        reached("backup-begun")
+        events.reached("backup-begun")
         # What the server is once it has begun, and not what it was while it waited to.
         found = anchor(connection)
         row = connection.execute(_SEGMENT_BYTES).fetchone()
