@@ -31,5 +31,5 @@ def test_too_little_room_is_said_with_both_numbers() -> None:
     job = MemoryJob(table("orders", "x" * 29_999_999))
     job.repository = MemoryRepository(free_bytes=10)
     report = check(job.check_context)
-    assert "0.0 MB are free, up to 30.0 MB are needed" in report.findings[-1].problem
+    assert "10 B are free, up to 28.6 MiB are needed" in report.findings[-1].problem
     assert report.exit_code == 51
