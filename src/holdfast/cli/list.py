@@ -102,19 +102,24 @@ def _show_list(session: Session, overviews: Mapping[str, Overview], job: str) ->
         _tell_bad(session, overview)
 
 
-def _proven(session: Session, name: str, overview: Overview, job: str) -> Iterable[Listed]:
+def proofs_in(
+    session: Session, repository: str, summaries: Sequence[Summary], job: str
+) -> Mapping[str, BackupProof]:
+    """What this host has proven of each; nothing where it cannot tell."""
     from holdfast.wiring.reading import verification_log
 
-    log = verification_log(session.settings, name)
-    within = replace(session, chosen_repository=name)
-    proofs: Mapping[str, BackupProof] = {}
+    log = verification_log(session.settings, repository)
+    within = replace(session, chosen_repository=repository)
     try:
-        proofs = proofs_of(
-            overview.summaries, job, log, lambda backup_id: within.manifest(backup_id, "")
-        )
+        return proofs_of(summaries, job, log, lambda backup_id: within.manifest(backup_id, ""))
     except HoldfastError as error:
         # Whoever may read a repository need not have a state directory.
         events.debug("verification_log_not_used", problem=error.message)
+        return {}
+
+
+def _proven(session: Session, name: str, overview: Overview, job: str) -> Iterable[Listed]:
+    proofs = proofs_in(session, name, overview.summaries, job)
     for each in overview.summaries:
         yield Listed(repository=name, summary=each, proof=proofs.get(each.backup_id))
 

@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 import typer
 
 from holdfast.catalog.manifest import as_json as manifest_json
-from holdfast.cli.context import BackupId, Database, JsonOption, print_document, session_of
-from holdfast.cli.tables import Table, encryption_line, number, time_of, words
-from holdfast.model.backup import Manifest, Part
-from holdfast.model.part_gaps import pages_of
-from holdfast.model.units import counted, size
+from holdfast.cli.context import (
+    BackupId,
+    Database,
+    JsonOption,
+    Session,
+    print_document,
+    session_of,
+)
+from holdfast.cli.list import proofs_in
+from holdfast.cli.tables import (
+    HEAD,
+    Cell,
+    Table,
+    encryption_line,
+    last_done,
+    number,
+    ratio,
+    time_of,
+    words,
+)
+from holdfast.model.backup import Manifest, Member, Part, PartKind, Relation
+from holdfast.model.units import ago, counted, size
+from holdfast.runtime.clock import now
 
-COLUMNS = (
-    words("PART"),
-    words("KIND", drop=2),
+TABLES = (
+    words("TABLE"),
     number("ROWS", drop=1),
     number("SIZE"),
-    number("STORED", drop=3),
+    number("STORED", drop=2),
+    words("PARTS", drop=3),
     words("SHA-256", drop=5),
     words("CONTENT", drop=4),
 )
+OTHERS = (
+    words("PART"),
+    words("KIND", drop=1),
+    number("SIZE"),
+    number("STORED", drop=2),
+    words("SHA-256", drop=3),
+)
+SHOWN_OF_HASH = 12
 
 
 def show(
@@ -31,7 +58,7 @@ def show(
     database: Database = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show one backup: its server, its moment and the proof of it, and every part.
+    """Show one backup: its server, its moment and the proof of it, its tables, and what it cost.
 
     \b
     holdfast show shop/latest
@@ -42,54 +69,137 @@ def show(
     if as_json:
         print_document("show", {"manifest": manifest_json(manifest)})
         return
-    rows = [row for part in manifest.parts for row in _rows_of(part)]
-    session.show(Table(COLUMNS, rows))
-    session.tell(_summary(manifest))
+    session.tell(_head(manifest))
+    _section(session, "Moment and proof", _proof(session, manifest))
+    _show_parts(session, manifest)
+    _section(session, "Cost", _cost(manifest))
+    if manifest.tools:
+        _section(session, "Programs", list(manifest.tools.items()))
+    if manifest.notes:
+        _section(session, "Notes", [("note", each) for each in manifest.notes])
 
 
-def _rows_of(part: Part) -> Iterator[tuple[str, ...]]:
-    """The part, and below it the tables that share it: they can be restored by their names."""
-    yield (
-        _called(part),
-        part.kind.value,
-        "" if part.rows is None else str(part.rows),
-        size(part.plain_bytes),
-        size(part.stored_bytes),
-        part.stored_sha256[:12],
-        _content(part),
-    )
-    for member in part.members:
-        rows, plain = str(member.rows), size(member.plain_bytes)
-        yield f"  {member.relation}", "", rows, plain, "", "", ""
+def _section(session: Session, title: str, facts: Sequence[tuple[str, str]]) -> None:
+    session.say("")
+    session.say(title, HEAD)
+    session.tell(facts)
 
 
-def _called(part: Part) -> str:
-    if part.members:
-        return f"{part.name} ({counted(len(part.members), 'table')})"
-    pages = pages_of(part)
-    return f"{part.relation or part.name}{f' pages {pages}' if pages else ''}"
-
-
-def _content(part: Part) -> str:
-    """Whether the server summed up the rows, so that a restore proves more than their number."""
-    if part.members:
-        proven = sum(1 for member in part.members if member.checksum)
-        return f"checksums of {proven}" if proven else ""
-    return "checksum" if part.checksum else ""
-
-
-def _summary(manifest: Manifest) -> list[tuple[str, str]]:
+def _head(manifest: Manifest) -> list[tuple[str, str]]:
     server = manifest.server
-    took = f"{manifest.seconds:.1f} s with {counted(manifest.workers, 'worker')}"
     return [
-        ("backup", f"{manifest.backup_id}"),
+        ("backup", manifest.backup_id),
         ("database", f"{server.database} on {server.kind} {server.version}, host {manifest.host}"),
-        ("consistency", f"{manifest.consistency} at {time_of(manifest.snapshot_at)}"),
-        ("encryption", f"{encryption_line(manifest.recipients)}"),
-        *(("proof", f"{name} {value}") for name, value in manifest.proof.texts().items()),
-        *(("tool", f"{name} {version}") for name, version in manifest.tools.items()),
-        ("took", f"{took}, peak memory {size(manifest.peak_memory_bytes)}"),
-        *(("measured", f"{name} {value:g}") for name, value in manifest.metrics.items()),
-        *(("note", f"{note}") for note in manifest.notes),
-        ("run", f"{manifest.run_id}"),
+        ("engine", manifest.engine),
+        ("encryption", encryption_line(manifest.recipients)),
+        ("run", manifest.run_id),
     ]
+
+
+def _proof(session: Session, manifest: Manifest) -> list[tuple[str, str]]:
+    at = now()
+    (repository,) = session.repositories(manifest.job)
+    proof = proofs_in(session, repository, [manifest.summary], manifest.job).get(manifest.backup_id)
+    verified: Cell = "unknown"
+    restored: Cell = "unknown"
+    if proof is not None:
+        verified = "damaged" if proof.is_bad else last_done(proof.verified_at, at)
+        restored = last_done(proof.restored_at, at)
+    taken = f"{time_of(manifest.snapshot_at)} ({ago(at - manifest.snapshot_at)})"
+    return [
+        ("consistency", f"{manifest.consistency} at {taken}"),
+        *((key.replace("_", " "), value) for key, value in manifest.proof.texts().items()),
+        ("verified", f"{verified} (by this host)"),
+        ("restored", f"{restored} (by this host)"),
+    ]
+
+
+def _show_parts(session: Session, manifest: Manifest) -> None:
+    tables, others = list(_tables(manifest)), list(_others(manifest))
+    for title, table in (
+        (counted(len(tables), "table"), Table(TABLES, tables)),
+        (counted(len(others), "other part"), Table(OTHERS, others)),
+    ):
+        if table.rows:
+            session.say("")
+            session.say(title, HEAD)
+            session.show(table)
+
+
+def _tables(manifest: Manifest) -> Iterator[tuple[str, ...]]:
+    """A row each, however many ranges it was read in; a pack is opened, as any of its tables can
+    be restored by its name."""
+    whole: defaultdict[Relation, list[Part]] = defaultdict(list)
+    for part in manifest.parts:
+        if part.kind is PartKind.DATA and part.relation and not part.members:
+            whole[part.relation].append(part)
+    for relation, parts in whole.items():
+        yield (
+            str(relation),
+            str(sum(each.rows or 0 for each in parts)),
+            size(sum(each.plain_bytes for each in parts)),
+            size(sum(each.stored_bytes for each in parts)),
+            str(len(parts)),
+            parts[0].stored_sha256[:SHOWN_OF_HASH] if len(parts) == 1 else "",
+            _content(parts),
+        )
+    for part in manifest.parts:
+        for each in part.members:
+            name, plain = str(each.relation), size(each.plain_bytes)
+            yield name, str(each.rows), plain, "", f"in {part.name}", "", _content([each])
+
+
+def _content(pieces: Sequence[Part | Member]) -> str:
+    """Whether the server summed up the rows, so that a restore proves more than their number."""
+    return "checksum" if all(each.checksum for each in pieces) else ""
+
+
+def _others(manifest: Manifest) -> Iterator[tuple[str, ...]]:
+    for part in manifest.parts:
+        if part.kind is PartKind.DATA and part.relation and not part.members:
+            continue
+        name = part.name if part.members else str(part.relation or part.name)
+        held = f" ({counted(len(part.members), 'table')})" if part.members else ""
+        yield (
+            f"{name}{held}",
+            part.kind.value,
+            size(part.plain_bytes),
+            size(part.stored_bytes),
+            part.stored_sha256[:SHOWN_OF_HASH],
+        )
+
+
+def _cost(manifest: Manifest) -> list[tuple[str, str]]:
+    measured = dict(manifest.metrics)
+
+    def rate(name: str) -> str:
+        found = measured.pop(name, None)
+        return "" if found is None else f" at {size(round(found))}/s"
+
+    def some(name: str, told: str) -> str:
+        found = measured.pop(name, 0)
+        return told.format(f"{found:g}") if found else ""
+
+    smaller = f"{ratio(manifest.summary):.2f} times smaller"
+    seconds = f"{manifest.seconds:.1f} s with {counted(manifest.workers, 'worker')}"
+    paused = some("paused_seconds", ", paused for {} s")
+    cpu = f"{measured.pop('cpu_seconds', 0):g} s{some('cpu_percent', ', {} % of one')}"
+    trouble = [
+        some("recoveries", "recovered {} times"),
+        some("refused_tasks", "{} tasks refused by the kernel"),
+    ]
+    for said in ("seconds", "compression_ratio"):
+        measured.pop(said, None)
+    facts = [
+        ("took", f"{seconds}{paused}"),
+        ("read", f"{size(manifest.plain_bytes)}{rate('read_bytes_per_second')}"),
+        (
+            "stored",
+            f"{size(manifest.stored_bytes)}{rate('written_bytes_per_second')}, {smaller}",
+        ),
+        ("processor", cpu),
+        ("memory", f"at most {size(manifest.peak_memory_bytes)}"),
+        ("trouble", ", ".join(filter(None, trouble))),
+    ]
+    facts += [(key.replace("_", " "), f"{value:g}") for key, value in measured.items() if value]
+    return [(key, value) for key, value in facts if value]

@@ -125,13 +125,14 @@ def style_of(cell: Cell) -> str:
 def facts_in(facts: Sequence[tuple[str, str]], width: int | None) -> list[str]:
     """A line each, `key   value`; on a terminal a long value goes on below its beginning."""
     lines: list[str] = []
+    indent = max([KEY_WIDTH, *(len(key) + GAP for key, _ in facts)])
     for key, value in facts:
-        head = f"{key:{KEY_WIDTH}}"
+        head = f"{key:{indent}}"
         text = printable(value)
         pieces = [text]
-        if width is not None and KEY_WIDTH + len(text) > width:
-            pieces = wrapped(text, max(width - KEY_WIDTH, KEY_WIDTH))
-        lines += [f"{head if not at else ' ' * KEY_WIDTH}{each}" for at, each in enumerate(pieces)]
+        if width is not None and indent + len(text) > width:
+            pieces = wrapped(text, max(width - indent, KEY_WIDTH))
+        lines += [f"{head if not at else ' ' * indent}{each}" for at, each in enumerate(pieces)]
     return lines
 
 
