@@ -93,6 +93,11 @@ class ManifestIndex:
             summaries=tuple(summaries), damaged=tuple(damaged), failures=tuple(failures)
         )
 
+    def remembered(self, job: str) -> list[str]:
+        """The backups that were there at the last overview by their ids, the newest first."""
+        places = [place_of(key) for key in self._known(job)]
+        return sorted((each.backup_id for each in places if each is not None), reverse=True)
+
     def _whole(self, backup_id: str) -> Manifest:
         """Raises `VerifyFailed` where it does not name all of what it is to bring back."""
         manifest = self._catalog.find(backup_id)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from holdfast.cli import completion
 from holdfast.model.errors import BackupNotFound, HoldfastError, Interrupted, UnknownJob
 from holdfast.runtime import streams
 
@@ -62,7 +63,12 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document (docs/json.md) instead of text.")
 ]
 BackupId = Annotated[
-    str, typer.Argument(help="JOB/20261120T020000Z-1a2b3c4d, or JOB/latest.", metavar="BACKUP_ID")
+    str,
+    typer.Argument(
+        help="JOB/20261120T020000Z-1a2b3c4d, or JOB/latest.",
+        metavar="BACKUP_ID",
+        autocompletion=completion.backups,
+    ),
 ]
 Database = Annotated[
     str,
@@ -80,9 +86,19 @@ Identity = Annotated[
         " holdfast-identity.",
     ),
 ]
-JobName = Annotated[str, typer.Argument(help="A job of the configuration.", metavar="JOB")]
+JobName = Annotated[
+    str,
+    typer.Argument(
+        help="A job of the configuration.", metavar="JOB", autocompletion=completion.jobs
+    ),
+]
 SomeJob = Annotated[
-    str | None, typer.Argument(help="A job of the configuration; all without it.", metavar="[JOB]")
+    str | None,
+    typer.Argument(
+        help="A job of the configuration; all without it.",
+        metavar="[JOB]",
+        autocompletion=completion.jobs,
+    ),
 ]
 ChunkSize = Annotated[
     int | None,

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from holdfast.cli.command_line import command_of
+from holdfast.cli.completion import words_so_far
 from holdfast.cli.context import CONFIG, Session, print_document
 from holdfast.model.errors import HoldfastError, Interrupted, OutputLost
 from holdfast.runtime import streams
@@ -120,7 +121,7 @@ def program(arguments: list[str]) -> typer.Typer:
         help="Backups of PostgreSQL and MySQL/MariaDB that are whole or not there, and proven.",
         epilog=EPILOG,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
     )
     app.callback()(options)
@@ -136,7 +137,7 @@ def program(arguments: list[str]) -> typer.Typer:
 
 def _wanted(arguments: list[str]) -> Iterable[str]:
     """The command that is asked for; all where help lists them, or none of that name exists."""
-    asked = command_of(arguments)
+    asked = command_of(arguments or words_so_far())
     if asked in COMMANDS:
         return [asked]
     return [] if arguments == ["--version"] else COMMANDS

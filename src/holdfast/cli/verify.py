@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli import completion
 from holdfast.cli.context import (
     Database,
     Identity,
@@ -44,6 +45,7 @@ What = Annotated[
     str | None,
     typer.Argument(
         metavar="[BACKUP_ID]",
+        autocompletion=completion.backups,
         help="JOB/20261120T020000Z-1a2b3c4d or JOB/latest; with --level ledger a JOB, or all.",
     ),
 ]

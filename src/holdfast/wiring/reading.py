@@ -53,6 +53,15 @@ def index_of(settings: Settings, job: str, *, chosen: str = "") -> ManifestIndex
     )
 
 
+def known_backups(settings: Settings, job: str, *, chosen: str = "") -> list[str]:
+    """The backups of `job` by their ids that can be named without asking any network."""
+    name = store_name(settings, job, chosen=chosen)
+    index = index_of(settings, job, chosen=chosen)
+    if repository_settings(settings, name).kind == "local":
+        return [each.backup_id for each in index.overview(job).summaries]
+    return index.remembered(job)
+
+
 def reader_of(
     settings: Settings,
     job: str,
