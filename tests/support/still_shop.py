@@ -12,7 +12,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -28,18 +28,21 @@ from holdfast.cli.progress import Meter
 from holdfast.config.sources import PostgresSettings
 from holdfast.host_state.metrics import cpu_seconds, peak_memory_bytes
 from holdfast.limits.budget import TaskLimits, live_limits
-from holdfast.model.backup import Relation, Server
+from holdfast.model.backup import PartPlan, Relation, Server
 from holdfast.model.restore import Restored, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.source import SourcePlan
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.clock import now
 from holdfast.wiring import sources as wiring_sources
+from tests.fakes import source as fakes
 from tests.fakes.source import FakeSnapshot, FakeSource, FakeTable, FakeTarget
 
 BEGAN = datetime(2026, 11, 20, 2, tzinfo=UTC)
 SERVER = Server(kind="postgres", version="17.2", database="shop")
 ROW_BYTES = 64 << 10
+# Statistics of a server are seldom right: a bar must end full all the same.
+ESTIMATE = 1.5
 CONFIG = """\
 state_directory: {folder}/state
 repositories:
@@ -106,7 +109,6 @@ class ShopSource(FakeSource):
     """Says that it is PostgreSQL, and thinks that its tables are larger than they are."""
 
     engine = "native"
-    estimate = 1.5
     clock: StillClock
 
     def plan(self) -> SourcePlan:
@@ -114,7 +116,7 @@ class ShopSource(FakeSource):
         tables = [
             replace(
                 each,
-                estimated_bytes=round(each.estimated_bytes * self.estimate),
+                estimated_bytes=round(each.estimated_bytes * ESTIMATE),
                 method="copy",
                 reason="read whole, in one COPY",
             )
@@ -190,12 +192,23 @@ def _stand_still(clock: StillClock, number: int) -> None:
                 monotonic=clock.monotonic, perf_counter=clock.monotonic, sleep=time.sleep
             )
     _watch(Meter, clock)
+    _set(fakes, _plans=_overestimated(vars(fakes)["_plans"]))
     ids = itertools.count(1)
     _set(
         secrets,
         token_hex=lambda size=32: f"{number:04x}{next(ids):04x}".ljust(2 * (size or 32), "a"),
     )
     _set(socket, gethostname=lambda: "db1")
+
+
+def _overestimated(plans: Callable[..., Sequence[PartPlan]]) -> Callable[..., list[PartPlan]]:
+    def found(tables: Sequence[FakeTable]) -> list[PartPlan]:
+        return [
+            replace(each, estimated_bytes=round(each.estimated_bytes * ESTIMATE))
+            for each in plans(tables)
+        ]
+
+    return found
 
 
 def _set(module: Any, **attributes: Any) -> None:

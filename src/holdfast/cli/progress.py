@@ -24,6 +24,9 @@ TERMINAL_SECONDS = 0.2
 JOURNAL_SECONDS = 10.0
 # Between these the bar itself is as long as the line leaves room for.
 SHORTEST_BAR, LONGEST_BAR = 10, 40
+# A terminal shows the keys that interrupt behind the bar: a line without room for them would wrap,
+# and its first half could not be taken away again.
+ECHO = "^C"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,15 +161,17 @@ class Bar:
             return
         total = reading.done_bytes if self.is_full else reading.total_bytes
         facts = self._facts(reading, total)
-        room = options.max_width - len(self._doing) - SHORTEST_BAR - 2
-        shown = facts_fitting(facts, room)
-        length = options.max_width - len(self._doing) - 2 - sum(len(each) + 2 for each in shown)
+        width = options.max_width - len(ECHO)
+        shown = facts_fitting(facts, width - len(self._doing) - SHORTEST_BAR - 2)
+        length = width - len(self._doing) - 2 - sum(len(each) + 2 for each in shown)
         yield Text(f"{self._doing}  ", end="", no_wrap=True)
         if length >= SHORTEST_BAR:
             yield ProgressBar(
                 total=total or 1,
                 completed=reading.done_bytes if total else 1,
                 width=min(length, LONGEST_BAR),
+                complete_style="cyan",
+                finished_style="green",
             )
         yield _line("".join(f"  {each}" for each in shown))
 
