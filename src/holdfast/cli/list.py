@@ -88,7 +88,7 @@ def list_backups(
 
 def _show_list(session: Session, overviews: Mapping[str, Overview], job: str) -> None:
     listed = [
-        each for name, found in overviews.items() for each in _proven(session, name, found, job)
+        each for name, found in overviews.items() for each in _proven(session, name, found, job=job)
     ]
     listed.sort(key=lambda each: each.summary.snapshot_at, reverse=True)
     if listed:
@@ -103,7 +103,7 @@ def _show_list(session: Session, overviews: Mapping[str, Overview], job: str) ->
 
 
 def proofs_in(
-    session: Session, repository: str, summaries: Sequence[Summary], job: str
+    session: Session, repository: str, summaries: Sequence[Summary], *, job: str
 ) -> Mapping[str, BackupProof]:
     """What this host has proven of each; nothing where it cannot tell."""
     from holdfast.wiring.reading import verification_log
@@ -111,15 +111,17 @@ def proofs_in(
     log = verification_log(session.settings, repository)
     within = replace(session, chosen_repository=repository)
     try:
-        return proofs_of(summaries, job, log, lambda backup_id: within.manifest(backup_id, ""))
+        return proofs_of(
+            summaries, job, log, manifest_of=lambda backup_id: within.manifest(backup_id, "")
+        )
     except HoldfastError as error:
         # Whoever may read a repository need not have a state directory.
         events.debug("verification_log_not_used", problem=error.message)
         return {}
 
 
-def _proven(session: Session, name: str, overview: Overview, job: str) -> Iterable[Listed]:
-    proofs = proofs_in(session, name, overview.summaries, job)
+def _proven(session: Session, name: str, overview: Overview, *, job: str) -> Iterable[Listed]:
+    proofs = proofs_in(session, name, overview.summaries, job=job)
     for each in overview.summaries:
         yield Listed(repository=name, summary=each, proof=proofs.get(each.backup_id))
 

@@ -99,7 +99,9 @@ def _head(manifest: Manifest) -> list[tuple[str, str]]:
 def _proof(session: Session, manifest: Manifest) -> list[tuple[str, str]]:
     at = now()
     (repository,) = session.repositories(manifest.job)
-    proof = proofs_in(session, repository, [manifest.summary], manifest.job).get(manifest.backup_id)
+    proof = proofs_in(session, repository, [manifest.summary], job=manifest.job).get(
+        manifest.backup_id
+    )
     verified: Cell = "unknown"
     restored: Cell = "unknown"
     if proof is not None:

@@ -110,6 +110,7 @@ def proofs_of(
     summaries: Sequence[Summary],
     job: str,
     verification_log: VerificationLog,
+    *,
     manifest_of: Callable[[str], Manifest],
 ) -> dict[str, BackupProof]:
     """By backup: verified is what was read back whole.
