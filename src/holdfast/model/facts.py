@@ -26,6 +26,8 @@ KIND = "kind"
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _OCTAL = re.compile(r"[0-7]{1,4}")
 _SHOWN = 60
+# What is longer is not kept for others: whoever wrote it may have written a thousand of them.
+_COMMON = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,19 @@ def _moment(text: str) -> datetime:
     return found
 
 
-# Many tables have columns of the same names: each name, and each list, is held once.
-@lru_cache(maxsize=1024)
 def _names(text: str) -> tuple[str, ...]:
+    return _common_names(text) if len(text) <= _COMMON else _parsed_names(text)
+
+
+def _parsed_names(text: str) -> tuple[str, ...]:
     found = parsed(text, MANIFEST)
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise ValueError("no list of names")
     return tuple(map(intern, found))
+
+
+# Many tables have columns of the same names: each name, and each list, is held once.
+_common_names = lru_cache(maxsize=1024)(_parsed_names)
 
 
 def by_name(text: str, *, of_files: bool = False) -> Mapping[str, str]:
