@@ -170,6 +170,7 @@ class Bar:
                 total=total or 1,
                 completed=reading.done_bytes if total else 1,
                 width=min(length, LONGEST_BAR),
+                style="bright_black",
                 complete_style="cyan",
                 finished_style="green",
             )

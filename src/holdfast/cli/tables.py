@@ -72,15 +72,20 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
     def fitted(self, width: int) -> tuple[Table, list[str]]:
-        """Without the columns that `width` has no room for, and the titles of those."""
+        """Without empty columns and those that `width` has no room for; the titles of these."""
         needs = [_width(each.title, [row[at] for row in self.rows]) for at, each in self._numbered]
-        kept = [at for at, _ in self._numbered]
+        full = [
+            at
+            for at, _ in self._numbered
+            if not self.rows or any(str(row[at]) for row in self.rows)
+        ]
+        kept = list(full)
         while sum(needs[at] + GAP for at in kept) - GAP > width:
             goes = max(kept, key=lambda at: self.columns[at].drop)
             if not self.columns[goes].drop:
                 break
             kept.remove(goes)
-        hidden = [each.title for at, each in self._numbered if at not in kept]
+        hidden = [self.columns[at].title for at in full if at not in kept]
         rows = [[row[at] for at in kept] for row in self.rows]
         return Table([self.columns[at] for at in kept], rows), hidden
 
