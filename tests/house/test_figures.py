@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.house.figures import POSITIONAL, figures, positional
 from tests.house.project import PROJECT, functions_in, modules
 
-# Each may only fall.
+# Each may only fall: docs/decisions/0036-a-layout-kept-by-its-figures.md.
 MOST = {
     "rooms at the top level": 21,
     "rooms at the top level in a circle": 0,
