@@ -43,38 +43,60 @@ class BackupChoice:
     allow_mixed: bool = False
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """How a backup began: anew, or with the name and the parts of an `earlier` one.
+
+    `refused_tasks` are those that the host had refused until then.
+    """
+
+    run_id: str
+    name: str
+    started_at: datetime
+    refused_tasks: int
+    earlier: Unfinished | None = None
+    allow_mixed: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What has come of a backup so far; the parts are told by several workers."""
+
+    snapshot: Snapshot | None = None
+    stored: list[Part] = field(default_factory=list)
+    failed_at: PartPlan | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fail(self, plan: PartPlan) -> None:
+        """Of several that fail the first is what stopped the backup."""
+        with self.lock:
+            self.failed_at = self.failed_at or plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One backup under way, and what is known of it should it fail."""
 
     context: BackupContext
     source: Source
-    choice: BackupChoice
-    run_id: str
-    name: str
-    started_at: datetime
-    earlier: Unfinished | None
-    throttle: Throttle
     hold: Hold
-    recoveries: Retries
+    beginning: Beginning
+    throttle: Throttle
     watchdog: Watchdog
-    refused_before: int
-    failed_at: PartPlan | None = None
-    stored: list[Part] = field(default_factory=list)
-    snapshot: Snapshot | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    recoveries: Retries
+    outcome: Outcome = field(default_factory=Outcome)
 
     @property
     def backup_id(self) -> str:
-        return f"{self.context.job.name}/{self.name}"
+        return f"{self.context.job.name}/{self.beginning.name}"
 
     def key_of(self, plan: PartPlan) -> str:
         return key_of(self.context.job.form, self.backup_id, plan)
 
     def let_go(self, *, finished: bool) -> None:
         """Nobody will come back to the snapshot, wherever it is held."""
-        if self.snapshot is not None:
-            self.snapshot.let_go(finished=finished)
+        if self.outcome.snapshot is not None:
+            self.outcome.snapshot.let_go(finished=finished)
 
     def advance(self, size_bytes: int) -> None:
         """Bytes came from the server: told to whoever watches, and held back where asked."""
@@ -105,16 +127,18 @@ def begun(
     return Attempt(
         context=context,
         source=source,
-        choice=choice,
-        run_id=earlier.run_id if earlier else run_id,
-        name=earlier.name if earlier else backup_name(started_at, name_id),
-        started_at=earlier.started_at if earlier else started_at,
-        earlier=earlier,
-        throttle=throttle,
         hold=hold,
-        recoveries=Retries(context.job.rules.attempts),
+        beginning=Beginning(
+            run_id=earlier.run_id if earlier else run_id,
+            name=earlier.name if earlier else backup_name(started_at, name_id),
+            started_at=earlier.started_at if earlier else started_at,
+            refused_tasks=context.host.refused_tasks(),
+            earlier=earlier,
+            allow_mixed=choice.allow_mixed,
+        ),
+        throttle=throttle,
         watchdog=Watchdog(context.job, throttle, hold),
-        refused_before=context.host.refused_tasks(),
+        recoveries=Retries(context.job.rules.attempts),
     )
 
 
@@ -123,10 +147,10 @@ def give_up(attempt: Attempt, catalog: Catalog, error: BaseException) -> None:
     context, database = attempt.context, attempt.source.database
     keep = (
         context.job.rules.resumable
-        and bool(attempt.stored)
+        and bool(attempt.outcome.stored)
         and not isinstance(error, RepositoryFull)
     )
-    if attempt.earlier is not None and not attempt.stored:
+    if attempt.beginning.earlier is not None and not attempt.outcome.stored:
         # A resume that was refused must not cost what it could not use.
         keep = True
     with noted_on(error):
@@ -137,20 +161,22 @@ def give_up(attempt: Attempt, catalog: Catalog, error: BaseException) -> None:
             catalog.discard_parts(attempt.backup_id)
             context.state.journal.end(context.job.name, database)
     with noted_on(error):
-        catalog.record(_failure(attempt, error, parts_kept=len(attempt.stored) if keep else 0))
+        catalog.record(
+            _failure(attempt, error, parts_kept=len(attempt.outcome.stored) if keep else 0)
+        )
 
 
 def _failure(attempt: Attempt, error: BaseException, *, parts_kept: int) -> Failure:
     known = error if isinstance(error, HoldfastError) else None
-    at = attempt.failed_at
+    at = attempt.outcome.failed_at
     return Failure(
         job=attempt.context.job.name,
-        name=attempt.name,
-        run_id=attempt.run_id,
+        name=attempt.beginning.name,
+        run_id=attempt.beginning.run_id,
         host=attempt.context.host.name,
         engine=attempt.source.engine,
         database=attempt.source.database,
-        started_at=attempt.started_at,
+        started_at=attempt.beginning.started_at,
         failed_at=attempt.context.host.clock(),
         error=str(error) or type(error).__name__,
         hint=known.hint if known else "",

@@ -31,7 +31,7 @@ from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.ports.host_state import Unfinished
 from holdfast.ports.run import Hold
 from holdfast.ports.source import Snapshot, Source
-from holdfast.runtime.cleanup import noted_on
+from holdfast.runtime.cleanup import noted_on, on_failure
 from holdfast.runtime.events import reached
 from holdfast.runtime.worker_pool import WorkerPool
 
@@ -117,15 +117,15 @@ def _manifest(
     context = attempt.context
     return Manifest(
         job=context.job.name,
-        name=attempt.name,
-        run_id=attempt.run_id,
+        name=attempt.beginning.name,
+        run_id=attempt.beginning.run_id,
         host=context.host.name,
         engine=attempt.source.engine,
         server=snapshot.server,
         consistency=Consistency.MIXED if reusable.used_mixed else snapshot.consistency,
         proof=reusable.told_in(snapshot.proof),
         tools=snapshot.tools,
-        started_at=attempt.started_at,
+        started_at=attempt.beginning.started_at,
         snapshot_at=snapshot.taken_at,
         finished_at=context.host.clock(),
         peak_memory_bytes=context.host.peak_memory_bytes(),
@@ -141,9 +141,10 @@ def _manifest(
 
 def _prepare(attempt: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
     """Before the first byte: what is there already, room for the rest, a note for later runs."""
-    attempt.snapshot = snapshot
+    attempt.outcome.snapshot = snapshot
     _require_same_cluster(attempt, snapshot)
-    earlier = attempt.earlier.parts if attempt.earlier and not is_mixed else ()
+    before = attempt.beginning.earlier
+    earlier = before.parts if before and not is_mixed else ()
     if earlier:
         snapshot.go_on_from(earlier)
     require_room(
@@ -209,13 +210,14 @@ def _opened(attempt: Attempt, workers: int, blobs: BlobWriter) -> Iterator[tuple
                     what="taking the snapshot",
                 )
 
-        if attempt.earlier is None:
+        earlier = attempt.beginning.earlier
+        if earlier is None:
             yield enter(""), False
             return
         try:
-            snapshot, is_mixed = enter(attempt.earlier.snapshot), False
+            snapshot, is_mixed = enter(earlier.snapshot), False
         except SnapshotLost as error:
-            if attempt.earlier.parts and not attempt.choice.allow_mixed:
+            if earlier.parts and not attempt.beginning.allow_mixed:
                 raise SnapshotLost(
                     f"cannot resume backup '{attempt.backup_id}': {error.message}",
                     hint="--allow-mixed keeps its parts and takes the others from a new snapshot;"
@@ -250,7 +252,7 @@ def _reusable(attempt: Attempt, *, is_mixed: bool) -> Reusable:
     context = attempt.context
     return Reusable(
         context.repository,
-        attempt.earlier,
+        attempt.beginning.earlier,
         is_mixed=is_mixed,
         recipients=context.job.form.recipients,
     )
@@ -262,11 +264,11 @@ def _note(attempt: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> No
     attempt.context.state.journal.begin(
         Unfinished(
             job=job.name,
-            name=attempt.name,
-            run_id=attempt.run_id,
+            name=attempt.beginning.name,
+            run_id=attempt.beginning.run_id,
             database=attempt.source.database,
             snapshot=snapshot.proof.snapshot,
-            started_at=attempt.started_at,
+            started_at=attempt.beginning.started_at,
             snapshot_at=snapshot.taken_at,
             # Should this run be killed too, what it has not come to yet is not lost.
             parts=earlier,
@@ -304,20 +306,17 @@ def _store_parts(
 def _stored(attempt: Attempt, plan: PartPlan, *, snapshot: Snapshot, reusable: Reusable) -> Part:
     context = attempt.context
     reached("part-begun")
-    try:
+    with on_failure(attempt.outcome.fail, plan):
         key = attempt.key_of(plan)
         part = reusable.part_for(plan, key, advance=attempt.advance)
         if part is None:
             part = _put(attempt, snapshot, plan, key=reusable.free_key(key))
-    except BaseException:
-        with attempt.lock:
-            attempt.failed_at = attempt.failed_at or plan
-        raise
-    with attempt.lock:
-        if attempt.failed_at is plan:
+    outcome = attempt.outcome
+    with outcome.lock:
+        if outcome.failed_at is plan:
             # It was refused a task, and has been taken since.
-            attempt.failed_at = None
-        attempt.stored.append(part)
+            outcome.failed_at = None
+        outcome.stored.append(part)
         context.state.journal.add(context.job.name, attempt.source.database, part)
     context.progress.part_done(part.name)
     tell_stored(part)
@@ -358,7 +357,7 @@ def _metrics(
         "compression_ratio": round(manifest.plain_bytes / stored, 3) if stored else 1.0,
         "recoveries": attempt.recoveries.count + blobs.healed,
         "paused_seconds": round(attempt.throttle.paused_seconds, 1),
-        "refused_tasks": attempt.context.host.refused_tasks() - attempt.refused_before,
+        "refused_tasks": attempt.context.host.refused_tasks() - attempt.beginning.refused_tasks,
         "blobs": len(manifest.blobs),
         "blobs_stored": blobs.stored,
     }
