@@ -23,7 +23,7 @@ STRANGER = Peer(pid=400, uid=5004, groups=frozenset({5004}))
 
 @dataclass
 class MemoryDaemon:
-    """One daemon's parts, and a way to start another one on the same catalogue."""
+    """One daemon's parts, and a way to start another one on the same store."""
 
     folder: Path
     clock: FakeClock = field(default_factory=lambda: FakeClock(EPOCH))
@@ -37,9 +37,9 @@ class MemoryDaemon:
 
     def start(self) -> None:
         """A daemon, after whatever came before it."""
-        self.catalogue = SessionStore(self.folder / "sessions.sqlite")
+        self.store = SessionStore(self.folder / "sessions.sqlite")
         self.manager = SessionManager(
-            catalogue=self.catalogue,
+            store=self.store,
             authority=self.authority,
             sessions_of=lambda _job: JobSessions(holder=self.holder, kind=HeldKind.BACKUP),
             limits=SessionLimits(per_server=self.per_server, longest=timedelta(hours=24)),
@@ -57,8 +57,8 @@ class MemoryDaemon:
             thread.join()
 
     def told(self, session_id: str) -> tuple[str, str]:
-        """State and reason, as the catalogue has them."""
-        record = self.catalogue.find(session_id)
+        """State and reason, as the store has them."""
+        record = self.store.find(session_id)
         assert record is not None
         return record.state.value, record.reason
 

@@ -28,15 +28,15 @@ from holdfast.operations.verify.backup import BackupReader
 from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Holder
 from tests.fakes.clock import FakeClock
+from tests.fakes.file_lists import MemoryFileLists
 from tests.fakes.gauges import MemoryGauges
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.journal import MemoryJournal
-from tests.fakes.ledger import MemoryLedger
-from tests.fakes.lists import MemoryLists
 from tests.fakes.progress import FakeProgress
-from tests.fakes.proofs import MemoryProofs
 from tests.fakes.repository import MemoryRepository
+from tests.fakes.run_history import MemoryRunHistory
 from tests.fakes.source import FakeSource, FakeTable, table
+from tests.fakes.verification_log import MemoryVerificationLog
 
 
 class MemoryJob:
@@ -47,7 +47,7 @@ class MemoryJob:
         self.source = FakeSource(*(tables or shop))
         self.repository = MemoryRepository(free_bytes=1 << 30)
         self.guard = MemoryGuard()
-        self.ledger = MemoryLedger()
+        self.history = MemoryRunHistory()
         self.progress = FakeProgress()
         self.clock = FakeClock(step=timedelta(seconds=1))
         self.timeout = timeout
@@ -57,11 +57,11 @@ class MemoryJob:
         self.recipients: tuple[str, ...] = ()
         self.workers = 2
         self.journal = MemoryJournal()
-        self.lists = MemoryLists()
-        self.proofs = MemoryProofs()
+        self.file_lists = MemoryFileLists()
+        self.verification_log = MemoryVerificationLog()
         self.blob_grace = timedelta(0)
         self.gauges = MemoryGauges()
-        self.pace = Throttle()
+        self.throttle = Throttle()
         self.sessions: Holder | None = None
         self._runs = 0
 
@@ -88,10 +88,10 @@ class MemoryJob:
             repository=self.repository,
             ownership=Ownership(new_run_id=self._new_run_id, guard=self.guard),
             state=HostState(
-                history=self.ledger,
+                history=self.history,
                 journal=self.journal,
-                file_lists=self.lists,
-                verification_log=self.proofs,
+                file_lists=self.file_lists,
+                verification_log=self.verification_log,
                 gauges=self.gauges,
                 blob_secret=lambda: b"of this host",
             ),
@@ -106,7 +106,7 @@ class MemoryJob:
                     allowed={"asked": self.workers},
                     ceilings=(),
                 ),
-                throttle=lambda _source: self.pace,
+                throttle=lambda _source: self.throttle,
             ),
             progress=self.progress,
         )
@@ -125,7 +125,7 @@ class MemoryJob:
             job=self.spec,
             source=self.source,
             repository=self.repository,
-            history=self.ledger,
+            history=self.history,
             guard=self.guard,
             clock=self.clock,
         )
@@ -141,7 +141,7 @@ class MemoryJob:
     def reader_of(self, repository: Repository) -> BackupReader:
         return BackupReader(
             repository=repository,
-            verification_log=self.proofs,
+            verification_log=self.verification_log,
             clock=self.clock,
             progress=self.progress,
         )

@@ -147,9 +147,9 @@ def _run(config: Path, round_seconds: float) -> None:
         own_uid=os.geteuid(), group=group, admin_group=group_id(sessions.admin_group)
     )
     listening = inherited_socket(os.environ) or own_socket(sessions.socket, group=group)
-    catalogue = SessionStore(settings.state_directory / CATALOGUE)
+    store = SessionStore(settings.state_directory / CATALOGUE)
     manager = SessionManager(
-        catalogue=catalogue,
+        store=store,
         authority=authority,
         sessions_of=lambda job: _sessions_of(load(config), job),
         limits=SessionLimits(per_server=sessions.per_server, longest=sessions.longest),
@@ -162,7 +162,7 @@ def _run(config: Path, round_seconds: float) -> None:
         listener = Listener(manager, authority)
         _serve(listener, listening, supervisor, look=manager.round, round_seconds=round_seconds)
     manager.stop()
-    catalogue.close()
+    store.close()
 
 
 def _sessions_of(settings: Settings, job: str) -> JobSessions:

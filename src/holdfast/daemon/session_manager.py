@@ -43,14 +43,14 @@ class SessionManager:
     def __init__(
         self,
         *,
-        catalogue: SessionStore,
+        store: SessionStore,
         authority: PeerAuthority,
         sessions_of: Callable[[str], JobSessions],
         limits: SessionLimits,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
-        self._catalogue = catalogue
+        self._store = store
         self._authority = authority
         self._sessions_of = sessions_of
         self._limits = limits
@@ -68,7 +68,7 @@ class SessionManager:
         with self._lock:
             ours = set(self._kept)
         try:
-            lost = self._catalogue.lose_all(reason, now=self._clock(), but=ours)
+            lost = self._store.lose_all(reason, now=self._clock(), but=ours)
         except (HoldfastError, sqlite3.Error) as error:
             events.warning("catalogue_not_read", problem=str(error))
             return
@@ -90,7 +90,7 @@ class SessionManager:
                 kept = HeldSession(
                     self._described(request, peer, server, holding=holding), holding, self._clock()
                 )
-                self._catalogue.put(kept.record)
+                self._store.put(kept.record)
             with self._lock:
                 self._kept[kept.record.session_id] = kept
         events.info("session_begun", **fields_of(kept.record), by=_who(peer))
@@ -107,7 +107,7 @@ class SessionManager:
             require_open(kept.record)
             self._looked_at(kept)
             kept.record, kept.renewed = self._leased(kept.record), self._clock()
-            self._catalogue.keep(kept.record)
+            self._store.keep(kept.record)
         events.info(act, **fields_of(kept.record), by=_who(peer))
         return kept.record
 
@@ -142,7 +142,7 @@ class SessionManager:
 
     def listed(self, peer: Peer, *, all_states: bool) -> list[SessionRecord]:
         """Without `all_states` what is held, be it only for the WAL of a backup that has ended."""
-        found = self._catalogue.listed(all_states=True) if all_states else self._held()
+        found = self._store.listed(all_states=True) if all_states else self._held()
         return [record for record in found if self._authority.may_see(peer, record)]
 
     def _held(self) -> list[SessionRecord]:
@@ -165,15 +165,15 @@ class SessionManager:
         return [each for each in threads if is_started(each, otherwise="at the next round")]
 
     def _keep_books(self) -> None:
-        """What the catalogue could not take before; its file may be locked by anybody."""
+        """What the store could not take before; its file may be locked by anybody."""
         if not self._keeping_books.acquire(blocking=False):
             return
         with afterwards(self._keeping_books.release):
             if not self._is_recovered:
                 self.recover()
-            self._catalogue.settle()
+            self._store.settle()
             try:
-                self._catalogue.forget(before=self._clock() - REMEMBERED)
+                self._store.forget(before=self._clock() - REMEMBERED)
             except (HoldfastError, sqlite3.Error) as error:
                 events.warning("catalogue_not_tidied", problem=str(error))
 
@@ -188,7 +188,7 @@ class SessionManager:
                     kept.holding.abort()
                     if kept.record.is_open:
                         self._close(kept, HeldState.LOST, "the daemon was stopped")
-        self._catalogue.settle()
+        self._store.settle()
 
     def _tend(self, kept: HeldSession) -> None:
         with kept.lock:
@@ -258,7 +258,7 @@ class SessionManager:
     def _put(self, kept: HeldSession, state: HeldState, reason: str) -> None:
         ended_at = kept.record.ended_at or self._clock()
         kept.record = replace(kept.record, state=state, reason=reason, ended_at=ended_at)
-        self._catalogue.keep(kept.record)
+        self._store.keep(kept.record)
 
     def _drop(self, kept: HeldSession) -> None:
         with self._lock:
@@ -330,7 +330,7 @@ class SessionManager:
 
     def _known(self, session_id: str, peer: Peer) -> SessionRecord:
         kept = self._kept_as(session_id)
-        record = kept.record if kept else self._catalogue.find(session_id)
+        record = kept.record if kept else self._store.find(session_id)
         if record is None:
             raise SessionNotFound(
                 f"cannot find session '{session_id}': nobody began it",

@@ -29,9 +29,9 @@ def served(cli: CommandLine, tmp_path: Path) -> Iterator[CommandLine]:
     path, holder, ends = tmp_path / "sessiond", FakeHolder(), threading.Event()
     cli.config.write_text(f"{cli.config.read_text()}sessions: {{socket: {path}}}\n")
     authority = PeerAuthority(own_uid=os.geteuid(), group=None, admin_group=None)
-    catalogue = SessionStore(tmp_path / "sessions.sqlite")
+    store = SessionStore(tmp_path / "sessions.sqlite")
     manager = SessionManager(
-        catalogue=catalogue,
+        store=store,
         authority=authority,
         sessions_of=lambda _job: JobSessions(holder=holder, kind=HeldKind.BACKUP),
         limits=SessionLimits(per_server=1, longest=timedelta(days=1)),
@@ -54,7 +54,7 @@ def served(cli: CommandLine, tmp_path: Path) -> Iterator[CommandLine]:
         yield cli
         ends.set()
         thread.join()
-    catalogue.close()
+    store.close()
 
 
 def test_a_session_is_begun_listed_and_ended_with_its_label(served: CommandLine) -> None:

@@ -16,4 +16,4 @@ def daemon(tmp_path: Path) -> Iterator[MemoryDaemon]:
     try:
         yield found
     finally:
-        found.catalogue.close()
+        found.store.close()

@@ -105,7 +105,7 @@ def test_a_full_state_folder_is_told_to_whoever_asks_and_leaves_no_backup_begun(
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorcode = sqlite3.SQLITE_FULL
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(daemon.catalogue, "put", lambda _record: raising(full))
+        patch.setattr(daemon.store, "put", lambda _record: raising(full))
         with pytest.raises(RepositoryFull, match="database or disk is full"):
             client.begin(job="shop", label="", kind=None, fast=True, ttl_seconds=60)
     assert client.listed(all_states=True) == []

@@ -42,7 +42,7 @@ class Patchy(SessionClient):
 
 
 def holding(daemon: MemoryDaemon, *, silent: int) -> RemoteHolding:
-    record = daemon.catalogue.find(daemon.begin(ttl_seconds=7200))
+    record = daemon.store.find(daemon.begin(ttl_seconds=7200))
     assert record is not None
     assert record.begun.kind is HeldKind.BACKUP
     return RemoteHolding(

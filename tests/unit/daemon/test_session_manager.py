@@ -87,7 +87,7 @@ def test_what_is_kept_beyond_its_end_goes_and_stays_ended(daemon: MemoryDaemon, 
 
 
 def test_a_snapshot_can_be_held_for_a_job_that_would_want_a_backup(daemon: MemoryDaemon) -> None:
-    record = daemon.catalogue.find(daemon.begin(kind="snapshot"))
+    record = daemon.store.find(daemon.begin(kind="snapshot"))
     assert record is not None
     assert record.begun.snapshot
 
@@ -137,7 +137,7 @@ def test_heartbeats_extend_a_lease_but_never_the_deadline(daemon: MemoryDaemon) 
 
 
 def test_whoever_asks_for_ever_gets_as_long_as_anybody_may_have(daemon: MemoryDaemon) -> None:
-    record = daemon.catalogue.find(daemon.begin(ttl_seconds=10**18))
+    record = daemon.store.find(daemon.begin(ttl_seconds=10**18))
     assert record is not None
     assert record.lease_until == record.deadline
 
@@ -271,9 +271,9 @@ def test_a_round_beside_the_end_of_a_session_does_not_call_it_lost(daemon: Memor
 def test_old_stories_are_forgotten_and_open_sessions_are_not(daemon: MemoryDaemon) -> None:
     ended, held = daemon.begin(), daemon.begin(ttl_seconds=1_000_000)
     daemon.manager.end(ended, ANNE)
-    daemon.catalogue.forget(before=daemon.clock() + timedelta(days=31))
-    assert daemon.catalogue.find(ended) is None
-    assert daemon.catalogue.find(held) is not None
+    daemon.store.forget(before=daemon.clock() + timedelta(days=31))
+    assert daemon.store.find(ended) is None
+    assert daemon.store.find(held) is not None
 
 
 def test_sessions_that_are_dead_without_anybody_having_looked_take_no_place(

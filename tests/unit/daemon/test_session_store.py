@@ -1,4 +1,4 @@
-"""What the daemon does while somebody else has its catalogue locked."""
+"""What the daemon does while somebody else has its store locked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.daemon import session_store as catalogues
+from holdfast.daemon import session_store
 from holdfast.model.errors import SessionDaemonUnreachable
 from tests.support.memory_daemon import ANNE, MemoryDaemon
 
@@ -17,7 +17,7 @@ from tests.support.memory_daemon import ANNE, MemoryDaemon
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for the lock, nor before the next try."""
-    monkeypatch.setattr(catalogues, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(session_store, "BUSY_SECONDS", 0.0)
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def locked(daemon: MemoryDaemon) -> Iterator[None]:
         other.close()
 
 
-def test_a_session_is_held_renewed_listed_and_ended_while_the_catalogue_is_locked(
+def test_a_session_is_held_renewed_listed_and_ended_while_the_store_is_locked(
     daemon: MemoryDaemon,
 ) -> None:
     session_id = daemon.begin()
@@ -45,7 +45,7 @@ def test_a_session_is_held_renewed_listed_and_ended_while_the_catalogue_is_locke
         # Whoever did not hear it may ask again.
         assert daemon.manager.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
     daemon.round()
-    other = catalogues.SessionStore(daemon.folder / "sessions.sqlite")
+    other = session_store.SessionStore(daemon.folder / "sessions.sqlite")
     found = other.find(session_id)
     other.close()
     assert found is not None
@@ -77,12 +77,12 @@ def test_a_daemon_that_starts_beside_the_lock_tells_later_what_was_lost(
 def test_a_list_of_all_that_ever_was_has_an_end(
     daemon: MemoryDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogues, "MOST_LISTED", 5)
+    monkeypatch.setattr(session_store, "MOST_LISTED", 5)
     session_id = daemon.begin()
-    record = daemon.catalogue.find(session_id)
+    record = daemon.store.find(session_id)
     assert record is not None
     for number in range(20):
-        daemon.catalogue.put(replace(record, session_id=f"{number:032x}"))
+        daemon.store.put(replace(record, session_id=f"{number:032x}"))
     assert len(daemon.manager.listed(ANNE, all_states=True)) == 5
-    monkeypatch.setattr(catalogues, "MOST_LISTED_BYTES", 2000)
+    monkeypatch.setattr(session_store, "MOST_LISTED_BYTES", 2000)
     assert len(daemon.manager.listed(ANNE, all_states=True)) < 5

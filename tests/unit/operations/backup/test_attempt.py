@@ -41,7 +41,7 @@ def test_a_snapshot_that_is_not_opened_in_time_is_given_up_and_says_what_it_wait
     assert "snapshot is not taken yet" in caught.value.message
     assert "holdfast plan" in caught.value.hint
     assert job.stored_names() == ["failed.json"]
-    assert job.ledger.last("shop", count=1)[0].exit_code == DeadlineExceeded.exit_code
+    assert job.history.last("shop", count=1)[0].exit_code == DeadlineExceeded.exit_code
     job.source = FakeSource(table("orders", "1,ann"))
     job.timeout = None
     backup(job.context)

@@ -126,12 +126,12 @@ def test_a_host_that_cannot_open_its_backups_goes_on_by_its_own_copy_of_the_list
     job.recipients = Identities.generate().recipients
     full, first = job.taken(2)
     assert first.parent == full.backup_id
-    job.lists.settled["shop"] += b"tampered"
+    job.file_lists.settled["shop"] += b"tampered"
     (second,) = job.taken(1)
     assert second.parent == ""
     assert f"cannot go on from '{first.parts[0].key}'" in job.chained.refused
     assert job.taken(1)[0].parent == second.backup_id
-    job.lists.settled.clear()
+    job.file_lists.settled.clear()
     assert job.taken(1)[0].parent == ""
 
 
@@ -143,15 +143,15 @@ def test_the_list_of_a_backup_that_failed_is_not_gone_on_by(job: ChainedJob) -> 
     job.repository.refuse_key_with = ("/manifest.json", refusal)
     with pytest.raises(RepositoryReadOnly):
         backup(job.context)
-    assert job.lists.settled == {"shop": b"1,ann\n"}
+    assert job.file_lists.settled == {"shop": b"1,ann\n"}
     job.repository.refuse_key_with = None
     assert job.taken(1)[0].parent == full.backup_id
-    assert job.lists.settled == {"shop": b"2,bob\n"}
+    assert job.file_lists.settled == {"shop": b"2,bob\n"}
 
 
 def test_what_this_host_can_read_in_its_backups_it_keeps_no_copy_of(job: ChainedJob) -> None:
     job.taken(2)
-    assert (job.lists.offered, job.lists.settled) == ({}, {})
+    assert (job.file_lists.offered, job.file_lists.settled) == ({}, {})
 
 
 def test_prune_keeps_the_whole_chain_of_what_it_keeps(job: ChainedJob) -> None:

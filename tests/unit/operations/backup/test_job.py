@@ -31,8 +31,8 @@ from holdfast.ports.host_state import RunRecord
 from holdfast.ports.repository import Stored
 from holdfast.ports.sessions import RUN_LABEL, HeldKind
 from tests.fakes.holder import FakeHolder
-from tests.fakes.ledger import MemoryLedger
 from tests.fakes.repository import MemoryRepository
+from tests.fakes.run_history import MemoryRunHistory
 from tests.fakes.source import ClosingFakeSnapshot, FakeSource, table
 from tests.support.memory_job import MemoryJob
 
@@ -78,7 +78,7 @@ def test_a_snapshot_that_cannot_be_closed_is_no_backup() -> None:
 def test_the_ledger_remembers_a_good_run() -> None:
     job = MemoryJob()
     manifest = backup(job.context).manifest
-    (run,) = job.ledger.records
+    (run,) = job.history.records
     assert (run.outcome, run.backup, run.exit_code) == ("ok", manifest.backup_id, 0)
     assert run.run_id == manifest.run_id
 
@@ -106,7 +106,7 @@ def test_a_table_that_fails_fails_the_backup_and_leaves_the_previous_one(
     assert (failure.relation, failure.part) == ("public.items", "data/public.items.copy")
     assert job.repository.objects == kept
     assert Catalog(job.repository).find("shop/latest") == previous
-    run = job.ledger.last("shop", count=1)[0]
+    run = job.history.last("shop", count=1)[0]
     assert (run.outcome, run.backup, run.exit_code) == ("failed", "", raised.exit_code)
     assert "public.items" in run.error
     assert job.source.opened == job.source.closed == 2
@@ -119,7 +119,7 @@ def test_a_full_repository_leaves_nothing_of_the_run() -> None:
     with pytest.raises(RepositoryFull):
         backup(job.context)
     assert job.repository.objects == {}
-    assert job.ledger.records[0].hint == "prune"
+    assert job.history.records[0].hint == "prune"
 
 
 def test_a_server_that_is_down_is_in_the_ledger_with_its_code() -> None:
@@ -127,16 +127,16 @@ def test_a_server_that_is_down_is_in_the_ledger_with_its_code() -> None:
     job.source.refuse_with = DatabaseUnreachable("cannot reach 'db'", hint="start it")
     with pytest.raises(DatabaseUnreachable):
         backup(job.context)
-    assert job.ledger.records[0].exit_code == DatabaseUnreachable.exit_code
+    assert job.history.records[0].exit_code == DatabaseUnreachable.exit_code
 
 
 def test_a_ledger_that_cannot_be_written_does_not_hide_what_went_wrong() -> None:
-    class FullLedger(MemoryLedger):
+    class FullLedger(MemoryRunHistory):
         def record(self, run: RunRecord) -> None:
             raise ConfigInvalid("cannot write the ledger: no space")
 
     job = MemoryJob()
-    job.ledger = FullLedger()
+    job.history = FullLedger()
     job.source.refuse_with = DatabaseUnreachable("cannot reach 'db'")
     with pytest.raises(DatabaseUnreachable):
         backup(job.context)
@@ -147,7 +147,7 @@ def test_a_second_run_is_skipped_and_counted_but_touches_nothing() -> None:
     with job.guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
         backup(job.context)
     assert job.source.opened == 0
-    assert job.ledger.records[0].outcome == "skipped"
+    assert job.history.records[0].outcome == "skipped"
 
 
 def test_leftovers_of_a_killed_run_are_gone_after_the_next_one() -> None:
@@ -165,7 +165,7 @@ def test_an_interrupt_leaves_nothing_of_the_run_and_is_recorded() -> None:
         backup(job.context)
     job.forget_failure()
     assert job.repository.objects == {}
-    assert job.ledger.records[0].outcome == "failed"
+    assert job.history.records[0].outcome == "failed"
 
 
 def test_a_run_that_outlives_its_deadline_is_ended_and_says_so() -> None:
@@ -233,7 +233,7 @@ class TestSeveralDatabases:
         assert {each.run_id for each in report.manifests} == {report.run_id}
         assert [each.database for each in report.failures] == ["stock"]
         assert isinstance(report.error, DatabaseUnreachable)
-        (run,) = job.ledger.records
+        (run,) = job.history.records
         assert (run.outcome, run.exit_code) == ("failed", DatabaseUnreachable.exit_code)
         assert run.facts == {"databases": "3", "failed": "stock"}
 
@@ -272,7 +272,7 @@ def test_the_third_run_skipped_in_a_row_is_an_alarm() -> None:
                 backup(job.context)
             codes.append(skipped.value.exit_code)
     assert codes == [40, 40, 41, 41]
-    assert [run.outcome for run in job.ledger.records] == ["skipped"] * 4
+    assert [run.outcome for run in job.history.records] == ["skipped"] * 4
     assert [(run.exit_code, in_a_row) for run, in_a_row in job.gauges.runs][-1] == (41, 4)
     assert "4 runs in a row were skipped" in skipped.value.message
     backup(job.context)
@@ -287,7 +287,7 @@ def test_a_run_that_lost_its_job_before_the_manifest_stores_none() -> None:
     with pytest.raises(LeaseLost):
         backup(job.context)
     assert [key.rpartition("/")[2] for key in job.repository.objects] == ["failed.json"]
-    assert job.ledger.records[-1].exit_code == 43
+    assert job.history.records[-1].exit_code == 43
 
 
 def test_a_run_that_lost_its_job_while_the_manifest_was_stored_takes_it_back() -> None:

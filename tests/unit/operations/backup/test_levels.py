@@ -225,10 +225,12 @@ def test_the_ledger_reads_what_was_not_read_for_longest_and_goes_on_the_next_tim
     first, second = reread_in(job, 2), reread_in(job, 2)
     assert [(each.pieces, each.left) for each in (first, second)] == [(1, 2), (1, 2)]
     assert (first.oldest, second.oldest) == (None, None)
-    assert len(job.proofs.of(manifest.backup_id)) == 2
+    assert len(job.verification_log.of(manifest.backup_id)) == 2
     third = reread_in(job, 2)
-    assert third.oldest == min(each.at for each in job.proofs.of(manifest.backup_id).values())
-    assert proven_at(manifest, job.proofs) == third.oldest
+    assert third.oldest == min(
+        each.at for each in job.verification_log.of(manifest.backup_id).values()
+    )
+    assert proven_at(manifest, job.verification_log) == third.oldest
 
 
 def test_the_ledger_never_reads_anything_twice_in_one_go() -> None:
@@ -247,16 +249,16 @@ def test_what_the_ledger_finds_bad_is_told_and_remembered() -> None:
         (manifest.backup_id, manifest.parts[1].name)
     ]
     assert report.exit_code == 31
-    assert job.proofs.damaged("shop") == {manifest.backup_id}
-    assert proven_at(manifest, job.proofs) is None
+    assert job.verification_log.damaged("shop") == {manifest.backup_id}
+    assert proven_at(manifest, job.verification_log) is None
 
 
 def test_a_full_verification_is_remembered_too() -> None:
     job = MemoryJob()
     manifest = made(job)
-    assert proven_at(manifest, job.proofs) is None
+    assert proven_at(manifest, job.verification_log) is None
     verify(job.reader, "shop/latest", workers=2)
-    assert proven_at(manifest, job.proofs) is not None
+    assert proven_at(manifest, job.verification_log) is not None
 
 
 def test_a_manifest_that_cannot_be_read_is_an_error_for_every_level() -> None:

@@ -87,7 +87,7 @@ def test_a_mirror_that_fails_fails_the_run_with_its_name_and_the_good_one_is_kep
     assert report.error.exit_code == error.exit_code
     assert "repository 'offsite'" in report.error.message
     assert "holdfast copy shop --to offsite" in report.error.hint
-    (run,) = two.job.ledger.last("shop", count=1)
+    (run,) = two.job.history.last("shop", count=1)
     assert (run.outcome, run.exit_code) == ("failed", error.exit_code)
 
 
@@ -115,7 +115,7 @@ def test_where_all_of_them_fail_the_run_fails_as_that_of_one_repository_does(
     two.main.refuse_puts_with, two.offsite.refuse_puts_with = FULL, GONE
     with pytest.raises(RepositoryFull):
         two.backup()
-    (run,) = two.job.ledger.last("shop", count=1)
+    (run,) = two.job.history.last("shop", count=1)
     assert run.outcome == "failed"
 
 
@@ -158,7 +158,7 @@ def test_where_somebody_owns_the_job_in_its_own_repository_the_run_is_skipped(
     with two.own_guard.hold("shop", deadline=None), pytest.raises(RunInFlight):
         two.backup()
     assert two.offsite.objects == {}
-    (run,) = two.job.ledger.last("shop", count=1)
+    (run,) = two.job.history.last("shop", count=1)
     assert run.outcome == "skipped"
 
 

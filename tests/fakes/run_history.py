@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.ports.host_state import RunRecord
 
 
-class MemoryLedger:
+class MemoryRunHistory:
     """Keeps every record, the newest last."""
 
     def __init__(self) -> None:

@@ -11,13 +11,13 @@ import pytest
 from holdfast.host_state.verification_log import FileVerificationLog
 from holdfast.ports.host_state import ReadBack, Reread, VerificationLog
 from tests.fakes.clock import START
-from tests.fakes.proofs import MemoryProofs
+from tests.fakes.verification_log import MemoryVerificationLog
 
 DAY = timedelta(days=1)
 
 
 def memory(_folder: Path) -> VerificationLog:
-    return MemoryProofs()
+    return MemoryVerificationLog()
 
 
 def file(folder: Path) -> VerificationLog:

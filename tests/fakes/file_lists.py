@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from holdfast.model.backup import Buffer
 
 
-class MemoryLists:
+class MemoryFileLists:
     """Obeys `ports.host_state.FileLists`."""
 
     def __init__(self) -> None:

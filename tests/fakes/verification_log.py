@@ -9,7 +9,7 @@ from datetime import datetime
 from holdfast.ports.host_state import ReadBack, Reread
 
 
-class MemoryProofs:
+class MemoryVerificationLog:
     """Obeys `ports.host_state.VerificationLog`."""
 
     def __init__(self) -> None:
