@@ -131,7 +131,7 @@ class Session:
 
     def jobs(self, chosen: str | None) -> list[str]:
         """The job that was chosen, or all; raises `UnknownJob`."""
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import repositories as wiring
 
         if chosen is None:
             return list(self.settings.jobs)
@@ -179,7 +179,7 @@ class Session:
 
     def repositories(self, job: str | None) -> list[str]:
         """The names of the repository of `job`, or of all."""
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import repositories as wiring
 
         if job is None and not self.chosen_repository:
             return list(self.settings.repositories)
@@ -199,7 +199,7 @@ class Session:
 
         Backups outlive their job's configuration: with any of them a job is known.
         """
-        from holdfast.wiring import jobs as wiring
+        from holdfast.wiring import repositories as wiring
 
         if job is not None and not holds_something:
             wiring.job_settings(self.settings, job)

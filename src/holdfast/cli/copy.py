@@ -26,10 +26,10 @@ def copy(context: typer.Context, job: JobName, *, to: To, as_json: JsonOption = 
     holdfast copy shop --to offsite
     holdfast --repository offsite verify shop/latest
     """
-    from holdfast.wiring import reading  # heavy, as in `Session`
+    from holdfast.wiring.jobs import copying  # heavy, as in `Session`
 
     session = acting_session_of(context)
-    job_context = reading.copying(session.settings, job, to=to, chosen=session.chosen_repository)
+    job_context = copying(session.settings, job, to=to, chosen=session.chosen_repository)
     meter = Meter()
     with watched(meter, f"copy {job} to {to}"):
         report = copy_job(job, job_context, meter)

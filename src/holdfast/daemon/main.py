@@ -26,7 +26,7 @@ from holdfast.daemon.session_store import JobSessions, SessionLimits, SessionSto
 from holdfast.model.errors import ConfigInvalid, HoldfastError
 from holdfast.runtime import clock, events, streams
 from holdfast.runtime.cleanup import afterwards
-from holdfast.wiring.jobs import job_settings
+from holdfast.wiring.repositories import job_settings
 from holdfast.wiring.sources import sessions_of
 
 FIRST_DESCRIPTOR = 3

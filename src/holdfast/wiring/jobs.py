@@ -1,7 +1,7 @@
 """Settings into what each command runs a job with; only `wiring` knows every class.
 
-Drivers are imported by the function that builds them: a `holdfast list` on a MySQL host does
-not wait for the PostgreSQL driver to load.
+Verbs and drivers are imported by the function that needs them: a `holdfast list` on a MySQL host
+does not wait for the PostgreSQL driver to load, nor a `wal push` for what prunes.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from holdfast.config.document import did_you_mean
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import PostgresSettings
@@ -24,10 +24,9 @@ from holdfast.limits.budget import (
 from holdfast.locking.host_lock import FlockGuard, OwnedGuard, WaitingGuard
 from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
 from holdfast.locking.lease import Terms
-from holdfast.model.errors import ConfigInvalid, UnknownJob
+from holdfast.model.errors import ConfigInvalid
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import AppendOnly, Leftovers
-from holdfast.operations.backup.plan import PlanContext
 from holdfast.operations.context import (
     BackupContext,
     Host,
@@ -38,16 +37,28 @@ from holdfast.operations.context import (
     RunRules,
     StoredForm,
 )
-from holdfast.operations.prune import PruneContext
-from holdfast.operations.repair import RepairContext
-from holdfast.operations.status import CheckContext, StatusContext
 from holdfast.ports.host_state import Gauges, VerificationLog
 from holdfast.ports.run import Guard, Progress
 from holdfast.ports.sessions import Holder
 from holdfast.runtime.clock import now
 from holdfast.wiring import limits
-from holdfast.wiring.repositories import repository
+from holdfast.wiring.keys import require_believed
+from holdfast.wiring.repositories import (
+    repository,
+    repository_settings,
+    store_name,
+    unknown_job,
+    unknown_repository,
+    uploads_at_once,
+)
 from holdfast.wiring.sources import SourceOptions, holding_daemon, source_of
+
+if TYPE_CHECKING:
+    from holdfast.operations.backup.plan import PlanContext
+    from holdfast.operations.copy.backups import CopyContext
+    from holdfast.operations.prune import PruneContext
+    from holdfast.operations.repair import RepairContext
+    from holdfast.operations.status import CheckContext, StatusContext
 
 BLOB_SECRET = "blob-names.key"  # noqa: S105 - the name of a file
 
@@ -142,51 +153,12 @@ def configured(settings: Settings, name: str, *, chosen: str = "") -> Configured
     """
     job = settings.jobs.get(name)
     if job is None:
-        raise _unknown_job(settings, name)
+        raise unknown_job(settings, name)
     kept_in = chosen or job.repository
     store = settings.repositories.get(kept_in)
     if store is None:
-        raise _unknown_repository(settings, kept_in)
+        raise unknown_repository(settings, kept_in)
     return Configured(settings=settings, name=name, job=job, kept_in=kept_in, store=store)
-
-
-def job_settings(settings: Settings, name: str) -> JobSettings:
-    """The job called `name`; raises `UnknownJob` with the nearest one."""
-    if name not in settings.jobs:
-        raise _unknown_job(settings, name)
-    return settings.jobs[name]
-
-
-def store_name(settings: Settings, job: str, *, chosen: str = "") -> str:
-    """The repository of `job`, or the one `chosen`; a job that is no longer configured is looked
-    for in the only repository there is. Raises `UnknownJob`."""
-    if chosen:
-        return chosen
-    if job not in settings.jobs and len(settings.repositories) == 1:
-        (only,) = settings.repositories
-        return only
-    return job_settings(settings, job).repository
-
-
-def repository_settings(settings: Settings, name: str) -> RepositorySettings:
-    """The repository called `name`; raises `ConfigInvalid` with the nearest one."""
-    if name not in settings.repositories:
-        raise _unknown_repository(settings, name)
-    return settings.repositories[name]
-
-
-def _unknown_job(settings: Settings, name: str) -> UnknownJob:
-    return UnknownJob(
-        f"cannot find job '{name}': it is not configured",
-        hint=did_you_mean(name, settings.jobs) or "add it to the configuration",
-    )
-
-
-def _unknown_repository(settings: Settings, name: str) -> ConfigInvalid:
-    return ConfigInvalid(
-        f"cannot find repository '{name}': it is not configured",
-        hint=did_you_mean(name, settings.repositories),
-    )
 
 
 def backup_context(
@@ -238,6 +210,8 @@ def plan_context(
     settings: Settings, name: str, *, chunk_bytes: int | None = None, chosen: str = ""
 ) -> PlanContext:
     """What a plan of the next backup of job `name` asks."""
+    from holdfast.operations.backup.plan import PlanContext
+
     of = configured(settings, name, chosen=chosen)
     return PlanContext(
         job=of.spec,
@@ -249,6 +223,8 @@ def plan_context(
 
 def status_context(settings: Settings, name: str, *, chosen: str = "") -> StatusContext:
     """What tells how job `name` stands."""
+    from holdfast.operations.status import StatusContext
+
     of = configured(settings, name, chosen=chosen)
     return StatusContext(
         job=of.spec,
@@ -262,6 +238,8 @@ def status_context(settings: Settings, name: str, *, chosen: str = "") -> Status
 
 def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckContext:
     """What a check of job `name` tries out: each of its repositories among it."""
+    from holdfast.operations.status import CheckContext
+
     of = configured(settings, name, chosen=chosen)
     mirrors = () if chosen else of.job.mirrors
     return CheckContext(
@@ -275,6 +253,8 @@ def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckCo
 
 def prune_context(settings: Settings, name: str, *, chosen: str = "") -> PruneContext:
     """What a prune of job `name` works with."""
+    from holdfast.operations.prune import PruneContext
+
     of = configured(settings, name, chosen=chosen)
     return PruneContext(
         job=of.spec,
@@ -287,6 +267,8 @@ def prune_context(settings: Settings, name: str, *, chosen: str = "") -> PruneCo
 
 def repair_context(settings: Settings, name: str, *, chosen: str = "") -> RepairContext:
     """What a repair of job `name` works with."""
+    from holdfast.operations.repair import RepairContext
+
     of = configured(settings, name, chosen=chosen)
     return RepairContext(
         job=of.spec,
@@ -296,6 +278,30 @@ def repair_context(settings: Settings, name: str, *, chosen: str = "") -> Repair
         verification_log=of.verification_log,
         journal=FileJournal(settings.state_directory / "unfinished"),
         sessions=of.sessions,
+    )
+
+
+def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> CopyContext:
+    """What one copy of `job` to the repository `to` touches. Raises `ConfigInvalid`."""
+    from holdfast.operations.copy.backups import CopyContext
+
+    kept_in = store_name(settings, job, chosen=chosen)
+    target = repository_settings(settings, to)
+    if kept_in == to:
+        raise ConfigInvalid(
+            f"cannot copy job '{job}': its backups are in '{to}' already",
+            hint="--to names another repository of the configuration",
+        )
+    source, there = repository_settings(settings, kept_in), repository(target, signed=False)
+    leftovers = Leftovers()
+    return CopyContext(
+        source=repository(source, signed=False),
+        target=there,
+        believed=repository(source),
+        require_believed=require_believed(there, target.authentication),
+        guard=job_guard(configured(settings, job, chosen=to), leftovers=leftovers),
+        leftovers=leftovers,
+        at_once=uploads_at_once(target),
     )
 
 

@@ -6,24 +6,19 @@ from holdfast.catalog.manifest_index import ManifestIndex
 from holdfast.config.settings import Settings
 from holdfast.host_state.kept_files import FileFailedStatements
 from holdfast.host_state.verification_log import FileVerificationLog
-from holdfast.model.errors import ConfigInvalid
 from holdfast.model.restore import FailedStatements
-from holdfast.operations.append_only import Leftovers
-from holdfast.operations.copy.backups import CopyContext
 from holdfast.operations.verify.backup import BackupReader
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.host_state import VerificationLog
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Progress
 from holdfast.runtime.clock import now
-from holdfast.wiring.jobs import (
-    configured,
-    job_guard,
+from holdfast.wiring.keys import believed_keys
+from holdfast.wiring.repositories import (
+    repository,
     repository_settings,
     store_name,
 )
-from holdfast.wiring.keys import believed_keys, require_believed
-from holdfast.wiring.repositories import repository, uploads_at_once
 
 
 def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Repository:
@@ -84,25 +79,3 @@ def reader_of(
 def verification_log(settings: Settings, name: str) -> VerificationLog:
     """What this host has read back of the repository `name`, and restored from it."""
     return FileVerificationLog(settings.state_directory / "proofs" / f"{name}.sqlite")
-
-
-def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> CopyContext:
-    """What one copy of `job` to the repository `to` touches. Raises `ConfigInvalid`."""
-    kept_in = store_name(settings, job, chosen=chosen)
-    target = repository_settings(settings, to)
-    if kept_in == to:
-        raise ConfigInvalid(
-            f"cannot copy job '{job}': its backups are in '{to}' already",
-            hint="--to names another repository of the configuration",
-        )
-    source, there = repository_settings(settings, kept_in), repository(target, signed=False)
-    leftovers = Leftovers()
-    return CopyContext(
-        source=repository(source, signed=False),
-        target=there,
-        believed=repository(source),
-        require_believed=require_believed(there, target.authentication),
-        guard=job_guard(configured(settings, job, chosen=to), leftovers=leftovers),
-        leftovers=leftovers,
-        at_once=uploads_at_once(target),
-    )

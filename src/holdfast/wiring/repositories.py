@@ -1,4 +1,7 @@
-"""Settings of repositories into objects that keep backups; drivers load where they are used."""
+"""Settings of repositories, by their names and those of jobs, into what keeps backups.
+
+Drivers load where they are used.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from holdfast.config.document import did_you_mean
 from holdfast.config.repositories import (
     AzureSettings,
     BucketSettings,
@@ -17,7 +21,9 @@ from holdfast.config.repositories import (
     Transfers,
 )
 from holdfast.config.secret import SecretSource, secret_of
+from holdfast.config.settings import JobSettings, Settings
 from holdfast.limits.throttle import Throttle
+from holdfast.model.errors import ConfigInvalid, UnknownJob
 from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.network import RetryingRepository, ThrottledRepository
@@ -47,6 +53,45 @@ def repository(settings: RepositorySettings, *, signed: bool = True) -> Reposito
     if signed and settings.authentication is not None:
         made = signed_manifests(made, settings.authentication)
     return made
+
+
+def job_settings(settings: Settings, name: str) -> JobSettings:
+    """The job called `name`; raises `UnknownJob` with the nearest one."""
+    if name not in settings.jobs:
+        raise unknown_job(settings, name)
+    return settings.jobs[name]
+
+
+def store_name(settings: Settings, job: str, *, chosen: str = "") -> str:
+    """The repository of `job`, or the one `chosen`; a job that is no longer configured is looked
+    for in the only repository there is. Raises `UnknownJob`."""
+    if chosen:
+        return chosen
+    if job not in settings.jobs and len(settings.repositories) == 1:
+        (only,) = settings.repositories
+        return only
+    return job_settings(settings, job).repository
+
+
+def repository_settings(settings: Settings, name: str) -> RepositorySettings:
+    """The repository called `name`; raises `ConfigInvalid` with the nearest one."""
+    if name not in settings.repositories:
+        raise unknown_repository(settings, name)
+    return settings.repositories[name]
+
+
+def unknown_job(settings: Settings, name: str) -> UnknownJob:
+    return UnknownJob(
+        f"cannot find job '{name}': it is not configured",
+        hint=did_you_mean(name, settings.jobs) or "add it to the configuration",
+    )
+
+
+def unknown_repository(settings: Settings, name: str) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"cannot find repository '{name}': it is not configured",
+        hint=did_you_mean(name, settings.repositories),
+    )
 
 
 def uploads_at_once(settings: RepositorySettings) -> int:

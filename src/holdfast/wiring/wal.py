@@ -22,7 +22,12 @@ from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Bracket
 from holdfast.runtime import clock
 from holdfast.wiring import jobs as wiring, sources
-from holdfast.wiring.repositories import repository
+from holdfast.wiring.repositories import (
+    job_settings,
+    repository,
+    repository_settings,
+    store_name,
+)
 
 TOKEN_BYTES = 8
 FORMER_JOB_ATTEMPTS = 3
@@ -36,7 +41,7 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> ArchiveCont
     of = wiring.configured(settings, name, chosen=chosen)
     server_of(settings, name)
     mirrors = () if chosen else of.job.mirrors
-    others = [wiring.repository_settings(settings, each) for each in mirrors]
+    others = [repository_settings(settings, each) for each in mirrors]
     return ArchiveContext(
         job=of.spec,
         repositories=tuple(repository(each) for each in (of.store, *others)),
@@ -53,8 +58,8 @@ def fetching(settings: Settings, name: str, *, chosen: str = "") -> ArchiveConte
     misspelt one must not look like the end of the WAL."""
     if name in settings.jobs:
         return archiving(settings, name, chosen=chosen)
-    kept_in = wiring.store_name(settings, name, chosen=chosen)
-    store = wiring.repository_settings(settings, kept_in)
+    kept_in = store_name(settings, name, chosen=chosen)
+    store = repository_settings(settings, kept_in)
     _require_wal(settings, name, repository(store))
     return ArchiveContext(
         job=JobSpec(
@@ -72,7 +77,7 @@ def fetching(settings: Settings, name: str, *, chosen: str = "") -> ArchiveConte
 def _require_wal(settings: Settings, name: str, kept_in: Repository) -> None:
     try:
         if next(iter(kept_in.list(f"{name}{WAL}")), None) is None:
-            wiring.job_settings(settings, name)
+            job_settings(settings, name)
     except (Interrupted, UnknownJob):
         raise
     except HoldfastError as error:
@@ -85,7 +90,7 @@ def _require_wal(settings: Settings, name: str, kept_in: Repository) -> None:
 
 def server_of(settings: Settings, name: str) -> PostgresSettings:
     """The server of job `name`; raises `UnknownJob`, `Unsupported` where it has no WAL."""
-    source = wiring.job_settings(settings, name).source
+    source = job_settings(settings, name).source
     if isinstance(source, PostgresSettings):
         return source
     raise Unsupported(
@@ -122,7 +127,7 @@ def restore_command(program: Sequence[str], arguments: Sequence[str]) -> str:
 
 def bracket(settings: Settings, name: str) -> Bracket:
     """The cluster of job `name`, for somebody else to copy."""
-    job = wiring.job_settings(settings, name)
+    job = job_settings(settings, name)
     holder = sources.holding_daemon(settings, name, job)
     return sources.bracket(server_of(settings, name), holder)
 
@@ -139,7 +144,7 @@ def snapshot_request(
         if labels
         else settings.state_directory / "snapshots" / name / taken,
         label=label,
-        timeout=wiring.job_settings(settings, name).timeout,
+        timeout=job_settings(settings, name).timeout,
     )
 
 

@@ -19,7 +19,7 @@ from holdfast.repositories.local import LocalRepository
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.postgres.rows.source import PostgresSource
-from holdfast.wiring import jobs as wiring, reading, sources as wiring_sources
+from holdfast.wiring import jobs as wiring, reading, repositories, sources as wiring_sources
 from tests.fakes.progress import FakeProgress
 
 TEXT = """\
@@ -186,12 +186,12 @@ def test_what_a_mysql_job_says_of_databases_tables_and_locks_reaches_its_engine(
 def test_a_session_is_held_for_what_the_engine_needs(
     settings: Settings, job: str, kind: HeldKind
 ) -> None:
-    assert wiring_sources.sessions_of(wiring.job_settings(settings, job), job)[1] is kind
+    assert wiring_sources.sessions_of(repositories.job_settings(settings, job), job)[1] is kind
 
 
 def test_a_server_that_has_no_sessions_to_share_is_said_to_have_none(settings: Settings) -> None:
     with pytest.raises(Unsupported, match="a mysql server has none to share"):
-        wiring_sources.sessions_of(wiring.job_settings(settings, "stock"), "stock")
+        wiring_sources.sessions_of(repositories.job_settings(settings, "stock"), "stock")
 
 
 def test_a_cluster_goes_into_a_folder_and_a_database_does_not() -> None:
@@ -219,7 +219,7 @@ def test_a_target_that_cannot_be_read_is_not_repeated_with_its_password() -> Non
 def test_a_chunk_size_of_one_run_reaches_its_source_and_leaves_the_settings_alone(
     settings: Settings,
 ) -> None:
-    job = wiring.job_settings(settings, "shop")
+    job = repositories.job_settings(settings, "shop")
     before = job.model_dump()
     source = wiring_sources.source_of(job, wiring_sources.SourceOptions(chunk_bytes=4096))
     assert isinstance(source, PostgresSource)
@@ -229,6 +229,6 @@ def test_a_chunk_size_of_one_run_reaches_its_source_and_leaves_the_settings_alon
 
 @pytest.mark.parametrize("name", ["artefacts", "cluster", "stock"])
 def test_a_chunk_size_is_refused_where_no_table_is_split(settings: Settings, name: str) -> None:
-    job = wiring.job_settings(settings, name)
+    job = repositories.job_settings(settings, name)
     with pytest.raises(Unsupported, match="at a size of your choice"):
         wiring_sources.source_of(job, wiring_sources.SourceOptions(chunk_bytes=4096))
