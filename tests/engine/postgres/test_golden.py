@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine.postgres.equality import checksums, dump, program
+from tests.engine.postgres.test_emergency_page import DATABASE, PREPARE
 from tests.support.clusters import BINARIES, Cluster, folder_for_cluster
+from tests.support.emergency_page import follow
 from tests.support.golden import GoldenInstallation
 from tests.support.postgres_server import PostgresServer
 
@@ -44,6 +46,29 @@ def as_it_was(server: PostgresServer, golden: GoldenInstallation) -> str:
         capture_output=True,
     )
     return database
+
+
+@pytest.mark.parametrize("job", ["native", "wire", "tools", "closed"])
+def test_the_page_for_an_emergency_brings_back_what_an_earlier_release_made(
+    server: PostgresServer, golden: GoldenInstallation, job: str
+) -> None:
+    if server.ask("postgres", "SHOW server_version_num") < [("170000",)]:
+        pytest.skip("no older server takes what one of version 17 has defined")
+    restored = server.name()
+    values = {
+        "repository": str(golden.folder / ("sealed" if job == "closed" else "main")),
+        "backup": golden.run("list", job)["backups"][0]["backup"],
+        "identity": str(golden.folder / "identity"),
+        "database": restored,
+        "psql": "psql --host=/run/postgresql --username=postgres",
+    }
+    told = follow(PREPARE, DATABASE, values=values)
+    assert "all files are intact" in told
+    expected = as_it_was(server, golden)
+    if job != "native" and golden.archive == FIRST:
+        server.run(expected, "DROP TABLE after_base")
+    assert sorted(dump(server.conninfo(restored))) == sorted(dump(server.conninfo(expected)))
+    assert checksums(server.conninfo(restored)) == checksums(server.conninfo(expected))
 
 
 @pytest.mark.parametrize("job", ["native", "wire", "tools", "closed"])
