@@ -9,15 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 
-from holdfast.model.backup import (
-    Buffer,
-    Consistency,
-    Part,
-    PartKind,
-    PartPlan,
-    Relation,
-    Server,
-)
+from holdfast.model.backup import Buffer, Consistency, Part, PartKind, PartPlan, Relation, Server
 from holdfast.model.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
 from holdfast.model.part_details import CopiedRows
 from holdfast.model.proof import Proof

@@ -7,13 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from holdfast.catalog.manifest import (
-    Failure,
-    decode,
-    decode_failure,
-    encode,
-    encode_failure,
-)
+from holdfast.catalog.manifest import Failure, decode, decode_failure, encode, encode_failure
 from holdfast.catalog.places import (
     BLOBS,
     FAILURE,

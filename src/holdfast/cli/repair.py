@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli.context import (
-    DryRun,
-    JsonOption,
-    Session,
-    SomeJob,
-)
+from holdfast.cli.context import DryRun, JsonOption, Session, SomeJob
 from holdfast.cli.documents import Document
 from holdfast.cli.each_job import EachJob
 from holdfast.cli.tables import Table, key, number, words

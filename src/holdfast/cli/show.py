@@ -8,14 +8,7 @@ from collections.abc import Iterator, Sequence
 import typer
 
 from holdfast.catalog.manifest import as_json as manifest_json
-from holdfast.cli.context import (
-    BackupId,
-    Database,
-    JsonOption,
-    Session,
-    print_document,
-    session_of,
-)
+from holdfast.cli.context import BackupId, Database, JsonOption, Session, print_document, session_of
 from holdfast.cli.list import proofs_in
 from holdfast.cli.tables import (
     HEAD,

@@ -12,15 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from holdfast.config.encryption import AuthenticationSettings, EncryptionSettings
 from holdfast.config.secret import SecretSource
-from holdfast.config.values import (
-    AbsolutePath,
-    Duration,
-    LeaseTime,
-    Size,
-    Strict,
-    Text,
-    problem,
-)
+from holdfast.config.values import AbsolutePath, Duration, LeaseTime, Size, Strict, Text, problem
 from holdfast.model.errors import ConfigInvalid
 
 UPLOADS = 8

@@ -10,15 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from holdfast.model.facts import (
-    MOMENT,
-    WHOLE,
-    Facts,
-    Form,
-    facts_in,
-    matching,
-    texts_in,
-)
+from holdfast.model.facts import MOMENT, WHOLE, Facts, Form, facts_in, matching, texts_in
 from holdfast.model.wal import Position
 
 _TIMELINE = re.compile(r"[1-9][0-9]{0,9}")

@@ -17,12 +17,7 @@ import paramiko
 from paramiko.sftp import SFTPError
 
 from holdfast.model.errors import HoldfastError, RepositoryRefused, RepositoryUnreachable
-from holdfast.repositories.known_hosts import (
-    HostUntrusted,
-    KnownKeys,
-    keys_in_file,
-    keys_listed,
-)
+from holdfast.repositories.known_hosts import HostUntrusted, KnownKeys, keys_in_file, keys_listed
 from holdfast.repositories.sftp_session import FSYNC, SftpSession
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on

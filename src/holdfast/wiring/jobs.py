@@ -18,9 +18,7 @@ from holdfast.host_state.kept_files import HostFileLists, lasting_secret
 from holdfast.host_state.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
 from holdfast.host_state.runs import FileJournal, FileRunHistory
 from holdfast.host_state.verification_log import FileVerificationLog
-from holdfast.limits.budget import (
-    refused_tasks,
-)
+from holdfast.limits.budget import refused_tasks
 from holdfast.locking.host_lock import FlockGuard, OwnedGuard, WaitingGuard
 from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
 from holdfast.locking.lease import Terms
@@ -174,24 +172,24 @@ def backup_context(
     `chunk_bytes` overrules the configured size above which tables are split, `chosen` the name
     of the job's repository.
     """
-    of = configured(settings, name, chosen=chosen)
-    job, run_id = of.job, secrets.token_hex(16)
+    config = configured(settings, name, chosen=chosen)
+    job, run_id = config.job, secrets.token_hex(16)
     here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
-    leftovers, sessions = Leftovers(), of.sessions
-    mirrors = (of.kept_in, *job.mirrors) if job.mirrors and not chosen else ()
+    leftovers, sessions = Leftovers(), config.sessions
+    mirrors = (config.kept_in, *job.mirrors) if job.mirrors and not chosen else ()
     return BackupContext(
-        job=of.spec,
+        job=config.spec,
         source=source_of(job, SourceOptions(chunk_bytes=chunk_bytes, holder=sessions)),
         sessions=sessions,
-        repository=repository(of.store),
+        repository=repository(config.store),
         ownership=Ownership(
             new_run_id=lambda: run_id,
-            guard=guard_of(job, of.store, here, run_id=run_id, leftovers=leftovers),
+            guard=guard_of(job, config.store, here, run_id=run_id, leftovers=leftovers),
             leftovers=leftovers,
             host_guard=_host_guard(job, here) if mirrors else None,
             mirrors=tuple(_mirror(settings, job, each, run_id=run_id) for each in mirrors),
         ),
-        state=of.state,
+        state=config.state,
         host=Host(
             name=socket.gethostname(),
             clock=now,
@@ -212,12 +210,14 @@ def plan_context(
     """What a plan of the next backup of job `name` asks."""
     from holdfast.operations.backup.plan import PlanContext
 
-    of = configured(settings, name, chosen=chosen)
+    config = configured(settings, name, chosen=chosen)
     return PlanContext(
-        job=of.spec,
-        source=source_of(of.job, SourceOptions(chunk_bytes=chunk_bytes, holder=of.sessions)),
-        repository=repository(of.store),
-        choose_workers=lambda source: limits.workers(of.job, source),
+        job=config.spec,
+        source=source_of(
+            config.job, SourceOptions(chunk_bytes=chunk_bytes, holder=config.sessions)
+        ),
+        repository=repository(config.store),
+        choose_workers=lambda source: limits.workers(config.job, source),
     )
 
 
@@ -225,13 +225,13 @@ def status_context(settings: Settings, name: str, *, chosen: str = "") -> Status
     """What tells how job `name` stands."""
     from holdfast.operations.status import StatusContext
 
-    of = configured(settings, name, chosen=chosen)
+    config = configured(settings, name, chosen=chosen)
     return StatusContext(
-        job=of.spec,
-        source=source_of(of.job, SourceOptions(holder=of.sessions)),
-        repository=repository(of.store),
+        job=config.spec,
+        source=source_of(config.job, SourceOptions(holder=config.sessions)),
+        repository=repository(config.store),
         history=FileRunHistory(settings.state_directory / "runs"),
-        guard=job_guard(of),
+        guard=job_guard(config),
         clock=now,
     )
 
@@ -240,13 +240,13 @@ def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckCo
     """What a check of job `name` tries out: each of its repositories among it."""
     from holdfast.operations.status import CheckContext
 
-    of = configured(settings, name, chosen=chosen)
-    mirrors = () if chosen else of.job.mirrors
+    config = configured(settings, name, chosen=chosen)
+    mirrors = () if chosen else config.job.mirrors
     return CheckContext(
-        job=of.spec,
-        source=source_of(of.job, SourceOptions(holder=of.sessions)),
-        repository=repository(of.store),
-        gauges=of.gauges,
+        job=config.spec,
+        source=source_of(config.job, SourceOptions(holder=config.sessions)),
+        repository=repository(config.store),
+        gauges=config.gauges,
         mirrors={each: repository(repository_settings(settings, each)) for each in mirrors},
     )
 
@@ -255,13 +255,13 @@ def prune_context(settings: Settings, name: str, *, chosen: str = "") -> PruneCo
     """What a prune of job `name` works with."""
     from holdfast.operations.prune import PruneContext
 
-    of = configured(settings, name, chosen=chosen)
+    config = configured(settings, name, chosen=chosen)
     return PruneContext(
-        job=of.spec,
-        repository=repository(of.store),
-        guard=job_guard(of),
+        job=config.spec,
+        repository=repository(config.store),
+        guard=job_guard(config),
         clock=now,
-        verification_log=of.verification_log,
+        verification_log=config.verification_log,
     )
 
 
@@ -269,15 +269,15 @@ def repair_context(settings: Settings, name: str, *, chosen: str = "") -> Repair
     """What a repair of job `name` works with."""
     from holdfast.operations.repair import RepairContext
 
-    of = configured(settings, name, chosen=chosen)
+    config = configured(settings, name, chosen=chosen)
     return RepairContext(
-        job=of.spec,
-        repository=repository(of.store),
-        guard=job_guard(of),
+        job=config.spec,
+        repository=repository(config.store),
+        guard=job_guard(config),
         clock=now,
-        verification_log=of.verification_log,
+        verification_log=config.verification_log,
         journal=FileJournal(settings.state_directory / "unfinished"),
-        sessions=of.sessions,
+        sessions=config.sessions,
     )
 
 
@@ -305,11 +305,13 @@ def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> CopyC
     )
 
 
-def job_guard(of: Configured, *, leftovers: Leftovers | None = None) -> Guard:
+def job_guard(config: Configured, *, leftovers: Leftovers | None = None) -> Guard:
     """What lets one run of the job at a time work in its repository: for a run of its own."""
     run_id = secrets.token_hex(16)
-    here = FlockGuard(of.settings.state_directory / "locks", clock=now, run_id=run_id)
-    return guard_of(of.job, of.store, here, run_id=run_id, leftovers=leftovers or Leftovers())
+    here = FlockGuard(config.settings.state_directory / "locks", clock=now, run_id=run_id)
+    return guard_of(
+        config.job, config.store, here, run_id=run_id, leftovers=leftovers or Leftovers()
+    )
 
 
 def guard_of(

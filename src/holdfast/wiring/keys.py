@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.config.encryption import AuthenticationSettings
 from holdfast.config.secret import Secret, read_private
 from holdfast.model.errors import ConfigInvalid
-from holdfast.pipeline.encryption import (
-    SECRET_PREFIX,
-    CannotOpen,
-    Identities,
-    is_locked,
-    unlocked,
-)
+from holdfast.pipeline.encryption import SECRET_PREFIX, CannotOpen, Identities, is_locked, unlocked
 from holdfast.ports.repository import Repository
 
 if TYPE_CHECKING:

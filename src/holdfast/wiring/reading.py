@@ -14,11 +14,7 @@ from holdfast.ports.repository import Repository
 from holdfast.ports.run import Progress
 from holdfast.runtime.clock import now
 from holdfast.wiring.keys import believed_keys
-from holdfast.wiring.repositories import (
-    repository,
-    repository_settings,
-    store_name,
-)
+from holdfast.wiring.repositories import repository, repository_settings, store_name
 
 
 def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Repository:

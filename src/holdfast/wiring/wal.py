@@ -22,12 +22,7 @@ from holdfast.ports.repository import Repository
 from holdfast.ports.sessions import Bracket
 from holdfast.runtime import clock
 from holdfast.wiring import jobs as wiring, sources
-from holdfast.wiring.repositories import (
-    job_settings,
-    repository,
-    repository_settings,
-    store_name,
-)
+from holdfast.wiring.repositories import job_settings, repository, repository_settings, store_name
 
 TOKEN_BYTES = 8
 FORMER_JOB_ATTEMPTS = 3
@@ -38,17 +33,17 @@ OWN_DSN = "dbname=postgres"
 def archiving(settings: Settings, name: str, *, chosen: str = "") -> ArchiveContext:
     """What archives the WAL of job `name`: into its repository and its mirrors, or into the one
     `chosen`. Raises `UnknownJob`, and `Unsupported` where its server has no WAL."""
-    of = wiring.configured(settings, name, chosen=chosen)
+    config = wiring.configured(settings, name, chosen=chosen)
     server_of(settings, name)
-    mirrors = () if chosen else of.job.mirrors
+    mirrors = () if chosen else config.job.mirrors
     others = [repository_settings(settings, each) for each in mirrors]
     return ArchiveContext(
-        job=of.spec,
-        repositories=tuple(repository(each) for each in (of.store, *others)),
+        job=config.spec,
+        repositories=tuple(repository(each) for each in (config.store, *others)),
         host=socket.gethostname(),
         clock=clock.now,
         new_token=lambda: secrets.token_hex(TOKEN_BYTES),
-        clusters=FileClusters(spool(settings, name) / "clusters" / of.kept_in),
+        clusters=FileClusters(spool(settings, name) / "clusters" / config.kept_in),
     )
 
 

@@ -8,12 +8,7 @@ from typing import get_type_hints
 import pytest
 
 from holdfast.config.load import load
-from holdfast.config.repositories import (
-    AzureSettings,
-    GcsSettings,
-    S3Settings,
-    SftpSettings,
-)
+from holdfast.config.repositories import AzureSettings, GcsSettings, S3Settings, SftpSettings
 from holdfast.config.secret import SecretSource, secret_of
 from holdfast.config.settings import Settings
 from holdfast.model.errors import ConfigInvalid

@@ -2,14 +2,7 @@
 
 from dataclasses import replace
 
-from ansible.module_utils.tuning_report import (
-    Choice,
-    Row,
-    as_dicts,
-    explained,
-    refusals,
-    settled,
-)
+from ansible.module_utils.tuning_report import Choice, Row, as_dicts, explained, refusals, settled
 
 WAS = [{"key": "vm.swappiness", "state": "differs", "live": "60"}]
 

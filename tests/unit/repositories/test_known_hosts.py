@@ -9,12 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.repositories.known_hosts import (
-    HostUntrusted,
-    KnownKeys,
-    keys_in_file,
-    keys_listed,
-)
+from holdfast.repositories.known_hosts import HostUntrusted, KnownKeys, keys_in_file, keys_listed
 
 HOST = "backup.example.com"
 

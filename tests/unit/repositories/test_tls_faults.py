@@ -23,11 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from holdfast.model.errors import (
-    ObjectMissing,
-    RepositoryRefused,
-    RepositoryUnreachable,
-)
+from holdfast.model.errors import ObjectMissing, RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.buckets import Bucket
 from holdfast.repositories.s3 import S3Keys, s3_repository
 from holdfast.repositories.tls_relay import is_server_and_authority

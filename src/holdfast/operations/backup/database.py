@@ -17,12 +17,7 @@ from holdfast.model.errors import (
     SnapshotLost,
 )
 from holdfast.operations.backup.attempt import Attempt, BackupChoice, begun, give_up
-from holdfast.operations.backup.earlier import (
-    Reusable,
-    following,
-    offer_list,
-    require_parents,
-)
+from holdfast.operations.backup.earlier import Reusable, following, offer_list, require_parents
 from holdfast.operations.backup.plan import require_room
 from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.blobs import BlobNames, BlobWriter, KnownBlobs

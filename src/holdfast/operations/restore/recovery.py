@@ -22,11 +22,7 @@ from holdfast.model.wal import Position, WalName, numbered_name
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import PAGE_BYTES, End, Segment, TablespaceMade
 from holdfast.operations.parts.read import proven
-from holdfast.operations.wal.list import (
-    archived,
-    lacking,
-    named,
-)
+from holdfast.operations.wal.list import archived, lacking, named
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Clock

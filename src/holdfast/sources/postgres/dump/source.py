@@ -15,16 +15,8 @@ from holdfast.model.proof import PostgresProof
 from holdfast.ports.source import Finding, PartStream, Snapshot, TablePlan
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.sources.postgres.dump import pg_dump_archive
-from holdfast.sources.postgres.dump.pg_dump_archive import (
-    HIGHEST_LEVEL,
-    Compression,
-    DumpProcess,
-)
-from holdfast.sources.postgres.server import (
-    catalog_queries,
-    database_properties,
-    shared_snapshot,
-)
+from holdfast.sources.postgres.dump.pg_dump_archive import HIGHEST_LEVEL, Compression, DumpProcess
+from holdfast.sources.postgres.server import catalog_queries, database_properties, shared_snapshot
 from holdfast.sources.postgres.server.catalog_queries import (
     BIG_DATABASE_BYTES,
     Facts,

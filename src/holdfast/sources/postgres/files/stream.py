@@ -8,15 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 
-from holdfast.model.backup import (
-    Buffer,
-    Consistency,
-    Part,
-    PartKind,
-    PartPlan,
-    Relation,
-    Server,
-)
+from holdfast.model.backup import Buffer, Consistency, Part, PartKind, PartPlan, Relation, Server
 from holdfast.model.errors import SnapshotLost
 from holdfast.model.part_details import SecondCopy
 from holdfast.model.proof import BaseBackupProof
