@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -16,10 +20,12 @@ from holdfast.model.errors import BackupFailed, Unsupported
 from holdfast.ports.source import Snapshot
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import PREFIX
+from holdfast.sources.postgres.server.sql_text import literal
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.equality import checksums, dump
 from tests.support.loop import bring_back, keep
 from tests.support.postgres_server import PostgresServer
+from tests.support.waiting import until
 
 # Random bytes do not shrink, so they are TOASTed as long as they are.
 PICTURES = """
@@ -67,6 +73,84 @@ def test_what_a_killed_run_left_is_removed_by_the_next(server: PostgresServer) -
     os.mkfifo(left / "0.pipe")
     PostgresSource(dsn=server.conninfo("postgres"), transport="fifo").plan()
     assert not left.exists()
+
+
+HOLDER = """
+import os, sys
+from holdfast.sources.postgres.rows.transport import pipes_for
+with pipes_for(os.geteuid()) as pipes, pipes.made() as path:
+    print(path, flush=True)
+    sys.stdin.read()
+"""
+
+
+class WaitingServer:
+    """A process of the server that is blocked in the open of a pipe of somebody else's."""
+
+    def __init__(self, server: PostgresServer, pipe: str) -> None:
+        self._session = psycopg.connect(server.conninfo("postgres"), autocommit=True)
+        self._pid = self._session.info.backend_pid
+        # More than a pipe holds.
+        rows = "SELECT repeat('x', 1000) FROM generate_series(1, 10000)"
+        self._statement = f"COPY ({rows}) TO {literal(pipe)}"
+        self.error: psycopg.Error | None = None
+        self._thread = threading.Thread(target=self._copy, daemon=True)
+        self._thread.start()
+        until(lambda: bool(server.ask("postgres", self._active)) and self._sleeps())
+
+    @property
+    def _active(self) -> str:
+        return f"SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND pid = {self._pid}"
+
+    @property
+    def waits(self) -> bool:
+        return self._thread.is_alive()
+
+    def _sleeps(self) -> bool:
+        return Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+    def _copy(self) -> None:
+        try:
+            self._session.execute(self._statement)
+        except psycopg.Error as error:
+            self.error = error
+
+
+@contextmanager
+def holder() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A run that has made a pipe and not opened it."""
+    pipes = subprocess.PIPE
+    argv = [sys.executable, "-c", HOLDER]
+    with subprocess.Popen(argv, stdin=pipes, stdout=pipes, text=True) as child:
+        assert child.stdout is not None
+        try:
+            yield child, child.stdout.readline().strip()
+        finally:
+            child.kill()
+
+
+def test_the_server_waits_for_no_run_that_was_killed(server: PostgresServer) -> None:
+    with holder() as (child, pipe):
+        waiting = WaitingServer(server, pipe)
+        child.kill()
+        until(lambda: not waiting.waits)
+        assert waiting.error is not None
+        until(lambda: not Path(pipe).parent.exists())
+
+
+def test_the_server_waits_until_the_next_run_where_nobody_is_left_to_let_it_go(
+    server: PostgresServer,
+) -> None:
+    with holder() as (child, pipe):
+        waiting = WaitingServer(server, pipe)
+        subprocess.run(["pkill", "-KILL", "-P", str(child.pid), "sh"], check=True)
+        child.kill()
+        child.wait()
+        assert waiting.waits
+        PostgresSource(dsn=server.conninfo("postgres"), transport="fifo").plan()
+        until(lambda: not waiting.waits)
+        assert waiting.error is not None
+    assert not Path(pipe).parent.exists()
 
 
 def test_more_than_a_pipe_holds_comes_whole(server: PostgresServer, tmp_path: Path) -> None:

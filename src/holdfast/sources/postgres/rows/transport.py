@@ -15,7 +15,7 @@ import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -23,7 +23,8 @@ from typing import Literal, Protocol
 
 import psycopg
 
-from holdfast.model.errors import HoldfastError, Unsupported
+from holdfast.model.errors import HoldfastError, TasksRefused, Unsupported
+from holdfast.runtime import process
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.rows import copy_command
 from holdfast.sources.postgres.rows.copy_command import CopyCommand, CopyIntoPipe, CopyOverWire
@@ -33,6 +34,17 @@ from holdfast.sources.postgres.server.sql_text import identifier, literal
 PIPE_BYTES = 1 << 20
 
 PREFIX = "holdfast-pipes-"
+
+# It ends with us, however we end. A server process that is blocked in open(2) of a pipe hears no
+# signal, not even pg_terminate_backend's: it goes on once somebody else opens the pipe. Each is
+# opened while it is removed, so that nobody is left waiting on one without a name.
+_RELEASE = """
+trap '' INT TERM HUP
+read -r _
+for pipe in "$1"/*.pipe; do [ -p "$pipe" ] && rm -f "$pipe" <>"$pipe"; done
+rm -rf "$1"
+exit 0
+"""
 
 # acl(5) as the kernel keeps it: a version, then tag, permissions and id, in this order of tags.
 _ACL = "system.posix_acl_access"
@@ -227,22 +239,47 @@ def pipes_for(server_uid: int, *, server_may: int = WRITE) -> Iterator[Pipes]:
     parent = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or None
     _sweep(Path(parent or tempfile.gettempdir()))
     prefix = f"{PREFIX}{os.getpid()}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as folder:
-        path = Path(folder)
+    with (
+        # The program that waits for our end may have removed it.
+        tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as name,
+        _released(Path(name)),
+    ):
+        path = Path(name)
         if parent:
             _let_in(Path(parent), server_uid, _ENTER)
         _let_in(path, server_uid, _ENTER)
         yield Pipes(folder=path, server_uid=server_uid, server_may=server_may)
 
 
+@contextmanager
+def _released(folder: Path) -> Iterator[None]:
+    """Let no server process wait on a pipe of ours when we are gone: a small program sees to it."""
+    argv = ["/bin/sh", "-c", _RELEASE, "holdfast-pipes", str(folder)]
+    with ExitStack() as stack:
+        # Without a process to spare, the next run's sweep has to do.
+        with suppress(TasksRefused):
+            waiting = stack.enter_context(process.running(argv, stdin=True, stdout=False))
+            stack.enter_context(afterwards(waiting.finish))
+        yield
+
+
 def _sweep(parent: Path) -> None:
-    """What runs that were killed left here."""
+    """What runs that were killed left here, together with the program that waited for their end."""
     for folder in parent.glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
         # Its owner may take it away while we look.
         with suppress(FileNotFoundError):
             if folder.stat().st_uid == os.geteuid() and not Path("/proc", pid).exists():
+                for pipe in folder.glob("*.pipe"):
+                    _release(pipe)
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _release(pipe: Path) -> None:
+    """Remove a pipe while it is open, so that a server process that waits for a partner goes on."""
+    descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    with afterwards(os.close, descriptor):
+        pipe.unlink()
 
 
 def _let_in(path: Path, uid: int, permissions: int) -> None:
