@@ -185,8 +185,10 @@ class Bar:
             parts = counted(reading.done_parts, "part")
         else:
             left = reading.seconds_left
-            amount = f"{size(reading.done_bytes)} of {size(total)}"
-            when = "" if left is None else f"{_time(left)} left"
+            # As wide as they can become: the bar itself keeps its length while it grows.
+            rate = f"{rate:>10}"
+            amount = f"{size(reading.done_bytes):>10} of {size(total)}"
+            when = "" if left is None else f"{_time(left) + ' left':>12}"
             parts = f"{reading.done_parts} of {counted(reading.parts, 'part')}"
         # Full only when it is: an estimate that was too low must not look like the end.
         percent = 100 if self.is_full else min(99, int(share * 100))

@@ -103,7 +103,7 @@ def _proof(session: Session, manifest: Manifest) -> list[tuple[str, str]]:
     taken = f"{time_of(manifest.snapshot_at)} ({ago(at - manifest.snapshot_at)})"
     return [
         ("consistency", f"{manifest.consistency} at {taken}"),
-        *((key.replace("_", " "), value) for key, value in manifest.proof.texts().items()),
+        *((key.replace("_", " "), value) for key, value in manifest.proof.texts().items() if value),
         ("verified", f"{verified} (by this host)"),
         ("restored", f"{restored} (by this host)"),
     ]

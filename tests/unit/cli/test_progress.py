@@ -8,7 +8,14 @@ import sys
 
 import pytest
 
-from holdfast.cli.progress import JOURNAL_SECONDS, Meter, Reading, log_reading, watched
+from holdfast.cli.progress import (
+    JOURNAL_SECONDS,
+    Meter,
+    Reading,
+    facts_fitting,
+    log_reading,
+    watched,
+)
 from holdfast.runtime import events
 from holdfast.runtime.events import LogFormat, set_up
 from tests.support.waiting import until
@@ -76,10 +83,10 @@ def test_an_event_has_a_line_of_its_own_while_a_bar_is_drawn(
     set_up(LogFormat.CONSOLE, verbose=False)
     with watched(meter := Meter(), "backup shop"):
         meter.begin(total_bytes=1000, parts=4)
-        until(lambda: "0 of 4 parts" in terminal.getvalue())
+        until(lambda: "  0%" in terminal.getvalue())
         events.info("read_through_holder")
     said = terminal.getvalue()
-    before = said[: said.index("read_through_holder")].rpartition("parts")[2]
+    before = said[: said.index("read_through_holder")].rpartition("1000 B")[2]
     # The bar is taken away, or a line begun, before the event is written.
     assert "\n" in before or "\x1b[2K" in before
 
@@ -100,3 +107,27 @@ def test_before_there_are_parts_nobody_is_told_of_none(
 
 def test_the_journal_is_told_every_few_seconds() -> None:
     assert JOURNAL_SECONDS == 10.0
+
+
+def test_a_bar_of_several_databases_goes_on_and_the_journal_tells_each() -> None:
+    now = 0.0
+    meter = Meter(monotonic=lambda: now)
+    meter.begin(total_bytes=1000, parts=2)
+    meter.advance(800)
+    meter.part_done("a")
+    meter.part_done("b")
+    now = 4.0
+    meter.begin(total_bytes=100, parts=1)
+    meter.advance(50)
+    now = 5.0
+    alone, whole = meter.read(), meter.read().with_earlier()
+    assert (alone.done_bytes, alone.total_bytes, alone.parts, alone.seconds) == (50, 100, 1, 1.0)
+    assert (whole.done_bytes, whole.total_bytes, whole.parts) == (850, 900, 3)
+    assert (whole.done_parts, whole.seconds) == (2, 5.0)
+
+
+def test_a_line_that_is_too_short_loses_what_tells_least() -> None:
+    facts = [(5, " 25%"), (4, "18.0 MiB"), (1, "2 of 3 parts")]
+    assert facts_fitting(facts, 40) == [" 25%", "18.0 MiB", "2 of 3 parts"]
+    assert facts_fitting(facts, 20) == [" 25%", "18.0 MiB"]
+    assert facts_fitting(facts, 8) == [" 25%"]

@@ -4,9 +4,45 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from holdfast.cli.tables import time_of
+from holdfast.cli.tables import Table, facts_in, key, number, time_of, words
 
 
 def test_times_are_shown_in_utc() -> None:
     zone = timezone(timedelta(hours=2))
     assert time_of(datetime(2026, 11, 20, 4, 0, tzinfo=zone)) == "2026-11-20 02:00:00Z"
+
+
+def test_the_column_that_tells_least_is_dropped_first_and_named() -> None:
+    columns = (key("BACKUP"), number("ROWS", drop=2), number("SIZE", drop=1), words("STATE"))
+    table = Table(columns, [("shop/2026", "769", "48.0 MiB", "good")])
+    assert table.fitted(80)[1] == []
+    fitted, hidden = table.fitted(26)
+    assert ([each.title for each in fitted.columns], hidden) == (
+        ["BACKUP", "SIZE", "STATE"],
+        ["ROWS"],
+    )
+    # What has no priority stays, however narrow the terminal is.
+    fitted, hidden = table.fitted(5)
+    assert ([each.title for each in fitted.columns], hidden) == (
+        ["BACKUP", "STATE"],
+        ["ROWS", "SIZE"],
+    )
+
+
+def test_a_column_with_nothing_in_it_is_not_shown_and_not_missed() -> None:
+    table = Table((key("TABLE"), words("CONTENT")), [("orders", ""), ("events", "")])
+    fitted, hidden = table.fitted(80)
+    assert ([each.title for each in fitted.columns], hidden) == (["TABLE"], [])
+
+
+def test_a_long_fact_goes_on_below_its_beginning_on_a_terminal_alone() -> None:
+    facts = [("note", "one two three four five six"), ("a longer name", "seven")]
+    assert facts_in(facts, None) == [
+        "note           one two three four five six",
+        "a longer name  seven",
+    ]
+    assert facts_in(facts, 30) == [
+        "note           one two three",
+        "               four five six",
+        "a longer name  seven",
+    ]
