@@ -1,4 +1,4 @@
-"""A base backup under way: its parts, what keeps it alive, and how it ends."""
+"""A running base backup: its parts, its keepalive, and its end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _IN_TABLESPACE = re.compile(r"pg_tblspc/([1-9][0-9]{0,9})/.+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class FileStream(PartStream):
-    """Bytes without rows."""
+    """The bytes of one part, and as its memo the results of its checks."""
 
     chunks: Iterator[Buffer]
     findings: ChecksumResults = field(default_factory=ChecksumResults)
@@ -61,10 +61,11 @@ class FileStream(PartStream):
 
 @dataclass(kw_only=True)
 class PhysicalSnapshot(Snapshot):
-    """Made by `PhysicalSource.open`; `name` is what another run can rejoin it by.
+    """A running base backup, made by `PhysicalSource.open`.
 
-    `seen` is what its layout leaves out, and `unproven` what could not be compared with the
-    server's catalogue.
+    A later run rejoins it by `name`, where the session daemon holds it. `seen` holds what the
+    walk left out or followed. `unproven` are notes on databases whose files could not be compared
+    with the system catalogs.
     """
 
     found: ClusterFacts
@@ -138,7 +139,10 @@ class PhysicalSnapshot(Snapshot):
             yield FileStream(iter([self._texts[path_of(part)]]))
 
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
-        """The WAL, `pg_control` (read after all it must not be older than), labels, manifest."""
+        """End the backup; returns WAL, `pg_control`, labels and manifest.
+
+        `pg_control` is read after all other files, as it must not be older than any of them.
+        """
         self._require_alive()
         self.findings = ChecksumResults.of_all(stored)
         control = self._control()
@@ -167,14 +171,14 @@ class PhysicalSnapshot(Snapshot):
         self._problem = self._problem or problem
 
     def _require_alive(self) -> None:
-        """Raises what became of the backup, where it is worth nothing any more."""
+        """Raises the error that made the backup unusable, if there is one."""
         if self._problem is not None:
             raise self._problem
 
     def _control(self) -> bytes:
         path = self.found.data / CONTROL_FILE
         if self.holding.ended is not None and self.holding.begun.anchor.is_standby:
-            # It says how far WAL must be replayed, which is further than what we have by now.
+            # Its minimum recovery point keeps moving. By now it is beyond the WAL of this backup.
             raise SnapshotLost(f"'{path}' of a standby is too new once its backup has ended")
         try:
             return path.read_bytes()
@@ -182,7 +186,7 @@ class PhysicalSnapshot(Snapshot):
             raise unreadable(path, error) from error
 
     def _require_open(self, part: PartPlan) -> None:
-        """What is copied after the end of the backup is newer than its WAL."""
+        """Raises `SnapshotLost` after the end: a file copied now is newer than the backup's WAL."""
         if self.holding.ended is not None:
             raise SnapshotLost(
                 f"cannot copy '{part.name}' again: the base backup has ended meanwhile",
@@ -220,7 +224,7 @@ class PhysicalSnapshot(Snapshot):
         name = path.removeprefix("pg_wal/")
         self._require_segment(name)
         yield from reader.file(Entry(path=path, size_bytes=part.estimated_bytes))
-        # It may have been recycled under our hands: then its header says so now.
+        # The server may have recycled the segment while it was read; its header then shows it.
         self._require_segment(name)
 
     def _require_segment(self, name: str) -> None:
@@ -275,7 +279,7 @@ class PhysicalSnapshot(Snapshot):
         )
 
     def _label(self) -> ClusterLabel:
-        """What a restore has to know besides."""
+        """What a restore needs to know beside the files."""
         return ClusterLabel(
             tablespaces=tablespaces_in(self.findings.folders) | self.seen.tablespaces,
             vanished=frozenset(self.findings.vanished),
@@ -285,14 +289,16 @@ class PhysicalSnapshot(Snapshot):
 
 
 def tablespaces_in(folders: Iterable[str]) -> dict[str, str]:
-    """Those that folders were copied of, wherever they were: a run that was gone on with may have
-    copied one that is dropped by now."""
+    """The tablespaces whose folders were copied, by OID, without their locations.
+
+    A resumed run may have copied one that was dropped since.
+    """
     found = (_IN_TABLESPACE.fullmatch(folder) for folder in folders)
     return {each[1]: "" for each in found if each}
 
 
 def told_of(seen: Seen) -> list[str]:
-    """What is not copied, or not as it is, in words for the operator."""
+    """Notes for the operator: what is not copied, and which links come back as something else."""
     left = [f"left out: '{path}': {why}" for path, why in sorted(seen.skipped.items())]
     links = [
         f"'{path}' is a link to '{to}': it comes back as a folder or file of its own"

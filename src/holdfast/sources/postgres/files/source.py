@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster as a source of files, and a base backup around a copy that others make."""
+"""Reads a PostgreSQL cluster as files, and holds a base backup open while a script copies them."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ from holdfast.sources.postgres.files.wal import require_segment
 from holdfast.sources.postgres.server import preflight
 from holdfast.sources.postgres.server.login import Login
 
-# A file of the server, one of the repository, its folder, and one in reserve.
+# The server's file, the repository's file and its folder, and one in reserve.
 FILES_PER_WORKER = 4
-# What the interpreter, two sessions and the logs have open besides.
+# Open files of the interpreter, two sessions and the logs.
 FILES_BESIDE = 64
-# One that holds the backup, one that asks besides.
+# One holds the backup, the other queries the catalogs.
 CONNECTIONS = 2
 
 
 class PhysicalSource(Source):
     """The files of a cluster on this host.
 
-    `holder` holds the backup's session; `fast` does not wait for a spread checkpoint.
+    `holder` opens the backup's session. `fast` asks for an immediate checkpoint instead of a
+    spread one.
     """
 
     engine = "native"
@@ -94,7 +95,7 @@ class PhysicalSource(Source):
         return wal.archiver(self._login)
 
     def connections_free(self) -> int:
-        """Raises `DatabaseUnreachable` where the two sessions that are needed do not fit."""
+        """The free connections; raises `DatabaseUnreachable` if fewer than two are free."""
         with cluster.session(self._login) as connection:
             free = preflight.connections_free(connection)
         if free < CONNECTIONS:
@@ -139,7 +140,7 @@ class PhysicalSource(Source):
         rejoin: str = "",
     ) -> Iterator[Snapshot]:
         _require_files(workers)
-        # What is wrong with it is told before the server begins anything.
+        # An unsupported or unreadable cluster fails here, before the server does a checkpoint.
         cluster.asked(self._login)
         reached("backup-beginning")
         holding = held_session(self._holder, HeldKind.BACKUP, rejoin=rejoin, fast=self._fast)
@@ -159,7 +160,7 @@ class PhysicalSource(Source):
                 seen=seen,
                 unproven=require_all(self._login, found, seen),
             )
-            # From here on it is theirs who know of it to let it go.
+            # The caller now owns the snapshot and must release it.
             unheard.pop_all()
             with snapshot.keepalive.at_work(seconds=self._look_seconds):
                 yield snapshot
@@ -186,7 +187,7 @@ def _reason(part: PartPlan, files: int) -> str:
 
 
 def _require_files(workers: int) -> None:
-    """Raises `ConfigInvalid` where the workers would run out of open files half way."""
+    """Raises `ConfigInvalid` if `workers` need more open files than this process may have."""
     needed = workers * FILES_PER_WORKER + FILES_BESIDE
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed != resource.RLIM_INFINITY and needed > allowed:
@@ -217,7 +218,7 @@ class OpenBaseBackup:
         return self.found.tablespaces
 
     def end(self, folder: str) -> Ended:
-        # The slot stays until `abort`, when the WAL is here.
+        # The slot stays until `abort`: it keeps the WAL that is copied below.
         ended, place = self.holding.end(), Path(folder)
         try:
             _write(place / LABEL_FILE, ended.backup_label)
@@ -225,7 +226,7 @@ class OpenBaseBackup:
                 _write(place / MAP_FILE, ended.tablespace_map)
             self._bring_wal(place / "pg_wal", ended)
         except BaseException as error:
-            # Half of it would look like all of it.
+            # An incomplete set of files would pass for a complete one.
             with noted_on(error):
                 _take_away(place)
             if not isinstance(error, OSError):
@@ -237,7 +238,7 @@ class OpenBaseBackup:
         return ended
 
     def _bring_wal(self, folder: Path, ended: Ended) -> None:
-        """All of it: a copy without the WAL up to the end of its backup is never consistent."""
+        """Copy every segment up to the end of the backup: without one it is never consistent."""
         make_folder(folder)
         begun, size = self.holding.begun, self.found.wal_segment_bytes
         start, stop = Position.parse(begun.start_lsn), Position.parse(ended.stop_lsn)
@@ -263,7 +264,7 @@ class PostgresBaseBackup:
 
     @contextmanager
     def open(self, label: str) -> Iterator[OpenBaseBackup]:
-        # What is wrong with it is told before the server begins anything.
+        # An unsupported or unreadable cluster fails here, before the server does a checkpoint.
         cluster.asked(self._login)
         holding = self._holder.begin(HeldKind.BACKUP, label=label, fast=True)
         with afterwards(holding.abort):

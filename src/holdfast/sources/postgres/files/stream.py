@@ -1,4 +1,4 @@
-"""A cluster over the replication protocol, where its files cannot be read: one pg_basebackup."""
+"""Back up a cluster with one pg_basebackup, for hosts that cannot read the cluster's files."""
 
 from __future__ import annotations
 
@@ -57,26 +57,26 @@ from holdfast.sources.postgres.server.login import Login
 
 PROGRAM = "pg_basebackup"
 PART = "basebackup.tar"
-# Where the end of the manifest is, behind which a tar has only its padding.
+# The tail of the stream that is searched for the WAL ranges. They end the manifest, and only the
+# padding of the tar follows.
 TAIL_BYTES = 64 << 10
-# One for each file that the server leaves out.
+# pg_basebackup writes one line to stderr for each file that the server leaves out.
 LINES = 1000
 ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BasebackupStream(PartStream):
-    """What pg_basebackup writes, told on the way whom it goes on
-    from."""
+    """The tar that pg_basebackup writes; asks for all files if the server refuses the parent."""
 
     begin: Callable[[Sequence[str]], Child]
-    """Starts pg_basebackup with these arguments more; it ends with the stream's block."""
+    """Starts pg_basebackup with additional arguments; leaving the block of `read` ends it."""
     following: IncrementalStream
     ended: list[BaseBackupProof]
-    """Which WAL the backup spans, known once all of it was read."""
+    """The WAL range of the backup, known once the whole stream was read."""
     watchers: Sequence[Watcher]
     omitted: list[str]
-    """Notes about what the server did not send, known with the WAL."""
+    """Notes about what the server did not send, known once the whole stream was read."""
 
     def __iter__(self) -> Iterator[Buffer]:
         try:
@@ -90,7 +90,7 @@ class BasebackupStream(PartStream):
         try:
             first = next(chunks, b"")
         except ChildFailed as error:
-            # Nothing was sent yet: the same server may send all of it.
+            # Nothing was sent yet, so a full backup can still take the place of this one.
             if not self.following.give_up(error):
                 raise
             child = self.begin(self.following.options)
@@ -109,8 +109,9 @@ class BasebackupStream(PartStream):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSnapshot(Snapshot):
-    """Its one part begins and ends the base backup itself; the list of its files is kept last, for
-    whoever goes on from it.
+    """A snapshot of one part, whose stream begins and ends the base backup.
+
+    The list of its files is stored last: the next incremental backup needs it.
     """
 
     found: StreamFacts
@@ -171,7 +172,7 @@ class StreamSnapshot(Snapshot):
                 name=MANIFEST_FILE,
                 kind=PartKind.CLOSING,
                 estimated_bytes=files.size_bytes,
-                # A copy: a restore has it from there.
+                # A second copy: a restore takes this file from the tar.
                 details=SecondCopy(inside=PART),
             )
         ]
@@ -191,7 +192,7 @@ class StreamSnapshot(Snapshot):
                 stack.enter_context(self.endings.registered(child.end))
                 return child
 
-            # Of a stream that was broken off the next one knows nothing.
+            # A retry reads the whole stream again: results of a failed one must not count twice.
             self.findings.doubtful.clear()
             self.sent.oids.clear()
             self.omitted.clear()
@@ -213,9 +214,10 @@ class StreamSnapshot(Snapshot):
 
 
 class StreamSource(Source):
-    """A cluster by its replication protocol. `fast` does not wait for a spread checkpoint.
+    """A cluster that is read over the replication protocol.
 
-    At most `incrementals` backups of what changed follow each one of everything.
+    `fast` asks for an immediate checkpoint instead of a spread one. At most `incrementals`
+    incremental backups follow each full one.
     """
 
     engine = "tools"
@@ -261,7 +263,7 @@ class StreamSource(Source):
         return wal.archiver(self._login)
 
     def connections_free(self) -> int:
-        """As many as one stream can use."""
+        """Returns `SENDERS`: one stream uses no more, however many are free."""
         self._examined()
         return SENDERS
 

@@ -1,4 +1,4 @@
-"""A folder to restore a cluster into: `file:///DIRECTORY?tablespaces=DIRECTORY`."""
+"""Restore a cluster into a folder: `file:///DIRECTORY?tablespaces=DIRECTORY`."""
 
 from __future__ import annotations
 
@@ -43,8 +43,11 @@ from holdfast.sources.postgres.server.client_programs import Tool
 
 
 def tablespaces_to_bring(data: Path, new: NewTablespaces) -> list[int]:
-    """The OIDs of tablespaces that were made while the backup was taken. Their folders are where
-    they were: the WAL in `data` no longer says so, and `new` is to make them somewhere else."""
+    """The OIDs of the tablespaces that were created during the backup, read from the WAL in `data`.
+
+    `new` removes their creation from that WAL: a replay must not write to the original folders.
+    The caller then makes each of them with `new.make`.
+    """
     found = sorted(path for path in (data / "pg_wal").glob("*") if _is_segment(path))
     return [
         oid
@@ -69,8 +72,10 @@ PROGRAM = "pg_combinebackup"
 
 
 def combiner(server_version: str) -> Tool:
-    """The program of the server's own release: another one refuses its files. Raises
-    `ToolMissing`, before anything was fetched."""
+    """Find pg_combinebackup of the server's own release: another release refuses its files.
+
+    Raises `ToolMissing`.
+    """
     major = int(server_version.partition(".")[0])
     found = client_programs.find(PROGRAM, major, server_version)
     if found.major != major:
@@ -83,7 +88,10 @@ def combiner(server_version: str) -> Tool:
 
 @contextmanager
 def room_beside(folder: Path) -> Iterator[Path]:
-    """A private folder on the same disk, gone after the block with all that is in it."""
+    """A private folder beside `folder`, on the same disk, removed with its contents at the end.
+
+    Raises `Unsupported` if `folder` is a mount point, and `RestoreFailed`.
+    """
     if folder.is_mount():
         raise Unsupported(
             f"cannot restore an incremental backup into '{folder}': a disk is mounted there, and"
@@ -104,7 +112,10 @@ def room_beside(folder: Path) -> Iterator[Path]:
 
 
 def combine(tool: Tool, folders: Sequence[Path], into: Path) -> None:
-    """`folders` are the full backup first; `into` is not there. Raises `RestoreFailed`."""
+    """Combine a chain; its full backup is first in `folders`, and `into` must not exist.
+
+    Raises `RestoreFailed`.
+    """
     output_of(
         [str(tool.path), f"--output={into}", *map(str, folders)],
         translate=lambda error: RestoreFailed(
@@ -115,7 +126,10 @@ def combine(tool: Tool, folders: Sequence[Path], into: Path) -> None:
 
 
 def put_in_place(whole: Path, folder: Path) -> None:
-    """All at once, over the empty folder that may be there. Raises `RestoreFailed`."""
+    """Rename `whole` to `folder`, which may exist if it is empty; atomic.
+
+    Raises `RestoreFailed`.
+    """
     try:
         whole.rename(folder)
     except OSError as error:
@@ -129,11 +143,11 @@ _READ_BY_GROUP = 0o040
 
 
 class DirectoryTarget(Target):
-    """A data directory that a server can be started on: `folder`, with `tablespaces` where the URL
-    says that they go.
+    """Restores a data directory that a server can be started on.
 
-    Folders must be empty or not there; `pg_control` comes last, so what a failure leaves, were
-    it not removed, could never be started. Tablespaces go to `tablespaces/OID` each.
+    The data directory is `folder`; each tablespace goes to `OID` below `tablespaces` of the URL,
+    or below `FOLDER-tablespaces`. Folders must be empty or missing. `pg_control` is written last,
+    so that no server can start on the remains of a failed restore; they are removed too.
     """
 
     def __init__(self, url: str) -> None:
@@ -182,7 +196,10 @@ class DirectoryTarget(Target):
         *,
         is_link_of_chain: bool = False,
     ) -> None:
-        """One backup, whole or not at all; WAL of one that others go on from is never replayed."""
+        """Restore one backup, whole or not at all.
+
+        With `is_link_of_chain` its WAL is never replayed, so its new tablespaces are not made.
+        """
         parts, told = request.parts, label_of(request.parts)
         _require_all_pieces(parts)
         folders = self._folders(told)
@@ -195,8 +212,8 @@ class DirectoryTarget(Target):
             new = self._new_tablespaces(self.folder)
             brought = [] if is_link_of_chain else tablespaces_to_bring(self.folder, new)
             self._write_settings(self.folder, request)
-            # The links are on the disk before the file that makes this a cluster. 20,000 files
-            # one by one would take minutes.
+            # All files and links must be on disk before pg_control makes this a cluster. One sync
+            # of everything: an fsync of each of 20,000 files would take minutes.
             os.sync()
             for part in _control(parts):
                 work.bring(part)
@@ -211,8 +228,10 @@ class DirectoryTarget(Target):
             raise
 
     def _combine(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> None:
-        """Each backup of a chain into a folder of its own beside, and out of them this one, which
-        is there whole or not at all."""
+        """Restore each backup of a chain into a folder of its own, and combine them.
+
+        The result appears whole or not at all.
+        """
         require_empty([self.folder])
         tool = combiner(request.server_version)
         with room_beside(self.folder) as room:
@@ -243,7 +262,7 @@ class DirectoryTarget(Target):
 
 
 def notes_of(told: ClusterLabel) -> tuple[str, ...]:
-    """What has come back as something else than it was."""
+    """Notes about links that were restored as folders or files."""
     return tuple(
         as_text(f"'{path}' was a link to '{to}': it came back as a folder or file of its own")
         for path, to in sorted(told.links.items())[:NOTES_TOLD]
@@ -255,7 +274,7 @@ def _control(parts: Sequence[Part]) -> list[Part]:
 
 
 def _before_control(parts: Sequence[Part], vanished: Collection[str]) -> list[Part]:
-    """Not what is kept a second time, for others than a restore."""
+    """The parts to restore before `pg_control`: no second copies, no vanished files, no map."""
     left_out = {CONTROL_FILE, MAP_FILE, *vanished}
     return [
         part
@@ -265,6 +284,6 @@ def _before_control(parts: Sequence[Part], vanished: Collection[str]) -> list[Pa
 
 
 def _require_all_pieces(parts: Sequence[Part]) -> None:
-    """Raises `VerifyFailed` where a file would come back with a hole."""
+    """Raises `VerifyFailed` if a piece of a file is missing."""
     for torn in incomplete_files(parts):
         raise VerifyFailed(torn.problem, hint="this backup is damaged: restore from another one")
