@@ -1,4 +1,4 @@
-"""Files as streams of bytes while a server writes to them: pages checked, sizes held to."""
+"""Reads files that the server is writing to; verifies page checksums and keeps sizes fixed."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from holdfast.sources.postgres.files.tree import Entry
 from holdfast.sources.postgres.server.catalog_queries import is_incompressible
 
 CHUNK_BYTES = 1 << 20
-# How often a page that seems wrong is read again while it changes.
+# How often a page with a wrong checksum is read again while it changes.
 TRIES = 10
-# A pipe that nobody writes to would hold us up for ever.
+# O_NONBLOCK: opening a pipe without a writer would block for ever.
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads the files of one part below `data`; pages older than `start` are checked where
-    `checks_pages`.
+    """Reads the files of one part below `data`, and with `checks_pages` verifies their pages.
 
-    `look` is called between chunks and raises where going on makes no sense any more. Links are
-    followed to files of `owner` only, and the last one on the way only where it is in `links`.
+    A wrong page is bad if its LSN is before `start`, else doubtful until the backup ends. `look` is
+    called between chunks and raises if the backup cannot continue. Links are followed only to
+    files of `owner`; a path that is itself a link is followed only if it is in `links`.
     """
 
     data: Path
@@ -61,7 +61,7 @@ class Reader:
     links: Collection[str] = ()
 
     def file(self, entry: Entry, piece: FileRange = WHOLE) -> Iterator[Buffer]:
-        """The bytes of one file, or a piece of it; none where it has vanished, which is legal."""
+        """Yields the bytes of one file or a piece of it; nothing if the server has dropped it."""
         try:
             descriptor = self._open(entry)
         except FileNotFoundError:
@@ -79,7 +79,7 @@ class Reader:
         )
 
     def _whole_piece(self, descriptor: int, entry: Entry, piece: FileRange) -> Iterator[Buffer]:
-        """What a file that shrinks has no more of is filled: WAL has it shrink again."""
+        """Yields zeros for the missing end of a file that shrank: WAL replay truncates it again."""
         done = piece.first
         for chunk in self._content(descriptor, entry, piece):
             done += len(chunk)
@@ -90,7 +90,7 @@ class Reader:
             yield filling
 
     def pack(self, entries: Iterable[Entry]) -> Iterator[Buffer]:
-        """A tar of files and folders."""
+        """Yields a tar of files and folders."""
         arena = Arena(size_bytes=CHUNK_BYTES)
         for entry in entries:
             if entry.is_folder:
@@ -134,8 +134,8 @@ class Reader:
         crc, done = 0, 0
         yield head
         for chunk in self._content(descriptor, entry):
-            # The header is gone already: what grows is cut, what shrinks is filled. WAL
-            # has the rest of both.
+            # The header with the size is already sent, so a file that grew is cut and one that
+            # shrank is filled. WAL replay corrects both.
             whole = memoryview(chunk)[: size_bytes - done]
             crc = crc32c(whole, crc)
             done += len(whole)
@@ -148,7 +148,7 @@ class Reader:
         return crc
 
     def _gathered(self, descriptor: int, entry: Entry, size_bytes: int, *, into: Arena) -> int:
-        """The same in one go, for files that fit."""
+        """Read a whole file into the arena; returns its CRC. For files that fit."""
         content, done = into.take(size_bytes), 0
         while done < size_bytes:
             read = self._read(descriptor, content[done:], entry)
@@ -174,7 +174,7 @@ class Reader:
         arena.clear()
 
     def _check_gathered(self, gathered: list[Gathered]) -> None:
-        """All pages of an arena in one stride; a bad one is looked for in its file again."""
+        """Verify all pages of an arena at once; a wrong page is read again from its file."""
         pieces = [(each.content, each.segment * PAGES_PER_SEGMENT) for each in gathered]
         found: dict[str, list[Suspect]] = {}
         for one in suspects_among(pieces):
@@ -192,7 +192,7 @@ class Reader:
             yield from _still_wrong(descriptor, found)
 
     def _note(self, path: str, checked: int, found: Iterable[Suspect]) -> None:
-        """What is older than the backup is bad; of the others its end will tell."""
+        """Record suspects: bad if older than the backup, else doubtful until it has ended."""
         suspects = list(found)
         self.findings.add_pages(
             path,
@@ -202,7 +202,7 @@ class Reader:
         )
 
     def _folder_mode(self, entry: Entry) -> int:
-        """Of one that was dropped meanwhile, or is made anew, what folders have by default."""
+        """The mode of a folder, or the default if the server has no such folder now."""
         with suppress(OSError):
             return (self.data / entry.path).stat().st_mode
         return FOLDER_MODE
@@ -210,7 +210,7 @@ class Reader:
     def _open(self, entry: Entry) -> int:
         followed = os.O_NOFOLLOW if entry.path in self.links else 0
         try:
-            # Plain text: of tens of thousands of files a path each takes as long as the opening.
+            # Not a Path: for tens of thousands of files, building it takes as long as opening them.
             descriptor = os.open(f"{self.data}/{entry.path}", _OPEN_FLAGS ^ followed)
         except FileNotFoundError:
             raise
@@ -219,14 +219,16 @@ class Reader:
         with on_failure(os.close, descriptor):
             self._require_own(entry, os.fstat(descriptor))
         if entry.size_bytes > CHUNK_BYTES:
-            # The kernel then reads further ahead; where it cannot, nothing is lost.
+            # Asks the kernel to read further ahead; a failure costs only speed.
             with suppress(OSError):
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         return descriptor
 
     def _require_own(self, entry: Entry, found: os.stat_result) -> None:
-        """Raises `BackupFailed` where links lead to what the server's owner does not own: we may
-        be allowed to read more than he is, and whoever restores the backup reads it too."""
+        """Raises `BackupFailed` if a link leads to a file that the server's owner does not own.
+
+        This process may read more than that owner may, and a restore would hand it out.
+        """
         if found.st_uid == self.owner and stat.S_ISREG(found.st_mode):
             return
         try:
@@ -267,8 +269,10 @@ class Reader:
 
 
 def _still_wrong(descriptor: int, found: Suspect) -> Iterator[Suspect]:
-    """A page that was caught half written is right when it is read again; one that is the same
-    twice is not being written."""
+    """Yields the page if it stays wrong when read again.
+
+    A torn read turns right. A page that reads the same twice is not being written, so it is wrong.
+    """
     block, before = found.block, b""
     for _ in range(TRIES):
         page = os.pread(descriptor, PAGE_BYTES, block % PAGES_PER_SEGMENT * PAGE_BYTES)
@@ -283,26 +287,26 @@ def _still_wrong(descriptor: int, found: Suspect) -> Iterator[Suspect]:
 
 
 def _modified(status: os.stat_result) -> int:
-    """Neither format knows times before 1970."""
+    """The mtime in seconds, at least 0: neither tar nor manifest has times before 1970."""
     return max(0, int(status.st_mtime))
 
 
 def unreadable(path: Path, error: OSError) -> BackupFailed:
-    """Why a file of the server cannot be read, and what to do about it."""
+    """The error for a file of the server that cannot be read, with its remedy."""
     return BackupFailed(
         f"cannot read '{path}': {os.strerror(error.errno or 0)}",
         hint="run the job as the server's own user, or as a member of its group (initdb -g)",
     )
 
 
-# Below this the question costs as much as the answer saves.
+# Below this size, taking a sample costs as much as it saves.
 SAMPLED_FILE_BYTES = 16 << 20
-# Few places, as each may be a seek, and a cluster may have ten thousand such files.
+# Few places: each may be a seek, and a cluster may have ten thousand such files.
 PLACES, PLACE_BYTES = 4, 4 * PAGE_BYTES
 
 
 def is_worth_compressing(data: Path, entry: Entry) -> bool:
-    """Asks pieces from all over the file; of one that cannot be read now others will tell."""
+    """Whether samples from across the file compress; errors are left to the later full read."""
     if entry.size_bytes < SAMPLED_FILE_BYTES:
         return True
     sample = b""

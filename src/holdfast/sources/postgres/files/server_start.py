@@ -1,4 +1,4 @@
-"""A server started on a restored folder, and watched until it is where its recovery leads."""
+"""Start a server on a restored folder, and wait until it reaches the target of its recovery."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ LOOK_SECONDS = 0.2
 TOLD_EVERY_SECONDS = 10.0
 LOG_LINES = 4
 VERSION_BYTES = 16
-# What a socket's address has room for, in bytes.
+# The longest path of a Unix socket in bytes: sun_path has 108, one of them for the final NUL.
 LONGEST_SOCKET_PATH = 107
 LONGEST_SOCKET_NAME = ".s.PGSQL.65535"
-# Below the primary's values a server refuses to replay its WAL: pg_controldata calls them so.
+# A server refuses to replay WAL with lower values than the primary had. Keys: the names that
+# pg_controldata prints; values: the settings.
 LEAST = {
     "max_connections": "max_connections",
     "max_worker_processes": "max_worker_processes",
@@ -60,7 +61,7 @@ LEAST = {
     "max_prepared_xacts": "max_prepared_transactions",
     "max_locks_per_xact": "max_locks_per_transaction",
 }
-# Not what is said to those who ask for a session meanwhile, such as ourselves.
+# "the database system is starting up" is also FATAL: it answers our own early connections.
 _GRAVE = re.compile(r"\b(FATAL|PANIC):(?!\s+the database system is )")
 _REPLAYED = """
 SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text,
@@ -72,8 +73,8 @@ SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text,
 class ClusterStarter:
     """Obeys `model.recovery.ServerStarter` for the cluster in `data`; `login` is the job's.
 
-    The server runs as the folder's owner, as servers do not run as root, and is the version that
-    the files are of. `options` are words of the operator's own for it.
+    The server runs as the folder's owner, because it refuses to run as root, and in the release
+    of the files. `options` are the operator's own arguments for it, as one shell-quoted string.
     """
 
     def __init__(self, data: Path, *, login: Login, options: str = "") -> None:
@@ -111,7 +112,7 @@ class ClusterStarter:
         )
 
     def _argv(self, recovery: Recovery | None, tell: Callable[[str], None]) -> list[str]:
-        """Its own words come last: they are not to be overruled."""
+        """The command line; settings that nothing may overrule come last, where they win."""
         major = int(self._major())
         asked = recovery.settings if recovery else {}
         folder = self._data
@@ -126,7 +127,7 @@ class ClusterStarter:
         ]
 
     def _socket_folder(self) -> Path:
-        """The data directory, which nobody else may enter, or a short name for as private a one."""
+        """The data directory, or a private temporary folder if the socket's path is too long."""
         if len(os.fsencode(self._data / LONGEST_SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
             return self._data
         folder = Path(tempfile.mkdtemp(prefix="holdfast-"))
@@ -136,8 +137,10 @@ class ClusterStarter:
         return folder
 
     def _require_settings(self, argv: Sequence[str]) -> None:
-        """Before it opens a single file: that it takes all of these words, and what they make of
-        all that its configuration includes. Raises `RestoreFailed`."""
+        """Have `postgres -C` parse the command line and configuration, before a real start.
+
+        Raises `RestoreFailed` if it refuses them or would open another data directory.
+        """
         program, *words = argv
         said = output_of(
             [*self._as_owner(), program, "-C", "data_directory", *words],
@@ -179,12 +182,12 @@ class ClusterStarter:
             time.sleep(LOOK_SECONDS)
 
     def _look(self, server: Postmaster, recovery: Recovery | None) -> tuple[Reached | None, str]:
-        """Where it is, once it is there, and else what is waited for."""
+        """The state that was reached, or None and a description of what is waited for."""
         if not server.is_running:
             return self._ended(recovery), ""
         goal = f"until {recovery.told}" if recovery else "that came with the backup"
         status = server.status()
-        # It lets readers in as soon as it is consistent, so "ready" says no more than that.
+        # With hot_standby the state is "ready" as soon as it is consistent, long before the target.
         if status is None or status.state != "ready":
             return None, f"not consistent yet: replaying WAL {goal}"
         try:
@@ -202,7 +205,8 @@ class ClusterStarter:
         return None, f"consistent; replaying WAL {goal}, now at {lsn}" + (f", {at}" if at else "")
 
     def _replayed(self, status: Status) -> tuple[bool, str, str, str]:
-        """Whether it recovers, how far it is, whether it pauses, and when that was."""
+        """Whether it is in recovery, the LSN replayed last, the pause state, and the time of the
+        last replayed transaction."""
         if os.geteuid() == 0:
             return self._replayed_by_psql(status)
         with self._own_login(status).session() as session:
@@ -212,11 +216,11 @@ class ClusterStarter:
 
     @cached_property
     def _psql(self) -> str:
-        """Looked for once: it is asked several times a second, for as long as WAL is replayed."""
+        """Found once: `_replayed_by_psql` runs it several times a second during the replay."""
         return self._tool("psql")
 
     def _replayed_by_psql(self, status: Status) -> tuple[bool, str, str, str]:
-        """For root, whom `peer` does not let in: asked by the folder's owner, as himself."""
+        """`_replayed` for root, which `peer` does not let in: psql runs as the folder's owner."""
         place = ["-h", status.socket_folder or "127.0.0.1", "-p", status.port, "-d", "postgres"]
         argv = [*self._as_owner(), self._psql, "-XAt", "-F|", *place, "-c", _REPLAYED]
         in_recovery, lsn, paused, at = output_of(argv).strip().split("|")
@@ -259,14 +263,14 @@ class ClusterStarter:
         return str(found.path)
 
     def _major(self) -> str:
-        """The release that the files are of."""
+        """The release of the files, from PG_VERSION; raises `RestoreFailed`."""
         try:
             return str(int((self._data / "PG_VERSION").read_text()[:VERSION_BYTES]))
         except (OSError, ValueError) as error:
             raise self._failed("it has no PG_VERSION that says its release") from error
 
     def _give_to_owner(self) -> None:
-        """What root has restored into somebody's folder becomes his: the server runs as him."""
+        """As root, give all restored files to the folder's owner, as whom the server runs."""
         if os.geteuid() != 0:
             return
         self._require_owner()
@@ -279,7 +283,7 @@ class ClusterStarter:
             os.lchown(folder, owner.st_uid, owner.st_gid)
 
     def _require_owner(self) -> None:
-        """Servers do not run as root."""
+        """Raises `RestoreFailed` if the server would run as root, which it refuses."""
         if os.geteuid() != 0 or (self._data.is_dir() and self._data.stat().st_uid != 0):
             return
         raise RestoreFailed(
@@ -301,7 +305,7 @@ class ClusterStarter:
         )
 
     def _last_words(self) -> list[str]:
-        """What the server has logged of its end."""
+        """The last lines that the server logged before it ended."""
         try:
             lines = self._log.read_text(errors="replace").splitlines()
         except OSError:
@@ -310,7 +314,10 @@ class ClusterStarter:
 
 
 def last_words(lines: Sequence[str]) -> list[str]:
-    """Up to the last thing that was fatal; what led to it is often said in the line before."""
+    """The last few lines of the log up to the one after the last FATAL or PANIC; else none.
+
+    The line before it often names the cause.
+    """
     grave = [number for number, line in enumerate(lines) if _GRAVE.search(line)]
     return list(lines[: grave[-1] + 2][-LOG_LINES:]) if grave else []
 

@@ -1,4 +1,4 @@
-"""What a base backup of a data directory consists of, in a few bytes for each file."""
+"""Walks a data directory for a base backup, and holds its entries in a few bytes each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from holdfast.runtime.cleanup import afterwards
 
 CONTROL_FILE = "global/pg_control"
 LINKS = "pg_tblspc"
-# As pg_basebackup has it: the server makes these anew, and their contents are of no use.
+# As in pg_basebackup: stored empty, because the server recreates their contents.
 EMPTIED = {
     "pg_dynshmem",
     "pg_notify",
@@ -30,17 +30,17 @@ EMPTIED = {
     "pg_subtrans",
     "pg_wal",
 }
-# Folders that a server expects inside of those.
+# Subfolders of these that a server expects.
 EXPECTED = ("pg_wal/archive_status",)
-# Without these no server starts, or not with what was in it.
+# Without these a server does not start, or starts without its data.
 NEEDED = {
     *EMPTIED,
     *("base", "global", LINKS, "pg_commit_ts", "pg_logical", "pg_stat", "pg_twophase", "pg_xact"),
     *("pg_multixact", "pg_multixact/members", "pg_multixact/offsets", "PG_VERSION"),
 }
-# A backup of a standby comes back as a server of its own, until somebody says otherwise.
+# Left out, so that a backup of a standby is restored as an independent server.
 SIGNALS = {"recovery.signal", "standby.signal"}
-# What a running server writes of itself: somebody would believe it is running here.
+# A running server writes these; in a restored folder they would look as if it ran there.
 OF_A_SERVER = {"postmaster.opts", "postmaster.pid"}
 _LEFT_OUT = (
     SIGNALS
@@ -55,7 +55,7 @@ _LEFT_OUT = (
         "tablespace_map.old",
     }
 )
-# Links with these names, and below these folders, are followed: a server follows them too.
+# Links to these files, and to or below these folders, are followed, as the server follows them.
 _OWN_FOLDERS = {each.partition("/")[0] for each in NEEDED}
 _OWN_FILES = {
     "PG_VERSION",
@@ -74,7 +74,7 @@ _BLOCK_BYTES = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A file or folder by its path below the data directory, with the rights of a file."""
+    """A file or folder: its path below the data directory, and for a file size and mode."""
 
     path: str
     size_bytes: int = 0
@@ -84,8 +84,10 @@ class Entry:
 
     @property
     def segment(self) -> int:
-        """Which GiB of a relation the file is, -1 where it is none: pages of relations carry
-        checksums."""
+        """The number of the 1-GiB segment if the file is part of a relation, else -1.
+
+        Only pages of relations carry checksums.
+        """
         folder, _, name = self.path.rpartition("/")
         relation = _RELATION.fullmatch(name) if _holds_relations(folder) else None
         return int(relation[3] or 0) if relation else -1
@@ -93,11 +95,11 @@ class Entry:
 
 @dataclass(kw_only=True)
 class Seen:
-    """What a walk met besides files and folders.
+    """What a walk found beside files and folders.
 
-    `skipped` says of paths why they are not copied, `links` where those lead that are followed,
-    and `tablespaces` where each is, by its OID. `later_segments` are files of relations that go on
-    after their first GiB.
+    `skipped` maps a path to the reason why it is not copied, `links` a followed link to its
+    target, and `tablespaces` an OID to its location. `later_segments` are the files of relations
+    after their first GiB that are not empty.
     """
 
     skipped: dict[str, str] = field(default_factory=dict)
@@ -108,16 +110,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """A data directory; `version_folder` is the one of this release in each tablespace."""
+    """A data directory; `version_folder` is this release's folder in each tablespace."""
 
     data: Path
     version_folder: str
 
     def entries(self, seen: Seen | None = None) -> Iterator[Entry]:
-        """Everything but `global/pg_control`, folders before what is in them; streamed.
+        """Yields everything to copy except `global/pg_control`, each folder before its contents.
 
-        What vanishes meanwhile is left out, and told to `seen` is what else is. Raises `OSError`
-        where a folder cannot be read.
+        Files that vanish during the walk are left out. What else is skipped, and links that are
+        followed, go to `seen`. Raises `OSError` if a folder cannot be read.
         """
         for path in EXPECTED:
             yield Entry(path=path, is_folder=True)
@@ -143,21 +145,21 @@ class Tree:
                 _tell_odd(path, item, seen)
 
     def _items(self, folder: str) -> Iterator[os.DirEntry[str]]:
-        """Streamed: a folder may have a million of them."""
+        """The entries of `folder`, streamed: there may be a million of them."""
         try:
             with os.scandir(self.data / folder) as found:
                 yield from found
         except FileNotFoundError:
-            # Dropped since its parent was read.
+            # The server dropped it after its parent was read.
             return
 
     def _unlogged(self, folder: str) -> set[str]:
-        """Relations that a crash empties: the server keeps an empty `init` fork of each beside."""
+        """The filenodes of unlogged relations, which have an `init` fork; recovery empties them."""
         forks = (_RELATION.fullmatch(item.name) for item in self._items(folder))
         return {fork[1] for fork in forks if fork and fork[2] == "init"}
 
     def _follows(self, path: str, item: os.DirEntry[str], seen: Seen) -> bool:
-        """Whether the link at `path` is one that a server follows, to what is its owner's."""
+        """Whether to follow the link at `path`: the server does, and its owner owns the target."""
         try:
             to, there = as_text(str(Path(item.path).readlink())), item.stat()
         except FileNotFoundError:
@@ -229,12 +231,12 @@ def _is_left_out(path: str, name: str) -> bool:
 
 
 def is_servers_own(path: str) -> bool:
-    """Whether it is a folder that a server needs, or below one."""
+    """Whether `path` is a folder that a server needs, or below one."""
     return path.partition("/")[0] in _OWN_FOLDERS
 
 
 def is_socket(path: str) -> bool:
-    """A server's own, in its data directory, or the lock beside it."""
+    """Whether `path` is the server's socket in its data directory, or the lock beside it."""
     return _SOCKET.fullmatch(path) is not None
 
 
@@ -252,12 +254,12 @@ def _holds_relations(folder: str) -> bool:
 
 
 LEVEL = 1
-# What no name has in it.
+# The one byte that no file name contains.
 _END = b"\0"
 
 
 class Entries:
-    """Files and folders of one part, in their order; read as often as wanted."""
+    """The files and folders of one part, compressed and in order; may be iterated repeatedly."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         packed = [_packed(entry) for entry in entries]
@@ -287,7 +289,7 @@ def _packed(entry: Entry) -> bytes:
 
 
 class Paths:
-    """A set of paths in a file without a name, of which only some pages are in memory."""
+    """A set of paths in an anonymous temporary SQLite file, so that memory stays bounded."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("")
@@ -307,7 +309,7 @@ class Paths:
 
 @contextmanager
 def paths() -> Iterator[Paths]:
-    """An empty set, gone after the block."""
+    """An empty set, deleted when the block ends; SQLite errors become `BackupFailed`."""
     try:
         found = Paths()
         with afterwards(found.close):
