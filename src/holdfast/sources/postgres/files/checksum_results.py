@@ -1,4 +1,4 @@
-"""What was seen of the files of one part, as a line that a later run can go on from."""
+"""Sizes, checksums and bad pages of the files in one part, stored as its memo for a resume."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from holdfast.model.stored_json import MANIFEST, parsed
 from holdfast.model.values import MOST
 from holdfast.runtime import events
 
-# Castagnoli's polynomial, bits reversed: x^31 is the lowest bit.
+# The Castagnoli polynomial with its bits reversed: the lowest bit is x^31.
 _POLYNOMIAL = 0x82F63B78
 _ONE, _X8 = 1 << 31, 1 << 23
 
 
 def joined(before: int, after: int, after_bytes: int) -> int:
-    """The CRC of two pieces of which the second has `after_bytes`, by the CRC of each.
+    """The CRC of two adjacent pieces from their CRCs; the second piece has `after_bytes`.
 
-    The method is zlib's crc32_combine: the first CRC times x^(8 n) modulo the polynomial.
+    The method is zlib's crc32_combine: multiply the first CRC by x^(8 n) modulo the polynomial,
+    and add the second.
     """
     return _times(_shift(after_bytes), before) ^ after
 
 
 @lru_cache(maxsize=64)
 def _shift(size_bytes: int) -> int:
-    """x^(8 n) modulo the polynomial; most pieces have the same size."""
+    """x^(8 n) modulo the polynomial; cached, because most pieces have the same size."""
     result, square = _ONE, _X8
     while size_bytes:
         if size_bytes & 1:
@@ -45,7 +46,7 @@ def _shift(size_bytes: int) -> int:
 
 
 def _times(left: int, right: int) -> int:
-    """The product of two polynomials modulo ours."""
+    """The product of two polynomials modulo the Castagnoli polynomial."""
     product, bit = 0, _ONE
     while bit:
         if left & bit:
@@ -55,16 +56,16 @@ def _times(left: int, right: int) -> int:
     return product
 
 
-# A line of two thousand files is kept for each of five hundred parts.
+# Memos are compressed: five hundred parts may list two thousand files each.
 PACKED = "zstd:"
 LEVEL = 3
-# Of a disk that has gone bad as a whole nobody wants every page.
+# Limits for each file: on a failing disk every page may be bad.
 BLOCKS_KEPT, BLOCKS_TOLD = 100, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadFile:
-    """A file as it was read, or `size_bytes` of it from `first` on."""
+    """A file as it was read, or a range of `size_bytes` from byte `first` on."""
 
     size_bytes: int
     modified: int
@@ -72,7 +73,7 @@ class ReadFile:
     first: int = 0
 
     def and_then(self, after: ReadFile) -> ReadFile:
-        """Both as one, where `after` begins at the end of this."""
+        """Both as one; `after` must begin where this one ends."""
         return ReadFile(
             size_bytes=self.size_bytes + after.size_bytes,
             modified=max(self.modified, after.modified),
@@ -83,9 +84,11 @@ class ReadFile:
 
 @dataclass(kw_only=True)
 class ChecksumResults:
-    """Each file that was read, piece by piece; folders, what had vanished, and how many pages
-    were bad or not. `doubtful` pages have the LSN that stands beside their block: they are right
-    only where the server had written that much WAL when the backup ended."""
+    """The files that were read, by path and range; folders, vanished files, and page checks.
+
+    `pages` counts all verified pages, `bad` holds the blocks of bad ones by path. `doubtful` holds
+    pairs of block and LSN: WAL replay repairs such a page if its LSN is not beyond the stop LSN.
+    """
 
     files: dict[str, list[ReadFile]] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
@@ -109,33 +112,36 @@ class ChecksumResults:
         if bad := list(bad):
             self.bad[path] = heapq.nsmallest(BLOCKS_KEPT, {*self.bad.get(path, []), *bad})
         if doubtful := list(doubtful):
-            # Whatever the end turns out to be: the furthest ones are the first to be beyond it.
+            # The highest LSNs are kept: if any of them is beyond the stop LSN, these are.
             told = ((block, min(lsn, MOST)) for block, lsn in doubtful)
             found = {*self.doubtful.get(path, []), *told}
             self.doubtful[path] = heapq.nlargest(BLOCKS_KEPT, found, key=lambda each: each[1])
 
     def judge(self, end: int) -> None:
-        """No WAL that belongs to the backup has made a page whose LSN is beyond its `end`."""
+        """Count doubtful pages as bad if their LSN is beyond `end`, and drop the others.
+
+        No WAL of the backup can have produced such a page, so a replay does not repair it.
+        """
         for path, blocks in self.doubtful.items():
             self.add_pages(path, checked=0, bad=[block for block, lsn in blocks if lsn > end])
         self.doubtful.clear()
 
     @property
     def told_bad(self) -> str:
-        """As a manifest's proof says it."""
+        """The bad blocks by file, as text for the manifest's proof."""
         return "; ".join(
             f"{path}: {', '.join(map(str, blocks[:BLOCKS_TOLD]))}"
             for path, blocks in sorted(self.bad.items())
         )
 
     def tell(self) -> None:
-        """Log what is bad, as errors."""
+        """Log an error for each file with bad pages."""
         for path, blocks in sorted(self.bad.items()):
             events.error("pages_damaged", file=path, blocks=blocks[:BLOCKS_TOLD])
 
     @property
     def paths(self) -> list[str]:
-        """Of every file, those that had vanished too."""
+        """The paths of all files, vanished ones included."""
         return [*self.files, *sorted(self.vanished)]
 
     def encode(self) -> str:
@@ -157,7 +163,7 @@ class ChecksumResults:
 
     @staticmethod
     def decode(text: str) -> ChecksumResults:
-        """Raises `VerifyFailed` for what nobody has written."""
+        """The results in a memo; raises `VerifyFailed` if it is malformed."""
         try:
             return ChecksumResults._of(parsed(_unpacked(text) or "{}", MANIFEST, of_files=True))
         except (AttributeError, TypeError, ValueError, zstandard.ZstdError) as error:
@@ -187,7 +193,7 @@ class ChecksumResults:
 
     @staticmethod
     def of_all(parts: Iterable[Part]) -> ChecksumResults:
-        """Those of several parts as one, but for their files: there may be a million."""
+        """The results of several parts as one, without their files: there may be a million."""
         whole = ChecksumResults()
         for part in parts:
             found = ChecksumResults.decode(part.memo)
@@ -202,7 +208,7 @@ class ChecksumResults:
 
 
 def whole_files(parts: Iterable[Part], vanished: set[str]) -> Iterator[tuple[str, ReadFile]]:
-    """Every file as it comes back; one that vanished while pieces of it were read does not."""
+    """Yields every file as a restore makes it; not those that vanished between their ranges."""
     shared: dict[str, list[ReadFile]] = {}
     for part in parts:
         is_piece = piece_of(part) is not None
@@ -221,7 +227,10 @@ def _joined(pieces: list[ReadFile]) -> ReadFile:
 
 
 def _unpacked(text: str) -> str:
-    """As it was written; what earlier releases wrote was not packed."""
+    """The text of a memo; earlier releases did not compress it.
+
+    Raises `ValueError` or `ZstdError` if it is malformed or too large.
+    """
     if not text.startswith(PACKED):
         return text
     packed = base64.b64decode(text.removeprefix(PACKED), validate=True)

@@ -1,4 +1,4 @@
-"""The cluster behind a login: where its files are, and whether all that it names is there."""
+"""Asks a server where its files are, and checks that every file it knows exists."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _IDENTIFIER = struct.Struct("=Q")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
-    """What does not change while a backup runs; `tablespaces` are locations by their oid."""
+    """Facts that stay constant during a backup; `tablespaces` maps OIDs to locations."""
 
     version: str
     version_number: int
@@ -67,7 +67,7 @@ class ClusterFacts:
 
 @contextmanager
 def session(login: Login) -> Iterator[psycopg.Connection]:
-    """A session for what the server knows of its own cluster; raises our own errors only."""
+    """A session for queries about the cluster; raises only `HoldfastError`s."""
     with (
         login.session() as connection,
         failures.translated(connection, "the cluster's own facts", user=login.user),
@@ -76,13 +76,17 @@ def session(login: Login) -> Iterator[psycopg.Connection]:
 
 
 def asked(login: Login) -> ClusterFacts:
-    """The `facts` at this moment."""
+    """`facts`, asked in a session of its own."""
     with session(login) as connection:
         return facts(connection)
 
 
 def facts(connection: psycopg.Connection) -> ClusterFacts:
-    """Raises `Unsupported`, or `GrantMissing` where the files cannot be read from here."""
+    """Ask the server for the facts of its cluster.
+
+    Raises `GrantMissing` if this process cannot find or read its files. Raises `Unsupported` for
+    an old server, for other page or segment sizes, and for the files of another cluster.
+    """
     row = connection.execute(_FACTS).fetchone()
     if row is None:
         raise psycopg.OperationalError("the server does not know itself")
@@ -140,7 +144,7 @@ def _require_readable(found: ClusterFacts) -> None:
 DEFAULT_SPACE, TEMPLATE, TOLD = 1663, "template0", 10
 SEGMENT_BYTES = 1 << 30
 LOOKS, PAUSE_SECONDS = 4, 0.25
-# Interrupted drops leave databases that nobody can use any more.
+# The datconnlimit of a database whose DROP DATABASE was interrupted: nobody can use it.
 INVALID = -2
 _SPACES = "SELECT oid::text FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')"
 _DATABASES = f"""
@@ -148,8 +152,8 @@ SELECT oid, datname, dattablespace,
        datallowconn AND has_database_privilege(oid, 'CONNECT') AS is_open
 FROM pg_database WHERE datconnlimit <> {INVALID} ORDER BY datname
 """  # noqa: S608  # of a constant
-# What an extension keeps is where it says; what is temporary, and rows that a crash would empty,
-# are no part of a backup.
+# Without temporary relations, and without access methods of extensions, which place their files
+# themselves. Of an unlogged relation only the `init` fork is backed up.
 _RELATIONS = """
 SELECT pg_relation_filepath(c.oid) || CASE c.relpersistence WHEN 'u' THEN '_init' ELSE '' END,
        c.oid::regclass::text
@@ -158,19 +162,19 @@ WHERE c.relpersistence <> 't' AND (c.relam < 16384 OR c.relkind NOT IN ('r', 'i'
   AND pg_relation_filepath(c.oid) IS NOT NULL
 """
 Named = Iterable[tuple[str, str]]
-"""Paths below the data directory, and what each is of."""
+"""Paths below the data directory, each with the name of the object that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """The data directory, and why some of it is not copied."""
+    """The data directory, and the paths that are not copied, with the reasons."""
 
     data: Path
     skipped: Mapping[str, str]
     pause_seconds: float = PAUSE_SECONDS
 
     def absent(self, named: Named, *, is_kind: Callable[[int], bool]) -> dict[str, str]:
-        """Those that are not there as what they are to be, or not copied; with what they are of."""
+        """Those of `named` that are missing, of the wrong kind, or not copied."""
         return {
             path: what
             for path, what in named
@@ -186,8 +190,11 @@ class Files:
     def require(
         self, named: Callable[[], Named], *, is_kind: Callable[[int], bool] = stat.S_ISDIR
     ) -> None:
-        """Raises `BackupFailed` for what is named again and again and is never there: what was
-        dropped or moved meanwhile is not. A folder goes a moment before its name does."""
+        """Raises `BackupFailed` for paths that the server keeps naming and that never exist.
+
+        It looks several times, `pause_seconds` apart: during a DROP a folder disappears shortly
+        before its row in the catalog.
+        """
         absent = self.absent(named(), is_kind=is_kind)
         for _ in range(LOOKS):
             if not absent:
@@ -199,9 +206,12 @@ class Files:
             raise self._failed(absent)
 
     def require_before(self, path: str) -> None:
-        """Raises `BackupFailed` where the GiB before `path`, a later one of a relation, is not
-        there: a server would take the relation for shorter. What it truncates it truncates from
-        the end, and what it drops is empty first."""
+        """Raises `BackupFailed` if the segment before `path` is missing or shorter than 1 GiB.
+
+        `path` is a later segment of a relation, which a server would take for shorter. A running
+        TRUNCATE or DROP is no error: the first shortens from the end, and the second empties the
+        first segment before it removes any.
+        """
         stem, _, number = path.rpartition(".")
         before = stem if number == "1" else f"{stem}.{int(number) - 1}"
         is_short = self._size_bytes(before) < SEGMENT_BYTES
@@ -229,10 +239,12 @@ class Files:
 
 
 def require_all(login: Login, found: ClusterFacts, seen: Seen) -> list[str]:
-    """Raises `BackupFailed` where a tablespace, a database or a relation is not there, or was
-    left out of what was `seen`; which databases could not be asked, and why."""
+    """Raises `BackupFailed` if a tablespace, database or relation is missing or was left out.
+
+    `seen` says what was left out. Returns notes on the databases that could not be asked.
+    """
     files = Files(data=found.data, skipped=seen.skipped)
-    # A server that runs has all that its release needs, wherever a link may lead to it.
+    # A running server has all of these, so a skipped one would be missing from the backup.
     files.require(lambda: ((path, "its own") for path in NEEDED if path in seen.skipped))
     for path in seen.later_segments:
         files.require_before(path)
@@ -262,7 +274,7 @@ def _databases(connection: psycopg.Connection, version: str) -> Iterator[tuple[s
 
 
 def _maps(connection: psycopg.Connection, version: str) -> Iterator[tuple[str, str]]:
-    """What nobody can connect without."""
+    """The files without which nobody can connect to a database."""
     for folder, what in (("global", "the cluster"), *_databases(connection, version)):
         yield f"{folder}/pg_filenode.map", what
         if folder != "global":
@@ -270,9 +282,12 @@ def _maps(connection: psycopg.Connection, version: str) -> Iterator[tuple[str, s
 
 
 def _unasked(login: Login, files: Files, name: str, *, is_open: bool) -> Iterator[str]:
-    """Why the relations of a database were not compared; nothing where they were."""
+    """Yields why the relations of a database could not be checked; nothing if they were.
+
+    Raises `BackupFailed` for a missing relation.
+    """
     if not is_open:
-        # Nobody may be in template0, and so nobody has changed it.
+        # Nobody can connect to template0, so nobody can have changed it.
         yield from [] if name == TEMPLATE else ["nobody, or not this login, may connect to it"]
         return
     try:

@@ -1,4 +1,4 @@
-"""The backup that one run of pg_basebackup goes on from, and the list of files for the next one."""
+"""Chooses the parent of an incremental pg_basebackup, and keeps the file list for the next one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ CHUNK_BYTES = 1 << 20
 
 
 class FileList(PartStream, Watcher):
-    """`backup_manifest` as it stood in a tar; its `size_bytes` are 0 unless all of it was there.
+    """The `backup_manifest` of a tar; `size_bytes` is 0 until all of it was seen.
 
-    It is kept in `file`: that of a huge cluster has hundreds of MiB.
+    It is stored in `file`, because that of a huge cluster has hundreds of MiB.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -55,13 +55,13 @@ class FileList(PartStream, Watcher):
 
 
 OLDEST_SERVER = 170000
-# Why a server will not send changes only; the same server sends all of its files.
+# Errors by which a server refuses an incremental backup; a full one is still possible then.
 _CANNOT_FOLLOW = re.compile(r"WAL summar|incremental backup|manifest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """A backup to go on from, and the part of it that lists its files for the server."""
+    """The backup that an incremental one is based on, and its part with the list of its files."""
 
     manifest: Manifest
     part: Part
@@ -72,7 +72,7 @@ class Parent:
 
 
 def require_summaries(found: StreamFacts) -> None:
-    """Raises `Unsupported` where the server does not know what changed."""
+    """Raises `Unsupported` if the server keeps no WAL summaries, which name changed blocks."""
     if found.version_number < OLDEST_SERVER:
         raise Unsupported(
             f"cannot take incremental backups: server {found.version} is older than 17",
@@ -88,9 +88,9 @@ def require_summaries(found: StreamFacts) -> None:
 def parent_among(
     manifests: Sequence[Manifest], found: StreamFacts, *, most: int
 ) -> tuple[Parent | None, str]:
-    """The newest of `manifests` to go on from, else why all files are to be copied.
+    """The newest suitable parent in `manifests`, or None and the reason for a full backup.
 
-    `manifests` can all be restored and come newest first; a chain has at most `most` incrementals.
+    `manifests` must be restorable and newest first. A chain has at most `most` incrementals.
     """
     if not manifests:
         return None, "no earlier backup"
@@ -111,7 +111,7 @@ def parent_among(
 
 
 def cannot_follow(stderr: str) -> bool:
-    """Whether the server refused the parent, and not the backup."""
+    """Whether the server refused the parent only, so that a full backup is still possible."""
     return _CANNOT_FOLLOW.search(stderr) is not None
 
 
@@ -125,10 +125,10 @@ def _listed(manifest: Manifest) -> Parent | None:
 
 
 class IncrementalStream:
-    """The parent of a backup under way, until the server refuses it.
+    """The parent of a running backup, dropped if the server refuses it.
 
-    `listed` is a private copy of the parent's list of files, `file` where that of this backup is
-    kept; `why_full` says why there is no parent.
+    `listed` is a private copy of the parent's file list. `file` stores the list of this backup.
+    `why_full` says why there is no parent.
     """
 
     def __init__(
@@ -149,12 +149,12 @@ class IncrementalStream:
 
     @property
     def options(self) -> Sequence[str]:
-        """For pg_basebackup."""
+        """The additional arguments of pg_basebackup."""
         return [f"--incremental={self._listed}"] if self._parent else []
 
     @property
     def parent(self) -> str:
-        """By its id; empty where all files are copied."""
+        """The id of the parent; empty for a full backup."""
         return self._parent.backup_id if self._parent else ""
 
     @property
@@ -166,7 +166,7 @@ class IncrementalStream:
         return (f"a full backup: {self._why_full}",)
 
     def give_up(self, error: ChildFailed) -> bool:
-        """Whether all files may be asked for instead, as the server only refused the parent."""
+        """Drop the parent if `error` says that the server refused it; returns whether it did."""
         if self._parent is None or not cannot_follow(error.stderr):
             return False
         self._why_full = f"cannot go on from '{self._parent.backup_id}': {error.stderr}"
@@ -175,7 +175,10 @@ class IncrementalStream:
         return True
 
     def list_anew(self) -> Callable[[bytes], None]:
-        """What is to see a stream from its first byte: one that was broken off leaves nothing."""
+        """Start a new file list; returns the function that takes the stream from its first byte.
+
+        What an earlier, broken stream left in the file is discarded.
+        """
         self._file.seek(0)
         self._file.truncate()
         self.files = FileList(self._file)
@@ -183,14 +186,17 @@ class IncrementalStream:
 
 
 def _nothing(_chunk: bytes) -> None:
-    """Nobody will go on from this backup."""
+    """Ignores the stream: no incremental backup will need its list."""
 
 
 @contextmanager
 def following(
     found: StreamFacts, earlier: EarlierBackup | None, *, most: int
 ) -> Iterator[IncrementalStream]:
-    """Who is gone on from, with private files that are gone after the block."""
+    """Choose the parent; its private files are deleted when the block ends.
+
+    A parent whose list is damaged, or encrypted without an identity, makes this a full backup.
+    """
     with ExitStack() as stack:
         file = stack.enter_context(tempfile.TemporaryFile(prefix="holdfast-"))
         if not most:
@@ -211,7 +217,10 @@ def following(
 
 @contextmanager
 def _copied(parent: Parent, earlier: EarlierBackup) -> Iterator[Path]:
-    """Its list of files as a private file; raises `VerifyFailed` where it is damaged."""
+    """The parent's file list as a private temporary file, deleted when the block ends.
+
+    Raises `VerifyFailed` if it is damaged, and `IdentityNeeded`.
+    """
     with tempfile.NamedTemporaryFile(prefix="holdfast-") as file:
         with earlier.open_part(parent.part) as chunks:
             for chunk in chunks:

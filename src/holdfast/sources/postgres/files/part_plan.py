@@ -1,4 +1,4 @@
-"""Files into parts: big ones in pieces, small ones in packs, so that workers share evenly."""
+"""Plans files as parts: large files in ranges, small files in packs, for an even distribution."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.tree import Entries, Entry, Paths, paths
 
-# Eight of a full segment: big enough that a part costs nothing, small enough to share out.
+# An eighth of a full segment: the overhead of a part is negligible, and workers share evenly.
 RANGE_BYTES = 128 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRange(Span):
-    """Bytes of a file; the last range ends where the file does."""
+    """A range of bytes of a file; the last range has no end of its own and ends with the file."""
 
     @property
     def name(self) -> str:
-        """Sorts as the bytes do; the number is that of its first MiB."""
+        """The number of its first MiB, padded so that names sort as the bytes do."""
         return f"{self.first >> 20:06}"
 
 
@@ -33,14 +33,14 @@ WHOLE = FileRange(first=0)
 
 
 def file_of(part: Part | PartPlan) -> ClusterFile:
-    """Which file it is, or is some bytes of; raises `VerifyFailed` where nobody says."""
+    """The file that a part holds, whole or in part; raises `VerifyFailed` if it names none."""
     if not isinstance(part.details, ClusterFile):
         raise VerifyFailed(f"cannot trust part '{part.name}': it does not name its file")
     return part.details
 
 
 def range_of(part: Part | PartPlan) -> FileRange | None:
-    """None where a part is a whole file, or many."""
+    """The range that a part holds; None if it holds a whole file or a pack."""
     piece = part.details.piece if isinstance(part.details, ClusterFile) else None
     return FileRange(first=piece.first, after=piece.after) if piece else None
 
@@ -48,9 +48,9 @@ def range_of(part: Part | PartPlan) -> FileRange | None:
 def cut(
     size_bytes: int, held: Sequence[FileRange] = (), *, range_bytes: int = RANGE_BYTES
 ) -> list[FileRange]:
-    """A file of `size_bytes` from its first byte to an open end, around what is `held` already.
+    """Cut a file of `size_bytes` into ranges; those in `held` are kept and the gaps filled.
 
-    The last piece may turn out to be empty: the file has only the size that it had.
+    The last range has an open end, as the file may grow. It may be empty if the file shrinks.
     """
     found: list[FileRange] = []
     at = 0
@@ -74,16 +74,17 @@ def _evenly(at: int, end: int, range_bytes: int) -> Iterator[FileRange]:
 SMALL_FILE_BYTES = 4 << 20
 PACK_BYTES = 32 << 20
 PACK_FILES = 2000
-# A manifest names some hundred thousand parts at the most, and each takes memory in every run.
+# Sizes double after this many parts: a manifest should name at most some 100,000 parts, because
+# every run holds all of them in memory.
 PARTS_OF_A_SIZE = 8000
-# A pack of a GiB: whoever restores it has to keep all of it until it is proven.
+# Packs stay at 1 GiB or less: a restore buffers a whole pack until its fingerprint is verified.
 MOST_DOUBLED = 5
 _SAFE_NAME = re.compile(r"[a-z0-9._/-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """From which size on a file is a part of its own, and how large pieces and packs are."""
+    """The size from which a file is a part of its own, and the sizes of ranges and packs."""
 
     small_bytes: int = SMALL_FILE_BYTES
     pack_bytes: int = PACK_BYTES
@@ -92,7 +93,7 @@ class Sizes:
     parts_of_a_size: int = PARTS_OF_A_SIZE
 
     def after(self, parts: int) -> Sizes:
-        """Those of the next part: the more there are, the larger, so that they stay few."""
+        """The sizes for the next part after `parts`; they double so that the parts stay few."""
         twice = min(parts // self.parts_of_a_size, MOST_DOUBLED)
         return Sizes(
             small_bytes=self.small_bytes << twice,
@@ -104,14 +105,14 @@ class Sizes:
 
 @dataclass(kw_only=True)
 class FileLayout:
-    """Every part that files make, and which files are in it, by the part's name."""
+    """All planned parts, and the files in each, by the part's name."""
 
     parts: list[PartPlan] = field(default_factory=list)
     contents: dict[str, Entries] = field(default_factory=dict)
 
     @property
     def entries(self) -> Iterator[Entry]:
-        """Every file and folder; one in several parts comes as often."""
+        """Every file and folder; a file in several ranges appears once for each."""
         return (entry for each in self.contents.values() for entry in each)
 
     def add_pack(self, name: str, entries: Sequence[Entry], *, compress: bool = True) -> None:
@@ -133,7 +134,7 @@ class FileLayout:
         compress: bool,
         details: ClusterFile | None = None,
     ) -> None:
-        """All of it as one part, or a piece; `details` are what an earlier run has noted of it."""
+        """Add a whole file or one range of it; `details` are those that an earlier run stored."""
         name = _name(entry.path)
         span = piece.span if piece else None
         noted = replace(details or _noted(entry), path=entry.path, piece=span)
@@ -154,7 +155,7 @@ class FileLayout:
 
 
 def _noted(entry: Entry) -> ClusterFile:
-    """What a restore brings back besides the content."""
+    """What a restore needs beside the content: path, mode and sparseness."""
     return ClusterFile(path=entry.path, mode=entry.mode, is_sparse=entry.is_sparse)
 
 
@@ -165,9 +166,10 @@ def around(
     with_rest: bool,
     sizes: Sizes | None = None,
 ) -> FileLayout:
-    """The same files, but those in `stored` in the parts that they are in already.
+    """A layout of the same files that keeps the `stored` parts as they are.
 
-    Without the rest, nothing else is to be copied.
+    Without `with_rest` it holds the stored parts only. Raises `VerifyFailed` for a stored part that
+    names no file.
     """
     sizes, made = sizes or Sizes(), FileLayout()
     with paths() as held:
@@ -184,7 +186,7 @@ def around(
 def _keep_packs(
     stored: Iterable[Part], made: FileLayout, held: Paths
 ) -> defaultdict[str, list[Part]]:
-    """Packs as they are, with their paths into `held`; the parts of the other files by path."""
+    """Add the stored packs to `made` and their paths to `held`; returns the other parts by path."""
     pieces: defaultdict[str, list[Part]] = defaultdict(list)
     for part in {each.name: each for each in stored}.values():
         if part.kind is PartKind.FILE:
@@ -209,7 +211,7 @@ def _keep_pieces(entry: Entry, parts: list[Part], made: FileLayout, *, sizes: Si
 
 
 def _once(layout: FileLayout) -> Iterator[Entry]:
-    """Pieces of a file follow each other in no order, and name it again and again."""
+    """Every entry once: the ranges of a file come in any order, and each names the file."""
     for part in layout.parts:
         piece = range_of(part)
         if piece is None or not piece.first:
@@ -223,9 +225,10 @@ def lay_out(
     is_worth_compressing: Callable[[Entry], bool] = lambda _: True,
     sizes: Sizes | None = None,
 ) -> FileLayout:
-    """The parts, biggest first, beside those that `into` has already.
+    """Plan `entries` as parts, in addition to those of `into`; returns all, largest first.
 
-    A file whose name no store would take goes into a pack.
+    A file goes into a pack if it is small, if its name is unsafe as a key, or if that differs from
+    another only in case.
     """
     layout, first = into or FileLayout(), sizes or Sizes()
     taken = {_name(file_of(part).path) for part in layout.parts if part.kind is PartKind.FILE}
@@ -253,7 +256,7 @@ def lay_out(
 
 @dataclass(kw_only=True)
 class _Pack:
-    """Small files on their way into one part."""
+    """The small files that are collected for the next pack."""
 
     entries: list[Entry] = field(default_factory=list)
     size_bytes: int = 0
@@ -268,5 +271,5 @@ class _Pack:
 
 
 def _name(path: str) -> str:
-    """What the part of a file is called; stores need not tell big letters from small ones."""
+    """The part name of a file, in lower case, as some stores ignore case."""
     return f"files/{path.lower()}"

@@ -1,4 +1,4 @@
-"""A server on a restored folder: with which settings it is started, recognised, and ended."""
+"""The server process on a restored folder: its settings, its start, its status and its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from holdfast.runtime.process import Outliving, User, outliving
 from holdfast.sources.postgres.files.tree import CONTROL_FILE
 
 PID_FILE = "postmaster.pid"
-# An immediate shutdown: not even a checkpoint is written.
+# Immediate shutdown: the server does not write a checkpoint.
 IMMEDIATE, IMMEDIATE_SECONDS = signal.SIGQUIT, 30.0
 _ROOT = Path("/")
 _LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,7 +25,7 @@ _LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What a running server writes into its postmaster.pid."""
+    """The fields of a running server's postmaster.pid."""
 
     port: str
     socket_folder: str
@@ -33,8 +33,10 @@ class Status:
 
 
 def require_ours(data: Path, cluster: str) -> None:
-    """Raises `RestoreFailed` unless the folder `data` is `cluster` by its system identifier, and
-    no server runs on it."""
+    """Raises `RestoreFailed` unless `data` has the system identifier `cluster` and no server.
+
+    An empty `cluster` matches every identifier.
+    """
     try:
         with (data / CONTROL_FILE).open("rb") as file:
             found = str(int.from_bytes(file.read(8), "little"))
@@ -63,9 +65,10 @@ class Postmaster:
         return self._process.is_running
 
     def require_here(self) -> None:
-        """Raises `RestoreFailed`, once it is ended, where it has gone to another folder than ours.
+        """End the server and raise `RestoreFailed` if it runs on another folder than `data`.
 
-        A server works from its data directory, and goes there before it opens anything.
+        Its working directory shows that: a server enters its data directory before it opens a
+        file.
         """
         with suppress(OSError):
             place = Path(f"/proc/{self.pid}/cwd")
@@ -77,7 +80,7 @@ class Postmaster:
                 )
 
     def status(self) -> Status | None:
-        """What it says of itself; None before it says anything."""
+        """The status in postmaster.pid; None before this server has written it."""
         with suppress(OSError, ValueError, IndexError):
             lines = (self._data / PID_FILE).read_text().splitlines()
             if int(lines[0]) == self.pid:
@@ -93,7 +96,7 @@ class Postmaster:
 
 
 def launched(argv: list[str], data: Path, log: Path) -> Postmaster:
-    """Start `argv` on `data` as the folder's owner, who owns its `log` too."""
+    """Start the server `argv` on `data` as the folder's owner, who also owns the new `log`."""
     log.unlink(missing_ok=True)
     owner = owner_of(data)
     with os.fdopen(opened(log, _LOG_FLAGS), "wb") as file:
@@ -103,7 +106,7 @@ def launched(argv: list[str], data: Path, log: Path) -> Postmaster:
 
 
 def owner_of(data: Path) -> User | None:
-    """Whom the folder belongs to, for root, as whom no server runs; None where we are he."""
+    """The user to run the server as: the folder's owner if we are root, else None."""
     if os.geteuid() != 0:
         return None
     found = data.stat()
@@ -122,16 +125,16 @@ def _not_ours(data: Path, cause: str) -> RestoreFailed:
     )
 
 
-# The first release that has no statistics collector, and the first without trigger files.
+# The first release without the statistics collector, and the first without trigger files.
 WITHOUT_STATISTICS_FOLDER, WITHOUT_TRIGGER_FILE = 15, 16
 
 
 def expected(data: Path, socket_folder: Path) -> dict[str, str]:
-    """What the operator's own options may say otherwise.
+    """Settings that the operator's own options may overrule.
 
-    Nobody reaches it but through its own folder; it logs where we look; it is let in early enough
-    to be asked; it does not go on with somebody else's subscriptions, nor wait for an apply delay
-    or for a standby.
+    The server listens on the socket in its folder only, and logs where we read it. It admits
+    readers during recovery, so that we can ask for its progress. It does not apply logical
+    subscriptions of the original, and waits for no apply delay and no synchronous standby.
     """
     return {
         "listen_addresses": "",
@@ -149,8 +152,11 @@ def expected(data: Path, socket_folder: Path) -> dict[str, str]:
 
 
 def forced(data: Path, recovery: Mapping[str, str], *, major: int) -> dict[str, str]:
-    """What nothing overrules: its files are in `data`, nothing of another cluster is written or
-    removed, and it recovers as `recovery` says and in no other way."""
+    """Settings that nothing may overrule.
+
+    The files are those in `data`, no file of another cluster is written or removed, and the server
+    recovers exactly as `recovery` says.
+    """
     settings = {
         "data_directory": str(data),
         "external_pid_file": "",
@@ -162,7 +168,7 @@ def forced(data: Path, recovery: Mapping[str, str], *, major: int) -> dict[str, 
         settings["stats_temp_directory"] = "pg_stat_tmp"
     if major < WITHOUT_TRIGGER_FILE:
         settings["promote_trigger_file"] = ""
-    # In this order: an empty target behind one that is not would be refused.
+    # Order matters: a server refuses an empty target after one that is set.
     none = {name: value for name, value in NO_TARGET.items() if name not in recovery}
     return {**settings, **none, **ASIDE, **recovery}
 
@@ -172,7 +178,7 @@ def arguments(settings: Mapping[str, str]) -> list[str]:
 
 
 def says_where_its_socket_is(options: Sequence[str]) -> bool:
-    """Whether an operator's own words name the folder of the socket."""
+    """Whether the operator's own options set the folder of the socket."""
     return any(
         word.startswith("-k") or "unix_socket_directories" in word.replace("-", "_")
         for word in options

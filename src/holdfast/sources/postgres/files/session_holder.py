@@ -1,4 +1,4 @@
-"""Sessions that carry a base backup or an exported snapshot, as each server version begins them."""
+"""Begins and ends database sessions that hold a base backup or an exported snapshot."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ from holdfast.sources.postgres.server.login import Login, end
 from holdfast.sources.postgres.server.shared_snapshot import take_snapshot
 from holdfast.sources.postgres.server.sql_text import identifier
 
-# pg_backup_start and pg_backup_stop have these names, and no other mode, from here on.
+# The release that renamed the functions to pg_backup_start and pg_backup_stop, and removed the
+# exclusive mode.
 RENAMED = 150000
 SLOT_PREFIX = "holdfast_"
 WAL_LEVEL = "55000"
 
-# A server that was just promoted has no checkpoint of its new timeline yet; what it writes is
-# called by it already.
+# The last checkpoint of a server that was just promoted is still of the old timeline. The names of
+# the WAL files that it writes are of the new one.
 TIMELINE = """
 CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
      ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END
@@ -47,7 +48,7 @@ SELECT (SELECT system_identifier FROM pg_control_system())::text, {TIMELINE},
 
 
 def anchor(connection: psycopg.Connection) -> Anchor:
-    """What the server is now; raises what psycopg raises."""
+    """The identity of the server now; raises what psycopg raises."""
     row = connection.execute(_ANCHOR.encode()).fetchone()
     if row is None:
         raise psycopg.OperationalError("the server does not know itself")
@@ -61,7 +62,10 @@ def anchor(connection: psycopg.Connection) -> Anchor:
 
 
 def begin_backup(connection: psycopg.Connection, label: str, *, fast: bool) -> str:
-    """The LSN that a restore has to replay from; raises what psycopg raises."""
+    """Begin a base backup; returns the LSN that a restore replays from.
+
+    Raises what psycopg raises.
+    """
     begin = (
         "SELECT pg_backup_start(%s, %s)::text"
         if connection.info.server_version >= RENAMED
@@ -74,7 +78,10 @@ def begin_backup(connection: psycopg.Connection, label: str, *, fast: bool) -> s
 
 
 def end_backup(connection: psycopg.Connection) -> Ended:
-    """Does not wait for the archiver: whoever copies collects the WAL itself."""
+    """End the base backup without waiting for the archiver: the backup copies its WAL itself.
+
+    Raises what psycopg raises.
+    """
     end = (
         "SELECT lsn::text, labelfile, spcmapfile FROM pg_backup_stop(false)"
         if connection.info.server_version >= RENAMED
@@ -88,9 +95,9 @@ def end_backup(connection: psycopg.Connection) -> Ended:
 
 
 def reserve_wal(connection: psycopg.Connection) -> str:
-    """A slot that keeps WAL for as long as this session lives; empty where none is to be had.
+    """Create a temporary slot that keeps WAL while this session lives; returns its name, or "".
 
-    Without one the WAL may be recycled under a long backup, which is found at its end.
+    Without a slot the server may recycle the WAL of a long backup, which then fails at its end.
     """
     name = SLOT_PREFIX + secrets.token_hex(8)
     try:
@@ -104,7 +111,7 @@ def reserve_wal(connection: psycopg.Connection) -> str:
 
 
 def beginning_failed(error: psycopg.Error, user: str, server: str) -> HoldfastError:
-    """What kept a session from beginning, with its remedy."""
+    """The error for a session that could not begin, with its remedy."""
     message = f"cannot begin a backup on '{server}': {failures.said(error)}"
     if error.sqlstate == INSUFFICIENT_PRIVILEGE:
         role = identifier(user)
@@ -144,13 +151,13 @@ class PostgresHolder:
     ) -> PostgresHolding:
         login = self._login.in_database(database) if database else self._login
         holding = self._begin(login, kind, label, fast=fast)
-        # No server is promoted twice.
+        # One retry is enough: a server is promoted only once.
         return holding or self._require(self._begin(login, kind, label, fast=fast))
 
     def _begin(
         self, login: Login, kind: HeldKind, label: str, *, fast: bool
     ) -> PostgresHolding | None:
-        """None where the server was promoted meanwhile: what it began as a standby is worthless."""
+        """None if the server was promoted since: a backup begun on a standby is then invalid."""
         connection = login.connect()
         waiting_for("waiting for the checkpoint that a base backup begins with")
         with on_failure(end, connection):
@@ -173,15 +180,15 @@ class PostgresHolder:
         return holding
 
     def join(self, session_id: str) -> PostgresHolding:
-        """A session of this process dies with it: there is never one to join."""
+        """Always raises `SnapshotLost`: a session of this holder ends with its process."""
         raise SnapshotLost(f"nobody holds session '{session_id}' beyond the run that began it")
 
     def left(self) -> Sequence[str]:
-        """For the same reason there are none."""
+        """Always empty, for the same reason."""
         return ()
 
     def forget(self, session_id: str) -> None:
-        """It is gone."""
+        """Does nothing: the session ended with its process."""
 
     def _begun(
         self, connection: psycopg.Connection, kind: HeldKind, label: str, *, fast: bool
@@ -199,11 +206,11 @@ class PostgresHolder:
                 start_lsn=exported.lsn,
                 snapshot=exported.name,
             )
-        # Before the backup begins: what it needs must not be recycled in between.
+        # Before the backup begins: otherwise the WAL of its start could be recycled first.
         slot = reserve_wal(connection)
         lsn = begin_backup(connection, label or "holdfast", fast=fast)
         events.reached("backup-begun")
-        # What the server is once it has begun, and not what it was while it waited to.
+        # Read after the begin: a promotion during the wait for the checkpoint must show here.
         found = anchor(connection)
         row = connection.execute(_SEGMENT_BYTES).fetchone()
         segment_bytes = int(row[0]) if row else 0
@@ -252,7 +259,7 @@ class PostgresHolding:
         return ended
 
     def _require_timeline(self, ended: Ended) -> None:
-        """Raises `SessionCorrupt` where the backup is of another timeline than we took it for."""
+        """Raises `SessionCorrupt` if the label names another timeline than the one at the begin."""
         told = _TIMELINE.search(ended.backup_label)
         if told and int(told[1]) != self.begun.anchor.timeline:
             raise SessionCorrupt(
@@ -262,12 +269,16 @@ class PostgresHolding:
             )
 
     def abort(self) -> None:
-        """The server ends a backup whose session ends, and drops its slot."""
+        """Close the session: the server then aborts its backup and drops its temporary slot."""
         with suppress(psycopg.Error):
             self._connection.close()
 
     def _explain(self, error: psycopg.Error) -> None:
-        """The session failed: ask the server itself, which may have been restarted."""
+        """Close the failed session, and ask the server in a new one why it failed; always raises.
+
+        Raises `SessionCorrupt` if the server was restarted, promoted or replaced, `SessionLost` if
+        not, and `DatabaseUnreachable` if it does not answer.
+        """
         self._cause = self._cause or failures.said(error)
         self.abort()
         try:
@@ -284,7 +295,10 @@ class PostgresHolding:
         return f"cannot use the session on '{self._login.server}': {self._cause}"
 
     def _compare(self, found: Anchor) -> None:
-        """Raises `SessionCorrupt` where this is not the server any more that the session is of."""
+        """Raises `SessionCorrupt` if the server was replaced or restarted since.
+
+        A backup also ends with a promotion or another timeline; a snapshot survives both.
+        """
         was = self.begun.anchor
         if found.system_identifier != was.system_identifier:
             change = "another cluster answers there now"

@@ -1,4 +1,4 @@
-"""What is looked for in the tar of pg_basebackup while it passes: bad pages, missing databases."""
+"""Watches the tar of pg_basebackup as it streams, for bad pages and missing databases."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ BLOCK_BYTES = 512
 
 
 class Watcher(Protocol):
-    """Sees every regular file of a tar, in its order."""
+    """Receives every regular file of a tar, in order."""
 
     def begin(self, name: str, size_bytes: int) -> None: ...
 
     def see(self, content: memoryview) -> None:
-        """The next bytes of the file that was begun last; valid for this call only."""
+        """Take the next bytes of the current file; `content` is valid during this call only."""
         ...
 
 
 class TarStream:
-    """Tells `watcher` of a stream that is fed to it; what is no tar is let pass, as it is not for
-    us to judge."""
+    """Parses a tar stream for `watcher`; ignores everything after an invalid header."""
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
@@ -67,7 +66,7 @@ class TarStream:
         head = bytes(self._head)
         self._head.clear()
         if not any(head):
-            # Behind the last member.
+            # A block of zeros ends the tar.
             return
         try:
             member = tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
@@ -80,7 +79,8 @@ class TarStream:
             self._watcher.begin(member.name, member.size)
 
 
-# A file of which only some blocks are sent: their numbers come first (basebackup_incremental.h).
+# The prefix and magic number of a file with changed blocks only; their numbers come first
+# (basebackup_incremental.h).
 INCREMENTAL = "INCREMENTAL."
 MAGIC = 0xD3AE1F0D
 _HEAD = struct.Struct("=III")
@@ -88,8 +88,10 @@ _NUMBER_BYTES = 4
 
 
 class StreamPages:
-    """Obeys `Watcher`; `start` is an LSN of before the backup; what
-    is doubtful goes to `findings`."""
+    """Obeys `Watcher`: adds wrong pages with an LSN from `start` on to `findings`, as doubtful.
+
+    `start` is an LSN before the backup. The server itself verifies the older pages.
+    """
 
     def __init__(self, start: int, findings: ChecksumResults) -> None:
         self._start = start
@@ -126,11 +128,11 @@ class StreamPages:
     def _through_head(self) -> None:
         magic, count, _ = _HEAD.unpack(self._rest[: _HEAD.size])
         if magic != MAGIC or count > PAGES_PER_SEGMENT:
-            # Of a release that we do not know.
+            # The format of an unknown release: its pages are not checked.
             self._segment, self._head_bytes = -1, 0
             return
         numbers = _HEAD.size + _NUMBER_BYTES * count
-        # The blocks begin where a page would.
+        # The header is padded so that the blocks begin at a multiple of the page size.
         wanted = -(-numbers // PAGE_BYTES) * PAGE_BYTES if count else numbers
         if self._head_bytes < wanted:
             self._head_bytes = wanted
@@ -158,7 +160,7 @@ class StreamPages:
 
 _NAMED = re.compile(r'"\./([^"]+)"')
 _DATABASE = re.compile(r"(?:\./)?base/([0-9]+)/PG_VERSION")
-# In the default tablespace, as others are refused; not what an interrupted drop has left.
+# Without databases of an interrupted drop. A cluster with other tablespaces was refused before.
 _DATABASES = """
 SELECT oid::text, datname FROM pg_database
 WHERE datconnlimit <> -2 AND dattablespace = (SELECT oid FROM pg_tablespace
@@ -167,7 +169,7 @@ WHERE datconnlimit <> -2 AND dattablespace = (SELECT oid FROM pg_tablespace
 
 
 class DatabasesSent:
-    """Obeys `Watcher`: the OIDs of the databases whose folders are in a tar."""
+    """Obeys `Watcher`: collects the OIDs of the databases whose folders are in the tar."""
 
     def __init__(self) -> None:
         self.oids: set[str] = set()
@@ -178,16 +180,16 @@ class DatabasesSent:
             self.oids.add(found[1])
 
     def see(self, content: memoryview) -> None:
-        """Its name is enough."""
+        """Ignores the content: the name is enough."""
 
 
 def known_databases(connection: psycopg.Connection) -> dict[str, str]:
-    """Names by OID."""
+    """The names of the databases in the default tablespace, by OID."""
     return {str(oid): str(name) for oid, name in connection.execute(_DATABASES)}
 
 
 def require_databases(sent: Iterable[str], known: Mapping[str, str]) -> None:
-    """Raises `BackupFailed` for one of those that were `known` all the while and were not sent."""
+    """Raises `BackupFailed` if a database was not sent; `known` existed throughout the backup."""
     missing = sorted(f"'{known[oid]}' in 'base/{oid}'" for oid in known.keys() - set(sent))
     if missing:
         raise BackupFailed(
@@ -197,10 +199,10 @@ def require_databases(sent: Iterable[str], known: Mapping[str, str]) -> None:
 
 
 def left_out(stderr: str) -> list[str]:
-    """Notes about what the server says it has left out, as it is neither file nor folder.
+    """Notes about what the server left out because it is neither file nor folder.
 
-    Raises `BackupFailed` where that is the server's own."""
-    # It says so when it adds up sizes, and again when it sends.
+    Raises `BackupFailed` if that belongs to the server itself."""
+    # The server logs each twice: when it adds up sizes, and when it sends.
     paths = [path for path in dict.fromkeys(_NAMED.findall(stderr)) if not is_socket(path)]
     own = [path for path in paths if is_servers_own(path)]
     if own:
