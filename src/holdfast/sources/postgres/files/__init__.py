@@ -1,1 +1,1 @@
-"""A PostgreSQL cluster as its files: copied by several workers under one backup of the server."""
+"""Backs up and restores the files of a PostgreSQL cluster, with several workers at once."""

@@ -1,4 +1,4 @@
-"""`backup_manifest` in PostgreSQL's own format, which `pg_verifybackup` reads, kept compressed."""
+"""Writes `backup_manifest` in PostgreSQL's own format, for `pg_verifybackup` to read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 import zstandard
 
-# From here on a manifest names its cluster.
+# The release from which on a manifest names its cluster.
 WITH_IDENTIFIER = 170000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFile:
-    """One file as it stands in a restored data directory."""
+    """One file as a restore writes it; `modified` is in seconds since 1970."""
 
     path: str
     size_bytes: int
@@ -37,7 +37,7 @@ class WalRange:
 def lines(
     files: Iterable[ManifestFile], wal: WalRange, *, server_version: int, system_identifier: str
 ) -> Iterator[bytes]:
-    """One file a line, and last the SHA-256 of every line before it."""
+    """Yields the manifest, one file a line; the last line is the SHA-256 of all lines before."""
     seen = hashlib.sha256()
     for line in _body(files, wal, server_version, system_identifier=system_identifier):
         content = f"{line}\n".encode()
@@ -83,12 +83,12 @@ def _described(file: ManifestFile) -> str:
 
 
 def _checksum(crc32c: int) -> str:
-    """As it lies in the memory of the server's processor, byte by byte (pg_checksum_final)."""
+    """The CRC in hex, in the byte order of the server's processor (pg_checksum_final)."""
     return crc32c.to_bytes(4, sys.byteorder).hex()
 
 
 def _path(path: str) -> str:
-    """Names come from the file system, whose bytes need not be text."""
+    """The path as JSON, hex-encoded if its bytes are no valid UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -101,7 +101,10 @@ CHUNK_BYTES = 1 << 20
 
 
 class Packed:
-    """The chunks that it was made of as one text; `size_bytes` is its own size."""
+    """A text that is held compressed in memory; `size_bytes` is its uncompressed size.
+
+    It may be iterated repeatedly, and yields chunks of at most 1 MiB.
+    """
 
     def __init__(self, chunks: Iterable[bytes] = ()) -> None:
         compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj()

@@ -1,4 +1,4 @@
-"""Parts of a cluster into its files: alone, in pieces, or out of a tar."""
+"""Restores the files of a cluster from parts: whole files, ranges of files, and tars."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from holdfast.sources.postgres.files.restore_folders import RestoreFolders, rest
 from holdfast.sources.postgres.files.snapshot import MAP_FILE
 from holdfast.sources.postgres.files.tree import OF_A_SERVER, SIGNALS
 
-# As a file system has them.
+# The usual block size of a file system: it stores no smaller hole.
 HOLE_BYTES = 4096
-# What a running server has written of itself, and what would make a standby of what comes back.
+# Files of a running server, and signal files that would start the restored cluster as a standby.
 _NOT_BROUGHT = OF_A_SERVER | SIGNALS
 
 
 class FileRestore:
-    """Brings parts back below `folders`; `bring` is called by several workers."""
+    """Restores parts below `folders`; several workers may call `bring` at once."""
 
     def __init__(self, folders: RestoreFolders, stored: StoredParts, progress: Progress) -> None:
         self._folders = folders
@@ -40,18 +40,18 @@ class FileRestore:
         self._is_aborted = False
 
     def bring_all(self, parts: Sequence[Part], *, workers: int) -> None:
-        """The first failure is the one that is raised; the others are its consequence."""
-        # A file that was begun is there, and nobody makes it twice.
+        """Restore all parts; raises the first failure only, as the others are its consequence."""
+        # One try only: a file that was begun exists, and creating it again would fail.
         WorkerPool(workers, abort=self._abort, tries=1).each(parts, self.bring)
 
     def _abort(self) -> None:
         self._is_aborted = True
 
     def bring(self, part: Part) -> None:
-        """Raises `RestoreFailed`, and what `stored` raises."""
+        """Restore one part; raises `RestoreFailed`, and what `stored` raises."""
         try:
             if part.kind is PartKind.FILE_PACK:
-                # What is in it says where it goes: that is believed only once it is proven.
+                # A tar names the paths to write to: trust them only once its bytes are verified.
                 with self._stored.proven(part) as proven:
                     self._unpack(self._watched(proven, part))
             else:
@@ -72,9 +72,9 @@ class FileRestore:
     def _unpack(self, chunks: Iterator[bytes]) -> None:
         with tarfile.open(fileobj=_Stream(chunks), mode="r|", bufsize=CHUNK_BYTES) as pack:
             for member in pack:
-                # As pg_basebackup calls one of its folders.
+                # pg_basebackup prefixes some of its names with "./".
                 name = member.name.removeprefix("./")
-                # Links, devices and pipes lead somewhere else: nobody has packed any.
+                # A backup packs no links, devices or pipes; one here may lead out of the folder.
                 content = pack.extractfile(member) if member.isreg() else None
                 if member.isdir():
                     self._folders.make_folder(name, mode=member.mode)
@@ -84,7 +84,7 @@ class FileRestore:
                     raise tarfile.TarError(f"'{name}' is neither file nor folder")
 
     def _write(self, path: str, chunks: Iterator[bytes], *, how: _How) -> None:
-        """A file that nobody made before, or a piece of one that others are writing too."""
+        """Write a new file, or one range of a file that other workers write to as well."""
         if path in _NOT_BROUGHT:
             for _ in chunks:
                 pass
@@ -94,7 +94,7 @@ class FileRestore:
             os.lseek(descriptor, how.piece.first if how.piece else 0, os.SEEK_SET)
             for chunk in chunks:
                 if path == MAP_FILE and chunk:
-                    # A server that starts would make links to what it names, wherever that is.
+                    # A starting server would link to the places that the map names.
                     raise tarfile.TarError("it names places outside of the folder")
                 _write_all(descriptor, chunk, is_sparse=how.is_sparse)
             if how.is_sparse:
@@ -103,7 +103,7 @@ class FileRestore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _How:
-    """What of a file comes, with which rights, and whether it had holes."""
+    """How to write a file: its range, if not whole, its mode, and whether it is sparse."""
 
     piece: FileRange | None = None
     mode: int = 0
@@ -118,7 +118,7 @@ class _How:
 
 
 class _Stream(io.RawIOBase):
-    """Chunks as the file object that a streamed tar is read from."""
+    """Chunks as a file object, for `tarfile` to read as a stream."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -132,7 +132,7 @@ class _Stream(io.RawIOBase):
 
 
 def _path_of(part: Part) -> str:
-    """Where a part's file belongs; raises `VerifyFailed` where nobody says."""
+    """The path of a part's file; raises `VerifyFailed` if the part names none."""
     if path := path_of(part):
         return path
     raise VerifyFailed(f"cannot trust part '{part.name}': it does not name its file")
@@ -156,7 +156,10 @@ def _write_all(descriptor: int, chunk: bytes, *, is_sparse: bool) -> None:
 
 
 def _end_here(descriptor: int) -> None:
-    """A hole at its end does not make a file longer, and other pieces of it may have."""
+    """Extend the file to the current position if it ends in a hole, which adds no length.
+
+    Another range of the file may have made it longer already.
+    """
     end = os.lseek(descriptor, 0, os.SEEK_CUR)
     if end > os.fstat(descriptor).st_size:
         os.pwrite(descriptor, b"\0", end - 1)

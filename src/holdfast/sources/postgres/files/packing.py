@@ -1,5 +1,4 @@
-"""Small files as a tar in long chunks: what is done to a chunk costs as much for one page as for
-a hundred of them."""
+"""Packs small files into a tar of long chunks, as each chunk has a fixed cost."""
 
 from __future__ import annotations
 
@@ -10,19 +9,19 @@ from dataclasses import dataclass, field
 from holdfast.model.backup import Buffer
 
 FOLDER_MODE, FILE_MODE = stat.S_IFDIR | 0o700, stat.S_IFREG | 0o600
-# Never the right to run as somebody else.
+# Permission bits without setuid, setgid and sticky.
 RIGHTS = 0o777
 END = bytes(2 * tarfile.BLOCKSIZE)
 _LONGEST_NAME, _LONGEST_FILE = 100, 8 << 30
 _NOBODY = b"0000000\0"
 _SUM_BYTES = 8
-# What follows the type: no link, this format, no names of owners, no device, no prefix.
+# The header after its type: no link name, magic and version, no owners' names, device 0, no prefix.
 _REST = bytes(100) + b"ustar\00000" + bytes(64) + 2 * _NOBODY + bytes(167)
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The content of one file in an arena."""
+    """The content of one relation file in an arena; `segment` counts the GiB before it."""
 
     path: str
     segment: int
@@ -31,7 +30,7 @@ class Gathered:
 
 @dataclass(kw_only=True)
 class Arena:
-    """A buffer of `size_bytes` that headers and whole files are laid into, one after the other."""
+    """A buffer of `size_bytes` that is filled with headers and whole files, one after another."""
 
     size_bytes: int
     used: int = 0
@@ -48,7 +47,7 @@ class Arena:
         return self.used + size_bytes <= self.size_bytes
 
     def take(self, size_bytes: int) -> memoryview:
-        """The next `size_bytes`, to be written over."""
+        """Reserve the next `size_bytes`; the caller must overwrite all of them."""
         first, self.used = self.used, self.used + size_bytes
         return self._view[first : self.used]
 
@@ -61,13 +60,15 @@ class Arena:
 
 
 def padding_bytes(size_bytes: int) -> int:
-    """What a member's content is filled up with."""
+    """The number of bytes that pad a member's content to a whole block."""
     return -size_bytes % tarfile.BLOCKSIZE
 
 
 def header(path: str, *, size_bytes: int, modified: int, mode: int) -> bytes:
-    """The header of one file, or of a folder where `mode` is that of one; what the format has no
-    room for has a header of its own first."""
+    """The tar header of a file, or of a folder if `mode` says so.
+
+    A long name, a name that is not ASCII, or a size from 8 GiB on is put into a pax header first.
+    """
     is_folder, rights = stat.S_ISDIR(mode), mode & RIGHTS
     is_plain = len(path) <= _LONGEST_NAME and path.isascii() and size_bytes < _LONGEST_FILE
     if is_folder or not is_plain:
@@ -75,7 +76,7 @@ def header(path: str, *, size_bytes: int, modified: int, mode: int) -> bytes:
         member.size, member.mtime, member.mode = size_bytes, modified, rights
         member.type = tarfile.DIRTYPE if is_folder else tarfile.REGTYPE
         return member.tobuf(tarfile.PAX_FORMAT)
-    # The library takes as long for it as reading a small file does.
+    # Built by hand: `tarfile` takes as long for a header as reading a small file does.
     head = b"%s%07o\0%s%011o\0%011o\0" % (
         path.encode().ljust(_LONGEST_NAME, b"\0"),
         rights,

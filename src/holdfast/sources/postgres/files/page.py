@@ -1,4 +1,4 @@
-"""Checksums of data pages, computed as the server does: FNV-1a in 32 lanes (checksum_impl.h)."""
+"""Computes checksums of data pages as the server does: FNV-1a in 32 lanes (checksum_impl.h)."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _BASES = np.array(
     ],
     dtype=np.uint32,
 )
-# PageHeaderData in words of 4 bytes: the LSN's halves, then flags above the checksum, then
-# upper above lower.
+# Indexes into PageHeaderData as words of 4 bytes: the halves of the LSN, then checksum (low half)
+# and flags, then lower (low half) and upper.
 _LSN_HIGH, _LSN_LOW, _CHECKSUM, _UPPER = 0, 1, 2, 3
 _LOW_HALF = np.uint32(0xFFFF)
 _HIGH_HALF = np.uint32(0xFFFF0000)
 
 
 def page_checksums(pages: NDArray[np.uint32], blocks: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """The checksum that each page should carry; `pages` has a row of 2048 words a page."""
+    """The checksum that each page should carry; each row of `pages` holds a page as 2048 words."""
     count = len(pages)
-    # All first rows of 32 words, then all second ones: each step then runs over one long line.
-    # Always a copy: the page itself is still to be stored.
+    # First the first 32 words of all pages, then the second: numpy then works on long rows.
+    # Always a copy, as the code below writes to it and the page itself is still to be stored.
     turned = pages.reshape(count, _ROWS, _LANES).transpose(1, 0, 2).copy()
     rows = turned.reshape(_ROWS, count * _LANES)
     # The checksum counts as zero in its own computation.
@@ -48,7 +48,7 @@ def page_checksums(pages: NDArray[np.uint32], blocks: NDArray[np.uint32]) -> NDA
     for row in rows:
         np.bitwise_xor(sums, row, out=sums)
         _stir(sums, shifted)
-    # Two more rounds of zeros: the last words would else be mixed less than the first.
+    # Two more rounds of zeros, which mix the last words as well as the first.
     _stir(sums, shifted)
     _stir(sums, shifted)
     folded = np.bitwise_xor.reduce(sums.reshape(count, _LANES), axis=1)
@@ -64,9 +64,9 @@ def _stir(sums: NDArray[np.uint32], shifted: NDArray[np.uint32]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """A page whose checksum is wrong, in one of several contents, and the LSN that it carries.
+    """A page with a wrong checksum: the index of its content, its block number and its LSN.
 
-    Its `lsn` is 0 where it claims to be new: such a page holds nothing but zeros.
+    `lsn` is 0 if the page claims to be new: a valid new page contains only zeros.
     """
 
     piece: int
@@ -75,9 +75,9 @@ class Suspect:
 
 
 def suspects_among(pieces: Sequence[tuple[Buffer, int]]) -> Iterator[Suspect]:
-    """Those of several contents, whole pages each, with the number of each one's first block.
+    """Yields pages with a wrong checksum; `pieces` are whole pages and their first block number.
 
-    A page of zeros alone is right: a server has made room, and written nothing there yet.
+    A page of zeros only is valid: the server has extended the file and not written there yet.
     """
     rows = [np.frombuffer(content, np.uint32).reshape(-1, WORDS) for content, _ in pieces]
     if not rows:
@@ -99,8 +99,10 @@ def suspects_among(pieces: Sequence[tuple[Buffer, int]]) -> Iterator[Suspect]:
 
 
 def claims_from(content: Buffer, lsn: int) -> Iterator[tuple[int, int]]:
-    """Which of these whole pages carry an LSN from `lsn` on, and which, right or wrong: this is
-    quickly told."""
+    """Yields the index and LSN of each whole page whose LSN is at least `lsn`.
+
+    Checksums are not verified, so that this is fast.
+    """
     pages = np.frombuffer(content, np.uint32).reshape(-1, WORDS)
     lsns = pages[:, _LSN_HIGH].astype(np.uint64) << np.uint64(32) | pages[:, _LSN_LOW]
     for number in np.flatnonzero(lsns >= np.uint64(lsn)):
@@ -108,7 +110,7 @@ def claims_from(content: Buffer, lsn: int) -> Iterator[tuple[int, int]]:
 
 
 def suspect(page: Buffer, block: int) -> Suspect | None:
-    """None where the page is right."""
+    """The page as a suspect, or None if its checksum is right."""
     return next(suspects_among([(page, block)]), None)
 
 

@@ -1,4 +1,4 @@
-"""The folders that a cluster is restored into, and that nothing is ever written outside of them."""
+"""The folders that a cluster is restored into; no file is written outside of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from holdfast.runtime.files import PASSABLE_FOLDER, make_folder
 
 LINKS = "pg_tblspc"
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
-# `initdb -g`: a group may read, and a server refuses any other right on its data directory.
+# `initdb -g`: the group may read. A server refuses a data directory with any further rights.
 GROUP_FOLDER_MODE, GROUP_FILE_MODE = 0o750, 0o640
-# Nobody but the owner writes, whatever a backup says, and the owner always may.
+# Whatever the backup says, only the owner may write, and the owner always may.
 _MOST, _LEAST_OF_FOLDERS, _LEAST_OF_FILES = 0o755, 0o700, 0o600
 _OID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _LARGEST_OID = (1 << 32) - 1
@@ -26,7 +26,7 @@ _NOT_OURS = "it is damaged, or somebody has changed it: restore from another bac
 
 
 def require_oid(text: str) -> str:
-    """The OID of a tablespace, which becomes a name of a folder; raises `VerifyFailed`."""
+    """Returns `text` if it is an OID, as it becomes a folder's name; else raises `VerifyFailed`."""
     if not _OID.fullmatch(text) or int(text) > _LARGEST_OID:
         raise VerifyFailed(
             f"cannot trust this backup: it calls a tablespace '{text}', which is no OID",
@@ -37,9 +37,10 @@ def require_oid(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreFolders:
-    """A data directory, and the folder of each tablespace by its OID, in `spaces`.
+    """A data directory, and in `spaces` the folder of each tablespace by its OID.
 
-    What says nothing of its rights gets those of a cluster that its group may read, or not.
+    A file or folder without a mode of its own gets the default: with `is_for_group`, the group may
+    read it.
     """
 
     data: Path
@@ -52,7 +53,7 @@ class RestoreFolders:
         return [self.data, *self.spaces.values()]
 
     def require_apart(self) -> None:
-        """Raises `Unsupported` where one of them is another one, or inside of it."""
+        """Raises `Unsupported` if two of the folders are the same or one contains the other."""
         where = [(folder, folder.resolve()) for folder in self.all]
         for number, (folder, place) in enumerate(where):
             for other, beside in where[number + 1 :]:
@@ -63,7 +64,10 @@ class RestoreFolders:
                     )
 
     def prepare(self) -> None:
-        """Make them, and the links from the data directory; all of it lasts once it was synced."""
+        """Make the folders, and the links to the tablespaces; the caller must sync.
+
+        Raises `OSError`, and `VerifyFailed` for a tablespace whose name is no OID.
+        """
         for folder in self.all:
             make_folder(folder, mode=self._folder_mode, above=PASSABLE_FOLDER)
             folder.chmod(self._folder_mode)
@@ -77,7 +81,10 @@ class RestoreFolders:
         return GROUP_FOLDER_MODE if self.is_for_group else FOLDER_MODE
 
     def make_folder(self, path: str, *, mode: int = 0) -> None:
-        """One that is there already, as others had to be made in it, gets its `mode` now."""
+        """Make a folder and those above it; an existing one gets its `mode` now.
+
+        A folder may exist without its mode, because a file in it was restored first.
+        """
         root, name = self._rooted(path)
         if path not in self._made:
             root.make_folders(name, mode=self._folder_mode)
@@ -86,8 +93,10 @@ class RestoreFolders:
             root.set_folder_mode(name, mode & _MOST | _LEAST_OF_FOLDERS)
 
     def create(self, path: str, *, is_piece: bool = False, mode: int = 0) -> int:
-        """A descriptor to write the file `path`, which nobody made before, unless it `is_piece`:
-        then others may be writing to it too. Raises `OSError`."""
+        """Open the new file `path` for writing; returns a descriptor that the caller closes.
+
+        With `is_piece` the file may exist, and other workers may write to it. Raises `OSError`.
+        """
         above = path.rpartition("/")[0]
         if above:
             self.make_folder(above)
@@ -99,8 +108,10 @@ class RestoreFolders:
         return root.create(name, mode=rights)
 
     def _rooted(self, path: str) -> tuple[Beneath, str]:
-        """The folder that `path` of the backup belongs into, and its name there: what is in a
-        tablespace is written there by itself, never through a link."""
+        """The root folder for the backup's `path`, and the path below it.
+
+        Files of a tablespace are written below its own folder, never through the link to it.
+        """
         first, _, rest = path.partition("/")
         oid, _, inside = rest.partition("/")
         if first == LINKS and oid in self.spaces:
@@ -109,7 +120,7 @@ class RestoreFolders:
 
 
 def require_empty(folders: Iterable[Path]) -> list[bool]:
-    """Whether each is there; raises `TargetNotEmpty` where something is in one."""
+    """Whether each folder exists; raises `TargetNotEmpty` if one contains anything."""
     return [_require_empty(folder) for folder in folders]
 
 
@@ -129,7 +140,7 @@ def _require_empty(folder: Path) -> bool:
 
 
 def empty(folder: Path, *, remove: bool) -> None:
-    """Take away what a failed restore has made; never hides why it failed."""
+    """Empty the folder of a failed restore, and with `remove` delete it; ignores `OSError`."""
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             if entry.is_dir(follow_symlinks=False):
@@ -141,7 +152,7 @@ def empty(folder: Path, *, remove: bool) -> None:
 
 
 def restore_failed(path: Path, error: Exception) -> RestoreFailed:
-    """Why a file or a folder could not be made, and what to do about it."""
+    """The error for a file or folder that could not be restored, with its remedy."""
     if isinstance(error, NotBeneath):
         return RestoreFailed(f"cannot restore '{path}': {error.strerror}", hint=_NOT_OURS)
     cause = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)

@@ -1,6 +1,7 @@
-"""The settings of a restored data directory: what a recovery needs, and what is of another place.
+"""The settings of a restored data directory: those of the recovery, and those of another host.
 
-`holdfast restore --start` overrules the latter. Whoever starts the server by hand has to know.
+`holdfast restore --start` overrules the latter. An operator who starts the server by hand gets
+notes on them.
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ _OF_RECOVERY = re.compile(
 
 
 def write_settings(data: Path, settings: Mapping[str, str]) -> None:
-    """Have the server go by `settings`, instead of what an earlier recovery had set; with a
-    `restore_command` among them it recovers."""
+    """Write `settings` for the server, in place of those of an earlier recovery.
+
+    With a `restore_command` among them the server starts in recovery. Raises `RestoreFailed`.
+    """
     lines = [f"{name} = {quoted(value)}".encode() for name, value in settings.items()]
     path = data / SETTINGS_FILE
     try:
         before = path.read_bytes().splitlines() if path.exists() else []
         kept = [line for line in before if not _OF_RECOVERY.match(line)]
         _write(path, b"\n".join([*kept, b"# Written by holdfast restore.", *lines, b""]))
-        # A copy of a standby would wait for its primary, or for what an earlier recovery wanted.
+        # Otherwise a copy of a standby would wait for its primary, or continue an old recovery.
         for name in (STANDBY_FILE, SIGNAL_FILE):
             (data / name).unlink(missing_ok=True)
         if "restore_command" in settings:
@@ -43,11 +46,11 @@ def write_settings(data: Path, settings: Mapping[str, str]) -> None:
 
 
 def write_missing_configuration(data: Path, least: Mapping[str, str]) -> bool:
-    """A configuration for a cluster that kept its own elsewhere, as Debian has it: reached through
-    a socket in its folder only, by users of the host. Whether one was missing.
+    """Write a configuration if the backup holds none, as on Debian; returns whether it did.
 
-    Who may log in is written where that alone is missing. `least` are the settings below which its
-    WAL cannot be replayed.
+    The server then listens only on a socket in its folder. `pg_hba.conf` is written if it is
+    missing, also beside an existing configuration, and admits users of the host. `least` are the
+    lowest values with which the WAL can be replayed. Raises `RestoreFailed`.
     """
     path = data / CONFIG_FILE
     try:
@@ -73,7 +76,7 @@ def _configuration(data: Path, least: Mapping[str, str]) -> bytes:
 
 
 def quoted(value: str) -> str:
-    """As a server's configuration wants it."""
+    """`value` as a quoted string of a server's configuration."""
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
@@ -92,14 +95,17 @@ def _failed(data: Path, error: OSError) -> RestoreFailed:
 
 
 MOST_BYTES, MOST_DEPTH = 1 << 20, 10
-# Files and folders that a server writes, or lets people in by.
+# Settings that name files which the server writes, or by which it admits logins.
 ELSEWHERE = ("hba_file", "ident_file", "external_pid_file", "stats_temp_directory", "log_directory")
 _LINE = re.compile(r"\s*([\w.]+)(?:\s*=\s*|\s+)('(?:[^'\\]|\\.|'')*'|[^\s#]+)")
 _OFF = {"off", "false", "no", "0"}
 
 
 def notes_on(data: Path) -> tuple[str, ...]:
-    """In the order in which they matter; nothing of what is overruled already."""
+    """Notes on settings that mislead a server started by hand; the most important come first.
+
+    A value that a later line overrides is ignored.
+    """
     found = dict(_settings(data / CONFIG_FILE, 0))
     found |= dict(_settings(data / SETTINGS_FILE, 0))
     return tuple(_notes(data, found))
@@ -138,7 +144,10 @@ def _is_below(data: Path, value: str) -> bool:
 
 
 def _settings(path: Path, depth: int) -> Iterator[tuple[str, str]]:
-    """Of a file and all that it includes, as far as they can be read; the last one counts."""
+    """Yields the settings of a file and its includes, in order: of two values the last one counts.
+
+    Files that cannot be read are skipped.
+    """
     try:
         with path.open("rb") as file:
             lines = file.read(MOST_BYTES).decode(errors="replace").splitlines()

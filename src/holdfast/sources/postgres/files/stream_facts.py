@@ -1,4 +1,4 @@
-"""What a server says before pg_basebackup is started on it, and what its programs die of."""
+"""Checks a server before pg_basebackup starts, and translates errors of its client programs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from holdfast.sources.postgres.files.stream_watchers import known_databases
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import identifier
 
-# It streams nothing beside the files, so one sender is enough.
+# pg_basebackup needs one WAL sender: with --wal-method=fetch there is no second stream.
 SENDERS = 1
 _FACTS = f"""
 SELECT current_setting('server_version') AS version,
@@ -46,7 +46,7 @@ SELECT current_setting('server_version') AS version,
        CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_lsn() END::text AS lsn
 """  # noqa: S608  # of constants
-# One range each timeline, at the end of the manifest, which is the last file of the stream.
+# The WAL ranges, one for each timeline. They end the manifest, the last file of the stream.
 _RANGE = re.compile(
     rb'"Timeline": (\d+), "Start-LSN": "([0-9A-F]+/[0-9A-F]+)", "End-LSN": "([0-9A-F]+/[0-9A-F]+)"'
 )
@@ -54,8 +54,11 @@ _RANGE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamFacts:
-    """What the server says of itself; `senders_free` are WAL senders nobody uses now, and
-    `summarizes` is None where it is too old to keep summaries of its WAL."""
+    """What the server reports about itself.
+
+    `senders_free` counts unused WAL senders. `summarizes` is None if the server is too old for WAL
+    summaries. `databases` maps OIDs to names.
+    """
 
     version: str
     version_number: int
@@ -76,7 +79,7 @@ class StreamFacts:
 
 
 def examined(login: Login) -> StreamFacts:
-    """Raises what would keep pg_basebackup from working."""
+    """Ask the server for its facts; raises the error that would make pg_basebackup fail."""
     with (
         cluster.session(login) as connection,
         connection.cursor(row_factory=class_row(StreamFacts)) as cursor,
@@ -88,7 +91,7 @@ def examined(login: Login) -> StreamFacts:
 
 
 def wal_of(tail: bytes) -> BaseBackupProof:
-    """Which WAL a base backup spans, by the last bytes of its stream; none where they say none."""
+    """The WAL range of a base backup from the `tail` of its stream; empty if it names none."""
     ranges = _RANGE.findall(tail)
     if not ranges:
         return BaseBackupProof()
@@ -137,7 +140,7 @@ _GONE = re.compile(
 
 
 def wire_failed(error: ChildFailed, what: str) -> HoldfastError:
-    """`what` is what could not be done, as `cannot stream the cluster`."""
+    """The error for a failed client program; `what` begins its message, as `cannot receive WAL`."""
     message = f"{what}: {error.message}"
     if _NOT_ALLOWED.search(error.stderr):
         return GrantMissing(

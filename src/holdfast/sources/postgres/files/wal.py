@@ -1,4 +1,4 @@
-"""The WAL in a server's own folder: how it is archived, and whether a segment is what it says."""
+"""Checks WAL segments in a server's own folder, and asks how the server archives them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from holdfast.sources.postgres.server.login import Login
 
 
 def require_segment(path: Path, *, segment_bytes: int, system_identifier: str) -> None:
-    """Raises `BackupFailed` unless the file at `path` is the whole segment that it is called."""
+    """Raises `BackupFailed` unless `path` holds the complete segment that its name promises."""
     try:
         with path.open("rb") as file:
             header = SegmentHeader.parse(file.read(HEADER_BYTES))
@@ -55,7 +55,7 @@ SELECT count(*), min(modification) FROM pg_ls_archive_statusdir() WHERE name LIK
 
 
 def archiver(login: Login) -> Archiver:
-    """Raises what `cluster.session` raises."""
+    """The state of the server's archiver; raises what `cluster.session` raises."""
     with cluster.session(login) as connection:
         row = connection.execute(_STATE).fetchone()
         if row is None:
@@ -82,7 +82,7 @@ def archiver(login: Login) -> Archiver:
 
 
 def _waiting(connection: psycopg.Connection) -> tuple[int, Any]:
-    """Segments that are ready, and since when; a login outside of pg_monitor may not see them."""
+    """The number of segments that wait, and since when; 0 for a login outside of pg_monitor."""
     with suppress(psycopg.errors.InsufficientPrivilege):
         row = connection.execute(_WAITING).fetchone()
         if row is not None:

@@ -1,4 +1,4 @@
-"""WAL as a server writes it, by pg_receivewal."""
+"""Receives WAL with pg_receivewal while the server writes it."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ class _Receiving:
 
 
 class PostgresWalStream:
-    """Obeys `model.wal_archive.WalStream`; without a `slot` the server may recycle what is not
-    sent yet."""
+    """Obeys `model.wal_archive.WalStream`.
+
+    Without a `slot` the server may recycle WAL that was not sent yet.
+    """
 
     def __init__(self, login: Login, *, slot: str = "") -> None:
         self._login = login
