@@ -1,1 +1,1 @@
-"""`holdfast-sessiond`: a small daemon that holds database sessions on behalf of others."""
+"""`holdfast-sessiond`: a small daemon that holds database sessions for other processes."""

@@ -1,4 +1,4 @@
-"""The socket: one short question a connection, each in a thread of its own."""
+"""Serves the socket: one request for each connection, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ from holdfast.sessions.protocol import (
     to_document,
 )
 
-# Whoever connects has its question ready: all of it comes within that time.
+# The time limit for a whole request, and for the whole answer: clients have theirs ready.
 PATIENCE_SECONDS = 10.0
-# Of all users, and of one: nobody keeps the others out. The daemon's own user and root are spared.
+# Limits on open connections, in all and for one user, so that no user can lock out the others.
+# Root and the daemon's own user may have the first number each, beside the others.
 MOST_AT_ONCE, MOST_OF_ONE = 64, 16
 CHUNK_BYTES = 4096
 BUSY_SECONDS = 0.1
 
 
 class Listener:
-    """Answers what comes over a socket, to those whom `authority` lets in."""
+    """Answers requests from a socket, for the users that `authority` admits."""
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class Listener:
         self._served: Counter[int] = Counter()
 
     def accept(self, listening: socket.socket) -> None:
-        """Take the connection that waits, if one does."""
+        """Accept the next connection and start its thread; returns at once if none waits."""
         try:
             connection, _ = listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -61,7 +62,7 @@ class Listener:
         except OSError as error:
             if error.errno not in TOO_MANY_FILES:
                 raise
-            # It waits in its queue until one of the others is done.
+            # The connection waits in the backlog until another one is closed.
             events.warning("session_client_not_taken", problem=str(error))
             time.sleep(BUSY_SECONDS)
             return
@@ -80,7 +81,7 @@ class Listener:
             self._turn_away(connection, peer, cause=str(error))
 
     def admitted(self, peer: Peer) -> bool:
-        """Whether there is a place for one more of that user."""
+        """Take a place for one more connection of that user; returns whether there was one."""
         with self._lock:
             others = sum(self._served.values()) - self._served[0] - self._served[os.geteuid()]
             is_spared = peer.uid in (0, os.geteuid())
@@ -92,13 +93,13 @@ class Listener:
         return has_place
 
     def left(self, peer: Peer) -> None:
-        """The place that it was admitted to is free."""
+        """Free the place that `admitted` took."""
         with self._lock:
             self._served[peer.uid] -= 1
             self._served += Counter()
 
     def _turn_away(self, connection: socket.socket, peer: Peer, *, cause: str = "") -> None:
-        """Told why, where that can be done without waiting."""
+        """Close the connection; send the reason if that does not block."""
         cause = cause or "too many questions of this user are open already"
         events.warning("session_client_turned_away", uid=peer.uid, pid=peer.pid, reason=cause)
         answer = encode_error(
@@ -111,12 +112,12 @@ class Listener:
             connection.send(answer)
 
     def _serve(self, connection: socket.socket, peer: Peer) -> None:
-        # A client that hangs up or says nothing has only itself to blame.
+        # A client that hangs up or sends nothing causes an `OSError`, which harms nobody else.
         with afterwards(self.left, peer), connection, suppress(OSError):
             self._converse(connection, peer)
 
     def _heard(self, connection: socket.socket) -> bytes:
-        """One line; raises `TimeoutError` where not all of it came in time."""
+        """Read one line; raises `TimeoutError` if it is incomplete after `patience_seconds`."""
         ends = time.monotonic() + self._patience_seconds
         line = b""
         while not line.endswith(b"\n") and len(line) < MOST_REQUEST_BYTES:
@@ -132,7 +133,7 @@ class Listener:
     def _converse(self, connection: socket.socket, peer: Peer) -> None:
         undo: Callable[[], object] = _nothing
         try:
-            # Heard out first: whoever is hung up on while asking never hears why.
+            # Read the whole request first: closing while the client writes would lose the answer.
             line = self._heard(connection)
             self._authority.require_served(peer)
             if not line:
@@ -148,7 +149,8 @@ class Listener:
             events.error("session_request_failed", error=f"{type(error).__name__}: {error}")
             bug = HoldfastError(f"cannot go on: {type(error).__name__}: {error}")
             answer = encode_error(foreseen(error) or bug)
-        # Nobody heard the id, so nobody could ever end it. The time limit is for all of it.
+        # If the answer to a begin is lost, no client knows the id, so nobody could end the session.
+        # The timeout is for the whole answer.
         connection.settimeout(self._patience_seconds)
         with on_failure(undo):
             connection.sendall(answer)
@@ -156,7 +158,7 @@ class Listener:
     def _answered(
         self, request: Request, peer: Peer
     ) -> tuple[dict[str, Any], Callable[[], object]]:
-        """The answer, and what to undo where it cannot be delivered."""
+        """The answer, and the undo to call if it cannot be delivered."""
         manager, session_id = self._manager, request.session_id
         if request.verb is Verb.LIST:
             found = manager.listed(peer, all_states=request.all)
@@ -177,4 +179,4 @@ def _of(record: SessionRecord) -> dict[str, Any]:
 
 
 def _nothing() -> None:
-    """An answer that got lost can be asked for again."""
+    """Undoes nothing: the client can repeat the request after a lost answer."""

@@ -1,4 +1,4 @@
-"""The program: settings in, a socket from systemd or of its own served, until a signal comes."""
+"""The program: reads the settings, and serves a socket of systemd or its own until a signal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ BACKLOG = 64
 
 
 def inherited_socket(environment: Mapping[str, str]) -> socket.socket | None:
-    """The socket that systemd listens on for us, or None where it did not start us so."""
+    """The listening socket that systemd passes, or None without socket activation.
+
+    Raises `ConfigInvalid` unless it passes exactly one.
+    """
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return None
     if environment.get("LISTEN_FDS") != "1":
@@ -42,15 +45,15 @@ def inherited_socket(environment: Mapping[str, str]) -> socket.socket | None:
             f"cannot serve on {environment.get('LISTEN_FDS')} sockets: exactly one is expected",
             hint="holdfast-sessiond.socket has one ListenStream",
         )
-    # Not for children: we have none, and want none to keep it.
+    # A child process must not inherit the socket.
     fcntl.fcntl(FIRST_DESCRIPTOR, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     return socket.socket(fileno=FIRST_DESCRIPTOR)
 
 
 def own_socket(path: Path, *, group: int | None) -> socket.socket:
-    """Listen on `path`, open to our user and `group`; a dead daemon's socket is replaced.
+    """Listen on `path`, open to our user and `group`; the socket of a dead daemon is replaced.
 
-    Raises `ConfigInvalid` where another daemon answers there or the path cannot be used.
+    Raises `ConfigInvalid` if another daemon answers there or the path cannot be used.
     """
     try:
         _remove_dead(path)
@@ -82,7 +85,7 @@ def _remove_dead(path: Path) -> None:
 
 
 class Systemd:
-    """systemd as somebody to report to; says nothing where nobody listens."""
+    """Reports to systemd over `NOTIFY_SOCKET`; does nothing if there is none."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
@@ -92,11 +95,11 @@ class Systemd:
 
     @property
     def heartbeat_seconds(self) -> float | None:
-        """How often it wants to hear that we live, with room for two that come late."""
+        """How often to report: a third of the watchdog's limit; None without a watchdog."""
         return self._watchdog_seconds / 3 if self._watchdog_seconds else None
 
     def tell(self, *words: str) -> None:
-        """`READY=1`, `WATCHDOG=1`, `STOPPING=1`, `STATUS=...`."""
+        """Send `READY=1`, `WATCHDOG=1`, `STOPPING=1` or `STATUS=...`; ignores failures."""
         if not self._address:
             return
         # An abstract name begins with @ in the environment and with NUL in the kernel.
@@ -107,12 +110,12 @@ class Systemd:
 
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
 CATALOGUE = "sessions.sqlite"
-# How soon a restarted server or a lease that ran out is noticed.
+# The longest time until a restarted server or an expired lease is noticed.
 ROUND_SECONDS = 5.0
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; errors of the start end the program with their code."""
+    """Serve until SIGTERM or SIGINT; a `HoldfastError` ends the program with its exit code."""
     streams.guard()
     os.umask(0o077)
     arguments = _arguments(sys.argv[1:])
@@ -178,7 +181,10 @@ def _serve(
     look: Callable[[], object],
     round_seconds: float,
 ) -> None:
-    """Everything slow happens in other threads, so a watchdog that hears nothing means a bug."""
+    """Accept connections and start rounds until a signal comes.
+
+    All slow work is in other threads, so a watchdog timeout means a bug.
+    """
     listening.settimeout(0)
     woken = _wake_on_signals()
     pause = min(round_seconds, supervisor.heartbeat_seconds or round_seconds)
@@ -203,7 +209,7 @@ def _serve(
 
 
 def _wake_on_signals() -> socket.socket:
-    """A socket that becomes readable when somebody wants us to end."""
+    """A socket that becomes readable on SIGTERM or SIGINT."""
     woken, waking = socket.socketpair()
     waking.settimeout(0)
     signal.set_wakeup_fd(waking.detach())
@@ -213,4 +219,4 @@ def _wake_on_signals() -> socket.socket:
 
 
 def _only_wake(_number: int, _frame: object) -> None:
-    """The byte that Python writes to the wake-up socket says enough."""
+    """Does nothing: Python has already written a byte to the wake-up socket."""

@@ -1,4 +1,4 @@
-"""Who is asking, as the kernel says, and what they may."""
+"""Identifies clients by the kernel's peer credentials, and says what they may do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Whoever is at the other end of a connection; nothing in it comes from what they say."""
+    """The client of a connection, by the kernel's word only: nothing comes from its request."""
 
     pid: int
     uid: int
@@ -27,10 +27,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerAuthority:
-    """Who is served: the daemon's own user, root, and members of `group`.
+    """Serves members of `group`, and as admins members of `admin_group`, root and `own_uid`.
 
-    Each ends its own sessions; members of `admin_group`, root and the daemon's own user
-    everybody's. None means that there is no such group.
+    Members see and end their own sessions, admins those of all users. None means no such group.
     """
 
     own_uid: int
@@ -38,7 +37,7 @@ class PeerAuthority:
     admin_group: int | None
 
     def require_served(self, peer: Peer) -> None:
-        """Raises `SessionRefused`."""
+        """Raises `SessionRefused` if `peer` is neither a member nor an admin."""
         if not self.is_admin(peer) and self.group not in peer.groups:
             raise SessionRefused(
                 f"cannot serve user '{user_name(peer.uid)}': not a member of the daemon's group",
@@ -46,7 +45,7 @@ class PeerAuthority:
             )
 
     def require_owner(self, peer: Peer, record: SessionRecord) -> None:
-        """Raises `SessionRefused`."""
+        """Raises `SessionRefused` if `peer` neither owns the session nor is an admin."""
         if not self.may_see(peer, record):
             raise SessionRefused(
                 f"cannot touch session '{record.session_id}': it belongs to user"
@@ -64,7 +63,10 @@ class PeerAuthority:
 
 
 def peer_of(connection: socket.socket) -> Peer:
-    """The process that connected, with all groups its user is a member of now."""
+    """The process that connected, with the groups that its user is a member of now.
+
+    Raises `OSError`.
+    """
     told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(told)
     try:
@@ -75,7 +77,7 @@ def peer_of(connection: socket.socket) -> Peer:
 
 
 def group_id(name: str | None) -> int | None:
-    """Raises `ConfigInvalid` where the host has no such group."""
+    """The id of a group; None for no name; raises `ConfigInvalid` if the host has no such group."""
     if name is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The sessions that are held now: begun, renewed, watched, and ended in time."""
+"""Begins, renews, watches and ends the held sessions."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.worker_pool import is_started
 from holdfast.sessions.protocol import Request, SessionRecord
 
-# How long the story of an ended session is told.
+# How long the record of an ended session stays in the store.
 REMEMBERED = timedelta(days=30)
 
 
 class SessionManager:
-    """Holds sessions for others; its methods are called from many threads."""
+    """Holds sessions for other processes; all methods may be called from any thread."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class SessionManager:
         self._keeping_books = threading.Lock()
 
     def recover(self) -> None:
-        """Say of what an earlier daemon held that it is lost; tried again at each round."""
+        """Mark the sessions of an earlier daemon as lost; if that fails, the next round retries."""
         reason = "the daemon that held it ended, and the database session with it"
         with self._lock:
             ours = set(self._kept)
@@ -77,7 +77,10 @@ class SessionManager:
             events.warning("session_lost", **fields_of(record), reason=reason)
 
     def begin(self, request: Request, peer: Peer) -> SessionRecord:
-        """Raises `SessionLimit`, and what `Holder.begin` raises."""
+        """Begin a session and store its record.
+
+        Raises `SessionLimit`, what `Holder.begin` raises, and what `SessionStore.put` raises.
+        """
         of_job = self._sessions_of(request.job)
         server = of_job.holder.server
         self._reserve(server)
@@ -101,7 +104,7 @@ class SessionManager:
             self._beginning.remove(server)
 
     def renew(self, session_id: str, peer: Peer, *, act: str) -> SessionRecord:
-        """Prove that the session still counts, and give it its full lease again."""
+        """Check that the session is still valid, and renew its lease to the full length."""
         kept = self._open(session_id, peer)
         with kept.lock:
             require_open(kept.record)
@@ -112,9 +115,9 @@ class SessionManager:
         return kept.record
 
     def end(self, session_id: str, peer: Peer, *, keep: bool = False) -> SessionRecord:
-        """What ended before is told again: the first answer may not have been heard.
+        """End a session; may be called again, because the first answer may be lost.
 
-        With `keep` the session stays on the server, for its WAL, until its lease is over.
+        With `keep` the session stays on the server, for its WAL, until its lease expires.
         """
         record = self._known(session_id, peer)
         if record.state is HeldState.ENDED and self._kept_as(session_id) is None:
@@ -128,7 +131,7 @@ class SessionManager:
         return kept.record
 
     def abort(self, session_id: str, peer: Peer) -> SessionRecord:
-        """Aborting what is gone already changes nothing, and is no error."""
+        """Abort a session; may be called again, and does nothing if the session is gone."""
         record = self._known(session_id, peer)
         kept = self._kept_as(session_id)
         if kept is None:
@@ -141,22 +144,25 @@ class SessionManager:
         return kept.record
 
     def listed(self, peer: Peer, *, all_states: bool) -> list[SessionRecord]:
-        """Without `all_states` what is held, be it only for the WAL of a backup that has ended."""
+        """The sessions that `peer` may see, newest first.
+
+        Without `all_states` only those held now, also when the backup has ended and only its WAL is
+        kept.
+        """
         found = self._store.listed(all_states=True) if all_states else self._held()
         return [record for record in found if self._authority.may_see(peer, record)]
 
     def _held(self) -> list[SessionRecord]:
-        """Newest first."""
+        """The records of the sessions held now, newest first."""
         with self._lock:
             records = [kept.record for kept in self._kept.values()]
         held = [each for each in records if each.is_open or each.state is HeldState.ENDED]
         return sorted(held, key=lambda each: (each.begun.begun_at, each.session_id), reverse=True)
 
     def round(self) -> list[threading.Thread]:
-        """Look after every session, each in a thread of its own, and no pool of workers.
+        """Check every session in a thread of its own; returns the threads without waiting.
 
-        A server that does not answer holds up nothing but its own session; and nobody waits here
-        for all of them.
+        There is no worker pool: a server that does not answer then blocks its own session only.
         """
         with self._lock:
             idle = [kept for kept in self._kept.values() if not kept.lock.locked()]
@@ -165,7 +171,10 @@ class SessionManager:
         return [each for each in threads if is_started(each, otherwise="at the next round")]
 
     def _keep_books(self) -> None:
-        """What the store could not take before; its file may be locked by anybody."""
+        """Retry what the store could not write before, and delete old records.
+
+        The store's file may be locked by another process, so this has a thread of its own.
+        """
         if not self._keeping_books.acquire(blocking=False):
             return
         with afterwards(self._keeping_books.release):
@@ -178,11 +187,11 @@ class SessionManager:
                 events.warning("catalogue_not_tidied", problem=str(error))
 
     def stop(self) -> None:
-        """End what is held: nobody will look after it any more."""
+        """End all held sessions, because the daemon stops."""
         with self._lock:
             held = list(self._kept.values())
         for kept in held:
-            # One whose server does not answer dies with this process.
+            # A session whose server does not answer ends with this process.
             if kept.lock.acquire(timeout=5):
                 with afterwards(kept.lock.release):
                     kept.holding.abort()
@@ -193,7 +202,7 @@ class SessionManager:
     def _tend(self, kept: HeldSession) -> None:
         with kept.lock:
             if not self._is_kept(kept):
-                # Ended while this thread waited: what is closed now was not lost.
+                # It ended while this thread waited for the lock; a look would call it lost.
                 return
             now, record = self._clock(), kept.record
             is_ended = record.state is HeldState.ENDED
@@ -239,9 +248,9 @@ class SessionManager:
             raise self._failed(kept, error) from error
 
     def _failed(self, kept: HeldSession, error: HoldfastError) -> HoldfastError:
-        """Remember why the session is worth nothing, and say so."""
+        """Record why the session is unusable; returns the error to raise."""
         if isinstance(error, DatabaseUnreachable):
-            # Kept in hand: once the server answers again it may tell the cause.
+            # Not dropped: once the server answers again, a later look may find the cause.
             self._put(kept, HeldState.LOST, error.message)
             events.warning("session_lost", **fields_of(kept.record), reason=error.message)
             return SessionLost(error.message, hint="begin again when the server answers")
@@ -267,7 +276,7 @@ class SessionManager:
     def _reserve(self, server: str) -> None:
         held = self._reserved(server)
         if held:
-            # Some may be dead, and nobody has looked since.
+            # Some may have expired or failed since the last round.
             for kept in held:
                 if not kept.lock.locked():
                     self._tend(kept)
@@ -282,7 +291,7 @@ class SessionManager:
             )
 
     def _reserved(self, server: str) -> list[HeldSession]:
-        """Nothing where a place is reserved now; else the sessions that have all places."""
+        """Reserve a place; returns an empty list, or the sessions that occupy all places."""
         with self._lock:
             held = [
                 kept

@@ -1,4 +1,4 @@
-"""Held sessions, and in SQLite which there are and were: what a crash leaves to know."""
+"""Held sessions, and their records in SQLite, which survive a crash of the daemon."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ ON CONFLICT (session_id) DO UPDATE SET state = excluded.state, document = exclud
 """
 
 
-# SQLite's primary result codes for a file that somebody else has locked.
+# SQLite's primary result codes for a file that another process has locked.
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _PRIMARY = 0xFF
 BUSY_SECONDS = 5.0
-# What one list gathers at most; the newest come first.
+# The limits of one list; the newest come first.
 MOST_LISTED, MOST_LISTED_BYTES = 1000, 4 << 20
 
 
 class SessionStore:
-    """One file, private to the daemon's user. Raises `ConfigInvalid` where it cannot be used.
+    """The records of sessions in one SQLite file, private to the daemon's user; thread-safe.
 
-    What is to be kept in any case waits in memory where the file cannot be written at the moment.
-    Methods raise `SessionDaemonUnreachable` while somebody else has the file locked, and what
-    SQLite raises.
+    Raises `ConfigInvalid` if the file cannot be used. `keep` holds a record in memory while the
+    file cannot be written. The methods that read and write raise `SessionDaemonUnreachable` while
+    another process has the file locked, and otherwise what SQLite raises.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,19 +84,19 @@ class SessionStore:
             self._database.close()
 
     def put(self, record: SessionRecord) -> None:
-        """Remember `record`, in place of what was known of it; it is on disk when this returns."""
+        """Store `record` in place of an earlier one; it is on disk when this returns."""
         with self._lock, self._translated():
             self._database.execute(_PUT, _row(record))
 
     def keep(self, record: SessionRecord) -> None:
-        """The same, and in memory until it can be written: never raises."""
+        """Store `record`, or hold it in memory until the file can be written; never raises."""
         with self._lock:
             self._owed[record.session_id] = record
             if time.monotonic() >= self._next_try:
                 self._settle()
 
     def settle(self) -> None:
-        """Write what is owed, as far as that is possible now."""
+        """Try to write the records that are held in memory; a failure is only logged."""
         with self._lock:
             self._settle()
 
@@ -109,7 +109,7 @@ class SessionStore:
         return found[0] if found else None
 
     def listed(self, *, all_states: bool) -> list[SessionRecord]:
-        """Newest first, and no more than can be told at a time."""
+        """The records, newest first, up to `MOST_LISTED` and `MOST_LISTED_BYTES`."""
         order = f"ORDER BY begun_at DESC, session_id LIMIT {MOST_LISTED}"
         found = (
             self._read(order)
@@ -123,7 +123,7 @@ class SessionStore:
     def lose_all(
         self, reason: str, *, now: datetime, but: Collection[str] = ()
     ) -> list[SessionRecord]:
-        """Those that were open, which went with the daemon that held them."""
+        """Mark all open sessions except `but` as lost; returns their records."""
         lost = [
             replace(each, state=HeldState.LOST, reason=reason, ended_at=now)
             for each in self.listed(all_states=False)
@@ -134,7 +134,7 @@ class SessionStore:
         return lost
 
     def forget(self, *, before: datetime) -> None:
-        """Drop the story of sessions that were begun before, and are not open."""
+        """Delete the records of sessions that began before `before` and are not open."""
         with self._lock, self._translated():
             self._database.execute(
                 "DELETE FROM sessions WHERE begun_at < ? AND state <> ?",
@@ -156,7 +156,7 @@ class SessionStore:
         return [each for each in found if each is not None]
 
     def _settle(self) -> None:
-        """Of what cannot be written nothing is lost, and nobody waits for it again too soon."""
+        """Write the owed records; after a failure they stay, and `keep` waits before it retries."""
         try:
             for record in list(self._owed.values()):
                 self._database.execute(_PUT, _row(record))
@@ -188,7 +188,7 @@ def _row(record: SessionRecord) -> tuple[str, str, str, str]:
 
 
 def _readable(document: object) -> SessionRecord | None:
-    """None for what a broken disk has left of a session: the others are still told."""
+    """The record, or None if the document is damaged, so that a list has the others."""
     try:
         return from_document(parsed(str(document)))
     except (KeyError, TypeError, ValueError) as error:
@@ -196,15 +196,15 @@ def _readable(document: object) -> SessionRecord | None:
         return None
 
 
-# A run that was not heard of for so long is dead; its session waits for whoever resumes it.
+# A run that sends no heartbeat for so long is dead; its session waits for a run that resumes it.
 SILENCE = timedelta(minutes=2)
-# How many sessions a server may have to bear in all, those of dead runs too.
+# A server has at most this many times `per_server` sessions, those of dead runs included.
 WITH_DEAD = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionLimits:
-    """`per_server` sessions that somebody works with; none is held longer than `longest`."""
+    """At most `per_server` living sessions; no session is held longer than `longest`."""
 
     per_server: int
     longest: timedelta
@@ -212,7 +212,7 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSessions:
-    """Where a job's sessions come from, and what they are for unless somebody says otherwise."""
+    """The holder that begins a job's sessions, and their kind if a request names none."""
 
     holder: Holder
     kind: HeldKind
@@ -220,7 +220,10 @@ class JobSessions:
 
 @dataclass
 class HeldSession:
-    """A session in our hands, `renewed` when; whoever speaks to its server has the `lock`."""
+    """A session held by this daemon; `renewed` is the time of its begin or last heartbeat.
+
+    A thread must hold `lock` to use the database session.
+    """
 
     record: SessionRecord
     holding: Holding
@@ -228,7 +231,7 @@ class HeldSession:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def is_living(self, now: datetime) -> bool:
-        """Whether somebody works with it: a run says so every few seconds, people as they like."""
+        """Whether the session is in use: a run must have renewed it within `SILENCE`."""
         return self.record.label != RUN_LABEL or now - self.renewed < SILENCE
 
 
@@ -242,7 +245,7 @@ _UNUSABLE: dict[HeldState, type[HoldfastError]] = {
 
 
 def require_open(record: SessionRecord) -> None:
-    """Raises the error that belongs to the session's state."""
+    """Raises the error of the session's state if it is not open."""
     if not record.is_open:
         raise _UNUSABLE[record.state](
             f"cannot use session '{record.session_id}': it is {record.state.value}:"
@@ -252,5 +255,5 @@ def require_open(record: SessionRecord) -> None:
 
 
 def fields_of(record: SessionRecord) -> dict[str, object]:
-    """What every log event about a session names."""
+    """The fields that every log event about a session has."""
     return {"session": record.session_id, "job": record.job, "server": record.server}

@@ -1,1 +1,1 @@
-"""Asking `holdfast-sessiond`: the words that go over its socket, and the client that says them."""
+"""The protocol of `holdfast-sessiond`, and its client."""

@@ -1,4 +1,4 @@
-"""The session daemon as its callers see it: one connection a question, and sessions held by it."""
+"""The client of the session daemon, and sessions that the daemon holds."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from holdfast.sessions.protocol import (
     from_document,
 )
 
-# A spread checkpoint may take as long as checkpoint_timeout: a day at most.
+# A spread checkpoint may take up to checkpoint_timeout, which is at most one day.
 BEGIN_SECONDS = 86_400.0
-# The end of a backup waits for WAL to be switched, nothing slower.
+# The slowest of the other requests is the end of a backup, which waits for a WAL switch.
 ANSWER_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClient:
-    """Asks the daemon behind `socket_path`; every method raises what the daemon raises.
+    """Sends requests to the daemon behind `socket_path`, one for each connection.
 
-    Besides `SessionDaemonUnreachable` where nobody answers and `SessionRefused` where this user
-    may not ask.
+    Every method raises the errors that the daemon returns, `SessionDaemonUnreachable` if it does
+    not answer, and `SessionRefused` if this user may not open the socket.
     """
 
     socket_path: Path
@@ -69,21 +69,24 @@ class SessionClient:
         return self._record(request, seconds=BEGIN_SECONDS)
 
     def join(self, session_id: str) -> SessionRecord:
-        """Renews the lease as a heartbeat does."""
+        """The session with that id; renews its lease as a heartbeat does."""
         return self._record(Request(verb=Verb.JOIN, session_id=session_id))
 
     def heartbeat(self, session_id: str) -> SessionRecord:
         return self._record(Request(verb=Verb.HEARTBEAT, session_id=session_id))
 
     def end(self, session_id: str, *, keep: bool = False) -> SessionRecord:
-        """Says the same again to whoever did not hear the answer."""
+        """End a session; may be called again, and then returns the same record.
+
+        With `keep` the database session and its WAL stay until the lease expires.
+        """
         return self._record(Request(verb=Verb.END, session_id=session_id, keep=keep))
 
     def abort(self, session_id: str) -> SessionRecord:
         return self._record(Request(verb=Verb.ABORT, session_id=session_id))
 
     def listed(self, *, all_states: bool) -> list[SessionRecord]:
-        """Newest first: one's own, or everybody's for an admin."""
+        """The sessions of this user, or of all users for an admin; newest first."""
         answer = self._ask(Request(verb=Verb.LIST, all=all_states))
         return [from_document(each) for each in answer["sessions"]]
 
@@ -95,7 +98,7 @@ class SessionClient:
             connection.settimeout(seconds)
             try:
                 connection.connect(str(self.socket_path))
-                # Whoever is turned away has its answer before it has asked.
+                # A daemon that turns us away answers and closes before it reads the request.
                 with suppress(BrokenPipeError):
                     connection.sendall(encode_request(request))
                 with connection.makefile("rb") as answers:
@@ -121,7 +124,7 @@ class SessionClient:
 
 
 PAUSE_SECONDS = 1.0
-# How long the end of a backup waits for a daemon that is silent; no longer than the lease lasts.
+# How long the end of a backup retries while the daemon is silent, if the lease lasts as long.
 END_SECONDS = 120.0
 
 
@@ -129,8 +132,8 @@ END_SECONDS = 120.0
 class RemoteHolding:
     """Obeys `ports.sessions.Holding` for a session that the daemon holds.
 
-    A daemon that cannot be asked has not lost it: it counts until its lease is over, and whether it
-    did is told by the daemon itself.
+    While the daemon does not answer, the session counts as valid until its lease expires. Only the
+    daemon itself can say that it was lost earlier.
     """
 
     client: SessionClient
@@ -167,7 +170,7 @@ class RemoteHolding:
         tries = int(END_SECONDS / PAUSE_SECONDS)
         while True:
             try:
-                # Who asks again is told the same again.
+                # Safe to repeat: the daemon returns the same result again.
                 self.record = self.client.end(self.session_id, keep=True)
             except SessionDaemonUnreachable:
                 tries -= 1
@@ -178,7 +181,7 @@ class RemoteHolding:
                 return self.record.ended
 
     def abort(self) -> None:
-        # Nothing to do where it is gone; where the daemon is silent the lease ends it.
+        # A session that is gone needs no abort; if the daemon is silent, the lease will end it.
         with suppress(HoldfastError):
             self.client.abort(self.session_id)
 
@@ -189,7 +192,7 @@ class RemoteHolding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteHolder:
-    """Obeys `ports.sessions.Holder`: sessions of one job, held by the daemon."""
+    """Obeys `ports.sessions.Holder` for one job, whose sessions the daemon holds."""
 
     client: SessionClient
     job: str
@@ -214,12 +217,12 @@ class RemoteHolder:
         try:
             record = self.client.join(session_id)
         except SessionNotFound:
-            # Whoever ended it may have been killed before all was stored that comes after.
+            # A run may have ended it and been killed before it stored the closing parts.
             record = self.client.end(session_id, keep=True)
         return RemoteHolding(client=self.client, record=record)
 
     def left(self) -> Sequence[str]:
-        """Those that are still held: what is ended may be kept for its WAL."""
+        """The ids of held sessions of this job's runs, including those kept only for their WAL."""
         held = (HeldState.OPEN, HeldState.ENDED)
         return [
             each.session_id

@@ -1,4 +1,4 @@
-"""One line of JSON each way: questions to the session daemon, and the sessions in its answers."""
+"""The protocol of the session daemon: a request and an answer, each one line of JSON."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from holdfast.model.stored_json import parsed
 from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind, HeldState
 
 VERSION = 1
-# A tablespace_map is a line for each tablespace; a list holds some hundred sessions at most.
+# Enough for a list of sessions, each with a tablespace_map of one line for each tablespace.
 MOST_ANSWER_BYTES = 8 << 20
 MOST_REQUEST_BYTES = 16 << 10
 SESSION_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Verb(StrEnum):
-    """What can be asked."""
+    """The requests that the daemon knows."""
 
     BEGIN = "begin"
     JOIN = "join"
@@ -34,10 +34,10 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One question; which fields count depends on the verb.
+    """One request; its verb decides which fields count.
 
-    `kind` may be empty: then the job's engine decides, and `database`: then its dsn does. `keep`
-    ends a backup but not its session; `all` lists what is no longer open too.
+    An empty `kind` means the kind of the job's engine, an empty `database` the one of the job's
+    dsn. `keep` ends a backup but not its session. `all` lists sessions that are not open too.
     """
 
     verb: Verb
@@ -57,7 +57,7 @@ def encode_request(request: Request) -> bytes:
 
 
 def decode_request(line: bytes) -> Request:
-    """Raises `ConfigInvalid` where it is none: the message goes back to whoever asked."""
+    """Parse a request; raises `ConfigInvalid`, for the client to see, if it is malformed."""
     try:
         document = parsed(line)
         version = document.pop("version")
@@ -89,7 +89,10 @@ def encode_error(error: HoldfastError) -> bytes:
 
 
 def decode_answer(line: bytes) -> dict[str, Any]:
-    """The content of an answer; raises the error that it tells of, as the daemon raised it."""
+    """The content of an answer; raises the error in it, as the daemon raised it.
+
+    Raises `SessionDaemonUnreachable` if the answer is malformed.
+    """
     try:
         document: dict[str, Any] = parsed(line)
         told = document.get("error")
@@ -108,7 +111,7 @@ def _line(document: dict[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False).encode() + b"\n"
 
 
-# By name over the wire: only classes of ours, whatever an answer says.
+# Errors travel by class name. Only these classes can be named, whatever an answer says.
 _KINDS: dict[str, type[HoldfastError]] = {
     name: found
     for name, found in vars(errors).items()
@@ -121,10 +124,10 @@ NOT_ENDED = Ended()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:
-    """One held session; `owner` is a numeric user id, `ttl_seconds` what a heartbeat is good for.
+    """One session; `owner` is a numeric user id, `ttl_seconds` how long a heartbeat renews it.
 
-    `reason` says why it is no longer open, `ended` what the server said if that was its end.
-    Nobody extends `deadline`.
+    `reason` says why it is no longer open. `ended` is what the server said at the end of the
+    backup. `deadline` is never extended.
     """
 
     session_id: str
@@ -147,7 +150,7 @@ class SessionRecord:
 
 
 def to_document(record: SessionRecord) -> dict[str, Any]:
-    """`record` as JSON values; `begun`, its anchor and `ended` become keys of their own."""
+    """`record` as one flat JSON object; the fields of `begun`, `anchor` and `ended` become keys."""
     found = {each.name: getattr(record, each.name) for each in fields(record)}
     begun, ended = found.pop("begun"), found.pop("ended")
     found |= {each.name: getattr(begun, each.name) for each in fields(begun)}
@@ -161,7 +164,7 @@ def to_document(record: SessionRecord) -> dict[str, Any]:
 
 
 def from_document(document: dict[str, Any]) -> SessionRecord:
-    """The same backwards. Raises `KeyError`, `TypeError` or `ValueError` where it is none."""
+    """The inverse of `to_document`; raises `KeyError`, `TypeError` or `ValueError` if malformed."""
     moment = datetime.fromisoformat
     anchor = Anchor(
         system_identifier=document["server_system_identifier"],

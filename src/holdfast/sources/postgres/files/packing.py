@@ -21,7 +21,7 @@ _REST = bytes(100) + b"ustar\00000" + bytes(64) + 2 * _NOBODY + bytes(167)
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The content of one relation file in an arena; `segment` counts the GiB before it."""
+    """The whole pages of one relation file in an arena; `segment` counts the GiB before it."""
 
     path: str
     segment: int
