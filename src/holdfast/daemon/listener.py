@@ -31,7 +31,7 @@ from holdfast.sessions.protocol import (
 # The time limit for a whole request, and for the whole answer: clients have theirs ready.
 PATIENCE_SECONDS = 10.0
 # Limits on open connections, in all and for one user, so that no user can lock out the others.
-# Root and the daemon's own user may have the first number each, beside the others.
+# Root and the daemon's own user are not counted, and may have MOST_AT_ONCE each.
 MOST_AT_ONCE, MOST_OF_ONE = 64, 16
 CHUNK_BYTES = 4096
 BUSY_SECONDS = 0.1

@@ -18,7 +18,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """The client of a connection, by the kernel's word only: nothing comes from its request."""
+    """The client of a connection as the kernel reports it; nothing comes from its request."""
 
     pid: int
     uid: int

@@ -187,7 +187,7 @@ class SessionManager:
                 events.warning("catalogue_not_tidied", problem=str(error))
 
     def stop(self) -> None:
-        """End all held sessions, because the daemon stops."""
+        """End all held sessions, and record the open ones as lost: the daemon stops."""
         with self._lock:
             held = list(self._kept.values())
         for kept in held:

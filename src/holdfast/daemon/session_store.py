@@ -231,7 +231,10 @@ class HeldSession:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def is_living(self, now: datetime) -> bool:
-        """Whether the session is in use: a run must have renewed it within `SILENCE`."""
+        """Whether the session is in use: a run must have renewed it within `SILENCE`.
+
+        A session with another label, begun by hand, always counts as in use.
+        """
         return self.record.label != RUN_LABEL or now - self.renewed < SILENCE
 
 

@@ -157,7 +157,7 @@ class PostgresHolder:
     def _begin(
         self, login: Login, kind: HeldKind, label: str, *, fast: bool
     ) -> PostgresHolding | None:
-        """None if the server was promoted since: a backup begun on a standby is then invalid."""
+        """Begin a session; None if a promotion has made the backup of a standby invalid."""
         connection = login.connect()
         waiting_for("waiting for the checkpoint that a base backup begins with")
         with on_failure(end, connection):
@@ -297,7 +297,8 @@ class PostgresHolding:
     def _compare(self, found: Anchor) -> None:
         """Raises `SessionCorrupt` if the server was replaced or restarted since.
 
-        A backup also ends with a promotion or another timeline; a snapshot survives both.
+        Also raises for a backup if the server was promoted or changed its timeline; a snapshot
+        survives both.
         """
         was = self.begun.anchor
         if found.system_identifier != was.system_identifier:

@@ -74,7 +74,7 @@ PROGRAM = "pg_combinebackup"
 def combiner(server_version: str) -> Tool:
     """Find pg_combinebackup of the server's own release: another release refuses its files.
 
-    Raises `ToolMissing`.
+    Raises `ToolMissing`, so it is called before anything is fetched.
     """
     major = int(server_version.partition(".")[0])
     found = client_programs.find(PROGRAM, major, server_version)

@@ -74,7 +74,7 @@ _BLOCK_BYTES = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A file or folder: its path below the data directory, and for a file size and mode."""
+    """A file or folder by its path below the data directory; a file also has size and mode."""
 
     path: str
     size_bytes: int = 0
