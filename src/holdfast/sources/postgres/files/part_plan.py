@@ -169,7 +169,7 @@ def around(
     """A layout of the same files that keeps the `stored` parts as they are.
 
     Without `with_rest` it holds the stored parts only. Raises `VerifyFailed` for a stored part that
-    names no file.
+    does not name its files.
     """
     sizes, made = sizes or Sizes(), FileLayout()
     with paths() as held:
