@@ -1,4 +1,4 @@
-"""A PostgreSQL database as a place to restore into."""
+"""A PostgreSQL database as a restore target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ APPLICATION_NAME = "holdfast-restore"
 
 
 class PostgresTarget(Target):
-    """A database of a PostgreSQL server: a backup of either engine comes back its own way."""
+    """A PostgreSQL database; the engine that made the backup decides how it is restored."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class PostgresTarget(Target):
         tool_folders: Sequence[Path] = (),
         lock_wait_seconds: int = LOCK_WAIT_SECONDS,
     ) -> None:
-        # A name of its own for each restore: what is left of it can be found and ended.
+        # Each restore has its own name, so that its leftover sessions can be found and ended.
         name = f"{APPLICATION_NAME}-{secrets.token_hex(4)}"
         login = Login.parse(
             url, password=password, application_name=name, lock_wait_seconds=lock_wait_seconds

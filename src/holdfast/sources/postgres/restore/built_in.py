@@ -1,6 +1,6 @@
-"""Bringing back what the built-in engine has stored: definitions by statements, rows by COPY.
+"""Restore of a backup by the built-in engine: definitions by statements, rows by COPY.
 
-Constraints, indexes and triggers come after the rows, so no order of tables matters.
+Constraints, indexes and triggers come after the rows, so the order of tables does not matter.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from holdfast.sources.postgres.server.table_part import TablePart
 
 
 class BuiltInRestore(DatabaseRestore):
-    """Every table that is loaded is counted, and held against its checksum where it has one."""
+    """Counts the rows of every loaded table, and compares its checksum if the backup has one."""
 
     way = Way.ROWS
     way_of_rows = Way.STANDING_TABLES
@@ -87,7 +87,7 @@ class BuiltInRestore(DatabaseRestore):
     def _content_check(
         self, *, without: AbstractSet[Relation | None] = frozenset(), whole: bool = False
     ) -> ContentCheck:
-        """Of all tables that are loaded; if `whole`, of those with no rows but the backup's."""
+        """The check of all loaded tables; if `whole`, only of those that hold no other rows."""
         wanted = {piece.relation for _, piece in self._pieces()} - without
         named = {relation for relation in wanted if relation is not None}
         found = final_checks.summed(self.request.parts, named)
@@ -107,7 +107,10 @@ class BuiltInRestore(DatabaseRestore):
         ]
 
     def _load(self, login: Login) -> list[Unloaded]:
-        """Whatever refers to another table already, as an extension's tables may, comes first."""
+        """Load all rows, first those of tables that already have foreign keys.
+
+        The tables of an extension may have them.
+        """
         with self._rows_in(login) as rows_in:
             before = self._bound_already(login)
             tables = frozenset(piece.relation for _, piece in before if piece.relation)
@@ -136,7 +139,7 @@ class BuiltInRestore(DatabaseRestore):
         return [(part, piece) for part, piece in self._pieces() if piece.relation in bound]
 
     def _large_objects(self, login: Login) -> None:
-        """First what they are, then, side by side, what they hold."""
+        """Create the large objects, then load their content in parallel."""
         parts = selection.of_kind(self.request.parts, PartKind.LARGE_OBJECTS)
         for part in parts:
             if not isinstance(part.details, CopiedRows):

@@ -1,11 +1,11 @@
-"""The parts of a backup that are SQL: proven as a whole, and carried out by statements.
+"""The SQL parts of a backup: each is proven as a whole, then run statement by statement.
 
-Of roles and tablespaces, which belong to the whole server, what is missing is made and what
-exists stays. What comes after the rows comes in pg_dump's own order; only indexes are built side
-by side. pg_dump puts what needs something behind it: an index on a materialized view comes after
-the view, and that after the primary key that its GROUP BY rests on. So whatever is no index is a
-barrier. Of indexes that follow one another none needs another, and yet those that call functions
-need the constraints before them: what a function's body rests on no catalog knows.
+Roles and tablespaces belong to the whole server: missing ones are created, existing ones stay.
+Post-data statements run in pg_dump's order; only indexes are built in parallel. pg_dump puts each
+object after those that it needs: an index on a materialized view follows the view, and the view
+follows the primary key that its GROUP BY needs. So every statement that is no index is a barrier.
+Consecutive indexes do not need one another. But indexes that call functions wait for the
+constraints before them, because no catalog records what a function's body needs.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _TABLESPACE = re.compile(
     rf"(?:CREATE|ALTER|COMMENT ON) TABLESPACE (?P<name>{NAME})"
     rf"|(?:GRANT|REVOKE) .* ON TABLESPACE (?P<granted>{NAME}) "
 )
-# Of all roles: a line of our own, which pg_dumpall has not.
+# A setting of all roles: holdfast writes this line itself, as pg_dumpall omits it.
 _EVERYBODY = re.compile(rf"ALTER ROLE ALL SET (?P<setting>{NAME}(?:\.{NAME})*) ")
 UNNAMED = Heading(kind="roles and tablespaces", name="globals")
 
-# What a part's statements make, where no line of pg_dump says more.
+# The kind of object for statements that no comment of pg_dump names.
 _MADE_BY = {
     PartKind.SEQUENCES: "sequences",
     PartKind.LARGE_OBJECTS: "large objects",
     PartKind.GRANTS: "settings",
 }
-# The database that psql is connected to, in `database.sql`.
+# The psql variable for the connected database, used in `database.sql`.
 DATABASE = "DBNAME"
 
 _CONSTRAINT = re.compile(
@@ -52,12 +52,12 @@ _CONSTRAINT = re.compile(
     r"(?P<kind>PRIMARY KEY|UNIQUE|EXCLUDE)\b"
 )
 _INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX {NAME} ON (?:ONLY )?(?P<table>{NAME}\.{NAME}) ")
-# Nothing but columns: no function is called.
+# An index on columns alone, which calls no function.
 _PLAIN = re.compile(
     rf"[^(]* USING {NAME} \([^()]*\)(?: INCLUDE \([^()]*\))?(?: NULLS NOT DISTINCT)?"
     r"(?: WITH \([^()]*\))?;$"
 )
-# What pg_dump says of an index right after it.
+# The statements about an index that pg_dump writes right after it.
 _OF_INDEX = re.compile(
     rf"ALTER INDEX {NAME}\.{NAME} ALTER COLUMN \d+ SET STATISTICS"
     rf"|ALTER TABLE (?:ONLY )?{NAME}\.{NAME} (?:CLUSTER ON|REPLICA IDENTITY USING INDEX)\b"
@@ -68,7 +68,7 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionParts:
-    """Those that are asked for; settings of a database are given to the one connected to."""
+    """Runs the requested definitions; settings of the database apply to the connected one."""
 
     context: RestoreContext
 
@@ -82,7 +82,7 @@ class DefinitionParts:
         self.context.progress.part_done(part.name)
 
     def restore_globals(self, server: Cluster, maintenance: Login) -> None:
-        """Where they are wanted, what is missing of them on the server."""
+        """Create the roles and tablespaces that the server lacks, if `globals` is requested."""
         if not self.context.request.options.globals:
             return
         for part in selection.of_kind(self.context.request.parts, PartKind.GLOBALS):
@@ -97,7 +97,10 @@ class DefinitionParts:
             self.context.progress.part_done(part.name)
 
     def _make_globals(self, found: Sequence[Statement], maintenance: Login) -> None:
-        """Roles all or none, then tablespaces, which no transaction can hold."""
+        """Create the roles, all or none, then tablespaces, which no transaction can hold.
+
+        With `keep_going` each role stands alone.
+        """
         with maintenance.session() as session:
             definer = Definer(session, self.context.failed, unnamed=UNNAMED)
             with nullcontext() if self.context.failed.keep_going else session.transaction():
@@ -106,7 +109,7 @@ class DefinitionParts:
                 definer.run(each for each in found if _is_of_tablespace(each))
 
     def rehearse(self, kind: PartKind, login: Login) -> None:
-        """What runs last must not be the first to say, hours later, that a role is missing."""
+        """Run the parts and roll back, so that a missing role shows now and not hours later."""
         for part in selection.of_kind(self.context.request.parts, kind):
             with (
                 self.statements_of_part(part) as found,
@@ -116,7 +119,7 @@ class DefinitionParts:
                 self.definer(session, kind).run(_for(session, part, found))
 
     def usual_path(self) -> str:
-        """The statement that looks names up as a session of the database does."""
+        """The statement that sets the search path which sessions of the database have."""
         for part in selection.of_kind(self.context.request.parts, PartKind.GRANTS)[:1]:
             with self.statements_of_part(part) as found:
                 return definitions.usual_path(found)
@@ -124,7 +127,7 @@ class DefinitionParts:
 
     @contextmanager
     def statements_of_part(self, part: Part) -> Iterator[Iterable[Statement]]:
-        """Those that the operator wants."""
+        """The statements of the part that the request's options allow."""
         with self.context.stored.proven(part) as proven:
             yield sql_text.permitted(
                 sql_text.statements(proven.text()),
@@ -134,7 +137,11 @@ class DefinitionParts:
             )
 
     def carry_out_post_data(self, login: Login) -> None:
-        """A foreign key to a table without its rows could not be made."""
+        """Create constraints, indexes and triggers.
+
+        A foreign key to a table without its rows would fail, so with `tables` such keys are left
+        out.
+        """
         request = self.context.request
         filled = selection.filled_relations(request)
         for part in selection.of_kind(request.parts, PartKind.POST_DATA):
@@ -148,7 +155,7 @@ class DefinitionParts:
             self.context.progress.part_done(part.name)
 
     def make(self, found: Iterable[Statement], login: Login) -> None:
-        """Definitions in their order, indexes side by side."""
+        """Run definitions in their order, and indexes in parallel."""
         with login.session() as session:
             serial = self.definer(session, PartKind.POST_DATA)
             for step in steps(found):
@@ -189,7 +196,7 @@ def _for(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Existing:
-    """What the server has already."""
+    """The roles, tablespaces and settings that the server already has."""
 
     roles: Collection[str]
     tablespaces: Collection[str]
@@ -197,8 +204,7 @@ class Existing:
 
 
 def missing(found: Iterable[Statement], existing: Existing) -> Iterator[Statement]:
-    """Each statement under the name of what it makes, less what would make or change anything
-    that exists already."""
+    """Each statement, with a heading, except those about objects that already exist."""
     for statement in found:
         space = _TABLESPACE.match(statement.text)
         role = _ROLE.match(statement.text) or _MEMBERSHIP.match(statement.text)
@@ -227,7 +233,7 @@ def _is_of_tablespace(statement: Statement) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The statements of one object, what is set for them, and which other work comes first."""
+    """The statements of one object, their settings, and the work that must come first."""
 
     number: int
     statements: tuple[Statement, ...]
@@ -241,21 +247,21 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Work of which several may be done at once, as far as `needs` allows; `alone` in its order."""
+    """Work that runs in parallel as far as `needs` allows, or in order if `alone`."""
 
     works: tuple[Work, ...]
     alone: bool
 
 
 def steps(found: Iterable[Statement]) -> Iterator[Step]:
-    """Every statement but settings, in the order in which it may be carried out."""
+    """Group every statement that is no setting into steps, in the order to run them."""
     indexes: list[Work] = []
     remarks: list[Work] = []
     for work in _works(found):
         if _is_index(work):
             indexes.append(work)
         elif indexes and _REMARK.match(work.statements[0].text):
-            # Nothing needs a comment, so one must not keep the next index waiting.
+            # Nothing depends on a comment, so it must not end a run of parallel indexes.
             remarks.append(work)
         else:
             yield from _run(indexes, remarks)
@@ -265,7 +271,7 @@ def steps(found: Iterable[Statement]) -> Iterator[Step]:
 
 
 def _works(found: Iterable[Statement]) -> Iterator[Work]:
-    # What is set in the middle of an object's statements parts them.
+    # A setting between the statements of one object splits them into two works.
     made = groupby(settings_before(found), key=lambda each: (each[0].entry, each[1]))
     for number, ((_, settings), group) in enumerate(made):
         members = tuple(statement for statement, _ in group)
@@ -286,8 +292,11 @@ def _run(indexes: list[Work], remarks: list[Work]) -> Iterator[Step]:
 
 
 def _in_order(indexes: list[Work]) -> Iterator[Work]:
-    """Constraints one after another on each table, which they lock; then its plain indexes; and
-    behind all constraints what may call functions."""
+    """Order the constraints of each table one after another, because each locks the table.
+
+    Plain indexes follow the constraints of their table; whatever may call functions follows all
+    constraints.
+    """
     last: dict[str, int] = {}
     every: set[int] = set()
     others: list[Work] = []

@@ -1,7 +1,7 @@
-"""Carrying out definitions, one statement at a time: the one that fails is known by its object.
+"""Runs definitions one statement at a time, so that an error names the object that failed.
 
-What a dump says of the session (`SET ...`) is part of every statement after it, also of one that
-runs in another session, or much later from a script.
+The session settings of a dump (`SET ...`) belong to every statement after them, also to one that
+runs in another session or later from a script.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _SETTING = re.compile(
 )
 _AUTHORIZATION = re.compile(r"(?P<reset>RE)?SET SESSION AUTHORIZATION\b")
 _TRANSACTION = ("BEGIN;", "COMMIT;")
-# Whatever a pg_dump of a later version does not want to be stopped by, an older server has not.
+# A newer pg_dump disables timeouts that an older server does not have.
 _TIMEOUT = re.compile(r"SET \w+_timeout = ")
-# What an object is made with and a later statement must not inherit.
+# Settings for the creation of one object, which later statements must not inherit.
 _OF_ONE_OBJECT = {"default_tablespace": "", "default_table_access_method": "heap"}
 _SECRET = re.compile(r"\b(?:OPTIONS\s*\(|PASSWORD\s+'|CONNECTION\s+')", re.IGNORECASE)
-# For a script: what every dump begins with.
+# The first statements of every dump, for a script of failed statements.
 PREAMBLE = """\
 SET client_encoding = 'UTF8';
 SET standard_conforming_strings = on;
@@ -45,22 +45,22 @@ _FOREIGN_KEY = re.compile(
 
 _MAKES = re.compile(rf"CREATE |ALTER TABLE (?:ONLY )?{NAME}\.{NAME}\s+ADD CONSTRAINT ")
 _PATH = re.compile(r'ALTER DATABASE :"DBNAME" SET "search_path" TO (?P<path>.*);$', re.DOTALL)
-# One object may have waited for another that failed.
+# An object may depend on another one that failed before and succeeds now.
 ROUNDS = 5
 
 Settings = dict[str, str]
-"""The statement that was the last to set each thing."""
+"""The last statement that set each setting, by name."""
 
 
 def setting_of(statement: Statement) -> str:
-    """What `statement` sets for all that follow; empty where it does something else."""
+    """The name of the setting that `statement` sets; empty if it is another statement."""
     found = _SETTING.match(statement.text)
     return (found["name"] or found["function"]) if found else ""
 
 
 @dataclass
 class _Unmade:
-    """An object that could not be made, and what else its entry says of it."""
+    """An object that could not be created, with the further statements of its dump entry."""
 
     failed: FailedObject
     error: RestoreFailed
@@ -69,7 +69,7 @@ class _Unmade:
 
 
 class Definer:
-    """One session that carries out statements; `unnamed` is what those without a heading make."""
+    """Runs statements in one session; `unnamed` is the heading of statements that have none."""
 
     def __init__(
         self, session: psycopg.Connection, failed: FailedObjects, *, unnamed: Heading
@@ -83,13 +83,13 @@ class Definer:
         self._refused: psycopg.Error | None = None
 
     def run(self, found: Iterable[Statement]) -> None:
-        """Raises `RestoreFailed` naming the object, unless what fails is noted."""
+        """Run the statements. Raises `RestoreFailed` with the object, unless failures are noted."""
         for statement in found:
-            # One that fails must not take back those before it.
+            # Without a transaction a failed statement does not roll back those before it.
             if self._failed.keep_going and statement.text in _TRANSACTION:
                 continue
             if self._belongs_to_unmade(statement):
-                # What is said of an object that is not there can only fail as well.
+                # Further statements about an object that does not exist can only fail as well.
                 continue
             self._tell_unmade()
             self._follow(statement)
@@ -108,7 +108,7 @@ class Definer:
             self._failed.met(replace(unmade.failed, statement=statement), unmade.error)
 
     def take_on(self, settings: Settings) -> None:
-        """Have the session as a statement wants it that was read elsewhere."""
+        """Apply the settings of a statement that was read outside this session."""
         for name, text in settings.items():
             if self._settings.get(name) != text:
                 self._send(text)
@@ -125,7 +125,7 @@ class Definer:
         if error is None:
             return
         if authorization and self._failed.keep_going:
-            # Whom we cannot be must not be us: what follows would be granted by somebody else.
+            # The statements that follow must run as that role: under ours the grantor would differ.
             self._refused = error
         else:
             self._note(statement, error)
@@ -163,7 +163,7 @@ class Definer:
         self._failed.met(failed, ours)
 
     def _unproven(self, statement: Statement, failed: FailedObject) -> FailedObject:
-        """The same key for rows to come, where that works, and what is left to do."""
+        """Create the key as NOT VALID if possible, and return what remains to be done."""
         key = _FOREIGN_KEY.match(statement.text)
         if key is None or statement.text.endswith(" NOT VALID;"):
             return failed
@@ -182,7 +182,7 @@ class Definer:
         return failures.restoring(failures.said(error), str(statement.heading or self._unnamed))
 
     def _alone(self, text: str) -> str:
-        """`text` with all that it needs when it is run by itself, and takes away again."""
+        """`text` with the settings that it needs when run alone, and their reset."""
         before, after = [], []
         for name, usual in _OF_ONE_OBJECT.items():
             said = self._settings.get(name, "")
@@ -200,7 +200,7 @@ class Definer:
 
 
 def usual_path(settings: Iterable[Statement]) -> str:
-    """The statement that looks names up as a session of the database does."""
+    """The statement that sets the search path which sessions of the database have."""
     for statement in settings:
         if found := _PATH.match(statement.text):
             return f"SET search_path TO {found['path']}"
@@ -210,12 +210,11 @@ def usual_path(settings: Iterable[Statement]) -> str:
 def tried_again(
     session: psycopg.Connection, failed: Sequence[FailedObject], *, path: str
 ) -> tuple[FailedObject, ...]:
-    """Those that cannot be made either once all else is there, and with names looked up as usual.
+    """Create failed objects again, now that all else exists, and return those that still fail.
 
-    A dump is restored with an empty search path. What calls a function of the database by its
-    bare name, in a body or an expression, never works so: it does under the `path` that the
-    database, or the role, has anyway. Only where a restore keeps going: else it ends at what a
-    stock restore ends at.
+    A dump is restored with an empty search path. A body or expression that calls a function by its
+    bare name fails under it, but works under the usual search path, which the statement `path`
+    sets. Only a restore with `keep_going` comes here: any other ends where a stock restore ends.
     """
     for statement in (PREAMBLE, path):
         session.execute(statement.encode())
@@ -229,7 +228,7 @@ def tried_again(
 
 
 def _made(session: psycopg.Connection, failed: FailedObject) -> FailedObject | None:
-    """None once it is made."""
+    """Create the object; None on success."""
     if not failed.statement:
         return failed
     try:
@@ -244,7 +243,7 @@ def _made(session: psycopg.Connection, failed: FailedObject) -> FailedObject | N
 
 
 def settings_before(found: Iterable[Statement]) -> Iterator[tuple[Statement, Settings]]:
-    """Each statement that makes something, with what was set for it."""
+    """Each statement that is no setting, with the settings before it."""
     settings: Settings = {}
     for statement in found:
         if name := setting_of(statement):

@@ -1,8 +1,7 @@
-"""Rows into tables that stand already, with their constraints and triggers: all rows, or none.
+"""Restores rows into existing tables with their constraints and triggers: all rows, or none.
 
-One transaction holds it all, whoever refers to whom: each table comes behind those that it refers
-to, and keys for which there is no such order are checked by the server before the commit. Rows
-of any other table are never changed.
+One transaction loads all tables, each after those that it refers to. Foreign keys in a cycle have
+no such order: the server checks them before the commit. Rows of other tables are never changed.
 """
 
 from __future__ import annotations
@@ -52,9 +51,9 @@ WHERE root_n.nspname = %s AND root.relname = %s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExistingTables:
-    """Brings `pieces` in; where `replaces`, what their tables hold goes first.
+    """Loads `pieces`; if `replaces`, the rows of their tables are deleted first.
 
-    `check` sees them before the commit.
+    `check` compares the content before the commit.
     """
 
     rows_in: RowsIn
@@ -64,8 +63,10 @@ class ExistingTables:
     check: ContentCheck
 
     def run(self, connection: psycopg.Connection) -> tuple[str, ...]:
-        """What is to be known of it. Raises `RestoreFailed`, and `TargetNotEmpty` where other
-        tables would change."""
+        """Load the rows and return notes.
+
+        Raises `RestoreFailed`, or `TargetNotEmpty` if other tables would change.
+        """
         keys = other_tables.of_database(connection)
         try:
             with connection.transaction():
@@ -96,7 +97,7 @@ class ExistingTables:
                 raise different(table)
 
     def _may_differ(self, table: RestoredTable) -> bool:
-        """Triggers may change what comes in, and others may have added rows by now."""
+        """Whether a difference is allowed: triggers may change rows, and others may add rows."""
         return (
             self.rows_in.context.request.options.triggers or table.rows_found > table.rows_expected
         )
@@ -111,7 +112,7 @@ class ExistingTables:
         return f"table '{first}'" + (f" and {len(rest)} more" if rest else "")
 
     def _chosen(self, connection: psycopg.Connection) -> set[Relation]:
-        """Rows that are routed anew may come to any partition."""
+        """The tables of `pieces`; rows that are routed again may reach any partition."""
         chosen = set(self._tables)
         roots = {root for _, piece in self.pieces if (root := TablePart.of(piece).load_through)}
         for root in roots:
@@ -122,7 +123,10 @@ class ExistingTables:
     def _to_wait_for(
         self, connection: psycopg.Connection, order: Order, keys: Sequence[ForeignKey]
     ) -> list[ForeignKey]:
-        """Keys within a circle, and where rows are replaced those of whoever refers to them."""
+        """The circular keys, and if rows are replaced, also the keys of tables that refer to them.
+
+        With triggers disabled the server checks no keys, so there are none to defer.
+        """
         if not self.rows_in.context.request.options.triggers:
             return []
         of_others = [
@@ -135,7 +139,7 @@ class ExistingTables:
         return [key for key in keys if key.others & tables and key.tables - tables]
 
     def _empty(self, connection: psycopg.Connection, order: Order) -> None:
-        """Whoever refers to others first."""
+        """Delete the rows of each table before those of the tables that it refers to."""
         whole = {
             table.relation
             for table in (TablePart.of(piece) for _, piece in self.pieces)
@@ -144,7 +148,7 @@ class ExistingTables:
         for relation in reversed(order.tables):
             if relation in whole:
                 with self._told(f"table '{relation}'"), _usual_path(connection):
-                    # Not TRUNCATE: readers go on to see the old rows until all is committed.
+                    # Not TRUNCATE: readers still see the old rows until the commit.
                     delete = f"DELETE FROM ONLY {qualified(relation)}"  # noqa: S608  # quoted name
                     connection.execute(delete.encode())
 
@@ -164,7 +168,7 @@ class ExistingTables:
 
     @contextmanager
     def _told(self, subject: str) -> Iterator[None]:
-        """What the server says of `subject`; a table that was not chosen is another matter."""
+        """Translate errors about `subject`; a reference from an unchosen table is `_Referred`."""
         try:
             yield
         except psycopg.Error as error:
@@ -178,7 +182,7 @@ class ExistingTables:
             raise failures.restoring(f"its part is cut short: {error}", subject) from error
 
     def _is_of_others(self, error: psycopg.Error) -> bool:
-        """Whether rows that stay refer to rows that go: it is their table that the server names."""
+        """Whether the server names an unchosen table: its rows refer to deleted ones."""
         schema, name = error.diag.schema_name or "", error.diag.table_name or ""
         return Relation(schema=schema, name=name) not in self._tables
 
@@ -200,7 +204,7 @@ class ExistingTables:
     def _unchecked(
         self, connection: psycopg.Connection, keys: Sequence[ForeignKey]
     ) -> tuple[str, ...]:
-        """Without triggers no key is checked: what refers to nothing now is told."""
+        """Notes on rows with a missing reference: without triggers no key was checked."""
         if self.rows_in.context.request.options.triggers:
             return ()
         tables = set(self._tables)
@@ -222,7 +226,7 @@ def require_fillable(
     may_hold_rows: bool,
     hint: str,
 ) -> None:
-    """Raises `TargetNotEmpty` where the table is not there, or holds rows that it may not."""
+    """Raises `TargetNotEmpty` if the table does not exist, or holds rows and must not."""
     if connection.execute(_TABLE, [relation.schema, relation.name]).fetchone() is None:
         raise TargetNotEmpty(
             f"cannot restore into {into}: it has no table '{relation}'",
@@ -250,12 +254,15 @@ def _told(wrong: Sequence[RestoredTable]) -> tuple[str, ...]:
 
 
 class _Referred(Exception):
-    """A row that is to go is referred to by one that is to stay; the cause says which."""
+    """A row that stays refers to a row to be deleted; the cause names it."""
 
 
 @contextmanager
 def _waiting(connection: psycopg.Connection, keys: Sequence[ForeignKey]) -> Iterator[None]:
-    """Keys that are checked at the end of the block, by the server, whatever they were made."""
+    """Defer the keys to the end of the block, also those that are not deferrable.
+
+    Such keys are altered for the block, if the login owns their table.
+    """
     altered = [key for key in keys if not key.is_deferrable and _is_altered(connection, key)]
     waiting = [key for key in keys if key.is_deferrable or key in altered]
     if waiting:
@@ -272,14 +279,17 @@ def _waiting(connection: psycopg.Connection, keys: Sequence[ForeignKey]) -> Iter
 
 @contextmanager
 def _usual_path(connection: psycopg.Connection) -> Iterator[None]:
-    """Triggers and checks look names up as they always do; statements of ours leave none open."""
+    """Set the usual search path, which triggers and checks may need; empty after the block."""
     connection.execute(_USUAL_PATH)
     yield
     connection.execute("SET LOCAL search_path = ''")
 
 
 def _is_altered(connection: psycopg.Connection, key: ForeignKey) -> bool:
-    """Only the owner of its table can; without that the key is checked row by row."""
+    """Make the key deferrable; False if the login does not own its table.
+
+    The server then checks the key row by row.
+    """
     try:
         with connection.transaction():
             connection.execute(key.deferrable().encode())

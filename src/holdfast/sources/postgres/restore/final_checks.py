@@ -1,6 +1,6 @@
-"""What comes last in a restored database: its content held against the backup's, and statistics.
+"""The last steps of a restore: compare the content with the backup's checksums, then ANALYZE.
 
-Statistics are advice for the planner, which no restore may fail for.
+Statistics only advise the planner, so missing ones do not fail a restore.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SELECT n.nspname::text, c.relname::text,
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname !~ '^pg_'
 """
-# Biggest first. A partitioned table's own statistics are of all its partitions.
+# Biggest first. The statistics of a partitioned table cover all of its partitions.
 _TO_ANALYZE = """
 SELECT format('%I.%I', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -44,15 +44,15 @@ ORDER BY c.relpages DESC
 """
 
 Columns = Mapping[Relation, Mapping[str, str]]
-"""What each column of each table is."""
+"""The type of each column of each table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summed:
-    """What has a checksum in the backup: `tables` together are to hold what is `expected`.
+    """Tables with a checksum in the backup: together they must hold the `expected` rows.
 
-    That is one table; or, where rows are routed anew, all partitions of the table `relation` that
-    they may have come to.
+    That is one table. If rows are routed again on load, it is all partitions of `relation` that
+    they may have reached.
     """
 
     relation: Relation
@@ -66,12 +66,12 @@ class Summed:
 
 
 def summed(parts: Sequence[Part], wanted: Collection[Relation]) -> list[Summed]:
-    """Of `wanted`, those that the backup has checksums of which we can compute."""
+    """Those of `wanted` with a checksum in the backup whose method we can compute."""
     by_relation = checksums.expected(parts)
     tables: dict[Relation, dict[Relation, TablePart]] = {}
     sizes: Counter[Relation] = Counter()
     for piece in selection.pieces(selection.of_kind(parts, PartKind.DATA)):
-        # A range stands for the whole table, which is summed up at once.
+        # A range stands for the whole table, whose checksum is computed at once.
         table = replace(TablePart.of(piece), pages=None)
         under = table.load_through or table.relation
         tables.setdefault(under, {})[table.relation] = table
@@ -98,7 +98,10 @@ def _together(found: Iterable[Expected]) -> Expected:
 
 @dataclass
 class ContentCheck:
-    """Asks about tables of `wanted`; from any thread. `notes` say what cannot be compared."""
+    """Compares the tables of `wanted`; `notes` list those that cannot be compared.
+
+    Worker threads may add results at the same time.
+    """
 
     wanted: Sequence[Summed]
     tables: list[RestoredTable] = field(default_factory=list)
@@ -106,7 +109,7 @@ class ContentCheck:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, login: Login, *, workers: int) -> None:
-        """All of them, side by side. Raises `RestoreFailed` where one cannot be read."""
+        """Compare all of them in parallel. Raises `RestoreFailed` if one cannot be read."""
         if not self.wanted:
             return
         with login.session() as session:
@@ -118,7 +121,7 @@ class ContentCheck:
         pool.run(_batches(comparable), workers=workers)
 
     def in_session(self, session: psycopg.Connection) -> None:
-        """All of them, as the transaction of `session` sees them."""
+        """Compare all of them, as the transaction of `session` sees them."""
         if not self.wanted:
             return
         columns = _columns(session)
@@ -126,7 +129,7 @@ class ContentCheck:
             self._ask(session, batch, columns)
 
     def _comparable(self, session: psycopg.Connection, columns: Columns) -> list[Summed]:
-        """Those whose rows make the same text here as there."""
+        """Those whose equal rows have the same text here as in the source database."""
         obstacle = table_part.obstacle(session)
         ((encoding,),) = session.execute(_ENCODING)
         found: list[Summed] = []
@@ -170,7 +173,7 @@ class ContentCheck:
         return [table for table in self.tables if table.problem]
 
     def tell(self, failed: FailedObjects) -> None:
-        """Note each that is wrong, or raise `RestoreFailed` where the restore is to end."""
+        """Note each difference, or raise `RestoreFailed` unless the restore keeps going."""
         for table in self.wrong:
             failed.met(
                 FailedObject(
@@ -180,7 +183,7 @@ class ContentCheck:
             )
 
     def with_found(self, counted: Sequence[RestoredTable]) -> tuple[RestoredTable, ...]:
-        """The tables that were counted, with what was found of them here."""
+        """The counted tables, each replaced by the result of its comparison if there is one."""
         found = {table.relation: table for table in self.tables}
         return tuple(found.get(table.relation, table) for table in counted)
 
@@ -200,7 +203,7 @@ def _columns(session: psycopg.Connection) -> Columns:
 
 
 def _difference(each: Summed, columns: Columns, encoding: str) -> str:
-    """What makes other text of equal rows; empty where nothing does."""
+    """Why equal rows would have a different text here; empty if they would not."""
     for table in each.tables:
         if encoding != table.encoding:
             return f"the database has encoding {encoding} instead of {table.encoding}"
@@ -212,7 +215,7 @@ def _difference(each: Summed, columns: Columns, encoding: str) -> str:
 
 
 def _batches(wanted: Sequence[Summed]) -> list[list[Summed]]:
-    """Large tables alone, biggest first, and small ones together."""
+    """One batch for each large table, biggest first, then small tables together."""
     large = [each for each in wanted if each.size_bytes >= SMALL_TABLE_BYTES]
     small = [each for each in wanted if each.size_bytes < SMALL_TABLE_BYTES]
     large.sort(key=lambda each: each.size_bytes, reverse=True)
@@ -224,7 +227,7 @@ def _batches(wanted: Sequence[Summed]) -> list[list[Summed]]:
 
 
 def analyze(login: Login, *, workers: int) -> tuple[str, ...]:
-    """Gather all of them; of which tables there are none, and why."""
+    """ANALYZE every table in parallel; notes name the tables that failed, and why."""
     missing: list[str] = []
     lock = threading.Lock()
 
@@ -244,7 +247,7 @@ def analyze(login: Login, *, workers: int) -> tuple[str, ...]:
 
 
 def make_durable(login: Login) -> None:
-    """The last commit reaches the disk, and with it everything before it."""
+    """Commit once with a wait for the disk, which makes all earlier commits durable."""
     with login.session() as session:
         try:
             session.execute("SELECT pg_current_xact_id()")

@@ -1,4 +1,4 @@
-"""Rows into new tables, several tables at a time, biggest first."""
+"""Loads rows into new tables, several parts in parallel, biggest first."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from holdfast.sources.postgres.server.table_part import TablePart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A part that is loaded in one transaction; `freeze` where nothing else fills its table."""
+    """A part that is loaded in one transaction; `freeze` if no other part fills its table."""
 
     part: Part
     freeze: bool
 
 
 def batches(parts: Sequence[Part]) -> list[Batch]:
-    """Biggest first. Ranges of one table come side by side: none of them may empty it."""
+    """Biggest first. Ranges of one table load in parallel, so none of them may truncate it."""
     by_table: defaultdict[Relation | str, int] = defaultdict(int)
     for part in parts:
         by_table[part.relation or part.name] += 1
@@ -46,7 +46,7 @@ def batches(parts: Sequence[Part]) -> list[Batch]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unloaded:
-    """Rows that did not come into their table, and why."""
+    """Rows that could not be loaded into their table, and the error."""
 
     part: Part
     piece: Piece
@@ -59,8 +59,10 @@ class Unloaded:
 
 
 class Loader:
-    """Loads every part once but the tables in `without`; the first failure ends all the others,
-    unless the restore keeps going: then such rows are `unloaded`."""
+    """Loads every part once, except the tables in `without`.
+
+    The first failure ends all other loads. With `keep_going` failed rows are noted in `unloaded`.
+    """
 
     def __init__(
         self,
@@ -89,7 +91,8 @@ class Loader:
         except VerifyFailed as error:
             if not self._keeps_going:
                 raise
-            # Rows from before its end was seen are not proven either, and all were taken back.
+            # No row of the part is proven, not even those read before the mismatch showed at its
+            # end, and all were rolled back.
             loading.met = [
                 Unloaded(part=batch.part, piece=piece, error=error)
                 for piece in self._wanted(batch.part)
@@ -108,7 +111,7 @@ class Loader:
                     loading.piece = piece
                     self._fill(connection, loading, rows)
             if loading.met:
-                # Bytes that are not those that were stored must show as what they are.
+                # Altered bytes must be reported as damage, not as rows that the server rejects.
                 chunks.prove()
 
     def _fill(self, connection: psycopg.Connection, loading: _Loading, rows: Rows) -> None:
@@ -133,7 +136,7 @@ class Loader:
         table = TablePart.of(piece)
         freeze = freeze and table.owns_every_row
         if freeze:
-            # The server may write rows frozen into a table truncated in the same transaction.
+            # COPY FREEZE needs a table that was created or truncated in the same transaction.
             connection.execute(f"TRUNCATE ONLY {qualified(table.relation)}".encode())
         self._rows_in.fill(connection, piece, rows, freeze=freeze)
 
@@ -147,7 +150,7 @@ class Loader:
 
 
 class _Loading:
-    """A batch, which of its tables is being filled, and those that could not be."""
+    """A batch being loaded: the current table, and the rows that could not be loaded."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
@@ -164,8 +167,10 @@ class _Loading:
 def tried_again(
     session: psycopg.Connection, rows_in: RowsIn, unloaded: Sequence[Unloaded], *, path: str
 ) -> list[Unloaded]:
-    """Those that cannot be loaded either once all tables are there, and with names looked up as
-    usual: `path` is the statement for that."""
+    """Load failed rows again and return those that still fail.
+
+    By now all other tables are loaded, and the statement `path` sets the usual search path.
+    """
     packs = Packs(rows_in.context.stored)
     session.execute(path.encode())
     return [
@@ -178,7 +183,7 @@ def tried_again(
 def _loaded(
     session: psycopg.Connection, unloaded: Unloaded, *, rows_in: RowsIn, packs: Packs
 ) -> RestoreFailed | None:
-    """Why its rows cannot be loaded; None once they are."""
+    """Load the rows; the error if that fails, else None."""
     if isinstance(unloaded.error, VerifyFailed):
         return RestoreFailed(unloaded.error.message, hint=unloaded.error.hint)
     subject = f"table '{unloaded.piece.relation}'"
@@ -195,7 +200,7 @@ def _loaded(
 def counted(
     request: RestoreRequest, unloaded: Sequence[Unloaded] = ()
 ) -> tuple[RestoredTable, ...]:
-    """Every table that was loaded was held against the server's count before it was committed."""
+    """The rows of each loaded table; the server's count was compared before each commit."""
     rows: Counter[Relation | None] = Counter()
     for piece in selection.pieces(selection.data_parts(request)):
         if selection.is_wanted(piece, request):

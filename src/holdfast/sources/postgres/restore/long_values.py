@@ -1,4 +1,4 @@
-"""Values too long for a row, back into a database: large objects, and long bytea in its rows."""
+"""Restores long values into a database: large objects, and long bytea values in rows."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.table_part import External
 
-# Neighbouring pages are written together: a call costs far more than a page does.
+# Adjacent pages are written in one call: a call costs far more than a page.
 PUT_BYTES = 1 << 20
-# Sources write a page of 2 KiB a row, or a piece of 1 MiB.
+# A row holds a page of 2 KiB or a piece of 1 MiB.
 MOST_ROW_BYTES = 16 << 20
 MOST_LINE_BYTES = 4096
 # The file header of a binary COPY, and its end (COPY, "Binary Format").
@@ -38,7 +38,7 @@ SHA256_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargeObjects:
-    """What large objects hold, brought in side by side; the objects themselves are there."""
+    """Loads the content of large objects, which already exist, in parallel."""
 
     context: RestoreContext
 
@@ -78,7 +78,7 @@ class LargeObjects:
 
 @dataclass
 class _Run:
-    """Bytes of one object that lie behind one another."""
+    """Adjacent bytes of one object."""
 
     oid: int = 0
     start: int = 0
@@ -94,7 +94,7 @@ class _Run:
 
 
 def put_rows(session: psycopg.Connection, chunks: Iterable[bytes]) -> int:
-    """Write the rows of one binary COPY; how many there were."""
+    """Write the rows of one binary COPY, and return how many there were."""
     count, run = 0, _Run()
     for oid, start, data in _rows(chunks):
         count += 1
@@ -107,7 +107,7 @@ def put_rows(session: psycopg.Connection, chunks: Iterable[bytes]) -> int:
 
 
 def put_blobs(session: psycopg.Connection, lines: Iterable[bytes], open_blob: OpenBlob) -> int:
-    """Write the objects that an index of blobs names; how many there were."""
+    """Write the objects that an index of blobs lists, and return how many there were."""
     count = 0
     for line in _lines(lines):
         named = _INDEXED.fullmatch(line)
@@ -123,7 +123,7 @@ def put_blobs(session: psycopg.Connection, lines: Iterable[bytes], open_blob: Op
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Each as soon as it is there; one that is longer than any of ours is handed on as it is."""
+    """Each line once complete; an overlong line, which no backup holds, is yielded cut."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
@@ -147,7 +147,7 @@ def _rows(chunks: Iterable[bytes]) -> Iterator[tuple[int, int, memoryview]]:
 
 
 def _sane(size_bytes: int) -> int:
-    """A length that the stream itself states is held in memory: as long as rows of ours are."""
+    """Check a length from the stream: that many bytes are held in memory."""
     if not 0 <= size_bytes <= MOST_ROW_BYTES:
         raise VerifyFailed(
             f"cannot trust a part of large objects: it says that a row has {size_bytes} bytes"
@@ -167,9 +167,10 @@ def _lo_put(session: psycopg.Connection, oid: int, *, start: int, data: bytes) -
 def with_values(
     chunks: Iterable[bytes], external: External, open_blob: OpenBlob
 ) -> Iterator[bytes]:
-    """`chunks` of a COPY in text format; a value passes in pieces, whatever its length.
+    """`chunks` of a COPY in text format, with each marker replaced by the value of its blob.
 
-    A marker may be cut by the end of a chunk, so that much is always held back.
+    Values are streamed in pieces. The end of a chunk may cut a marker, so a marker's length less
+    one byte is held back.
     """
     prefix = external.marker.hex().encode()
     marked = re.compile(prefix + b"([0-9a-f]{%d})" % (2 * SHA256_BYTES))

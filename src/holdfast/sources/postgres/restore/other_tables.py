@@ -1,8 +1,8 @@
-"""Tables that refer to each other, and those that nobody chose, which no restore may change.
+"""The order of tables with foreign keys, and proof that no unchosen table was changed.
 
-Foreign keys say in which order rows come and which keys have to wait. A key may also delete or
-change rows of tables that nobody chose, a trigger may do anything. So nobody guesses what would:
-before the transaction is committed, the server is asked what else it has changed in it.
+Foreign keys set the order of tables and which keys must be deferred. A key may also delete or
+change rows of unchosen tables, and a trigger may do anything. So before the commit, the server is
+asked what else the transaction has changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from holdfast.model.backup import Relation
 from holdfast.model.errors import HoldfastError, TargetNotEmpty, Unsupported
 from holdfast.sources.postgres.server.sql_text import identifier, qualified
 
-# Those of partitions are their root's, and change with it.
+# A partition inherits its keys from the root, and they change with the root's.
 _KEYS = """
 SELECT k.oid::bigint, k.conname::text, n.nspname::text, c.relname::text, other_n.nspname::text,
        other.relname::text, k.condeferrable,
@@ -37,7 +37,7 @@ WHERE k.contype = 'f' AND k.conparentid = 0
 ORDER BY n.nspname, c.relname, k.conname
 """
 
-# MATCH SIMPLE, as nearly all are: a row with any NULL in its key refers to nothing.
+# Assumes MATCH SIMPLE, as nearly all keys have: a row with any NULL in its key refers to nothing.
 _ORPHANS = """
 SELECT format('SELECT count(*) FROM %%I.%%I AS c WHERE %%s AND NOT EXISTS'
               ' (SELECT FROM %%I.%%I AS o WHERE %%s)', n.nspname, c.relname,
@@ -57,8 +57,8 @@ WHERE k.oid = %s::oid GROUP BY n.nspname, c.relname, other_n.nspname, other.reln
 """
 
 TABLES_NAMED = 8
-# Of this transaction alone: what the session counted in it, and which tables it has truncated,
-# which takes the strongest lock and leaves another file. Large objects are rows of two catalogs.
+# The changes of this transaction alone: its row counts, and the tables that it truncated. TRUNCATE
+# takes the strongest lock and leaves another file. Large objects are rows of two catalogs.
 _CHANGED = """
 SELECT n.nspname::text, c.relname::text,
        pg_stat_get_xact_tuples_inserted(c.oid), pg_stat_get_xact_tuples_updated(c.oid),
@@ -79,7 +79,7 @@ _COUNT = "SET LOCAL track_counts = on"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """One key; `tables` refer to `others`: partitioned tables with all of their partitions."""
+    """One key from `tables` to `others`; both include all partitions of a partitioned table."""
 
     oid: int
     name: str
@@ -93,7 +93,7 @@ class ForeignKey:
         return table in self.tables and other in self.others
 
     def has_rows(self, connection: psycopg.Connection) -> bool:
-        """Whether there is anything that could refer, as far as that can be seen."""
+        """Whether the referring table has rows; True if the login may not read it."""
         query = f"SELECT FROM {qualified(self.table)} LIMIT 1"  # quoted name
         try:
             with connection.transaction():
@@ -116,7 +116,7 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Tables, each behind those that it refers to, but for the keys that are circular."""
+    """Tables, each after those that it refers to, except through the `circular` keys."""
 
     tables: tuple[Relation, ...]
     circular: tuple[ForeignKey, ...]
@@ -144,7 +144,7 @@ def _relations(pairs: Iterable[Sequence[str]]) -> frozenset[Relation]:
 
 
 def order(tables: Iterable[Relation], keys: Sequence[ForeignKey]) -> Order:
-    """Only as many keys are circular as it takes for the others to have an order."""
+    """Order the tables; a key counts as circular only if it must be ignored to find an order."""
     wanted = dict.fromkeys(tables)
     needs: dict[Relation, set[Relation]] = {table: set() for table in wanted}
     for key in keys:
@@ -166,14 +166,14 @@ def order(tables: Iterable[Relation], keys: Sequence[ForeignKey]) -> Order:
 
 
 def orphans(connection: psycopg.Connection, key: ForeignKey) -> int:
-    """How many rows refer to one that is not there."""
+    """How many rows refer to a row that does not exist."""
     query = connection.execute(_ORPHANS, [key.oid]).fetchone()
     found = connection.execute(str(query[0]).encode()).fetchone() if query else None
     return int(found[0]) if found else 0
 
 
 def rows_behind(connection: psycopg.Connection, key: ForeignKey) -> int | None:
-    """How many rows there are in the table that refers; None where that cannot be seen."""
+    """How many rows the referring table has; None if the login may not read it."""
     count = f"SELECT count(*) FROM {qualified(key.table)}"  # noqa: S608  # quoted name
     try:
         row = connection.execute(count.encode()).fetchone()
@@ -184,7 +184,7 @@ def rows_behind(connection: psycopg.Connection, key: ForeignKey) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What a transaction did to a table so far."""
+    """What a transaction has done to a table so far."""
 
     inserted: int
     updated: int
@@ -193,7 +193,7 @@ class Change:
     file: int | None
 
     def since(self, before: Change) -> str:
-        """In words; empty where nothing was done to it."""
+        """Describe the change since `before`; empty if there is none."""
         said = [
             f"{count} rows {verb}"
             for count, verb in (
@@ -209,7 +209,7 @@ class Change:
 
 
 class UnchosenTables:
-    """All tables but the `chosen` ones, as they are at the beginning of a transaction."""
+    """All tables except the `chosen` ones, as they were at the beginning of a transaction."""
 
     def __init__(self, connection: psycopg.Connection, chosen: Collection[Relation]) -> None:
         self._connection = connection
@@ -218,7 +218,7 @@ class UnchosenTables:
         self._before = self._changes()
 
     def require_untouched(self, doing: str) -> None:
-        """Raises `TargetNotEmpty`, with their names and counts, where `doing` changes any."""
+        """Raises `TargetNotEmpty`, with names and counts, if any of them has changed."""
         changed = [
             f"'{relation}' ({said})"
             for relation, change in self._changes().items()
@@ -244,7 +244,7 @@ class UnchosenTables:
 
 
 def touched(doing: str, changed: Sequence[str]) -> HoldfastError:
-    """Why `doing`, "replace rows of table 'public.customer'", was refused."""
+    """The error that refuses `doing`, such as "replace rows of table 'public.customer'"."""
     return TargetNotEmpty(
         f"cannot {doing}: that would change rows of tables that were not chosen: {_some(changed)}",
         hint="nothing was changed; choose these tables too (--table), keep triggers from firing"
@@ -253,7 +253,7 @@ def touched(doing: str, changed: Sequence[str]) -> HoldfastError:
 
 
 def referred(doing: str, tables: Sequence[str], said: str) -> HoldfastError:
-    """Why `doing` was refused: rows of other `tables` refer to rows that would be gone."""
+    """The error that refuses `doing`: rows of `tables` refer to rows that would be deleted."""
     return TargetNotEmpty(
         f"cannot {doing}: rows of tables that were not chosen refer to rows that would be gone:"
         f" {_some(tables)}: {said}",

@@ -1,6 +1,6 @@
-"""The rows of one table on their way into it, in whatever transaction the caller has.
+"""Copies the rows of one table into it, in the caller's transaction.
 
-They travel through a named pipe that the server reads where that works, else over the wire.
+The server reads them from a named pipe if it can, else from the connection.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ from holdfast.sources.postgres.server.table_part import TablePart
 
 Chunks = Iterable[bytes | memoryview]
 
-# Stands in a COPY where the place of the rows goes; no name of a table could hold a NUL.
+# The placeholder in a COPY for the path of the pipe; no table name can contain a NUL.
 PLACE = "\0"
 _MAY_READ = "SELECT pg_has_role(current_user, 'pg_read_server_files', 'USAGE')"
 
-# What rows can do that are not those that were stored.
+# The errors that altered rows can cause.
 BY_ROWS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProtocolViolation, EOFError)
-# A table's bytes in a pack are what it has on the server's disk, which may compress well.
+# The planned size of a pack is the size on the server's disk, which may be compressed: its text can
+# be much longer.
 MOST_PACK_BYTES = 64 << 20
 PACKS_KEPT = 3
 Rows = Iterable[bytes | memoryview]
@@ -56,14 +57,14 @@ Piece = Part | Member
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsIn:
-    """What it takes to bring rows in: where they are stored, and a way to the server."""
+    """Loads rows: `context` knows where they are stored, `inward` how they reach the server."""
 
     context: RestoreContext
     inward: Inward
     cancellation: Cancellation = field(default_factory=Cancellation)
 
     def wanted(self, part: Part, chunks: Iterator[bytes]) -> Iterator[tuple[Piece, Rows]]:
-        """Each table that is wanted of the part, with its rows."""
+        """Each requested table of the part, with its rows."""
         if not part.members:
             yield part, chunks
             return
@@ -77,7 +78,7 @@ class RowsIn:
     def fill(
         self, connection: psycopg.Connection, piece: Piece, rows: Rows, *, freeze: bool = False
     ) -> None:
-        """Raises `RestoreFailed` where the server took fewer rows, or more, than were stored."""
+        """Copy the rows in. Raises `RestoreFailed` if the server's row count differs."""
         table = TablePart.of(piece)
         statement = table.copy_in(freeze=freeze, source=self.inward.placeholder)
         whole = self._with_values(table, rows)
@@ -106,7 +107,7 @@ class RowsIn:
 
 
 class Packs:
-    """Pieces in any order, though several tables share a part: those of late are kept in memory."""
+    """Opens pieces in any order: the packs used last stay in memory."""
 
     def __init__(self, stored: StoredParts) -> None:
         self._stored = stored
@@ -114,7 +115,7 @@ class Packs:
 
     @contextmanager
     def opened(self, part: Part, piece: Piece) -> Iterator[Rows]:
-        """The rows of `piece`, which are proven once they have all been read."""
+        """The rows of `piece`, which are proven once the block has read them all."""
         if isinstance(piece, Member) and part.plain_bytes <= MOST_PACK_BYTES:
             yield [self._pack(part)[piece.offset : piece.offset + piece.plain_bytes]]
             return
@@ -138,19 +139,19 @@ class Packs:
 
 
 class Inward(Protocol):
-    """One way for rows into the server; `placeholder` is the source that a COPY names."""
+    """One way to send rows to the server; `placeholder` is the source that the COPY names."""
 
     name: str
     placeholder: str
 
     def copy(self, connection: psycopg.Connection, statement: str, chunks: Chunks) -> int:
-        """Run the COPY with `chunks` as its rows; how many the server took."""
+        """Run the COPY with `chunks` as its rows, and return the server's row count."""
         ...
 
 
 @contextmanager
 def chosen(connect: Callable[[], psycopg.Connection]) -> Iterator[Inward]:
-    """The pipe where a row passes through it for real, else the wire."""
+    """The pipe if a trial row passes through it, else the connection."""
     with connect() as session:
         if not is_local(session) or not _may_read(session):
             yield WireIn()
@@ -177,7 +178,7 @@ def _works(fifo: FifoIn, session: psycopg.Connection) -> bool:
 
 
 class WireIn:
-    """Over the connection: any server."""
+    """Sends rows over the connection, which works with any server."""
 
     name = "wire"
     placeholder = "STDIN"
@@ -191,7 +192,7 @@ class WireIn:
 
 
 class FifoIn:
-    """Through a named pipe that the server itself reads."""
+    """Sends rows through a named pipe that the server itself reads."""
 
     name = "fifo"
     placeholder = PLACE
@@ -206,7 +207,7 @@ class FifoIn:
 
 
 class _Feed:
-    """One COPY from a pipe under way."""
+    """One running COPY from a pipe."""
 
     def __init__(self, connection: psycopg.Connection, statement: str, path: Path) -> None:
         self._connection = connection
@@ -226,20 +227,20 @@ class _Feed:
         return self._answer()
 
     def _cancel(self) -> None:
-        """An end of file would look like the end of the rows: the server must not keep them."""
+        """Cancel the COPY: the server would take an end of file for the end of the rows."""
         with suppress(psycopg.Error):
             self._connection.cancel_safe()
             self._answer()
 
     def _opened(self) -> int | None:
-        """Our end, once the server has opened its own; None where it failed before that."""
+        """Our end, once the server has opened its own; None if the COPY failed before that."""
         while self._pgconn.is_busy():
             try:
                 return widened(os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             except OSError as error:
                 if error.errno != errno.ENXIO:
                     raise
-            # The server is on its way to its open(2); only its answer could be heard meanwhile.
+            # The server has not called open(2) yet: wait shortly, and notice if it fails instead.
             self._look(select.POLLIN, milliseconds=1)
         return None
 
@@ -252,7 +253,7 @@ class _Feed:
                 except BlockingIOError:
                     self._wait_for_room(descriptor)
                 except BrokenPipeError:
-                    # It stopped reading: its answer says why.
+                    # The server stopped reading: its answer says why.
                     return
 
     def _wait_for_room(self, descriptor: int) -> None:

@@ -1,7 +1,4 @@
-"""What a restore is asked for, and what it takes from the backup for that.
-
-That is parts, tables, and how the database was created.
-"""
+"""Selects from a backup the parts, tables and creation options that a restore asks for."""
 
 from __future__ import annotations
 
@@ -23,8 +20,8 @@ from holdfast.sources.postgres.server.database_properties import OPTIONS, PROVID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreContext:
-    """What every step of a restore needs: what is asked for, where it is stored, who is told of
-    parts that are done, and what could not be made."""
+    """What every step of a restore needs: the request, the stored parts, the progress report and
+    the list of failed objects."""
 
     request: RestoreRequest
     stored: StoredParts
@@ -37,7 +34,7 @@ def of_kind(parts: Sequence[Part], kind: PartKind) -> list[Part]:
 
 
 def data_parts(request: RestoreRequest) -> list[Part]:
-    """The rows that were asked for; a partitioned table stands for its partitions.
+    """The parts with the requested rows; a partitioned table stands for its partitions.
 
     Raises `RestoreFailed` for a table that the backup does not hold.
     """
@@ -66,7 +63,7 @@ def pieces(parts: Sequence[Part]) -> Iterator[Part | Member]:
 
 
 def filled_relations(request: RestoreRequest) -> set[Relation]:
-    """Every table that has all of its rows once what is wanted is loaded."""
+    """Every table that has all of its rows once the requested parts are loaded."""
     every = list(pieces(of_kind(request.parts, PartKind.DATA)))
     filled = {relation for each in every if is_wanted(each, request) for relation in each.relations}
     return filled - {
@@ -75,7 +72,10 @@ def filled_relations(request: RestoreRequest) -> set[Relation]:
 
 
 def creation_options(request: RestoreRequest) -> dict[str, str]:
-    """They become part of a statement: only those that we write are taken."""
+    """The options of `CREATE DATABASE` that the backup recorded.
+
+    They become part of a statement, so unknown ones raise `VerifyFailed`.
+    """
     found = _made(request).creation
     if found.keys() - OPTIONS or found.get(PROVIDER) not in (None, *PROVIDERS.values()):
         raise VerifyFailed(
@@ -91,7 +91,7 @@ def server_version(request: RestoreRequest) -> int:
 
 
 def differences(session: psycopg.Connection, request: RestoreRequest) -> tuple[str, ...]:
-    """What sorts or means text otherwise in the database of `session` than where it came from."""
+    """Notes on encoding and locale settings in which this database differs from the original."""
     here = database_properties.creation_options(session)
     there = {name: value for name, value in creation_options(request).items() if name != SPACE}
     notes = [
@@ -111,6 +111,6 @@ def differences(session: psycopg.Connection, request: RestoreRequest) -> tuple[s
 
 
 def _made(request: RestoreRequest) -> PostgresSchema:
-    """How the database was made; nothing where its parts do not say."""
+    """How the database was created; empty if no part records it."""
     found = (part.details for part in request.parts if isinstance(part.details, PostgresSchema))
     return next(found, PostgresSchema(creation={}))

@@ -1,8 +1,8 @@
 """One restore of a PostgreSQL database, whichever engine made its backup.
 
-What is looked at, made, loaded and checked in which order stands here once; an engine adds how
-it brings its own definitions and rows back. Whoever opens the parts counts their bytes; we only
-say which parts are done.
+This module fixes the order of checks, creation and loading. An engine adds how it restores its
+own definitions and rows. The restore reports finished parts; the reader of the parts counts their
+bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from holdfast.sources.postgres.server.login import Login
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brought:
-    """What an engine has brought back: its tables, rows that did not come, what is to be known."""
+    """What an engine restored: its tables, the rows that could not be loaded, and notes."""
 
     tables: tuple[RestoredTable, ...] = ()
     unloaded: tuple[FailedObject, ...] = ()
@@ -35,12 +35,12 @@ class Brought:
 
 
 class DatabaseRestore(ABC):
-    """The steps that all engines share; `login` leads to the database that was asked for.
+    """The steps that all engines share; `login` is that of the requested database.
 
-    With `tables`, a database that is missing or empty gets the whole schema, the rows of those
-    tables, and every foreign key whose both sides are complete; one that is not empty gets only
-    the rows, into tables that must be there and hold none. With `data_only` any database gets
-    only rows.
+    With `tables`, a missing or empty database gets the whole schema, the rows of those tables, and
+    every foreign key between complete tables. A database that is not empty gets only the rows,
+    into existing tables, which must be empty unless `overwrite` is set. With `data_only` any
+    database gets only rows.
     """
 
     def __init__(
@@ -58,25 +58,24 @@ class DatabaseRestore(ABC):
     @property
     @abstractmethod
     def way(self) -> Way:
-        """Which options it obeys."""
+        """Which options this restore obeys."""
 
     @property
     @abstractmethod
     def way_of_rows(self) -> Way:
-        """Which of them `bring_rows` obeys."""
+        """Which options `bring_rows` obeys."""
 
     @abstractmethod
     def require_possible(self) -> None:
-        """Refuse what this backup cannot bring back, before anything is dropped or half filled."""
+        """Refuse what this backup cannot restore, before anything is dropped or half filled."""
 
     @abstractmethod
     def bring(self, login: Login) -> Brought:
-        """Definitions and rows into the database of `login`, which is empty and nobody else's."""
+        """Restore definitions and rows into the empty, otherwise unused database of `login`."""
 
     @abstractmethod
     def bring_rows(self) -> Restored:
-        """Rows into tables that stand already, with whatever constraints and triggers they have:
-        all of them, or none."""
+        """Restore rows into existing tables with their constraints and triggers: all or none."""
 
     def run(self) -> Restored:
         """Raises what `ports.target.Target.restore` raises."""
@@ -99,9 +98,12 @@ class DatabaseRestore(ABC):
                 return self._everything(login)
 
     def _everything(self, login: Login) -> Restored:
-        """Into an empty database. Its owner, settings and grants come last: they may keep even us
-        out, so they are tried first, and taken back."""
-        # Nobody else is in a new database: whoever waits for a lock waits for one of us.
+        """Restore into an empty database.
+
+        Its owner, settings and grants come last, because they may lock even us out. They are first
+        tried in a transaction that is rolled back.
+        """
+        # Nobody else uses a new database: every lock wait is for one of our own sessions.
         hasty, request = login.hasty.patient, self.request
         if not request.options.keep_going:
             self.definitions.rehearse(PartKind.GRANTS, hasty)

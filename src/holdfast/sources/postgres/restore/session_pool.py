@@ -1,4 +1,4 @@
-"""Several sessions of a restore at work on a list; the first failure ends all the others."""
+"""Sessions of a restore that work through a list in parallel; the first failure ends them all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from holdfast.runtime.worker_pool import WorkerPool
 from holdfast.sources.postgres.server.login import CANCEL_SECONDS, Login
 
 Item = TypeVar("Item")
-# An end from outside wakes nobody who waits for another worker.
+# A cancellation does not notify workers that wait for another one, so they poll for it.
 LOOK_SECONDS = 0.2
 
 
 class Waiting(Generic[Item]):
-    """What is left to do, in its order, as far as all that an item needs is done already."""
+    """The items left to do; an item is handed out once all that it needs is done."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Waiting(Generic[Item]):
         return len(self._items)
 
     def take(self, aborted: threading.Event) -> Item | None:
-        """The next one, which may have to be waited for; None where there is none any more."""
+        """Wait for the next item whose needs are done; None if no item is left or on abort."""
         with self._changed:
             while self._items and not aborted.is_set():
                 for position, item in enumerate(self._items):
@@ -57,7 +57,8 @@ class Waiting(Generic[Item]):
 class SessionPool(Generic[Item]):
     """Works through items in their order, one session for each worker.
 
-    An item waits until all that it `needs` is done, which stands before it and is `known_by` it.
+    An item waits until all that it `needs` is done. `needs` returns the `known_by` keys of items
+    before it.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class SessionPool(Generic[Item]):
     def run(self, items: Sequence[Item], *, workers: int) -> None:
         waiting = Waiting(items, known_by=self._known_by, needs=self._needs)
         sessions = max(1, min(workers, len(waiting)))
-        # What a session had begun to work on would be lost with it: nobody takes it again.
+        # No retry: the item that a failed session was working on would be skipped.
         pool = WorkerPool(sessions, abort=self._cancellation.abort, tries=1)
         pool.each(range(sessions), lambda _: self._serve(waiting))
 

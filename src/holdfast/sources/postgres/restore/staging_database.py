@@ -1,6 +1,6 @@
-"""Databases of the target server: a restored one appears whole or not at all.
+"""Creates and replaces databases of the target server: a new one appears whole or not at all.
 
-It is filled under another name, beside what it may replace.
+It is filled under a temporary name, beside the database that it may replace.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import MAINTENANCE, Login
 from holdfast.sources.postgres.server.sql_text import identifier, literal
 
-# Option values that are words, and those that are names.
+# Options whose value is a keyword, and those whose value is an identifier.
 _WORDS, _IDENTIFIERS = {"LOCALE_PROVIDER"}, {"TABLESPACE"}
-# The first server that has a choice of them.
+# The first version with a choice of locale providers.
 KNOWS_PROVIDERS = 15
 
-# Anything that a restore could collide with. Extensions' own objects count through them.
+# Anything that a restore could collide with; an extension stands for its own objects.
 _FIRST_OBJECT = """
 WITH own AS (
     SELECT oid, nspname FROM pg_namespace
@@ -61,7 +61,7 @@ _TERMINATE = """
 SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity
 WHERE application_name = %s AND pid <> pg_backend_pid()
 """
-# What no DROP DATABASE takes along, WITH (FORCE) or not.
+# Objects that prevent DROP DATABASE, also WITH (FORCE).
 _IN_THE_WAY = """
 SELECT 'subscription ' || subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
 WHERE d.datname = %s
@@ -77,7 +77,7 @@ WHERE setdatabase = 0 AND setrole = 0
 """
 TERMINATE_MILLISECONDS = 10_000
 
-# The server cuts names at 63 bytes, which would make two of them one.
+# The server cuts names at 63 bytes, which would give two databases one name.
 NAME_BYTES = 63
 _SUBSCRIPTIONS = """
 SELECT subname::text FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
@@ -114,9 +114,9 @@ def staged(
 ) -> Iterator[Login]:
     """Yield the login to an empty database, which is the target's once the block succeeds.
 
-    A database that exists and is empty is filled in place; one that does not exist, or is to
-    be overwritten, is made beside it and takes its name at the end, so what was there before
-    lives until its replacement is complete. `before` is done once all may begin.
+    An empty database is filled in place. A missing one, or one to be overwritten, is filled under
+    a temporary name and renamed at the end, so the old one lives until its replacement is
+    complete. `before` runs once all checks have passed.
     Raises `TargetNotEmpty`.
     """
     found = content(server, login)
@@ -137,7 +137,7 @@ def staged(
 
 
 def content(server: Cluster, login: Login) -> str | None:
-    """Something that the database holds, nothing where it is empty, None where there is none."""
+    """One object of the database; "" if it is empty, None if it does not exist."""
     if not server.exists(login.database):
         return None
     with login.session() as connection:
@@ -157,7 +157,7 @@ def _in_place(server: Cluster, login: Login) -> Iterator[None]:
 
 
 def _holds_something(server: Cluster, login: Login) -> bool:
-    """Where it cannot be seen, it may."""
+    """Whether the database holds anything; True if that cannot be found out."""
     try:
         return bool(content(server, login))
     except (HoldfastError, psycopg.Error):
@@ -174,7 +174,7 @@ def _beside(server: Cluster, login: Login, options: Mapping[str, str]) -> Iterat
         with noted_on(error):
             _discard(server, login.in_database(unfinished), error)
         raise
-    # From here on the new one is complete: whatever fails now, it is never dropped.
+    # The new database is complete: even if a step below fails, it must not be dropped.
     try:
         server.drop(login.database)
         server.rename(unfinished, to=login.database)
@@ -184,7 +184,7 @@ def _beside(server: Cluster, login: Login, options: Mapping[str, str]) -> Iterat
 
 
 def _unfinished(database: str) -> str:
-    """Says what it is, should we be killed."""
+    """A temporary name that says what the database is, in case the restore is killed."""
     suffix = f"_incomplete_{secrets.token_hex(4)}"
     room = NAME_BYTES - len(suffix)
     return database.encode()[:room].decode(errors="ignore") + suffix
@@ -192,7 +192,7 @@ def _unfinished(database: str) -> str:
 
 def _discard(server: Cluster, login: Login, error: BaseException) -> None:
     try:
-        # Where they cannot be dropped, neither can the database.
+        # If the subscriptions cannot be dropped, the drop below fails and reports it.
         with suppress(HoldfastError, psycopg.Error):
             _forget_subscriptions(login)
         server.drop(login.database)
@@ -202,7 +202,10 @@ def _discard(server: Cluster, login: Login, error: BaseException) -> None:
 
 
 def _forget_subscriptions(login: Login) -> None:
-    """With one a database cannot be dropped; what its publisher has belongs to the original."""
+    """Drop the subscriptions, which block DROP DATABASE.
+
+    The replication slot at the publisher belongs to the original database, so it stays.
+    """
     with login.session() as connection:
         for (name,) in connection.execute(_SUBSCRIPTIONS).fetchall():
             subscription = identifier(name)
@@ -215,7 +218,7 @@ def _forget_subscriptions(login: Login) -> None:
 
 
 class Cluster:
-    """The target's server, through a database that is not the target."""
+    """The target's server, reached through a database other than the target."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
@@ -235,10 +238,10 @@ class Cluster:
         return row is not None
 
     def create(self, database: str, options: Mapping[str, str]) -> None:
-        """An empty one from template0, so that nothing site-local gets in the way."""
+        """Create an empty database from template0, so that it holds no site-local objects."""
         wanted = dict(options)
         if self.major >= KNOWS_PROVIDERS:
-            # Backups of before that, and servers without a choice, mean the C library.
+            # Older backups, and servers without a choice, mean the C library.
             wanted.setdefault("LOCALE_PROVIDER", "libc")
         else:
             wanted.pop("LOCALE_PROVIDER", None)
@@ -250,7 +253,7 @@ class Cluster:
             raise failures.restoring(failures.said(error), f"database '{database}'") from error
 
     def require_droppable(self, database: str) -> None:
-        """Raises `TargetNotEmpty` where the server would refuse to drop it, sessions apart."""
+        """Raises `TargetNotEmpty` if the server would refuse to drop it; sessions do not count."""
         named = [str(row[0]) for row in self._connection.execute(_IN_THE_WAY, [database] * 3)]
         if named:
             raise TargetNotEmpty(
@@ -259,7 +262,8 @@ class Cluster:
             )
 
     def drop(self, database: str) -> None:
-        """With its sessions: only ever one that we made, or that the operator gave up."""
+        """Drop a database and its sessions: only one that the restore created, or one that the
+        operator asked to replace."""
         name = sql.Identifier(database)
         if self._is_template(database):
             self._execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(name), database)
@@ -276,8 +280,8 @@ class Cluster:
         return bool(row and row[0])
 
     def end_sessions(self, application_name: str) -> None:
-        """End what is left of a restore: a killed psql leaves its statement running."""
-        # Where the server itself is gone, so are they.
+        """End the leftover sessions of a restore: a killed psql leaves its statement running."""
+        # If the server is gone, so are its sessions.
         with suppress(psycopg.OperationalError):
             self._connection.execute(_TERMINATE, [TERMINATE_MILLISECONDS, application_name])
 
@@ -289,7 +293,7 @@ class Cluster:
         return {row[0] for row in found}
 
     def settings_of_everybody(self) -> set[str]:
-        """What `ALTER ROLE ALL` has set here."""
+        """The names of the settings that `ALTER ROLE ALL` has set on this server."""
         return {str(row[0]) for row in self._connection.execute(_OF_EVERYBODY)}
 
     def _execute(self, statement: sql.Composed, database: str) -> None:
@@ -303,7 +307,7 @@ class Cluster:
 
 
 def first_object(connection: psycopg.Connection) -> str:
-    """One thing that makes a database not empty, in words; nothing where it is empty."""
+    """One object that makes a database not empty, in words; "" if it is empty."""
     row = connection.execute(_FIRST_OBJECT).fetchone()
     return str(row[0]) if row else ""
 

@@ -1,7 +1,7 @@
-"""What is in a database, as its catalogs tell it, and a sample of its long values.
+"""What a database contains, read from its catalogs and from a sample of its long values.
 
-Pictures and archives already are as small as can be: a compressor spends a second on every few
-hundred megabytes of them and gives back what it got. So they are asked whether they are.
+Pictures and archives do not compress: a compressor spends a second on every few hundred megabytes
+and saves nothing. A sample of the values finds such tables.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ bool bytea int2 int4 int8 oid float4 float8 numeric text varchar bpchar uuid jso
 date time timestamp timestamptz
 """
 
-# An extension's own tables come back with CREATE EXTENSION; only those that it declared as
-# configuration (extconfig) hold rows that are the user's.
+# CREATE EXTENSION restores an extension's own tables; only those that it declares as
+# configuration (extconfig) hold rows of the user.
 _TABLES = """
 SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
        c.relkind = 'f' AS is_foreign, c.relpersistence = 'u' AS is_unlogged,
@@ -109,16 +109,16 @@ FROM pg_database d WHERE d.datname = current_database()
 
 
 UTF8 = "UTF8"
-# From here on a database is big, and read in another way than a small one.
+# A database of at least this size counts as big and is read differently.
 BIG_DATABASE_BYTES = 5 * 10**9
 
-# Below this the question costs as much as the answer saves.
+# Below this the sample costs as much as it saves.
 SAMPLED_TABLE_BYTES = 16 << 20
 ROWS = 16
 VALUE_BYTES = 64 << 10
-# Less than this says nothing about a table.
+# A smaller sample says nothing about a table.
 LEAST_BYTES = 64 << 10
-# What is left of a sample that is not worth compressing.
+# A sample that compresses to no less than this ratio is not worth compressing.
 SMALLEST_RATIO = 0.97
 
 
@@ -150,8 +150,8 @@ class Facts:
 class Table:
     """One table with rows of its own: ordinary, partition, foreign or an extension's.
 
-    `pages` are those of the heap itself, 0 where rows have no page that could be asked for.
-    `is_incompressible` is what a sample showed (`sampling.sampled`).
+    `pages` counts the pages of the heap itself, 0 where rows cannot be selected by page.
+    `is_incompressible` is the result of a sample (`sampled`).
     """
 
     oid: int
@@ -184,14 +184,14 @@ class Table:
     def format(self, encoding: str) -> str:
         """Binary where long values make up most of a table with bytea: text would double them.
 
-        Only where every type has one binary form everywhere, and text needs no conversion:
-        binary text comes in the session's encoding, which is UTF-8.
+        Binary also needs types whose binary form is the same everywhere, and a database in UTF-8:
+        COPY sends binary text in the session's encoding, which is UTF-8.
         """
         is_mostly_long = self.bytea_columns and self.toast_bytes * 2 > self.size_bytes
         return BINARY if is_mostly_long and self.is_stable_in_binary and encoding == UTF8 else TEXT
 
     def part(self, encoding: str, *, form: str = "", external: External | None = None) -> TablePart:
-        """All rows as one part; `form` overrules the choice, values to keep as blobs need text."""
+        """All rows as one part; `form` overrides the format, and `external` requires text."""
         if external is not None:
             form = TEXT
         ancestors = tuple(Relation(schema=schema, name=name) for schema, name in self.ancestors)
@@ -210,7 +210,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A table or sequence by number and by name."""
+    """A table or sequence by OID and by name."""
 
     oid: int
     schema: str
@@ -230,10 +230,10 @@ def facts(connection: psycopg.Connection) -> Facts:
 
 
 def tables(connection: psycopg.Connection, *, locked: Sequence[int] = ()) -> list[Table]:
-    """Biggest first; every table whose rows somebody put there.
+    """Every table with rows of the user, biggest first.
 
-    Of those numbered in `locked` the size is what the last ANALYZE saw: to ask for it now would
-    wait for whoever holds the lock.
+    The size of a table whose OID is in `locked` is that of its last ANALYZE: a query for the
+    current size would wait for the holder of the lock.
     """
     wanted = {"stable": _STABLE_IN_BINARY.split(), "locked": list(locked)}
     with connection.cursor(row_factory=class_row(Table)) as cursor:
@@ -241,14 +241,14 @@ def tables(connection: psycopg.Connection, *, locked: Sequence[int] = ()) -> lis
 
 
 def has_rows_to_take(table: Table, found: Facts) -> bool:
-    """Foreign rows live elsewhere; unlogged ones do not exist on a standby."""
+    """Whether there are rows to back up: not of foreign tables, nor unlogged on a standby."""
     return not table.is_foreign and not (table.is_unlogged and found.is_standby)
 
 
 def lockable(connection: psycopg.Connection) -> list[Named]:
     """Every table that must not change while rows are read.
 
-    Partitioned tables hold no rows, but pg_dump and the shape of the partitions need them.
+    Partitioned tables hold no rows, but pg_dump and the layout of the partitions depend on them.
     """
     return _named(connection, "r", "p")
 
@@ -269,10 +269,10 @@ def sampled(
     *,
     without: Collection[int] = (),
 ) -> list[Table]:
-    """The same tables, those marked whose rows would not become smaller.
+    """The same tables, with those marked whose rows would not compress.
 
-    Only tables that travel in binary are asked, as text even noise compresses, to half; and none
-    of those numbered in `without`.
+    Only tables copied in binary are sampled, because as text even noise compresses to half.
+    Tables whose OID is in `without` are not sampled.
     """
     return [
         replace(table, is_incompressible=_is_incompressible(connection, table))
@@ -283,7 +283,7 @@ def sampled(
 
 
 def is_incompressible(sample: bytes) -> bool:
-    """Whether deflate at its fastest finds next to nothing to save."""
+    """Whether deflate at its fastest level saves almost nothing."""
     if len(sample) < LEAST_BYTES:
         return False
     return len(zlib.compress(sample, 1)) > len(sample) * SMALLEST_RATIO
@@ -313,6 +313,6 @@ def _is_incompressible(connection: psycopg.Connection, table: Table) -> bool:
 
 
 def _places(pages: int) -> Sequence[str]:
-    """The first row of pages all over the table; one that is dead is simply not there."""
+    """Row addresses spread over the table, the first of each page; a dead row yields nothing."""
     count = min(ROWS, pages)
     return [f"({pages * number // count},1)" for number in range(count)]

@@ -1,7 +1,7 @@
-"""A PostgreSQL database as a source of parts, whichever engine reads it.
+"""A PostgreSQL database as a source of parts, for both engines.
 
-What a backup asks of its server, in which order, and how it begins stands here once; an engine
-adds what it would do with the tables, and how it reads them under the snapshot.
+The checks of the server, their order and the start of a backup are common to both. An engine adds
+how it treats the tables and how it reads them under the snapshot.
 """
 
 from __future__ import annotations
@@ -51,12 +51,13 @@ from holdfast.sources.postgres.server.shared_snapshot import Exported
 
 APPLICATION_NAME = "holdfast"
 KIND = "postgres"
-# Templates hold nothing but defaults.
+# Template databases hold only defaults.
 _DATABASES = """
 SELECT datname::text FROM pg_database WHERE datallowconn AND NOT datistemplate
 ORDER BY pg_database_size(oid) DESC, datname
 """
-# The condition under which the view pg_user_mappings shows options, which pg_dump reads.
+# The negation of the condition under which the view pg_user_mappings, which pg_dump reads, shows
+# the options.
 _HIDDEN_MAPPINGS = """
 SELECT m.usename::text, m.srvname::text FROM pg_user_mappings m
 JOIN pg_foreign_server s ON s.oid = m.srvid
@@ -69,11 +70,13 @@ ORDER BY 2, 1
 """
 
 
-# Two with the same settings are two all the same; and a connection string may hold a password.
+# No equality by value: two sources with equal settings are still two. No repr: a connection string
+# may hold a password.
 @dataclass(kw_only=True, eq=False, repr=False)
 class DatabaseSource(Source):
-    """`tool_folders` replaces the search for the client programs. With a `selection` it stands for
-    all databases of the server that fit.
+    """One database, or with a `selection` all databases of the server that match it.
+
+    `tool_folders` replaces the search for the client programs.
     """
 
     dsn: str
@@ -94,7 +97,7 @@ class DatabaseSource(Source):
 
     @abstractmethod
     def _choice(self, connection: psycopg.Connection, found: Facts) -> Finding:
-        """What the engine chooses to do here, and why; raises where it cannot have it."""
+        """Which way of reading the engine chooses here, and why; raises if it cannot use it."""
 
     @abstractmethod
     def _planned(
@@ -105,20 +108,21 @@ class DatabaseSource(Source):
         *,
         locked: Collection[int],
     ) -> tuple[Sequence[TablePlan], Sequence[str]]:
-        """What it would do with each table, and what else it has to say; of those that are
-        `locked` it asks nothing."""
+        """The plan for each table, and further notes; `locked` tables are not queried."""
 
     @abstractmethod
     def _begun(self, opening: Opening) -> Snapshot:
-        """Take the snapshot, or rejoin it, with all who will read under it. Raises what
-        `ports.source.Source.open` raises."""
+        """Take or rejoin the snapshot, and open all sessions that will read under it.
+
+        Raises what `ports.source.Source.open` raises.
+        """
 
     @property
     def database(self) -> str:
         return self.login.database
 
     def databases(self) -> Sequence[Self]:
-        """Biggest first. Raises `DatabaseUnreachable` where none fits."""
+        """Biggest first. Raises `DatabaseUnreachable` if no database matches the selection."""
         if self.selection is None:
             return [self]
         login = self.login
@@ -197,17 +201,20 @@ class DatabaseSource(Source):
 
     @contextmanager
     def _asking(self) -> Iterator[psycopg.Connection]:
-        """A session of its own for questions."""
+        """A separate session for catalog queries."""
         with self.login.session() as connection, self._translated(connection):
             yield connection
 
     def _translated(self, connection: psycopg.Connection) -> AbstractContextManager[None]:
-        """A server that fails while it is asked about itself."""
+        """Translate the errors of catalog queries."""
         subject = f"the catalogs of database '{self.login.database}'"
         return failures.translated(connection, subject, user=self.login.user)
 
     def _examined(self, connection: psycopg.Connection) -> Facts:
-        """Raises `Unsupported`, or `GrantMissing` for the first right that is missing."""
+        """Facts about the server and the database.
+
+        Raises `Unsupported`, or `GrantMissing` for the first missing privilege.
+        """
         found = catalog_queries.facts(connection)
         preflight.require_supported(found)
         preflight.require_grants(connection, found)
@@ -224,7 +231,7 @@ class DatabaseSource(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """A backup that begins: `held` will hold its snapshot, `stack` ends what it opens besides."""
+    """A backup that begins: `held` will hold its snapshot, `stack` closes all else it opens."""
 
     held: psycopg.Connection
     found: Facts
@@ -236,7 +243,7 @@ class Opening:
 
 
 class Programs(NamedTuple):
-    """Those that know the server."""
+    """Client programs that are new enough for the server."""
 
     pg_dump: Tool
     pg_dumpall: Tool
@@ -244,7 +251,7 @@ class Programs(NamedTuple):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DatabaseSnapshot(Snapshot):
-    """One moment of a database, as `opening` has begun it; `not_taken` says what it will lack."""
+    """One moment of a database, begun by `opening`; `not_taken` lists what the backup lacks."""
 
     opening: Opening
     exported: Exported
@@ -256,7 +263,7 @@ class DatabaseSnapshot(Snapshot):
 
     @abstractmethod
     def _with_evidence(self, proof: PostgresProof) -> PostgresProof:
-        """`proof` with what an engine adds: who reads inside the snapshot."""
+        """`proof` with the engine's additions: which sessions read inside the snapshot."""
 
     @property
     def server(self) -> Server:
@@ -291,14 +298,14 @@ class DatabaseSnapshot(Snapshot):
 
     @contextmanager
     def _cancelled(self, session: psycopg.Connection) -> Iterator[psycopg.Connection]:
-        """`session`, whose query ends with the snapshot's reads."""
+        """`session`, whose query is cancelled when the snapshot's reads are."""
         with self.cancellation.registered(lambda: session.cancel_safe(timeout=CANCEL_SECONDS)):
             yield session
 
     def _texts(
         self, session: psycopg.Connection, chunks: Iterator[Buffer], subject: str
     ) -> PartStream:
-        """A part that we write ourselves."""
+        """A part whose SQL holdfast writes itself."""
         return Texts(session, chunks, subject, user=self.opening.found.login)
 
     def _of_database(self, what: str) -> str:
@@ -308,12 +315,12 @@ class DatabaseSnapshot(Snapshot):
 def not_taken(
     connection: psycopg.Connection, found: Facts, listed: Sequence[Table]
 ) -> tuple[str, ...]:
-    """What the backup will not hold, in words."""
+    """Notes on what the backup will not hold."""
     return (*_notes(found, listed), *_hidden(connection))
 
 
 def _hidden(connection: psycopg.Connection) -> tuple[str, ...]:
-    """What pg_dump leaves out without a word, as this login may not see it."""
+    """What pg_dump silently leaves out because this login may not see it."""
     return tuple(
         f"options of the user mapping of '{user}' for server '{server}' are not taken, passwords"
         " included: only a superuser may read them"
@@ -322,7 +329,7 @@ def _hidden(connection: psycopg.Connection) -> tuple[str, ...]:
 
 
 def _notes(found: Facts, listed: Sequence[Table]) -> tuple[str, ...]:
-    """What the backup will not hold, in words."""
+    """Notes on rows, subscriptions and passwords that the backup will not hold."""
     said = [
         f"rows of foreign table '{table.relation}' are not taken: they live on another server"
         for table in listed

@@ -1,4 +1,4 @@
-"""What the server and its tools say, as our errors: one place knows their codes and words."""
+"""Translates errors of the server and its tools into ours, by their codes and messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DISK_FULL = "53100"
 # Shutdown, crash, idle and transaction timeouts, connection exceptions.
 _SESSION_GONE = re.compile(r"57P0[1-5]|25P0[34]|08...")
 
-# A refused login has no result and so no SQLSTATE: only the words are left.
+# A refused login has no result and so no SQLSTATE: only the message can be matched.
 _REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|pg_hba\.conf rejects"
     r"|role .* does not exist|is not permitted to log in|password is required",
@@ -42,7 +42,7 @@ _NO_ROLE = re.compile(r'role ".*" does not exist')
 
 
 class Place(Protocol):
-    """The words a message needs about a login."""
+    """What an error message needs to know about a login."""
 
     @property
     def user(self) -> str: ...
@@ -62,7 +62,7 @@ def one_line(text: str) -> str:
 
 
 def said(error: psycopg.Error) -> str:
-    """The server's sentence, else the driver's."""
+    """The server's message, else the driver's, on one line."""
     return one_line(error.diag.message_primary or str(error) or type(error).__name__)
 
 
@@ -99,12 +99,12 @@ def session_is_gone(error: psycopg.Error, connection: psycopg.Connection) -> boo
 
 
 def ends_all(error: psycopg.Error, connection: psycopg.Connection) -> bool:
-    """Whether `error` is no matter of one object: the next one would meet it too."""
+    """Whether `error` would also hit the next object: a lost session, a cancel or a full disk."""
     return session_is_gone(error, connection) or error.sqlstate in (QUERY_CANCELED, DISK_FULL)
 
 
 def reading(error: psycopg.Error, subject: str, *, gone: bool, user: str = "") -> HoldfastError:
-    """`subject` is what was read: "table 'public.shop'"."""
+    """The error for a failed read of `subject`, such as "table 'public.shop'"."""
     message = f"cannot read {subject}: {said(error)}"
     if gone:
         return SnapshotLost(
@@ -128,7 +128,7 @@ def reading(error: psycopg.Error, subject: str, *, gone: bool, user: str = "") -
 
 @contextmanager
 def translated(connection: psycopg.Connection, subject: str, *, user: str = "") -> Iterator[None]:
-    """A server that fails while `subject` is read: what psycopg raises, as ours."""
+    """Translate what psycopg raises while `subject` is read into our errors."""
     try:
         yield
     except psycopg.Error as error:
@@ -137,11 +137,11 @@ def translated(connection: psycopg.Connection, subject: str, *, user: str = "") 
 
 
 class LockTimedOut(BackupFailed):
-    """A program of the server's waited for a lock as long as it was told to."""
+    """A client program reached its lock timeout."""
 
 
 def dumping(error: ChildFailed, subject: str) -> HoldfastError:
-    """A pg_dump or pg_dumpall that failed."""
+    """The error for a failed pg_dump or pg_dumpall of `subject`."""
     message = f"cannot read {subject}: {error.message}"
     said_so = error.stderr
     if "lock timeout" in said_so:
@@ -158,12 +158,12 @@ def dumping(error: ChildFailed, subject: str) -> HoldfastError:
 
 
 def restoring(cause: str, subject: str) -> RestoreFailed:
-    """Whatever stopped a restore at `subject`."""
+    """The error for a restore that failed at `subject`."""
     return RestoreFailed(f"cannot restore {subject}: {one_line(cause)}", hint=_restore_hint(cause))
 
 
 def restoring_rows(subject: str, error: Exception) -> HoldfastError:
-    """What stopped the rows of `subject`, as an error of ours."""
+    """The error for rows of `subject` that could not be restored; our own errors stay as is."""
     if isinstance(error, HoldfastError):
         return error
     if isinstance(error, psycopg.Error):

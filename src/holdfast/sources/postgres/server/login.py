@@ -1,4 +1,4 @@
-"""Who logs in where: connection settings with the password kept apart."""
+"""Connection settings of a login, with the password kept apart."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from holdfast.model.errors import ConfigInvalid
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.postgres.server import failures
 
-# Without these a server that vanished is noticed after two hours, or never.
+# Without these a vanished server is noticed after two hours, or never.
 PATIENCE = {
     "connect_timeout": "10",
     "keepalives_idle": "60",
     "keepalives_interval": "10",
     "keepalives_count": "6",
 }
-# Ours must be idle for long, must not be steered by the role's or database's own settings,
-# and must print values the same way whatever the locale. 0 is "never" for every timeout.
+# Our sessions must survive long idle times, must ignore the settings of the role and database,
+# and must print values the same way in every locale. 0 disables each timeout.
 SESSION_SETTINGS = {
     "search_path": "",
     "row_security": "off",
@@ -43,13 +43,13 @@ SESSION_SETTINGS = {
     "standard_conforming_strings": "on",
     "quote_all_identifiers": "off",
     "synchronize_seqscans": "off",
-    # Catalogs of ten thousand tables look big enough to compile a query for: 3 s where 0.6 do.
+    # With ten thousand tables the planner compiles catalog queries, which take 3 s instead of 0.6.
     "jit": "off",
     "client_min_messages": "warning",
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
-    # What would make other values, or other definitions, of what is loaded.
+    # These would change loaded values or definitions.
     "array_nulls": "on",
     "transform_null_equals": "off",
     "xmlbinary": "base64",
@@ -59,26 +59,26 @@ SESSION_SETTINGS = {
     "default_table_access_method": "heap",
     "lc_numeric": "C",
     "lc_time": "C",
-    # What would end a session at its first error, or find only some of the rows.
+    # These would end a session at its first error, or return only some of the rows.
     "exit_on_error": "off",
     "gin_fuzzy_search_limit": "0",
     "client_connection_check_interval": "0",
-    # What would keep definitions from being made, or views from being read for it.
+    # These would prevent definitions from being created, or views from being read for them.
     "restrict_nonsystem_relation_kind": "",
     "icu_validation_level": "warning",
-    # What would make ANALYZE wait at every page.
+    # This would make ANALYZE sleep between pages.
     "vacuum_cost_delay": "0",
-    # These only a superuser may set, who alone could have set them otherwise.
+    # Only a superuser may set these, so only a superuser can have changed them.
     "session_replication_role": "origin",
     "lc_messages": "C",
     "temp_file_limit": "-1",
-    # Pages that are damaged must fail, not be read as if they were empty, or right.
+    # A damaged page must raise an error, not be read as empty or as correct.
     "zero_damaged_pages": "off",
     "ignore_checksum_failure": "off",
     "allow_system_table_mods": "off",
 }
-# Told at the connection itself: these could end it before it is told anything, and a program of
-# the server's is told nothing else. Every server since 14 has them, every login may set them.
+# Sent with the connection request: these could end a session before its first statement, and
+# client programs get no other settings. Every server since 14 has them, every login may set them.
 STARTUP = (
     "statement_timeout",
     "idle_in_transaction_session_timeout",
@@ -104,16 +104,16 @@ STARTUP = (
     "row_security",
 )
 TRANSACTION_TIMEOUT_SINCE = 170000
-# Nobody waits for ever behind a lock: an ALTER TABLE queues behind our snapshot, and we
-# would queue behind it, which no deadlock detector sees.
+# Every lock wait is limited: an ALTER TABLE queues behind our snapshot, and we would queue behind
+# it, which no deadlock detector sees.
 LOCK_WAIT_SECONDS = 60
-# Where one logs in to make another database, or to list them.
+# The databases to log in to for creating or listing databases.
 MAINTENANCE = ("postgres", "template1")
 CANCEL_SECONDS = 5.0
 REFUSES_OPTIONS = "its server, or a pooler before it, refuses options at the start"
 ANOTHER_ROLE = "its database has every session act as another role"
 _OPTIONS_REFUSED = re.compile(r"unsupported startup (?:parameter|option).*", re.IGNORECASE)
-# What the database, and not the login's own settings, has its sessions act as.
+# Finds a role that the database, not the login's own settings, makes its sessions act as.
 _ROLE_OF_DATABASE = """
 SELECT FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) AS said
 WHERE current_user <> session_user AND said LIKE 'role=%'
@@ -127,7 +127,7 @@ HAVING pg_catalog.bool_or(s.setrole = 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """Connection settings; the password never shows in a repr, a message or an argument list."""
+    """Connection settings; the password never appears in a repr, message or argument list."""
 
     settings: dict[str, str]
     password: str | None = field(default=None, repr=False)
@@ -135,7 +135,7 @@ class Login:
     kept_in: str = "the job's password_file"
     waits_for_disk: bool = True
     learnt: set[str] = field(default_factory=set, repr=False, compare=False)
-    """What sessions have met with, for those that come later: all copies have the same."""
+    """What earlier sessions learnt about the server; all copies of a login share this set."""
 
     @staticmethod
     def parse(
@@ -145,7 +145,10 @@ class Login:
         application_name: str,
         lock_wait_seconds: int = LOCK_WAIT_SECONDS,
     ) -> Login:
-        """Read a libpq connection string or URI; a password inside it is taken out."""
+        """Read a libpq connection string or URI; a password inside it is kept apart.
+
+        Raises `ConfigInvalid`.
+        """
         try:
             found = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
         except psycopg.ProgrammingError as error:
@@ -169,17 +172,17 @@ class Login:
 
     @property
     def hasty(self) -> Login:
-        """No wait for the disk at every commit: a crash leaves an incomplete database anyway."""
+        """Commits without waiting for the disk: a crash leaves an incomplete database anyway."""
         return replace(self, waits_for_disk=False)
 
     @property
     def patient(self) -> Login:
-        """Any wait for a lock: where all who could hold one are ours, and will be done."""
+        """Waits for locks without limit: for databases in which only our own sessions hold any."""
         return replace(self, lock_wait_seconds=0)
 
     @property
     def database(self) -> str:
-        """libpq's own rule: the database is called like the user unless said otherwise."""
+        """The database; as in libpq, its name defaults to the user's name."""
         return self.settings.get("dbname") or os.environ.get("PGDATABASE") or self.user
 
     @property
@@ -197,13 +200,13 @@ class Login:
         return f"database '{self.database}' on '{self.server}'"
 
     def conninfo(self) -> str:
-        """For argument lists: everything but the password."""
+        """Connection string for argument lists: everything but the password."""
         return make_conninfo(**self.settings)
 
     def steady_conninfo(self) -> str:
-        """The same, with settings that no database or role can overrule.
+        """`conninfo`, with settings that no database or role can override.
 
-        Without them behind a pooler that refuses such: a session is told by statements, too.
+        Behind a pooler that refuses such settings they are left out: statements set them as well.
         """
         if REFUSES_OPTIONS in self.learnt:
             return self.conninfo()
@@ -219,7 +222,7 @@ class Login:
         return {} if self.waits_for_disk else {"synchronous_commit": "off"}
 
     def environment(self) -> dict[str, str]:
-        """For child processes: the password, and messages in the language we parse."""
+        """Environment of child processes: the password, and untranslated messages, for parsing."""
         found = dict(os.environ) | {"LC_ALL": "C"}
         if self.password is not None:
             found["PGPASSWORD"] = self.password
@@ -245,9 +248,11 @@ class Login:
     def _configure(self, connection: psycopg.Connection) -> None:
         connection.prepare_threshold = None
         if connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
-            # It may be shorter than what follows takes, and older servers refuse it.
+            # The inherited timeout may be too short for the statements below; older servers do not
+            # know it.
             connection.execute("SET transaction_timeout = 0")
-        # One that the operator asks for is meant; and only our own may set all that follows.
+        # A role in the operator's own options is kept. One that the database sets is undone: only
+        # the login's own role may set all that follows.
         is_asked_for = "role" in self.settings.get("options", "")
         if not is_asked_for and connection.execute(_ROLE_OF_DATABASE).fetchone() is not None:
             self.learnt.add(ANOTHER_ROLE)
@@ -271,8 +276,10 @@ class Login:
 
 
 def end(connection: psycopg.Connection) -> None:
-    """Close it. What its server is still at is ended first: it would go on waiting for a lock or a
-    checkpoint by itself."""
+    """Cancel the running statement, then close the connection.
+
+    Without the cancel the server process would go on waiting for a lock or a checkpoint.
+    """
     if connection.info.transaction_status == TransactionStatus.ACTIVE:
         with suppress(psycopg.Error):
             connection.cancel_safe(timeout=CANCEL_SECONDS)
@@ -280,7 +287,7 @@ def end(connection: psycopg.Connection) -> None:
 
 
 def _set(connection: psycopg.Connection, wanted: Mapping[str, str]) -> None:
-    # A setting that this version does not have yet has nothing to neutralise.
+    # Settings that this version does not have are skipped.
     connection.execute(
         "SELECT set_config(wanted.name, wanted.value, false)"
         " FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)"
@@ -291,7 +298,7 @@ def _set(connection: psycopg.Connection, wanted: Mapping[str, str]) -> None:
 
 
 def _escaped(value: str) -> str:
-    """As one word of the option `options`."""
+    """Escape `value` as one word of the connection parameter `options`."""
     return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 

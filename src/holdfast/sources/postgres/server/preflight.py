@@ -1,7 +1,7 @@
-"""What may keep a backup from being made: version, rights, connections, and who is in the way.
+"""Checks before a backup: version, privileges, free connections and conflicting locks.
 
-The first thing missing is named with its remedy. In the way are sessions that hold an exclusive
-lock on a table or queue for one: behind one that queues everybody else waits too.
+The first missing privilege is reported with its remedy. A session blocks a backup if it holds an
+exclusive lock on a table or queues for one: all later sessions wait behind it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import identifier, qualified
 
-# TID range scans, idle_session_timeout and pg_read_all_data begin here.
+# The first version with TID range scans, idle_session_timeout and pg_read_all_data.
 OLDEST_SERVER = 140000
 
 _UNREADABLE = """
@@ -52,7 +52,7 @@ WHERE NOT pg_has_role(m.lomowner, 'USAGE')
   AND NOT current_setting('lo_compat_privileges')::bool
 ORDER BY m.oid
 """
-# Per database and per role the limits are -1 where there is none.
+# The limits per database and per role are -1 where there is none.
 _FREE = """
 SELECT least(
     current_setting('max_connections')::int
@@ -75,7 +75,7 @@ SELECT CASE WHEN NOT pg_is_in_recovery()
             ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END
 """
 
-# A place in the queue is kept that long; then others are looked at, and it is taken anew.
+# How long one attempt queues for a lock; between attempts the blocking sessions are looked up.
 TRY_SECONDS = 5
 NAMED = 3
 QUERY_SHOWN = 60
@@ -103,8 +103,8 @@ def require_supported(found: Facts) -> None:
 
 
 def require_grants(connection: psycopg.Connection, found: Facts) -> None:
-    """Raises `GrantMissing` for the first right that is missing."""
-    # Foreign tables' rows are not taken, so no right on them is needed.
+    """Raises `GrantMissing` for the first missing privilege."""
+    # Rows of foreign tables are not backed up, so no privilege on them is needed.
     oids = [each.oid for each in catalog_queries.lockable(connection)]
     sequences = [each.oid for each in catalog_queries.sequences(connection)]
     unreadable = connection.execute(_UNREADABLE, [oids + sequences]).fetchall()
@@ -158,14 +158,14 @@ def _and_more(count: int) -> str:
 
 
 def require_snapshot(connection: psycopg.Connection) -> None:
-    """A server that lets nobody export one says so now."""
+    """Export a snapshot on trial, so that a server that refuses this does so now."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         connection.execute("SELECT pg_export_snapshot()")
 
 
 def lag_seconds(login: Login) -> float | None:
-    """How far this standby, or the one furthest behind this primary, is; None if unseen."""
+    """Seconds that this standby, or this primary's slowest standby, lags; None if unknown."""
     try:
         with login.session() as connection:
             row = connection.execute(_LAG).fetchone()
@@ -182,7 +182,7 @@ def connections_free(connection: psycopg.Connection) -> int:
 def findings(
     connection: psycopg.Connection, found: Facts, programs: Sequence[Tool]
 ) -> list[Finding]:
-    """What was found where all is well."""
+    """The findings of a check that found no problem."""
     place = "a standby" if found.is_standby else "a primary"
     tables = len(catalog_queries.lockable(connection))
     used = ", ".join(f"{tool.path.name} {tool.version}" for tool in programs)
@@ -198,7 +198,7 @@ def findings(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocker:
-    """One session, or prepared transaction (`pid` 0), with an exclusive lock, or waiting for it."""
+    """One session, or prepared transaction (`pid` 0), that holds or awaits an exclusive lock."""
 
     oid: int
     relation: Relation
@@ -218,7 +218,7 @@ class Blocker:
 
 
 def in_the_way(connection: psycopg.Connection) -> list[Blocker]:
-    """Of all tables of the database; what is asked waits for nobody itself."""
+    """The blockers of all tables of the database; the query itself waits for no lock."""
     return [
         Blocker(
             oid=oid,
@@ -232,12 +232,12 @@ def in_the_way(connection: psycopg.Connection) -> list[Blocker]:
 
 
 def waits(blockers: Sequence[Blocker]) -> tuple[str, ...]:
-    """What a backup would do now, in words for a plan."""
+    """Notes for a plan: the locks that a backup would wait for now."""
     return tuple(f"a backup would be waiting for lock on {each}" for each in blockers)
 
 
 class Queue:
-    """Waiting for locks of tables, for as long as `login` says in all, and saying for whom."""
+    """Waits for table locks, `login.lock_wait_seconds` in total, and reports who blocks them."""
 
     def __init__(self, login: Login) -> None:
         self._login = login
@@ -245,17 +245,17 @@ class Queue:
         self._told = ""
 
     def lock(self, connection: psycopg.Connection, tables: Sequence[Relation]) -> None:
-        """Lock them against change, in the transaction that is open. Raises `BackupFailed`.
+        """Lock `tables` against change, in the open transaction. Raises `BackupFailed`.
 
-        No query is asked in that transaction: it would see the moment of that, and a table that
-        is changed before it is locked would then seem empty.
+        That transaction runs no query: a query would fix its snapshot, and a table truncated
+        before it is locked would then be read as empty.
         """
         names = ", ".join(f"ONLY {qualified(table)}" for table in tables)
         while not locked(connection, names, seconds=0 if self._began is None else TRY_SECONDS):
             self.wait(tables)
 
     def wait(self, tables: Sequence[Relation] = ()) -> None:
-        """Say for whom, of `tables` or of all, and raise `BackupFailed` once it was long enough."""
+        """Report who blocks `tables`, or any; raise `BackupFailed` once the time is used up."""
         now = time.monotonic()
         self._began = self._began or now
         found = self.told(tables)
@@ -271,7 +271,7 @@ class Queue:
             events.warning(f"waiting for lock on {found}", database=self._login.database)
 
     def told(self, tables: Sequence[Relation]) -> str:
-        """Who is in the way of `tables`, or of any, asked in a session of its own."""
+        """Describe who blocks `tables`, or any table; queried in a separate session."""
         wanted = set(tables)
         try:
             with self._login.session() as connection:
@@ -286,7 +286,7 @@ class Queue:
 
 
 def locked(connection: psycopg.Connection, names: str, *, seconds: int) -> bool:
-    """Whether the tables of that SQL could be locked, at once or within `seconds`."""
+    """Whether the tables of the SQL list `names` could be locked, at once or within `seconds`."""
     wait = f"SET LOCAL lock_timeout = '{seconds}s'; " if seconds else ""
     now = "" if seconds else " NOWAIT"
     try:

@@ -1,7 +1,7 @@
 """One snapshot and the sessions that share it.
 
-The session that takes it has locked before what the snapshot will show; those that join it are
-lent out one by one, and never quietly replaced.
+The session that takes the snapshot first locks every table that it will show. Sessions that join
+it are lent out one at a time and never silently replaced.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Begun = TypeVar("Begun")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """The snapshot in the server's own words."""
+    """An exported snapshot, as the server describes it."""
 
     name: str
     seen: str
@@ -65,9 +65,10 @@ class Exported:
 def take_snapshot(connection: psycopg.Connection, login: Login, *, user: str) -> Exported:
     """Lock every table against change, then take the snapshot; it lives as long as this session.
 
-    TRUNCATE and ALTER TABLE do not respect snapshots older than themselves, so a table that is
-    locked only afterwards may turn out empty. Where a table came or went between listing and
-    locking, all is done again; where another session is in the way, it is waited for.
+    TRUNCATE and ALTER TABLE do not respect older snapshots, so a table that is locked only
+    afterwards may be read as empty. If a table appears or disappears between listing and locking,
+    all is repeated, at most `ATTEMPTS` times. Conflicting locks of other sessions are waited for.
+    Raises `BackupFailed`.
     """
     waiting = Queue(login)
     for _ in range(ATTEMPTS):
@@ -88,7 +89,7 @@ def take_snapshot(connection: psycopg.Connection, login: Login, *, user: str) ->
 def rejoin_snapshot(
     connection: psycopg.Connection, login: Login, name: str, *, user: str
 ) -> Exported:
-    """See what `name` shows, which another session still holds. Raises `SnapshotLost`."""
+    """Import snapshot `name`, which another session still holds. Raises `SnapshotLost`."""
     connection.execute(BEGIN)
     try:
         connection.execute(f"SET TRANSACTION SNAPSHOT {literal(name)}".encode())
@@ -114,11 +115,11 @@ def begun_under_snapshot(
     take: Callable[[], Exported],
     begin: Callable[[Exported], Begun],
 ) -> tuple[Exported, Begun]:
-    """The snapshot that `take` takes in `held`, and what `begin` has begun under it.
+    """Take a snapshot in `held` with `take`, start its readers with `begin`, and return both.
 
-    A session that queues for an exclusive lock is let in as soon as all who have a lock are done;
-    and whoever comes later waits behind it. So all who will read have their locks by the end of
-    this; where somebody was quicker, all is let go and done again.
+    A session that queues for an exclusive lock waits for all current holders, and later sessions
+    wait behind it. So `begin` must leave every reader with its locks. If another session queues
+    first, all locks are released, that session is waited for, and both steps are repeated.
     """
     waiting = Queue(login)
     while True:
@@ -126,7 +127,7 @@ def begun_under_snapshot(
         try:
             return exported, begin(exported)
         except LockTimedOut:
-            # Whoever queues is behind us: what we hold would never be let go otherwise.
+            # The queuing session waits for our locks: without the rollback both would wait forever.
             held.execute("ROLLBACK")
             waiting.wait()
 
@@ -138,7 +139,7 @@ def _oids(tables: Sequence[Named]) -> set[int]:
 def _lock(
     connection: psycopg.Connection, tables: Sequence[Named], waiting: Queue, *, user: str
 ) -> bool:
-    """Whether all of them were still there."""
+    """Lock `tables`; False if one of them no longer exists."""
     for first in range(0, len(tables), TABLES_PER_LOCK):
         batch = tables[first : first + TABLES_PER_LOCK]
         try:
@@ -174,8 +175,8 @@ def _export(connection: psycopg.Connection) -> Exported:
 class Sessions:
     """Sessions inside the snapshot `snapshot`, which shows `seen`.
 
-    The one that took it, `held`, has locked every table: what others cannot lock, because
-    somebody queues for it exclusively, is read through that one.
+    `held`, the session that took it, has locked every table. A table that another session cannot
+    lock, because somebody queues for an exclusive lock on it, is read through `held`.
     """
 
     def __init__(self, held: psycopg.Connection, *, snapshot: str, seen: str) -> None:
@@ -188,7 +189,7 @@ class Sessions:
 
     @contextmanager
     def opened(self, login: Login, *, count: int) -> Iterator[None]:
-        """Open `count` of them, each proven to see what the holder sees; closed after the block."""
+        """Open `count` sessions, each proven to see what `held` sees; closed after the block."""
         with ExitStack() as stack:
             for _ in range(count):
                 connection = stack.enter_context(login.session())
@@ -199,7 +200,7 @@ class Sessions:
 
     @contextmanager
     def lent(self, subject: str, tables: Sequence[Relation] = ()) -> Iterator[psycopg.Connection]:
-        """One session for `subject`, in which `tables` can be read without waiting for anybody."""
+        """Lend one session for `subject`, in which `tables` can be read without a lock wait."""
         with self._any(subject) as connection:
             with failures.translated(connection, subject):
                 can_read = _can_read(connection, tables)
@@ -210,13 +211,13 @@ class Sessions:
         with self._turn:
             with failures.translated(self._held, subject):
                 self._held.execute(f"SAVEPOINT {_READ}".encode())
-            # Whatever becomes of the read, the transaction with the snapshot and its locks goes on.
+            # A failed read must not end the transaction that holds the snapshot and its locks.
             with afterwards(_take_back, self._held, subject):
                 yield self._held
 
     @contextmanager
     def _any(self, subject: str) -> Iterator[psycopg.Connection]:
-        """One of the workers' sessions; given back only if it still sees the snapshot."""
+        """Lend a worker's session; it returns to the pool only if it still sees the snapshot."""
         try:
             connection = self._idle.get_nowait()
         except queue.Empty as error:
@@ -263,7 +264,7 @@ class Sessions:
 
 
 def _can_read(connection: psycopg.Connection, tables: Sequence[Relation]) -> bool:
-    """Whether all of them could be locked at once; what could stays so, as reading them needs."""
+    """Whether all of them could be locked without waiting; the locks gained are kept."""
     for first in range(0, len(tables), TABLES_READ_AT_ONCE):
         batch = tables[first : first + TABLES_READ_AT_ONCE]
         if not locked(
