@@ -1,1 +1,1 @@
-"""PostgreSQL by the stock tools alone: one pg_dump, and what brings its archive back."""
+"""The engine `tools` for PostgreSQL: one pg_dump, and the restore of its archive."""

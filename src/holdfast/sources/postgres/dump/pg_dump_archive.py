@@ -1,6 +1,6 @@
-"""The one pg_dump that backs up a whole database: how it is called, and the parts it becomes.
+"""The one pg_dump that backs up a whole database: its arguments, its process and its parts.
 
-It begins before anybody can queue for a lock, and is read later.
+pg_dump starts with the snapshot, before another session can queue for a lock, and is read later.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ SUFFIXES = {CUSTOM: ".dump", PLAIN: ".sql"}
 
 GLOBALS = "globals"
 DATABASE = "database"
-# A single pg_dump writes some hundred MB a second, which this many threads of zstd outrun;
-# each more would only cost memory.
+# This many zstd threads are faster than one pg_dump, which writes some hundred MB/s; more threads
+# would only cost memory.
 MOST_THREADS = 4
 
-# pg_dump compresses in the thread that reads: above this a table waits for the compressor.
+# pg_dump compresses in the thread that reads: above this level compression limits the speed.
 HIGHEST_LEVEL = 6
-# The first version that compresses with anything but zlib.
+# The first version with a compression other than zlib.
 KNOWS_ZSTD = 16
 Arguments = Callable[[Login], list[str]]
-"""How pg_dump is called by who logs in."""
+"""Returns the command line of pg_dump for a login."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compression:
-    """What the job asks for; the level is capped."""
+    """The compression that the job asks for; the level is capped at `HIGHEST_LEVEL`."""
 
     codec: Codec
     level: int
 
     def option(self, pg_dump: Tool) -> str:
-        """In the words of this pg_dump; zlib where it knows nothing else."""
+        """The option for this version of pg_dump; zlib if it does not support the codec."""
         level = min(self.level, HIGHEST_LEVEL)
         if self.codec is Codec.NONE:
             return "--compress=0"
@@ -77,7 +77,7 @@ def format_for(found: Facts, *, plain_from_bytes: int) -> tuple[str, str]:
 def arguments(
     pg_dump: Tool, login: Login, *, form: str, snapshot: str, compression: Compression
 ) -> list[str]:
-    """The whole database inside `snapshot`, to standard output."""
+    """The command line that dumps the whole database inside `snapshot` to standard output."""
     shape = (
         ["--format=custom", compression.option(pg_dump)]
         if form == CUSTOM
@@ -94,7 +94,7 @@ def arguments(
 
 
 class DumpProcess:
-    """pg_dump as `arguments` say, for `login`."""
+    """The pg_dump process for `login`, with the command line that `arguments` returns."""
 
     def __init__(self, login: Login, arguments: Arguments) -> None:
         self._login = of_its_own(login)
@@ -104,9 +104,10 @@ class DumpProcess:
 
     @contextmanager
     def begun(self, held: psycopg.Connection) -> Iterator[None]:
-        """It runs for the length of the block, and has locked every table when that begins.
+        """Start pg_dump and wait until it has locked every table; it runs until the block ends.
 
-        What it writes waits in a pipe until somebody reads. Raises `LockTimedOut`.
+        Its output waits in a pipe until it is read. Raises `LockTimedOut`, and other errors of
+        pg_dump.
         """
         with self._running() as child:
             wait_for_locks(held, self._login, is_running=lambda: child.is_running)
@@ -117,7 +118,7 @@ class DumpProcess:
 
     @contextmanager
     def reading(self, cancellation: Cancellation) -> Iterator[Dump]:
-        """What it writes; whoever reads a second time has it begin anew."""
+        """The output of pg_dump; a second read starts a new process."""
         child, self._begun = self._begun, None
         if child is not None:
             with cancellation.registered(child.end):
@@ -147,7 +148,7 @@ def parts_of(
     pg_dump: Tool,
     workers: int,
 ) -> tuple[PartPlan, ...]:
-    """The archive first: it takes longest, and it has to join the snapshot."""
+    """The parts, the archive first: it takes longest, and it must join the snapshot."""
     dump = PartPlan(
         name=f"{_stem(found.database)}{SUFFIXES[form]}",
         kind=PartKind.ARCHIVE,
@@ -166,7 +167,7 @@ def parts_of(
     return (
         dump,
         PartPlan(name=f"{GLOBALS}.sql", kind=PartKind.GLOBALS),
-        # What a dump leaves to CREATE DATABASE: owner, comment, settings and grants.
+        # A dump without --create omits the database's owner, comment, settings and grants.
         PartPlan(name=f"{DATABASE}.sql", kind=PartKind.GRANTS),
     )
 
@@ -186,7 +187,7 @@ def _encoded(tables: Iterable[Table]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A table with rows in the archive, by the number that its table of contents has."""
+    """A table with rows in the archive; `oid` is its number in the table of contents."""
 
     oid: int
     relation: Relation
@@ -198,7 +199,7 @@ class Listed:
 
 
 def details_of(part: Part) -> PostgresDump:
-    """What stands with the archive; raises `VerifyFailed`."""
+    """The details that the manifest holds about the archive; raises `VerifyFailed`."""
     if not isinstance(part.details, PostgresDump):
         raise _wrong(part, "it does not say that it is one")
     return part.details

@@ -1,9 +1,9 @@
-"""Running pg_restore on an archive: which entries it brings back, and which object it stopped at.
+"""Runs pg_restore on an archive: selects its entries, and finds the object that failed.
 
-It reads a pipe, or a file that several workers open, which has no name: however we end, nothing
-of it stays. An entry of the list of contents is `4021; 0 16385 TABLE DATA public orders owner`:
-its number, the numbers of the object (catalog and own), its kind, and names that nobody quotes,
-so only numbers are trusted.
+pg_restore reads a pipe, or an unnamed temporary file that several workers open. Nothing of that
+file remains, however this process ends. A line of the table of contents is
+`4021; 0 16385 TABLE DATA public orders owner`: the entry's number, the OIDs of catalog and object,
+the kind, and names. The names are not quoted, so only the numbers are trusted.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import unquoted
 
-# It repeats the statement that failed after the error: a function may have many lines.
+# After an error pg_restore repeats the failed statement, and a function may have many lines.
 STDERR_LINES = 2000
-# A line or two for each table.
+# With --verbose it writes a line or two for each table.
 VERBOSE_LINES = 400_000
 _ERROR = re.compile(r"error: (?:could not execute query: )?(?:ERROR:\s+)?([^|]*)")
 _ROWS = re.compile(r"COPY failed for table \"(.*)\": (?:ERROR:\s+)?(.*)")
-# What it says of an entry of its contents that it goes on without, and how many those were.
+# The messages about an entry that was skipped after an error, and about their number.
 _ENTRY = re.compile(r"from TOC entry \d+; \d+ (?P<oid>\d+) (?P<rest>[^|]*)")
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
 _STATEMENT = re.compile(r"Command was: ([^|]*)")
-# What pg_dump does not quote is in lower case, so words in upper case are not a name.
+# Names that pg_dump does not quote are in lower case, so words in upper case are not names.
 _NAME = r'(?:"(?:[^"]|"")*"|[a-z_][a-z0-9_$]*|\d+)'
 _MADE = re.compile(
     r"(?:CREATE(?: OR REPLACE)?|ALTER|COMMENT ON|REFRESH)"
@@ -52,7 +52,10 @@ _COMMENT_ON_CONSTRAINT = re.compile(r"COMMENT .*\bCONSTRAINT .* ON ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DumpArchive:
-    """One archive at hand, and why so many workers may read it; `file` holds it too, if any."""
+    """One archive that pg_restore can read, with the number of workers and its reason.
+
+    `file` is a copy of the archive, None if it is streamed.
+    """
 
     proven: Proven
     workers: int
@@ -62,7 +65,7 @@ class DumpArchive:
 
 @contextmanager
 def at_hand(proven: Proven, *, size_bytes: int, workers: int) -> Iterator[DumpArchive]:
-    """The archive for `workers`: as a file where there is room for one, else as one stream."""
+    """The archive for `workers`: as a file if there is space for one, else as one stream."""
     if workers < 2:
         yield DumpArchive(proven=proven, workers=1, reason="one worker was asked for")
         return
@@ -71,7 +74,7 @@ def at_hand(proven: Proven, *, size_bytes: int, workers: int) -> Iterator[DumpAr
         reason = f"workers need the dump as a file: {reason}"
         yield DumpArchive(proven=proven, workers=1, reason=reason)
         return
-    # Without a buffer of its own, which would only fail at the end, once more.
+    # Unbuffered: on a full disk a buffer would fail once more when the file is closed.
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         for chunk in proven:
             write_all(file, chunk, folder)
@@ -86,15 +89,15 @@ class PgRestore:
     login: Login
 
     def contents(self, archive: DumpArchive) -> str:
-        """The list of what the archive holds."""
-        # Not through a pipe: it would fill while we are still writing to the other one.
+        """The table of contents of the archive."""
+        # Not through a pipe: it would fill while the archive is still being written to the other.
         with tempfile.TemporaryFile() as out:
             self._run(archive, ["--list", f"--file={_path(out)}"], [out])
             out.seek(0)
             return out.read().decode("utf-8", errors="surrogateescape")
 
     def script(self, archive: DumpArchive, options: Sequence[str], *, contents: str) -> str:
-        """What it would send to a server; of its contents only those named, where any are."""
+        """The SQL that pg_restore would send; nonempty `contents` names the only entries."""
         with tempfile.TemporaryFile() as out, _listed(contents) as listed:
             arguments = [*options, f"--file={_path(out)}", *_use(listed)]
             self._run(archive, arguments, [out, *listed])
@@ -104,8 +107,8 @@ class PgRestore:
     def rows(
         self, archive: DumpArchive, *, contents: str, names: Mapping[int, Relation]
     ) -> tuple[FailedObject, ...]:
-        """Bring in all that is no definition, and tell what of it did not come."""
-        # Only when it tells all does it tell which table an error is about.
+        """Restore all rows and large objects, and return the entries that failed."""
+        # Only with --verbose does pg_restore name the table of an error.
         arguments = ["--section=data", "--verbose", "--no-password"]
         arguments.append(f"--dbname={self.login.steady_conninfo()}")
         if archive.workers > 1:
@@ -122,9 +125,9 @@ class PgRestore:
         return ()
 
     def restore(self, archive: DumpArchive, options: Sequence[str], *, contents: str = "") -> None:
-        """Bring it back up to the first error; of its contents only those named, where any are.
+        """Restore the archive up to the first error; nonempty `contents` names the only entries.
 
-        Raises `RestoreFailed` naming the object.
+        Raises `RestoreFailed` with the object.
         """
         arguments = [
             "--exit-on-error",
@@ -175,7 +178,7 @@ class PgRestore:
 
 @contextmanager
 def _listed(contents: str) -> Iterator[list[IO[bytes]]]:
-    """The entries to restore in a file without a name; none where all are wanted."""
+    """An unnamed file that lists the entries to restore; no file if all are wanted."""
     if not contents:
         yield []
         return
@@ -190,15 +193,15 @@ def _use(listed: Sequence[IO[bytes]]) -> list[str]:
 
 
 def _path(file: IO[bytes]) -> str:
-    """A name under which the child, and its children, can open a nameless file anew."""
+    """The path by which the child, and its children, can open an unnamed file again."""
     return f"/dev/fd/{file.fileno()}"
 
 
 def with_rows_of(listed: str, oids: Collection[int]) -> str:
-    """Everything, but rows of these tables only.
+    """All entries except rows of other tables, foreign keys and comments on constraints.
 
-    A foreign key to a table without its rows could not be made, nor a comment on it: which
-    keys are complete, and which constraint a comment is on, the contents do not tell.
+    A foreign key to a table without its rows could not be created, nor a comment on it. The table
+    of contents does not tell which keys are complete, or which constraint a comment is on.
     """
 
     def wanted(oid: int, said: str) -> bool:
@@ -210,7 +213,7 @@ def with_rows_of(listed: str, oids: Collection[int]) -> str:
 
 
 def only_rows_of(listed: str, oids: Collection[int]) -> str:
-    """The rows of these tables and nothing else."""
+    """Only the entries with rows of these tables."""
     return _entries(listed, lambda oid, said: said.startswith(_LISTED_ROWS) and oid in oids)
 
 
@@ -224,7 +227,7 @@ def _entries(listed: str, wanted: Callable[[int, str], bool]) -> str:
 
 
 def failed_entries(said: str, names: Mapping[int, Relation]) -> tuple[FailedObject, ...]:
-    """What it went on without, as it told in `said`."""
+    """The entries that pg_restore skipped after an error, from its messages in `said`."""
     found: list[FailedObject] = []
     for entry in _ENTRY.finditer(said):
         error = _ERROR.search(said, entry.end())
@@ -245,7 +248,7 @@ def failed_entries(said: str, names: Mapping[int, Relation]) -> tuple[FailedObje
 
 
 def failure(error: ChildFailed, database: str) -> RestoreFailed:
-    """The first error, and the object of the statement that met it."""
+    """The first error of pg_restore, with the object of the failed statement."""
     subject, cause = f"database '{database}'", error.message
     if said := _ERROR.search(error.stderr):
         cause = said[1].strip()
@@ -258,7 +261,7 @@ def failure(error: ChildFailed, database: str) -> RestoreFailed:
 
 
 def _object(statement: str) -> str:
-    """What it makes or changes; where that is not clear, the statement's first line."""
+    """The object that the statement creates or changes; if that is unclear, the statement."""
     made = _MADE.match(statement)
     if made is None:
         return f"'{statement}'"

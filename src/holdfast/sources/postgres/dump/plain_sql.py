@@ -1,7 +1,7 @@
-"""Bringing a dump in plain SQL back statement by statement: what fails costs nothing but itself.
+"""Restores a dump in plain SQL statement by statement: a failed one does not stop the rest.
 
-psql cannot do it: where a COPY fails, it takes the rows behind it for statements. The dump is cut
-into statements and rows as it comes: nothing of it is held whole.
+psql cannot do that: after a failed COPY it takes the rows for statements. The dump is split into
+statements and rows as it is streamed, and is never held as a whole.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from holdfast.sources.postgres.server import failures, sql_text
 from holdfast.sources.postgres.server.sql_text import Statement
 
 COPY = re.compile(r"COPY .* FROM stdin;$", re.DOTALL)
-# A line of its own in a dump; in a row its backslash would be doubled.
+# The end of rows stands alone on a line; in a row its backslash would be doubled.
 END_OF_ROWS = b"\\.\n"
-# One function, or a piece of a large object, is far below; what is longer is no dump of ours.
+# One function, or a piece of a large object, is far shorter; no dump of pg_dump needs more.
 MOST_STATEMENT_BYTES = 256 << 20
 
-# pg_dump has no other transactions than those around the bytes of large objects.
+# pg_dump writes transactions only around the bytes of large objects.
 _BEGINS, _ENDS = "BEGIN;", "COMMIT;"
 
 
 class PlainRestore:
-    """One session that carries a dump out; rows that do not come are `unloaded`."""
+    """Runs a dump in one session; rows that could not be loaded are noted in `unloaded`."""
 
     def __init__(self, session: psycopg.Connection, proven: Proven, definer: Definer) -> None:
         self._session = session
@@ -39,11 +39,12 @@ class PlainRestore:
         self.unloaded: list[FailedObject] = []
 
     def run(self) -> None:
-        """Raises `RestoreFailed` for what no later statement would survive either."""
+        """Run the dump. Raises `RestoreFailed` for errors that would also hit later statements."""
         self._definer.run(self._definitions())
 
     def _definitions(self) -> Iterator[Statement]:
-        """All that is no rows; rows come in between, as what was set before them wants it."""
+        """The definitions; rows and large objects between them are loaded on the way, under the
+        settings before them."""
         found = self._dump.statements()
         for statement in found:
             if COPY.match(statement.text):
@@ -63,7 +64,7 @@ class PlainRestore:
             self._note(statement, error, kind=ROWS)
         except EOFError as error:
             raise RestoreFailed(f"cannot restore {_subject(statement)}: {error}") from error
-        # Those behind the one that failed are no statements.
+        # The rows after a failed one must not be taken for statements.
         for _ in rows:
             pass
 
@@ -91,9 +92,9 @@ class PlainRestore:
 
 
 class PlainDump:
-    """Statements in their order; behind one that is `COPY ... FROM stdin` its rows are to be taken.
+    """Statements in their order; after a `COPY ... FROM stdin` the caller must read its `rows`.
 
-    `chunks` are the bytes of the dump. Raises `EOFError` where rows have no end.
+    `chunks` are the bytes of the dump. Raises `EOFError` if the end of rows is missing.
     """
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
@@ -104,7 +105,7 @@ class PlainDump:
         return sql_text.headed(self._pieces())
 
     def rows(self) -> Iterator[bytes]:
-        """The rows of the COPY that came last, without the line that ends them."""
+        """The rows of the last COPY, without the line that ends them."""
         at_start = True
         while True:
             if at_start and self._buffer.startswith(END_OF_ROWS):
@@ -115,7 +116,7 @@ class PlainDump:
                 rows, self._buffer = self._buffer[: end + 1], self._buffer[end + 4 :]
                 yield rows
                 return
-            # The line that ends them may be cut by the end of a chunk.
+            # The end of a chunk may cut the line that ends the rows.
             ready = len(self._buffer) - len(END_OF_ROWS)
             if ready > 0:
                 rows, self._buffer = self._buffer[:ready], self._buffer[ready:]
@@ -125,7 +126,7 @@ class PlainDump:
                 raise EOFError("the rows of a table have no end")
 
     def _pieces(self) -> Iterator[str]:
-        """Whole statements with what stands before each, as soon as there are any."""
+        """Whole statements, each with the comments before it, as soon as they are complete."""
         while True:
             yield from self._whole_pieces()
             if len(self._buffer) > MOST_STATEMENT_BYTES:
@@ -138,7 +139,7 @@ class PlainDump:
             yield _text(self._buffer)
 
     def _whole_pieces(self) -> Iterator[str]:
-        """Those that end in the whole lines at hand; what begins behind them stays."""
+        """The statements that end within the buffered whole lines; the rest stays buffered."""
         is_before_rows = True
         while is_before_rows:
             is_before_rows, done = False, 0
@@ -149,7 +150,7 @@ class PlainDump:
                 done += len(_bytes(piece))
                 is_before_rows = bool(COPY.match(piece, sql_text.start_of(piece)))
                 if is_before_rows:
-                    # Whoever takes the rows takes them from the buffer, line by line.
+                    # Skip the end of line: the rows begin at the next line of the buffer.
                     done += 1
                     break
                 yield piece

@@ -1,4 +1,4 @@
-"""Bringing back what pg_dump has written: by pg_restore, psql, or statement by statement."""
+"""Restores the output of pg_dump: by pg_restore, by psql, or statement by statement."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ from holdfast.sources.postgres.server.client_programs import Tool
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import Statement
 
-# Workers of pg_restore make what needs no table while rows are loaded: a domain's constraint that
-# is NOT VALID refuses rows that were there before it.
+# With several workers pg_restore creates post-data objects that need no table while it loads rows.
+# A domain's NOT VALID constraint would then reject rows that are older than the constraint.
 _SECTIONS: tuple[tuple[str, ...], ...] = (("pre-data", "data"), ("post-data",))
 
 
 class ArchiveRestore(DatabaseRestore):
-    """pg_dump counts no rows, so nothing can be counted against: that every byte is the one that
-    was stored, and that the tool met no error, is the proof."""
+    """Restores one dump; pg_dump counts no rows, so there is no count to compare.
+
+    The proof is that every byte is the stored one and that the tool met no error.
+    """
 
     way_of_rows = Way.ROWS_OF_DUMP
 
@@ -58,7 +60,7 @@ class ArchiveRestore(DatabaseRestore):
         wanted = self._wanted()
         self._require_empty(wanted or pg_dump_archive.tables_in(self._part))
         pg_restore = self._pg_restore(self.login)
-        # One transaction is one session, whatever the number of workers.
+        # One transaction needs one session, so the requested number of workers is ignored.
         with self._at_hand(workers=1) as at_hand:
             options = ["--single-transaction", "--data-only"]
             if not self.request.options.triggers:
@@ -105,7 +107,7 @@ class ArchiveRestore(DatabaseRestore):
     def _part_by_part(
         self, pg_restore: PgRestore, at_hand: DumpArchive, chosen: str
     ) -> tuple[FailedObject, ...]:
-        """Definitions by ourselves, as those of the native engine; rows by pg_restore."""
+        """Run definitions as for the built-in engine, one by one; rows by pg_restore."""
 
         def statements_of(section: str) -> Iterator[Statement]:
             options = [f"--section={section}", *self._rights()]
@@ -139,13 +141,13 @@ class ArchiveRestore(DatabaseRestore):
                 )
 
     def _pg_restore(self, login: Login) -> PgRestore:
-        """Not older than the pg_dump whose format it has to read."""
+        """A pg_restore that is not older than the pg_dump that wrote the archive."""
         made_by = pg_dump_archive.details_of(self._part).pg_dump_major
         tool = self._program("pg_restore", login, at_least=made_by)
         return PgRestore(tool=tool, login=login)
 
     def _program(self, name: str, login: Login, *, at_least: int = 0) -> Tool:
-        """Not older than the server either."""
+        """A program that is not older than the server, nor than version `at_least`."""
         with login.session() as session:
             major = session.info.server_version // 10000
             version = session.info.parameter_status("server_version") or str(major)
@@ -165,7 +167,10 @@ class ArchiveRestore(DatabaseRestore):
         ]
 
     def _wanted(self) -> list[Listed]:
-        """The tables that were asked for, by their own name or that of one above them."""
+        """The requested tables; a partitioned table stands for its partitions.
+
+        Raises `RestoreFailed` for a name that fits no table or several.
+        """
         listed = pg_dump_archive.tables_in(self._part)
         wanted: dict[int, Listed] = {}
         for asked in self.request.tables:
@@ -196,5 +201,5 @@ class ArchiveRestore(DatabaseRestore):
 
 
 def _is_called(relation: Relation, asked: Relation) -> bool:
-    """Who asks may not know where the schema ends, or whether there is only one such name."""
+    """Whether `asked` means `relation`: by schema and name, or by the name alone."""
     return str(relation) == str(asked) or (not asked.schema and relation.name == asked.name)

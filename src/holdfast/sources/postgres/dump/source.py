@@ -1,4 +1,4 @@
-"""A PostgreSQL database as pg_dump and pg_dumpall write it, all of one moment."""
+"""A PostgreSQL database read by pg_dump and pg_dumpall, under one snapshot."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class PostgresToolsSource(DatabaseSource):
         )
 
     def _exported(self, opening: Opening) -> tuple[Exported, DumpProcess]:
-        """The snapshot, and a pg_dump under it that has locked all tables."""
+        """Take the snapshot, and start a pg_dump under it that has locked all tables."""
         form, _ = self._form(opening.found)
 
         def begin(exported: Exported) -> DumpProcess:
@@ -137,8 +137,8 @@ def _table_plan(table: Table, found: Facts, form: str) -> TablePlan:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ToolsSnapshot(DatabaseSnapshot):
-    """Made by `PostgresToolsSource.open`, which ends its session; `dumping` is the pg_dump that has
-    joined it."""
+    """Created by `PostgresToolsSource.open`, which ends its session; `dumping` is the pg_dump that
+    has joined it."""
 
     dumping: DumpProcess
     planned: Sequence[PartPlan]

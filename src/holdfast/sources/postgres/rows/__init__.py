@@ -1,1 +1,1 @@
-"""PostgreSQL by its own means: one exported snapshot, schema by pg_dump, data by COPY."""
+"""The built-in engine for PostgreSQL: one exported snapshot, schema by pg_dump, rows by COPY."""

@@ -1,9 +1,8 @@
-"""Rows of one table, or of many small ones, and behind them the checksums that the server computes.
+"""Streams rows of one table or of many small ones, followed by checksums from the server.
 
-Small tables share a part: a script of COPY statements, each with its rows, as psql reads it. One
-part and one object per table is what makes ten thousand tables slow; and asking for one table at
-a time costs a turn on the wire each. So many statements go out in one message, and their rows
-come back behind one another.
+Small tables share a part: a script of COPY statements, each with its rows, in psql's format. One
+part and one object per table would make ten thousand tables slow, and one request per table costs
+a round trip each. So one message carries many statements, and their rows come back in sequence.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ from holdfast.sources.postgres.server import catalog_queries, failures, table_pa
 from holdfast.sources.postgres.server.catalog_queries import Facts, Table
 from holdfast.sources.postgres.server.table_part import TablePart
 
-# Not several processes of the server for what nobody counts.
+# No parallel query: its processes would not count against the job's worker limit.
 _BEFORE = "SAVEPOINT holdfast_sum; SET LOCAL max_parallel_workers_per_gather = 0"
 _AFTER = "ROLLBACK TO SAVEPOINT holdfast_sum; RELEASE SAVEPOINT holdfast_sum"
 
 Types = Mapping[Relation, Mapping[str, str]]
-"""What each column of each table is."""
+"""The type of each column of each table."""
 
 TABLES_PER_MESSAGE = 50
-# Of the statements; the rows' own encoding stands in each COPY.
+# The encoding of the statements; each COPY names the encoding of its rows.
 _HEADER = b"SET client_encoding = 'UTF8';\n"
 END_OF_ROWS = b"\\.\n"
 
 
 class SummedRows(ForwardingStream):
-    """The rows of one table, or of a range of it, and behind them their checksum; read once."""
+    """The rows of one table, or of a range of it, then their checksum; iterate once."""
 
     checksum = ""
 
@@ -71,7 +70,7 @@ class SummedRows(ForwardingStream):
 
 
 class CopyPack(CopyCommand):
-    """Several small tables under way in one session; iterate once, then close."""
+    """Several small tables read in one session; iterate once, then close."""
 
     def __init__(
         self,
@@ -138,7 +137,7 @@ class CopyPack(CopyCommand):
 
 @dataclass
 class _Script:
-    """What was written so far, and where each table's rows lie in it."""
+    """The script so far: `waiting` bytes, and how many were `written` before them."""
 
     waiting: bytearray
     written: int = 0
@@ -148,7 +147,7 @@ class _Script:
         return self.written + len(self.waiting)
 
     def taken(self) -> bytearray:
-        """What waits, which now belongs to whoever called."""
+        """The waiting bytes, which the caller now owns."""
         found, self.waiting = self.waiting, bytearray()
         self.written += len(found)
         return found
@@ -156,7 +155,7 @@ class _Script:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """Of which tables there are to be checksums; why of none, where there is an `obstacle`."""
+    """The tables that get checksums; a nonempty `obstacle` says why none do."""
 
     chosen: Chosen
     types: Types
@@ -180,7 +179,7 @@ def contents(
 
 
 class ContentSums:
-    """Checksums of the tables that were chosen."""
+    """Computes checksums of the chosen tables."""
 
     def __init__(
         self, chosen: Chosen, types: Types, *, user: str, aborted: threading.Event
@@ -193,10 +192,10 @@ class ContentSums:
     def checksums(
         self, session: psycopg.Connection, sizes: Sequence[tuple[TablePart, int]]
     ) -> Generator[Buffer, None, dict[Relation, str]]:
-        """Those of tables, or ranges of one, whose rows took so many bytes; as far as wanted.
+        """Checksums of the wanted tables, or ranges of one; `sizes` are bytes of their rows.
 
-        Yields an empty buffer now and then while the server is at work: whoever looks at the
-        clock sees that we are, too. Raises `BackupFailed` or `SnapshotLost`.
+        Yields empty buffers while the server works, so that a stall timeout does not fire. Raises
+        `BackupFailed` or `SnapshotLost`.
         """
         wanted = [
             table
@@ -212,7 +211,7 @@ class ContentSums:
                 raise self._ended(wanted[0], error, session) from error
             if len(wanted) == 1:
                 return self._without(wanted[0], error)
-        # One that fails must not take the others along.
+        # A table that fails must not cost the others their checksums.
         found: dict[Relation, str] = {}
         for table in wanted:
             found |= yield from self.checksums(session, [(table, 0)])
@@ -264,7 +263,7 @@ def _take_back(session: psycopg.Connection) -> None:
 
 
 class Question(Command):
-    """A query under way whose few rows are of whole numbers."""
+    """A running query with few rows of integers."""
 
     def answer(self) -> Generator[Buffer, None, list[tuple[int, ...]]]:
         self._send()

@@ -1,7 +1,7 @@
-"""One COPY under way in a session: sent, waited for without blocking for ever, ended early.
+"""Runs one COPY in a session: every wait is bounded, and the COPY can be ended early.
 
-One Python step per row is what makes COPY over the connection slow; so each row costs one call
-and one append, through libpq itself, and everything above deals in large buffers.
+Python work per row makes COPY over the connection slow. So each row costs one libpq call and one
+append, and all other code handles large buffers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from holdfast.ports.source import PartStream
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import CANCEL_SECONDS
 
-# Long enough to cost nothing, short enough that an abort is felt at once on a dead network.
+# Long enough to cost nothing, short enough for a prompt abort on a dead network.
 POLL_MILLISECONDS = 500
 IDLE_POLLS_AFTER_CANCEL = 10
 
@@ -31,7 +31,7 @@ PIPE_BUFFER_BYTES = 1 << 20
 
 
 class Command:
-    """A statement under way in a session: sent once, waited for, and closed at last."""
+    """A statement that a session runs: sent once, waited for, then closed."""
 
     def __init__(
         self,
@@ -52,7 +52,10 @@ class Command:
         self._idle_polls_left: int | None = None
 
     def close(self) -> None:
-        """Where the rows were not all taken: end the server's work and swallow what is left."""
+        """Cancel a statement whose rows were not all read, and discard the rest.
+
+        May be called twice. If the cancel fails, the connection is closed.
+        """
         if not self._under_way:
             return
         self._under_way = False
@@ -112,7 +115,7 @@ class Command:
 
 
 class CopyCommand(Command, PartStream):
-    """What all ways of taking rows share; iterate once, then close."""
+    """The base of all ways to read rows; iterate once, then close."""
 
     rows: int | None = None
 
@@ -125,7 +128,7 @@ class CopyCommand(Command, PartStream):
             raise self._failure(error) from error
 
     def _buffers(self) -> Iterator[Buffer]:
-        """The rows, in the buffers that everything above deals in."""
+        """The rows, in large buffers."""
         raise NotImplementedError
 
     def _end(self) -> None:
@@ -136,7 +139,7 @@ class CopyCommand(Command, PartStream):
         self._finish()
 
     def _expect_rows(self) -> None:
-        """The first answer to a COPY to the client; `_fill` takes the rows that follow."""
+        """Await the first answer to a COPY to the client; `_fill` reads the rows after it."""
         result = self._result()
         if result is None or result.status != pq.ExecStatus.COPY_OUT:
             raise self._error_in(result)
@@ -156,12 +159,12 @@ class CopyCommand(Command, PartStream):
 
 
 class CopyOverWire(CopyCommand):
-    """One `COPY ... TO STDOUT` under way."""
+    """One running `COPY ... TO STDOUT`."""
 
     def _buffers(self) -> Iterator[Buffer]:
         self._expect_rows()
         while True:
-            # A new one each time: the last belongs to whoever took it.
+            # A new buffer each time: the caller owns the last one.
             buffer = bytearray()
             more = self._fill(buffer, BUFFER_BYTES)
             if buffer:
@@ -171,7 +174,7 @@ class CopyOverWire(CopyCommand):
 
 
 class CopyIntoPipe(CopyCommand):
-    """One `COPY ... TO 'pipe'` under way; `pipe` is our end of it, not blocking."""
+    """One running `COPY ... TO 'pipe'`; `pipe` is our non-blocking end."""
 
     def __init__(
         self,
@@ -188,17 +191,20 @@ class CopyIntoPipe(CopyCommand):
         self._writer_has_left = False
 
     def close(self) -> None:
-        """A server that waits for room in the pipe hears no cancel: a pipe without us ends it."""
+        """Close the pipe, then cancel the COPY.
+
+        A server blocked on a full pipe ignores the cancel, but fails once the pipe has no reader.
+        """
         self._pipe.close()
         super().close()
 
     def _buffers(self) -> Iterator[Buffer]:
-        # One buffer for all: what we yield is only valid until the next one is asked for.
+        # One buffer is reused: a yielded view is valid only until the next one is requested.
         buffer = memoryview(bytearray(PIPE_BUFFER_BYTES))
         filled = 0
         while True:
-            # The server says that it is done only after it has closed its end; so once it has
-            # said so, an empty pipe is the end, and not a writer who is yet to come.
+            # The server answers only after it has closed its end. So after the answer an empty pipe
+            # means the end of the rows, not a writer that has not opened it yet.
             answered = not self._pgconn.is_busy()
             size = self._pipe.readinto(buffer[filled:])
             if size:
@@ -225,5 +231,5 @@ class CopyIntoPipe(CopyCommand):
             if descriptor == session:
                 self._pgconn.consume_input()
             elif not event & select.POLLIN:
-                # From now on the pipe would wake us at once, for ever, with nothing in it.
+                # From now on poll would report the empty pipe at once, in a busy loop.
                 self._writer_has_left = True

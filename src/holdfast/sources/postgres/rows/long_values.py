@@ -1,8 +1,8 @@
-"""Values too long for a row: large objects, and long bytea that is kept once for all backups.
+"""Reads long values: large objects, and long bytea values that become blobs.
 
-Of large objects the server writes rows of (object, offset, bytes) itself, page by page, where the
-login may read its pages; so neither it nor we ever hold a whole object. A restore writes them
-back with `lo_put`. A value that is kept once is found, named by its SHA-256, and read in pieces.
+If the login may read the pages of large objects, the server copies rows of (object, offset, bytes)
+page by page, so neither side holds a whole object. A restore writes them back with `lo_put`. A
+blob is named by its SHA-256 and read in pieces.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from holdfast.sources.postgres.server.table_part import TablePart
 
 # LOBLKSIZE of src/include/storage/large_object.h: a quarter of the default block of 8 KiB.
 PAGE_BYTES = 2048
-# Where only the functions may be used: long enough to cost one call per much, short enough
-# that the server never holds much.
+# The bytes per `lo_get` where the login may not read pages: many, to need few calls, but few enough
+# for the server's memory.
 OBJECT_PIECE_BYTES = 1 << 18
 OBJECTS_PER_BATCH = 500
 PRIVILEGES = {"SELECT": "SELECT", "UPDATE": "UPDATE"}
@@ -63,7 +63,7 @@ SET client_encoding = 'UTF8';
 SET standard_conforming_strings = on;
 """
 
-# One buffer is all that we hold of a value of any length.
+# The largest piece of a value, of any length, that is held in memory.
 PIECE_BYTES = 1 << 20
 VALUES_PER_FETCH = 500
 CURSOR = "holdfast_long_values"
@@ -71,7 +71,7 @@ CURSOR = "holdfast_long_values"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """The objects from `first` up to, without, `after` (None: all that follow), less `without`."""
+    """Objects with OIDs from `first` to below `after` (None: no bound), except `without`."""
 
     first: int
     after: int | None
@@ -108,7 +108,7 @@ class Slice:
 
 
 def long_objects(connection: psycopg.Connection, found: Facts, size_bytes: int) -> list[int]:
-    """Every object longer than `size_bytes`, in order."""
+    """The OIDs of all objects longer than `size_bytes`, ascending."""
     if found.may_read_pages_of_large_objects:
         rows = connection.execute(_LONG_BY_PAGES, [size_bytes // PAGE_BYTES])
     else:
@@ -119,7 +119,7 @@ def long_objects(connection: psycopg.Connection, found: Facts, size_bytes: int) 
 def slices(
     connection: psycopg.Connection, found: Facts, *, chunk_bytes: int, without: Sequence[int]
 ) -> list[Slice]:
-    """All objects but `without`, in pieces of about `chunk_bytes` each."""
+    """All objects except `without`, in slices of about `chunk_bytes` each."""
     if not found.has_large_objects:
         return []
     pieces = max(1, -(-found.large_object_bytes // chunk_bytes))
@@ -140,10 +140,10 @@ def slices(
 
 
 def statements(connection: psycopg.Connection) -> Iterator[Buffer]:
-    """SQL that makes every object, empty, with its owner, comment, rights and labels.
+    """SQL that creates every object, empty, with its owner, comment, privileges and labels.
 
-    A transaction for a few hundred objects: one for each costs a commit each, and one for all
-    of them more locks than a server has room for.
+    Each transaction creates a few hundred objects: one per object costs a commit each, and one for
+    all needs more locks than the server's lock table holds.
     """
     yield _HEADER.encode()
     first = 0
@@ -189,9 +189,9 @@ def _label(oid: int, provider: str, label: str) -> str:
 
 
 def of_table(session: psycopg.Connection, table: TablePart, blobs: Blobs) -> Iterator[Buffer]:
-    """Keep the table's long values; a line each, `SHA256 BYTES`, says which they were.
+    """Store the table's long values as blobs; yields a line `SHA256 BYTES` for each.
 
-    The server computes the SHA-256, so a value that was kept before is never sent again.
+    The server computes the SHA-256, so a value that is stored already is never sent again.
     """
     session.execute(f"DECLARE {CURSOR} NO SCROLL CURSOR FOR {_listing(table)}".encode())
     while rows := session.execute(f"FETCH {VALUES_PER_FETCH} FROM {CURSOR}".encode()).fetchall():
@@ -205,9 +205,9 @@ def of_table(session: psycopg.Connection, table: TablePart, blobs: Blobs) -> Ite
 def of_large_objects(
     session: psycopg.Connection, oids: Sequence[int], blobs: Blobs
 ) -> Iterator[Buffer]:
-    """Keep the objects; a line each, `OID SHA256 BYTES`, says what they hold.
+    """Store the objects as blobs; yields a line `OID SHA256 BYTES` for each.
 
-    An object is read once for its name, and once more only where it was not kept before.
+    An object is read once for its SHA-256, and again only if that blob is not stored yet.
     """
     for oid in oids:
         digest, size_bytes = hashlib.sha256(), 0

@@ -1,7 +1,7 @@
-"""Which parts a database becomes, in which order they are best read, and how a plan tells that.
+"""Plans the parts of a database and the order of reading, and describes them for `plan`.
 
-What is huge is split into ranges of pages, so that no worker is left alone with it at the end;
-what is small is packed, so that ten thousand tables are a few dozen parts.
+Huge tables are split into ranges of pages, so that no single worker is left with one at the end.
+Small tables are packed, so that ten thousand tables become a few dozen parts.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from holdfast.sources.postgres.server.sql_text import slug
 from holdfast.sources.postgres.server.table_part import BINARY, TEXT, External, Pages, TablePart
 
 GIB = 1 << 30
-# Parts of a GiB each are enough to keep all workers busy with a big database; in another they would
-# leave a single big table to a single worker.
+# Parts of 1 GiB keep all workers busy with a big database. In a smaller database they would leave
+# its one big table to a single worker.
 CHUNK_BYTES = GIB
 CHUNK_BYTES_OF_SMALL = GIB // 4
-# Long objects are read one by one; in parts of about this much, no worker is left alone with them.
+# Long objects are read one by one; parts of about this size spread them over the workers.
 LONG_OBJECTS_BYTES = 64 << 20
 MOST_LONG_OBJECT_PARTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """How rows become parts: sizes as the tables have them in the database.
+    """How rows become parts; sizes are those of tables in the database.
 
-    Tables below `small_bytes` are packed. `keeps_blobs` says that long large objects are kept
-    aside; `external_bytes` from which size on values of type bytea are, None that they never are.
+    Tables above `chunk_bytes` are split, those below `small_bytes` packed. With `keeps_blobs` long
+    large objects become blobs. So do bytea values from `external_bytes` up; None: never.
     """
 
     chunk_bytes: int
@@ -61,7 +61,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What is in the database; `long_objects` are kept one by one, all others in `slices`."""
+    """What the database contains; `long_objects` become blobs, `slices` hold all others."""
 
     tables: Sequence[Table]
     sequences: Sequence[Relation]
@@ -72,7 +72,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartLayout:
-    """The parts in the order of reading, and by a part's name what is behind it."""
+    """The parts in reading order, and by name of the part what it is read from."""
 
     parts: tuple[PartPlan, ...]
     tables: dict[str, tuple[TablePart, ...]]
@@ -91,11 +91,11 @@ def chunk_bytes(found: Facts, asked: int | None) -> tuple[int, str]:
 
 
 def lay_out(found: Facts, listing: Listing, *, shape: Shape, transport: str) -> PartLayout:
-    """The tools' parts first, then data, biggest first.
+    """The tools' parts first, then rows and large objects, biggest first, then blobs and SQL.
 
-    pg_dump asks the catalogs of now for what a view or an index looks like, not those of the
-    snapshot: the sooner it runs, the less can have changed. It has read them for both sections
-    when it ends, so the second can wait.
+    pg_dump reads the definitions of views and indexes from the current catalogs, not from those of
+    the snapshot: the sooner it runs, the less can have changed. One run of it reads both sections,
+    so the second section can wait.
     """
     schema = PostgresSchema(
         creation=dict(listing.creation),
@@ -147,7 +147,7 @@ def is_packed(table: Table, shape: Shape) -> bool:
 
 
 def pages_of(table: Table, shape: Shape) -> list[Pages]:
-    """Ranges of about `chunk_bytes` each; none where one read is enough."""
+    """Ranges of about `chunk_bytes` each; none if one read is enough."""
     pieces = min(-(-table.size_bytes // shape.chunk_bytes), table.pages)
     if pieces < 2 or table.condition or not table.columns:
         return []
@@ -229,7 +229,7 @@ def _large_objects(number: int, objects: Slice) -> PartPlan:
 
 
 def _groups(found: Facts, long_objects: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Objects dealt out in turn: nobody knows how long each is, only that all of them are."""
+    """Deal the objects out in turn: their lengths are unknown, except that all are long."""
     wanted = -(-found.large_object_bytes // LONG_OBJECTS_BYTES)
     count = min(len(long_objects), MOST_LONG_OBJECT_PARTS, wanted)
     return {
@@ -241,7 +241,7 @@ def _groups(found: Facts, long_objects: Sequence[int]) -> dict[str, tuple[int, .
 def _with_blobs(
     found: Facts, taken: Sequence[Table], shape: Shape
 ) -> Iterator[tuple[str, TablePart]]:
-    """Tables whose long values are kept aside; their bytes are counted with the rows."""
+    """Tables whose long values become blobs; their bytes are counted with the rows."""
     for number, table in enumerate(taken, start=1):
         external = shape.external(table)
         if external is not None:

@@ -1,4 +1,4 @@
-"""A PostgreSQL database as the built-in engine reads it: rows by COPY, definitions by pg_dump."""
+"""A PostgreSQL database read by the built-in engine: rows by COPY, definitions by pg_dump."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ from holdfast.sources.postgres.server.database_source import (
 from holdfast.sources.postgres.server.schema_dump import Schema, schema_archive
 from holdfast.sources.postgres.server.shared_snapshot import Exported, Sessions
 
-# A large object above this is kept once for all backups that hold it.
+# A larger large object becomes a blob, stored once for all backups that hold it.
 LONG_OBJECT_BYTES = 1 << 20
-# What we write ourselves in a session inside the snapshot, as messages call it.
+# The parts that holdfast writes itself, in a session inside the snapshot; their names in messages.
 _TEXTS = {
     PartKind.SEQUENCES: "sequences",
     PartKind.GRANTS: "settings",
@@ -56,12 +56,12 @@ _TEXTS = {
 @dataclass(kw_only=True, eq=False, repr=False)
 class PostgresSource(DatabaseSource):
     """A backup uses one session to hold the snapshot, one per worker, and one more for each
-    pg_dump under way.
+    running pg_dump.
 
-    Tables above `chunk_bytes` are split (None chooses by the size of the database), those below
-    `small_bytes` packed; values of type bytea from `external_bytes` up are kept aside (None:
-    never). `checksums` says of which tables the server sums up the content. With `elsewhere` the
-    snapshot is held there, and outlives this process.
+    Tables above `chunk_bytes` are split (None: chosen by the size of the database), those below
+    `small_bytes` packed. Bytea values from `external_bytes` up become blobs (None: never).
+    `checksums` selects the tables that get one. With `elsewhere` a held session holds the
+    snapshot, which then outlives this process.
     """
 
     engine = "native"
@@ -74,7 +74,7 @@ class PostgresSource(DatabaseSource):
     checksums: Policy = "auto"
 
     def connections_free(self) -> int:
-        # Whoever holds the snapshot for us has a session too.
+        # The held session uses a connection too.
         beside = 0 if self.elsewhere is None else 1
         return max(0, super().connections_free() - beside)
 
@@ -103,7 +103,7 @@ class PostgresSource(DatabaseSource):
     def _begun(self, opening: Opening) -> Snapshot:
         held, found, stack = opening.held, opening.found, opening.stack
         with ExitStack() as unclaimed:
-            # Before the snapshot: a trial that fails would end its transaction.
+            # Before the snapshot: a failed trial would abort its transaction.
             way = stack.enter_context(transport.chosen(self.transport, held))
             holding = stack.enter_context(self._held_elsewhere(opening.rejoin))
             if holding is not None and not opening.rejoin:
@@ -134,7 +134,8 @@ class PostgresSource(DatabaseSource):
 
     @contextmanager
     def _held_elsewhere(self, session_id: str) -> Iterator[Holding | None]:
-        """The session that somebody else holds for us, where the job wants that."""
+        """The held session of the snapshot, kept alive during the block; None without
+        `elsewhere`."""
         if self.elsewhere is None:
             yield None
             return
@@ -147,7 +148,10 @@ class PostgresSource(DatabaseSource):
     def _exported(
         self, opening: Opening, holding: Holding | None, cancellation: Cancellation
     ) -> tuple[Exported, Schema]:
-        """The snapshot, and a pg_dump under it that has locked all tables."""
+        """The snapshot, and a pg_dump under it that has locked all tables.
+
+        For a rejoined snapshot pg_dump is not started yet.
+        """
         archive = opening.stack.enter_context(schema_archive())
 
         def begin(exported: Exported) -> Schema:
@@ -159,7 +163,7 @@ class PostgresSource(DatabaseSource):
                 archive=archive,
                 cancellation=cancellation,
             )
-            # Of one that is rejoined the definitions may be stored already.
+            # The definitions of a rejoined snapshot may be stored already.
             if not opening.rejoin:
                 opening.stack.enter_context(afterwards(schema.end))
                 schema.begin(opening.held)
@@ -175,7 +179,7 @@ class PostgresSource(DatabaseSource):
             if opening.rejoin:
                 return shared_snapshot.rejoin_snapshot(held, self.login, opening.rejoin, user=user)
             return shared_snapshot.take_snapshot(held, self.login, user=user)
-        # The one that somebody else exports, with the moment at which it was taken.
+        # The held session exported the snapshot, and knows its LSN and time.
         begun = holding.begun
         if holding.ended is not None:
             ended = f"session '{holding.session_id}' has ended, and its snapshot with it"
@@ -210,13 +214,14 @@ class PostgresSource(DatabaseSource):
 
 
 def _tell_loss(error: HoldfastError) -> None:
-    """The workers have the snapshot in sessions of their own: only a resume needs the other."""
+    """Warn only: the workers' sessions have the snapshot, and only a resume needs the held one."""
     events.warning("session_not_held_any_more", reason=error.message)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PostgresSnapshot(DatabaseSnapshot):
-    """Made by `PostgresSource.open`, which ends its sessions; `holding` keeps it for later runs."""
+    """Created by `PostgresSource.open`, which ends its sessions; `holding` keeps the snapshot for
+    a later run that resumes."""
 
     sessions: Sessions
     transport: Transport
@@ -241,7 +246,7 @@ class PostgresSnapshot(DatabaseSnapshot):
         )
         if self.holding is None:
             return found
-        # What a later run rejoins it by is another name than the server's.
+        # A later run rejoins the snapshot by the id of the held session, not by the server's name.
         return replace(found, exported=self.exported.name, snapshot=self.holding.session_id)
 
     @property

@@ -1,7 +1,7 @@
-"""How rows travel from the server to us: through a named pipe where that works, else the wire.
+"""Transports for rows from the server: a named pipe if possible, else the connection.
 
-Into a named pipe the server writes and we read large buffers, with no protocol in between. That
-is only for a server on this host whose login may write server files.
+Through a named pipe large buffers pass without a protocol. It needs a server on this host and a
+login that may write server files.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from holdfast.sources.postgres.rows import copy_command
 from holdfast.sources.postgres.rows.copy_command import CopyCommand, CopyIntoPipe, CopyOverWire
 from holdfast.sources.postgres.server.sql_text import identifier, literal
 
-# The most that an ordinary user may ask for (fs.pipe-max-size): fewer turns between two programs.
+# The most that an ordinary user may set (fs.pipe-max-size): fewer switches between processes.
 PIPE_BYTES = 1 << 20
 
 PREFIX = "holdfast-pipes-"
 
-# It ends with us, however we end. A server process that is blocked in open(2) of a pipe hears no
-# signal, not even pg_terminate_backend's: it goes on once somebody else opens the pipe. Each is
-# opened while it is removed, so that nobody is left waiting on one without a name.
+# A helper that waits until its standard input closes, which happens however this process ends. A
+# server process blocked in open(2) of a pipe reacts to no signal, not even to that of
+# pg_terminate_backend, until another process opens the pipe. So the helper holds each pipe open
+# while it removes it: otherwise a server process could wait forever on a pipe without a name.
 _RELEASE = """
 trap '' INT TERM HUP
 read -r _
@@ -46,7 +47,7 @@ rm -rf "$1"
 exit 0
 """
 
-# acl(5) as the kernel keeps it: a version, then tag, permissions and id, in this order of tags.
+# acl(5) in the kernel's format: a version, then tag, permissions and id, in this order of tags.
 _ACL = "system.posix_acl_access"
 _VERSION, _NOBODY = 2, 0xFFFFFFFF
 _OWNER, _USER, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
@@ -58,12 +59,12 @@ CopyOut = Callable[[str], str]
 _MAY_WRITE = """
 SELECT pg_has_role(current_user, 'pg_write_server_files', 'USAGE'), current_user::text
 """
-# unix(7): process, user and group of whoever listens, as this process sees them.
+# unix(7), SO_PEERCRED: process, user and group id of the listener, as this process sees them.
 _PEER = struct.Struct("3i")
 
 
 class Transport(Protocol):
-    """One way for rows, and why it was chosen."""
+    """One way to read rows, and why it was chosen."""
 
     name: str
     reason: str
@@ -77,12 +78,12 @@ class Transport(Protocol):
         user: str,
         aborted: threading.Event,
     ) -> AbstractContextManager[CopyCommand]:
-        """One COPY under way; leaving the block early ends it."""
+        """One COPY to iterate over; leaving the block early ends it."""
         ...
 
 
 class Wire:
-    """Over the connection: any server, TLS included."""
+    """Reads rows over the connection, which works with any server, also over TLS."""
 
     name = "wire"
 
@@ -106,7 +107,7 @@ class Wire:
 
 
 class Fifo:
-    """Through a named pipe that the server itself opens."""
+    """Reads rows from a named pipe that the server itself opens."""
 
     name = "fifo"
     reason = "the server is on this host and may write into a pipe of ours"
@@ -139,10 +140,10 @@ class Fifo:
 
 @contextmanager
 def chosen(wanted: Wanted, session: psycopg.Connection) -> Iterator[Transport]:
-    """What `wanted` comes to on this server; pipes are gone after the block.
+    """The transport for `wanted` on this server; pipes are removed after the block.
 
-    `auto` tries the pipe for real and falls back to the wire with the reason. Raises
-    `Unsupported` where `fifo` was asked for and cannot be had.
+    `auto` sends a trial row through a pipe and falls back to the wire, with the reason. Raises
+    `Unsupported` if `fifo` was requested and does not work.
     """
     if wanted == "wire":
         yield Wire("asked for")
@@ -164,7 +165,7 @@ def chosen(wanted: Wanted, session: psycopg.Connection) -> Iterator[Transport]:
 
 
 def _obstacle(session: psycopg.Connection) -> str:
-    """What keeps the pipe from being tried at all."""
+    """Why a pipe cannot work here; empty if it is worth a trial."""
     if not is_local(session):
         return "the server is not reached through a socket of this host"
     row = session.execute(_MAY_WRITE).fetchone()
@@ -180,14 +181,14 @@ def is_local(session: psycopg.Connection) -> bool:
 
 
 def peer_uid(session: psycopg.Connection) -> int:
-    """The server's own user: whoever listens on the socket."""
+    """The user id of the server, which listens on the socket."""
     with socket.socket(fileno=os.dup(session.pgconn.socket)) as peer:
         found = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     return int(_PEER.unpack(found)[1])
 
 
 def _failure_of(fifo: Fifo, session: psycopg.Connection) -> str:
-    """Why the server cannot write into our pipe; empty where it can."""
+    """Why the server cannot write into our pipe; empty if a trial row came through."""
     try:
         with fifo.reading(
             session,
@@ -204,7 +205,7 @@ def _failure_of(fifo: Fifo, session: psycopg.Connection) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipes:
-    """Named pipes in a folder that nobody but we and the server's own user can enter."""
+    """Creates named pipes in a folder that only our user and the server's user can enter."""
 
     folder: Path
     server_uid: int
@@ -212,7 +213,7 @@ class Pipes:
 
     @contextmanager
     def made(self) -> Iterator[Path]:
-        """A new pipe that the server may open, gone after the block."""
+        """A new pipe that the server may open, removed after the block."""
         path = self.folder / f"{secrets.token_hex(8)}.pipe"
         os.mkfifo(path, 0o600)
         path.chmod(0o600)
@@ -222,7 +223,7 @@ class Pipes:
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Path, FileIO]]:
-        """A new pipe, open for reading already, so that the server's open never waits for ours."""
+        """A new pipe, already open for reading, so that the server's open never blocks."""
         with self.made() as path:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with FileIO(widened(descriptor)) as pipe:
@@ -231,16 +232,17 @@ class Pipes:
 
 @contextmanager
 def pipes_for(server_uid: int, *, server_may: int = WRITE) -> Iterator[Pipes]:
-    """A folder of our own for the pipes, gone after the block.
+    """A new folder for pipes, removed after the block.
 
-    systemd's runtime folder where there is one: a unit's private /tmp would hide the pipes from
-    the server. Not world-writable, because `fs.protected_fifos` refuses pipes in such folders.
+    It is created in systemd's runtime folder if there is one, because a unit's private /tmp would
+    hide the pipes from the server. It is not world-writable, because `fs.protected_fifos` refuses
+    pipes in such folders.
     """
     parent = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or None
     _sweep(Path(parent or tempfile.gettempdir()))
     prefix = f"{PREFIX}{os.getpid()}-"
     with (
-        # The program that waits for our end may have removed it.
+        # The release helper may have removed it already.
         tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as name,
         _released(Path(name)),
     ):
@@ -253,10 +255,10 @@ def pipes_for(server_uid: int, *, server_may: int = WRITE) -> Iterator[Pipes]:
 
 @contextmanager
 def _released(folder: Path) -> Iterator[None]:
-    """Let no server process wait on a pipe of ours when we are gone: a small program sees to it."""
+    """Run a helper that releases server processes blocked on our pipes when this process ends."""
     argv = ["/bin/sh", "-c", _RELEASE, "holdfast-pipes", str(folder)]
     with ExitStack() as stack:
-        # Without a process to spare, the next run's sweep has to do.
+        # If no process can be started, the next run's sweep releases them.
         with suppress(TasksRefused):
             waiting = stack.enter_context(process.running(argv, stdin=True, stdout=False))
             stack.enter_context(afterwards(waiting.finish))
@@ -264,10 +266,10 @@ def _released(folder: Path) -> Iterator[None]:
 
 
 def _sweep(parent: Path) -> None:
-    """What runs that were killed left here, together with the program that waited for their end."""
+    """Remove the pipe folders of killed runs whose helper was killed as well."""
     for folder in parent.glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-        # Its owner may take it away while we look.
+        # Its owner may remove it at the same time.
         with suppress(FileNotFoundError):
             if folder.stat().st_uid == os.geteuid() and not Path("/proc", pid).exists():
                 for pipe in folder.glob("*.pipe"):
@@ -276,14 +278,14 @@ def _sweep(parent: Path) -> None:
 
 
 def _release(pipe: Path) -> None:
-    """Remove a pipe while it is open, so that a server process that waits for a partner goes on."""
+    """Remove a pipe while holding it open, so that a server process blocked on it continues."""
     descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     with afterwards(os.close, descriptor):
         pipe.unlink()
 
 
 def _let_in(path: Path, uid: int, permissions: int) -> None:
-    """Give `uid` what it needs of `path`, and nobody else anything."""
+    """Grant `uid` the permissions on `path` by an ACL, and other users none."""
     if uid == os.geteuid():
         return
     acl = struct.pack("<I", _VERSION)
@@ -303,7 +305,7 @@ def _remove(path: Path) -> None:
 
 
 def widened(descriptor: int) -> int:
-    """The pipe with more room; where its user's pipes hold too much, it works with less."""
+    """Enlarge the pipe's buffer if the limit of the user's pipes permits it."""
     with suppress(OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     return descriptor

@@ -1,8 +1,8 @@
-"""The programs of the PostgreSQL client package: found for a server, and psql run safely.
+"""The programs of the PostgreSQL client package: finds them for a server, and runs psql safely.
 
-psql runs a script with its own commands off: the script may speak to the server, and to nothing
-else. pg_dump begins what it writes with `\\restrict WORD` and ends it with `\\unrestrict WORD`,
-where WORD is its own. Whoever wrote a script knows the word in it, so ours takes its place.
+psql runs a script with its own commands disabled, so that the script can reach only the server.
+pg_dump begins its output with `\\restrict WORD` and ends it with `\\unrestrict WORD`. The author
+of a script knows its WORD and could end the restriction, so a new random word replaces it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from holdfast.sources.postgres.server.login import Login
 DEBIAN_BINARIES = Path("/usr/lib/postgresql")
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\S*)")
 
-# The first minor release of each that knows it; every one of 18 and later does.
+# The first minor release of each version that knows `\restrict`; 18 and later always do.
 _KNOWN_SINCE = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
-# Before and behind all statements: elsewhere such a line may be text of a function.
+# Only before and after all statements: elsewhere such a line may be text of a function.
 _NO_STATEMENT = rb"((?:\s|--[^\n]*\n)*)"
 _FIRST = re.compile(rb"\A" + _NO_STATEMENT + rb"(?<![^\n])\\restrict \w+(?=\n)")
 _LAST = re.compile(rb"(?<=\n)\\unrestrict \w+" + _NO_STATEMENT + rb"\Z")
@@ -51,10 +51,10 @@ class Tool:
 def find(
     name: str, server_major: int, server_version: str, *, folders: Sequence[Path] = ()
 ) -> Tool:
-    """The one of the server's own major version, else the oldest that is newer.
+    """Find the program of the server's major version, else the oldest newer one.
 
-    Raises `ToolMissing` naming both versions. Where no `folders` are named, Debian's versioned
-    ones come before PATH: its /usr/bin/pg_dump is a slow wrapper that picks a cluster by itself.
+    Raises `ToolMissing` with both versions. Without `folders`, Debian's versioned folders come
+    before PATH, because Debian's /usr/bin/pg_dump is a slow wrapper that picks a cluster itself.
     """
     found: list[Tool] = []
     for candidates in _candidates(name, folders):
@@ -78,7 +78,7 @@ def _age(tool: Tool) -> int:
 
 
 def _candidates(name: str, folders: Sequence[Path]) -> Iterator[list[Path]]:
-    """Places in the order in which they are preferred, the next only where one is not enough."""
+    """Paths of the program in order of preference; a later list is used if earlier ones fail."""
     if folders:
         yield [folder / name for folder in folders if (folder / name).is_file()]
         return
@@ -97,9 +97,10 @@ def _asked(path: Path) -> Tool:
 
 
 def run_psql(psql: Tool, login: Login, script: Proven, *, rehearse: bool = False) -> None:
-    """Run a script up to its first error; raises `RestoreFailed` naming the object.
+    """Run a script up to its first error; raises `RestoreFailed` with the object.
 
-    With `rehearse` it only tells whether it would work. No command of psql's own is carried out.
+    With `rehearse` the script runs in a transaction that is rolled back. psql's own commands are
+    disabled if this release of psql can do that.
     """
     headings = Headings()
 
@@ -113,7 +114,7 @@ def run_psql(psql: Tool, login: Login, script: Proven, *, rehearse: bool = False
         "--quiet",
         "--no-password",
         "--set=ON_ERROR_STOP=1",
-        # Without it psql does not tell the line of an error in what it reads from a pipe.
+        # Without this option psql reports no line numbers for errors in its standard input.
         "--file=-",
         f"--dbname={login.steady_conninfo()}",
     ]
@@ -141,7 +142,7 @@ def _failure(error: ChildFailed, headings: Headings, login: Login) -> RestoreFai
 
 
 class Headings:
-    """Which object each line belongs to; grows with the number of objects, not with the data."""
+    """Maps lines to objects; its memory grows with the number of objects, not with the data."""
 
     def __init__(self) -> None:
         self._starts: list[tuple[int, str]] = []
@@ -149,9 +150,9 @@ class Headings:
         self._rest = b""
 
     def feed(self, chunk: Buffer) -> None:
-        # Whole lines only: a heading may be cut by the end of a chunk.
+        # Whole lines only: the end of a chunk may cut a heading.
         head, newline, rest = (self._rest + bytes(chunk)).rpartition(b"\n")
-        # A value of a GiB is one line; only its beginning could be a heading.
+        # A value of 1 GiB is one line; only its beginning could be a heading.
         self._rest = rest[:LONGEST_HEADING_BYTES]
         if not newline:
             return
@@ -163,13 +164,13 @@ class Headings:
         self._lines += head.count(b"\n") + 1
 
     def watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """`chunks` on their way to psql."""
+        """Pass `chunks` on, and record their headings."""
         for chunk in chunks:
             self.feed(chunk)
             yield chunk
 
     def at(self, line: int) -> str:
-        """The object that `line` belongs to, or nothing."""
+        """The object that `line` belongs to; empty if there is none."""
         before = [name for start, name in self._starts if start <= line]
         return before[-1] if before else ""
 
@@ -181,11 +182,12 @@ def _object(match: re.Match[bytes]) -> str:
 
 
 def restricted(chunks: Iterator[bytes], psql: Tool) -> Iterator[bytes]:
-    """`chunks` under a word that nobody could know who wrote them.
+    """`chunks`, restricted by a word that the author of the script cannot know.
 
-    An older psql is told nothing. To look for its commands in the text would keep nobody out:
-    they may stand anywhere in a line, and what is quoted depends on a setting that the script
-    itself may change. There the proof has to be enough.
+    An older psql gets no such command, and a warning is logged. A search of the text for psql's
+    commands would be no protection: they may stand anywhere in a line, and what is quoted depends
+    on a setting that the script may change. For such a psql only the proven bytes of the part
+    protect the host.
     """
     if is_known_to(psql):
         yield f"\\restrict {secrets.token_hex(32)}\n".encode()
@@ -195,7 +197,7 @@ def restricted(chunks: Iterator[bytes], psql: Tool) -> Iterator[bytes]:
 
 
 def without_words(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """`chunks` less the two lines of pg_dump, with as many lines as before."""
+    """`chunks` with the two lines of pg_dump emptied, so that line numbers stay the same."""
     held = b""
     for chunk in chunks:
         held += chunk
@@ -210,7 +212,7 @@ def without_words(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def is_known_to(psql: Tool) -> bool:
-    """Whether this release of psql can be told to carry out no command but those of SQL."""
+    """Whether this release of psql can disable its own commands."""
     minor = re.match(r"\d+\.(\d+)", psql.version)
     since = _KNOWN_SINCE.get(psql.major)
     if since is None:

@@ -1,8 +1,7 @@
-"""What belongs to a database itself and no dump of its definitions holds.
+"""Properties of a database itself, which no dump of its definitions holds.
 
-Locale and encoding are needed to create it; owner, comment, settings, grants and the positions
-of its sequences are kept as SQL for psql, whose `:"DBNAME"` is whatever the database is called
-where it is restored.
+Locale and encoding are needed to create it. Owner, comment, settings, grants and the positions of
+its sequences are stored as SQL for psql. There `:"DBNAME"` is the name of the restored database.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ _LOCALE = f"SELECT to_jsonb(d) FROM pg_database d WHERE {_HERE}"  # noqa: S608  
 _COLLATION_VERSION = f"""
 SELECT coalesce(pg_database_collation_actual_version(oid), '') FROM pg_database WHERE {_HERE}
 """  # noqa: S608  # constants only
-# The first server that tells.
+# The first version that reports it.
 KNOWS_COLLATION_VERSION = 150000
 _SPACE = f"""
 SELECT s.spcname::text FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
 WHERE {_HERE}
 """  # noqa: S608  # constants only
 _TEMPLATE = f"SELECT datistemplate FROM pg_database WHERE {_HERE}"  # noqa: S608  # constants only
-# Of all roles in all databases, which pg_dumpall leaves out.
+# The settings of all roles in all databases, which pg_dumpall omits.
 _OF_EVERYBODY = """
 SELECT split_part(config.said, '=', 1), substr(config.said, strpos(config.said, '=') + 1)
 FROM pg_db_role_setting s, unnest(s.setconfig) WITH ORDINALITY AS config (said, position)
@@ -52,7 +51,7 @@ FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
 WHERE {_HERE} ORDER BY s.setrole, config.position
 """  # noqa: S608  # constants only
 
-# The server stores these as lists of quoted names, which must not become one string.
+# The server stores these as lists of quoted names: quoted as one string they would become one name.
 _LISTS = {
     "local_preload_libraries",
     "search_path",
@@ -75,7 +74,7 @@ _EMPTY_PATH = "SELECT pg_catalog.set_config('search_path', '', false);\n"
 
 
 def creation_options(connection: psycopg.Connection) -> dict[str, str]:
-    """What CREATE DATABASE must be told to make an equal one, by its option names."""
+    """The options of CREATE DATABASE that create an equal database, by name."""
     row = connection.execute(_LOCALE).fetchone()
     found: dict[str, object] = row[0] if row else {}
     encoding = connection.execute("SELECT pg_encoding_to_char(%s)", [found["encoding"]]).fetchone()
@@ -84,7 +83,7 @@ def creation_options(connection: psycopg.Connection) -> dict[str, str]:
         "LC_COLLATE": str(found["datcollate"]),
         "LC_CTYPE": str(found["datctype"]),
     }
-    # Always said: what is not is that of the target's template0, which may sort otherwise.
+    # Always given: the default is that of the target's template0, which may sort differently.
     provider = PROVIDERS[str(found.get("datlocprovider", "c"))]
     options[PROVIDER] = provider
     if provider != LIBC:
@@ -99,7 +98,7 @@ def creation_options(connection: psycopg.Connection) -> dict[str, str]:
 
 
 def collation_version(connection: psycopg.Connection) -> str:
-    """By which version of its locale text is sorted here; empty where none is known."""
+    """The version of the locale by which this database sorts text; empty if unknown."""
     if connection.info.server_version < KNOWS_COLLATION_VERSION:
         return ""
     row = connection.execute(_COLLATION_VERSION).fetchone()
@@ -107,7 +106,7 @@ def collation_version(connection: psycopg.Connection) -> str:
 
 
 def settings_of_everybody(connection: psycopg.Connection) -> bytes:
-    """SQL that belongs behind what pg_dumpall says of roles; empty where there is none."""
+    """SQL for the settings of all roles, to follow pg_dumpall's output; empty if none."""
     lines = [
         f"ALTER ROLE ALL SET {_setting(name)} TO {_value(name, value)};\n"
         for name, value in connection.execute(_OF_EVERYBODY)
@@ -170,7 +169,10 @@ def _value(name: str, value: str) -> str:
 def sequence_statements(
     connection: psycopg.Connection, relations: Sequence[Relation]
 ) -> Iterator[Buffer]:
-    """Where they stand; that is part of no snapshot: it is read now, so never behind the rows."""
+    """SQL that sets the positions of sequences.
+
+    Sequences ignore snapshots: their positions are read now, so they are never behind the rows.
+    """
     yield (_HEADER + _EMPTY_PATH).encode()
     for first in range(0, len(relations), SEQUENCES_PER_QUERY):
         batch = relations[first : first + SEQUENCES_PER_QUERY]
@@ -183,7 +185,7 @@ def sequence_statements(
 
 
 def _positions(batch: Sequence[Relation]) -> str:
-    # pg_sequences would hide a position that was set but not yet used.
+    # The view pg_sequences hides a position that was set but not used yet.
     return " UNION ALL ".join(
         f"SELECT {number}, last_value, is_called FROM {qualified(relation)}"  # noqa: S608  # names are quoted
         for number, relation in enumerate(batch)

@@ -97,7 +97,7 @@ class DatabaseSource(Source):
 
     @abstractmethod
     def _choice(self, connection: psycopg.Connection, found: Facts) -> Finding:
-        """Which way of reading the engine chooses here, and why; raises if it cannot use it."""
+        """The transport or dump format that the engine chooses, and why; raises if impossible."""
 
     @abstractmethod
     def _planned(

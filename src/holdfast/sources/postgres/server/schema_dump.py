@@ -1,8 +1,7 @@
 """Parts that pg_dump and pg_dumpall write: the schema, the roles and the tablespaces.
 
-pg_dump reads every catalog before it writes a line, and of a database of many tables that takes
-longer than their rows do. So it runs once, into an archive from which pg_restore takes both
-sections.
+pg_dump reads every catalog before it writes a line. With many tables that takes longer than
+reading their rows. So it runs once, into an archive from which pg_restore extracts both sections.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from holdfast.sources.postgres.server.preflight import TRY_SECONDS, Queue
 
 Dumping = Callable[[], AbstractContextManager[Iterable[Buffer]]]
 
-# How often it is looked whether pg_dump has its locks.
+# The interval of the checks whether pg_dump has its locks.
 LOOK_SECONDS = 0.02
-# Tables of extensions come back with these; pg_dump locks none of them.
+# pg_dump locks no tables of extensions, as CREATE EXTENSION restores them.
 _HAS_LOCKS = """
 SELECT pg_stat_clear_snapshot()::text, NOT EXISTS (
     SELECT FROM unnest(%s::oid[]) AS wanted (oid)
@@ -49,7 +48,8 @@ _SECTIONS = {
 
 
 class Globals:
-    """Roles and tablespaces, which belong to no database, and what pg_dumpall leaves out."""
+    """Reads roles and tablespaces, which belong to no database, then `of_everybody`: the settings
+    of all roles, which pg_dumpall omits."""
 
     def __init__(
         self, login: Login, *, pg_dumpall: Tool, found: Facts, of_everybody: bytes = b""
@@ -70,7 +70,7 @@ class Globals:
         )
 
     def _argv(self) -> list[str]:
-        # Its own default is to log in to the database `postgres`, which may be closed to us.
+        # By default pg_dumpall logs in to the database `postgres`, which may refuse our login.
         argv = [
             str(self._pg_dumpall.path),
             "--no-password",
@@ -82,7 +82,7 @@ class Globals:
 
 
 class Schema:
-    """The definitions, inside the snapshot."""
+    """Reads the definitions inside the snapshot."""
 
     def __init__(
         self,
@@ -104,9 +104,9 @@ class Schema:
         self._failed: HoldfastError | None = None
 
     def begin(self, held: psycopg.Connection) -> None:
-        """Have pg_dump lock all tables before anybody can queue for one: it goes on by itself.
+        """Start pg_dump in a thread, and return once it has locked all tables.
 
-        Raises `LockTimedOut` where somebody did before.
+        So no other session can queue for a lock first. Raises `LockTimedOut` if one did.
         """
         subject = f"pre-data of database '{self._found.database}'"
 
@@ -123,7 +123,7 @@ class Schema:
             raise self._failed
 
     def end(self) -> None:
-        """Nothing of what `begin` began goes on."""
+        """Cancel what `begin` started, and wait for its end."""
         self._cancellation.abort()
         if self._thread is not None:
             self._thread.join()
@@ -137,7 +137,7 @@ class Schema:
             yield dump
 
     def _archived(self, subject: str) -> int:
-        """pg_dump locks every table for itself: it is tried again while somebody is in the way."""
+        """The archive; pg_dump is tried again while another session blocks its locks."""
         waiting = Queue(self._login)
         while True:
             try:
@@ -160,7 +160,7 @@ class Schema:
             str(self._pg_dump.path),
             "--no-password",
             "--format=custom",
-            # Large objects are ours to take (-B: the long name changed in version 16).
+            # No large objects: holdfast reads them itself. The long name of -B changed in 16.
             "-B",
             f"--snapshot={self._snapshot}",
             f"--lock-wait-timeout={TRY_SECONDS}s",
@@ -169,13 +169,13 @@ class Schema:
         ]
 
     def _pg_restore_argv(self, kind: PartKind, archive: int) -> list[str]:
-        # It comes in the same package, and knows its sister's archives best.
+        # The pg_restore of the same package reads the archives of its pg_dump.
         pg_restore = self._pg_dump.path.with_name("pg_restore")
         return [str(pg_restore), _SECTIONS[kind], "--file=-", f"/dev/fd/{archive}"]
 
 
 class SchemaArchive:
-    """A pg_dump archive in a file without a name; made by `schema_archive`."""
+    """A pg_dump archive in an unnamed temporary file; created by `schema_archive`."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -183,8 +183,11 @@ class SchemaArchive:
         self._is_whole = False
 
     def descriptor(self, dumping: Dumping) -> int:
-        """Of the whole archive. Who comes first has it written, everybody else waits; a run
-        that failed is nobody's answer, and the next one tries again."""
+        """The file descriptor of the whole archive; may be called from any thread.
+
+        The first caller writes the archive, and the others wait. After a failed write the next
+        caller tries again.
+        """
         with self._lock:
             if not self._is_whole:
                 self._file.seek(0)
@@ -204,7 +207,7 @@ def schema_archive() -> Iterator[SchemaArchive]:
 
 
 class Dump(PartStream):
-    """The plain output of one child; iterate once."""
+    """The output of one child process, then `after`; iterate once."""
 
     def __init__(
         self, child: Child, subject: str, aborted: threading.Event, *, after: bytes = b""
@@ -227,7 +230,7 @@ class Dump(PartStream):
 
 
 class Texts(PartStream):
-    """A short SQL text that we write ourselves; iterate once."""
+    """A short SQL text that holdfast writes itself; iterate once."""
 
     def __init__(
         self, session: psycopg.Connection, chunks: Iterator[Buffer], subject: str, *, user: str
@@ -255,7 +258,7 @@ def dumped(
     pass_fds: Sequence[int] = (),
     after: bytes = b"",
 ) -> Iterator[Dump]:
-    """What a tool prints that logs in as we do; gone when the block ends."""
+    """Run a tool with our login and yield its output; the process ends with the block."""
     with (
         running(argv, env=login.environment(), pass_fds=pass_fds) as child,
         cancellation.registered(child.end),
@@ -264,7 +267,7 @@ def dumped(
 
 
 def of_its_own(login: Login) -> Login:
-    """Under a name that nobody else has: what it locks can be told from the locks of others."""
+    """The login with a unique application name, which identifies the locks of its session."""
     name = f"{login.settings['application_name']}-{secrets.token_hex(4)}"
     return login.with_settings(application_name=name)
 
@@ -272,7 +275,7 @@ def of_its_own(login: Login) -> Login:
 def wait_for_locks(
     held: psycopg.Connection, login: Login, *, is_running: Callable[[], bool]
 ) -> None:
-    """Until the pg_dump that is logged in as `login` has locked every table, or has ended."""
+    """Wait until the pg_dump with this login has locked every table, or has ended."""
     tables = [each.oid for each in catalog_queries.lockable(held)]
     wanted = [tables, login.settings["application_name"]]
     while is_running():

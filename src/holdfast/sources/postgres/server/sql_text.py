@@ -1,7 +1,7 @@
-"""SQL as text: names and values quoted, and a dump cut into statements as psql cuts it.
+"""SQL as text: quotes names and values, and splits a dump into statements as psql does.
 
-Each statement is known by the object it is about. Only schema text comes this way, which is held
-in memory whole; rows never do.
+Each statement carries the object that it is about. Only schema text is handled here, which is held
+in memory as a whole; rows never are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from holdfast.model.backup import Relation
 
 NAME = r'(?:"(?:[^"]|"")*"|[\w$]+)'
-# What could hide a semicolon, and the few words between which one ends nothing.
+# Tokens that may contain a semicolon, and words between which a semicolon ends no statement.
 _TOKEN = re.compile(
     r"""
     --[^\n]*+
@@ -39,7 +39,7 @@ _HEADING = re.compile(
     r"^-- (?:Data for )?Name: (?P<name>.*?); Type: (?P<kind>.*?); Schema: (?P<schema>.*?); Owner:",
     re.MULTILINE,
 )
-# Where the server has another word than pg_dump.
+# The server's word where pg_dump has another one.
 _WORDS = {"fk constraint": "foreign key"}
 _FOREIGN_KEY = re.compile(
     rf"ALTER TABLE (?:ONLY )?(?P<schema>{NAME})\.(?P<table>{NAME})\s+"
@@ -62,7 +62,7 @@ _NOT_PLAIN = re.compile(r"[^a-z0-9]+")
 
 
 def identifier(name: str) -> str:
-    """Always quoted: whether a bare word is reserved changes with the server's version."""
+    """The quoted name: quotes are always needed, as reserved words change between versions."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -76,7 +76,7 @@ def literal(text: str) -> str:
 
 
 def slug(named: Relation | str) -> str:
-    """What is left of a name on the narrowest store; unique only together with a number."""
+    """The name in characters that every store accepts; unique only together with a number."""
     plain = unicodedata.normalize("NFKD", str(named)).encode("ascii", "ignore").decode()
     return _NOT_PLAIN.sub("-", plain.lower()).strip("-")[:SLUG_LENGTH].strip("-") or "table"
 
@@ -98,7 +98,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One statement without what stands before it; those of one object share their `entry`."""
+    """One statement without the comments before it; those of one object share their `entry`."""
 
     text: str
     heading: Heading | None
@@ -117,7 +117,7 @@ def statements(text: str) -> Iterator[Statement]:
 
 
 def headed(pieces: Iterable[str]) -> Iterator[Statement]:
-    """Each of `pieces` without what stands before it, and the object that was announced there."""
+    """Each of `pieces` without the comments before it, and the object that these announce."""
     heading: Heading | None = None
     entry = 0
     for piece in pieces:
@@ -129,7 +129,7 @@ def headed(pieces: Iterable[str]) -> Iterator[Statement]:
 
 
 def start_of(piece: str, position: int = 0) -> int:
-    """Where the statement begins, behind what pg_dump writes before it."""
+    """Where the statement begins, after the comments and commands of psql before it."""
     before = _BETWEEN.match(piece, position)
     return before.end() if before else position
 
@@ -141,16 +141,16 @@ def _heading(found: re.Match[str]) -> Heading:
 
 
 def split(text: str) -> Iterator[str]:
-    """Statements with what stands before each; joined again they are `text`.
+    """Statements, each with the comments before it; joined they are `text` again.
 
-    A semicolon ends one where psql says so: outside of strings, comments and parentheses, and
-    not between the BEGIN ATOMIC and the END of a routine's body.
+    As in psql, a semicolon ends a statement outside of strings, comments and parentheses, and not
+    between the BEGIN ATOMIC and the END of a routine's body.
     """
     start = position = depth = body = 0
     while token := _TOKEN.search(text, position):
         position = token.end()
         if token["open"] or token["escaped"]:
-            # What it begins does not end here: nothing behind it is known.
+            # An unterminated string: the text after it cannot be split.
             break
         if token["comment"]:
             position = _comment_end(text, position)
@@ -168,7 +168,7 @@ def split(text: str) -> Iterator[str]:
 
 
 def _comment_end(text: str, position: int) -> int:
-    """Where the comment ends that began before `position`; they nest."""
+    """The end of the comment that began before `position`; comments nest."""
     depth = 1
     while depth and (edge := _COMMENT_EDGE.search(text, position)):
         depth += 1 if edge[0] == "/*" else -1
@@ -183,14 +183,14 @@ def _is_routine(text: str, start: int) -> bool:
 def _deeper(body: int, word: str) -> int:
     if word == "end":
         return max(0, body - 1)
-    # CASE ends with END too, and counts only inside of a body.
+    # CASE also ends with END, and counts only inside a body.
     return body + 1 if word == "begin" or body else body
 
 
 def permitted(
     found: Iterable[Statement], *, owners: bool, privileges: bool, tablespaces: bool = True
 ) -> Iterator[Statement]:
-    """Less who owns what, who may do what, or what lies where, as far as that is not wanted."""
+    """The statements, without those about owners, privileges or tablespaces if unwanted."""
     for statement in found:
         if (
             (owners or not _OWNER.match(statement.text))
@@ -203,9 +203,9 @@ def permitted(
 def without_foreign_keys(
     found: Iterable[Statement], *, unless: Callable[[Relation, Relation], bool]
 ) -> Iterator[Statement]:
-    """Less the foreign keys, and comments on them, that `unless` does not keep.
+    """The statements, without foreign keys that `unless` does not keep, nor comments on them.
 
-    `unless` is asked with the table and the table that it refers to.
+    `unless` is called with the table and the table that it refers to.
     """
     dropped: set[_Constraint] = set()
     for statement in found:
@@ -221,7 +221,7 @@ def without_foreign_keys(
 
 
 def with_variables(text: str, variables: dict[str, str]) -> str:
-    """`:"NAME"` as psql has it, quoted; in strings it stays what it is."""
+    """Replace `:"NAME"` by a quoted name as psql does, but not inside strings."""
     pieces: list[str] = []
     done = 0
     for token in _TOKEN.finditer(text):

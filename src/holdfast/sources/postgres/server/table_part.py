@@ -1,10 +1,10 @@
 """One table's rows as a part: how they are read, what a restore must know, and their checksum.
 
-The checksum is one number that the server computes, equal where the rows are. It shares nothing
-with how rows are read for a backup: another expression, all rows in one question. Each row
-becomes text in which every value is bounded, of that the server's own 64-bit hash, and their sum
-over all rows, in whatever order. Texts are those of the types' output functions, never of casts,
-which anybody may define; sessions have the settings that these depend on.
+The checksum is one number that the server computes; equal rows have equal checksums. It is
+independent of how a backup reads rows: it uses another expression, and one query for all rows.
+Each row becomes a text with clear boundaries between values. The server's own 64-bit hash of that
+text is summed over all rows, in any order. The texts come from the output functions of the types,
+never from casts, which anybody may define. Sessions have the settings that these functions need.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEXT = "text"
 BINARY = "binary"
 
 METHOD = "postgres-rows/1"
-# What a row of the sum adds, so that it is never negative.
+# Added to the sum for each row, so that the sum is never negative.
 EACH_ROW = 1 << 63
 # Types whose text is never empty and holds no comma.
 BARE = frozenset(
@@ -38,10 +38,10 @@ BARE = frozenset(
 )
 TEXTS = frozenset({"text", "character\0varying"})
 _MODIFIER = re.compile(r"\([0-9,-]+\)")
-# A function takes a hundred arguments, and a comma stands between two values.
+# A function takes at most 100 arguments, and each comma between two values is one.
 MOST_VALUES = 48
 COMMA = ", ',', "
-# The hash has been the same in every version; on a processor of the other byte order it is not.
+# The hash is the same in every version, but differs on processors of the other byte order.
 _PROBE = "SELECT hashtextextended('holdfast' COLLATE \"C\", 0)"
 _FOUND_BY_PROBE = 1940128942939898253
 _NEEDED = (
@@ -57,8 +57,8 @@ SELECT name FROM unnest(%s::text[]) AS name WHERE NOT has_function_privilege(nam
 class Pages(Span):
     """A range of a table's pages.
 
-    The last range has no end, so that rows which went behind the pages that were counted are
-    still in exactly one range: a row's place (ctid) does not change within a snapshot.
+    The last range has no end, so that rows beyond the counted pages are in exactly one range. A
+    row's place (ctid) does not change within a snapshot.
     """
 
     def condition(self) -> str:
@@ -68,10 +68,10 @@ class Pages(Span):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class External:
-    """Values of `columns` (all bytea) from `size_bytes` up, which are kept as blobs.
+    """Values of `columns` (all bytea) from `size_bytes` up, which are stored as blobs.
 
-    In the rows stands `marker` and the value's SHA-256 instead. The marker is drawn anew for
-    each snapshot: no value that anybody stored before can look like it.
+    The rows hold `marker` and the value's SHA-256 in their place. Each snapshot has a new random
+    marker, so no earlier value can look like one.
     """
 
     columns: tuple[str, ...]
@@ -84,7 +84,7 @@ class External:
             return name
         mark = f"'\\x{self.marker.hex()}'::pg_catalog.bytea"
         short = f"pg_catalog.octet_length({name}) < {self.size_bytes}"
-        # Nothing (NULL) is not shorter than anything, so it is asked for by itself.
+        # A comparison with NULL is not true, so NULL is tested separately.
         return (
             f"CASE WHEN {name} IS NULL OR {short} THEN {name}"
             f" ELSE {mark} || pg_catalog.sha256({name}) END"
@@ -96,9 +96,9 @@ class TablePart:
     """The rows of one table, without those of its children.
 
     `condition` is the WHERE clause of an extension's configuration table. `ancestors` are the
-    partitioned tables above a partition, nearest first. `load_through` is set where rows must
-    be routed anew: the hash of an enum differs from one database to the next. With `pages` it
-    is only a range of the table. `column_types` is `digest_of` its columns.
+    partitioned tables above a partition, nearest first. `load_through` is set if rows must be
+    routed again, because the hash of an enum differs between databases. With `pages` it is only a
+    range of the table. `column_types` is `digest_of` its columns.
     """
 
     relation: Relation
@@ -114,11 +114,11 @@ class TablePart:
 
     @property
     def selected(self) -> str:
-        """The WHERE clause; empty where it is all rows."""
+        """The WHERE clause; empty for all rows."""
         return self.condition or (f"WHERE {self.pages.condition()}" if self.pages else "")
 
     def copy_out(self, destination: str) -> str:
-        """`destination` is `STDOUT` or a path as a string constant."""
+        """The COPY that reads the rows; `destination` is `STDOUT` or a quoted path."""
         options = f"TO {destination} (FORMAT {self.format}, ENCODING {literal(self.encoding)})"
         where = self.selected
         if not where and self.external is None:
@@ -128,7 +128,7 @@ class TablePart:
         return f"COPY ({rows}) {options}"
 
     def copy_in(self, *, freeze: bool = False, source: str = "STDIN") -> str:
-        """`source` is `STDIN` or a path as a string constant."""
+        """The COPY that loads the rows; `source` is `STDIN` or a quoted path."""
         into = qualified(self.load_through or self.relation)
         options = f"FORMAT {self.format}, ENCODING {literal(self.encoding)}"
         options += ", FREEZE" if freeze else ""
@@ -136,7 +136,7 @@ class TablePart:
 
     @property
     def owns_every_row(self) -> bool:
-        """Whether the table holds nothing but what its parts bring."""
+        """Whether the restored table holds only the rows of its own parts."""
         return not self.condition and self.load_through is None
 
     def in_pages(self, pages: Pages) -> TablePart:
@@ -146,17 +146,17 @@ class TablePart:
         return self.external.expression(column) if self.external else identifier(column)
 
     def _column_list(self) -> str:
-        # Without a list the server leaves generated columns out by itself; `()` is no SQL.
+        # Without a list the server omits generated columns itself; `()` is invalid SQL.
         if not self.columns:
             return ""
         return f" ({', '.join(identifier(column) for column in self.columns)})"
 
     def details(self, *, transport: str = "") -> PostgresTable:
-        """What `of` reads; `statement` is for whoever has only the files and psql."""
+        """The details that `of` reads; `statement` serves a restore by hand with psql."""
         return replace(self.member_details(), statement=self.copy_in(), transport=transport)
 
     def member_details(self) -> PostgresTable:
-        """The same for a part that holds the statement itself."""
+        """The details for a member of a pack, whose script holds the statement itself."""
         to, aside = self.load_through, self.external
         return PostgresTable(
             format=self.format,
@@ -212,7 +212,7 @@ def _external(found: PostgresTable) -> External | None:
 
 
 def obstacle(session: psycopg.Connection) -> str:
-    """Why the server cannot give numbers that compare with those of others; empty if it can."""
+    """Why the checksums of this server cannot be compared with others; empty if they can."""
     refused = session.execute(_REFUSED, [list(_NEEDED)]).fetchone()
     if refused:
         return f"the login may not call the function {refused[0]}"
@@ -222,15 +222,15 @@ def obstacle(session: psycopg.Connection) -> str:
 
 
 def digest_of(columns: Mapping[str, str]) -> str:
-    """A short name for columns with their types: texts of other types cannot be compared."""
+    """A short digest of columns and types: rows of other types cannot be compared as text."""
     text = "\n".join(f"{name}\n{kind}" for name, kind in sorted(columns.items()))
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()[:16]
 
 
 def question(table: TablePart, types: Mapping[str, str], *, label: int = 0) -> str:
-    """Asks for `label`, the number of rows, and the sum of their hashes."""
+    """The query for `label`, the number of rows, and the sum of their hashes."""
     source = f"ONLY {qualified(table.relation)}"
-    # The order in which partitions have their columns may differ.
+    # Partitions may have their columns in different orders.
     pieces = [piece(column, types[column]) for column in sorted(table.columns)]
     number = f'hashtextextended({_joined(pieces)} COLLATE "C", 0)'
     where = f" {table.selected}" if table.selected else ""
@@ -238,26 +238,26 @@ def question(table: TablePart, types: Mapping[str, str], *, label: int = 0) -> s
 
 
 def checksum(rows: int, total: int) -> str:
-    """What the server answered to `question`, as a manifest keeps it."""
+    """The checksum in the form of the manifest, from the answer to `question`."""
     return f"{METHOD}:{total + rows * EACH_ROW}"
 
 
 def piece(column: str, kind: str) -> str:
-    """One value as text without a comma, which is empty for NULL and for nothing else."""
+    """The expression for one value as text without commas, empty only for NULL."""
     name, plain = identifier(column), _MODIFIER.sub("", kind).replace(" ", "\0")
     if plain in BARE:
         return name
     if plain in TEXTS:
         return f'hashtextextended({name} COLLATE "C", 0)'
     if plain == "bytea":
-        # Long values take no more memory than they have.
+        # sha256() needs no text form, so a long value takes no extra memory.
         return f"sha256({name})"
     # Not IS NULL, which is true of a composite value of NULLs.
     return f'CASE num_nulls({name}) WHEN 0 THEN hashtextextended(concat({name}) COLLATE "C", 0) END'
 
 
 def _joined(pieces: Sequence[str]) -> str:
-    """All of them with commas between; without any, rows are equal, and their number says all."""
+    """All values with commas between; without columns an empty text, as the count says all."""
     groups = [f"concat({COMMA.join(each)})" for each in _grouped(pieces)]
     if not groups:
         return "''"
