@@ -1,1 +1,1 @@
-"""PostgreSQL: what is asked of a server, and each way to read and restore it."""
+"""PostgreSQL: the queries to a server, and each way to read and restore a database."""

@@ -1,1 +1,1 @@
-"""Rows and definitions back into a PostgreSQL database, in one sequence for all engines."""
+"""Restores rows and definitions into a PostgreSQL database, in one sequence for all engines."""

@@ -99,7 +99,7 @@ class DefinitionParts:
     def _make_globals(self, found: Sequence[Statement], maintenance: Login) -> None:
         """Create the roles, all or none, then tablespaces, which no transaction can hold.
 
-        With `keep_going` each role stands alone.
+        With `keep_going` each statement succeeds or fails independently.
         """
         with maintenance.session() as session:
             definer = Definer(session, self.context.failed, unnamed=UNNAMED)
@@ -139,8 +139,8 @@ class DefinitionParts:
     def carry_out_post_data(self, login: Login) -> None:
         """Create constraints, indexes and triggers.
 
-        A foreign key to a table without its rows would fail, so with `tables` such keys are left
-        out.
+        With `tables`, foreign keys are omitted unless both tables have all of their rows: they
+        could not be created.
         """
         request = self.context.request
         filled = selection.filled_relations(request)
@@ -204,7 +204,7 @@ class Existing:
 
 
 def missing(found: Iterable[Statement], existing: Existing) -> Iterator[Statement]:
-    """Each statement, with a heading, except those about objects that already exist."""
+    """The statements without those about existing objects, under headings of their objects."""
     for statement in found:
         space = _TABLESPACE.match(statement.text)
         role = _ROLE.match(statement.text) or _MEMBERSHIP.match(statement.text)

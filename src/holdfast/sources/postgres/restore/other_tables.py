@@ -1,8 +1,8 @@
 """The order of tables with foreign keys, and proof that no unchosen table was changed.
 
 Foreign keys set the order of tables and which keys must be deferred. A key may also delete or
-change rows of unchosen tables, and a trigger may do anything. So before the commit, the server is
-asked what else the transaction has changed.
+change rows of unchosen tables, and a trigger may do anything. So before the commit, the restore
+queries what else the transaction has changed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One restore of a PostgreSQL database, whichever engine made its backup.
+"""The restore of a PostgreSQL database, in one sequence for both engines.
 
 This module fixes the order of checks, creation and loading. An engine adds how it restores its
 own definitions and rows. The restore reports finished parts; the reader of the parts counts their

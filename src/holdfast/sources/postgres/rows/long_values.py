@@ -22,8 +22,8 @@ from holdfast.sources.postgres.server.table_part import TablePart
 
 # LOBLKSIZE of src/include/storage/large_object.h: a quarter of the default block of 8 KiB.
 PAGE_BYTES = 2048
-# The bytes per `lo_get` where the login may not read pages: many, to need few calls, but few enough
-# for the server's memory.
+# Bytes per `lo_get`, for logins that may not read pages: large enough to need few calls, small
+# enough for the server's memory.
 OBJECT_PIECE_BYTES = 1 << 18
 OBJECTS_PER_BATCH = 500
 PRIVILEGES = {"SELECT": "SELECT", "UPDATE": "UPDATE"}

@@ -1,1 +1,1 @@
-"""What every engine asks of a PostgreSQL server: login, catalogs, locks, programs."""
+"""What every engine needs of a PostgreSQL server: login, catalogs, locks, client programs."""

@@ -184,10 +184,10 @@ def _object(match: re.Match[bytes]) -> str:
 def restricted(chunks: Iterator[bytes], psql: Tool) -> Iterator[bytes]:
     """`chunks`, restricted by a word that the author of the script cannot know.
 
-    An older psql gets no such command, and a warning is logged. A search of the text for psql's
-    commands would be no protection: they may stand anywhere in a line, and what is quoted depends
-    on a setting that the script may change. For such a psql only the proven bytes of the part
-    protect the host.
+    An older psql gets no such command, and a warning is logged. Searching the text for psql's
+    commands would not protect the host: they may occur anywhere in a line. Which text is quoted
+    depends on a setting that the script may change. With such a psql only the proof of the stored
+    bytes protects the host.
     """
     if is_known_to(psql):
         yield f"\\restrict {secrets.token_hex(32)}\n".encode()

@@ -175,8 +175,8 @@ def _export(connection: psycopg.Connection) -> Exported:
 class Sessions:
     """Sessions inside the snapshot `snapshot`, which shows `seen`.
 
-    `held`, the session that took it, has locked every table. A table that another session cannot
-    lock, because somebody queues for an exclusive lock on it, is read through `held`.
+    `held`, the session that took it, has locked every table. If an exclusive lock request keeps
+    the other sessions from locking a table, it is read through `held`.
     """
 
     def __init__(self, held: psycopg.Connection, *, snapshot: str, seen: str) -> None:
