@@ -1,6 +1,6 @@
-"""What a run of a job works with; `wiring` builds it from the settings.
+"""The dependencies of a run of a job; `wiring` builds them from the settings.
 
-What only one verb needs stands with that verb: `PruneContext` in `prune`, and so on.
+A context that only one verb needs is defined beside that verb, as `PruneContext` in `prune`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from holdfast.runtime.worker_pool import AdaptiveLimit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredForm:
-    """How the parts of a job are stored; sealed for the `recipients`, where there are any."""
+    """How the parts of a job are stored; they are sealed if there are `recipients`."""
 
     codec: Codec
     level: int
@@ -44,11 +44,11 @@ class StoredForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRules:
-    """How long a run may take, and what happens where it fails or is skipped.
+    """How long a run may take, and what happens when it fails or is skipped.
 
-    `timeout` is for each database, `stall_timeout` since its last byte. `attempts` counts tries
-    of what may be tried again. With `overlap_alarm` runs skipped in a row the last of them is an
-    alarm.
+    `timeout` limits the backup of each database, `stall_timeout` the time since its last byte.
+    `attempts` is the number of tries for an operation that may be repeated. After `overlap_alarm`
+    skipped runs in a row, the last one raises an alarm.
     """
 
     timeout: timedelta | None = None
@@ -62,8 +62,8 @@ class RunRules:
 class JobSpec:
     """One job as the operations see it.
 
-    `notes` say what was lowered from what was asked for. `cluster` is the system identifier that
-    its server must have, where somebody has said so.
+    `notes` name the settings that were lowered. `cluster` is the system identifier that the
+    server must have, empty if none is configured.
     """
 
     name: str
@@ -77,7 +77,7 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """One repository of several that get the same; `guard` holds the job there, and only there."""
+    """One of several repositories that receive the same bytes; `guard` locks the job in it only."""
 
     name: str
     repository: Repository
@@ -87,10 +87,10 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ownership:
-    """How a run comes to own its job, and where.
+    """How a run locks its job, and in which repositories.
 
-    The `mirrors` are all repositories of a job that has several, its own first; `host_guard` is
-    then this host's half of `guard`.
+    If a job has several repositories, `mirrors` lists all of them, the job's own first, and
+    `host_guard` is the part of `guard` that locks the job on this host.
     """
 
     new_run_id: Callable[[], str]
@@ -104,7 +104,7 @@ class Ownership:
 class HostState:
     """What this host remembers of the runs of a job.
 
-    `blob_secret` is what it names sealed blobs with: the same at every run.
+    `blob_secret` returns the key for the names of sealed blobs; it is the same in every run.
     """
 
     history: RunHistory
@@ -117,7 +117,7 @@ class HostState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """This host: its time, what a run has cost it so far, and what it can bear."""
+    """This host: its clock, the resources that a run has used so far, and its limits."""
 
     name: str
     clock: Clock
@@ -131,8 +131,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupContext:
-    """Everything that a backup of a job touches; `sessions` is who holds those of the job beyond
-    its runs, where somebody does."""
+    """The dependencies of a backup of a job.
+
+    `sessions` keeps sessions of the job open beyond its runs; None if nothing does.
+    """
 
     job: JobSpec
     source: Source
@@ -146,9 +148,10 @@ class BackupContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveContext:
-    """What archiving the WAL of a job touches: its repository first, then its mirrors.
+    """The dependencies of archiving the WAL of a job.
 
-    `clusters` are those that this host has found to be the job's.
+    `repositories` holds the job's own first, then its mirrors. `clusters` are those that this
+    host has already confirmed as the job's.
     """
 
     job: JobSpec

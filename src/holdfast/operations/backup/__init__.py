@@ -1,1 +1,1 @@
-"""Take backups of a job: each database whole or not at all."""
+"""Back up the databases of a job, each completely or not at all."""

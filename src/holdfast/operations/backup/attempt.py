@@ -1,4 +1,4 @@
-"""One backup under way: what it works with, what ends it, and what becomes of it should it fail."""
+"""One backup in progress: its state, the watchdog that ends it, and the cleanup of a failure."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import Ended, endable, noted_on, periodically
 
 MOST_SECONDS_BETWEEN_LOOKS = 1.0
-# Whatever caught the end of an opening, and went on, is ended again.
+# Code that swallowed the first `Ended` and went on is interrupted again after this time.
 SECONDS_BETWEEN_ENDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupChoice:
-    """What the operator asked for: go on with what an earlier run left, even at another moment."""
+    """What the operator asked for: resume an earlier run, even with parts of another snapshot."""
 
     resume: bool = False
     allow_mixed: bool = False
@@ -45,9 +45,9 @@ class BackupChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
-    """How a backup began: anew, or with the name and the parts of an `earlier` one.
+    """How a backup began: as a new one, or with the name and the parts of an `earlier` one.
 
-    `refused_tasks` are those that the host had refused until then.
+    `refused_tasks` is how many tasks the kernel had refused to this process's cgroups until then.
     """
 
     run_id: str
@@ -60,7 +60,7 @@ class Beginning:
 
 @dataclass(slots=True)
 class Outcome:
-    """What has come of a backup so far; the parts are told by several workers."""
+    """The result of a backup so far; several workers add parts under `lock`."""
 
     snapshot: Snapshot | None = None
     stored: list[Part] = field(default_factory=list)
@@ -68,14 +68,14 @@ class Outcome:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fail(self, plan: PartPlan) -> None:
-        """Of several that fail the first is what stopped the backup."""
+        """Remember `plan` as the part that stopped the backup; the first call wins."""
         with self.lock:
             self.failed_at = self.failed_at or plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One backup under way, and what is known of it should it fail."""
+    """One backup in progress, and what a record of its failure needs."""
 
     context: BackupContext
     source: Source
@@ -94,19 +94,19 @@ class Attempt:
         return key_of(self.context.job.form, self.backup_id, plan)
 
     def let_go(self, *, finished: bool) -> None:
-        """Nobody will come back to the snapshot, wherever it is held."""
+        """Release the snapshot, wherever it is held: nobody will use it again."""
         if self.outcome.snapshot is not None:
             self.outcome.snapshot.let_go(finished=finished)
 
     def advance(self, size_bytes: int) -> None:
-        """Bytes came from the server: told to whoever watches, and held back where asked."""
+        """Report bytes read from the server to the watchdog and to progress, then throttle."""
         self.watchdog.beat()
         self.context.progress.advance(size_bytes)
         self.throttle.spend(size_bytes)
 
 
 def backup_name(started_at: datetime, name_id: str) -> str:
-    """A name that sorts by time for people; order is always taken from the manifest."""
+    """A name that sorts by time for people; the code takes the order from the manifest."""
     return f"{started_at:%Y%m%dT%H%M%SZ}-{name_id[:8]}"
 
 
@@ -143,7 +143,7 @@ def begun(
 
 
 def give_up(attempt: Attempt, catalog: Catalog, error: BaseException) -> None:
-    """Remove or keep the parts, and leave word; never hides `error`."""
+    """Remove or keep the parts, and record the failure; never hides `error`."""
     context, database = attempt.context, attempt.source.database
     keep = (
         context.job.rules.resumable
@@ -151,7 +151,7 @@ def give_up(attempt: Attempt, catalog: Catalog, error: BaseException) -> None:
         and not isinstance(error, RepositoryFull)
     )
     if attempt.beginning.earlier is not None and not attempt.outcome.stored:
-        # A resume that was refused must not cost what it could not use.
+        # A resume that was refused must not destroy the parts that it did not use.
         keep = True
     with noted_on(error):
         if not keep:
@@ -188,11 +188,10 @@ def _failure(attempt: Attempt, error: BaseException, *, parts_kept: int) -> Fail
 
 
 class Watchdog:
-    """Looks at the clock while a database is read, and ends what takes too long.
+    """Ends a backup that takes too long, stalls, or no longer owns its job.
 
-    Ends the opening of a snapshot and its reads at the job's deadline, the reads when no byte
-    has come for too long, and both when the job is no longer ours. The deadline is counted from
-    here on."""
+    The deadline and the loss of the job end both the opening of a snapshot and its reads. A stall
+    ends the reads only. The deadline is counted from the creation of this object."""
 
     def __init__(self, job: JobSpec, throttle: Throttle, hold: Hold) -> None:
         self._job = job
@@ -203,12 +202,15 @@ class Watchdog:
         self._ends = _after(job.rules.timeout)
 
     def beat(self) -> None:
-        """A byte came."""
+        """Note that bytes have arrived."""
         self._last_byte = time.monotonic()
 
     @contextmanager
     def over(self, abort: Callable[[], None]) -> Iterator[None]:
-        """Call `abort` when time is up, and say that this was the cause."""
+        """Call `abort` once the watchdog expires.
+
+        Raises `LeaseLost` or `DeadlineExceeded` then.
+        """
         self.beat()
 
         def look() -> bool:
@@ -229,8 +231,10 @@ class Watchdog:
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """The same for a block that waits for its server in the main thread, where no byte is
-        due yet."""
+        """Watch a block that waits for its server in the main thread, before any byte is due.
+
+        Raises `LeaseLost` or `DeadlineExceeded` once the watchdog expires.
+        """
         ended_at = 0.0
         with endable() as end:
 
@@ -277,7 +281,7 @@ class Watchdog:
     def _stalled(self) -> str:
         now = time.monotonic()
         if self._throttle.is_paused:
-            # We wait because we were told to: that is no stall.
+            # A pause of the throttle is no stall.
             self.beat()
         stall = self._job.rules.stall_timeout
         if stall is not None and now - self._last_byte >= stall.total_seconds():
@@ -285,7 +289,7 @@ class Watchdog:
         return ""
 
     def _not_opened(self, error: Exception | None) -> HoldfastError:
-        """With what the opening waited for, where its source has said so."""
+        """The error of an opening that was ended; it names what the source was waiting for."""
         if self._hold.lost:
             return self._error()
         doing = error.doing if isinstance(error, Ended) else ""

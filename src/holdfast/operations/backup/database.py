@@ -1,4 +1,4 @@
-"""One database: one snapshot, its parts kept, and only then a backup."""
+"""Back up one database: take a snapshot, store its parts, and commit the manifest last."""
 
 from __future__ import annotations
 
@@ -40,11 +40,10 @@ def back_up(
     name_id: str,
     hold: Hold,
 ) -> Manifest:
-    """Back up one database; the manifest that was committed.
+    """Back up one database; returns the committed manifest.
 
-    Whatever goes wrong, nothing half made stays that could be taken for a backup: the parts
-    are removed, or kept for a later run to go on with where the job says so, and a record of
-    the failure names what stopped it.
+    A failure never leaves anything that could be mistaken for a backup. The parts are removed, or
+    kept for a later resume if the job allows that. A record of the failure names its cause.
     """
     source = following(context, source)
     attempt = begun(context, source, choice, run_id=run_id, name_id=name_id, hold=hold)
@@ -125,7 +124,7 @@ def _manifest(
         finished_at=context.host.clock(),
         peak_memory_bytes=context.host.peak_memory_bytes(),
         workers=workers,
-        # What only a later run of this backup would need.
+        # Only a resume of this backup needs the memos, and the backup is finished.
         parts=tuple(replace(part, memo="") for part in parts),
         blobs=blobs.kept,
         notes=(*context.job.notes, *snapshot.notes),
@@ -135,7 +134,10 @@ def _manifest(
 
 
 def _prepare(attempt: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
-    """Before the first byte: what is there already, room for the rest, a note for later runs."""
+    """Before the first byte: reuse earlier parts, check free space, write the journal entry.
+
+    Raises `RepositoryFull`, and `ClusterChanged` for a physical backup of another cluster.
+    """
     attempt.outcome.snapshot = snapshot
     _require_same_cluster(attempt, snapshot)
     before = attempt.beginning.earlier
@@ -152,7 +154,7 @@ def _prepare(attempt: Attempt, snapshot: Snapshot, *, is_mixed: bool) -> None:
 
 
 def _require_same_cluster(attempt: Attempt, snapshot: Snapshot) -> None:
-    """Of the files of a cluster; rows are as good from another one."""
+    """Raises `ClusterChanged`; physical backups only, as rows may come from another cluster."""
     cluster = snapshot.proof.cluster
     if cluster and snapshot.server.kind == POSTGRES_CLUSTER:
         context = attempt.context
@@ -164,13 +166,16 @@ def _require_same_cluster(attempt: Attempt, snapshot: Snapshot) -> None:
 
 
 def _commit(attempt: Attempt, catalog: Catalog, manifest: Manifest) -> None:
-    """Only while the job is ours: whoever takes it over removes what has no manifest yet."""
+    """Store the manifest only while this run owns the job.
+
+    A host that takes the job over removes parts that have no manifest. Raises `LeaseLost`.
+    """
     trying, hold = attempt.recoveries.trying, attempt.hold
     trying(hold.prove, on=RepositoryUnreachable, what="proving that the job is still ours")
     trying(lambda: require_parents(catalog, manifest), on=RepositoryUnreachable, what="its parents")
     trying(lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest")
     if hold.lost:
-        # We slept for a whole lease_time right here: the parts may be gone already.
+        # This process was suspended for a whole lease_time: the parts may be gone already.
         is_gone = _withdrawn(catalog, manifest)
         raise LeaseLost(
             f"cannot finish backup '{manifest.backup_id}': {hold.lost}",
@@ -182,7 +187,7 @@ def _commit(attempt: Attempt, catalog: Catalog, manifest: Manifest) -> None:
 
 
 def _withdrawn(catalog: Catalog, manifest: Manifest) -> bool:
-    """Whether nobody finds the backup any more."""
+    """Remove the manifest again; returns whether the backup is no longer listed."""
     try:
         catalog.withdraw(manifest)
         return not catalog.is_finished(manifest.backup_id)
@@ -192,7 +197,10 @@ def _withdrawn(catalog: Catalog, manifest: Manifest) -> bool:
 
 @contextmanager
 def _opened(attempt: Attempt, workers: int, blobs: BlobWriter) -> Iterator[tuple[Snapshot, bool]]:
-    """The snapshot, and whether it is another one than that of the parts to go on with."""
+    """The snapshot, and whether it differs from the snapshot of the parts to be resumed.
+
+    Raises `SnapshotLost` if it does, there are parts to resume, and `allow_mixed` is off.
+    """
     with ExitStack() as stack:
 
         def enter(rejoin: str) -> Snapshot:
@@ -227,7 +235,7 @@ def _blobs(attempt: Attempt, catalog: Catalog) -> BlobWriter:
 
     def known() -> KnownBlobs:
         survey = catalog.survey(job.name)
-        # The newest last: it knows best how a blob is stored.
+        # Newest last, so that it wins: an older backup may describe a blob replaced since.
         found = (blob for manifest in reversed(survey.manifests) for blob in manifest.blobs)
         return KnownBlobs({blob.key: blob for blob in found}, is_all=survey.is_readable)
 
@@ -254,7 +262,7 @@ def _reusable(attempt: Attempt, *, is_mixed: bool) -> Reusable:
 
 
 def _note(attempt: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> None:
-    """Write down what a later run needs to go on with this one."""
+    """Write the journal entry that a resume of this run needs."""
     job = attempt.context.job
     attempt.context.state.journal.begin(
         Unfinished(
@@ -265,7 +273,7 @@ def _note(attempt: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> No
             snapshot=snapshot.proof.snapshot,
             started_at=attempt.beginning.started_at,
             snapshot_at=snapshot.taken_at,
-            # Should this run be killed too, what it has not come to yet is not lost.
+            # If this run is killed too, the next one can reuse parts that it has not reached yet.
             parts=earlier,
             recipients=job.form.recipients,
         )
@@ -309,7 +317,7 @@ def _stored(attempt: Attempt, plan: PartPlan, *, snapshot: Snapshot, reusable: R
     outcome = attempt.outcome
     with outcome.lock:
         if outcome.failed_at is plan:
-            # It was refused a task, and has been taken since.
+            # The kernel had refused it a task, and a later try stored it.
             outcome.failed_at = None
         outcome.stored.append(part)
         context.state.journal.add(context.job.name, attempt.source.database, part)
@@ -320,7 +328,7 @@ def _stored(attempt: Attempt, plan: PartPlan, *, snapshot: Snapshot, reusable: R
 
 
 def _put(attempt: Attempt, snapshot: Snapshot, plan: PartPlan, *, key: str) -> Part:
-    """Again where the store did not answer: a part is read anew."""
+    """Store one part; if the repository is unreachable, read it again from the start."""
     part: Part
     for each in attempt.recoveries.attempts(
         on=RepositoryUnreachable, what=f"storing '{plan.name}'"
@@ -340,7 +348,7 @@ def _put(attempt: Attempt, snapshot: Snapshot, plan: PartPlan, *, key: str) -> P
 def _metrics(
     attempt: Attempt, manifest: Manifest, blobs: BlobWriter, *, seconds: float, cpu_seconds: float
 ) -> dict[str, float]:
-    """Numbers of the whole run; those of a table stand with its part."""
+    """Metrics of the whole backup; those of a table are kept with its part."""
     seconds = max(seconds, 0.001)
     stored = manifest.stored_bytes
     return {

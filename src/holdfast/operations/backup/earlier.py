@@ -1,4 +1,4 @@
-"""What earlier runs of a job left: parts and backups that a new one goes on from, and sessions."""
+"""What earlier runs of a job left: parts to resume, parents for incrementals, open sessions."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from holdfast.runtime.cleanup import afterwards
 PARTS = "/parts/"
 AGAIN = "again-"
 _OTHER_KEY = re.compile(rf"{PARTS}{AGAIN}[0-9a-f]{{8}}/")
-# What these hold would not fit the rows of another moment: they are always taken anew. Blobs
-# are found again by their content.
+# These would not fit the rows of another snapshot, so each run stores them again. Blobs are
+# found again by their content.
 _OF_ONE_MOMENT = {
     PartKind.PRE_DATA,
     PartKind.INDEXES,
@@ -47,12 +47,15 @@ _OF_ONE_MOMENT = {
     PartKind.BLOBS,
     PartKind.CLOSING,
 }
-# A file of another base backup lacks the WAL that would mend it.
+# A file of another base backup lacks the WAL that would make it consistent.
 _OF_ONE_BACKUP = {PartKind.FILE, PartKind.FILE_PACK, PartKind.WAL}
 
 
 def unfinished(context: BackupContext, source: Source) -> Unfinished | None:
-    """What an earlier run left; nothing where it was killed just after its manifest was stored."""
+    """The journal entry of an unfinished run; None if there is none or its backup is finished.
+
+    A run that is killed just after it stored its manifest leaves an entry, too.
+    """
     found = context.state.journal.read(context.job.name, source.database)
     if found is None or not Catalog(context.repository).is_finished(found.backup_id):
         return found
@@ -61,7 +64,7 @@ def unfinished(context: BackupContext, source: Source) -> Unfinished | None:
 
 
 class Reusable:
-    """The parts that are there already; each is read back before it is believed."""
+    """The parts that an earlier run stored; each is read back before it is reused."""
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class Reusable:
         self._repository = repository
         self._earlier = earlier
         self._parts = {part.name: part for part in earlier.parts} if earlier else {}
-        # What was sealed for others, or not at all, must not slip into this backup.
+        # Parts sealed for other recipients, or not sealed, must not enter this backup.
         self._is_for_us = earlier is None or set(earlier.recipients) == set(recipients)
         self._is_mixed = is_mixed
         self._used: list[str] = []
@@ -85,28 +88,30 @@ class Reusable:
         return self._is_mixed and bool(self._used)
 
     def told_in(self, proof: Proof) -> Proof:
-        """`proof` with what the manifest has to say about them."""
+        """`proof` with the number of reused parts, and the names of those of another snapshot."""
         names = ", ".join(sorted(self._used))
         mixed = f"{names} are of an earlier snapshot" if self.used_mixed else ""
         return replace(proof, resumed_parts=len(self._used), mixed=mixed)
 
     def part_for(self, plan: PartPlan, key: str, *, advance: Callable[[int], None]) -> Part | None:
-        """The part that `plan` would become, where it is stored and whole; else what is under
-        `key` is removed, if the store lets us."""
+        """The stored part of `plan` if it can be reused; else None.
+
+        Otherwise the object under `key` is removed, if the store allows that.
+        """
         part = self._parts.get(plan.name)
         if part is not None and self._is_ours(part, plan, key) and self._is_whole(part, advance):
             with self._lock:
                 self._used.append(part.name)
             return part
         if self._earlier is not None:
-            # Stored but never written down, or not to be trusted.
+            # It was stored but not noted in the journal, or it cannot be trusted.
             for stored in {key, part.key if part is not None else key}:
                 if self._is_below(stored):
                     self._repository.delete(stored)
         return None
 
     def free_key(self, key: str) -> str:
-        """`key`, or another one of the same backup where the store keeps what is there."""
+        """`key`, or another key of the same backup if the store did not remove the old object."""
         if self._earlier is None:
             return key
         try:
@@ -116,7 +121,7 @@ class Reusable:
         return key.replace(PARTS, f"{PARTS}{AGAIN}{secrets.token_hex(4)}/", 1)
 
     def _is_below(self, key: str) -> bool:
-        """Whether it is of this backup: a journal that is damaged may say anything."""
+        """Whether `key` belongs to this backup: a damaged journal may name any key."""
         return self._earlier is not None and is_part_of(self._earlier.backup_id, key)
 
     def _is_ours(self, part: Part, plan: PartPlan, key: str) -> bool:
@@ -125,7 +130,7 @@ class Reusable:
     def _fits(self, part: Part, plan: PartPlan) -> bool:
         if plan.kind in _OF_ONE_MOMENT or (self._is_mixed and plan.kind in _OF_ONE_BACKUP):
             return False
-        # A marker of blobs belongs to its own snapshot; all else must be the same part.
+        # A marker of blobs belongs to its own snapshot; everything else must match.
         return (part.kind, part.relation, part.details.lasting) == (
             plan.kind,
             plan.relation,
@@ -148,12 +153,12 @@ class Reusable:
 
 
 def _usual(key: str) -> str:
-    """The key of a part as it is where nothing was in its way."""
+    """The key of a part without the suffix that `free_key` may have added."""
     return _OTHER_KEY.sub(PARTS, key, count=1)
 
 
 def following(context: BackupContext, source: Source) -> Source:
-    """`source` with the earlier backups of its job to go on from, where it knows how to."""
+    """`source` with access to the earlier backups of its job, for incremental backups."""
 
     @contextmanager
     def open_part(part: Part) -> Iterator[Iterator[bytes]]:
@@ -169,14 +174,17 @@ def following(context: BackupContext, source: Source) -> Source:
 
 
 def offer_list(context: BackupContext, snapshot: Snapshot) -> None:
-    """Keep here what the next backup must be asked for with, where this one will be sealed."""
+    """Keep the snapshot's file list on this host if its parts are sealed.
+
+    The next incremental backup needs the list, and this host cannot open a sealed one.
+    """
     chunks = snapshot.listing()
     if context.job.form.recipients and chunks is not None:
         context.state.file_lists.offer(context.job.name, chunks)
 
 
 def require_parents(catalog: Catalog, manifest: Manifest) -> None:
-    """Raises `BackupFailed` where a backup that `manifest` needs went while it was taken."""
+    """Raises `BackupFailed` if a backup that `manifest` needs was removed during the backup."""
     try:
         chain_of(catalog, manifest)
     except HoldfastError as error:
@@ -189,9 +197,9 @@ def require_parents(catalog: Catalog, manifest: Manifest) -> None:
 
 
 def chain_of(catalog: Catalog, manifest: Manifest) -> list[Manifest]:
-    """What `manifest` is restored on top of, the full backup first; none for a full one.
+    """The backups below `manifest` in its chain, the full backup first; empty for a full one.
 
-    Raises `VerifyFailed` where one of them is not there, and what it is to read them.
+    Raises `VerifyFailed` if one of them is missing, and what reading them raises.
     """
     known: dict[str, Manifest] = {}
     parent = manifest.parent
@@ -205,8 +213,10 @@ def chain_of(catalog: Catalog, manifest: Manifest) -> list[Manifest]:
 
 
 def missing_parents(repository: Repository, manifest: Manifest) -> Iterator[BadPart]:
-    """Why `manifest` cannot be restored though it is whole itself: by manifests and one list of
-    each backup that it needs."""
+    """Problems in the chain below `manifest` that prevent its restore.
+
+    Reads the manifests of the chain and lists the objects of each backup in it once.
+    """
     try:
         chain = chain_of(Catalog(repository), manifest)
     except HoldfastError as error:
@@ -226,7 +236,7 @@ def missing_parents(repository: Repository, manifest: Manifest) -> Iterator[BadP
 
 
 def broken_chains(survey: Survey) -> Iterator[tuple[str, BadPart]]:
-    """The backups of a job that need one that is not in it, by their ids."""
+    """The ids of the backups whose chain is broken, each with its problem."""
     known = by_id(survey.manifests)
     for each in survey.manifests:
         try:
@@ -236,9 +246,9 @@ def broken_chains(survey: Survey) -> Iterator[tuple[str, BadPart]]:
 
 
 def _same_as(part: Part, known: Iterator[bytes]) -> Iterator[bytes]:
-    """What this host has kept of `part`, which it can no longer read itself.
+    """This host's copy of `part`, which it can no longer open in the repository.
 
-    Raises `VerifyFailed` at the end where it is not the same.
+    Raises `VerifyFailed` at the end if the copy differs from the part.
     """
     seen = Fingerprint()
     yield from (bytes(chunk) for chunk in flow(known, [seen]))
@@ -249,7 +259,7 @@ def _same_as(part: Part, known: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _restorable(context: BackupContext) -> list[Manifest]:
-    """Newest first, without what is known to be damaged, or needs what is."""
+    """The manifests, newest first, without backups that are damaged or need a damaged one."""
     damaged = context.state.verification_log.damaged(context.job.name)
     survey = Catalog(context.repository).survey(context.job.name)
     sound = [each for each in survey.manifests if each.backup_id not in damaged]
@@ -258,9 +268,10 @@ def _restorable(context: BackupContext) -> list[Manifest]:
 
 
 def left_sessions(holder: Holder | None, *, spare: Collection[str]) -> list[str]:
-    """All but those to `spare`; none where nobody can be asked, which keeps nobody from the rest.
+    """The sessions that earlier runs left open, except those to `spare`.
 
-    Only the holder knows them all: a run that was killed early has written nothing down.
+    Empty, with a warning, if the holder cannot be asked. Only the holder knows all sessions: a run
+    that was killed early has not noted its own.
     """
     if holder is None:
         return []
@@ -274,7 +285,10 @@ def left_sessions(holder: Holder | None, *, spare: Collection[str]) -> list[str]
 
 
 def end_left(holder: Holder | None, session_ids: Sequence[str]) -> None:
-    """Only for whoever holds the job: nobody else can tell whether the run is dead."""
+    """End sessions of dead runs; failures are logged.
+
+    Call it only while holding the job: otherwise a run may still be using its session.
+    """
     if holder is None:
         return
     for session_id in session_ids:

@@ -1,6 +1,6 @@
-"""Back up every database of a job: each whole or not at all, and one that fails spares the rest.
+"""Back up every database of a job; a database that fails does not stop the others.
 
-So it is with the job's repositories, where it has several: each gets its backups, or is told.
+The same holds for the repositories of a job that has several: one that fails is reported.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class FailedDatabase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What one run of a job made, database by database, and which repositories go `without`."""
+    """The result of one run of a job: backups, failed databases, and failed repositories.
+
+    `without` names the repositories that have no backup from this run.
+    """
 
     job: str
     run_id: str
@@ -71,7 +74,7 @@ class RunReport:
 
     @property
     def error(self) -> HoldfastError | None:
-        """Why the run as a whole failed: the one cause, or how many there were."""
+        """Why the run failed; if several databases failed, an error that names them."""
         if not self.failures:
             return failed_with(self.job, self.without)
         if len(self.failures) == 1:
@@ -85,7 +88,7 @@ class RunReport:
 
 @dataclass
 class _Run:
-    """One run under way, for the run history."""
+    """One run in progress, for the run history."""
 
     run_id: str
     started_at: datetime
@@ -97,11 +100,11 @@ class _Run:
 def backup(context: BackupContext, choice: BackupChoice | None = None) -> RunReport:
     """Back up one job.
 
-    Whatever goes wrong, the run history says what it was. Raises `RunInFlight` where another run
-    owns the job (`SkippedTooOften` where that goes on), `RepositoryBusy`, `LeaseLost`, and what
-    went wrong where the job has one database; where it has several the report holds the
-    failures beside the good ones. A repository of several that fails has no backup, and the
-    report says so; the others have theirs.
+    The run history records every outcome. Raises `RunInFlight` if another run owns the job,
+    `SkippedTooOften` if many runs in a row were skipped, `RepositoryBusy`, and `LeaseLost`. A job
+    with one database also raises that database's error. With several, the report holds failures
+    beside backups. If one of several repositories fails, the report names it; the others have
+    their backups.
     """
     choice = choice or BackupChoice()
     run = _Run(run_id=context.ownership.new_run_id(), started_at=context.host.clock())
@@ -127,7 +130,7 @@ def backup(context: BackupContext, choice: BackupChoice | None = None) -> RunRep
 
 
 def _sweep(context: BackupContext, sources: Sequence[Source], choice: BackupChoice) -> None:
-    """What dead runs left, but for what is to be gone on with."""
+    """Remove what dead runs left, except what this run will resume."""
     earlier: list[Unfinished] = []
     if choice.resume:
         found = [
@@ -168,12 +171,12 @@ def _take_each(
 
 
 def _name_id(run_id: str, database: str) -> str:
-    """Two databases of a run may be begun in the same second."""
+    """An id for the backup's name: two databases of a run may begin in the same second."""
     return sha256(f"{run_id}/{database}".encode()).hexdigest()
 
 
 def _alarm(context: BackupContext, error: HoldfastError) -> SkippedTooOften | None:
-    """One skipped run is nothing; many in a row mean that there will be no backup."""
+    """The error for too many skipped runs in a row; None below the limit."""
     runs = context.state.history.last(context.job.name, count=RUNS_SEEN)
     in_a_row = skipped_in_a_row(runs) + 1
     if in_a_row < context.job.rules.overlap_alarm:
@@ -186,7 +189,7 @@ def _alarm(context: BackupContext, error: HoldfastError) -> SkippedTooOften | No
 
 
 def skipped_in_a_row(newest_first: list[RunRecord]) -> int:
-    """How many runs, counted from the newest back, found another one under way."""
+    """How many runs, counted back from the newest, were skipped because another one was running."""
     for count, run in enumerate(newest_first):
         if run.outcome != "skipped":
             return count
@@ -195,7 +198,7 @@ def skipped_in_a_row(newest_first: list[RunRecord]) -> int:
 
 @contextmanager
 def _recorded(context: BackupContext, run: _Run) -> Iterator[None]:
-    """Write how the run ended, however it ends, into the run history."""
+    """Record every end of the run in the run history."""
 
     def record(outcome: str, error: BaseException | None = None) -> None:
         known = error if isinstance(error, HoldfastError) else None
@@ -249,11 +252,11 @@ def _recorded(context: BackupContext, run: _Run) -> Iterator[None]:
 def held(
     context: BackupContext, *, deadline: datetime | None
 ) -> Iterator[tuple[BackupContext, Hold]]:
-    """Own the job, and have all repositories of it behind one where it has several; one that
-    lets nothing be removed is only added to.
+    """Lock the job; yields a context whose repository writes to all repositories of the job.
 
-    One that cannot be reached, or in which somebody else owns the job, has failed for this run;
-    but where the job is owned in its own repository, that is the run in flight: `RunInFlight`.
+    Deletes that an append-only store refuses are skipped. A repository that is unreachable, or a
+    mirror in which another run holds the job, has failed for this run. Raises `RunInFlight` or
+    `RepositoryBusy` if another run holds the job on this host or in its own repository.
     """
     own, name = context.ownership, context.job.name
     if own.host_guard is None:
@@ -284,7 +287,7 @@ def held(
 
 
 def failed_with(job: str, without: tuple[FailedStore, ...]) -> HoldfastError | None:
-    """The error of a run whose backups are good, but not everywhere they were to be."""
+    """The error of a run whose backups are good but missing in some repositories."""
     if not without:
         return None
     names = ", ".join(f"'{each.name}'" for each in without)
@@ -297,7 +300,7 @@ def failed_with(job: str, without: tuple[FailedStore, ...]) -> HoldfastError | N
 
 
 class MirroredHold:
-    """Obeys `ports.run.Hold` for the leases in all repositories: each counts for its own."""
+    """Obeys `ports.run.Hold` for the leases in all repositories, each judged on its own."""
 
     def __init__(self, mirrored: Mirrored, members: Sequence[Member]) -> None:
         self._mirrored = mirrored
@@ -305,7 +308,7 @@ class MirroredHold:
 
     @property
     def lost(self) -> str:
-        """Only where it is lost everywhere: a put finds out about one of them."""
+        """Why the job is lost, once it is lost in every repository; `put` reports a single one."""
         lost = [each.hold.lost for each in self._members if each.hold and not each.error]
         return lost[0] if lost and all(lost) else ""
 

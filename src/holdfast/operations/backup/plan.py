@@ -1,4 +1,4 @@
-"""What a backup would do and need, before any of it is done."""
+"""Plan a backup: what it would read, how long it would take, and whether it fits."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from holdfast.operations.context import JobSpec
 from holdfast.ports.repository import Repository
 from holdfast.ports.source import Source, SourcePlan
 
-# Better than any real database compresses: with no backup to judge by, only what cannot
-# possibly fit is refused.
+# Better than any real database compresses: without an earlier backup to measure, only a backup
+# that cannot possibly fit is refused.
 BEST_RATIO = 20.0
-# Of a database that was never backed up: what one core compresses, give or take.
+# A guess for a database without a backup: roughly what one core compresses.
 BYTES_PER_SECOND = 100e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanContext:
-    """What a plan asks: the database, how many workers this host can bear, and the store."""
+    """The dependencies of a plan: the source, the repository, and the limit of workers."""
 
     job: JobSpec
     source: Source
@@ -33,9 +33,10 @@ class PlanContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport:
-    """A database's next backup as it would be now.
+    """The next backup of a database, if it began now.
 
-    `bytes_per_second` is that of the last backup of the database, or a guess.
+    `bytes_per_second` is measured from the last backup of the database if `is_measured`, else a
+    guess.
     """
 
     job: JobSpec
@@ -72,7 +73,7 @@ def _plan_of(context: PlanContext, source: Source) -> PlanReport:
 
 
 def _speed(manifest: Manifest | None) -> float:
-    """Plain bytes each second of the last backup; 0 where there is none to go by."""
+    """Plain bytes per second of the last backup; 0 if there is none to measure."""
     if manifest is None or manifest.seconds <= 0 or not manifest.plain_bytes:
         return 0.0
     return manifest.plain_bytes / manifest.seconds
@@ -81,7 +82,7 @@ def _speed(manifest: Manifest | None) -> float:
 def require_room(
     repository: Repository, plans: Sequence[PartPlan], *, job: str, database: str
 ) -> None:
-    """Raises `RepositoryFull` where not even the ratio of the last backup would make it fit."""
+    """Raises `RepositoryFull` if the backup would not fit at the last one's compression ratio."""
     free = repository.free_bytes()
     if free is None:
         return
