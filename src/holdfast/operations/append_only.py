@@ -1,8 +1,8 @@
-"""Going on where a login may add objects and not remove any: what it cannot remove it leaves.
+"""Work with an append-only login: objects that it may not delete are left behind.
 
-A host whose backups shall outlive whoever breaks into it has no right to delete. Nothing that a
-backup needs is a delete: they only tidy up, and whoever prunes or repairs from elsewhere, with
-a login that may, does that too.
+If an intruder must not be able to destroy a host's backups, that host has no right to delete.
+A backup never needs a delete: deletes only tidy up. Prune or repair with a login that may delete
+tidies up, too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from holdfast.model.errors import (
 from holdfast.ports.repository import ForwardingRepository, Repository
 from holdfast.runtime import events
 
-# A store that refuses so many in a row refuses all: a night's leftovers may be 100,000 objects.
+# After so many refusals in a row no delete is tried: one night may leave 100,000 objects behind.
 REFUSALS_IN_A_ROW = 10
 
 
 class Leftovers:
-    """What one run was not allowed to remove from one store: told once, however often it is."""
+    """Deletes that one store refused in one run; only the first one is logged."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,9 +52,9 @@ class Leftovers:
 
 
 class AppendOnly(ForwardingRepository):
-    """For who adds objects, and tidies up only where the store lets him.
+    """A repository whose deletes succeed even if the store refuses them.
 
-    Not for whoever is to free room: that must not seem to have been done.
+    Not for prune, which must not report space as freed that the store still uses.
     """
 
     def __init__(self, repository: Repository, leftovers: Leftovers) -> None:
@@ -62,13 +62,13 @@ class AppendOnly(ForwardingRepository):
         self._leftovers = leftovers
 
     def delete(self, key: str) -> None:
-        """Also done where the store keeps it; whoever needs the name puts under another one."""
+        """Succeeds even if the store keeps the object: a caller then puts under another key."""
         if self._leftovers.is_hopeless:
             return
         try:
             self._repository.delete(key)
         except RepositoryReadOnly as error:
-            # Stores that may not delete say so of what is not there as well.
+            # Stores refuse the delete of a missing object, too.
             if self._is_there(key):
                 self._leftovers.refused(error)
         else:

@@ -1,1 +1,1 @@
-"""Bring finished backups to another repository."""
+"""Copy finished backups to another repository."""

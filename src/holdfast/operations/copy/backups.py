@@ -1,4 +1,4 @@
-"""Bring a job's finished backups to another repository: each whole there, or not there at all."""
+"""Copy a job's finished backups to another repository, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from holdfast.runtime import events
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyContext:
-    """What a copy from one repository to another touches; `at_once` small objects at a time.
+    """The dependencies of a copy between two repositories; it copies `at_once` small objects.
 
-    `source` and `target` hand on what is stored as it is, `believed` is the source with its
-    manifests proven where they are signed. `require_believed` raises `ManifestUntrusted` for a
-    manifest, by key and content, that readers of the target would not believe.
+    `source` and `target` pass stored bytes through unaltered. `believed` is the source with the
+    signatures of its manifests verified. `require_believed` gets a manifest's key and content, and
+    raises `ManifestUntrusted` if readers of the target would not trust it.
     """
 
     source: Repository
@@ -47,7 +47,7 @@ class CopyContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopiedBackup:
-    """One backup that was looked at: `problem` says why it is not there, empty where it is."""
+    """The result for one backup; `problem` says why it was not copied, empty if it is there."""
 
     backup_id: str
     sent: int = 0
@@ -61,7 +61,7 @@ class CopiedBackup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyReport:
-    """What one copy of a job came to, newest backup first."""
+    """The result of one copy of a job, backup by backup."""
 
     job: str
     backups: tuple[CopiedBackup, ...]
@@ -73,18 +73,17 @@ class CopyReport:
 
 
 def copy(job: str, context: CopyContext, progress: Progress) -> CopyReport:
-    """Copy every finished backup of `job` that the target lacks, the newest first, but a parent
-    before the incremental ones that need it.
+    """Copy every finished backup of `job` that the target lacks.
 
-    A backup that is damaged at the source does not keep the others from being copied; whatever
-    else goes wrong ends the copy, and the next one goes on where it was. What earlier copies
-    left of backups that are gone is only removed after everything else succeeded. Raises
-    `RunInFlight`, and what the repositories raise.
+    Newest first, except that a parent precedes its incremental backups. The others are copied even
+    if one backup is damaged at the source. Any other error ends the copy; the next copy continues
+    there. Leftovers of earlier copies, of backups that are gone, are removed only after everything
+    else has succeeded. Raises `RunInFlight`, and what the repositories raise.
     """
     with context.guard.hold(job, deadline=None):
         events.reached("copy-locked")
         survey = Catalog(context.believed).survey(job)
-        # Only pieces without a name of their own: parts that came through whole are gone on with.
+        # This removes unfinished puts only: complete parts of an earlier copy are used again.
         tidied = AppendOnly(context.target, context.leftovers)
         tidied.sweep(job)
         records = BlobRecords(context.believed, survey.manifests)
@@ -132,7 +131,7 @@ def _copied(
 
 
 def _require_parent(manifest: Manifest, target: Repository) -> None:
-    """Raises `VerifyFailed`: what cannot be restored there must not be listed there."""
+    """Raises `VerifyFailed` if the target lacks the parent: it must not list such a backup."""
     if manifest.parent and not Catalog(target).is_finished(manifest.parent):
         raise VerifyFailed(
             f"cannot copy '{manifest.backup_id}': its parent '{manifest.parent}' is not there"
@@ -145,7 +144,7 @@ def _failed(backup_id: str, error: HoldfastError) -> CopiedBackup:
 
 
 def _is_finished_there(backup_id: str, content: bytes, target: Repository) -> bool:
-    """Raises `AlreadyStored` where a backup of that name is another one."""
+    """Whether the target has this manifest; raises `AlreadyStored` if it has another one."""
     try:
         theirs = _content(target, manifest_key(backup_id))
     except ObjectMissing:
@@ -184,7 +183,7 @@ def _parts_copied(
 def _walk(
     manifest: Manifest, source: Repository, records: BlobRecords
 ) -> Callable[[], Iterator[CopyItem]]:
-    """All that the manifest speaks of, with the fingerprints that it knows."""
+    """Walk over all objects of the manifest, with the fingerprints that it records."""
 
     def walk() -> Iterator[CopyItem]:
         for part in manifest.parts:
@@ -200,7 +199,7 @@ def _walk(
 
 
 def _blob_item(blob: Blob, source: Repository, records: BlobRecords) -> CopyItem:
-    """Other backups there refer to it too: it is never taken away, not for a moment."""
+    """The item for a blob; never replaceable, as other backups in the target refer to it."""
     if blob.is_recorded and not records.disagree(blob.key):
         size_bytes, sha256 = blob.stored_bytes, blob.stored_sha256
         return CopyItem(key=blob.key, size_bytes=size_bytes, sha256=sha256, replaceable=False)
@@ -213,5 +212,5 @@ def _blob_item(blob: Blob, source: Repository, records: BlobRecords) -> CopyItem
 
 
 def _content(repository: Repository, key: str) -> bytes:
-    """A manifest byte by byte: what is signed or sealed in it stays so."""
+    """The bytes of a manifest, unaltered, so that its signature stays valid."""
     return read_document(repository, key, MANIFEST)

@@ -1,4 +1,4 @@
-"""Many objects from one repository to another: small ones side by side, long ones one by one."""
+"""Copy many objects between repositories: small ones in parallel, long ones one by one."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from holdfast.ports.run import Progress
 from holdfast.runtime.events import reached
 from holdfast.runtime.worker_pool import WorkerPool
 
-# What is longer fills the wire alone: two of them at once would only need more memory.
+# A longer object fills the connection alone: two at once would only need more memory.
 SMALL_BYTES = 5 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyItem:
-    """One object to be copied; without `sha256` it is read once more to know it: by `learn`, which
-    raises `VerifyFailed` where what is read is not what it should be.
+    """One object to be copied.
 
-    What others may refer to as well is not `replaceable`, whatever it holds.
+    Without `sha256` the object is read first to learn it. `learn` does that if given, and raises
+    `VerifyFailed` for wrong content. An object that other backups may refer to is not
+    `replaceable`, even if its content is wrong.
     """
 
     key: str
@@ -42,7 +43,7 @@ class CopyItem:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What an upload came to; what was there already, by size and content, was not sent."""
+    """The counts of an upload; `found` objects were there already, by size and content."""
 
     sent: int = 0
     sent_bytes: int = 0
@@ -59,17 +60,17 @@ def upload(
     is_fresh: bool,
     progress: Progress,
 ) -> Tally:
-    """Copy every item that `walk` brings; at most `at_once` small ones are on their way at a time.
+    """Copy every item of `walk`, at most `at_once` small ones at a time.
 
-    `walk` is called twice, and what it brings is never gathered. `is_fresh` says that the target
-    holds none of them, so that nobody needs to look. The first error ends all of it. Raises
-    `VerifyFailed` where the source holds other bytes than the item says.
+    `walk` is called twice, and its items are never collected in memory. With `is_fresh` the target
+    holds none of them and is not asked. The first error ends the upload. Raises `VerifyFailed` if
+    the source holds other bytes than the item says.
     """
     copying = _Copying(source, target, is_fresh=is_fresh, progress=progress)
     small = (item for item in walk() if item.size_bytes < SMALL_BYTES)
     WorkerPool(at_once, abort=copying.end).each(small, copying.bring)
     long = (item for item in walk() if item.size_bytes >= SMALL_BYTES)
-    # In a thread as well: this one must hear of Ctrl-C while a long object is on its way.
+    # In a thread, too: the main thread must handle Ctrl-C while a long object is copied.
     WorkerPool(1, abort=copying.end).each(long, copying.bring)
     return copying.tally
 
@@ -78,7 +79,7 @@ _DAMAGED_HINT = "this backup is damaged: holdfast verify tells all that is wrong
 
 
 class _Copying:
-    """Brings items from one repository to the other, and counts; called by several workers."""
+    """Copies items from one repository to the other, and counts them; used by several workers."""
 
     def __init__(
         self, source: Repository, target: Repository, *, is_fresh: bool, progress: Progress
@@ -95,7 +96,7 @@ class _Copying:
         self._ended = True
 
     def bring(self, item: CopyItem) -> None:
-        """Put the item where it is missing, and in the place of what is not it."""
+        """Put the item if it is missing in the target, or to replace an object that differs."""
         content = self._content(item)
         if not self._is_fresh and self._is_there(item, content):
             self._progress.advance(item.size_bytes)
@@ -119,7 +120,7 @@ class _Copying:
         )
 
     def _read(self, key: str, size_bytes: int, digest: str) -> Iterator[Buffer]:
-        """The source's bytes; what is wrong with them ends the put that they are read for."""
+        """The source's bytes; raises at wrong content, which ends the put that reads them."""
         found, seen = sha256(), 0
         with self._source.open(key) as chunks:
             for chunk in chunks:
@@ -139,9 +140,10 @@ class _Copying:
             )
 
     def _is_there(self, item: CopyItem, content: Content) -> bool:
-        """By size and content, never by name: what is not it makes room for what is.
+        """Whether the target holds the item, by size and content.
 
-        The store's own fingerprint saves the reading.
+        The target's object is read only if its store gives no SHA-256. An object that differs is
+        removed; raises `AlreadyStored` if it cannot be replaced.
         """
         try:
             stored = self._target.stat(item.key)
@@ -177,7 +179,7 @@ class _Copying:
 
 
 def _longer(key: str, size_bytes: int) -> VerifyFailed:
-    """Of an object that goes on nobody reads how far."""
+    """The error for an object that is too long; its size is unknown, as the rest is not read."""
     return VerifyFailed(
         f"cannot copy '{key}': it holds more than its {size_bytes} bytes", hint=_DAMAGED_HINT
     )

@@ -1,1 +1,1 @@
-"""Parts and long values on their way into a repository and back, each proven."""
+"""Store parts and blobs in a repository and read them back, each verified."""

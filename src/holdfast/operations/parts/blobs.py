@@ -1,4 +1,4 @@
-"""Long values kept once for all backups of a job: under the name of their content, proven."""
+"""Blobs: long values stored once for all backups of a job, named after their content."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ from holdfast.runtime import events
 
 @dataclass(frozen=True, slots=True)
 class KnownBlobs:
-    """The blobs of finished backups by their keys; not all where one of them cannot be read, and
-    then nobody can say that another one is of no use."""
+    """The blobs of finished backups by key.
+
+    `is_all` is False if a manifest cannot be read. An unknown blob may be in use then.
+    """
 
     by_key: Mapping[str, Blob] = field(default_factory=dict)
     is_all: bool = True
@@ -54,8 +56,8 @@ Known = Callable[[], KnownBlobs]
 class BlobWriter:
     """Obeys `ports.source.Blobs` for one run of a job.
 
-    What is sealed cannot be opened here, so of that only what a finished backup vouches for
-    (`known`) is believed, by the fingerprint of what is stored.
+    A sealed blob cannot be opened here. It is reused only if a finished backup (`known`) records
+    it and its stored bytes have the recorded fingerprint.
     """
 
     def __init__(
@@ -86,17 +88,17 @@ class BlobWriter:
 
     @property
     def kept(self) -> tuple[Blob, ...]:
-        """Every value that this run refers to."""
+        """Every blob that this run refers to."""
         with self._lock:
             return tuple(sorted(self._kept.values(), key=lambda blob: blob.key))
 
     @property
     def secret(self) -> str:
-        """What the manifest has to hold so that the names can be understood."""
+        """The sealed secret of the names, for the manifest; empty if this run has no blobs."""
         return self._names.sealed_secret() if self._kept else ""
 
     def keep(self, sha256: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
-        # Two tables may hold the same value: whoever comes second waits and finds it kept.
+        # Two tables may hold the same value: the second worker waits and finds it stored.
         with self._turn(sha256):
             if sha256 not in self._kept:
                 blob = self._blob(sha256, size_bytes)
@@ -122,13 +124,13 @@ class BlobWriter:
         )
 
     def _found(self, blob: Blob) -> Blob | None:
-        """The blob as it is there and right; one that is not is removed, and so kept anew."""
+        """The stored blob, verified; None if it must be stored. A damaged one is removed."""
         known = self._known_as(blob) if blob.encryption != "none" else {blob.key: blob}
         if not known and self._all_known.is_all:
-            # Left by a run that came to nothing: nobody can say whether it is whole.
+            # A failed run left it, and no manifest says whether it is complete.
             self._repository.delete(blob.key)
         with suppress(ObjectMissing):
-            # What a store keeps although it is damaged has been put anew beside it.
+            # If a store refused to delete a damaged blob, a good one lies beside it.
             found = self._first_right(known) or self._first_right(self._known_as(blob), but=known)
             if found is not None:
                 complete(self._repository, found.key)
@@ -147,7 +149,7 @@ class BlobWriter:
             return self._known
 
     def _known_as(self, blob: Blob) -> Mapping[str, Blob]:
-        """Those of finished backups with its name, whether their key is the usual one or not."""
+        """Blobs of finished backups with the same name, under its usual key or another one."""
         known = self._all_known.by_key
         name, _, suffix = blob.key.partition(".")
         return {
@@ -157,7 +159,10 @@ class BlobWriter:
         }
 
     def _right(self, blob: Blob) -> Blob | None:
-        """Raises `ObjectMissing` where there is none; what is damaged is removed."""
+        """The blob with a record if it is whole; None if it is damaged, and then it is removed.
+
+        A damaged sealed blob is removed only if all manifests can be read. Raises `ObjectMissing`.
+        """
         try:
             return self._proven(blob)
         except VerifyFailed as error:
@@ -182,7 +187,7 @@ class BlobWriter:
         try:
             return self._put(blob, sha256, read)
         except AlreadyStored:
-            # The store lets nothing be removed, and keeps what cannot be used under that name.
+            # An append-only store still has an unusable object under that key.
             name, dot, suffix = blob.key.partition(".")
             other = f"{name}.{secrets.token_hex(4)}{dot}{suffix}"
             return self._put(replace(blob, key=other), sha256, read)
@@ -202,7 +207,7 @@ def _recorded(blob: Blob, stored: Fingerprint) -> Blob:
 
 
 def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, sha256: str) -> Iterator[Buffer]:
-    """Whole or not at all: the error at the end keeps the repository from keeping it."""
+    """Raise at the end if the content is not `sha256`: the repository then stores nothing."""
     yield from chunks
     if plain.sha256 != sha256:
         raise BackupFailed(
@@ -218,8 +223,11 @@ def stored_fingerprint(
     records: BlobRecords,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Fingerprint:
-    """That of the blob as it is stored, proven by its content where it is not sealed: that is
-    what it is called after. Raises what `proven_blob` raises."""
+    """The fingerprint of the stored bytes of `blob`.
+
+    An unsealed blob is verified by its content, which its name states. Raises what `proven_blob`
+    raises.
+    """
     if blob.encryption != "none":
         return require_stored(repository, blob, advance=advance, records=records)
     stored, bare = Fingerprint(), replace(blob, stored_bytes=0, stored_fingerprint="")
@@ -237,11 +245,12 @@ def proven_blob(
     records: BlobRecords | None = None,
     stored: Fingerprint | None = None,
 ) -> Generator[bytes, None, None]:
-    """The plain bytes of `blob`; the last chunk comes only after its name was found right, and
-    what is stored as this backup notes it, or another one of the `records`.
+    """The plain bytes of `blob`; the last chunk is yielded only after everything has matched.
 
-    `stored` has then seen all of that. Raises `VerifyFailed`, whose cause is `ObjectMissing`
-    where there is none, and `IdentityNeeded` where it is whole but for somebody else.
+    The content must match the blob's name. The stored bytes must match this backup's record or
+    another one in `records`. `stored` has then seen all stored bytes. Raises `VerifyFailed`, whose
+    cause is `ObjectMissing` for a missing blob. Raises `IdentityNeeded` if the blob is whole but
+    sealed for other recipients.
     """
     plain = Fingerprint()
 
@@ -262,17 +271,17 @@ def proven_blob(
 
 
 def blob_name(blob: Blob) -> str:
-    """The name that its content gave it."""
+    """The name of a blob, which is derived from its content."""
     return blob.plain_sha256 or blob.key.rpartition("/")[2].partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class BlobNames:
-    """The names of the blobs of one backup: after their content, or so that only we can tell it.
+    """The names of the blobs of one backup: a SHA-256, or an HMAC-SHA-256 for sealed blobs.
 
-    A sealed blob is not named by the SHA-256 of its content, or whoever has the same document would
-    know that it is in here. What it is sealed for goes into the name as well: a backup for new
-    recipients never leans on a blob that only the old ones can open.
+    The plain SHA-256 would let anybody who has the same document see that it is stored here. The
+    HMAC covers the recipients, too: a backup for new recipients must never refer to a blob that
+    only the old ones can open.
     """
 
     secret: bytes = b""
@@ -285,7 +294,7 @@ class BlobNames:
         return hmac.new(self.secret, text.encode(), "sha256").hexdigest()
 
     def sealed_secret(self) -> str:
-        """The secret as it stands in a manifest: for the recipients only."""
+        """The secret as a manifest holds it, sealed for the recipients; empty if there are none."""
         if not self.recipients:
             return ""
         return base64.b64encode(sealed(self.secret, self.recipients)).decode()

@@ -1,4 +1,4 @@
-"""Several repositories that get the same bytes, read once: each puts them, or fails, for itself."""
+"""Write the same bytes, read once, to several repositories; each succeeds or fails alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.ports.run import Hold
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 
-# Chunks that a slow store may be behind the fastest one; each is about a MiB at most.
+# How many chunks a slow store may lag behind the fastest one; a chunk has about a MiB at most.
 CHUNKS_BEHIND = 4
 SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -39,11 +39,10 @@ class Member:
 
 
 class Mirrored:
-    """Obeys `ports.repository.Repository` over several stores that get the same bytes, read once.
+    """Obeys `ports.repository.Repository` over several stores that receive the same bytes.
 
-    A store that fails is left alone from then on, and `failures` names it; only where none is
-    left does anything fail here, with the error of the first. What is read comes from the first
-    that has not failed.
+    A store that fails is not used again, and `failures` names it. Calls raise only once every store
+    has failed, with the error of the first. Reads come from the first store that has not failed.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -59,7 +58,7 @@ class Mirrored:
         )
 
     def fail(self, member: Member, error: HoldfastError) -> None:
-        """Leave `member` alone from now on; raises where no other is left."""
+        """Stop using `member`; raises the first store's error if none is left."""
         with self._lock:
             if member.error is None:
                 member.error = error
@@ -68,7 +67,7 @@ class Mirrored:
                 raise self._members[0].error or error
 
     def each(self, work: Callable[[Repository], object]) -> None:
-        """Do `work` with every store that has not failed; its error is that store's."""
+        """Do `work` with every store that has not failed; an error marks that store as failed."""
         for member in self._healthy():
             try:
                 work(member.repository)
@@ -85,7 +84,7 @@ class Mirrored:
             if put.error is not None:
                 self.fail(member, put.error)
             elif member.hold is not None and member.hold.lost:
-                # Whoever took the job over there may have removed what came before this.
+                # The host that took the job over there may have removed the earlier parts.
                 with suppress(HoldfastError):
                     member.repository.delete(key)
                 self.fail(member, LeaseLost(f"cannot go on: {member.hold.lost}"))
@@ -98,7 +97,7 @@ class Mirrored:
         return self._first.stat(key)
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        """What any of them has: whoever removes what he finds removes it everywhere."""
+        """The objects of all stores together, so that a sweep finds what only one of them has."""
         found: dict[str, Stored] = {}
 
         def look(repository: Repository) -> None:
@@ -109,8 +108,10 @@ class Mirrored:
         yield from (found[key] for key in sorted(found))
 
     def complete(self, key: str) -> None:
-        """Have `key`, which the first has, byte by byte in all others as well: what an earlier
-        run has kept in one place need not be in the other."""
+        """Copy `key` from the first store to the others that lack it or have another size.
+
+        An earlier run may have stored it in some of the stores only.
+        """
         first, *others = self._healthy()
         for member in others:
             try:
@@ -141,7 +142,7 @@ class Mirrored:
         return self._healthy()[0].repository
 
     def _healthy(self) -> Sequence[Member]:
-        """At least one: where the last one failed, `fail` has raised; so does everything after."""
+        """The stores that have not failed, at least one; raises the first one's error if none."""
         with self._lock:
             healthy = [each for each in self._members if each.error is None]
         if not healthy and self._members[0].error is not None:
@@ -161,7 +162,7 @@ def _bring(key: str, source: Repository, target: Repository) -> None:
 
 
 def in_each_store(repository: Repository, work: Callable[[Repository], object]) -> None:
-    """Do `work` with the repository, or with each that stands behind it."""
+    """Do `work` with the repository, or with each store of a mirrored one."""
     if isinstance(repository, Mirrored):
         repository.each(work)
     else:
@@ -169,7 +170,7 @@ def in_each_store(repository: Repository, work: Callable[[Repository], object]) 
 
 
 def complete(repository: Repository, key: str) -> None:
-    """Have what is under `key` in every store behind `repository`, where there are several."""
+    """Copy `key` to every store of a mirrored repository."""
     if isinstance(repository, Mirrored):
         repository.complete(key)
 
@@ -179,7 +180,7 @@ def failed_stores(repository: Repository) -> tuple[FailedStore, ...]:
 
 
 class _Put:
-    """One store's put, in a thread of its own, fed from a queue that is never long."""
+    """One store's put in its own thread, fed from a bounded queue."""
 
     def __init__(self, name: str, repository: Repository, key: str) -> None:
         self._repository = repository
@@ -190,14 +191,14 @@ class _Put:
         self._thread = threading.Thread(target=self._run, args=(key,), name=f"put-{name}")
 
     def begin(self) -> None:
-        """Not in a pool of workers: all puts of one part are at work at once, or none is.
+        """Start the thread; not in a pool, as all puts of one part must run at the same time.
 
-        Raises `RuntimeError` where the kernel refuses the thread.
+        Raises `RuntimeError` if the kernel refuses the thread.
         """
         self._thread.start()
 
     def give(self, chunk: bytes | _SourceBroke | None) -> None:
-        """Wait for room; None is the end. Whoever has failed meanwhile takes nothing more."""
+        """Queue `chunk`, or None for the end; waits for space unless this put has ended."""
         while self._thread.is_alive():
             with suppress(Full):
                 self._queue.put(chunk, timeout=SECONDS_BETWEEN_LOOKS)
@@ -229,11 +230,11 @@ class _Put:
 
 
 class _SourceBroke(Exception):
-    """What a store's put is ended with where the chunks broke off: not the store's trouble."""
+    """Ends a store's put if the source fails: that is no error of the store."""
 
 
 def _feed(chunks: Iterable[Buffer], puts: list[_Put]) -> None:
-    """Hand every chunk to each put; the source's own error ends all of them and is raised."""
+    """Give every chunk to each put; an error of the source ends all puts and is raised."""
     ending: _SourceBroke | None = _SourceBroke()
 
     def end() -> None:
@@ -246,7 +247,7 @@ def _feed(chunks: Iterable[Buffer], puts: list[_Put]) -> None:
         for put in puts:
             put.begin()
         for chunk in chunks:
-            # The buffer may be used again as soon as the next one is asked for.
+            # The source may reuse the buffer for its next chunk.
             copied = bytes(chunk)
             for put in puts:
                 put.give(copied)

@@ -1,4 +1,4 @@
-"""Parts on their way back: proven while they pass, or whole before any of it is given out."""
+"""Read parts for a restore, verified while they stream or completely before the first byte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.spool import Spool, spooled
 
-# 32 bytes are remembered for each: 5 MB of a part of 150 GB.
+# 32 bytes of memory for each block: 5 MB for a part of 150 GB.
 BLOCK_BYTES = 1 << 20
 
 
@@ -38,10 +38,10 @@ class Passing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryParts:
-    """Obeys `model.restore.StoredParts` for what a repository holds, which is trusted in nothing.
+    """Obeys `model.restore.StoredParts` for the parts of a repository, none of which is trusted.
 
-    Of what is proven beforehand the stored bytes are kept meanwhile, not the plain ones: they are
-    fewer, and what is sealed in the repository is not laid open on a disk here.
+    A part that is verified before its use is spooled as stored bytes, not as plain bytes. They are
+    fewer, and sealed content must not lie open on a disk of this host.
     """
 
     repository: Repository
@@ -65,7 +65,7 @@ class RepositoryParts:
             kept = SecondCopy(self.repository, part, spool, why_none=why_none)
             for _ in proven(kept.first, part, identities=self.identities, both=False):
                 pass
-            # Whoever reads it a second time has no new bytes.
+            # Progress counts a part once, also if the restore reads it again.
             counted = iter((self.advance,))
             yield Proven(
                 lambda: _plain(
@@ -78,7 +78,7 @@ class RepositoryParts:
         events.reached("restore-part-loaded")
 
     def _require_size(self, part: Part) -> None:
-        """Raises `VerifyFailed` before a byte is read, where the store says enough."""
+        """Raises `VerifyFailed`, before a byte is read, for a missing part or another size."""
         try:
             found = self.repository.stat(part.key)
         except ObjectMissing as error:
@@ -94,7 +94,7 @@ def _plain(
             advance(len(chunk))
             yield chunk
     except (CorruptStream, ObjectMissing) as error:
-        # It was right a moment ago: the store, or the disk here, gives something else now.
+        # The first reading was right: the store, or the disk here, returns other bytes now.
         raise VerifyFailed(
             f"cannot trust {called(part)}: read again, {error}", hint=HINT
         ) from error
@@ -108,7 +108,11 @@ class _From:
 
 
 class SecondCopy:
-    """What is stored of one part: read from the repository as `first`, and again as `second`."""
+    """The stored bytes of one part, read as `first` from the repository and then as `second`.
+
+    `second` comes from the spool. Without a spool it is read from the repository again and compared
+    with the SHA-256 of each block of `first`.
+    """
 
     def __init__(
         self, repository: Opens, part: Part, spool: Spool | None, *, why_none: str
@@ -154,7 +158,7 @@ class SecondCopy:
         self._digests += [sha256(block).digest() for block in blocks]
 
     def _spill(self, spool: Spool, why: str) -> None:
-        """Others have filled the disk meanwhile: remember by fingerprints what it holds."""
+        """The disk has become full: replace the spool by the SHA-256 of its blocks."""
         self._spool = None
         for chunk in spool:
             self._keep(chunk)
@@ -173,7 +177,7 @@ class SecondCopy:
             yield self._compared(chunks)
 
     def _compared(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Blocks that are those of the first time, and none that is not."""
+        """The blocks, each equal to that of the first reading; else raises `VerifyFailed`."""
         digests = iter(self._digests)
         for block in _blocks(chunks):
             if sha256(block).digest() != next(digests, None):
@@ -199,7 +203,7 @@ def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _cut(content: bytes) -> list[bytes]:
-    """Whole blocks, and what is left of the last one, which may be nothing."""
+    """Whole blocks, and last the rest, which may be empty."""
     whole = len(content) - len(content) % BLOCK_BYTES
     blocks = [content[at : at + BLOCK_BYTES] for at in range(0, whole, BLOCK_BYTES)]
     return [*blocks, content[whole:]]

@@ -1,4 +1,4 @@
-"""What is stored back into plain bytes: decrypted, decompressed, and compared with its manifest."""
+"""Turn stored bytes into plain bytes: decrypt, decompress, and compare with the manifest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Records = defaultdict[str, set[tuple[int, str]]]
 
 
 class Opens(Protocol):
-    """Whatever stored objects can be read from."""
+    """Anything that opens stored objects by key."""
 
     def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]: ...
 
@@ -34,31 +34,32 @@ class Opens(Protocol):
 def opened(
     repository: Opens, piece: Part | Blob, *, stored: Size, identities: Identities | None
 ) -> Iterator[bytes]:
-    """The plain bytes of `piece`; `stored` has seen every stored byte when they have ended.
+    """The plain bytes of `piece`; after the last one `stored` has seen every stored byte.
 
-    Nothing is read beyond the sizes that the manifest states: what has more raises `CorruptStream`
-    there. Raises `CannotOpen` where none of the identities fits, also then having read to the end;
-    `CorruptStream`, `ObjectMissing`, `IdentityNeeded`.
+    Nothing is read beyond the sizes in the manifest: a longer stream raises `CorruptStream`.
+    Raises `CannotOpen` if no identity fits, after reading to the end all the same. Also raises
+    `ObjectMissing` and `IdentityNeeded`.
     """
     with repository.open(piece.key) as chunks, _unsealing(piece, identities) as unseal:
         raw = flow(_at_most(chunks, _known_size(piece), "stored"), [stored])
         seen = (bytes(chunk) for chunk in flow(raw, [unseal]))
         try:
             yield from _at_most(decompress(seen, codec_of(piece)), piece.plain_bytes, "plain")
-            # A decompressor may stop before the end: what follows is not ours, and must show.
+            # A decompressor may stop before the end: read on, so that appended bytes are noticed.
             for _ in seen:
                 pass
         except CannotOpen:
-            # A damaged header may look like one for somebody else: only the whole can tell.
+            # A damaged header may look like one for other recipients: only the fingerprint of the
+            # whole object can tell.
             for _ in raw:
                 pass
             raise
 
 
 def _at_most(chunks: Iterable[bytes], size_bytes: int | None, what: str) -> Iterator[bytes]:
-    """`chunks` up to the one that is beyond `size_bytes`; None where the size is not known.
+    """`chunks`; raises `CorruptStream` once they exceed `size_bytes`, None for no limit.
 
-    A megabyte of zeros takes 40 bytes of zstd: nobody must wait for a terabyte of them.
+    zstd stores a megabyte of zeros in 40 bytes: a restore must not wait for a terabyte of them.
     """
     seen = 0
     for chunk in chunks:
@@ -69,7 +70,7 @@ def _at_most(chunks: Iterable[bytes], size_bytes: int | None, what: str) -> Iter
 
 
 def _known_size(piece: Part | Blob) -> int | None:
-    # A blob may have been stored anew, in other bytes than those that this backup has noted.
+    # A blob may have been stored again since, in other bytes than this backup has recorded.
     return piece.stored_bytes if isinstance(piece, Part) else None
 
 
@@ -83,12 +84,12 @@ def proven_bytes(
     records: BlobRecords | None = None,
     stored: Fingerprint | None = None,
 ) -> Generator[bytes, None, None]:
-    """The plain bytes of `piece`; the last chunk comes only after everything was found right.
+    """The plain bytes of `piece`; the last chunk is yielded only after everything has matched.
 
-    `plain` has then seen all of them, and `require`, given the fingerprint of what is stored,
-    raises what is wrong with them. Raises `VerifyFailed` naming the piece, whose cause is
-    `ObjectMissing` where there is none, and `IdentityNeeded` where it is whole but for somebody
-    else.
+    `plain` sees all of them. `require` then gets the fingerprint of the stored bytes, and raises
+    if the plain bytes are wrong. Raises `VerifyFailed` naming the piece; its cause is
+    `ObjectMissing` for a missing piece. Raises `IdentityNeeded` if the piece is whole but sealed
+    for other recipients.
     """
     stored = stored or Fingerprint()
     last = b""
@@ -117,12 +118,12 @@ def proven(
     advance: Callable[[int], None] = lambda _: None,
     both: bool = True,
 ) -> Generator[bytes, None, None]:
-    """The plain bytes of `part`; the last chunk comes only after all fingerprints matched.
+    """The plain bytes of `part`; the last chunk is yielded only after the fingerprints matched.
 
-    Without `both`, that of the stored bytes is enough: they are those that were written, and
-    every codec of ours finds by a checksum of its own whether it unpacked them right.
-    Raises `VerifyFailed` naming the part, also where it is missing or cannot be decompressed, and
-    `IdentityNeeded` where it is whole but for somebody else.
+    Without `both`, the stored fingerprint is enough. It proves that the stored bytes are those that
+    were written, and every codec checks the unpacked bytes by its own checksum. Raises
+    `VerifyFailed` naming the part, also if it is missing or cannot be decompressed. Raises
+    `IdentityNeeded` if the part is whole but sealed for other recipients.
     """
     plain = Fingerprint(advance=advance) if both and _is_changed(part) else Size(advance=advance)
 
@@ -137,7 +138,7 @@ def proven(
 
 
 def _is_changed(part: Part) -> bool:
-    """Whether what is stored is anything but the plain bytes."""
+    """Whether the stored bytes differ from the plain ones."""
     return part.codec is not Codec.NONE or part.encryption != "none"
 
 
@@ -148,7 +149,7 @@ def require_stored(
     advance: Callable[[int], None],
     records: BlobRecords | None = None,
 ) -> Fingerprint:
-    """Prove what is stored without opening it; raises `VerifyFailed` naming the piece."""
+    """Verify the stored bytes without opening them; raises `VerifyFailed` naming the piece."""
     stored = Fingerprint(advance=advance)
     try:
         with repository.open(piece.key) as chunks:
@@ -163,7 +164,10 @@ def require_stored(
 def compare_stored(
     piece: Part | Blob, stored: Fingerprint, records: BlobRecords | None = None
 ) -> None:
-    """Raises `VerifyFailed`; of a blob that is not recorded its name has to prove as much."""
+    """Raises `VerifyFailed` if the stored bytes differ from the manifest and from `records`.
+
+    A blob without a record is not compared: its name has to prove its content.
+    """
     if isinstance(piece, Blob) and not piece.is_recorded:
         return
     if (
@@ -193,7 +197,7 @@ def called(piece: Part | Blob) -> str:
 
 
 def require_identity(manifest: Manifest, identities: Identities | None) -> None:
-    """Raise `IdentityNeeded`, before anything is read, where what is sealed cannot be opened."""
+    """Raise `IdentityNeeded`, before anything is read, if a sealed part cannot be opened."""
     pieces: list[Part | Blob] = [*manifest.parts, *manifest.blobs]
     sealed = any(each.encryption != "none" for each in pieces)
     if sealed and identities is None:
@@ -208,7 +212,7 @@ def require_identity(manifest: Manifest, identities: Identities | None) -> None:
 def not_for(
     identities: Identities | None, what: str, recipients: tuple[str, ...] = ()
 ) -> IdentityNeeded:
-    """The error of somebody who brought the wrong key."""
+    """The error for an identity that is none of the recipients."""
     given = ", ".join(identities.recipients) if identities else "nobody"
     wanted = f" of one of {', '.join(recipients)}" if recipients else ""
     return IdentityNeeded(
@@ -218,7 +222,7 @@ def not_for(
 
 
 def stored_suffix(codec: Codec, encryption: Encryption) -> str:
-    """What the stock tools know a stored object by."""
+    """The file name suffix by which stock tools recognize a stored object."""
     return SUFFIXES[codec] + (AGE_SUFFIX if encryption == "age" else "")
 
 
@@ -244,28 +248,28 @@ def _unsealing(piece: Part | Blob, identities: Identities | None) -> AbstractCon
 
 
 class BlobRecords:
-    """How a blob is stored, by the word of every backup that refers to it.
+    """How each blob is stored, according to every backup that refers to it.
 
-    One that was damaged is stored anew by the next backup: the same content in other bytes.
+    The next backup stores a damaged blob again: the same content in other stored bytes.
 
-    Older backups, for which it is as good, have noted the old ones. Which bytes are right they
-    are told by the newer ones, whose manifests are read only where somebody has to ask.
+    Older backups have recorded the old bytes, and may use the new ones just as well. The manifests
+    of newer backups say which bytes are right; they are read only when a caller asks.
     """
 
     def __init__(self, repository: Repository, manifests: Sequence[Manifest] | None = None) -> None:
-        """`manifests` are all of the job, for whoever has read them already."""
+        """`manifests` are all of the job, if the caller has read them already."""
         self._repository = repository
         self._manifests = manifests
         self._lock = threading.Lock()
         self._known: dict[str, Records] = {}
 
     def know(self, key: str, *, size_bytes: int, sha256: str = "") -> bool:
-        """Whether some backup says that this is how `key` is stored; without `sha256`, how long."""
+        """Whether a backup records `key` with this size and SHA-256; without `sha256`, the size."""
         found = self._of(key)
         return any(size_bytes == size and sha256 in ("", digest) for size, digest in found)
 
     def disagree(self, key: str) -> bool:
-        """Whether it was stored more than once, in other bytes each time."""
+        """Whether backups record different stored bytes for `key`."""
         return len(self._of(key)) > 1
 
     def _of(self, key: str) -> set[tuple[int, str]]:

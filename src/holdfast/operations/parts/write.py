@@ -1,4 +1,4 @@
-"""One part from the snapshot through the pipeline into the repository, and back again."""
+"""Write one part from the snapshot through the pipeline into the repository."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ def store_part(
     form: StoredForm,
     advance: Callable[[int], None],
 ) -> Part:
-    """Stream `part` under `key`; raises what went wrong, naming the part.
+    """Stream `part` into the object `key`; errors name the part.
 
-    `advance` is told of every plain byte, and may hold it back.
+    `advance` is called with the size of every plain chunk, and may block to throttle the stream.
+    Raises `TasksRefused` if the kernel refuses a process or thread, and `BackupFailed` for any
+    unexpected error.
     """
     began = time.monotonic()
     codec = _codec(form, part)
@@ -90,12 +92,14 @@ def keep(
     recipients: Sequence[str],
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Fingerprint, Fingerprint]:
-    """Put `chunks` under `key`, compressed and sealed; fingerprints of the plain and the stored
-    bytes, the same one where nothing was changed. Raises what `Repository.put` raises."""
+    """Put `chunks` under `key`, compressed and sealed; returns both fingerprints, plain and stored.
+
+    They are one object if nothing was changed. Raises what `Repository.put` raises.
+    """
     plain = Fingerprint(advance=advance)
     with encryption(recipients) as encrypt:
         changing: list[Stage] = [compression, encrypt]
-        # What nothing changes needs no second fingerprint: each costs as much as zstd does.
+        # Unaltered bytes need no second fingerprint: each costs as much as zstd does.
         stored = plain if all(isinstance(stage, Pass) for stage in changing) else Fingerprint()
         stages: list[Stage] = [plain] if stored is plain else [plain, *changing, stored]
         repository.put(key, flow(chunks, stages))
@@ -103,7 +107,7 @@ def keep(
 
 
 def key_of(form: StoredForm, backup_id: str, part: PartPlan) -> str:
-    """Where `part` is to be stored; what stock tools need to read it shows in the name."""
+    """The key of `part`; its suffix names the stock tools that can read it."""
     suffix = stored_suffix(_codec(form, part), form.encryption)
     return part_key(backup_id, part.name + suffix)
 
@@ -113,7 +117,7 @@ def _codec(form: StoredForm, part: PartPlan) -> Codec:
 
 
 def _compression(stream: PartStream, codec: Codec, *, level: int, part: PartPlan) -> Stage:
-    """What the part brings itself, else a compressor of ours."""
+    """The stream's own compression, else a new compressor."""
     own = stream.compression
     if own is not None:
         return own
@@ -122,7 +126,7 @@ def _compression(stream: PartStream, codec: Codec, *, level: int, part: PartPlan
 
 @contextmanager
 def _named(part: PartPlan) -> Iterator[None]:
-    """Errors that nobody foresaw still say which part they struck."""
+    """Make unexpected errors name the part, too."""
     try:
         yield
     except HoldfastError:
