@@ -1,4 +1,4 @@
-"""Remove the backups that retention no longer keeps, and what nothing refers to any more."""
+"""Remove the backups that retention no longer keeps, and blobs and WAL that none of them needs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from holdfast.runtime.events import reached
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneContext:
-    """What a prune works with: the job's backups, who may touch them, and which are proven."""
+    """The dependencies of a prune: the job's backups, its lock, and its verification log."""
 
     job: JobSpec
     repository: Repository
@@ -40,7 +40,7 @@ class PruneContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A backup that was to go and that the store keeps."""
+    """A backup that was to be removed but that the store keeps."""
 
     backup_id: str
     problem: str
@@ -48,9 +48,9 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport:
-    """Verdicts on all backups of one job, and what was done about them.
+    """The verdicts on all backups of one job, and what was removed.
 
-    `finished` are backups that an earlier prune had begun to remove.
+    `finished` are backups whose removal an earlier prune had begun and this one finished.
     """
 
     job: str
@@ -70,11 +70,11 @@ class PruneReport:
 
 
 def prune(context: PruneContext, *, dry_run: bool) -> PruneReport:
-    """Carry out the plan of a job's retention; `dry_run` only makes it, and asks for no lock.
+    """Remove the backups that a job's retention drops; `dry_run` only plans, without a lock.
 
-    Raises `RunInFlight` while a backup of the job is under way, `LeaseLost`. A backup whose
-    manifest is damaged is left for a person to judge, and so are all blobs as long as there is
-    one: what it refers to is not known.
+    A backup with a damaged manifest is left for a person to judge. While there is one, all blobs
+    and WAL stay, too: nobody knows what it refers to. Raises `RunInFlight` while a run of the job
+    is in progress, `LeaseLost`, and `RepositoryFull` if nothing can be removed to store a lease.
     """
     if dry_run:
         return _planned(context)
@@ -94,10 +94,10 @@ def prune(context: PruneContext, *, dry_run: bool) -> PruneReport:
 
 
 def _make_room(context: PruneContext) -> list[tuple[Verdict, Manifest]]:
-    """Drop the oldest backup that is to go, where the store has no room for a lease even.
+    """Drop the oldest backup to be removed if the repository has no space even for a lease.
 
-    Nobody else owns the job, and nobody can before there is room. Raises `RepositoryFull` where
-    nothing is to go, `RunInFlight` where somebody owns it all the same.
+    This is safe without a lease: no other host can store one either. Raises `RepositoryFull` if no
+    backup is to be removed, and `RunInFlight` if another run already has a lease.
     """
     name = context.job.name
     if context.guard.owner(name) is not None:
@@ -144,7 +144,7 @@ def _finished(context: PruneContext) -> list[str]:
     try:
         return Catalog(context.repository).finish_drops(context.job.name)
     except RepositoryReadOnly:
-        # What is locked today may not be locked tomorrow: the mark stays, and it is tried again.
+        # The store's lock on the objects may expire: the mark stays for the next prune.
         return []
 
 
@@ -155,8 +155,8 @@ def _carried_out(context: PruneContext, hold: Hold, finished: list[str]) -> Prun
     dropped: list[Manifest] = []
     refused: list[Refused] = []
     needed: set[str] = set()
-    # Oldest first: if we are killed half way, the newer ones are all still there; but of a chain
-    # the newest, so that what is there has its parents.
+    # Oldest first: if we are killed half way, all newer backups are left. Within a chain the newest
+    # first, so that each remaining backup has its parents.
     for manifest in children_first(_to_drop(survey, verdicts)):
         _require(hold, context.job.name)
         try:
@@ -200,7 +200,7 @@ def _pruned_wal(
     require: Callable[[], object],
     dry_run: bool,
 ) -> list[PrunedWal]:
-    """Nothing, where a damaged manifest keeps us from knowing what its backup needs."""
+    """Prune the WAL; skipped if a manifest is damaged, as the WAL that it needs is unknown."""
     if not survey.is_readable:
         return []
     kept = [each for each in survey.manifests if each.backup_id not in gone]
@@ -210,7 +210,10 @@ def _pruned_wal(
 def unreferenced(
     context: PruneContext, survey: Survey, *, dropped: Collection[str] = ()
 ) -> list[Stored]:
-    """Blobs that no backup has referred to for the job's grace time, and none does now."""
+    """Blobs that no backup refers to now or has referred to during the job's grace time.
+
+    Empty if a manifest is damaged.
+    """
     if not survey.is_readable:
         return []
     kept = {
@@ -232,7 +235,7 @@ def _verdicts(context: PruneContext, survey: Survey) -> list[Verdict]:
     candidates: list[Candidate] = []
     for manifest in survey.manifests:
         database = manifest.server.database
-        # Only the newest proven one of a database counts: looking further is work for nothing.
+        # Retention needs only the newest proven backup of a database: skip the lookup for others.
         proven = None if database in found else proven_at(manifest, context.verification_log)
         if proven is not None:
             found.add(database)
@@ -251,7 +254,7 @@ def _verdicts(context: PruneContext, survey: Survey) -> list[Verdict]:
 
 
 def _running(context: PruneContext) -> str:
-    """The run that owns the job now: a job of several databases finishes them one by one."""
+    """The id of the run that owns the job: it may have finished some of several databases."""
     try:
         owner = context.guard.owner(context.job.name) or {}
     except HoldfastError:
@@ -277,7 +280,7 @@ def _require(hold: Hold, job: str) -> None:
 
 
 def _outlived(survey: Survey) -> list[Failure]:
-    """Failures that a good backup of the same database came after."""
+    """Failures that are older than the newest good backup of the same database."""
     newest = {each.server.database: each.finished_at for each in reversed(survey.manifests)}
     return [
         each
@@ -287,4 +290,4 @@ def _outlived(survey: Survey) -> list[Failure]:
 
 
 def _nothing() -> None:
-    """A plan needs no lock."""
+    """Stands for the check of the lock in a dry run, which holds none."""

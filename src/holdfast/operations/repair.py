@@ -1,4 +1,4 @@
-"""Sort what broken runs left: what can be gone on with, what goes, what a person must judge."""
+"""Clean up after failed runs: keep what can be resumed, remove the rest, report damage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from holdfast.ports.sessions import Holder
 
 
 class Fate(StrEnum):
-    """What becomes of a leftover."""
+    """What repair does with a leftover."""
 
     KEPT = "kept"
     REMOVED = "removed"
@@ -35,7 +35,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairContext(PruneContext):
-    """What a prune works with, and what can be gone on with: unfinished backups, held sessions."""
+    """The dependencies of a prune, plus the journal of unfinished backups and held sessions."""
 
     journal: Journal
     sessions: Holder | None = None
@@ -43,7 +43,7 @@ class RepairContext(PruneContext):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """Something below a job that is no part of a good backup, or that a backup lacks."""
+    """Objects or sessions that belong to no good backup, or damage of a backup."""
 
     what: str
     objects: int
@@ -55,7 +55,7 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairReport:
-    """What was found of one job, and what was done about it; `unfinished_puts` are counted."""
+    """The leftovers of one job and their fates; `unfinished_puts` is a count of removed ones."""
 
     job: str
     leftovers: tuple[Leftover, ...]
@@ -73,10 +73,10 @@ class RepairReport:
 
 
 def repair(context: RepairContext, *, dry_run: bool) -> RepairReport:
-    """Remove what no backup needs and no run can go on with; `dry_run` only says what that is.
+    """Remove what no backup needs and no run can resume; `dry_run` only reports it.
 
-    Raises `RunInFlight` while a run of the job is under way. Good backups are never touched;
-    what a backup lacks cannot be repaired, and is told.
+    Good backups are never touched. Missing parts of a backup cannot be repaired, and are reported.
+    Raises `RunInFlight` while a run of the job is in progress.
     """
     if dry_run:
         return _report(context, _sorted(context), unfinished_puts=0, dry_run=True)
@@ -164,7 +164,7 @@ def _of_sessions(context: RepairContext) -> Iterator[Leftover]:
 
 
 def _dead_sessions(context: RepairContext) -> list[str]:
-    """Of runs that nobody goes on with."""
+    """The held sessions of runs that cannot be resumed."""
     is_resumable = context.job.rules.resumable
     unfinished = context.journal.unfinished(context.job.name) if is_resumable else []
     return left_sessions(context.sessions, spare=[each.snapshot for each in unfinished])

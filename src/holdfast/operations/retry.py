@@ -1,4 +1,4 @@
-"""Trying again where that is safe: nothing was half done, and no snapshot is at stake."""
+"""Repeat operations where that is safe: none is left half done, and no snapshot is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 
 
 class Retries:
-    """How often something was tried again in one run."""
+    """Repeats failed operations of one run; `count` is the number of repetitions."""
 
     def __init__(self, attempts: int) -> None:
         self._attempts = attempts
@@ -25,9 +25,12 @@ class Retries:
     def attempts(
         self, *, on: type[HoldfastError], what: str
     ) -> Iterator[AbstractContextManager[object]]:
-        """A block for each try, again after an `on`, with waits that double: `for attempt in
-        retries.attempts(...): with attempt: ...`; the last error is raised."""
-        # Loaded where it is used: a short command has no time to lose.
+        """A context manager for each try; after an error `on` the next one follows.
+
+        Use it as `for attempt in retries.attempts(...): with attempt: ...`. The waits double, from
+        one second to a minute. The last error is raised.
+        """
+        # Imported here, so that short commands start faster.
         import stamina
 
         for attempt in stamina.retry_context(
@@ -43,7 +46,7 @@ class Retries:
             yield attempt
 
     def trying(self, act: Callable[[], Answer], *, on: type[HoldfastError], what: str) -> Answer:
-        """The same for a function: what it answered in the end."""
+        """Call `act` with the tries of `attempts`; returns its result."""
         answer: Answer
         for attempt in self.attempts(on=on, what=what):
             with attempt:

@@ -1,4 +1,4 @@
-"""How jobs stand, and whether their next run has everything that it needs."""
+"""Report the state of a job, and check whether its next run has everything that it needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from holdfast.ports.source import Finding, Source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusContext:
-    """What tells how a job stands: its backups, its last runs, its lock and its server."""
+    """The dependencies of a status: the job's backups, its last runs, its lock and its server."""
 
     job: JobSpec
     source: Source
@@ -36,7 +36,7 @@ class StatusContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """One job at a glance."""
+    """The state of one job."""
 
     job: str
     newest: Manifest | None
@@ -50,12 +50,12 @@ class JobStatus:
     finished_run: RunRecord | None = None
     """The newest run that was not skipped."""
     archiver: Archiver | None = None
-    """How the server archives its WAL, where that could be asked."""
+    """How the server archives its WAL; None if it does not or could not be asked."""
     archiver_unknown: str = ""
-    """Why it could not."""
+    """Why the server could not be asked."""
 
     def problem(self, max_age: timedelta | None) -> str:
-        """Why somebody has to look at this job; empty where all is well."""
+        """Why the job needs attention; empty if it needs none."""
         if self.finished_run and self.finished_run.outcome == "failed":
             return "the last run failed"
         if self.damaged:
@@ -70,8 +70,10 @@ class JobStatus:
 
 
 def status(context: StatusContext) -> JobStatus:
-    """Read the repository, the run history and the lock of one job, and ask the server of a cluster
-    how its WAL is archived; changes nothing."""
+    """Read the repository, the run history and the lock of one job; changes nothing.
+
+    Also asks the server of a cluster how it archives its WAL.
+    """
     survey = Catalog(context.repository).survey(context.job.name)
     newest = survey.manifests[0] if survey.manifests else None
     runs = context.history.last(context.job.name, count=50)
@@ -93,7 +95,7 @@ def status(context: StatusContext) -> JobStatus:
 
 
 def _archiver(context: StatusContext) -> tuple[Archiver | None, str]:
-    """A server that is down is for `check` to tell: what is kept is as good as before."""
+    """The server's archiver, or why it is unknown; only `check` reports a server that is down."""
     try:
         return context.source.archiver(), ""
     except Interrupted:
@@ -104,7 +106,7 @@ def _archiver(context: StatusContext) -> tuple[Archiver | None, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckContext:
-    """What a check tries out; `mirrors` are the job's other repositories, by name."""
+    """The dependencies of a check; `mirrors` are the job's other repositories, by name."""
 
     job: JobSpec
     source: Source
@@ -115,7 +117,7 @@ class CheckContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """What was found for one job; the exit code is that of the first problem."""
+    """The findings for one job; the exit code is that of the first problem."""
 
     job: str
     findings: tuple[Finding, ...]
@@ -123,7 +125,10 @@ class CheckReport:
 
 
 def check(context: CheckContext) -> CheckReport:
-    """Log in to the source, write to the repository, compare the room: nothing stays behind."""
+    """Log in to the source, write to the repository, compare the free space; leaves nothing.
+
+    Every problem becomes a finding. If the store refuses deletes, a finding says what stays.
+    """
     looks = _Looks()
     looks.at("repository", lambda: _repository("repository", context.repository))
     for name, mirror in context.mirrors.items():
@@ -137,7 +142,7 @@ def check(context: CheckContext) -> CheckReport:
         looks.at(_subject("source", source, sources), source.check)
         looks.at(_subject("archiver", source, sources), partial(_archiving, context, source))
     if not looks.codes:
-        # The room needs both: where one of them fails, that is already said.
+        # Free space needs the source and the repository: if one fails, a finding says so already.
         looks.at("room", lambda: _room(context, sources))
     return CheckReport(
         job=context.job.name,
@@ -148,13 +153,13 @@ def check(context: CheckContext) -> CheckReport:
 
 @dataclass
 class _Looks:
-    """What was found so far, and the exit codes of what was wrong."""
+    """The findings so far, and the exit codes of the problems."""
 
     findings: list[Finding] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
 
     def at(self, subject: str, look: Callable[[], Sequence[Finding]]) -> None:
-        """One problem does not hide the next: the operator mends them all in one go."""
+        """Run one check; an error becomes a finding, so that the operator sees all problems."""
         try:
             self.findings.extend(look())
         except HoldfastError as error:
@@ -217,7 +222,7 @@ def _subject(what: str, source: Source, sources: Sequence[Source]) -> str:
 
 
 def _room(context: CheckContext, sources: Sequence[Source]) -> list[Finding]:
-    """Compressed sizes are not known beforehand, so the plain estimate is what must fit."""
+    """The plain estimate must fit, as compressed sizes are not known beforehand."""
     needed = sum(source.plan().estimated_bytes for source in sources)
     free = context.repository.free_bytes()
     if free is None:

@@ -1,4 +1,4 @@
-"""What takes room in a repository, by job; one list, and nothing is read."""
+"""How much space each job uses in a repository, from listings alone: no object is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from holdfast.ports.repository import Repository, Stored
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobUsage:
-    """Bytes as they are stored; what is neither of a backup, a blob nor WAL is unfinished."""
+    """The stored bytes of one job; unfinished are those of no backup, blob or WAL."""
 
     job: str
     backups: int
@@ -29,9 +29,9 @@ class JobUsage:
 
 
 def usage(repository: Repository, job: str = "") -> list[JobUsage]:
-    """Of one job, or of all that the repository knows, in order of their names."""
+    """The usage of one job, or of all jobs in the repository, sorted by name."""
     found: dict[str, JobUsage] = {}
-    # A list comes in order of key, so what belongs together comes together.
+    # A listing is sorted by key, so the objects of one backup follow each other.
     for (name, folder), objects in groupby(_objects(repository, job), key=_place):
         if JOB_NAME.fullmatch(name):
             found[name] = _added(found.get(name, _nothing(name)), folder, objects)
@@ -45,13 +45,13 @@ def _objects(repository: Repository, job: str) -> Iterator[Stored]:
 
 
 def _place(stored: Stored) -> tuple[str, str]:
-    """Whose it is, and what of it: a backup, its blobs or, without a name of its own, its WAL."""
+    """The job of an object and its folder there: a backup's name, the blobs, or `WAL`."""
     top, _, rest = stored.key.partition("/")
     return (top.removesuffix(WAL), WAL) if top.endswith(WAL) else (top, rest.partition("/")[0])
 
 
 def _added(before: JobUsage, folder: str, objects: Iterable[Stored]) -> JobUsage:
-    """`objects` are those of one backup, or the blobs of a job; there may be very many."""
+    """`before` plus the objects of one folder; `objects` may be very many and is read once."""
     count, size_bytes, is_backup = 0, 0, False
     for each in objects:
         count += 1

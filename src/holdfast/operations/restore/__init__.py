@@ -1,1 +1,1 @@
-"""Bring backups back, at their own time or at a later one."""
+"""Restore backups, to their own moment or by WAL to a later one."""

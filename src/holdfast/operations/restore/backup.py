@@ -1,4 +1,4 @@
-"""Bring a backup back, whole or some of its tables, into a database that was named."""
+"""Restore a backup, whole or some of its tables, into a named target."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ from holdfast.runtime.cleanup import afterwards
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport:
-    """What was restored, counted by the server it was restored to.
+    """The result of a restore; the target's server counted the rows.
 
-    `failed` could not be; `script` is where their statements wait, empty where that failed too.
+    `failed` names the objects that could not be restored. `script` is the path of their
+    statements, empty if there are none or they could not be written.
     """
 
     manifest: Manifest
@@ -66,12 +67,12 @@ def restore(
     identities: Identities | None = None,
     statements: FailedStatements | None = None,
 ) -> RestoreReport:
-    """Restore what `options` name into `target`; what fails on the way is kept in `statements`.
+    """Restore what `options` name into `target`; failed statements are kept in `statements`.
 
-    Every part is proven against the fingerprint of what is stored while it is read; an incremental
-    backup comes with all those that it needs. `settings` are for the server of a cluster. Raises
-    `BackupNotFound`, `IdentityNeeded` before anything is touched, `TargetNotEmpty`,
-    `VerifyFailed` for a damaged part, `RestoreFailed` naming the object.
+    Every part is verified by its stored fingerprint while it is read. An incremental backup is
+    restored together with its chain. `settings` are for the server of a cluster. Raises
+    `BackupNotFound` and `IdentityNeeded` before anything is touched, `TargetNotEmpty`,
+    `VerifyFailed` for a damaged part, and `RestoreFailed` naming the object.
     """
     began = time.monotonic()
     manifest, below = _openable(repository, backup_id, identities)
@@ -107,7 +108,7 @@ def restore(
 def _openable(
     repository: Repository, backup_id: str, identities: Identities | None
 ) -> tuple[Manifest, Sequence[Manifest]]:
-    """The backup, and those below it; raises `IdentityNeeded` before anything is touched."""
+    """The backup and those below it; raises `IdentityNeeded` if one of them cannot be opened."""
     catalog = Catalog(repository)
     manifest = catalog.find(backup_id)
     below = chain_of(catalog, manifest)
@@ -119,7 +120,7 @@ def _openable(
 def _with_script(
     report: RestoreReport, restored: Restored, statements: FailedStatements | None
 ) -> RestoreReport:
-    """A full disk here must not hide what was restored, and what was not."""
+    """Keep the failed statements; a full disk here must not hide the result of the restore."""
     if not restored.failed or statements is None:
         return report
     try:
@@ -131,7 +132,7 @@ def _with_script(
 
 
 def script_of(report: RestoreReport, preamble: str) -> str:
-    """The statements of what failed in their order, each behind what was wrong with it."""
+    """The failed statements in their order, each after a comment with its error."""
     head = (
         f"-- {len(report.failed)} objects of backup {report.manifest.backup_id} that could not be"
         f" restored into {report.target}."
@@ -152,12 +153,16 @@ def script_of(report: RestoreReport, preamble: str) -> str:
 
 
 def _comment(text: str) -> str:
-    """On one line: what a server said of a name that somebody chose is never a statement."""
+    """`text` on one line, so that a server's message about a crafted name is never a statement."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
 def chosen_tables(manifest: Manifest, options: RestoreOptions) -> tuple[Relation, ...]:
-    """The tables that were asked for by name or by schema; none means all."""
+    """The tables that `options` name directly or by schema; empty means all.
+
+    Raises `BackupNotFound` for one that the backup lacks, and `Unsupported` for one schema of an
+    archive.
+    """
     named = [_relation(manifest, name) for name in options.tables]
     if options.schemas and any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
         raise Unsupported(
@@ -184,7 +189,7 @@ def chosen_tables(manifest: Manifest, options: RestoreOptions) -> tuple[Relation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing that a restore would do; `size` is in plain bytes."""
+    """One step of a restore; `size` is in plain bytes."""
 
     kind: PartKind
     what: str
@@ -192,12 +197,12 @@ class Step:
     size: int
 
 
-# What a restore of rows alone leaves out.
+# A restore with `data_only` skips these.
 _DEFINITIONS = {PartKind.PRE_DATA, PartKind.INDEXES, PartKind.POST_DATA, PartKind.GRANTS}
 
 
 def planned_steps(manifest: Manifest, options: RestoreOptions) -> list[Step]:
-    """What `restore` would do, in its order; raises `BackupNotFound` for a table not there."""
+    """The steps of `restore` in their order; raises `BackupNotFound` for a missing table."""
     tables = set(chosen_tables(manifest, options))
     steps: list[Step] = []
     order = list(PartKind)
@@ -228,7 +233,7 @@ def _steps_of(part: Part) -> Iterator[tuple[Step, tuple[Relation, ...]]]:
 
 
 def wanted_parts(manifest: Manifest, tables: Sequence[Relation]) -> list[Part]:
-    """The parts that rows of these tables are in; all where none is named."""
+    """The parts that hold rows of these tables; all parts if `tables` is empty."""
     return [
         part
         for part in manifest.parts
@@ -258,9 +263,9 @@ def _blob_opener(
 
 
 def _relation(manifest: Manifest, name: str) -> Relation:
-    """The table that an operator calls `SCHEMA.NAME`, or `NAME` where only one is called that."""
+    """The table that an operator names `SCHEMA.NAME`, or `NAME` if that is unique."""
     if any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
-        # Only the target looks into an archive; it refuses what it does not find there.
+        # Only the target looks into an archive; it refuses a table that is not in there.
         schema, _, table = name.rpartition(".")
         return Relation(schema=schema, name=table)
     relations = {relation for part in manifest.parts for relation in part.relations}

@@ -1,6 +1,6 @@
-"""Whether a backup and the WAL that is archived lead to where an operator wants to be, and safely.
+"""Check whether a backup and its archived WAL reach a recovery target safely.
 
-Tablespaces that a recovery would make in folders that are in use here are seen before it begins.
+Tablespaces that the recovery would create in folders in use on this host are found beforehand.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ from holdfast.runtime.tablespaces import in_use, is_in_use, segment_at
 from holdfast.runtime.worker_pool import WorkerPool
 
 AT_ONCE = 8
-# Who archives may have another clock than the server whose times are in the WAL.
+# The archiving host's clock may differ from that of the server that wrote the times in the WAL.
 SKEW = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """The archived WAL that leads to a target: none where the backup's own is enough. `notes` say
-    what may be in the way."""
+    """The archived WAL that leads to a target; None if the backup's own WAL is enough.
+
+    `notes` say what may prevent the recovery.
+    """
 
     wal: ClusterWal | None = None
     path: tuple[Stretch, ...] = ()
@@ -48,8 +50,10 @@ class Way:
 def require_reachable(
     repository: Repository, manifest: Manifest, recovery: Recovery, *, clock: Clock
 ) -> Way:
-    """Raise `TargetOutOfReach` where the target is not to be reached, and `Unsupported` where WAL
-    cannot bring the backup forward."""
+    """Raise `TargetOutOfReach` if the target cannot be reached.
+
+    Raises `Unsupported` if the backup is no base backup, which WAL cannot bring forward.
+    """
     own = manifest.proof.wal
     if own is None:
         raise Unsupported(
@@ -74,7 +78,10 @@ def require_reachable(
 def _require_after(
     repository: Repository, manifest: Manifest, recovery: Recovery, *, now: datetime
 ) -> None:
-    """The target lies after the end of the backup: before that the cluster is not consistent."""
+    """Raises `TargetOutOfReach` for a target before the end of the backup or in the future.
+
+    A cluster is not consistent before the end of its backup.
+    """
     if recovery.goal is RecoveryTarget.TIME:
         wanted, ended = moment_of(recovery.value), ended_at(manifest)
         if wanted > now:
@@ -118,13 +125,13 @@ def _is_before(manifest: Manifest, recovery: Recovery) -> bool:
 
 
 def ended_at(manifest: Manifest) -> datetime:
-    """When the server ended the backup, or at the latest when all of it was stored."""
+    """When the server ended the backup; if unknown, the later time when it was finished."""
     own = manifest.proof.wal
     return own.ended_at if own and own.ended_at else manifest.finished_at
 
 
 def _stop(manifest: Manifest) -> str:
-    """Where its own WAL ends; empty where it does not say."""
+    """The LSN at which the backup's own WAL ends; empty if unknown."""
     return manifest.proof.wal.stop if manifest.proof.wal else ""
 
 
@@ -139,7 +146,7 @@ def _require_way(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> Way
             f"cannot recover '{manifest.backup_id}' to {recovery.told}: {told}",
             hint="recover to a point before that, or take a newer backup",
         )
-    # When a time or a name was, only the WAL itself says: the server ends where it does not come.
+    # Only the WAL itself says where a time or a name is: the server ends if it never reaches it.
     return Way(wal=wal, path=tuple(path), notes=(told,) if gaps else ())
 
 
@@ -165,7 +172,7 @@ def _path(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> list[Stret
 
 
 def _up_to(wal: ClusterWal, path: Sequence[Stretch], lsn: str) -> list[Stretch]:
-    """As far as the segment that ends with the target; it may not be archived yet."""
+    """`path` up to the segment that holds the last byte before `lsn`, archived or not."""
     last = Position(Position.parse(lsn).byte - 1).segment(wal.segment_bytes)
     cut = [
         Stretch(timeline=each.timeline, first=each.first, last=min(each.last, last))
@@ -179,7 +186,7 @@ def _up_to(wal: ClusterWal, path: Sequence[Stretch], lsn: str) -> list[Stretch]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayAhead:
-    """The archived WAL that leads from a backup to where `recovery` goes, in its order."""
+    """The archived WAL from a backup to the target of `recovery`, in replay order."""
 
     repository: Repository
     manifest: Manifest
@@ -189,10 +196,10 @@ class WayAhead:
     identities: Identities | None = None
 
     def require_free_folders(self, *, must_be_there: bool) -> list[str]:
-        """Raise `TargetNotEmpty` where a tablespace would be made in a folder that is in use.
+        """Raise `TargetNotEmpty` if the recovery would create a tablespace in a folder in use.
 
-        One that is not there ends a recovery: `RestoreFailed` where it `must_be_there`, else a
-        note for the operator, who is still to start it.
+        A missing folder would end the recovery. With `must_be_there` it raises `RestoreFailed`,
+        else the returned notes name it for the operator, who has yet to start the server.
         """
         notes: list[str] = []
         files = self._files()
@@ -219,7 +226,7 @@ class WayAhead:
         return f"{what}: make it before the server is started"
 
     def _files(self) -> list[ArchivedFile]:
-        """What is archived; what is not is in the backup itself, or ends the recovery."""
+        """The archived files of `path`; a missing one is in the backup, or ends the recovery."""
         archive = WalArchive(self.repository, self.manifest.job)
 
         def find(name: str) -> ArchivedFile | None:
@@ -238,9 +245,9 @@ class WayAhead:
         return [each for each in WorkerPool(AT_ONCE).map(names, find) if each is not None]
 
     def _made_by(self, file: ArchivedFile) -> Sequence[TablespaceMade]:
-        """As was written down when it was archived, else as it says itself.
+        """The tablespaces that `file` makes, as recorded at archiving, else read from the file.
 
-        Those that are made while the backup was taken have another folder already.
+        Those made during the backup are left out: they already have another folder.
         """
         made = file.tablespaces
         if made is None:
@@ -251,10 +258,10 @@ class WayAhead:
         return [each for each in made if Position.parse(each.at) >= own]
 
     def _is_ahead(self, files: Sequence[ArchivedFile], made: TablespaceMade) -> bool:
-        """Whether the recovery goes further than that; `files` are those up to the one it is in."""
+        """Whether the recovery replays `made`; `files` are those up to the one that holds it."""
         recovery = self.recovery
         if recovery.goal is RecoveryTarget.LSN:
-            # The record that begins at the target, or is the first behind it, is replayed too.
+            # The record that begins at the target, or the first one after it, is replayed, too.
             return Position.parse(made.after) < Position.parse(recovery.value)
         if recovery.goal is RecoveryTarget.TIME:
             target = moment_of(recovery.value)
@@ -279,8 +286,7 @@ class WayAhead:
 
     @contextmanager
     def _opened(self, file: ArchivedFile) -> Iterator[Segment]:
-        """The content of a file, proven; a record that goes on in the next one is looked for there
-        as well."""
+        """The verified content of a file; a record may continue in the next segment."""
         with tempfile.NamedTemporaryFile(prefix="holdfast-") as out:
             plain = proven(self.repository, file.part, identities=self.identities)
             with afterwards(plain.close):
@@ -291,7 +297,7 @@ class WayAhead:
                 yield segment
 
     def _beginning_after(self, file: ArchivedFile) -> bytes:
-        """Of the next segment, where it is archived."""
+        """The first page of the next segment; empty if that is not archived."""
         name, size_bytes = WalName.parse(file.name), file.part.plain_bytes
         if name is None:
             return b""

@@ -1,4 +1,4 @@
-"""Compare one backup with its manifest: by its lists, or by reading everything back."""
+"""Compare one backup with its manifest: by listings, or by reading everything back."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ Piece = Part | Blob
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What was looked at and what was wrong with it.
+    """What was verified, and what was wrong with it.
 
-    `unopened` counts the pieces of which only what is stored was looked at.
+    `unopened` counts the pieces of which only the stored bytes were compared.
     """
 
     manifest: Manifest
@@ -57,10 +57,10 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupReader:
-    """Reads pieces of backups and remembers when, and what was wrong with them.
+    """Reads pieces of backups back, and notes time and result in the verification log.
 
-    What is sealed for none of the `identities` is not opened: only what is stored is compared.
-    Called from several threads.
+    A piece sealed for none of the `identities` is not opened: only its stored bytes are compared.
+    Several threads may use one reader.
     """
 
     repository: Repository
@@ -80,11 +80,11 @@ class BackupReader:
         return not set(ours).isdisjoint(manifest.recipients)
 
     def bytes_of(self, manifest: Manifest, piece: Piece) -> int:
-        """What will be counted: plain bytes, or stored ones where they are all that is seen."""
+        """The bytes that progress counts: plain ones, or stored ones if the piece is not opened."""
         return piece.plain_bytes if self.opens(manifest, piece) else piece.stored_bytes
 
     def problem(self, manifest: Manifest, piece: Piece) -> BadPart | None:
-        """What is wrong with `piece` of `manifest`, as found by reading all of it."""
+        """Read all of `piece`; returns what is wrong with it, None if nothing."""
         bad = self._problem(manifest, piece)
         found = Reread(
             at=self.clock(),
@@ -94,7 +94,7 @@ class BackupReader:
         try:
             self.verification_log.reread(home_of(manifest.backup_id, piece), piece.key, found)
         except HoldfastError as error:
-            # Whoever may read a repository need not have a state directory.
+            # A user who may read the repository need not have a state directory.
             events.debug("reread_not_remembered", key=piece.key, problem=error.message)
         return bad
 
@@ -121,7 +121,7 @@ class BackupReader:
             self.repository, part, identities=self.identities, advance=self.progress.advance
         )
         for chunk in chunks:
-            # In COPY's text format a newline inside a value is written as two other characters.
+            # COPY's text format writes a newline inside a value as two other characters.
             lines += chunk.count(b"\n") if counts else 0
         if counts and lines != part.rows:
             raise VerifyFailed(
@@ -147,14 +147,15 @@ class BackupReader:
 def verify(
     reader: BackupReader, backup_id: str, *, workers: int, database: str = ""
 ) -> VerifyReport:
-    """Read every part of `backup_id`: sizes, both fingerprints, rows where they can be counted,
-    ranges that follow each other; every blob it refers to; of a base backup whether the WAL that
-    is archived goes on from it without a gap; and of an incremental one whether its parents are
-    there.
+    """Read back every part and blob of `backup_id`, and compare them with the manifest.
 
-    All parts are read, whatever is wrong with one of them: the report names every bad one. Of
-    what is encrypted only the stored bytes are compared where no identity is given. Raises
-    `BackupNotFound`, `ManifestInvalid`, `RepositoryUnreachable`, `IdentityNeeded` for a wrong one.
+    Checks sizes, both fingerprints, rows if they can be counted, and that ranges have no gap.
+    For a base backup it checks that the archived WAL has no gap after it, for an incremental one
+    that its parents are there.
+
+    All parts are read even if some are bad: the report names every bad one. Without an identity,
+    only the stored bytes of sealed pieces are compared. Raises `BackupNotFound`,
+    `ManifestInvalid`, `RepositoryUnreachable`, and `IdentityNeeded` for a wrong identity.
     """
     manifest = Catalog(reader.repository).find(backup_id, database=database)
     if reader.identities is not None:
@@ -183,14 +184,14 @@ def pieces_of(manifest: Manifest) -> list[Piece]:
 
 
 def home_of(backup_id: str, piece: Piece) -> str:
-    """Under which id a reading is remembered: blobs belong to all backups of a job."""
+    """The id that the verification log uses for `piece`: blobs belong to all backups of a job."""
     if isinstance(piece, Part):
         return backup_id
     return f"{backup_id.partition('/')[0]}/{BLOBS}"
 
 
 def quick(repository: Repository, backup_id: str, *, database: str = "") -> VerifyReport:
-    """Whether everything is there in its size, and with its hash where the store gives one.
+    """Compare listed sizes, and SHA-256 if the store gives it, with the manifest; reads no part.
 
     Raises `BackupNotFound`, `ManifestInvalid`, `RepositoryUnreachable`.
     """
@@ -230,7 +231,7 @@ def _wrong(piece: Part | Blob, stored: Stored | None) -> str:
 
 
 def _wrong_unrecorded(blob: Blob, stored: Stored) -> str:
-    """What can be said by the size alone where the backup has not noted how a blob is stored."""
+    """What the size alone says about a blob whose stored form the backup has not recorded."""
     is_plain = codec_of(blob) is Codec.NONE
     if is_plain and stored.size_bytes != blob.plain_bytes:
         return f"stored size is {stored.size_bytes}, the manifest says {blob.plain_bytes}"

@@ -1,4 +1,4 @@
-"""Read backups again bit by bit, what was not read for longest first, within a given time."""
+"""Read backups back a little at a time, least recently read first, within a given time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from holdfast.runtime.worker_pool import WorkerPool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RereadReport:
-    """What was read in the time given, and what has not been read for longest now.
+    """What one scrub read, and what is left.
 
-    `oldest` is when that was, None where something was never read. `unopened` counts the pieces of
-    which only what is stored was looked at.
+    `oldest` is when the least recently read piece was read; None if some piece was never read.
+    `unopened` counts the pieces of which only the stored bytes were compared.
     """
 
     job: str
@@ -49,7 +49,10 @@ def reread(
     workers: int,
     seconds: Callable[[], float] = time.monotonic,
 ) -> RereadReport:
-    """Begin no piece after `budget`; every piece is read once at most."""
+    """Read pieces back, least recently read first, each at most once; begin none after `budget`.
+
+    Broken chains and gaps in ranges or WAL are reported for all backups, whatever was read.
+    """
     ends = seconds() + budget.total_seconds()
     survey = Catalog(reader.repository).survey(job)
     known = _known(survey.manifests, reader.verification_log)
@@ -89,7 +92,7 @@ def reread(
 
 
 def proven_at(manifest: Manifest, verification_log: VerificationLog) -> datetime | None:
-    """When the piece that was not read for longest was read; None unless all were, and good."""
+    """When the least recently read piece was read; None unless all were read and found good."""
     known = _known((manifest,), verification_log)
     places = [(home_of(manifest.backup_id, each), each.key) for each in pieces_of(manifest)]
     found = [known.get(place) for place in places]
@@ -99,7 +102,7 @@ def proven_at(manifest: Manifest, verification_log: VerificationLog) -> datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupProof:
-    """When this host last proved one backup; None for never. `is_bad` where it found damage."""
+    """When this host last verified and restored a backup, None for never; `is_bad` for damage."""
 
     verified_at: datetime | None = None
     is_bad: bool = False
@@ -113,9 +116,9 @@ def proofs_of(
     *,
     manifest_of: Callable[[str], Manifest],
 ) -> dict[str, BackupProof]:
-    """By backup: verified is what was read back whole.
+    """The proof of each backup, by its id; a backup is verified once all of it was read back.
 
-    Which blobs a backup has only its manifest knows: it is read where all parts are verified.
+    Only the manifest names a backup's blobs: it is read if all parts are verified.
     """
     known = verification_log.read_back(job)
     found: dict[str, BackupProof] = {}
@@ -142,7 +145,7 @@ def _known(manifests: tuple[Manifest, ...], verification_log: VerificationLog) -
 
 
 def _oldest_first(manifests: tuple[Manifest, ...], known: Known) -> list[Due]:
-    """Every piece once, also a blob that many backups refer to; what was never read comes first."""
+    """Every piece once, even a blob of many backups; those that were never read come first."""
     pieces = {piece.key: (each, piece) for each in manifests for piece in pieces_of(each)}
 
     def age(due: Due) -> tuple[bool, float]:
