@@ -1,1 +1,1 @@
-"""The verbs: they speak to ports only."""
+"""The verbs; they use ports only, never their implementations."""

@@ -1,1 +1,1 @@
-"""Archive the WAL of a PostgreSQL server, list it, bring it back and prune it."""
+"""Archive the WAL of a PostgreSQL server, list it, fetch it for a recovery, and prune it."""

@@ -1,4 +1,4 @@
-"""Files of the WAL in a server's own folder: what each is, and whether it is what its name says."""
+"""WAL files in a server's own folder: parse their names, and check content against name."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from holdfast.runtime.tablespaces import segment_at
 
 CHUNK_BYTES = 1 << 20
 STATUS, READY, DONE = "archive_status", ".ready", ".done"
-# A line for each promotion that there ever was.
+# A history file has one line for each promotion of the cluster.
 MOST_HISTORY_BYTES = 1 << 18
 CONTROL_FILE = "global/pg_control"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalFile:
-    """A file that a server has finished, and the cluster it is of."""
+    """A WAL file in a server's folder, and the system identifier of its cluster."""
 
     path: Path
     name: WalName
@@ -44,7 +44,7 @@ class WalFile:
         return digest.hexdigest()
 
     def switches(self) -> tuple[Switch, ...]:
-        """Of a history file; others have none."""
+        """The timeline switches in a history file; empty for other files."""
         if self.name.kind is not WalKind.HISTORY:
             return ()
         text = b""
@@ -55,7 +55,11 @@ class WalFile:
         return switches_in(text.decode(errors="replace"))
 
     def tablespaces(self) -> tuple[TablespaceMade, ...] | None:
-        """Those that a segment makes; None where that goes on in the next one, and of others."""
+        """The tablespaces that a segment makes.
+
+        None if the last record continues in the next segment, if a path cannot be recorded, or for
+        other files.
+        """
         if self.name.kind is not WalKind.SEGMENT:
             return None
         try:
@@ -68,12 +72,12 @@ class WalFile:
 
 
 def _is_text(location: str) -> bool:
-    """A path that no record can hold is looked for in the segment again."""
+    """Whether a record can hold the path; for another one a restore reads the segment again."""
     return location.isascii() or location.encode(errors="ignore").decode() == location
 
 
 def wal_file(path: Path, cluster: str) -> WalFile:
-    """The file at `path` as one of the WAL of `cluster`; raises `WalUnfit`."""
+    """The WAL file at `path` of `cluster`; raises `WalUnfit` if it is none."""
     name = WalName.parse(path.name)
     if name is None:
         raise WalUnfit(
@@ -89,10 +93,10 @@ def wal_file(path: Path, cluster: str) -> WalFile:
 
 
 def require_finished(file: WalFile) -> None:
-    """Raises `WalUnfit` for a segment that its server still writes to: what it holds now would be
-    archived in the place of what it will hold.
+    """Raises `WalUnfit` for a segment that its server still writes to.
 
-    A server marks those that are finished. Where no server has, the segment itself says.
+    Otherwise the unfinished content would be archived in place of the final one. A server marks
+    finished segments in `archive_status`; without a mark, the segment's content decides.
     """
     if file.name.kind is not WalKind.SEGMENT or _is_marked(file):
         return
@@ -133,9 +137,9 @@ def cluster_in(data: Path) -> str:
 
 
 def history_beside(file: WalFile) -> list[WalFile]:
-    """The history of a segment's timeline, where its server has one.
+    """The history file of a segment's timeline, if it exists beside the segment.
 
-    A server that archived nothing when it was promoted never asks for it by itself.
+    A server that did not archive when it was promoted never archives that file by itself.
     """
     if file.name.kind is not WalKind.SEGMENT or file.name.timeline == 1:
         return []
@@ -144,7 +148,7 @@ def history_beside(file: WalFile) -> list[WalFile]:
 
 
 def ready_after(file: WalFile, count: int) -> list[WalFile]:
-    """The next segments, `count` at most, that the server will ask for, in their order."""
+    """The next files, at most `count`, that the server has marked as ready, in order of names."""
     if count < 1 or file.name.kind is not WalKind.SEGMENT:
         return []
     names = sorted(_marked(file.path.parent / STATUS))
@@ -153,7 +157,7 @@ def ready_after(file: WalFile, count: int) -> list[WalFile]:
         try:
             found.append(wal_file(file.path.parent / name, file.cluster))
         except WalUnfit:
-            # The server will ask for it, and hear why.
+            # The server will push it itself, and get the error then.
             break
     return found
 
@@ -165,7 +169,7 @@ def _marked(folder: Path) -> Iterable[str]:
                 if entry.name.endswith(READY):
                     yield entry.name.removesuffix(READY)
     except OSError:
-        # No such folder where a file is pushed by hand.
+        # The folder does not exist if a file is pushed by hand.
         return
 
 

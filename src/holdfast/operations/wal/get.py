@@ -1,4 +1,4 @@
-"""Bring files of the WAL back for a server that recovers: each proven, whole or not there."""
+"""Fetch WAL files for a server in recovery, each verified, and complete or not at all."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from holdfast.runtime.worker_pool import WorkerPool
 
 UNFINISHED = ".unfinished"
 SPOOL_DIGITS = 16
-# A recovery that asked for nothing for so long has ended, or fetches again.
+# A recovery that asked for nothing for so long has ended, or will fetch the files again.
 ABANDONED_SECONDS = 86_400.0
-# Of a server that was killed a call may still run, which takes away what we write.
+# A call of a server that was killed may still run, and remove the file that we write.
 MOST_COLLISIONS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Getting:
-    """What one call brings: a file of `cluster`, and up to `at_once` in all.
+    """One call's request: the file `name` of `cluster`, and up to `at_once` files in all.
 
-    The others go below `spool` for the calls that will ask for them; each recovery of a host has a
-    folder there. `spaces` is what becomes of tablespaces that WAL makes; without it the server does
-    with them what the WAL says.
+    The other files are spooled for later calls, in a folder of each recovery below `spool`.
+    `spaces` relocates the tablespaces that WAL creates; without it the server creates them where
+    the WAL says.
     """
 
     cluster: str
@@ -60,8 +60,7 @@ class Getting:
 
     @property
     def own_spool(self) -> Path:
-        """That of the data directory that it is for: what one recovery has gone past another one
-        has yet to come to."""
+        """The spool folder of this data directory: each recovery has its own position in WAL."""
         folder = self.destination.parent.resolve()
         found = folder.stat()
         told = f"{found.st_dev} {found.st_ino} ".encode() + os.fsencode(folder)
@@ -69,11 +68,11 @@ class Getting:
 
 
 def get(context: ArchiveContext, wanted: Getting) -> bool:
-    """Whether the file is archived, and then it is whole at its destination.
+    """Write the file to its destination; returns False if it is not archived.
 
-    Its SHA-256 is proven first. Raises `WalUnfit` for a name that no server asks for,
-    `TargetNotEmpty` for WAL that would make a tablespace in a folder that is in use, and
-    whatever keeps us from knowing: `VerifyFailed`, `IdentityNeeded`, what the repository raises.
+    The destination is complete, and its SHA-256 was verified. Raises `WalUnfit` for a name that no
+    server asks for, and `TargetNotEmpty` for WAL that would create a tablespace in a folder in use.
+    Also raises `VerifyFailed`, `IdentityNeeded`, and what the repository raises.
     """
     name = WalName.parse(wanted.name)
     if name is None:
@@ -96,7 +95,7 @@ def get(context: ArchiveContext, wanted: Getting) -> bool:
 
 
 def _admit(context: ArchiveContext, wanted: Getting, file: ArchivedFile, *, name: WalName) -> None:
-    """Only what is safe to be replayed stays at the destination."""
+    """Make the segment safe to replay; removes it from the destination if that fails."""
     spaces = wanted.spaces
     if spaces is None:
         return
@@ -110,8 +109,10 @@ def _admit(context: ArchiveContext, wanted: Getting, file: ArchivedFile, *, name
 def _beginning_after(
     context: ArchiveContext, wanted: Getting, file: ArchivedFile, *, name: WalName
 ) -> bytes:
-    """Of the next segment, proven; nothing where it is not archived yet: then it is not replayed
-    either."""
+    """The first page of the next segment, verified.
+
+    Empty if that is not archived: a record that continues there is then not replayed, either.
+    """
     (later,) = _later(file, name, 1)
     found = _found(context, wanted.cluster, later)
     if found is None:
@@ -139,7 +140,7 @@ def _bring(context: ArchiveContext, wanted: Getting, asked: ArchivedFile, *, nam
     if name == asked.name:
         _write(context, asked, wanted.destination, identities=wanted.identities)
         return
-    # What is fetched early is a favour: whoever asks for it in earnest hears of what is wrong.
+    # Fetching ahead is optional: the call that asks for this file raises its error.
     try:
         file = _found(context, wanted.cluster, name)
         if file is not None and not _spooled(wanted, file).exists():
@@ -154,7 +155,7 @@ def _bring(context: ArchiveContext, wanted: Getting, asked: ArchivedFile, *, nam
 def _write(
     context: ArchiveContext, file: ArchivedFile, path: Path, *, identities: Identities | None
 ) -> None:
-    """`path` is there with all of the file, or as it was."""
+    """Write the file to `path` atomically: after an error `path` is as it was."""
     unfinished = path.with_name(path.name + UNFINISHED)
 
     def attempt() -> None:
@@ -182,7 +183,7 @@ def _write(
 
 
 def _is_spooled(wanted: Getting, file: ArchivedFile) -> bool:
-    """Whether an earlier call has fetched it, and it is still what it was: then it is moved."""
+    """Move the file from the spool to its destination; returns whether it was there, unaltered."""
     try:
         path = _spooled(wanted, file)
         if _sha256(path) != file.part.plain_sha256:
@@ -194,19 +195,19 @@ def _is_spooled(wanted: Getting, file: ArchivedFile) -> bool:
         shutil.move(path, wanted.destination)
     except OSError as error:
         if not path.exists():
-            # Somebody took it away since: it is fetched as any other.
+            # Another call has removed it: fetch it from the repository.
             return False
         raise _unwritable(wanted.destination, error) from error
     return True
 
 
 def _spooled(wanted: Getting, file: ArchivedFile) -> Path:
-    """The name says what is in it: another archive's file of the same name is another file."""
+    """The path in the spool; the SHA-256 in it tells files of different archives apart."""
     return wanted.own_spool / f"{file.name}-{file.part.plain_sha256}"
 
 
 def _forget_older(wanted: Getting) -> None:
-    """What recovery has gone past is asked for by nobody, nor what others have left long ago."""
+    """Remove spooled files that this recovery has passed, and folders of abandoned recoveries."""
     with suppress(OSError):
         for path in list(wanted.own_spool.iterdir()):
             if path.name[:24] <= wanted.name[:24]:
@@ -218,7 +219,7 @@ def _forget_older(wanted: Getting) -> None:
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Before each recovery had a folder, files lay there too: nobody asks for these."""
+    """Whether a recovery's folder is abandoned; removes loose files, which old versions left."""
     if not path.is_dir():
         path.unlink(missing_ok=True)
         return False

@@ -1,6 +1,6 @@
-"""What is archived of a job's WAL, which backups lack some of it, and which cluster it all is of.
+"""List the archived WAL of a job, find gaps after its backups, and check its cluster.
 
-Files of one cluster are of no use to another one, though all of their names are the same.
+WAL files of different clusters have the same names, but are useless to each other.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from holdfast.model.wal_archive import Held, Switch
 from holdfast.operations.context import ArchiveContext, JobSpec
 from holdfast.ports.repository import Repository
 
-# Where there is no segment to tell its size nothing is counted either.
+# Used if no segment has a readable record of its size.
 SEGMENT_BYTES = 16 << 20
 SEGMENTS_ASKED = 10
-# Backups that are damaged, or were taken by another method, are passed over.
+# Damaged backups, and those of another method, are skipped; this many are tried.
 MOST_LOOKED_AT = 20
 
 
 def archived(repository: Repository, job: str) -> list[ClusterWal]:
-    """All WAL of a job; reads one list, one record a cluster, and those of history files."""
+    """All archived WAL of a job; reads one listing, and a few records per cluster and timeline."""
     archive = WalArchive(repository, job)
     return by_cluster(archive, archive.held())
 
 
 def by_cluster(archive: WalArchive, held: Sequence[Held]) -> list[ClusterWal]:
-    """The same of what is `held`, for whoever has the list already."""
+    """As `archived`, for a caller that already has the listing `held`."""
     files = [each for each in held if each.is_archived]
     return [
         _cluster(archive, cluster, list(own))
@@ -44,8 +44,10 @@ def by_cluster(archive: WalArchive, held: Sequence[Held]) -> list[ClusterWal]:
 
 
 def missing_wal(repository: Repository, manifests: Sequence[Manifest]) -> list[list[BadPart]]:
-    """Of each backup the segments between its start and the newest that is archived, but for
-    those that it holds itself. Nothing is missing where nothing is archived."""
+    """For each backup the gaps between its start and the newest archived segment.
+
+    Segments that the backup itself holds are no gap. Empty if no WAL of its cluster is archived.
+    """
     jobs = {each.job for each in manifests if each.proof.wal}
     found = {(job, each.cluster): each for job in jobs for each in archived(repository, job)}
     return [_gaps(found.get((each.job, each.proof.cluster)), each) for each in manifests]
@@ -63,7 +65,7 @@ def _gaps(wal: ClusterWal | None, manifest: Manifest) -> list[BadPart]:
 
 
 def lacking(wal: ClusterWal, needed: Sequence[Stretch], manifest: Manifest) -> Iterator[Stretch]:
-    """What of `needed` neither the archive nor the backup itself has."""
+    """The stretches of `needed` that neither the archive nor the backup itself holds."""
     there = _own_segments(wal, manifest)
     for number, line in wal.timelines.items():
         there[number] += runs(line.segments)
@@ -91,9 +93,9 @@ def _cluster(archive: WalArchive, cluster: str, files: list[Held]) -> ClusterWal
 
 
 def _segment_bytes(archive: WalArchive, segments: Sequence[Held]) -> int:
-    """As the newest and the oldest record say that can be read: one that is damaged hides no other.
+    """The segment size according to the newest and the oldest readable record.
 
-    Where these two do not agree, most of some more: a foreign record must not count for all.
+    If they disagree, the majority of a sample decides: one foreign record must not.
     """
     newest, oldest = _first_size(archive, segments[::-1]), _first_size(archive, segments)
     if newest == oldest:
@@ -127,14 +129,14 @@ def _own_segments(wal: ClusterWal, manifest: Manifest) -> defaultdict[int, list[
                 own[name.timeline].append(range(number, number + 1))
     span = manifest.proof.wal
     if not own and span is not None and span.stop:
-        # One stream of pg_basebackup has them inside.
+        # A stream of pg_basebackup holds its WAL inside one part.
         first, last = wal.segment_at(span.start), wal.segment_at(span.stop)
         own[span.timeline] = [range(first, last + 1)]
     return own
 
 
 def named(wal: ClusterWal, gap: Stretch) -> str:
-    """A stretch by the names of its first and last segment."""
+    """The names of the first and last segment of a stretch."""
     first, last = (wal.name(gap.timeline, each) for each in (gap.first, gap.last))
     return first if first == last else f"{first} to {last}"
 
@@ -149,7 +151,10 @@ def _told(wal: ClusterWal, gap: Stretch) -> str:
 
 
 def require_cluster_of_backups(job: JobSpec, repository: Repository, cluster: str) -> None:
-    """Raises `ClusterChanged` where the newest backup is of another one, or the job says so."""
+    """Raises `ClusterChanged` if the job names another cluster.
+
+    If it names none, raises `ClusterChanged` if the newest backup is of another cluster.
+    """
     if not _is_named(job, cluster):
         _require_same(job, _newest(repository, job.name), cluster)
 
@@ -164,9 +169,10 @@ def _require_same(job: JobSpec, newest: Manifest | None, cluster: str) -> None:
 
 
 def require_cluster_of_wal(context: ArchiveContext, cluster: str) -> None:
-    """Raises `ClusterChanged` where neither backups nor WAL of the job are of that cluster.
+    """Raises `ClusterChanged` if the job's WAL and newest backup are of other clusters only.
 
-    Found out once on each host: a server archives a segment every few seconds.
+    A first cluster is accepted. The result is remembered on this host: a server archives a segment
+    every few seconds.
     """
     if _is_named(context.job, cluster) or cluster in context.clusters:
         return
@@ -187,14 +193,14 @@ def _require_first(job: JobSpec, repository: Repository, cluster: str) -> None:
 
 
 def _is_named(job: JobSpec, cluster: str) -> bool:
-    """Whether the job says that it is this one; raises where it says another."""
+    """Whether the job names this cluster; raises `ClusterChanged` if it names another."""
     if job.cluster and job.cluster != cluster:
         raise _changed(job, cluster, f"its system_identifier is {job.cluster}")
     return bool(job.cluster)
 
 
 def _newest(repository: Repository, job: str) -> Manifest | None:
-    # Loaded where it is used: a server starts `wal push` anew for each segment.
+    # Imported here, so that `wal push` starts fast: a server runs it for each segment.
     from holdfast.catalog.catalog import Catalog
 
     catalog = Catalog(repository)
@@ -209,7 +215,7 @@ def _newest(repository: Repository, job: str) -> Manifest | None:
 
 
 def _newest_first(repository: Repository, job: str) -> Iterator[str]:
-    """By their names, which begin with the time."""
+    """The ids of the newest backups, sorted by name, which begins with the time."""
     places = (place_of(stored.key) for stored in repository.list(job))
     found = sorted(
         (each.backup_id for each in places if each and each.file == MANIFEST), reverse=True

@@ -1,4 +1,4 @@
-"""Remove the WAL that no backup needs any more: what is older than the oldest one that is kept."""
+"""Remove archived WAL that is older than the oldest kept base backup of its cluster."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from holdfast.runtime import events
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunedWal:
-    """What goes, or went, of the WAL of one cluster: files older than `first_kept`.
+    """The WAL of one cluster that a prune removes: files older than `first_kept`.
 
-    `because` says which backup needs that one. `refused` files are kept by the store, `unproven`
-    ones by us: their records cannot be read, or speak of segments of another size.
+    `because` says which backup needs `first_kept`. `refused` files are those that the store kept.
+    `unproven` ones were not tried: their records are unreadable, or state another segment size.
     """
 
     cluster: str
@@ -44,10 +44,10 @@ def prune_wal(
 ) -> list[PrunedWal]:
     """Drop the WAL before the start of the oldest of the `kept` base backups of each cluster.
 
-    Timelines share the count of segments, so what is before that start is needed by none of them,
-    whatever its timeline; histories always stay. Nothing goes where a backup does not tell what it
-    needs. Of a cluster without a backup everything stays,
-    too: its first one may be under way. `require` is called before each file that goes.
+    All timelines count segments alike, so no timeline needs a file before that start. History files
+    always stay. Nothing is removed if one of the backups does not say which WAL it needs. All WAL
+    of a cluster without a backup stays, too: its first backup may be in progress. `require` is
+    called before each removal.
     """
     backups = [each for each in kept if each.server.kind == POSTGRES_CLUSTER]
     if not backups or not _tell_what_they_need(backups):
@@ -78,14 +78,16 @@ def prune_wal(
 
 
 def _tell_what_they_need(backups: Sequence[Manifest]) -> bool:
-    """Not where a start is not told, or where a parent is not there: it may come back, and would
-    need WAL from its own start on."""
+    """Whether every backup states its start, and its parent is among them.
+
+    A missing parent may reappear, and would need WAL from its own start.
+    """
     known = {each.backup_id for each in backups}
     return all(each.proof.wal and each.parent in ("", *known) for each in backups)
 
 
 def _older(held: Sequence[Held], wal: ClusterWal, first: int) -> list[Held]:
-    """Oldest first, so that a prune that is killed leaves no gap."""
+    """The files before segment `first`, oldest first, so that a killed prune leaves no gap."""
     own = [
         each
         for each in held
@@ -97,10 +99,10 @@ def _older(held: Sequence[Held], wal: ClusterWal, first: int) -> list[Held]:
 
 
 def _proven(archive: WalArchive, wal: ClusterWal, older: Sequence[Held]) -> list[Held]:
-    """Those whose own records say that they are as old as that.
+    """The files whose own records confirm the segment size, and so their age.
 
-    How old a segment is depends on how large all are: one record that somebody put there must not
-    make others look old. What has no record goes with a neighbour that has one.
+    A forged record with another segment size must not make other files look old. A file without a
+    record is included, unless there are records and none confirms the size.
     """
     archived = [each for each in older if each.is_archived and each.name.kind is WalKind.SEGMENT]
     told = {each.name.text for each in archived if _is_of_size(archive, each, wal.segment_bytes)}
@@ -122,7 +124,7 @@ def _is_of_size(archive: WalArchive, segment: Held, segment_bytes: int) -> bool:
 
 
 def _drop(archive: WalArchive, files: Sequence[Held], require: Callable[[], object]) -> list[Held]:
-    """Those that the store let go."""
+    """Remove `files`; returns those that the store did not refuse to delete."""
     gone: list[Held] = []
     for each in files:
         require()
@@ -139,6 +141,6 @@ def _first_kept(wal: ClusterWal, oldest: Manifest) -> str:
 
 
 def _first_segment(wal: ClusterWal, backup: Manifest) -> int:
-    """Of the WAL that it needs; the very first where it does not tell."""
+    """The number of the first segment that the backup needs; 0 if it does not say."""
     span = backup.proof.wal
     return wal.segment_at(span.start) if span else 0

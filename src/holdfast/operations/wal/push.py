@@ -1,4 +1,4 @@
-"""Archive files of the WAL: each whole and once, never another one under its name."""
+"""Archive WAL files, each completely and once; another file of the same name is refused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TWO_SERVERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
-    """What became of the file that was asked for; `ahead` are others that went with it."""
+    """The result of one push; `ahead` names later files that were archived with it."""
 
     name: str
     cluster: str
@@ -67,7 +67,7 @@ class Pushed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
-    """What one repository holds of a file by now; without `part` it was archived there already."""
+    """A file stored in one repository; without `part` it was archived there already."""
 
     repository: Repository
     part: Part | None = None
@@ -84,13 +84,15 @@ def push(
 ) -> Pushed:
     """Archive the file at `path`, durably, in each of the job's repositories.
 
-    The history of its timeline goes before it: one that differs from what is archived means that
-    two servers were promoted, whose WAL must not be mixed. With it go the next files that the
-    server has marked as ready, `at_once` in all, for whose fate it will ask itself. The same file
-    again is no error. One that its server may still write to is refused, unless somebody knows that
-    it `is_finished`; where such a one is archived it gives way, if `identities` open it. Raises
-    `WalConflict` where another one has its name, `ClusterChanged`, `WalUnfit`, and what the
-    repositories raise.
+    The history file of its timeline is archived first. If another one is archived already, two
+    servers were promoted, and their WAL must not be mixed. The next files that the server has
+    marked as ready are archived along, `at_once` in all. Their errors are only logged: the server
+    will push each of them itself. Archiving the same file again is no error.
+
+    A segment that its server may still write to is refused unless `is_finished`. If an unfinished
+    segment was archived, the finished one replaces it, provided that `identities` open it. Raises
+    `WalConflict` if another file of that name is archived, `ClusterChanged`, `WalUnfit`, and what
+    the repositories raise.
     """
     began = time.monotonic()
     context = _adding_only(context)
@@ -101,11 +103,11 @@ def push(
     is_new = False
 
     def discard_rest() -> None:
-        # Not the one that failed: its record may be there, whatever we were told.
+        # Not the file that failed: its record may have been stored in spite of the error.
         _discard(kept[len(done) + 1 :])
 
     try:
-        # In their order, so that whoever looks meanwhile sees no gap.
+        # Recorded in order, so that a concurrent reader never sees a gap.
         with afterwards(discard_rest):
             for each, found in zip(files, kept, strict=True):
                 was_new = _recorded(context, each, found)
@@ -149,7 +151,10 @@ def _asked_for(context: ArchiveContext, path: Path, cluster: str, *, is_finished
 def _kept(
     context: ArchiveContext, file: WalFile, identities: Identities | None
 ) -> list[_Kept] | HoldfastError:
-    """Errors are values here: those of files sent ahead must not end the one asked for."""
+    """Store a file in each repository, without its record.
+
+    An error is returned, not raised: that of a later file must not end the push of the first one.
+    """
     trying = Retries(context.job.rules.attempts).trying
     what = f"archiving '{file.name.text}'"
     kept: list[_Kept] = []
@@ -166,7 +171,7 @@ def _kept(
 
 
 def _discard(kept: Sequence[list[_Kept] | HoldfastError]) -> None:
-    """What was put and gets no record: a server that asks again and again must not fill a store."""
+    """Remove objects that get no record: a server that retries must not fill the repository."""
     for each in (each for found in kept if isinstance(found, list) for each in found):
         if each.part is not None:
             with suppress(HoldfastError):
@@ -220,7 +225,7 @@ def _put(
 
 
 def _recorded(context: ArchiveContext, file: WalFile, kept: list[_Kept] | HoldfastError) -> bool:
-    """Whether the file was new to any of the repositories."""
+    """Record the file in each repository; returns whether it was new to any of them."""
     if isinstance(kept, HoldfastError):
         raise kept
     new = [_record(context, file, each.part, at=each.repository) for each in kept if each.part]
@@ -245,7 +250,7 @@ def _record(context: ArchiveContext, file: WalFile, part: Part, *, at: Repositor
     except AlreadyStored:
         known = archive.find(file.cluster, file.name.text)
         if known.part.key != part.key:
-            # Somebody was quicker. What we have put has a name of its own, and nobody knows it.
+            # Another push was faster. Our object has its own key, and no record refers to it.
             at.delete(part.key)
             require_same(known, part.plain_sha256)
             return False
@@ -254,7 +259,7 @@ def _record(context: ArchiveContext, file: WalFile, part: Part, *, at: Repositor
 
 
 def require_same(known: ArchivedFile, digest: str, *, hint: str = TWO_SERVERS) -> None:
-    """Raises `WalConflict` where what is archived is another file than that of `digest`."""
+    """Raises `WalConflict` unless the archived file has the SHA-256 `digest`."""
     if known.part.plain_sha256 != digest:
         raise WalConflict(
             f"cannot archive '{known.name}': the archive of job '{known.job}' holds another file of"
@@ -266,10 +271,10 @@ def require_same(known: ArchivedFile, digest: str, *, hint: str = TWO_SERVERS) -
 def make_way(
     repository: Repository, known: ArchivedFile, file: WalFile, *, identities: Identities | None
 ) -> None:
-    """Take `known` out of the archive, which was put there before its server had finished it.
+    """Remove `known` from the archive if it was archived before its server had finished it.
 
-    Only where that is proven: it ends amid the segment, and `file` is the same one up to there.
-    Raises `WalConflict` where it is not.
+    That is proven if its content ends within the segment, and `file` is identical up to there.
+    Raises `WalConflict` otherwise.
     """
     is_segment = file.name.kind is WalKind.SEGMENT
     if not is_segment or not _is_unfinished(repository, known, file, identities=identities):

@@ -1,4 +1,4 @@
-"""Archive WAL as a server sends it: finished segments go to the repository, one after another."""
+"""Archive the WAL that a server streams: each finished segment is pushed to the repositories."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOK_SECONDS = 0.5
 
 @dataclass(kw_only=True)
 class Received:
-    """How far it is; `here` are files that are archived and still in the folder."""
+    """The progress so far; `here` names files that are archived and still in the folder."""
 
     cluster: str
     files: int = 0
@@ -38,12 +38,12 @@ def receive(
     received: Callable[[Received], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Receive until the stream ends, and then raise why; `received` is told once it has begun.
+    """Receive WAL until the stream ends, then raise the cause; calls `received` at the beginning.
 
-    Segments lie in `folder` until they are archived. The newest of them stays, as it says where
-    to go on. What an earlier call has left there is archived first, so nothing is received while
-    it cannot be kept, nor of another cluster than the job's. Raises what `WalStream` and `push`
-    raise.
+    Segments lie in `folder` until they are archived. The newest one stays, as it tells the next
+    call where to continue. Segments that an earlier call left are archived first: nothing is
+    received while the repository is unusable. WAL of another cluster than the job's is refused.
+    Raises what `WalStream` and `push` raise.
     """
     so_far = Received(cluster=stream.cluster())
     require_cluster_of_wal(context, so_far.cluster)
@@ -52,7 +52,7 @@ def receive(
     _archive(context, folder, so_far)
     with stream.receiving(str(folder)) as receiving:
         while True:
-            # Asked first: what it finished before it ended is archived as well.
+            # Asked before archiving, so that segments finished just before the end are archived.
             goes_on = receiving.is_running
             _archive(context, folder, so_far)
             if not goes_on:
@@ -66,7 +66,7 @@ def _archive(context: ArchiveContext, folder: Path, so_far: Received) -> None:
     found.sort(key=lambda name: (name.high, name.low, name.timeline))
     for name in found:
         if name.text not in so_far.here:
-            # It is called so only once it is whole.
+            # A file has this name only once it is complete.
             pushed = push(context, folder / name.text, cluster=so_far.cluster, is_finished=True)
             so_far.here.add(name.text)
             so_far.files += not pushed.was_there

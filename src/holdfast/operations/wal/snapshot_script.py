@@ -1,4 +1,4 @@
-"""A script that takes a snapshot, between the beginning and the end of a base backup."""
+"""Run a script that takes a volume snapshot inside a base backup."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STDERR_LINES = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotRequest:
-    """Which `script` is to be run, and in which folder the labels go that its snapshot needs."""
+    """The `script` to run, and the folder `labels` for the files that its snapshot needs."""
 
     job: str
     script: Path
@@ -41,7 +41,7 @@ class SnapshotRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotReport:
-    """What was bracketed: the snapshot, which is the script's, needs what is in `labels`."""
+    """The finished base backup; the script's snapshot needs the files in `labels`."""
 
     job: str
     labels: Path
@@ -61,10 +61,9 @@ def snapshot(
 ) -> SnapshotReport:
     """Begin a base backup, run the script, end the backup and keep its labels.
 
-    `told` gets what the script prints. However it goes the backup is ended on the server. Raises
-    `BackupFailed` with the script's last words where it fails, `DeadlineExceeded`, `TargetNotEmpty`
-    where the folder holds something, and what `Bracket` raises: a snapshot that was taken then is
-    worth nothing.
+    `told` gets the script's output. The backup is ended on the server in any case. Raises
+    `BackupFailed` with the script's last lines if it fails, `DeadlineExceeded`, `TargetNotEmpty`
+    if the folder is not empty, and what `Bracket` raises. After an error the snapshot is unusable.
     """
     made, ends = _prepared(request.labels), _after(request.timeout)
     with on_failure(_remove_if, made, request.labels), ExitStack() as stack:
@@ -90,7 +89,7 @@ def _after(span: timedelta | None) -> float | None:
 
 @contextmanager
 def _in_time(request: SnapshotRequest) -> Iterator[None]:
-    """For a block that waits for the server in the main thread."""
+    """Limit a block that waits for the server in the main thread; raises `DeadlineExceeded`."""
     if request.timeout is None:
         yield
         return
@@ -111,14 +110,14 @@ def _in_time(request: SnapshotRequest) -> Iterator[None]:
 
 
 def _remove_if(made: bool, folder: Path) -> None:  # noqa: FBT001 - what `_prepared` said
-    """What the script has put there stays, and with it the folder."""
+    """Remove the folder if we made it, unless the script has put files there."""
     with suppress(OSError):
         if made:
             folder.rmdir()
 
 
 def environment(request: SnapshotRequest, opened: Bracketed) -> dict[str, str]:
-    """What the script may know, besides what we were given ourselves."""
+    """The variables that the script gets in addition to our own environment."""
     begun = opened.holding.begun
     return {
         "HOLDFAST_JOB": request.job,
@@ -135,7 +134,7 @@ def environment(request: SnapshotRequest, opened: Bracketed) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Looks:
-    """What is looked at while the script runs, until when, and how often."""
+    """The session to watch while the script runs, the deadline, and the interval."""
 
     opened: Bracketed
     ends: float | None
@@ -152,7 +151,7 @@ def _run(request: SnapshotRequest, looks: _Looks, told: Callable[[bytes], object
                     for chunk in child.chunks():
                         told(chunk)
                 except ChildFailed as error:
-                    # We ended it ourselves, because of what we saw: that is the cause.
+                    # If we ended the script, the problem that we found is the cause.
                     raise watch.cause_of(error) from error
                 watch.require_well()
     except ChildFailed as error:
@@ -173,7 +172,7 @@ def _run(request: SnapshotRequest, looks: _Looks, told: Callable[[bytes], object
 
 
 class _Watch:
-    """Looks at the session while the script runs, and ends the script where it lost its worth."""
+    """Watches the session while the script runs; ends the script once its snapshot is useless."""
 
     def __init__(self, child: Child, looks: _Looks, request: SnapshotRequest) -> None:
         self._child = child
@@ -183,7 +182,7 @@ class _Watch:
         self._problem: HoldfastError | None = None
 
     def look(self) -> bool:
-        """Whether it is over: something is wrong, and the script was ended."""
+        """Check session and deadline; returns whether a problem was found and the script ended."""
         try:
             self._opened.holding.look()
             if self._ends is not None and time.monotonic() >= self._ends:
@@ -198,7 +197,7 @@ class _Watch:
         return self._problem is not None
 
     def cause_of(self, failed: ChildFailed) -> HoldfastError:
-        """What made us end it, or else what it says itself."""
+        """The problem that made us end the script, else its own error."""
         return self._problem or failed
 
     def require_well(self) -> None:
@@ -207,7 +206,7 @@ class _Watch:
 
 
 def _prepared(folder: Path) -> bool:
-    """Whether it was made; raises `TargetNotEmpty`, `BackupFailed`."""
+    """Make the folder; returns whether it was missing. Raises `TargetNotEmpty`, `BackupFailed`."""
     try:
         if folder.is_dir():
             if any(folder.iterdir()):
