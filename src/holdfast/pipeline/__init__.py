@@ -1,1 +1,1 @@
-"""Bytes in, bytes out: each stage either observes what passes or transforms it."""
+"""Bytes in, bytes out: each stage either observes the bytes or transforms them."""

@@ -1,7 +1,7 @@
-"""Standard .zst, .gz and .xz streams, so that stock tools can read what we store, and back.
+"""Compress to standard .zst, .gz and .xz streams, which stock tools can read, and decompress.
 
-A megabyte of zeros fits into a few compressed bytes, so what is unpacked is bounded by its output,
-not its input: a chunk that explodes must not take the memory of the host with it.
+A megabyte of zeros fits into a few compressed bytes, so decompression bounds its output chunks,
+not its input: a decompression bomb must not exhaust the memory of the host.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from holdfast.pipeline.flow import CorruptStream, Stage, flow
 
 # zlib: 15 bits of window, plus 16 for a gzip header and trailer.
 GZIP_WINDOW_BITS = 15 + 16
-# Window of level 19 and below; a stream that wants more was not written by us.
+# The largest window of levels up to 19; a stream that needs more was not written by holdfast.
 ZSTD_WINDOW_BYTES = 1 << 27
 CHUNK_BYTES = 1 << 20
-# By level, from the manual of xz: what its compressor holds.
+# The compressor's memory for each level 0 to 9, from the manual of xz.
 XZ_MIB = (3, 9, 17, 32, 48, 94, 94, 186, 370, 674)
 
 
 class CompressZstd:
-    """One zstd frame with a checksum of the content; `threads` beside the caller's, or none."""
+    """One zstd frame with a checksum of the content; `threads` extra threads compress it."""
 
     def __init__(self, level: int, *, threads: int = 0) -> None:
         compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, threads=threads)
@@ -65,7 +65,7 @@ class CompressXz:
 
 
 class Pass:
-    """Changes nothing: the codec `none`."""
+    """Passes bytes through unaltered: the codec `none`."""
 
     def feed(self, chunk: Buffer) -> Iterable[Buffer]:
         return (chunk,)
@@ -85,7 +85,7 @@ COMPRESSORS: dict[Codec, Callable[[int], Stage]] = {
 def context_bytes(codec: Codec, level: int) -> int:
     """The memory that one stream of this codec needs.
 
-    zstd tells it itself; deflate needs (1 << 17) + (1 << 18) bytes at its defaults (zconf.h).
+    zstd estimates it itself. deflate needs (1 << 17) + (1 << 18) bytes at its defaults (zconf.h).
     """
     if codec is Codec.ZSTD:
         parameters = zstandard.ZstdCompressionParameters.from_level(level)
@@ -96,7 +96,7 @@ def context_bytes(codec: Codec, level: int) -> int:
 
 
 def compressor(codec: Codec, level: int, *, threads: int = 0) -> Stage:
-    """The stage for `codec`; `threads` are used where the codec knows how to."""
+    """The stage for `codec`; only zstd uses `threads`."""
     if codec is Codec.ZSTD:
         return CompressZstd(level, threads=threads)
     return COMPRESSORS[codec](level)
@@ -107,7 +107,7 @@ def _full(chunk: bytes) -> Iterable[Buffer]:
 
 
 class _Pulled:
-    """An iterator of chunks as the file that a stream reader wants."""
+    """A file-like object over an iterator of chunks, for a stream reader."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -133,7 +133,7 @@ def _zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 yield chunk
     except zstandard.ZstdError as error:
         raise CorruptStream(str(error)) from error
-    # Where the last frame ends is only known once all has been read.
+    # Read to the end: only then does `ZstdFrames` know whether the last frame is complete.
     for _ in frames:
         pass
 
@@ -171,7 +171,7 @@ def _xz(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _require_more(*, is_ended: bool) -> None:
-    """What follows the end was not written by us, and some tools would unpack it."""
+    """Raises `CorruptStream` for bytes after the end: some tools would decompress them, too."""
     if is_ended:
         raise CorruptStream("something follows the end of the compressed stream")
 
@@ -189,15 +189,15 @@ DECOMPRESSORS: dict[Codec, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
 
 
 def decompress(chunks: Iterable[bytes], codec: Codec) -> Iterator[bytes]:
-    """`chunks` without their compression: all of them, to their last byte.
+    """The decompressed bytes of `chunks`, which are read to the last byte.
 
-    Raises `CorruptStream`, also where a frame is cut off in its checksum, or something follows it.
+    Raises `CorruptStream`, also if a frame is truncated within its checksum or bytes follow it.
     """
     return DECOMPRESSORS[codec](chunks)
 
 
-# Where the frames of a zstd stream begin and end (RFC 8878): told by their headers alone, as the
-# decompressor at hand gives what a frame holds up to where it was cut, and no error.
+# The frame boundaries of a zstd stream (RFC 8878), found from the headers: the zstandard library
+# returns the content of a truncated frame without an error.
 MAGIC = 0xFD2FB528
 SKIPPABLE, SKIPPABLE_MASK = 0x184D2A50, 0xFFFFFFF0
 _START_BYTES = 5
@@ -207,7 +207,7 @@ _RLE, _RESERVED = 1, 3
 
 
 class ZstdFrames:
-    """Observes; raises `CorruptStream` where a frame does not begin, or does not end."""
+    """Observes; raises `CorruptStream` if a frame is truncated or other bytes follow it."""
 
     def __init__(self) -> None:
         self._walk = _frames()
@@ -245,9 +245,9 @@ class ZstdFrames:
 
 
 def _frames() -> Generator[int, bytes, None]:
-    """How many bytes are to be read next, or, below zero, to be passed over; is sent what was read.
+    """Yields how many bytes to read next, or as a negative number to skip; receives those read.
 
-    Only where a frame may begin as many as `_START_BYTES` are asked for.
+    It yields `_START_BYTES` only where a frame may begin.
     """
     while True:
         start = yield _START_BYTES
@@ -279,7 +279,7 @@ def _past(size_bytes: int) -> Generator[int, bytes, None]:
 
 
 def _rest_of_header(descriptor: int) -> int:
-    """The bytes of window, dictionary and size of content, as the descriptor announces them."""
+    """The bytes of window, dictionary id and content size, according to the frame descriptor."""
     is_single = bool(descriptor & 0x20)
     dictionary = (0, 1, 2, 4)[descriptor & 3]
     content = (1 if is_single else 0, 2, 4, 8)[descriptor >> 6]

@@ -1,7 +1,7 @@
-"""Standard age files, so that the stock `age` command can read what we store; and their way back.
+"""Encrypt to standard age files, which the stock `age` command can read, and decrypt.
 
-pyrage holds the interpreter's lock while it seals 64 KiB; between those others get their turn. The
-identity that opens a file is never printed.
+pyrage holds the interpreter's lock while it seals 64 KiB; other threads run between these blocks.
+An identity is never printed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ SSH_PREFIX = "ssh-"
 
 @contextmanager
 def encryption(recipients: Sequence[str]) -> Iterator[Stage]:
-    """The stage that seals a stream for `recipients`: `age1...`, or public keys of SSH.
+    """The stage that seals a stream for `recipients`: `age1...`, or SSH public keys.
 
-    Changes nothing for none. Each of them alone can open it. Raises `ValueError` for what is no
-    recipient.
+    Each recipient alone can open it. Without recipients the stage changes nothing. Raises
+    `ValueError` for an invalid recipient.
     """
     if not recipients:
         yield Pass()
@@ -39,7 +39,7 @@ def encryption(recipients: Sequence[str]) -> Iterator[Stage]:
 
 
 def sealed(data: bytes, recipients: Sequence[str]) -> bytes:
-    """A few bytes as an age file of their own."""
+    """`data`, which is small, as an age file."""
     content: bytes = pyrage.encrypt(data, [_recipient(each) for each in recipients])
     return content
 
@@ -54,7 +54,7 @@ def _recipient(text: str) -> Any:
 
 SECRET_PREFIX = "AGE-SECRET-KEY-1"  # noqa: S105 - what every identity begins with, not one of them
 PLUGIN_PREFIX = "AGE-PLUGIN-"
-# pyrage has one error for everything; this is how it says that none of the identities fits.
+# pyrage has one error for everything; this text means that none of the identities fits.
 _NO_MATCH = "No matching keys found"
 
 
@@ -63,18 +63,18 @@ class CannotOpen(Exception):
 
 
 class Identities:
-    """The private halves of recipients; shows as `***` wherever it is printed."""
+    """The private keys of recipients; its repr is `***`."""
 
     __slots__ = ("_keys", "recipients")
 
     def __init__(self, keys: Mapping[str, Any]) -> None:
-        """Of each key its recipient, which is public."""
+        """`keys` holds each private key under its public recipient."""
         self._keys = list(keys.values())
         self.recipients = tuple(keys)
 
     @classmethod
     def parse(cls, text: str) -> Identities:
-        """What `age-keygen` writes: an identity a line, and comments.
+        """Parse the format of `age-keygen`: one identity per line, and comments.
 
         Raises `ValueError` naming the line, never its content.
         """
@@ -102,7 +102,7 @@ class Identities:
         return cls({str(key.to_public()): key})
 
     def reveal(self) -> str:
-        """The identities themselves, for the file that is to hold them."""
+        """The secret identities, one per line, for their file."""
         return "".join(f"{key}\n" for key in self._keys)
 
     @contextmanager
@@ -117,7 +117,7 @@ class Identities:
             yield stage
 
     def opened(self, data: bytes) -> bytes:
-        """What was sealed in a few bytes; raises as the stage does."""
+        """The content of a small age file; raises as the stage does."""
         with _translated():
             content: bytes = pyrage.decrypt(data, self._keys)
         return content
@@ -127,16 +127,16 @@ class Identities:
 
 
 def is_locked(content: bytes) -> bool:
-    """Whether it is an age file itself: identities that a passphrase opens."""
+    """Whether an identity file is itself an age file, sealed with a passphrase."""
     return content.startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----"))
 
 
 def unlocked(content: bytes, passphrase: str) -> bytes:
-    """The identities in such a file; raises `CannotOpen`."""
+    """The content of an identity file sealed with a passphrase; raises `CannotOpen`."""
     try:
         opened: bytes = pyrage.passphrase.decrypt(content, passphrase)
     except (pyrage.DecryptError, OSError) as error:
-        # Whether it was sealed for a key instead, is damaged, or the passphrase is another one.
+        # pyrage does not tell a wrong passphrase from damage, or from a file sealed for a key.
         raise CannotOpen("the passphrase does not open it") from error
     return opened
 
@@ -147,7 +147,7 @@ def _identity(word: str, number: int) -> Any:
     try:
         return pyrage.x25519.Identity.from_str(word)
     except pyrage.IdentityError:
-        # Its words and its cause might quote the secret.
+        # The message and the cause of pyrage's error might quote the secret.
         raise ValueError(f"line {number} is not an age identity ({SECRET_PREFIX}...)") from None
 
 
@@ -156,7 +156,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (pyrage.DecryptError, OSError) as error:
-        # What the header says comes as the one, what is wrong behind it as the other.
+        # pyrage raises `DecryptError` for the header, and `OSError` for damage after it.
         first_line = str(error).partition("\n")[0]
         if first_line == _NO_MATCH:
             raise CannotOpen("none of the identities opens it") from error

@@ -1,4 +1,4 @@
-"""A pipeline is a list of stages, read top to bottom; two of them only observe what passes."""
+"""A pipeline is a list of stages, in order of the bytes' way; some only observe the bytes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ class CorruptStream(Exception):
 
 
 class Stage(Protocol):
-    """Takes buffers one by one; what it returns must not alias a buffer that it was given
-    unless it is that very buffer, passed on before the next one is asked for."""
+    """Takes buffers one by one, and returns buffers.
+
+    A returned buffer must not alias a given one, unless it is that very buffer, passed on before
+    the next one is requested.
+    """
 
     def feed(self, chunk: Buffer) -> Iterable[Buffer]: ...
 
@@ -24,7 +27,7 @@ class Stage(Protocol):
 
 
 def flow(chunks: Iterable[Buffer], stages: Sequence[Stage]) -> Iterator[Buffer]:
-    """`chunks` through all `stages`, one buffer in memory at a time."""
+    """Pass `chunks` through all `stages`, with one buffer in memory at a time."""
     stream: Iterable[Buffer] = chunks
     for stage in stages:
         stream = _through(stream, stage)
@@ -38,7 +41,7 @@ def _through(chunks: Iterable[Buffer], stage: Stage) -> Iterator[Buffer]:
 
 
 class Size:
-    """Observes; `size_bytes` is that of everything that has passed so far."""
+    """Observes; `size_bytes` is the number of bytes so far."""
 
     def __init__(self, *, advance: Callable[[int], None] = lambda _: None) -> None:
         self._advance = advance
@@ -55,7 +58,7 @@ class Size:
 
 
 class Fingerprint(Size):
-    """The same with a fingerprint: by its algorithm as a manifest has it, or `sha256` in hex."""
+    """As `Size`, with a SHA-256: `fingerprint` as manifests write it, `sha256` in hex."""
 
     def __init__(self, *, advance: Callable[[int], None] = lambda _: None) -> None:
         super().__init__(advance=advance)

@@ -1,1 +1,1 @@
-"""Settings into objects: nothing else knows every class."""
+"""Build objects from the settings; only this package knows every class."""

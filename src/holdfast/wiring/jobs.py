@@ -1,7 +1,7 @@
-"""Settings into what each command runs a job with; only `wiring` knows every class.
+"""Build from the settings the context that each command runs a job with.
 
-Verbs and drivers are imported by the function that needs them: a `holdfast list` on a MySQL host
-does not wait for the PostgreSQL driver to load, nor a `wal push` for what prunes.
+Each function imports the verbs and drivers that it needs. `holdfast list` on a MySQL host must not
+wait for the PostgreSQL driver to load, nor `wal push` for the code of `prune`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ BLOB_SECRET = "blob-names.key"  # noqa: S105 - the name of a file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
-    """What the configuration says of job `name`, and of the repository that it is kept in."""
+    """The settings of job `name`, and of the repository that keeps its backups."""
 
     settings: Settings
     name: str
@@ -105,14 +105,14 @@ class Configured:
 
     @property
     def sessions(self) -> Holder | None:
-        """Who holds those of the job beyond its runs, where the job wants that."""
+        """Holds sessions of the job beyond its runs; None unless the job asks for that."""
         if not self.job.source.held_by_daemon:
             return None
         return holding_daemon(self.settings, self.name, self.job)
 
     @property
     def verification_log(self) -> VerificationLog:
-        """Of its repository: what was read in one place says nothing of another."""
+        """The log of this repository only: other repositories hold other copies of a part."""
         folder = self.settings.state_directory / "proofs"
         return FileVerificationLog(folder / f"{self.kept_in}.sqlite")
 
@@ -136,7 +136,7 @@ class Configured:
 
     @property
     def _notes(self) -> tuple[str, ...]:
-        """What was asked for and is not done so."""
+        """Notes about settings that are not applied as configured."""
         asked = self.job.compression.asked_level
         level = self.job.compression.effective_level
         if asked == level:
@@ -145,7 +145,7 @@ class Configured:
 
 
 def configured(settings: Settings, name: str, *, chosen: str = "") -> Configured:
-    """The job called `name`, kept in its own repository or in the one `chosen`.
+    """The job `name`, with its own repository or the one `chosen`.
 
     Raises `UnknownJob`, and `ConfigInvalid` for a repository that is not configured.
     """
@@ -167,10 +167,10 @@ def backup_context(
     chunk_bytes: int | None = None,
     chosen: str = "",
 ) -> BackupContext:
-    """Everything for one backup of job `name`; nothing is connected yet. Raises `UnknownJob`.
+    """The context of one backup of job `name`; opens no connection. Raises `UnknownJob`.
 
-    `chunk_bytes` overrules the configured size above which tables are split, `chosen` the name
-    of the job's repository.
+    `chunk_bytes` overrides the configured size above which tables are split. `chosen` overrides
+    the job's repository.
     """
     config = configured(settings, name, chosen=chosen)
     job, run_id = config.job, secrets.token_hex(16)
@@ -207,7 +207,7 @@ def backup_context(
 def plan_context(
     settings: Settings, name: str, *, chunk_bytes: int | None = None, chosen: str = ""
 ) -> PlanContext:
-    """What a plan of the next backup of job `name` asks."""
+    """The context of a plan of the next backup of job `name`."""
     from holdfast.operations.backup.plan import PlanContext
 
     config = configured(settings, name, chosen=chosen)
@@ -222,7 +222,7 @@ def plan_context(
 
 
 def status_context(settings: Settings, name: str, *, chosen: str = "") -> StatusContext:
-    """What tells how job `name` stands."""
+    """The context of a status of job `name`."""
     from holdfast.operations.status import StatusContext
 
     config = configured(settings, name, chosen=chosen)
@@ -237,7 +237,7 @@ def status_context(settings: Settings, name: str, *, chosen: str = "") -> Status
 
 
 def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckContext:
-    """What a check of job `name` tries out: each of its repositories among it."""
+    """The context of a check of job `name` and of all its repositories."""
     from holdfast.operations.status import CheckContext
 
     config = configured(settings, name, chosen=chosen)
@@ -252,7 +252,7 @@ def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckCo
 
 
 def prune_context(settings: Settings, name: str, *, chosen: str = "") -> PruneContext:
-    """What a prune of job `name` works with."""
+    """The context of a prune of job `name`."""
     from holdfast.operations.prune import PruneContext
 
     config = configured(settings, name, chosen=chosen)
@@ -266,7 +266,7 @@ def prune_context(settings: Settings, name: str, *, chosen: str = "") -> PruneCo
 
 
 def repair_context(settings: Settings, name: str, *, chosen: str = "") -> RepairContext:
-    """What a repair of job `name` works with."""
+    """The context of a repair of job `name`."""
     from holdfast.operations.repair import RepairContext
 
     config = configured(settings, name, chosen=chosen)
@@ -282,7 +282,7 @@ def repair_context(settings: Settings, name: str, *, chosen: str = "") -> Repair
 
 
 def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> CopyContext:
-    """What one copy of `job` to the repository `to` touches. Raises `ConfigInvalid`."""
+    """The context of one copy of `job` to the repository `to`. Raises `ConfigInvalid`."""
     from holdfast.operations.copy.backups import CopyContext
 
     kept_in = store_name(settings, job, chosen=chosen)
@@ -306,7 +306,7 @@ def copying(settings: Settings, job: str, *, to: str, chosen: str = "") -> CopyC
 
 
 def job_guard(config: Configured, *, leftovers: Leftovers | None = None) -> Guard:
-    """What lets one run of the job at a time work in its repository: for a run of its own."""
+    """A guard with its own run id, which lets one run at a time work on the job."""
     run_id = secrets.token_hex(16)
     here = FlockGuard(config.settings.state_directory / "locks", clock=now, run_id=run_id)
     return guard_of(
@@ -322,8 +322,11 @@ def guard_of(
     run_id: str,
     leftovers: Leftovers,
 ) -> Guard:
-    """This host's lock `here`, a lease in the repository that is written to, and a slot where they
-    are counted."""
+    """A guard that takes this host's lock `here` and a lease in the written repository.
+
+    It also takes one of the repository's slots if their number is limited. With `overlap: wait` it
+    waits for the job.
+    """
     written = AppendOnly(repository(store, signed=False), leftovers)
     terms = Terms(run_id=run_id, lease_seconds=store.lease_time.total_seconds(), clock=now)
     guard: Guard = LeasedGuard(here, written, terms)
@@ -336,7 +339,7 @@ def guard_of(
 
 
 def _host_guard(job: JobSettings, here: Guard) -> Guard:
-    """This host's lock alone: each of several repositories has a lease of its own."""
+    """A guard that takes this host's lock only: each repository has its own lease."""
     return WaitingGuard(here, at_most=job.wait_at_most) if job.overlap == "wait" else here
 
 

@@ -1,6 +1,6 @@
-"""Keys out of their files: what opens backups, and what signs them.
+"""Read keys from their files: identities that open backups, and keys that sign manifests.
 
-`cryptography` is loaded by the function that needs it: it takes longer than all the rest.
+Only the functions that need `cryptography` import it: it loads slower than everything else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IDENTITY_CREDENTIAL = "holdfast-identity"
 PASSPHRASE_VARIABLE = "HOLDFAST_IDENTITY_PASSPHRASE_FILE"  # noqa: S105 - where one is found
 PASSPHRASE_CREDENTIAL = "holdfast-identity-passphrase"  # noqa: S105 - as above
 PEM = b"-----BEGIN"
-# As `holdfast keys signing` and openssl write it; SSH has another name for an Ed25519 key.
+# The header that `holdfast keys signing` and openssl write; SSH keys have another one.
 SIGNING_KEY = b"-----BEGIN PRIVATE KEY-----"
 IDENTITY_HINT = (
     "it holds what age-keygen, holdfast keys identity, or ssh-keygen (Ed25519, RSA) has written;"
@@ -39,15 +39,17 @@ PASSPHRASE_HINT = (
 def require_believed(
     repository: Repository, settings: AuthenticationSettings | None
 ) -> Callable[[str, bytes], object]:
-    """What raises `ManifestUntrusted` for a manifest, by key and content, that a reader of
-    `repository` would not believe."""
+    """A function that gets a manifest's key and content.
+
+    It raises `ManifestUntrusted` if a reader of `repository` would not trust that manifest.
+    """
     if settings is None:
         return lambda _key, _content: None
     return signed_manifests(repository, settings).proven
 
 
 def believed_keys(settings: AuthenticationSettings | None) -> tuple[str, ...]:
-    """The public keys whose signatures are believed; none where nobody asks for one."""
+    """The public keys whose signatures are trusted; empty if no signature is required."""
     if settings is None:
         return ()
     own = (_signer(settings.key_file).public_key,) if settings.key_file else ()
@@ -55,7 +57,7 @@ def believed_keys(settings: AuthenticationSettings | None) -> tuple[str, ...]:
 
 
 def signed_manifests(repository: Repository, settings: AuthenticationSettings) -> SignedManifests:
-    """`repository` with its manifests signed and proven."""
+    """`repository`, with manifests signed when written and verified when read."""
     from holdfast.catalog.signed_manifests import SignedManifests
 
     def signer() -> Signer | None:
@@ -67,7 +69,7 @@ def signed_manifests(repository: Repository, settings: AuthenticationSettings) -
 def identities_from(file: Path | None) -> Identities | None:
     """The identities in `file`, else in HOLDFAST_IDENTITY_FILE, else in the systemd credential.
 
-    None where none of them is given. Raises `ConfigInvalid`.
+    None if none of them is given. Raises `ConfigInvalid`.
     """
     path = file or identity_file()
     if path is None:
@@ -81,10 +83,10 @@ def identities_from(file: Path | None) -> Identities | None:
 
 
 def _identities(content: bytes, path: Path) -> Identities:
-    """Raises `ValueError` for what is no identity, and `ConfigInvalid` for its passphrase."""
+    """Raises `ValueError` if there is no identity, `ConfigInvalid` if its passphrase fails."""
     if is_locked(content):
         content = _unlocked(content, path)
-    # A key of SSH takes the whole file, and so much longer to load that others do not wait for it.
+    # An SSH key fills the whole file. Its code loads so slowly that other identities avoid it.
     if content.lstrip().startswith(PEM):
         return _of_ssh(content, path)
     return Identities.parse(content.decode(errors="replace"))
@@ -112,8 +114,11 @@ def _unusable(path: Path, cause: str, *, hint: str) -> ConfigInvalid:
 
 
 def passphrase_of(path: Path) -> Secret:
-    """What opens the identity in `path`: from the file that the environment names, the systemd
-    credential, or whoever sits at the terminal. Raises `ConfigInvalid`."""
+    """The passphrase of the identity in `path`.
+
+    It is read from the file that the environment names, else from the systemd credential, else
+    from the terminal. Raises `ConfigInvalid`.
+    """
     if (file := _named(PASSPHRASE_VARIABLE, PASSPHRASE_CREDENTIAL)) is not None:
         text = read_private(file, what="passphrase file").decode(errors="replace")
         passphrase = text.partition("\n")[0].removesuffix("\r")
@@ -125,7 +130,7 @@ def passphrase_of(path: Path) -> Secret:
 
 
 def _asked(path: Path) -> str:
-    """Of the terminal itself: stdin and stdout may be pipes, and a document goes to stdout."""
+    """Ask at the terminal itself: stdin and stdout may be pipes, and stdout may carry JSON."""
     import getpass
 
     try:
@@ -137,8 +142,10 @@ def _asked(path: Path) -> str:
 
 
 def public_half(path: Path) -> str:
-    """What may be known of the key in `path`: its recipients, or the key that proves its
-    signatures. Raises `ConfigInvalid`."""
+    """The public half of the key in `path`: recipients, or the key that verifies signatures.
+
+    Raises `ConfigInvalid`.
+    """
     _require_name(path)
     content = read_private(path, what="key")
     if content.startswith(SIGNING_KEY):
@@ -148,7 +155,7 @@ def public_half(path: Path) -> str:
 
 
 def _require_name(path: Path) -> None:
-    """An identity where its file should be named is not repeated in an error as well."""
+    """Raises `ConfigInvalid`, without quoting it, for an identity in place of a file name."""
     if path.name.upper().startswith(SECRET_PREFIX):
         raise ConfigInvalid(
             "cannot use an identity from the command line: every list of processes shows it",

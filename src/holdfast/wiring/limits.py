@@ -1,4 +1,4 @@
-"""Settings into limits: how many workers a run may have on this host, and how fast it may go."""
+"""Build limits from the settings: how many workers a run may have, and how fast it may read."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def throttle(job: JobSettings, source: Source) -> Throttle:
 
 
 def reading_budget(settings: Settings, job: str) -> Budget:
-    """The slots for reading a backup of `job` back, where no server limits the sessions."""
+    """The worker slots for reading a backup of `job` back; no server limits the sessions."""
     configured = settings.jobs.get(job)
     asked = configured.max_concurrent_processes if configured else None
     return _announced(process_budget(live_limits(), asked=asked, connections_free=None))

@@ -1,4 +1,4 @@
-"""Settings into what reads a repository back: for lists, proofs, restores and copies."""
+"""Build from the settings what reads a repository: for list, verify, restore and copy."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from holdfast.wiring.repositories import repository, repository_settings, store_
 
 
 def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Repository:
-    """Where backups of `job` are, or the repository `chosen` by name."""
+    """The repository of `job`, or the one `chosen` by name."""
     return repository(repository_settings(settings, store_name(settings, job, chosen=chosen)))
 
 
 def is_signed(settings: Settings, job: str, *, chosen: str = "") -> bool:
-    """Whether only signed manifests are believed where backups of `job` are."""
+    """Whether the repository of `job` requires signed manifests."""
     name = store_name(settings, job, chosen=chosen)
     return repository_settings(settings, name).authentication is not None
 
 
 def failed_statements(settings: Settings) -> FailedStatements:
-    """Where restores that keep going leave the statements of what they could not make."""
+    """Where a restore that continues after errors keeps the failed statements."""
     return FileFailedStatements(settings.state_directory / "failed-statements")
 
 
 def index_of(settings: Settings, job: str, *, chosen: str = "") -> ManifestIndex:
-    """Overviews of the repository that has the backups of `job`."""
+    """This host's index of the manifests in the repository of `job`."""
     name = store_name(settings, job, chosen=chosen)
     store = repository_settings(settings, name)
     return ManifestIndex(
@@ -45,7 +45,7 @@ def index_of(settings: Settings, job: str, *, chosen: str = "") -> ManifestIndex
 
 
 def known_backups(settings: Settings, job: str, *, chosen: str = "") -> list[str]:
-    """The backups of `job` by their ids that can be named without asking any network."""
+    """The ids of the backups of `job` that are known without a network request."""
     name = store_name(settings, job, chosen=chosen)
     index = index_of(settings, job, chosen=chosen)
     if repository_settings(settings, name).kind == "local":
@@ -61,7 +61,7 @@ def reader_of(
     identities: Identities | None = None,
     chosen: str = "",
 ) -> BackupReader:
-    """What reads backups of `job` back."""
+    """A reader that verifies backups of `job`."""
     name = store_name(settings, job, chosen=chosen)
     return BackupReader(
         repository=repository(repository_settings(settings, name)),
@@ -73,5 +73,5 @@ def reader_of(
 
 
 def verification_log(settings: Settings, name: str) -> VerificationLog:
-    """What this host has read back of the repository `name`, and restored from it."""
+    """What this host has read back from the repository `name`, and restored from it."""
     return FileVerificationLog(settings.state_directory / "proofs" / f"{name}.sqlite")

@@ -1,6 +1,6 @@
-"""Settings of repositories, by their names and those of jobs, into what keeps backups.
+"""Build repositories from the settings, found by their own name or by that of a job.
 
-Drivers load where they are used.
+Each function imports the driver that it needs.
 """
 
 from __future__ import annotations
@@ -39,11 +39,10 @@ AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKE
 
 
 def repository(settings: RepositorySettings, *, signed: bool = True) -> Repository:
-    """The store that `settings` describe, its manifests signed and proven where that is asked for;
-    nothing is connected yet. Raises `ConfigInvalid`.
+    """The repository of `settings`; opens no connection. Raises `ConfigInvalid`.
 
-    Not `signed` it is the store as it is: for leases, which nobody signs, and for copies byte by
-    byte.
+    Manifests are signed and verified if the settings ask for that. Without `signed` they are not:
+    for leases, which have no signature, and for copies, which pass bytes through unaltered.
     """
     made = REPOSITORIES[type(settings)](settings)
     if isinstance(settings, Transfers):
@@ -56,15 +55,18 @@ def repository(settings: RepositorySettings, *, signed: bool = True) -> Reposito
 
 
 def job_settings(settings: Settings, name: str) -> JobSettings:
-    """The job called `name`; raises `UnknownJob` with the nearest one."""
+    """The job `name`; raises `UnknownJob`, with the most similar name as a hint."""
     if name not in settings.jobs:
         raise unknown_job(settings, name)
     return settings.jobs[name]
 
 
 def store_name(settings: Settings, job: str, *, chosen: str = "") -> str:
-    """The repository of `job`, or the one `chosen`; a job that is no longer configured is looked
-    for in the only repository there is. Raises `UnknownJob`."""
+    """The name of the repository of `job`, or the one `chosen`.
+
+    For a job that is no longer configured, it is the only repository, if there is just one. Raises
+    `UnknownJob`.
+    """
     if chosen:
         return chosen
     if job not in settings.jobs and len(settings.repositories) == 1:
@@ -74,7 +76,7 @@ def store_name(settings: Settings, job: str, *, chosen: str = "") -> str:
 
 
 def repository_settings(settings: Settings, name: str) -> RepositorySettings:
-    """The repository called `name`; raises `ConfigInvalid` with the nearest one."""
+    """The repository `name`; raises `ConfigInvalid`, with the most similar name as a hint."""
     if name not in settings.repositories:
         raise unknown_repository(settings, name)
     return settings.repositories[name]
@@ -95,7 +97,7 @@ def unknown_repository(settings: Settings, name: str) -> ConfigInvalid:
 
 
 def uploads_at_once(settings: RepositorySettings) -> int:
-    """How many small objects may be on their way to it at the same time."""
+    """How many small objects may be uploaded to it at the same time."""
     return settings.upload_concurrency if isinstance(settings, Transfers) else LOCAL_UPLOADS
 
 
@@ -125,7 +127,7 @@ def _s3(settings: S3Settings) -> Repository:
 
 
 def _s3_keys(settings: S3Settings) -> S3Keys | None:
-    """Those of the configuration, or AWS's own variables; None leaves it to roles."""
+    """The keys of the configuration, else of AWS's own variables; None leaves it to IAM roles."""
     from holdfast.repositories.s3 import S3Keys
 
     if settings.access_key is not None:
@@ -186,7 +188,7 @@ def _revealed(source: SecretSource | None, what: str) -> str:
     return secret.reveal() if secret else ""
 
 
-# Each constructor takes the one type that is its key, which a dictionary's type cannot say.
+# Each constructor takes the type that is its key; a dictionary's type cannot express that.
 REPOSITORIES: dict[type, Callable[[Any], Repository]] = {
     LocalSettings: lambda settings: LocalRepository(settings.path),
     S3Settings: _s3,

@@ -1,4 +1,4 @@
-"""Settings of databases into sources, targets and sessions; drivers load where they are used."""
+"""Build sources, targets and sessions from the settings; each function imports its driver."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions:
-    """What one run asks of its source beside the settings.
+    """Options of one run for its source, in addition to the settings.
 
-    `chunk_bytes` overrules the size above which tables are split. `holder` holds its sessions
-    where they are not to be those of this process.
+    `chunk_bytes` overrides the size above which tables are split. `holder` holds the run's
+    sessions; None if this process holds them.
     """
 
     chunk_bytes: int | None = None
@@ -41,17 +41,17 @@ class SourceOptions:
 
 
 def source_of(job: JobSettings, options: SourceOptions) -> Source:
-    """The database of `job`; raises `Unsupported` for an option that it knows nothing of."""
+    """The source of `job`; raises `Unsupported` for an option that it does not support."""
     if options.chunk_bytes is not None:
         _require_chunks(job.source)
     return SOURCES[type(job.source)](job.source, job, options)
 
 
 def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
-    """A database to restore a backup of server kind `kind` into. Raises `Unsupported`."""
+    """The target at `url`, for a backup of a server of this `kind`. Raises `Unsupported`."""
     scheme = _scheme(url)
     if scheme not in TARGETS:
-        # Not the whole of it: a password may stand anywhere in what cannot be read.
+        # Do not quote the whole URL: one that cannot be parsed may hold a password anywhere.
         raise Unsupported(
             f"cannot restore into a '{scheme or url.partition('=')[0]}' target: no engine knows it",
             hint="--to takes postgresql://USER@/DATABASE, 'host=... dbname=...', "
@@ -67,7 +67,7 @@ def target_for(url: str, *, kind: str, password_file: Path | None) -> Target:
 
 
 def _scheme(url: str) -> str:
-    """A string of libpq's keywords, as `dsn` takes it, is one of PostgreSQL."""
+    """The scheme of `url`; a string of libpq keywords, as `dsn` takes it, is PostgreSQL's."""
     if _KEYWORDS.match(url):
         return "postgresql"
     return urlsplit(url).scheme if "://" in url else ""
@@ -152,7 +152,7 @@ def _mysql_source(settings: MysqlSettings, job: JobSettings, _options: SourceOpt
 
 
 def checksum_policy(job: JobSettings) -> Policy:
-    """Of which tables the server is to sum up the content."""
+    """Which tables the server computes checksums of."""
     if job.checksums == "auto":
         return "auto"
     return "all" if job.checksums else "none"
@@ -196,7 +196,7 @@ def _datadir_target(url: str, _password: str | None) -> Target:
 
 
 def holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | None:
-    """The daemon as the holder of this job's sessions, where the job wants that."""
+    """The daemon as the holder of this job's sessions; None unless the job asks for that."""
     if not isinstance(job.source, PostgresSettings) or job.source.session != "daemon":
         return None
     from holdfast.sessions.client import RemoteHolder, SessionClient
@@ -204,13 +204,13 @@ def holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | 
     return RemoteHolder(
         client=SessionClient(socket_path=settings.sessions.socket),
         job=name,
-        # Whoever resumes a run that was killed has as long as the run itself.
+        # The time to resume a killed run is as long as the run itself may take.
         ttl_seconds=int(job.timeout.total_seconds()),
     )
 
 
 def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source:
-    """Files where they can be read, or pg_basebackup where the job says `engine: tools`."""
+    """A source that reads the cluster's files, or pg_basebackup with `engine: tools`."""
     from holdfast.sources.postgres.files.source import PhysicalSource
     from holdfast.sources.postgres.files.stream import StreamSource
 
@@ -226,7 +226,7 @@ def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source
 
 
 def postgres_holder(settings: PostgresSettings, application_name: str) -> Holder:
-    """Sessions of this process; the server lists them under `application_name`."""
+    """A holder of sessions in this process; the server shows them as `application_name`."""
     from holdfast.sources.postgres.files.session_holder import PostgresHolder
 
     return PostgresHolder(_login(settings, application_name))
@@ -248,21 +248,21 @@ def directory_target(url: str, _password: str | None) -> Target:
 
 
 def tablespaces_of(url: str) -> Path | None:
-    """Where tablespaces go that are restored to the folder that `url` names, if it says so."""
+    """The folder for tablespaces that the target at `url` names; None if it names none."""
     from holdfast.sources.postgres.files.target import DirectoryTarget
 
     return DirectoryTarget(url).tablespaces
 
 
 def wal_stream(settings: PostgresSettings, *, slot: str) -> WalStream:
-    """Its WAL as it is written, kept for us by `slot` where one is named."""
+    """The server's WAL stream; with a `slot`, the server keeps WAL until we have received it."""
     from holdfast.sources.postgres.files.wal_receiver import PostgresWalStream
 
     return PostgresWalStream(_login(settings, "holdfast-wal"), slot=slot)
 
 
 def bracket(settings: PostgresSettings, holder: Holder | None) -> Bracket:
-    """A base backup around what others copy, held by the daemon where the job wants that."""
+    """A base backup around another program's copy; without `holder`, in a session of our own."""
     from holdfast.sources.postgres.files.source import PostgresBaseBackup
 
     return PostgresBaseBackup(
@@ -271,7 +271,7 @@ def bracket(settings: PostgresSettings, holder: Holder | None) -> Bracket:
 
 
 def starter(url: str, settings: PostgresSettings, *, options: str) -> ServerStarter:
-    """What starts a server on the folder that `url` names; it logs in as the job does."""
+    """A starter of a server on the folder that `url` names; it logs in as the job does."""
     from holdfast.sources.postgres.files.server_start import ClusterStarter
     from holdfast.sources.postgres.files.target import DirectoryTarget
 
@@ -280,9 +280,9 @@ def starter(url: str, settings: PostgresSettings, *, options: str) -> ServerStar
 
 
 def sessions_of(job: JobSettings, name: str) -> tuple[Holder, HeldKind]:
-    """Where sessions of job `name` come from, and what its engine needs them for.
+    """The holder of sessions for job `name`, and the kind of session that its method needs.
 
-    Raises `Unsupported` where its server knows no such thing.
+    Raises `Unsupported` if its server has no sessions to hold.
     """
     source = job.source
     if not isinstance(source, PostgresSettings):
@@ -294,14 +294,14 @@ def sessions_of(job: JobSettings, name: str) -> tuple[Holder, HeldKind]:
     return postgres_holder(source, "holdfast-sessiond"), kind
 
 
-# Each constructor takes the one type that is its key, which a dictionary's type cannot say.
+# Each constructor takes the type that is its key; a dictionary's type cannot express that.
 SOURCES: dict[type, Callable[[Any, JobSettings, SourceOptions], Source]] = {
     PostgresSettings: _postgres_source,
     MysqlSettings: _mysql_source,
 }
 
 MakeTarget = Callable[[str, str | None], Target]
-# How each kind of server's backups come back, by the scheme of the URL.
+# The targets for each kind of server's backups, by the scheme of the URL.
 _POSTGRES: dict[str, MakeTarget] = {"postgres": _postgres_target}
 _MYSQL: dict[str, MakeTarget] = {"mysql": _mysql_target, "mariadb": _mysql_target}
 _FOLDER: dict[str, MakeTarget] = {

@@ -1,4 +1,4 @@
-"""Settings into what archives the WAL of a job and brings it back: `wiring` for that part."""
+"""Build from the settings what archives the WAL of a job and fetches it for a recovery."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ from holdfast.wiring.repositories import job_settings, repository, repository_se
 
 TOKEN_BYTES = 8
 FORMER_JOB_ATTEMPTS = 3
-# Who starts a server of a job that is no longer configured logs in as himself.
+# For a server of a job that is no longer configured: log in as the current user.
 OWN_DSN = "dbname=postgres"
 
 
 def archiving(settings: Settings, name: str, *, chosen: str = "") -> ArchiveContext:
-    """What archives the WAL of job `name`: into its repository and its mirrors, or into the one
-    `chosen`. Raises `UnknownJob`, and `Unsupported` where its server has no WAL."""
+    """The context that archives the WAL of job `name` in its repository and its mirrors.
+
+    With `chosen`, in that repository only. Raises `UnknownJob`, and `Unsupported` if its server
+    has no WAL.
+    """
     config = wiring.configured(settings, name, chosen=chosen)
     server_of(settings, name)
     mirrors = () if chosen else config.job.mirrors
@@ -48,9 +51,11 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> ArchiveCont
 
 
 def fetching(settings: Settings, name: str, *, chosen: str = "") -> ArchiveContext:
-    """What brings the WAL of job `name` back, be it one that has another name by now: its backups
-    and its WAL keep the old one. Raises `UnknownJob` where there is none under that name: a
-    misspelt one must not look like the end of the WAL."""
+    """The context that fetches the WAL of job `name`, also of a job that was renamed since.
+
+    Backups and WAL of a renamed job keep the old name. Raises `UnknownJob` if that name is neither
+    configured nor has WAL: a misspelt name must not look like the end of the WAL.
+    """
     if name in settings.jobs:
         return archiving(settings, name, chosen=chosen)
     kept_in = store_name(settings, name, chosen=chosen)
@@ -84,7 +89,7 @@ def _require_wal(settings: Settings, name: str, kept_in: Repository) -> None:
 
 
 def server_of(settings: Settings, name: str) -> PostgresSettings:
-    """The server of job `name`; raises `UnknownJob`, `Unsupported` where it has no WAL."""
+    """The server of job `name`; raises `UnknownJob`, and `Unsupported` if it has no WAL."""
     source = job_settings(settings, name).source
     if isinstance(source, PostgresSettings):
         return source
@@ -95,12 +100,12 @@ def server_of(settings: Settings, name: str) -> PostgresSettings:
 
 
 def stream(settings: Settings, name: str, *, slot: str) -> WalStream:
-    """The WAL of the server of job `name` as it is written."""
+    """The WAL stream of the server of job `name`."""
     return sources.wal_stream(server_of(settings, name), slot=slot)
 
 
 def starter(settings: Settings, name: str, url: str, *, options: str) -> ServerStarter:
-    """What starts a server on a restored folder of job `name`."""
+    """A starter of a server on a restored folder of job `name`."""
     server = (
         server_of(settings, name)
         if name in settings.jobs
@@ -110,18 +115,18 @@ def starter(settings: Settings, name: str, url: str, *, options: str) -> ServerS
 
 
 def tablespaces_of(url: str) -> Path | None:
-    """Where tablespaces go that are restored to `url`, where it says so."""
+    """The folder for tablespaces that the target at `url` names; None if it names none."""
     return sources.tablespaces_of(url)
 
 
 def restore_command(program: Sequence[str], arguments: Sequence[str]) -> str:
-    """`program` as a server's shell is to run it; what `%f` and `%p` are the server fills in."""
+    """The `restore_command` that runs `program`; the server fills in `%f` and `%p`."""
     words = [shlex.quote(each).replace("%", "%%") for each in (*program, *arguments)]
     return " ".join([*words, "%f", "%p"])
 
 
 def bracket(settings: Settings, name: str) -> Bracket:
-    """The cluster of job `name`, for somebody else to copy."""
+    """A base backup of the cluster of job `name` around another program's copy."""
     job = job_settings(settings, name)
     holder = sources.holding_daemon(settings, name, job)
     return sources.bracket(server_of(settings, name), holder)
@@ -130,7 +135,7 @@ def bracket(settings: Settings, name: str) -> Bracket:
 def snapshot_request(
     settings: Settings, name: str, *, script: Path, labels: Path | None, label: str
 ) -> SnapshotRequest:
-    """A snapshot of job `name`; its labels go to a folder of their own where none is named."""
+    """The request for a snapshot of job `name`; `labels` defaults to a folder of its own."""
     taken = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     return SnapshotRequest(
         job=name,
@@ -144,5 +149,5 @@ def snapshot_request(
 
 
 def spool(settings: Settings, name: str) -> Path:
-    """Where files of the WAL of job `name` lie that were fetched early, or wait to be sent."""
+    """The folder for WAL files of job `name` that were fetched ahead or wait to be archived."""
     return settings.state_directory / "wal" / name
