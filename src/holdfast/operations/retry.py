@@ -25,7 +25,7 @@ class Retries:
     def attempts(
         self, *, on: type[HoldfastError], what: str
     ) -> Iterator[AbstractContextManager[object]]:
-        """A context manager for each try; after an error `on` the next one follows.
+        """A context manager for each try; after an error of type `on` the next one follows.
 
         Use it as `for attempt in retries.attempts(...): with attempt: ...`. The waits double, from
         one second to a minute. The last error is raised.

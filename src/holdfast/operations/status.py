@@ -125,9 +125,10 @@ class CheckReport:
 
 
 def check(context: CheckContext) -> CheckReport:
-    """Log in to the source, write to the repository, compare the free space; leaves nothing.
+    """Log in to the source, write to the repository, compare the free space.
 
-    Every problem becomes a finding. If the store refuses deletes, a finding says what stays.
+    Leaves nothing behind, unless the store refuses deletes: then a finding says so. Every problem
+    becomes a finding.
     """
     looks = _Looks()
     looks.at("repository", lambda: _repository("repository", context.repository))

@@ -1,4 +1,4 @@
-"""A pipeline is a list of stages, in order of the bytes' way; some only observe the bytes."""
+"""A pipeline is a list of stages, read from top to bottom; some only observe the bytes."""
 
 from __future__ import annotations
 

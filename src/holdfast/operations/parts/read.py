@@ -37,7 +37,7 @@ def opened(
     """The plain bytes of `piece`; after the last one `stored` has seen every stored byte.
 
     Nothing is read beyond the sizes in the manifest: a longer stream raises `CorruptStream`.
-    Raises `CannotOpen` if no identity fits, after reading to the end all the same. Also raises
+    If no identity fits, it reads to the end and then raises `CannotOpen`. Also raises
     `ObjectMissing` and `IdentityNeeded`.
     """
     with repository.open(piece.key) as chunks, _unsealing(piece, identities) as unseal:

@@ -169,10 +169,10 @@ def _require_same(job: JobSpec, newest: Manifest | None, cluster: str) -> None:
 
 
 def require_cluster_of_wal(context: ArchiveContext, cluster: str) -> None:
-    """Raises `ClusterChanged` if the job's WAL and newest backup are of other clusters only.
+    """Raises `ClusterChanged` if neither WAL nor the newest backup of the job is of this cluster.
 
-    A first cluster is accepted. The result is remembered on this host: a server archives a segment
-    every few seconds.
+    A job without backups and WAL accepts any cluster, unless it names one itself. The result is
+    remembered on this host: a server archives a segment every few seconds.
     """
     if _is_named(context.job, cluster) or cluster in context.clusters:
         return

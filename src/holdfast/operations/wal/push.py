@@ -86,8 +86,8 @@ def push(
 
     The history file of its timeline is archived first. If another one is archived already, two
     servers were promoted, and their WAL must not be mixed. The next files that the server has
-    marked as ready are archived along, `at_once` in all. Their errors are only logged: the server
-    will push each of them itself. Archiving the same file again is no error.
+    marked as ready are archived, too: up to `at_once` files with this one. Their errors are only
+    logged, as the server will push each of them itself. Archiving the same file again is no error.
 
     A segment that its server may still write to is refused unless `is_finished`. If an unfinished
     segment was archived, the finished one replaces it, provided that `identities` open it. Raises
