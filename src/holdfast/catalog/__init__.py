@@ -1,1 +1,1 @@
-"""What is in a repository: the manifest format and the reading of it."""
+"""What a repository contains: the manifest format, and how manifests are read and written."""

@@ -1,4 +1,4 @@
-"""The backups in a repository: only what has a manifest is one."""
+"""The backups in a repository: a backup exists once its manifest is stored."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
 
 LATEST = "latest"
-# A JSON object, so that it can be signed as a manifest is.
+# A JSON object, so that it can be signed like a manifest.
 MARK_CONTENT = b'{\n "schema": "holdfast.pruned/1"\n}\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damaged:
-    """A backup whose manifest cannot be trusted: never listed as good, never deleted by rule.
+    """A backup whose manifest cannot be trusted: never listed as good, never deleted by retention.
 
-    Where there `is_backup` no more than the record of one that failed, nothing depends on it.
+    `is_backup` is False for a damaged failure record, on which no other backup depends.
     """
 
     backup_id: str
@@ -52,7 +52,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What a repository holds, newest snapshot first."""
+    """What a repository contains, newest snapshot first."""
 
     manifests: tuple[Manifest, ...]
     damaged: tuple[Damaged, ...]
@@ -60,20 +60,20 @@ class Survey:
 
     @property
     def is_readable(self) -> bool:
-        """Whether every backup says what it needs: where one does not, all of it is to stay."""
+        """Whether every manifest can be read; if not, any backup may be needed, so none may go."""
         return not any(each.is_backup for each in self.damaged)
 
 
 class Catalog:
-    """Reads and writes `JOB/BACKUP/manifest.json` beside the parts it speaks of."""
+    """Reads and writes `JOB/BACKUP/manifest.json` beside the parts that it lists."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
     def commit(self, manifest: Manifest) -> None:
-        """Make the parts that are already stored a backup: the very last write of a run.
+        """Turn the parts that are already stored into a backup: the last write of a run.
 
-        Raises `BackupFailed` where nobody could read what would be written.
+        Raises `BackupFailed` if the encoded manifest could not be read back.
         """
         key, content = manifest_key(manifest.backup_id), encode(manifest)
         try:
@@ -88,17 +88,17 @@ class Catalog:
         self._repository.delete(failure_key(manifest.backup_id))
 
     def withdraw(self, manifest: Manifest) -> None:
-        """Take back what `commit` did; the parts stay."""
+        """Undo `commit`; the parts stay."""
         self._repository.delete(manifest_key(manifest.backup_id))
 
     def record(self, failure: Failure) -> None:
-        """Leave word of a backup that failed, where its manifest would have been."""
+        """Store the record of a failed backup in the backup's folder, replacing an earlier one."""
         key = failure_key(failure.backup_id)
         self._repository.delete(key)
         self._repository.put(key, [encode_failure(failure)])
 
     def forget(self, failure: Failure) -> None:
-        """Remove the record and whatever was kept for a later run to go on with."""
+        """Remove the record of a failed run and the parts kept for a resume."""
         self.discard(failure.backup_id)
 
     def survey(self, job: str = "") -> Survey:
@@ -123,7 +123,7 @@ class Catalog:
         return Survey(manifests=tuple(manifests), damaged=tuple(damaged), failures=tuple(failures))
 
     def is_finished(self, backup_id: str) -> bool:
-        """Whether there is a manifest of it, readable or not."""
+        """Whether the backup has a manifest, readable or not."""
         try:
             self._repository.stat(manifest_key(backup_id))
         except ObjectMissing:
@@ -133,7 +133,7 @@ class Catalog:
     def find(self, backup_id: str, *, database: str = "") -> Manifest:
         """The backup `JOB/NAME` or `JOB/latest`; raises `BackupNotFound`.
 
-        A job of several databases has a latest backup of each: `database` says which is meant.
+        A job of several databases has a latest backup of each: `database` selects one.
         """
         job, _, name = backup_id.partition("/")
         if not JOB_NAME.fullmatch(job) or not (name == LATEST or BACKUP_NAME.fullmatch(name)):
@@ -153,21 +153,21 @@ class Catalog:
             ) from error
 
     def drop(self, manifest: Manifest) -> None:
-        """Mark first, manifest next: if we are killed half way, what is left is no backup, and
-        the mark says what it is.
+        """Remove a backup: first store a mark, then delete the manifest, then everything else.
 
-        Raises `RepositoryReadOnly` where the store keeps what is locked; the manifest is the
-        youngest object of a backup, so where it goes the others go too.
+        If a kill interrupts it, the rest is no backup, and the mark says what it is. Raises
+        `RepositoryReadOnly` if the store's retention lock forbids it. The manifest is the youngest
+        object of a backup, so once the store lets it be deleted, the others can be deleted too.
         """
         mark = mark_key(manifest.backup_id)
-        # Where there is no room for a mark there is all the more need to go on.
+        # If the store is too full for a mark, freeing space matters all the more.
         with suppress(AlreadyStored, RepositoryFull):
             self._repository.put(mark, [MARK_CONTENT])
         events.reached("prune-marked")
         try:
             self._repository.delete(manifest_key(manifest.backup_id))
         except RepositoryReadOnly as error:
-            # A mark that stays too says nothing of a backup that has its manifest.
+            # The manifest stays, so the mark must go; if it stays too, the manifest outranks it.
             with noted_on(error):
                 self._repository.delete(mark)
             raise
@@ -175,10 +175,10 @@ class Catalog:
         self.discard(manifest.backup_id)
 
     def finish_drops(self, job: str) -> list[str]:
-        """Do what interrupted prunes of `job` left undone; their ids. Only for whoever holds it.
+        """Finish the interrupted prunes of `job`; the ids of the backups that it removed.
 
-        A mark beside a manifest is taken back: whether that backup goes is judged anew. One that
-        nobody signed whom we trust removes nothing.
+        The caller must hold the job. A mark beside a manifest is deleted: the next prune decides
+        again about that backup. A mark without a trusted signature removes nothing.
         """
         ends = self._files(job, {MANIFEST, MARK})
         done: list[str] = []
@@ -191,7 +191,7 @@ class Catalog:
         return done
 
     def is_marked(self, backup_id: str) -> bool:
-        """Whether a prune has begun to remove it, as far as its mark is to be believed."""
+        """Whether a prune began to remove the backup; a mark that is not trusted does not count."""
         try:
             read_document(self._repository, mark_key(backup_id), RECORD)
         except ManifestInvalid as error:
@@ -202,18 +202,19 @@ class Catalog:
         return True
 
     def discard(self, backup_id: str) -> None:
-        """Remove all that is stored of a backup that has no manifest."""
+        """Remove every object of a backup that has no manifest."""
         keys = [stored.key for stored in self._repository.list(backup_id)]
-        # The mark of a prune goes last: as long as anything is left it says what that is.
+        # The mark of a prune goes last: while any object is left, the mark says what it is.
         for key in sorted(keys, key=lambda key: key == mark_key(backup_id)):
             self._repository.delete(key)
             events.reached("prune-part-dropped")
         self._repository.sweep(backup_id)
 
     def sweep(self, job: str, *, spare: Collection[str] = ()) -> list[str]:
-        """Remove what unfinished runs left of `job`; their ids. Only for whoever holds the job.
+        """Remove the parts that unfinished runs of `job` left; the ids of their backups.
 
-        Records of failures stay, as do the backups that somebody means to go on with (`spare`).
+        The caller must hold the job. Records of failures stay, and so do the backups in `spare`,
+        which are to be resumed.
         """
         finished, _ = self._ends(job)
         places = (place_of(stored.key) for stored in self._repository.list(job))
@@ -225,7 +226,7 @@ class Catalog:
         return unfinished
 
     def discard_parts(self, backup_id: str) -> None:
-        """Remove all that is stored of an unfinished backup but the record of its failure."""
+        """Remove every object of an unfinished backup except the record of its failure."""
         for stored in list(self._repository.list(backup_id)):
             if stored.key != failure_key(backup_id):
                 self._repository.delete(stored.key)
@@ -237,9 +238,9 @@ class Catalog:
         return [stored for stored in blobs if stored.key not in kept]
 
     def drop_blobs(self, blobs: Iterable[Stored]) -> int:
-        """Remove `blobs`; how many bytes were freed.
+        """Remove `blobs`; the number of bytes freed.
 
-        Only for whoever holds the job: a run under way refers to blobs before its manifest does.
+        The caller must hold the job: a run in progress uses blobs before its manifest lists them.
         """
         freed = 0
         for stored in blobs:
@@ -252,13 +253,13 @@ class Catalog:
         return newest_of(self.survey(job).manifests, job, database)
 
     def _ends(self, job: str) -> tuple[dict[str, Stored], dict[str, Stored]]:
-        """The backups that are finished, and those of which only a failure is known."""
+        """The manifests by backup id, and the failure records of backups without a manifest."""
         ends = self._files(job, {MANIFEST, FAILURE})
         failed = {name: each for name, each in ends[FAILURE].items() if name not in ends[MANIFEST]}
         return ends[MANIFEST], failed
 
     def _files(self, job: str, names: Collection[str]) -> dict[str, dict[str, Stored]]:
-        """The backups that have a file of each of these names, with that file."""
+        """For each of `names`, the objects with that file name, by backup id."""
         found: dict[str, dict[str, Stored]] = {name: {} for name in names}
         for stored in self._repository.list(job):
             place = place_of(stored.key)
@@ -277,7 +278,7 @@ class Catalog:
         data = read_document(self._repository, key, WHOLE, stored=stored)
         manifest = decode(data, key=key)
         if manifest.backup_id != backup_id:
-            # Good in itself: somebody has copied a backup to where another one was, or would be.
+            # The manifest is valid: somebody copied it into the folder of another backup.
             raise ManifestInvalid(
                 f"cannot read '{key}': it is that of backup '{manifest.backup_id}'",
                 hint="it was moved after it was written: trust another backup",
@@ -289,7 +290,7 @@ Listed = TypeVar("Listed", Manifest, Summary)
 
 
 def newest_of(newest_first: Sequence[Listed], job: str, database: str) -> Listed:
-    """What `JOB/latest` stands for; raises `BackupNotFound`."""
+    """The backup that `JOB/latest` means; raises `BackupNotFound`."""
     known = sorted({each.server.database for each in newest_first})
     if not database and len(known) > 1:
         raise BackupNotFound(

@@ -1,4 +1,4 @@
-"""Values as they are stored: JSON with a schema name and a fingerprint over its own body."""
+"""Values as stored: JSON with a schema name and a fingerprint of the body."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from holdfast.model.stored_json import Limits, Unreadable, damaged, parsed
 
 
 def wrapped(body: dict[str, Any], *, schema: str, name: str) -> bytes:
-    """`body` as the bytes that are stored, under `name`; equal values give equal bytes."""
+    """The bytes to store for `body`, under the member `name`; equal values give equal bytes."""
     document = {"schema": schema, "sha256": _fingerprint(body), name: body}
     return json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
@@ -20,8 +20,10 @@ def wrapped(body: dict[str, Any], *, schema: str, name: str) -> bytes:
 def unwrapped(
     data: bytes, *, schemas: Sequence[str], name: str, key: str, limits: Limits
 ) -> tuple[str, dict[str, Any]]:
-    """The schema of `data`, which is one of `schemas`, newest first, and the body in it; raises
-    `ManifestInvalid` naming `key`."""
+    """The schema and the body of `data`; raises `ManifestInvalid` naming `key`.
+
+    `schemas` are the accepted ones, newest first.
+    """
     try:
         document = parsed(data, limits)
         if not isinstance(document, dict):

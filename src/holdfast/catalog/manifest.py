@@ -1,6 +1,6 @@
-"""What is written of a backup: its manifest, or the record of its failure.
+"""The two documents about a backup: its manifest, or the record of its failure.
 
-Both are JSON with a schema name; a manifest has a fingerprint over its own body as well.
+Both are JSON with a schema name; a manifest also has a fingerprint of its own body.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 SCHEMA = "holdfast.manifest/2"
-# What is read, newest first, and which number each has.
+# The schemas that can be read, newest first, with the number of each.
 SCHEMAS = {SCHEMA: 2, "holdfast.manifest/1": 1}
 NAME = "manifest"
 
@@ -72,8 +72,8 @@ def encode(manifest: Manifest) -> bytes:
 def decode(data: bytes, *, key: str) -> Manifest:
     """The manifest in `data`; raises `ManifestInvalid` naming `key`.
 
-    What it names lies below the backup that it says it is of; that this is the one at `key` is for
-    whoever knows where it was read.
+    Every part that it lists lies below the backup that it names. The caller must check that this
+    is the backup stored at `key`.
     """
     found, body = unwrapped(data, schemas=[*SCHEMAS], name=NAME, key=key, limits=MANIFEST)
     schema = SCHEMAS[found]
@@ -83,7 +83,7 @@ def decode(data: bytes, *, key: str) -> Manifest:
             typed(_blob(), blob_from(each, schema)) for each in _listed(body.pop("blobs", []))
         )
         proof = proof_from(body.pop("proof", None), schema)
-        # One by one: of a million things that are wrong the first is told, and no other is kept.
+        # Parsed one by one: of a million faults only the first is reported, and none is kept.
         bare = typed(_adapter(), {**body, "proof": proof, "parts": (), "blobs": ()})
         manifest = replace(bare, parts=parts, blobs=blobs)
         _require_sound(manifest)
@@ -108,7 +108,7 @@ def _listed(found: object) -> list[Any]:
 
 
 def _require_sound(manifest: Manifest) -> None:
-    """Raise `Unreadable` where what it says cannot be, or is of another backup."""
+    """Raise `Unreadable` if a value is impossible, or belongs to another backup."""
     if not is_backup_id(manifest.backup_id):
         raise Unreadable("it is of no backup")
     for part in manifest.parts:
@@ -141,8 +141,7 @@ FAILURE_SCHEMA: Literal["holdfast.failure/1"] = "holdfast.failure/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A backup that did not come to its end, and never a manifest; `part` and `relation` name what
-    stopped it."""
+    """A backup that did not finish and has no manifest; `part` and `relation` name what failed."""
 
     job: Line
     name: Line
@@ -173,14 +172,16 @@ def _failure_adapter() -> TypeAdapter[Failure]:
 
 
 def encode_failure(failure: Failure) -> bytes:
-    """As it is stored: what a server said is told as far as it is text, and not for ever."""
+    """The bytes to store; error and hint are cut to a limit, and what is no text is escaped."""
     told = replace(failure, error=as_text(failure.error), hint=as_text(failure.hint))
     return _failure_adapter().dump_json(told, indent=1) + b"\n"
 
 
 def decode_failure(data: bytes, *, backup_id: str, key: str) -> Failure:
-    """The record in `data`, which lies where that of `backup_id` does; raises `ManifestInvalid`
-    naming `key`."""
+    """The failure record in `data`, read from the place of `backup_id`.
+
+    Raises `ManifestInvalid` naming `key`.
+    """
     try:
         failure = typed(_failure_adapter(), parsed(data))
     except Unreadable as error:

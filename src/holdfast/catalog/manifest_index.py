@@ -1,8 +1,8 @@
-"""What many manifests say in short, remembered on this host: a list of ten thousand is quick.
+"""Summaries of manifests, cached on this host, so that listing ten thousand backups is quick.
 
-It is a memory and nothing more: one list of the repository says which backups there are, and only
-the summary of a manifest that is still there in its size is taken from here. Whatever does not
-fit is read again. Verify, restore and prune never ask it.
+It is only a cache: a list of the repository says which backups exist. A cached summary counts only
+if its manifest is still there with the same size and fingerprint; all others are read again.
+Verify, restore and prune never use it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WAIT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What a repository holds in short, newest snapshot first."""
+    """A summary of a repository, newest snapshot first."""
 
     summaries: tuple[Summary, ...]
     damaged: tuple[Damaged, ...]
@@ -51,13 +51,13 @@ class Overview:
 
 
 Row = tuple[int, str, object, str]
-"""As the database has it: what it holds may be damaged in any way."""
+"""A row of the database, which may be damaged in any way."""
 
 
 class ManifestIndex:
-    """Overviews of one repository; without a file that it may use it reads everything.
+    """Overviews of one repository; if it cannot use its file, it reads every manifest.
 
-    What was read when other keys were `believed` than now is read again.
+    A summary that was cached while other keys were `believed` is read again.
     """
 
     def __init__(self, repository: Repository, path: Path, *, believed: Sequence[str] = ()) -> None:
@@ -83,7 +83,7 @@ class ManifestIndex:
             except (ManifestInvalid, VerifyFailed) as error:
                 damaged.append(Damaged(backup_id=backup_id, problem=error.message))
             except BackupNotFound:
-                # Pruned since we listed it, which is no news for whoever asks now.
+                # Pruned since the list was made, so it no longer belongs in the overview.
                 continue
         failures = self._failures([each for each in failed if each not in manifests], damaged)
         present = {each.key for each in manifests.values()}
@@ -94,12 +94,12 @@ class ManifestIndex:
         )
 
     def remembered(self, job: str) -> list[str]:
-        """The backups that were there at the last overview by their ids, the newest first."""
+        """The ids of the backups of `job` at the last overview, newest first."""
         places = [place_of(key) for key in self._known(job)]
         return sorted((each.backup_id for each in places if each is not None), reverse=True)
 
     def _whole(self, backup_id: str) -> Manifest:
-        """Raises `VerifyFailed` where it does not name all of what it is to bring back."""
+        """Raises `VerifyFailed` if the manifest does not list all that the backup must restore."""
         manifest = self._catalog.find(backup_id)
         require_complete(manifest)
         return manifest
@@ -159,9 +159,12 @@ class ManifestIndex:
             yield database
 
     def _forget(self, error: Exception) -> None:
-        """Begun anew the next time; whoever may not write here reads everything every time."""
+        """Delete a damaged index, so that the next use builds a new one; keep it otherwise.
+
+        Where the file is not writable, every overview reads all manifests.
+        """
         events.debug("index_not_used", path=str(self._path), problem=str(error))
-        # Locked, full or not writable is no damage; a table or text that is not ours is.
+        # A locked, full or unwritable file is undamaged; a foreign table or content is damage.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         is_whole = isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
         if not is_whole and not isinstance(error, STATE_FAULTS):
@@ -169,7 +172,7 @@ class ManifestIndex:
 
 
 def _remembered(stored: Stored, row: Row | None, believed: str) -> Summary | None:
-    """None where what is there now is not what was read then, or where the memory is damaged."""
+    """The cached summary; None if the manifest has changed since, or the row is damaged."""
     if row is None:
         return None
     size_bytes, hashed, summary, seal = row
@@ -189,7 +192,7 @@ def _row(stored: Stored, summary: Summary, believed: str) -> Row:
 
 
 def _seal(stored: Stored, summary: bytes, believed: str) -> str:
-    """Over all of a row: a bit that flips in the index must not show in a list."""
+    """A checksum of the whole row: a flipped bit in the index must not show in a list."""
     head = f"{stored.key}\n{stored.size_bytes}\n{stored.sha256}\n{believed}\n".encode()
     return sha256(head + summary).hexdigest()
 

@@ -1,6 +1,6 @@
-"""Where everything lies in a repository. Whose an object is comes from its key, never from content.
+"""Where each object lies in a repository. Its key says who owns it, never its content.
 
-Whoever can write one object could name any backup in it; he cannot be in another one's folder.
+A writer can name any backup inside an object, but cannot put the object into another's folder.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ MANIFEST = "manifest.json"
 FAILURE = "failed.json"
 MARK = "pruned"
 PARTS = "parts"
-# No backup is called so: its name begins with a digit.
+# Not a possible name of a backup, which begins with a digit.
 BLOBS = "blobs"
 
 WAL = ".wal"
-"""Behind the name of a job: no job is called so, as a name has no dot."""
+"""The suffix of a job's name in the WAL folder: no job has such a name, as names have no dot."""
 
 _OF_BACKUP = re.compile(
     rf"(?P<backup_id>(?:{JOB_NAME.pattern})/(?:{BACKUP_NAME.pattern}))/(?P<file>.+)", re.DOTALL
 )
-# What every store takes, and no step of it leads anywhere but down.
+# Characters that every store accepts; no segment leads out of the folder.
 _STEPS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _WAL_RECORD = re.compile(
     rf"(?:{JOB_NAME.pattern}){re.escape(WAL)}/[^/]+/[^/]+/[^/]+/{re.escape(MANIFEST)}"
@@ -32,22 +32,22 @@ _WAL_RECORD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An object of a backup: which one's, and its name below that backup's folder."""
+    """An object of a backup: the backup's id, and the object's name below the backup's folder."""
 
     backup_id: str
     file: str
 
 
 def place_of(key: str) -> Place | None:
-    """None for what is of no backup, such as blobs, or what holdfast never made."""
+    """None for an object that belongs to no backup, such as a blob or a foreign file."""
     found = _OF_BACKUP.fullmatch(key)
     return Place(found["backup_id"], found["file"]) if found else None
 
 
 def record_at(key: str) -> str:
-    """`MANIFEST`, `FAILURE` or `MARK`: what kind of record lies there; empty for all else.
+    """The kind of record at `key`: `MANIFEST`, `FAILURE` or `MARK`; empty for anything else.
 
-    A part may have any name, that of a record as well.
+    A part may have any name, also that of a record.
     """
     if _WAL_RECORD.fullmatch(key):
         return MANIFEST
@@ -61,12 +61,12 @@ def is_backup_id(text: str) -> bool:
 
 
 def is_part_of(backup_id: str, key: str) -> bool:
-    """Whether a part of that backup can be there."""
+    """Whether `key` is a valid key for a part of that backup."""
     return is_below(f"{backup_id}/{PARTS}/", key)
 
 
 def is_blob_of(job: str, key: str) -> bool:
-    """Whether a long value of that job can be there."""
+    """Whether `key` is a valid key for a blob of that job."""
     return is_below(f"{job}/{BLOBS}/", key)
 
 
@@ -92,5 +92,5 @@ def part_key(backup_id: str, name: str) -> str:
 
 
 def blob_key(job: str, sha256: str, suffix: str) -> str:
-    """Blobs of all backups of a job lie together, in folders that stay small."""
+    """The key of a blob, which all backups of a job share; many folders keep each folder small."""
     return f"{job}/{BLOBS}/{sha256[:2]}/{sha256}{suffix}"

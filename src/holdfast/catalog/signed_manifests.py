@@ -1,13 +1,12 @@
-"""A repository whose manifests and records are signed as they are put, proven as they are opened.
+"""A repository that signs manifests and records as they are put and verifies them when opened.
 
-Around the port, because then nobody who reads a manifest can forget to ask who wrote it. The
-signature is the manifest's last member, so what it signs is simply every byte before it, and these
-are proven before anything is parsed. Their place in the repository is signed with them: a manifest
-under another name is not the same manifest.
+It wraps the port, so that no reader of a manifest can forget to verify its author. The signature is
+the last member of the manifest and covers every byte before it, and the bytes are verified before
+anything is parsed. The key of the object is signed too: a manifest that is moved becomes invalid.
 
-So are the records that have something removed later: of failures, which the next good backup has
-forgotten with all that was kept for them, and the marks of a prune. Whoever only prunes may have no
-key: then a mark of its own that a kill leaves behind is one more thing for `repair`.
+Records that cause deletions are signed as well: records of failures, which the next good backup
+removes with all parts kept for them, and the marks of a prune. A host that only prunes may have no
+signing key. Its mark is unsigned then, and `repair` handles one that a killed prune leaves behind.
 """
 
 from __future__ import annotations
@@ -46,9 +45,9 @@ _SIGNATURE_BYTES = 200
 
 
 class SignedManifests(ForwardingRepository):
-    """All but records passes through.
+    """Signs and verifies records; passes everything else through.
 
-    `signer` is asked for once it is needed, and is None where this host only reads.
+    `signer` is called at the first use, and returns None if this host only reads.
     """
 
     def __init__(
@@ -68,13 +67,13 @@ class SignedManifests(ForwardingRepository):
 
     @cached_property
     def trusted(self) -> tuple[str, ...]:
-        """The public keys whose signatures are believed."""
+        """The public keys whose signatures are accepted."""
         own = (self._signer.public_key,) if self._signer else ()
         return tuple(dict.fromkeys((*own, *self._also_trusted)))
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         if record_at(key) == MARK and self._signer is None:
-            # Whoever prunes needs the right to delete; a key it may have.
+            # A prune needs the right to delete, but not necessarily a signing key.
             return self._repository.put(key, chunks)
         signer = self._required_signer(key)
         if record_at(key):
@@ -83,7 +82,7 @@ class SignedManifests(ForwardingRepository):
         return self._repository.put(key, chunks)
 
     def _required_signer(self, key: str) -> Signer:
-        """At the first part already: a night's work must not end at the last write."""
+        """The signer; required at the first part, or a long run would fail at its last write."""
         if self._signer is None:
             raise ConfigInvalid(
                 f"cannot store '{key}': this host has no key to sign the manifest with",
@@ -99,14 +98,14 @@ class SignedManifests(ForwardingRepository):
             yield chunks
 
     def _gathered(self, key: str, chunks: Iterable[bytes]) -> bytes:
-        """A signature is over the whole, so the whole is held: as much as a record may have."""
+        """The whole record, up to the size limit of a manifest: its signature covers all bytes."""
         try:
             return gathered(chunks, WHOLE)
         except Unreadable as error:
             raise damaged(key, error) from error
 
     def proven(self, key: str, content: bytes) -> bytes:
-        """The manifest as it was before it was signed; raises `ManifestUntrusted`."""
+        """`content` without its signature; raises `ManifestUntrusted`."""
         found = _SIGNATURE.search(content, max(0, len(content) - _SIGNATURE_BYTES))
         if found is None:
             raise _untrusted(key, "it is not signed")
@@ -136,7 +135,7 @@ def _message(key: str, content: bytes) -> bytes:
 
 
 def _signature(value: bytes) -> bytes:
-    """Its bytes; none where the Base64 is not the one that we would have written."""
+    """The decoded bytes; empty if `value` is not the canonical Base64 of them."""
     try:
         signature = base64.b64decode(value, validate=True)
     except binascii.Error:
@@ -155,9 +154,9 @@ PREFIX = "ed25519:"
 
 
 class Signer:
-    """A private key, Ed25519, so that whoever only reads needs no secret; never printed.
+    """An Ed25519 private key, asymmetric so that a reader needs no secret; never printed.
 
-    Its file is a PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` makes it too.
+    Its file is a PKCS#8 PEM, the format of `openssl genpkey -algorithm ed25519`.
     """
 
     __slots__ = ("_key",)
@@ -171,7 +170,7 @@ class Signer:
 
     @classmethod
     def parse(cls, pem: bytes) -> Signer:
-        """The key in a PEM file; raises `ValueError` without quoting it."""
+        """The key in a PEM file; raises `ValueError` that does not quote it."""
         try:
             key = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError) as error:
@@ -190,7 +189,7 @@ class Signer:
         return self._key.sign(message)
 
     def reveal(self) -> bytes:
-        """The key itself, for the file that is to hold it."""
+        """The private key in PEM, for its file."""
         return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def __repr__(self) -> str:

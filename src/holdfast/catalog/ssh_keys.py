@@ -1,6 +1,7 @@
-"""SSH keys as age uses them: the private half for whoever opens, the public line for whoever seals.
+"""SSH keys in the forms that age uses: the private key to decrypt, the public line to encrypt.
 
-In the catalog, as everything is that `cryptography` does: it also opens keys with a passphrase.
+It is in the catalog beside the signing keys: both use `cryptography`, which also opens keys that
+have a passphrase.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ class SshKey:
 
 
 def opened(content: bytes, passphrase: str | None) -> SshKey:
-    """The key in `content`; raises `PassphraseNeeded`, and `ValueError` without quoting it."""
-    # What is not in OpenSSH's own format is as ssh-keygen wrote it before 2018, or with -m PEM.
+    """The key in `content`; raises `PassphraseNeeded`, and `ValueError` that does not quote it."""
+    # Keys in another format were written by ssh-keygen before 2018, or with -m PEM.
     secret = passphrase.encode() if passphrase is not None else None
     load = load_ssh_private_key if content.lstrip().startswith(OPENSSH) else load_pem_private_key
     try:
         key = load(content.lstrip(), password=secret)
     except TypeError as error:
-        # Both loaders have it for a passphrase that is missing, and for one too many.
+        # Both loaders raise it for a missing passphrase, and for one that is not needed.
         if secret is not None:
             return opened(content, None)
         raise PassphraseNeeded from error

@@ -1,8 +1,8 @@
-"""The WAL that is archived for a job, beside its backups: `JOB.wal/CLUSTER/TIMELINE/NAME/`.
+"""The archived WAL of a job, beside its backups: `JOB.wal/CLUSTER/TIMELINE/NAME/`.
 
-No job is called so, as a name has no dot: whoever lists or sweeps a job never meets its WAL. Each
-file has a folder of its own, with what it holds and a manifest, which is written last and is
-signed where the manifests of backups are.
+No job has such a name, as names have no dot, so listing or sweeping a job never meets its WAL. Each
+file has its own folder with its content and a manifest. The manifest is written last, and signed
+where the manifests of backups are signed.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ DEPTH = 4
 
 
 class WalArchive:
-    """Reads and writes the records of archived files of one job."""
+    """Reads and writes the records of a job's archived files."""
 
     def __init__(self, repository: Repository, job: str) -> None:
         self._repository = repository
         self._job = job
 
     def commit(self, file: ArchivedFile) -> None:
-        """Make what is stored already an archived file; raises `AlreadyStored`."""
+        """Turn the stored content into an archived file; raises `AlreadyStored`."""
         key = self._record_key(file.cluster, file.name)
         body: dict[str, Any] = _adapter().dump_python(file, mode="json", exclude={"part": {"memo"}})
         part_in_schema_1(body["part"], file.part)
         self._repository.put(key, [wrapped(body, schema=SCHEMA, name=NAME)])
 
     def find(self, cluster: str, name: str) -> ArchivedFile:
-        """The record of a file; raises `ObjectMissing` where it is not archived, and
+        """The record of a file; raises `ObjectMissing` if it is not archived, and
         `ManifestInvalid`."""
         key = self._record_key(cluster, name)
         data = read_document(self._repository, key, RECORD)
@@ -63,7 +63,7 @@ class WalArchive:
         return file
 
     def _require_sound(self, file: ArchivedFile) -> None:
-        """Raise `Unreadable` where what it says cannot be, or is of another file."""
+        """Raise `Unreadable` if a value is impossible, or belongs to another file."""
         if not is_below(self._folder(file.cluster, file.name) + "/", file.part.key):
             raise Unreadable(f"its content '{file.part.key[:200]}' is not that of this file")
         name, size_bytes = WalName.parse(file.name), file.part.plain_bytes
@@ -77,11 +77,11 @@ class WalArchive:
                 raise Unreadable(f"it makes a tablespace at '{made.at[:80]}'")
 
     def content_key(self, cluster: str, name: str, *, token: str, suffix: str) -> str:
-        """Where the bytes of a file go; with another `token` each time, so that no two meet."""
+        """The key of a file's content; a new `token` for each attempt keeps the keys distinct."""
         return f"{self._folder(cluster, name)}/{token}{suffix}"
 
     def held(self) -> list[Held]:
-        """Every file, by cluster and name; one list of the repository, and nothing is read."""
+        """Every file, sorted by cluster and name; lists the repository once and reads no object."""
         found = groupby(self._repository.list(f"{self._job}{WAL}"), key=_folder_of)
         return sorted(
             (each for folder, objects in found for each in self._held(folder, list(objects))),
@@ -89,9 +89,9 @@ class WalArchive:
         )
 
     def _held(self, folder: str, objects: list[Stored]) -> Iterator[Held]:
-        """Nothing where no file of the WAL can be."""
+        """Yields nothing if `folder` cannot hold a file of the WAL."""
         parts = folder.split("/")
-        # Keys are in small letters everywhere; the server's digits are capitals, its words are not.
+        # Keys are in lower case; the server writes digits in upper case and words in lower case.
         digits, dot, word = parts[-1].partition(".")
         name = WalName.parse(f"{digits.upper()}{dot}{_word(word)}")
         if name is not None and len(parts) == DEPTH and folder == self._folder(parts[1], name.text):
@@ -104,12 +104,12 @@ class WalArchive:
             )
 
     def drop(self, file: Held) -> None:
-        """The record first: what is left of a drop that was killed is no file."""
+        """Remove a file, its record first: what an interrupted drop leaves is no archived file."""
         for key in sorted(file.keys, key=lambda key: not key.endswith(f"/{MANIFEST}")):
             self._repository.delete(key)
 
     def forget(self, file: ArchivedFile) -> None:
-        """Take one out of the archive: its record first, as by `drop`."""
+        """Remove a file from the archive, its record first, like `drop`."""
         self._repository.delete(self._record_key(file.cluster, file.name))
         self._repository.delete(file.part.key)
 
@@ -121,7 +121,7 @@ class WalArchive:
 
 
 def _is_archived(folder: str, objects: list[Stored]) -> bool:
-    """A record, and something that it can be of: by a list alone no more can be told."""
+    """Whether there are a record and some content: a list alone cannot tell more."""
     record = f"{folder}/{MANIFEST}"
     keys = {each.key for each in objects if each.size_bytes}
     return record in keys and len(keys) > 1
