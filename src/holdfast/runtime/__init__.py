@@ -1,1 +1,1 @@
-"""The machine below: processes, threads, files, events."""
+"""The operating system below: processes, threads, files, events."""

@@ -1,9 +1,9 @@
-"""Files beneath one folder, whatever names and symbolic links others may have put there.
+"""Files beneath one folder, safe against names and symbolic links that others put there.
 
-The way to a file is gone segment by segment, each looked up in the folder that is open already,
-and no symbolic link is followed. As no segment is `..`, nothing outside can be reached, even
-where somebody exchanges folders for links meanwhile: what `openat2` promises with RESOLVE_BENEATH
-and RESOLVE_NO_SYMLINKS, on every kernel and in every sandbox.
+A path is opened segment by segment, each relative to the folder that is already open, and no
+symbolic link is followed. No segment is `..`, so nothing outside can be reached, even if another
+process replaces folders with links during the walk. `openat2` promises the same with
+RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, but not on every kernel and in every sandbox.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from holdfast.runtime.cleanup import afterwards, on_failure
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
-# A folder on the way needs the right to pass it only, not the one to read it.
+# A folder on the path needs search permission only, not read permission.
 _PASS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# Without O_NONBLOCK a named pipe that nobody writes to would hold us up for ever.
+# Without O_NONBLOCK, opening a named pipe that has no writer would block for ever.
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXTEND = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class NotBeneath(OSError):
-    """A name, or a link on its way, that may lead out of the folder: nothing was touched."""
+    """The name, a link on its path or a special file may lead out; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Whose new files and folders are."""
+    """The owner of new files and folders."""
 
     user: int
     group: int
@@ -43,7 +43,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A name in a folder; `size_bytes` is that of a regular file, everything else has none."""
+    """A name in a folder; `size_bytes` is the size of a regular file, None for anything else."""
 
     name: str
     is_folder: bool
@@ -51,12 +51,12 @@ class Entry:
 
 
 class Beneath:
-    """The folder `root`, to which any way may lead, and what is beneath it.
+    """The files below the folder `root`; the path to `root` itself may contain links.
 
-    Names are relative, their segments parted by `/`; the empty name is the root itself. Each method
-    raises `OSError`, and `NotBeneath` where a name has a segment that is empty, `.` or `..`, and
-    where a symbolic link is on the way. New files and folders get the mode that is asked for,
-    whatever the umask.
+    Names are relative, with segments separated by `/`; the empty name is the root itself. Each
+    method raises `OSError`, and `NotBeneath` if a segment of a name is empty, `.` or `..`, or if a
+    symbolic link is on the path. New files and folders get exactly the given mode, whatever the
+    umask.
     """
 
     def __init__(self, root: Path) -> None:
@@ -64,9 +64,9 @@ class Beneath:
 
     @contextmanager
     def folder(self, name: str) -> Iterator[int]:
-        """A descriptor of the folder `name`, for the `dir_fd` of calls of one segment only."""
+        """A descriptor of the folder `name`, to be the `dir_fd` of calls with a single segment."""
         descriptor = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        # The one that is open then.
+        # Closes the descriptor that is open at that time: the loop replaces it.
         with afterwards(lambda: os.close(descriptor)):
             for segment in _segments(name):
                 inner = _pass(descriptor, segment, name)
@@ -76,7 +76,7 @@ class Beneath:
 
     @contextmanager
     def _holding(self, name: str) -> Iterator[tuple[int, str]]:
-        """The folder that holds `name`, and the last segment."""
+        """The descriptor of the folder that contains `name`, and the last segment."""
         above, last = _parted(name)
         with self.folder(above) as descriptor:
             yield descriptor, last
@@ -84,7 +84,7 @@ class Beneath:
     def make_folders(
         self, name: str, *, mode: int = FOLDER_MODE, owner: Owner | None = None
     ) -> None:
-        """Make those that are missing on the way to `name`, and itself; each lasts from here on."""
+        """Create the folder `name` and its missing parents; each is synced to the disk."""
         above = ""
         for segment in _segments(name):
             with self.folder(above) as descriptor:
@@ -93,12 +93,12 @@ class Beneath:
             above = f"{above}/{segment}".lstrip("/")
 
     def set_folder_mode(self, name: str, mode: int) -> None:
-        """Of a folder that is there."""
+        """Set the mode of an existing folder."""
         with self._read_folder(name) as descriptor:
             os.fchmod(descriptor, mode)
 
     def create(self, name: str, *, mode: int = FILE_MODE, owner: Owner | None = None) -> int:
-        """A descriptor to write the new file `name`; nothing may be there under that name."""
+        """A descriptor to write the new file `name`; raises `FileExistsError` if it exists."""
         with self._holding(name) as (folder, last):
             descriptor = os.open(last, _CREATE, mode, dir_fd=folder)
         with on_failure(os.close, descriptor):
@@ -106,7 +106,7 @@ class Beneath:
         return descriptor
 
     def extend(self, name: str, *, mode: int = FILE_MODE) -> int:
-        """A descriptor to write to the regular file `name`, made where it is not there yet."""
+        """A descriptor to write to the regular file `name`, which is created if it is missing."""
         with self._holding(name) as (folder, last):
             descriptor = os.open(last, _EXTEND, mode, dir_fd=folder)
         with on_failure(os.close, descriptor):
@@ -115,7 +115,7 @@ class Beneath:
         return descriptor
 
     def open(self, name: str) -> int:
-        """A descriptor to read the regular file `name`; what is none is never opened."""
+        """A descriptor to read the regular file `name`; any other kind of file is never opened."""
         with self._holding(name) as (folder, last):
             found = os.stat(last, dir_fd=folder, follow_symlinks=False)
             _require_regular(found, name)
@@ -125,19 +125,19 @@ class Beneath:
         return descriptor
 
     def stat(self, name: str) -> os.stat_result:
-        """Of `name` itself, be it a link."""
+        """The status of `name` itself; a link is not followed."""
         if not name:
             return self.root.stat()
         with self._holding(name) as (folder, last):
             return os.stat(last, dir_fd=folder, follow_symlinks=False)
 
     def entries(self, name: str) -> list[Entry]:
-        """What is in the folder `name`, links as things of their own, in no order."""
+        """The entries of the folder `name`, in no order; links are not followed."""
         with self._read_folder(name) as descriptor, os.scandir(descriptor) as found:
             return [entry for each in found if (entry := _entry(each)) is not None]
 
     def sync(self, name: str) -> None:
-        """Have the names in folder `name` last."""
+        """Sync the folder `name`, so that the names in it survive a power cut."""
         with self._read_folder(name) as descriptor:
             os.fsync(descriptor)
 
@@ -149,22 +149,22 @@ class Beneath:
             yield descriptor
 
     def link(self, name: str, new: str) -> None:
-        """A second name for the file `name`; one that exists is never replaced."""
+        """Give the file `name` a second name; an existing name is never replaced."""
         with self._holding(name) as (here, last), self._holding(new) as (there, new_last):
             os.link(last, new_last, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
 
     def rename(self, name: str, new: str) -> None:
-        """Another name for `name`; what had it is replaced, a link itself and not what it names."""
+        """Rename `name` to `new`, which is replaced if it exists; a link itself, not its target."""
         with self._holding(name) as (here, last), self._holding(new) as (there, new_last):
             os.rename(last, new_last, src_dir_fd=here, dst_dir_fd=there)
 
     def symlink(self, target: str, name: str) -> None:
-        """A symbolic link named `name`; its target is the caller's to answer for."""
+        """Create a symbolic link named `name`; the caller must check its target."""
         with self._holding(name) as (folder, last):
             os.symlink(target, last, dir_fd=folder)
 
     def unlink(self, name: str) -> None:
-        """Remove the file `name`; a link itself, never what it names."""
+        """Remove the file `name`; a link itself, never its target."""
         with self._holding(name) as (folder, last):
             os.unlink(last, dir_fd=folder)
 
@@ -213,7 +213,7 @@ def _require_regular(found: os.stat_result, name: str) -> None:
 
 
 def _is_there(descriptor: int, segment: str) -> bool:
-    """As anything: passing tells whether it is a folder."""
+    """Whether the name exists, as any kind of file; the next open fails if it is no folder."""
     try:
         os.stat(segment, dir_fd=descriptor, follow_symlinks=False)
     except FileNotFoundError:
@@ -224,7 +224,7 @@ def _is_there(descriptor: int, segment: str) -> bool:
 def _make_folder(descriptor: int, segment: str, *, mode: int, owner: Owner | None) -> None:
     try:
         os.mkdir(segment, mode, dir_fd=descriptor)
-    except FileExistsError:  # somebody beside us was quicker
+    except FileExistsError:  # another process created it first
         return
     made = os.open(segment, _READ_FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
     with afterwards(os.close, made):
@@ -237,12 +237,12 @@ def _make_folder(descriptor: int, segment: str, *, mode: int, owner: Owner | Non
 def _settle(descriptor: int, *, mode: int, owner: Owner | None) -> None:
     if owner is not None:
         os.fchown(descriptor, owner.user, owner.group)
-    # After the owner: a change of it takes set-user bits away.
+    # After the owner: a change of owner clears the set-user bits.
     os.fchmod(descriptor, mode)
 
 
 def _entry(found: os.DirEntry[str]) -> Entry | None:
-    """None where it went away while we looked."""
+    """None if the entry disappeared before its status was read."""
     if found.is_dir(follow_symlinks=False):
         return Entry(name=found.name, is_folder=True, size_bytes=None)
     try:

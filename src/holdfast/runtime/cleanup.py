@@ -1,8 +1,8 @@
-"""How a block of code ends: its clean-up, who may end it from outside, and what runs beside it.
+"""How a block of code ends: clean-up, interruption from another thread, and work beside the block.
 
-`finally`, `closing` and callbacks of an `ExitStack` let an error of theirs take the place of the
-one that they clean up after, and nobody sees that any more. Here theirs becomes a note on it, and
-is raised only where there is no other.
+With `finally`, `closing` and callbacks of an `ExitStack`, an error of the clean-up replaces the
+error of the block, and nobody sees the original. Here the clean-up's error becomes a note on the
+original, and is raised only if there is no other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfast.model.errors import BackupFailed, HoldfastError, Interrupted
 
 
 class Afterwards:
-    """Calls something when its block is left; made by `afterwards` and `on_failure`."""
+    """Calls a function when its block is left; made by `afterwards` and `on_failure`."""
 
     __slots__ = ("_always", "_arguments", "_step")
 
@@ -43,26 +43,26 @@ class Afterwards:
         try:
             self._step(*self._arguments)
         except Exception as fault:
-            # An interruption is no fault of the clean-up, and comes only once. A generator that is
-            # closed early has no cause to tell.
+            # An interruption is not the clean-up's fault, and comes only once. A generator that is
+            # closed early has no error that could carry the note.
             if cause is None or isinstance(fault, Interrupted) or isinstance(cause, GeneratorExit):
                 raise
             add_note(cause, fault)
 
 
 def afterwards(step: Callable[..., object], *arguments: object) -> Afterwards:
-    """`with afterwards(os.close, descriptor):` calls it after the block, whatever came of that."""
+    """`with afterwards(os.close, descriptor):` calls it after the block, also after an error."""
     return Afterwards(step, arguments, always=True)
 
 
 def on_failure(step: Callable[..., object], *arguments: object) -> Afterwards:
-    """As `afterwards`, but only where the block raised something."""
+    """Like `afterwards`, but only if the block raised an error."""
     return Afterwards(step, arguments, always=False)
 
 
 @contextmanager
 def noted_on(cause: BaseException) -> Iterator[None]:
-    """For clean-up in an `except` block: what goes wrong in it becomes a note on `cause`."""
+    """For clean-up in an `except` block: an error in it becomes a note on `cause`."""
     try:
         yield
     except Interrupted:
@@ -72,7 +72,7 @@ def noted_on(cause: BaseException) -> Iterator[None]:
 
 
 def add_note(cause: BaseException, fault: BaseException) -> None:
-    """Have `cause` tell of `fault` as well, unless that is the same trouble once more."""
+    """Note `fault` on `cause`, unless both are the same class of our errors."""
     if isinstance(fault, HoldfastError) and type(fault) is type(cause):
         return
     said = str(fault) or type(fault).__name__
@@ -82,7 +82,7 @@ def add_note(cause: BaseException, fault: BaseException) -> None:
 
 
 def notes_of(error: BaseException) -> list[str]:
-    """What is noted on `error`, and on whatever it was raised from."""
+    """The notes on `error` and on the errors that caused it."""
     notes: list[str] = []
     seen: set[int] = set()
     each: BaseException | None = error
@@ -94,7 +94,7 @@ def notes_of(error: BaseException) -> list[str]:
 
 
 class Cancellation:
-    """What has to be ended when a run is: registered while it works, from any thread."""
+    """The work to end when a run is aborted; work registers itself, from any thread."""
 
     def __init__(self) -> None:
         self.aborted = threading.Event()
@@ -103,7 +103,7 @@ class Cancellation:
 
     @contextmanager
     def registered(self, end: Callable[[], None]) -> Iterator[None]:
-        """`end` is called from another thread if `abort` comes before the block is left."""
+        """Have `abort` call `end`, from its own thread, if it comes before the block is left."""
         token = object()
         with self._lock:
             if self.aborted.is_set():
@@ -117,7 +117,7 @@ class Cancellation:
             del self._under_way[token]
 
     def abort(self) -> None:
-        """End everything; more than once is no harm, and one that fails does not spare the rest."""
+        """End all registered work, even if one `end` fails; may be called more than once."""
         with self._lock:
             self.aborted.set()
             ends = list(self._under_way.values())
@@ -128,13 +128,13 @@ class Cancellation:
                 continue
 
 
-# A driver that waits for its server, a child or a socket is not to be reached from another thread.
-# A signal reaches it: whatever waits comes back, and what its handler raises is raised there.
+# Another thread cannot reach a driver that waits for its server, a child or a socket. A signal can:
+# the wait returns, and the error that the signal's handler raises is raised there.
 SIGNAL = signal.SIGALRM
 
 
 class Ended(Interrupted):
-    """Somebody ended the block; `doing` is what it waited for, where that was told."""
+    """The block was ended from another thread; `doing` is what it waited for, if known."""
 
     doing = ""
 
@@ -144,15 +144,15 @@ class _Told:
 
 
 def waiting_for(what: str) -> None:
-    """Have whoever ends the block know what it waits for."""
+    """Record what the block waits for, for the message of `Ended`."""
     _Told.doing = what
 
 
 @contextmanager
 def endable() -> Iterator[Callable[[], None]]:
-    """A function for other threads: it has `Ended` raised in the block, if that is not left yet.
+    """Yields a function for other threads that raises `Ended` in the block, unless it has ended.
 
-    Only the main thread can be reached so; elsewhere the function does nothing.
+    Only a block in the main thread can be ended; elsewhere the function does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield _nothing
@@ -172,25 +172,25 @@ def endable() -> Iterator[Callable[[], None]]:
         signal.pthread_kill(threading.main_thread().ident or 0, SIGNAL)
 
     before = signal.signal(SIGNAL, handle)
-    # Whoever started us may have blocked it, and a mask is handed down.
+    # The parent process may have blocked the signal, and a signal mask is inherited.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGNAL})
-    # One that comes late must not meet the default, which is to end the process: ours does nothing.
+    # The default action of a late signal would end the process: our handler stays and ignores it.
     after = handle if before in (None, signal.SIG_DFL) else before
     with afterwards(signal.signal, SIGNAL, after), afterwards(left.set):
         yield end
 
 
 def _nothing() -> None:
-    """The block ends by itself."""
+    """Do nothing: outside the main thread a block ends by itself."""
 
 
 @contextmanager
 def periodically(
     act: Callable[[], bool | None], *, pause: Callable[[], float], name: str
 ) -> Iterator[None]:
-    """Call `act` in a thread of its own until the block ends or it returns True.
+    """Call `act` in its own thread until the block ends or `act` returns True.
 
-    `pause` gives the seconds before each call. What `act` is at when the block ends is waited for.
+    `pause` gives the seconds before each call. Leaving the block waits for a call in progress.
     """
     over = threading.Event()
 

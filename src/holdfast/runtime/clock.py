@@ -1,4 +1,4 @@
-"""The time of this host, for whoever is given a clock."""
+"""The time of this host, the clock that other modules are given."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """In UTC, aware of it."""
+    """The current time in UTC, with its time zone."""
     return datetime.now(UTC)

@@ -1,10 +1,10 @@
-"""What a run tells while it works: events for whoever runs the fleet, and points for tests.
+"""What a run reports while it works: events for the operators, and failpoints for tests.
 
-An event goes to stderr, one JSON object a line for the journal, readable lines on a terminal. At a
-point a test may have this process die, as a power cut would have it: `HOLDFAST_FAILPOINT=NAME`
-kills at the first time that NAME is reached, `NAME:3` at the third. Nothing is caught, flushed or
-cleaned up: what a run leaves then is what the next one must mend. `NAME:1:stop` stops the process
-there until it is sent SIGCONT: what the world does meanwhile is then up to the test.
+Events go to stderr: one JSON object a line for the journal, readable lines on a terminal. At a
+failpoint a test can kill this process, as a power cut would: `HOLDFAST_FAILPOINT=NAME` kills it the
+first time that NAME is reached, `NAME:3` the third time. Nothing is caught, flushed or cleaned up:
+the next run must repair what is left. `NAME:1:stop` stops the process there until SIGCONT, so that
+the test can change things in the meantime.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from holdfast.runtime import streams
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-# structlog is loaded at the first event: it is a quarter of the time of `holdfast --help`.
+# structlog is loaded at the first event: loading takes a quarter of the time of `holdfast --help`.
 
 
 def debug(event: str, **fields: object) -> None:
-    """For whoever asked for more with `-v`."""
+    """A detail, shown with `-v`."""
     import structlog
 
     structlog.get_logger().debug(event, **fields)
 
 
 def info(event: str, **fields: object) -> None:
-    """What a run did."""
+    """Something that a run did."""
     import structlog
 
     structlog.get_logger().info(event, **fields)
 
 
 def warning(event: str, **fields: object) -> None:
-    """What a run got over, and somebody may want to look into."""
+    """Trouble that a run survived, and that somebody may want to look into."""
     import structlog
 
     structlog.get_logger().warning(event, **fields)
 
 
 def error(event: str, **fields: object) -> None:
-    """What a run could not do."""
+    """Something that a run could not do."""
     import structlog
 
     structlog.get_logger().error(event, **fields)
 
 
 class LogFormat(StrEnum):
-    """How events are written."""
+    """The format of events."""
 
     AUTO = "auto"
     JSON = "json"
@@ -62,13 +62,13 @@ class LogFormat(StrEnum):
 
 
 def set_up(log_format: LogFormat, *, verbose: bool) -> None:
-    """Decide once how every event of this process is written."""
+    """Set the format of all events of this process; called once."""
     import logging
 
     import structlog
 
     is_auto, is_watched = log_format is LogFormat.AUTO, sys.stderr.isatty()
-    # Whoever looks on sees a bar and the result: what went as it should is told when asked for.
+    # On a terminal the user sees a bar and the result; events below a warning need `-v`.
     is_quiet = is_auto and is_watched and not verbose
     renderer: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     if is_quiet:
@@ -86,19 +86,20 @@ def set_up(log_format: LogFormat, *, verbose: bool) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.WARNING if is_quiet else logging.DEBUG if verbose else logging.INFO
         ),
-        # Asked for at each event: while a bar is drawn it is somebody else's, who keeps both apart.
+        # Looked up at each event: while a bar is drawn, sys.stderr is another stream, which keeps
+        # the bar and the events apart.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
 
 
 def _most_telling_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """People read the journal too: when, how bad, what; the fields after that."""
+    """Puts time, level and event before the other fields: people read the journal too."""
     first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
     return {**first, **event}
 
 
 def _for_people(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """`warning: repository not signed (backup: shop/...)`."""
+    """A line such as `warning: repository not signed (backup: shop/...)`."""
     fields = {key: value for key, value in event.items() if key not in ("timestamp", "level")}
     name = str(fields.pop("event")).replace("_", " ")
     told = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in fields.items())
@@ -112,13 +113,13 @@ COLOURS = {"error": "31;1", "critical": "31;1", "warning": "33", "hint": "36"}
 
 
 def labelled(label: str) -> str:
-    """`label` in its colour, where stderr has colours."""
+    """`label` in its colour, if stderr shows colours."""
     colour = COLOURS.get(label)
     return f"\x1b[{colour}m{label}\x1b[0m" if colour and streams.has_colours(sys.stderr) else label
 
 
 def _with_priority(render: Processor) -> Processor:
-    """The line as the journal wants it: how bad it is stands in front of it."""
+    """Puts the priority that the journal reads in front of the line."""
 
     def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
         level = str(event.get("level", "info"))
@@ -128,20 +129,20 @@ def _with_priority(render: Processor) -> Processor:
 
 
 STDERR = 2
-# syslog(3). A line on stderr is of priority `info` in the journal, unless it begins with one of
-# these in angle brackets (sd-daemon(3)): `journalctl -p err` finds what went wrong.
+# syslog(3). The journal gives a line of stderr the priority `info`, unless it begins with one of
+# these in angle brackets (sd-daemon(3)); with them `journalctl -p err` finds the errors.
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 def prefix(level: str) -> str:
-    """What a line of that level begins with; empty where the journal does not read stderr."""
+    """The prefix of a line of that level; empty if the journal does not read stderr."""
     return f"<{PRIORITIES.get(level, PRIORITIES['info'])}>" if reads_stderr() else ""
 
 
 def reads_stderr() -> bool:
     """Whether stderr is the stream that systemd has connected to the journal (systemd.exec(5)).
 
-    A child of a service has the variable too, with a stderr that may lead anywhere.
+    A child of a service inherits the variable too, but its stderr may be another stream.
     """
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
@@ -190,7 +191,7 @@ _lock = threading.Lock()
 
 
 def reached(name: Failpoint) -> None:
-    """Die here if that was asked for."""
+    """Kill or stop this process, if the environment asks for that at this failpoint."""
     wanted, _, rest = os.environ.get(FAILPOINT_VARIABLE, "").partition(":")
     if wanted != name:
         return

@@ -1,7 +1,7 @@
-"""Files of this host: with a stated mode, whatever the umask, whole, and their owner's.
+"""Files of this host, with an exact mode whatever the umask, written whole, with the right owner.
 
-Root may run a job by hand where a service user owns the state directory; what root makes there is
-given to that user, or the next timer could not open it.
+Root may run a job by hand while a service user owns the state directory. Files that root creates
+there are given to that user, or the next timer could not open them.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from holdfast.runtime.kernel import disk_error
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
-# What a server, which is somebody else, has to get through to its own folder.
+# A database server, which runs as another user, must get through to its own folder.
 PASSABLE_FOLDER = 0o755
-# What the kernel says where nobody reads from a named pipe, and of a socket.
+# The kernel's answer for a named pipe without a reader, and for a socket.
 NO_FILE = errno.ENXIO
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 def opened(path: Path | str, flags: int, *, mode: int = PRIVATE_FILE) -> int:
-    """A descriptor of the file `path`, never of what a link leads to.
+    """A descriptor of the file `path`; never follows a link.
 
-    A file that this call makes has exactly `mode`; one that was there keeps its own. What is there
-    and is no regular file raises `OSError` with `NO_FILE`, and is never waited for.
+    A file that this call creates has exactly `mode`; an existing file keeps its own. If `path` is
+    not a regular file, it raises `OSError` with `NO_FILE` and never blocks.
     """
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        # Told apart here: only what is new gets a mode, and only its maker may give it one.
+        # Creating and opening are separate: only the creator of a new file may set its mode.
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         if flags & os.O_EXCL:
             raise
-        # Opening a named pipe waits for its reader, which may never come.
+        # Opening a named pipe would block until it has a reader, which may never come.
         descriptor = os.open(path, flags | os.O_CREAT | os.O_NONBLOCK, mode)
         with on_failure(os.close, descriptor):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -59,11 +59,11 @@ def opened(path: Path | str, flags: int, *, mode: int = PRIVATE_FILE) -> int:
 
 
 def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER, above: int | None = None) -> bool:
-    """Make `path` where it is not there, with exactly `mode`; whether it was made.
+    """Create the folder `path` with exactly `mode`, if it is missing; whether it was created.
 
-    With `above`, what is missing on the way to it is made too, each with exactly that mode.
+    With `above`, missing parents are created too, each with exactly the mode `above`.
     """
-    # Asked first: some file systems refuse a name that exists for another reason.
+    # Checked first: some file systems report another error than EEXIST for a name that exists.
     if path.is_dir():
         return False
     if above is not None and not path.parent.is_dir():
@@ -74,7 +74,7 @@ def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER, above: int | None = N
         if not path.is_dir():
             raise
         return False
-    # By descriptor: whoever owns the folder above could have put a link in its place.
+    # By descriptor: the owner of the parent folder could have put a link in its place.
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with afterwards(os.close, descriptor):
         os.fchmod(descriptor, mode)
@@ -82,7 +82,7 @@ def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER, above: int | None = N
 
 
 def new_file(path: Path, content: Buffer, *, mode: int = PRIVATE_FILE) -> None:
-    """`content` as the file `path` that nobody made before, on the disk when this returns."""
+    """Write the new file `path`; `content` is on the disk when this returns."""
     descriptor = opened(path, _NEW, mode=mode)
     with afterwards(os.close, descriptor):
         write_all(descriptor, content)
@@ -90,7 +90,7 @@ def new_file(path: Path, content: Buffer, *, mode: int = PRIVATE_FILE) -> None:
 
 
 def write_all(descriptor: int, content: Buffer) -> int:
-    """Every byte of `content`; how many. A disk that fills up may take only the first of them."""
+    """Write every byte of `content`; the number of bytes. One `os.write` may take only some."""
     view = memoryview(content)
     size_bytes = len(view)
     while view:
@@ -102,10 +102,10 @@ def write_all(descriptor: int, content: Buffer) -> int:
 def whole_file(
     path: Path, *, mode: int = PRIVATE_FILE, unfinished: Path | None = None
 ) -> Iterator[int]:
-    """A descriptor to write; `path` is there, or is replaced, once the block has succeeded.
+    """A descriptor to write; `path` is created or replaced once the block has succeeded.
 
-    Its name until then is one that nobody else has; of `unfinished` there is never more than one,
-    as what a run that was killed has left under that name is removed first.
+    Until then the file has a unique temporary name. With `unfinished` it has that name instead, and
+    a file that a killed run left under it is removed first, so that there is never more than one.
     """
     if unfinished is None:
         unfinished = path.with_name(f".{path.name[:200]}-{secrets.token_hex(4)}")
@@ -123,12 +123,12 @@ def _discard(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-# What `state_errors` raises.
+# The errors that `state_errors` raises.
 STATE_FAULTS = (ConfigInvalid, RepositoryFull, RepositoryReadOnly, RepositoryUnreachable)
 
 
 def make_state_folder(path: Path) -> None:
-    """Make `path` inside the state directory, which is the operator's to make."""
+    """Create `path` in the state directory; the operator creates the state directory itself."""
     with state_errors(path):
         if make_folder(path):
             descriptor = os.open(path, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -137,7 +137,7 @@ def make_state_folder(path: Path) -> None:
 
 
 def open_private(path: Path, flags: int) -> int:
-    """A descriptor of a file that only its owner may read."""
+    """A descriptor of a file that only its owner may read, created if `flags` allow it."""
     with state_errors(path):
         descriptor = opened(path, flags)
         with on_failure(os.close, descriptor):
@@ -146,7 +146,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """`content` as the new file `path`, on the disk when this returns."""
+    """Write the new file `path`; `content` is on the disk when this returns."""
     descriptor = open_private(path, os.O_WRONLY | os.O_EXCL)
     with state_errors(path), afterwards(os.close, descriptor):
         write_all(descriptor, content)
@@ -154,14 +154,16 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove what was not finished, if it is there."""
+    """Remove an unfinished file, if it exists."""
     with state_errors(path):
         path.unlink(missing_ok=True)
 
 
 def lines_of(path: Path, *, most_bytes: int) -> Iterator[bytes]:
-    """The lines of a file, none where there is no file; they end before one that is longer, or
-    that was cut short: what comes after it nobody can tell."""
+    """The lines of a file; none if it does not exist.
+
+    They end before a line that is too long or cut short, because nothing after it can be trusted.
+    """
     with state_errors(path):
         try:
             flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -174,7 +176,7 @@ def lines_of(path: Path, *, most_bytes: int) -> Iterator[bytes]:
 
 
 def give_to_owner(descriptor: int, *, like: Path) -> None:
-    """Where root works in somebody else's folder, what it makes becomes theirs.
+    """If root works in another user's folder, give that user the file that root made.
 
     By descriptor, never by name: the folder's owner could have put a link in its place.
     """
@@ -185,7 +187,7 @@ def give_to_owner(descriptor: int, *, like: Path) -> None:
 
 @contextmanager
 def state_errors(path: Path) -> Iterator[None]:
-    """Errors of the disk as errors that say which setting, or which disk, to look at."""
+    """Translates errors of the disk into errors that name the setting or the disk to check."""
     try:
         yield
     except OSError as error:
@@ -193,7 +195,7 @@ def state_errors(path: Path) -> Iterator[None]:
 
 
 def state_error(error: Exception, path: Path) -> HoldfastError:
-    """What the kernel or SQLite says about `path`, in our words."""
+    """An error of the kernel or of SQLite about `path`, as one of our errors."""
     what = f"cannot use state directory file '{path}'"
     cause = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
     if isinstance(error, OSError) and error.errno == NO_FILE:

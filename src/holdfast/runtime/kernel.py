@@ -1,4 +1,4 @@
-"""What the kernel refuses, as errors that say what mends it: disks, memory, tasks, open files."""
+"""Refusals of the kernel as errors with a remedy: disks, memory, tasks, open files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.model.errors import (
 )
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# EPERM and EACCES are none of these: they are about who asks, not about the disk.
+# EPERM and EACCES are missing on purpose: they are about the user, not about the disk.
 READ_ONLY = {errno.EROFS}
 FAILING = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.EREMOTEIO, errno.EUCLEAN}
 TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
@@ -26,10 +26,10 @@ _PRIMARY = 0xFF
 
 
 def disk_error(error: Exception, what: str) -> HoldfastError | None:
-    """`error`, of the kernel or of SQLite, as one of a full, a read-only or a failing disk.
+    """A disk error of the kernel or of SQLite, as our error for a full, read-only or failing disk.
 
-    `what` is `cannot VERB THING 'NAME'`. None where it is about something else, such as a name
-    that is not there.
+    `what` is `cannot VERB THING 'NAME'`. None if the error has another cause, such as a missing
+    name.
     """
     number = _number_of(error)
     cause = f"{what}: {os.strerror(number) if isinstance(error, OSError) else error}"
@@ -53,7 +53,7 @@ def _number_of(error: Exception) -> int:
 
 
 def foreseen(error: Exception) -> HoldfastError | None:
-    """For the outermost frame: `error` in our words where the host is to blame, and not a bug."""
+    """For the outermost frame: `error` as one of ours, if the host is its cause; None for a bug."""
     doing = "cannot go on"
     if isinstance(error, MemoryError) or _is_out_of_memory(error):
         return MemoryShort(

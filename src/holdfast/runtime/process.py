@@ -24,7 +24,7 @@ GRACE_SECONDS = 5.0
 
 
 class ChildFailed(HoldfastError):
-    """A program ended with a status other than 0; callers translate it into their own error."""
+    """A program ended with a non-zero status; callers translate it into their own error."""
 
     def __init__(self, program: str, status: int, stderr: str) -> None:
         how = f"status {status}" if status >= 0 else signal.Signals(-status).name
@@ -53,7 +53,7 @@ class Child:
         return self._popen.poll() is None
 
     def feed(self, proven: Proven) -> None:
-        """Write all of it to its input; one that stops reading says why by its status."""
+        """Write all chunks to the program's input; if it stops reading, its status tells why."""
         stdin = _pipe(self._popen.stdin)
         with suppress(BrokenPipeError):
             for chunk in proven:
@@ -62,25 +62,25 @@ class Child:
 
     @property
     def stdin(self) -> IO[bytes]:
-        """For a filter, which only changes what passes; what carries things out is fed."""
+        """The input of a filter, which only transforms data; what executes its input gets `feed`."""
         return _pipe(self._popen.stdin)
 
     @property
     def stdout(self) -> IO[bytes]:
-        """For whoever reads and writes at the same time; else `chunks` is what you want."""
+        """The output, for a caller that reads and writes at the same time; others use `chunks`."""
         return _pipe(self._popen.stdout)
 
     def chunks(self, *, size_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-        """What the program prints, then its status: raises `ChildFailed` unless it is 0."""
+        """The program's output; at its end, raises `ChildFailed` unless the status is 0."""
         descriptor = _pipe(self._popen.stdout).fileno()
         while chunk := os.read(descriptor, size_bytes):
             yield chunk
         self.finish()
 
     def finish(self) -> None:
-        """Close its input and wait for it; raises `ChildFailed` unless its status is 0."""
+        """Close the input and wait for the program; raises `ChildFailed` unless its status is 0."""
         if self._popen.stdin is not None and not self._popen.stdin.closed:
-            # A reader that is gone shows in its status, which says more than a broken pipe.
+            # If it stopped reading, its status says more than the broken pipe.
             with suppress(BrokenPipeError):
                 self._popen.stdin.close()
         status = self._popen.wait()
@@ -90,11 +90,11 @@ class Child:
 
     @property
     def stderr(self) -> str:
-        """The last lines it wrote to stderr, joined."""
+        """The last lines that the program wrote to stderr, joined."""
         return " | ".join(self._tail)
 
     def end(self) -> None:
-        """Stop it and its children if they still run, and reap it; from any thread."""
+        """Stop the program and its children if they still run, and reap it; from any thread."""
         if self._popen.poll() is None:
             self._signal(signal.SIGTERM)
             try:
@@ -125,10 +125,10 @@ def running(
     pass_fds: Sequence[int] = (),
     stderr_lines: int = STDERR_LINES_KEPT,
 ) -> Iterator[Child]:
-    """Run `argv`, never a shell line, for the length of the block; ended and reaped after it.
+    """Run `argv`, never a shell line, while the block runs; afterwards it is ended and reaped.
 
-    Its own process group keeps a Ctrl-C at the terminal ours to handle. Secrets go by `env`
-    or `pass_fds`. Raises `ToolMissing` where the program is not there.
+    It has its own process group, so that a Ctrl-C at the terminal reaches only holdfast. Pass
+    secrets by `env` or `pass_fds`. Raises `ToolMissing` if the program is not installed.
     """
     with _starting(argv[0]):
         popen = subprocess.Popen(
@@ -143,7 +143,7 @@ def running(
     try:
         child = Child(popen, Path(argv[0]).name, stderr_lines=stderr_lines)
     except RuntimeError as error:
-        # Its thread was refused: without one to read its stderr it must not go on.
+        # The thread that reads its stderr was refused; without it the program must not run.
         with popen:
             popen.kill()
         raise _refused(argv[0]) from error
@@ -158,7 +158,7 @@ def running(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """Who a program is run as; only root may choose."""
+    """The user that runs a program; only root may choose."""
 
     user: int
     group: int
@@ -166,7 +166,7 @@ class User:
 
 
 class Outliving:
-    """A program that goes on when we have ended; made by `outliving`."""
+    """A program that continues after holdfast has ended; made by `outliving`."""
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
         self._popen = popen
@@ -177,11 +177,11 @@ class Outliving:
 
     @property
     def is_running(self) -> bool:
-        """Reaps it where it has ended."""
+        """Whether it still runs; reaps it if it has ended."""
         return self._popen.poll() is None
 
     def end(self, number: signal.Signals, *, within_seconds: float) -> None:
-        """Send it `number`, and what nothing survives where that is not obeyed in time."""
+        """Send `number`, and SIGKILL if the program has not ended in time."""
         if not self.is_running:
             return
         self._popen.send_signal(number)
@@ -193,9 +193,9 @@ class Outliving:
 
 
 def outliving(argv: Sequence[str], *, log: IO[bytes], user: User | None = None) -> Outliving:
-    """Run `argv`, never a shell line, in a session of its own, with all that it prints in `log`.
+    """Run `argv`, never a shell line, in its own session, with all its output in `log`.
 
-    For a server that is to stay. Raises `ToolMissing` where the program is not there.
+    For a server that is to keep running. Raises `ToolMissing` if the program is not installed.
     """
     with _starting(argv[0]):
         return Outliving(
@@ -215,7 +215,7 @@ def outliving(argv: Sequence[str], *, log: IO[bytes], user: User | None = None) 
 
 @contextmanager
 def _starting(program: str) -> Iterator[None]:
-    """What keeps `program` from being started, as an error of ours."""
+    """Translates the errors that keep `program` from starting."""
     try:
         yield
     except FileNotFoundError as error:
@@ -245,7 +245,7 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 def _close(stream: IO[bytes] | None) -> None:
     if stream is None:
         return
-    # What was still buffered for a program that is gone has nowhere to go.
+    # Bytes still buffered for a program that has ended cannot be written.
     with suppress(BrokenPipeError, ValueError):
         stream.close()
 
@@ -257,7 +257,7 @@ def output_of(
     pass_fds: Sequence[int] = (),
     translate: Callable[[ChildFailed], HoldfastError] | None = None,
 ) -> str:
-    """All that a program prints, for short answers only."""
+    """All output of a program; for short answers only."""
     try:
         with running(argv, env=env, pass_fds=pass_fds) as child:
             return b"".join(child.chunks()).decode(errors="replace")

@@ -1,6 +1,6 @@
-"""Bytes kept for a while: in memory while they are few, else in a file without a name.
+"""Temporary storage for bytes: in memory if they are few, else in a file without a name.
 
-However we end, nothing of it stays.
+Nothing of it remains after the process, however it ends.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import IO
 from holdfast.model.errors import RestoreFailed
 from holdfast.model.units import size
 
-# Made for what is large and outlives a reboot, where /tmp may be memory.
+# For large files that survive a reboot; /tmp may be in memory.
 LAST_RESORT = "/var/tmp"  # noqa: S108  # only ever a folder for nameless files
-# What others who write there must still find.
+# Left free for other users of the disk.
 SPARE_BYTES = 256 << 20
-# Several workers may hold as much at once.
+# A small limit: several workers may hold this much at the same time.
 MOST_IN_MEMORY_BYTES = 4 << 20
 CHUNK_BYTES = 1 << 20
 _IN_MEMORY = ("tmpfs", "ramfs")
@@ -28,7 +28,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 
 class Spool:
-    """Chunks put one after another, and read again as often as wanted."""
+    """Chunks stored one after another, which can be read repeatedly."""
 
     def __init__(self, file: IO[bytes] | None, folder: Path | None) -> None:
         self._file = file
@@ -37,7 +37,7 @@ class Spool:
         self._size_bytes = 0
 
     def put(self, chunk: bytes) -> None:
-        """Raises `RestoreFailed` where the disk is full; what was put before can still be read."""
+        """Raises `RestoreFailed` if the disk is full; earlier chunks can still be read."""
         if self._file is None:
             self._chunks.append(chunk)
             return
@@ -49,7 +49,7 @@ class Spool:
             yield from self._chunks
             return
         offset = 0
-        # By place, not by the file's own position: it may be read twice at the same time.
+        # By offset, not by the file's own position: two readers may read at the same time.
         while chunk := os.pread(
             self._file.fileno(), min(CHUNK_BYTES, self._size_bytes - offset), offset
         ):
@@ -57,7 +57,7 @@ class Spool:
             yield chunk
 
     def give_back(self) -> None:
-        """Leave the room to others at once."""
+        """Free the memory or the disk space at once."""
         self._chunks.clear()
         if self._file is not None:
             self._size_bytes = 0
@@ -66,7 +66,10 @@ class Spool:
 
 @contextmanager
 def spooled(size_bytes: int) -> Iterator[tuple[Spool | None, str]]:
-    """Room for so many bytes, or why there is none; a file leaves as much again to others."""
+    """A spool for `size_bytes` and its place, or None and the reason.
+
+    A file is only made on a disk that has twice the size and a reserve free.
+    """
     if size_bytes <= MOST_IN_MEMORY_BYTES:
         yield Spool(None, None), "in memory"
         return
@@ -74,13 +77,13 @@ def spooled(size_bytes: int) -> Iterator[tuple[Spool | None, str]]:
     if folder is None:
         yield None, reason
         return
-    # Without a buffer of its own, which would only fail at the end, once more.
+    # Unbuffered: a buffer would only fail a second time when the file is closed.
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         yield Spool(file, folder), reason
 
 
 def write_all(file: IO[bytes], chunk: bytes, folder: Path | None) -> None:
-    """Raises `RestoreFailed` where the disk is full."""
+    """Write all of `chunk`; raises `RestoreFailed` if the disk is full."""
     left = memoryview(chunk)
     try:
         while left:
@@ -93,7 +96,7 @@ def write_all(file: IO[bytes], chunk: bytes, folder: Path | None) -> None:
 
 
 def room_for(size_bytes: int, *, environment: Mapping[str, str]) -> tuple[Path | None, str]:
-    """A folder on a disk that has room for so many bytes, and why this one or none."""
+    """A folder on a disk with `size_bytes` and a reserve free, or None; and the reason."""
     refused: list[str] = []
     for folder in _candidates(environment):
         obstacle = _obstacle(folder, size_bytes)
@@ -104,7 +107,7 @@ def room_for(size_bytes: int, *, environment: Mapping[str, str]) -> tuple[Path |
 
 
 def _candidates(environment: Mapping[str, str]) -> Iterator[Path]:
-    # systemd names all of a unit's folders at once.
+    # systemd lists all runtime directories of a unit in one variable.
     first = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
     for folder in (first, environment.get("TMPDIR", ""), LAST_RESORT):
         if folder:
@@ -123,7 +126,7 @@ def _obstacle(folder: Path, size_bytes: int) -> str:
 
 
 def is_in_memory(folder: Path) -> bool:
-    """Whether what is written there would take the memory of the host."""
+    """Whether the folder's file system is in memory."""
     device = folder.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     for line in _MOUNTS.read_text().splitlines():

@@ -1,7 +1,8 @@
-"""The standard streams such that nothing printed can end a run, or change how it is told to end.
+"""Standard streams on which no failed write can end a run or change its exit code.
 
 A server acts on exit codes: a full disk under its log, or a reader that went away, must not look
-like an answer. What cannot be written is dropped; whether stdout lost anything is remembered.
+like the result of a run. Output that cannot be written is dropped, and a loss on stdout is
+remembered.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ FALLBACK_COLUMNS = 80
 
 
 class Outlet(io.RawIOBase):
-    """Writes to a descriptor and never raises `OSError`; `lost` is the first one that it met.
+    """Writes to a descriptor and never raises `OSError`; `lost` is the first such error.
 
-    A document with a hole is worse than one that ends early, so with `whole` nothing is written
-    after the first loss.
+    A document with a hole is worse than one that ends early: with `whole`, nothing is written after
+    the first loss.
     """
 
     def __init__(self, descriptor: int, *, is_open: bool, whole: bool) -> None:
@@ -59,7 +60,7 @@ class Outlet(io.RawIOBase):
                 with suppress(BlockingIOError):
                     view = view[os.write(self._descriptor, view) :]
                     continue
-                # Whoever shares the terminal or the pipe with us has made it non-blocking.
+                # Another process on the same terminal or pipe has made it non-blocking.
                 select.select([], [self._descriptor], [])
         except OSError as error:
             self.lost = self.lost or error
@@ -67,7 +68,7 @@ class Outlet(io.RawIOBase):
 
 @dataclass
 class _Answer:
-    """Whether a call has failed where its output is lost; until a command says no it has."""
+    """Whether lost output means that the call failed: yes, unless a command says otherwise."""
 
     counts: bool = True
 
@@ -76,16 +77,16 @@ _answer = _Answer()
 
 
 def guard() -> None:
-    """Give this process standard streams that never fail; call it before anything is opened.
+    """Give this process standard streams that never fail; call it before any file is opened.
 
-    A descriptor that was closed leads to the null device from now on: the next file that is
-    opened would get its number otherwise, and everything printed by a library or a child with it.
+    A closed descriptor is opened on the null device. Otherwise the next opened file would get its
+    number, and with it everything that a library or a child prints.
     """
     open_ones = [number for number in (STDIN, STDOUT, STDERR) if _is_open(number)]
     _fill_closed()
     for name, number in (("stdout", STDOUT), ("stderr", STDERR)):
         stream = getattr(sys, name)
-        # A test that captures what is printed has put something else there.
+        # A test that captures output has already replaced the stream.
         if stream is None or stream is getattr(sys, f"__{name}__"):
             outlet = Outlet(number, is_open=number in open_ones, whole=number == STDOUT)
             setattr(sys, name, _text(outlet, stream))
@@ -93,17 +94,17 @@ def guard() -> None:
 
 
 def code_is_the_answer() -> None:
-    """The command that runs is called for what it does: its exit code says what was done."""
+    """The command is called for its effect: its exit code is the answer, not its output."""
     _answer.counts = False
 
 
 def output_is_the_answer() -> None:
-    """Whoever called the command needs what it prints: without it the call has failed."""
+    """The command is called for its output: without it the call has failed."""
     _answer.counts = True
 
 
 def require_answer() -> None:
-    """Raise `OutputLost` where stdout was the answer, and could not be written."""
+    """Raise `OutputLost` if stdout was the answer and could not be written."""
     if sys.stdout is None:
         return
     sys.stdout.flush()
@@ -117,7 +118,7 @@ def require_answer() -> None:
 
 
 def reader_is_gone() -> bool:
-    """Whether stdout was a pipe that nobody reads any more."""
+    """Whether stdout is a pipe whose reader has closed it."""
     lost = _lost()
     return lost is not None and lost.errno == errno.EPIPE
 
@@ -131,8 +132,10 @@ def printable(text: str) -> str:
 
 
 def folded(text: str, stream: TextIO) -> str:
-    """`text` in lines that fit on the terminal, none of them ending within a word; elsewhere as it
-    is, so that it can be found by grep."""
+    """`text` folded to the width of the terminal, without breaking words.
+
+    Elsewhere it is unchanged, so that grep can find it.
+    """
     if not stream.isatty():
         return text
     try:
@@ -147,14 +150,14 @@ def folded(text: str, stream: TextIO) -> str:
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """What is copied, a name or an address, stays in one piece."""
+    """`line` folded at spaces only: a name or an address that is copied stays whole."""
     from textwrap import wrap
 
     return wrap(line, width, break_long_words=False, break_on_hyphens=False)
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Whether a person looks at it on a terminal that knows colours, and wants them."""
+    """Whether the stream is a terminal with colours, and the user has not turned them off."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
     return wanted and stream.isatty()
 
@@ -173,7 +176,7 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _fill_closed() -> None:
-    """The kernel hands out the lowest number that is free."""
+    """Open the null device on closed standard streams: the kernel gives out the lowest number."""
     with suppress(OSError):  # a host without a null device has other troubles
         while (opened := os.open(os.devnull, os.O_RDWR)) <= STDERR:
             os.set_inheritable(opened, True)  # noqa: FBT003 - as the function has it
@@ -181,7 +184,7 @@ def _fill_closed() -> None:
 
 
 def _text(outlet: Outlet, before: io.TextIOWrapper | None) -> io.TextIOWrapper:
-    """A text stream like the one that Python made; what its encoding lacks is spelled out."""
+    """A text stream like Python's own; characters that its encoding lacks are escaped."""
     return io.TextIOWrapper(
         io.BufferedWriter(outlet),
         encoding=before.encoding if before is not None else "utf-8",

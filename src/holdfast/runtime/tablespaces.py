@@ -1,5 +1,7 @@
-"""Tablespaces that WAL makes while it is replayed: a server links to where each was, whoever has
-that folder now. What is about to be replayed is looked at, and made safe or refused.
+"""Make WAL that creates tablespaces safe to replay.
+
+A server that replays such WAL links to the original folder, even if that folder now belongs to
+another server. Each segment is examined before its replay, and changed or refused.
 """
 
 from __future__ import annotations
@@ -19,46 +21,52 @@ from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
 
 LINKS = "pg_tblspc"
-# In pg_control, behind the system identifier and its own version.
+# The catalog version in pg_control, after the system identifier and the control file's version.
 _CATALOG_VERSION = slice(12, 16)
 
 
 class WhenInUse(StrEnum):
-    """What becomes of WAL that makes a tablespace in a folder that is in use: it is not handed to
-    the server, or only what comes before that, which is enough for a target that comes before."""
+    """What to do about WAL that creates a tablespace in a folder that is in use.
+
+    `REFUSE` gives the segment to no server. `END` cuts it before that record, which is enough for
+    a recovery target that lies before it.
+    """
 
     REFUSE = "refuse"
     END = "end-before"
 
 
 def is_in_use(location: str) -> bool:
-    """Whether a server that links there would find what is somebody's."""
+    """Whether the folder holds anything, or cannot be examined: then assume that it is in use."""
     try:
         with os.scandir(location) as entries:
             return next(entries, None) is not None
     except FileNotFoundError:
         return False
     except OSError:
-        # No folder, or none that we may look into.
+        # Not a folder, or one that we may not read.
         return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTablespaces:
-    """Of a server whose data directory is `data`: each new one goes to `below/OID`, where that is
-    named, else to where the WAL says, unless it is in use."""
+    """The tablespaces that replayed WAL creates in the server with the data directory `data`.
+
+    Each goes to `below/OID`, if `below` is given. Otherwise it goes to the location in the WAL,
+    unless that is in use.
+    """
 
     data: Path
     below: Path | None = None
     otherwise: WhenInUse = WhenInUse.REFUSE
 
     def admit(self, path: Path, following: Callable[[], bytes]) -> list[int]:
-        """Make the segment at `path` safe to be replayed; the OIDs of those that `make` is to make
-        somewhere else before that.
+        """Make the segment at `path` safe to replay; the OIDs of the tablespaces to move.
 
-        `following` is asked for the beginning of the next segment where a record goes on in it.
-        Raises `TargetNotEmpty` where it would be replayed into a folder that is in use, and
-        `RestoreFailed`; the file is then not to be replayed.
+        The caller must create each of these with `make` before the replay. `following` is called
+        for the start of the next segment if a record continues there. Raises `TargetNotEmpty` if
+        the WAL would create a tablespace in a folder that is in use, and `RestoreFailed`; the
+        segment must not be replayed then.
         """
         brought: list[int] = []
         with segment_at(path, following) as segment:
@@ -73,8 +81,10 @@ class NewTablespaces:
         return brought
 
     def make(self, oid: int) -> Path:
-        """The folder of a tablespace that was brought, with the one of this release in it, and the
-        link to it; raises `TargetNotEmpty`, `RestoreFailed`."""
+        """Create the folder of a moved tablespace, its version folder and the link; the folder.
+
+        An existing link is kept. Raises `TargetNotEmpty`, `RestoreFailed`.
+        """
         link = self.data / LINKS / str(oid)
         folder = self.below / str(oid) if self.below else link
         try:
@@ -96,15 +106,18 @@ class NewTablespaces:
         return folder
 
     def _is_to_be_brought(self, made: TablespaceMade) -> bool:
-        """Where it has another folder already, as those of the backup have, it stays there."""
-        # One inside of the data directory has no place of its own.
+        """Whether to keep it out of the WAL's location, as `below` or an existing link demands.
+
+        A tablespace of the backup may already link to another folder, and stays there.
+        """
+        # A tablespace inside the data directory has no location of its own.
         if not made.location:
             return False
         link = self._link(made)
         return link != made.location if link else self.below is not None
 
     def _is_refused(self, made: TablespaceMade) -> bool:
-        """Not where an earlier attempt has replayed it: then the server itself has it in use."""
+        """Whether to refuse it; not after an earlier replay, as the server itself uses it then."""
         return bool(made.location) and not self._link(made) and is_in_use(made.location)
 
     def _link(self, made: TablespaceMade) -> str:
@@ -114,7 +127,7 @@ class NewTablespaces:
 
 
 def in_use(made: TablespaceMade) -> HoldfastError:
-    """Why WAL that makes a tablespace is not replayed, and what brings it somewhere else."""
+    """The error for WAL that creates a tablespace in a folder in use; the hint names ways out."""
     return TargetNotEmpty(
         f"cannot replay WAL from {made.at} on: it makes tablespace {made.oid} in"
         f" '{made.location}', and that folder is in use on this host",
@@ -125,7 +138,7 @@ def in_use(made: TablespaceMade) -> HoldfastError:
 
 @contextmanager
 def segment_at(path: Path, following: Callable[[], bytes] = lambda: b"") -> Iterator[Segment]:
-    """The segment in the file at `path`; nothing is in one that is none."""
+    """The segment in the file at `path`; it is empty if the file is no WAL segment."""
     with path.open("rb") as file:
         header = SegmentHeader.parse(file.read(HEADER_BYTES))
         if header is None:
@@ -140,7 +153,7 @@ def segment_at(path: Path, following: Callable[[], bytes] = lambda: b"") -> Iter
 
 
 def _write(path: Path, changes: list[tuple[int, bytes]] | None, made: TablespaceMade) -> None:
-    """Raises `RestoreFailed` where it cannot be changed in one segment."""
+    """Apply `changes` to the file; raises `RestoreFailed` if one segment cannot hold them."""
     if changes is None:
         raise RestoreFailed(
             f"cannot replay WAL from {made.at} on: a record that makes tablespace {made.oid} in"
@@ -154,7 +167,7 @@ def _write(path: Path, changes: list[tuple[int, bytes]] | None, made: Tablespace
 
 
 def _version_folder(data: Path) -> str:
-    """What a server of this release calls its part of a tablespace."""
+    """The name of this release's folder inside a tablespace, such as `PG_17_202406281`."""
     major = (data / "PG_VERSION").read_text().strip()
     with (data / "global/pg_control").open("rb") as file:
         catalog = int.from_bytes(file.read(_CATALOG_VERSION.stop)[_CATALOG_VERSION], "little")

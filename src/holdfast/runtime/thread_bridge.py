@@ -1,8 +1,8 @@
-"""A function that reads one file and writes another, worked a chunk at a time by its caller.
+"""Run a function that reads one file and writes another as a pipeline stage, chunk by chunk.
 
-Libraries that want files on both sides know nothing of pipelines. The function runs in a thread of
-its own, but never beside its caller: each waits while the other works, so that a chunk is neither
-copied nor queued, and no more than one of them and what became of it is in memory.
+Some libraries want a file on both sides and know no pipelines. The function runs in its own thread,
+but never at the same time as its caller: each waits while the other works. So no chunk is copied or
+queued, and at most one chunk and its output are in memory.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class WritesTo(Protocol):
 
 
 class Abandoned(Exception):
-    """Nobody will bring more: the block around the function was left."""
+    """The block around the function was left, so no more input will come."""
 
 
 class ThreadBridge:
     """Obeys `pipeline.flow.Stage`; what `work` raises is raised by `feed` or `finish`.
 
-    Leaving the block ends the thread, whatever it was waiting for.
+    Leaving the block ends the thread, even if it waits for input.
     """
 
     def __init__(self, work: Callable[[ReadsFrom, WritesTo], None]) -> None:
@@ -72,8 +72,8 @@ class ThreadBridge:
         return self._step()
 
     def read(self, size: int, /) -> bytes:
-        """For the function: up to `size` bytes, none at the end."""
-        # An empty chunk is not the end.
+        """Called by the function: up to `size` bytes, none at the end of the input."""
+        # An empty chunk does not mean the end of the input.
         while not self._input and not self._all_fed:
             self._our_turn.release()
             self._its_turn.acquire()
@@ -83,15 +83,15 @@ class ThreadBridge:
         return head
 
     def write(self, data: bytes, /) -> int:
-        """For the function."""
+        """Called by the function: keeps `data` until the caller takes it."""
         self._output.append(bytes(data))
         return len(data)
 
     def flush(self) -> None:
-        """For the function: what it wrote is handed on without being asked."""
+        """Called by the function; does nothing, as output is passed on anyway."""
 
     def _step(self) -> Iterable[Buffer]:
-        """Let the function work until it wants more than there is, or ends."""
+        """Let the function work until it needs more input, or ends."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True, name="lockstep")
             self._thread.start()

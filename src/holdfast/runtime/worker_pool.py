@@ -15,7 +15,7 @@ from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.kernel import is_refusal
 
 LOOK_SECONDS = 1.0
-# A refusal that comes this often with one slot left is nobody's passing load.
+# If one slot alone is refused this often, the cause is no passing load.
 MOST_TRIES = 5
 
 Item = TypeVar("Item")
@@ -23,10 +23,10 @@ Result = TypeVar("Result")
 
 
 class AdaptiveLimit:
-    """The slots of one run.
+    """How many slots of one run may work at the same time.
 
-    `look` is given how many slots are at work and how many threads there are for them, and says
-    how many could be; it is asked once in `LOOK_SECONDS` at most.
+    `look` gets the number of working slots and the number of threads, and returns how many slots
+    may work. It is called at most once in `LOOK_SECONDS`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class AdaptiveLimit:
         return self._threads
 
     def allowed(self, *, working: int) -> int:
-        """At least one: whoever is alone may always try."""
+        """The number of slots that may work now; at least one, so that a lone worker can try."""
         with self._lock:
             now = self._monotonic()
             if self._look and (self._seen_at is None or now - self._seen_at >= LOOK_SECONDS):
@@ -57,7 +57,7 @@ class AdaptiveLimit:
             return max(1, min(self._most, self._seen))
 
     def halve(self) -> None:
-        """The host refused a process or thread: from now on at most half as many at once."""
+        """Halve the limit for the rest of the run, because the host refused a process or thread."""
         with self._lock:
             self._most = max(1, self._most // 2)
             slots = self._most
@@ -65,19 +65,19 @@ class AdaptiveLimit:
 
 
 def nothing() -> None:
-    """Work that ends soon by itself needs no cancelling."""
+    """The default `abort`, for short work that needs no cancelling."""
 
 
 class WorkerPool:
-    """At most `workers` threads at work on items, each of which pulls its next one itself.
+    """At most `workers` threads that work on items; each takes its next item itself.
 
-    The first error is the one that is raised: no new item is begun, `abort` is called once so
-    that work under way ends, and what that work then raises is its consequence, not the cause.
-    An interruption of the calling thread counts as an error. No work outlives a call.
+    The first error is raised: no new item is begun, and `abort` is called once, to end the work in
+    progress. Errors that follow from this are dropped. An interruption of the calling thread counts
+    as an error. No work outlives a call.
 
-    Where the host refuses another thread, those that there are do the work. With `limit` fewer may
-    work than there are threads. An item for which the host refused a task is tried again with half
-    as many at work, `tries` times in all: once where it must not be begun twice.
+    If the host refuses another thread, the existing ones do the work. `limit` may allow fewer
+    working threads than there are. An item for which the host refused a task is tried again with
+    half as many at work, `tries` times in all. Use one try for work that must not be begun twice.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class WorkerPool:
         self._tries = tries
 
     def map(self, items: Iterable[Item], work: Callable[[Item], Result]) -> list[Result]:
-        """`work` on every item; the results in the order of the items."""
+        """Call `work` on every item; the results in the order of the items."""
         results: dict[int, Result] = {}
 
         def keep(task: tuple[int, Item]) -> None:
@@ -105,7 +105,7 @@ class WorkerPool:
         return [results[position] for position in sorted(results)]
 
     def each(self, items: Iterable[Item], work: Callable[[Item], object]) -> None:
-        """`work` on every item; nothing is gathered, however many there are."""
+        """Call `work` on every item and drop the results; items are taken one by one."""
         crew = _Crew(
             items,
             work,
@@ -130,7 +130,7 @@ class WorkerPool:
 
 
 def is_started(thread: threading.Thread, *, otherwise: str) -> bool:
-    """Start `thread`; where the host refuses that `otherwise` says what becomes of its work."""
+    """Start `thread`; False if the host refuses it. `otherwise` says what happens to its work."""
     try:
         thread.start()
     except RuntimeError as error:
@@ -142,7 +142,7 @@ def is_started(thread: threading.Thread, *, otherwise: str) -> bool:
 
 
 def _start(threads: Sequence[threading.Thread]) -> None:
-    """All, or as many as the host gives us; raises `TasksRefused` where that is none."""
+    """Start all threads, or as many as the host allows; raises `TasksRefused` if it allows none."""
     for number, thread in enumerate(threads):
         if not is_started(thread, otherwise=f"{number} workers of {len(threads)} do the work"):
             if number == 0:
@@ -154,11 +154,11 @@ def _start(threads: Sequence[threading.Thread]) -> None:
 
 
 class _Crew(Generic[Item]):
-    """What the threads share; each pulls its next item itself, so nothing queues up.
+    """The state that the threads share; each takes its next item itself, so nothing queues up.
 
-    Waiting goes by what the threads are doing, not by joining them: a signal's error may leave
-    `Thread.start` before we know whether the thread runs, and CPython takes a thread for ended
-    when an error interrupts its `join`.
+    Waiting depends on this state, not on joining threads. An error from a signal handler may leave
+    `Thread.start` before we know whether the thread runs, and CPython takes a thread for ended if
+    an error interrupts its `join`.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class _Crew(Generic[Item]):
         return self._no_more and self._working == 0 and not waiting
 
     def wait_in_any_case(self) -> None:
-        """Also while somebody keeps pressing Ctrl-C: work must not be left behind."""
+        """Like `wait`, also if somebody keeps pressing Ctrl-C: no work may be left behind."""
         while True:
             try:
                 return self.wait()
@@ -214,7 +214,7 @@ class _Crew(Generic[Item]):
             self._cause = error
             self._no_more = True
             self._changed.notify_all()
-        # What goes wrong while the others are ended comes second.
+        # An error of `abort` itself becomes a note on the first error.
         with noted_on(error):
             self._abort()
 
@@ -232,12 +232,12 @@ class _Crew(Generic[Item]):
         self._limit.halve()
         with self._changed:
             self._again.append(task)
-            # Alone there is nobody whose end could make room: give the host a moment.
+            # A lone worker has nobody whose end could free tasks: give the host a moment.
             self._changed.wait_for(lambda: self._cause is not None, timeout=task.tries)
 
     def _begin(self) -> _Task[Item] | None:
         try:
-            # The kernel is asked outside the lock: nobody shall wait for that.
+            # The limit is read outside the lock, so that no thread waits for the kernel.
             allowed = self._limit.allowed(working=self._working)
             with self._changed:
                 self._changed.wait_for(lambda: self._no_more or self._working < allowed)
@@ -267,7 +267,7 @@ class _Crew(Generic[Item]):
 
 @dataclass(slots=True)
 class _Task(Generic[Item]):
-    """One item, and how often the host has refused what it needs."""
+    """One item, and how often the host has refused a task for it."""
 
     item: Item
     tries: int = 0
