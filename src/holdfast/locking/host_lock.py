@@ -1,6 +1,6 @@
-"""One run of a job at a time on this host: a lock that dies with its process.
+"""One run of a job at a time on this host: a lock that ends with its process.
 
-Its owner is told well enough to prove later that the process has ended, and never to guess it.
+The lock file describes its owner so exactly that its end can be proven later, never guessed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LIMITS = Limits(size_bytes=1 << 16, containers=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """Who holds a lock, as its file says it."""
+    """The owner of a lock, as the lock file describes it."""
 
     host: Line
     pid: Annotated[str, Predicate(is_pid)]
@@ -57,7 +57,7 @@ def _adapter() -> TypeAdapter[Described]:
 
 
 class HeldHere:
-    """Obeys `ports.run.Hold`: the kernel keeps the lock as long as this process lives."""
+    """Obeys `ports.run.Hold`: the kernel keeps the lock for as long as this process lives."""
 
     lost = ""
 
@@ -65,7 +65,7 @@ class HeldHere:
 
 
 class OwnedGuard:
-    """Obeys `ports.run.Guard` where this process has this host's lock of the job already."""
+    """Obeys `ports.run.Guard` for a process that already has this host's lock of the job."""
 
     @contextmanager
     def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:  # noqa: ARG002 - as the port has it
@@ -76,10 +76,10 @@ class OwnedGuard:
 
 
 class FlockGuard:
-    """A `flock` on `FOLDER/JOB.lock`; the file says who holds it.
+    """A `flock` on `FOLDER/JOB.lock`; the file describes the owner.
 
-    The kernel frees the lock when its process ends in whatever way, and children do not
-    inherit it. The file stays: removing it would let two runs lock two files of one name.
+    The kernel frees the lock when its process ends, however it ends, and children do not inherit
+    it. The file stays: if it were removed, two runs could lock two files of the same name.
     """
 
     def __init__(self, folder: Path, *, clock: Clock, run_id: str) -> None:
@@ -102,7 +102,7 @@ class FlockGuard:
                 yield HeldHere()
 
     def owner(self, job: str) -> dict[str, str] | None:
-        """Read, never locked: a look must not make a run that starts right now skip."""
+        """Reads the file without the lock: a lock could make a run that starts now skip."""
         described = self._described(job)
         return described if described and _is_alive(described) else None
 
@@ -132,7 +132,7 @@ class FlockGuard:
         }
 
     def _described(self, job: str) -> dict[str, str]:
-        """What the file says; a reader may come in the middle of a write, which says nothing."""
+        """The content of the file; empty if it is damaged or just being written."""
         try:
             line = next(lines_of(self._path(job), most_bytes=LIMITS.size_bytes), b"")
             return asdict(typed(_adapter(), parsed(line, LIMITS)))
@@ -144,7 +144,7 @@ class FlockGuard:
 
 
 class WaitingGuard:
-    """Waits for the run in flight, up to a limit, instead of skipping at once."""
+    """Waits for the run in progress, up to a limit, instead of skipping at once."""
 
     def __init__(
         self,
@@ -184,13 +184,13 @@ def _write(descriptor: int, owner: dict[str, str], path: Path) -> None:
 
 
 def _forget_owner(descriptor: int, path: Path) -> None:
-    """An empty file says as much as an empty owner, and takes no room of a full disk."""
+    """Empty the file: that says that there is no owner, and needs no space on a full disk."""
     with state_errors(path):
         os.ftruncate(descriptor, 0)
 
 
 def _is_alive(owner: dict[str, str]) -> bool:
-    """A run of this boot whose process was not seen to end."""
+    """Whether the owner is a run of this boot whose process is not proven to have ended."""
     me = this_process()
     process = Process(
         host=owner["host"],
@@ -202,7 +202,7 @@ def _is_alive(owner: dict[str, str]) -> bool:
     return process.boot_id == me.boot_id and not has_ended(process, seen_from=me)
 
 
-# What kernel.pid_max may be set to, at the most.
+# The highest value of kernel.pid_max.
 MOST_PIDS = 1 << 22
 Pid = Annotated[int, Ge(1), Le(MOST_PIDS)]
 
@@ -212,7 +212,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process as its own kernel knows it; `pid` means something in `pid_space` only."""
+    """A process as its own kernel knows it; `pid` is only valid in `pid_space`."""
 
     host: Line
     boot_id: Line
@@ -226,8 +226,11 @@ def is_pid(text: str) -> bool:
 
 
 def this_process() -> Process:
-    """Raises `ConfigInvalid` where the kernel does not tell who we are: without that nobody could
-    prove later that this process has ended."""
+    """The identity of this process.
+
+    Raises `ConfigInvalid` if the kernel does not tell the boot id: without it, nobody could later
+    prove that this process has ended.
+    """
     pid = os.getpid()
     try:
         boot_id = BOOT_ID.read_text().strip()
@@ -246,10 +249,10 @@ def this_process() -> Process:
 
 
 def has_ended(other: Process, *, seen_from: Process) -> bool:
-    """Whether `other` is proven to be gone; False where nobody here can tell.
+    """Whether `other` has provably ended; False if this host cannot tell.
 
-    A boot id is one kernel between two boots, but containers share it and have pids of their
-    own; another boot id may be this host after a reboot, or a machine cloned from it.
+    A boot id identifies a kernel between two boots, but containers share it and have pids of their
+    own. Another boot id may mean this host after a reboot, or a clone of it.
     """
     if (other.boot_id, other.pid_space) != (seen_from.boot_id, seen_from.pid_space):
         return False
@@ -259,12 +262,12 @@ def has_ended(other: Process, *, seen_from: Process) -> bool:
         return True
     except PermissionError:
         pass
-    # A pid alone may have been given to somebody else by now.
+    # The pid alone proves nothing: the kernel may have given it to another process.
     return _start_ticks(other.pid) not in ("", other.started)
 
 
 def boot_seconds() -> float:
-    """A clock that nobody sets and that goes on while the host is suspended."""
+    """A clock that nobody sets and that continues while the host is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -276,9 +279,9 @@ def _pid_space() -> str:
 
 
 def _start_ticks(pid: int) -> str:
-    """Field 22 of proc_pid_stat(5), or empty where /proc does not tell.
+    """Field 22 of proc_pid_stat(5), or empty if /proc cannot be read.
 
-    The second field is in brackets and may hold anything.
+    The second field is in brackets and may contain anything, also brackets and spaces.
     """
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]

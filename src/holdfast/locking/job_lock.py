@@ -1,4 +1,4 @@
-"""One run of a job at a time over all hosts: this one's lock, then a lease in the repository."""
+"""One run of a job at a time over all hosts: the lock of this host, then a lease."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from holdfast.runtime.cleanup import afterwards, periodically
 
 LEASES = "_leases"
 SLOTS = "_slots"
-# A live owner is known as such within one of these, so that is what a skipped run takes.
+# A live owner is recognized within one heartbeat, so a skipped run takes that long.
 HEARTBEATS_PER_LEASE = 4
 LOOKS_PER_HEARTBEAT = 5
 Sleep = Callable[[float], None]
 
 
 class LeasedHold:
-    """Obeys `ports.run.Hold` for a lease whose heartbeat a thread of this process puts."""
+    """Obeys `ports.run.Hold` for a lease that a thread of this process renews with heartbeats."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
@@ -55,7 +55,7 @@ class LeasedHold:
             raise
 
     def beat(self) -> None:
-        """One heartbeat that may fail: only a whole lease without any is fatal."""
+        """Send one heartbeat; it may fail, as only a whole lease time without one is fatal."""
         try:
             self.prove()
         except LeaseLost as error:
@@ -65,8 +65,8 @@ class LeasedHold:
 
 
 class LeasedGuard:
-    """Obeys `ports.run.Guard`: `guard` keeps out this host's others, the lease those of other
-    hosts."""
+    """Obeys `ports.run.Guard`: `guard` keeps out other runs of this host, and the lease those of
+    other hosts."""
 
     def __init__(
         self, guard: Guard, repository: Repository, terms: Terms, *, sleep: Sleep = time.sleep
@@ -111,7 +111,7 @@ class LeasedGuard:
 
 
 class WritersGuard:
-    """At most so many hosts at a time write to one repository; those beyond wait for their turn."""
+    """At most so many hosts write to one repository at the same time; the others wait."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class WritersGuard:
 
     @contextmanager
     def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:
-        # The job first: nobody who has a slot waits for a job, so nobody waits in a ring.
+        # The job first: nobody who has a slot waits for a job, so no deadlock is possible.
         with (
             self._guard.hold(job, deadline=deadline) as hold,
             kept(self._slot(job, deadline), self._terms),
@@ -144,13 +144,13 @@ class WritersGuard:
 
     def _slot(self, job: str, deadline: datetime | None) -> Lease:
         give_up_at = self._terms.seconds() + self._at_most.total_seconds()
-        # A fleet that starts at one time must not ask for the same slot in the same second.
+        # Hosts that start at the same time must not all ask for the same slot first.
         first = int(self._jitter() * len(self._slots))
         turned = [*self._slots[first:], *self._slots[:first]]
         while True:
             refused: list[RepositoryRefused] = []
             for slot in turned:
-                # One that is spoilt for good must not spoil the others.
+                # One slot that is permanently damaged must not block the others.
                 try:
                     if slot.attempt(deadline=deadline):
                         return slot
@@ -181,7 +181,7 @@ def heartbeat_seconds(terms: Terms) -> float:
 
 @contextmanager
 def kept(lease: Lease, terms: Terms) -> Iterator[LeasedHold]:
-    """Heartbeats for `lease`, which is ours, from a thread of its own until the block ends."""
+    """Send heartbeats for our `lease` from a separate thread until the block ends."""
     hold = LeasedHold(lease)
 
     def beat() -> bool:
@@ -197,6 +197,6 @@ def kept(lease: Lease, terms: Terms) -> Iterator[LeasedHold]:
 
 
 def _release(lease: Lease) -> None:
-    """What cannot be said now others will find out: no heartbeat comes any more."""
+    """If the release fails, other hosts notice that no more heartbeats come."""
     with suppress(HoldfastError):
         lease.release()

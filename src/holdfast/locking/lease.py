@@ -1,13 +1,13 @@
-"""Owning a name in a repository that many hosts write to, with nothing but put, list and delete.
+"""Leases in a repository that many hosts write to, with nothing but put, list and delete.
 
-A lease is a row of numbered objects, its generations; the highest one is what counts. Whoever
-puts the next number has the word, for a put never replaces: of two who try, one is refused. The
-owner puts a new generation with every heartbeat and, at the end, one that says the name is free.
+A lease is a sequence of numbered objects, its generations; the highest number counts. A put never
+replaces an object, so if two hosts put the same number, one of them is refused. The owner puts a
+new generation with every heartbeat, and at the end one that says that the lease is free.
 
-Somebody else's lease is taken over by proof only: its process is gone from this very kernel, or
-no new generation came for the whole lease time, which each one measures by his own clock. Numbers
-never begin anew, so an owner that slept through all of this finds a higher number than its own
-when it wakes, and knows that it has lost.
+Another owner's lease is taken over only with proof. Either its process has ended on this very
+kernel, or no new generation came for the whole lease time, which each host measures by its own
+clock. Numbers are never used again: an owner that slept through all of this finds a higher number
+than its own when it wakes, and knows that it lost the lease.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 
-# Wide enough that order by name is order by number for all time.
+# Wide enough that the order of names is always the order of numbers.
 DIGITS = 16
-# Nobody gets there: a beat every millisecond takes 30,000 years. What lies beyond is none of ours.
+# Out of reach: a beat every millisecond takes 30,000 years. A higher number is not from holdfast.
 MOST_NUMBERS = 10**15
 LOOKS = 5
 MOST_IN_THE_WAY = 50
@@ -56,7 +56,7 @@ _NUMBER = re.compile(rf"[0-9]{{{DIGITS}}}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What all leases of one process have in common."""
+    """The settings that all leases of one process share."""
 
     run_id: str
     lease_seconds: float
@@ -67,14 +67,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The highest generation, 0 where there is none yet; without a claim it cannot be read."""
+    """The highest generation, 0 if there is none; `claim` is None if it cannot be read."""
 
     number: int
     claim: LeaseRecord | None = None
 
 
 class Lease:
-    """The right to `folder`, for one owner at a time over all hosts."""
+    """The exclusive right to `folder`: at most one owner at a time over all hosts."""
 
     def __init__(self, repository: Repository, folder: str, terms: Terms) -> None:
         self._repository = repository
@@ -89,12 +89,12 @@ class Lease:
         self._told: set[str] = set()
         self._watched_since = 0.0
         self.is_proven_alive = False
-        """Whether somebody else's heartbeat was seen while we tried."""
+        """Whether another owner's heartbeat was seen during our attempts."""
 
     def attempt(self, *, deadline: datetime | None) -> bool:
-        """Become the owner where that is proven to be right; call again until it is, or gives up.
+        """Become the owner, if the lease is provably free; False means: wait, then call it again.
 
-        Raises what `Repository.put` raises, and `RepositoryRefused` where no number is left.
+        Raises what `Repository.put` raises, and `RepositoryRefused` if no number is left.
         """
         looked_at = self._terms.seconds()
         head = self._head()
@@ -120,9 +120,9 @@ class Lease:
             return self._put(head.number + 1, claim)
 
     def renew(self) -> None:
-        """Put the next generation: a heartbeat, and the proof that nobody took over before it.
+        """Put the next generation: a heartbeat, and the proof that nobody has taken over.
 
-        Raises `LeaseLost`, and what `Repository.put` raises where the store does not answer.
+        Raises `LeaseLost`, and what `Repository.put` raises if the store does not answer.
         """
         with self._lock:
             if self._mine is None or not self._put(self._number + 1, self._mine):
@@ -131,24 +131,24 @@ class Lease:
 
     @property
     def is_expired(self) -> bool:
-        """Whether others may by now have good reason to take over."""
+        """Whether the lease time has passed, so that others may rightly take over."""
         return self._terms.seconds() - self._renewed >= self._terms.lease_seconds
 
     def release(self) -> None:
-        """Say that the name is free; where that cannot be said, others find out by themselves."""
+        """Say that the lease is free; if that fails, others find out when the heartbeats stop."""
         with self._lock:
             if self._mine is not None:
                 self._put(self._number + 1, replace(self._mine, held=False, because="it ended"))
                 self._mine = None
 
     def holder(self) -> LeaseRecord | None:
-        """Who owns it now, if anybody, as far as can be told from here; changes nothing."""
+        """The owner, if there is one and as far as this host can tell; changes nothing."""
         claim = self._head().claim
         ended = claim is None or not claim.held or has_ended(claim.owner, seen_from=self._terms.me)
         return None if ended else claim
 
     def _why_free(self, head: Head, looked_at: float) -> str:
-        """Empty where the name is somebody's, or was so when we looked last."""
+        """Why the lease may be taken; empty if it has an owner, or may have one."""
         if self._watched not in (None, head.number):
             self.is_proven_alive = True
             self._watch(head)
@@ -170,17 +170,17 @@ class Lease:
         return ""
 
     def _watch(self, head: Head) -> None:
-        """From now on, not from before the look: the generation may have come in between."""
+        """Watch `head` from now on; its generation may be younger than the start of the look."""
         self._watched, self._watched_since = head.number, self._terms.seconds()
 
     def _put(self, number: int, claim: LeaseRecord, *, stepped_over: int = 0) -> bool:
-        """Whether `claim` is now the highest generation. What is below it is removed."""
+        """Put `claim` as the highest generation, and remove those below; whether that succeeded."""
         began = self._terms.seconds()
         try:
             self._repository.put(self._key(number), [encode(claim)])
         except AlreadyStored:
-            # It may be our own, where only the answer was lost on its way. Others may have
-            # watched it ever since, so it is no heartbeat of now: that is the next one.
+            # It may be our own put, whose answer was lost. Others may have watched that generation
+            # ever since, so it does not count as a heartbeat of now: the next one does.
             if not self._is_ours(number) and not self._is_in_the_way(number, stepped_over):
                 return False
             return self._put(number + 1, claim, stepped_over=stepped_over + 1)
@@ -192,12 +192,15 @@ class Lease:
             self._remove(each for each in numbers if each < number)
             events.reached("lease-held")
         else:
-            # We were late: what we tried to follow had long been followed and removed.
+            # Too late: the generation before it was already replaced and removed.
             self._remove([number])
         return is_highest
 
     def _is_in_the_way(self, number: int, stepped_over: int) -> bool:
-        """Whether what has that name is no generation: a folder, say. A list shows what is one."""
+        """Whether the name is taken by something else than a generation, such as a folder.
+
+        A generation would be in the list of the store.
+        """
         if max(self._numbers(), default=0) >= number:
             return False
         self._tell_damaged(self._key(number))
@@ -217,13 +220,13 @@ class Lease:
         return found is not None and found.token == self._token
 
     def _remove(self, numbers: Iterable[int]) -> None:
-        """Tidying up: where a store keeps what is locked, only the highest number counts."""
+        """Remove old generations; it does no harm if the store refuses, as the highest counts."""
         with suppress(RepositoryReadOnly, RepositoryUnreachable):
             for number in numbers:
                 self._repository.delete(self._key(number))
 
     def _head(self) -> Head:
-        """Read again where it moved on between the list and the read."""
+        """The highest generation; tried again if it is removed between the list and the read."""
         for _ in range(LOOKS):
             number = max(self._numbers(), default=0)
             if number == 0:
@@ -269,7 +272,7 @@ class Lease:
 
 SCHEMA = "holdfast.lease/1"
 LIMITS = Limits(size_bytes=1 << 16, containers=100)
-# A lease that is longer can only have been written to keep others out.
+# A longer lease can only have been written to keep others out.
 MOST_LEASE_SECONDS = 7 * 24 * 3600.0
 TOKEN_BYTES = 200
 
@@ -293,7 +296,7 @@ class LeaseRecord:
 
     @property
     def described(self) -> dict[str, str]:
-        """The owner in the words that `Guard.owner` uses."""
+        """The owner in the format of `Guard.owner`."""
         return {
             "host": self.owner.host,
             "pid": str(self.owner.pid),
@@ -317,12 +320,12 @@ def encode(claim: LeaseRecord) -> bytes:
 
 
 def decode(data: bytes) -> LeaseRecord | None:
-    """The claim in `data`; None where it is damaged, which is no proof of anything."""
+    """The claim in `data`; None if it is damaged, which proves nothing."""
     try:
         found = parsed(data, LIMITS)
         if not isinstance(found, dict) or found.get("schema") != SCHEMA:
             return None
-        # Not what only looks like one: a lease that is let go of is anybody's.
+        # Require a real boolean: a wrong type must not pass for False, which frees the lease.
         return typed(_adapter(), found) if isinstance(found.get("held"), bool) else None
     except Unreadable:
         return None

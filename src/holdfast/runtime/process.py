@@ -62,7 +62,7 @@ class Child:
 
     @property
     def stdin(self) -> IO[bytes]:
-        """The input of a filter, which only transforms data; what executes its input gets `feed`."""
+        """The input of a filter, which only transforms data; feed a program that executes it."""
         return _pipe(self._popen.stdin)
 
     @property
