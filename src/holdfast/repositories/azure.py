@@ -1,4 +1,4 @@
-"""A container of Azure Blob Storage, and its lists, asked for by the key or by a token."""
+"""A container of Azure Blob Storage, and lists of it by account key or shared access signature."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 VERSION = "2021-12-02"
 PAGE = 1000
-# Encoding, language, length, MD5, type, date, four conditions and a range: none is sent.
+# Encoding, language, length, MD5, type, date, four conditions and a range: none of them is sent.
 _NONE_OF_THESE = "\n" * 12
 
 Login = Callable[[str, dict[str, str]], tuple[dict[str, str], dict[str, str]]]
-"""By the path and the query of a GET: its query and its headers, logged in."""
+"""From the path and the query of a GET to its query and headers with the login."""
 
 
 def azure_repository(
@@ -40,7 +40,7 @@ def azure_repository(
     sas_token: str,
     clock: Callable[[], datetime],
 ) -> ObjectStoreRepository:
-    """Without key and token the machine's identity is used."""
+    """Without key and token, it uses the machine's identity."""
     config: AzureConfig = {"account_name": account}
     if account_key:
         config["account_key"] = account_key
@@ -74,7 +74,7 @@ class ContainerRequests:
         self._login = login
 
     def objects(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Every name that begins with `prefix`, whatever it is, and its size, page by page."""
+        """The name and size of every object whose name begins with `prefix`, page by page."""
         marker = ""
         while True:
             page = self._page(prefix, marker)
@@ -88,7 +88,7 @@ class ContainerRequests:
                 raise StoreRefused(http.client.BAD_GATEWAY, "", "its list leads to itself")
 
     def unfinished(self, _prefix: str) -> Iterator[UnfinishedUpload]:
-        """None: Azure drops what was never completed after a week."""
+        """Yields nothing: Azure deletes uncommitted blocks after a week."""
         return iter(())
 
     def abort(self, upload: UnfinishedUpload) -> None:
@@ -106,7 +106,7 @@ class ContainerRequests:
 
 
 def by_key(account: str, account_key: str, *, clock: Callable[[], datetime]) -> Login:
-    """Shared Key."""
+    """A login by Shared Key."""
     key = base64.b64decode(account_key)
 
     def login(path: str, query: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -123,7 +123,7 @@ def by_key(account: str, account_key: str, *, clock: Callable[[], datetime]) -> 
 
 
 def by_token(sas_token: str) -> Login:
-    """A shared access signature, which is part of each query."""
+    """A login by a shared access signature, which is part of each query."""
     token = dict(parse_qsl(sas_token.removeprefix("?"), keep_blank_values=True))
 
     def login(_path: str, query: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -133,7 +133,7 @@ def by_token(sas_token: str) -> Login:
 
 
 def _name(blob: ElementTree.Element) -> str:
-    """Encoded where it holds what XML cannot."""
+    """The blob's name, decoded if Azure encoded it for characters that XML cannot hold."""
     found = blob.find("Name")
     if found is None:
         return ""

@@ -1,7 +1,7 @@
-"""Lists of a bucket that are asked for without obstore: any name in them, unfinished uploads too.
+"""Lists of a bucket without obstore: objects of any name, and unfinished uploads.
 
-obstore knows no unfinished uploads, and refuses the whole list for one name that it takes for
-impossible (`a//b`). S3 and Google answer with the same XML.
+obstore cannot list unfinished uploads, and refuses a whole list for one name that it considers
+invalid (`a//b`). S3 and Google answer with the same XML.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from holdfast.repositories.object_errors import REMEDIES, RIGHTS, tls_fault_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a signature covers; `query` is in the order of its names."""
+    """The signed content of a request; `query` is sorted by name."""
 
     method: str
     path: str
@@ -30,7 +30,7 @@ class Request:
 
 
 Sign = Callable[[Request], dict[str, str]]
-"""The headers of a request."""
+"""Returns the headers of a request, with its signature."""
 
 _REFUSALS = (400, 401, 403, 404)
 _LATER = ("RequestTimeout", "SlowDown")
@@ -38,14 +38,14 @@ _LATER = ("RequestTimeout", "SlowDown")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnfinishedUpload:
-    """A multipart upload that was begun and neither completed nor aborted."""
+    """A multipart upload that was begun, but neither completed nor aborted."""
 
     key: str
     upload_id: str
 
 
 class BucketRequests:
-    """Requests to one bucket, in path style."""
+    """Requests to one bucket, with path-style addresses."""
 
     def __init__(self, transport: Transport, bucket: str, *, sign: Sign) -> None:
         self._transport = transport
@@ -53,7 +53,7 @@ class BucketRequests:
         self._sign = sign
 
     def objects(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Every name that begins with `prefix`, whatever it is, and its size, page by page."""
+        """The name and size of every object whose name begins with `prefix`, page by page."""
         asked = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
         for page in self._pages(asked, {"continuation-token": "NextContinuationToken"}):
             is_encoded = page.findtext("{*}EncodingType") == "url"
@@ -74,7 +74,7 @@ class BucketRequests:
                     yield found
 
     def abort(self, upload: UnfinishedUpload) -> None:
-        """Drop what was sent of `upload`; one that is gone already is no error."""
+        """Delete the parts of `upload`; it is no error if the upload is already gone."""
         try:
             self.ask("DELETE", upload.key, {"uploadId": upload.upload_id})
         except StoreRefused as error:
@@ -94,9 +94,9 @@ class BucketRequests:
     def _pages(
         self, asked: dict[str, str], following: dict[str, str]
     ) -> Iterator[ElementTree.Element]:
-        """`following` are the questions for the next page, and where this one answers them.
+        """The pages of a list; `following` maps query names to the elements with the next values.
 
-        Raises what `ask` raises, also where a page leads to itself.
+        Raises what `ask` raises, and `StoreRefused` if a page leads to itself.
         """
         markers: dict[str, str] = {}
         while True:
@@ -111,7 +111,7 @@ class BucketRequests:
 
 
 class Requests(Protocol):
-    """What a bucket is asked; names and keys are whole, with the repository's prefix."""
+    """The requests that lists need; names and keys include the repository's prefix."""
 
     def objects(self, prefix: str) -> Iterator[tuple[str, int]]: ...
 
@@ -121,7 +121,7 @@ class Requests(Protocol):
 
 
 class BucketLists:
-    """What a repository holds, named as its keys are, without the prefix of the repository."""
+    """Objects and uploads of a repository, with keys that lack the repository's prefix."""
 
     def __init__(self, requests: Requests, *, prefix: str, name: str) -> None:
         self._requests = requests
@@ -129,7 +129,7 @@ class BucketLists:
         self._name = name
 
     def objects_below(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Names with sizes, as the store tells them: nothing of it is proven."""
+        """Names with sizes as the store reports them, unverified."""
         beginning = f"{self._prefix}/" if self._prefix else ""
         found = self._requests.objects(self._below(prefix))
         while True:
@@ -139,11 +139,11 @@ class BucketLists:
                 return
             key, size_bytes = each
             is_ours = key.startswith(beginning)
-            # No key begins with a slash.
+            # A name outside the prefix gets a leading slash, which no valid key has.
             yield key.removeprefix(beginning) if is_ours else f"/{key}", size_bytes
 
     def abort_below(self, prefix: str) -> int:
-        """Drop multipart uploads below `prefix` that were begun and never completed; how many."""
+        """Abort the unfinished multipart uploads below `prefix`; how many."""
         with self._told("end unfinished uploads"):
             found = list(self._requests.unfinished(self._below(prefix)))
             for upload in found:

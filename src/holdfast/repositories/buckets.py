@@ -1,4 +1,4 @@
-"""Buckets of any cloud: how each is reached, and how it becomes a repository."""
+"""Buckets of any cloud: how to connect to each, and how it becomes a repository."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = timedelta(seconds=10)
 REQUEST_TIMEOUT = timedelta(minutes=5)
 HTTPS = 443
-# A part cannot be sent again from outside: these few tries are inside one put or get.
+# The caller cannot send a part again: these few retries happen within one put or get.
 RETRIES: RetryConfig = {
     "max_retries": 3,
     "retry_timeout": timedelta(minutes=3),
@@ -40,10 +40,10 @@ RETRIES: RetryConfig = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """A bucket, or a container, of any cloud: what all of them are told alike.
+    """A bucket or container of any cloud, with the settings that all clouds share.
 
-    `endpoint` is where it answers, where that is not the provider's own address; `ca_file` is
-    whom to believe there. `request_timeout` is how long the store may be silent.
+    `endpoint` is empty for the provider's own address. `ca_file` holds the certificate authorities
+    to trust there. `request_timeout` is how long the store may be silent.
     """
 
     name: str
@@ -56,8 +56,11 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """To `bucket` at `endpoint`, called `name` in messages: by obstore with the options `client`,
-    and by requests of our own. `tunnel` tells why there was none, where one of ours is used."""
+    """The connection settings of `bucket` at `endpoint`, called `name` in messages.
+
+    `client` are options for obstore. `tunnel` returns the last TLS fault of our relay, if
+    connections go through one.
+    """
 
     bucket: Bucket
     name: str
@@ -66,7 +69,7 @@ class Connection:
     tunnel: Callable[[], TlsFault | None] = no_fault
 
     def transport(self) -> Transport:
-        """For the requests that obstore has not."""
+        """The transport for requests that obstore does not offer."""
         from holdfast.repositories.tls_relay import trusting
 
         ca_file = self.bucket.ca_file
@@ -78,8 +81,8 @@ class Connection:
 
     @contextmanager
     def login(self, *, hint: str) -> Iterator[None]:
-        """Raises `ConfigInvalid` for a key that cannot be read; `from None`, as obstore's own words
-        may hold some of it."""
+        """Raises `ConfigInvalid` for an unreadable key; `from None`, as the text of obstore may
+        quote the key."""
         try:
             yield
         except BaseError as error:
@@ -87,10 +90,10 @@ class Connection:
             raise ConfigInvalid(f"cannot log in to '{self.name}': {cause}", hint=hint) from None
 
     def repository(self, store: ObjectStore, requests: Requests | None) -> ObjectStoreRepository:
-        """`requests` where there are keys in hand to sign them with.
+        """The repository; give `requests` if keys are available to sign them.
 
-        Without them unfinished uploads are left to the bucket's own rules, and a list that holds
-        an impossible name is refused.
+        Without them, unfinished uploads are left to the bucket's lifecycle rules, and a list that
+        contains an invalid name is refused.
         """
         lists = None
         if requests is not None:
@@ -105,7 +108,7 @@ class Connection:
 
 
 def connection_to(bucket: Bucket, endpoint: str, *, name: str) -> Connection:
-    """Nothing is connected before the first request; `name` lacks the prefix."""
+    """Settings only: nothing connects before the first request; `name` lacks the prefix."""
     ca_file = bucket.ca_file
     client, tunnel = _client(endpoint, bucket.request_timeout), no_fault
     if ca_file is not None and _needs_tunnel(urlsplit(endpoint), ca_file):
@@ -125,7 +128,7 @@ def connection_to(bucket: Bucket, endpoint: str, *, name: str) -> Connection:
 
 
 def _client(endpoint: str, timeout: timedelta) -> ClientConfig:
-    """No limit for a request as a whole, which would end long reads: only for its silence."""
+    """Options of obstore: only silence is limited, as a limit on a request would end long reads."""
     return {
         "connect_timeout": CONNECT_TIMEOUT,
         "timeout": timedelta(days=7),
@@ -135,8 +138,8 @@ def _client(endpoint: str, timeout: timedelta) -> ClientConfig:
 
 
 def _needs_tunnel(url: SplitResult, ca_file: Path) -> bool:
-    """A store behind a proxy of the environment has none: there is one way out alone."""
-    # Loaded where it is used: few stores have a certificate of their own.
+    """Whether to use our relay; not behind a proxy of the environment, as obstore has one proxy."""
+    # Imported here: few stores have their own certificate.
     from holdfast.repositories.tls_relay import is_server_and_authority
 
     host = url.hostname or ""

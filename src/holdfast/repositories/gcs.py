@@ -1,6 +1,6 @@
-"""A bucket of Google Cloud Storage, and the tokens that log our own requests in to it.
+"""A bucket of Google Cloud Storage, and the tokens that authorize our own requests to it.
 
-A service account signs such tokens itself (AIP-4111). obstore makes them too, and hands none out.
+A service account signs such tokens itself (AIP-4111). obstore makes them too, but returns none.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 GOOGLE = "https://storage.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 LIFETIME = timedelta(hours=1)
-# Clocks differ, and a request takes its time.
+# Clocks differ, and a request takes time.
 RENEW_BEFORE = timedelta(minutes=5)
 
 
 def gcs_repository(
     bucket: Bucket, *, service_account_key: str, token: Callable[[], str] | None = None
 ) -> ObjectStoreRepository:
-    """Without a key the machine's own account is used; `token` gives what logs in with that key."""
+    """Without a key, it uses the machine's own account; `token` returns a token for that key."""
     config: GCSConfig = {}
     if service_account_key:
         config["service_account_key"] = service_account_key
@@ -58,7 +58,7 @@ def gcs_repository(
 
 
 class GoogleTokens:
-    """Tokens of the service account whose key is the JSON `account`, each used until it is old."""
+    """Tokens of the service account with the JSON key `account`; each is used until it expires."""
 
     def __init__(self, account: str, clock: Callable[[], datetime]) -> None:
         self._account = account
@@ -68,7 +68,7 @@ class GoogleTokens:
         self._ends: datetime | None = None
 
     def __call__(self) -> str:
-        """Raises `ValueError` where the key is none."""
+        """A valid token, from any thread; raises `ValueError` if the key cannot be used."""
         with self._lock:
             now = self._clock()
             if self._ends is None or now >= self._ends - RENEW_BEFORE:
@@ -77,7 +77,7 @@ class GoogleTokens:
 
 
 def _signed(account: str, now: datetime) -> str:
-    # Loaded where it is used: a short command has no time to lose.
+    # Imported here: loading it would slow down short commands.
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import padding, rsa
 

@@ -1,7 +1,7 @@
-"""Single requests to a store of a cloud, for the few that obstore does not know well enough.
+"""Single HTTP requests to a cloud's store, for the few that obstore does not support well.
 
-Nothing but the standard library: one connection each, for they are rare, through the proxy of the
-environment as obstore's go. Answers are XML: flat, without entities, and never long.
+It uses the standard library alone. The requests are rare, so each has its own connection, through
+the proxy of the environment like obstore's. Answers are XML: flat, without entities, never long.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from xml.etree import ElementTree
 from holdfast.runtime.cleanup import afterwards
 
 TIMEOUT_SECONDS = 30.0
-# A longer number is no size.
+# A number with more digits is no size.
 _DIGITS = 20
-# A thousand names of 1024 bytes, each of them written as %XX, and what is said beside them.
+# A thousand names of 1024 bytes, each byte written as %XX, and the XML around them.
 MOST_BYTES = 8 << 20
 DEPTH = 8
 
 
 class StoreRefused(Exception):
-    """The store answered with an error; `code` is its own word for it."""
+    """The store answered with an error; `code` is the store's own error code."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         text = f"{code or status}: {message}" if message else f"{code or status}"
@@ -36,7 +36,7 @@ class StoreRefused(Exception):
 
 
 class Transport:
-    """Requests to the store at `endpoint`, signed by whoever asks."""
+    """Requests to the store at `endpoint`; the caller signs them."""
 
     def __init__(
         self,
@@ -51,20 +51,20 @@ class Transport:
 
     @property
     def host(self) -> str:
-        """As the header of that name has it."""
+        """The value of the Host header."""
         return self._url.netloc
 
     @property
     def path(self) -> str:
-        """Of the endpoint, without a slash at the end."""
+        """The path of the endpoint, without a trailing slash."""
         return self._url.path.rstrip("/")
 
     def ask(
         self, method: str, target: str, headers: Mapping[str, str], *, content: bytes = b""
     ) -> ElementTree.Element:
-        """Send one request; the answer's document, empty where there is none.
+        """Send one request; the XML of the answer, or an empty element.
 
-        Raises `StoreRefused`, and `OSError` or `http.client.HTTPException` where nobody answers.
+        Raises `StoreRefused`, and `OSError` or `http.client.HTTPException` if nothing answers.
         """
         connection = self._connection()
         with afterwards(connection.close):
@@ -103,13 +103,13 @@ class Transport:
         return {"proxy-authorization": f"Basic {b64encode(login.encode()).decode()}"}
 
     def _whole(self, target: str) -> str:
-        """A proxy of plain HTTP wants to know the whole address."""
+        """The request target; a proxy for plain HTTP needs the whole address."""
         is_plain = self._url.scheme == "http" and self._proxy is not None
         return f"http://{self._url.netloc}{target}" if is_plain else target
 
 
 def proxy_to(url: SplitResult) -> SplitResult | None:
-    """The one that obstore goes through too: that of the environment."""
+    """The proxy of the environment for `url`, the same that obstore uses."""
     proxies = getproxies()
     found = proxies.get(url.scheme) or proxies.get("all")
     if not found or proxy_bypass(url.hostname or ""):
@@ -118,17 +118,17 @@ def proxy_to(url: SplitResult) -> SplitResult | None:
 
 
 def encoded(query: Mapping[str, str]) -> str:
-    """A query in the order of its names, as signatures want it."""
+    """The encoded query, sorted by name as signatures require."""
     return "&".join(f"{_plain(name)}={_plain(query[name])}" for name in sorted(query))
 
 
 def size_of(text: str) -> int:
-    """-1 where it is no number, which no object has."""
+    """The size in `text`; -1, which no object has, if it is no number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else -1
 
 
 def printable(text: str) -> str:
-    """What a store says must not steer the terminal that it is read on."""
+    """`text` without control characters: a store's answer must not steer the terminal."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 
@@ -146,11 +146,11 @@ def _refused(status: int, text: bytes) -> StoreRefused:
 
 
 class Unreadable(ValueError):
-    """It is no answer of a store; the message says why."""
+    """The answer is not one of a store; the message says why."""
 
 
 class _Flat(ElementTree.TreeBuilder):
-    """A tree as deep as answers are; what declares types or entities is none of them."""
+    """Builds a tree of limited depth; refuses declarations of types and entities."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class _Flat(ElementTree.TreeBuilder):
 
 
 def parsed(text: bytes) -> ElementTree.Element:
-    """Raises `Unreadable`."""
+    """The document in `text`; raises `Unreadable`."""
     if len(text) > MOST_BYTES:
         raise Unreadable(f"its answer is longer than {MOST_BYTES} bytes")
     parser = ElementTree.XMLParser(target=_Flat())  # noqa: S314 - a target that takes no entities

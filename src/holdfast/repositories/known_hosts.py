@@ -1,7 +1,7 @@
-"""Which keys of an SSH server are known, as OpenSSH reads them in known_hosts (sshd(8)).
+"""The known keys of an SSH server, read from known_hosts as OpenSSH does (sshd(8)).
 
-Patterns with `*`, `?` and `!`, hashed names, `[host]:port` and `@revoked` are understood. A host
-whose keys only a certificate authority vouches for is refused by name: we look at keys alone.
+It supports patterns with `*`, `?` and `!`, hashed names, `[host]:port` and `@revoked`. A host that
+only a certificate authority vouches for is refused with a message, as only keys are compared.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 SSH_PORT = 22
 REVOKED, AUTHORITY = "@revoked", "@cert-authority"
-# Of each kind of key the algorithms that prove it; SHA-1 proves nothing any more.
+# The signature algorithms for each kind of key, without SHA-1, which proves nothing any more.
 ALGORITHMS = {
     "ssh-ed25519": ("ssh-ed25519",),
     "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
@@ -28,7 +28,7 @@ ALGORITHMS = {
 
 
 class HostUntrusted(Exception):
-    """The server's key is not one that is known; says why, and what mends it."""
+    """The server's key is not a known one; says why, and what to do."""
 
     def __init__(self, cause: str, *, hint: str) -> None:
         super().__init__(cause)
@@ -38,7 +38,7 @@ class HostUntrusted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line that is about the host in question."""
+    """A line that concerns the host."""
 
     marker: str
     kind: str
@@ -47,7 +47,7 @@ class _Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownKeys:
-    """What is known of one server; `asked` is the command that prints its keys, to be compared."""
+    """The known keys of one server; `asked` is the command that prints its keys for comparison."""
 
     asked: str
     keys: frozenset[bytes]
@@ -57,11 +57,11 @@ class KnownKeys:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Those that the server may prove itself by: it is asked for no key that is not known."""
+        """The signature algorithms to offer: the server is asked for known kinds of keys only."""
         return tuple(each for kind in self.kinds for each in ALGORITHMS.get(kind, ()))
 
     def require_some(self) -> None:
-        """Raise `HostUntrusted` where no key of the server could be believed."""
+        """Raise `HostUntrusted` if no key of the server could be trusted."""
         if self.algorithms:
             return
         if self.kinds:
@@ -81,7 +81,7 @@ class KnownKeys:
         )
 
     def require(self, key: bytes) -> None:
-        """Raise `HostUntrusted` unless `key`, which the server has proven to hold, is known."""
+        """Raise `HostUntrusted` unless `key`, which the server has proven to own, is known."""
         if key in self.revoked:
             raise HostUntrusted(
                 "the server shows a key that known_hosts has revoked (@revoked)",
@@ -96,7 +96,7 @@ class KnownKeys:
 
 
 def keys_listed(lines: Iterable[str], host: str, port: int) -> KnownKeys:
-    """The keys in `lines` such as `ssh-ed25519 AAAA...`; what is none raises `HostUntrusted`."""
+    """The keys in lines such as `ssh-ed25519 AAAA...`; raises `HostUntrusted` for other lines."""
     found: list[_Line] = []
     for line in lines:
         kind, _, rest = line.strip().partition(" ")
@@ -111,11 +111,11 @@ def keys_listed(lines: Iterable[str], host: str, port: int) -> KnownKeys:
 
 
 def keys_in_file(path: Path, host: str, port: int) -> KnownKeys:
-    """What the known_hosts file `path` says of the server; raises `OSError`."""
-    # A line that is not text is about nobody: OpenSSH passes over it too.
+    """The keys of the server in the known_hosts file `path`; raises `OSError`."""
+    # A line that is no text matches no host: OpenSSH skips it too.
     lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
     by_port = list(_about(lines, f"[{host}]:{port}" if port != SSH_PORT else host))
-    # As OpenSSH does it: another port of a host that is known without one.
+    # Like OpenSSH: if the port has no entry of its own, the entry of the host counts.
     plain = list(_about(lines, host)) if port != SSH_PORT else []
     found = by_port if any(not each.marker for each in by_port) else plain + by_port
     revoked = [each for each in (*by_port, *plain) if each.marker == REVOKED]
@@ -143,7 +143,7 @@ def _about(lines: Iterable[str], name: str) -> Iterator[_Line]:
         marker = words[0] if words[0].startswith("@") else ""
         rest = words[1] if marker and len(words) > 1 else line
         fields = rest.split(None, 2)
-        # What we do not know a marker to mean is not taken for a key that is believed.
+        # A key with an unknown marker is not trusted.
         if len(fields) < 3 or (marker and marker not in (REVOKED, AUTHORITY)):
             continue
         if _is_named(name.lower(), fields[0]):
@@ -166,13 +166,13 @@ def _is_named(name: str, names: str) -> bool:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """Only `*` and `?` mean something: brackets are around a name with a port."""
+    """Only `*` and `?` are wildcards: brackets surround a name with a port."""
     wild = {"*": ".*", "?": "."}
     return re.compile("".join(wild.get(char) or re.escape(char) for char in text))
 
 
 def _is_hashed(name: str, text: str) -> bool:
-    """`|1|SALT|HASH`, as HashKnownHosts and ssh-keygen -H write it."""
+    """Whether `name` matches `|1|SALT|HASH`, as HashKnownHosts and ssh-keygen -H write it."""
     try:
         _, magic, salt, expected = text.split("|")
         digest = hmac.digest(base64.b64decode(salt), name.encode(), sha1)
@@ -182,7 +182,7 @@ def _is_hashed(name: str, text: str) -> bool:
 
 
 def _parsed(marker: str, kind: str, rest: str) -> _Line | None:
-    """None for what is no key; the key itself says its kind once more."""
+    """None if it is no key, or if the kind inside the key differs from `kind`."""
     try:
         key = base64.b64decode(rest.split()[0], validate=True)
     except (IndexError, ValueError, binascii.Error):

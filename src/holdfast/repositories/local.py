@@ -1,7 +1,8 @@
-"""A folder: temporary name, fsync of file and folder, then a link that refuses to replace.
+"""A folder as a repository: temporary name, fsync of file and folder, then a link.
 
-Every name is resolved beneath the folder, and no symbolic link is followed: who can write to it
-must not lead whoever backs up, prunes or restores, often root, to anything outside.
+A link refuses to replace an existing object. Every name is resolved beneath the folder, and no
+symbolic link is followed. So a user who can write to it cannot lead a backup, a prune or a restore,
+which often run as root, to a file outside.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from holdfast.runtime.kernel import FAILING, FULL
 
 CHUNK_BYTES = 1 << 20
 FOLDER_ATTEMPTS = 100
-# No job begins with a dot, so no key can collide with what is not finished yet.
+# No job begins with a dot, so no key can collide with an unfinished file.
 UNFINISHED = ".unfinished-"
 
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class LocalRepository:
-    """Objects as files below `root`, readable by their owner only."""
+    """Objects as files below `root`, readable only by their owner."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -59,7 +60,7 @@ class LocalRepository:
         return Stored(key=key, size_bytes=size_bytes)
 
     def _write_durably(self, name: str, chunks: Iterable[Buffer], key: str) -> int:
-        """Only our own calls are inside `_errors_of`: what `chunks` raises is not the store's."""
+        """Only our own calls are inside `_errors_of`: an error of `chunks` is not the store's."""
         size_bytes = 0
         with self._errors_of("store", key):
             descriptor = self._made(name)
@@ -72,7 +73,7 @@ class LocalRepository:
         return size_bytes
 
     def _made(self, name: str) -> int:
-        """Whoever deletes beside us may take a folder away while there is nothing in it yet."""
+        """A new file; tried again if a parallel delete removes its still empty folder."""
         owner = self._owner()
         for _ in range(FOLDER_ATTEMPTS):
             with suppress(FileNotFoundError):
@@ -84,19 +85,22 @@ class LocalRepository:
         return self._beneath.create(name, owner=owner)
 
     def _owner(self) -> Owner | None:
-        """What root stores by hand belongs to the user whose timers will prune it."""
+        """The owner for files that root stores by hand: the user whose timers will prune them."""
         if os.geteuid() != 0:
             return None
         found = self._root.stat()
         return Owner(user=found.st_uid, group=found.st_gid)
 
     def _drop(self, name: str) -> None:
-        """What ended a put is told, not this. Where names are only added (chattr +a) it stays."""
+        """Remove a name; errors are ignored in favour of the put's own.
+
+        The name stays where names can only be added (chattr +a).
+        """
         with suppress(OSError):
             self._beneath.unlink(name)
 
     def _close(self, descriptor: int, key: str) -> None:
-        """A network file system may keep what it could not write until then."""
+        """Close a written file; a network file system may report a failed write only now."""
         with self._errors_of("store", key):
             os.close(descriptor)
 
@@ -127,9 +131,9 @@ class LocalRepository:
         yield from believed(self._walk(prefix), prefix, store=str(self._root))
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """In order of key; a folder is open only while its names are read, however deep it is.
+        """Files in order of key; a folder is open only while its names are read, at any depth.
 
-        What is neither a folder nor a file is none of ours, and neither is what begins with a dot.
+        Names that begin with a dot are skipped, and so is anything that is no file and no folder.
         """
         ahead: list[tuple[str, int | None]] = [(prefix, None)]
         while ahead:
@@ -141,7 +145,7 @@ class LocalRepository:
                     ahead.extend(self._inside(name))
 
     def _inside(self, folder: str) -> Sequence[tuple[str, int | None]]:
-        """The last in order of key first; the names of folders are those of what is in them."""
+        """The entries in reverse order of key, in which a folder is its name with a slash."""
         try:
             entries = self._beneath.entries(folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -239,7 +243,10 @@ def _above(key: str) -> str:
 
 
 def _refused(error: NotBeneath, what: str, verb: str) -> HoldfastError:
-    """What cannot be read is damage to one object; what cannot be written stops whoever writes."""
+    """The error for a name that is refused.
+
+    A failed read is damage to one object; a failed write stops the run.
+    """
     cause = f"{what}: {error.strerror}"
     if verb == "read":
         return ObjectMissing(cause, hint="somebody else put it there: find out who")

@@ -1,4 +1,4 @@
-"""A store behind a network: requests are tried again, and uploads keep to a rate."""
+"""Repositories behind a network: failed requests are tried again, and uploads are rate-limited."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from holdfast.runtime.cleanup import afterwards, noted_on
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 20.0
-# What is shorter is kept in memory until it is stored, so that it can be sent again.
+# Shorter content is kept in memory until it is stored, so that it can be sent again.
 MEMORY_BYTES = 16 << 20
 
 Answer = TypeVar("Answer")
 
 
 class RetryingRepository(ForwardingRepository):
-    """Tries again a few times where the store does not answer, then raises the error.
+    """Tries again a few times if the store does not answer, then raises the error.
 
-    Only `RepositoryUnreachable` is tried again, and a check never: it tells of every trouble.
-    A stream longer than 16 MiB cannot be read twice: its error goes through, unless it is
+    Only `RepositoryUnreachable` is tried again, and `check` never is: it must report every trouble.
+    A stream longer than 16 MiB cannot be read twice: its error goes through, unless it is a
     `Content`.
     """
 
@@ -55,7 +55,7 @@ class RetryingRepository(ForwardingRepository):
             try:
                 return self._repository.put(key, content)
             except AlreadyStored:
-                # The answer to an earlier try may have been lost on the way, not the object.
+                # An earlier try may have stored the object, and only its answer was lost.
                 if len(tries) > 1 and self._holds(key, content):
                     return Stored(key=key, size_bytes=content.size_bytes)
                 raise
@@ -88,8 +88,8 @@ class RetryingRepository(ForwardingRepository):
         return self._trying(lambda: self._repository.stat(key), what=f"looking at '{key}'")
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        """A list that breaks off is begun anew, and what was told already is passed over."""
-        # Eight bytes a name. By position others would be passed over, where one is gone meanwhile.
+        """A list that breaks off is started again; objects already returned are skipped."""
+        # Eight bytes a name. Skipping by position would miss objects if others were deleted.
         told, known = array("q"), set[int]()
         found = self._repository.list(prefix)
 
@@ -115,13 +115,13 @@ class RetryingRepository(ForwardingRepository):
         return self._trying(self._repository.free_bytes, what="asking for free room")
 
     def _trying(self, act: Callable[[], Answer], *, what: str) -> Answer:
-        """At once after the first failure: a connection that was idle too long is the usual one."""
+        """The first retry is immediate: the usual cause is a connection that was idle too long."""
         try:
             return act()
         except RepositoryUnreachable:
             if self._attempts == 1:
                 raise
-        # Loaded where it is used: a short command has no time to lose.
+        # Imported here: loading it would slow down short commands.
         import stamina
 
         for attempt in stamina.retry_context(
@@ -138,9 +138,9 @@ class RetryingRepository(ForwardingRepository):
 
 
 class ThrottledRepository(ForwardingRepository):
-    """Holds uploads back, and nothing else, all those of a run together.
+    """Limits the upload rate of a run; all its uploads share the limit, nothing else does.
 
-    `spend` is called with the size of each chunk, and blocks as long as it must.
+    `spend` is called with the size of each chunk, and blocks for as long as needed.
     """
 
     def __init__(self, repository: Repository, spend: Callable[[int], None]) -> None:
@@ -160,7 +160,7 @@ class ThrottledRepository(ForwardingRepository):
 
 
 class _Reading:
-    """One object on its way to us; after an error it goes on where it was."""
+    """The download of one object; after an error it continues where it was."""
 
     def __init__(self, repository: Repository, key: str) -> None:
         self.key = key
@@ -179,7 +179,7 @@ class _Reading:
         end()
 
     def next_chunk(self) -> bytes:
-        """The next bytes, none at the end; from the beginning again where the connection is new."""
+        """The next bytes, none at the end; a new connection skips the bytes already returned."""
         try:
             if self._chunks is None:
                 self.begin()
@@ -194,7 +194,7 @@ class _Reading:
         return chunk
 
     def _skipped(self) -> bytes:
-        """The first bytes that nobody has seen yet."""
+        """Skips the bytes already returned; the first new ones."""
         left = self._seen_bytes
         for chunk in self._chunks or ():
             if len(chunk) > left:
@@ -204,7 +204,7 @@ class _Reading:
 
 
 def _remembered(chunks: Iterable[Buffer]) -> Content | Iterator[Buffer]:
-    """`chunks` as content that can be read again, or as they are where they are too many."""
+    """`chunks` as repeatable content; if they are too many, an iterator over all of them."""
     source, head, size_bytes, digest = iter(chunks), deque[bytes](), 0, sha256()
     for chunk in source:
         head.append(bytes(chunk))
@@ -216,7 +216,7 @@ def _remembered(chunks: Iterable[Buffer]) -> Content | Iterator[Buffer]:
 
 
 def _given_back(head: deque[bytes], rest: Iterator[Buffer]) -> Iterator[Buffer]:
-    """What was remembered is let go of on the way: it is never held twice."""
+    """Returns the remembered chunks, then the rest; each chunk is freed as soon as it is sent."""
     while head:
         yield head.popleft()
     yield from rest

@@ -1,4 +1,4 @@
-"""What object stores and TLS say when they refuse, in our words: the cause, and the remedy."""
+"""Errors of object stores and TLS as our own errors, with cause and remedy."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from holdfast.model.errors import (
 )
 from holdfast.repositories.http_transport import printable
 
-# A request's address may carry a signature (Azure's shared access does): none is ever shown.
+# A request's address may contain a signature (Azure's shared access does), so it is never shown.
 _QUERY = re.compile(r"\?[^\s)]*")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]+)</Message>")
-# No right to delete, or what is locked, or has snapshots, or is a marker of a deletion.
+# No permission to delete, or the object is locked, has snapshots or is a delete marker.
 _KEEPING = re.compile(r"(?:status code: |\(code: )(?:403|405|409|412)\b")
-# A name that obstore takes for no name: it refuses the list that holds it.
+# obstore refuses a whole list if one name in it is invalid.
 _IMPOSSIBLE = "Encountered object with invalid path"
 _REFUSAL = re.compile(r"status code: 40[13]|\(code: 40[13]\)")
 
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "AccountQuotaExceeded"}
-# These are told as conflicts, as a name that exists is, and are something else.
+# Reported as conflicts, like an existing key, but with other causes.
 _LATER = {
     "ConditionalRequestConflict",
     "OperationAborted",
@@ -70,7 +70,7 @@ _KEPT = "this login may not delete, or the store keeps it for a time: delete wit
 
 
 def no_fault() -> TlsFault | None:
-    """Where there is no tunnel of ours."""
+    """The default `tunnel`: there is no relay, and so no fault."""
     return None
 
 
@@ -78,9 +78,9 @@ def no_fault() -> TlsFault | None:
 def errors_of(
     verb: str, key: str, store: str, *, tunnel: Callable[[], TlsFault | None] = no_fault
 ) -> Iterator[None]:
-    """Errors of obstore as ours; `from None`, because its own words may hold a signed address.
+    """Translates errors of obstore; `from None`, because its text may contain a signed address.
 
-    `tunnel` tells why there was none to the store, where obstore goes through one of ours.
+    `tunnel` returns the last TLS fault of our relay, if obstore's connections go through one.
     """
     try:
         yield
@@ -93,7 +93,7 @@ def errors_of(
 
 
 def translated(error: Exception, what: str, *, deletes: bool = False) -> HoldfastError:
-    """The class by what the operator can do about it."""
+    """Our error for one of obstore; its class tells the operator what to do."""
     text = str(error)
     found = _CODE.search(text)
     code = found[1] if found else ""
@@ -123,17 +123,17 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
 
 
 def _not_believed(what: str, fault: TlsFault) -> RepositoryRefused:
-    """Trying again mends no certificate."""
+    """A refusal, not an outage: retries cannot repair a certificate."""
     return RepositoryRefused(f"{what}: {fault.cause}", hint=fault.hint)
 
 
 def _is_refusal(text: str) -> bool:
-    """Lists, multipart uploads and Azure's batches tell refusals without a class of their own."""
+    """Whether it is a refusal; in lists, multipart uploads and batches of Azure it has no class."""
     return _REFUSAL.search(text) is not None
 
 
 def _cause(text: str, code: str) -> str:
-    """The store's own code and words, or the last that obstore says about the connection."""
+    """The store's code and message, or the last words of obstore about the connection."""
     if code:
         message = _MESSAGE.search(text)
         return printable(f"{code}: {message[1]}" if message else code)
@@ -141,7 +141,7 @@ def _cause(text: str, code: str) -> str:
     return printable(first.rpartition(" - ")[2].strip() or first)
 
 
-# What rustls says: obstore hands it on as text, in the same words as in its source.
+# The words of rustls: obstore passes them on as text, exactly as they are in its source.
 _CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 _INNER = re.compile(r"OtherError\(\s*(\w+)")
 _ALERT = re.compile(r"AlertReceived\(\s*(\w+)")
@@ -158,7 +158,7 @@ _OWN_AUTHORITY_HINT = (
     " openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE"
 )
 _CLIENT_HINT = "the store wants a certificate of its clients, which holdfast has none of"
-# rustls' words; those of OpenSSL are numbers (X509_V_ERR_...).
+# The words of rustls; OpenSSL has numbers instead (X509_V_ERR_...).
 _BY_WORD = {
     "UnknownIssuer": ("is signed by nobody whom this host trusts", _UNKNOWN_HINT),
     "CaUsedAsEndEntity": (
@@ -186,14 +186,14 @@ _BY_NUMBER = {
 
 @dataclass(frozen=True, slots=True)
 class TlsFault:
-    """Why nothing can be said to the store, and what mends it."""
+    """Why there is no TLS connection to the store, and what to do."""
 
     cause: str
     hint: str
 
 
 def tls_fault_in(text: str) -> TlsFault | None:
-    """The fault in an error of obstore; None where it is about something else."""
+    """The TLS fault in an error text of obstore; None if it has another cause."""
     if found := _CERTIFICATE.search(text):
         inner = _INNER.search(text)
         return _of_certificate(inner[1] if inner else found[1], text)
@@ -209,7 +209,7 @@ def tls_fault_in(text: str) -> TlsFault | None:
 
 
 def tls_fault_of(error: BaseException) -> TlsFault | None:
-    """The fault in an error of Python's own TLS."""
+    """The TLS fault in an error of Python's own TLS; None if it has another cause."""
     if isinstance(error, ssl.SSLCertVerificationError):
         said, hint = _BY_NUMBER.get(
             error.verify_code, (f"cannot be trusted: {error.verify_message}", _UNKNOWN_HINT)

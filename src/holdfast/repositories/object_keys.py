@@ -1,8 +1,8 @@
-"""Which keys a store takes, and how far it is believed about what it holds: one place for all.
+"""The keys that stores accept, and how far a store's list is trusted: one place for all stores.
 
-Who can write to a store, or plays one, can list anything: names that lead elsewhere, sizes that
-no object has, the same page for ever. What cannot be an object of ours is passed over and told, so
-that nobody's work stops for it; a list that does not end is an error.
+Anybody who can write to a store, or imitate one, can list anything: names that lead elsewhere,
+impossible sizes, the same page for ever. An entry that cannot be one of our objects is skipped with
+a warning, so that no run stops for it; a list that does not end is an error.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from holdfast.model.values import MOST
 from holdfast.ports.repository import Stored
 from holdfast.runtime import events
 
-# What S3 takes, and the others too: bytes of UTF-8.
+# The limit of S3 in bytes of UTF-8; other stores accept at least that.
 MOST_BYTES = 1024
-# Control characters are in no key of ours, and half of a surrogate pair is no letter at all.
+# No key of ours has control characters, and half of a surrogate pair is no character at all.
 _ODD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 MOST_OBJECTS = 10_000_000
-# One name in so many is remembered: a page that comes again brings one of them again.
+# One name in so many is remembered: a repeated page contains one of them again.
 LANDMARK_EVERY = 500
 
 
 def is_plain(key: str) -> bool:
-    """Whether it is a relative name that leads nowhere but down; a segment with a leading dot is
-    never an object's."""
+    """Whether `key` is a relative name that cannot lead out of its folder.
+
+    No segment may begin with a dot.
+    """
     if any(segment == "" or segment.startswith(".") for segment in key.split("/")):
         return False
     return _ODD.search(key) is None and len(key.encode()) <= MOST_BYTES
 
 
 def require_plain(key: str) -> None:
-    """Raises `ObjectMissing`: nothing can be stored under a key that is not plain."""
+    """Raise `ObjectMissing` if `key` is not plain: no object can have such a key."""
     if not is_plain(key):
         raise ObjectMissing(f"cannot use key {_shown(key)}: it is not a plain relative name")
 
@@ -43,9 +45,9 @@ def _shown(key: str) -> str:
 
 
 def believed(found: Iterable[tuple[str, int]], prefix: str, *, store: str) -> Iterator[Stored]:
-    """Those of `found`, names with sizes, that may be objects below `prefix`.
+    """The entries of `found`, names with sizes, that can be objects below `prefix`.
 
-    Raises `RepositoryUnreachable` where the list begins again, or is too long for any repository.
+    Raises `RepositoryUnreachable` if the list repeats itself, or is too long for any repository.
     """
     below = f"{prefix}/" if prefix else ""
     landmarks: set[str] = set()
@@ -66,7 +68,7 @@ def believed(found: Iterable[tuple[str, int]], prefix: str, *, store: str) -> It
 
 
 def is_content(chunks: Iterable[bytes], content: bytes) -> bool:
-    """Whether a store gives back `content`; of what is longer no more is read."""
+    """Whether `chunks` equal `content`; stops reading at the first difference."""
     at = 0
     for chunk in chunks:
         if content[at : at + len(chunk)] != chunk:

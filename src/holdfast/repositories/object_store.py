@@ -1,7 +1,7 @@
-"""A bucket: S3, Google Cloud Storage or Azure, through obstore.
+"""A bucket of S3, Google Cloud Storage or Azure, through obstore.
 
-Up to 16 MiB an object is one request that refuses to replace; longer ones go in parts, and appear
-when the last request completes them. The SHA-256 travels with the object wherever it is known
+An object of up to 16 MiB is one request that refuses to replace. A longer one is sent in parts and
+appears when the last request completes it. Its SHA-256 is stored with it whenever it is known
 before the first byte is sent.
 """
 
@@ -39,24 +39,24 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 MIB = 1 << 20
-# S3 and Google take 10,000 parts of 5 MiB or more, Azure 50,000 blocks: the narrowest holds.
+# S3 and Google take 10,000 parts of 5 MiB or more, Azure 50,000 blocks: keep the strictest limits.
 MOST_PARTS = 10_000
 SMALLEST_PART_BYTES = 5 * MIB
 PART_BYTES = 8 * MIB
 PARTS_AT_ONCE = 2
 SINGLE_BYTES = 16 << 20
 PAGE = 1000
-# Metadata's names are words in small letters: Azure takes identifiers only, and there are proxies
-# that drop headers with an underscore.
+# Names of metadata are lower-case words: Azure takes identifiers only, and some proxies drop
+# headers with an underscore.
 SHA256 = "sha256"
 PUT_ID = "putid"
 _MD5_DIGITS = 32
 
 
 class ObjectStoreRepository:
-    """Objects of a bucket, named `name` in messages; `lists` where they can be asked for.
+    """Objects of a bucket, called `name` in messages; `lists`, if given, replaces obstore's lists.
 
-    `tunnel` tells why there was none to the store, where obstore goes through one of ours.
+    `tunnel` returns the last TLS fault of our relay, if obstore's connections go through one.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ObjectStoreRepository:
         return self._put_parts(key, chain(_let_go(head), source), known)
 
     def _put_whole(self, key: str, content: bytes) -> Stored:
-        """One request, whose signature covers the content: the store refuses what was damaged."""
+        """One request, signed over the content, so that the store refuses damaged content."""
         put_id = secrets.token_hex(8)
         attributes: Attributes = {SHA256: sha256(content).hexdigest(), PUT_ID: put_id}
         stored = Stored(key=key, size_bytes=len(content))
@@ -110,22 +110,22 @@ class ObjectStoreRepository:
                     attributes=attributes,
                 )
         except (AlreadyStored, RepositoryRefused) as error:
-            # obstore sends again what got no answer, and is then told of its own object.
+            # obstore repeats a request without an answer, and may then collide with its own object.
             found = self._put_id_of(key)
             if found == put_id:
                 return stored
             if found is None or isinstance(error, AlreadyStored):
                 raise
-            # A login that may only add is refused before the name is looked at.
+            # The store may check an append-only login's permission before it looks at the name.
             raise self._exists(key) from error
         self._require_arrived(key, content, answer["e_tag"] or "")
         return stored
 
     def _require_arrived(self, key: str, content: bytes, etag: str) -> None:
-        """Where an ETag looks like an MD5 and is not the content's, read back what is there.
+        """If the ETag looks like an MD5 but is not the content's, read the object back.
 
-        Stores that encrypt give other ETags: the first time that the content is right all the
-        same, ETags of this store say nothing any more.
+        Stores that encrypt give other ETags. Once the content is right in spite of its ETag, the
+        ETags of this store are ignored.
         """
         tag = etag.strip('"')
         if not self._etag_is_md5 or len(tag) != _MD5_DIGITS:
@@ -145,7 +145,7 @@ class ObjectStoreRepository:
         )
 
     def _put_parts(self, key: str, chunks: Iterator[bytes], known: Content | None) -> Stored:
-        """Stores differ in whether completing an upload may replace: so look before and after."""
+        """Stores differ in whether completing an upload may replace: so check before and after."""
         if self._size_of(key) is not None:
             raise self._exists(key)
         part_bytes = part_bytes_for(known.size_bytes, self._part_bytes) if known else None
@@ -177,7 +177,7 @@ class ObjectStoreRepository:
         )
 
     def _put_id_of(self, key: str) -> str | None:
-        """Of what is there; None where there is nothing, as far as we may know."""
+        """The put id of the stored object; None if there is none, or if we may not read it."""
         try:
             return self._head(key).attributes.get(PUT_ID, "")
         except (ObjectMissing, RepositoryRefused):
@@ -273,7 +273,7 @@ class ObjectStoreRepository:
         return refused
 
     def _take_back(self, key: str) -> None:
-        """What went wrong is told, not that this did too."""
+        """Try to delete a bad object; a failure is ignored in favour of the error that follows."""
         with suppress(HoldfastError):
             self.delete(key)
 
@@ -289,20 +289,20 @@ class ObjectStoreRepository:
 
 
 def _let_go(chunks: list[bytes]) -> Iterator[bytes]:
-    """Each chunk once, and no longer kept here: the parts have memory of their own."""
+    """Each chunk once, freed as soon as it is returned: the upload keeps its own copy."""
     chunks.reverse()
     while chunks:
         yield chunks.pop()
 
 
 def part_bytes_for(size_bytes: int, least: int = PART_BYTES) -> int:
-    """The size of each part where the whole is known: `least`, or more where that is too many."""
+    """The size of each part of an object: `least`, or more if there would be too many parts."""
     needed = -(-size_bytes // MOST_PARTS)
     return max(least, SMALLEST_PART_BYTES, -(-needed // MIB) * MIB)
 
 
 class Counted:
-    """A stream that knows how much has passed, and ends what would be too long for a store."""
+    """Counts the bytes of a stream, and raises `BackupFailed` if it is too long for the store."""
 
     def __init__(self, chunks: Iterator[bytes], part_bytes: int, *, key: str) -> None:
         self._chunks = chunks

@@ -1,4 +1,4 @@
-"""A bucket of S3, or of what speaks its language: obstore's store, and requests signed by us."""
+"""A bucket of S3 or a compatible store: obstore's store, and requests that we sign ourselves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Keys:
-    """What requests are signed with; never shown."""
+    """The keys that sign requests; never shown."""
 
     access_key: str
     secret_key: str
@@ -42,13 +42,13 @@ def s3_repository(
     clock: Callable[[], datetime],
     sends_checksums: bool = False,
 ) -> ObjectStoreRepository:
-    """Without `keys` they are looked for in the environment and on the machine (roles of instances,
-    containers and web identities)."""
+    """Without `keys`, obstore looks for them in the environment and on the machine (roles of
+    instances, containers and web identities)."""
     address = bucket.endpoint or f"https://s3.{region}.amazonaws.com"
     config: S3Config = {
         "endpoint": address,
         "region": region,
-        "disable_bulk_delete": True,  # not every store knows it, and deletes here are few
+        "disable_bulk_delete": True,  # not every store supports it, and deletes here are few
     }
     if sends_checksums:
         config["checksum_algorithm"] = "SHA256"
@@ -89,7 +89,7 @@ def s3_requests(
     keys: S3Keys,
     clock: Callable[[], datetime],
 ) -> BucketRequests:
-    """Signed as AWS describes it (Signature Version 4)."""
+    """Requests to the bucket, signed by AWS Signature Version 4."""
 
     def sign(asked: Request) -> dict[str, str]:
         now, digest = clock(), hashlib.sha256(asked.content).hexdigest()

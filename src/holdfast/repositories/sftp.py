@@ -1,4 +1,4 @@
-"""A folder behind SSH: temporary name, fsync where it is offered, a rename that never replaces."""
+"""A folder on an SSH server: temporary name, fsync if offered, a rename that never replaces."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from holdfast.repositories.sftp_session import SftpSession, WriteFailed
 from holdfast.runtime.cleanup import afterwards, on_failure
 
 CHUNK_BYTES = 1 << 20
-# Nobody else gets into our folders, so the files' own modes cost no question to the server.
+# The private folders keep others out, so the modes of files need no request of their own.
 FOLDER_MODE = 0o700
-# No job begins with a dot, so no key can collide with what is not finished yet.
+# No job begins with a dot, so no key can collide with an unfinished file.
 UNFINISHED = ".unfinished-"
 
 
 class SftpRepository:
-    """Objects as files below `root` of the server, readable by the login's owner only."""
+    """Objects as files below `root` on the server, readable only by the login's user."""
 
     def __init__(self, login: SshLogin, *, root: str) -> None:
         self._connections = SshConnections(login)
@@ -66,7 +66,7 @@ class SftpRepository:
         return size_bytes
 
     def _created(self, session: SftpSession, path: str) -> paramiko.SFTPFile:
-        """The folder is believed to be there until it is found missing."""
+        """Create the file; a folder that was created before counts as there until that fails."""
         folder = dirname(path)
         if folder not in self._known_folders:
             self._make_folder(session, folder)
@@ -78,7 +78,7 @@ class SftpRepository:
             return session.open(path, "wx")
 
     def _make_folder(self, session: SftpSession, folder: str) -> None:
-        """Create what is missing below the root; the root itself is the operator's to make."""
+        """Create the missing folders below the root; the operator must create the root itself."""
         missing: list[str] = []
         step = folder
         while step != self._root and not _is_folder(session, step):
@@ -93,7 +93,7 @@ class SftpRepository:
         self._known_folders.add(folder)
 
     def _name_it(self, session: SftpSession, unfinished: str, path: str) -> None:
-        """The rename of SFTP's own protocol refuses to replace; the POSIX one would."""
+        """Rename by SFTP's own request, which refuses to replace; the POSIX extension would."""
         try:
             session.rename(unfinished, path)
         except OSError as error:
@@ -142,7 +142,7 @@ class SftpRepository:
                     yield path.removeprefix(f"{self._root.rstrip('/')}/"), size_bytes
 
     def _walk(self, session: SftpSession, folder: str, what: str) -> Iterator[tuple[str, int]]:
-        """Every file below `folder`, one folder in memory at a time."""
+        """The files below `folder`, in order of key; reads one folder at a time into memory."""
         with self._connections.told(), self._errors_of("list", what):
             try:
                 entries = session.listdir_attr(folder)
@@ -153,7 +153,7 @@ class SftpRepository:
         for entry in sorted(entries, key=_in_order_of_key):
             path = f"{folder.rstrip('/')}/{entry.filename}"
             if stat.S_ISDIR(entry.st_mode or 0):
-                # What is in a folder that no key can name is none of ours, however deep it is.
+                # A folder that no key can name holds no objects of ours, so skip all of it.
                 if is_plain(path.removeprefix(f"{self._root.rstrip('/')}/")):
                     yield from self._walk(session, path, what)
             else:
@@ -219,7 +219,7 @@ class SftpRepository:
 
     @contextmanager
     def _errors_of(self, verb: str, key: str) -> Iterator[None]:
-        """Errors that name a file; those of the connection are told by whoever holds it."""
+        """Translates errors about a file; errors of the connection are left to its owner."""
         try:
             yield
         except (TimeoutError, ConnectionError):
@@ -246,7 +246,7 @@ class SftpRepository:
         return RepositoryUnreachable(what, hint="the server's log may say more")
 
     def _missing(self, what: str) -> HoldfastError:
-        """A whole repository that is gone is another trouble than one object."""
+        """Distinguishes a missing object from a missing repository."""
         with self._connections.session() as session:
             if _is_folder(session, self._root):
                 return ObjectMissing(what, hint="run holdfast verify to see what else is missing")
@@ -254,11 +254,11 @@ class SftpRepository:
 
 
 class _SourceBroke(Exception):
-    """The chunks raised something: their own trouble, whatever its class, and not the store's."""
+    """The source of the chunks raised an error, which is not the store's, whatever its class."""
 
 
 class _Source:
-    """Chunks that remember what they raised."""
+    """Chunks that remember the error that they raised."""
 
     def __init__(self, chunks: Iterable[Buffer]) -> None:
         self._chunks = chunks
@@ -280,7 +280,7 @@ def _discard(session: SftpSession, path: str) -> None:
 
 
 def _close(file: paramiko.SFTPFile) -> None:
-    """Of a file that was read: nothing can be lost with it."""
+    """Close a file that was read; an error loses no data."""
     with suppress(EOFError, OSError, paramiko.SSHException):
         file.close()
 

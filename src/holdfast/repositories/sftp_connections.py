@@ -1,4 +1,4 @@
-"""Connections to one SSH server: its key is known or there is none, and channels are used again."""
+"""Connections to one SSH server with a known key, and channels that are used repeatedly."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from holdfast.runtime.cleanup import noted_on
 
 CONNECT_SECONDS = 15.0
 KEEPALIVE_SECONDS = 30
-# OpenSSH lets ten channels share a connection unless it was told otherwise.
+# OpenSSH lets ten channels share a connection by default; we stay below that.
 CHANNELS_A_CONNECTION = 8
-# What goes wrong is raised: without a handler paramiko's tracebacks would go to stderr as well.
+# Errors are raised: without a handler, paramiko would also print tracebacks to stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 _CUT = (
     "Authentication failed: transport shut down or saw EOF",
     "Authentication timeout.",
 )
-# What says that a connection is of no use any more.
+# After one of these errors a connection is of no use.
 BROKEN = (EOFError, SFTPError, paramiko.SSHException, TimeoutError, ConnectionError)
 _KEY_KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
@@ -81,7 +81,7 @@ class _ChannelRefused(Exception):
 
 
 class SshConnections:
-    """Channels for as many threads as ask; each is one thread's until it gives it back."""
+    """Channels for any number of threads; each belongs to one thread until it is returned."""
 
     def __init__(self, login: SshLogin) -> None:
         self._login = login
@@ -104,7 +104,7 @@ class SshConnections:
                 self._drop(connection)
             raise self._unreachable(error) from error
         except BaseException as error:
-            # An answer may still be on its way: nobody else must get it.
+            # An answer may still be on its way, and must not reach another thread.
             with noted_on(error):
                 self._close(connection, session)
             raise
@@ -116,7 +116,7 @@ class SshConnections:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Errors of the connection in our words, where the caller works between two answers."""
+        """Translates errors of the connection for a caller that reads from a channel over time."""
         try:
             yield
         except BROKEN as error:
@@ -135,7 +135,7 @@ class SshConnections:
         try:
             return connection, self._opened(connection)
         except _ChannelRefused:
-            # This server lets fewer channels share a connection: the next one gets another.
+            # This server lets fewer channels share a connection: open another connection.
             with self._lock:
                 connection.channels -= 1
                 connection.most_channels = connection.channels
@@ -150,7 +150,7 @@ class SshConnections:
         try:
             opened: SftpSession | None = transport and SftpSession.from_transport(transport)
         except (EOFError, OSError, SFTPError, paramiko.SSHException) as error:
-            # paramiko gives the refusal's own class to one of several threads only.
+            # Of several threads, paramiko raises the refusal's own class in only one.
             if isinstance(error, paramiko.SSHException) and connection.is_shared:
                 raise _ChannelRefused from error
             raise self._unreachable(error) from error
@@ -168,7 +168,7 @@ class SshConnections:
         with self._refusals_told():
             known = self._known_keys()
             known.require_some()
-            # Nothing is known to the client itself, so that it asks for every key.
+            # The client itself knows no keys, so that it asks the policy about every key.
             client.set_missing_host_key_policy(_OnlyKnown(known))
             client.connect(
                 login.host,
@@ -186,9 +186,9 @@ class SshConnections:
         transport = client.get_transport()
         if transport:
             transport.set_keepalive(KEEPALIVE_SECONDS)
-            # Small questions one after another would each wait for the acknowledgement of the last.
+            # Nagle's algorithm would delay each small request until the last is acknowledged.
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # A server that fell silent would keep whoever asks for a channel waiting for an hour.
+            # If the server falls silent, paramiko would wait an hour for a new channel.
             transport.channel_timeout = login.timeout.total_seconds()
         connection = _Connection(client)
         self._connections.append(connection)
@@ -196,14 +196,14 @@ class SshConnections:
 
     @contextmanager
     def _refusals_told(self) -> Iterator[None]:
-        """What keeps us from logging in: who is to blame, and what mends it."""
+        """Translates the errors of a login: who is to blame, and what to do."""
         login = self._login
         try:
             yield
         except HostUntrusted as error:
             raise self._refused(error.cause, hint=error.hint) from error
         except paramiko.AuthenticationException as error:
-            # A connection that was cut meanwhile has the same class as a key that is refused.
+            # A cut connection has the same class as a refused key.
             if str(error) in _CUT:
                 raise self._unreachable(error) from error
             raise self._refused(
@@ -222,7 +222,7 @@ class SshConnections:
             raise self._unreachable(error) from error
 
     def _known_keys(self) -> KnownKeys:
-        """Read at each connection: a key that is revoked meanwhile is believed no more."""
+        """The known keys, read for each connection, so that a newly revoked key is refused."""
         login = self._login
         if login.known_hosts is None:
             return keys_listed(login.host_keys, login.host, login.port)
@@ -236,7 +236,7 @@ class SshConnections:
             ) from error
 
     def _drop(self, connection: _Connection) -> None:
-        """Nobody gets a channel of a connection that failed once."""
+        """Close a connection that failed, so that it gives no more channels."""
         with self._lock:
             self._idle = [each for each in self._idle if each[0] is not connection]
             if connection in self._connections:
@@ -261,7 +261,7 @@ class SshConnections:
 
 
 class _OnlyKnown(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # paramiko has no types
-    """Asked about every key that a server has proven to hold, before it learns who we are."""
+    """Checks every key that a server has proven to own, before the login is sent."""
 
     def __init__(self, known: KnownKeys) -> None:
         self._known = known
@@ -271,7 +271,7 @@ class _OnlyKnown(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # parami
 
 
 def _others(algorithms: Collection[str]) -> list[str]:
-    """What a server must not choose: a key that nobody could compare with anything."""
+    """The algorithms to disable: the server must not choose a kind of key that is not known."""
     return [each for each in paramiko.Transport._preferred_keys if each not in algorithms]  # noqa: SLF001 - the list has no public name, and what it lacks is not offered anyway
 
 

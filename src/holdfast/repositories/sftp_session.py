@@ -1,7 +1,7 @@
-"""One SFTP channel: OpenSSH's extensions, and many reads and writes at once whose errors count.
+"""One SFTP channel with OpenSSH's extensions, and many reads and writes in flight, all checked.
 
-paramiko's own pipelined writes drop answers that come while it waits for another one, so that a
-full disk would go unnoticed; its own reads ahead have threads whose errors nobody hears.
+While paramiko waits for another answer, its own pipelined writes drop the answers that arrive, so
+that a full disk would go unnoticed. Its read-ahead runs in threads whose errors nobody sees.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from holdfast.model.backup import Buffer
 FSYNC = "fsync@openssh.com"
 STATVFS = "statvfs@openssh.com"
 PROTOCOL = 3
-# What every server takes in one message, and how many may be on their way: 2 MiB.
+# The size that every server takes in one message, and how many may be in flight: 2 MiB.
 PIECE_BYTES = 32 << 10
 PIECES_AT_ONCE = 64
 
 
 class SftpSession(paramiko.SFTPClient):
-    """Knows which extensions the server offers; used by one thread at a time."""
+    """Knows the server's extensions; used by one thread at a time."""
 
     extensions: frozenset[str] = frozenset()
     is_busy = False
-    """While answers are on their way nobody else may use this channel."""
+    """Whether answers are still on their way, so that no other thread may use this channel."""
 
     def write_all(self, file: paramiko.SFTPFile, chunks: Iterable[Buffer]) -> int:
-        """Write `chunks` from the beginning of `file`; how many bytes. All answers count."""
+        """Write `chunks` from the start of `file`; the number of bytes. Checks every answer."""
         answers = _Written(self)
         position = 0
         for chunk in chunks:
@@ -58,7 +58,7 @@ class SftpSession(paramiko.SFTPClient):
         return position
 
     def read_all(self, file: paramiko.SFTPFile, size_bytes: int) -> Iterator[bytes]:
-        """The first `size_bytes` of `file` in order, fewer where it ends before."""
+        """The first `size_bytes` of `file` in order, fewer if the file is shorter."""
         self.is_busy = True
         pieces = _Read(self, file.handle)
         asked = 0
@@ -71,12 +71,12 @@ class SftpSession(paramiko.SFTPClient):
         self.is_busy = False
 
     def fsync(self, file: paramiko.SFTPFile) -> None:
-        """Have the server bring `file` to its disk, where it offers that."""
+        """Have the server sync `file` to its disk, if it offers that."""
         if FSYNC in self.extensions:
             self._request(CMD_EXTENDED, FSYNC, file.handle)
 
     def free_bytes(self, path: str) -> int | None:
-        """Room for unprivileged users on the file system of `path`; None where nobody tells."""
+        """Free bytes for unprivileged users on the file system of `path`; None if unknown."""
         if STATVFS not in self.extensions:
             return None
         kind, answer = self._request(CMD_EXTENDED, STATVFS, path)
@@ -86,7 +86,7 @@ class SftpSession(paramiko.SFTPClient):
         return int(fragment * available)
 
     def _send_version(self) -> int:
-        """As the original does it, but what the server offers is kept."""
+        """Like paramiko's own method, but remembers the extensions that the server offers."""
         hello = Message()
         hello.add_int(PROTOCOL)
         self._send_packet(CMD_INIT, hello)
@@ -103,7 +103,7 @@ class SftpSession(paramiko.SFTPClient):
         return version
 
     def _send_packet(self, kind: int, packet: Any) -> None:
-        """A connection that is gone is told as such: paramiko has one class for that and a file."""
+        """Raise `ConnectionError` for a lost connection: paramiko's class also fits file errors."""
         try:
             super()._send_packet(kind, packet)
         except OSError as error:
@@ -112,30 +112,30 @@ class SftpSession(paramiko.SFTPClient):
             raise ConnectionError(str(error)) from error
 
     def send(self, answers: object, kind: int, *arguments: object) -> int:
-        """Ask without waiting; `answers` hears of the answer by the number that is given."""
+        """Send a request without waiting; its number. The answer goes to `answers`."""
         number: int = self._async_request(answers, kind, *arguments)
         return number
 
     def read_answer(self) -> None:
-        """Wait for one message from the server, and hand it to whoever expects it."""
+        """Wait for one message from the server, and pass it to the object that expects it."""
         self._read_response()
 
     def require_ok(self, kind: int, message: Any) -> None:
-        """Raise what a status stands for."""
+        """Raise the error that a status means, if any."""
         if kind != CMD_STATUS:
             raise SFTPError("the server answered with something else than was asked for")
         self._convert_status(message)
 
 
 class WriteFailed(OSError):
-    """The server could not write, and its protocol has no word for why."""
+    """The server could not write, and SFTP has no code for the cause."""
 
     def __init__(self, said: str) -> None:
         super().__init__(errno.EIO, said)
 
 
 class _Written:
-    """The writes of one file that are on their way; the first error is raised at the next step."""
+    """The writes of one file in flight; the first error is raised at the next step."""
 
     def __init__(self, session: SftpSession) -> None:
         self._session = session
@@ -155,7 +155,7 @@ class _Written:
         self._raise()
 
     def _async_response(self, kind: int, message: Any, _number: int) -> None:
-        """Called by paramiko, by this name, with each answer."""
+        """Called by paramiko, by this name, for each answer."""
         self._waiting -= 1
         try:
             self._session.require_ok(kind, message)
@@ -170,7 +170,7 @@ class _Written:
 
 
 class _Read:
-    """The reads of one file that are on their way, handed out in order."""
+    """The reads of one file in flight, returned in order."""
 
     def __init__(self, session: SftpSession, handle: bytes) -> None:
         self._session = session
@@ -183,7 +183,7 @@ class _Read:
         self.waiting.append((number, position, length))
 
     def next_piece(self) -> bytes:
-        """What was asked for first; a server may give less at once, and is asked for the rest."""
+        """The oldest piece in flight; if the server returned less of it, the rest is requested."""
         number, position, length = self.waiting.popleft()
         piece = self._answer(number)
         while piece and len(piece) < length:
@@ -205,7 +205,7 @@ class _Read:
         return answer
 
     def _async_response(self, kind: int, message: Any, number: int) -> None:
-        """Called by paramiko, by this name, with each answer."""
+        """Called by paramiko, by this name, for each answer."""
         try:
             if kind == CMD_DATA:
                 self._came[number] = message.get_binary()

@@ -1,12 +1,13 @@
-"""A tunnel in this process for stores whose certificate rustls takes from no server.
+"""A relay in this process for stores whose certificate rustls never accepts from a server.
 
-obstore asks its proxy, which this is, for a tunnel to the store. It gets a TLS connection to this
-process instead, with a certificate that is made for the moment and that nobody else can show. What
-comes through it goes on over OpenSSL's TLS, which trusts the authorities of `ca_file` and no other.
-Nothing is in the clear outside of this process, and bytes are passed on as they are.
+The relay acts as the proxy of obstore, which asks it for a tunnel to the store. obstore gets a TLS
+connection to this process instead, with a temporary certificate that nobody else has. The relay
+forwards the bytes unchanged over OpenSSL's TLS, which trusts only the authorities of `ca_file`.
+Nothing leaves this process unencrypted.
 
-`openssl req -x509` makes by default a certificate that is an authority (CA:TRUE). rustls takes that
-from no server (`CaUsedAsEndEntity` of its webpki); OpenSSL does where it is trusted by name.
+`openssl req -x509` by default makes a certificate that is an authority (CA:TRUE). rustls refuses
+such a certificate from a server (`CaUsedAsEndEntity` of its webpki); OpenSSL accepts it if it is
+trusted explicitly.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 
-# Longer than any run, and not before the clock of anybody: it is made and trusted in one process.
+# Longer than any run and valid on any clock: only this process uses the certificate.
 _LIFETIME = timedelta(days=3650)
 _LOOPBACK = "127.0.0.1"
 _CHUNK_BYTES = 256 << 10
-# The head of a request for a tunnel.
+# The longest head of a request for a tunnel.
 _HEAD_BYTES = 16 << 10
 _TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _NO_TUNNEL = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
 
 
 class TlsRelay:
-    """Tunnels to `host`:`port`, believed by the authorities of `ca_file`, for as long as we live.
+    """Tunnels to `host`:`port`, verified by the authorities of `ca_file`, until the process ends.
 
-    `connect_seconds` is how long the store may take to answer. Connections are made when asked for.
+    `connect_seconds` is how long the store may take to answer. Each tunnel connects on demand.
     """
 
     def __init__(self, host: str, port: int, ca_file: Path, *, connect_seconds: float) -> None:
@@ -61,7 +62,7 @@ class TlsRelay:
         threading.Thread(target=self._loop.run_forever, name="tls relay", daemon=True).start()
 
     def fault(self) -> TlsFault | None:
-        """Why the store was not believed the last time that it was asked; None where it was."""
+        """Why the last connection to the store failed in TLS; None if it did not."""
         return self._fault
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,7 +82,7 @@ class TlsRelay:
                 await _both_ways((reader, writer), there)
 
     async def _store(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the store; raises `OSError`, and remembers what its certificate lacks."""
+        """A connection to the store; raises `OSError`, and remembers a TLS fault."""
         opening = asyncio.open_connection(*self._there, ssl=self._trust, limit=_CHUNK_BYTES)
         try:
             made = await asyncio.wait_for(opening, self._seconds)
@@ -93,9 +94,9 @@ class TlsRelay:
 
 
 def trusting(ca_file: Path) -> ssl.SSLContext:
-    """What believes a server by the authorities of `ca_file`, as obstore does.
+    """A TLS context that trusts the authorities of `ca_file`, as obstore does.
 
-    Python 3.13 asks besides for extensions that RFC 5280 wants and that own authorities often lack.
+    Python 3.13 also demands extensions of RFC 5280 that private authorities often lack.
     """
     context = ssl.create_default_context(cafile=ca_file)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -106,7 +107,7 @@ _Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def _both_ways(client: _Ends, store: _Ends) -> None:
-    """Until one of them ends: HTTP keeps no half of a connection open."""
+    """Forward until one side ends: HTTP needs no half-closed connections."""
     ways = [
         asyncio.create_task(_pass_on(client[0], store[1])),
         asyncio.create_task(_pass_on(store[0], client[1])),
@@ -124,15 +125,15 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 def is_server_and_authority(ca_file: Path, host: str) -> bool:
-    """Whether a certificate of `ca_file` is an authority's and names the server `host` as well."""
-    # Loaded where it is used: few stores have a certificate of their own.
+    """Whether a certificate in `ca_file` is an authority and also names the server `host`."""
+    # Imported here: few stores have their own certificate.
     from cryptography import x509
 
     try:
         found = x509.load_pem_x509_certificates(ca_file.read_bytes())
         return any(_is_authority(each) and _names(each, host) for each in found)
     except ValueError:
-        return False  # OpenSSL reads some that this reader does not: rustls decides about those
+        return False  # OpenSSL reads some files that this parser refuses; leave those to rustls
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -160,14 +161,14 @@ def _names(certificate: x509.Certificate, host: str) -> bool:
 
 
 def _matches(pattern: str, host: str) -> bool:
-    """A name, or one whose first label is `*` (RFC 6125, 6.4.3); OpenSSL has the last word."""
+    """Matches a name, or a `*` as first label (RFC 6125, 6.4.3); OpenSSL checks the name again."""
     pattern, host = pattern.lower().rstrip("."), host.lower().rstrip(".")
     first, _, rest = pattern.partition(".")
     return pattern == host or (first == "*" and bool(rest) and rest == host.partition(".")[2])
 
 
 class MomentaryCertificate:
-    """A server's certificate for `host` whose key never leaves this process."""
+    """A server certificate for `host` whose key never leaves this process."""
 
     def __init__(self, host: str) -> None:
         from cryptography import x509
@@ -194,10 +195,10 @@ class MomentaryCertificate:
         self._key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def server_context(self) -> ssl.SSLContext:
-        """What shows it to a client."""
+        """A TLS context for a server that presents this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        # The ssl module reads keys from files alone: this one is memory without a name.
+        # The ssl module reads keys only from files, so this file is anonymous memory.
         with _in_memory(self.certificate + self._key) as file:
             context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
         return context
