@@ -1,6 +1,6 @@
-"""YAML as plain values that remember their lines, and problems told by line, key and remedy.
+"""YAML as plain values with their line numbers; problems have a line, a key and a hint.
 
-A key that is written twice is a problem too.
+A duplicate key is a problem too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KeyPath = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing to mend; `where` is the key's path, empty for the file as a whole."""
+    """One fault to correct; `where` is the key's path, empty for the file as a whole."""
 
     line: int
     where: str
@@ -33,7 +33,7 @@ class Problem:
 
 
 def invalid(path: Path, problems: Sequence[Problem]) -> ConfigInvalid:
-    """All `problems` as one error, in the order of the lines."""
+    """All `problems` as one error, sorted by line."""
     ordered = sorted(set(problems), key=lambda each: (each.line, each.where))
     what = f"cannot use configuration '{path}'"
     if len(ordered) == 1:
@@ -46,12 +46,12 @@ def invalid(path: Path, problems: Sequence[Problem]) -> ConfigInvalid:
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """The known word that `word` was probably meant to be, if any."""
+    """The known word that `word` was probably meant to be; empty if none is similar."""
     return get_close_matches(word, sorted(known), n=1, cutoff=0.6)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest known word, or all of them where none is near."""
+    """A hint with the nearest known word, or with all of them if none is near."""
     words = sorted(known)
     near = nearest(word, words)
     if near:
@@ -61,21 +61,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """The values of a file, and on which line each key stands."""
+    """The values of a file, and the line of each key."""
 
     data: Any
     lines: dict[KeyPath, int]
     problems: tuple[Problem, ...] = ()
 
     def line_of(self, path: KeyPath) -> int:
-        """The line of `path`, or of the nearest thing around it that is written down."""
+        """The line of `path`, or of the nearest enclosing key that the file contains."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 0)
 
 
 def parse(text: str) -> Document:
-    """`text` as a document; what is wrong with the YAML itself stands in its problems."""
+    """`text` as a document; faults of the YAML itself are in its `problems`."""
     try:
         # A safe loader: only plain values, no Python objects.
         loader = yaml.SafeLoader(text)
@@ -91,7 +91,7 @@ def parse(text: str) -> Document:
     except RecursionError:
         return _broken(Problem(line=0, where="", what="it is nested too deep"))
     except (ValueError, OverflowError) as error:
-        # A date that does not exist, a number of thousands of digits.
+        # For example a date that does not exist, or a number of thousands of digits.
         what = f"it holds a value that nobody can read: {error}"
         return _broken(Problem(line=0, where="", what=what, hint="put a text into quotes"))
     lines: dict[KeyPath, int] = {}
@@ -116,7 +116,7 @@ def _of_yaml(error: yaml.MarkedYAMLError) -> Problem:
 def _doubles(
     node: yaml.Node, path: str = "", inside: frozenset[int] = frozenset()
 ) -> list[Problem]:
-    """Keys written twice: YAML would let the last one win in silence."""
+    """Duplicate keys: YAML would silently use the last one."""
     if id(node) in inside:
         return []
     inside |= {id(node)}
@@ -140,7 +140,7 @@ def _doubles(
 def _note_lines(
     node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], *, inside: frozenset[int]
 ) -> None:
-    """Runs after construction, when `<<` has been merged: own keys come last and win."""
+    """Record each key's line; run it after construction, when `<<` is merged: own keys win."""
     if id(node) in inside:
         return
     inside |= {id(node)}

@@ -1,4 +1,4 @@
-"""For whom a repository's backups are sealed, and whose signatures on them are believed."""
+"""The recipients of a repository's backups, and the keys whose signatures are trusted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from holdfast.config.secret import SecretPath
 from holdfast.config.values import AbsolutePath, Strict, problem, shown
 from holdfast.model.errors import ConfigInvalid
 
-# Bech32 as BIP 173 has it: an age recipient carries a checksum, so a slip of the pen shows here
-# and not at the first backup.
+# Bech32 of BIP 173: an age recipient has a checksum, so a typing error is found here and not at the
+# first backup.
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _HUMAN_PART = "age"
@@ -28,7 +28,7 @@ _GROUPS = 52 + 6
 PUBLIC_KEY_PREFIX = "ed25519:"
 PUBLIC_KEY_BYTES = 32
 SSH_PREFIX = "ssh-"
-# What age takes: below, a key is too weak; above, opening takes too long.
+# The limits of age: a smaller key is too weak, a larger one takes too long to decrypt with.
 SMALLEST_RSA, LARGEST_RSA = 2048, 4096
 _PLUGIN = re.compile(r"age1[a-z0-9+._-]+1[a-z0-9]+$")
 RECIPIENT_HINT = (
@@ -38,9 +38,9 @@ RECIPIENT_HINT = (
 
 
 def _recipient(text: str) -> str:
-    """As it is compared with those in manifests: without the comment of an SSH key."""
+    """The recipient as manifests list it: an SSH key without its comment."""
     if text.upper().startswith("AGE-SECRET-KEY-"):
-        # Never shown: it is not for this file, and least of all for a log.
+        # Never shown: a secret does not belong in this file, and least of all in a log.
         raise problem(
             "this is an identity, the private half of a recipient",
             hint="take it out of this file, make a new one, and write its age1... here",
@@ -53,7 +53,7 @@ def _recipient(text: str) -> str:
 
 
 def _plain(text: str) -> str | None:
-    """A recipient in its one spelling, None for what is none."""
+    """The canonical spelling of a recipient; None if it is none."""
     if text.startswith(SSH_PREFIX):
         words = text.split()
         return " ".join(words[:2]) if len(words) > 1 and _is_ssh(words[0], words[1]) else None
@@ -61,7 +61,7 @@ def _plain(text: str) -> str | None:
 
 
 def _refusal(text: str, otherwise: str) -> tuple[str, str]:
-    """Why it is none, and what mends it."""
+    """The reason why `text` is no recipient, and a hint."""
     if text.startswith((SSH_PREFIX, "ecdsa-", "sk-")):
         hint = f"age seals for Ed25519, and for RSA of {SMALLEST_RSA} to {LARGEST_RSA} bits"
         return "is no SSH key that age seals for", hint
@@ -84,7 +84,7 @@ def _is_ssh(kind: str, encoded: str) -> bool:
 
 
 def _fields(blob: bytes) -> Iterator[bytes]:
-    """Strings of SSH's wire format, each with its length before it; raises `ValueError`."""
+    """The strings of SSH's wire format, each preceded by its length; raises `ValueError`."""
     while blob:
         size = int.from_bytes(blob[:4], "big")
         if len(blob) < 4 + size:
@@ -112,9 +112,9 @@ def _checksum(values: list[int]) -> int:
 
 
 def read_recipients(path: Path) -> tuple[str, ...]:
-    """The recipients in `path`, one a line beside comments; raises `ConfigInvalid`.
+    """The recipients in `path`, one a line, with comment lines; raises `ConfigInvalid`.
 
-    Whoever can write the file can read every later backup, so nobody but its owner may.
+    A user who can change the file can read every later backup, so only its owner may write it.
     """
     try:
         mode = path.stat().st_mode
@@ -134,7 +134,7 @@ def read_recipients(path: Path) -> tuple[str, ...]:
     recipients = [(number, word, _plain(word)) for number, word in found]
     for number, word, plain in recipients:
         if plain is None:
-            # Not shown: somebody may have put an identity there.
+            # Not shown: it could be an identity.
             cause, hint = _refusal(word, "is no age recipient (age1...)")
             raise ConfigInvalid(f"cannot use '{path}': line {number} {cause}", hint=hint)
     if not found:
@@ -155,7 +155,7 @@ def _public_key(text: str) -> str:
         raw = base64.b64decode(text.removeprefix(PUBLIC_KEY_PREFIX), validate=True)
     except binascii.Error:
         raw = b""
-    # One key has one spelling: spare bits of the last letter would make others.
+    # A key has one spelling: unused bits of the last Base64 character would allow others.
     spelled = PUBLIC_KEY_PREFIX + base64.b64encode(raw).decode()
     if text != spelled or len(raw) != PUBLIC_KEY_BYTES:
         raise problem(
@@ -171,7 +171,7 @@ PublicKey = Annotated[str, AfterValidator(_public_key)]
 
 
 class EncryptionSettings(Strict):
-    """For whom the parts of new backups are sealed: age recipients, which are public."""
+    """The age recipients, which are public, for whom the parts of new backups are sealed."""
 
     recipients: Annotated[tuple[Recipient, ...], Field(strict=False)] = ()
     recipients_file: RecipientsPath | None = None
@@ -184,15 +184,15 @@ class EncryptionSettings(Strict):
 
     @property
     def everybody(self) -> tuple[str, ...]:
-        """All recipients, each once, in their order; the file is read now."""
+        """All recipients in order, without duplicates; reads the file each time."""
         listed = read_recipients(self.recipients_file) if self.recipients_file else ()
         return tuple(dict.fromkeys((*self.recipients, *listed)))
 
 
 class AuthenticationSettings(Strict):
-    """Who signs manifests, and whose signatures are believed: our own and the `public_keys`.
+    """The key that signs manifests, and the keys trusted beside it, the `public_keys`.
 
-    Without a `key_file` this host can read what others have signed, and not back up.
+    Without a `key_file` this host can read backups of others, but cannot back up.
     """
 
     key_file: SecretPath | None = None

@@ -1,4 +1,4 @@
-"""The configuration file as settings, or one error that names everything wrong with it."""
+"""Load the configuration file, or raise one error that lists every problem in it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from holdfast.model.errors import ConfigInvalid
 SYSTEMD_ANALYZE = "systemd-analyze"
 
 KnownKeys = dict[int, frozenset[str]]
-"""Which keys each mapping of the document may have, by the mapping's identity."""
+"""The keys that each mapping of the document may have, by the mapping's `id`."""
 
 QUOTE = "put it in quotes"
 MAPPING = "must hold keys and values"
@@ -50,7 +50,7 @@ PLAIN_WORDS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedFile:
-    """A configuration that can be used, and what could not be looked at here."""
+    """A valid configuration, and notes about what could not be checked here."""
 
     path: Path
     settings: Settings
@@ -58,7 +58,7 @@ class CheckedFile:
 
 
 def load(path: Path) -> Settings:
-    """The settings in `path`; raises `ConfigInvalid` with line, key and remedy of each problem."""
+    """The settings in `path`; raises `ConfigInvalid` with line, key and hint of each problem."""
     document = parse(_read(path))
     if document.data is None and document.problems:
         raise invalid(path, document.problems)
@@ -75,7 +75,7 @@ def load(path: Path) -> Settings:
 
 
 def check_file(path: Path) -> CheckedFile:
-    """Load `path` and ask systemd about its schedules; raises `ConfigInvalid`."""
+    """Load `path` and have systemd check its schedules; raises `ConfigInvalid`."""
     settings = load(path)
     for store in settings.repositories.values():
         if isinstance(store, BucketSettings):
@@ -111,7 +111,7 @@ def _unreadable(path: Path, error: OSError, hint: str) -> ConfigInvalid:
 
 
 def _dangling(document: Document) -> Iterator[Problem]:
-    """Jobs whose repository is not there; told even where something else is wrong too."""
+    """Jobs that name a missing repository; reported even if the file has other problems."""
     data = document.data if isinstance(document.data, dict) else {}
     repositories, jobs = _mapping(data.get("repositories")), _mapping(data.get("jobs"))
     for name, job in jobs.items():
@@ -151,7 +151,7 @@ def _wrong_schedules(path: Path, settings: Settings) -> Iterator[Problem]:
 
 
 def explain(errors: Sequence[ErrorDetails], document: Document, known: KnownKeys) -> list[Problem]:
-    """Findings of pydantic as problems of the file; one misspelled key is one problem."""
+    """The errors of pydantic as problems of the file; a misspelled key is reported once."""
     problems: list[Problem] = []
     missing: dict[KeyPath, Problem] = {}
     misspelled: set[KeyPath] = set()
@@ -177,9 +177,9 @@ def _problem(document: Document, path: KeyPath, what: str, *, hint: str) -> Prob
 
 
 def _written_path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[KeyPath, Any]:
-    """`loc` without what pydantic put in between: names of union members, `[key]`.
+    """`loc` without the steps that pydantic adds: names of union members, `[key]`.
 
-    Beside it the innermost mapping that the last step belongs to.
+    Also returns the innermost mapping that contains the last step.
     """
     path: list[str] = []
     around = data
@@ -193,7 +193,7 @@ def _written_path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[Key
 
 
 Told = tuple[KeyPath, str, str]
-"""A path below the finding's own, what is wrong, and the hint."""
+"""A path below that of the error, the fault, and the hint."""
 
 
 def _tell_choice(error: ErrorDetails) -> Told:

@@ -1,4 +1,4 @@
-"""Where backups may be kept: one model a kind of store, told apart by `kind`."""
+"""The settings of repositories: one model for each kind of store, selected by `kind`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
 class StoreSettings(Strict):
-    """What every kind of repository has; hosts that share one should agree about it."""
+    """The settings of every kind of repository; hosts that share one should use the same."""
 
     lease_time: LeaseTime = LEASE_TIME
     repository_slots: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -61,10 +61,10 @@ class StoreSettings(Strict):
 
 
 class Transfers(StoreSettings):
-    """How uploads to a store behind a network are done.
+    """The settings for transfers to a store behind a network.
 
-    `upload_concurrency` is how many small objects are on their way at once, `upload_rate` bytes a
-    second of all uploads of a run together, `request_timeout` how long a store may be silent.
+    `upload_concurrency` is the number of small objects in flight. `upload_rate` is in bytes a
+    second for all uploads of a run together. `request_timeout` is how long a store may be silent.
     """
 
     upload_concurrency: Annotated[int, Field(ge=1, le=64)] = UPLOADS
@@ -80,10 +80,10 @@ class LocalSettings(StoreSettings):
 
 
 class BucketSettings(Transfers):
-    """What all clouds have; `part_size` is that of longer objects, 10,000 parts at most.
+    """The settings of all clouds; `part_size` is for longer objects, with at most 10,000 parts.
 
-    `endpoint` is where a store answers that is not the provider's own, or one of its other places;
-    `ca_file` holds the authority that signed its certificate, where that is your own.
+    `endpoint` is needed if the store is not the provider's own, or at another of its addresses.
+    `ca_file` holds the certificate authority of the store, if it is a private one.
     """
 
     prefix: Prefix = ""
@@ -102,15 +102,15 @@ class BucketSettings(Transfers):
         return self
 
     def authorities(self) -> Path | None:
-        """`ca_file`, looked at before a store is asked anything; raises `ConfigInvalid`."""
+        """`ca_file` after a check, before the store is contacted; raises `ConfigInvalid`."""
         return _with_certificates(self.ca_file) if self.ca_file else None
 
 
 class S3Settings(BucketSettings):
-    """A bucket of S3, or of a store that speaks its language at `endpoint`.
+    """A bucket of S3, or of a compatible store at `endpoint`.
 
-    Without keys they are looked for where AWS's own tools look on a machine. `send_checksums` has
-    each request tell its SHA-256 once more, as a bucket with object lock wants it.
+    Without keys, they are searched for where AWS's own tools look. With `send_checksums` each
+    request also sends its SHA-256 as a checksum, as a bucket with object lock requires.
     """
 
     kind: Literal["s3"]
@@ -131,7 +131,7 @@ class S3Settings(BucketSettings):
 
 
 class GcsSettings(BucketSettings):
-    """A bucket of Google Cloud Storage; without `service_account` the machine's own is used."""
+    """A bucket of Google Cloud Storage; without `service_account`, it uses the machine's own."""
 
     kind: Literal["gcs"]
     bucket: Text
@@ -139,7 +139,7 @@ class GcsSettings(BucketSettings):
 
 
 class AzureSettings(BucketSettings):
-    """A container of Azure Blob Storage; without key and token the machine's identity is used."""
+    """A container of Azure Blob Storage; without key and token, it uses the machine's identity."""
 
     kind: Literal["azure"]
     account: Text
@@ -155,7 +155,7 @@ class AzureSettings(BucketSettings):
 
 
 class SftpSettings(Transfers):
-    """A folder behind SSH; the server's key is known beforehand, always."""
+    """A folder on an SSH server whose host key must be known in advance."""
 
     kind: Literal["sftp"]
     host: Text
@@ -187,7 +187,7 @@ RepositorySettings = Annotated[
 
 
 def _with_certificates(path: Path) -> Path:
-    import ssl  # where it is used: it takes longer to load than the settings themselves
+    import ssl  # imported here: it takes longer to load than the settings themselves
 
     try:
         content = path.read_bytes()

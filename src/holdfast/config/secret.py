@@ -1,4 +1,4 @@
-"""Secrets: where the configuration says they are, read when they are needed, never shown."""
+"""Secrets: the configuration says where they are; they are read when needed and never shown."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from holdfast.model.errors import ConfigInvalid
 from holdfast.runtime.files import new_file
 
 GROUP = "holdfast"
-# Nothing for others; the group may read at most.
+# No permissions for others; the group may only read.
 FORBIDDEN_BITS = 0o037
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 _HINT = "password_file names a file that holds nothing but the password"
 
 
 class Secret:
-    """Shows as `***` wherever it is printed; `reveal` is for the driver that needs it."""
+    """Prints as `***` everywhere; `reveal` returns the value to the driver that needs it."""
 
     __slots__ = ("_value",)
 
@@ -44,7 +44,7 @@ class Secret:
 
 
 class NotPrivate(Exception):
-    """A file with a password is not there, or others can read it."""
+    """A file with a secret is missing, or others can read it."""
 
     def __init__(self, what: str, hint: str) -> None:
         super().__init__(what)
@@ -71,7 +71,7 @@ def require_private(path: Path) -> None:
 
 
 def read_secret(path: Path) -> Secret:
-    """The first line of `path`; looked at again, because it may have changed since the load."""
+    """The first line of `path`; the mode is checked again, as it may have changed since loading."""
     try:
         require_private(path)
         return Secret(path.read_text().partition("\n")[0])
@@ -83,7 +83,7 @@ def read_secret(path: Path) -> Secret:
 
 
 def read_private(path: Path, *, what: str) -> bytes:
-    """All of a key's file, which nobody else may read; raises `ConfigInvalid` naming `what`."""
+    """The content of a key file, which must be private; raises `ConfigInvalid` naming `what`."""
     try:
         require_private(path)
         return path.read_bytes()
@@ -96,9 +96,9 @@ def read_private(path: Path, *, what: str) -> bytes:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """A new file for a key, readable for its owner only; raises `ConfigInvalid`.
+    """Write a new key file that only its owner can read; raises `ConfigInvalid`.
 
-    Never over an existing one: that may be the only key to somebody's backups.
+    It never replaces an existing file, which may be the only key to somebody's backups.
     """
     try:
         new_file(path, content)
@@ -114,7 +114,7 @@ def _mend(path: Path) -> str:
 
 def _own_groups() -> set[int]:
     groups = {0, os.getegid()}
-    with suppress(KeyError):  # a host without that group gives nobody access by it
+    with suppress(KeyError):  # without that group on the host, nobody gets access by it
         groups.add(grp.getgrnam(GROUP).gr_gid)
     return groups
 
@@ -131,7 +131,7 @@ SecretPath = Annotated[AbsolutePath, AfterValidator(_private_file)]
 
 
 class SecretSource(Strict):
-    """Where a secret is: one of a systemd credential, a private file, an environment variable."""
+    """The place of a secret: a systemd credential, a private file or an environment variable."""
 
     credential: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
     file: SecretPath | None = None
@@ -150,9 +150,9 @@ class SecretSource(Strict):
 def secret_of(
     source: SecretSource | None, what: str, *, environment: Mapping[str, str] = os.environ
 ) -> Secret | None:
-    """The whole secret without the line's end; None without a source. `what` is its key's name.
+    """The whole secret without trailing newlines; None without a source. `what` is its setting.
 
-    Raises `ConfigInvalid` where it is not there, empty, or open to others.
+    Raises `ConfigInvalid` if the secret is missing, empty, or readable by others.
     """
     if source is None:
         return None

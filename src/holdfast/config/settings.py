@@ -1,4 +1,4 @@
-"""What may stand in holdfast.yaml: frozen, typed, and nothing else is accepted."""
+"""The settings of holdfast.yaml: frozen and typed; nothing else is accepted."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
 TIMEOUT = timedelta(hours=2)
-# Above 19 zstd wants a window that stock tools refuse without being asked for it.
+# Above level 19 zstd needs a window that stock tools refuse by default.
 LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.XZ: (0, 9), Codec.NONE: (0, 0)}
 LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
-# A program beside each of many dumps: its level is never above this, whatever is asked for.
+# An external program runs beside each of many dumps, so its level never exceeds this.
 PROGRAM_LEVEL_CAP = 6
 DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
 
 
 class SessionsSettings(Strict):
-    """The daemon that holds database sessions: where it listens, whom it serves, how much it holds.
+    """The daemon that holds database sessions: its socket, its users and its limits.
 
-    Members of `group` may hold sessions of their own, those of `admin_group` end everybody's;
-    without either only root and the daemon's own user are served.
+    Members of `group` may hold sessions of their own; members of `admin_group` may end any session.
+    Without either, only root and the daemon's own user are served.
     """
 
     socket: AbsolutePath = SESSION_SOCKET
@@ -51,10 +51,10 @@ class SessionsSettings(Strict):
 
 
 class CompressionSettings(Strict):
-    """How stored parts are compressed, and by which `program` where not by holdfast itself.
+    """How parts are compressed, and the `program` that does it, if it is not holdfast itself.
 
-    A level above `level_cap` is lowered to it: beyond the default cap a backup takes a database
-    host's processors for hours to save a few percent.
+    A level above `level_cap` is lowered to it: beyond the default cap, a backup keeps the
+    processors of a database host busy for hours to save a few percent.
     """
 
     program: Annotated[Compressor, Field(strict=False)] | None = None
@@ -65,7 +65,7 @@ class CompressionSettings(Strict):
     @model_validator(mode="before")
     @classmethod
     def _codec_of_program(cls, data: Any) -> Any:
-        """Who names a program has named the codec."""
+        """The program determines the codec, if only the program is given."""
         if isinstance(data, dict) and "codec" not in data and data.get("program") in CODEC_OF:
             return data | {"codec": CODEC_OF[data["program"]]}
         return data
@@ -116,11 +116,11 @@ class RetentionSettings(Strict):
 
 
 class JobSettings(Strict):
-    """One database or several, where their backups go, and under which limits.
+    """One or several databases, the repository of their backups, and the limits of a run.
 
-    `timeout` is for each database, `stall_timeout` since its last byte. `max_rate` is in bytes
-    a second over all workers. `attempts` counts tries of what is safe to try again. The `mirrors`
-    are other repositories that get the same in the same read.
+    `timeout` is for each database, `stall_timeout` since its last byte. `max_rate` is in bytes a
+    second over all workers. `attempts` is the number of tries for work that is safe to repeat. The
+    `mirrors` are repositories that receive the same bytes in the same run.
     """
 
     source: SourceSettings
@@ -146,7 +146,7 @@ class JobSettings(Strict):
 
     @model_validator(mode="after")
     def _suits_mirrors(self) -> Self:
-        """What is found in one repository need not be in the other."""
+        """Refuse duplicates, and settings that reuse stored objects: a mirror may lack those."""
         if len({self.repository, *self.mirrors}) <= len(self.mirrors):
             raise problem(
                 "a mirror is named twice", hint="name each repository once: repository, mirrors"
@@ -167,7 +167,7 @@ class JobSettings(Strict):
 
     @model_validator(mode="after")
     def _has_a_snapshot(self) -> Self:
-        """What another program reads in a transaction of its own nobody can sum up."""
+        """Refuse checksums unless holdfast reads rows itself: only then it knows their snapshot."""
         source = self.source
         if self.checksums is True and (source.engine, source.method) != ("native", "logical"):
             raise problem(
@@ -178,7 +178,7 @@ class JobSettings(Strict):
 
     @model_validator(mode="after")
     def _has_pipes(self) -> Self:
-        """Only a dump program's output goes through another program."""
+        """Refuse a compression program unless a dump program's output can be piped through it."""
         if self.compression.program is not None and not _dumps(self.source):
             raise problem(
                 "'compression.program' is for dumps of kind mysql, engine tools",
@@ -188,14 +188,14 @@ class JobSettings(Strict):
 
 
 def _dumps(source: PostgresSettings | MysqlSettings) -> bool:
-    """Whether a program of the server's dumps it as SQL, for others to compress."""
+    """Whether a program of the server dumps the data as SQL."""
     if not isinstance(source, MysqlSettings):
         return False
     return (source.engine, source.method) == ("tools", "logical")
 
 
 class Settings(Strict):
-    """The whole file."""
+    """The whole configuration file."""
 
     state_directory: AbsolutePath = STATE_DIRECTORY
     metrics_directory: AbsolutePath | None = None

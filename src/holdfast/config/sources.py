@@ -1,4 +1,4 @@
-"""What may stand under a job's `source`: which server, and how it is read."""
+"""The settings of a job's `source`: the server, and how it is read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from holdfast.config.secret import SecretPath
 from holdfast.config.values import Duration, Size, Strict, problem
 
-# YAML knows lists only; nothing changes afterwards all the same.
+# YAML has only lists, so accept one; it becomes a tuple, which nothing can change.
 Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 Method = Literal["logical", "physical"]
 
 BLOB_BYTES = 1 << 20
-# A restore needs all of a chain: beyond this it is one accident away from losing months.
+# A restore needs the whole chain: a longer one risks losing months by one accident.
 MOST_INCREMENTALS = 100
-# Keys of a MySQL source that its engine has no use for, and what to do about them.
+# Keys of a MySQL source that an engine does not support, with a hint.
 MYSQL_KEYS_OF_OTHERS = {
     "native": (("method", "backup_as_tables"), "write engine: tools"),
     "tools": (
@@ -54,7 +54,7 @@ def _holds_password(dsn: str) -> bool:
 
 
 def mysql_url(dsn: str, *, needs_database: bool) -> str:
-    """`dsn` again, where it is a URL of a MySQL server."""
+    """`dsn` unchanged, if it is a URL of a MySQL server; raises a `problem` otherwise."""
     url = _split(dsn)
     is_whole = url.path.strip("/") or not needs_database
     if url.scheme not in ("mysql", "mariadb") or not is_whole:
@@ -74,10 +74,10 @@ def _split(dsn: str) -> SplitResult:
 
 Dsn = Annotated[str, Field(min_length=1), AfterValidator(_without_password)]
 
-# Ways of reading a PostgreSQL server: by which engine, by which method.
+# How a PostgreSQL server is read: engine and method.
 _ROWS, _DUMPS = ("native", "logical"), ("tools", "logical")
 _FILES, _STREAM = ("native", "physical"), ("tools", "physical")
-# Keys of a PostgreSQL source that not every way of reading it knows.
+# Keys of a PostgreSQL source that only some of them support.
 POSTGRES_KEYS = {
     "transport": (_ROWS,),
     "chunk_size": (_ROWS,),
@@ -93,15 +93,15 @@ POSTGRES_KEYS = {
 
 
 class PostgresSettings(Strict):
-    """A PostgreSQL database: `dsn` is a libpq connection string or URL.
+    """A PostgreSQL database; `dsn` is a libpq connection string or URL.
 
-    With `databases` it is several: `all`, or names and patterns (`shop_*`), less those of
-    `exclude_databases`; the dsn's own is then only where the list is asked for.
+    With `databases` the source is several databases: `all`, or names and patterns (`shop_*`), minus
+    those of `exclude_databases`. The database of the dsn is then only used to list them.
 
-    By `method: physical` it is the files of the whole cluster: copied by workers of ours, or by
-    engine `tools` as pg_basebackup streams them, with at most `incremental` backups of changes
-    between one of everything and the next. `system_identifier` says which cluster it is, where
-    another one has taken the place of the one that the job's backups are of.
+    `method: physical` copies the files of the whole cluster, by our own workers or, with engine
+    `tools`, as pg_basebackup streams them. `incremental` is then the largest number of incremental
+    backups between two full backups. `system_identifier` names the cluster, if another one has
+    replaced the cluster of the job's earlier backups.
     """
 
     kind: Literal["postgres"]
@@ -122,7 +122,7 @@ class PostgresSettings(Strict):
 
     @model_validator(mode="after")
     def _suits_engine(self) -> Self:
-        """What only one way of reading can do is not silently left undone by another."""
+        """Refuse a key that the chosen engine and method would silently ignore."""
         for key in POSTGRES_KEYS:
             if key in self.model_fields_set and not self.knows(key):
                 engine, method = POSTGRES_KEYS[key][0]
@@ -134,23 +134,24 @@ class PostgresSettings(Strict):
 
     @property
     def held_by_daemon(self) -> bool:
-        """Whether its sessions outlive the runs that begin them."""
+        """Whether the daemon holds its sessions, so that they outlive the run that begins them."""
         return self.session == "daemon"
 
     def knows(self, key: str) -> bool:
-        """Whether `key`, one of `POSTGRES_KEYS`, means something to this way of reading."""
+        """Whether the engine and method support `key`, one of `POSTGRES_KEYS`."""
         return (self.engine, self.method) in POSTGRES_KEYS[key]
 
 
 class MysqlSettings(Strict):
-    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`.
+    """A MySQL or MariaDB database; `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`.
 
-    With `databases` it is several, and the dsn need not name one. Patterns of tables are of
-    their names, or of `database.table`. The lock is asked for while no statement is older than
-    `long_query` and no replication further behind than `lag_limit`, for at most `lock_wait`.
+    With `databases` the source is several databases, and the dsn need not name one. Patterns of
+    tables match a table's name or `database.table`. The lock is requested only while no statement
+    is older than `long_query` and no replication lags by more than `lag_limit`. After `lock_wait`
+    the backup is refused. No lock is held longer than `lock_hold`.
 
-    Engine `tools` dumps it with the server's own program, table by table with
-    `backup_as_tables`; by `method: physical` it copies the files of the whole server.
+    Engine `tools` dumps the database with the server's own program; with `backup_as_tables`, table
+    by table. `method: physical` copies the files of the whole server.
     """
 
     kind: Literal["mysql"]
@@ -172,7 +173,7 @@ class MysqlSettings(Strict):
 
     @property
     def held_by_daemon(self) -> bool:
-        """Its server has no sessions that others could share."""
+        """Always False: sessions of MySQL and MariaDB cannot be shared."""
         return False
 
     @field_validator("dsn")
@@ -182,7 +183,7 @@ class MysqlSettings(Strict):
 
     @model_validator(mode="after")
     def _suits_engine(self) -> Self:
-        """What only one engine can do is not silently left undone by the other."""
+        """Refuse a key that the chosen engine would silently ignore."""
         foreign, remedy = MYSQL_KEYS_OF_OTHERS[self.engine]
         self._refuse(foreign, f"means nothing to engine {self.engine}", hint=remedy)
         if self.method == "physical":

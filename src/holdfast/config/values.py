@@ -1,4 +1,4 @@
-"""Values as people write them, durations, names or numbers, in mappings that guess nothing."""
+"""Durations, sizes, names and numbers as people write them, in mappings that guess nothing."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")
 _DURATION = re.compile(r"(?:\d+[smhd])+")
 _DURATION_STEP = re.compile(r"(\d+)([smhd])")
 MOST_PROCESSES = 1000
-# A moment so far from now can still be named, and no disk is so large.
+# Dates this far ahead can still be represented, and no disk is as large as this.
 LONGEST = timedelta(days=36500)
 LARGEST_BYTES = 1 << 62
 SHORTEST_LEASE, LONGEST_LEASE = timedelta(seconds=4), timedelta(days=7)
 
 
 def problem(what: str, *, hint: str = "") -> PydanticCustomError:
-    """An error of ours for pydantic to collect; braces in `what` are only text."""
+    """An error that pydantic collects; braces in `what` are plain text."""
     return PydanticCustomError("holdfast", "{what}", {"what": what, "hint": hint})
 
 
 def parse_duration(value: Any) -> timedelta:
-    """`2h`, `90m`, `45s`, `1h30m`, as a time span above zero."""
+    """`2h`, `90m`, `45s` or `1h30m` as a time span above zero."""
     if not isinstance(value, str) or not _DURATION.fullmatch(value):
         raise problem(
             f"{shown(value)} is not a duration", hint="write a number and a unit: 45s, 90m, 2h, 1d"
@@ -120,7 +120,7 @@ def _absolute(path: Path) -> Path:
 
 
 def shown(value: Any) -> str:
-    """A value as an operator wrote it, cut short."""
+    """A value as the operator wrote it, shortened."""
     if isinstance(value, bool):
         return str(value).lower()
     text = f"'{value}'" if isinstance(value, str) else str(value)
@@ -138,7 +138,7 @@ AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
 
 
 class Strict(BaseModel):
-    """A part of the file: no key is ignored, no type is guessed, nothing changes afterwards."""
+    """A mapping of the file: no key is ignored, no type is guessed, and values are frozen."""
 
     # Built at the first use: `holdfast --help` should not wait for it.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
@@ -146,7 +146,7 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _tell_known_keys(cls, data: Any, info: ValidationInfo) -> Any:
-        """Let whoever explains an unknown key know which ones this mapping may have."""
+        """Record the keys that this mapping may have, to explain an unknown key later."""
         if isinstance(data, dict) and isinstance(info.context, dict):
             info.context[id(data)] = frozenset(cls.model_fields)
         return data

@@ -1,1 +1,1 @@
-"""What this host remembers of its runs."""
+"""The state that this host keeps about its runs."""

@@ -1,4 +1,4 @@
-"""Files that this host keeps for its jobs: lists, statements, a secret, clusters that it knows."""
+"""Files that this host keeps for its jobs: file lists, statements, a secret, known clusters."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from holdfast.runtime.files import (
 
 CHUNK_BYTES = 1 << 20
 SECRET_BYTES = 32
-# A named pipe in its place is not waited for.
+# O_NONBLOCK: opening a named pipe instead of the file must not block.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class HostFileLists:
-    """Obeys `ports.host_state.FileLists`: of the newest sealed backup of each job, in the clear.
+    """Obeys `ports.host_state.FileLists`: unencrypted, for the newest sealed backup of each job.
 
-    `FOLDER/JOB`, and `FOLDER/.JOB` for one that is offered.
+    `FOLDER/JOB` is the list in use, `FOLDER/.JOB` one that is offered but not settled.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,12 +66,12 @@ class HostFileLists:
             yield _chunks(descriptor, path)
 
     def _offered(self, job: str) -> Path:
-        # No job has a name that begins with a dot.
+        # No job name begins with a dot.
         return self._folder / f".{job}"
 
 
 def _chunks(descriptor: int, path: Path) -> Iterator[bytes]:
-    """Only our own reads are told as trouble with the file."""
+    """Only errors of our own reads are translated."""
     while True:
         with state_errors(path):
             chunk = os.read(descriptor, CHUNK_BYTES)
@@ -81,19 +81,19 @@ def _chunks(descriptor: int, path: Path) -> Iterator[bytes]:
 
 
 class FileFailedStatements:
-    """Obeys `model.restore.FailedStatements`: for each restore a private script in `folder`."""
+    """Obeys `model.restore.FailedStatements`: one private script per restore in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def keep(self, backup_id: str, script: str) -> str:
-        """Whole or not at all; raises `ConfigInvalid` where the folder cannot be written."""
+        """Write the script whole or not at all; raises `ConfigInvalid` if that fails."""
         make_state_folder(self._folder)
-        # A second restore of one backup must not take the first one's list away.
+        # A second restore of the same backup must not replace the first one's script.
         name = f"{backup_id.replace('/', '-')}-{secrets.token_hex(4)}"
         path, unfinished = self._folder / f"{name}.sql", self._folder / f".{name}.tmp"
         with on_failure(discard, unfinished):
-            # What is no UTF-8 in a definition comes out again as it went in.
+            # Bytes of a definition that are no UTF-8 are written back unchanged.
             write_private(unfinished, script.encode("utf-8", errors="surrogateescape"))
             with state_errors(path):
                 unfinished.rename(path)
@@ -101,9 +101,9 @@ class FileFailedStatements:
 
 
 def lasting_secret(path: Path) -> bytes:
-    """The secret in `path`, made where there is none yet; two runs that make it agree on one.
+    """The secret in `path`, created if it is missing; two runs that create it agree on one.
 
-    Raises `ConfigInvalid` where the file cannot be used.
+    Raises `ConfigInvalid` if the file cannot be used.
     """
     if not path.exists():
         _make(path)
@@ -122,13 +122,13 @@ def _make(path: Path) -> None:
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with afterwards(discard, unfinished):
         write_private(unfinished, secrets.token_bytes(SECRET_BYTES))
-        # A link refuses to replace: of two runs that begin at once the first one's stays.
+        # A link refuses to replace: if two runs create it at once, the first one's secret stays.
         with state_errors(path), suppress(FileExistsError):
             os.link(unfinished, path)
 
 
 class FileClusters:
-    """Obeys `ports.host_state.KnownClusters`: one empty file each, `FOLDER/CLUSTER`."""
+    """Obeys `ports.host_state.KnownClusters`: one empty file per cluster, `FOLDER/CLUSTER`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""What a run cost, as the kernel counted it, and numbers about runs for a monitor to read."""
+"""The resources that a run used, as the kernel counts them, and metrics of runs for a monitor."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from holdfast.runtime import events
 from holdfast.runtime.files import whole_file, write_all
 
 KIB = 1024
-# The monitor is another user.
+# The monitor runs as another user.
 PUBLIC_FILE = 0o644
 
 
 def peak_memory_bytes() -> int:
     """Resident peak of this process plus that of its largest child, in bytes.
 
-    Linux gives both in KiB (getrusage(2), ru_maxrss). Children that ran side by side are
-    counted once, so this is a floor; the cgroup's own peak is what a unit reports.
+    Linux gives both in KiB (getrusage(2), ru_maxrss). Of children that ran at the same time only
+    the largest counts, so this is a lower bound; a unit reports its cgroup's own peak.
     """
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     largest_child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -37,7 +37,7 @@ def cpu_seconds() -> float:
 
 
 class NoGauges:
-    """Nobody wants to know."""
+    """Writes no metrics."""
 
     def show_backup(self, manifest: Manifest) -> None: ...
 
@@ -50,15 +50,15 @@ class NoGauges:
 class TextfileGauges:
     """Files for the textfile collector of Prometheus' node exporter, each written whole.
 
-    One per job for its last run, whatever came of it, and one per database for its last good
-    backup: a failed run must not take away when the last good one was.
+    Each job has a file for its last run, whatever its outcome. Each database has one for its last
+    good backup: a failed run must not remove the time of the last good one.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def check(self) -> str:
-        """Where the numbers go; raises `ConfigInvalid` where they could not be written."""
+        """The folder of the metrics; raises `ConfigInvalid` if it cannot be written."""
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise ConfigInvalid(
                 f"cannot write metrics into '{self._folder}': the folder is not there, or this user"
@@ -105,7 +105,7 @@ class TextfileGauges:
         labels: dict[str, str],
         tables: Iterable[Part] = (),
     ) -> None:
-        # A quarter of the time of a short command, which has nothing to tell a monitor.
+        # Imported here: loading takes a quarter of the time of a command that writes no metrics.
         from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
         registry = CollectorRegistry()
@@ -126,12 +126,12 @@ class TextfileGauges:
             with whole_file(path, mode=PUBLIC_FILE) as descriptor:
                 write_all(descriptor, generate_latest(registry))
         except OSError as error:
-            # A monitor that sees nothing new raises its own alarm; the backup is still good.
+            # A monitor raises its own alarm when the metrics are stale; the backup is still good.
             events.warning("metrics_not_written", path=str(path), error=error.strerror)
 
 
 def _by_table(parts: Iterable[Part]) -> dict[str, dict[str, float]]:
-    """Those with parts of their own, ranges added up: ten thousand small ones are no help."""
+    """Metrics of tables with parts of their own, ranges added up; tables in packs are too small."""
     found: dict[str, dict[str, float]] = {"plain_bytes": {}, "stored_bytes": {}, "seconds": {}}
     for part in parts:
         for metric, value in (

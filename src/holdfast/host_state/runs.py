@@ -1,4 +1,4 @@
-"""The runs of each job: how the last ones ended, and what an unfinished one has stored so far."""
+"""The runs of each job: the run history, and the journal of parts that an unfinished run stored."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from holdfast.runtime.files import (
 )
 
 RUNS_KEPT = 50
-# The tables of a pack stand in one line with it.
+# A pack and its tables are in one line.
 LINE = Limits(size_bytes=64 << 20)
 
 
@@ -44,14 +44,14 @@ def _adapter() -> TypeAdapter[RunRecord]:
 
 
 class FileRunHistory:
-    """`FOLDER/JOB.jsonl`, the newest run last; written whole."""
+    """`FOLDER/JOB.jsonl`, the newest run last; each write replaces the file atomically."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def record(self, run: RunRecord) -> None:
         make_state_folder(self._folder)
-        # A skipped run writes while the run in flight may be writing too.
+        # A skipped run writes while the run in progress may be writing too.
         with self._alone():
             told = replace(run, error=as_text(run.error), hint=as_text(run.hint))
             lines = [*self._lines(run.job), _adapter().dump_json(told)][-RUNS_KEPT:]
@@ -66,7 +66,7 @@ class FileRunHistory:
         return [*deque(lines, maxlen=RUNS_KEPT)]
 
     def _replace(self, path: Path, content: bytes) -> None:
-        """Whole or not at all: a killed run must not cost us the memory of the others."""
+        """Write whole or not at all: a killed run must not lose the history of the others."""
         unfinished = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
         with on_failure(discard, unfinished):
             write_private(unfinished, content)
@@ -85,7 +85,7 @@ class FileRunHistory:
 
 
 def _parse(line: bytes) -> RunRecord | None:
-    """A line that a newer or a broken version wrote is left out: the others still count."""
+    """None for a line that a newer or faulty version wrote: the other lines still count."""
     try:
         return typed(_adapter(), parsed(line))
     except Unreadable:
@@ -103,8 +103,8 @@ def _part() -> TypeAdapter[Part]:
 
 
 class FileJournal:
-    """Obeys `ports.host_state.Journal`: `FOLDER/JOB/DATABASE.jsonl`, the head in its first line,
-    then one line a part, synced at once."""
+    """Obeys `ports.host_state.Journal`: `FOLDER/JOB/DATABASE.jsonl`, with the head in its first
+    line, then one line a part; each line is synced at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -125,7 +125,7 @@ class FileJournal:
         return found if found is not None and found.database == database else None
 
     def _read(self, path: Path) -> Unfinished | None:
-        """None where there is no head, or it is of another job: whose it is its folder says."""
+        """None if the head is missing, or names another job than the folder."""
         lines = lines_of(path, most_bytes=LINE.size_bytes)
         try:
             head = typed(_head(), parsed(next(lines, b""), LINE))
@@ -166,12 +166,12 @@ class FileJournal:
                 os.fsync(descriptor)
 
     def _path(self, job: str, database: str) -> Path:
-        # A name may hold anything; a file name may not, and must not be too long either.
+        # A database name may contain anything; a file name may not, and its length is limited.
         return self._folder / job / f"{quote(database, safe='')[:200]}.jsonl"
 
 
 def _readable(lines: Iterator[bytes]) -> Iterator[Part]:
-    """A crash may have cut the last line short: its part is then taken again."""
+    """The parts up to the first damaged line: a crash may cut a line, whose part is read again."""
     with suppress(Unreadable):
         for line in lines:
             yield _part_in(parsed(line, LINE))
@@ -182,7 +182,7 @@ def _line(part: Part) -> bytes:
 
 
 def _part_in(value: object) -> Part:
-    """Raises `Unreadable`. What a run before schema 2 has written down is gone on with too."""
+    """Raises `Unreadable`. Journals from before schema 2 can be resumed too."""
     schema = 2 if isinstance(value, dict) and "stored_fingerprint" in value else 1
     found = part_from(value, schema)
     members = value.get("members", []) if isinstance(value, dict) else []

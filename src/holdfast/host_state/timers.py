@@ -16,8 +16,8 @@ def unit_name(job: str) -> str:
 
 
 def next_run(job: str) -> datetime | None:
-    """The next time of the job's timer; None where there is no systemd, no timer, or no time."""
-    # Not `systemctl show`: it prints this one time for people only, whatever --timestamp asks for.
+    """The next start by the job's timer; None without systemd, a timer or a next time."""
+    # Not `systemctl show`: it prints this time only for people, whatever --timestamp says.
     argv = ["systemctl", "list-timers", "--output=json", f"{unit_name(job)}.timer"]
     try:
         timers = parsed(output_of(argv))

@@ -1,4 +1,4 @@
-"""What this host has read back of one repository when, in one small database."""
+"""When this host read back which parts of one repository, in one small database."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ WHERE excluded.opened OR excluded.problem != '' OR reread.problem = '' OR NOT re
 """
 WAIT_SECONDS = 30.0
 PRIMARY_CODE = 0xFF
-# What we find ourselves has no code.
+# Damage that we find ourselves has code 0.
 DAMAGE = (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class FileVerificationLog:
-    """Obeys `ports.host_state.VerificationLog`. A damaged file is begun anew: then everything is
-    to be read again."""
+    """Obeys `ports.host_state.VerificationLog`. A damaged file is replaced by a new one: then all
+    parts must be read back again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,7 +61,7 @@ class FileVerificationLog:
             rows = database.execute(
                 "SELECT key, at, problem, opened FROM reread WHERE backup_id = ?", (backup_id,)
             ).fetchall()
-        # What cannot be read counts as never read again.
+        # A row with an invalid time counts as never read back.
         return {
             key: Reread(at=datetime.fromisoformat(at), problem=str(problem), opened=bool(opened))
             for key, at, problem, opened in rows
@@ -85,7 +85,7 @@ class FileVerificationLog:
         with state_errors(self._path):
             if not self._path.exists():
                 return {}
-        # Every id begins with its job and a slash, and `0` is the sign that comes next.
+        # Every id begins with the job and a slash; `0` is the character after the slash.
         bounds = (f"{job}/", f"{job}0") if job else ("", "\U0010ffff")
         with self._database() as database:
             rows = database.execute(READ_BACK, bounds).fetchall()
@@ -122,7 +122,7 @@ class FileVerificationLog:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        """One transaction; other processes of this host wait for it."""
+        """One transaction, exclusive among threads; other processes of this host wait for it."""
         with self._lock, _told(self._path), state_errors(self._path):
             if self._open is None:
                 self._open = self._opened_whole()
@@ -133,7 +133,7 @@ class FileVerificationLog:
         try:
             return self._opened()
         except sqlite3.DatabaseError as error:
-            # A disk that is full or a neighbour who is slow is no damage.
+            # A full disk or a slow other process is no damage.
             if getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE not in DAMAGE:
                 raise
             events.warning("proofs_begun_anew", path=str(self._path), problem=str(error))
@@ -145,7 +145,8 @@ class FileVerificationLog:
         os.close(open_private(self._path, os.O_RDWR))
         database = sqlite3.connect(self._path, timeout=WAIT_SECONDS, check_same_thread=False)
         with on_failure(database.close):
-            # No file beside it stays: whoever else uses the folder need not be able to write it.
+            # The journal mode stays the default: WAL would need files beside the database, which
+            # other users of the folder may not be able to write.
             database.execute("PRAGMA synchronous = NORMAL")
             database.executescript(TABLES)
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()

@@ -1,1 +1,1 @@
-"""How many workers a run may have, and how fast they may go."""
+"""The number of workers of a run, and how fast they may work."""

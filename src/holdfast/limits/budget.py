@@ -1,9 +1,9 @@
-"""How many processes a run may use: one formula, pure, with every input shown; then its inputs.
+"""How many processes a run may use: a pure formula that reports every input, and its inputs.
 
 A slot is one worker with what it may start: itself, a dump and a compressor, so three tasks.
-The kernel counts threads as tasks, in every cgroup from our own up to the root: v1, v2 and hybrid
-hosts, with or without a cgroup namespace of our own. What cannot be read there does not count: a
-missing file is a limit that is not there.
+The kernel counts threads as tasks, in every cgroup from our own up to the root. The code reads v1,
+v2 and hybrid hosts, with or without a cgroup namespace. A file that cannot be read counts as no
+limit.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from holdfast.model.backup import Compressor
 from holdfast.model.errors import MemoryShort
 
 TASKS_PER_SLOT = 3
-# Measured, with the options that they are called with: zstd and 7z start threads for one, too.
+# Measured with the options that we pass: zstd and 7z start threads even if told to use one.
 COMPRESSOR_TASKS = {
     Compressor.GZIP: 1,
     Compressor.PIGZ: 1,
     Compressor.ZSTD: 3,
     Compressor.SEVEN_ZIP: 3,
 }
-# Tasks left alone for whoever else lives under the same limit: shells, hooks, the session itself.
+# Left free for others under the same limit: shells, hooks, the session itself.
 RESERVED_TASKS = 100
-# What `auto` takes at most: more must be asked for by number.
+# The most that `auto` takes: more must be requested as a number.
 AUTO_SLOTS = 10
-# Sessions beside those of the slots: the one that holds the snapshot, and a schema dump's.
+# Sessions in addition to the slots: the one that holds the snapshot, and one of a schema dump.
 RESERVED_CONNECTIONS = 2
-# The database works too while we compress, so two per CPU keep all CPUs busy.
+# The database uses the CPUs too while we compress, so two slots per CPU keep all CPUs busy.
 SLOTS_PER_CPU = 2
-# Where no limit can be read.
+# Used if no limit can be read.
 MOST_SLOTS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """One limit on tasks and how much of it is used now."""
+    """One limit on tasks, and how many of them exist now."""
 
     name: str
     most: int
@@ -51,7 +51,7 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskLimits:
-    """What this process may still start; `pids_max` is the least of its cgroup and ancestors."""
+    """The limits on tasks of this process; `pids_max` is the lowest of its cgroup and ancestors."""
 
     cpus: int
     ceilings: tuple[Ceiling, ...] = ()
@@ -60,7 +60,7 @@ class TaskLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The number of slots, what each input alone would allow, and which one decided."""
+    """The number of slots, the number that each input allows, and the input that decided."""
 
     slots: int
     decided_by: str
@@ -69,19 +69,19 @@ class Budget:
 
     @property
     def headline(self) -> str:
-        """The line that operators look for in the log, word for word."""
+        """The line that operators search for in the log; its words must not change."""
         return f"Initialized process semaphore with max {self.slots} concurrent processes"
 
 
-# Measured: the interpreter with a driver, and what a slot holds beside its compressor: the
-# buffers of its pipe and its read, and a share of the schema dumps (docs/benchmarks.md).
+# Measured: the interpreter with a driver; and the memory of a slot beside its compressor, namely
+# the buffers of its pipe and its read, and a share of the schema dumps (docs/benchmarks.md).
 PROGRAM_BYTES = 80 << 20
 SLOT_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBudget:
-    """What a run may use, and what one compressor needs, in bytes."""
+    """The memory that a run may use, and that one compressor needs, in bytes."""
 
     limit_bytes: int
     compressor_bytes: int
@@ -103,11 +103,11 @@ def process_budget(
     memory: MemoryBudget | None = None,
     tasks_per_slot: int = TASKS_PER_SLOT,
 ) -> Budget:
-    """The slots for a run: what was asked for (None is `auto`), lowered to what is possible.
+    """The slots for a run: the number asked for (None is `auto`), lowered to what is possible.
 
-    Never less than one: a run that is too tight is ended by the kernel's own refusal, which
-    names the limit better than a guess beforehand. But raises `MemoryShort` where not even one
-    fits into the memory, which the kernel would not refuse but kill for.
+    Never less than one: if even that is too many, the kernel refuses, and names the limit better
+    than a guess beforehand. Raises `MemoryShort` if not even one slot fits into the memory, because
+    there the kernel would kill the run instead.
     """
     if memory is not None and memory.slots < 1:
         raise MemoryShort(
@@ -142,23 +142,23 @@ def process_budget(
 def slots_now(
     limits: TaskLimits, *, working: int, threads: int, tasks_per_slot: int = TASKS_PER_SLOT
 ) -> int:
-    """How many may work now; tasks of our own threads and slots are not counted against us."""
+    """How many slots may work now; our own threads and slots do not count as used tasks."""
     own = threads + working * (tasks_per_slot - 1)
     free = [ceiling.free + own for ceiling in limits.ceilings]
     return max(1, (min(free) - RESERVED_TASKS) // tasks_per_slot) if free else MOST_SLOTS
 
 
 def tasks_beside(compressor: Compressor | None) -> int:
-    """The tasks of a slot whose dump goes through that program.
+    """The tasks of a slot whose dump goes through `compressor`.
 
-    Its worker, the dump and the thread that reads the dump's errors are three; the program has
-    its own, and one more that reads its errors.
+    Three are its worker, the dump and the thread that reads the dump's errors. A compressor adds
+    its own tasks and one thread that reads its errors.
     """
     return TASKS_PER_SLOT + (1 + COMPRESSOR_TASKS[compressor] if compressor else 0)
 
 
 def tasks_for(slots: int) -> int:
-    """The `TasksMax=` under which a run gets that many slots: the formula read backwards."""
+    """The `TasksMax=` that allows a run that many slots: the inverse of the formula."""
     return slots * TASKS_PER_SLOT + RESERVED_TASKS
 
 
@@ -166,7 +166,7 @@ UNLIMITED = {"max", "unlimited"}
 
 
 def live_limits(*, root: Path = Path("/"), uid: int | None = None) -> TaskLimits:
-    """Limits of the process that reads `/proc/self` under `root`."""
+    """The limits of the process that `/proc/self` under `root` describes."""
     groups = list(_cgroup_ceilings(root))
     others = [
         *_user_ceiling(root / "proc", os.getuid() if uid is None else uid),
@@ -180,7 +180,7 @@ def live_limits(*, root: Path = Path("/"), uid: int | None = None) -> TaskLimits
 
 
 def refused_tasks(*, root: Path = Path("/")) -> int:
-    """How often a cgroup that we are in, or one above it, has refused a task so far."""
+    """How often our cgroup, or one above it, has refused a task so far."""
     texts = [_text(folder / "pids.events") for folder, _ in _group_folders(root)]
     lines = [line.split() for text in texts for line in text.splitlines()]
     return sum(int(line[1]) for line in lines if len(line) == 2 and line[0] == "max")
@@ -188,7 +188,7 @@ def refused_tasks(*, root: Path = Path("/")) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Hierarchy:
-    """A mounted cgroup file system: where, and which group of the hierarchy is its top."""
+    """A mounted cgroup file system: its mount point, and the group at its top."""
 
     mounted_at: PurePosixPath
     top: PurePosixPath
@@ -204,7 +204,7 @@ def _cgroup_ceilings(root: Path) -> Iterator[Ceiling]:
 
 
 def _group_folders(root: Path) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Our own groups and those above them: where each is, and its path below the mount."""
+    """Our own groups and those above them: the folder of each, and its path below the mount."""
     for hierarchy, group in _our_groups(root / "proc/self"):
         mounted_at = root / hierarchy.mounted_at.relative_to("/")
         inside = _below(group, hierarchy.top)
@@ -213,7 +213,7 @@ def _group_folders(root: Path) -> Iterator[tuple[Path, PurePosixPath]]:
 
 
 def _our_groups(proc_self: Path) -> Iterator[tuple[_Hierarchy, PurePosixPath]]:
-    """Every hierarchy that we are in and that could count tasks; v2 has no controller names."""
+    """Our group in each hierarchy that can count tasks; v2 has no controller names."""
     hierarchies = list(_hierarchies(_text(proc_self / "mountinfo")))
     for line in _text(proc_self / "cgroup").splitlines():
         _, names, path = line.split(":", 2)
@@ -242,14 +242,14 @@ def _hierarchies(mountinfo: str) -> Iterator[_Hierarchy]:
 
 
 def _below(group: PurePosixPath, top: PurePosixPath) -> PurePosixPath:
-    """`group` as a relative path below the mount, or the mount itself where it lies outside."""
+    """`group` as a path below the mount; the mount itself if the group lies outside."""
     if ".." in group.parts or not group.is_relative_to(top):
         return PurePosixPath()
     return group.relative_to(top)
 
 
 def _user_ceiling(proc: Path, uid: int) -> Iterator[Ceiling]:
-    """RLIMIT_NPROC counts all tasks of the user; the kernel does not hold root to it."""
+    """RLIMIT_NPROC limits all tasks of the user; it does not apply to root."""
     if uid == 0:
         return
     for line in _text(proc / "self/limits").splitlines():
@@ -269,7 +269,7 @@ def _tasks_of(proc: Path, uid: int) -> int:
 
 
 def _kernel_ceilings(proc: Path) -> Iterator[Ceiling]:
-    """The fourth word of loadavg is `running/all tasks of the machine`."""
+    """The limits of the kernel; the fourth word of loadavg is `running/all tasks`."""
     load = _text(proc / "loadavg").split()
     tasks = int(load[3].partition("/")[2]) if len(load) > 3 else 0
     for key in ("threads-max", "pid_max"):

@@ -1,4 +1,4 @@
-"""How fast the workers may go: a rate for all of them together, and pauses while others need it."""
+"""How fast workers may go: a common rate, and pauses while others need the host or the server."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 
 LOOK_SECONDS = 5.0
-# What may be sent at once after a pause: enough to keep a pipe full, too little to be a burst.
+# The burst allowed after a pause: enough to keep a pipe full, too little to disturb others.
 CREDIT_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThrottleLimit:
-    """Something to look at now and then, and the value above which the workers wait.
+    """A value that is checked now and then, and the limit above which workers wait.
 
-    `look` may return None where there is nothing to see.
+    `look` returns None if the value is unknown.
     """
 
     name: str
@@ -29,7 +29,7 @@ class ThrottleLimit:
 
 
 class Throttle:
-    """Shared by all workers of a run; `spend` blocks the one that calls it."""
+    """Shared by all workers of a run; `spend` blocks the thread that calls it."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Throttle:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Look at the limits while the block runs."""
+        """Check the limits regularly while the block runs."""
         watcher = threading.Thread(target=self._watch, name="pace", daemon=True)
         if self._limits:
             self.look()
@@ -76,12 +76,12 @@ class Throttle:
             watcher.join()
 
     def end(self) -> None:
-        """Nobody waits any more; from any thread."""
+        """Release all waiting workers for good; from any thread."""
         self._ended.set()
         self._clear.set()
 
     def spend(self, size_bytes: int) -> None:
-        """Wait until `size_bytes` more may pass."""
+        """Wait until `size_bytes` more may be processed."""
         self._clear.wait()
         if self._rate is None:
             return
@@ -93,7 +93,7 @@ class Throttle:
             self._ended.wait(seconds)
 
     def look(self) -> None:
-        """Pause or go on, by what the limits say now."""
+        """Check the limits once, and pause or resume the workers."""
         for limit in self._limits:
             value = limit.look()
             if value is not None and value > limit.most:

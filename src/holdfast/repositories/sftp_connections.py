@@ -39,7 +39,7 @@ _KEY_KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshLogin:
-    """Where to log in and as whom; the server proves itself by `host_keys` or `known_hosts`.
+    """The server, the user and the secrets of a login; `host_keys` or `known_hosts` verify the key.
 
     `host_keys` are lines as `ssh-keyscan` prints them, without the name. Either `private_key`,
     the content of an OpenSSH key, or `password` is given.

@@ -124,7 +124,7 @@ def reader_is_gone() -> bool:
 
 
 def printable(text: str) -> str:
-    """`text` with control characters spelled out: a table's name may hold an escape sequence."""
+    """`text` with control characters escaped: a table's name may contain an escape sequence."""
     return "".join(
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
         for char in text

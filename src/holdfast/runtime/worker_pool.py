@@ -232,7 +232,7 @@ class _Crew(Generic[Item]):
         self._limit.halve()
         with self._changed:
             self._again.append(task)
-            # A lone worker has nobody whose end could free tasks: give the host a moment.
+            # For a lone worker no other one will end and free tasks: give the host a moment.
             self._changed.wait_for(lambda: self._cause is not None, timeout=task.tries)
 
     def _begin(self) -> _Task[Item] | None:
