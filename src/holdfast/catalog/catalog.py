@@ -155,9 +155,9 @@ class Catalog:
     def drop(self, manifest: Manifest) -> None:
         """Remove a backup: first store a mark, then delete the manifest, then everything else.
 
-        If a kill interrupts it, the rest is no backup, and the mark says what it is. Raises
-        `RepositoryReadOnly` if the store's retention lock forbids it. The manifest is the youngest
-        object of a backup, so once the store lets it be deleted, the others can be deleted too.
+        If a kill interrupts it, the rest is not a backup, and the mark says what it is. Raises
+        `RepositoryReadOnly` if the store's object lock forbids it. The manifest is the youngest
+        object of a backup, so once it can be deleted, the others can be deleted too.
         """
         mark = mark_key(manifest.backup_id)
         # If the store is too full for a mark, freeing space matters all the more.
@@ -177,8 +177,8 @@ class Catalog:
     def finish_drops(self, job: str) -> list[str]:
         """Finish the interrupted prunes of `job`; the ids of the backups that it removed.
 
-        The caller must hold the job. A mark beside a manifest is deleted: the next prune decides
-        again about that backup. A mark without a trusted signature removes nothing.
+        The caller must hold the job's lock. A mark beside a manifest is deleted: the next prune
+        decides again about that backup. A mark without a trusted signature removes nothing.
         """
         ends = self._files(job, {MANIFEST, MARK})
         done: list[str] = []
@@ -213,8 +213,8 @@ class Catalog:
     def sweep(self, job: str, *, spare: Collection[str] = ()) -> list[str]:
         """Remove the parts that unfinished runs of `job` left; the ids of their backups.
 
-        The caller must hold the job. Records of failures stay, and so do the backups in `spare`,
-        which are to be resumed.
+        The caller must hold the job's lock. Records of failures stay, and so do the backups in
+        `spare`, which are to be resumed.
         """
         finished, _ = self._ends(job)
         places = (place_of(stored.key) for stored in self._repository.list(job))
@@ -240,7 +240,8 @@ class Catalog:
     def drop_blobs(self, blobs: Iterable[Stored]) -> int:
         """Remove `blobs`; the number of bytes freed.
 
-        The caller must hold the job: a run in progress uses blobs before its manifest lists them.
+        The caller must hold the job's lock: a run in progress uses blobs before its manifest lists
+        them.
         """
         freed = 0
         for stored in blobs:

@@ -172,7 +172,7 @@ def _failure_adapter() -> TypeAdapter[Failure]:
 
 
 def encode_failure(failure: Failure) -> bytes:
-    """The bytes to store; error and hint are cut to a limit, and what is no text is escaped."""
+    """The bytes to store; error and hint are cut to a limit, and invalid text is escaped."""
     told = replace(failure, error=as_text(failure.error), hint=as_text(failure.hint))
     return _failure_adapter().dump_json(told, indent=1) + b"\n"
 

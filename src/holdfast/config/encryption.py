@@ -53,7 +53,7 @@ def _recipient(text: str) -> str:
 
 
 def _plain(text: str) -> str | None:
-    """The canonical spelling of a recipient; None if it is none."""
+    """The canonical spelling of a recipient; None if `text` is not a recipient."""
     if text.startswith(SSH_PREFIX):
         words = text.split()
         return " ".join(words[:2]) if len(words) > 1 and _is_ssh(words[0], words[1]) else None
@@ -61,7 +61,7 @@ def _plain(text: str) -> str | None:
 
 
 def _refusal(text: str, otherwise: str) -> tuple[str, str]:
-    """The reason why `text` is no recipient, and a hint."""
+    """The reason why `text` is not a recipient, and a hint."""
     if text.startswith((SSH_PREFIX, "ecdsa-", "sk-")):
         hint = f"age seals for Ed25519, and for RSA of {SMALLEST_RSA} to {LARGEST_RSA} bits"
         return "is no SSH key that age seals for", hint

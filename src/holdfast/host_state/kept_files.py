@@ -93,7 +93,7 @@ class FileFailedStatements:
         name = f"{backup_id.replace('/', '-')}-{secrets.token_hex(4)}"
         path, unfinished = self._folder / f"{name}.sql", self._folder / f".{name}.tmp"
         with on_failure(discard, unfinished):
-            # Bytes of a definition that are no UTF-8 are written back unchanged.
+            # Bytes of a definition that are not UTF-8 are written back unchanged.
             write_private(unfinished, script.encode("utf-8", errors="surrogateescape"))
             with state_errors(path):
                 unfinished.rename(path)

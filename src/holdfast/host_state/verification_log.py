@@ -133,7 +133,7 @@ class FileVerificationLog:
         try:
             return self._opened()
         except sqlite3.DatabaseError as error:
-            # A full disk or a slow other process is no damage.
+            # A full disk or another slow process is not damage.
             if getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE not in DAMAGE:
                 raise
             events.warning("proofs_begun_anew", path=str(self._path), problem=str(error))

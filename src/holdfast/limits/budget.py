@@ -73,8 +73,8 @@ class Budget:
         return f"Initialized process semaphore with max {self.slots} concurrent processes"
 
 
-# Measured: the interpreter with a driver; and the memory of a slot beside its compressor, namely
-# the buffers of its pipe and its read, and a share of the schema dumps (docs/benchmarks.md).
+# Measured: the interpreter with a driver, and a slot without its compressor. A slot has the buffers
+# of its pipe and its read, and a share of the schema dumps (docs/benchmarks.md).
 PROGRAM_BYTES = 80 << 20
 SLOT_BYTES = 8 << 20
 

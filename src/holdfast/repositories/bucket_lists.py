@@ -74,7 +74,7 @@ class BucketRequests:
                     yield found
 
     def abort(self, upload: UnfinishedUpload) -> None:
-        """Delete the parts of `upload`; it is no error if the upload is already gone."""
+        """Delete the parts of `upload`; an upload that is already gone is not an error."""
         try:
             self.ask("DELETE", upload.key, {"uploadId": upload.upload_id})
         except StoreRefused as error:

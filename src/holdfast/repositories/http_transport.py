@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 from holdfast.runtime.cleanup import afterwards
 
 TIMEOUT_SECONDS = 30.0
-# A number with more digits is no size.
+# A number with more digits is not a size.
 _DIGITS = 20
 # A thousand names of 1024 bytes, each byte written as %XX, and the XML around them.
 MOST_BYTES = 8 << 20
@@ -123,7 +123,7 @@ def encoded(query: Mapping[str, str]) -> str:
 
 
 def size_of(text: str) -> int:
-    """The size in `text`; -1, which no object has, if it is no number."""
+    """The size in `text`; -1, which no object has, if it is not a number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else -1
 
 

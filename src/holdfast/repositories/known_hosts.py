@@ -112,7 +112,7 @@ def keys_listed(lines: Iterable[str], host: str, port: int) -> KnownKeys:
 
 def keys_in_file(path: Path, host: str, port: int) -> KnownKeys:
     """The keys of the server in the known_hosts file `path`; raises `OSError`."""
-    # A line that is no text matches no host: OpenSSH skips it too.
+    # A line that is not text matches no host: OpenSSH skips it too.
     lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
     by_port = list(_about(lines, f"[{host}]:{port}" if port != SSH_PORT else host))
     # Like OpenSSH: if the port has no entry of its own, the entry of the host counts.
@@ -182,7 +182,7 @@ def _is_hashed(name: str, text: str) -> bool:
 
 
 def _parsed(marker: str, kind: str, rest: str) -> _Line | None:
-    """None if it is no key, or if the kind inside the key differs from `kind`."""
+    """None if it is not a key, or if the kind inside the key differs from `kind`."""
     try:
         key = base64.b64decode(rest.split()[0], validate=True)
     except (IndexError, ValueError, binascii.Error):

@@ -133,7 +133,7 @@ class LocalRepository:
     def _walk(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Files in order of key; a folder is open only while its names are read, at any depth.
 
-        Names that begin with a dot are skipped, and so is anything that is no file and no folder.
+        Names that begin with a dot are skipped, and so are entries other than files and folders.
         """
         ahead: list[tuple[str, int | None]] = [(prefix, None)]
         while ahead:

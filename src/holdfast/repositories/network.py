@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 class RetryingRepository(ForwardingRepository):
     """Tries again a few times if the store does not answer, then raises the error.
 
-    Only `RepositoryUnreachable` is tried again, and `check` never is: it must report every trouble.
+    Only `RepositoryUnreachable` is tried again, and `check` never is: it must report every error.
     A stream longer than 16 MiB cannot be read twice: its error goes through, unless it is a
     `Content`.
     """

@@ -213,7 +213,7 @@ def _require_regular(found: os.stat_result, name: str) -> None:
 
 
 def _is_there(descriptor: int, segment: str) -> bool:
-    """Whether the name exists, as any kind of file; the next open fails if it is no folder."""
+    """Whether the name exists, as any kind of file; the next open fails if it is not a folder."""
     try:
         os.stat(segment, dir_fd=descriptor, follow_symlinks=False)
     except FileNotFoundError:

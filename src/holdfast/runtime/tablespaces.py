@@ -138,7 +138,7 @@ def in_use(made: TablespaceMade) -> HoldfastError:
 
 @contextmanager
 def segment_at(path: Path, following: Callable[[], bytes] = lambda: b"") -> Iterator[Segment]:
-    """The segment in the file at `path`; it is empty if the file is no WAL segment."""
+    """The segment in the file at `path`; it is empty if the file is not a WAL segment."""
     with path.open("rb") as file:
         header = SegmentHeader.parse(file.read(HEADER_BYTES))
         if header is None:

@@ -15,7 +15,7 @@ from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.kernel import is_refusal
 
 LOOK_SECONDS = 1.0
-# If one slot alone is refused this often, the cause is no passing load.
+# If a single slot is refused this often, the cause is not a passing load.
 MOST_TRIES = 5
 
 Item = TypeVar("Item")
