@@ -83,7 +83,7 @@ def decode(data: bytes, *, key: str) -> Manifest:
             typed(_blob(), blob_from(each, schema)) for each in _listed(body.pop("blobs", []))
         )
         proof = proof_from(body.pop("proof", None), schema)
-        # Parsed one by one: of a million faults only the first is reported, and none is kept.
+        # Parsed one by one: of a million faults the first is reported, and no other is kept.
         bare = typed(_adapter(), {**body, "proof": proof, "parts": (), "blobs": ()})
         manifest = replace(bare, parts=parts, blobs=blobs)
         _require_sound(manifest)

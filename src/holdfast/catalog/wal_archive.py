@@ -104,7 +104,7 @@ class WalArchive:
             )
 
     def drop(self, file: Held) -> None:
-        """Remove a file, its record first: the rest of an interrupted drop does not count."""
+        """Remove a file, its record first: what an interrupted drop leaves is not archived."""
         for key in sorted(file.keys, key=lambda key: not key.endswith(f"/{MANIFEST}")):
             self._repository.delete(key)
 

@@ -30,7 +30,7 @@ _EXTEND = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXE
 
 
 class NotBeneath(OSError):
-    """The name, a link on its path or a special file may lead out; nothing was changed."""
+    """A name that may lead out of the folder, also by a link or a special file; nothing changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

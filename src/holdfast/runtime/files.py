@@ -137,7 +137,7 @@ def make_state_folder(path: Path) -> None:
 
 
 def open_private(path: Path, flags: int) -> int:
-    """A descriptor of a file that only its owner may read, created if `flags` allow it."""
+    """A descriptor of a file that only its owner may read, created if it is missing."""
     with state_errors(path):
         descriptor = opened(path, flags)
         with on_failure(os.close, descriptor):
